@@ -1,0 +1,131 @@
+"""Varied copies of training slices: first draw the amounts, then apply them.
+
+Geometry is one fused resampling of the batch (`preprocess.sample_frames`), the same for image and label,
+labels by nearest neighbour. Everything runs on the device where the slices are.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from autoseg.settings import AugmentationSettings
+
+
+@dataclass(frozen=True)
+class GeometryDraw:
+    """How each sample of a batch looks at its slice.
+
+    `matrix` (batch, 2, 2) takes a frame pixel's (row, column) distance from the centre to the image's, and
+    `shift` (batch, 2) is added, as a fraction of the frame. `flipped` (batch,) tells which were mirrored.
+    """
+
+    matrix: Tensor
+    shift: Tensor
+    flipped: Tensor
+
+
+@dataclass(frozen=True)
+class IntensityDraw:
+    """What is done to each sample's intensities; all (batch,): contrast and gamma 1, the rest 0 change nothing."""
+
+    contrast: Tensor
+    brightness: Tensor
+    gamma: Tensor
+    noise: Tensor
+
+
+def draw_geometry(count: int, settings: AugmentationSettings, generator: torch.Generator) -> GeometryDraw:
+    """Draw rotation, zoom, scaling, crop-and-zoom, shift and mirroring for `count` samples."""
+
+    def uniform(low: float, high: float) -> Tensor:
+        return low + (high - low) * torch.rand(count, generator=generator)
+
+    def where_chosen(probability: float, value: Tensor, otherwise: float) -> Tensor:
+        chosen = torch.rand(count, generator=generator) < probability
+        return torch.where(chosen, value, torch.full_like(value, otherwise))
+
+    turn = uniform(-settings.rotation_deg, settings.rotation_deg) * (math.pi / 180)
+    angle = where_chosen(settings.rotation_probability, turn, 0.0)
+    zoom = uniform(math.log(settings.zoom[0]), math.log(settings.zoom[1])).exp()
+    zoom = where_chosen(settings.zoom_probability, zoom, 1.0)
+    rows, columns = (
+        zoom * where_chosen(settings.scaling_probability, uniform(*settings.scaling), 1.0) for _ in range(2)
+    )
+    crop = where_chosen(settings.crop_probability, uniform(*settings.crop), 1.0)
+    # A crop lies anywhere in the frame, so its centre may move by half of what it leaves out.
+    shift = [uniform(-0.5, 0.5) * (1 - crop) for _ in range(2)]
+    moved = torch.rand(count, generator=generator) < settings.shift_probability
+    shift = [s + torch.where(moved, uniform(-settings.shift, settings.shift), 0.0) for s in shift]
+    flipped = torch.rand(count, generator=generator) < settings.flip_probability
+    mirror = torch.where(flipped, -1.0, 1.0)
+    cosine, sine = torch.cos(angle), torch.sin(angle)
+    # Looking at a larger part makes things smaller, hence the division by the scaling.
+    matrix = torch.stack(
+        [
+            torch.stack([cosine / rows, -sine * mirror / columns], dim=-1),
+            torch.stack([sine / rows, cosine * mirror / columns], dim=-1),
+        ],
+        dim=-2,
+    )
+    return GeometryDraw(matrix * crop[:, None, None], torch.stack(shift, dim=-1), flipped)
+
+
+def place_offsets(offsets: Tensor, draw: GeometryDraw) -> Tensor:
+    """Turn a frame's centre distances (rows, columns, 2) into each sample's, (batch, rows, columns, 2)."""
+    size = torch.tensor(offsets.shape[:2], device=offsets.device, dtype=offsets.dtype)
+    matrix, shift = draw.matrix.to(offsets.device), draw.shift.to(offsets.device)
+    turned = torch.einsum("bij,rcj->brci", matrix, offsets)
+    return turned + (shift * size)[:, None, None]
+
+
+def draw_intensity(count: int, settings: AugmentationSettings, generator: torch.Generator) -> IntensityDraw:
+    """Draw contrast, brightness, gamma and noise for `count` samples; factors evenly in their logarithm."""
+
+    def draw(probability: float, low: float, high: float, neutral: float) -> Tensor:
+        value = low + (high - low) * torch.rand(count, generator=generator)
+        chosen = torch.rand(count, generator=generator) < probability
+        return torch.where(chosen, value, torch.full_like(value, neutral))
+
+    def log_range(value: tuple[float, float]) -> tuple[float, float]:
+        return math.log(value[0]), math.log(value[1])
+
+    return IntensityDraw(
+        contrast=draw(settings.contrast_probability, *log_range(settings.contrast), 0.0).exp(),
+        brightness=draw(settings.brightness_probability, -settings.brightness, settings.brightness, 0.0),
+        gamma=draw(settings.gamma_probability, *log_range(settings.gamma), 0.0).exp(),
+        noise=draw(settings.noise_probability, 0.0, settings.noise, 0.0),
+    )
+
+
+def apply_intensity(images: Tensor, draw: IntensityDraw, generator: torch.Generator) -> Tensor:
+    """Change contrast, brightness and gamma and add noise.
+
+    Parameters
+    ----------
+    images : (batch, channels, rows, columns) Tensor
+        Normalised intensities (mean 0, standard deviation 1).
+    draw : IntensityDraw
+    generator : torch.Generator
+        Of the noise, on the processor.
+
+    Returns
+    -------
+    (batch, channels, rows, columns) Tensor
+    """
+    contrast, brightness, gamma, noise = (
+        value.to(images.device)[:, None, None, None]
+        for value in (draw.contrast, draw.brightness, draw.gamma, draw.noise)
+    )
+    low, high = images.amin((2, 3), keepdim=True), images.amax((2, 3), keepdim=True)
+    height = (high - low).clamp(min=1e-6)
+    images = ((images - low) / height).clamp(0, 1).pow(gamma) * height + low
+    mean = images.mean((2, 3), keepdim=True)
+    images = (images - mean) * contrast + mean + brightness
+    if bool((draw.noise > 0).any()):
+        grain = torch.randn(images.shape, generator=generator).to(images.device)
+        images = images + grain * noise
+    return images

@@ -1,0 +1,78 @@
+"""Writing that is whole or not there: to a temporary name first, then renamed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from autoseg.errors import OutputError
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; it takes the name `path` only if the block ends well.
+
+    The ending is kept, so that libraries that look at it write the right format.
+
+    Raises
+    ------
+    OutputError
+        If the folder cannot be written to or the disk is full; nothing is left behind.
+    """
+    path = Path(path)
+    with _explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=".unfinished-", suffix=path.suffix, dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Give a temporary folder beside `path`; it takes the name `path` only if the block ends well.
+
+    Raises
+    ------
+    OutputError
+        If `path` exists already (results of two runs are never mixed), cannot be written, or the disk is full.
+    """
+    path = Path(path)
+    with _explained(path):
+        if path.exists():
+            raise OutputError(
+                f"{path} exists already, and results of two runs are never mixed in one folder. "
+                "Choose another name, or move the old folder away."
+            )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=path.parent))
+        try:
+            yield temporary
+            os.chmod(temporary, 0o755)
+            os.replace(temporary, path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn the system's error into one sentence with the remedy."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None and not str(error.filename).startswith(str(path.parent)):
+            raise
+        reason = error.strerror or str(error)
+        raise OutputError(
+            f"{path} could not be written: {reason}. Nothing was saved under that name. "
+            "Free some space or choose a folder in which you may write, then try again."
+        ) from error

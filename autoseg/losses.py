@@ -1,0 +1,95 @@
+"""What a training makes small: soft Dice over the structures plus weighted cross-entropy."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from autoseg.settings import LossSettings
+
+# Added to numerator and denominator of Dice, so that a structure absent from a batch costs nothing.
+SMOOTHING = 1.0
+
+
+def segmentation_loss(logits: Tensor, labels: Tensor, drawn: Tensor, settings: LossSettings) -> Tensor:
+    """Compare logits with labels, taking a structure that was not drawn as unknown rather than absent.
+
+    Where structure k was not drawn on an image, its pixels carry the label 0 there. The probabilities of
+    k and of the background are added before the comparison (the loss asks only that the pixel is one of the
+    two), and k is left out of that image's Dice. Marginal loss: Shi et al., Medical Image Analysis 2021.
+
+    Parameters
+    ----------
+    logits : (batch, classes, rows, columns) Tensor
+        Class 0 is the background, class k the k-th structure.
+    labels : (batch, rows, columns) Tensor of int64
+        Class of each pixel.
+    drawn : (batch, classes - 1) Tensor of bool
+        Which structures were drawn on which image.
+    settings : LossSettings
+
+    Returns
+    -------
+    () Tensor
+        `dice_weight` × (1 − mean soft Dice) + `cross_entropy_weight` × cross-entropy. The Dice of a
+        structure is taken over the whole batch (2 Σ p·t + 1) / (Σ p + Σ t + 1), background left out.
+    """
+    logits = merge_undrawn(logits.float(), drawn)
+    loss = logits.new_zeros(())
+    if settings.cross_entropy_weight:
+        weight = logits.new_full((logits.shape[1],), settings.structure_weight)
+        weight[0] = 1.0
+        loss = loss + settings.cross_entropy_weight * functional.cross_entropy(logits, labels, weight=weight)
+    if settings.dice_weight:
+        loss = loss + settings.dice_weight * (1 - soft_dice(logits.softmax(1), labels, drawn))
+    return loss
+
+
+def merge_undrawn(logits: Tensor, drawn: Tensor) -> Tensor:
+    """Add the probability of every undrawn structure to the background's, and leave it none of its own.
+
+    Parameters
+    ----------
+    logits : (batch, classes, rows, columns) Tensor of float32
+    drawn : (batch, classes - 1) Tensor of bool
+
+    Returns
+    -------
+    (batch, classes, rows, columns) Tensor
+        Logits whose softmax has the sums.
+    """
+    if bool(drawn.all()):
+        return logits
+    impossible = -1e4
+    structures_drawn = drawn[:, :, None, None]
+    unknown = logits[:, 1:].masked_fill(structures_drawn, impossible)
+    background = torch.cat([logits[:, :1], unknown], dim=1).logsumexp(1, keepdim=True)
+    return torch.cat([background, logits[:, 1:].masked_fill(~structures_drawn, impossible)], dim=1)
+
+
+def soft_dice(probabilities: Tensor, labels: Tensor, drawn: Tensor) -> Tensor:
+    """Give the mean over structures of their soft Dice in the whole batch, images without them left out.
+
+    Parameters
+    ----------
+    probabilities : (batch, classes, rows, columns) Tensor
+    labels : (batch, rows, columns) Tensor of int64
+    drawn : (batch, classes - 1) Tensor of bool
+
+    Returns
+    -------
+    () Tensor
+        Between 0 and 1. A structure drawn on no image of the batch is not counted; if none was drawn, 1.
+    """
+    classes = probabilities.shape[1]
+    counted = drawn.to(probabilities.dtype)
+    target = functional.one_hot(labels, classes).permute(0, 3, 1, 2)[:, 1:].to(probabilities.dtype)
+    structures = probabilities[:, 1:]
+    overlap = ((structures * target).sum((2, 3)) * counted).sum(0)
+    total = ((structures.sum((2, 3)) + target.sum((2, 3))) * counted).sum(0)
+    dice = (2 * overlap + SMOOTHING) / (total + SMOOTHING)
+    present = drawn.any(0)
+    if not bool(present.any()):
+        return probabilities.new_ones(())
+    return dice[present].mean()

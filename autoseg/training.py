@@ -1,0 +1,272 @@
+"""The training loop, readable from top to bottom."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from autoseg.dataset import SliceSet, build_slices, plan_spacing, read_cases, sample_batch
+from autoseg.device import choose_device, choose_precision, keep_freed_memory
+from autoseg.errors import DataError
+from autoseg.image import Structure
+from autoseg.losses import segmentation_loss
+from autoseg.model import EpochResult, TrainedModel, check_model_name, describe_origin
+from autoseg.networks import build_network
+from autoseg.settings import Settings
+from autoseg.split import Split
+
+OnEpoch = Callable[[EpochResult, TrainedModel], bool | None]
+
+
+def train(
+    split: Split,
+    settings: Settings,
+    *,
+    structures: Sequence[Structure],
+    name: str = "model",
+    on_epoch: OnEpoch | None = None,
+) -> TrainedModel:
+    """Train a network on the split's training cases and keep the epoch that is best on its validation cases.
+
+    The test cases are not touched. Without validation cases the last epoch is kept, and nothing is known of
+    how well the model does on a new patient.
+
+    Parameters
+    ----------
+    split : Split
+    settings : Settings
+        With `epochs`, or with `minutes`, to which the learning-rate schedule is then fitted (reading the
+        files comes on top). Same settings and data give the same weights on the same machine; a time budget
+        does not, because the number of steps follows the clock.
+    structures : sequence of Structure
+    name : str
+        Of the model, as part of its file's name.
+    on_epoch : callable, optional
+        Called after every epoch with its EpochResult and the best model so far; returns True to stop.
+        Interrupting (Ctrl-C, the notebook's stop button) also stops and keeps the best.
+
+    Returns
+    -------
+    TrainedModel
+
+    Raises
+    ------
+    DataError
+        If there is nothing to learn from, or the loss is not a number from the start.
+    """
+    check_model_name(name)
+    keep_freed_memory()
+    torch.manual_seed(settings.seed)
+    device = choose_device()
+    training_pairs = read_cases(split.training, structures)
+    settings = replace(
+        settings, preprocess=plan_spacing(settings.preprocess, [image for image, _ in training_pairs])
+    )
+    channels = training_pairs[0][0].channels if training_pairs else ("image",)
+    network = build_network(settings.network, in_channels=len(channels), out_channels=len(structures) + 1)
+    stride = int(getattr(network, "stride", 1))
+    network = network.to(device, memory_format=torch.channels_last)
+    slices = build_slices(training_pairs, settings.preprocess, stride=stride).to(device)
+    validation = None
+    if split.validation:
+        pairs = read_cases(split.validation, structures)
+        validation = build_slices(pairs, settings.preprocess, stride=stride).to(device)
+
+    step = _Step(network, settings, device)
+    clock = _Clock(settings, steps_per_epoch=math.ceil(len(slices) / settings.batch_size))
+    generator = torch.Generator().manual_seed(settings.seed)
+    history: list[EpochResult] = []
+    best = TrainedModel(
+        name=name,
+        settings=settings,
+        structures=tuple(structures),
+        channels=channels,
+        weights={},
+        origin=describe_origin(
+            slices.subject_ids, validation.subject_ids if validation is not None else (), len(slices)
+        ),
+    )
+    try:
+        while not clock.is_over():
+            losses = []
+            for indices in torch.randperm(len(slices), generator=generator).split(settings.batch_size):
+                batch = sample_batch(
+                    slices, indices, augmentation=settings.augmentation, generator=generator
+                )
+                losses.append(step.learn(batch.images, batch.labels, batch.drawn, clock.learning_rate()))
+                clock.count_step()
+                if clock.is_over():
+                    break
+            training_loss = float(torch.stack(losses).mean())
+            if not math.isfinite(training_loss):
+                break
+            result = clock.result(len(history) + 1, training_loss)
+            validate = clock.is_over() or result.epoch % settings.validate_every == 0
+            if validation is not None and validate:
+                result = _validated(result, evaluate_slices(step.averaged.module, validation, settings))
+            is_best = validation is None or _is_better(result, history)
+            result = replace(result, is_best=is_best)
+            history.append(result)
+            best = replace(best, history=tuple(history))
+            if is_best:
+                best = replace(best, weights=step.weights(), best_epoch=result.epoch)
+            if on_epoch is not None and on_epoch(result, best):
+                break
+            if _has_stalled(history, settings.patience):
+                break
+    except KeyboardInterrupt:
+        if not best.weights:
+            raise
+    if not best.weights:
+        raise DataError(
+            "The loss is not a number (NaN) from the first epoch on. Check the images for damaged "
+            "intensities, or choose a smaller learning_rate."
+        )
+    return best
+
+
+@dataclass(frozen=True)
+class SliceScores:
+    """Loss, Dice of each structure (None where it was drawn on no slice) and their mean, on a SliceSet."""
+
+    loss: float
+    dice: tuple[float | None, ...]
+    mean_dice: float | None
+
+
+@torch.inference_mode()
+def evaluate_slices(network: nn.Module, slices: SliceSet, settings: Settings) -> SliceScores:
+    """Score a network on slices as they are, without augmentation, on the network's own grid.
+
+    The Dice of a structure is 2 Σ overlap / (Σ predicted + Σ reference), pooled over every slice on which
+    it was drawn. Where structures were not drawn, nothing is counted for them.
+    """
+    device = slices.images.device
+    precision = choose_precision(settings.precision, device)
+    network.eval()
+    classes = slices.drawn.shape[1] + 1
+    overlap, total = (torch.zeros(classes - 1, device=device) for _ in range(2))
+    losses = []
+    for indices in torch.arange(len(slices)).split(2 * settings.batch_size):
+        batch = sample_batch(slices, indices)
+        with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+            logits = network(batch.images)
+        losses.append(segmentation_loss(logits, batch.labels, batch.drawn, settings.loss) * len(indices))
+        predicted = logits.argmax(1)
+        for k in range(1, classes):
+            drawn = batch.drawn[:, k - 1]
+            mask, reference = predicted[drawn] == k, batch.labels[drawn] == k
+            overlap[k - 1] += (mask & reference).sum()
+            total[k - 1] += mask.sum() + reference.sum()
+    dice = [2 * float(o) / float(t) if t > 0 else None for o, t in zip(overlap, total, strict=True)]
+    known = [value for value in dice if value is not None]
+    return SliceScores(
+        loss=float(torch.stack(losses).sum()) / len(slices),
+        dice=tuple(dice),
+        mean_dice=sum(known) / len(known) if known else None,
+    )
+
+
+class _Step:
+    """One step of AdamW with gradient clipping, and the running average of the weights."""
+
+    def __init__(self, network: nn.Module, settings: Settings, device: torch.device) -> None:
+        self.network, self.settings, self.device = network, settings, device
+        self.precision = choose_precision(settings.precision, device)
+        self.optimizer = torch.optim.AdamW(
+            network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        )
+
+        def average(averaged: list[Tensor], current: list[Tensor], count: Tensor) -> None:
+            # Follows fast at first, so that the random start is soon forgotten.
+            decay = min(settings.average_decay, (1 + int(count)) / (10 + int(count)))
+            torch._foreach_lerp_(averaged, current, 1 - decay)
+
+        self.averaged = AveragedModel(network, multi_avg_fn=average)
+
+    def learn(self, images: Tensor, labels: Tensor, drawn: Tensor, learning_rate: float) -> Tensor:
+        """Take one step; return the loss, detached."""
+        self.network.train()
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
+            logits = self.network(images)
+        loss = segmentation_loss(logits, labels, drawn, self.settings.loss)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.gradient_clip)
+        self.optimizer.step()
+        self.averaged.update_parameters(self.network)
+        return loss.detach()
+
+    def weights(self) -> dict[str, Tensor]:
+        """Copy the averaged weights to the processor."""
+        state = self.averaged.module.state_dict()
+        return {key: value.detach().cpu().clone() for key, value in state.items()}
+
+
+class _Clock:
+    """Progress from 0 to 1 by steps or by time, and the learning rate that belongs to it."""
+
+    def __init__(self, settings: Settings, *, steps_per_epoch: int) -> None:
+        self.settings, self.steps, self.start = settings, 0, time.monotonic()
+        self.total_steps = None if settings.epochs is None else settings.epochs * steps_per_epoch
+
+    def elapsed_s(self) -> float:
+        return time.monotonic() - self.start
+
+    def progress(self) -> float:
+        if self.total_steps is not None:
+            return self.steps / self.total_steps
+        return self.elapsed_s() / (60 * (self.settings.minutes or 1))
+
+    def count_step(self) -> None:
+        self.steps += 1
+
+    def is_over(self) -> bool:
+        return self.progress() >= 1
+
+    def learning_rate(self) -> float:
+        progress, warmup = min(1.0, self.progress()), self.settings.warmup_fraction
+        if progress < warmup:
+            return self.settings.learning_rate * max(progress / warmup, 0.01)
+        left = 1 - (progress - warmup) / (1 - warmup)
+        if self.settings.schedule == "polynomial":
+            return self.settings.learning_rate * left**0.9
+        return self.settings.learning_rate * 0.5 * (1 - math.cos(math.pi * left))
+
+    def result(self, epoch: int, training_loss: float) -> EpochResult:
+        elapsed, progress = self.elapsed_s(), self.progress()
+        return EpochResult(
+            epoch=epoch,
+            training_loss=training_loss,
+            learning_rate=self.learning_rate(),
+            elapsed_s=elapsed,
+            seconds_left=max(0.0, elapsed / progress - elapsed),
+        )
+
+
+def _validated(result: EpochResult, scores: SliceScores) -> EpochResult:
+    return replace(
+        result, validation_loss=scores.loss, validation_dice=scores.mean_dice, dice=scores.dice
+    )
+
+
+def _is_better(result: EpochResult, history: Sequence[EpochResult]) -> bool:
+    if result.validation_dice is None:
+        return False
+    earlier = [row.validation_dice for row in history if row.validation_dice is not None]
+    return not earlier or result.validation_dice > max(earlier)
+
+
+def _has_stalled(history: Sequence[EpochResult], patience: int | None) -> bool:
+    if patience is None:
+        return False
+    best = max((row.epoch for row in history if row.is_best), default=len(history))
+    return len(history) - best >= patience
