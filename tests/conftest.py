@@ -1,0 +1,69 @@
+"""What all tests share: a quiet environment, the data's places, and markers that skip with a word."""
+
+import os
+
+# Before torch and matplotlib are first imported, which may be while tests are collected.
+os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+os.environ["MPLBACKEND"] = "Agg"
+
+import importlib.util
+import shutil
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for marker, missing in (("gpu", _missing_gpu), ("browser", _missing_browser)):
+        marked = [item for item in items if item.get_closest_marker(marker)]
+        word = missing() if marked else ""
+        for item in marked if word else ():
+            item.add_marker(pytest.mark.skip(reason=word))
+
+
+def _missing_gpu() -> str:
+    import torch
+
+    return "" if torch.cuda.is_available() else "no CUDA device here"
+
+
+def _missing_browser() -> str:
+    if importlib.util.find_spec("playwright") is None:
+        return "the package playwright is not installed"
+    return "" if chromium_path() else "no Chromium here (Debian: apt-get install chromium)"
+
+
+def chromium_path() -> str | None:
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return next((path for name in names if (path := shutil.which(name))), None)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    path = chromium_path()
+    if path is None:
+        pytest.skip("no Chromium here (Debian: apt-get install chromium)")
+    return path
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    folder = ROOT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"the shared data are not on this machine ({folder})")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def sample() -> Path:
+    folder = ROOT / "data" / "sample"
+    if not any(folder.glob("*")):
+        pytest.skip(f"the sample data are not there yet ({folder})")
+    return folder

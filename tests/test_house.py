@@ -1,0 +1,198 @@
+"""The rules of the house: layers, lint, sizes, docstrings, a light import and one list of versions."""
+
+import ast
+import importlib.util
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+MODULES = sorted((ROOT / "autoseg").rglob("*.py"))
+EVERY_MODULE = pytest.mark.parametrize(
+    "path", MODULES, ids=[path.relative_to(ROOT).as_posix() for path in MODULES]
+)
+LONGEST_MODULE, LONGEST_FUNCTION = 320, 60
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def read(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def key(requirement: str) -> str:
+    """The name in a requirement, as package indexes compare names."""
+    return re.match(r"[\w.-]+", requirement)[0].lower().replace("_", "-").replace(".", "-")
+
+
+# --- the tools that also run before a commit
+
+
+def run_tool(module: str, *arguments: str) -> None:
+    if importlib.util.find_spec(module) is None:
+        pytest.skip(f"{module} is not installed")
+    command = [sys.executable, "-m", module, *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{module} {' '.join(arguments)}\n{done.stdout}{done.stderr}"
+
+
+def test_ruff_finds_nothing():
+    run_tool("ruff", "check", ".")
+
+
+def test_ruff_would_format_nothing():
+    run_tool("ruff", "format", "--check", ".")
+
+
+def test_types_are_right():
+    run_tool("mypy")
+
+
+def test_imports_go_only_downward():
+    tool = shutil.which("lint-imports", path=Path(sys.executable).parent)
+    if tool is None:
+        pytest.skip("import-linter is not installed")
+    done = subprocess.run([tool], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_drawing_in_design_shows_the_layers_that_are_checked():
+    contract = next(c for c in PROJECT["tool"]["importlinter"]["contracts"] if c["type"] == "layers")
+    checked = [set(re.findall(r"\w+", layer)) for layer in contract["layers"]]
+    drawing = re.search(r"(?:^ {4}\S.*\n)+", read("DESIGN.md"), flags=re.MULTILINE)[0]
+    drawn = [set(re.split(r" \| ", re.split(r"\s{2,}", line.strip())[0])) for line in drawing.splitlines()]
+    assert drawn == checked
+
+
+# --- sizes and docstrings
+
+
+def docstring_lines(node: ast.AST) -> set[int]:
+    first = node.body[0] if node.body else None
+    if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+        return set(range(first.lineno, first.end_lineno + 1))
+    return set()
+
+
+def functions(tree: ast.Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    return (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+
+
+def code_lines(function: ast.FunctionDef | ast.AsyncFunctionDef, source: list[str]) -> int:
+    kept = set(range(function.lineno, function.end_lineno + 1)) - docstring_lines(function)
+    return sum(1 for number in kept if source[number - 1].strip() and source[number - 1].lstrip()[0] != "#")
+
+
+def test_code_lines_leave_out_docstring_comments_and_blank_lines():
+    source = 'def f():\n    """One.\n\n    Two.\n    """\n\n    # why\n    return 1\n'
+    assert [code_lines(function, source.splitlines()) for function in functions(ast.parse(source))] == [2]
+
+
+@EVERY_MODULE
+def test_modules_and_functions_stay_short(path):
+    source = path.read_text(encoding="utf-8").splitlines()
+    assert len(source) <= LONGEST_MODULE
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    sizes = {function.name: code_lines(function, source) for function in functions(tree)}
+    assert {name: size for name, size in sizes.items() if size > LONGEST_FUNCTION} == {}
+
+
+def public(body: list[ast.stmt], prefix: str = "") -> Iterator[tuple[str, ast.AST]]:
+    for node in body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and node.name[0] != "_":
+            yield prefix + node.name, node
+            if isinstance(node, ast.ClassDef):
+                yield from public(node.body, f"{node.name}.")
+
+
+@EVERY_MODULE
+def test_every_public_name_has_a_docstring(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    assert ast.get_docstring(tree), "the module has no docstring"
+    assert [name for name, node in public(tree.body) if not ast.get_docstring(node)] == []
+
+
+def test_no_module_is_a_drawer_for_odds_and_ends():
+    assert {path.stem for path in MODULES} & {"utils", "helpers", "common", "misc"} == set()
+
+
+# --- a light import
+
+
+def test_importing_autoseg_loads_no_heavy_package():
+    heavy = "torch monai pandas matplotlib scipy cv2 pydicom nibabel IPython"
+    code = f"import autoseg, sys; print(*[n for n in {heavy.split()} if n in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+def test_every_public_name_can_be_had():
+    import autoseg
+
+    assert [name for name in autoseg.__all__ if getattr(autoseg, name, None) is None] == []
+
+
+# --- one list of versions, and files that agree
+
+
+def pins() -> dict[str, str]:
+    lines = [line for line in read("constraints.txt").splitlines() if line and line[0] != "#"]
+    return {key(line): line.split("==")[1] for line in lines}
+
+
+def test_whatever_the_project_asks_for_is_pinned():
+    project = PROJECT["project"]
+    asked = project["dependencies"] + project["optional-dependencies"]["dev"]
+    assert [name for name in asked if key(name) not in pins()] == []
+
+
+def test_the_pins_are_bare_versions():
+    lines = [line for line in read("constraints.txt").splitlines() if line and line[0] != "#"]
+    # No "+cpu" and no address: the same list serves every computer.
+    assert [line for line in lines if not re.fullmatch(r"[\w.-]+==[\w.]+", line)] == []
+    assert len(lines) == len(pins())
+
+
+def test_what_is_installed_here_agrees_with_the_pins():
+    from importlib.metadata import distributions
+
+    installed = {key(found.name): found.version.split("+")[0] for found in distributions()}
+    wrong = {name: (installed[name], pin) for name, pin in pins().items() if installed.get(name, pin) != pin}
+    assert wrong == {}
+
+
+def test_conda_asks_for_the_same_torch_and_a_python_that_fits():
+    text = read("environment.yml")
+    assert f"torch=={pins()['torch']}" in text
+    assert "-c constraints.txt" in text
+    python = re.search(r"python=([\d.]+)", text)[1]
+    assert PROJECT["project"]["requires-python"] == f">={python}"
+
+
+def test_no_file_names_a_package_server():
+    names = ("pyproject.toml", "constraints.txt", "environment.yml", "workbench.py", ".ci/run")
+    server = re.compile(r"index-url|find-links|https?://\S*(pypi|pythonhosted|download\.pytorch)")
+    assert [name for name in names if server.search(read(name))] == []
+
+
+def test_the_readme_tells_what_a_newcomer_needs():
+    text = read("README.md")
+    for words in ("Python 3.11", "Apache-2.0", "workbench.py demo", "workbench.py test", "environment.yml"):
+        assert words in text, f"README.md does not mention {words}"
+
+
+def test_the_changelog_has_this_version():
+    version = PROJECT["project"]["version"]
+    assert re.search(rf"^## .*{re.escape(version)}", read("CHANGELOG.md"), flags=re.MULTILINE)
+
+
+def test_the_licence_is_whole():
+    text = read("LICENSE")
+    assert "Apache License" in text
+    assert "END OF TERMS AND CONDITIONS" in text
+    assert PROJECT["project"]["license"] == "Apache-2.0"

@@ -1,0 +1,150 @@
+"""The notebooks are thin, clean and run from top to bottom on the sample data."""
+
+import ast
+import shutil
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed")
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+EVERY_NOTEBOOK = pytest.mark.parametrize(
+    "path",
+    NOTEBOOKS or [pytest.param(None, marks=pytest.mark.skip(reason="no notebooks are written yet"))],
+    ids=[path.name for path in NOTEBOOKS] or ["none"],
+)
+KERNEL = {"name": "python3", "language": "python", "display_name": "Python 3 (ipykernel)"}
+# Written behind the cell tagged "parameters", where that cell sets the same name.
+OVERRIDES = {"epochs": 2, "minutes": None}
+TOO_MUCH = (
+    *(ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef),
+    *(ast.For, ast.AsyncFor, ast.While, ast.If, ast.Match, ast.Try, ast.TryStar),
+)
+
+
+def code_cells(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def read_notebook(path):
+    return nbformat.read(path, as_version=4)
+
+
+def faults(source: str) -> list[str]:
+    """What a cell holds that belongs into the package."""
+    try:
+        tree = ast.parse(source)
+    except SyntaxError:
+        return ["not plain Python (a magic or a shell command?)"]
+    found = [type(node).__name__ for node in ast.walk(tree) if isinstance(node, TOO_MUCH)]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and any(name.name == "*" for name in node.names):
+            found.append("import *")
+        if isinstance(node, ast.Attribute) and ast.unparse(node) == "sys.path":
+            found.append("sys.path")
+        if isinstance(node, ast.Name | ast.Import) and "warnings" in ast.unparse(node):
+            found.append("silenced warnings")
+    if len(source.splitlines()) > 8:
+        found.append(f"{len(source.splitlines())} lines")
+    return found
+
+
+@pytest.mark.parametrize(
+    ("source", "fault"),
+    [
+        ("%pip install x", "plain Python"),
+        ("!ls", "plain Python"),
+        ("for x in y:\n    x()", "For"),
+        ("if x:\n    y()", "If"),
+        ("def f():\n    pass", "FunctionDef"),
+        ("import sys\nsys.path.append('..')", "sys.path"),
+        ("from autoseg import *", "import *"),
+        ("import warnings", "warnings"),
+        ("x = 1\n" * 9, "9 lines"),
+    ],
+)
+def test_a_fault_in_a_cell_is_found(source, fault):
+    assert fault in " ".join(faults(source))
+
+
+@EVERY_NOTEBOOK
+def test_cells_are_few_and_thin(path):
+    cells = code_cells(read_notebook(path))
+    assert 5 <= len(cells) <= 8
+    assert {cell.source: faults(cell.source) for cell in cells if faults(cell.source)} == {}
+
+
+@EVERY_NOTEBOOK
+def test_words_stand_before_every_code_cell(path):
+    cells = read_notebook(path).cells
+    assert cells[0].cell_type == "markdown"
+    assert cells[0].source.startswith("# ")
+    for before, cell in pairwise(cells):
+        if cell.cell_type == "code":
+            assert before.cell_type == "markdown", f"no words before: {cell.source}"
+            assert before.source.lstrip().startswith("#"), f"no heading before: {cell.source}"
+
+
+@EVERY_NOTEBOOK
+def test_no_outputs_are_committed_and_the_kernel_is_ours(path):
+    notebook = read_notebook(path)
+    nbformat.validate(notebook)
+    assert [cell.source for cell in code_cells(notebook) if cell.outputs or cell.execution_count] == []
+    assert notebook.metadata.kernelspec == KERNEL
+
+
+@EVERY_NOTEBOOK
+def test_one_cell_holds_the_parameters(path):
+    cells = code_cells(read_notebook(path))
+    assert sum("parameters" in cell.metadata.get("tags", []) for cell in cells) == 1
+
+
+def shorten(notebook) -> None:
+    """Write the overrides behind the parameters cell, for the names that it sets."""
+    for index, cell in enumerate(notebook.cells):
+        if "parameters" in cell.metadata.get("tags", []):
+            targets = [node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Name)]
+            names = [name for name in OVERRIDES if name in {node.id for node in targets}]
+            lines = [f"{name} = {OVERRIDES[name]!r}" for name in names]
+            notebook.cells.insert(index + 1, nbformat.v4.new_code_cell("\n".join(lines)))
+            return
+
+
+def test_overrides_follow_the_parameters_and_only_where_they_are_set():
+    cell = nbformat.v4.new_code_cell("folder, minutes = 'x', 3.5", metadata={"tags": ["parameters"]})
+    notebook = nbformat.v4.new_notebook(cells=[cell, nbformat.v4.new_code_cell("train(minutes)")])
+    shorten(notebook)
+    assert [cell.source for cell in notebook.cells][1:] == ["minutes = None", "train(minutes)"]
+
+
+@pytest.fixture
+def own_jupyter(tmp_path, monkeypatch):
+    """Keep the tester's own Jupyter and IPython settings out, and this environment's kernel in."""
+    for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"):
+        folder = tmp_path / ".settings" / name.lower()
+        folder.mkdir(parents=True)
+        monkeypatch.setenv(name, str(folder))
+    monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "1")
+    monkeypatch.delenv("JUPYTER_PATH", raising=False)
+    # The notebooks choose the inline backend, as they do for a person.
+    monkeypatch.delenv("MPLBACKEND", raising=False)
+
+
+@pytest.mark.skipif(not NOTEBOOKS, reason="no notebooks are written yet")
+@pytest.mark.usefixtures("own_jupyter")
+def test_the_notebooks_run_one_after_the_other_on_the_sample(tmp_path, sample, root):
+    nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed")
+    shutil.copytree(sample, tmp_path / "data" / "sample")
+    for name in ("notebooks", "trained_model", "predictions"):
+        (tmp_path / name).mkdir()
+    for path in NOTEBOOKS:
+        notebook = read_notebook(path)
+        shorten(notebook)
+        place = {"metadata": {"path": str(tmp_path / "notebooks")}}
+        nbclient.NotebookClient(notebook, timeout=600, kernel_name="python3", resources=place).execute()
+        outputs = [output for cell in code_cells(notebook) for output in cell.outputs]
+        complaints = [output.text for output in outputs if output.get("name") == "stderr"]
+        assert [text for text in complaints if "Warning" in text] == [], path.name
