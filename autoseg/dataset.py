@@ -82,9 +82,7 @@ def read_cases(cases: Sequence[Case], structures: Sequence[Structure]) -> list[t
     return [read_case(case, tuple(structures)) for case in cases]
 
 
-def build_slices(
-    pairs: Sequence[tuple[Image, LabelMap]], settings: PreprocessSettings, *, stride: int
-) -> SliceSet:
+def build_slices(pairs: Sequence[tuple[Image, LabelMap]], settings: PreprocessSettings, *, stride: int) -> SliceSet:
     """Normalise and store every slice of the cases.
 
     Parameters
@@ -109,7 +107,9 @@ def build_slices(
     extents = [extent_of(image, settings) for image, _ in pairs]
     _check_memory(pairs, extents)
     structures = pairs[0][1].structures
-    images, labels, drawn, sizes, owners = [], [], [], [], []
+    images: list[Tensor] = []
+    labels: list[Tensor] = []
+    drawn, sizes, owners = [], [], []
     for (image, label_map), extent in zip(pairs, extents, strict=True):
         count = image.shape[0]
         images.extend(store_slices(image, extent, settings))
@@ -143,11 +143,13 @@ def mirrored_classes(structures: Sequence[Structure]) -> Tensor:
 
     Structures are a pair if their sides are left and right and their names are equal but for that word.
     """
-    names = {(s.name.replace(s.side, "").strip(" _-,"), s.side): i for i, s in enumerate(structures, 1)}
+    names: dict[tuple[str, str], int] = {
+        (s.name.replace(s.side, "").strip(" _-,"), s.side): i for i, s in enumerate(structures, 1)
+    }
     other = {"left": "right", "right": "left"}
     result = list(range(len(structures) + 1))
     for (name, side), index in names.items():
-        result[index] = names.get((name, other.get(side, side)), index)  # type: ignore[call-overload]
+        result[index] = names.get((name, other.get(side, side)), index)
     return torch.tensor(result)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import psutil
 import torch
+from torch import nn
 
 from autoseg.errors import SettingsError
 
@@ -99,6 +100,12 @@ def choose_precision(wanted: str, device: torch.device) -> torch.dtype:
     return torch.float32
 
 
+def in_channels_last(network: nn.Module, device: torch.device) -> nn.Module:
+    """Move a network to a device with its filters laid out channels last, in which convolutions are fastest."""
+    # torch's type hints do not know the argument that its documentation recommends.
+    return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
 def keep_freed_memory() -> None:
     """Tell glibc to keep freed memory for the next step instead of handing it back to the system.
 
@@ -126,8 +133,7 @@ def measure_speed(seconds: float = 2.0) -> str:
 
     device, batch = choose_device(), 8
     precision = choose_precision("auto", device)
-    network = build_network(NetworkSettings(), in_channels=1, out_channels=3).to(device)
-    network.to(memory_format=torch.channels_last)
+    network = in_channels_last(build_network(NetworkSettings(), in_channels=1, out_channels=3), device)
     slices = torch.randn(batch, 1, 128, 128, device=device).contiguous(memory_format=torch.channels_last)
 
     def step() -> None:

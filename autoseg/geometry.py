@@ -44,9 +44,7 @@ def check_affine(affine: npt.ArrayLike) -> Affine:
     return matrix
 
 
-def affine_from_spacing(
-    spacing_mm: Sequence[float], origin_mm: Sequence[float] = (0.0, 0.0, 0.0)
-) -> Affine:
+def affine_from_spacing(spacing_mm: Sequence[float], origin_mm: Sequence[float] = (0.0, 0.0, 0.0)) -> Affine:
     """Build the affine of axial slices: columns run left, rows run back, slices run to the head.
 
     Parameters
@@ -127,7 +125,7 @@ def pixel_area_mm2(affine: Affine) -> float:
     return float(np.linalg.norm(np.cross(affine[:3, 1], affine[:3, 2])))
 
 
-def slice_normal(orientation: Sequence[float]) -> npt.NDArray[np.float64]:
+def slice_normal(orientation: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """Give the unit normal of slices, turned so that it points to the head, the back or the left.
 
     The sign follows the normal's largest component, so axial slices count from the feet to the head
@@ -152,11 +150,11 @@ def slice_normal(orientation: Sequence[float]) -> npt.NDArray[np.float64]:
     length = np.linalg.norm(normal)
     if length < 1e-6:
         raise GeometryError(
-            f"The slice orientation {list(orientation)} has parallel rows and columns; the header is damaged."
+            f"The slice orientation {np.ravel(orientation).tolist()} has parallel rows and columns; the header is damaged."
         )
     normal = normal / length
     normal = normal * (1.0 if normal[np.abs(normal).argmax()] > 0 else -1.0)
-    return normal + 0.0  # turns -0.0 into 0.0
+    return np.asarray(normal + 0.0, dtype=np.float64)  # + 0.0 turns -0.0 into 0.0
 
 
 def slice_positions_mm(affine: Affine, count: int) -> npt.NDArray[np.float64]:
@@ -164,7 +162,7 @@ def slice_positions_mm(affine: Affine, count: int) -> npt.NDArray[np.float64]:
     orientation = np.concatenate([affine[:3, 2], affine[:3, 1]])
     normal = slice_normal(orientation)
     first = float(normal @ affine[:3, 3])
-    return first + np.arange(count) * float(normal @ affine[:3, 0])
+    return np.asarray(first + np.arange(count) * float(normal @ affine[:3, 0]), dtype=np.float64)
 
 
 def slice_distance_mm(affine: Affine) -> float:
@@ -173,9 +171,7 @@ def slice_distance_mm(affine: Affine) -> float:
     return abs(float(slice_normal(orientation) @ affine[:3, 0]))
 
 
-def same_grid(
-    first: tuple[tuple[int, ...], Affine | None], second: tuple[tuple[int, ...], Affine | None]
-) -> bool:
+def same_grid(first: tuple[tuple[int, ...], Affine | None], second: tuple[tuple[int, ...], Affine | None]) -> bool:
     """Tell whether two (shape, affine) pairs are the same voxels, to a thousandth of a voxel.
 
     An uncalibrated grid (affine None) equals only another uncalibrated grid of that shape.

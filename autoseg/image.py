@@ -10,8 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from autoseg.errors import DataError, GeometryError, LabelError
-from autoseg.geometry import Affine, check_affine, pixel_area_mm2, same_grid, slice_positions_mm
-from autoseg.geometry import spacing_from_affine
+from autoseg.geometry import (
+    Affine,
+    check_affine,
+    pixel_area_mm2,
+    same_grid,
+    slice_positions_mm,
+    spacing_from_affine,
+)
 
 Side = Literal["left", "right", "both", ""]
 SpacingSource = Literal["header", "typed", "none"]
@@ -67,9 +73,7 @@ class Structure:
         if not self.name.strip():
             raise LabelError(f"Label {self.label} has an empty name. Give every structure a name.")
         if self.side not in ("left", "right", "both", ""):
-            raise LabelError(
-                f"Structure {self.name!r} has side {self.side!r}; use left, right, both or nothing."
-            )
+            raise LabelError(f"Structure {self.name!r} has side {self.side!r}; use left, right, both or nothing.")
         colour = default_colour(self.label) if self.colour is None else tuple(int(c) for c in self.colour)
         if len(colour) != 3 or not all(0 <= c <= 255 for c in colour):
             raise LabelError(
@@ -262,7 +266,7 @@ class LabelMap(_Grid):
         self._check_grid("label map")
 
     def mask(self, label: int) -> npt.NDArray[np.bool_]:
-        """The voxels of one structure, boolean, shape (slices, rows, columns)."""
+        """Give the voxels of one structure, boolean, shape (slices, rows, columns)."""
         return self.voxels == label
 
     def is_annotated(self, label: int) -> bool:

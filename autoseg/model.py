@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import pickle
 import platform
 import re
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -142,6 +145,27 @@ def model_path(folder: Path, model: TrainedModel) -> Path:
     return Path(folder) / f"{check_model_name(model.name)}_{len(model.history)}.pt"
 
 
+def find_model(folder: Path | str, name: str) -> Path:
+    """Give the newest model file of this name in a folder.
+
+    Raises
+    ------
+    ModelFileError
+        If there is none; the message lists the models that are there.
+    """
+    folder = Path(folder)
+    pattern = re.compile(re.escape(name) + r"_(\d+|best)\.pt")
+    files = sorted(folder.glob("*.pt"))
+    found = [file for file in files if pattern.fullmatch(file.name)]
+    if not found:
+        known = ", ".join(file.name for file in files) or "none at all"
+        raise ModelFileError(
+            f"There is no model named {name!r} in {folder.resolve()} (there: {known}). Train it first with "
+            "1_train.ipynb, or correct the name."
+        )
+    return max(found, key=lambda file: file.stat().st_mtime)
+
+
 def save_model(model: TrainedModel, path: Path) -> Path:
     """Write a model file; whole, or not at all.
 
@@ -175,20 +199,20 @@ def save_model(model: TrainedModel, path: Path) -> Path:
         "best_epoch": model.best_epoch,
         "origin": model.origin,
     }
-    with whole_file(path) as temporary, _write_errors_as_oserror():
+    with whole_file(path) as temporary, _full_disk_as_oserror():
         torch.save(content, temporary)
     return path
 
 
-class _write_errors_as_oserror:  # noqa: N801 - reads as a context manager
+@contextmanager
+def _full_disk_as_oserror() -> Iterator[None]:
     """torch.save reports a full disk as RuntimeError; give it back as the OSError that it was."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, RuntimeError) and re.search(r"write|enforce fail|PytorchStream", str(error)):
-            raise OSError(28, "the disk is full or the file could not be written") from error
+    try:
+        yield
+    except RuntimeError as error:
+        if not re.search(r"write|enforce fail|PytorchStream", str(error)):
+            raise
+        raise OSError(errno.ENOSPC, "the disk is full or the file could not be written") from error
 
 
 def load_model(path: Path) -> TrainedModel:
@@ -203,6 +227,11 @@ def load_model(path: Path) -> TrainedModel:
     path = Path(path)
     if not path.is_file():
         raise ModelFileError(f"{path} is not there. Choose a .pt file that autoseg saved in trained_model.")
+    if not zipfile.is_zipfile(path):  # torch's own format; older ones are plain pickles, which are never opened
+        raise ModelFileError(
+            f"{path} is not a model file of autoseg, or only a part of one; it was not opened, because such files "
+            "can hold code. Copy it again from where it was trained, or choose another file."
+        )
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:

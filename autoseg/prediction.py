@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from autoseg.device import choose_device, choose_precision, keep_freed_memory
+from autoseg.device import choose_device, choose_precision, in_channels_last, keep_freed_memory
 from autoseg.errors import DataError
 from autoseg.image import Image, LabelMap
 from autoseg.model import TrainedModel
@@ -56,7 +56,7 @@ def predict(
     keep_freed_memory()
     device = choose_device()
     precision = choose_precision(model.settings.precision, device)
-    network = model.build().to(device, memory_format=torch.channels_last)
+    network = in_channels_last(model.build(), device)
     extent = extent_of(image, model.settings.preprocess)
     frame = frame_size([extent], int(getattr(network, "stride", 1)))
     offsets = frame_offsets(frame, device)[None]
@@ -81,6 +81,4 @@ def predict(
             labels[chosen] = table[native.argmax(1).to("cpu", torch.uint8).numpy()]
             if on_slices is not None:
                 on_slices(chosen.stop, image.shape[0])
-    return LabelMap(
-        voxels=labels, affine=image.affine, structures=model.structures, source=image.source
-    )
+    return LabelMap(voxels=labels, affine=image.affine, structures=model.structures, source=image.source)

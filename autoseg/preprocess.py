@@ -62,9 +62,10 @@ def extent_of(image: Image, settings: PreprocessSettings) -> Extent:
         network = settings.input_shape
     elif settings.spacing_mm is not None:
         spacings = image.spacing_mm[1:]
-        network = tuple(
+        rows, columns = (
             max(1, round(n * mm / settings.spacing_mm)) for n, mm in zip(native, spacings, strict=True)
         )
+        network = (rows, columns)
         if max(network) > 8192:
             raise GeometryError(
                 f"{image.source.name}: at {settings.spacing_mm} mm the slice would have {network} pixels; "
@@ -97,9 +98,7 @@ def store_slices(image: Image, extent: Extent, settings: PreprocessSettings) -> 
     slices = torch.from_numpy(normal)
     if extent.stored == extent.native:
         return slices
-    return functional.interpolate(
-        slices, extent.stored, mode="bilinear", align_corners=False, antialias=True
-    )
+    return functional.interpolate(slices, extent.stored, mode="bilinear", align_corners=False, antialias=True)
 
 
 def store_labels(classes: np.ndarray, extent: Extent) -> Tensor:
@@ -191,6 +190,4 @@ def to_native(probabilities: Tensor, extent: Extent) -> Tensor:
         axes.append(2 * where / size)
     grid = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).flip(-1)
     grid = grid.to(probabilities.dtype).expand(len(probabilities), *extent.native, 2)
-    return functional.grid_sample(
-        probabilities, grid, mode="bilinear", padding_mode="border", align_corners=False
-    )
+    return functional.grid_sample(probabilities, grid, mode="bilinear", padding_mode="border", align_corners=False)

@@ -171,7 +171,8 @@ class AugmentationSettings:
     @classmethod
     def off(cls) -> AugmentationSettings:
         """Give settings that leave every sample as it is."""
-        return cls(**{item.name: 0.0 for item in fields(cls) if item.name.endswith("_probability")})
+        never: dict[str, Any] = {f.name: 0.0 for f in fields(cls) if f.name.endswith("_probability")}
+        return cls(**never)
 
 
 @dataclass(frozen=True)
@@ -269,9 +270,7 @@ class Settings:
             _require(0 < self.minutes <= 60 * 24 * 30, f"minutes is {self.minutes}; give more than 0.")
         for name in ("batch_size", "print_checkpoint", "save_checkpoint", "validate_every"):
             value = getattr(self, name)
-            _require(
-                isinstance(value, int) and value >= 1, f"{name} is {value}; give a whole number from 1."
-            )
+            _require(isinstance(value, int) and value >= 1, f"{name} is {value}; give a whole number from 1.")
         _require(0 < self.learning_rate < 10, f"learning_rate is {self.learning_rate}; give 0 to 10.")
         _require(self.schedule in ("cosine", "polynomial"), f"schedule is {self.schedule!r}.")
         _require(0 <= self.warmup_fraction < 1, f"warmup_fraction is {self.warmup_fraction}; give 0 to 1.")
@@ -308,7 +307,7 @@ def _from_dict(kind: type[Kind], values: dict[str, Any]) -> Kind:
     arguments = {}
     for name, value in values.items():
         if is_dataclass(hints[name]) and isinstance(value, dict):
-            arguments[name] = _from_dict(hints[name], value)  # type: ignore[arg-type]
+            arguments[name] = _from_dict(hints[name], value)
         else:
             arguments[name] = tuple(value) if isinstance(value, list) else value
     try:

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from autoseg.dataset import SliceSet, build_slices, plan_spacing, read_cases, sample_batch
-from autoseg.device import choose_device, choose_precision, keep_freed_memory
+from autoseg.dataset import Batch, SliceSet, build_slices, plan_spacing, read_cases, sample_batch
+from autoseg.device import choose_device, choose_precision, in_channels_last, keep_freed_memory
 from autoseg.errors import DataError
 from autoseg.image import Structure
 from autoseg.losses import segmentation_loss
@@ -21,6 +21,7 @@ from autoseg.networks import build_network
 from autoseg.settings import Settings
 from autoseg.split import Split
 
+Tensors = tuple[Tensor, ...] | list[Tensor]
 OnEpoch = Callable[[EpochResult, TrainedModel], bool | None]
 
 
@@ -63,43 +64,19 @@ def train(
     check_model_name(name)
     keep_freed_memory()
     torch.manual_seed(settings.seed)
-    device = choose_device()
-    training_pairs = read_cases(split.training, structures)
-    settings = replace(
-        settings, preprocess=plan_spacing(settings.preprocess, [image for image, _ in training_pairs])
-    )
-    channels = training_pairs[0][0].channels if training_pairs else ("image",)
-    network = build_network(settings.network, in_channels=len(channels), out_channels=len(structures) + 1)
-    stride = int(getattr(network, "stride", 1))
-    network = network.to(device, memory_format=torch.channels_last)
-    slices = build_slices(training_pairs, settings.preprocess, stride=stride).to(device)
-    validation = None
-    if split.validation:
-        pairs = read_cases(split.validation, structures)
-        validation = build_slices(pairs, settings.preprocess, stride=stride).to(device)
-
-    step = _Step(network, settings, device)
+    material = _read_material(split, settings, structures)
+    settings, slices, validation = material.settings, material.slices, material.validation
+    step = _Step(material.network, settings, slices.images.device)
     clock = _Clock(settings, steps_per_epoch=math.ceil(len(slices) / settings.batch_size))
     generator = torch.Generator().manual_seed(settings.seed)
     history: list[EpochResult] = []
-    best = TrainedModel(
-        name=name,
-        settings=settings,
-        structures=tuple(structures),
-        channels=channels,
-        weights={},
-        origin=describe_origin(
-            slices.subject_ids, validation.subject_ids if validation is not None else (), len(slices)
-        ),
-    )
+    best = material.untrained(name, structures)
     try:
         while not clock.is_over():
             losses = []
             for indices in torch.randperm(len(slices), generator=generator).split(settings.batch_size):
-                batch = sample_batch(
-                    slices, indices, augmentation=settings.augmentation, generator=generator
-                )
-                losses.append(step.learn(batch.images, batch.labels, batch.drawn, clock.learning_rate()))
+                batch = sample_batch(slices, indices, augmentation=settings.augmentation, generator=generator)
+                losses.append(step.learn(batch, clock.learning_rate()))
                 clock.count_step()
                 if clock.is_over():
                     break
@@ -107,18 +84,14 @@ def train(
             if not math.isfinite(training_loss):
                 break
             result = clock.result(len(history) + 1, training_loss)
-            validate = clock.is_over() or result.epoch % settings.validate_every == 0
-            if validation is not None and validate:
+            if validation is not None and (clock.is_over() or result.epoch % settings.validate_every == 0):
                 result = _validated(result, evaluate_slices(step.averaged.module, validation, settings))
-            is_best = validation is None or _is_better(result, history)
-            result = replace(result, is_best=is_best)
+            result = replace(result, is_best=validation is None or _is_better(result, history))
             history.append(result)
             best = replace(best, history=tuple(history))
-            if is_best:
+            if result.is_best:
                 best = replace(best, weights=step.weights(), best_epoch=result.epoch)
-            if on_epoch is not None and on_epoch(result, best):
-                break
-            if _has_stalled(history, settings.patience):
+            if (on_epoch is not None and on_epoch(result, best)) or _has_stalled(history, settings.patience):
                 break
     except KeyboardInterrupt:
         if not best.weights:
@@ -129,6 +102,51 @@ def train(
             "intensities, or choose a smaller learning_rate."
         )
     return best
+
+
+@dataclass(frozen=True, eq=False)
+class _Material:
+    """What a training works with, on its device: a fresh network and the slices, read once."""
+
+    settings: Settings
+    channels: tuple[str, ...]
+    network: nn.Module
+    slices: SliceSet
+    validation: SliceSet | None
+
+    def untrained(self, name: str, structures: Sequence[Structure]) -> TrainedModel:
+        """Give the model without weights yet."""
+        validated = self.validation.subject_ids if self.validation is not None else ()
+        return TrainedModel(
+            name=name,
+            settings=self.settings,
+            structures=tuple(structures),
+            channels=self.channels,
+            weights={},
+            origin=describe_origin(self.slices.subject_ids, validated, len(self.slices)),
+        )
+
+
+def _read_material(split: Split, settings: Settings, structures: Sequence[Structure]) -> _Material:
+    if not split.training:
+        raise DataError("There are no training cases. Put labelled images of at least one subject there.")
+    device = choose_device()
+    pairs = read_cases(split.training, structures)
+    preprocess = plan_spacing(settings.preprocess, [image for image, _ in pairs])
+    channels = pairs[0][0].channels
+    network = build_network(settings.network, in_channels=len(channels), out_channels=len(structures) + 1)
+    stride = int(getattr(network, "stride", 1))
+    validation = None
+    if split.validation:
+        validation_pairs = read_cases(split.validation, structures)
+        validation = build_slices(validation_pairs, preprocess, stride=stride).to(device)
+    return _Material(
+        settings=replace(settings, preprocess=preprocess),
+        channels=channels,
+        network=in_channels_last(network, device),
+        slices=build_slices(pairs, preprocess, stride=stride).to(device),
+        validation=validation,
+    )
 
 
 @dataclass(frozen=True)
@@ -183,21 +201,21 @@ class _Step:
             network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
         )
 
-        def average(averaged: list[Tensor], current: list[Tensor], count: Tensor) -> None:
+        def average(averaged: Tensors, current: Tensors, count: Tensor | int) -> None:
             # Follows fast at first, so that the random start is soon forgotten.
             decay = min(settings.average_decay, (1 + int(count)) / (10 + int(count)))
             torch._foreach_lerp_(averaged, current, 1 - decay)
 
         self.averaged = AveragedModel(network, multi_avg_fn=average)
 
-    def learn(self, images: Tensor, labels: Tensor, drawn: Tensor, learning_rate: float) -> Tensor:
+    def learn(self, batch: Batch, learning_rate: float) -> Tensor:
         """Take one step; return the loss, detached."""
         self.network.train()
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
-            logits = self.network(images)
-        loss = segmentation_loss(logits, labels, drawn, self.settings.loss)
+            logits = self.network(batch.images)
+        loss = segmentation_loss(logits, batch.labels, batch.drawn, self.settings.loss)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.gradient_clip)
@@ -253,9 +271,7 @@ class _Clock:
 
 
 def _validated(result: EpochResult, scores: SliceScores) -> EpochResult:
-    return replace(
-        result, validation_loss=scores.loss, validation_dice=scores.mean_dice, dice=scores.dice
-    )
+    return replace(result, validation_loss=scores.loss, validation_dice=scores.mean_dice, dice=scores.dice)
 
 
 def _is_better(result: EpochResult, history: Sequence[EpochResult]) -> bool:

@@ -7,6 +7,7 @@ convolutions, instance normalisation, leaky ReLU, strided convolutions down and 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -35,15 +36,13 @@ class UNet(nn.Module):
         sizes = [in_channels, *filters]
         self.contraction = nn.ModuleList(
             _Level(before, after, stride=1 if index == 0 else 2, dropout=dropout)
-            for index, (before, after) in enumerate(zip(sizes[:-1], sizes[1:], strict=True))
+            for index, (before, after) in enumerate(pairwise(sizes))
         )
-        upward = list(zip(filters[::-1][:-1], filters[::-1][1:], strict=True))
+        upward = list(pairwise(filters[::-1]))
         self.upsampling = nn.ModuleList(
             nn.ConvTranspose2d(below, here, kernel_size=2, stride=2, bias=False) for below, here in upward
         )
-        self.expansion = nn.ModuleList(
-            _Level(2 * here, here, stride=1, dropout=dropout) for _, here in upward
-        )
+        self.expansion = nn.ModuleList(_Level(2 * here, here, stride=1, dropout=dropout) for _, here in upward)
         self.tail = nn.Conv2d(filters[0], out_channels, kernel_size=1)
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):

@@ -1,0 +1,349 @@
+"""Whole runs: train on a folder, segment a folder, and say what it is worth against an expert's labels."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from autoseg.calibration import calibrate
+from autoseg.cases import CaseFolder, find_cases, read_case
+from autoseg.dataset import build_slices, plan_spacing, preview_batch, read_cases
+from autoseg.errors import DataError
+from autoseg.evaluation import Score, SubjectScore, score_slices, score_subject
+from autoseg.export import run_folder_name, write_run
+from autoseg.files.atomic import whole_file
+from autoseg.files.dicom import SkippedFile, find_series, read_series
+from autoseg.image import Image, LabelMap, Structure
+from autoseg.measurement import Measurement, areas_table, measure_areas
+from autoseg.model import EpochResult, TrainedModel, autoseg_version, model_path, save_model
+from autoseg.prediction import predict
+from autoseg.settings import Settings
+from autoseg.split import Split
+from autoseg.training import OnEpoch, train
+
+
+def measure_labels(
+    cases: CaseFolder,
+    *,
+    field_of_view_mm: float | Sequence[float] | None = None,
+    matrix_size: int | Sequence[int] | None = None,
+    prefer: str | None = None,
+) -> list[Measurement]:
+    """Measure labels that were drawn already, each on its own image's grid.
+
+    Returns
+    -------
+    list of Measurement
+        In the order of the cases.
+    """
+    rows = []
+    for case in cases.cases:
+        image, label_map = read_case(case, cases.structures)
+        image = calibrate(image, field_of_view_mm=field_of_view_mm, matrix_size=matrix_size, prefer=prefer)
+        rows.extend(measure_areas(label_map.on_grid_of(image), image=image))
+    return rows
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What segmenting a folder gave: `results` pairs every image with its label map.
+
+    `folder` holds the files, `areas` is the table with one row a slice, `measurements` the tidy rows, `notes`
+    are sentences that the reader should know, `skipped` the files that were left alone.
+    """
+
+    folder: Path
+    results: tuple[tuple[Image, LabelMap], ...]
+    measurements: tuple[Measurement, ...]
+    areas: pd.DataFrame
+    notes: tuple[str, ...]
+    skipped: tuple[SkippedFile, ...]
+
+
+def train_and_save(
+    split: Split,
+    settings: Settings,
+    *,
+    structures: Sequence[Structure],
+    name: str,
+    folder: Path,
+    tell: Callable[[str], object] | None = None,
+    on_epoch: OnEpoch | None = None,
+) -> tuple[TrainedModel, Path]:
+    """Train, and keep what was learnt in `folder`.
+
+    Every `settings.save_checkpoint` epochs the best model so far is saved as `<name>_best.pt`, with which
+    predictions can be made, so that a crash loses little. At the end `<name>_<epochs>.pt` takes its place;
+    `<name>_history.csv` has one row an epoch.
+
+    Parameters
+    ----------
+    split, settings, structures, name, on_epoch
+        As for `autoseg.training.train`.
+    folder : Path
+        Where the model lands, normally trained_model.
+    tell : callable, optional
+        Gets a line of text every `settings.print_checkpoint` epochs; `print`, for instance.
+
+    Returns
+    -------
+    tuple of TrainedModel and Path
+        The model and its file.
+
+    Raises
+    ------
+    OutputError
+        If the folder cannot be written; this is tried before the training starts.
+    """
+    folder = Path(folder)
+    history = folder / f"{name}_history.csv"
+    checkpoint = folder / f"{name}_best.pt"
+    with whole_file(folder / f"{name}_writable.txt") as temporary:
+        temporary.write_text("autoseg can write here\n", encoding="utf-8")
+    (folder / f"{name}_writable.txt").unlink()
+
+    def after_epoch(result: EpochResult, best: TrainedModel) -> bool | None:
+        if tell is not None and result.epoch % settings.print_checkpoint == 0:
+            tell(format_epoch(result, structures))
+        if result.epoch % settings.save_checkpoint == 0 and best.weights:
+            save_model(best, checkpoint)
+            write_history(best, history)
+        return on_epoch(result, best) if on_epoch is not None else None
+
+    model = train(split, settings, structures=structures, name=name, on_epoch=after_epoch)
+    path = save_model(model, model_path(folder, model))
+    write_history(model, history)
+    checkpoint.unlink(missing_ok=True)
+    return model, path
+
+
+def write_history(model: TrainedModel, path: Path) -> Path:
+    """Write one row an epoch as CSV: losses, Dice of every structure, learning rate, seconds."""
+    with whole_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        rows = history_rows(model)
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]) if rows else ["epoch"])
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def history_rows(model: TrainedModel) -> list[dict[str, object]]:
+    """Give one dictionary an epoch, with a column `dice_<name>` for every structure."""
+    rows: list[dict[str, object]] = []
+    for row in model.history:
+        dice = row.dice or (None,) * len(model.structures)
+        rows.append(
+            {
+                "epoch": row.epoch,
+                "training_loss": row.training_loss,
+                "validation_loss": row.validation_loss,
+                "validation_dice": row.validation_dice,
+                **{f"dice_{s.name}": value for s, value in zip(model.structures, dice, strict=True)},
+                "learning_rate": row.learning_rate,
+                "elapsed_s": round(row.elapsed_s, 2),
+                "is_best": row.epoch == model.best_epoch,
+            }
+        )
+    return rows
+
+
+def format_epoch(result: EpochResult, structures: Sequence[Structure] = ()) -> str:
+    """Give the line that is printed after an epoch."""
+    parts = [f"Epoch {result.epoch}", f"training loss {result.training_loss:.3f}"]
+    if result.validation_loss is not None:
+        parts.append(f"validation loss {result.validation_loss:.3f}")
+        named = zip(structures, result.dice, strict=False)
+        parts += [f"Dice {s.name} {'–' if value is None else format(value, '.3f')}" for s, value in named]
+    minutes, seconds = divmod(round(result.seconds_left), 60)
+    parts.append(f"{minutes}:{seconds:02d} min left")
+    return ", ".join(parts) + (" (best so far)" if result.is_best and result.dice else "")
+
+
+def segment_folder(
+    model: TrainedModel,
+    folder: Path,
+    *,
+    output: Path,
+    field_of_view_mm: float | Sequence[float] | None = None,
+    matrix_size: int | Sequence[int] | None = None,
+    prefer: str | None = None,
+    on_slices: Callable[[int, int], None] | None = None,
+) -> Run:
+    """Segment every DICOM series of a folder, measure the areas and write everything to a new folder.
+
+    Parameters
+    ----------
+    model : TrainedModel
+    folder : Path
+        Holds the DICOM files, in any order and with any names.
+    output : Path
+        A new folder is made in it, named after the patient's folder, the model and the time.
+    field_of_view_mm, matrix_size, prefer : optional
+        Typed calibration, see `autoseg.calibration.calibrate`.
+    on_slices : callable, optional
+        Called with (slices done, slices in all) of each image.
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    AutosegError
+        Of the kinds that reading, calibration, prediction and writing raise; nothing is written then.
+    """
+    found = find_series(Path(folder))
+    images: list[Image] = []
+    notes: list[str] = []
+    for series in found.series:
+        notes.extend(series.notes)
+        for image in read_series(series):
+            images.append(
+                calibrate(image, field_of_view_mm=field_of_view_mm, matrix_size=matrix_size, prefer=prefer)
+            )
+    results, measurements = [], []
+    for image in images:
+        label_map = predict(model, image, on_slices=on_slices)
+        results.append((image, label_map))
+        measurements.extend(measure_areas(label_map, image=image, model=model.name))
+    name = run_folder_name(model.name, Path(folder), datetime.now())
+    details = {"autoseg": autoseg_version(), "model_origin": model.origin, "best_epoch": model.best_epoch}
+    target = write_run(Path(output) / name, results, model_name=model.name, details=details)
+    return Run(
+        folder=target,
+        results=tuple(results),
+        measurements=tuple(measurements),
+        areas=areas_table(measurements),
+        notes=tuple(notes),
+        skipped=found.skipped,
+    )
+
+
+def pair_with_expert(run: Run, cases: CaseFolder) -> list[tuple[LabelMap, LabelMap]]:
+    """Match a run, slice by slice, with the labels that an expert drew on the same files.
+
+    Returns
+    -------
+    list of (LabelMap, LabelMap)
+        (reference, predicted) of one slice each, in the order of the cases.
+
+    Raises
+    ------
+    DataError
+        If no labelled file is among those that were segmented.
+    """
+    predicted = {}
+    for image, label_map in run.results:
+        for index, source in enumerate(image.source.slices):
+            predicted[source.path.resolve(), source.frame] = (label_map, index)
+    pairs = []
+    for case in cases.cases:
+        image, reference = read_case(case, cases.structures)
+        for place, source in enumerate(image.source.slices):
+            match = predicted.get((source.path.resolve(), source.frame))
+            if match is not None:
+                one = _one_slice(*match)
+                # The same pixels of the same file: what the run measured with holds for both.
+                pairs.append((replace(_one_slice(reference, place), affine=one.affine), one))
+    if not pairs:
+        raise DataError(
+            f"None of the labels in {cases.folder} belongs to a file that was segmented into {run.folder}. "
+            "Choose the labels of the same patient."
+        )
+    return pairs
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How a run agrees with an expert: `subjects` pooled over each patient's slices, `slices` one by one."""
+
+    subjects: tuple[SubjectScore, ...] = ()
+    slices: tuple[Score, ...] = ()
+
+
+def compare_with_expert(run: Run, labelled: CaseFolder | Path | str | None) -> Comparison:
+    """Score a run against an expert's labels.
+
+    Structures that the expert did not draw on a slice are left out.
+
+    Parameters
+    ----------
+    run : Run
+    labelled : CaseFolder, Path, str or None
+        The same patient's folder with dicoms and labels. None: there are no labels, the comparison is empty.
+
+    Raises
+    ------
+    DataError
+        If no labelled file is among those that were segmented.
+    """
+    if labelled is None:
+        return Comparison()
+    cases = labelled if isinstance(labelled, CaseFolder) else find_cases(Path(labelled), unlabelled="skip")
+    pairs = pair_with_expert(run, cases)
+    subjects = sorted({reference.source.subject_id for reference, _ in pairs})
+    return Comparison(
+        subjects=tuple(
+            score
+            for subject in subjects
+            for score in score_subject([pair for pair in pairs if pair[0].source.subject_id == subject])
+        ),
+        slices=tuple(score for pair in pairs for score in score_slices(*pair)),
+    )
+
+
+def comparison_table(scores: Sequence[Score]) -> pd.DataFrame:
+    """Give each slice's areas beside the expert's in mm², with the error in percent, and the Dice."""
+    rows = [
+        {
+            "case_id": score.case_id,
+            "structure": score.name,
+            "expert mm²": score.reference_mm2,
+            "autoseg mm²": score.predicted_mm2,
+            "error %": score.area_error_percent,
+            "Dice": score.dice,
+        }
+        for score in scores
+    ]
+    return pd.DataFrame(rows)
+
+
+def _one_slice(label_map: LabelMap, index: int) -> LabelMap:
+    """Take one slice, in its place."""
+    affine = label_map.affine
+    if affine is not None:
+        affine = affine.copy()
+        affine[:3, 3] += index * affine[:3, 0]
+    slices = label_map.source.slices[index : index + 1]
+    return replace(
+        label_map,
+        voxels=label_map.voxels[index : index + 1],
+        affine=affine,
+        source=replace(label_map.source, slices=slices),
+    )
+
+
+def preview(
+    split: Split, settings: Settings, *, structures: Sequence[Structure], count: int = 8
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
+    """Give the first augmented batch that training on this split with these settings would see.
+
+    Returns
+    -------
+    tuple of ndarray
+        Images (count, rows, columns), of the first channel, and labels (count, rows, columns), as
+        `figures.show_batch` takes them.
+    """
+    pairs = read_cases(split.training, structures)
+    preprocess = plan_spacing(settings.preprocess, [image for image, _ in pairs])
+    stride = 2 ** (len(settings.network.filters) - 1)
+    batch = preview_batch(build_slices(pairs, preprocess, stride=stride), settings, count=count)
+    table = np.array([0, *(structure.label for structure in structures)], dtype=np.uint8)
+    return batch.images[:, 0].numpy(), table[batch.labels.numpy()]

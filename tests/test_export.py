@@ -1,0 +1,227 @@
+import csv
+import json
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as PillowImage
+
+from autoseg import export
+from autoseg.errors import DataError, GeometryError, LabelError, OutputError
+from autoseg.export import file_stem, run_folder_name, safe_name, slice_stems, write_run, write_tables
+from autoseg.files.nifti import read_nifti
+from autoseg.geometry import affine_from_spacing
+from autoseg.image import Image, LabelMap, SliceSource, Source, Structure
+from autoseg.measurement import measure_areas
+
+STRUCTURES = (Structure(1, "psoas left", side="left"), Structure(7, "Bandscheibe é"))
+NOW = datetime(2026, 3, 1, 14, 5, 9)
+
+
+def result(case_id="series-2", *, slices=3, size=(40, 30), affine=None, folder="Doe^Jane", names=None):
+    rng = np.random.default_rng(len(case_id))
+    voxels = np.zeros((slices, *size), np.uint8)
+    voxels[:, 5:15, 5:15] = 1
+    voxels[:, 20:25, 5:25] = 7
+    names = [f"{n}.dcm" for n in range(slices)] if names is None else names
+    source = Source(
+        case_id=case_id,
+        subject_id="P7",
+        series_uid="1.2",
+        spacing_source="header",
+        slice_spacing_source="header",
+        slices=tuple(SliceSource(Path("/scans") / folder / name, 0, f"1.2.{name}") for name in names),
+    )
+    affine = affine_from_spacing((4.0, 0.5, 0.8)) if affine is None else affine
+    image = Image(rng.normal(100, 20, (slices, *size)).astype(np.float32), affine, source=source)
+    return image, LabelMap(voxels, affine, STRUCTURES, source=source)
+
+
+def files(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_run_is_one_folder_with_everything(tmp_path):
+    folder = write_run(tmp_path / "out" / "run", [result(slices=2)], model_name="psoas_40")
+    assert folder == tmp_path / "out" / "run"
+    assert files(folder) == [
+        "animation.gif",
+        "areas.csv",
+        "labels/0.png",
+        "labels/1.png",
+        "measurements.csv",
+        "overlays/0.jpg",
+        "overlays/1.jpg",
+        "run.json",
+        "series-2.nii.gz",
+    ]
+    assert [path.name for path in folder.parent.iterdir()] == ["run"]
+
+
+def test_the_pixel_values_of_a_label_picture_are_the_labels(tmp_path):
+    image, labels = result()
+    folder = write_run(tmp_path / "run", [(image, labels)], model_name="m")
+    with PillowImage.open(folder / "labels" / "1.png") as picture:
+        assert picture.mode == "P"
+        np.testing.assert_array_equal(np.asarray(picture), labels.voxels[1])
+        assert tuple(picture.getpalette()[21:24]) == STRUCTURES[1].rgb
+
+
+def test_the_nifti_lies_on_the_images_grid(tmp_path):
+    image, labels = result()
+    folder = write_run(tmp_path / "run", [(image, labels)], model_name="m")
+    voxels, affine = read_nifti(folder / "series-2.nii.gz")
+    np.testing.assert_array_equal(voxels, labels.voxels)
+    np.testing.assert_allclose(affine, image.affine, atol=1e-5)
+
+
+def test_small_pictures_are_enlarged_with_the_proportions_of_the_pixels(tmp_path):
+    folder = write_run(tmp_path / "run", [result()], model_name="m")
+    with PillowImage.open(folder / "overlays" / "0.jpg") as picture:
+        assert picture.height == 40 * 13
+        assert picture.width == 30 * 21
+    with PillowImage.open(folder / "animation.gif") as picture:
+        assert picture.n_frames == 3
+
+
+def test_the_tables_hold_the_areas_with_a_decimal_point(tmp_path):
+    folder = write_run(tmp_path / "run", [result()], model_name="psoas_40")
+    with (folder / "areas.csv").open(encoding="utf-8-sig", newline="") as file:
+        wide = list(csv.DictReader(file))
+    assert list(wide[0]) == ["slice_index", "slice_position_mm", "psoas left mm²", "Bandscheibe é mm²", "flags"]
+    assert [row["slice_index"] for row in wide[:4]] == ["0", "1", "2", "mean"]
+    assert [row["slice_position_mm"] for row in wide[:3]] == ["0", "4", "8"]
+    assert wide[0]["psoas left mm²"] == "40"
+    with (folder / "measurements.csv").open(encoding="utf-8", newline="") as file:
+        tidy = list(csv.DictReader(file))
+    assert len(tidy) == 6
+    assert (tidy[0]["pixel_column_mm"], tidy[0]["area_mm2"], tidy[0]["model"]) == ("0.8", "40", "psoas_40")
+    assert float(tidy[0]["mean_intensity"]) == pytest.approx(100, abs=10)
+
+
+def test_run_json_tells_where_everything_came_from_but_no_folder(tmp_path):
+    folder = write_run(tmp_path / "run", [result()], model_name="m", details={"best_epoch": 12})
+    text = (folder / "run.json").read_text(encoding="utf-8")
+    record = json.loads(text)
+    assert (record["model"], record["details"]["best_epoch"]) == ("m", 12)
+    assert record["images"][0]["slices"][1] == {"name": "1", "file": "1.dcm", "frame": 0, "sop_uid": "1.2.1.dcm"}
+    assert record["images"][0]["spacing_source"] == "header"
+    assert [structure["name"] for structure in record["structures"]] == ["psoas left", "Bandscheibe é"]
+    # Folders are often called like the patient.
+    assert "Doe" not in text
+
+
+def test_images_of_several_sizes_share_a_run(tmp_path):
+    first, second = result("a", slices=2), result("b", slices=1, size=(30, 60), names=["9.dcm"])
+    folder = write_run(tmp_path / "run", [first, second], model_name="m")
+    assert {"a.nii.gz", "b.nii.gz", "labels/0.png", "labels/9.png"} <= set(files(folder))
+    with PillowImage.open(folder / "animation.gif") as picture:
+        assert picture.n_frames == 3
+
+
+def test_slices_with_equal_names_are_told_apart_by_their_case(tmp_path):
+    runs = [result("a", slices=1, names=["IM1.dcm"]), result("b", slices=2, names=["im1.dcm", "IM2.dcm"])]
+    folder = write_run(tmp_path / "run", runs, model_name="m")
+    assert [name for name in files(folder) if name.startswith("labels")] == [
+        "labels/IM2.png", "labels/a_IM1.png", "labels/b_im1.png",
+    ]  # fmt: skip
+
+
+def test_frames_of_a_multi_frame_file_are_numbered():
+    source = Source(slices=tuple(SliceSource(Path("cine.dcm"), frame) for frame in (0, 1, 11)))
+    image = Image(np.zeros((3, 4, 4)), source=source)
+    assert slice_stems([image]) == [["cine_f001", "cine_f002", "cine_f012"]]
+    # Also where only one frame of the file is there, unless it is the first.
+    alone = Image(np.zeros((1, 4, 4)), source=Source(slices=(SliceSource(Path("cine.dcm"), 4),)))
+    assert slice_stems([alone]) == [["cine_f005"]]
+
+
+def test_no_two_slices_ever_share_a_name():
+    # Equal file names in folders of one case, and a file that is called like the way out.
+    paths = ["x/1.dcm", "y/1.dcm", "y/c_1.dcm"]
+    source = Source(case_id="c", slices=tuple(SliceSource(Path(path)) for path in paths))
+    (names,) = slice_stems([Image(np.zeros((3, 4, 4)), source=source)])
+    assert len({name.casefold() for name in names}) == 3
+
+
+def test_names_are_fit_for_every_system():
+    assert file_stem(Path("1.3.46.670589")) == "1.3.46.670589"
+    assert file_stem(Path("leg 07.DCM")) == "leg 07"
+    assert safe_name("a/b\\c:d*?") == "a_b_c_d"
+    assert safe_name("..hidden.") == "hidden"
+    assert safe_name("///") == "unnamed"
+    assert safe_name("nul.txt") == "_nul.txt"
+    assert len(safe_name("x" * 300)) == 100
+
+
+def test_the_runs_name_has_folder_model_and_time(tmp_path, monkeypatch):
+    assert run_folder_name("psoas 40", Path("scans/P:07"), NOW) == "P_07_psoas_40_2026-03-01_140509"
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert run_folder_name("m", Path(), NOW).startswith("here_m_")
+
+
+def test_two_runs_are_never_mixed(tmp_path):
+    folder = write_run(tmp_path / "run", [result()], model_name="m")
+    before = files(folder)
+    with pytest.raises(OutputError, match="exists already"):
+        write_run(folder, [result("other")], model_name="m")
+    assert files(folder) == before
+
+
+def test_without_millimetres_nothing_is_written(tmp_path):
+    image, labels = result()
+    bare = replace(image, affine=None), replace(labels, affine=None)
+    with pytest.raises(GeometryError, match="field of view"):
+        write_run(tmp_path / "run", [result("first"), bare], model_name="m")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_to_write_and_mixed_up_results_are_refused(tmp_path):
+    with pytest.raises(DataError, match="no result"):
+        write_run(tmp_path / "run", [], model_name="m")
+    with pytest.raises(DataError, match="2 images have the case_id 'series-2'"):
+        write_run(tmp_path / "run", [result(), result()], model_name="m")
+    image, labels = result()
+    moved = replace(labels, affine=affine_from_spacing((4.0, 0.5, 0.9)))
+    with pytest.raises(LabelError, match="do not lie on the image"):
+        write_run(tmp_path / "run", [(image, moved)], model_name="m")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("writer", ["write_palette_png", "write_jpg", "write_nifti", "write_gif"])
+def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch, writer):
+    def full(*_args, **_more):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(export, writer, full)
+    with pytest.raises(OutputError, match=r"run could not be written: No space left"):
+        write_run(tmp_path / "run", [result()], model_name="m")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_label_picture_that_reads_back_differently_is_not_delivered(tmp_path, monkeypatch):
+    right = export.write_palette_png
+    monkeypatch.setattr(
+        export, "write_palette_png", lambda path, labels, structures: right(path, labels[::-1], structures)
+    )
+    with pytest.raises(OutputError, match=r"0\.png reads back differently"):
+        write_run(tmp_path / "run", [result()], model_name="m")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_tables_alone_can_be_written_to_a_new_folder(tmp_path):
+    rows = measure_areas(result()[1])
+    assert files(write_tables(tmp_path / "tables", rows)) == ["areas.csv", "measurements.csv"]
+    with pytest.raises(OutputError, match="exists already"):
+        write_tables(tmp_path / "tables", rows)
+
+
+def test_a_long_stack_has_a_short_animation(tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "MAX_GIF_FRAMES", 4)
+    folder = write_run(tmp_path / "run", [result("a", slices=9)], model_name="m")
+    with PillowImage.open(folder / "animation.gif") as picture:
+        assert picture.n_frames == 4
+    assert sum(name.startswith("labels/") for name in files(folder)) == 9

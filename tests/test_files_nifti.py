@@ -1,0 +1,139 @@
+import gzip
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+
+from autoseg.errors import GeometryError, OutputError, ReadError
+from autoseg.files import nifti
+from autoseg.files.nifti import read_nifti, write_nifti
+from autoseg.geometry import affine_from_axes, affine_from_spacing
+from autoseg.image import Image, LabelMap, Structure
+
+OBLIQUE = affine_from_axes(
+    position_mm=(-80.5, 12.25, 300.0),
+    orientation=(0.8, 0.6, 0, 0, 0, -1),
+    pixel_spacing_mm=(0.5, 0.75),
+    slice_step_mm=(-2.4, 3.2, 0),
+)
+SHEARED = affine_from_axes(
+    position_mm=(1, 2, 3),
+    orientation=(1, 0, 0, 0, 1, 0),
+    pixel_spacing_mm=(0.5, 0.5),
+    slice_step_mm=(0, 1, 4),
+)
+
+
+def label_map(affine=OBLIQUE):
+    voxels = np.random.default_rng(0).integers(0, 3, (4, 5, 6)).astype(np.int64)
+    return LabelMap(voxels, affine, (Structure(1, "disc"), Structure(2, "cord")))
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+@pytest.mark.parametrize("affine", [OBLIQUE, SHEARED, affine_from_spacing((3.0, 0.5, 0.25))])
+def test_labels_come_back_with_their_places(tmp_path, name, affine):
+    labels = label_map(affine)
+    path = write_nifti(tmp_path / name, labels)
+    voxels, found = read_nifti(path)
+    np.testing.assert_array_equal(voxels, labels.voxels)
+    np.testing.assert_allclose(found, affine, atol=1e-4)
+    assert voxels.dtype == np.uint8
+
+
+def test_another_program_sees_every_voxel_where_dicom_puts_it(tmp_path):
+    labels = label_map()
+    picture = nibabel.load(write_nifti(tmp_path / "a.nii.gz", labels))
+    assert picture.shape == (6, 5, 4)
+    assert picture.header.get_xyzt_units()[0] == "mm"
+    assert int(picture.header["sform_code"]) == int(picture.header["qform_code"]) == 1
+    for place in ((0, 0, 0), (3, 1, 5), (2, 4, 0)):
+        x, y, z, _ = OBLIQUE @ (*place, 1)
+        right_front_head = picture.affine @ (*place[::-1], 1)
+        np.testing.assert_allclose(right_front_head[:3], (-x, -y, z), atol=1e-4)
+        assert picture.dataobj[place[::-1]] == labels.voxels[place]
+    np.testing.assert_allclose(picture.get_qform(), picture.get_sform(), atol=1e-3)
+
+
+def test_a_sheared_grid_has_no_qform_which_could_not_hold_it(tmp_path):
+    header = nibabel.load(write_nifti(tmp_path / "a.nii", label_map(SHEARED))).header
+    assert (int(header["sform_code"]), int(header["qform_code"])) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "values", "stored"),
+    [
+        (np.bool_, (0, 1), np.uint8),
+        (np.int16, (-3, 32767), np.int16),
+        (np.uint16, (0, 65535), np.uint16),
+        (np.int64, (-3, 2**31 - 1), np.int32),
+        (np.float16, (-0.5, 65504), np.float32),
+        (np.float64, (1e-300, np.nan), np.float64),
+    ],
+)
+def test_images_keep_their_values(tmp_path, dtype, values, stored):
+    values = np.array([[values, values]], dtype)
+    voxels, _ = read_nifti(write_nifti(tmp_path / "a.nii.gz", Image(values, OBLIQUE)))
+    assert voxels.dtype == stored
+    np.testing.assert_array_equal(voxels, values)
+
+
+def test_the_same_labels_give_the_same_bytes(tmp_path):
+    first, second = (write_nifti(tmp_path / name, label_map()).read_bytes() for name in ("a.nii.gz", "b.nii.gz"))
+    assert first == second
+
+
+def test_without_millimetres_nothing_is_written(tmp_path):
+    with pytest.raises(GeometryError, match="no pixel spacing"):
+        write_nifti(tmp_path / "a.nii.gz", label_map(None))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_names_and_images_that_do_not_fit_are_refused(tmp_path):
+    with pytest.raises(OutputError, match=r"\.nii or \.nii\.gz"):
+        write_nifti(tmp_path / "a.img", label_map())
+    with pytest.raises(OutputError, match="one channel"):
+        write_nifti(tmp_path / "a.nii", Image(np.zeros((2, 1, 4, 4)), OBLIQUE, ("T1", "T2")))
+    with pytest.raises(OutputError, match="32 bits"):
+        write_nifti(tmp_path / "a.nii", Image(np.array([[[2**40, 0], [0, 0]]]), OBLIQUE))
+
+
+def test_a_file_that_reads_back_differently_does_not_get_its_name(tmp_path, monkeypatch):
+    monkeypatch.setattr(nifti, "_parse", lambda path, data: (np.zeros((4, 5, 6), np.uint8), OBLIQUE))
+    with pytest.raises(OutputError, match="reads back differently"):
+        write_nifti(tmp_path / "a.nii", label_map())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_damaged_and_foreign_files_are_explained(tmp_path):
+    whole = write_nifti(tmp_path / "a.nii.gz", label_map()).read_bytes()
+    for number, data in enumerate(
+        [b"", b"no nifti" * 100, whole[:60], gzip.compress(gzip.decompress(whole)[:400])]
+    ):
+        path = tmp_path / f"{number}.nii.gz"
+        path.write_bytes(data)
+        with pytest.raises(ReadError, match=rf"{number}\.nii\.gz is damaged or no NIfTI"):
+            read_nifti(path)
+    with pytest.raises(ReadError, match=r"missing\.nii could not be read"):
+        read_nifti(tmp_path / "missing.nii")
+
+
+def test_four_axes_and_missing_coordinates_are_refused(tmp_path):
+    nibabel.save(nibabel.Nifti1Image(np.zeros((2, 2, 2, 2), np.uint8), np.eye(4)), tmp_path / "four.nii")
+    with pytest.raises(ReadError, match="three axes"):
+        read_nifti(tmp_path / "four.nii")
+    nibabel.save(nibabel.Nifti1Image(np.zeros((2, 2, 2), np.uint8), None), tmp_path / "nowhere.nii")
+    with pytest.raises(ReadError, match="codes are 0"):
+        read_nifti(tmp_path / "nowhere.nii")
+
+
+def test_a_real_file_keeps_its_places(shared_data):
+    path = next(iter(sorted(Path(shared_data / "hippocampus-msd").rglob("*.nii.gz"))), None)
+    if path is None:
+        pytest.skip("no NIfTI file in hippocampus-msd")
+    picture = nibabel.load(path)
+    voxels, affine = read_nifti(path)
+    last = np.array(voxels.shape) - 1
+    left_back_head = affine @ (*last, 1)
+    np.testing.assert_allclose(left_back_head * (-1, -1, 1, 1), picture.affine @ (*last[::-1], 1), atol=1e-4)
+    assert voxels[tuple(last // 2)] == np.asanyarray(picture.dataobj)[tuple((last // 2)[::-1])]

@@ -1,0 +1,72 @@
+"""The loss: hand-computed Dice, and structures that were not drawn."""
+
+import math
+
+import pytest
+import torch
+
+from autoseg.losses import merge_undrawn, segmentation_loss, soft_dice
+from autoseg.settings import LossSettings
+
+ALL = torch.ones(1, 2, dtype=torch.bool)
+
+
+def test_soft_dice_by_hand():
+    # Four pixels; class 1 predicted with 0.5 everywhere, drawn on two; class 2 perfect on one pixel.
+    probabilities = torch.zeros(1, 3, 1, 4)
+    probabilities[0, 1] = 0.5
+    labels = torch.tensor([[[1, 1, 0, 2]]])
+    probabilities[0, 2, 0, 3] = 1.0
+    first = (2 * 1.0 + 1) / (2.0 + 2 + 1)
+    second = (2 * 1.0 + 1) / (1.0 + 1 + 1)
+    assert float(soft_dice(probabilities, labels, ALL)) == pytest.approx((first + second) / 2)
+
+
+def test_an_undrawn_structure_is_left_out_of_dice():
+    probabilities = torch.rand(2, 3, 4, 4).softmax(1)
+    labels = torch.randint(0, 2, (2, 4, 4))
+    drawn = torch.tensor([[True, False], [True, False]])
+    changed = probabilities.clone()
+    changed[:, 2] = torch.rand(2, 4, 4)
+    assert float(soft_dice(probabilities, labels, drawn)) == float(soft_dice(changed, labels, drawn))
+
+
+def test_merging_adds_the_undrawn_probability_to_the_background():
+    logits = torch.randn(2, 3, 2, 2)
+    drawn = torch.tensor([[True, False], [True, True]])
+    before, after = logits.softmax(1), merge_undrawn(logits, drawn).softmax(1)
+    torch.testing.assert_close(after[0, 0], before[0, 0] + before[0, 2])
+    torch.testing.assert_close(after[0, 1], before[0, 1])
+    assert float(after[0, 2].max()) == 0
+    torch.testing.assert_close(after[1], before[1])
+
+
+def test_no_gradient_tells_background_from_an_undrawn_structure():
+    logits = torch.randn(1, 3, 2, 2, requires_grad=True)
+    labels = torch.zeros(1, 2, 2, dtype=torch.long)
+    drawn = torch.tensor([[True, False]])
+    sure_of_structure = logits.detach().clone()
+    sure_of_structure[:, 2] += 5
+    sure_of_background = logits.detach().clone()
+    sure_of_background[:, 0], sure_of_background[:, 2] = sure_of_structure[:, 2], sure_of_structure[:, 0]
+    losses = [
+        float(segmentation_loss(one, labels, drawn, LossSettings()))
+        for one in (sure_of_structure, sure_of_background)
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    segmentation_loss(logits, labels, drawn, LossSettings()).backward()
+    assert torch.isfinite(logits.grad).all()
+
+
+def test_perfect_answer_costs_nothing_and_weights_count():
+    labels = torch.tensor([[[0, 1], [2, 0]]])
+    perfect = torch.nn.functional.one_hot(labels, 3).permute(0, 3, 1, 2).float() * 50
+    assert float(segmentation_loss(perfect, labels, ALL, LossSettings())) == pytest.approx(0, abs=1e-4)
+    even = torch.zeros(1, 3, 2, 2)
+    only_entropy = LossSettings(dice_weight=0, cross_entropy_weight=2.0)
+    assert float(segmentation_loss(even, labels, ALL, only_entropy)) == pytest.approx(2 * math.log(3))
+
+
+def test_nothing_drawn_at_all_is_a_finite_loss():
+    loss = segmentation_loss(torch.randn(1, 3, 2, 2), torch.zeros(1, 2, 2, dtype=torch.long), ~ALL, LossSettings())
+    assert float(loss) == pytest.approx(0, abs=1e-4)

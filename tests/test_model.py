@@ -1,0 +1,155 @@
+"""The model file: complete, safe to open, and refused in plain words when it is not ours."""
+
+import errno
+import os
+import pickle
+import zipfile
+
+import pytest
+import torch
+
+from autoseg.errors import DataError, ModelFileError, OutputError
+from autoseg.image import Structure
+from autoseg.model import (
+    EpochResult,
+    TrainedModel,
+    check_model_name,
+    describe_origin,
+    load_model,
+    save_model,
+)
+from autoseg.networks import build_network
+from autoseg.settings import NetworkSettings, PreprocessSettings, Settings
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(3)
+    settings = Settings(
+        epochs=2, preprocess=PreprocessSettings(spacing_mm=1.5), network=NetworkSettings(filters=(4, 8))
+    )
+    network = build_network(settings.network, in_channels=1, out_channels=3)
+    return TrainedModel(
+        name="thigh",
+        settings=settings,
+        structures=(Structure(1, "rectus femoris"), Structure(9, "sartorius", side="left")),
+        channels=("image",),
+        weights=network.state_dict(),
+        history=(
+            EpochResult(1, 1.2, 1e-3, 2.0, 2.0),
+            EpochResult(2, 0.9, 1e-3, 4.0, 0.0, 0.8, 0.7, (0.7, None), True),
+        ),
+        best_epoch=2,
+        origin=describe_origin(["Miller^Anna", "p2"], ["p3"], 40),
+    )
+
+
+def test_reloading_gives_the_same_model_and_the_same_logits(model, tmp_path):
+    path = save_model(model, tmp_path)
+    assert path.name == "thigh_2.pt"
+    again = load_model(path)
+    assert (again.name, again.settings, again.structures, again.history, again.best_epoch, again.origin) == (
+        model.name,
+        model.settings,
+        model.structures,
+        model.history,
+        model.best_epoch,
+        model.origin,
+    )
+    image = torch.randn(2, 1, 16, 16)
+    assert torch.equal(model.build()(image), again.build()(image))
+    assert "validation Dice 0.700" in repr(again)
+
+
+def test_no_subject_is_named_in_the_file(model, tmp_path):
+    content = save_model(model, tmp_path).read_bytes()
+    assert b"Miller" not in content
+    assert model.origin["training_subjects"] == 2
+    assert len(model.origin["subject_fingerprints"]) == 3
+
+
+class _Bomb:
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return (os.mkdir, (str(self.marker),))
+
+
+@pytest.mark.parametrize("how", ["torch", "pickle"])
+def test_a_pickle_bomb_is_refused_and_does_not_go_off(how, tmp_path):
+    path, marker = tmp_path / "bomb.pt", tmp_path / "went-off"
+    bomb = {"format": "autoseg model", "weights": _Bomb(marker)}
+    if how == "torch":
+        torch.save(bomb, path)
+    else:
+        path.write_bytes(pickle.dumps(bomb))
+    with pytest.raises(ModelFileError, match=r"bomb\.pt is not a model file of autoseg.*code"):
+        load_model(path)
+    assert not marker.exists()
+
+
+def test_files_that_are_not_ours(model, tmp_path):
+    with pytest.raises(ModelFileError, match="is not there"):
+        load_model(tmp_path / "none.pt")
+    other = tmp_path / "other.pt"
+    torch.save({"state_dict": {"w": torch.zeros(2)}}, other)
+    with pytest.raises(ModelFileError, match="not written by autoseg"):
+        load_model(other)
+    torch.save({"format": "autoseg model", "format_version": 99}, other)
+    with pytest.raises(ModelFileError, match="newer autoseg"):
+        load_model(other)
+    torch.save({"format": "autoseg model", "format_version": 1}, other)
+    with pytest.raises(ModelFileError, match="incomplete"):
+        load_model(other)
+    other.write_text("hello")
+    with pytest.raises(ModelFileError):
+        load_model(other)
+    whole = save_model(model, tmp_path)
+    other.write_bytes(whole.read_bytes()[:2000])
+    with pytest.raises(ModelFileError, match="only a part"):
+        load_model(other)
+    with zipfile.ZipFile(other, "w") as archive:
+        archive.writestr("a.txt", "hello")
+    with pytest.raises(ModelFileError):
+        load_model(other)
+
+
+def test_weights_that_do_not_fit_the_settings_are_refused(model, tmp_path):
+    path = save_model(model, tmp_path)
+    content = torch.load(path, weights_only=True)
+    content["structures"] = content["structures"][:1]
+    torch.save(content, path)
+    with pytest.raises(ModelFileError, match="incomplete or damaged"):
+        load_model(path)
+
+
+def test_a_full_disk_leaves_the_old_model_and_no_half_file(model, tmp_path, monkeypatch):
+    path = save_model(model, tmp_path)
+    before = path.read_bytes()
+
+    def full(content, file):
+        file.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OutputError, match=r"No space left.*Free some space"):
+        save_model(model, tmp_path)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs Linux's /dev/full, a disk that is always full")
+def test_torchs_own_words_for_a_full_disk_become_ours(model, tmp_path, monkeypatch):
+    real = torch.save
+    monkeypatch.setattr(torch, "save", lambda content, file: real(content, "/dev/full"))
+    with pytest.raises(OutputError, match="disk is full"):
+        save_model(model, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_names_that_cannot_be_files():
+    assert check_model_name("back muscles_2") == "back muscles_2"
+    for bad in ("", "a/b", "..", "con:", "x" * 90, "end."):
+        with pytest.raises(DataError, match="cannot be a file name"):
+            check_model_name(bad)

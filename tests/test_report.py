@@ -1,0 +1,218 @@
+"""Whole runs on the real sample: train, segment, measure, compare, and refuse in words."""
+
+import csv
+import errno
+import json
+import os
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from discs import quick_settings
+
+from autoseg.cases import find_cases
+from autoseg.errors import AutosegError, DataError, GeometryError, OutputError
+from autoseg.files.pictures import read_picture
+from autoseg.model import find_model, load_model
+from autoseg.report import (
+    compare_with_expert,
+    comparison_table,
+    format_epoch,
+    measure_labels,
+    preview,
+    segment_folder,
+    train_and_save,
+)
+from autoseg.settings import PreprocessSettings
+from autoseg.split import split_cases
+
+
+@pytest.fixture(scope="module")
+def training(sample, tmp_path_factory):
+    """A model that saw the sample for a few epochs on a coarse grid: enough to find the heart."""
+    folder, lines = tmp_path_factory.mktemp("trained_model"), []
+    cases = find_cases(sample / "train")
+    settings = quick_settings(
+        epochs=12,
+        batch_size=8,
+        learning_rate=5e-3,
+        print_checkpoint=4,
+        save_checkpoint=5,
+        preprocess=PreprocessSettings(spacing_mm=5.5),
+        seed=1,
+    )
+    split = split_cases(cases.cases, validation_subjects=["SCD0000501"])
+    model, path = train_and_save(
+        split, settings, structures=cases.structures, name="heart", folder=folder, tell=lines.append
+    )
+    return model, path, lines
+
+
+@pytest.fixture(scope="module")
+def run(training, sample, tmp_path_factory):
+    model = load_model(training[1])
+    return segment_folder(model, sample / "test" / "dicoms", output=tmp_path_factory.mktemp("predictions"))
+
+
+def test_training_leaves_a_model_and_its_history(training):
+    model, path, lines = training
+    assert sorted(p.name for p in path.parent.iterdir()) == ["heart_12.pt", "heart_history.csv"]
+    assert find_model(path.parent, "heart") == path
+    text = (path.parent / "heart_history.csv").read_text(encoding="utf-8")
+    rows = list(csv.DictReader(text.splitlines()))
+    assert len(rows) == 12
+    assert float(rows[model.best_epoch - 1]["validation_dice"]) == max(
+        float(row["validation_dice"]) for row in rows
+    )
+    assert rows[0]["dice_myocardium"] == ""  # it was drawn on no validation slice
+    assert len(lines) == 3
+    assert lines[0].startswith("Epoch 4, training loss")
+    assert "Dice myocardium –" in lines[0]
+    assert model.settings.preprocess.spacing_mm == 5.5
+
+
+def test_an_unseen_patient_is_segmented_and_measured(run, sample):
+    assert [len(label_map.voxels) for _, label_map in run.results] == [10, 10]
+    comparison = compare_with_expert(run, sample / "test")
+    cavity = next(score for score in comparison.subjects if score.name == "cavity")
+    assert cavity.subject_id == "SCD0000301"
+    assert cavity.n == 20
+    assert cavity.dice > 0.5  # found, after seconds of learning; the demo shows what minutes give
+    table = comparison_table(comparison.slices)
+    assert set(table["structure"]) == {"cavity", "myocardium"}
+    # The expert drew the myocardium on half of the slices only.
+    assert (table["structure"] == "myocardium").sum() == 10
+
+
+def test_the_files_of_a_run_agree_with_each_other(run):
+    stems = sorted(p.stem for p in (run.folder / "labels").iterdir())
+    assert len(stems) == 20
+    assert stems == sorted(p.stem for p in (run.folder / "overlays").iterdir())
+    tidy = pd.read_csv(run.folder / "measurements.csv")
+    for image, label_map in run.results:
+        for index, source in enumerate(image.source.slices):
+            drawn = read_picture(run.folder / "labels" / f"{source.path.stem}.png").pixels
+            np.testing.assert_array_equal(drawn, label_map.voxels[index])
+            rows = tidy[(tidy["sop_uid"] == source.sop_uid) & (tidy["label"] == 1)]
+            assert float(rows["area_mm2"].iloc[0]) == pytest.approx((drawn == 1).sum() * 1.2891**2, rel=1e-4)
+    assert len(list(run.folder.glob("*.nii.gz"))) == 2
+    assert (run.folder / "animation.gif").stat().st_size > 1000
+    record = json.loads((run.folder / "run.json").read_text(encoding="utf-8"))
+    assert record["model"] == "heart"
+    assert run.areas.shape[0] == 20 + 6  # mean, SD and n, with and without flagged slices
+
+
+def test_labels_without_a_segmented_file_are_refused(run, sample):
+    with pytest.raises(DataError, match="same patient"):
+        compare_with_expert(run, sample / "train")
+    assert compare_with_expert(run, None).slices == ()
+
+
+def test_measuring_an_experts_labels(sample):
+    cases = find_cases(sample / "test")
+    rows = measure_labels(cases)
+    assert len(rows) == 30  # 20 cavities, 10 myocardia
+    by_hand = (read_picture(cases.cases[0].label_path).pixels == 1).sum() * 1.2891**2
+    assert rows[0].area_mm2 == pytest.approx(by_hand, rel=1e-4)
+
+
+def test_a_preview_shows_labels_as_they_are_numbered(sample):
+    cases = find_cases(sample / "train")
+    split = split_cases(cases.cases, validation_subjects=["SCD0000501"])
+    images, labels = preview(split, quick_settings(), structures=cases.structures, count=4)
+    assert images.shape == labels.shape
+    assert images.shape[0] == 4
+    assert set(np.unique(labels)) <= {0, 1, 2}
+    assert (labels == 1).any()
+
+
+def _copy_without_spacing(source, target, count=3):
+    import pydicom
+
+    target.mkdir()
+    for path in sorted(source.iterdir())[:count]:
+        dataset = pydicom.dcmread(path)
+        del dataset.PixelSpacing
+        dataset.save_as(target / path.name)
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value for VR UI")  # the publisher's UIDs have leading zeros
+def test_without_spacing_nothing_is_measured_until_it_is_typed(training, sample, tmp_path):
+    _copy_without_spacing(sample / "test" / "dicoms", tmp_path / "patient")
+    model, output = training[0], tmp_path / "predictions"
+    with pytest.raises(GeometryError, match="field of view"):
+        segment_folder(model, tmp_path / "patient", output=output)
+    assert not output.exists()
+    run = segment_folder(model, tmp_path / "patient", output=output, field_of_view_mm=330.0)
+    assert {row.spacing_source for row in run.measurements} == {"typed"}
+    row = next(row for row in run.measurements if row.pixel_count)
+    assert row.area_mm2 == pytest.approx(row.pixel_count * (330 / 256) ** 2)
+
+
+def test_header_and_typed_that_differ_are_both_said(training, sample, tmp_path):
+    with pytest.raises(GeometryError, match="prefer"):
+        segment_folder(training[0], sample / "test" / "dicoms", output=tmp_path / "out", field_of_view_mm=240.0)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_truncated_slice_is_named_and_nothing_is_written(training, sample, tmp_path):
+    patient = tmp_path / "patient"
+    shutil.copytree(sample / "test" / "dicoms", patient)
+    broken = sorted(patient.iterdir())[3]
+    broken.write_bytes(broken.read_bytes()[:50_000])
+    with pytest.raises(AutosegError, match=broken.name):
+        segment_folder(training[0], patient, output=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("kind", ["missing", "empty", "foreign"])
+def test_a_folder_without_dicom(kind, training, tmp_path):
+    patient = tmp_path / "patient"
+    if kind != "missing":
+        patient.mkdir()
+    if kind == "foreign":
+        (patient / "letter.txt").write_text("Dear colleague")
+    with pytest.raises(DataError, match="patient"):
+        segment_folder(training[0], patient, output=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_output_that_cannot_be_written_is_told_before_the_training(sample, tmp_path):
+    cases = find_cases(sample / "train")
+    (tmp_path / "models").write_text("a file where the folder should be")
+    split = split_cases(cases.cases)
+    with pytest.raises(OutputError, match="could not be written"):
+        train_and_save(split, quick_settings(), structures=cases.structures, name="x", folder=tmp_path / "models")
+
+
+def test_a_disk_that_fills_up_while_saving_leaves_no_half_model(sample, tmp_path, monkeypatch):
+    cases = find_cases(sample / "train")
+    split = split_cases(cases.cases[:3])
+
+    def full(content, file):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(torch, "save", full)
+    settings = quick_settings(epochs=1, preprocess=PreprocessSettings(spacing_mm=8.0))
+    with pytest.raises(OutputError, match="No space left"):
+        train_and_save(split, settings, structures=cases.structures, name="x", folder=tmp_path)
+    assert list(tmp_path.glob("*.pt")) == []
+
+
+def test_a_run_on_a_full_disk_leaves_no_folder(training, sample, tmp_path, monkeypatch):
+    def full(path, *arguments):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr("autoseg.export.write_gif", full)
+    with pytest.raises(OutputError, match="No space left"):
+        segment_folder(training[0], sample / "test" / "dicoms", output=tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_the_line_of_an_epoch_reads_well(training):
+    model = training[0]
+    line = format_epoch(model.history[-1], model.structures)
+    assert line.startswith("Epoch 12, training loss ")
+    assert "0:00 min left" in line

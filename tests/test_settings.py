@@ -1,0 +1,66 @@
+"""Settings: checked when built, and the same after JSON."""
+
+import json
+
+import pytest
+
+from autoseg.errors import SettingsError
+from autoseg.settings import (
+    AugmentationSettings,
+    LossSettings,
+    NetworkSettings,
+    PreprocessSettings,
+    Settings,
+    settings_from_dict,
+    settings_to_dict,
+)
+
+
+def test_they_survive_json():
+    settings = Settings(
+        minutes=2.5,
+        preprocess=PreprocessSettings(input_shape=(256, 256)),
+        network=NetworkSettings(filters=(8, 16)),
+        augmentation=AugmentationSettings.manual(),
+        loss=LossSettings(structure_weight=3.0),
+    )
+    assert settings_from_dict(json.loads(json.dumps(settings_to_dict(settings)))) == settings
+
+
+def test_epochs_or_minutes():
+    assert Settings().epochs == 100
+    assert Settings(minutes=3).epochs is None
+    with pytest.raises(SettingsError, match="one of them"):
+        Settings(epochs=5, minutes=3)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: Settings(epochs=0), "epochs is 0"),
+        (lambda: Settings(epochs=2.5), "whole number"),
+        (lambda: Settings(batch_size=0), "batch_size is 0"),
+        (lambda: Settings(learning_rate=-1), "learning_rate is -1"),
+        (lambda: Settings(precision="float16"), "precision is 'float16'"),
+        (lambda: Settings(schedule="step"), "schedule"),
+        (lambda: PreprocessSettings(spacing_mm=0), "spacing_mm is 0"),
+        (lambda: PreprocessSettings(spacing_mm=1, input_shape=(64, 64)), "not both"),
+        (lambda: PreprocessSettings(input_shape=(8, 8)), "32 to 4096"),
+        (lambda: NetworkSettings(filters=(4,)), "filters"),
+        (lambda: AugmentationSettings(rotation_probability=1.5), "rotation_probability is 1.5"),
+        (lambda: AugmentationSettings(gamma=(2, 1)), "smaller first"),
+        (lambda: LossSettings(dice_weight=0, cross_entropy_weight=0), "weight 0"),
+        (lambda: settings_from_dict({"epochs": 3, "wings": 2}), "Unknown setting.*wings"),
+        (lambda: settings_from_dict({"network": {"filters": 3}}), "wrong type"),
+    ],
+)
+def test_a_value_that_cannot_work_is_named(make, words):
+    with pytest.raises(SettingsError, match=words):
+        make()
+
+
+def test_manual_is_the_manuals():
+    manual = AugmentationSettings.manual()
+    assert (manual.rotation_deg, manual.scaling, manual.crop) == (5.0, (0.8, 1.0), (0.5, 0.8))
+    on = [name for name, value in vars(manual).items() if name.endswith("_probability") and value]
+    assert on == ["rotation_probability", "scaling_probability", "crop_probability"]

@@ -1,0 +1,125 @@
+"""The training loop, on made-up discs that it must learn."""
+
+import math
+
+import pytest
+import torch
+from discs import STRUCTURES, make_pair, make_split, patch_reading, quick_settings
+
+from autoseg.dataset import build_slices
+from autoseg.errors import DataError
+from autoseg.settings import LossSettings
+from autoseg.training import evaluate_slices, train
+
+
+def test_it_learns_and_keeps_the_best_epoch(monkeypatch):
+    patch_reading(monkeypatch)
+    seen = []
+    model = train(
+        make_split(range(10), [20, 21]),
+        quick_settings(epochs=10),
+        structures=STRUCTURES,
+        name="discs",
+        on_epoch=lambda result, best: seen.append((result, best.best_epoch)) and None,
+    )
+    assert len(model.history) == len(seen) == 10
+    best = max(model.history, key=lambda row: row.validation_dice)
+    assert model.best_epoch == best.epoch
+    assert best.validation_dice > 0.85
+    assert model.history[0].training_loss > model.history[-1].training_loss
+    assert seen[-1][1] == model.best_epoch
+    pairs = [make_pair(20), make_pair(21)]
+    slices = build_slices(pairs, model.settings.preprocess, stride=4)
+    again = evaluate_slices(model.build(), slices, model.settings)
+    assert again.mean_dice == pytest.approx(best.validation_dice, abs=1e-6)
+
+
+def test_same_seed_same_weights_another_seed_others(monkeypatch):
+    patch_reading(monkeypatch)
+
+    def weights(seed):
+        settings = quick_settings(epochs=2, seed=seed)
+        return train(make_split([0, 1], [2]), settings, structures=STRUCTURES).weights
+
+    one, two, other = weights(0), weights(0), weights(1)
+    assert all(torch.equal(one[key], two[key]) for key in one)
+    assert not all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_a_structure_never_drawn_is_neither_learnt_nor_scored(monkeypatch):
+    patch_reading(monkeypatch, annotated=frozenset({1}))
+    model = train(make_split(range(6), [9]), quick_settings(epochs=3), structures=STRUCTURES)
+    assert all(row.dice[1] is None for row in model.history)
+    assert model.history[-1].validation_dice == model.history[-1].dice[0]
+
+
+def test_a_time_budget_ends_in_time_with_a_low_learning_rate(monkeypatch):
+    patch_reading(monkeypatch)
+    model = train(make_split([0, 1, 2], [3]), quick_settings(epochs=None, minutes=0.03), structures=STRUCTURES)
+    # Generous bounds: one step may straddle the end, whatever else the machine does.
+    assert 1.8 <= model.history[-1].elapsed_s <= 15
+    assert model.history[-1].validation_dice is not None
+    assert model.history[-1].seconds_left == 0
+    assert model.history[-1].learning_rate == pytest.approx(0, abs=1e-6)
+
+
+def test_stopping_keeps_the_best(monkeypatch):
+    patch_reading(monkeypatch)
+    split = make_split([0, 1], [2])
+    stopped = train(
+        split, quick_settings(epochs=50), structures=STRUCTURES, on_epoch=lambda result, _: result.epoch == 3
+    )
+    assert len(stopped.history) == 3
+
+    def interrupt(result, _):
+        if result.epoch == 2:
+            raise KeyboardInterrupt
+
+    interrupted = train(split, quick_settings(epochs=50), structures=STRUCTURES, on_epoch=interrupt)
+    assert len(interrupted.history) == 2
+    assert interrupted.weights
+
+
+def test_patience_stops(monkeypatch):
+    patch_reading(monkeypatch)
+    settings = quick_settings(epochs=40, learning_rate=1e-9, patience=2)
+    model = train(make_split([0], [1]), settings, structures=STRUCTURES)
+    assert len(model.history) < 40
+    assert len(model.history) - model.best_epoch == 2
+
+
+def test_without_validation_the_last_epoch_is_kept(monkeypatch):
+    patch_reading(monkeypatch)
+    model = train(make_split([0, 1]), quick_settings(epochs=3), structures=STRUCTURES)
+    assert model.best_epoch == 3
+    assert all(row.validation_dice is None for row in model.history)
+
+
+def test_a_loss_that_is_no_number_keeps_the_last_good_weights(monkeypatch):
+    patch_reading(monkeypatch)
+    calls = {"count": 0}
+    from autoseg import training
+
+    real = training.segmentation_loss
+
+    def breaking(logits, labels, drawn, settings):
+        calls["count"] += 1
+        return real(logits, labels, drawn, settings) * (math.nan if calls["count"] > first_nan else 1.0)
+
+    monkeypatch.setattr(training, "segmentation_loss", breaking)
+    first_nan = 6
+    model = train(make_split([0, 1, 2, 3], [4]), quick_settings(epochs=9), structures=STRUCTURES)
+    assert 1 <= len(model.history) < 9
+    assert all(torch.isfinite(value).all() for value in model.weights.values())
+    calls["count"], first_nan = 0, 0
+    with pytest.raises(DataError, match=r"not a number.*learning_rate"):
+        train(make_split([0, 1], [2]), quick_settings(epochs=2), structures=STRUCTURES)
+
+
+def test_the_loss_settings_reach_the_loss(monkeypatch):
+    patch_reading(monkeypatch)
+    losses = []
+    for weight in (0.5, 5.0):
+        settings = quick_settings(epochs=1, loss=LossSettings(cross_entropy_weight=weight))
+        losses.append(train(make_split([0], [1]), settings, structures=STRUCTURES).history[0].validation_loss)
+    assert losses[1] > losses[0]
