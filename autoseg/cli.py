@@ -172,7 +172,8 @@ def _learn(
     from autoseg.checks import check_cases, raise_on_errors
     from autoseg.figures import show_history
     from autoseg.files.atomic import whole_file
-    from autoseg.report import history_rows, train_and_save
+    from autoseg.history import history_rows
+    from autoseg.report import train_and_save
     from autoseg.split import split_cases
 
     findings = check_cases(found)

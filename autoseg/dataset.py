@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 import psutil
 import torch
 from torch import Tensor
@@ -26,6 +27,7 @@ from autoseg.preprocess import (
     store_slices,
 )
 from autoseg.settings import AugmentationSettings, PreprocessSettings, Settings
+from autoseg.split import Split
 
 
 @dataclass(frozen=True)
@@ -197,11 +199,26 @@ def sample_batch(
     return Batch(images.contiguous(memory_format=torch.channels_last), classes, drawn)
 
 
-def preview_batch(slices: SliceSet, settings: Settings, *, count: int = 8) -> Batch:
-    """Give the first augmented batch that a training with these settings and this seed would see."""
+def preview(
+    split: Split, settings: Settings, *, structures: Sequence[Structure], count: int = 8
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
+    """Give the first augmented batch that training on this split with these settings would see.
+
+    Returns
+    -------
+    tuple of ndarray
+        Images (count, rows, columns), of the first channel, and labels (count, rows, columns), as
+        `figures.show_batch` takes them.
+    """
+    pairs = read_cases(split.training, structures)
+    preprocess = plan_spacing(settings.preprocess, [image for image, _ in pairs])
+    stride = 2 ** (len(settings.network.filters) - 1)
+    slices = build_slices(pairs, preprocess, stride=stride)
     generator = torch.Generator().manual_seed(settings.seed)
     indices = torch.randperm(len(slices), generator=generator)[:count]
-    return sample_batch(slices, indices, augmentation=settings.augmentation, generator=generator)
+    batch = sample_batch(slices, indices, augmentation=settings.augmentation, generator=generator)
+    table = np.array([0, *(structure.label for structure in structures)], dtype=np.uint8)
+    return batch.images[:, 0].numpy(), table[batch.labels.numpy()]
 
 
 def _check_memory(pairs: Sequence[tuple[Image, LabelMap]], extents: Sequence[Extent]) -> None:

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from autoseg.calibration import calibrate
 from autoseg.cases import CaseFolder, find_cases, read_case
-from autoseg.dataset import build_slices, plan_spacing, preview_batch, read_cases
 from autoseg.errors import DataError
 from autoseg.evaluation import Score, SubjectScore, score_slices, score_subject
 from autoseg.export import run_folder_name, write_run
 from autoseg.files.atomic import whole_file
 from autoseg.files.dicom import SkippedFile, find_series, read_series
+from autoseg.history import format_epoch, write_history
 from autoseg.image import Image, LabelMap, Structure
 from autoseg.measurement import Measurement, areas_table, measure_areas
 from autoseg.model import EpochResult, TrainedModel, autoseg_version, model_path, save_model
@@ -122,48 +119,6 @@ def train_and_save(
     write_history(model, history)
     checkpoint.unlink(missing_ok=True)
     return model, path
-
-
-def write_history(model: TrainedModel, path: Path) -> Path:
-    """Write one row an epoch as CSV: losses, Dice of every structure, learning rate, seconds."""
-    with whole_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        rows = history_rows(model)
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]) if rows else ["epoch"])
-        writer.writeheader()
-        writer.writerows(rows)
-    return path
-
-
-def history_rows(model: TrainedModel) -> list[dict[str, object]]:
-    """Give one dictionary an epoch, with a column `dice_<name>` for every structure."""
-    rows: list[dict[str, object]] = []
-    for row in model.history:
-        dice = row.dice or (None,) * len(model.structures)
-        rows.append(
-            {
-                "epoch": row.epoch,
-                "training_loss": row.training_loss,
-                "validation_loss": row.validation_loss,
-                "validation_dice": row.validation_dice,
-                **{f"dice_{s.name}": value for s, value in zip(model.structures, dice, strict=True)},
-                "learning_rate": row.learning_rate,
-                "elapsed_s": round(row.elapsed_s, 2),
-                "is_best": row.epoch == model.best_epoch,
-            }
-        )
-    return rows
-
-
-def format_epoch(result: EpochResult, structures: Sequence[Structure] = ()) -> str:
-    """Give the line that is printed after an epoch."""
-    parts = [f"Epoch {result.epoch}", f"training loss {result.training_loss:.3f}"]
-    if result.validation_loss is not None:
-        parts.append(f"validation loss {result.validation_loss:.3f}")
-        named = zip(structures, result.dice, strict=False)
-        parts += [f"Dice {s.name} {'–' if value is None else format(value, '.3f')}" for s, value in named]
-    minutes, seconds = divmod(round(result.seconds_left), 60)
-    parts.append(f"{minutes}:{seconds:02d} min left")
-    return ", ".join(parts) + (" (best so far)" if result.is_best and result.dice else "")
 
 
 def segment_folder(
@@ -328,22 +283,3 @@ def _one_slice(label_map: LabelMap, index: int) -> LabelMap:
         affine=affine,
         source=replace(label_map.source, slices=slices),
     )
-
-
-def preview(
-    split: Split, settings: Settings, *, structures: Sequence[Structure], count: int = 8
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
-    """Give the first augmented batch that training on this split with these settings would see.
-
-    Returns
-    -------
-    tuple of ndarray
-        Images (count, rows, columns), of the first channel, and labels (count, rows, columns), as
-        `figures.show_batch` takes them.
-    """
-    pairs = read_cases(split.training, structures)
-    preprocess = plan_spacing(settings.preprocess, [image for image, _ in pairs])
-    stride = 2 ** (len(settings.network.filters) - 1)
-    batch = preview_batch(build_slices(pairs, preprocess, stride=stride), settings, count=count)
-    table = np.array([0, *(structure.label for structure in structures)], dtype=np.uint8)
-    return batch.images[:, 0].numpy(), table[batch.labels.numpy()]

@@ -12,7 +12,8 @@ import numpy as np
 
 from autoseg.errors import AutosegError
 from autoseg.files.dicom import find_series, read_series
-from autoseg.files.phantoms import INTENSITY, PHANTOMS, Phantom, PhantomArea, write_phantom
+from autoseg.files.phantom_files import write_phantom
+from autoseg.files.phantoms import INTENSITY, PHANTOMS, Phantom, PhantomArea
 from autoseg.image import Image, LabelMap, Structure
 from autoseg.measurement import measure_areas
 
@@ -70,9 +71,7 @@ class SelftestReport:
 
     def table(self) -> str:
         """Give the report as text: a line per phantom with its worst numbers, then the verdict."""
-        lines = [
-            f"{'phantom':<22}{'areas':>6}{'worst error %':>15}{'against shape %':>17}{'worst place mm':>16}"
-        ]
+        lines = [f"{'phantom':<22}{'areas':>6}{'worst error %':>15}{'against shape %':>17}{'worst place mm':>16}"]
         for name in dict.fromkeys(row.phantom for row in self.rows):
             part = SelftestReport(tuple(row for row in self.rows if row.phantom == name))
             lines.append(
@@ -157,9 +156,7 @@ def _measure(image: Image, phantom: Phantom) -> list[_Measured]:
     return measured
 
 
-def _compare(
-    phantom: Phantom, truth: Sequence[PhantomArea], measured: Sequence[_Measured]
-) -> list[SelftestRow]:
+def _compare(phantom: Phantom, truth: Sequence[PhantomArea], measured: Sequence[_Measured]) -> list[SelftestRow]:
     """Pair areas by their place in the list: both run by time point, slice position, label."""
     return [
         SelftestRow(

@@ -43,6 +43,11 @@ def test_field_of_view_and_rows_belong_together():
     assert pixel_spacing_from_field_of_view((300, 200), (600, 800)).spacing_mm == (0.5, 0.25)
 
 
+def test_one_field_of_view_does_not_squeeze_an_image_that_is_not_square():
+    with pytest.raises(GeometryError, match=r"240 mm.*600 rows and 800 columns.*two numbers"):
+        calibrate(image(shape=(1, 600, 800)), field_of_view_mm=240)
+
+
 @pytest.mark.parametrize("typed", [0, -240, float("nan"), (240, 240, 240)])
 def test_an_impossible_field_of_view_is_refused(typed):
     with pytest.raises(GeometryError, match="field of view"):

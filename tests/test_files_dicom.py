@@ -12,7 +12,8 @@ from autoseg.errors import AutosegError, DataError, GeometryError, ReadError
 from autoseg.files import dicom_pixels
 from autoseg.files.dicom import find_series, is_dicom, read_dicom_file, read_series
 from autoseg.files.dicom_pixels import read_frames
-from autoseg.files.phantoms import SAGITTAL, Phantom, write_phantom
+from autoseg.files.phantom_files import write_phantom
+from autoseg.files.phantoms import SAGITTAL, Phantom
 
 RAMP = (0.0, 4.0, 8.0, 12.0)
 
@@ -246,9 +247,7 @@ class TestGrids:
         write(tmp_path, places_mm=places, origin_mm=(0.0, 0.0, 0.0))
         images = read_series(the_series(tmp_path))
         assert tuple(image.shape[0] for image in images) == parts
-        assert [image.source.case_id for image in images] == [
-            f"series-1_part{k + 1}" for k in range(len(parts))
-        ]
+        assert [image.source.case_id for image in images] == [f"series-1_part{k + 1}" for k in range(len(parts))]
         found = np.concatenate([image.slice_positions_mm for image in images])
         assert found == pytest.approx(sorted(places))
         assert "not evenly spaced" in notes(tmp_path)
@@ -257,9 +256,7 @@ class TestGrids:
         write(tmp_path, places_mm=(0.0, 4.0, 8.0, 24.0, 28.0), origin_mm=(0.0, 0.0, 0.0))
         assert "from 8 mm to 24 mm it is 16 mm, where slices beside it are 4 mm apart" in notes(tmp_path)
 
-    @pytest.mark.parametrize(
-        ("shift", "word"), [(0.02, ""), (0.2, "taken as even"), (0.9, "separate images")]
-    )
+    @pytest.mark.parametrize(("shift", "word"), [(0.02, ""), (0.2, "taken as even"), (0.9, "separate images")])
     def test_two_tolerances_on_even_spacing(self, tmp_path, shift, word):
         write(tmp_path, places_mm=(0.0, 4.0 + shift, 8.0, 12.0))
         assert word in notes(tmp_path)
@@ -526,9 +523,7 @@ class TestPixels:
             read_dicom_file(path)
 
     def test_a_mosaic_is_refused_by_name(self, tmp_path):
-        write(
-            tmp_path, lambda dataset, _: setattr(dataset, "ImageType", ["ORIGINAL", "PRIMARY", "M", "MOSAIC"])
-        )
+        write(tmp_path, lambda dataset, _: setattr(dataset, "ImageType", ["ORIGINAL", "PRIMARY", "M", "MOSAIC"]))
         series = the_series(tmp_path)
         assert "mosaic" in series.refusal
         with pytest.raises(ReadError, match=r"1\.dcm.*Siemens mosaic.*Export"):

@@ -169,9 +169,7 @@ class TestPng:
     def test_unknown_colours_are_counted(self, tmp_path):
         pixels = in_colour(LABELS, NAMED)
         pixels[0] = (1, 2, 3)
-        with pytest.raises(
-            LabelError, match=r"#010203 \(3 pixels\).*#e69f00.*structures\.csv.*anti-aliasing"
-        ):
+        with pytest.raises(LabelError, match=r"#010203 \(3 pixels\).*#e69f00.*structures\.csv.*anti-aliasing"):
             read_label_file(save(tmp_path / "a.png", pixels), NAMED)
         with pytest.raises(LabelError, match=r"3 colour\(s\)"):
             read_label_file(tmp_path / "a.png")

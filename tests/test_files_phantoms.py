@@ -4,7 +4,8 @@ import numpy as np
 import pydicom
 import pytest
 
-from autoseg.files.phantoms import PHANTOMS, SYNTAXES, Phantom, Shape, write_phantom
+from autoseg.files.phantom_files import SYNTAXES, write_phantom
+from autoseg.files.phantoms import PHANTOMS, Phantom, Shape
 
 
 def test_a_rectangle_on_whole_pixels_has_its_exact_area():

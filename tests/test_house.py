@@ -14,9 +14,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = sorted((ROOT / "autoseg").rglob("*.py"))
-EVERY_MODULE = pytest.mark.parametrize(
-    "path", MODULES, ids=[path.relative_to(ROOT).as_posix() for path in MODULES]
-)
+EVERY_MODULE = pytest.mark.parametrize("path", MODULES, ids=[path.relative_to(ROOT).as_posix() for path in MODULES])
 LONGEST_MODULE, LONGEST_FUNCTION = 320, 60
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 

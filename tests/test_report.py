@@ -13,15 +13,15 @@ import torch
 from discs import quick_settings
 
 from autoseg.cases import find_cases
+from autoseg.dataset import preview
 from autoseg.errors import AutosegError, DataError, GeometryError, OutputError
 from autoseg.files.pictures import read_picture
+from autoseg.history import format_epoch
 from autoseg.model import find_model, load_model
 from autoseg.report import (
     compare_with_expert,
     comparison_table,
-    format_epoch,
     measure_labels,
-    preview,
     segment_folder,
     train_and_save,
 )

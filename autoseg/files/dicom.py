@@ -14,9 +14,10 @@ import numpy as np
 
 from autoseg.errors import DataError, GeometryError, ReadError
 from autoseg.files.dicom_grids import Grid, grid_affine, plan_grids
-from autoseg.files.dicom_headers import FileHeader, SkippedFile, SliceHeader, quiet, read_header
+from autoseg.files.dicom_headers import FileHeader, SkippedFile, SliceHeader, read_header
 from autoseg.files.dicom_pixels import Frames, read_frames
 from autoseg.files.dicom_series import Series, group_series
+from autoseg.files.dicom_values import quiet
 from autoseg.image import Image, SliceSource, Source
 
 __all__ = [
@@ -142,9 +143,7 @@ def _check_folder(folder: Path) -> None:
     if folder.is_file():
         raise DataError(f"{folder} is a file. Give the folder that it lies in.")
     if not folder.is_dir():
-        raise DataError(
-            f"The folder {folder} does not exist. Check the spelling, or choose the folder again."
-        )
+        raise DataError(f"The folder {folder} does not exist. Check the spelling, or choose the folder again.")
 
 
 def _visible_files(folder: Path, skipped: list[SkippedFile]) -> list[Path]:

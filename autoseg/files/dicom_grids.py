@@ -9,7 +9,8 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from autoseg.files.dicom_headers import SliceHeader, Vector
+from autoseg.files.dicom_headers import SliceHeader
+from autoseg.files.dicom_values import Vector
 from autoseg.geometry import Affine, affine_from_axes, affine_from_spacing, slice_normal
 from autoseg.image import SpacingSource
 
@@ -96,9 +97,7 @@ def _header_step(header: SliceHeader) -> tuple[float, SpacingSource]:
     return header.slice_spacing_mm, "header"
 
 
-def _time_points(
-    slices: Sequence[SliceHeader], normal: Points, notes: list[str]
-) -> list[tuple[SliceHeader, ...]]:
+def _time_points(slices: Sequence[SliceHeader], normal: Points, notes: list[str]) -> list[tuple[SliceHeader, ...]]:
     """Sort along the normal; where positions repeat, give one tuple per time point."""
     along = np.array([header.position_mm for header in slices], dtype=np.float64) @ normal
     order = np.argsort(along, kind="stable")
@@ -109,9 +108,7 @@ def _time_points(
     members = [slices[index] for index in order]
     if counts.max() == 1:
         return [tuple(members)]
-    many = (
-        f"{counts.max()} times" if counts.min() == counts.max() else f"{counts.min()} to {counts.max()} times"
-    )
+    many = f"{counts.max()} times" if counts.min() == counts.max() else f"{counts.min()} to {counts.max()} times"
     notes.append(
         f"Its {len(counts)} slice position(s) are there {many} (time points, directions or echoes): read as "
         f"{counts.max()} images, _t{1:02d} and on."
@@ -123,9 +120,7 @@ def _time_points(
     ]
 
 
-def _ranks(
-    members: Sequence[SliceHeader], places: Sequence[int], repeats: int, notes: list[str]
-) -> list[int]:
+def _ranks(members: Sequence[SliceHeader], places: Sequence[int], repeats: int, notes: list[str]) -> list[int]:
     """Give each slice its time point: by one attribute if it tells all repeats apart, or by counting."""
     for attribute in range(len(members[0].times)):
         values = [header.times[attribute] for header in members]
@@ -198,9 +193,7 @@ def _note_gaps(along: Points, runs: Sequence[tuple[int, int]], notes: list[str])
         )
 
 
-def _grid(
-    suffix: str, members: tuple[SliceHeader, ...], points: Points, normal: Points, notes: list[str]
-) -> Grid:
+def _grid(suffix: str, members: tuple[SliceHeader, ...], points: Points, normal: Points, notes: list[str]) -> Grid:
     if len(members) == 1:
         distance, source = _header_step(members[0])
         return Grid(suffix, members, tuple((normal * distance).tolist()), source)

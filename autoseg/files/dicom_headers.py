@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import math
-import struct
-import warnings
-import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pydicom
 from pydicom.dataset import Dataset, FileDataset
-from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.uid import UID
 
-Vector = tuple[float, ...]
-
-# What pydicom and its plug-ins raise on damaged files; MemoryError and KeyboardInterrupt pass through.
-PYDICOM_ERRORS = (
-    ArithmeticError, AttributeError, BytesLengthException, EOFError, InvalidDicomError, LookupError, OSError,
-    RuntimeError, TypeError, ValueError, struct.error, zlib.error,
-)  # fmt: skip
+from autoseg.files.dicom_values import (
+    PYDICOM_ERRORS,
+    Vector,
+    number_of,
+    numbers_of,
+    quiet,
+    shown,
+    text_of,
+)
 
 MAX_FRAMES = 100_000
 ORIENTATION_TOLERANCE = (1e-3, 1e-2)  # on cosines: silently accepted, accepted with a note
@@ -107,14 +102,6 @@ class FileHeader:
     slices: tuple[SliceHeader, ...]
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep pydicom's warnings (odd UIDs and value representations) from the user."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
 def read_header(path: Path) -> FileHeader | SkippedFile:
     """Read one file's header without its pixels; SkippedFile where it holds no DICOM image."""
     try:
@@ -124,9 +111,7 @@ def read_header(path: Path) -> FileHeader | SkippedFile:
                 return SkippedFile(path, "not a DICOM file" if start else "an empty file")
             file.seek(0)
             with quiet():
-                dataset = pydicom.dcmread(
-                    file, stop_before_pixels=True, force=True, specific_tags=list(_KEYWORDS)
-                )
+                dataset = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=list(_KEYWORDS))
                 # A deflated file is inflated as a whole, so only an ordinary one shows that nothing follows.
                 pixels = bool(file.read(1)) or _is_deflated(dataset)
                 reason = _why_no_image(dataset, pixels)
@@ -159,18 +144,18 @@ def _why_no_image(dataset: FileDataset, pixels: bool) -> str:
 
 
 def _file_header(path: Path, dataset: FileDataset) -> FileHeader:
-    number = _number(dataset, "SeriesNumber")
-    dates = (_text(dataset, keyword) for keyword in ("StudyDate", "SeriesDate", "AcquisitionDate"))
+    number = number_of(dataset, "SeriesNumber")
+    dates = (text_of(dataset, keyword) for keyword in ("StudyDate", "SeriesDate", "AcquisitionDate"))
     date = next((text for text in dates if len(text) == 8 and text.isdigit()), "")
     return FileHeader(
         path=path,
-        series_uid=_text(dataset, "SeriesInstanceUID"),
+        series_uid=text_of(dataset, "SeriesInstanceUID"),
         series_number="" if number is None else f"{number:.0f}",
-        subject_id=_text(dataset, "PatientID") or path.absolute().parent.name,
-        description=_text(dataset, "SeriesDescription"),
-        modality=_text(dataset, "Modality"),
+        subject_id=text_of(dataset, "PatientID") or path.absolute().parent.name,
+        description=text_of(dataset, "SeriesDescription"),
+        modality=text_of(dataset, "Modality"),
         date=f"{date[:4]}-{date[4:6]}-{date[6:]}".replace("-00", "") if date else "",
-        mosaic="MOSAIC" in _text(dataset, "ImageType").upper(),
+        mosaic="MOSAIC" in text_of(dataset, "ImageType").upper(),
         slices=_slices(path, dataset),
     )
 
@@ -189,9 +174,7 @@ def _slices(path: Path, dataset: FileDataset) -> tuple[SliceHeader, ...]:
     return tuple(slices)
 
 
-def _slice(
-    path: Path, frame: int, dataset: Dataset, groups: Sequence[Dataset], *, located: bool
-) -> SliceHeader:
+def _slice(path: Path, frame: int, dataset: Dataset, groups: Sequence[Dataset], *, located: bool) -> SliceHeader:
     faults: list[str] = []
     position, orientation = _place(dataset, groups, faults) if located else (None, None)
     if not located:
@@ -201,12 +184,12 @@ def _slice(
     return SliceHeader(
         path=path,
         frame=frame,
-        sop_uid=_text(dataset, "SOPInstanceUID"),
-        instance=_number(dataset, "InstanceNumber") or 0.0,
+        sop_uid=text_of(dataset, "SOPInstanceUID"),
+        instance=number_of(dataset, "InstanceNumber") or 0.0,
         times=_times(dataset, groups),
         rows=int(dataset.Rows),
         columns=int(dataset.Columns),
-        photometric=_text(dataset, "PhotometricInterpretation").upper(),
+        photometric=text_of(dataset, "PhotometricInterpretation").upper(),
         position_mm=position,
         orientation=orientation,
         spacing_mm=_pixel_spacing(dataset, measures, faults),
@@ -228,16 +211,14 @@ def _holder(dataset: Dataset, groups: Sequence[Dataset], sequence: str, keyword:
 
 def _times(dataset: Dataset, groups: Sequence[Dataset]) -> tuple[float | None, ...]:
     if not groups:
-        return tuple(_number(dataset, classic) for _, _, classic in TIMES)
-    return tuple(_number(_holder(dataset, groups, group, keyword), keyword) for group, keyword, _ in TIMES)
+        return tuple(number_of(dataset, classic) for _, _, classic in TIMES)
+    return tuple(number_of(_holder(dataset, groups, group, keyword), keyword) for group, keyword, _ in TIMES)
 
 
-def _place(
-    dataset: Dataset, groups: Sequence[Dataset], faults: list[str]
-) -> tuple[Vector | None, Vector | None]:
+def _place(dataset: Dataset, groups: Sequence[Dataset], faults: list[str]) -> tuple[Vector | None, Vector | None]:
     """Give position and orientation; one without the other is worth nothing."""
     holder = _holder(dataset, groups, "PlanePositionSequence", "ImagePositionPatient")
-    position = _numbers(holder, "ImagePositionPatient", 3)
+    position = numbers_of(holder, "ImagePositionPatient", 3)
     orientation = _orientation(dataset, groups, faults)
     return (None, None) if position is None or orientation is None else (position, orientation)
 
@@ -245,14 +226,14 @@ def _place(
 def _orientation(dataset: Dataset, groups: Sequence[Dataset], faults: list[str]) -> Vector | None:
     """Give two unit vectors, or None where the header's are not perpendicular directions."""
     holder = _holder(dataset, groups, "PlaneOrientationSequence", "ImageOrientationPatient")
-    numbers = _numbers(holder, "ImageOrientationPatient", 6)
+    numbers = numbers_of(holder, "ImageOrientationPatient", 6)
     if numbers is None:
         return None
     axes = np.reshape(numbers, (2, 3))
     lengths = np.linalg.norm(axes, axis=1)
     error = max(abs(lengths - 1).max(), abs(float(axes[0] @ axes[1])))
     if error > ORIENTATION_TOLERANCE[1]:
-        faults.append(f"ImageOrientationPatient {_shown(numbers)} is no pair of axes and is not used.")
+        faults.append(f"ImageOrientationPatient {shown(numbers)} is no pair of axes and is not used.")
         return None
     if error > ORIENTATION_TOLERANCE[0]:
         faults.append(f"ImageOrientationPatient is inexact by {error:.2g}; it was brought to length 1.")
@@ -261,22 +242,22 @@ def _orientation(dataset: Dataset, groups: Sequence[Dataset], faults: list[str])
 
 
 def _pixel_spacing(dataset: Dataset, measures: Dataset, faults: list[str]) -> Vector | None:
-    if _text(measures, "PixelSpacing"):
-        numbers = _numbers(measures, "PixelSpacing", 2)
+    if text_of(measures, "PixelSpacing"):
+        numbers = numbers_of(measures, "PixelSpacing", 2)
         if numbers is None or min(numbers) <= 0:
-            text = _text(measures, "PixelSpacing")
+            text = text_of(measures, "PixelSpacing")
             faults.append(f"PixelSpacing in the header is {text}, which cannot be; it counts as unknown.")
             return None
-        if numbers == _numbers(dataset, "ImagerPixelSpacing", 2):
+        if numbers == numbers_of(dataset, "ImagerPixelSpacing", 2):
             faults.append(
                 "PixelSpacing equals ImagerPixelSpacing, the size on the detector, where the body appears "
                 "magnified: areas are too large unless the maker corrected it."
             )
         return numbers
     for keyword in ("ImagerPixelSpacing", "NominalScannedPixelSpacing"):
-        if _text(dataset, keyword):
+        if text_of(dataset, keyword):
             faults.append(
-                f"The header has no PixelSpacing, only {keyword} ({_text(dataset, keyword)} mm), the size on "
+                f"The header has no PixelSpacing, only {keyword} ({text_of(dataset, keyword)} mm), the size on "
                 "the detector or film, where the body appears magnified; it is not used for areas."
             )
     return None
@@ -285,7 +266,7 @@ def _pixel_spacing(dataset: Dataset, measures: Dataset, faults: list[str]) -> Ve
 def _slice_spacing(dataset: Dataset, groups: Sequence[Dataset]) -> float | None:
     for keyword in ("SpacingBetweenSlices", "SliceThickness"):
         for holder in (_holder(dataset, groups, "PixelMeasuresSequence", keyword), dataset):
-            number = _number(holder, keyword)
+            number = number_of(holder, keyword)
             if number is not None and number > 0:
                 return number
     return None
@@ -295,42 +276,9 @@ def _rescale(dataset: Dataset, groups: Sequence[Dataset], faults: list[str]) -> 
     holder = _holder(dataset, groups, "PixelValueTransformationSequence", "RescaleSlope")
     if "ModalityLUTSequence" in dataset:
         faults.append("Its modality look-up table is not applied: intensities are the stored values.")
-    if not (_text(holder, "RescaleSlope") or _text(holder, "RescaleIntercept")):
+    if not (text_of(holder, "RescaleSlope") or text_of(holder, "RescaleIntercept")):
         return 1.0, 0.0
-    slope, intercept = _number(holder, "RescaleSlope"), _number(holder, "RescaleIntercept")
+    slope, intercept = number_of(holder, "RescaleSlope"), number_of(holder, "RescaleIntercept")
     if not slope:
-        faults.append(f"RescaleSlope in the header is {_text(holder, 'RescaleSlope') or 'empty'}; 1 is used.")
+        faults.append(f"RescaleSlope in the header is {text_of(holder, 'RescaleSlope') or 'empty'}; 1 is used.")
     return slope or 1.0, intercept or 0.0
-
-
-def _value(dataset: Dataset, keyword: str) -> Any:
-    """Give an attribute's value; pydicom converts it only now, and fails on what is no number."""
-    try:
-        return dataset.get(keyword)
-    except PYDICOM_ERRORS:
-        return "unreadable"
-
-
-def _text(dataset: Dataset, keyword: str) -> str:
-    value = _value(dataset, keyword)
-    return "" if value is None else str(value).strip(" \0")
-
-
-def _numbers(dataset: Dataset, keyword: str, count: int) -> Vector | None:
-    """Give exactly `count` finite numbers, or None."""
-    value = _value(dataset, keyword)
-    try:
-        listed = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
-        numbers = tuple(float(number) for number in listed)
-    except (TypeError, ValueError):
-        return None
-    return numbers if len(numbers) == count and all(map(math.isfinite, numbers)) else None
-
-
-def _number(dataset: Dataset, keyword: str) -> float | None:
-    numbers = _numbers(dataset, keyword, 1)
-    return numbers[0] if numbers else None
-
-
-def _shown(numbers: Sequence[float]) -> str:
-    return "\\".join(f"{number:.4g}" for number in numbers)

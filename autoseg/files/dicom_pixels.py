@@ -12,7 +12,7 @@ from pydicom.pixels import apply_color_lut, get_decoder
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from autoseg.errors import ReadError
-from autoseg.files.dicom_headers import PYDICOM_ERRORS, quiet
+from autoseg.files.dicom_values import PYDICOM_ERRORS, quiet
 
 Frames = npt.NDArray[np.generic]
 

@@ -131,17 +131,11 @@ def _split_planes(slices: Sequence[SliceHeader]) -> list[list[SliceHeader]]:
 
 def _same_plane(first: SliceHeader, other: SliceHeader) -> bool:
     """Tell whether two slices have the same matrix and, as far as it is known, pixel size and orientation."""
-    what = [
-        (h.rows, h.columns, h.photometric, h.spacing_mm is None, h.orientation is None)
-        for h in (first, other)
-    ]
+    what = [(h.rows, h.columns, h.photometric, h.spacing_mm is None, h.orientation is None) for h in (first, other)]
     if what[0] != what[1]:
         return False
     spacings = zip(first.spacing_mm or (), other.spacing_mm or (), strict=True)
-    return (
-        all(abs(a / b - 1) <= SAME_SPACING for a, b in spacings)
-        and _turn(first, other) <= SAME_ORIENTATION[1]
-    )
+    return all(abs(a / b - 1) <= SAME_SPACING for a, b in spacings) and _turn(first, other) <= SAME_ORIENTATION[1]
 
 
 def _turn(first: SliceHeader, other: SliceHeader) -> float:
@@ -158,9 +152,7 @@ def _notes(plane: Sequence[SliceHeader], *, mosaic: bool) -> list[str]:
         notes.append("The header has no PixelSpacing: without a typed field of view there are no mm².")
     turn = max(_turn(plane[0], header) for header in plane)
     if turn > SAME_ORIENTATION[0]:
-        notes.append(
-            f"Slices are turned by up to {math.degrees(turn):.2g}° from one another; taken as parallel."
-        )
+        notes.append(f"Slices are turned by up to {math.degrees(turn):.2g}° from one another; taken as parallel.")
     if plane[0].photometric not in ("MONOCHROME1", "MONOCHROME2"):
         notes.append(f"Colours ({plane[0].photometric}) are read as luminance.")
     return [*notes, *plan_grids(plane)[1]]

@@ -34,7 +34,7 @@ def pair_files(
     Returns
     -------
     tuple of FilePair
-        In the natural order of the images; at least one.
+        Series by series, 2.dcm before 10.dcm; at least one.
     tuple of SkippedFile
         What was left alone, and why.
 
@@ -87,9 +87,7 @@ def in_words(names: Sequence[str], what: str) -> str:
 
 def _check_folder(folder: Path) -> None:
     if not folder.is_dir():
-        raise DataError(
-            f"The folder {folder} does not exist. Check the spelling, or choose it again. {LAYOUT}."
-        )
+        raise DataError(f"The folder {folder} does not exist. Check the spelling, or choose it again. {LAYOUT}.")
     for name in ("dicoms", "labels"):
         if not (folder / name).is_dir():
             inside = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))

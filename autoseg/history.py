@@ -1,0 +1,53 @@
+"""What is kept and printed of a training, epoch by epoch."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+from autoseg.files.atomic import whole_file
+from autoseg.image import Structure
+from autoseg.model import EpochResult, TrainedModel
+
+
+def write_history(model: TrainedModel, path: Path) -> Path:
+    """Write one row an epoch as CSV: losses, Dice of every structure, learning rate, seconds."""
+    with whole_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        rows = history_rows(model)
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]) if rows else ["epoch"])
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def history_rows(model: TrainedModel) -> list[dict[str, object]]:
+    """Give one dictionary an epoch, with a column `dice_<name>` for every structure."""
+    rows: list[dict[str, object]] = []
+    for row in model.history:
+        dice = row.dice or (None,) * len(model.structures)
+        rows.append(
+            {
+                "epoch": row.epoch,
+                "training_loss": row.training_loss,
+                "validation_loss": row.validation_loss,
+                "validation_dice": row.validation_dice,
+                **{f"dice_{s.name}": value for s, value in zip(model.structures, dice, strict=True)},
+                "learning_rate": row.learning_rate,
+                "elapsed_s": round(row.elapsed_s, 2),
+                "is_best": row.epoch == model.best_epoch,
+            }
+        )
+    return rows
+
+
+def format_epoch(result: EpochResult, structures: Sequence[Structure] = ()) -> str:
+    """Give the line that is printed after an epoch."""
+    parts = [f"Epoch {result.epoch}", f"training loss {result.training_loss:.3f}"]
+    if result.validation_loss is not None:
+        parts.append(f"validation loss {result.validation_loss:.3f}")
+        named = zip(structures, result.dice, strict=False)
+        parts += [f"Dice {s.name} {'–' if value is None else format(value, '.3f')}" for s, value in named]
+    minutes, seconds = divmod(round(result.seconds_left), 60)
+    parts.append(f"{minutes}:{seconds:02d} min left")
+    return ", ".join(parts) + (" (best so far)" if result.is_best and result.dice else "")

@@ -1,0 +1,56 @@
+"""Training folders of phantoms, for the tests of cases, checks and splits."""
+
+from pathlib import Path
+
+import numpy as np
+import pydicom
+
+from autoseg.cases import Case
+from autoseg.files.phantom_files import write_phantom
+from autoseg.files.phantoms import Phantom
+
+PHANTOM = {"rows": 40, "columns": 48, "pixel_spacing_mm": (2.0, 1.5)}
+LABEL_VALUES = (1, 2, 3)
+
+
+def edit(path, **attributes):
+    """Change attributes of a DICOM file; None deletes one."""
+    dataset = pydicom.dcmread(path)
+    for keyword, value in attributes.items():
+        if value is None:
+            del dataset[keyword]
+        else:
+            setattr(dataset, keyword, value)
+    dataset.save_as(path)
+
+
+def add_subject(folder: Path, subject: str, slices: int = 2, **phantom) -> list[str]:
+    """Add slices `<subject>_01.dcm` on with labels `<subject>_01.npy`, which are the phantom's own shapes."""
+    places = tuple(4.0 * number for number in range(slices))
+    shown = Phantom(subject, places_mm=places, **{**PHANTOM, **phantom})
+    (folder / "labels").mkdir(parents=True, exist_ok=True)
+    names = []
+    for number, path in enumerate(write_phantom(folder / "dicoms" / subject, shown), start=1):
+        names.append(f"{subject}_{number:02d}")
+        edit(path, PatientID=subject)
+        path.rename(folder / "dicoms" / f"{names[-1]}.dcm")
+        np.save(folder / "labels" / f"{names[-1]}.npy", shown.label_picture(places[number - 1]))
+    (folder / "dicoms" / subject).rmdir()
+    return names
+
+
+def change_label(folder: Path, name: str, change) -> None:
+    """Replace a label file's array by `change(array)`."""
+    path = folder / "labels" / f"{name}.npy"
+    np.save(path, change(np.load(path)))
+
+
+def write_table(folder: Path, name: str, *rows: str) -> None:
+    (folder / name).write_text("\n".join(rows) + "\n", encoding="utf-8")
+
+
+def made_up_case(subject: str, number: int = 1, annotated=None) -> Case:
+    """Give a case without files."""
+    name = f"{subject}_{number}"
+    drawn = None if annotated is None else frozenset(annotated)
+    return Case(name, subject, Path(f"{name}.dcm"), 0, Path(f"{name}.png"), drawn)
