@@ -41,7 +41,7 @@ def write_run(
     The folder holds `labels/<stem>.png` (pixel values are the labels), `overlays/<stem>.jpg`, one
     `<case_id>.nii.gz` an image, `animation.gif` (at most 200 slices, evenly chosen), `areas.csv` (one row a
     slice), `measurements.csv` (one row a slice and structure) and `run.json`. `<stem>` is the DICOM file's
-    name without its ending, with `_f001` for the first frame of a multi-frame file; where two are equal the
+    name without its ending, with `_001` for the first frame of a multi-frame file; where two are equal the
     case's name is put in front.
 
     Parameters
@@ -108,18 +108,17 @@ def write_tables(folder: Path, measurements: Sequence[Measurement]) -> Path:
     return Path(folder)
 
 
-def run_folder_name(model_name: str, source_folder: Path, now: datetime) -> str:
-    """Give the name of a run's folder: the patient's folder, the model, date and time.
+def run_folder_name(model_name: str, now: datetime) -> str:
+    """Give the name of a run's folder: the model, date and time.
+
+    The patient's folder is left out, because such folders are often named after the patient.
 
     Examples
     --------
-    >>> run_folder_name("psoas", Path("scans/P 07"), datetime(2026, 3, 1, 14, 5, 9))
-    'P_07_psoas_2026-03-01_140509'
+    >>> run_folder_name("psoas", datetime(2026, 3, 1, 14, 5, 9))
+    'psoas_2026-03-01_140509'
     """
-    source = Path(source_folder)
-    return "_".join(
-        [safe_name(source.name or source.resolve().name), safe_name(model_name), f"{now:%Y-%m-%d_%H%M%S}"]
-    )
+    return f"{safe_name(model_name)}_{now:%Y-%m-%d_%H%M%S}"
 
 
 def slice_stems(images: Sequence[Image]) -> list[list[str]]:
@@ -138,7 +137,7 @@ def slice_stems(images: Sequence[Image]) -> list[list[str]]:
         if image.source.slices:
             names = [
                 safe_name(file_stem(source.path))
-                + (f"_f{source.frame + 1:03d}" if frames_of[source.path] > 1 else "")
+                + (f"_{source.frame + 1:03d}" if frames_of[source.path] > 1 else "")
                 for source in image.source.slices
             ]
         else:

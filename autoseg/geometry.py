@@ -150,7 +150,8 @@ def slice_normal(orientation: npt.ArrayLike) -> npt.NDArray[np.float64]:
     length = np.linalg.norm(normal)
     if length < 1e-6:
         raise GeometryError(
-            f"The slice orientation {np.ravel(orientation).tolist()} has parallel rows and columns; the header is damaged."
+            f"The slice orientation {np.ravel(orientation).tolist()} has parallel rows and columns; the header "
+            "is damaged."
         )
     normal = normal / length
     normal = normal * (1.0 if normal[np.abs(normal).argmax()] > 0 else -1.0)

@@ -38,8 +38,8 @@ COLOURS = (
 def default_colour(label: int) -> tuple[int, int, int]:
     """Give the colour (red, green, blue; 0 to 255) that label 1, 2, … has everywhere in autoseg."""
     base = COLOURS[(label - 1) % len(COLOURS)]
-    # After seven structures the colours repeat darker, then darker again.
-    shade = 0.65 ** ((label - 1) // len(COLOURS))
+    # After seven structures the colours repeat darker, then darker again, never black.
+    shade = 0.65 ** ((label - 1) // len(COLOURS) % 3)
     return (round(base[0] * shade), round(base[1] * shade), round(base[2] * shade))
 
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from autoseg.calibration import calibrate
+from autoseg.calibration import calibrate, pixel_spacing_from_field_of_view
 from autoseg.cases import CaseFolder, find_cases, read_case
 from autoseg.errors import DataError
 from autoseg.evaluation import Score, SubjectScore, score_slices, score_subject
 from autoseg.export import run_folder_name, write_run
 from autoseg.files.atomic import whole_file
-from autoseg.files.dicom import SkippedFile, find_series, read_series
+from autoseg.files.dicom import DicomFolder, SkippedFile, find_series, read_series
 from autoseg.history import format_epoch, write_history
 from autoseg.image import Image, LabelMap, Structure
 from autoseg.measurement import Measurement, areas_table, measure_areas
@@ -139,7 +140,7 @@ def segment_folder(
     folder : Path
         Holds the DICOM files, in any order and with any names.
     output : Path
-        A new folder is made in it, named after the patient's folder, the model and the time.
+        A new folder is made in it, named after the model and the time.
     field_of_view_mm, matrix_size, prefer : optional
         Typed calibration, see `autoseg.calibration.calibrate`.
     on_slices : callable, optional
@@ -155,20 +156,14 @@ def segment_folder(
         Of the kinds that reading, calibration, prediction and writing raise; nothing is written then.
     """
     found = find_series(Path(folder))
-    images: list[Image] = []
-    notes: list[str] = []
-    for series in found.series:
-        notes.extend(series.notes)
-        for image in read_series(series):
-            images.append(
-                calibrate(image, field_of_view_mm=field_of_view_mm, matrix_size=matrix_size, prefer=prefer)
-            )
+    typed = {"field_of_view_mm": field_of_view_mm, "matrix_size": matrix_size, "prefer": prefer}
+    images, notes = _read_images(found, typed)
     results, measurements = [], []
     for image in images:
         label_map = predict(model, image, on_slices=on_slices)
         results.append((image, label_map))
         measurements.extend(measure_areas(label_map, image=image, model=model.name))
-    name = run_folder_name(model.name, Path(folder), datetime.now())
+    name = run_folder_name(model.name, datetime.now())
     details = {"autoseg": autoseg_version(), "model_origin": model.origin, "best_epoch": model.best_epoch}
     target = write_run(Path(output) / name, results, model_name=model.name, details=details)
     return Run(
@@ -179,6 +174,28 @@ def segment_folder(
         notes=tuple(notes),
         skipped=found.skipped,
     )
+
+
+def _read_images(found: DicomFolder, typed: Mapping[str, Any]) -> tuple[list[Image], list[str]]:
+    """Read and calibrate every series that can be read; say of the others why they are left out."""
+    images: list[Image] = []
+    notes: list[str] = []
+    only_refused = all(series.refusal for series in found.series)
+    for series in found.series:
+        notes.extend(series.notes)
+        if series.refusal and not only_refused:
+            notes.append(f"Left out the series {series.case_id}: {series.refusal}")
+            continue
+        images.extend(calibrate(image, **typed) for image in read_series(series))
+    if typed["field_of_view_mm"] is not None:
+        choices = [
+            pixel_spacing_from_field_of_view(
+                typed["field_of_view_mm"], image.shape[1:], matrix_size=typed["matrix_size"]
+            )
+            for image in images
+        ]
+        notes.extend(dict.fromkeys(choice.note for choice in choices if choice.note))
+    return images, notes
 
 
 def pair_with_expert(run: Run, cases: CaseFolder) -> list[tuple[LabelMap, LabelMap]]:

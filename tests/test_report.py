@@ -147,8 +147,16 @@ def test_without_spacing_nothing_is_measured_until_it_is_typed(training, sample,
     assert not output.exists()
     run = segment_folder(model, tmp_path / "patient", output=output, field_of_view_mm=330.0)
     assert {row.spacing_source for row in run.measurements} == {"typed"}
+    assert not any("acquisition" in note for note in run.notes)
     row = next(row for row in run.measurements if row.pixel_count)
     assert row.area_mm2 == pytest.approx(row.pixel_count * (330 / 256) ** 2)
+
+
+def test_a_typed_acquisition_matrix_is_explained(training, sample, tmp_path):
+    run = segment_folder(
+        training[0], sample / "test" / "dicoms", output=tmp_path, field_of_view_mm=330.0, matrix_size=(256, 192)
+    )
+    assert any("192 is the acquisition's" in note for note in run.notes)
 
 
 def test_header_and_typed_that_differ_are_both_said(training, sample, tmp_path):
