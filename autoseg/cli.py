@@ -71,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
         "--input-shape", type=int, nargs=2, metavar=("ROWS", "COLUMNS"), help="or: resize every image to this"
     )
     train.add_argument("--batch-size", type=int, default=8)
-    train.add_argument("--learning-rate", type=float, default=3e-3)
+    train.add_argument("--learning-rate", type=float, default=2e-3)
     train.add_argument("--augmentation", choices=("wide", "manual", "off"), default="wide")
     train.add_argument("--seed", type=int, default=0)
     train.add_argument("--print-checkpoint", type=int, default=1, metavar="EPOCHS")

@@ -76,7 +76,7 @@ class NetworkSettings:
     """
 
     name: str = "unet"
-    filters: tuple[int, ...] = (32, 64, 128, 256, 256)
+    filters: tuple[int, ...] = (32, 64, 128, 256, 256, 256)
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
@@ -237,7 +237,7 @@ class Settings:
     epochs: int | None = None
     minutes: float | None = None
     batch_size: int = 8
-    learning_rate: float = 3e-3
+    learning_rate: float = 2e-3
     schedule: Literal["cosine", "polynomial"] = "cosine"
     warmup_fraction: float = 0.05
     weight_decay: float = 1e-2
