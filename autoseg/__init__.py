@@ -4,7 +4,13 @@ The public functions, in the order in which a day's work uses them, are listed i
 (torch, pandas, matplotlib) load when a function first needs them.
 """
 
+import os
+
 import lazy_loader
+
+# Read when torch is first imported: waiting threads that spin halve the speed as soon as another program
+# uses a core, and cost nothing when they sleep.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import tempfile
 import time
@@ -29,8 +28,6 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return 0 if it went well, 1 with one sentence on the error stream if not."""
-    # Waiting threads that spin halve the speed as soon as another program uses a core.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     chosen = _parser().parse_args(arguments)
     try:
         chosen.run(chosen)

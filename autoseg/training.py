@@ -198,7 +198,10 @@ class _Step:
         self.network, self.settings, self.device = network, settings, device
         self.precision = choose_precision(settings.precision, device)
         self.optimizer = torch.optim.AdamW(
-            network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+            network.parameters(),
+            lr=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            fused=device.type in ("cpu", "cuda"),  # one pass over the weights instead of a dozen
         )
 
         def average(averaged: Tensors, current: Tensors, count: Tensor | int) -> None:
