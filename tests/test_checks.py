@@ -201,7 +201,9 @@ def test_the_table_of_findings(tmp_path):
             "remedy": "Remedy.",
         }
     ]
-    assert list(findings_table(()).columns) == list(table.columns)
+    nothing = findings_table(())
+    assert list(nothing.columns) == list(table.columns)
+    assert nothing["problem"].tolist() == ["Nothing is wrong with these cases."]
 
 
 def test_the_real_sample_without_its_table(sample, tmp_path):
