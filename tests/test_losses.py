@@ -22,6 +22,18 @@ def test_soft_dice_by_hand():
     assert float(soft_dice(probabilities, labels, ALL)) == pytest.approx((first + second) / 2)
 
 
+def test_soft_dice_equals_monais():
+    from monai.losses import DiceLoss
+
+    generator = torch.Generator().manual_seed(0)
+    probabilities = torch.rand(3, 3, 8, 8, generator=generator).softmax(1)
+    labels = torch.randint(0, 3, (3, 8, 8), generator=generator)
+    oracle = DiceLoss(include_background=False, batch=True, smooth_nr=1.0, smooth_dr=1.0)
+    target = torch.nn.functional.one_hot(labels, 3).permute(0, 3, 1, 2).float()
+    ours = soft_dice(probabilities, labels, ALL.expand(3, 2))
+    assert float(ours) == pytest.approx(1 - float(oracle(probabilities, target)), abs=1e-6)
+
+
 def test_an_undrawn_structure_is_left_out_of_dice():
     probabilities = torch.rand(2, 3, 4, 4).softmax(1)
     labels = torch.randint(0, 2, (2, 4, 4))
