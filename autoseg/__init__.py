@@ -17,7 +17,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "device": ["find_computer", "measure_speed"],
         "settings": ["AugmentationSettings", "NetworkSettings", "PreprocessSettings", "Settings"],
-        "image": ["Image", "LabelMap", "Structure"],
+        "image": ["Image", "LabelMap"],
+        "structures": ["Structure"],
         "files.dicom": ["find_series", "read_series"],
         "cases": ["find_cases", "pairs_table", "read_case"],
         "checks": ["check_cases", "findings_table"],

@@ -14,8 +14,9 @@ import numpy as np
 
 from autoseg.errors import DataError
 from autoseg.files.pictures import write_gif
-from autoseg.image import Image, LabelMap, Structure
+from autoseg.image import Image, LabelMap
 from autoseg.overlay import Rgb, hex_colour, overlay_slices, pad_to_same
+from autoseg.structures import Structure
 
 # A GIF is ten times the size of the page's frames.
 GIF_PIXELS = 320

@@ -17,7 +17,8 @@ from autoseg.files.dicom import SkippedFile, read_dicom_file
 from autoseg.files.labels import read_label_file
 from autoseg.files.pairs import in_words, name_without_ending, pair_files
 from autoseg.files.tables import read_annotated, read_structures
-from autoseg.image import Image, LabelMap, SliceSource, Source, Structure, check_structures
+from autoseg.image import Image, LabelMap, SliceSource, Source
+from autoseg.structures import Structure, check_structures
 
 # More distinct values than this are hardly structures that someone drew one by one.
 MOST_UNNAMED_VALUES = 32

@@ -14,7 +14,7 @@ from torch import Tensor
 from autoseg.augment import apply_intensity, draw_geometry, draw_intensity, place_offsets
 from autoseg.cases import Case, read_case
 from autoseg.errors import DataError
-from autoseg.image import Image, LabelMap, Structure
+from autoseg.image import Image, LabelMap
 from autoseg.preprocess import (
     Extent,
     choose_spacing_mm,
@@ -28,6 +28,7 @@ from autoseg.preprocess import (
 )
 from autoseg.settings import AugmentationSettings, PreprocessSettings, Settings
 from autoseg.split import Split
+from autoseg.structures import Structure, side_pairs
 
 
 @dataclass(frozen=True)
@@ -143,15 +144,12 @@ def classes_of(label_map: LabelMap) -> np.ndarray:
 def mirrored_classes(structures: Sequence[Structure]) -> Tensor:
     """Give for each class the class it becomes when left and right are exchanged, shape (classes,).
 
-    Structures are a pair if their sides are left and right and their names are equal but for that word.
+    Which structures are a pair is told by `structures.side_pairs`.
     """
-    names: dict[tuple[str, str], int] = {
-        (s.name.replace(s.side, "").strip(" _-,"), s.side): i for i, s in enumerate(structures, 1)
-    }
-    other = {"left": "right", "right": "left"}
+    place = {structure.label: index for index, structure in enumerate(structures, start=1)}
     result = list(range(len(structures) + 1))
-    for (name, side), index in names.items():
-        result[index] = names.get((name, other.get(side, side)), index)
+    for left, right in side_pairs(structures):
+        result[place[left]], result[place[right]] = place[right], place[left]
     return torch.tensor(result)
 
 

@@ -89,7 +89,7 @@ def score_slices(reference: LabelMap, predicted: LabelMap) -> list[Score]:
 
     Examples
     --------
-    >>> from autoseg.image import Structure
+    >>> from autoseg.structures import Structure
     >>> reference = LabelMap(np.array([[[1, 1, 0]]]), structures=(Structure(1, "disc"),))
     >>> predicted = LabelMap(np.array([[[1, 0, 0]]]), structures=(Structure(1, "disc"),))
     >>> (score,) = score_slices(reference, predicted)

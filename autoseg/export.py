@@ -17,7 +17,7 @@ from autoseg.errors import DataError, LabelError, OutputError
 from autoseg.files.atomic import whole_folder
 from autoseg.files.nifti import write_nifti
 from autoseg.files.pictures import read_picture, write_gif, write_jpg, write_palette_png
-from autoseg.image import Image, LabelMap, Structure
+from autoseg.image import Image, LabelMap
 from autoseg.measurement import (
     MEASUREMENT_VERSION,
     Measurement,
@@ -26,6 +26,7 @@ from autoseg.measurement import (
     measurements_table,
 )
 from autoseg.overlay import hex_colour, overlay_slices
+from autoseg.structures import Structure
 
 Result = tuple[Image, LabelMap]
 

@@ -22,7 +22,7 @@ from matplotlib.ticker import MaxNLocator
 
 from autoseg.animation import Animation, caption_scenes, choose_scenes, draw_scenes
 from autoseg.errors import DataError
-from autoseg.image import Image, LabelMap, Structure, default_colour
+from autoseg.image import Image, LabelMap
 from autoseg.measurement import Measurement, measurements_table
 from autoseg.overlay import (
     Rgb,
@@ -33,6 +33,7 @@ from autoseg.overlay import (
     overlay_rgb,
     pixel_aspect,
 )
+from autoseg.structures import Structure, default_colour
 
 PANEL_INCHES = 2.6
 MAX_PANELS = 12

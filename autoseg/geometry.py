@@ -182,6 +182,8 @@ def same_grid(first: tuple[tuple[int, ...], Affine | None], second: tuple[tuple[
         return False
     if affine_a is None or affine_b is None:
         return affine_a is None and affine_b is None
-    last = np.array([[0, 0, 0, 1], [*(n - 1 for n in shape_a), 1]], dtype=np.float64)
-    apart_mm = np.abs((affine_a - affine_b) @ last.T).max()
+    # The first voxel and the ends of the three axes tell two affines apart, a transposed one too.
+    corners = np.array([[0, 0, 0, 1], *(np.diag([max(n - 1, 1) for n in shape_a] + [1])[:3])], dtype=np.float64)
+    corners[:, 3] = 1
+    apart_mm = np.abs((affine_a - affine_b) @ corners.T).max()
     return bool(apart_mm <= 1e-3 * min(spacing_from_affine(affine_a)))

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autoseg.files.atomic import whole_file
-from autoseg.image import Structure
 from autoseg.model import EpochResult, TrainedModel
+from autoseg.structures import Structure
 
 
 def write_history(model: TrainedModel, path: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Images, label maps and the anatomical structures they show: objects that are valid once built."""
+"""Images and label maps: objects that are valid once built."""
 
 from __future__ import annotations
 
@@ -18,82 +18,9 @@ from autoseg.geometry import (
     slice_positions_mm,
     spacing_from_affine,
 )
+from autoseg.structures import Structure, check_structures, check_values
 
-Side = Literal["left", "right", "both", ""]
 SpacingSource = Literal["header", "typed", "none"]
-
-# Okabe and Ito's colours, which remain apart in every common colour blindness (jfly.uni-koeln.de/color),
-# strongest contrast on grey images first; grey and black are left out.
-COLOURS = (
-    (230, 159, 0),
-    (86, 180, 233),
-    (0, 158, 115),
-    (240, 228, 66),
-    (204, 121, 167),
-    (213, 94, 0),
-    (0, 114, 178),
-)
-
-
-def default_colour(label: int) -> tuple[int, int, int]:
-    """Give the colour (red, green, blue; 0 to 255) that label 1, 2, … has everywhere in autoseg."""
-    base = COLOURS[(label - 1) % len(COLOURS)]
-    # After seven structures the colours repeat darker, then darker again, never black.
-    shade = 0.65 ** ((label - 1) // len(COLOURS) % 3)
-    return (round(base[0] * shade), round(base[1] * shade), round(base[2] * shade))
-
-
-@dataclass(frozen=True)
-class Structure:
-    """One anatomical structure: its integer in label files, its name, colour and side of the body.
-
-    Parameters
-    ----------
-    label : int
-        1 to 255; 0 is the background and never a structure.
-    name : str
-        As it stands in tables, for instance "psoas left".
-    colour : (3,) tuple of int
-        Red, green, blue, 0 to 255. By default the label's colour in a palette safe for colour-blind eyes.
-    side : {"left", "right", "both", ""}
-        Side of the patient's body; "" where it has none.
-    """
-
-    label: int
-    name: str
-    colour: tuple[int, int, int] | None = None
-    side: Side = ""
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.label <= 255:
-            raise LabelError(
-                f"Structure {self.name!r} has label {self.label}; labels of structures run from 1 to 255 "
-                "and 0 is the background."
-            )
-        if not self.name.strip():
-            raise LabelError(f"Label {self.label} has an empty name. Give every structure a name.")
-        if self.side not in ("left", "right", "both", ""):
-            raise LabelError(f"Structure {self.name!r} has side {self.side!r}; use left, right, both or nothing.")
-        colour = default_colour(self.label) if self.colour is None else tuple(int(c) for c in self.colour)
-        if len(colour) != 3 or not all(0 <= c <= 255 for c in colour):
-            raise LabelError(
-                f"Structure {self.name!r} has colour {colour}; give red, green and blue from 0 to 255."
-            )
-        object.__setattr__(self, "colour", colour)
-
-    @property
-    def rgb(self) -> tuple[int, int, int]:
-        """Red, green and blue, 0 to 255."""
-        return self.colour or default_colour(self.label)
-
-
-def check_structures(structures: tuple[Structure, ...]) -> None:
-    """Raise LabelError if two structures share a label or a name."""
-    for what in ("label", "name"):
-        values = [getattr(structure, what) for structure in structures]
-        twice = sorted({str(value) for value in values if values.count(value) > 1})
-        if twice:
-            raise LabelError(f"The structures table has the {what} {', '.join(twice)} more than once.")
 
 
 @dataclass(frozen=True)
@@ -292,21 +219,6 @@ class LabelMap(_Grid):
     def __repr__(self) -> str:
         names = ", ".join(f"{s.label} {s.name}" for s in self.structures)
         return f"LabelMap({self.source.case_id}: {_describe(self)}; {names})"
-
-
-def check_values(voxels: npt.NDArray[np.integer], known: dict[int, str], *, name: str) -> None:
-    """Raise LabelError where label values have no name; the message says which and what to do."""
-    if voxels.size and int(voxels.max()) <= 255 and int(voxels.min()) >= 0:
-        values = np.flatnonzero(np.bincount(voxels.ravel().astype(np.uint8), minlength=256))
-    else:
-        values = np.unique(voxels)
-    unknown = [int(value) for value in values if value != 0 and int(value) not in known]
-    if unknown:
-        shown = str(unknown[:10])[:-1] + (", …]" if len(unknown) > 10 else "]")
-        raise LabelError(
-            f"{name} holds label value(s) {shown} with no name. Known: {known}. "
-            "Add them to the structures table (structures.csv), or set them to 0 in the file."
-        )
 
 
 def _describe(grid: Image | LabelMap) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -12,7 +14,20 @@ from autoseg.settings import LossSettings
 SMOOTHING = 1.0
 
 
-def segmentation_loss(logits: Tensor, labels: Tensor, drawn: Tensor, settings: LossSettings) -> Tensor:
+@dataclass(frozen=True)
+class LossParts:
+    """The two parts of the loss, each a () Tensor, not weighted yet."""
+
+    dice: Tensor
+    cross_entropy: Tensor
+
+    def total(self, settings: LossSettings, *, progress: float = 0.0) -> Tensor:
+        """Add the parts with their weights at this progress (0 start, 1 end) of the training."""
+        fade = max(0.0, 1.0 - progress / settings.dice_until)
+        return fade * settings.dice_weight * self.dice + settings.cross_entropy_weight * self.cross_entropy
+
+
+def segmentation_loss(logits: Tensor, labels: Tensor, drawn: Tensor, settings: LossSettings) -> LossParts:
     """Compare logits with labels, taking a structure that was not drawn as unknown rather than absent.
 
     Where structure k was not drawn on an image, its pixels carry the label 0 there. The probabilities of
@@ -31,19 +46,17 @@ def segmentation_loss(logits: Tensor, labels: Tensor, drawn: Tensor, settings: L
 
     Returns
     -------
-    () Tensor
-        `dice_weight` × (1 − mean soft Dice) + `cross_entropy_weight` × cross-entropy. The Dice of a
-        structure is taken over the whole batch (2 Σ p·t + 1) / (Σ p + Σ t + 1), background left out.
+    LossParts
+        `dice` is 1 − the mean over structures of the soft Dice in the whole batch,
+        (2 Σ p·t + 1) / (Σ p + Σ t + 1), background left out; `cross_entropy` the weighted mean over pixels.
     """
     logits = merge_undrawn(logits.float(), drawn)
-    loss = logits.new_zeros(())
-    if settings.cross_entropy_weight:
-        weight = logits.new_full((logits.shape[1],), settings.structure_weight)
-        weight[0] = 1.0
-        loss = loss + settings.cross_entropy_weight * functional.cross_entropy(logits, labels, weight=weight)
-    if settings.dice_weight:
-        loss = loss + settings.dice_weight * (1 - soft_dice(logits.softmax(1), labels, drawn))
-    return loss
+    weight = logits.new_full((logits.shape[1],), settings.structure_weight)
+    weight[0] = 1.0
+    return LossParts(
+        dice=1 - soft_dice(logits.softmax(1), labels, drawn),
+        cross_entropy=functional.cross_entropy(logits, labels, weight=weight),
+    )
 
 
 def merge_undrawn(logits: Tensor, drawn: Tensor) -> Tensor:

@@ -14,7 +14,8 @@ from scipy import ndimage
 
 from autoseg.errors import DataError, LabelError
 from autoseg.geometry import slice_distance_mm
-from autoseg.image import Image, LabelMap, Structure
+from autoseg.image import Image, LabelMap
+from autoseg.structures import Structure, side_pairs
 
 # Goes up whenever the same label map could give another number or flag.
 MEASUREMENT_VERSION = 1
@@ -217,28 +218,6 @@ def annotated_structures(label_map: LabelMap) -> tuple[Structure, ...]:
     """Give the structures that were drawn on this label map, by rising label."""
     drawn = [s for s in label_map.structures if label_map.is_annotated(s.label)]
     return tuple(sorted(drawn, key=lambda s: s.label))
-
-
-def side_pairs(structures: Sequence[Structure]) -> tuple[tuple[int, int], ...]:
-    """Give the labels (left, right) of structures that are each other's counterpart.
-
-    The side is `Structure.side`, or the word left or right in the name where that is empty; counterparts
-    have the same name but for that word.
-
-    Examples
-    --------
-    >>> side_pairs([Structure(1, "psoas left"), Structure(2, "Right psoas"), Structure(3, "disc")])
-    ((1, 2),)
-    """
-    sides: dict[str, dict[str, int]] = {}
-    for structure in structures:
-        words = re.findall(r"[^\W_]+", structure.name.lower())
-        named = [word for word in words if word in ("left", "right")]
-        side = structure.side or (named[0] if len(named) == 1 else "")
-        if side in ("left", "right"):
-            stem = " ".join(word for word in words if word not in ("left", "right"))
-            sides.setdefault(stem, {})[side] = structure.label
-    return tuple((pair["left"], pair["right"]) for pair in sides.values() if len(pair) == 2)
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,9 @@ from torch import Tensor, nn
 
 from autoseg.errors import AutosegError, DataError, ModelFileError
 from autoseg.files.atomic import whole_file
-from autoseg.image import Structure
 from autoseg.networks import build_network
 from autoseg.settings import Settings, settings_from_dict, settings_to_dict
+from autoseg.structures import Structure
 
 FORMAT = "autoseg model"
 FORMAT_VERSION = 1

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from autoseg.errors import DataError
-from autoseg.image import Image, LabelMap, Structure, default_colour
+from autoseg.image import Image, LabelMap
+from autoseg.structures import Structure, default_colour
 
 Rgb = npt.NDArray[np.uint8]
 Number = TypeVar("Number", bound=np.generic)

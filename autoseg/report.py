@@ -18,12 +18,13 @@ from autoseg.export import run_folder_name, write_run
 from autoseg.files.atomic import whole_file
 from autoseg.files.dicom import DicomFolder, SkippedFile, find_series, read_series
 from autoseg.history import format_epoch, write_history
-from autoseg.image import Image, LabelMap, Structure
+from autoseg.image import Image, LabelMap
 from autoseg.measurement import Measurement, areas_table, measure_areas
 from autoseg.model import EpochResult, TrainedModel, autoseg_version, model_path, save_model
 from autoseg.prediction import predict
 from autoseg.settings import Settings
 from autoseg.split import Split
+from autoseg.structures import Structure
 from autoseg.training import OnEpoch, train
 
 

@@ -14,8 +14,9 @@ from autoseg.errors import AutosegError
 from autoseg.files.dicom import find_series, read_series
 from autoseg.files.phantom_files import write_phantom
 from autoseg.files.phantoms import INTENSITY, PHANTOMS, Phantom, PhantomArea
-from autoseg.image import Image, LabelMap, Structure
+from autoseg.image import Image, LabelMap
 from autoseg.measurement import measure_areas
+from autoseg.structures import Structure
 
 AREA_LIMIT_PERCENT = 0.5
 OFFSET_LIMIT_MM = 0.01

@@ -14,12 +14,12 @@ from torch.optim.swa_utils import AveragedModel
 from autoseg.dataset import Batch, SliceSet, build_slices, plan_spacing, read_cases, sample_batch
 from autoseg.device import choose_device, choose_precision, in_channels_last, keep_freed_memory
 from autoseg.errors import DataError
-from autoseg.image import Structure
 from autoseg.losses import segmentation_loss
 from autoseg.model import EpochResult, TrainedModel, check_model_name, describe_origin
 from autoseg.networks import build_network
 from autoseg.settings import Settings
 from autoseg.split import Split
+from autoseg.structures import Structure
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
 OnEpoch = Callable[[EpochResult, TrainedModel], bool | None]
@@ -76,7 +76,7 @@ def train(
             losses = []
             for indices in torch.randperm(len(slices), generator=generator).split(settings.batch_size):
                 batch = sample_batch(slices, indices, augmentation=settings.augmentation, generator=generator)
-                losses.append(step.learn(batch, clock.learning_rate()))
+                losses.append(step.learn(batch, clock.learning_rate(), clock.progress()))
                 clock.count_step()
                 if clock.is_over():
                     break
@@ -175,7 +175,8 @@ def evaluate_slices(network: nn.Module, slices: SliceSet, settings: Settings) ->
         batch = sample_batch(slices, indices)
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
             logits = network(batch.images)
-        losses.append(segmentation_loss(logits, batch.labels, batch.drawn, settings.loss) * len(indices))
+        parts = segmentation_loss(logits, batch.labels, batch.drawn, settings.loss)
+        losses.append(parts.total(settings.loss) * len(indices))
         predicted = logits.argmax(1)
         for k in range(1, classes):
             drawn = batch.drawn[:, k - 1]
@@ -211,20 +212,20 @@ class _Step:
 
         self.averaged = AveragedModel(network, multi_avg_fn=average)
 
-    def learn(self, batch: Batch, learning_rate: float) -> Tensor:
-        """Take one step; return the loss, detached."""
+    def learn(self, batch: Batch, learning_rate: float, progress: float) -> Tensor:
+        """Take one step; return the loss with its weights of the start, so that epochs can be compared."""
         self.network.train()
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
             logits = self.network(batch.images)
-        loss = segmentation_loss(logits, batch.labels, batch.drawn, self.settings.loss)
+        parts = segmentation_loss(logits, batch.labels, batch.drawn, self.settings.loss)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        parts.total(self.settings.loss, progress=progress).backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.gradient_clip)
         self.optimizer.step()
         self.averaged.update_parameters(self.network)
-        return loss.detach()
+        return parts.total(self.settings.loss).detach()
 
     def weights(self) -> dict[str, Tensor]:
         """Copy the averaged weights to the processor."""

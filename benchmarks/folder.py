@@ -53,12 +53,12 @@ def measure(folder: Path) -> dict[str, float]:
     import torch
 
     from autoseg.files.dicom import find_series, read_series
-    from autoseg.image import Structure
     from autoseg.measurement import measure_areas
     from autoseg.model import TrainedModel
     from autoseg.networks import build_network
     from autoseg.prediction import predict
     from autoseg.settings import PreprocessSettings, Settings
+    from autoseg.structures import Structure
 
     torch.manual_seed(0)
     settings = Settings(preprocess=PreprocessSettings(spacing_mm=2.75))

@@ -28,11 +28,12 @@ def measure(variant: str, size: int, batch_size: int, steps: int) -> dict[str, f
     from autoseg import device, prediction, training
     from autoseg.dataset import build_slices, sample_batch
     from autoseg.geometry import affine_from_spacing
-    from autoseg.image import Image, LabelMap, Source, Structure
+    from autoseg.image import Image, LabelMap, Source
     from autoseg.model import TrainedModel
     from autoseg.networks import build_network
     from autoseg.networks.layers import SLOPE, InstanceNormLeakyReLU
     from autoseg.settings import PreprocessSettings, Settings
+    from autoseg.structures import Structure
 
     if variant == "plain":
 
@@ -70,7 +71,7 @@ def measure(variant: str, size: int, batch_size: int, steps: int) -> dict[str, f
         batch = sample_batch(slices, indices, augmentation=settings.augmentation, generator=generator)
         if variant == "plain":
             batch = type(batch)(batch.images.contiguous(), batch.labels, batch.drawn)
-        float(step.learn(batch, 1e-3))
+        float(step.learn(batch, 1e-3, 0.0))
         if count >= 2:
             seconds.append(time.perf_counter() - start)
     model = TrainedModel("speed", settings, structures, ("image",), weights)

@@ -6,9 +6,10 @@ import numpy as np
 
 from autoseg.cases import Case
 from autoseg.geometry import affine_from_spacing
-from autoseg.image import Image, LabelMap, Source, Structure
+from autoseg.image import Image, LabelMap, Source
 from autoseg.settings import AugmentationSettings, NetworkSettings, PreprocessSettings, Settings
 from autoseg.split import Split
+from autoseg.structures import Structure
 
 STRUCTURES = (Structure(1, "core"), Structure(5, "ring"))
 

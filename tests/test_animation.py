@@ -9,7 +9,8 @@ from PIL import Image as PillowImage
 from autoseg.animation import Animation, caption_scenes, choose_scenes, draw_scenes
 from autoseg.errors import DataError
 from autoseg.geometry import affine_from_spacing
-from autoseg.image import Image, LabelMap, Source, Structure
+from autoseg.image import Image, LabelMap, Source
+from autoseg.structures import Structure
 
 
 def scene(case_id, slices, size=(20, 30), *, spacing_source="header"):

@@ -12,7 +12,7 @@ from autoseg.cases import find_cases, is_drawn, pairs_table, read_case
 from autoseg.errors import DataError, LabelError, ReadError
 from autoseg.files.phantom_files import write_phantom
 from autoseg.files.phantoms import INTENSITY, Phantom
-from autoseg.image import Structure
+from autoseg.structures import Structure
 
 
 @pytest.fixture

@@ -8,8 +8,9 @@ from discs import STRUCTURES, make_pair, make_split, patch_reading, quick_settin
 
 from autoseg.dataset import build_slices, classes_of, mirrored_classes, plan_spacing, preview, sample_batch
 from autoseg.errors import DataError
-from autoseg.image import LabelMap, Structure
+from autoseg.image import LabelMap
 from autoseg.settings import AugmentationSettings, PreprocessSettings
+from autoseg.structures import Structure
 
 SETTINGS = PreprocessSettings(spacing_mm=1.5)
 
@@ -56,6 +57,7 @@ def test_mirroring_exchanges_the_sides():
         Structure(4, "left kidney", side="left"),
     )
     assert mirrored_classes(muscles).tolist() == [0, 3, 2, 1, 4]
+    assert mirrored_classes((Structure(4, "Psoas Left"), Structure(9, "psoas right"))).tolist() == [0, 2, 1]
     image, _ = make_pair(0)
     voxels = np.zeros(image.shape, dtype=np.uint8)
     voxels[:, 20:30, 5:15] = 1

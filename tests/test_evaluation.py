@@ -6,7 +6,8 @@ import pytest
 from autoseg.errors import DataError
 from autoseg.evaluation import score_slices, score_subject, scores_table
 from autoseg.geometry import affine_from_spacing
-from autoseg.image import LabelMap, Source, Structure
+from autoseg.image import LabelMap, Source
+from autoseg.structures import Structure
 
 HEART = (Structure(1, "cavity"), Structure(2, "wall"))
 AFFINE = affine_from_spacing((8.0, 2.0, 1.0))

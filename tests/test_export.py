@@ -13,8 +13,9 @@ from autoseg.errors import DataError, GeometryError, LabelError, OutputError
 from autoseg.export import file_stem, run_folder_name, safe_name, slice_stems, write_run, write_tables
 from autoseg.files.nifti import read_nifti
 from autoseg.geometry import affine_from_spacing
-from autoseg.image import Image, LabelMap, SliceSource, Source, Structure
+from autoseg.image import Image, LabelMap, SliceSource, Source
 from autoseg.measurement import measure_areas
+from autoseg.structures import Structure
 
 STRUCTURES = (Structure(1, "psoas left", side="left"), Structure(7, "Bandscheibe é"))
 NOW = datetime(2026, 3, 1, 14, 5, 9)

@@ -16,9 +16,10 @@ from autoseg.figures import (
     show_overlays,
 )
 from autoseg.geometry import affine_from_spacing
-from autoseg.image import Image, LabelMap, Source, Structure
+from autoseg.image import Image, LabelMap, Source
 from autoseg.measurement import measure_areas
 from autoseg.overlay import hex_colour, overlay_rgb
+from autoseg.structures import Structure
 
 STRUCTURES = (Structure(1, "cavity", colour=(255, 0, 0)), Structure(2, "wall", colour=(0, 0, 255)))
 SOURCE = Source(case_id="heart", spacing_source="header", slice_spacing_source="header")

@@ -13,7 +13,7 @@ from autoseg.errors import LabelError, ReadError
 from autoseg.files.jpeg_labels import COSINES, block_radius, nearest_levels
 from autoseg.files.labels import read_label_file
 from autoseg.files.pictures import JpegPlanes, write_palette_png
-from autoseg.image import Structure
+from autoseg.structures import Structure
 
 LABELS = np.array([[0, 1, 2], [2, 1, 0]], dtype=np.uint8)
 NAMED = (Structure(1, "psoas"), Structure(2, "disc"))

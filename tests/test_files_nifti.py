@@ -9,7 +9,8 @@ from autoseg.errors import GeometryError, OutputError, ReadError
 from autoseg.files import nifti
 from autoseg.files.nifti import read_nifti, write_nifti
 from autoseg.geometry import affine_from_axes, affine_from_spacing
-from autoseg.image import Image, LabelMap, Structure
+from autoseg.image import Image, LabelMap
+from autoseg.structures import Structure
 
 OBLIQUE = affine_from_axes(
     position_mm=(-80.5, 12.25, 300.0),

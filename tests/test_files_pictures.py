@@ -7,7 +7,7 @@ from PIL import PngImagePlugin
 
 from autoseg.errors import DataError, LabelError, OutputError, ReadError
 from autoseg.files.pictures import read_jpeg_planes, read_picture, write_gif, write_jpg, write_palette_png
-from autoseg.image import Structure
+from autoseg.structures import Structure
 
 STRUCTURES = (Structure(1, "psoas"), Structure(2, "disc"), Structure(200, "fat", colour=(1, 2, 3)))
 LABELS = np.array([[0, 1, 2], [200, 0, 1]], dtype=np.uint8)

@@ -4,7 +4,7 @@ import pytest
 
 from autoseg.errors import LabelError, OutputError, ReadError
 from autoseg.files.tables import read_annotated, read_structures, write_annotated, write_structures
-from autoseg.image import Structure
+from autoseg.structures import Structure
 
 STRUCTURES = (
     Structure(1, "Rückenstrecker, links", (1, 2, 254), "left"),

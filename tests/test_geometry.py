@@ -84,3 +84,7 @@ def test_same_grid_tolerates_a_thousandth_of_a_voxel():
     assert not same_grid((shape, one), ((5, 101, 100), one))
     assert not same_grid((shape, one), (shape, None))
     assert same_grid((shape, None), (shape, None))
+    square = (1, 50, 50)
+    transposed = one.copy()
+    transposed[:, [1, 2]] = one[:, [2, 1]]
+    assert not same_grid((square, one), (square, transposed))

@@ -8,7 +8,8 @@ import pytest
 
 from autoseg.errors import DataError, GeometryError, LabelError
 from autoseg.geometry import affine_from_spacing
-from autoseg.image import COLOURS, Image, LabelMap, SliceSource, Source, Structure, default_colour
+from autoseg.image import Image, LabelMap, SliceSource, Source
+from autoseg.structures import COLOURS, Structure, default_colour
 
 AFFINE = affine_from_spacing((5.0, 0.5, 0.25))
 PSOAS = (Structure(1, "psoas left", side="left"), Structure(2, "psoas right", side="right"))

@@ -6,7 +6,7 @@ import pytest
 
 from autoseg.errors import DataError, GeometryError, LabelError
 from autoseg.geometry import affine_from_axes, affine_from_spacing
-from autoseg.image import Image, LabelMap, SliceSource, Source, Structure
+from autoseg.image import Image, LabelMap, SliceSource, Source
 from autoseg.measurement import (
     MEASUREMENT_VERSION,
     Measurement,
@@ -15,6 +15,7 @@ from autoseg.measurement import (
     measurements_table,
     side_pairs,
 )
+from autoseg.structures import Structure
 
 MUSCLE = (Structure(1, "muscle"),)
 PSOAS = (Structure(1, "psoas left", side="left"), Structure(2, "psoas right", side="right"))

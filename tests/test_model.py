@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from autoseg.errors import DataError, ModelFileError, OutputError
-from autoseg.image import Structure
 from autoseg.model import (
     EpochResult,
     TrainedModel,
@@ -20,6 +19,7 @@ from autoseg.model import (
 )
 from autoseg.networks import build_network
 from autoseg.settings import NetworkSettings, PreprocessSettings, Settings
+from autoseg.structures import Structure
 
 
 @pytest.fixture

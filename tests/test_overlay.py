@@ -3,7 +3,7 @@ import pytest
 
 from autoseg.errors import DataError
 from autoseg.geometry import affine_from_spacing
-from autoseg.image import Image, LabelMap, Structure, default_colour
+from autoseg.image import Image, LabelMap
 from autoseg.overlay import (
     choose_slices,
     display_scale,
@@ -13,6 +13,7 @@ from autoseg.overlay import (
     pad_to_same,
     pixel_aspect,
 )
+from autoseg.structures import Structure, default_colour
 
 RED = Structure(1, "disc", colour=(255, 0, 0))
 

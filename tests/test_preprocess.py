@@ -50,6 +50,30 @@ def test_a_disc_keeps_its_area_and_place_through_the_networks_grid(spacing_mm, p
     assert abs(c[back].mean() - c[disc].mean()) < 0.25
 
 
+@pytest.mark.parametrize(("pixel", "spacing_mm"), [(0.5, 2.5), (1.0, 2.0), (1.367, 2.75), (1.29, 2.75), (0.9, 1.8)])
+def test_labels_are_not_moved_against_their_image_nor_resized(pixel, spacing_mm):
+    rng, size = np.random.default_rng(0), round(192 * spacing_mm / 2 / pixel)
+    extent = extent_of(_image(size, size, (5.0, pixel, pixel)), PreprocessSettings(spacing_mm=spacing_mm))
+    frame = frame_size([extent], 32)
+    offsets = frame_offsets(frame, torch.device("cpu"))[None]
+    rows, columns = np.mgrid[:size, :size]
+    shifts, areas = [], []
+    for _ in range(30):
+        centre = (size - 1) / 2 + rng.uniform(-0.2, 0.2, 2) * size
+        disc = np.hypot(rows - centre[0], columns - centre[1]) * pixel <= 7.3 * spacing_mm
+        stored = store_labels(disc[None], extent)[:, None].float()
+        sizes = torch.tensor([extent.stored]), torch.tensor([extent.network])
+        framed = sample_frames(stored, offsets, *sizes, mode="nearest")[0, 0].bool()
+        found = offsets[0][framed].mean(0).numpy()
+        scale = np.array(extent.network) / size
+        true = (np.array([rows[disc].mean(), columns[disc].mean()]) - (size - 1) / 2) * scale
+        shifts.append(found - true)
+        areas.append(float(framed.sum()) / (disc.sum() * scale.prod()))
+    assert np.abs(np.mean(shifts, axis=0)).max() < 0.05
+    assert np.abs(shifts).mean() < 0.08
+    assert np.mean(areas) == pytest.approx(1, abs=0.01)
+
+
 def test_sizes_follow_millimetres_and_frames_the_stride():
     extent = extent_of(_image(256, 200, (5.0, 1.5, 1.0)), PreprocessSettings(spacing_mm=2.0))
     assert extent.network == (192, 100)

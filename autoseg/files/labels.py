@@ -11,7 +11,7 @@ import numpy.typing as npt
 from autoseg.errors import LabelError, ReadError
 from autoseg.files.jpeg_labels import block_radius, nearest_levels, ycbcr_of_rgb
 from autoseg.files.pictures import JpegPlanes, Picture, read_jpeg_planes, read_picture
-from autoseg.image import Structure
+from autoseg.structures import Structure
 
 LABEL_SUFFIXES = (".npy", ".png", ".jpg", ".jpeg")
 

@@ -13,7 +13,7 @@ from PIL import Image as PillowImage
 
 from autoseg.errors import DataError, LabelError, ReadError
 from autoseg.files.atomic import whole_file
-from autoseg.image import Structure, check_structures, check_values
+from autoseg.structures import Structure, check_structures, check_values
 
 PNG_MODES = ("1", "L", "LA", "P", "I;16", "RGB", "RGBA")
 EXIF_ORIENTATION = 0x0112
