@@ -1,7 +1,7 @@
 """From an image's own grid to the network's frame and back.
 
-A slice is kept twice: *stored* with at most `OVERSAMPLING` × the network's resolution (never finer than the
-scanner's), then *sampled* onto the frame that the network sees, by one bilinear resampling in which
+A slice is kept *stored* as it is, or, where it has more than `KEPT` × the network's resolution, with
+`OVERSAMPLING` × that; then *sampled* onto the frame that the network sees, by one bilinear resampling in which
 training puts its augmentation. Prediction walks the same two steps, so the network meets in use what it
 met in training. Frames are centred on the image; pixel centres are at whole coordinates.
 """
@@ -21,6 +21,7 @@ from autoseg.image import Image
 from autoseg.settings import PreprocessSettings
 
 OVERSAMPLING = 2.0
+KEPT = 3.0
 # Without a wish, the network's pixels are chosen such that the widest image has about this many.
 WIDEST = 192
 
@@ -73,7 +74,10 @@ def extent_of(image: Image, settings: PreprocessSettings) -> Extent:
             )
     else:
         raise DataError("The network's grid is not chosen: give spacing_mm or input_shape.")
-    stored = tuple(min(n, math.ceil(OVERSAMPLING * m)) for n, m in zip(native, network, strict=True))
+    # Making a slice a little smaller would move labels by up to half a pixel, so it is done by much or not at all.
+    stored = tuple(
+        n if n <= KEPT * m else math.ceil(OVERSAMPLING * m) for n, m in zip(native, network, strict=True)
+    )
     return Extent(native, (stored[0], stored[1]), (network[0], network[1]))
 
 
