@@ -29,8 +29,9 @@ class Case:
     """One slice and its labels, as places on the disk: cheap to copy and to pickle.
 
     `case_id` is the image file's name without its ending, for a frame of a multi-frame file followed by
-    `_001` and on; `frame` counts from 0. `subject_id` is the DICOM's PatientID. `annotated` are the labels
-    that were drawn here, None if all of them were.
+    `_001` and on; where files in several folders share a name, their folder comes first (`p1_IM0000`). `frame`
+    counts from 0. `subject_id` is the DICOM's PatientID, or stands for the study where that is blank.
+    `annotated` are the labels that were drawn here, None if all of them were.
     """
 
     case_id: str
@@ -60,8 +61,10 @@ def find_cases(
     """Find the labelled slices of a folder with the subfolders `dicoms` and `labels`.
 
     An image and its label file have the same name but for the ending (`dicoms/leg_07.dcm` and
-    `labels/leg_07.png`); the ending of a DICOM may be missing. The labels of a multi-frame file are one NPY
-    of shape (frames, rows, columns) in the order of the frames, or one file a frame (`leg_001.png` and on).
+    `labels/leg_07.png`); the ending of a DICOM may be missing. Where slices of several folders share a name,
+    their labels lie in folders of the same names (`dicoms/p1/IM0.dcm` and `labels/p1/IM0.png`). The labels of a
+    multi-frame file are one NPY of shape (frames, rows, columns) in the order of the frames, or one file a
+    frame (`leg_001.png` and on).
 
     Parameters
     ----------
@@ -151,14 +154,15 @@ def read_case_labels(case: Case, structures: Sequence[Structure]) -> npt.NDArray
         As `autoseg.files.labels.read_label_file`, or if a file of several slices is not one for each frame.
     """
     voxels = _read_labels(case.label_path, _stamp(case.label_path), tuple(structures))
-    if case.case_id in (case.label_path.stem, name_without_ending(Path(case.label_path.stem))):
+    own = f"{name_without_ending(case.image_path)}_{case.frame + 1:03d}"
+    if {case.case_id, own} & {case.label_path.stem, name_without_ending(Path(case.label_path.stem))}:
         return voxels.copy()
     images = _read_file(case.image_path, _stamp(case.image_path), None)
     frames = sum(image.shape[0] for image in images)
     if len(voxels) != frames:
         raise LabelError(
             f"{case.label_path} holds {len(voxels)} slice(s), but {case.image_path} has {frames} frames. "
-            f"Save one slice for each frame, or one file for each frame ({case.case_id}.png and so on)."
+            f"Save one slice for each frame, or one file for each frame ({own}.png and so on)."
         )
     return voxels[case.frame : case.frame + 1].copy()
 

@@ -14,6 +14,7 @@ import pandas as pd
 
 from autoseg.cases import Case, CaseFolder, is_drawn, read_case_image, read_case_labels
 from autoseg.errors import AutosegError, DataError
+from autoseg.files.dicom_headers import is_stand_in
 from autoseg.image import Image
 
 Severity = Literal["error", "warning", "note"]
@@ -172,6 +173,18 @@ def _check_subjects(folder: CaseFolder) -> Iterator[Finding]:
             "so it stays unknown how well a model does on another person.",
             "Add cases of other subjects. Subjects are told apart by the PatientID in the DICOM files.",
         )
+    nameless = [subject for subject in subjects if is_stand_in(subject)]
+    if nameless:
+        yield Finding(
+            "warning",
+            "",
+            folder.folder / "dicoms",
+            f"{len(nameless)} of {len(subjects)} subject(s) have no PatientID: each study is taken as one person "
+            f"(each folder, where the study has no UID either): {_some(nameless)}. If one person has two studies "
+            "here, validation would see a person who was trained on.",
+            "Write a PatientID into the DICOM files, a code and not a name, the same in all studies of a person; "
+            "or keep one study of each person.",
+        )
 
 
 def _check_spacing(folder: CaseFolder, facts: Sequence[_Facts]) -> Iterator[Finding]:
@@ -183,7 +196,9 @@ def _check_spacing(folder: CaseFolder, facts: Sequence[_Facts]) -> Iterator[Find
             folder.folder / "dicoms",
             f"{len(unknown)} of {len(facts)} images have no pixel spacing in their header: {_some(unknown)}. "
             "Nothing on them can be measured in mm or mm².",
-            "Type the field of view in mm (and the matrix size), or train with a fixed input_shape.",
+            "A model can be trained on them with a fixed input_shape: PreprocessSettings(input_shape=(rows, "
+            "columns)), on the command line --input-shape ROWS COLUMNS. To measure areas later, type the field "
+            "of view in mm.",
         )
     known = [(min(fact.spacing_mm), max(fact.spacing_mm), fact.case) for fact in facts if fact.spacing_mm]
     if not known:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import tempfile
 import time
@@ -37,6 +38,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("autoseg: stopped.", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # the reader of a pipe, as in "| head", has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        print(
+            f"autoseg: {error.filename or 'A file'} cannot be used: {error.strerror or error}. Check that it is "
+            "there and that you may open it.",
+            file=sys.stderr,
+        )
+        return 1
     return 0
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from autoseg.augment import apply_intensity, draw_geometry, draw_intensity, place_offsets
 from autoseg.cases import Case, read_case
+from autoseg.device import in_layout
 from autoseg.errors import DataError
 from autoseg.image import Image, LabelMap
 from autoseg.preprocess import (
@@ -194,7 +195,7 @@ def sample_batch(
         classes = torch.where(flipped[:, None, None], slices.sides[classes], classes)
         drawn = torch.where(flipped[:, None], drawn[:, slices.sides[1:] - 1], drawn)
         images = apply_intensity(images, draw_intensity(len(chosen), augmentation, generator), generator)
-    return Batch(images.contiguous(memory_format=torch.channels_last), classes, drawn)
+    return Batch(in_layout(images), classes, drawn)
 
 
 def preview(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import psutil
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from autoseg.errors import SettingsError
 
@@ -100,10 +100,19 @@ def choose_precision(wanted: str, device: torch.device) -> torch.dtype:
     return torch.float32
 
 
-def in_channels_last(network: nn.Module, device: torch.device) -> nn.Module:
-    """Move a network to a device with its filters laid out channels last, in which convolutions are fastest."""
+# How images and filters lie in memory; convolutions are fastest with the channels last.
+LAYOUT = torch.channels_last
+
+
+def with_layout(network: nn.Module, device: torch.device) -> nn.Module:
+    """Move a network to a device with its filters in the fastest layout."""
     # torch's type hints do not know the argument that its documentation recommends.
-    return network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network.to(device, memory_format=LAYOUT)  # type: ignore[call-overload]
+
+
+def in_layout(images: Tensor) -> Tensor:
+    """Give images in the layout of the network's filters."""
+    return images.contiguous(memory_format=LAYOUT)
 
 
 def keep_freed_memory() -> None:
@@ -133,8 +142,8 @@ def measure_speed(seconds: float = 2.0) -> str:
 
     device, batch = choose_device(), 8
     precision = choose_precision("auto", device)
-    network = in_channels_last(build_network(NetworkSettings(), in_channels=1, out_channels=3), device)
-    slices = torch.randn(batch, 1, 128, 128, device=device).contiguous(memory_format=torch.channels_last)
+    network = with_layout(build_network(NetworkSettings(), in_channels=1, out_channels=3), device)
+    slices = in_layout(torch.randn(batch, 1, 128, 128, device=device))
 
     def step() -> None:
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):

@@ -7,10 +7,12 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 
 from autoseg.animation import GIF_PIXELS, choose_scenes, draw_scenes
 from autoseg.errors import DataError, LabelError, OutputError
@@ -32,10 +34,17 @@ Result = tuple[Image, LabelMap]
 
 # A longer animation would take minutes to write and to watch.
 MAX_GIF_FRAMES = 200
+# A file's name may hold bytes that are no UTF-8 (old archives); they are written as question marks.
+NOT_UTF8: Literal["replace"] = "replace"
 
 
 def write_run(
-    folder: Path, results: Sequence[Result], *, model_name: str, details: Mapping[str, Any] | None = None
+    folder: Path,
+    results: Sequence[Result],
+    *,
+    model_name: str,
+    details: Mapping[str, Any] | None = None,
+    measurements: Sequence[Measurement] | None = None,
 ) -> Path:
     """Write everything that a prediction gave to a new folder, and compare what was written with the labels.
 
@@ -44,6 +53,9 @@ def write_run(
     slice), `measurements.csv` (one row a slice and structure) and `run.json`. `<stem>` is the DICOM file's
     name without its ending, with `_001` for the first frame of a multi-frame file; where two are equal the
     case's name is put in front.
+
+    Several slices at unknown distances get no NIfTI file, which would have to invent a distance; run.json
+    names the files that were left out.
 
     Parameters
     ----------
@@ -55,6 +67,8 @@ def write_run(
         Name of the model, repeated in the tables.
     details : mapping, optional
         Plain values to keep in run.json (versions, the model's origin, the best epoch).
+    measurements : sequence of Measurement, optional
+        What `measure_areas` gave for these results; by default they are measured here.
 
     Returns
     -------
@@ -75,24 +89,30 @@ def write_run(
         raise DataError(f"There is no result to write to {folder}. Choose a folder with images.")
     _check_case_ids(results)
     results = [(image, _placed(label_map, image)) for image, label_map in results]
-    measurements = [
-        row for image, label_map in results for row in measure_areas(label_map, image=image, model=model_name)
-    ]
+    if measurements is None:
+        measurements = [
+            row for image, label_map in results for row in measure_areas(label_map, image=image, model=model_name)
+        ]
     stems = slice_stems([image for image, _ in results])
     volumes = _unique([safe_name(image.source.case_id) for image, _ in results])
+    left_out = []
     with whole_folder(folder) as temporary:
         for (image, label_map), names, volume in zip(results, stems, volumes, strict=True):
             _write_labels(temporary / "labels", label_map, names)
             for name, picture in zip(names, overlay_slices(image, label_map), strict=True):
                 write_jpg(temporary / "overlays" / f"{name}.jpg", picture)
-            write_nifti(temporary / f"{volume}.nii.gz", label_map)
+            if image.shape[0] > 1 and image.source.slice_spacing_source == "none":
+                left_out.append(f"{volume}.nii.gz: the distance between its slices is unknown.")
+            else:
+                write_nifti(temporary / f"{volume}.nii.gz", label_map)
         images, label_maps = zip(*results, strict=True)
         scenes = choose_scenes(images, label_maps, max_frames=MAX_GIF_FRAMES)
         write_gif(temporary / "animation.gif", draw_scenes(scenes, least=GIF_PIXELS), 200)
         _write_tables(temporary, measurements)
-        record = _describe_run(results, stems, model_name, measurements) | {"details": dict(details or {})}
+        record = _describe_run(results, stems, model_name, measurements)
+        record |= {"left_out": left_out, "details": dict(details or {})}
         text = json.dumps(record, indent=2, ensure_ascii=False, default=str)
-        (temporary / "run.json").write_text(text + "\n", encoding="utf-8")
+        (temporary / "run.json").write_text(text + "\n", encoding="utf-8", errors=NOT_UTF8)
     return folder
 
 
@@ -120,6 +140,13 @@ def run_folder_name(model_name: str, now: datetime) -> str:
     'psoas_2026-03-01_140509'
     """
     return f"{safe_name(model_name)}_{now:%Y-%m-%d_%H%M%S}"
+
+
+def free_run_folder(output: Path, model_name: str, now: datetime) -> Path:
+    """Give the path of a run's folder in `output` that is not there yet; _2, _3, … where the name is taken."""
+    name = run_folder_name(model_name, now)
+    names = (name if number == 1 else f"{name}_{number}" for number in count(1))
+    return next(folder for folder in (Path(output) / name for name in names) if not folder.exists())
 
 
 def slice_stems(images: Sequence[Image]) -> list[list[str]]:
@@ -212,12 +239,14 @@ def _write_labels(folder: Path, label_map: LabelMap, names: Sequence[str]) -> No
 
 
 def _write_tables(folder: Path, measurements: Sequence[Measurement]) -> None:
-    # Ten digits are more than any area has, and spare the reader 3.1500000000000004.
-    tidy = measurements_table(measurements)
-    tidy.to_csv(folder / "measurements.csv", index=False, encoding="utf-8", float_format="%.10g")
+    _write_csv(measurements_table(measurements), folder / "measurements.csv", encoding="utf-8")
     # The mark in front tells Excel that the ² in the column names is UTF-8.
-    wide = areas_table(measurements)
-    wide.to_csv(folder / "areas.csv", index=False, encoding="utf-8-sig", float_format="%.10g")
+    _write_csv(areas_table(measurements), folder / "areas.csv", encoding="utf-8-sig")
+
+
+def _write_csv(table: pd.DataFrame, path: Path, *, encoding: str) -> None:
+    # Ten digits are more than any area has, and spare the reader 3.1500000000000004.
+    table.to_csv(path, index=False, encoding=encoding, errors=NOT_UTF8, float_format="%.10g")
 
 
 def _describe_run(

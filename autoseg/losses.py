@@ -24,7 +24,9 @@ class LossParts:
     def total(self, settings: LossSettings, *, progress: float = 0.0) -> Tensor:
         """Add the parts with their weights at this progress (0 start, 1 end) of the training."""
         fade = max(0.0, 1.0 - progress / settings.dice_until)
-        return fade * settings.dice_weight * self.dice + settings.cross_entropy_weight * self.cross_entropy
+        late = settings.late_cross_entropy_weight
+        cross_entropy_weight = late + fade * (settings.cross_entropy_weight - late)
+        return fade * settings.dice_weight * self.dice + cross_entropy_weight * self.cross_entropy
 
 
 def segmentation_loss(logits: Tensor, labels: Tensor, drawn: Tensor, settings: LossSettings) -> LossParts:

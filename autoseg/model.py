@@ -145,6 +145,16 @@ def model_path(folder: Path, model: TrainedModel) -> Path:
     return Path(folder) / f"{check_model_name(model.name)}_{len(model.history)}.pt"
 
 
+def free_model_path(folder: Path, model: TrainedModel) -> Path:
+    """Give `model_path`, with _2, _3 … added where a model of that name is there already."""
+    path = first = model_path(folder, model)
+    number = 1
+    while path.exists():
+        number += 1
+        path = first.with_stem(f"{first.stem}_{number}")
+    return path
+
+
 def find_model(folder: Path | str, name: str) -> Path:
     """Give the newest model file of this name in a folder.
 
@@ -154,7 +164,7 @@ def find_model(folder: Path | str, name: str) -> Path:
         If there is none; the message lists the models that are there.
     """
     folder = Path(folder)
-    pattern = re.compile(re.escape(name) + r"_(\d+|best)\.pt")
+    pattern = re.compile(re.escape(name) + r"_(\d+(_\d+)?|best|last)\.pt")
     files = sorted(folder.glob("*.pt"))
     found = [file for file in files if pattern.fullmatch(file.name)]
     if not found:
@@ -253,7 +263,7 @@ def load_model(path: Path) -> TrainedModel:
         )
     try:
         return _from_content(content)
-    except (AutosegError, KeyError, TypeError, RuntimeError) as error:
+    except (AutosegError, AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ModelFileError(f"{path} is incomplete or damaged: {error}. Train anew or copy it again.") from error
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
 
-from autoseg.device import choose_device, choose_precision, in_channels_last, keep_freed_memory
+from autoseg.device import choose_device, choose_precision, in_layout, keep_freed_memory, with_layout
 from autoseg.errors import DataError
 from autoseg.image import Image, LabelMap
 from autoseg.model import TrainedModel
@@ -56,7 +57,7 @@ def predict(
     keep_freed_memory()
     device = choose_device()
     precision = choose_precision(model.settings.precision, device)
-    network = in_channels_last(model.build(), device)
+    network = with_layout(model.build(), device)
     extent = extent_of(image, model.settings.preprocess)
     frame = frame_size([extent], int(getattr(network, "stride", 1)))
     offsets = frame_offsets(frame, device)[None]
@@ -66,7 +67,8 @@ def predict(
     with torch.inference_mode():
         for first in range(0, image.shape[0], batch_size):
             chosen = slice(first, min(first + batch_size, image.shape[0]))
-            part = Image(image.channel_voxels[:, chosen], image.affine, image.channels)
+            source = replace(image.source, slices=image.source.slices[chosen])
+            part = Image(image.channel_voxels[:, chosen], image.affine, image.channels, source)
             slices = store_slices(part, extent, model.settings.preprocess).to(device)
             count = len(slices)
             frames = sample_frames(
@@ -76,7 +78,7 @@ def predict(
                 sizes.expand(count, 2),
             )
             with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-                logits = network(frames.contiguous(memory_format=torch.channels_last))
+                logits = network(in_layout(frames))
             native = to_native(logits.float().softmax(1), extent)
             labels[chosen] = table[native.argmax(1).to("cpu", torch.uint8).numpy()]
             if on_slices is not None:

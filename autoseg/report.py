@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -12,15 +13,23 @@ import pandas as pd
 
 from autoseg.calibration import calibrate, pixel_spacing_from_field_of_view
 from autoseg.cases import CaseFolder, find_cases, read_case
-from autoseg.errors import DataError
+from autoseg.errors import AutosegError, DataError, GeometryError, OutputError, ReadError
 from autoseg.evaluation import Score, SubjectScore, score_slices, score_subject
-from autoseg.export import run_folder_name, write_run
-from autoseg.files.atomic import whole_file
-from autoseg.files.dicom import DicomFolder, SkippedFile, find_series, read_series
+from autoseg.export import free_run_folder, write_run
+from autoseg.files.atomic import check_writable
+from autoseg.files.dicom import DicomFolder, Series, SkippedFile, find_series, read_series
 from autoseg.history import format_epoch, write_history
 from autoseg.image import Image, LabelMap
 from autoseg.measurement import Measurement, areas_table, measure_areas
-from autoseg.model import EpochResult, TrainedModel, autoseg_version, model_path, save_model
+from autoseg.model import (
+    EpochResult,
+    TrainedModel,
+    autoseg_version,
+    check_model_name,
+    free_model_path,
+    save_model,
+    subject_fingerprint,
+)
 from autoseg.prediction import predict
 from autoseg.settings import Settings
 from autoseg.split import Split
@@ -78,9 +87,10 @@ def train_and_save(
 ) -> tuple[TrainedModel, Path]:
     """Train, and keep what was learnt in `folder`.
 
-    Every `settings.save_checkpoint` epochs the best model so far is saved as `<name>_best.pt`, with which
-    predictions can be made, so that a crash loses little. At the end `<name>_<epochs>.pt` takes its place;
-    `<name>_history.csv` has one row an epoch.
+    Every `settings.save_checkpoint` epochs the best model so far and the latest one are saved as
+    `<name>_best.pt` and `<name>_last.pt`, with which predictions can be made, so that a crash loses little. At
+    the end `<name>_<epochs>.pt` takes their place (`<name>_<epochs>_2.pt` where that name is taken: no older
+    model is lost); `<name>_history.csv` has one row an epoch.
 
     Parameters
     ----------
@@ -101,25 +111,29 @@ def train_and_save(
     OutputError
         If the folder cannot be written; this is tried before the training starts.
     """
+    check_model_name(name)
     folder = Path(folder)
+    check_writable(folder)
     history = folder / f"{name}_history.csv"
-    checkpoint = folder / f"{name}_best.pt"
-    with whole_file(folder / f"{name}_writable.txt") as temporary:
-        temporary.write_text("autoseg can write here\n", encoding="utf-8")
-    (folder / f"{name}_writable.txt").unlink()
+    checkpoints = {kind: folder / f"{name}_{kind}.pt" for kind in ("best", "last")}
 
-    def after_epoch(result: EpochResult, best: TrainedModel) -> bool | None:
+    def after_epoch(result: EpochResult, best: TrainedModel, last: TrainedModel) -> bool | None:
         if tell is not None and result.epoch % settings.print_checkpoint == 0:
             tell(format_epoch(result, structures))
-        if result.epoch % settings.save_checkpoint == 0 and best.weights:
-            save_model(best, checkpoint)
-            write_history(best, history)
-        return on_epoch(result, best) if on_epoch is not None else None
+        if result.epoch % settings.save_checkpoint == 0:
+            try:
+                save_model(best, checkpoints["best"])
+                save_model(last, checkpoints["last"])
+                write_history(best, history)
+            except OutputError as error:  # hours of learning are worth more than a checkpoint
+                (tell or warnings.warn)(f"No checkpoint: {error} The training goes on.")
+        return on_epoch(result, best, last) if on_epoch is not None else None
 
     model = train(split, settings, structures=structures, name=name, on_epoch=after_epoch)
-    path = save_model(model, model_path(folder, model))
+    path = save_model(model, free_model_path(folder, model))
     write_history(model, history)
-    checkpoint.unlink(missing_ok=True)
+    for checkpoint in checkpoints.values():
+        checkpoint.unlink(missing_ok=True)
     return model, path
 
 
@@ -156,17 +170,27 @@ def segment_folder(
     AutosegError
         Of the kinds that reading, calibration, prediction and writing raise; nothing is written then.
     """
+    check_writable(output)
     found = find_series(Path(folder))
     typed = {"field_of_view_mm": field_of_view_mm, "matrix_size": matrix_size, "prefer": prefer}
     images, notes = _read_images(found, typed)
+    if {subject_fingerprint(i.source.subject_id) for i in images} & set(model.origin["subject_fingerprints"]):
+        notes.append(
+            "The model was trained or validated on this patient; how well it does here says nothing of a new one."
+        )
     results, measurements = [], []
     for image in images:
         label_map = predict(model, image, on_slices=on_slices)
         results.append((image, label_map))
         measurements.extend(measure_areas(label_map, image=image, model=model.name))
-    name = run_folder_name(model.name, datetime.now())
     details = {"autoseg": autoseg_version(), "model_origin": model.origin, "best_epoch": model.best_epoch}
-    target = write_run(Path(output) / name, results, model_name=model.name, details=details)
+    target = write_run(
+        free_run_folder(Path(output), model.name, datetime.now()),
+        results,
+        model_name=model.name,
+        details=details,
+        measurements=measurements,
+    )
     return Run(
         folder=target,
         results=tuple(results),
@@ -178,25 +202,37 @@ def segment_folder(
 
 
 def _read_images(found: DicomFolder, typed: Mapping[str, Any]) -> tuple[list[Image], list[str]]:
-    """Read and calibrate every series that can be read; say of the others why they are left out."""
-    images: list[Image] = []
-    notes: list[str] = []
-    only_refused = all(series.refusal for series in found.series)
+    """Read and calibrate every series; leave one out, and say why, where others can be measured."""
+    read: list[tuple[Series, tuple[Image, ...]]] = []
+    problems: list[AutosegError] = []
+    notes = [f"{series.case_id}: {note}" for series in found.series for note in series.notes]
     for series in found.series:
-        notes.extend(series.notes)
-        if series.refusal and not only_refused:
-            notes.append(f"Left out the series {series.case_id}: {series.refusal}")
+        try:
+            images = read_series(series)
+            if typed["field_of_view_mm"] is None:
+                images[0].calibrated_affine  # noqa: B018 - raises where nothing can be measured
+            read.append((series, images))
+        except (GeometryError, ReadError) as error:
+            problems.append(error)
+    if not read:
+        raise problems[0]
+    notes.extend(f"Left out: {error}" for error in problems)
+    # What is typed is meant for the images whose header is silent; where there are none, it is checked.
+    silent = [images for _, images in read if images[0].affine is None]
+    result: list[Image] = []
+    for series, images in read:
+        field_of_view = typed["field_of_view_mm"] if images[0].affine is None or not silent else None
+        if field_of_view is None:
+            result.extend(images)
             continue
-        images.extend(calibrate(image, **typed) for image in read_series(series))
-    if typed["field_of_view_mm"] is not None:
-        choices = [
-            pixel_spacing_from_field_of_view(
-                typed["field_of_view_mm"], image.shape[1:], matrix_size=typed["matrix_size"]
-            )
-            for image in images
-        ]
-        notes.extend(dict.fromkeys(choice.note for choice in choices if choice.note))
-    return images, notes
+        shape = images[0].shape[1:]
+        choice = pixel_spacing_from_field_of_view(field_of_view, shape, matrix_size=typed["matrix_size"])
+        notes.extend([f"{series.case_id}: {choice.note}"] if choice.note else [])
+        if images[0].affine is None:
+            result.extend(read_series(series, pixel_spacing_mm=choice.spacing_mm))
+        else:
+            result.extend(calibrate(image, **typed) for image in images)
+    return result, notes
 
 
 def pair_with_expert(run: Run, cases: CaseFolder) -> list[tuple[LabelMap, LabelMap]]:
@@ -212,15 +248,19 @@ def pair_with_expert(run: Run, cases: CaseFolder) -> list[tuple[LabelMap, LabelM
     DataError
         If no labelled file is among those that were segmented.
     """
-    predicted = {}
+    predicted: dict[tuple[object, int], tuple[LabelMap, int]] = {}
     for image, label_map in run.results:
         for index, source in enumerate(image.source.slices):
-            predicted[source.path.resolve(), source.frame] = (label_map, index)
+            # By its place, or, in a copy of the folder, by the instance's own identifier.
+            for name in (source.path.resolve(), source.sop_uid):
+                predicted[name, source.frame] = (label_map, index)
     pairs = []
     for case in cases.cases:
         image, reference = read_case(case, cases.structures)
         for place, source in enumerate(image.source.slices):
             match = predicted.get((source.path.resolve(), source.frame))
+            if match is None and source.sop_uid:
+                match = predicted.get((source.sop_uid, source.frame))
             if match is not None:
                 one = _one_slice(*match)
                 # The same pixels of the same file: what the run measured with holds for both.

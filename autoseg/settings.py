@@ -76,7 +76,7 @@ class NetworkSettings:
     """
 
     name: str = "unet"
-    filters: tuple[int, ...] = (32, 64, 128, 256, 256, 256)
+    filters: tuple[int, ...] = (16, 32, 64, 128, 256, 256)
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
@@ -190,13 +190,17 @@ class LossSettings:
     dice_until : float
         Fraction of the training after which the Dice part is gone, having faded evenly; above 1 it stays to
         the end in part, and infinity keeps it whole.
+    late_cross_entropy_weight : float
+        Weight of the cross-entropy once the Dice part is gone; it grows as the other fades, because its
+        gradient, a mean over all pixels, is much the smaller one.
     structure_weight : float
         Weight of a structure's pixels in the cross-entropy; a background pixel has 1.
     """
 
     dice_weight: float = 1.0
-    cross_entropy_weight: float = 10.0
+    cross_entropy_weight: float = 1.0
     dice_until: float = 0.6
+    late_cross_entropy_weight: float = 10.0
     structure_weight: float = 1.0
 
     def __post_init__(self) -> None:
@@ -204,7 +208,7 @@ class LossSettings:
             value = getattr(self, item.name)
             _require(0 <= value <= 1000 or item.name == "dice_until", f"{item.name} is {value}; give 0 to 1000.")
         _require(self.dice_until > 0, f"dice_until is {self.dice_until}; give more than 0.")
-        _require(self.cross_entropy_weight > 0 or self.dice_until > 1, "The whole loss would fade out.")
+        _require(self.late_cross_entropy_weight > 0 or self.dice_until > 1, "The whole loss would fade out.")
         _require(self.dice_weight + self.cross_entropy_weight > 0, "Both parts of the loss have weight 0.")
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from autoseg.dataset import Batch, SliceSet, build_slices, plan_spacing, read_cases, sample_batch
-from autoseg.device import choose_device, choose_precision, in_channels_last, keep_freed_memory
+from autoseg.device import choose_device, choose_precision, keep_freed_memory, with_layout
 from autoseg.errors import DataError
 from autoseg.losses import segmentation_loss
 from autoseg.model import EpochResult, TrainedModel, check_model_name, describe_origin
@@ -22,7 +22,7 @@ from autoseg.split import Split
 from autoseg.structures import Structure
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
-OnEpoch = Callable[[EpochResult, TrainedModel], bool | None]
+OnEpoch = Callable[[EpochResult, TrainedModel, TrainedModel], bool | None]
 
 
 def train(
@@ -49,8 +49,8 @@ def train(
     name : str
         Of the model, as part of its file's name.
     on_epoch : callable, optional
-        Called after every epoch with its EpochResult and the best model so far; returns True to stop.
-        Interrupting (Ctrl-C, the notebook's stop button) also stops and keeps the best.
+        Called after every epoch with its EpochResult, the best model so far and the latest one; returns True
+        to stop. Interrupting (Ctrl-C, the notebook's stop button) also stops and keeps the best.
 
     Returns
     -------
@@ -70,7 +70,7 @@ def train(
     clock = _Clock(settings, steps_per_epoch=math.ceil(len(slices) / settings.batch_size))
     generator = torch.Generator().manual_seed(settings.seed)
     history: list[EpochResult] = []
-    best = material.untrained(name, structures)
+    best = last = material.untrained(name, structures)
     try:
         while not clock.is_over():
             losses = []
@@ -88,10 +88,11 @@ def train(
                 result = _validated(result, evaluate_slices(step.averaged.module, validation, settings))
             result = replace(result, is_best=validation is None or _is_better(result, history))
             history.append(result)
-            best = replace(best, history=tuple(history))
-            if result.is_best:
-                best = replace(best, weights=step.weights(), best_epoch=result.epoch)
-            if (on_epoch is not None and on_epoch(result, best)) or _has_stalled(history, settings.patience):
+            last = replace(last, weights=step.weights(), best_epoch=result.epoch, history=tuple(history))
+            # As long as nothing was validated, the latest is the best that is known.
+            unscored = all(row.validation_dice is None for row in history)
+            best = last if result.is_best or unscored else replace(best, history=tuple(history))
+            if (on_epoch is not None and on_epoch(result, best, last)) or _has_stalled(history, settings.patience):
                 break
     except KeyboardInterrupt:
         if not best.weights:
@@ -143,7 +144,7 @@ def _read_material(split: Split, settings: Settings, structures: Sequence[Struct
     return _Material(
         settings=replace(settings, preprocess=preprocess),
         channels=channels,
-        network=in_channels_last(network, device),
+        network=with_layout(network, device),
         slices=build_slices(pairs, preprocess, stride=stride).to(device),
         validation=validation,
     )

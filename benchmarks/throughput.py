@@ -42,8 +42,7 @@ def measure(variant: str, size: int, batch_size: int, steps: int) -> dict[str, f
             return functional.leaky_relu(normal, SLOPE, inplace=True)
 
         InstanceNormLeakyReLU.forward = torch_norm
-        for module in (device, prediction, training):
-            module.in_channels_last = lambda network, device: network.to(device)
+        device.LAYOUT = torch.contiguous_format
         prediction.keep_freed_memory = lambda: None
     else:
         device.keep_freed_memory()
@@ -63,14 +62,12 @@ def measure(variant: str, size: int, batch_size: int, steps: int) -> dict[str, f
     network = build_network(settings.network, in_channels=1, out_channels=3)
     weights = {key: value.clone() for key, value in network.state_dict().items()}
     on = device.choose_device()
-    step = training._Step(training.in_channels_last(network, on), settings, on)
+    step = training._Step(device.with_layout(network, on), settings, on)
     slices, generator, seconds = slices.to(on), torch.Generator().manual_seed(0), []
     for count in range(steps + 2):
         start = time.perf_counter()
         indices = torch.randint(len(slices), (batch_size,), generator=generator)
         batch = sample_batch(slices, indices, augmentation=settings.augmentation, generator=generator)
-        if variant == "plain":
-            batch = type(batch)(batch.images.contiguous(), batch.labels, batch.drawn)
         float(step.learn(batch, 1e-3, 0.0))
         if count >= 2:
             seconds.append(time.perf_counter() - start)

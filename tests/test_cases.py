@@ -120,10 +120,75 @@ class TestPairing:
             find_cases(folder)
 
     def test_two_images_of_one_name(self, folder):
-        (folder / "dicoms" / "more").mkdir()
-        (folder / "dicoms" / "Bert_01.dcm").rename(folder / "dicoms" / "more" / "Anna_01.dcm")
+        (folder / "dicoms" / "Bert_01.dcm").rename(folder / "dicoms" / "Anna_01.IMA")
         (folder / "labels" / "Bert_01.npy").unlink()
-        with pytest.raises(DataError, match="Two images are called 'Anna_01'"):
+        with pytest.raises(
+            DataError, match=r"Two images are called 'Anna_01': .*Anna_01\.\w+ \(frame 1\) and .*own"
+        ):
+            find_cases(folder)
+
+    def test_one_label_for_two_images(self, folder):
+        (folder / "dicoms" / "Bert_01.dcm").rename(folder / "dicoms" / "Anna_01.dcm.dcm")
+        (folder / "labels" / "Bert_01.npy").unlink()
+        (folder / "labels" / "Anna_01.npy").rename(folder / "labels" / "Anna_01.dcm.npy")
+        with pytest.raises(DataError, match=r"Anna_01\.dcm\.npy would be used for .*Anna_01\.dcm.* and for"):
+            find_cases(folder)
+
+
+class TestPatientsWithEqualNames:
+    @pytest.fixture
+    def folder(self, tmp_path):
+        """`dicoms/p1/IM0000.dcm` and `dicoms/p2/IM0000.dcm`, with labels in the same folders."""
+        for subject in ("p1", "p2"):
+            (name,) = add_subject(tmp_path, subject, slices=1)
+            for kind, ending in (("dicoms", "dcm"), ("labels", "npy")):
+                (tmp_path / kind / subject).mkdir()
+                file = tmp_path / kind / f"{name}.{ending}"
+                file.rename(tmp_path / kind / subject / f"IM0000.{ending}")
+        return tmp_path
+
+    def check(self, folder, names=("p1_IM0000", "p2_IM0000")):
+        found = find_cases(folder)
+        assert ids(found) == list(names)
+        assert [case.subject_id for case in found.cases] == ["p1", "p2"]
+        for case in found.cases:
+            image, label_map = read_case(case, found.structures)
+            assert image.source.case_id == label_map.source.case_id == case.case_id
+            np.testing.assert_array_equal(label_map.voxels, image.voxels / INTENSITY)
+
+    def test_labels_in_the_same_folders(self, folder):
+        self.check(folder)
+        change_label(folder, "p2/IM0000", lambda a: np.where(a == 3, 0, a))
+        found = find_cases(folder)
+        assert [case.label_path.parent.name for case in found.cases] == ["p1", "p2"]
+        assert [read_case(c, found.structures)[1].voxels.max() for c in found.cases] == [3, 2]
+
+    def test_names_of_their_own_need_no_folder(self, folder):
+        (folder / "dicoms" / "p2" / "IM0000.dcm").rename(folder / "dicoms" / "p2" / "IM0001.dcm")
+        (folder / "labels" / "p2" / "IM0000.npy").rename(folder / "labels" / "IM0001.npy")
+        self.check(folder, names=("IM0000", "IM0001"))
+
+    def test_what_was_drawn_is_found_by_the_long_name(self, folder):
+        rows = ("case_id,label 1,label 2,label 3", "p1_IM0000,1,1,1", "p2_IM0000,1,1,0")
+        write_table(folder, "annotated.csv", *rows)
+        assert [sorted(case.annotated) for case in find_cases(folder).cases] == [[1, 2, 3], [1, 2]]
+
+    def test_a_label_that_could_belong_to_both(self, folder):
+        (folder / "labels" / "p1" / "IM0000.npy").rename(folder / "labels" / "IM0000.npy")
+        with pytest.raises(DataError, match=r"\(IM0000\.npy \(.*more than once.*folders of the same name"):
+            find_cases(folder)
+
+    def test_a_label_that_is_missing_for_one(self, folder):
+        (folder / "labels" / "p1" / "IM0000.npy").unlink()
+        with pytest.raises(DataError, match=r"1 image \(p1/IM0000\.dcm\).*in folders of the same names"):
+            find_cases(folder)
+        assert ids(find_cases(folder, unlabelled="skip")) == ["p2_IM0000"]
+
+    def test_a_long_name_that_is_there_already(self, folder):
+        add_subject(folder, "Carl", slices=1)
+        for kind, ending in (("dicoms", "dcm"), ("labels", "npy")):
+            (folder / kind / f"Carl_01.{ending}").rename(folder / kind / f"p1_IM0000.{ending}")
+        with pytest.raises(DataError, match="Two images are called 'p1_IM0000'"):
             find_cases(folder)
 
 
@@ -319,6 +384,37 @@ class TestMultiFrame:
         with pytest.raises(DataError, match=r"1 image \(heart\.dcm\) .*without a label file"):
             find_cases(folder)
         assert ids(find_cases(folder, unlabelled="skip")) == ["heart_002"]
+
+    def test_a_single_frame_that_is_called_like_a_frame(self, folder):
+        add_subject(folder, "Anna", slices=1)
+        (folder / "dicoms" / "Anna_01.dcm").rename(folder / "dicoms" / "heart_001.dcm")
+        (folder / "labels" / "Anna_01.npy").unlink()
+        np.save(folder / "labels" / "heart.npy", np.stack(self.pictures()))
+        PillowImage.fromarray(self.pictures()[0].astype(np.uint8)).save(folder / "labels" / "heart_001.png")
+        with pytest.raises(DataError, match=r"Two images are called 'heart_001'.*heart\S*\.dcm \(frame 1\)"):
+            find_cases(folder)
+
+    def test_a_picture_cannot_be_the_label_of_several_frames(self, folder):
+        PillowImage.fromarray(self.pictures()[0].astype(np.uint8)).save(folder / "labels" / "heart.png")
+        with pytest.raises(DataError, match=r"heart\.png would be used for .*frame 1.*frame 2.*heart_001\.png"):
+            find_cases(folder)
+
+    @pytest.mark.parametrize("together", [True, False])
+    def test_two_patients_with_equal_names(self, folder, together):
+        for subject in ("p1", "p2"):
+            (folder / "dicoms" / subject).mkdir()
+            (folder / "labels" / subject).mkdir()
+            shutil.copy(folder / "dicoms" / "heart.dcm", folder / "dicoms" / subject / "heart.dcm")
+            edit(folder / "dicoms" / subject / "heart.dcm", PatientID=subject)
+            if together:
+                np.save(folder / "labels" / subject / "heart.npy", np.stack(self.pictures()))
+            for number, picture in enumerate(() if together else self.pictures(), start=1):
+                np.save(folder / "labels" / subject / f"heart_{number:03d}.npy", picture)
+        (folder / "dicoms" / "heart.dcm").unlink()
+        found = find_cases(folder)
+        assert ids(found) == [f"{subject}_heart_{number:03d}" for subject in ("p1", "p2") for number in range(1, 7)]
+        for case, picture in zip(found.cases, self.pictures() * 2, strict=True):
+            np.testing.assert_array_equal(read_case(case, found.structures)[1].voxels[0], picture)
 
 
 def test_the_table_of_pairs(folder):

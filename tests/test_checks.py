@@ -91,6 +91,8 @@ def test_no_pixel_spacing(folder):
     finding = the_finding(folder, "2 of 6 images have no pixel spacing")
     assert finding.severity == "warning"
     assert "Anna_01, Bert_03" in finding.problem
+    assert "PreprocessSettings(input_shape=(rows, columns))" in finding.remedy
+    assert "--input-shape" in finding.remedy
     assert "field of view" in finding.remedy
     assert check(folder, pixel_spacing_mm=(2.0, 1.5)) == ()
 
@@ -146,6 +148,16 @@ def test_one_subject(tmp_path):
     finding = the_finding(tmp_path, "of one subject (Anna)")
     assert finding.severity == "warning"
     assert "PatientID" in finding.remedy
+
+
+def test_studies_without_a_patient_id(folder):
+    for number in (1, 2, 3):
+        edit(folder / "dicoms" / f"Anna_0{number}.dcm", PatientID="")
+    finding = the_finding(folder, "1 of 2 subject(s) have no PatientID: each study is taken as one person")
+    assert finding.severity == "warning"
+    assert "study-" in finding.problem
+    assert "if one person has two studies here" in finding.problem.lower()
+    assert "Write a PatientID" in finding.remedy
 
 
 def test_a_very_small_structure(folder):

@@ -10,7 +10,15 @@ from PIL import Image as PillowImage
 
 from autoseg import export
 from autoseg.errors import DataError, GeometryError, LabelError, OutputError
-from autoseg.export import file_stem, run_folder_name, safe_name, slice_stems, write_run, write_tables
+from autoseg.export import (
+    file_stem,
+    free_run_folder,
+    run_folder_name,
+    safe_name,
+    slice_stems,
+    write_run,
+    write_tables,
+)
 from autoseg.files.nifti import read_nifti
 from autoseg.geometry import affine_from_spacing
 from autoseg.image import Image, LabelMap, SliceSource, Source
@@ -159,6 +167,50 @@ def test_names_are_fit_for_every_system():
 
 def test_the_runs_name_has_model_and_time():
     assert run_folder_name("psoas 40", NOW) == "psoas_40_2026-03-01_140509"
+
+
+def test_runs_of_the_same_second_get_folders_of_their_own(tmp_path):
+    names = []
+    for _ in range(3):
+        folder = free_run_folder(tmp_path, "psoas 40", NOW)
+        folder.mkdir()
+        names.append(folder.name)
+    assert names == [f"psoas_40_2026-03-01_140509{number}" for number in ("", "_2", "_3")]
+
+
+def test_a_file_name_that_is_no_utf8_does_not_stop_a_run(tmp_path):
+    # As Linux gives the byte E9 of an old archive.
+    folder = write_run(
+        tmp_path / "run",
+        [result("caf\udce9", slices=1, names=["caf\udce9.dcm"]), result("b", slices=1)],
+        model_name="m",
+    )
+    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    assert record["images"][0]["slices"][0]["file"] == "caf?.dcm"
+    for table in ("areas.csv", "measurements.csv"):
+        assert "caf?" in (folder / table).read_text(encoding="utf-8-sig")
+    assert "labels/caf.png" in files(folder)
+
+
+def test_slices_at_unknown_distances_get_no_nifti_with_an_invented_one(tmp_path):
+    def unspaced(case_id, slices):
+        image, labels = result(case_id, slices=slices, names=[f"{case_id}{n}.dcm" for n in range(slices)])
+        source = replace(image.source, slice_spacing_source="none")
+        return replace(image, source=source), replace(labels, source=source)
+
+    runs = [unspaced("stack", 2), unspaced("single", 1), result("known")]
+    folder = write_run(tmp_path / "run", runs, model_name="m")
+    assert {path.name for path in folder.glob("*.nii.gz")} == {"single.nii.gz", "known.nii.gz"}
+    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    assert record["left_out"] == ["stack.nii.gz: the distance between its slices is unknown."]
+
+
+def test_what_was_measured_already_is_not_measured_again(tmp_path, monkeypatch):
+    image, labels = result()
+    rows = measure_areas(labels, image=image, model="m")
+    monkeypatch.setattr(export, "measure_areas", None)
+    folder = write_run(tmp_path / "run", [(image, labels)], model_name="m", measurements=rows)
+    assert len((folder / "measurements.csv").read_text(encoding="utf-8").splitlines()) == 1 + len(rows)
 
 
 def test_two_runs_are_never_mixed(tmp_path):

@@ -2,6 +2,8 @@
 
 import functools
 import pickle
+import re
+from pathlib import Path
 
 import numpy as np
 import pydicom
@@ -140,12 +142,35 @@ class TestFinding:
         assert b"Doe" not in pickle.dumps(found)
         assert "Doe" not in repr(read_series(found.series[0])[0].source)
 
-    def test_the_subject_is_the_patient_id_or_else_the_folder(self, tmp_path):
+    def test_the_subject_is_the_patient_id_or_else_the_study(self, tmp_path):
+        def nameless(study, series):
+            def change(dataset, _):
+                dataset.PatientID, dataset.StudyInstanceUID, dataset.SeriesInstanceUID = "", study, series
+
+            return change
+
         write(tmp_path / "known")
-        write(tmp_path / "case_12", lambda dataset, _: setattr(dataset, "PatientID", ""))
-        subjects = {series.subject_id: series for series in find_series(tmp_path).series}
-        assert set(subjects) == {"phantom", "case_12"}
-        assert read_series(subjects["case_12"])[0].source.subject_id == "case_12"
+        for study, series in (("1.2.3", "1.2.3.1"), ("1.2.3", "1.2.3.2"), ("1.2.4", "1.2.4.1")):
+            write(tmp_path / "Doe Jane" / series, nameless(study, series))
+        found = {series.uid: series for series in find_series(tmp_path).series}
+        subjects = {uid: series.subject_id for uid, series in found.items()}
+        # The first eight digits of `printf 1.2.3 | sha256sum`.
+        assert subjects["1.2.3.1"] == subjects["1.2.3.2"] == "study-c47f5b18"
+        assert len(set(subjects.values())) == 3
+        assert "phantom" in subjects.values()
+        assert read_series(found["1.2.3.1"])[0].source.subject_id == subjects["1.2.3.1"]
+
+    def test_without_any_uid_the_subject_is_the_folder_but_not_its_name(self, tmp_path, monkeypatch):
+        def nameless(dataset, _):
+            del dataset.PatientID, dataset.StudyInstanceUID
+
+        for name in ("Doe Jane", "Doe John"):
+            write(tmp_path / name, nameless)
+        subjects = [series.subject_id for series in find_series(tmp_path).series]
+        assert len(set(subjects)) == 2
+        assert all(re.fullmatch("folder-[0-9a-f]{8}", subject) for subject in subjects)
+        monkeypatch.chdir(tmp_path / "Doe Jane")
+        assert the_series(Path()).subject_id == subjects[0]
 
     def test_two_patients_under_one_series_uid_never_become_one(self, tmp_path):
         write(tmp_path, lambda dataset, number: setattr(dataset, "PatientID", f"P{number % 2}"))

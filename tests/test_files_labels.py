@@ -128,6 +128,15 @@ class TestPng:
         with pytest.raises(LabelError, match="index 1 is shown as #090909, the colour of label 2"):
             read_label_file(tmp_path / "a.png", swapped)
 
+    def test_autosegs_own_picture_of_more_structures_than_colours(self, tmp_path):
+        structures = tuple(Structure(label, f"s{label}") for label in range(1, 46))
+        assert structures[0].rgb == structures[21].rgb
+        labels = np.arange(46, dtype=np.uint8).reshape(2, 23)
+        write_palette_png(tmp_path / "a.png", labels, structures)
+        np.testing.assert_array_equal(read_label_file(tmp_path / "a.png", structures)[0], labels)
+        with pytest.raises(LabelError, match="index 1 is shown as #e69f00, the colour of label 22"):
+            read_label_file(tmp_path / "a.png", structures[21:22])
+
     def test_black_on_white_with_a_palette_is_not_inverted_silently(self, tmp_path):
         image = PillowImage.fromarray(LABELS % 2)
         image.putpalette([255, 255, 255, 0, 0, 0])

@@ -92,6 +92,8 @@ def test_structures_are_checked_and_coloured():
             Structure(**bad)
     with pytest.raises(LabelError, match="label 1 more than once"):
         LabelMap(np.zeros((1, 2, 2), dtype=np.uint8), None, (Structure(1, "a"), Structure(1, "b")))
+    with pytest.raises(LabelError, match=r"name psoas more than once"):
+        LabelMap(np.zeros((1, 2, 2), dtype=np.uint8), None, (Structure(1, "psoas"), Structure(2, "Psoas")))
 
 
 def test_they_pickle():

@@ -5,10 +5,24 @@ import math
 import pytest
 import torch
 
-from autoseg.losses import merge_undrawn, segmentation_loss, soft_dice
+from autoseg.losses import LossParts, merge_undrawn, segmentation_loss, soft_dice
 from autoseg.settings import LossSettings
 
 ALL = torch.ones(1, 2, dtype=torch.bool)
+EVEN = LossSettings(cross_entropy_weight=1.0)
+
+
+def _loss(logits, labels, drawn, settings=EVEN):
+    return segmentation_loss(logits, labels, drawn, settings).total(settings)
+
+
+def test_dice_fades_out_and_cross_entropy_grows():
+    parts = LossParts(dice=torch.tensor(0.5), cross_entropy=torch.tensor(0.1))
+    settings = LossSettings(dice_weight=2.0, dice_until=0.5, late_cross_entropy_weight=9.0)
+    at = [float(parts.total(settings, progress=progress)) for progress in (0.0, 0.25, 0.5, 1.0)]
+    assert at == pytest.approx([1.0 + 0.1, 0.5 + 0.5, 0.9, 0.9])
+    whole = LossSettings(dice_weight=2.0, dice_until=math.inf)
+    assert float(parts.total(whole, progress=1.0)) == pytest.approx(1.1)
 
 
 def test_soft_dice_by_hand():
@@ -61,24 +75,21 @@ def test_no_gradient_tells_background_from_an_undrawn_structure():
     sure_of_structure[:, 2] += 5
     sure_of_background = logits.detach().clone()
     sure_of_background[:, 0], sure_of_background[:, 2] = sure_of_structure[:, 2], sure_of_structure[:, 0]
-    losses = [
-        float(segmentation_loss(one, labels, drawn, LossSettings()))
-        for one in (sure_of_structure, sure_of_background)
-    ]
+    losses = [float(_loss(one, labels, drawn)) for one in (sure_of_structure, sure_of_background)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
-    segmentation_loss(logits, labels, drawn, LossSettings()).backward()
+    _loss(logits, labels, drawn).backward()
     assert torch.isfinite(logits.grad).all()
 
 
 def test_perfect_answer_costs_nothing_and_weights_count():
     labels = torch.tensor([[[0, 1], [2, 0]]])
     perfect = torch.nn.functional.one_hot(labels, 3).permute(0, 3, 1, 2).float() * 50
-    assert float(segmentation_loss(perfect, labels, ALL, LossSettings())) == pytest.approx(0, abs=1e-4)
+    assert float(_loss(perfect, labels, ALL)) == pytest.approx(0, abs=1e-4)
     even = torch.zeros(1, 3, 2, 2)
     only_entropy = LossSettings(dice_weight=0, cross_entropy_weight=2.0)
-    assert float(segmentation_loss(even, labels, ALL, only_entropy)) == pytest.approx(2 * math.log(3))
+    assert float(_loss(even, labels, ALL, only_entropy)) == pytest.approx(2 * math.log(3))
 
 
 def test_nothing_drawn_at_all_is_a_finite_loss():
-    loss = segmentation_loss(torch.randn(1, 3, 2, 2), torch.zeros(1, 2, 2, dtype=torch.long), ~ALL, LossSettings())
+    loss = _loss(torch.randn(1, 3, 2, 2), torch.zeros(1, 2, 2, dtype=torch.long), ~ALL)
     assert float(loss) == pytest.approx(0, abs=1e-4)

@@ -13,9 +13,8 @@ from autoseg.measurement import (
     areas_table,
     measure_areas,
     measurements_table,
-    side_pairs,
 )
-from autoseg.structures import Structure
+from autoseg.structures import Structure, side_pairs
 
 MUSCLE = (Structure(1, "muscle"),)
 PSOAS = (Structure(1, "psoas left", side="left"), Structure(2, "psoas right", side="right"))
@@ -252,17 +251,62 @@ def test_several_cases_stand_one_after_the_other_in_natural_order():
     late, early = (replace(HEADER, case_id=f"t{n}") for n in (10, 2))
     rows = measure_areas(label_map(stack(10, 20), source=late)) + measure_areas(label_map(stack(30), source=early))
     table = areas_table(rows)
-    assert table["case_id"].tolist() == ["t2", "t10", "t10", *["all"] * 6]
-    assert table["muscle mm²"].tolist()[:4] == [30.0, 10.0, 20.0, 20.0]
+    assert table["case_id"].tolist() == ["t2"] * 7 + ["t10"] * 8
+    muscle = table["muscle mm²"].tolist()
+    assert (muscle[0], *muscle[7:9]) == (30.0, 10.0, 20.0)
+
+
+def test_every_image_has_its_own_mean_and_none_is_over_several():
+    sources = [replace(HEADER, case_id=f"leg_t0{n}", subject_id="S7", series_uid="1.2") for n in (1, 2)]
+    counts = [(10, 20, 0), (100, 200, 400)]
+    maps = [label_map(stack(*many), source=source) for many, source in zip(counts, sources, strict=True)]
+    table = areas_table([row for one in maps for row in measure_areas(one)])
+    words = ["mean", "SD", "n", "mean (unflagged)", "SD (unflagged)", "n (unflagged)"]
+    assert table["slice_index"].tolist() == [0, 1, 2, *words] * 2
+    means = table[table["slice_index"].isin(["mean", "n"])]
+    assert means["case_id"].tolist() == ["leg_t01", "leg_t01", "leg_t02", "leg_t02"]
+    assert means["muscle mm²"].tolist() == pytest.approx([15, 2, 700 / 3, 3])
+
+
+def single_slice(case_id, position_mm, count, *, subject="S7", series="1.2", spacing="header"):
+    affine = affine_from_axes(
+        position_mm=(0, 0, position_mm),
+        orientation=(1, 0, 0, 0, 1, 0),
+        pixel_spacing_mm=(1, 1),
+        slice_step_mm=(0, 0, 5),
+    )
+    source = Source(case_id, subject, series, spacing_source="header", slice_spacing_source=spacing)
+    return measure_areas(label_map(stack(count), affine=affine, source=source))
+
+
+def test_single_slices_of_a_series_stand_in_anatomical_order_above_one_mean():
+    rows = single_slice("b", 5, 20) + single_slice("c", -5, 10) + single_slice("a", 15, 60)
+    rows += single_slice("z", 0, 7, subject="S10") + single_slice("y", 0, 9, subject="S7", series="1.10")
+    table = areas_table(rows)
+    assert table["case_id"].tolist() == [
+        "c", "b", "a", *["all of S7"] * 6, "y", *["all of S7"] * 6, "z", *["all of S10"] * 6,
+    ]  # fmt: skip
+    assert table["slice_position_mm"].tolist()[:3] == [-5.0, 5.0, 15.0]
+    assert table[table["slice_index"] == "mean"]["muscle mm²"].tolist() == [30.0, 9.0, 7.0]
+
+
+def test_single_slices_at_unknown_positions_stand_in_the_natural_order_of_their_names():
+    rows = [row for n in (10, 9) for row in single_slice(f"s{n}", n, n, subject="", series="", spacing="none")]
+    assert areas_table(rows)["case_id"].tolist() == ["s9", "s10", *["all"] * 6]
+
+
+def test_a_single_slice_beside_a_stack_is_an_image_of_its_own():
+    table = areas_table(single_slice("a", 0, 10) + measure_areas(label_map(stack(20, 40))))
+    assert table[table["slice_index"] == "mean"]["case_id"].tolist() == ["a", "leg"]
 
 
 def test_a_structure_drawn_on_one_case_only_is_empty_on_the_other():
     other = replace(HEADER, case_id="arm")
     rows = measure_areas(label_map(stack(10), structures=PSOAS, annotated={1}, source=other))
     table = areas_table(rows + measure_areas(label_map(stack(20), structures=PSOAS)))
-    assert table["case_id"].tolist()[:2] == ["arm", "leg"]
-    assert math.isnan(table["psoas right mm²"][0])
-    assert table["psoas right mm²"][1] == 0.0
+    right = table.set_index(["case_id", "slice_index"])["psoas right mm²"]
+    assert math.isnan(right["arm", 0])
+    assert right["leg", 0] == 0.0
 
 
 def test_the_same_slice_twice_is_an_error_and_not_an_average():
@@ -272,4 +316,5 @@ def test_the_same_slice_twice_is_an_error_and_not_an_average():
 
 
 def test_no_measurements_give_an_empty_table():
-    assert areas_table([])["slice_index"].tolist()[:3] == ["mean", "SD", "n"]
+    table = areas_table([])
+    assert (len(table), list(table.columns)) == (0, ["slice_index", "slice_position_mm", "flags"])

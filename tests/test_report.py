@@ -15,6 +15,9 @@ from discs import quick_settings
 from autoseg.cases import find_cases
 from autoseg.dataset import preview
 from autoseg.errors import AutosegError, DataError, GeometryError, OutputError
+from autoseg.files.dicom_values import quiet
+from autoseg.files.phantom_files import write_phantom
+from autoseg.files.phantoms import Phantom
 from autoseg.files.pictures import read_picture
 from autoseg.history import format_epoch
 from autoseg.model import find_model, load_model
@@ -101,7 +104,7 @@ def test_the_files_of_a_run_agree_with_each_other(run):
     assert (run.folder / "animation.gif").stat().st_size > 1000
     record = json.loads((run.folder / "run.json").read_text(encoding="utf-8"))
     assert record["model"] == "heart"
-    assert run.areas.shape[0] == 20 + 6  # mean, SD and n, with and without flagged slices
+    assert run.areas.shape[0] == 20 + 12  # of each image mean, SD and n, with and without flagged slices
 
 
 def test_labels_without_a_segmented_file_are_refused(run, sample):
@@ -132,13 +135,13 @@ def _copy_without_spacing(source, target, count=3):
     import pydicom
 
     target.mkdir()
-    for path in sorted(source.iterdir())[:count]:
-        dataset = pydicom.dcmread(path)
-        del dataset.PixelSpacing
-        dataset.save_as(target / path.name)
+    with quiet():  # the publisher's UIDs have leading zeros
+        for path in sorted(source.iterdir())[:count]:
+            dataset = pydicom.dcmread(path)
+            del dataset.PixelSpacing
+            dataset.save_as(target / path.name)
 
 
-@pytest.mark.filterwarnings("ignore:Invalid value for VR UI")  # the publisher's UIDs have leading zeros
 def test_without_spacing_nothing_is_measured_until_it_is_typed(training, sample, tmp_path):
     _copy_without_spacing(sample / "test" / "dicoms", tmp_path / "patient")
     model, output = training[0], tmp_path / "predictions"
@@ -173,6 +176,85 @@ def test_a_truncated_slice_is_named_and_nothing_is_written(training, sample, tmp
     with pytest.raises(AutosegError, match=broken.name):
         segment_folder(training[0], patient, output=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_stray_image_does_not_stop_the_patient(training, sample, tmp_path):
+    import pydicom
+
+    patient = tmp_path / "patient"
+    shutil.copytree(sample / "test" / "dicoms", patient)
+    with quiet():
+        stray = pydicom.dcmread(next(patient.iterdir()))
+        del stray.PixelSpacing
+        stray.SeriesInstanceUID, stray.SOPInstanceUID = "1.2.3", "1.2.3.4"
+        stray.save_as(patient / "screenshot.dcm")
+    run = segment_folder(training[0], patient, output=tmp_path / "out")
+    assert sum(len(label_map.voxels) for _, label_map in run.results) == 20
+    assert any(note.startswith("Left out: ") and "field of view" in note for note in run.notes)
+
+
+def test_a_typed_field_of_view_keeps_the_headers_positions(training, tmp_path):
+    phantom = Phantom("coronal", orientation=(1, 0, 0, 0, 0, -1))
+    write_phantom(tmp_path / "patient", phantom)
+    with quiet():
+        import pydicom
+
+        for path in (tmp_path / "patient").rglob("*.dcm"):
+            dataset = pydicom.dcmread(path)
+            del dataset.PixelSpacing
+            dataset.save_as(path)
+    rows, columns = dataset.Rows, dataset.Columns
+    run = segment_folder(
+        training[0], tmp_path / "patient", output=tmp_path / "out", field_of_view_mm=(2.0 * rows, 1.0 * columns)
+    )
+    (image, _), *_ = run.results
+    assert image.spacing_mm[1:] == pytest.approx((2.0, 1.0))
+    np.testing.assert_allclose(image.affine[:3, 2], [1, 0, 0], atol=1e-6)
+    np.testing.assert_allclose(image.affine[:3, 1], [0, 0, -2], atol=1e-6)
+    assert all(row.slice_position_mm is not None for row in run.measurements)
+
+
+def test_a_patient_of_the_training_is_recognised(training, sample, tmp_path):
+    run = segment_folder(training[0], sample / "train" / "dicoms", output=tmp_path)
+    assert any("trained or validated on this patient" in note for note in run.notes)
+
+
+def test_nobody_of_the_test_is_taken_for_one_of_the_training(run):
+    assert not any("trained or validated" in note for note in run.notes)
+
+
+def test_labels_of_a_copied_folder_are_matched_by_their_instances(run, sample, tmp_path):
+    shutil.copytree(sample / "test", tmp_path / "copy")
+    assert len(compare_with_expert(run, tmp_path / "copy").slices) == 30
+
+
+def test_an_older_model_is_never_overwritten(sample, tmp_path):
+    cases = find_cases(sample / "train")
+    split = split_cases(cases.cases[:30])
+    settings = quick_settings(epochs=1, preprocess=PreprocessSettings(spacing_mm=9.0))
+    paths = [
+        train_and_save(split, settings, structures=cases.structures, name="x", folder=tmp_path)[1] for _ in range(2)
+    ]
+    assert [path.name for path in paths] == ["x_1.pt", "x_1_2.pt"]
+    assert find_model(tmp_path, "x") == paths[1]
+
+
+def test_a_checkpoint_that_cannot_be_saved_does_not_end_the_training(sample, tmp_path, monkeypatch):
+    cases, told, real = find_cases(sample / "train"), [], torch.save
+
+    def full_for_checkpoints(content, file):
+        if "_1.pt" not in str(file) and len(told) < 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(content, file)
+
+    monkeypatch.setattr(torch, "save", full_for_checkpoints)
+    settings = quick_settings(epochs=1, save_checkpoint=1, preprocess=PreprocessSettings(spacing_mm=9.0))
+    split = split_cases(cases.cases[:30])
+    _, path = train_and_save(
+        split, settings, structures=cases.structures, name="x", folder=tmp_path, tell=told.append
+    )
+    assert path.is_file()
+    assert any("The training goes on" in line for line in told)
 
 
 @pytest.mark.parametrize("kind", ["missing", "empty", "foreign"])

@@ -1,6 +1,7 @@
 """The training loop, on made-up discs that it must learn."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -20,7 +21,7 @@ def test_it_learns_and_keeps_the_best_epoch(monkeypatch):
         quick_settings(epochs=10),
         structures=STRUCTURES,
         name="discs",
-        on_epoch=lambda result, best: seen.append((result, best.best_epoch)) and None,
+        on_epoch=lambda result, best, last: seen.append((result, best.best_epoch, last.best_epoch)) and None,
     )
     assert len(model.history) == len(seen) == 10
     best = max(model.history, key=lambda row: row.validation_dice)
@@ -28,6 +29,7 @@ def test_it_learns_and_keeps_the_best_epoch(monkeypatch):
     assert best.validation_dice > 0.85
     assert model.history[0].training_loss > model.history[-1].training_loss
     assert seen[-1][1] == model.best_epoch
+    assert [last for _, _, last in seen] == list(range(1, 11))
     pairs = [make_pair(20), make_pair(21)]
     slices = build_slices(pairs, model.settings.preprocess, stride=4)
     again = evaluate_slices(model.build(), slices, model.settings)
@@ -67,11 +69,11 @@ def test_stopping_keeps_the_best(monkeypatch):
     patch_reading(monkeypatch)
     split = make_split([0, 1], [2])
     stopped = train(
-        split, quick_settings(epochs=50), structures=STRUCTURES, on_epoch=lambda result, _: result.epoch == 3
+        split, quick_settings(epochs=50), structures=STRUCTURES, on_epoch=lambda result, *_: result.epoch == 3
     )
     assert len(stopped.history) == 3
 
-    def interrupt(result, _):
+    def interrupt(result, *_):
         if result.epoch == 2:
             raise KeyboardInterrupt
 
@@ -95,6 +97,22 @@ def test_without_validation_the_last_epoch_is_kept(monkeypatch):
     assert all(row.validation_dice is None for row in model.history)
 
 
+def test_a_validation_without_a_score_keeps_the_last_epoch(monkeypatch):
+    patch_reading(monkeypatch, annotated=frozenset())
+    model = train(make_split([0], [1]), quick_settings(epochs=2), structures=STRUCTURES)
+    assert model.best_epoch == 2
+    assert model.history[-1].validation_dice is None
+
+
+def test_stopping_before_the_first_validation_keeps_what_was_learnt(monkeypatch):
+    patch_reading(monkeypatch)
+    settings = quick_settings(epochs=50, validate_every=5)
+    model = train(
+        make_split([0], [1]), settings, structures=STRUCTURES, on_epoch=lambda result, *_: result.epoch == 2
+    )
+    assert model.best_epoch == 2
+
+
 def test_a_loss_that_is_no_number_keeps_the_last_good_weights(monkeypatch):
     patch_reading(monkeypatch)
     calls = {"count": 0}
@@ -104,7 +122,8 @@ def test_a_loss_that_is_no_number_keeps_the_last_good_weights(monkeypatch):
 
     def breaking(logits, labels, drawn, settings):
         calls["count"] += 1
-        return real(logits, labels, drawn, settings) * (math.nan if calls["count"] > first_nan else 1.0)
+        parts = real(logits, labels, drawn, settings)
+        return replace(parts, dice=parts.dice * (math.nan if calls["count"] > first_nan else 1.0))
 
     monkeypatch.setattr(training, "segmentation_loss", breaking)
     first_nan = 6

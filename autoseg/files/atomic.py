@@ -37,6 +37,21 @@ def whole_file(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def check_writable(folder: Path) -> None:
+    """Try to write in a folder, making it if needed, before work is done whose result shall land there.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written to.
+    """
+    folder = Path(folder)
+    # What is not there yet will be made in the nearest folder that is.
+    existing = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    with _explained(folder), tempfile.TemporaryFile(dir=existing) as file:
+        file.write(b"autoseg can write here")
+
+
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
     """Give a temporary folder beside `path`; it takes the name `path` only if the block ends well.
@@ -69,10 +84,16 @@ def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.filename is not None and not str(error.filename).startswith(str(path.parent)):
+        if error.filename is not None and not _is_about(Path(os.fsdecode(error.filename)), path):
             raise
         reason = error.strerror or str(error)
         raise OutputError(
             f"{path} could not be written: {reason}. Nothing was saved under that name. "
             "Free some space or choose a folder in which you may write, then try again."
         ) from error
+
+
+def _is_about(culprit: Path, path: Path) -> bool:
+    """Tell whether an error about `culprit` comes from writing `path`: in its folder, or a folder above it."""
+    culprit, folder = Path(os.path.abspath(culprit)), Path(os.path.abspath(path.parent))
+    return culprit == folder or folder in culprit.parents or culprit in folder.parents

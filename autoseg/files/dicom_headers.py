@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +45,7 @@ TIMES = (
 
 _KEYWORDS = [
     "ImageType", "SOPClassUID", "SOPInstanceUID", "StudyDate", "SeriesDate", "AcquisitionDate", "Modality",
-    "SeriesDescription", "PatientID", "SeriesInstanceUID", "SeriesNumber", "InstanceNumber",
+    "SeriesDescription", "PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "InstanceNumber",
     "ImagePositionPatient", "ImageOrientationPatient", "SliceThickness", "SpacingBetweenSlices",
     "ImagerPixelSpacing", "NominalScannedPixelSpacing", "SamplesPerPixel", "PhotometricInterpretation",
     "NumberOfFrames", "Rows", "Columns", "PixelSpacing", "RescaleSlope", "RescaleIntercept",
@@ -89,7 +91,12 @@ class SliceHeader:
 
 @dataclass(frozen=True)
 class FileHeader:
-    """One DICOM image file: what names its series, and its slices."""
+    """One DICOM image file: what names its series, and its slices.
+
+    `subject_id` is the PatientID. Without one it is `study-` and eight hexadecimal digits made from the
+    StudyInstanceUID, so that all series of a study stay together; without that too, `folder-` and eight digits
+    made from the path of the file's folder, whose name may be a person's and is not shown.
+    """
 
     path: Path
     series_uid: str
@@ -151,13 +158,30 @@ def _file_header(path: Path, dataset: FileDataset) -> FileHeader:
         path=path,
         series_uid=text_of(dataset, "SeriesInstanceUID"),
         series_number="" if number is None else f"{number:.0f}",
-        subject_id=text_of(dataset, "PatientID") or path.absolute().parent.name,
+        subject_id=text_of(dataset, "PatientID") or _stand_in(path, dataset),
         description=text_of(dataset, "SeriesDescription"),
         modality=text_of(dataset, "Modality"),
         date=f"{date[:4]}-{date[4:6]}-{date[6:]}".replace("-00", "") if date else "",
         mosaic="MOSAIC" in text_of(dataset, "ImageType").upper(),
         slices=_slices(path, dataset),
     )
+
+
+def is_stand_in(subject_id: str) -> bool:
+    """Tell whether a subject_id was made up for want of a PatientID.
+
+    Examples
+    --------
+    >>> [is_stand_in(name) for name in ("study-0a1b2c3d", "folder-12345678", "study-7")]
+    [True, True, False]
+    """
+    return re.fullmatch("(study|folder)-[0-9a-f]{8}", subject_id) is not None
+
+
+def _stand_in(path: Path, dataset: FileDataset) -> str:
+    study = text_of(dataset, "StudyInstanceUID")
+    kind, text = ("study", study) if study else ("folder", str(path.parent.resolve()))
+    return f"{kind}-{hashlib.sha256(text.encode(errors='surrogateescape')).hexdigest()[:8]}"
 
 
 def _slices(path: Path, dataset: FileDataset) -> tuple[SliceHeader, ...]:

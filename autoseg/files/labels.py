@@ -126,11 +126,13 @@ def _check_palette(
 ) -> None:
     """Refuse an indexed picture whose indices and colours tell two different stories."""
     label_of = {(0, 0, 0): 0} | {structure.rgb: structure.label for structure in structures}
+    # Several structures may share a colour: autoseg's own repeat after 21.
+    rgb_of = {0: (0, 0, 0)} | {structure.label: structure.rgb for structure in structures}
     all_black = not palette.any()
     for index in np.unique(indices).tolist():
         red, green, blue = palette[index].tolist() if index < len(palette) else (-1, -1, -1)
         label = label_of.get((red, green, blue), index)
-        if label != index and not all_black:
+        if label != index and rgb_of.get(index) != (red, green, blue) and not all_black:
             raise LabelError(
                 f"{path} is an indexed picture that contradicts itself: index {index} is shown as "
                 f"#{red:02x}{green:02x}{blue:02x}, the colour of label {label}. Save it in colour without "

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,6 +11,9 @@ from typing import Literal
 from autoseg.errors import DataError
 from autoseg.files.dicom import DicomFolder, SkippedFile, find_series
 from autoseg.files.labels import LABEL_SUFFIXES
+
+Labels = dict[tuple[Path, str], Path]
+"""Label files by their folder (relative to `labels`) and their name without ending."""
 
 LAYOUT = "A training folder holds the folders dicoms (the slices) and labels (one file for each slice)"
 
@@ -31,6 +34,9 @@ def pair_files(
 ) -> tuple[tuple[FilePair, ...], tuple[SkippedFile, ...]]:
     """Pair `folder/dicoms` with `folder/labels`; a multi-frame file gives one pair for each frame.
 
+    A label in a folder of the same name comes first (`dicoms/p1/IM0.dcm`, `labels/p1/IM0.png`); else a label of
+    the same name anywhere, if no other image and no other label has that name.
+
     Returns
     -------
     tuple of FilePair
@@ -41,22 +47,24 @@ def pair_files(
     Raises
     ------
     DataError
-        If the folders are missing or empty, two files share a name, a label has no image, or an image has no
-        label and `unlabelled` is not "skip". Up to five files are named.
+        If the folders are missing or empty, two cases would share a name or a label, a label has no image, or
+        an image has no label and `unlabelled` is not "skip". Up to five files are named.
     """
     _check_folder(folder)
     labels, skipped = _find_labels(folder / "labels")
     found = find_series(folder / "dicoms")
-    pairs, missing = _pair(found, labels)
+    pairs, missing = _pair(folder / "dicoms", found, labels)
+    _check_used_once(pairs)
     used = {pair.label_path for pair in pairs}
     lonely = [path for path in labels.values() if path not in used]
     if lonely:
         raise DataError(_about_lonely_labels(folder, lonely, found))
     if missing and unlabelled == "refuse":
+        names = [path.relative_to(folder / "dicoms").as_posix() for path in missing]
         raise DataError(
-            f"{in_words([path.name for path in missing], 'image')} in {folder / 'dicoms'} without a label "
-            f"file of the same name in {folder / 'labels'} ({', '.join(LABEL_SUFFIXES)}). Add the label "
-            "files, or leave these images out (unlabelled='skip')."
+            f"{in_words(names, 'image')} in {folder / 'dicoms'} without a label file of the same name in "
+            f"{folder / 'labels'} ({', '.join(LABEL_SUFFIXES)}). Add the label files (where images share a name, "
+            "in folders of the same names), or leave these images out (unlabelled='skip')."
         )
     skipped += [SkippedFile(path, "an image without a label file") for path in missing]
     return tuple(pairs), (*found.skipped, *skipped)
@@ -95,22 +103,23 @@ def _check_folder(folder: Path) -> None:
             raise DataError(f"{folder} has no folder {name!r}; it holds {shown or 'nothing'}. {LAYOUT}.")
 
 
-def _find_labels(folder: Path) -> tuple[dict[str, Path], list[SkippedFile]]:
-    """Give the label files by name without ending, and what else lies there."""
-    labels: dict[str, Path] = {}
+def _find_labels(folder: Path) -> tuple[Labels, list[SkippedFile]]:
+    """Give the label files, and what else lies there."""
+    labels: Labels = {}
     skipped = []
     for path in sorted(folder.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.is_dir() or hidden:
+        inside = path.relative_to(folder)
+        if path.is_dir() or any(part.startswith(".") for part in inside.parts):
             continue
+        key = (inside.parent, path.stem)
         if path.suffix.lower() not in LABEL_SUFFIXES:
             skipped.append(SkippedFile(path, f"not a label file ({', '.join(LABEL_SUFFIXES)})"))
-        elif path.stem in labels:
+        elif key in labels:
             raise DataError(
-                f"Two label files are called {path.stem!r}: {labels[path.stem]} and {path}. Keep one of them."
+                f"Two label files are called {path.stem!r}: {labels[key]} and {path}. Keep one of them."
             )
         else:
-            labels[path.stem] = path
+            labels[key] = path
     if not labels:
         raise DataError(
             f"The folder {folder} holds no label file. Put one file for each DICOM slice into it, with the "
@@ -119,7 +128,7 @@ def _find_labels(folder: Path) -> tuple[dict[str, Path], list[SkippedFile]]:
     return labels, skipped
 
 
-def _pair(found: DicomFolder, labels: Mapping[str, Path]) -> tuple[list[FilePair], list[Path]]:
+def _pair(folder: Path, found: DicomFolder, labels: Labels) -> tuple[list[FilePair], list[Path]]:
     """Give the pairs, and the images that lack a label, if only of one frame."""
     frames: dict[Path, list[int]] = defaultdict(list)
     subjects = {}
@@ -127,42 +136,73 @@ def _pair(found: DicomFolder, labels: Mapping[str, Path]) -> tuple[list[FilePair
         for header in series.slices:
             frames[header.path].append(header.frame)
             subjects[header.path] = series.subject_id
+    # Of each frame its own name (leg_001) and its file's (leg), which are one in a single-frame file.
+    names = {
+        path: {frame: (_frame_name(path, frame, len(numbers)), name_without_ending(path)) for frame in numbers}
+        for path, numbers in frames.items()
+    }
+    owners = Counter(name for path in names for name in {n for both in names[path].values() for n in both})
     # A label may also repeat the DICOM's ending: leg.dcm.png for leg.dcm.
-    label_of = {name_without_ending(Path(stem)): path for stem, path in labels.items()} | dict(labels)
+    label_of = {(where, name_without_ending(Path(stem))): path for (where, stem), path in labels.items()} | labels
+    bearers = Counter(stem for _, stem in label_of)
+    anywhere = {stem: path for (_, stem), path in label_of.items() if bearers[stem] == owners[stem] == 1}
     pairs, missing = [], []
-    for name, path in _by_name(list(frames)).items():
-        for frame in sorted(frames[path]):
-            own = f"{name}_{frame + 1:03d}" if len(frames[path]) > 1 else name
-            label = label_of.get(own) or label_of.get(name)
+    for path in frames:
+        where = path.relative_to(folder).parent
+        shared = any(owners[own] > 1 for own, _ in names[path].values())
+        for frame, both in sorted(names[path].items()):
+            nearby = (label_of.get((where, name)) for name in both)
+            label = next(filter(None, (*nearby, *map(anywhere.get, both))), None)
             if label is None:
                 missing.append(path)
             else:
-                pairs.append(FilePair(own, subjects[path], path, frame, label))
+                name = "_".join((*where.parts, both[0])) if shared else both[0]
+                pairs.append(FilePair(name, subjects[path], path, frame, label))
     return pairs, list(dict.fromkeys(missing))
 
 
-def _by_name(paths: Sequence[Path]) -> dict[str, Path]:
-    named: dict[str, Path] = {}
-    for path in paths:
-        name = name_without_ending(path)
-        if name in named:
+def _frame_name(path: Path, frame: int, frames: int) -> str:
+    return name_without_ending(path) + (f"_{frame + 1:03d}" if frames > 1 else "")
+
+
+def _check_used_once(pairs: Sequence[FilePair]) -> None:
+    """Refuse a case name of two cases, a label of two images, and a picture as the label of several frames."""
+    cases: dict[str, FilePair] = {}
+    labels: dict[Path, FilePair] = {}
+    for pair in pairs:
+        other = cases.setdefault(pair.name, pair)
+        if other is not pair:
             raise DataError(
-                f"Two images are called {name!r}: {named[name]} and {path}, so their labels cannot be told "
-                "apart. Give every DICOM file a name of its own, and its label file the same."
+                f"Two images are called {pair.name!r}: {_place(other)} and {_place(pair)}, so their labels cannot "
+                "be told apart. Give every DICOM file a name of its own, and its label file the same."
             )
-        named[name] = path
-    return named
+        other = labels.setdefault(pair.label_path, pair)
+        same_file = other.image_path == pair.image_path
+        if other is not pair and not (same_file and pair.label_path.suffix.lower() == ".npy"):
+            frames = f": {_frame_name(pair.image_path, 0, 2)}.png and so on" if same_file else ""
+            raise DataError(
+                f"The label file {pair.label_path} would be used for {_place(other)} and for {_place(pair)}. Save "
+                f"a label file for each of them, with its name{frames}."
+            )
+
+
+def _place(pair: FilePair) -> str:
+    return f"{pair.image_path} (frame {pair.frame + 1})"
 
 
 def _about_lonely_labels(folder: Path, labels: Sequence[Path], found: DicomFolder) -> str:
     """Say which labels have no image, and why the file of that name, if there is one, is no image."""
     reasons = {name_without_ending(skipped.path): skipped.reason for skipped in found.skipped}
+    read = {name_without_ending(path) for series in found.series for path in series.files}
     present = {name_without_ending(path) for path in (folder / "dicoms").rglob("*") if path.is_file()}
     names = []
     for path in labels:
         name = name_without_ending(Path(path.stem))
-        why = reasons.get(name) or ("a copy of another DICOM file" if name in present else "")
-        names.append(f"{path.name} (the file of that name in dicoms: {why})" if why else path.name)
+        why = reasons.get(name) or ("a copy of another DICOM file" if name in present - read else "")
+        if name in read:
+            why = "it, or the label, is there more than once: keep one, or put both into folders of the same name"
+        shown = path.relative_to(folder / "labels").as_posix()
+        names.append(f"{shown} (the file of that name in dicoms: {why})" if why else shown)
     return (
         f"{in_words(names, 'label file')} in {folder / 'labels'} without an image of the same name in "
         f"{folder / 'dicoms'}. Add the DICOM files, correct the names, or move these labels away."
