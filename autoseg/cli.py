@@ -233,7 +233,7 @@ def _print_run(run: Run) -> None:
 
 
 def _print_comparison(run: Run, reference: CaseFolder) -> None:
-    from autoseg.report import compare_with_expert, comparison_table
+    from autoseg.agreement import compare_with_expert, comparison_table
 
     comparison = compare_with_expert(run, reference)
     print("\nEach area beside the expert's (a structure that the expert did not draw is left out):")
@@ -256,8 +256,8 @@ def _measure(chosen: argparse.Namespace) -> None:
         matrix_size=_one_or_pair(chosen.matrix_size),
         prefer=chosen.prefer,
     )
+    from autoseg.area_tables import areas_table
     from autoseg.export import write_tables
-    from autoseg.measurement import areas_table
 
     print(areas_table(measurements).to_string(index=False, float_format="{:.1f}".format, na_rep=""))
     if chosen.output is not None:

@@ -15,18 +15,13 @@ import numpy as np
 import pandas as pd
 
 from autoseg.animation import GIF_PIXELS, choose_scenes, draw_scenes
+from autoseg.area_tables import areas_table, measurements_table
 from autoseg.errors import DataError, LabelError, OutputError
 from autoseg.files.atomic import whole_folder
 from autoseg.files.nifti import write_nifti
 from autoseg.files.pictures import read_picture, write_gif, write_jpg, write_palette_png
 from autoseg.image import Image, LabelMap
-from autoseg.measurement import (
-    MEASUREMENT_VERSION,
-    Measurement,
-    areas_table,
-    measure_areas,
-    measurements_table,
-)
+from autoseg.measurement import MEASUREMENT_VERSION, Measurement, measure_areas
 from autoseg.overlay import hex_colour, overlay_slices
 from autoseg.structures import Structure
 

@@ -21,18 +21,11 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from autoseg.animation import Animation, caption_scenes, choose_scenes, draw_scenes
+from autoseg.area_tables import measurements_table
 from autoseg.errors import DataError
 from autoseg.image import Image, LabelMap
-from autoseg.measurement import Measurement, measurements_table
-from autoseg.overlay import (
-    Rgb,
-    choose_slices,
-    display_scale,
-    display_window,
-    hex_colour,
-    overlay_rgb,
-    pixel_aspect,
-)
+from autoseg.measurement import Measurement
+from autoseg.overlay import Rgb, choose_slices, display_scale, display_window, hex_colour, overlay_rgb, pixel_aspect
 from autoseg.structures import Structure, default_colour
 
 PANEL_INCHES = 2.6

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from scipy import ndimage
 
-from autoseg.errors import DataError, LabelError
+from autoseg.errors import LabelError
 from autoseg.geometry import slice_distance_mm
 from autoseg.image import Image, LabelMap
 from autoseg.structures import Structure, side_pairs
@@ -154,50 +150,6 @@ def measure_areas(label_map: LabelMap, *, image: Image | None = None, model: str
     return rows
 
 
-def measurements_table(measurements: Sequence[Measurement]) -> pd.DataFrame:
-    """Give the tidy table: one row a slice and structure, columns named like Measurement's fields."""
-    columns = [field.name for field in fields(Measurement)]
-    return pd.DataFrame([asdict(row) for row in measurements], columns=columns)
-
-
-def areas_table(measurements: Sequence[Measurement]) -> pd.DataFrame:
-    """Give the wide table: one row a slice, one column a structure; below each image mean, SD and n.
-
-    Every image is a block of its own, images in the order of their case_id and slices by their position.
-    Where every image is a single slice (labelled files one by one), each series of a patient is one block.
-
-    The SD is the sample's (n - 1 in the denominator), NaN with fewer than two slices. Mean, SD and n count the
-    slices of the block on which the structure is present; the "(unflagged)" rows leave out a structure's own
-    flagged areas and keep the slice for the others.
-
-    Parameters
-    ----------
-    measurements : sequence of Measurement
-        From `measure_areas`; the lists of several images may be joined.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns: case_id (only where there are several), slice_index, slice_position_mm, "<name> mm²" for each
-        structure (NaN where it was not drawn), flags. In the last six rows of a block slice_index holds the
-        words mean, SD, n, mean (unflagged), SD (unflagged), n (unflagged); case_id is the image's, or "all of
-        <subject_id>" for a series of single slices.
-
-    Raises
-    ------
-    DataError
-        If two measurements are of the same case, slice and structure.
-    """
-    blocks = _blocks(measurements)
-    by_label = sorted((row for _, rows in blocks for row in rows), key=lambda row: row.label)
-    columns = list(dict.fromkeys(f"{row.name} mm²" for row in by_label))
-    lines = [line for title, rows in blocks for line in (*_slice_lines(rows), *_statistics(rows, title, columns))]
-    several = len({row.case_id for row in measurements}) > 1
-    numbers = ["slice_position_mm", *columns]
-    shown = [*(["case_id"] if several else []), "slice_index", *numbers, "flags"]
-    return pd.DataFrame(lines, columns=shown).astype(dict.fromkeys(numbers, float))
-
-
 def annotated_structures(label_map: LabelMap) -> tuple[Structure, ...]:
     """Give the structures that were drawn on this label map, by rising label."""
     drawn = [s for s in label_map.structures if label_map.is_annotated(s.label)]
@@ -256,68 +208,3 @@ def _mean_intensity(image: Image | None, label_map: LabelMap, index: int, label:
         return None
     inside = image.channel_voxels[0, index][label_map.voxels[index] == label]
     return float(inside.mean(dtype=np.float64)) if inside.size else None
-
-
-def _blocks(measurements: Sequence[Measurement]) -> list[tuple[str, list[Measurement]]]:
-    """Give each block of the wide table in anatomical order, with the case_id of its mean, SD and n."""
-    slices = {(row.case_id, row.slice_index) for row in measurements}
-    is_single = len(slices) == len({case_id for case_id, _ in slices})
-
-    def place(row: Measurement) -> tuple[Any, ...]:
-        position = (row.slice_position_mm is None, row.slice_position_mm or 0.0)
-        case = _natural(row.case_id)
-        if is_single:
-            return _natural(row.subject_id), _natural(row.series_uid), position, case, row.label
-        return case, position, row.slice_index, row.label
-
-    blocks: dict[tuple[str, ...], list[Measurement]] = {}
-    for row in sorted(measurements, key=place):
-        key = (row.subject_id, row.series_uid) if is_single else (row.case_id,)
-        blocks.setdefault(key, []).append(row)
-    if not is_single:
-        return [(case_id, rows) for (case_id,), rows in blocks.items()]
-    return [(f"all of {subject_id}" if subject_id else "all", rows) for (subject_id, _), rows in blocks.items()]
-
-
-def _slice_lines(rows: Sequence[Measurement]) -> list[dict[str, object]]:
-    """Give one line of the wide table for each slice, in the order of the rows."""
-    lines: dict[tuple[str, int], dict[str, object]] = {}
-    for row in rows:
-        known = ("case_id", "slice_index", "slice_position_mm")
-        blank: dict[str, object] = {**{name: getattr(row, name) for name in known}, "flags": ""}
-        line = lines.setdefault((row.case_id, row.slice_index), blank)
-        if f"{row.name} mm²" in line:
-            raise DataError(
-                f"{row.name!r} was measured twice on slice {row.slice_index} of {row.case_id!r}. "
-                "Give every image a case_id of its own."
-            )
-        line[f"{row.name} mm²"] = row.area_mm2
-        if row.flags:
-            line["flags"] = "; ".join(filter(None, [str(line["flags"]), f"{row.name}: {row.flags}"]))
-    return list(lines.values())
-
-
-def _statistics(rows: Sequence[Measurement], case_id: str, columns: Sequence[str]) -> list[dict[str, object]]:
-    """Give the six lines below a block."""
-    present = [row for row in rows if row.pixel_count > 0]
-    unflagged = [row for row in present if not row.flags]
-    return [
-        {"case_id": case_id, "slice_index": statistic + words, "flags": ""}
-        | {column: _statistic(statistic, counted, column) for column in columns}
-        for words, counted in (("", present), (" (unflagged)", unflagged))
-        for statistic in ("mean", "SD", "n")
-    ]
-
-
-def _natural(text: str) -> list[tuple[int, str]]:
-    """Sort t2 before t10."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", text)]
-
-
-def _statistic(statistic: str, rows: Sequence[Measurement], column: str) -> float:
-    areas = [row.area_mm2 for row in rows if f"{row.name} mm²" == column]
-    if statistic == "n":
-        return len(areas)
-    if len(areas) < (2 if statistic == "SD" else 1):
-        return math.nan
-    return float(np.mean(areas) if statistic == "mean" else np.std(areas, ddof=1))

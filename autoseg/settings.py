@@ -89,12 +89,9 @@ class NetworkSettings:
 
 @dataclass(frozen=True)
 class AugmentationSettings:
-    """How training slices are varied; every sample draws anew.
+    """How training slices are varied; every sample draws anew, each change with its own probability and range.
 
-    Each change happens with its own probability, by an amount drawn evenly from its range. The manual's
-    values are ±5° of rotation, 0.8 to 1 of scaling along each axis and crop-and-zoom to 0.5 to 0.8, each with
-    probability 0.5: `AugmentationSettings.manual()`. The defaults turn and zoom far more, which a handful
-    of subjects needs.
+    The defaults turn and zoom far more than the published manual (`manual()`), which few subjects need.
 
     Parameters
     ----------
@@ -109,8 +106,7 @@ class AugmentationSettings:
     shift_probability, shift : float, float
         Move by up to this fraction of the frame along each axis.
     flip_probability : float
-        Mirror left and right, at first off: it exchanges the sides of the body, so labels of paired
-        structures (side left and right) are exchanged with it.
+        Mirror left and right, and exchange the labels of paired structures; at first off.
     brightness_probability, brightness : float, float
         Add up to this many standard deviations.
     contrast_probability, contrast : float, (2,) tuple of float
@@ -158,15 +154,8 @@ class AugmentationSettings:
     @classmethod
     def manual(cls) -> AugmentationSettings:
         """Give exactly the augmentation of the published workbench's manual."""
-        return dataclasses.replace(
-            cls.off(),
-            rotation_probability=0.5,
-            rotation_deg=5.0,
-            scaling_probability=0.5,
-            scaling=(0.8, 1.0),
-            crop_probability=0.5,
-            crop=(0.5, 0.8),
-        )
+        half: dict[str, Any] = {"rotation_probability": 0.5, "scaling_probability": 0.5, "crop_probability": 0.5}
+        return dataclasses.replace(cls.off(), **half, rotation_deg=5.0, scaling=(0.8, 1.0), crop=(0.5, 0.8))
 
     @classmethod
     def off(cls) -> AugmentationSettings:
@@ -179,20 +168,17 @@ class AugmentationSettings:
 class LossSettings:
     """Soft Dice over the structures plus weighted cross-entropy.
 
-    Dice finds structures fast, but it enlarges them: where the network is unsure, more Dice is won by
-    including a pixel than by leaving it out, so areas come out too large (Bertels et al., Medical Image
-    Analysis 2021). Cross-entropy has no such bias. So the Dice part fades out on the way.
+    Dice finds structures fast but enlarges unsure ones (Bertels et al., Medical Image Analysis 2021), which
+    cross-entropy does not; so the Dice part fades out on the way.
 
     Parameters
     ----------
     dice_weight, cross_entropy_weight : float
         Weights of the two parts at the start.
     dice_until : float
-        Fraction of the training after which the Dice part is gone, having faded evenly; above 1 it stays to
-        the end in part, and infinity keeps it whole.
+        Fraction of the training after which the Dice part has faded away; infinity keeps it whole.
     late_cross_entropy_weight : float
-        Weight of the cross-entropy once the Dice part is gone; it grows as the other fades, because its
-        gradient, a mean over all pixels, is much the smaller one.
+        Weight of the cross-entropy then; its gradient, a mean over all pixels, is the smaller one.
     structure_weight : float
         Weight of a structure's pixels in the cross-entropy; a background pixel has 1.
     """

@@ -4,16 +4,11 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
+from autoseg.area_tables import areas_table, measurements_table
 from autoseg.errors import DataError, GeometryError, LabelError
 from autoseg.geometry import affine_from_axes, affine_from_spacing
 from autoseg.image import Image, LabelMap, SliceSource, Source
-from autoseg.measurement import (
-    MEASUREMENT_VERSION,
-    Measurement,
-    areas_table,
-    measure_areas,
-    measurements_table,
-)
+from autoseg.measurement import MEASUREMENT_VERSION, Measurement, measure_areas
 from autoseg.structures import Structure, side_pairs
 
 MUSCLE = (Structure(1, "muscle"),)

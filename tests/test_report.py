@@ -12,6 +12,7 @@ import pytest
 import torch
 from discs import quick_settings
 
+from autoseg.agreement import compare_with_expert, comparison_table
 from autoseg.cases import find_cases
 from autoseg.dataset import preview
 from autoseg.errors import AutosegError, DataError, GeometryError, OutputError
@@ -22,8 +23,6 @@ from autoseg.files.pictures import read_picture
 from autoseg.history import format_epoch
 from autoseg.model import find_model, load_model
 from autoseg.report import (
-    compare_with_expert,
-    comparison_table,
     measure_labels,
     segment_folder,
     train_and_save,
