@@ -20,6 +20,7 @@ def predict(
     image: Image,
     *,
     batch_size: int = 16,
+    precision: str = "float32",
     on_slices: Callable[[int, int], None] | None = None,
 ) -> LabelMap:
     """Segment every slice of an image.
@@ -34,6 +35,9 @@ def predict(
         Any size and spacing; as many channels as the model was trained on.
     batch_size : int
         Slices computed at once.
+    precision : {"float32", "bfloat16", "auto"}
+        Number format of the network. In float32 a scan measures the same on every computer; "auto" is twice
+        as fast on some, and moved the areas of the sample's hearts by 0.2 % on average, 0.9 % at most.
     on_slices : callable, optional
         Called with (slices done, slices in all).
 
@@ -56,7 +60,7 @@ def predict(
         )
     keep_freed_memory()
     device = choose_device()
-    precision = choose_precision(model.settings.precision, device)
+    number_format = choose_precision(precision, device)
     network = with_layout(model.build(), device)
     extent = extent_of(image, model.settings.preprocess)
     frame = frame_size([extent], int(getattr(network, "stride", 1)))
@@ -77,7 +81,7 @@ def predict(
                 stored.expand(count, 2),
                 sizes.expand(count, 2),
             )
-            with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+            with torch.autocast(device.type, number_format, enabled=number_format != torch.float32):
                 logits = network(in_layout(frames))
             native = to_native(logits.float().softmax(1), extent)
             labels[chosen] = table[native.argmax(1).to("cpu", torch.uint8).numpy()]

@@ -72,13 +72,14 @@ def measure(variant: str, size: int, batch_size: int, steps: int) -> dict[str, f
         if count >= 2:
             seconds.append(time.perf_counter() - start)
     model = TrainedModel("speed", settings, structures, ("image",), weights)
-    prediction.predict(model, Image(voxels[:batch_size], affine))
-    start = time.perf_counter()
-    prediction.predict(model, image)
-    return {
-        "training": batch_size / statistics.median(seconds),
-        "prediction": len(voxels) / (time.perf_counter() - start),
-    }
+    result = {"training": batch_size / statistics.median(seconds)}
+    # Areas are reported in float32 unless the user asks for the faster format.
+    for name, precision in (("prediction", "float32"), ("fast prediction", settings.precision)):
+        prediction.predict(model, Image(voxels[:batch_size], affine), precision=precision)
+        start = time.perf_counter()
+        prediction.predict(model, image, precision=precision)
+        result[name] = len(voxels) / (time.perf_counter() - start)
+    return result
 
 
 def main() -> None:
@@ -102,7 +103,7 @@ def main() -> None:
             pair[variant] = json.loads(output.splitlines()[-1])
         pairs.append(pair)
         print(f"pair {number + 1}: {pair}", flush=True)
-    for what in ("training", "prediction"):
+    for what in ("training", "prediction", "fast prediction"):
         ours, plain = (statistics.median(p[v][what] for p in pairs) for v in ("autoseg", "plain"))
         ratios = sorted(p["autoseg"][what] / p["plain"][what] for p in pairs)
         print(

@@ -1,5 +1,7 @@
 """Prediction lies on the image's own grid, and its areas are those of what was shown."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -75,3 +77,11 @@ def test_a_gpu_gives_the_processors_areas(model, monkeypatch):
     monkeypatch.setattr("autoseg.prediction.choose_device", lambda: torch.device("cpu"))
     on_cpu = predict(model, image)
     assert on_gpu.mask(1).sum() == pytest.approx(on_cpu.mask(1).sum(), rel=0.01)
+
+
+def test_areas_are_reported_in_float32_whatever_the_training_used(model):
+    image, _ = make_pair(60, slices=3)
+    in_bfloat16 = replace(model, settings=replace(model.settings, precision="bfloat16"))
+    np.testing.assert_array_equal(predict(model, image).voxels, predict(in_bfloat16, image).voxels)
+    fast = predict(model, image, precision="bfloat16")
+    assert fast.mask(1).sum() == pytest.approx(predict(model, image).mask(1).sum(), rel=0.03)
