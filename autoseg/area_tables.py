@@ -25,7 +25,8 @@ def areas_table(measurements: Sequence[Measurement]) -> pd.DataFrame:
     """Give the wide table: one row a slice, one column a structure; below each image mean, SD and n.
 
     Every image is a block of its own, images in the order of their case_id and slices by their position.
-    Where every image is a single slice (labelled files one by one), each series of a patient is one block.
+    Where every image is a single slice (labelled files one by one), each series of a patient is one block;
+    it gets no mean where positions repeat (the heart in two phases), because that would be of neither.
 
     The SD is the sample's (n - 1 in the denominator), NaN with fewer than two slices. Mean, SD and n count the
     slices of the block on which the structure is present; the "(unflagged)" rows leave out a structure's own
@@ -52,11 +53,21 @@ def areas_table(measurements: Sequence[Measurement]) -> pd.DataFrame:
     blocks = _blocks(measurements)
     by_label = sorted((row for _, rows in blocks for row in rows), key=lambda row: row.label)
     columns = list(dict.fromkeys(f"{row.name} mm²" for row in by_label))
-    lines = [line for title, rows in blocks for line in (*_slice_lines(rows), *_statistics(rows, title, columns))]
+    lines = []
+    for title, rows in blocks:
+        lines.extend(_slice_lines(rows))
+        if not _mixes_moments(rows):
+            lines.extend(_statistics(rows, title, columns))
     several = len({row.case_id for row in measurements}) > 1
     numbers = ["slice_position_mm", *columns]
     shown = [*(["case_id"] if several else []), "slice_index", *numbers, "flags"]
     return pd.DataFrame(lines, columns=shown).astype(dict.fromkeys(numbers, float))
+
+
+def _mixes_moments(rows: Sequence[Measurement]) -> bool:
+    """Tell whether different images show the same place: several time points, joined slice by slice."""
+    places = {(row.case_id, row.slice_position_mm) for row in rows if row.slice_position_mm is not None}
+    return len({position for _, position in places}) < len(places)
 
 
 def _blocks(measurements: Sequence[Measurement]) -> list[tuple[str, list[Measurement]]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -82,6 +83,12 @@ def train(
                     break
             training_loss = float(torch.stack(losses).mean())
             if not math.isfinite(training_loss):
+                if history:
+                    warnings.warn(
+                        f"The loss became NaN in epoch {len(history) + 1}; training stopped and the best epoch so "
+                        "far is kept. A smaller learning_rate usually helps.",
+                        stacklevel=2,
+                    )
                 break
             result = clock.result(len(history) + 1, training_loss)
             if validation is not None and (clock.is_over() or result.epoch % settings.validate_every == 0):

@@ -13,6 +13,7 @@ import torch
 from discs import quick_settings
 
 from autoseg.agreement import compare_with_expert, comparison_table
+from autoseg.area_tables import areas_table
 from autoseg.cases import find_cases
 from autoseg.dataset import preview
 from autoseg.errors import AutosegError, DataError, GeometryError, OutputError
@@ -118,6 +119,9 @@ def test_measuring_an_experts_labels(sample):
     assert len(rows) == 30  # 20 cavities, 10 myocardia
     by_hand = (read_picture(cases.cases[0].label_path).pixels == 1).sum() * 1.2891**2
     assert rows[0].area_mm2 == pytest.approx(by_hand, rel=1e-4)
+    table = areas_table(rows)
+    assert table["slice_position_mm"].is_monotonic_increasing
+    assert len(table) == 20  # two phases of the heart: a mean over both would be of neither
 
 
 def test_a_preview_shows_labels_as_they_are_numbered(sample):

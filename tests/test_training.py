@@ -127,7 +127,8 @@ def test_a_loss_that_is_no_number_keeps_the_last_good_weights(monkeypatch):
 
     monkeypatch.setattr(training, "segmentation_loss", breaking)
     first_nan = 6
-    model = train(make_split([0, 1, 2, 3], [4]), quick_settings(epochs=9), structures=STRUCTURES)
+    with pytest.warns(UserWarning, match=r"became NaN in epoch .*smaller learning_rate"):
+        model = train(make_split([0, 1, 2, 3], [4]), quick_settings(epochs=9), structures=STRUCTURES)
     assert 1 <= len(model.history) < 9
     assert all(torch.isfinite(value).all() for value in model.weights.values())
     calls["count"], first_nan = 0, 0

@@ -64,7 +64,8 @@ def pair_files(
         raise DataError(
             f"{in_words(names, 'image')} in {folder / 'dicoms'} without a label file of the same name in "
             f"{folder / 'labels'} ({', '.join(LABEL_SUFFIXES)}). Add the label files (where images share a name, "
-            "in folders of the same names), or leave these images out (unlabelled='skip')."
+            "in folders of the same names), or leave these images out (unlabelled='skip', on the "
+            "command line --leave-out-unlabelled)."
         )
     skipped += [SkippedFile(path, "an image without a label file") for path in missing]
     return tuple(pairs), (*found.skipped, *skipped)
