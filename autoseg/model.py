@@ -156,7 +156,7 @@ def free_model_path(folder: Path, model: TrainedModel) -> Path:
 
 
 def find_model(folder: Path | str, name: str) -> Path:
-    """Give the newest model file of this name in a folder.
+    """Give the newest model file of this name in a folder; of an unfinished training the best, not the last.
 
     Raises
     ------
@@ -164,7 +164,7 @@ def find_model(folder: Path | str, name: str) -> Path:
         If there is none; the message lists the models that are there.
     """
     folder = Path(folder)
-    pattern = re.compile(re.escape(name) + r"_(\d+(_\d+)?|best|last)\.pt")
+    pattern = re.compile(re.escape(name) + r"_(\d+(_\d+)?|best)\.pt")
     files = sorted(folder.glob("*.pt"))
     found = [file for file in files if pattern.fullmatch(file.name)]
     if not found:

@@ -54,7 +54,12 @@ def measure_labels(
     rows = []
     for case in cases.cases:
         image, label_map = read_case(case, cases.structures)
-        image = calibrate(image, field_of_view_mm=field_of_view_mm, matrix_size=matrix_size, prefer=prefer)
+        if image.affine is None and field_of_view_mm is not None:
+            choice = pixel_spacing_from_field_of_view(field_of_view_mm, image.shape[1:], matrix_size=matrix_size)
+            # Read again, so that positions and orientation of the header are kept.
+            image, label_map = read_case(case, cases.structures, pixel_spacing_mm=choice.spacing_mm)
+        else:
+            image = calibrate(image, field_of_view_mm=field_of_view_mm, matrix_size=matrix_size, prefer=prefer)
         rows.extend(measure_areas(label_map.on_grid_of(image), image=image))
     return rows
 
@@ -174,7 +179,10 @@ def segment_folder(
     found = find_series(Path(folder))
     typed = {"field_of_view_mm": field_of_view_mm, "matrix_size": matrix_size, "prefer": prefer}
     images, notes = _read_images(found, typed)
-    if {subject_fingerprint(i.source.subject_id) for i in images} & set(model.origin["subject_fingerprints"]):
+    subjects = {image.source.subject_id for image in images}
+    if len(subjects) > 1:
+        notes.append(f"The folder holds images of {len(subjects)} patients; measurements.csv tells them apart.")
+    if {subject_fingerprint(s) for s in subjects} & set(model.origin.get("subject_fingerprints", ())):
         notes.append(
             "The model was trained or validated on this patient; how well it does here says nothing of a new one."
         )

@@ -14,6 +14,7 @@ from autoseg.model import (
     TrainedModel,
     check_model_name,
     describe_origin,
+    find_model,
     load_model,
     save_model,
 )
@@ -146,6 +147,19 @@ def test_torchs_own_words_for_a_full_disk_become_ours(model, tmp_path, monkeypat
     with pytest.raises(OutputError, match="disk is full"):
         save_model(model, tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_newest_model_of_a_name_is_found_and_the_best_of_an_unfinished_training(model, tmp_path):
+    with pytest.raises(ModelFileError, match=r"no model named 'thigh'.*none at all.*1_train"):
+        find_model(tmp_path, "thigh")
+    for age, name in enumerate(("thigh_last", "thigh_best", "thigh_2", "thigh_2_2", "calf_9")):
+        path = save_model(model, tmp_path / f"{name}.pt")
+        os.utime(path, (1_000_000 - age, 1_000_000 - age))
+    assert find_model(tmp_path, "thigh").name == "thigh_best.pt"
+    os.utime(tmp_path / "thigh_2_2.pt", (2_000_000, 2_000_000))
+    assert find_model(tmp_path, "thigh").name == "thigh_2_2.pt"
+    with pytest.raises(ModelFileError, match=r"calf_9\.pt"):
+        find_model(tmp_path, "arm")
 
 
 def test_names_that_cannot_be_files():

@@ -124,6 +124,19 @@ def test_measuring_an_experts_labels(sample):
     assert len(table) == 20  # two phases of the heart: a mean over both would be of neither
 
 
+def test_measuring_labels_with_a_typed_field_of_view_keeps_the_positions(sample, tmp_path):
+    _copy_without_spacing(sample / "test" / "dicoms", tmp_path / "dicoms", count=4)
+    (tmp_path / "labels").mkdir()
+    for path in (tmp_path / "dicoms").iterdir():
+        shutil.copy(sample / "test" / "labels" / f"{path.stem}.png", tmp_path / "labels")
+    rows = measure_labels(find_cases(tmp_path, structures={1: "cavity", 2: "myocardium"}), field_of_view_mm=330.0)
+    known = {row.sop_uid: row for row in measure_labels(find_cases(sample / "test")) if row.label == 1}
+    for row in (row for row in rows if row.label == 1):
+        assert row.spacing_source == "typed"
+        assert row.slice_position_mm == pytest.approx(known[row.sop_uid].slice_position_mm)
+        assert row.area_mm2 == pytest.approx(row.pixel_count * (330 / 256) ** 2)
+
+
 def test_a_preview_shows_labels_as_they_are_numbered(sample):
     cases = find_cases(sample / "train")
     split = split_cases(cases.cases, validation_subjects=["SCD0000501"])
@@ -220,6 +233,7 @@ def test_a_typed_field_of_view_keeps_the_headers_positions(training, tmp_path):
 def test_a_patient_of_the_training_is_recognised(training, sample, tmp_path):
     run = segment_folder(training[0], sample / "train" / "dicoms", output=tmp_path)
     assert any("trained or validated on this patient" in note for note in run.notes)
+    assert any("images of 4 patients" in note for note in run.notes)
 
 
 def test_nobody_of_the_test_is_taken_for_one_of_the_training(run):
