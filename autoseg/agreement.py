@@ -1,18 +1,27 @@
-"""How a run agrees with the labels that an expert drew on the same slices."""
+"""How a model agrees with the labels that an expert drew: on the slices of a run, on the test subjects."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 import pandas as pd
 
 from autoseg.cases import CaseFolder, find_cases, read_case
 from autoseg.errors import DataError
-from autoseg.evaluation import Score, SubjectScore, score_slices, score_subject
+from autoseg.evaluation import Score, VolumeScore, score_slices, score_volume
+from autoseg.export import free_run_folder
+from autoseg.files.atomic import check_writable, whole_folder
 from autoseg.image import LabelMap
+from autoseg.ledger import Ledger, read_ledger, record_look
+from autoseg.model import TrainedModel, subject_fingerprint
+from autoseg.prediction import predict
 from autoseg.report import Run
+from autoseg.results import write_results
+from autoseg.summary import SubjectScore, score_subject, summarise
+from autoseg.tuning import read_reference
 
 
 def pair_with_expert(run: Run, cases: CaseFolder) -> list[tuple[LabelMap, LabelMap]]:
@@ -92,8 +101,76 @@ def compare_with_expert(run: Run, labelled: CaseFolder | Path | str | None) -> C
     )
 
 
+@dataclass(frozen=True, eq=False)
+class FinalTest:
+    """Scores on the test subjects: the new `folder`, the `summary` (`summarise`), the `ledger` with this look."""
+
+    folder: Path
+    summary: pd.DataFrame
+    ledger: Ledger
+
+
+def score_test_subjects(model: TrainedModel, labelled: CaseFolder, *, output: Path) -> FinalTest:
+    """Score a model on the frozen test subjects of a folder, and count the look in its ledger.
+
+    Parameters
+    ----------
+    model : TrainedModel
+    labelled : CaseFolder
+        Its folder has test subjects (`autoseg.ledger.freeze_test_subjects`).
+    output : Path
+        In it a new folder `<model>_test_<date>_<time>` takes `results.csv` and the tables beside it
+        (`autoseg.results.write_results`), so that an earlier look stays as it was.
+
+    Returns
+    -------
+    FinalTest
+
+    Raises
+    ------
+    DataError
+        If no test subjects are frozen, one of them has no case, or the model has seen one of them.
+    OutputError
+        If `output` cannot be written; no look is counted then.
+    """
+    ledger = read_ledger(labelled.folder)
+    if ledger is None:
+        raise DataError(
+            f"No test subjects are frozen in {labelled.folder}. Name them before the training "
+            "(freeze_test_subjects, on the command line train --test-subject)."
+        )
+    cases = [case for case in labelled.cases if case.subject_id in ledger.subjects]
+    gone = sorted(set(ledger.subjects) - {case.subject_id for case in cases})
+    if gone:
+        raise DataError(
+            f"The frozen test subject(s) {', '.join(gone)} have no case in {labelled.folder}: files were moved, or "
+            "subjects renamed (subjects.csv). Bring them back; a test on some of them only is another test."
+        )
+    seen = set(model.origin.get("subject_fingerprints", ()))
+    known = [subject for subject in ledger.subjects if subject_fingerprint(subject) in seen]
+    if known:
+        raise DataError(
+            f"The model {model.name!r} was trained or validated on the test subject(s) {', '.join(known)}: its "
+            "score would say nothing of a new person. Train again; test subjects are left out by themselves."
+        )
+    check_writable(output)
+    scores: list[Score] = []
+    volumes: list[VolumeScore] = []
+    for case in cases:
+        image, reference = read_reference(case, labelled.structures)
+        predicted = predict(model, image)
+        scores += score_slices(reference, predicted)
+        volumes += score_volume(reference, predicted)
+    folder = free_run_folder(output, f"{model.name}_test", datetime.now())
+    with whole_folder(folder) as temporary:
+        write_results(temporary / "results.csv", scores, volumes=volumes)
+        # The last that can fail before the tables are there to be seen: none is seen uncounted.
+        ledger = record_look(labelled.folder, model.name)
+    return FinalTest(folder, summarise(scores), ledger)
+
+
 def comparison_table(scores: Sequence[Score]) -> pd.DataFrame:
-    """Give each slice's areas beside the expert's in mm², with the error in percent, and the Dice."""
+    """Give each slice's areas beside the expert's in mm², with the error in percent, Dice and HD95 in mm."""
     rows = [
         {
             "case_id": score.case_id,
@@ -102,6 +179,7 @@ def comparison_table(scores: Sequence[Score]) -> pd.DataFrame:
             "autoseg mm²": score.predicted_mm2,
             "error %": score.area_error_percent,
             "Dice": score.dice,
+            "HD95 mm": score.hd95_mm,
         }
         for score in scores
     ]
@@ -114,10 +192,11 @@ def _one_slice(label_map: LabelMap, index: int) -> LabelMap:
     if affine is not None:
         affine = affine.copy()
         affine[:3, 3] += index * affine[:3, 0]
-    slices = label_map.source.slices[index : index + 1]
+    slices, shares = label_map.source.slices[index : index + 1], label_map.shares
     return replace(
         label_map,
         voxels=label_map.voxels[index : index + 1],
+        shares=None if shares is None else shares[:, index : index + 1],
         affine=affine,
         source=replace(label_map.source, slices=slices),
     )

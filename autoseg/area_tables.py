@@ -41,9 +41,9 @@ def areas_table(measurements: Sequence[Measurement]) -> pd.DataFrame:
     -------
     pandas.DataFrame
         Columns: case_id (only where there are several), slice_index, slice_position_mm, "<name> mm²" for each
-        structure (NaN where it was not drawn), flags. In the last six rows of a block slice_index holds the
-        words mean, SD, n, mean (unflagged), SD (unflagged), n (unflagged); case_id is the image's, or "all of
-        <subject_id>" for a series of single slices.
+        structure (NaN where it was not drawn), flags; level where levels are known. In the last six rows of a
+        block slice_index holds the words mean, SD, n, mean (unflagged), SD (unflagged), n (unflagged); case_id is
+        the image's, or "all of <subject_id>" for a series of single slices.
 
     Raises
     ------
@@ -60,8 +60,34 @@ def areas_table(measurements: Sequence[Measurement]) -> pd.DataFrame:
             lines.extend(_statistics(rows, title, columns))
     several = len({row.case_id for row in measurements}) > 1
     numbers = ["slice_position_mm", *columns]
-    shown = [*(["case_id"] if several else []), "slice_index", *numbers, "flags"]
+    levels = ["level"] if any(row.level for row in measurements) else []
+    shown = [*(["case_id"] if several else []), "slice_index", *levels, *numbers, "flags"]
     return pd.DataFrame(lines, columns=shown).astype(dict.fromkeys(numbers, float))
+
+
+def levels_table(measurements: Sequence[Measurement]) -> pd.DataFrame:
+    """Give the mean area at each level: one row a subject, level and structure.
+
+    Parameters
+    ----------
+    measurements : sequence of Measurement
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns subject_id, level, name, n (slices that show the structure), mean_area_mm2, sd_area_mm2 (of the
+        sample; NaN with one slice); levels in natural order, slices without one left out. Empty without levels.
+    """
+    columns = ["subject_id", "level", "name", "n", "mean_area_mm2", "sd_area_mm2"]
+    table = measurements_table([row for row in measurements if row.level and row.pixel_count])
+    if table.empty:
+        return pd.DataFrame(columns=columns)
+    groups = table.groupby(["subject_id", "level", "label", "name"])["area_mm2"]
+    summed = groups.agg(n="count", mean_area_mm2="mean", sd_area_mm2="std").reset_index()
+    order = sorted(
+        summed.index, key=lambda i: [_natural(str(summed[c][i])) for c in ("subject_id", "level", "label")]
+    )
+    return summed.loc[order, columns].reset_index(drop=True)
 
 
 def _mixes_moments(rows: Sequence[Measurement]) -> bool:
@@ -95,7 +121,7 @@ def _slice_lines(rows: Sequence[Measurement]) -> list[dict[str, object]]:
     """Give one line of the wide table for each slice, in the order of the rows."""
     lines: dict[tuple[str, int], dict[str, object]] = {}
     for row in rows:
-        known = ("case_id", "slice_index", "slice_position_mm")
+        known = ("case_id", "slice_index", "level", "slice_position_mm")
         blank: dict[str, object] = {**{name: getattr(row, name) for name in known}, "flags": ""}
         line = lines.setdefault((row.case_id, row.slice_index), blank)
         if f"{row.name} mm²" in line:
@@ -114,7 +140,7 @@ def _statistics(rows: Sequence[Measurement], case_id: str, columns: Sequence[str
     present = [row for row in rows if row.pixel_count > 0]
     unflagged = [row for row in present if not row.flags]
     return [
-        {"case_id": case_id, "slice_index": statistic + words, "flags": ""}
+        {"case_id": case_id, "slice_index": statistic + words, "level": "", "flags": ""}
         | {column: _statistic(statistic, counted, column) for column in columns}
         for words, counted in (("", present), (" (unflagged)", unflagged))
         for statistic in ("mean", "SD", "n")

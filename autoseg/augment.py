@@ -20,7 +20,8 @@ class GeometryDraw:
     """How each sample of a batch looks at its slice.
 
     `matrix` (batch, 2, 2) takes a frame pixel's (row, column) distance from the centre to the image's, and
-    `shift` (batch, 2) is added, as a fraction of the frame. `flipped` (batch,) tells which were mirrored.
+    `shift` (batch, 2) is added, as a fraction of the frame. `flipped` (batch,) tells whose anatomy was mirrored;
+    where both axes are, it is only turned.
     """
 
     matrix: Tensor
@@ -39,7 +40,7 @@ class IntensityDraw:
 
 
 def draw_geometry(count: int, settings: AugmentationSettings, generator: torch.Generator) -> GeometryDraw:
-    """Draw rotation, zoom, scaling, crop-and-zoom, shift and mirroring for `count` samples."""
+    """Draw rotation, zoom, scaling, crop-and-zoom, shift, mirroring and quarter turns for `count` samples."""
 
     def uniform(low: float, high: float) -> Tensor:
         return low + (high - low) * torch.rand(count, generator=generator)
@@ -61,13 +62,20 @@ def draw_geometry(count: int, settings: AugmentationSettings, generator: torch.G
     moved = torch.rand(count, generator=generator) < settings.shift_probability
     shift = [s + torch.where(moved, uniform(-settings.shift, settings.shift), 0.0) for s in shift]
     flipped = torch.rand(count, generator=generator) < settings.flip_probability
-    mirror = torch.where(flipped, -1.0, 1.0)
+    columns = columns * torch.where(flipped, -1.0, 1.0)
+    # What is off draws nothing, so that it leaves the random numbers of the rest as they are.
+    if settings.flip_rows_probability > 0:
+        upside_down = torch.rand(count, generator=generator) < settings.flip_rows_probability
+        rows, flipped = rows * torch.where(upside_down, -1.0, 1.0), flipped ^ upside_down
+    if settings.quarter_turn_probability > 0:
+        quarters = torch.randint(1, 4, (count,), generator=generator) * (math.pi / 2)
+        angle = angle + where_chosen(settings.quarter_turn_probability, quarters, 0.0)
     cosine, sine = torch.cos(angle), torch.sin(angle)
     # Looking at a larger part makes things smaller, hence the division by the scaling.
     matrix = torch.stack(
         [
-            torch.stack([cosine / rows, -sine * mirror / columns], dim=-1),
-            torch.stack([sine / rows, cosine * mirror / columns], dim=-1),
+            torch.stack([cosine / rows, -sine / columns], dim=-1),
+            torch.stack([sine / rows, cosine / columns], dim=-1),
         ],
         dim=-2,
     )
@@ -102,7 +110,7 @@ def draw_intensity(count: int, settings: AugmentationSettings, generator: torch.
 
 
 def apply_intensity(images: Tensor, draw: IntensityDraw, generator: torch.Generator) -> Tensor:
-    """Change contrast, brightness and gamma and add noise.
+    """Change contrast, brightness and gamma and add noise; a constant channel (an absent contrast) stays.
 
     Parameters
     ----------
@@ -122,10 +130,10 @@ def apply_intensity(images: Tensor, draw: IntensityDraw, generator: torch.Genera
     )
     low, high = images.amin((2, 3), keepdim=True), images.amax((2, 3), keepdim=True)
     height = (high - low).clamp(min=1e-6)
-    images = ((images - low) / height).clamp(0, 1).pow(gamma) * height + low
-    mean = images.mean((2, 3), keepdim=True)
-    images = (images - mean) * contrast + mean + brightness
+    varied = ((images - low) / height).clamp(0, 1).pow(gamma) * height + low
+    mean = varied.mean((2, 3), keepdim=True)
+    varied = (varied - mean) * contrast + mean + brightness
     if bool((draw.noise > 0).any()):
         grain = torch.randn(images.shape, generator=generator).to(images.device)
-        images = images + grain * noise
-    return images
+        varied = varied + grain * noise
+    return torch.where(high > low, varied, images)

@@ -13,23 +13,24 @@ from torch import Tensor
 
 from autoseg.augment import apply_intensity, draw_geometry, draw_intensity, place_offsets
 from autoseg.cases import Case, read_case
+from autoseg.classes import classes_of, mirrored_classes, outer_classes, shares_of
 from autoseg.device import in_layout
 from autoseg.errors import DataError
+from autoseg.extents import Extent, crop_size, extent_of, frame_size, plan_spacing
 from autoseg.image import Image, LabelMap
 from autoseg.preprocess import (
-    Extent,
-    choose_spacing_mm,
-    extent_of,
+    frame_middles,
     frame_offsets,
-    frame_size,
     pad_together,
     sample_frames,
     store_labels,
+    store_shares,
     store_slices,
 )
+from autoseg.regions import Crops, measure_region
 from autoseg.settings import AugmentationSettings, PreprocessSettings, Settings
 from autoseg.split import Split
-from autoseg.structures import Structure, side_pairs
+from autoseg.structures import Structure
 
 
 @dataclass(frozen=True)
@@ -37,12 +38,21 @@ class Batch:
     """What the network sees at once, and what it should answer.
 
     `images` (batch, channels, rows, columns) float32, `labels` (batch, rows, columns) int64 classes
-    (0 background, k the k-th structure), `drawn` (batch, structures) bool.
+    (0 background, k the k-th structure), `drawn` (batch, structures) bool. Where raters drew shares, `targets`
+    (batch, classes, rows, columns) float32 has the share of every class, which add up to 1. `outer` is that of
+    the SliceSet.
     """
 
     images: Tensor
     labels: Tensor
     drawn: Tensor
+    targets: Tensor | None = None
+    outer: Tensor | None = None
+
+    @property
+    def reference(self) -> Tensor:
+        """What the loss compares with: the raters' shares where there are any, else the labels."""
+        return self.labels if self.targets is None else self.targets
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +61,10 @@ class SliceSet:
 
     `images` (n, channels, rows, columns), `labels` (n, 1, rows, columns) float32 classes, `drawn`
     (n, structures) bool, `stored` and `network` (n, 2) sizes, `case_ids` and `subject_ids` of each slice.
-    `frame` is the (rows, columns) of the network's input, `sides` the classes after mirroring left to right.
+    `frame` is the (rows, columns) of the network's input, `sides` the classes after mirroring left to right,
+    `outer` the class in which each lies (`outer_classes`).
+    `shares` (n, structures, rows, columns) float16 are there if raters drew shares on any case. `crops` tell how
+    they lie, if training sees crops.
     """
 
     images: Tensor
@@ -63,22 +76,32 @@ class SliceSet:
     case_ids: tuple[str, ...]
     subject_ids: tuple[str, ...]
     sides: Tensor
+    outer: Tensor
+    shares: Tensor | None = None
+    crops: Crops | None = None
 
     def __len__(self) -> int:
         return len(self.images)
 
+    @property
+    def tile(self) -> tuple[int, int] | None:
+        """Size of the tiles in which the network answers on whole slices (`regions.run_in_tiles`), if any."""
+        return self.crops.size if self.crops is not None else None
+
     def to(self, device: torch.device) -> SliceSet:
         """Move every tensor to a device."""
         moved = {name: getattr(self, name).to(device) for name in ("images", "labels", "drawn", "stored")}
-        return replace(self, **moved, network=self.network.to(device), sides=self.sides.to(device))
-
-
-def plan_spacing(settings: PreprocessSettings, images: Sequence[Image]) -> PreprocessSettings:
-    """Fill in the network's pixel size from the training images, where neither it nor a shape was given."""
-    if settings.spacing_mm is not None or settings.input_shape is not None:
-        return settings
-    sizes = [(image.shape[1:], image.spacing_mm[1:]) for image in images]
-    return replace(settings, spacing_mm=choose_spacing_mm(sizes))
+        if self.shares is not None:
+            moved["shares"] = self.shares.to(device)
+        crops = self.crops and replace(self.crops, centres=self.crops.centres.to(device))
+        return replace(
+            self,
+            **moved,
+            network=self.network.to(device),
+            sides=self.sides.to(device),
+            outer=self.outer.to(device),
+            crops=crops,
+        )
 
 
 def read_cases(cases: Sequence[Case], structures: Sequence[Structure]) -> list[tuple[Image, LabelMap]]:
@@ -109,15 +132,23 @@ def build_slices(pairs: Sequence[tuple[Image, LabelMap]], settings: PreprocessSe
     if len({len(names) for names in channels}) > 1:
         raise DataError(f"The images have different channels: {sorted(channels)}. Use one kind of image.")
     extents = [extent_of(image, settings) for image, _ in pairs]
-    _check_memory(pairs, extents)
+    frame = frame_size(extents, stride)
+    crop = crop_size(settings, frame, stride)
+    soft = any(label_map.shares is not None for _, label_map in pairs)
+    _check_memory(pairs, extents, soft=soft)
     structures = pairs[0][1].structures
     images: list[Tensor] = []
     labels: list[Tensor] = []
-    drawn, sizes, owners = [], [], []
+    shares: list[Tensor] = []
+    drawn, sizes, owners, centres = [], [], [], []
     for (image, label_map), extent in zip(pairs, extents, strict=True):
-        count = image.shape[0]
+        count, classes = image.shape[0], classes_of(label_map)
         images.extend(store_slices(image, extent, settings))
-        labels.extend(store_labels(classes_of(label_map), extent))
+        labels.extend(store_labels(classes, extent))
+        if soft:
+            shares.extend(store_shares(shares_of(label_map), extent))
+        if crop is not None:
+            centres.extend([_region_centre(image, classes > 0, extent, settings, crop)] * count)
         drawn.extend([[label_map.is_annotated(s.label) for s in structures]] * count)
         sizes.extend([(extent.stored, extent.network)] * count)
         owners.extend([(image.source.case_id, image.source.subject_id)] * count)
@@ -127,31 +158,28 @@ def build_slices(pairs: Sequence[tuple[Image, LabelMap]], settings: PreprocessSe
         drawn=torch.tensor(drawn, dtype=torch.bool),
         stored=torch.tensor([stored for stored, _ in sizes]),
         network=torch.tensor([network for _, network in sizes]),
-        frame=frame_size(extents, stride),
+        frame=frame,
         case_ids=tuple(case for case, _ in owners),
         subject_ids=tuple(subject for _, subject in owners),
         sides=mirrored_classes(structures),
+        outer=outer_classes(structures),
+        shares=pad_together(shares) if soft else None,
+        crops=crop and Crops(crop, torch.tensor(centres), settings.crop_shift, settings.crop_anywhere),
     )
 
 
-def classes_of(label_map: LabelMap) -> np.ndarray:
-    """Give the class of every voxel, uint8: 0 background, k the k-th structure; undrawn structures are 0."""
-    table = np.zeros(256, dtype=np.uint8)
-    for index, structure in enumerate(label_map.structures, start=1):
-        table[structure.label] = index if label_map.is_annotated(structure.label) else 0
-    return table[label_map.voxels.astype(np.uint8)]
-
-
-def mirrored_classes(structures: Sequence[Structure]) -> Tensor:
-    """Give for each class the class it becomes when left and right are exchanged, shape (classes,).
-
-    Which structures are a pair is told by `structures.side_pairs`.
-    """
-    place = {structure.label: index for index, structure in enumerate(structures, start=1)}
-    result = list(range(len(structures) + 1))
-    for left, right in side_pairs(structures):
-        result[place[left]], result[place[right]] = place[right], place[left]
-    return torch.tensor(result)
+def _region_centre(
+    image: Image, drawn: np.ndarray, extent: Extent, settings: PreprocessSettings, crop: tuple[int, int]
+) -> tuple[float, float]:
+    centre, size = measure_region(drawn, extent)
+    if settings.find_region == "coarse" and (size[0] > crop[0] or size[1] > crop[1]):
+        wanted = " × ".join(f"{100 * part / whole:.0f} %" for part, whole in zip(size, crop, strict=True))
+        raise DataError(
+            f"{image.source.name}: what was drawn on one slice is larger than the crop ({wanted} of its rows and "
+            "columns), so a part of it would be cut off on new images. Choose a larger crop, or "
+            "find_region='whole', or look for a stray pixel in the labels."
+        )
+    return centre
 
 
 def sample_batch(
@@ -162,6 +190,8 @@ def sample_batch(
     generator: torch.Generator | None = None,
 ) -> Batch:
     """Bring the slices with these indices to the network's frame, varied if `augmentation` is given.
+
+    Crops are seen with augmentation only; without, each slice is seen as a whole.
 
     Parameters
     ----------
@@ -179,23 +209,35 @@ def sample_batch(
     chosen = indices.to(slices.images.device)
     images, labels = slices.images[chosen], slices.labels[chosen]
     stored, network = slices.stored[chosen], slices.network[chosen]
-    offsets = frame_offsets(slices.frame, images.device)
-    placed = offsets.expand(len(chosen), *offsets.shape)
     draw = None
-    if augmentation is not None:
+    if augmentation is None:
+        offsets = frame_offsets(slices.frame, images.device)
+        placed = offsets + frame_middles(slices.frame, network)[:, None, None]
+    else:
         if generator is None:
             raise DataError("Augmentation needs a random generator.")
         draw = draw_geometry(len(chosen), augmentation, generator)
-        placed = place_offsets(offsets, draw)
+        frame = slices.frame if slices.crops is None else slices.crops.size
+        placed = place_offsets(frame_offsets(frame, images.device), draw)
+        if slices.crops is None:
+            middles = frame_middles(frame, network)
+        else:
+            middles = slices.crops.draw(chosen, network, generator)
+        placed = placed + middles[:, None, None]
     images = sample_frames(images, placed, stored, network)
     classes = sample_frames(labels, placed, stored, network, mode="nearest")[:, 0].long()
-    drawn = slices.drawn[chosen]
+    drawn, targets = slices.drawn[chosen], None
+    if slices.shares is not None:
+        shares = sample_frames(slices.shares[chosen].float(), placed, stored, network, mode="shares")
+        targets = torch.cat([1 - shares.sum(1, keepdim=True), shares], dim=1).clamp(min=0)
     if draw is not None and augmentation is not None and generator is not None:
         flipped = draw.flipped.to(images.device)
         classes = torch.where(flipped[:, None, None], slices.sides[classes], classes)
         drawn = torch.where(flipped[:, None], drawn[:, slices.sides[1:] - 1], drawn)
+        if targets is not None:
+            targets = torch.where(flipped[:, None, None, None], targets[:, slices.sides], targets)
         images = apply_intensity(images, draw_intensity(len(chosen), augmentation, generator), generator)
-    return Batch(in_layout(images), classes, drawn)
+    return Batch(in_layout(images), classes, drawn, targets, slices.outer)
 
 
 def preview(
@@ -220,11 +262,12 @@ def preview(
     return batch.images[:, 0].numpy(), table[batch.labels.numpy()]
 
 
-def _check_memory(pairs: Sequence[tuple[Image, LabelMap]], extents: Sequence[Extent]) -> None:
+def _check_memory(pairs: Sequence[tuple[Image, LabelMap]], extents: Sequence[Extent], *, soft: bool) -> None:
     slices = sum(image.shape[0] for image, _ in pairs)
     rows, columns = (max(extent.stored[axis] for extent in extents) for axis in (0, 1))
     channels = len(pairs[0][0].channels)
-    needed = slices * rows * columns * 4 * (channels + 1)
+    shares = 2 * len(pairs[0][1].structures) * soft
+    needed = slices * rows * columns * (4 * (channels + 1) + shares)
     free = psutil.virtual_memory().available
     if needed * 2 > free:  # the slices themselves, and once more while they are put together
         raise DataError(

@@ -20,6 +20,7 @@ from autoseg.errors import DataError, LabelError, OutputError
 from autoseg.files.atomic import whole_folder
 from autoseg.files.nifti import write_nifti
 from autoseg.files.pictures import read_picture, write_gif, write_jpg, write_palette_png
+from autoseg.files.tables import write_structures
 from autoseg.image import Image, LabelMap
 from autoseg.measurement import MEASUREMENT_VERSION, Measurement, measure_areas
 from autoseg.overlay import hex_colour, overlay_slices
@@ -104,6 +105,10 @@ def write_run(
         scenes = choose_scenes(images, label_maps, max_frames=MAX_GIF_FRAMES)
         write_gif(temporary / "animation.gif", draw_scenes(scenes, least=GIF_PIXELS), 200)
         _write_tables(temporary, measurements)
+        # Label pictures and NIfTI hold one label a pixel: whoever counts them must know what lies inside what.
+        write_structures(
+            temporary / "structures.csv", list({s.label: s for m in label_maps for s in m.structures}.values())
+        )
         record = _describe_run(results, stems, model_name, measurements)
         record |= {"left_out": left_out, "details": dict(details or {})}
         text = json.dumps(record, indent=2, ensure_ascii=False, default=str)
@@ -283,4 +288,5 @@ def _describe_structure(structure: Structure) -> dict[str, Any]:
         "name": structure.name,
         "colour": hex_colour(structure.rgb),
         "side": structure.side,
+        **({"includes": list(structure.includes)} if structure.includes else {}),
     }

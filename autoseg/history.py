@@ -12,27 +12,48 @@ from autoseg.structures import Structure
 
 
 def write_history(model: TrainedModel, path: Path) -> Path:
-    """Write one row an epoch as CSV: losses, Dice of every structure, learning rate, seconds."""
+    """Write one row an epoch as CSV: losses, Dice and IoU of every structure, learning rate, seconds."""
     with whole_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         rows = history_rows(model)
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]) if rows else ["epoch"])
+        # Epochs that were not validated have no erosion columns.
+        columns = dict.fromkeys(column for row in rows for column in row) or {"epoch": None}
+        writer = csv.DictWriter(file, fieldnames=list(columns))
         writer.writeheader()
         writer.writerows(rows)
     return path
 
 
 def history_rows(model: TrainedModel) -> list[dict[str, object]]:
-    """Give one dictionary an epoch, with a column `dice_<name>` for every structure."""
+    """Give one dictionary an epoch.
+
+    Its columns are the losses, `validation_dice` and `validation_iou` (means over the structures), and for every
+    structure `dice_<name>`, `iou_<name>`, `training_dice_<name>` and `training_iou_<name>`. Where erosion was
+    watched, `iou_<name>_eroded_<n>` follow.
+    """
     rows: list[dict[str, object]] = []
+    empty = (None,) * len(model.structures)
     for row in model.history:
-        dice = row.dice or (None,) * len(model.structures)
+        scores = {
+            "dice": row.dice,
+            "iou": row.iou,
+            "training_dice": row.training_dice,
+            "training_iou": row.training_iou,
+        }
+        columns: dict[str, object] = {
+            f"{what}_{s.name}": value
+            for what, values in scores.items()
+            for s, value in zip(model.structures, values or empty, strict=True)
+        }
+        for structure, eroded in zip(model.structures, row.erosion_iou, strict=False):
+            columns |= {f"iou_{structure.name}_eroded_{n}": value for n, value in enumerate(eroded)}
         rows.append(
             {
                 "epoch": row.epoch,
                 "training_loss": row.training_loss,
                 "validation_loss": row.validation_loss,
                 "validation_dice": row.validation_dice,
-                **{f"dice_{s.name}": value for s, value in zip(model.structures, dice, strict=True)},
+                "validation_iou": row.validation_iou,
+                **columns,
                 "learning_rate": row.learning_rate,
                 "elapsed_s": round(row.elapsed_s, 2),
                 "is_best": row.epoch == model.best_epoch,

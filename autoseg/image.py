@@ -25,11 +25,15 @@ SpacingSource = Literal["header", "typed", "none"]
 
 @dataclass(frozen=True)
 class SliceSource:
-    """Where one slice was read from: the file, its frame (0 in a single-frame file), its SOP instance UID."""
+    """Where one slice was read from: the file, its frame (0 in a single-frame file), its SOP instance UID.
+
+    `level` is the vertebral or spinal level that somebody assigned to it ("2", "2/3"), or empty.
+    """
 
     path: Path
     frame: int = 0
     sop_uid: str = ""
+    level: str = ""
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,8 @@ class Source:
     `slices` has one entry per slice, or is empty for an image made in memory. `case_id` is free of patient
     names. `spacing_source` tells whether the pixel size was in the header, typed by the user, or is unknown;
     `slice_spacing_source` the same of the distance between slices. Where that is unknown the affine's slice
-    step is only a placeholder, and tables leave slice positions empty.
+    step is only a placeholder, and tables leave slice positions empty. `notes` are sentences on what went
+    wrong while the files were read.
     """
 
     case_id: str = "image"
@@ -48,6 +53,7 @@ class Source:
     spacing_source: SpacingSource = "none"
     slice_spacing_source: SpacingSource = "none"
     slices: tuple[SliceSource, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -145,6 +151,11 @@ class Image(_Grid):
         """The voxels with their channel axis, shape (channels, slices, rows, columns)."""
         return self.voxels if self.voxels.ndim == 4 else self.voxels[None]
 
+    @property
+    def non_finite_count(self) -> int:
+        """Number of values that are NaN or infinite; 0 in an image of integers."""
+        return int((~np.isfinite(self.voxels)).sum()) if self.voxels.dtype.kind == "f" else 0
+
     def __repr__(self) -> str:
         return f"Image({self.source.case_id}: {_describe(self)})"
 
@@ -165,6 +176,8 @@ class LabelMap(_Grid):
         Labels that were drawn on this image. A structure left out here is *missing*, not absent: nothing is
         known of it. By default all of `structures`.
     source : Source
+    shares : (structures, slices, rows, columns) ndarray of float32, optional
+        Where several raters drew: the share of them, 0 to 1, who gave each voxel to each structure.
     """
 
     voxels: npt.NDArray[np.integer]
@@ -172,6 +185,7 @@ class LabelMap(_Grid):
     structures: tuple[Structure, ...] = ()
     annotated: frozenset[int] | None = None
     source: Source = field(default_factory=Source)
+    shares: npt.NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         if self.voxels.ndim != 3 or self.voxels.dtype.kind not in "iub":
@@ -190,11 +204,17 @@ class LabelMap(_Grid):
                 f"Known: {known}."
             )
         object.__setattr__(self, "annotated", annotated)
+        if self.shares is not None and self.shares.shape != (len(self.structures), *self.voxels.shape):
+            raise LabelError(
+                f"{self.source.name}: the raters' shares have the shape {self.shares.shape}, not "
+                f"{(len(self.structures), *self.voxels.shape)} (structures, slices, rows, columns)."
+            )
         self._check_grid("label map")
 
     def mask(self, label: int) -> npt.NDArray[np.bool_]:
-        """Give the voxels of one structure, boolean, shape (slices, rows, columns)."""
-        return self.voxels == label
+        """Give the voxels of one structure and of what it includes, boolean, shape (slices, rows, columns)."""
+        inner = next((s.includes for s in self.structures if s.label == label), ())
+        return np.isin(self.voxels, (label, *inner)) if inner else self.voxels == label
 
     def is_annotated(self, label: int) -> bool:
         """Tell whether this structure was drawn here; if not, it is missing rather than absent."""

@@ -29,22 +29,27 @@ class LossParts:
         return fade * settings.dice_weight * self.dice + cross_entropy_weight * self.cross_entropy
 
 
-def segmentation_loss(logits: Tensor, labels: Tensor, drawn: Tensor, settings: LossSettings) -> LossParts:
+def segmentation_loss(
+    logits: Tensor, labels: Tensor, drawn: Tensor, settings: LossSettings, *, outer: Tensor | None = None
+) -> LossParts:
     """Compare logits with labels, taking a structure that was not drawn as unknown rather than absent.
 
     Where structure k was not drawn on an image, its pixels carry the label 0 there. The probabilities of
     k and of the background are added before the comparison (the loss asks only that the pixel is one of the
-    two), and k is left out of that image's Dice. Marginal loss: Shi et al., Medical Image Analysis 2021.
+    two), and k is left out of that image's Dice. Marginal loss: Shi et al., Medical Image Analysis 2021. A
+    structure inside one that was drawn joins that one instead: where only the cord was drawn, grey matter is cord.
 
     Parameters
     ----------
     logits : (batch, classes, rows, columns) Tensor
         Class 0 is the background, class k the k-th structure.
-    labels : (batch, rows, columns) Tensor of int64
-        Class of each pixel.
+    labels : (batch, rows, columns) Tensor of int64, or (batch, classes, rows, columns) Tensor of float32
+        Class of each pixel, or the share of raters who gave it to each class.
     drawn : (batch, classes - 1) Tensor of bool
         Which structures were drawn on which image.
     settings : LossSettings
+    outer : (classes,) Tensor of int64, optional
+        The class of the smallest structure that includes each class, 0 where none does.
 
     Returns
     -------
@@ -52,22 +57,32 @@ def segmentation_loss(logits: Tensor, labels: Tensor, drawn: Tensor, settings: L
         `dice` is 1 − the mean over structures of the soft Dice in the whole batch,
         (2 Σ p·t + 1) / (Σ p + Σ t + 1), background left out; `cross_entropy` the weighted mean over pixels.
     """
-    logits = merge_undrawn(logits.float(), drawn)
+    logits = merge_undrawn(logits.float(), drawn, outer)
     weight = logits.new_full((logits.shape[1],), settings.structure_weight)
     weight[0] = 1.0
     return LossParts(
         dice=1 - soft_dice(logits.softmax(1), labels, drawn),
-        cross_entropy=functional.cross_entropy(logits, labels, weight=weight),
+        cross_entropy=_cross_entropy(logits, labels, weight),
     )
 
 
-def merge_undrawn(logits: Tensor, drawn: Tensor) -> Tensor:
-    """Add the probability of every undrawn structure to the background's, and leave it none of its own.
+def _cross_entropy(logits: Tensor, labels: Tensor, weight: Tensor) -> Tensor:
+    if labels.dim() == 3:
+        return functional.cross_entropy(logits, labels, weight=weight)
+    # torch divides shares by the number of pixels, labels by the sum of their weights; this is the latter for both.
+    weighted = labels * weight[:, None, None]
+    return -(weighted * logits.log_softmax(1)).sum() / weighted.sum()
+
+
+def merge_undrawn(logits: Tensor, drawn: Tensor, outer: Tensor | None = None) -> Tensor:
+    """Add the probability of every undrawn structure to what it lies in, and leave it none of its own.
 
     Parameters
     ----------
     logits : (batch, classes, rows, columns) Tensor of float32
     drawn : (batch, classes - 1) Tensor of bool
+    outer : (classes,) Tensor of int64, optional
+        As `segmentation_loss`; by default every structure lies in the background.
 
     Returns
     -------
@@ -77,10 +92,23 @@ def merge_undrawn(logits: Tensor, drawn: Tensor) -> Tensor:
     if bool(drawn.all()):
         return logits
     impossible = -1e4
+    if outer is not None and bool(outer.any()):
+        joins = _joined_classes(drawn, outer)[:, :, None, None]
+        classes = range(logits.shape[1])
+        return torch.stack([logits.masked_fill(joins != k, impossible).logsumexp(1) for k in classes], dim=1)
     structures_drawn = drawn[:, :, None, None]
     unknown = logits[:, 1:].masked_fill(structures_drawn, impossible)
     background = torch.cat([logits[:, :1], unknown], dim=1).logsumexp(1, keepdim=True)
     return torch.cat([background, logits[:, 1:].masked_fill(~structures_drawn, impossible)], dim=1)
+
+
+def _joined_classes(drawn: Tensor, outer: Tensor) -> Tensor:
+    """Give the class that each class counts for on each image, (batch, classes): itself, or what it lies in."""
+    known = torch.cat([drawn.new_ones(len(drawn), 1), drawn], dim=1)
+    joined = torch.arange(known.shape[1], device=drawn.device).expand(known.shape)
+    for _ in range(known.shape[1]):  # as deep as structures can lie in one another
+        joined = torch.where(known.gather(1, joined), joined, outer[joined])
+    return joined
 
 
 def soft_dice(probabilities: Tensor, labels: Tensor, drawn: Tensor) -> Tensor:
@@ -89,7 +117,7 @@ def soft_dice(probabilities: Tensor, labels: Tensor, drawn: Tensor) -> Tensor:
     Parameters
     ----------
     probabilities : (batch, classes, rows, columns) Tensor
-    labels : (batch, rows, columns) Tensor of int64
+    labels : (batch, rows, columns) Tensor of int64, or (batch, classes, rows, columns) Tensor of float32
     drawn : (batch, classes - 1) Tensor of bool
 
     Returns
@@ -99,7 +127,9 @@ def soft_dice(probabilities: Tensor, labels: Tensor, drawn: Tensor) -> Tensor:
     """
     classes = probabilities.shape[1]
     counted = drawn.to(probabilities.dtype)
-    target = functional.one_hot(labels, classes).permute(0, 3, 1, 2)[:, 1:].to(probabilities.dtype)
+    if labels.dim() == 3:
+        labels = functional.one_hot(labels, classes).permute(0, 3, 1, 2)
+    target = labels[:, 1:].to(probabilities.dtype)
     structures = probabilities[:, 1:]
     overlap = ((structures * target).sum((2, 3)) * counted).sum(0)
     total = ((structures.sum((2, 3)) + target.sum((2, 3))) * counted).sum(0)

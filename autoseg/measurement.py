@@ -29,7 +29,8 @@ class Measurement:
     `slice_index` counts from 0 in the image's own order; positions run along the slice normal towards the
     head, the back or the left and are None where the distance between slices is unknown. `pixel_row_mm` is
     the distance between rows, `pixel_column_mm` between columns. `mean_intensity` is None without an image
-    or without a pixel. `flags` are joined by "; ".
+    or without a pixel. `flags` are joined by "; ". `level` is the slice's, where levels are known. A structure that
+    includes others (`Structure.includes`) is measured with them.
     """
 
     case_id: str
@@ -52,6 +53,7 @@ class Measurement:
     touches_edge: bool
     flags: str
     model: str
+    level: str = ""
     measurement_version: int = MEASUREMENT_VERSION
 
 
@@ -114,7 +116,8 @@ def measure_areas(label_map: LabelMap, *, image: Image | None = None, model: str
     structures = annotated_structures(label_map)
     positions, pixel_mm2 = label_map.slice_positions_mm, label_map.pixel_mm2
     order = np.argsort(positions, kind="stable")
-    shapes = [[_describe(label_map.voxels[index] == s.label) for s in structures] for index in order]
+    masks = [label_map.mask(s.label) for s in structures]
+    shapes = [[_describe(mask[index]) for mask in masks] for index in order]
     counts = np.array([[shape.pixel_count for shape in row] for row in shapes]).reshape(len(order), -1)
     stack_flags = _flag_along_stack(counts, structures)
     spaced = source.slice_spacing_source != "none"
@@ -140,11 +143,12 @@ def measure_areas(label_map: LabelMap, *, image: Image | None = None, model: str
                     pixel_column_mm=column_mm,
                     spacing_source=source.spacing_source,
                     area_mm2=shape.pixel_count * pixel_mm2,
-                    mean_intensity=_mean_intensity(image, label_map, index, structure.label),
+                    mean_intensity=_mean_intensity(image, masks[column], index),
                     components=shape.components,
                     touches_edge=shape.touches_edge,
                     flags="; ".join(shape.flags + stack_flags[place][column]),
                     model=model,
+                    level=source.slices[index].level if source.slices else "",
                 )
             )
     return rows
@@ -203,8 +207,8 @@ def _flag_along_stack(
     return flags
 
 
-def _mean_intensity(image: Image | None, label_map: LabelMap, index: int, label: int) -> float | None:
+def _mean_intensity(image: Image | None, mask: npt.NDArray[np.bool_], index: int) -> float | None:
     if image is None:
         return None
-    inside = image.channel_voxels[0, index][label_map.voxels[index] == label]
+    inside = image.channel_voxels[0, index][mask[index]]
     return float(inside.mean(dtype=np.float64)) if inside.size else None

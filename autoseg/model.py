@@ -22,20 +22,26 @@ from torch import Tensor, nn
 from autoseg.errors import AutosegError, DataError, ModelFileError
 from autoseg.files.atomic import whole_file
 from autoseg.networks import build_network
+from autoseg.postprocess import StructurePostprocess
 from autoseg.settings import Settings, settings_from_dict, settings_to_dict
 from autoseg.structures import Structure
 
 FORMAT = "autoseg model"
-FORMAT_VERSION = 1
+# 2 adds the post-processing, which an older autoseg would leave out without a word.
+FORMAT_VERSION = 2
+READABLE_VERSIONS = (1, 2)
 
 
 @dataclass(frozen=True)
 class EpochResult:
     """What one epoch of training gave.
 
-    `training_loss` is the mean over the epoch's steps; `validation_loss`, `validation_dice` (mean over the
-    structures) and `dice` (one per structure, pooled over the validation slices on the network's grid) are
-    None where nothing was validated. `seconds_left` is an estimate. `is_best` marks the best epoch so far.
+    `training_loss` is the mean over the epoch's steps; `validation_loss`, `validation_dice`, `validation_iou`
+    (means over the structures), `dice` and `iou` (one per structure, pooled over the validation slices on the
+    network's grid) are None or empty where nothing was validated. `training_dice` and `training_iou` (one per
+    structure) are pooled over the epoch's batches as they were learnt from, augmented, so they are a little low.
+    `erosion_iou` has a tuple per structure: its IoU after 0, 1, 2, 3 erosions, where that was watched.
+    `seconds_left` is an estimate. `is_best` marks the best epoch so far.
     """
 
     epoch: int
@@ -47,6 +53,11 @@ class EpochResult:
     validation_dice: float | None = None
     dice: tuple[float | None, ...] = ()
     is_best: bool = False
+    validation_iou: float | None = None
+    iou: tuple[float | None, ...] = ()
+    training_dice: tuple[float | None, ...] = ()
+    training_iou: tuple[float | None, ...] = ()
+    erosion_iou: tuple[tuple[float | None, ...], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +81,10 @@ class TrainedModel:
     best_epoch : int
         The epoch whose weights these are.
     origin : dict
-        What it was trained on, when and with which versions; plain values, no patient names.
+        What it was trained on, when and with which versions, and in `ended` why it stopped learning; plain
+        values, no patient names.
+    postprocess : tuple of StructurePostprocess
+        How each structure's prediction is cleaned, chosen on validation subjects; empty: not at all.
     """
 
     name: str
@@ -81,6 +95,7 @@ class TrainedModel:
     history: tuple[EpochResult, ...] = ()
     best_epoch: int = 0
     origin: dict[str, Any] = field(default_factory=dict)
+    postprocess: tuple[StructurePostprocess, ...] = ()
 
     def build(self) -> nn.Module:
         """Build the network with these weights, ready to predict, on the processor."""
@@ -208,6 +223,7 @@ def save_model(model: TrainedModel, path: Path) -> Path:
         "history": [asdict(row) for row in model.history],
         "best_epoch": model.best_epoch,
         "origin": model.origin,
+        "postprocess": [asdict(post) for post in model.postprocess],
     }
     with whole_file(path) as temporary, _full_disk_as_oserror():
         torch.save(content, temporary)
@@ -256,10 +272,10 @@ def load_model(path: Path) -> TrainedModel:
         ) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ModelFileError(f"{path} was not written by autoseg. Use a .pt file from trained_model.")
-    if content.get("format_version") != FORMAT_VERSION:
+    if content.get("format_version") not in READABLE_VERSIONS:
         raise ModelFileError(
             f"{path} has the file format {content.get('format_version')} and this autoseg reads "
-            f"{FORMAT_VERSION}. Install the newer autoseg."
+            f"up to {FORMAT_VERSION}. Install the newer autoseg."
         )
     try:
         return _from_content(content)
@@ -274,9 +290,10 @@ def _from_content(content: dict[str, Any]) -> TrainedModel:
         structures=tuple(Structure(**values) for values in content["structures"]),
         channels=tuple(content["channels"]),
         weights=content["weights"],
-        history=tuple(EpochResult(**{**row, "dice": tuple(row["dice"])}) for row in content["history"]),
+        history=tuple(EpochResult(**row) for row in content["history"]),
         best_epoch=content["best_epoch"],
         origin=content["origin"],
+        postprocess=tuple(StructurePostprocess(**values) for values in content.get("postprocess", ())),
     )
     model.build()  # the weights must fit the network that the settings name
     return model

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 
 from autoseg.area_tables import areas_table
 from autoseg.calibration import calibrate, pixel_spacing_from_field_of_view
-from autoseg.cases import CaseFolder, read_case
-from autoseg.errors import AutosegError, GeometryError, OutputError, ReadError
+from autoseg.cases import Case, CaseFolder, Reading, find_images, read_case, read_case_image
+from autoseg.errors import AutosegError, DataError, GeometryError, OutputError, ReadError
 from autoseg.export import free_run_folder, write_run
-from autoseg.files.atomic import check_writable
+from autoseg.files.atomic import check_writable, whole_file
 from autoseg.files.dicom import DicomFolder, Series, SkippedFile, find_series, read_series
 from autoseg.history import format_epoch, write_history
 from autoseg.image import Image, LabelMap
@@ -35,6 +35,9 @@ from autoseg.settings import Settings
 from autoseg.split import Split
 from autoseg.structures import Structure
 from autoseg.training import OnEpoch, train
+from autoseg.tuning import tune_postprocess
+
+Named = TypeVar("Named", Case, Series)
 
 
 def measure_labels(
@@ -87,6 +90,7 @@ def train_and_save(
     structures: Sequence[Structure],
     name: str,
     folder: Path,
+    choose_post: bool = False,
     tell: Callable[[str], object] | None = None,
     on_epoch: OnEpoch | None = None,
 ) -> tuple[TrainedModel, Path]:
@@ -103,6 +107,9 @@ def train_and_save(
         As for `autoseg.training.train`.
     folder : Path
         Where the model lands, normally trained_model.
+    choose_post : bool
+        Choose a post-processing on the validation cases (`autoseg.tuning.tune_postprocess`) and keep it in the
+        model; what was tried is in `<name>_postprocess.csv`.
     tell : callable, optional
         Gets a line of text every `settings.print_checkpoint` epochs; `print`, for instance.
 
@@ -135,6 +142,13 @@ def train_and_save(
         return on_epoch(result, best, last) if on_epoch is not None else None
 
     model = train(split, settings, structures=structures, name=name, on_epoch=after_epoch)
+    # New volumes are cut along the same plane.
+    plane = split.training[0].reading.plane
+    model = replace(model, origin={**model.origin, "plane": plane})
+    model, choice = tune_postprocess(model, split.validation if choose_post else ())
+    if choice is not None:
+        with whole_file(folder / f"{name}_postprocess.csv") as temporary:
+            choice.table().to_csv(temporary, index=False)
     path = save_model(model, free_model_path(folder, model))
     write_history(model, history)
     for checkpoint in checkpoints.values():
@@ -150,19 +164,22 @@ def segment_folder(
     field_of_view_mm: float | Sequence[float] | None = None,
     matrix_size: int | Sequence[int] | None = None,
     prefer: str | None = None,
+    only: Collection[str] | None = None,
     on_slices: Callable[[int, int], None] | None = None,
 ) -> Run:
-    """Segment every DICOM series of a folder, measure the areas and write everything to a new folder.
+    """Segment every image of a folder, measure the areas and write everything to a new folder.
 
     Parameters
     ----------
     model : TrainedModel
     folder : Path
-        Holds the DICOM files, in any order and with any names.
+        Holds DICOM files, in any order and with any names; or, where there is none, NIfTI files or pictures.
     output : Path
         A new folder is made in it, named after the model and the time.
     field_of_view_mm, matrix_size, prefer : optional
         Typed calibration, see `autoseg.calibration.calibrate`.
+    only : collection of str, optional
+        The case_id of each series (`series_table`) or file to segment; by default all.
     on_slices : callable, optional
         Called with (slices done, slices in all) of each image.
 
@@ -176,9 +193,8 @@ def segment_folder(
         Of the kinds that reading, calibration, prediction and writing raise; nothing is written then.
     """
     check_writable(output)
-    found = find_series(Path(folder))
     typed = {"field_of_view_mm": field_of_view_mm, "matrix_size": matrix_size, "prefer": prefer}
-    images, notes = _read_images(found, typed)
+    images, notes, skipped = _read_folder(Path(folder), typed, model, only)
     subjects = {image.source.subject_id for image in images}
     if len(subjects) > 1:
         notes.append(f"The folder holds images of {len(subjects)} patients; measurements.csv tells them apart.")
@@ -205,8 +221,52 @@ def segment_folder(
         measurements=tuple(measurements),
         areas=areas_table(measurements),
         notes=tuple(notes),
-        skipped=found.skipped,
+        skipped=skipped,
     )
+
+
+def _read_folder(
+    folder: Path, typed: Mapping[str, Any], model: TrainedModel, only: Collection[str] | None
+) -> tuple[list[Image], list[str], tuple[SkippedFile, ...]]:
+    """Read the DICOM series of a folder, or where there is none its NIfTI files or pictures."""
+    try:
+        found = find_series(folder)
+    except DataError as error:
+        reading = Reading(plane=model.origin.get("plane"))
+        cases = find_images(folder, channels=model.channels, reading=reading) if folder.is_dir() else ()
+        if not cases:
+            raise error
+        return *_read_files(_chosen(cases, only, folder), typed), ()
+    return *_read_images(replace(found, series=_chosen(found.series, only, folder)), typed), found.skipped
+
+
+def _chosen(items: Sequence[Named], only: Collection[str] | None, folder: Path) -> tuple[Named, ...]:
+    """Give the series or files with these names."""
+    if only is None:
+        return tuple(items)
+    wanted, known = {only} if isinstance(only, str) else set(only), [item.case_id for item in items]
+    unknown = sorted(wanted - set(known))
+    if unknown:
+        raise DataError(f"{folder} has no image {', '.join(unknown[:5])}. It has: {', '.join(known[:20])}.")
+    return tuple(item for item in items if item.case_id in wanted)
+
+
+def _read_files(cases: Sequence[Case], typed: Mapping[str, Any]) -> tuple[list[Image], list[str]]:
+    """Read and calibrate NIfTI files or pictures."""
+    images, notes = [], []
+    for case in cases:
+        image = read_case_image(case)
+        if image.affine is None and typed["field_of_view_mm"] is not None:
+            choice = pixel_spacing_from_field_of_view(
+                typed["field_of_view_mm"], image.shape[1:], matrix_size=typed["matrix_size"]
+            )
+            notes.extend([f"{case.case_id}: {choice.note}"] if choice.note else [])
+            image = read_case_image(case, pixel_spacing_mm=choice.spacing_mm)
+        elif typed["field_of_view_mm"] is not None:
+            image = calibrate(image, **typed)
+        image.calibrated_affine  # noqa: B018 - raises where nothing can be measured
+        images.append(image)
+    return images, notes
 
 
 def _read_images(found: DicomFolder, typed: Mapping[str, Any]) -> tuple[list[Image], list[str]]:
@@ -219,6 +279,7 @@ def _read_images(found: DicomFolder, typed: Mapping[str, Any]) -> tuple[list[Ima
             images = read_series(series)
             if typed["field_of_view_mm"] is None:
                 images[0].calibrated_affine  # noqa: B018 - raises where nothing can be measured
+            notes.extend(f"{series.case_id}: {note}" for note in images[0].source.notes)
             read.append((series, images))
         except (GeometryError, ReadError) as error:
             problems.append(error)

@@ -49,12 +49,16 @@ class Structure:
         Red, green, blue, 0 to 255. By default the label's colour in a palette safe for colour-blind eyes.
     side : {"left", "right", "both", ""}
         Side of the patient's body; "" where it has none.
+    includes : tuple of int
+        Labels of structures that lie inside this one (grey matter inside the cord). Each pixel holds one label
+        only, that of the inner structure; areas and scores of this one count both.
     """
 
     label: int
     name: str
     colour: tuple[int, int, int] | None = None
     side: Side = ""
+    includes: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not 1 <= self.label <= 255:
@@ -72,6 +76,9 @@ class Structure:
                 f"Structure {self.name!r} has colour {colour}; give red, green and blue from 0 to 255."
             )
         object.__setattr__(self, "colour", colour)
+        object.__setattr__(self, "includes", tuple(int(label) for label in self.includes))
+        if self.label in self.includes:
+            raise LabelError(f"Structure {self.name!r} includes its own label {self.label}. Leave it out.")
 
     @property
     def rgb(self) -> tuple[int, int, int]:
@@ -87,6 +94,18 @@ def check_structures(structures: tuple[Structure, ...]) -> None:
         twice = sorted({value for value in values if values.count(value) > 1})
         if twice:
             raise LabelError(f"The structures table has the {what} {', '.join(twice)} more than once.")
+    known = {structure.label for structure in structures}
+    for structure in structures:
+        unknown = sorted(set(structure.includes) - known)
+        if unknown:
+            raise LabelError(f"Structure {structure.name!r} includes the label(s) {unknown}, which have no name.")
+        for inner in (other for other in structures if other.label in structure.includes):
+            missing = sorted(set(inner.includes) - set(structure.includes))
+            if missing:
+                raise LabelError(
+                    f"Structure {structure.name!r} includes {inner.name!r}, which includes the label(s) {missing}. "
+                    f"Write them into its includes too; a structure never includes itself."
+                )
 
 
 def check_values(voxels: npt.NDArray[np.integer], known: dict[int, str], *, name: str) -> None:

@@ -21,9 +21,21 @@ from autoseg.networks import build_network
 from autoseg.settings import Settings
 from autoseg.split import Split
 from autoseg.structures import Structure
+from autoseg.validation import (
+    Scores,
+    SliceScores,
+    class_members,
+    count_pixels,
+    evaluate_slices,
+    most_likely,
+    ratios,
+)
 
 Tensors = tuple[Tensor, ...] | list[Tensor]
 OnEpoch = Callable[[EpochResult, TrainedModel, TrainedModel], bool | None]
+
+# What `origin["ended"]` of a model says, beside patience and a loss that is no number.
+COMPLETE, STOPPED = "all epochs or minutes were used", "it was stopped"
 
 
 def train(
@@ -67,49 +79,65 @@ def train(
     torch.manual_seed(settings.seed)
     material = _read_material(split, settings, structures)
     settings, slices, validation = material.settings, material.slices, material.validation
-    step = _Step(material.network, settings, slices.images.device)
+    step = _Step(material, structures)
     clock = _Clock(settings, steps_per_epoch=math.ceil(len(slices) / settings.batch_size))
     generator = torch.Generator().manual_seed(settings.seed)
     history: list[EpochResult] = []
+    ended = COMPLETE
     best = last = material.untrained(name, structures)
     try:
         while not clock.is_over():
-            losses = []
-            for indices in torch.randperm(len(slices), generator=generator).split(settings.batch_size):
-                batch = sample_batch(slices, indices, augmentation=settings.augmentation, generator=generator)
-                losses.append(step.learn(batch, clock.learning_rate(), clock.progress()))
-                clock.count_step()
-                if clock.is_over():
-                    break
-            training_loss = float(torch.stack(losses).mean())
+            training_loss = _learn_epoch(step, slices, clock, generator)
             if not math.isfinite(training_loss):
-                if history:
-                    warnings.warn(
-                        f"The loss became NaN in epoch {len(history) + 1}; training stopped and the best epoch so "
-                        "far is kept. A smaller learning_rate usually helps.",
-                        stacklevel=2,
-                    )
+                ended = f"the loss became NaN in epoch {len(history) + 1}"
                 break
+            dice, iou = step.take_scores()
             result = clock.result(len(history) + 1, training_loss)
+            result = replace(result, training_dice=dice, training_iou=iou)
             if validation is not None and (clock.is_over() or result.epoch % settings.validate_every == 0):
-                result = _validated(result, evaluate_slices(step.averaged.module, validation, settings))
-            result = replace(result, is_best=validation is None or _is_better(result, history))
+                network = step.averaged.module
+                scores = evaluate_slices(network, validation, settings, structures=structures)
+                result = _validated(result, scores)
+            result = replace(result, is_best=validation is None or _is_better(result, history, settings.best_by))
             history.append(result)
             last = replace(last, weights=step.weights(), best_epoch=result.epoch, history=tuple(history))
             # As long as nothing was validated, the latest is the best that is known.
-            unscored = all(row.validation_dice is None for row in history)
+            unscored = all(_merit(row, settings.best_by) is None for row in history)
             best = last if result.is_best or unscored else replace(best, history=tuple(history))
-            if (on_epoch is not None and on_epoch(result, best, last)) or _has_stalled(history, settings.patience):
+            if on_epoch is not None and on_epoch(result, best, last):
+                ended = STOPPED
+                break
+            if _has_stalled(history, settings.patience):
+                ended = f"no better {settings.best_by} in {settings.patience} epochs"
                 break
     except KeyboardInterrupt:
         if not best.weights:
             raise
+        ended = STOPPED
     if not best.weights:
         raise DataError(
             "The loss is not a number (NaN) from the first epoch on. Check the images for damaged "
             "intensities, or choose a smaller learning_rate."
         )
-    return best
+    if "NaN" in ended:
+        warnings.warn(
+            f"Training stopped, because {ended}; the best epoch so far is kept. A smaller learning_rate usually "
+            "helps.",
+            stacklevel=2,
+        )
+    return replace(best, origin={**best.origin, "ended": ended})
+
+
+def _learn_epoch(step: _Step, slices: SliceSet, clock: _Clock, generator: torch.Generator) -> float:
+    """See every slice once, or as many as time allows; return the mean loss of the steps."""
+    settings, losses = step.settings, []
+    for indices in torch.randperm(len(slices), generator=generator).split(settings.batch_size):
+        batch = sample_batch(slices, indices, augmentation=settings.augmentation, generator=generator)
+        losses.append(step.learn(batch, clock.learning_rate(), clock.progress()))
+        clock.count_step()
+        if clock.is_over():
+            break
+    return float(torch.stack(losses).mean())
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,54 +185,15 @@ def _read_material(split: Split, settings: Settings, structures: Sequence[Struct
     )
 
 
-@dataclass(frozen=True)
-class SliceScores:
-    """Loss, Dice of each structure (None where it was drawn on no slice) and their mean, on a SliceSet."""
-
-    loss: float
-    dice: tuple[float | None, ...]
-    mean_dice: float | None
-
-
-@torch.inference_mode()
-def evaluate_slices(network: nn.Module, slices: SliceSet, settings: Settings) -> SliceScores:
-    """Score a network on slices as they are, without augmentation, on the network's own grid.
-
-    The Dice of a structure is 2 Σ overlap / (Σ predicted + Σ reference), pooled over every slice on which
-    it was drawn. Where structures were not drawn, nothing is counted for them.
-    """
-    device = slices.images.device
-    precision = choose_precision(settings.precision, device)
-    network.eval()
-    classes = slices.drawn.shape[1] + 1
-    overlap, total = (torch.zeros(classes - 1, device=device) for _ in range(2))
-    losses = []
-    for indices in torch.arange(len(slices)).split(2 * settings.batch_size):
-        batch = sample_batch(slices, indices)
-        with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-            logits = network(batch.images)
-        parts = segmentation_loss(logits, batch.labels, batch.drawn, settings.loss)
-        losses.append(parts.total(settings.loss) * len(indices))
-        predicted = logits.argmax(1)
-        for k in range(1, classes):
-            drawn = batch.drawn[:, k - 1]
-            mask, reference = predicted[drawn] == k, batch.labels[drawn] == k
-            overlap[k - 1] += (mask & reference).sum()
-            total[k - 1] += mask.sum() + reference.sum()
-    dice = [2 * float(o) / float(t) if t > 0 else None for o, t in zip(overlap, total, strict=True)]
-    known = [value for value in dice if value is not None]
-    return SliceScores(
-        loss=float(torch.stack(losses).sum()) / len(slices),
-        dice=tuple(dice),
-        mean_dice=sum(known) / len(known) if known else None,
-    )
-
-
 class _Step:
     """One step of AdamW with gradient clipping, and the running average of the weights."""
 
-    def __init__(self, network: nn.Module, settings: Settings, device: torch.device) -> None:
-        self.network, self.settings, self.device = network, settings, device
+    def __init__(self, material: _Material, structures: Sequence[Structure]) -> None:
+        self.network, self.settings = material.network, material.settings
+        self.device = device = material.slices.images.device
+        self.members = class_members(structures, len(structures)).to(device)
+        self.counts = torch.zeros(3, len(structures), device=device)
+        network, settings = self.network, self.settings
         self.precision = choose_precision(settings.precision, device)
         self.optimizer = torch.optim.AdamW(
             network.parameters(),
@@ -227,13 +216,22 @@ class _Step:
             group["lr"] = learning_rate
         with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
             logits = self.network(batch.images)
-        parts = segmentation_loss(logits, batch.labels, batch.drawn, self.settings.loss)
+        parts = segmentation_loss(logits, batch.reference, batch.drawn, self.settings.loss, outer=batch.outer)
         self.optimizer.zero_grad(set_to_none=True)
         parts.total(self.settings.loss, progress=progress).backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.gradient_clip)
         self.optimizer.step()
         self.averaged.update_parameters(self.network)
+        with torch.no_grad():
+            predicted, reference = self.members[:, most_likely(logits)], self.members[:, batch.labels]
+            self.counts += count_pixels(reference, predicted, batch.drawn)
         return parts.total(self.settings.loss).detach()
+
+    def take_scores(self) -> tuple[Scores, Scores]:
+        """Give Dice and IoU of each structure over the batches since the last time, and start anew."""
+        scores = ratios(self.counts)
+        self.counts.zero_()
+        return scores
 
     def weights(self) -> dict[str, Tensor]:
         """Copy the averaged weights to the processor."""
@@ -283,14 +281,28 @@ class _Clock:
 
 
 def _validated(result: EpochResult, scores: SliceScores) -> EpochResult:
-    return replace(result, validation_loss=scores.loss, validation_dice=scores.mean_dice, dice=scores.dice)
+    return replace(
+        result,
+        validation_loss=scores.loss,
+        validation_dice=scores.mean_dice,
+        validation_iou=scores.mean_iou,
+        dice=scores.dice,
+        iou=scores.iou,
+        erosion_iou=scores.erosion_iou,
+    )
 
 
-def _is_better(result: EpochResult, history: Sequence[EpochResult]) -> bool:
-    if result.validation_dice is None:
-        return False
-    earlier = [row.validation_dice for row in history if row.validation_dice is not None]
-    return not earlier or result.validation_dice > max(earlier)
+def _merit(result: EpochResult, best_by: str) -> float | None:
+    """Give what is larger in a better epoch; None where nothing was validated."""
+    if best_by == "loss":
+        return None if result.validation_loss is None else -result.validation_loss
+    return result.validation_iou if best_by == "iou" else result.validation_dice
+
+
+def _is_better(result: EpochResult, history: Sequence[EpochResult], best_by: str) -> bool:
+    merit = _merit(result, best_by)
+    earlier = [value for row in history if (value := _merit(row, best_by)) is not None]
+    return merit is not None and (not earlier or merit > max(earlier))
 
 
 def _has_stalled(history: Sequence[EpochResult], patience: int | None) -> bool:

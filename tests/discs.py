@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from autoseg.cases import Case
+from autoseg.files.sources import ImageFile, LabelFile
 from autoseg.geometry import affine_from_spacing
 from autoseg.image import Image, LabelMap, Source
 from autoseg.settings import AugmentationSettings, NetworkSettings, PreprocessSettings, Settings
@@ -47,9 +48,8 @@ def make_case(number):
     return Case(
         case_id=f"case{number}",
         subject_id=f"subject{number}",
-        image_path=Path(f"case{number}.dcm"),
-        frame=0,
-        label_path=Path(f"case{number}.png"),
+        images=(ImageFile(Path(f"case{number}.dcm"), 0),),
+        labels=(LabelFile(Path(f"case{number}.png")),),
         annotated=None,
     )
 

@@ -8,6 +8,7 @@ import pydicom
 from autoseg.cases import Case
 from autoseg.files.phantom_files import write_phantom
 from autoseg.files.phantoms import Phantom
+from autoseg.files.sources import ImageFile, LabelFile
 
 PHANTOM = {"rows": 40, "columns": 48, "pixel_spacing_mm": (2.0, 1.5)}
 LABEL_VALUES = (1, 2, 3)
@@ -53,4 +54,5 @@ def made_up_case(subject: str, number: int = 1, annotated=None) -> Case:
     """Give a case without files."""
     name = f"{subject}_{number}"
     drawn = None if annotated is None else frozenset(annotated)
-    return Case(name, subject, Path(f"{name}.dcm"), 0, Path(f"{name}.png"), drawn)
+    image, label = ImageFile(Path(f"{name}.dcm"), 0), LabelFile(Path(f"{name}.png"))
+    return Case(name, subject, (image,), (label,), drawn)

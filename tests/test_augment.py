@@ -90,3 +90,50 @@ def test_samples_of_a_batch_differ_and_a_seed_repeats():
     assert float(intensity.gamma.min()) >= 0.7 - 1e-6
     assert float(intensity.gamma.max()) <= 1.5 + 1e-6
     assert 15 <= int((intensity.noise > 0).sum()) <= 35
+
+
+def _only(**changes):
+    return AugmentationSettings(**{**vars(AugmentationSettings.off()), **changes})
+
+
+def test_flipping_rows_mirrors_the_anatomy_and_both_axes_only_turn_it():
+    one = torch.randn(1, 1, 64, 64, generator=_generator())
+    warped, draw = _warp(one, _only(flip_rows_probability=1.0))
+    assert bool(draw.flipped.all())
+    torch.testing.assert_close(warped, one.flip(-2), atol=1e-4, rtol=0)
+    warped, draw = _warp(one, _only(flip_rows_probability=1.0, flip_probability=1.0))
+    assert not bool(draw.flipped.any())
+    torch.testing.assert_close(warped, one.flip(-1, -2), atol=1e-4, rtol=0)
+
+
+def test_quarter_turns_are_exact_and_all_three_come():
+    one = torch.randn(1, 1, 64, 64, generator=_generator())
+    turns = [torch.rot90(one, k, (-2, -1)) for k in range(4)]
+    found = []
+    for seed in range(60):
+        warped, draw = _warp(one, _only(quarter_turn_probability=0.6), seed)
+        assert not bool(draw.flipped.any())
+        found.append([k for k in range(4) if torch.allclose(warped, turns[k], atol=1e-3)])
+    assert all(len(ks) == 1 for ks in found)
+    counts = [found.count([k]) for k in range(4)]
+    assert counts[0] == pytest.approx(24, abs=10)
+    assert min(counts[1:]) >= 4
+
+
+def test_what_is_off_draws_nothing_from_the_generator():
+    # The same seed gives the same training as before these switches were there.
+    one, two = _generator(), _generator()
+    draw_geometry(8, AugmentationSettings(), one)
+    for _ in range(16):
+        torch.rand(8, generator=two)
+    assert torch.rand(1, generator=one) == torch.rand(1, generator=two)
+
+
+def test_an_absent_channel_stays_absent():
+    images = torch.randn(4, 3, 32, 32, generator=_generator())
+    images[:2, 1] = 0
+    draw = draw_intensity(4, _only(brightness_probability=1.0, noise_probability=1.0), _generator())
+    varied = apply_intensity(images, draw, _generator())
+    assert float(varied[:2, 1].abs().max()) == 0
+    assert float((varied - images)[:, [0, 2]].abs().amin((2, 3)).min()) >= 0
+    assert bool(((varied - images).abs().amax((2, 3)) > 0.01)[:, [0, 2]].all())

@@ -107,7 +107,7 @@ def test_train_and_test_in_a_real_browser(lab, chromium, tmp_path):
         assert [path.name for path in (home / "trained_model").glob("*.pt")] == ["heart_3.pt"]
         code = _run_all(page, address, home, "2_test")
         kinds = [set().union(*(out.get("data", {}) for out in cell["outputs"])) for cell in code]
-        assert sum("image/png" in kind for kind in kinds) == 1  # the areas along the body
+        assert sum("image/png" in kind for kind in kinds) == 2  # the series, and the areas along the body
         player = page.locator("input[aria-label=slice]").first
         player.scroll_into_view_if_needed()
         player.evaluate("e => { e.value = 7; e.dispatchEvent(new Event('input', {bubbles: true})); }")

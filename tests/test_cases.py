@@ -202,8 +202,8 @@ class TestFolders:
             find_cases(tmp_path)
 
     def test_a_folder_without_labels(self, folder):
-        (folder / "labels").rename(folder / "masks")
-        with pytest.raises(DataError, match="has no folder 'labels'; it holds dicoms, masks"):
+        (folder / "labels").rename(folder / "drawings")
+        with pytest.raises(DataError, match="has no folder 'labels'; it holds dicoms, drawings"):
             find_cases(folder)
 
     def test_no_dicom(self, folder):
@@ -211,7 +211,7 @@ class TestFolders:
             path.unlink()
         with pytest.raises(DataError, match="dicoms is empty"):
             find_cases(folder)
-        (folder / "dicoms" / "photo.jpg").write_bytes(b"x" * 200)
+        (folder / "dicoms" / "letter.doc").write_bytes(b"x" * 200)
         with pytest.raises(DataError, match="holds no DICOM image"):
             find_cases(folder)
 
@@ -359,9 +359,9 @@ class TestMultiFrame:
             image, label_map = read_case(case, found.structures)
             np.testing.assert_array_equal(image.voxels[0] / INTENSITY, picture)
             np.testing.assert_array_equal(label_map.voxels[0], picture)
-            place = self.PHANTOM.places_mm[case.frame % 3]
+            place = self.PHANTOM.places_mm[case.images[0].frame % 3]
             assert image.slice_positions_mm == pytest.approx([self.PHANTOM.slice_centre_mm(place)[2]])
-            assert [source.frame for source in image.source.slices] == [case.frame]
+            assert [source.frame for source in image.source.slices] == [case.images[0].frame]
 
     def test_one_label_file_for_all_frames(self, folder):
         np.save(folder / "labels" / "heart.npy", np.stack(self.pictures()))
@@ -420,8 +420,9 @@ class TestMultiFrame:
 def test_the_table_of_pairs(folder):
     write_table(folder, "annotated.csv", "case_id,a,b", "Anna_01,1,0", "Anna_02,1,1", "Bert_01,0,0", "Bert_02,0,1")
     table = pairs_table(find_cases(folder, structures={1: "a", 2: "b"}))
-    assert list(table.columns) == ["case_id", "subject_id", "image", "frame", "label", "drawn"]
-    assert table.iloc[0].tolist() == ["Anna_01", "Anna", "Anna_01.dcm", 0, "Anna_01.npy", "a"]
+    assert list(table.columns) == ["case_id", "subject_id", "image", "frame", "label", "drawn", "rule"]
+    rule = "same name; subject: PatientID"
+    assert table.iloc[0].tolist() == ["Anna_01", "Anna", "Anna_01.dcm", 0, "Anna_01.npy", "a", rule]
     assert table["drawn"].tolist() == ["a", "a, b", "", "b"]
 
 

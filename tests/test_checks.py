@@ -10,15 +10,21 @@ from folders import add_subject, change_label, edit, write_table
 from autoseg.cases import find_cases
 from autoseg.checks import Finding, check_cases, findings_table, raise_on_errors
 from autoseg.errors import DataError
+from autoseg.files.phantoms import Shape
 
 NAMES = {1: "psoas", 2: "disc", 3: "fat"}
+BERT = (
+    Shape(1, "ellipse", (-18.3, 11.7), (11.0, 16.0)),
+    Shape(2, "ellipse", (16.2, 9.9), (14.0, 12.0), 70.0),
+    Shape(3, "rectangle", (4.1, -20.6), (24.5, 8.3), -10.0),
+)
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """Two subjects with three slices each."""
+    """Two subjects with three slices each, of different build: two people are no copies of each other."""
     add_subject(tmp_path / "train", "Anna", slices=3)
-    add_subject(tmp_path / "train", "Bert", slices=3, origin_mm=(0.0, 0.0, 0.0), slope=2.0)
+    add_subject(tmp_path / "train", "Bert", slices=3, origin_mm=(0.0, 0.0, 0.0), slope=2.0, shapes=BERT)
     return tmp_path / "train"
 
 
@@ -43,11 +49,13 @@ def test_a_good_folder_has_no_finding_and_stays_as_it_was(folder):
     assert digests(folder) == before
 
 
-def test_a_truncated_image(folder):
-    path = folder / "dicoms" / "Anna_02.dcm"
+def test_an_image_that_was_truncated_after_the_folder_was_searched(folder):
+    path, found = folder / "dicoms" / "Anna_02.dcm", find_cases(folder, structures=NAMES)
     path.write_bytes(path.read_bytes()[:-1000])
-    finding = the_finding(folder, "Anna_02.dcm")
+    (finding,) = check_cases(found)
     assert (finding.severity, finding.case_id, finding.path) == ("error", "Anna_02", path)
+    assert (finding.kind, finding.cases) == ("unreadable", ("Anna_02",))
+    assert "truncated" in finding.problem
 
 
 def test_a_damaged_label(folder):
@@ -202,7 +210,7 @@ def test_errors_come_first_and_are_quoted(folder):
 
 
 def test_the_table_of_findings(tmp_path):
-    finding = Finding("note", "Anna_01", tmp_path / "secret" / "Anna_01.dcm", "Problem.", "Remedy.")
+    finding = Finding("note", "Anna_01", tmp_path / "secret" / "Anna_01.dcm", "Problem.", "Remedy.", cause="Cause.")
     table = findings_table([finding])
     assert table.to_dict("records") == [
         {
@@ -210,6 +218,7 @@ def test_the_table_of_findings(tmp_path):
             "case_id": "Anna_01",
             "path": "Anna_01.dcm",
             "problem": "Problem.",
+            "cause": "Cause.",
             "remedy": "Remedy.",
         }
     ]

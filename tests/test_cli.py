@@ -1,12 +1,15 @@
 """The command line says what a person needs, on the right stream, with the right exit code."""
 
 import csv
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image as PillowImage
 
-from autoseg import cli
-from autoseg.cli import main
+from autoseg.cli import learning, main
+from autoseg.ledger import freeze_test_subjects, read_ledger
 
 
 @pytest.fixture(scope="module")
@@ -118,10 +121,114 @@ def test_computer_and_interruption(capsys, monkeypatch):
 
 
 def test_demo_runs_from_end_to_end(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(cli, "DEMO_SPACING_MM", 9.0)
+    monkeypatch.setattr(learning, "DEMO_SPACING_MM", 9.0)
     assert main(["demo", "--minutes", "0.03", "--output", str(tmp_path)]) == 0
     shown = capsys.readouterr().out
     assert "SCD0000301, cavity: Dice" in shown
     assert "SCD0000301, myocardium: Dice" in shown
     assert "expert mm²" in shown
     assert sorted(path.name for path in tmp_path.iterdir()) == ["predictions", "trained_model"]
+
+
+def read_rows(path):
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+class TestOtherFolders:
+    """Pictures in images and masks, from six people: check, train with test subjects, score, folds."""
+
+    @pytest.fixture
+    def folder(self, tmp_path):
+        rng = np.random.default_rng(0)
+        for part in ("images", "masks"):
+            (tmp_path / "data" / part).mkdir(parents=True)
+        rows, columns = np.mgrid[:48, :40]
+        for person in "abcdef":
+            for k in (1, 2):
+                centre = rng.integers(15, 30, 2)
+                disc = (rows - centre[0]) ** 2 + (columns - centre[1]) ** 2 < 60
+                grey = (60 + 120 * disc + rng.normal(0, 8, disc.shape)).clip(0, 255).astype(np.uint8)
+                PillowImage.fromarray(grey).save(tmp_path / "data" / "images" / f"{person}_slice{k}.png")
+                PillowImage.fromarray(disc.astype(np.uint8)).save(
+                    tmp_path / "data" / "masks" / f"{person}_slice{k}.png"
+                )
+        return tmp_path / "data"
+
+    def test_the_test_subjects_are_set_aside_and_looks_are_counted(self, folder, capsys):
+        models = folder.parent / "models"
+        train = ["train", str(folder), "--epochs", "2", "--output", str(models), "--input-shape", "48", "48"]
+        assert main([*train, "--test-subject", "a"]) == 0
+        assert "Test, set aside: 2 image(s) of 1 subject(s): a" in capsys.readouterr().out
+        places = []
+        for looks in ("once", "2 times"):
+            score = ["score", str(models / "model_2.pt"), str(folder), "--output", str(folder.parent / "out")]
+            assert main(score) == 0
+            shown = capsys.readouterr().out
+            assert f"looked at {looks}" in shown
+            places.append(Path(shown.splitlines()[-1].removeprefix("Saved in ")))
+            assert {row["subject_id"] for row in read_rows(places[-1] / "results.csv")} == {"a"}
+        assert sorted(places) == sorted((folder.parent / "out").iterdir())
+        assert all(place.name.startswith("model_test_2") for place in places)
+        assert main([*train, "--test-subject", "b"]) == 1
+        assert "frozen since" in capsys.readouterr().err
+
+    def test_a_test_subject_that_does_not_exist_is_not_frozen(self, folder, capsys):
+        train = ["train", str(folder), "--epochs", "1", "--output", str(folder.parent / "models")]
+        assert main([*train, "--test-subject", "Mickey"]) == 1
+        assert "No case belongs to subject Mickey" in capsys.readouterr().err
+        assert read_ledger(folder) is None
+
+    def test_frozen_subjects_that_are_gone_stop_the_folds(self, folder, capsys):
+        freeze_test_subjects(folder, ["a", "gone"])
+        command = ["crossvalidate", str(folder), "--output", str(folder.parent / "models")]
+        assert main([*command, "--input-shape", "48", "48", "--epochs", "1"]) == 1
+        assert "No case belongs to subject gone" in capsys.readouterr().err
+        assert not (folder.parent / "models").exists()
+        assert main(["train", str(folder), "--epochs", "1", "--output", str(folder.parent / "models")]) == 1
+        shown = capsys.readouterr()
+        assert "2 test subject(s) are frozen since" in shown.out
+        assert "No case belongs to subject gone" in shown.err
+
+    def test_folds_score_everyone_once(self, folder, capsys):
+        output = folder.parent / "models"
+        command = ["crossvalidate", str(folder), "--folds", "3", "--epochs", "1", "--output", str(output)]
+        assert main([*command, "--input-shape", "48", "48"]) == 0
+        rows = read_rows(output / "model_folds" / "results.csv")
+        assert sorted(row["subject_id"] for row in rows) == list("abcdef")
+        assert "dice" in capsys.readouterr().out
+        assert main([*command, "--input-shape", "48", "48"]) == 0
+        assert "finished before" in capsys.readouterr().out
+
+    def test_pictures_are_segmented_with_a_typed_field_of_view(self, folder, capsys):
+        models = folder.parent / "models"
+        assert (
+            main(["train", str(folder), "--epochs", "1", "--output", str(models), "--input-shape", "48", "48"]) == 0
+        )
+        predict = [
+            "predict",
+            str(models / "model_1.pt"),
+            str(folder / "images"),
+            "--output",
+            str(folder.parent / "out"),
+        ]
+        assert main(predict) == 1
+        assert "Type the field of view" in capsys.readouterr().err
+        assert main([*predict, "--field-of-view-mm", "96", "80"]) == 0
+        (run,) = (folder.parent / "out").iterdir()
+        areas = read_rows(run / "measurements.csv")
+        assert {row["pixel_row_mm"] for row in areas} == {"2"}
+        assert {row["spacing_source"] for row in areas} == {"typed"}
+
+    def test_a_structure_that_was_not_drawn_is_written_down(self, folder, capsys):
+        empty = folder / "masks" / "a_slice1.png"
+        PillowImage.fromarray(np.zeros((48, 40), np.uint8)).save(empty)
+        assert main(["check", str(folder), "--not-drawn", "label 1"]) == 0
+        assert "a_slice1,0" in (folder / "annotated.csv").read_text()
+        assert "written down" in capsys.readouterr().out
+
+    def test_series_and_raters(self, folder, sample, tmp_path, capsys):
+        assert main(["series", str(sample / "test" / "dicoms"), "--picture", str(tmp_path / "series.png")]) == 0
+        assert "axial" in capsys.readouterr().out or (tmp_path / "series.png").stat().st_size > 1000
+        assert main(["raters", str(folder)]) == 1
+        assert "several raters" in capsys.readouterr().err

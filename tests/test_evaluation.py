@@ -1,20 +1,29 @@
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from autoseg.errors import DataError
-from autoseg.evaluation import score_slices, score_subject, scores_table
+from autoseg.evaluation import score_slices, score_volume, scores_table
+from autoseg.files.nifti import read_nifti
 from autoseg.geometry import affine_from_spacing
-from autoseg.image import LabelMap, Source
+from autoseg.image import LabelMap, SliceSource, Source
 from autoseg.structures import Structure
 
 HEART = (Structure(1, "cavity"), Structure(2, "wall"))
 AFFINE = affine_from_spacing((8.0, 2.0, 1.0))
 
 
-def labels(voxels, *, affine=AFFINE, annotated=None, structures=HEART, subject="S1"):
-    source = Source(case_id="case", subject_id=subject)
+def read_cord(folder, name):
+    voxels, affine = read_nifti(folder / f"{name}.nii.gz")
+    source = Source(case_id="cord", subject_id="S1", slice_spacing_source="header")
+    return LabelMap((voxels > 0).astype(np.uint8), affine, (Structure(1, "cord"),), source=source)
+
+
+def labels(voxels, *, affine=AFFINE, annotated=None, structures=HEART, spaced="header", levels=()):
+    slices = tuple(SliceSource(Path(f"{place}.dcm"), level=level) for place, level in enumerate(levels))
+    source = Source(case_id="case", subject_id="S1", slice_spacing_source=spaced, slices=slices)
     return LabelMap(np.asarray(voxels, np.uint8), affine, structures, annotated, source)
 
 
@@ -53,49 +62,105 @@ def test_other_grids_and_other_names_are_refused():
 def test_without_millimetres_there_are_scores_but_no_areas():
     (score,) = score_slices(labels([[[1, 1]]], affine=None), labels([[[1, 0]]], affine=None))
     assert (score.reference_mm2, score.predicted_mm2, score.area_error_percent) == (None, None, -50.0)
-    (pooled, _) = score_subject([(labels([[[1, 1]]], affine=None), labels([[[1, 0]]], affine=None))])
-    assert (pooled.reference_mm2, pooled.total_area_error_percent) == (None, -50.0)
+    assert (score.hd95_mm, score.nsd, score.area_error_mm2) == (None, None, None)
+    assert (score.dice, score.accuracy) == (pytest.approx(2 / 3), 0.5)
 
 
-def test_a_subject_pools_its_slices_by_pixels():
-    first = labels([[[1] * 8 + [0] * 2]]), labels([[[1] * 8 + [0] * 2]])  # Dice 1
-    second = labels([[[1, 1] + [0] * 8]]), labels([[[0, 0, 1, 1, 1] + [0] * 5]])  # Dice 0, area + 50 %
-    cavity, wall = score_subject([first, second])
-    assert cavity.dice == pytest.approx(2 * 8 / (10 + 11))
-    assert cavity.iou == pytest.approx(8 / 13)
-    assert cavity.mean_slice_dice == pytest.approx(0.5)
-    assert cavity.area_error_percent == pytest.approx(25.0)
-    assert cavity.total_area_error_percent == pytest.approx(10.0)
-    assert (cavity.reference_mm2, cavity.predicted_mm2) == (20.0, 22.0)
-    assert (cavity.n, cavity.n_reference) == (2, 2)
-    assert wall.n == 0
-    assert math.isnan(wall.dice)
-    assert math.isnan(wall.area_error_percent)
+def test_precision_sensitivity_and_accuracy_beside_that_of_an_empty_answer():
+    (score,) = score_slices(labels([[[1, 1, 1, 1, 0, 0, 0, 0, 0, 0]]]), labels([[[0, 1, 1, 1, 1, 1, 0, 0, 0, 0]]]))
+    assert (score.precision, score.sensitivity) == (3 / 5, 3 / 4)
+    assert score.accuracy == 0.7  # one missed, two invented of ten
+    assert score.baseline_accuracy == 0.6
+    assert score.slice_pixels == 10
+    assert score.area_error_mm2 == 2.0
 
 
-def test_a_slice_with_a_false_alarm_counts_for_dice_but_has_no_relative_error():
-    (cavity, _) = score_subject([(labels([[[1, 1]], [[0, 0]]]), labels([[[1, 1]], [[1, 1]]]))])
-    assert (cavity.n, cavity.n_reference) == (2, 1)
-    assert cavity.dice == pytest.approx(4 / 6)
-    assert (cavity.area_error_percent, cavity.total_area_error_percent) == (0.0, 100.0)
+def test_precision_needs_a_prediction_and_sensitivity_a_reference():
+    missed, invented = score_slices(labels([[[1, 0]], [[0, 0]]]), labels([[[0, 0]], [[1, 0]]]))
+    assert math.isnan(missed.precision)
+    assert missed.sensitivity == 0
+    assert invented.precision == 0
+    assert math.isnan(invented.sensitivity)
+    assert (missed.hd95_mm, missed.nsd) == (invented.hd95_mm, invented.nsd) == (None, 0.0)
 
 
-def test_only_slices_on_which_it_was_drawn_are_pooled():
-    drawn = labels([[[2, 2, 0]]]), labels([[[2, 2, 0]]])
-    not_drawn = labels([[[1, 0, 0]]], annotated={1}), labels([[[1, 2, 2]]])
-    _, wall = score_subject([drawn, not_drawn])
-    assert (wall.n, wall.dice) == (1, 1.0)
+def test_distances_are_in_mm_along_rows_and_columns():
+    across = score_slices(labels([[[1, 0, 0]]]), labels([[[0, 0, 1]]]))
+    along = score_slices(labels([[[1], [0], [0]]]), labels([[[0], [0], [1]]]))
+    assert [score.hd95_mm for score in (*across, *along)] == [2.0, 4.0]
+    (score,) = score_slices(labels([[[1, 0, 0]]]), labels([[[0, 0, 1]]]), tolerance_mm=2.0)
+    assert (score.nsd, score.nsd_tolerance_mm, score.mean_distance_mm) == (1.0, 2.0, 2.0)
 
 
-def test_subjects_are_not_mixed():
-    one, other = labels([[[1, 0]]]), labels([[[1, 0]]], subject="S2")
-    with pytest.raises(DataError, match="several subjects"):
-        score_subject([(one, one), (other, other)])
+def test_a_structure_is_scored_with_what_it_includes():
+    cord = (Structure(1, "cord", includes=(2,)), Structure(2, "grey matter"))
+    reference = labels([[[1, 2, 2, 1]]], structures=cord)
+    outer, inner = score_slices(reference, labels([[[1, 1, 2, 1]]], structures=cord))
+    assert (outer.name, outer.dice, outer.reference_mm2) == ("cord", 1.0, 8.0)
+    assert (inner.name, inner.dice, inner.hd95_mm) == ("grey matter", pytest.approx(2 / 3), pytest.approx(0.95))
+    with pytest.raises(DataError, match=r"'cord' includes the labels \[2\] in the reference and \[\]"):
+        score_slices(reference, labels([[[1, 1, 2, 1]]], structures=(Structure(1, "cord"), cord[1])))
+
+
+def test_each_slice_keeps_its_level():
+    reference = labels([[[1]], [[1]]], levels=("C2", "C2/3"))
+    assert [score.level for score in score_slices(reference, reference)] == ["C2", "C2/3"]
+
+
+def test_a_volume_is_scored_in_three_dimensions():
+    (score,) = score_volume(labels([[[1, 0]], [[1, 0]], [[0, 0]]]), labels([[[1, 0]], [[1, 0]], [[1, 0]]]))
+    assert (score.name, score.n_slices) == ("cavity", 3)
+    assert (score.dice, score.iou) == (pytest.approx(0.8), pytest.approx(2 / 3))
+    assert (score.precision, score.sensitivity) == (pytest.approx(2 / 3), 1.0)
+    # The third slice, 8 mm on, is the only one off; the 95th percentile of 0, 0 and 8 lies at 0.95 x 2.
+    assert score.hd95_mm == pytest.approx(0.9 * 8)
+    assert (score.nsd, score.mean_distance_mm) == (pytest.approx(4 / 5), pytest.approx(8 / 5))
+    assert (score.reference_mm3, score.predicted_mm3, score.volume_error_percent) == (32.0, 48.0, 50.0)
+
+
+def test_one_slice_is_no_volume_and_an_absent_structure_no_row():
+    assert score_volume(labels([[[1]]]), labels([[[1]]])) == []
+    assert score_volume(labels([[[0]], [[0]]]), labels([[[0]], [[0]]])) == []
+    assert score_volume(labels([[[1]], [[1]]], annotated={2}), labels([[[1]], [[1]]])) == []
+
+
+def test_a_volume_missed_as_a_whole():
+    (score,) = score_volume(labels([[[1]], [[1]]]), labels([[[0]], [[0]]]))
+    assert (score.dice, score.nsd, score.hd95_mm, score.volume_error_percent) == (0.0, 0.0, None, -100.0)
+
+
+@pytest.mark.parametrize("change", [{"spaced": "none"}, {"affine": None}])
+def test_without_a_distance_between_slices_there_is_no_distance_in_the_volume(change):
+    reference = labels([[[1]], [[1]]], **change)
+    (score,) = score_volume(reference, reference)
+    assert score.dice == 1.0
+    assert (score.hd95_mm, score.nsd, score.reference_mm3) == (None, None, None)
+
+
+def test_a_tilted_gantry_keeps_the_outline_on_slices_but_has_no_surface():
+    tilted = AFFINE.copy()
+    tilted[1, 0] = 2.0  # each slice lies 2 mm further back
+    reference = labels([[[1]], [[1]]], affine=tilted)
+    (score,) = score_volume(reference, reference)
+    assert (score.hd95_mm, score.reference_mm3) == (None, pytest.approx(2 * 2 * 8))
+    assert [score.hd95_mm for score in score_slices(reference, reference)] == [0.0, 0.0]
 
 
 def test_the_table_has_the_fields_as_columns():
-    pair = labels([[[1, 0]]]), labels([[[1, 0]]])
+    pair = labels([[[1, 0]], [[0, 0]]]), labels([[[1, 0]], [[0, 0]]])
     assert scores_table(score_slices(*pair))["dice"].tolist() == [1.0]
-    assert scores_table(score_subject([pair]))["n"].tolist() == [1, 0]
+    assert scores_table(score_volume(*pair))["reference_mm3"].tolist() == [16.0]
     assert "dice" in scores_table([]).columns
-    assert score_subject([]) == []
+
+
+def test_an_automatic_cord_segmentation_against_the_manual_one(shared_data):
+    folder = shared_data / "cord-sct-testing" / "t2"
+    manual, automatic = (read_cord(folder, name) for name in ("t2_seg-manual", "t2_seg-deepseg_sc-3d"))
+    (whole,) = score_volume(manual, automatic)
+    slices = score_slices(manual, automatic)
+    overlap, total = manual.mask(1) & automatic.mask(1), manual.mask(1).sum() + automatic.mask(1).sum()
+    assert whole.dice == pytest.approx(2 * overlap.sum() / total)
+    assert whole.dice == pytest.approx(0.981, abs=5e-4)
+    assert sum(score.overlap_pixels for score in slices) == overlap.sum()
+    # Pixels of 1 mm, and surfaces that are never more than one of them apart.
+    assert (whole.hd95_mm, whole.nsd) == (1.0, 1.0)

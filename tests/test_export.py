@@ -65,6 +65,7 @@ def test_a_run_is_one_folder_with_everything(tmp_path):
         "overlays/1.jpg",
         "run.json",
         "series-2.nii.gz",
+        "structures.csv",
     ]
     assert [path.name for path in folder.parent.iterdir()] == ["run"]
 

@@ -12,6 +12,7 @@ from autoseg.figures import (
     show_areas,
     show_batch,
     show_cases,
+    show_erosions,
     show_history,
     show_overlays,
 )
@@ -222,3 +223,22 @@ def test_figures_leave_pyplot_alone():
     code = "import sys, autoseg.figures; print('matplotlib.pyplot' in sys.modules)"
     done = run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_erosions_have_a_panel_a_structure_and_a_line_for_each():
+    rows = [
+        {
+            "epoch": epoch,
+            **{f"iou_{name}_eroded_{n}": epoch / 5 - n / 20 for name in ("wall", "cavity") for n in range(4)},
+        }
+        for epoch in (1, 2, 3)
+    ]
+    figure = show_erosions([{"epoch": 0}, *rows])
+    assert [ax.get_title() for ax in figure.axes] == ["wall", "cavity"]
+    lines = curves(figure.axes[1])
+    assert list(lines) == ["as predicted", "1 erosion", "2 erosions", "3 erosions"]
+    assert lines["2 erosions"].get_xdata().tolist() == [1, 2, 3]
+    assert lines["2 erosions"].get_ydata() == pytest.approx([0.1, 0.3, 0.5])
+    drawn(figure)
+    with pytest.raises(DataError, match="watch_erosion=True"):
+        show_erosions(history())

@@ -1,17 +1,21 @@
 """Label files: exactly the labels that were drawn, or an error that says why not."""
 
 import io
+import struct
 
 import cv2
+import nibabel
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image as PillowImage
 
 from autoseg.errors import LabelError, ReadError
 from autoseg.files.jpeg_labels import COSINES, block_radius, nearest_levels
-from autoseg.files.labels import read_label_file
+from autoseg.files.labels import read_label_file, read_label_volume
+from autoseg.files.nifti_images import read_nifti_image
 from autoseg.files.pictures import JpegPlanes, write_palette_png
 from autoseg.structures import Structure
 
@@ -165,6 +169,13 @@ class TestPng:
         with pytest.raises(LabelError, match="2 half transparent pixels"):
             read_label_file(save(tmp_path / "a.png", pixels), NAMED)
 
+    def test_colours_of_sixteen_bits_are_refused_and_grey_ones_read(self, tmp_path):
+        cv2.imwrite(str(tmp_path / "grey.png"), np.dstack([LABELS.astype(np.uint16) * 300] * 3))
+        np.testing.assert_array_equal(read_label_file(tmp_path / "grey.png")[0], LABELS.astype(int) * 300)
+        cv2.imwrite(str(tmp_path / "a.png"), np.arange(18, dtype=np.uint16).reshape(2, 3, 3))
+        with pytest.raises(LabelError, match="3 channels of 16 bit"):
+            read_label_file(tmp_path / "a.png", NAMED)
+
     def test_grey_saved_in_three_channels(self, tmp_path):
         path = save(tmp_path / "a.png", np.dstack([LABELS] * 3))
         np.testing.assert_array_equal(read_label_file(path)[0], LABELS)
@@ -195,8 +206,119 @@ class TestPng:
 
 
 def test_other_endings_are_refused(tmp_path):
-    with pytest.raises(ReadError, match=r"a\.tif is no label file.*\.npy, \.png"):
-        read_label_file(tmp_path / "a.tif")
+    with pytest.raises(ReadError, match=r"a\.bmp is no label file.*\.npy, \.png"):
+        read_label_file(tmp_path / "a.bmp")
+
+
+class TestTiff:
+    def test_pages_are_slices(self, tmp_path):
+        tifffile.imwrite(tmp_path / "a.tif", np.stack([LABELS, LABELS * 0, LABELS]), photometric="minisblack")
+        np.testing.assert_array_equal(read_label_file(tmp_path / "a.tif"), [LABELS, LABELS * 0, LABELS])
+
+    def test_colours_are_labels(self, tmp_path):
+        tifffile.imwrite(tmp_path / "a.TIFF", in_colour(LABELS, NAMED), photometric="rgb")
+        np.testing.assert_array_equal(read_label_file(tmp_path / "a.TIFF", NAMED), LABELS[None])
+
+    def test_floats_are_labels_if_they_are_whole(self, tmp_path):
+        tifffile.imwrite(tmp_path / "a.tif", LABELS.astype(np.float32))
+        np.testing.assert_array_equal(read_label_file(tmp_path / "a.tif"), LABELS[None])
+        tifffile.imwrite(tmp_path / "b.tif", LABELS / np.float32(2))
+        with pytest.raises(LabelError, match=r"b\.tif.*not whole"):
+            read_label_file(tmp_path / "b.tif")
+
+    def test_a_jpeg_inside_is_refused(self, tmp_path):
+        PillowImage.fromarray(random_labels(1, 1) * np.uint8(255)).save(tmp_path / "a.tif", compression="jpeg")
+        with pytest.raises(LabelError, match=r"a\.tif is a TIFF compressed as JPEG"):
+            read_label_file(tmp_path / "a.tif", TWO_LEVELS)
+
+    def test_more_channels_than_colours_are_no_labels(self, tmp_path):
+        five = np.arange(30, dtype=np.uint8).reshape(2, 3, 5)
+        tifffile.imwrite(tmp_path / "a.tif", five, photometric="minisblack", planarconfig="contig")
+        with pytest.raises(LabelError, match="5 channels of 8 bit"):
+            read_label_file(tmp_path / "a.tif", NAMED)
+
+    def test_real_masks_are_0_and_255(self, shared_data):
+        paths = sorted((shared_data / "brain-lgg-flair-tiff").rglob("*_mask.tif"))
+        if not paths:
+            pytest.skip("the glioma slices are not on this machine")
+        assert {value for path in paths for value in np.unique(read_label_file(path))} == {0, 255}
+
+
+class TestNifti:
+    def nifti(self, path, array, affine=None, slope=None):
+        affine = np.diag([0.5, 0.5, 3.0, 1.0]) if affine is None else affine
+        nibabel.save(nibabel.Nifti1Image(array, affine), path)
+        if slope is not None:
+            data = bytearray(path.read_bytes())
+            struct.pack_into("<ff", data, 112, slope, 0)
+            path.write_bytes(data)
+        return path
+
+    @pytest.mark.parametrize("dtype", ["u1", "i2", "f4", "f8"])
+    def test_labels_lie_as_images_do(self, tmp_path, dtype):
+        array = np.random.default_rng(0).integers(0, 4, (3, 4, 5)).astype(dtype)
+        path = self.nifti(tmp_path / "a.nii.gz", array)
+        (image,) = read_nifti_image(path)
+        read = read_label_file(path)
+        assert read.dtype.kind in "iu"
+        np.testing.assert_array_equal(read, image.voxels)
+        (image,) = read_nifti_image(path, slice_axis="coronal")
+        np.testing.assert_array_equal(read_label_file(path, slice_axis="coronal"), image.voxels)
+
+    def test_what_scaling_rounds_is_put_right_and_nothing_more(self, tmp_path):
+        slope = np.float32(4) / 30001
+        stored = np.round(np.arange(5) / slope).astype(np.int16).reshape(1, 1, 5)
+        read = read_label_file(self.nifti(tmp_path / "a.nii", stored, slope=slope))
+        np.testing.assert_array_equal(read.ravel(), range(5))
+        with pytest.raises(LabelError, match="not whole"):
+            read_label_file(self.nifti(tmp_path / "b.nii", stored, slope=slope * 0.99))
+        with pytest.raises(LabelError, match="not whole"):
+            read_label_file(self.nifti(tmp_path / "c.nii", np.full((2, 2, 2), 1.001)))
+
+    def test_four_axes_are_no_labels(self, tmp_path):
+        path = self.nifti(tmp_path / "four.nii", np.zeros((2, 3, 4, 5), np.uint8))
+        for read in (read_label_file, read_label_volume):
+            with pytest.raises(LabelError, match=r"four\.nii has the shape \(2, 3, 4, 5\).*three axes"):
+                read(path)
+
+    def test_a_volume_comes_with_its_place(self, tmp_path):
+        path = self.nifti(tmp_path / "a.nii", np.zeros((3, 4, 5), np.uint8))
+        voxels, affine = read_label_volume(path)
+        assert voxels.shape == (5, 4, 3)
+        np.testing.assert_allclose(affine, read_nifti_image(path)[0].affine)
+        np.save(tmp_path / "a.npy", LABELS)
+        assert read_label_volume(tmp_path / "a.npy")[1] is None
+
+
+class TestValues:
+    def test_other_values_become_labels(self, tmp_path):
+        np.save(tmp_path / "a.npy", np.array([[0, 29, 76], [150, 29, 0]]))
+        path = save(tmp_path / "a.png", np.array([[0, 29, 76], [150, 29, 0]], np.uint8))
+        rgb = save(tmp_path / "rgb.png", np.dstack([np.array([[0, 29, 76], [150, 29, 0]], np.uint8)] * 3))
+        for file in (path, rgb, tmp_path / "a.npy"):
+            read = read_label_file(file, NAMED, values={29: 1, 76: 2, 150: 0})
+            np.testing.assert_array_equal(read, [[[0, 1, 2], [0, 1, 0]]])
+            with pytest.raises(LabelError, match=r"stand for no structure: 150 \(1 pixels\).*column values"):
+                read_label_file(file, NAMED, values={29: 1, 76: 2})
+
+    def test_colours_are_the_structures_and_need_no_values(self, tmp_path):
+        path = save(tmp_path / "a.png", in_colour(LABELS, NAMED))
+        np.testing.assert_array_equal(read_label_file(path, NAMED, values={29: 1})[0], LABELS)
+
+    def test_the_levels_of_a_jpeg_are_the_files_values(self, tmp_path):
+        labels = random_labels(4, 1)
+        path = save(tmp_path / "a.jpg", labels * np.uint8(255), quality=90)
+        np.testing.assert_array_equal(read_label_file(path, NAMED, values={255: 1})[0], labels)
+        with pytest.raises(LabelError, match="in doubt"):
+            read_label_file(path, NAMED, values={200: 1})
+
+    def test_real_grey_levels_become_three_labels(self, shared_data):
+        for path in sorted((shared_data / "lumbar-spider-sagittal-png" / "masks").glob("*.png"))[::10]:
+            raw = read_label_file(path)
+            read = read_label_file(path, values={29: 1, 76: 2, 150: 3})
+            assert read.dtype == np.uint8
+            for value, label in ((0, 0), (29, 1), (76, 2), (150, 3)):
+                np.testing.assert_array_equal(raw == value, read == label)
 
 
 def test_npy_and_png_of_the_same_slice_agree(shared_data):
@@ -313,7 +435,7 @@ class TestJpeg:
             read_label_file(path, NAMED)
 
     def test_grey_saved_in_three_channels(self, tmp_path):
-        labels = random_labels(3, 1) * np.uint8(255)
+        labels = random_labels(4, 1) * np.uint8(255)
         path = save(tmp_path / "a.jpg", np.dstack([labels] * 3), quality=95)
         np.testing.assert_array_equal(read_label_file(path, TWO_LEVELS)[0], labels)
 

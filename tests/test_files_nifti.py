@@ -7,7 +7,7 @@ import pytest
 
 from autoseg.errors import GeometryError, OutputError, ReadError
 from autoseg.files import nifti
-from autoseg.files.nifti import read_nifti, write_nifti
+from autoseg.files.nifti import nifti_header, open_nifti, read_nifti, write_nifti
 from autoseg.geometry import affine_from_axes, affine_from_spacing
 from autoseg.image import Image, LabelMap
 from autoseg.structures import Structure
@@ -100,7 +100,7 @@ def test_names_and_images_that_do_not_fit_are_refused(tmp_path):
 
 
 def test_a_file_that_reads_back_differently_does_not_get_its_name(tmp_path, monkeypatch):
-    monkeypatch.setattr(nifti, "_parse", lambda path, data: (np.zeros((4, 5, 6), np.uint8), OBLIQUE))
+    monkeypatch.setattr(nifti, "read_nifti", lambda path: (np.zeros((4, 5, 6), np.uint8), OBLIQUE))
     with pytest.raises(OutputError, match="reads back differently"):
         write_nifti(tmp_path / "a.nii", label_map())
     assert list(tmp_path.iterdir()) == []
@@ -138,3 +138,112 @@ def test_a_real_file_keeps_its_places(shared_data):
     left_back_head = affine @ (*last, 1)
     np.testing.assert_allclose(left_back_head * (-1, -1, 1, 1), picture.affine @ (*last[::-1], 1), atol=1e-4)
     assert voxels[tuple(last // 2)] == np.asanyarray(picture.dataobj)[tuple((last // 2)[::-1])]
+
+
+def saved(path, affine=None, *, shape=(3, 4, 5), kind=nibabel.Nifti1Image, dtype=np.int16, **header):
+    """Write a file of another program: nothing is said of its place but what is given."""
+    picture = kind(np.arange(np.prod(shape)).astype(dtype).reshape(shape), affine)
+    for key, value in header.items():
+        picture.header[key] = value
+    nibabel.save(picture, path)
+    return path
+
+
+@pytest.mark.parametrize("kind", [nibabel.Nifti1Image, nibabel.Nifti2Image])
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+def test_the_header_is_the_files_own(tmp_path, kind, name):
+    affine = np.array([[-2.0, 0, 0, 7], [0, 3, 0, 8], [0, 0, 4, 9], [0, 0, 0, 1]])
+    header = nifti_header(saved(tmp_path / name, affine, shape=(3, 4, 5, 1, 1), kind=kind))
+    assert (header.shape, header.is_oriented, header.is_scaled) == ((3, 4, 5), True, False)
+    # Right and front become left and back.
+    np.testing.assert_allclose(header.affine, np.diag([-1, -1, 1, 1]) @ affine)
+    assert nifti_header(saved(tmp_path / "b.nii", affine, shape=(3, 4))).shape == (3, 4, 1)
+
+
+def test_the_header_is_read_without_the_voxels(tmp_path):
+    path = saved(tmp_path / "a.nii", np.eye(4), shape=(30, 40, 50))
+    path.write_bytes(path.read_bytes()[:400])
+    assert nifti_header(path).shape == (30, 40, 50)
+    with pytest.raises(ReadError, match=r"a\.nii is damaged.*cut off: 400 bytes of 120,352"):
+        open_nifti(path)
+
+
+@pytest.mark.parametrize("name", ["a.img", "a.hdr"])
+def test_a_pair_of_files_is_one_image(tmp_path, name):
+    affine = np.diag([-2.0, -3.0, 4.0, 1.0])
+    saved(tmp_path / "a.img", affine, kind=nibabel.Nifti1Pair)
+    assert {path.name for path in tmp_path.iterdir()} == {"a.img", "a.hdr"}
+    voxels, found = read_nifti(tmp_path / name)
+    np.testing.assert_array_equal(voxels, np.arange(60).reshape(3, 4, 5).transpose(2, 1, 0))
+    np.testing.assert_allclose(found, affine_from_spacing((4, 3, 2)))
+    (tmp_path / "a.img").unlink()
+    with pytest.raises(ReadError, match="could not be read"):
+        read_nifti(tmp_path / "a.hdr")
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("unknown", 1), ("mm", 1), ("meter", 1000), ("micron", 0.001)])
+def test_lengths_are_millimetres_whatever_the_unit(tmp_path, unit, factor):
+    picture = nibabel.Nifti1Image(np.zeros((2, 2, 2), np.uint8), np.diag([0.02, 0.05, 3 / factor, 1]))
+    picture.header.set_xyzt_units(unit)
+    nibabel.save(picture, tmp_path / "a.nii")
+    affine = nifti_header(tmp_path / "a.nii").affine
+    if factor < 1:
+        assert affine is None  # 0.02 µm is no voxel of a person.
+    else:
+        np.testing.assert_allclose(np.linalg.norm(affine[:3, :3], axis=0), (0.02 * factor, 0.05 * factor, 3))
+
+
+@pytest.mark.parametrize(
+    ("steps", "spacing"),
+    [
+        ((0.5, 0.75, 3), (0.5, 0.75, 3)),
+        ((1, 1, 1), None),
+        ((0.5, 0.5, 0), None),
+        ((-0.5, 0.5, 3), None),
+        ((np.nan, 0.5, 3), None),
+        ((0.5, 0.5, 5000), None),
+    ],
+)
+def test_without_coordinates_the_spacing_is_taken_if_it_can_be_one(tmp_path, steps, spacing):
+    path = saved(tmp_path / "a.nii", pixdim=(1, *steps, 0, 0, 0, 0))
+    header = nifti_header(path)
+    assert not header.is_oriented
+    if spacing is None:
+        assert header.affine is None
+    else:
+        np.testing.assert_allclose(header.affine, np.diag([*spacing, 1]))
+    with pytest.raises(ReadError, match="codes are 0"):
+        read_nifti(path)
+
+
+def test_a_single_slice_needs_no_distance_to_the_next(tmp_path):
+    header = nifti_header(saved(tmp_path / "a.nii", shape=(3, 4, 1), pixdim=(1, 0.5, 0.5, 0, 0, 0, 0, 0)))
+    np.testing.assert_allclose(header.affine, np.diag([0.5, 0.5, 1, 1]))
+
+
+def test_an_impossible_sform_gives_way_to_the_qform(tmp_path):
+    picture = nibabel.Nifti1Image(np.zeros((2, 2, 2), np.uint8), np.diag([-2.0, -3.0, 4.0, 1.0]))
+    picture.set_qform(picture.affine, code=1)
+    for broken in (0.0, np.nan):
+        picture.header["srow_x"] = broken
+        (tmp_path / "a.nii").write_bytes(picture.to_bytes())
+        header = nifti_header(tmp_path / "a.nii")
+        assert header.is_oriented
+        np.testing.assert_allclose(header.affine, np.diag([2, 3, 4, 1]), atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.complex64, [("R", "u1"), ("G", "u1"), ("B", "u1")]])
+def test_colours_and_complex_numbers_are_refused(tmp_path, dtype):
+    nibabel.save(nibabel.Nifti1Image(np.zeros((2, 2, 2), dtype), np.eye(4)), tmp_path / "a.nii")
+    with pytest.raises(ReadError, match=r"a\.nii holds colours or complex numbers"):
+        open_nifti(tmp_path / "a.nii")
+
+
+def test_names_do_not_decide_whether_a_file_is_packed(tmp_path):
+    path = saved(tmp_path / "a.nii", np.eye(4))
+    expected = read_nifti(path)[0]
+    packed = tmp_path / "packed.nii"
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    np.testing.assert_array_equal(read_nifti(packed)[0], expected)
+    np.testing.assert_array_equal(read_nifti(path.rename(tmp_path / "plain.nii.gz"))[0], expected)
+    assert nifti_header(packed).shape == (3, 4, 5)

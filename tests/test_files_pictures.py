@@ -1,5 +1,6 @@
 """Pictures: what is written is what is read, and nothing is scaled, turned or converted on the way."""
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image as PillowImage
@@ -128,17 +129,39 @@ def test_half_a_file_is_refused(tmp_path, kind):
         read_picture(path)
 
 
+def test_pixels_that_do_not_fit_their_check_sum_are_refused(tmp_path):
+    path = save(tmp_path / "a.png", np.zeros((8, 8), np.uint8), compress_level=0)
+    data = bytearray(path.read_bytes())
+    data[data.index(b"IDAT") + 30] = 7
+    path.write_bytes(data)
+    with pytest.raises(ReadError, match=r"a\.png cannot be read"):
+        read_picture(path)
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ReadError, match=r"nowhere\.png does not exist"):
         read_picture(tmp_path / "nowhere.png")
 
 
-def test_colours_of_sixteen_bits_are_refused(tmp_path):
-    import cv2
+@pytest.mark.parametrize("alpha", [False, True])
+def test_colours_of_sixteen_bits_stay_sixteen(tmp_path, alpha):
+    colours = np.array([[[300, 65535, 0], [1, 2, 3]]], dtype=np.uint16)
+    if alpha:
+        colours = np.dstack([colours, np.full((1, 2), 65535, np.uint16)])
+    # OpenCV counts blue, green, red.
+    assert cv2.imwrite(str(tmp_path / "a.png"), colours[..., [2, 1, 0, 3][: colours.shape[-1]]])
+    picture = read_picture(tmp_path / "a.png")
+    assert picture.pixels.dtype == np.uint16
+    assert picture.has_alpha == alpha
+    np.testing.assert_array_equal(picture.pixels, colours)
 
-    cv2.imwrite(str(tmp_path / "a.png"), np.full((4, 4, 3), 300, dtype=np.uint16))
-    with pytest.raises(ReadError, match="16 bit"):
-        read_picture(tmp_path / "a.png")
+
+def test_half_a_file_of_sixteen_bits_is_refused(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 2**16, (64, 64, 3), dtype=np.uint16)
+    assert cv2.imwrite(str(tmp_path / "half.png"), noise)
+    (tmp_path / "half.png").write_bytes((tmp_path / "half.png").read_bytes()[:9000])
+    with pytest.raises(ReadError, match=r"half\.png cannot be read"):
+        read_picture(tmp_path / "half.png")
 
 
 def test_text_in_a_png_does_not_matter(tmp_path):

@@ -3,7 +3,7 @@
 import pytest
 
 from autoseg.errors import LabelError, OutputError, ReadError
-from autoseg.files.tables import read_annotated, read_structures, write_annotated, write_structures
+from autoseg.files.tables import Drawn, read_annotated, read_structures, write_annotated, write_structures
 from autoseg.structures import Structure
 
 STRUCTURES = (
@@ -20,7 +20,7 @@ def write(path, text, encoding="utf-8"):
 
 def test_structures_come_back(tmp_path):
     write_structures(tmp_path / "s.csv", STRUCTURES)
-    assert read_structures(tmp_path / "s.csv") == STRUCTURES
+    assert read_structures(tmp_path / "s.csv").structures == STRUCTURES
     assert (tmp_path / "s.csv").read_text(encoding="utf-8").splitlines()[0] == "label,name,colour,side"
 
 
@@ -30,17 +30,21 @@ def test_structures_come_back(tmp_path):
 def test_every_spreadsheets_csv_is_read(tmp_path, separator, mark, newline):
     rows = ["Label;Name;Colour;Side;", "1;großer Muskel;#0a0B0c;Left;", ";;;;", "2; disc ;;;", ""]
     text = mark + newline.join(rows).replace(";", separator)
-    structures = read_structures(write(tmp_path / "s.csv", text))
+    structures = read_structures(write(tmp_path / "s.csv", text)).structures
     assert structures == (Structure(1, "großer Muskel", (10, 11, 12), "left"), Structure(2, "disc"))
 
 
 def test_label_and_name_suffice_and_other_columns_do_not_disturb(tmp_path):
     path = write(tmp_path / "s.csv", "name,remark,label\ndisc,L4/L5,3\n")
-    assert read_structures(path) == (Structure(3, "disc"),)
+    assert read_structures(path).structures == (Structure(3, "disc"),)
 
 
 def test_american_spelling_of_the_colour_is_read(tmp_path):
-    assert read_structures(write(tmp_path / "s.csv", "label,name,color\n1,a,#010203\n"))[0].rgb == (1, 2, 3)
+    assert read_structures(write(tmp_path / "s.csv", "label,name,color\n1,a,#010203\n")).structures[0].rgb == (
+        1,
+        2,
+        3,
+    )
 
 
 @pytest.mark.parametrize(
@@ -53,7 +57,8 @@ def test_american_spelling_of_the_colour_is_read(tmp_path):
         ("label,name\n1,a,b\n", r"row 2 has more cells.*\['b'\]"),
         ("label,name\nx,a\n", "row 2: label 'x' is not a whole number"),
         ("label,name\n1,a\n\n1.5,b\n", "row 4: label '1.5'"),
-        ("label,name\n0,a\n", "row 2: .*label 0.*from 1 to 255"),
+        ("label,name\n0,a\n", "names no structure"),
+        ("label,name,values\n1,a,7\n2,b,7 8\n", "row 3: the value 7 stands in another row"),
         ("label,name\n256,a\n", "row 2: .*256"),
         ("label,name\n3,\n", "row 2: Label 3 has an empty name"),
         ("label,name,colour\n3,a,red\n", "row 2: colour 'red'.*#rrggbb"),
@@ -85,7 +90,7 @@ def test_annotated_comes_back(tmp_path):
     drawn = {"leg_1": {1, 255}, "leg_2": (), "leg 3, left": {7}}
     write_annotated(tmp_path / "a.csv", drawn, STRUCTURES)
     read = read_annotated(tmp_path / "a.csv", STRUCTURES)
-    assert read == {name: frozenset(labels) for name, labels in drawn.items()}
+    assert read == {name: (Drawn(frozenset(labels)),) for name, labels in drawn.items()}
     assert list(read) == list(drawn)
 
 
@@ -93,7 +98,7 @@ def test_annotated_from_excel(tmp_path):
     text = "\ufeffCase_ID;Psoas Right;disc \r\nleg_1;1;0\r\nleg_2; 0 ;1\r\n;;\r\n"
     structures = (Structure(4, "psoas right"), Structure(5, "disc"))
     read = read_annotated(write(tmp_path / "a.csv", text), structures)
-    assert read == {"leg_1": frozenset({4}), "leg_2": frozenset({5})}
+    assert read == {"leg_1": (Drawn(frozenset({4})),), "leg_2": (Drawn(frozenset({5})),)}
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,10 @@ import math
 import pytest
 import torch
 
+from autoseg.classes import outer_classes
 from autoseg.losses import LossParts, merge_undrawn, segmentation_loss, soft_dice
 from autoseg.settings import LossSettings
+from autoseg.structures import Structure
 
 ALL = torch.ones(1, 2, dtype=torch.bool)
 EVEN = LossSettings(cross_entropy_weight=1.0)
@@ -93,3 +95,85 @@ def test_perfect_answer_costs_nothing_and_weights_count():
 def test_nothing_drawn_at_all_is_a_finite_loss():
     loss = _loss(torch.randn(1, 3, 2, 2), torch.zeros(1, 2, 2, dtype=torch.long), ~ALL)
     assert float(loss) == pytest.approx(0, abs=1e-4)
+
+
+def _one_hot(labels):
+    return torch.nn.functional.one_hot(labels, 3).permute(0, 3, 1, 2).float()
+
+
+def test_labels_give_the_numbers_they_always_gave():
+    generator = torch.Generator().manual_seed(7)
+    logits = torch.randn(2, 3, 16, 16, generator=generator)
+    labels = torch.randint(0, 3, (2, 16, 16), generator=generator)
+    drawn = torch.tensor([[True, True], [True, False]])
+    labels[1][labels[1] == 2] = 0
+    parts = segmentation_loss(logits, labels, drawn, LossSettings(structure_weight=3.0))
+    assert float(parts.dice) == pytest.approx(0.680370, abs=1e-5)
+    assert float(parts.cross_entropy) == pytest.approx(1.275764, abs=1e-5)
+
+
+@pytest.mark.parametrize("weight", [1.0, 3.0])
+def test_shares_that_are_all_or_nothing_are_labels(weight):
+    logits = torch.randn(2, 3, 8, 8)
+    labels = torch.randint(0, 2, (2, 8, 8))
+    drawn = torch.tensor([[True, True], [True, False]])
+    settings = LossSettings(structure_weight=weight)
+    hard, soft = (segmentation_loss(logits, one, drawn, settings) for one in (labels, _one_hot(labels)))
+    torch.testing.assert_close(soft.dice, hard.dice)
+    torch.testing.assert_close(soft.cross_entropy, hard.cross_entropy)
+
+
+def test_shares_by_hand():
+    # Two pixels, of which three of four raters gave the first to class 1.
+    shares = torch.tensor([[0.25, 1.0], [0.75, 0.0], [0.0, 0.0]])[None, :, None]
+    even = torch.zeros(1, 3, 1, 2)
+    parts = segmentation_loss(even, shares, ALL, LossSettings(structure_weight=2.0))
+    assert float(parts.cross_entropy) == pytest.approx(math.log(3))
+    first = (2 * 0.75 / 3 + 1) / (2 / 3 + 0.75 + 1)
+    second = 1 / (2 / 3 + 1)
+    assert float(parts.dice) == pytest.approx(1 - (first + second) / 2)
+
+
+def test_the_best_answer_to_shares_is_the_shares():
+    shares = torch.tensor([0.3, 0.6, 0.1])[None, :, None, None]
+    entropy = LossSettings(dice_weight=0)
+    logits = torch.zeros(1, 3, 1, 1, requires_grad=True)
+    for _ in range(300):
+        (gradient,) = torch.autograd.grad(_loss(logits, shares, ALL, entropy), logits)
+        logits = (logits - gradient).detach().requires_grad_()
+    torch.testing.assert_close(logits.softmax(1).detach(), shares, atol=1e-3, rtol=0)
+
+
+def test_an_undrawn_structure_is_unknown_in_shares_too():
+    shares = torch.tensor([0.4, 0.6, 0.0])[None, :, None, None].expand(1, 3, 2, 2)
+    drawn = torch.tensor([[True, False]])
+    logits = torch.randn(1, 3, 2, 2)
+    swapped = logits[:, [2, 1, 0]]
+    assert float(_loss(logits, shares, drawn)) == pytest.approx(float(_loss(swapped, shares, drawn)), rel=1e-5)
+
+
+class TestNestedStructures:
+    """Class 1 includes class 2, which includes class 3; class 4 lies in the background."""
+
+    OUTER = torch.tensor([0, 0, 1, 2, 0])
+
+    def test_an_undrawn_inner_structure_counts_for_what_it_lies_in(self):
+        logits = torch.randn(2, 5, 3, 3, generator=torch.Generator().manual_seed(0))
+        drawn = torch.tensor([[True, False, False, True], [False, True, False, False]])
+        before, after = logits.softmax(1), merge_undrawn(logits, drawn, self.OUTER).softmax(1)
+        torch.testing.assert_close(after[0, 1], before[0, 1] + before[0, 2] + before[0, 3])
+        torch.testing.assert_close(after[0, 4], before[0, 4])
+        torch.testing.assert_close(after[1, 2], before[1, 2] + before[1, 3])
+        torch.testing.assert_close(after[1, 0], before[1, 0] + before[1, 1] + before[1, 4])
+
+    def test_grey_matter_is_no_error_where_only_the_cord_was_drawn(self):
+        logits = torch.full((1, 5, 4, 4), -9.0)
+        logits[:, 2] = 9.0
+        labels, drawn = torch.ones(1, 4, 4, dtype=torch.int64), torch.tensor([[True, False, False, False]])
+        parts = segmentation_loss(logits, labels, drawn, LossSettings(), outer=self.OUTER)
+        assert parts.cross_entropy < 1e-3
+        assert segmentation_loss(logits, labels, drawn, LossSettings()).cross_entropy > 1
+
+    def test_classes_that_lie_in_others(self):
+        structures = [Structure(7, "a", includes=(8, 9)), Structure(8, "b", includes=(9,)), Structure(9, "c")]
+        assert outer_classes(structures).tolist() == [0, 0, 1, 2]

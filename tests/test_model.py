@@ -19,6 +19,7 @@ from autoseg.model import (
     save_model,
 )
 from autoseg.networks import build_network
+from autoseg.postprocess import StructurePostprocess
 from autoseg.settings import NetworkSettings, PreprocessSettings, Settings
 from autoseg.structures import Structure
 
@@ -38,10 +39,13 @@ def model():
         weights=network.state_dict(),
         history=(
             EpochResult(1, 1.2, 1e-3, 2.0, 2.0),
-            EpochResult(2, 0.9, 1e-3, 4.0, 0.0, 0.8, 0.7, (0.7, None), True),
+            EpochResult(
+                2, 0.9, 1e-3, 4.0, 0.0, 0.8, 0.7, (0.7, None), True, 0.6, (0.6, None), erosion_iou=((0.6, 0.5), ())
+            ),
         ),
         best_epoch=2,
         origin=describe_origin(["Miller^Anna", "p2"], ["p3"], 40),
+        postprocess=(StructurePostprocess(0.4, erosions=1), StructurePostprocess(largest_component=True)),
     )
 
 
@@ -57,9 +61,24 @@ def test_reloading_gives_the_same_model_and_the_same_logits(model, tmp_path):
         model.best_epoch,
         model.origin,
     )
+    assert again.postprocess == model.postprocess
     image = torch.randn(2, 1, 16, 16)
     assert torch.equal(model.build()(image), again.build()(image))
     assert "validation Dice 0.700" in repr(again)
+
+
+def test_a_file_of_the_first_version_is_read(model, tmp_path):
+    path = save_model(model, tmp_path)
+    content = torch.load(path, weights_only=True)
+    del content["postprocess"], content["settings"]["best_by"], content["settings"]["watch_erosion"]
+    content["format_version"] = 1
+    newer = ("validation_iou", "iou", "training_dice", "training_iou", "erosion_iou")
+    content["history"] = [{k: v for k, v in row.items() if k not in newer} for row in content["history"]]
+    torch.save(content, path)
+    again = load_model(path)
+    assert again.postprocess == ()
+    assert again.settings == model.settings
+    assert again.history[1].dice == (0.7, None)
 
 
 def test_no_subject_is_named_in_the_file(model, tmp_path):

@@ -1,20 +1,23 @@
 """To the network's grid and back."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
 
-from autoseg.errors import DataError, GeometryError
+from autoseg import preprocess
+from autoseg.errors import DataError
+from autoseg.extents import extent_of, frame_size
 from autoseg.geometry import affine_from_spacing
 from autoseg.image import Image
 from autoseg.preprocess import (
-    choose_spacing_mm,
-    extent_of,
+    frame_middles,
     frame_offsets,
-    frame_size,
     pad_together,
     sample_frames,
     store_labels,
+    store_shares,
     store_slices,
     to_native,
 )
@@ -74,23 +77,6 @@ def test_labels_are_not_moved_against_their_image_nor_resized(pixel, spacing_mm)
     assert np.mean(areas) == pytest.approx(1, abs=0.01)
 
 
-def test_sizes_follow_millimetres_and_frames_the_stride():
-    extent = extent_of(_image(256, 200, (5.0, 1.5, 1.0)), PreprocessSettings(spacing_mm=2.0))
-    assert extent.network == (192, 100)
-    assert extent.stored == (256, 200)
-    assert frame_size([extent], 16) == (192, 112)
-    fine = extent_of(_image(256, 256, (5.0, 0.25, 0.25)), PreprocessSettings(spacing_mm=1.0))
-    assert fine.network == (64, 64)
-    assert fine.stored == (128, 128)
-
-
-def test_input_shape_needs_no_millimetres():
-    image = Image(np.zeros((1, 50, 80), dtype=np.int16))
-    assert extent_of(image, PreprocessSettings(input_shape=(64, 64))).network == (64, 64)
-    with pytest.raises(GeometryError, match="pixel spacing"):
-        extent_of(image, PreprocessSettings(spacing_mm=1.0))
-
-
 def test_slices_are_normalised_each_for_itself():
     dim, bright = _image(40, 40, seed=1), _image(40, 40, seed=2)
     voxels = np.concatenate([dim.voxels, bright.voxels * 50 - 7])
@@ -112,6 +98,38 @@ def test_a_constant_slice_and_bad_intensities():
         store_slices(Image(bad, flat.affine), extent_of(flat, settings), settings)
 
 
+@pytest.mark.parametrize("clahe", [False, True])
+@pytest.mark.parametrize("spacing_mm", [1.0, 3.0])
+def test_slices_are_stored_the_same_some_at_a_time(clahe, spacing_mm, monkeypatch):
+    rng = np.random.default_rng(0)
+    voxels = rng.integers(0, 4000, (2, 7, 40, 50)).astype(np.uint16)
+    image = Image(voxels, affine_from_spacing((1, 1, 1)), channels=("one", "two"))
+    settings = PreprocessSettings(spacing_mm=spacing_mm, clahe=clahe)
+    extent = extent_of(image, settings)
+    whole = store_slices(image, extent, settings)
+    low, high = np.percentile(voxels[1, 6], settings.clip_percentiles)
+    clipped = np.clip(voxels[1, 6], low, high)
+    if not clahe and spacing_mm == 1:
+        expected = (clipped - clipped.mean()) / clipped.std()
+        np.testing.assert_allclose(whole[6, 1].numpy(), expected, atol=1e-5)
+    for at_once in (1, 3 * 2 * 40 * 50):
+        monkeypatch.setattr(preprocess, "AT_ONCE", at_once)
+        torch.testing.assert_close(store_slices(image, extent, settings), whole, atol=1e-6, rtol=0)
+
+
+def test_memory_does_not_grow_with_the_number_of_slices():
+    settings = PreprocessSettings(spacing_mm=1.0)
+    image = Image(np.random.default_rng(0).integers(0, 200, (64, 256, 256), dtype=np.uint8), np.eye(4))
+    extent = extent_of(image, settings)
+    tracemalloc.start()
+    try:
+        store_slices(image, extent, settings)  # what torch holds, the result, is not traced
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 6 * image.voxels.size
+
+
 def test_beyond_the_edge_images_repeat_and_labels_are_background():
     extent = extent_of(_image(32, 32), PreprocessSettings(spacing_mm=1.0))
     sizes = torch.tensor([extent.stored]), torch.tensor([extent.network])
@@ -130,8 +148,96 @@ def test_padding_keeps_labels_background_and_repeats_intensities():
     assert pad_together([small[0].to(torch.uint8), large[0].to(torch.uint8)])[0].sum() == 12
 
 
-def test_spacing_is_the_median_but_no_more_than_192_pixels_across():
-    assert choose_spacing_mm([((128, 128), (1.5, 1.5)), ((128, 100), (1.4, 1.4)), ((90, 90), (1.5, 1.5))]) == 1.5
-    assert choose_spacing_mm([((512, 512), (0.75, 0.75))]) == pytest.approx(2.0)
-    with pytest.raises(DataError, match="no images"):
-        choose_spacing_mm([])
+def test_an_absent_channel_is_zero_however_large_its_value():
+    voxels = np.random.default_rng(0).normal(50, 9, (3, 2, 40, 40)).astype(np.float32)
+    voxels[1, 0] = 1234567.8  # the mean of these misses them by a rounding
+    image = Image(voxels, affine_from_spacing((5, 1, 1)), channels=("before", "FLAIR", "after"))
+    settings = PreprocessSettings(spacing_mm=1.0)
+    for chosen in (settings, PreprocessSettings(spacing_mm=1.0, clahe=True)):
+        slices = store_slices(image, extent_of(image, settings), chosen)
+        assert slices.shape == (2, 3, 40, 40)
+        assert float(slices[0, 1].abs().max()) == 0
+        others = torch.stack([slices[0, 0], slices[0, 2], *slices[1]])
+        torch.testing.assert_close(others.mean((1, 2)), torch.zeros(5), atol=1e-4, rtol=0)
+        torch.testing.assert_close(others.std((1, 2)), torch.ones(5), atol=1e-2, rtol=0)
+
+
+def test_infinite_intensities_are_counted_and_the_remedy_is_named():
+    voxels = np.zeros((2, 32, 32), dtype=np.float32)
+    voxels[1, :3, 0] = -np.inf
+    image = Image(voxels, affine_from_spacing((1, 1, 1)))
+    settings = PreprocessSettings(spacing_mm=1.0)
+    with pytest.raises(DataError, match=r"infinite intensities in 3 of 2048 voxels.*Set them to a number"):
+        store_slices(image, extent_of(image, settings), settings)
+
+
+def test_clahe_brings_out_the_dark_half_and_does_not_depend_on_the_intensities_scale():
+    rng = np.random.default_rng(0)
+    voxels = np.full((1, 128, 128), 1000.0, dtype=np.float32)
+    voxels[:, :, :64] = 10
+    voxels[:, 40:80, 20:40] = 40  # faint, in the dark half
+    image = Image(voxels + rng.normal(0, 5, voxels.shape), affine_from_spacing((1, 1, 1)))
+    plain = PreprocessSettings(spacing_mm=1.0)
+    equalised = PreprocessSettings(spacing_mm=1.0, clahe=True, clahe_limit=4.0)
+    extent = extent_of(image, plain)
+
+    def contrast(slices):
+        return float(slices[0, 0, 45:75, 24:36].mean() - slices[0, 0, 45:75, 2:14].mean())
+
+    before, after = (contrast(store_slices(image, extent, settings)) for settings in (plain, equalised))
+    assert after > 3 * before > 0
+    louder = Image(image.voxels * 40 - 1000, image.affine)
+    torch.testing.assert_close(
+        store_slices(louder, extent, equalised), store_slices(image, extent, equalised), atol=0.1, rtol=0
+    )
+
+
+def test_shares_are_bilinear_inside_and_nothing_outside():
+    image = _image(32, 32)
+    extent = extent_of(image, PreprocessSettings(spacing_mm=1.0))
+    shares = np.full((1, 2, 32, 32), 0.25, dtype=np.float32)
+    shares[:, 1, :, 16:] = 0.75
+    stored = pad_together([*store_shares(shares, extent), torch.ones(2, 40, 40).half()])[:1].float()
+    sizes = torch.tensor([extent.stored]), torch.tensor([extent.network])
+    offsets = frame_offsets((48, 48), torch.device("cpu"))[None]
+    there = sample_frames(stored, offsets, *sizes, mode="shares")
+    np.testing.assert_allclose(there[0, :, 8:40, 8:40].numpy(), shares[0], atol=1e-5)
+    assert float(there[..., :8, :].abs().max()) == float(there[..., 40:].abs().max()) == 0
+    between = sample_frames(stored, torch.tensor([[[[0.0, 0.0]]]]), *sizes, mode="shares")
+    assert between[0, 1].item() == pytest.approx(0.5)
+
+
+def test_a_crop_comes_back_to_its_place_and_the_rest_is_background():
+    image = _image(120, 90, (5.0, 0.8, 1.1))
+    extent = extent_of(image, PreprocessSettings(spacing_mm=1.0))
+    r, c = np.mgrid[:120, :90]
+    disc = ((r - 40.3) * 0.8) ** 2 + ((c - 60.8) * 1.1) ** 2 <= 11.0**2
+    middle = torch.tensor([[(40.3 + 0.5) / 120 - 0.5, (60.8 + 0.5) / 90 - 0.5]]) * torch.tensor(extent.network)
+    middle = middle.round()
+    stored = store_labels(disc[None], extent)[:, None].float()
+    sizes = torch.tensor([extent.stored]), torch.tensor([extent.network])
+    offsets = frame_offsets((32, 40), torch.device("cpu"))[None] + middle[:, None, None]
+    framed = sample_frames(stored, offsets, *sizes)
+    back = to_native(torch.cat([1 - framed, framed], dim=1), extent, centres=middle)[0]
+    found = back[1].numpy() > 0.5
+    assert (found & disc).sum() * 2 / (found.sum() + disc.sum()) > 0.97
+    np.testing.assert_allclose(back.sum(0).numpy(), 1, atol=1e-5)
+    everywhere = to_native(torch.ones(1, 2, 32, 40) / 2, extent, centres=middle)[0, 0]
+    seen = everywhere < 0.75
+    assert seen.sum().item() * 0.8 * 1.1 == pytest.approx(32 * 40, rel=0.06)
+    assert float(everywhere[~seen].min()) == 1.0
+
+
+@pytest.mark.parametrize("size", [(40, 56), (41, 57), (43, 50)])
+def test_an_image_of_the_networks_resolution_passes_unchanged_whether_odd_or_even(size):
+    rng = np.random.default_rng(0)
+    extent = extent_of(_image(*size), PreprocessSettings(spacing_mm=1.0))
+    frame = frame_size([extent], 16)
+    sizes = torch.tensor([extent.stored]), torch.tensor([extent.network])
+    middles = frame_middles(frame, sizes[1])
+    offsets = frame_offsets(frame, torch.device("cpu")) + middles[:, None, None]
+    labels = torch.from_numpy(rng.integers(0, 2, (1, 1, *size))).float()
+    framed = sample_frames(labels, offsets, *sizes, mode="nearest")
+    assert framed.sum() == labels.sum()
+    smooth = sample_frames(labels, offsets, *sizes)
+    torch.testing.assert_close(to_native(smooth, extent, centres=middles), labels, atol=1e-4, rtol=0)

@@ -6,17 +6,19 @@ import json
 import os
 import shutil
 
+import nibabel
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from discs import quick_settings
+from discs import STRUCTURES, make_split, patch_reading, quick_settings
+from pydicom.uid import RLELossless
 
 from autoseg.agreement import compare_with_expert, comparison_table
 from autoseg.area_tables import areas_table
-from autoseg.cases import find_cases
+from autoseg.cases import Reading, find_cases
 from autoseg.dataset import preview
-from autoseg.errors import AutosegError, DataError, GeometryError, OutputError
+from autoseg.errors import DataError, GeometryError, OutputError
 from autoseg.files.dicom_values import quiet
 from autoseg.files.phantom_files import write_phantom
 from autoseg.files.phantoms import Phantom
@@ -184,14 +186,31 @@ def test_header_and_typed_that_differ_are_both_said(training, sample, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_truncated_slice_is_named_and_nothing_is_written(training, sample, tmp_path):
+def test_a_truncated_slice_is_named_and_the_others_are_measured(training, sample, tmp_path):
     patient = tmp_path / "patient"
     shutil.copytree(sample / "test" / "dicoms", patient)
     broken = sorted(patient.iterdir())[3]
     broken.write_bytes(broken.read_bytes()[:50_000])
-    with pytest.raises(AutosegError, match=broken.name):
-        segment_folder(training[0], patient, output=tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+    run = segment_folder(training[0], patient, output=tmp_path / "out")
+    assert sum(len(label_map.voxels) for _, label_map in run.results) == 19
+    assert any(f"{broken.name} was left out: its pixels are cut off" in note for note in run.notes)
+    assert [item.path for item in run.skipped] == [broken]
+
+
+def test_damaged_compressed_pixels_are_named_too(training, sample, tmp_path):
+    import pydicom
+
+    patient = tmp_path / "patient"
+    shutil.copytree(sample / "test" / "dicoms", patient)
+    with quiet():
+        broken = sorted(patient.iterdir())[3]
+        dataset = pydicom.dcmread(broken)
+        dataset.compress(RLELossless, generate_instance_uid=False)
+        dataset.PixelData = dataset.PixelData[:200] + bytes(len(dataset.PixelData) - 200)
+        dataset.save_as(broken)
+    run = segment_folder(training[0], patient, output=tmp_path / "out")
+    assert sum(len(label_map.voxels) for _, label_map in run.results) == 19
+    assert any(f"{broken.name} was left out: its pixels (RLE Lossless) cannot" in note for note in run.notes)
 
 
 def test_a_stray_image_does_not_stop_the_patient(training, sample, tmp_path):
@@ -323,3 +342,32 @@ def test_the_line_of_an_epoch_reads_well(training):
     line = format_epoch(model.history[-1], model.structures)
     assert line.startswith("Epoch 12, training loss ")
     assert "0:00 min left" in line
+
+
+def test_the_choice_of_post_processing_goes_into_the_model_file(monkeypatch, tmp_path):
+    patch_reading(monkeypatch)
+    split = make_split([0, 1], [2])
+    model, path = train_and_save(
+        split, quick_settings(), structures=STRUCTURES, name="heart", folder=tmp_path, choose_post=True
+    )
+    assert len(load_model(path).postprocess) == len(STRUCTURES)
+    assert load_model(path).postprocess == model.postprocess
+    tried = (tmp_path / "heart_postprocess.csv").read_text(encoding="utf-8").splitlines()
+    assert len(tried) > 10
+
+
+def test_a_model_cuts_new_volumes_along_the_plane_that_it_learnt(tmp_path):
+    rng = np.random.default_rng(0)
+    for part in ("images", "labels"):
+        (tmp_path / "data" / part).mkdir(parents=True)
+    for k in range(3):
+        voxels = rng.integers(0, 900, (40, 36, 34)).astype(np.int16)
+        for part, array in (("images", voxels), ("labels", (voxels > 700).astype(np.uint8))):
+            picture = nibabel.Nifti1Image(array, np.diag([-1.0, -1.0, 1.0, 1.0]))
+            nibabel.save(picture, tmp_path / "data" / part / f"p{k}.nii.gz")
+    found = find_cases(tmp_path / "data", reading=Reading(plane="coronal"))
+    split = split_cases(found.cases, validation_subjects=["p2"])
+    settings = quick_settings(epochs=1, preprocess=PreprocessSettings(spacing_mm=2.0))
+    model, _ = train_and_save(split, settings, structures=found.structures, name="m", folder=tmp_path / "models")
+    run = segment_folder(model, tmp_path / "data" / "images", output=tmp_path / "out", only=["p0"])
+    assert [image.shape for image, _ in run.results] == [(36, 34, 40)]

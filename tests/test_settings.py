@@ -27,6 +27,12 @@ def test_they_survive_json():
     assert settings_from_dict(json.loads(json.dumps(settings_to_dict(settings)))) == settings
 
 
+def test_crops_survive_json():
+    crops = PreprocessSettings(crop_mm=(40, 30), crop_by_site=(("site1", 50, 40), ("site2", 30, 30)), clahe=True)
+    settings = Settings(preprocess=crops)
+    assert settings_from_dict(json.loads(json.dumps(settings_to_dict(settings)))) == settings
+
+
 def test_epochs_or_minutes():
     assert Settings().epochs == 100
     assert Settings(minutes=3).epochs is None
@@ -43,9 +49,20 @@ def test_epochs_or_minutes():
         (lambda: Settings(learning_rate=-1), "learning_rate is -1"),
         (lambda: Settings(precision="float16"), "precision is 'float16'"),
         (lambda: Settings(schedule="step"), "schedule"),
+        (lambda: Settings(best_by="luck"), "best_by is 'luck'"),
         (lambda: PreprocessSettings(spacing_mm=0), "spacing_mm is 0"),
         (lambda: PreprocessSettings(spacing_mm=1, input_shape=(64, 64)), "not both"),
         (lambda: PreprocessSettings(input_shape=(8, 8)), "32 to 4096"),
+        (lambda: PreprocessSettings(crop_mm=(40, 40), crop_shape=(64, 64)), "not both"),
+        (lambda: PreprocessSettings(crop_mm=(40, 0)), "crop_mm is"),
+        (lambda: PreprocessSettings(crop_shape=(64,)), "crop_shape is"),
+        (lambda: PreprocessSettings(input_shape=(64, 64), crop_mm=(40, 40)), "give crop_shape"),
+        (lambda: PreprocessSettings(crop_by_site=(("site1", 40, 40),)), "give crop_mm or crop_shape too"),
+        (lambda: PreprocessSettings(crop_mm=(40, 40), crop_by_site=(("site1", 40),)), "crop_by_site holds"),
+        (lambda: PreprocessSettings(crop_shift=0.7), "crop_shift is 0.7"),
+        (lambda: PreprocessSettings(crop_anywhere=2), "crop_anywhere is 2"),
+        (lambda: PreprocessSettings(find_region="label"), "find_region is 'label'"),
+        (lambda: PreprocessSettings(clahe_limit=0), "clahe_limit is 0"),
         (lambda: NetworkSettings(filters=(4,)), "filters"),
         (lambda: AugmentationSettings(rotation_probability=1.5), "rotation_probability is 1.5"),
         (lambda: AugmentationSettings(gamma=(2, 1)), "smaller first"),

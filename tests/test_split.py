@@ -2,12 +2,16 @@
 
 import itertools
 import pickle
+from dataclasses import replace
 
+import numpy as np
 import pytest
+from discs import make_case, make_pair
 from folders import made_up_case
 
 from autoseg.errors import DataError
-from autoseg.split import Split, split_cases, subjects_of
+from autoseg.likeness import CaseFacts, case_facts
+from autoseg.split import Split, check_leaks, k_folds, split_cases, subjects_of
 
 
 def cases_of(subjects, slices=3, annotated=None):
@@ -127,3 +131,118 @@ def test_no_cases():
 def test_a_split_can_be_pickled():
     split = split_cases(cases_of("ABC"))
     assert pickle.loads(pickle.dumps(split)) == split
+
+
+def with_sites(cases, sites):
+    return [replace(case, site=sites[case.subject_id]) for case in cases]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_sites_are_in_both_parts(seed):
+    sites = dict(zip("ABCDEFGHIJ", ["east"] * 6 + ["west"] * 3 + ["north"], strict=True))
+    split = split_cases(with_sites(cases_of("ABCDEFGHIJ"), sites), seed=seed)
+    assert {case.site for case in split.validation} == {"east", "west"}
+    assert {case.site for case in split.training} == {"east", "west", "north"}
+    assert split.note == "Validation has nobody of site north."
+
+
+def facts_of(cases, labels=None, slices=None):
+    """Facts without pictures: which labels occur on a subject's cases, and how many slices they have."""
+    return {
+        case.case_id: CaseFacts(
+            digest=case.case_id,
+            thumbnails=np.zeros(((slices or {}).get(case.subject_id, 1), 32, 32), dtype=np.float32),
+            labels=frozenset((labels or {}).get(case.subject_id, {1})),
+        )
+        for case in cases
+    }
+
+
+def test_labels_that_occur_count_where_they_are_known():
+    cases = cases_of("ABCDE", slices=1)
+    split = split_cases(cases, facts=facts_of(cases, labels={"B": {1, 2}, "D": {1, 2}}))
+    assert subjects_of(split.validation) in {("B",), ("D",)}
+
+
+@pytest.mark.parametrize(("subjects", "folds"), [(7, 3), (10, 5), (5, 5), (4, 9), (3, 2)])
+def test_every_subject_is_tested_once_by_a_model_that_never_saw_it(subjects, folds):
+    cases = cases_of("ABCDEFGHIJ"[:subjects])
+    splits = k_folds(cases, folds=folds)
+    assert len(splits) == min(folds, subjects)
+    tested = [subject for split in splits for subject in subjects_of(split.test)]
+    assert sorted(tested) == list("ABCDEFGHIJ"[:subjects])
+    for split in splits:
+        sides = [set(subjects_of(side)) for side in split.sides().values()]
+        assert set().union(*sides) == set(tested)
+        assert sum(map(len, sides)) == subjects
+        assert split.training
+        assert bool(split.validation) == (len(sides[2]) < subjects - 1)
+        assert ("left out alone" in split.note) == (folds > subjects)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_folds_differ_by_one_subject_at_most(seed):
+    cases = cases_of([f"s{n:02d}" for n in range(23)], slices=1)
+    facts = facts_of(cases, labels={f"s{n:02d}": {1, 2 + n % 7} for n in range(23)})
+    counts = [len(subjects_of(split.test)) for split in k_folds(cases, folds=7, seed=seed, facts=facts)]
+    assert sorted(counts) == [3] * 5 + [4] * 2
+
+
+def test_two_subjects_have_nobody_to_validate_on():
+    splits = k_folds(cases_of("AB"), folds=2)
+    assert [subjects_of(split.test) for split in splits] in [[("A",), ("B",)], [("B",), ("A",)]]
+    assert all(not split.validation and "last epoch" in split.note for split in splits)
+
+
+def test_folds_have_as_many_subjects_and_nearly_as_many_slices():
+    cases = cases_of([f"s{n:02d}" for n in range(20)], slices=1)
+    slices = {f"s{n:02d}": 1 + n * n for n in range(20)}
+    facts = facts_of(cases, slices=slices)
+    splits = k_folds(cases, folds=5, facts=facts)
+    assert [len(subjects_of(split.test)) for split in splits] == [4] * 5
+    sizes = [sum(slices[subject] for subject in subjects_of(split.test)) for split in splits]
+    assert max(sizes) < 1.35 * min(sizes)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_rare_structures_and_sites_are_in_every_fold(seed):
+    names = [f"s{n:02d}" for n in range(20)]
+    cases = with_sites(cases_of(names, slices=1), {name: "AB"[n % 4 == 0] for n, name in enumerate(names)})
+    facts = facts_of(cases, labels={name: {1, 2} for name in names[3:8]})
+    for split in k_folds(cases, folds=5, seed=seed, facts=facts):
+        assert sum(2 in facts[case.case_id].labels for case in split.test) == 1
+        assert [case.site for case in split.test].count("B") == 1
+        assert split.note == ""
+    for split in k_folds(cases, folds=6, seed=seed, facts=facts):
+        assert "Too few subjects for every fold to test it: label 2, site B." in split.note
+
+
+def test_folds_leave_the_last_test_alone_and_do_not_depend_on_the_order():
+    cases = cases_of("ABCDEF")
+    splits = k_folds(cases, folds=3, seed=4, test_subjects="C")
+    assert all("C" not in subjects_of(side) for split in splits for side in split.sides().values())
+    again = k_folds(cases[::-1], folds=3, seed=4, test_subjects=["C"])
+    assert [subjects_of(split.validation) for split in splits] == [subjects_of(split.validation) for split in again]
+    assert [subjects_of(split.test) for split in splits] == [subjects_of(split.test) for split in again]
+    assert {subjects_of(split.test) for split in splits} != {
+        subjects_of(split.test) for split in k_folds(cases, folds=3, seed=5, test_subjects=["C"])
+    }
+
+
+def test_what_cannot_be_folded_is_said():
+    for subjects, folds in (("A", 5), ("ABC", 1), ("", 2)):
+        with pytest.raises(DataError, match=r"at least *\s*two of both"):
+            k_folds(cases_of(subjects), folds=folds)
+    with pytest.raises(DataError, match="subject Z"):
+        k_folds(cases_of("ABC"), test_subjects=["Z"])
+
+
+def test_a_leak_names_both_cases():
+    split = Split(training=(make_case(1), make_case(2)), test=(make_case(3),))
+    facts = {f"case{number}": case_facts(*make_pair(number)) for number in (1, 2, 3)}
+    check_leaks(split, facts)
+    check_leaks(split, {})
+    facts["case3"] = facts["case2"]
+    words = r"case2 \(subject subject2, in training\) and case3 \(subject subject3, in test\) have identical pixels"
+    with pytest.raises(DataError, match=words):
+        check_leaks(split, facts)

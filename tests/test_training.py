@@ -10,7 +10,8 @@ from discs import STRUCTURES, make_pair, make_split, patch_reading, quick_settin
 from autoseg.dataset import build_slices
 from autoseg.errors import DataError
 from autoseg.settings import LossSettings
-from autoseg.training import evaluate_slices, train
+from autoseg.training import COMPLETE, STOPPED, train
+from autoseg.validation import evaluate_slices
 
 
 def test_it_learns_and_keeps_the_best_epoch(monkeypatch):
@@ -34,6 +35,7 @@ def test_it_learns_and_keeps_the_best_epoch(monkeypatch):
     slices = build_slices(pairs, model.settings.preprocess, stride=4)
     again = evaluate_slices(model.build(), slices, model.settings)
     assert again.mean_dice == pytest.approx(best.validation_dice, abs=1e-6)
+    assert model.origin["ended"] == COMPLETE
 
 
 def test_same_seed_same_weights_another_seed_others(monkeypatch):
@@ -72,6 +74,7 @@ def test_stopping_keeps_the_best(monkeypatch):
         split, quick_settings(epochs=50), structures=STRUCTURES, on_epoch=lambda result, *_: result.epoch == 3
     )
     assert len(stopped.history) == 3
+    assert stopped.origin["ended"] == STOPPED
 
     def interrupt(result, *_):
         if result.epoch == 2:
@@ -80,6 +83,7 @@ def test_stopping_keeps_the_best(monkeypatch):
     interrupted = train(split, quick_settings(epochs=50), structures=STRUCTURES, on_epoch=interrupt)
     assert len(interrupted.history) == 2
     assert interrupted.weights
+    assert interrupted.origin["ended"] == STOPPED
 
 
 def test_patience_stops(monkeypatch):
@@ -88,6 +92,40 @@ def test_patience_stops(monkeypatch):
     model = train(make_split([0], [1]), settings, structures=STRUCTURES)
     assert len(model.history) < 40
     assert len(model.history) - model.best_epoch == 2
+    assert model.origin["ended"] == "no better dice in 2 epochs"
+
+
+@pytest.mark.parametrize("best_by", ["dice", "iou", "loss"])
+def test_the_best_epoch_is_the_best_by_what_was_asked(best_by, monkeypatch):
+    patch_reading(monkeypatch)
+    settings = quick_settings(epochs=6, best_by=best_by, learning_rate=0.05, average_decay=0.0)
+    model = train(make_split([0, 1], [2]), settings, structures=STRUCTURES)
+    scores = {
+        "dice": [row.validation_dice for row in model.history],
+        "iou": [row.validation_iou for row in model.history],
+        "loss": [-row.validation_loss for row in model.history],
+    }[best_by]
+    assert model.best_epoch == 1 + scores.index(max(scores))
+    assert [row.is_best for row in model.history] == [
+        score == max(scores[: n + 1]) for n, score in enumerate(scores)
+    ]
+
+
+def test_patience_goes_by_the_loss_where_that_is_asked(monkeypatch):
+    patch_reading(monkeypatch)
+    from autoseg import training
+
+    real, calls = training.evaluate_slices, iter(range(100))
+    # Dice rises for ever, the loss is lowest in the second epoch.
+    monkeypatch.setattr(
+        training,
+        "evaluate_slices",
+        lambda *a, **k: replace(real(*a, **k), mean_dice=(n := next(calls)) / 100, loss=abs(n - 1) + 1.0),
+    )
+    settings = quick_settings(epochs=9, best_by="loss", patience=3)
+    model = train(make_split([0], [1]), settings, structures=STRUCTURES)
+    assert (model.best_epoch, len(model.history)) == (2, 5)
+    assert model.origin["ended"] == "no better loss in 3 epochs"
 
 
 def test_without_validation_the_last_epoch_is_kept(monkeypatch):
@@ -120,9 +158,9 @@ def test_a_loss_that_is_no_number_keeps_the_last_good_weights(monkeypatch):
 
     real = training.segmentation_loss
 
-    def breaking(logits, labels, drawn, settings):
+    def breaking(*arguments, **options):
         calls["count"] += 1
-        parts = real(logits, labels, drawn, settings)
+        parts = real(*arguments, **options)
         return replace(parts, dice=parts.dice * (math.nan if calls["count"] > first_nan else 1.0))
 
     monkeypatch.setattr(training, "segmentation_loss", breaking)
@@ -130,6 +168,7 @@ def test_a_loss_that_is_no_number_keeps_the_last_good_weights(monkeypatch):
     with pytest.warns(UserWarning, match=r"became NaN in epoch .*smaller learning_rate"):
         model = train(make_split([0, 1, 2, 3], [4]), quick_settings(epochs=9), structures=STRUCTURES)
     assert 1 <= len(model.history) < 9
+    assert "NaN" in model.origin["ended"]
     assert all(torch.isfinite(value).all() for value in model.weights.values())
     calls["count"], first_nan = 0, 0
     with pytest.raises(DataError, match=r"not a number.*learning_rate"):

@@ -14,9 +14,10 @@ import numpy as np
 
 from autoseg.errors import DataError, GeometryError, ReadError
 from autoseg.files.dicom_grids import Grid, grid_affine, plan_grids
-from autoseg.files.dicom_headers import FileHeader, SkippedFile, SliceHeader, read_header
-from autoseg.files.dicom_pixels import Frames, read_frames
-from autoseg.files.dicom_series import Series, group_series
+from autoseg.files.dicom_headers import read_header
+from autoseg.files.dicom_pixels import Frames, read_frames, slice_pixels
+from autoseg.files.dicom_records import FileHeader, SkippedFile, SliceHeader
+from autoseg.files.dicom_series import Series, group_series, left_out
 from autoseg.files.dicom_values import quiet
 from autoseg.image import Image, SliceSource, Source
 
@@ -48,7 +49,7 @@ def is_dicom(path: Path) -> bool:
     An index (DICOMDIR), a report, a segmentation object or a header without pixels is no image.
     """
     path = Path(path)
-    return path.is_file() and isinstance(read_header(path), FileHeader)
+    return os.path.isfile(path) and isinstance(read_header(path), FileHeader)
 
 
 def find_series(folder: Path) -> DicomFolder:
@@ -80,7 +81,10 @@ def find_series(folder: Path) -> DicomFolder:
             headers.append(header) if isinstance(header, FileHeader) else skipped.append(header)
     if not headers:
         raise DataError(_nothing_found(folder, skipped))
-    return DicomFolder(folder, group_series(headers), tuple(skipped))
+    series = group_series(headers)
+    kept = {path for part in series for path in part.files}
+    skipped += [SkippedFile(h.path, h.refusal) for h in headers if h.refusal and h.path not in kept]
+    return DicomFolder(folder, series, tuple(skipped))
 
 
 def read_series(series: Series, *, pixel_spacing_mm: tuple[float, float] | None = None) -> tuple[Image, ...]:
@@ -88,7 +92,8 @@ def read_series(series: Series, *, pixel_spacing_mm: tuple[float, float] | None 
 
     Repeated positions (cine, diffusion, fMRI) become one image per time point, `_t01` and on; a gap or an
     uneven increment cuts the stack into `_part1` and on; a sheared stack (gantry tilt) stays one image.
-    `series.notes` says which of this happened. Intensities are stored value × slope + intercept, as
+    `series.notes` says which of this happened. A file that cannot be decoded is left out where others can be
+    read; `source.notes` of each image says so. Intensities are stored value × slope + intercept, as
     float32 where the slope is not 1 or the intercept not 0, and of the stored type otherwise.
 
     Parameters
@@ -107,16 +112,16 @@ def read_series(series: Series, *, pixel_spacing_mm: tuple[float, float] | None 
     Raises
     ------
     ReadError
-        If a file cannot be decoded; the message names it, the transfer syntax and the remedy.
+        If no file can be decoded; the message names the first, its transfer syntax and the remedy.
     GeometryError
         If `pixel_spacing_mm` is not two positive numbers.
     """
     typed = _check_typed(pixel_spacing_mm)
     if series.refusal:
         raise ReadError(f"{series.slices[0].path}: {series.refusal}")
-    grids, _ = plan_grids(series.slices)
-    voxels = _read_voxels(grids)
-    return tuple(_image(series, grid, typed, array) for grid, array in zip(grids, voxels, strict=True))
+    grids, voxels, found = _read_voxels(series.slices)
+    notes = tuple(note for note in found if note not in series.notes)
+    return tuple(_image(series, grid, typed, array, notes) for grid, array in zip(grids, voxels, strict=True))
 
 
 def read_dicom_file(path: Path, *, pixel_spacing_mm: tuple[float, float] | None = None) -> tuple[Image, ...]:
@@ -130,7 +135,7 @@ def read_dicom_file(path: Path, *, pixel_spacing_mm: tuple[float, float] | None 
         If the file is missing, is no DICOM image, or cannot be decoded.
     """
     path = Path(path)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise ReadError(f"{path} does not exist or is no file. Check the name.")
     header = read_header(path)
     if isinstance(header, SkippedFile):
@@ -140,9 +145,10 @@ def read_dicom_file(path: Path, *, pixel_spacing_mm: tuple[float, float] | None 
 
 
 def _check_folder(folder: Path) -> None:
-    if folder.is_file():
+    # os.path, because a name that is too long for the disk makes pathlib raise.
+    if os.path.isfile(folder):
         raise DataError(f"{folder} is a file. Give the folder that it lies in.")
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise DataError(f"The folder {folder} does not exist. Check the spelling, or choose the folder again.")
 
 
@@ -157,11 +163,14 @@ def _visible_files(folder: Path, skipped: list[SkippedFile]) -> list[Path]:
         here = Path(place)
         hidden = [name for name in folders if _is_hidden(name)]
         skipped += [SkippedFile(here / name, "a hidden folder") for name in sorted(hidden)]
-        folders[:] = [name for name in folders if name not in hidden]
+        # A link may lead back to where it lies, so none is followed.
+        links = [name for name in folders if name not in hidden and (here / name).is_symlink()]
+        skipped += [SkippedFile(here / name, "a link to a folder, which is not followed") for name in sorted(links)]
+        folders[:] = [name for name in folders if name not in hidden and name not in links]
         for path in (here / name for name in names):
             if _is_hidden(path.name):
                 skipped.append(SkippedFile(path, "a hidden file"))
-            elif path.is_file():
+            elif os.path.isfile(path):
                 found.append(path)
             else:
                 skipped.append(SkippedFile(path, "not an ordinary file"))
@@ -201,40 +210,50 @@ def _check_typed(spacing: tuple[float, float] | None) -> tuple[float, float] | N
     return float(spacing[0]), float(spacing[1])
 
 
-def _read_voxels(grids: Sequence[Grid]) -> list[Frames]:
-    """Decode every file once and lay its frames into the grids, shapes (slices, rows, columns)."""
+def _read_voxels(slices: Sequence[SliceHeader]) -> tuple[tuple[Grid, ...], list[Frames], tuple[str, ...]]:
+    """Decode every file once and lay its frames into grids, shapes (slices, rows, columns).
+
+    A file that cannot be decoded is left out, with a note, unless none can; its place is then a gap.
+    """
+    grids, notes = plan_grids(slices)
     places = defaultdict(list)
     for number, grid in enumerate(grids):
         for index, header in enumerate(grid.slices):
             places[header.path].append((number, index, header))
     voxels: list[Frames | None] = [None] * len(grids)
+    failures: dict[Path, ReadError] = {}
     for path, wanted in places.items():
-        frames = read_frames(path)
-        for number, index, header in wanted:
-            pixels = _rescaled(frames, header)
-            array = voxels[number]
-            if array is None:
-                array = np.empty((len(grids[number].slices), *pixels.shape), dtype=pixels.dtype)
-            elif array.dtype != pixels.dtype:
-                array = array.astype(np.promote_types(array.dtype, pixels.dtype))
-            array[index] = pixels
-            voxels[number] = array
-    return [array for array in voxels if array is not None]
+        try:
+            frames = read_frames(path)
+            for number, index, header in wanted:
+                voxels[number] = _laid(
+                    voxels[number], len(grids[number].slices), index, slice_pixels(frames, header)
+                )
+        except ReadError as error:
+            failures[path] = error
+    if len(failures) == len(places):
+        raise next(iter(failures.values()))
+    if failures:
+        # Without those slices the grids are others; read again, which is rare.
+        lost = [left_out(path, str(error).removeprefix(f"{path}: ")) for path, error in failures.items()]
+        grids, rest, notes = _read_voxels([header for header in slices if header.path not in failures])
+        return grids, rest, (*lost, *notes)
+    return grids, [array for array in voxels if array is not None], notes
 
 
-def _rescaled(frames: Frames, header: SliceHeader) -> Frames:
-    if header.frame >= len(frames) or frames.shape[1:] != (header.rows, header.columns):
-        raise ReadError(
-            f"{header.path}: frame {header.frame + 1} of {header.rows} × {header.columns} was announced, but "
-            f"the pixels are {len(frames)} of {frames.shape[1]} × {frames.shape[2]}. Export it again."
-        )
-    pixels = frames[header.frame]
-    if (header.slope, header.intercept) == (1.0, 0.0):
-        return pixels
-    return np.asarray(pixels * np.float64(header.slope) + header.intercept).astype(np.float32)
+def _laid(array: Frames | None, count: int, index: int, pixels: Frames) -> Frames:
+    """Lay a slice into its stack, which is made when the first one comes and widened when a later one needs it."""
+    if array is None:
+        array = np.empty((count, *pixels.shape), dtype=pixels.dtype)
+    elif array.dtype != pixels.dtype:
+        array = array.astype(np.promote_types(array.dtype, pixels.dtype))
+    array[index] = pixels
+    return array
 
 
-def _image(series: Series, grid: Grid, typed: tuple[float, float] | None, voxels: Frames) -> Image:
+def _image(
+    series: Series, grid: Grid, typed: tuple[float, float] | None, voxels: Frames, notes: tuple[str, ...]
+) -> Image:
     affine = grid_affine(grid, typed)
     return Image(
         voxels=voxels,
@@ -246,5 +265,6 @@ def _image(series: Series, grid: Grid, typed: tuple[float, float] | None, voxels
             spacing_source="typed" if typed else "none" if affine is None else "header",
             slice_spacing_source=grid.step_source,
             slices=tuple(SliceSource(h.path, h.frame, h.sop_uid) for h in grid.slices),
+            notes=notes,
         ),
     )

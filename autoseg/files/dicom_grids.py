@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from autoseg.files.dicom_headers import SliceHeader
+from autoseg.files.dicom_records import SliceHeader
 from autoseg.files.dicom_values import Vector
 from autoseg.geometry import Affine, affine_from_axes, affine_from_spacing, slice_normal
 from autoseg.image import SpacingSource
@@ -28,10 +28,12 @@ SHEAR_NOTE_DEG = 0.5
 class Grid:
     """Slices that are one uniform grid, in order along their normal; `suffix` tells it from its siblings.
 
+    `moment` is the time point, from 1.
     `step_mm` takes one slice's position to the next one's; where there are no positions it points along z.
     """
 
     suffix: str
+    moment: int
     slices: tuple[SliceHeader, ...]
     step_mm: Vector
     step_source: SpacingSource
@@ -60,7 +62,8 @@ def plan_grids(slices: Sequence[SliceHeader]) -> tuple[tuple[Grid, ...], tuple[s
         _note_gaps(points @ normal, runs, notes)
         for part, (start, stop) in enumerate(runs, start=1):
             suffix = time + (f"_part{part}" if len(runs) > 1 else "")
-            grids.append(_grid(suffix, members[start:stop], points[start:stop], normal, notes))
+            step, source = _step(members[start:stop], points[start:stop], normal, notes)
+            grids.append(Grid(suffix, moment, members[start:stop], tuple(step.tolist()), source))
     return tuple(grids), tuple(dict.fromkeys(notes))
 
 
@@ -87,7 +90,7 @@ def _unlocated(slices: Sequence[SliceHeader]) -> tuple[tuple[Grid, ...], tuple[s
     how = f"{step:g} mm apart as the header says" if source == "header" else "at unknown distances"
     order = f"slices are in the order of their instance numbers, {how}, and" if len(members) > 1 else "it is"
     note = f"The header has no slice position: {order} taken as axial."
-    return (Grid("", members, (0.0, 0.0, step), source),), (note,)
+    return (Grid("", 1, members, (0.0, 0.0, step), source),), (note,)
 
 
 def _header_step(header: SliceHeader) -> tuple[float, SpacingSource]:
@@ -193,10 +196,13 @@ def _note_gaps(along: Points, runs: Sequence[tuple[int, int]], notes: list[str])
         )
 
 
-def _grid(suffix: str, members: tuple[SliceHeader, ...], points: Points, normal: Points, notes: list[str]) -> Grid:
+def _step(
+    members: Sequence[SliceHeader], points: Points, normal: Points, notes: list[str]
+) -> tuple[Points, SpacingSource]:
+    """Give the way from one slice to the next in mm, and where it is known from."""
     if len(members) == 1:
         distance, source = _header_step(members[0])
-        return Grid(suffix, members, tuple((normal * distance).tolist()), source)
+        return normal * distance, source
     step = (points[-1] - points[0]) / (len(points) - 1)
     length = float(np.linalg.norm(step))
     off = float(_unevenness(points).max())
@@ -207,4 +213,4 @@ def _grid(suffix: str, members: tuple[SliceHeader, ...], points: Points, normal:
     shear = float(np.degrees(np.arccos(min(1.0, abs(float(normal @ step)) / length))))
     if shear > SHEAR_NOTE_DEG:
         notes.append(f"The stack is sheared by {shear:.1f}° (gantry tilt); areas and positions allow for it.")
-    return Grid(suffix, members, tuple(step.tolist()), "header")
+    return step, "header"

@@ -1,21 +1,28 @@
-"""What autoseg takes from a DICOM header: one small record per slice, with no patient name in it."""
+"""Read from a DICOM header what autoseg uses of it."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pydicom
 from pydicom.dataset import Dataset, FileDataset
+from pydicom.tag import Tag
 from pydicom.uid import UID
 
+from autoseg.files.dicom_mosaic import split_mosaic
+from autoseg.files.dicom_pixels import transfer_syntax, why_undecodable
+from autoseg.files.dicom_records import FileHeader, SkippedFile, SliceHeader
+from autoseg.files.dicom_spacing import pixel_spacing, slice_spacing
 from autoseg.files.dicom_values import (
     PYDICOM_ERRORS,
     Vector,
+    holder_of,
     number_of,
     numbers_of,
     quiet,
@@ -24,6 +31,7 @@ from autoseg.files.dicom_values import (
 )
 
 MAX_FRAMES = 100_000
+UNDEFINED_LENGTH = 0xFFFFFFFF
 ORIENTATION_TOLERANCE = (1e-3, 1e-2)  # on cosines: silently accepted, accepted with a note
 
 DIRECTORY = "1.2.840.10008.1.3.10"
@@ -43,70 +51,17 @@ TIMES = (
     ("MREchoSequence", "EffectiveEchoTime", "EchoTime"),
 )
 
-_KEYWORDS = [
+_KEYWORDS = (
     "ImageType", "SOPClassUID", "SOPInstanceUID", "StudyDate", "SeriesDate", "AcquisitionDate", "Modality",
     "SeriesDescription", "PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "InstanceNumber",
     "ImagePositionPatient", "ImageOrientationPatient", "SliceThickness", "SpacingBetweenSlices",
     "ImagerPixelSpacing", "NominalScannedPixelSpacing", "SamplesPerPixel", "PhotometricInterpretation",
     "NumberOfFrames", "Rows", "Columns", "PixelSpacing", "RescaleSlope", "RescaleIntercept",
-    "ModalityLUTSequence", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence",
+    "ModalityLUTSequence", "SequenceOfUltrasoundRegions", "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence",
     *(classic for _, _, classic in TIMES),
-]  # fmt: skip
-
-
-@dataclass(frozen=True)
-class SkippedFile:
-    """A file or folder that was left alone, and why, in words."""
-
-    path: Path
-    reason: str
-
-
-@dataclass(frozen=True)
-class SliceHeader:
-    """One slice: a single-frame file, or one frame of a multi-frame file.
-
-    `position_mm` and `orientation` are DICOM's ImagePositionPatient and ImageOrientationPatient,
-    `spacing_mm` is PixelSpacing (between rows, between columns); None where the header does not say, or
-    says what cannot be. `slice_spacing_mm` is SpacingBetweenSlices, or else SliceThickness. `times` follows
-    `TIMES`. `faults` are sentences for the user.
-    """
-
-    path: Path
-    frame: int
-    sop_uid: str
-    instance: float
-    times: tuple[float | None, ...]
-    rows: int
-    columns: int
-    photometric: str
-    position_mm: Vector | None
-    orientation: Vector | None
-    spacing_mm: Vector | None
-    slice_spacing_mm: float | None
-    slope: float
-    intercept: float
-    faults: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class FileHeader:
-    """One DICOM image file: what names its series, and its slices.
-
-    `subject_id` is the PatientID. Without one it is `study-` and eight hexadecimal digits made from the
-    StudyInstanceUID, so that all series of a study stay together; without that too, `folder-` and eight digits
-    made from the path of the file's folder, whose name may be a person's and is not shown.
-    """
-
-    path: Path
-    series_uid: str
-    series_number: str
-    subject_id: str
-    description: str
-    modality: str
-    date: str
-    mosaic: bool
-    slices: tuple[SliceHeader, ...]
+)  # fmt: skip
+_TAGS = [Tag(keyword) for keyword in _KEYWORDS]  # found once, not once a file
 
 
 def read_header(path: Path) -> FileHeader | SkippedFile:
@@ -118,11 +73,14 @@ def read_header(path: Path) -> FileHeader | SkippedFile:
                 return SkippedFile(path, "not a DICOM file" if start else "an empty file")
             file.seek(0)
             with quiet():
-                dataset = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=list(_KEYWORDS))
+                dataset = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=list(_TAGS))
+                start = file.read(12)
                 # A deflated file is inflated as a whole, so only an ordinary one shows that nothing follows.
-                pixels = bool(file.read(1)) or _is_deflated(dataset)
-                reason = _why_no_image(dataset, pixels)
-                return SkippedFile(path, reason) if reason else _file_header(path, dataset)
+                reason = _why_no_image(dataset, bool(start) or transfer_syntax(dataset).is_deflated)
+                if reason:
+                    return SkippedFile(path, reason)
+                refusal = why_undecodable(transfer_syntax(dataset)) or _cut_off(dataset, file, start)
+                return _file_header(path, dataset, refusal)
     except PYDICOM_ERRORS as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         return SkippedFile(path, f"the header cannot be read ({reason})")
@@ -131,11 +89,6 @@ def read_header(path: Path) -> FileHeader | SkippedFile:
 def _may_be_dicom(start: bytes) -> bool:
     """Tell by 132 bytes: the magic word, or a data set of group 2 or 8 that begins at once."""
     return start[128:132] == b"DICM" or start[:2] in (b"\x02\0", b"\x08\0", b"\0\x02", b"\0\x08")
-
-
-def _is_deflated(dataset: FileDataset) -> bool:
-    syntax = dataset.file_meta.get("TransferSyntaxUID")
-    return syntax is not None and UID(syntax).is_deflated
 
 
 def _why_no_image(dataset: FileDataset, pixels: bool) -> str:
@@ -150,10 +103,28 @@ def _why_no_image(dataset: FileDataset, pixels: bool) -> str:
     return "" if pixels else "a DICOM image header without pixel data"
 
 
-def _file_header(path: Path, dataset: FileDataset) -> FileHeader:
+def _cut_off(dataset: FileDataset, file: BinaryIO, start: bytes) -> str:
+    """Say by the first 12 bytes of the pixels' element that some of them are missing, or ""."""
+    if not start:
+        return ""
+    implicit, little = dataset.original_encoding
+    length = int.from_bytes(start[4:8] if implicit else start[8:12], "little" if little else "big")
+    ahead = file.tell() - (4 if implicit else 0)
+    present = file.seek(0, os.SEEK_END) - ahead
+    # One byte may be the padding that makes an odd length even; some writers forget it.
+    if length == UNDEFINED_LENGTH or length - present <= 1:
+        return ""
+    return f"its pixels are cut off ({present} of {length} bytes): the file is truncated. Copy or export it again."
+
+
+def _file_header(path: Path, dataset: FileDataset, refusal: str) -> FileHeader:
     number = number_of(dataset, "SeriesNumber")
     dates = (text_of(dataset, keyword) for keyword in ("StudyDate", "SeriesDate", "AcquisitionDate"))
     date = next((text for text in dates if len(text) == 8 and text.isdigit()), "")
+    kind = text_of(dataset, "ImageType").upper()
+    slices, cannot = _slices(path, dataset), ""
+    if "MOSAIC" in kind and len(slices) == 1:
+        slices, cannot = split_mosaic(slices[0])
     return FileHeader(
         path=path,
         series_uid=text_of(dataset, "SeriesInstanceUID"),
@@ -162,8 +133,9 @@ def _file_header(path: Path, dataset: FileDataset) -> FileHeader:
         description=text_of(dataset, "SeriesDescription"),
         modality=text_of(dataset, "Modality"),
         date=f"{date[:4]}-{date[4:6]}-{date[6:]}".replace("-00", "") if date else "",
-        mosaic="MOSAIC" in text_of(dataset, "ImageType").upper(),
-        slices=_slices(path, dataset),
+        localiser="LOCALIZER" in kind,
+        refusal=refusal or cannot,
+        slices=slices,
     )
 
 
@@ -203,7 +175,6 @@ def _slice(path: Path, frame: int, dataset: Dataset, groups: Sequence[Dataset], 
     position, orientation = _place(dataset, groups, faults) if located else (None, None)
     if not located:
         faults.append("Its frames carry no position of their own, so they are kept in the file's order.")
-    measures = _holder(dataset, groups, "PixelMeasuresSequence", "PixelSpacing")
     slope, intercept = _rescale(dataset, groups, faults)
     return SliceHeader(
         path=path,
@@ -216,32 +187,23 @@ def _slice(path: Path, frame: int, dataset: Dataset, groups: Sequence[Dataset], 
         photometric=text_of(dataset, "PhotometricInterpretation").upper(),
         position_mm=position,
         orientation=orientation,
-        spacing_mm=_pixel_spacing(dataset, measures, faults),
-        slice_spacing_mm=_slice_spacing(dataset, groups),
+        spacing_mm=pixel_spacing(dataset, groups, faults),
+        slice_spacing_mm=slice_spacing(dataset, groups),
         slope=slope,
         intercept=intercept,
         faults=tuple(faults),
     )
 
 
-def _holder(dataset: Dataset, groups: Sequence[Dataset], sequence: str, keyword: str) -> Dataset:
-    """Give the frame's or the shared functional group that holds the keyword, or else the header itself."""
-    for group in groups:
-        items = group.get(sequence)
-        if items and keyword in items[0]:
-            return items[0]
-    return dataset
-
-
 def _times(dataset: Dataset, groups: Sequence[Dataset]) -> tuple[float | None, ...]:
     if not groups:
         return tuple(number_of(dataset, classic) for _, _, classic in TIMES)
-    return tuple(number_of(_holder(dataset, groups, group, keyword), keyword) for group, keyword, _ in TIMES)
+    return tuple(number_of(holder_of(dataset, groups, group, keyword), keyword) for group, keyword, _ in TIMES)
 
 
 def _place(dataset: Dataset, groups: Sequence[Dataset], faults: list[str]) -> tuple[Vector | None, Vector | None]:
     """Give position and orientation; one without the other is worth nothing."""
-    holder = _holder(dataset, groups, "PlanePositionSequence", "ImagePositionPatient")
+    holder = holder_of(dataset, groups, "PlanePositionSequence", "ImagePositionPatient")
     position = numbers_of(holder, "ImagePositionPatient", 3)
     orientation = _orientation(dataset, groups, faults)
     return (None, None) if position is None or orientation is None else (position, orientation)
@@ -249,7 +211,7 @@ def _place(dataset: Dataset, groups: Sequence[Dataset], faults: list[str]) -> tu
 
 def _orientation(dataset: Dataset, groups: Sequence[Dataset], faults: list[str]) -> Vector | None:
     """Give two unit vectors, or None where the header's are not perpendicular directions."""
-    holder = _holder(dataset, groups, "PlaneOrientationSequence", "ImageOrientationPatient")
+    holder = holder_of(dataset, groups, "PlaneOrientationSequence", "ImageOrientationPatient")
     numbers = numbers_of(holder, "ImageOrientationPatient", 6)
     if numbers is None:
         return None
@@ -265,41 +227,11 @@ def _orientation(dataset: Dataset, groups: Sequence[Dataset], faults: list[str])
     return tuple((axes / lengths[:, None]).ravel().tolist())
 
 
-def _pixel_spacing(dataset: Dataset, measures: Dataset, faults: list[str]) -> Vector | None:
-    if text_of(measures, "PixelSpacing"):
-        numbers = numbers_of(measures, "PixelSpacing", 2)
-        if numbers is None or min(numbers) <= 0:
-            text = text_of(measures, "PixelSpacing")
-            faults.append(f"PixelSpacing in the header is {text}, which cannot be; it counts as unknown.")
-            return None
-        if numbers == numbers_of(dataset, "ImagerPixelSpacing", 2):
-            faults.append(
-                "PixelSpacing equals ImagerPixelSpacing, the size on the detector, where the body appears "
-                "magnified: areas are too large unless the maker corrected it."
-            )
-        return numbers
-    for keyword in ("ImagerPixelSpacing", "NominalScannedPixelSpacing"):
-        if text_of(dataset, keyword):
-            faults.append(
-                f"The header has no PixelSpacing, only {keyword} ({text_of(dataset, keyword)} mm), the size on "
-                "the detector or film, where the body appears magnified; it is not used for areas."
-            )
-    return None
-
-
-def _slice_spacing(dataset: Dataset, groups: Sequence[Dataset]) -> float | None:
-    for keyword in ("SpacingBetweenSlices", "SliceThickness"):
-        for holder in (_holder(dataset, groups, "PixelMeasuresSequence", keyword), dataset):
-            number = number_of(holder, keyword)
-            if number is not None and number > 0:
-                return number
-    return None
-
-
 def _rescale(dataset: Dataset, groups: Sequence[Dataset], faults: list[str]) -> tuple[float, float]:
-    holder = _holder(dataset, groups, "PixelValueTransformationSequence", "RescaleSlope")
-    if "ModalityLUTSequence" in dataset:
-        faults.append("Its modality look-up table is not applied: intensities are the stored values.")
+    if dataset.get("ModalityLUTSequence"):
+        faults.append("Intensities are those of the header's modality look-up table.")
+        return 1.0, 0.0
+    holder = holder_of(dataset, groups, "PixelValueTransformationSequence", "RescaleSlope")
     if not (text_of(holder, "RescaleSlope") or text_of(holder, "RescaleIntercept")):
         return 1.0, 0.0
     slope, intercept = number_of(holder, "RescaleSlope"), number_of(holder, "RescaleIntercept")

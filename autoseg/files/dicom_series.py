@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -10,15 +11,15 @@ from itertools import chain, count
 from pathlib import Path
 
 from autoseg.files.dicom_grids import plan_grids
-from autoseg.files.dicom_headers import FileHeader, SliceHeader
+from autoseg.files.dicom_records import FileHeader, SliceHeader
 
 SAME_SPACING = 1e-4  # relative; two parts in ten thousand of an area
 SAME_ORIENTATION = (1e-4, 1e-3)  # direction cosines: silently the same, the same with a note
 
-MOSAIC = (
-    "A Siemens mosaic: many slices tiled into one picture, whose positions are not the slices'. Export the "
-    "series as single slices or as enhanced multi-frame DICOM."
-)
+# What scanners and their users call the fast pictures by which a scan is planned.
+SCOUT_NAMES = re.compile(r"locali[sz]er|scout|topogram|survey", re.IGNORECASE)
+SCOUT_PLANES, SCOUT_SLICES = 3, 30  # orientations in one series that has at most so many slices
+TURNED_APART = 0.1  # on cosines; slices of one stack differ by far less
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Series:
 
     `case_id` is unique within its folder and free of patient names. `notes` are sentences on what is
     missing, odd or split; `refusal` says why it cannot be read at all, or is empty. `slices` are in the
-    order of the files.
+    order of the files; those of files whose pixels cannot be read are among them only if none can.
     """
 
     uid: str
@@ -70,10 +71,14 @@ def group_series(headers: Sequence[FileHeader]) -> tuple[Series, ...]:
 def _parts(files: Sequence[FileHeader]) -> list[Series]:
     first = files[0]
     number = f"series-{first.series_number}" if first.series_number else ""
-    slices, copies = _without_copies(header for file in files for header in file.slices)
+    refused = [file for file in files if file.refusal]
+    readable = [file for file in files if not file.refusal]
+    slices, notes = _without_copies(header for file in readable or files for header in file.slices)
+    notes += [left_out(file.path, file.refusal) for file in refused] if readable else []
     planes = _split_planes(slices)
-    several = [f"One of {len(planes)} series that share this number: planes, matrices or pixel sizes differ."]
-    notes = copies + (several if len(planes) > 1 else [])
+    if len(planes) > 1:
+        notes.append(f"One of {len(planes)} series that share this number: planes, matrices or pixel sizes differ.")
+    notes += _scout(first, planes)
     parts = []
     for plane in planes:
         paths = {header.path for header in plane}
@@ -88,11 +93,32 @@ def _parts(files: Sequence[FileHeader]) -> list[Series]:
                 rows=plane[0].rows,
                 columns=plane[0].columns,
                 slices=tuple(plane),
-                notes=tuple(dict.fromkeys([*notes, *_notes(plane, mosaic=first.mosaic)])),
-                refusal=MOSAIC if first.mosaic else "",
+                notes=tuple(dict.fromkeys([*notes, *_notes(plane)])),
+                refusal="" if readable else first.refusal,
             )
         )
     return parts
+
+
+def left_out(path: Path, reason: str) -> str:
+    """Say that a file is missing from its series, and why."""
+    return f"{path.name} was left out: {reason}"
+
+
+def _scout(first: FileHeader, planes: Sequence[Sequence[SliceHeader]]) -> list[str]:
+    """Say by image type, description or planes that a series is one by which a scan is planned."""
+    turned: list[SliceHeader] = []
+    for plane in planes:
+        if plane[0].orientation and all(_turn(plane[0], other) > TURNED_APART for other in turned):
+            turned.append(plane[0])
+    count = sum(map(len, planes))
+    if first.localiser or SCOUT_NAMES.search(first.description):
+        why = "as its header says"
+    elif len(turned) == SCOUT_PLANES and count <= SCOUT_SLICES:
+        why = f"{count} slices in {len(turned)} orientations"
+    else:
+        return []
+    return [f"A localiser (scout, survey), {why}: made to plan the scan, hardly to measure on."]
 
 
 def _stem(path: Path) -> str:
@@ -144,9 +170,7 @@ def _turn(first: SliceHeader, other: SliceHeader) -> float:
     return max((abs(a - b) for a, b in pairs), default=0.0)
 
 
-def _notes(plane: Sequence[SliceHeader], *, mosaic: bool) -> list[str]:
-    if mosaic:
-        return [MOSAIC]
+def _notes(plane: Sequence[SliceHeader]) -> list[str]:
     notes = [fault for header in plane for fault in header.faults]
     if plane[0].spacing_mm is None and not any("PixelSpacing" in note for note in notes):
         notes.append("The header has no PixelSpacing: without a typed field of view there are no mm².")

@@ -63,3 +63,12 @@ def number_of(dataset: Dataset, keyword: str) -> float | None:
 def shown(numbers: Sequence[float]) -> str:
     """Give numbers as a header shows them, for messages."""
     return "\\".join(f"{number:.4g}" for number in numbers)
+
+
+def holder_of(dataset: Dataset, groups: Sequence[Dataset], sequence: str, keyword: str) -> Dataset:
+    """Give the frame's or the shared functional group that holds the keyword, or else the header itself."""
+    for group in groups:
+        items = group.get(sequence)
+        if items and keyword in items[0]:
+            return items[0]
+    return dataset

@@ -3,23 +3,79 @@
 from __future__ import annotations
 
 import gzip
-import zlib
+import math
+from io import BytesIO
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import numpy.typing as npt
-from nibabel.filebasedimages import ImageFileError
-from nibabel.spatialimages import HeaderDataError
-from nibabel.wrapstruct import WrapStructError
+from nibabel.arrayproxy import ArrayProxy
 
 from autoseg.errors import OutputError, ReadError
 from autoseg.files.atomic import whole_file
+from autoseg.files.nifti_headers import (
+    DAMAGED,
+    NiftiHeader,
+    broken,
+    describe,
+    is_pair,
+    nifti_header,
+    pair_member,
+    parse_header,
+)
 from autoseg.geometry import LPS_TO_RAS, Affine, check_affine, same_grid
 from autoseg.image import Image, LabelMap
 
+__all__ = ["NIFTI_ENDINGS", "NiftiHeader", "nifti_header", "open_nifti", "read_nifti", "write_nifti"]
+
+NIFTI_ENDINGS = (".nii", ".nii.gz", ".hdr", ".img")
+
 # Our index (slice, row, column) from NIfTI's (x = column, y = row, z = slice).
 _REVERSED_AXES = np.eye(4)[[2, 1, 0, 3]]
+
+
+def open_nifti(path: Path) -> tuple[NiftiHeader, ArrayProxy]:
+    """Read a NIfTI file (.nii, .nii.gz, or a pair .hdr and .img), its values still packed.
+
+    Returns
+    -------
+    NiftiHeader
+    ArrayProxy
+        Gives values, scaled where the header says so, when it is indexed in the file's own order of axes.
+
+    Raises
+    ------
+    ReadError
+        If a file is missing, damaged, empty, cut off, or holds colours or complex numbers.
+    """
+    path = Path(path)
+    try:
+        data = pair_member(path, ".hdr").read_bytes()
+        pixels = pair_member(path, ".img").read_bytes() if is_pair(path) else data
+    except OSError as error:
+        raise ReadError(f"{path} could not be read: {error.strerror or error}. Check the name.") from error
+    return _open(path, data, pixels)
+
+
+def read_nifti(path: Path) -> tuple[npt.NDArray[np.generic], Affine]:
+    """Read a 3-D NIfTI file, as autoseg writes it, in its own order of axes.
+
+    For files of other programs, `autoseg.files.nifti_images.read_nifti_image` finds slices by the affine.
+
+    Returns
+    -------
+    voxels : (slices, rows, columns) ndarray
+        The last axis of the file is the slice. Scaled where the header says so.
+    affine : (4, 4) ndarray
+        Index (slice, row, column) to mm: x left, y back, z head.
+
+    Raises
+    ------
+    ReadError
+        If the file is damaged, is no NIfTI file, is not 3-D or has no coordinates (sform and qform codes 0).
+    """
+    return _in_file_order(path, *open_nifti(path))
 
 
 def write_nifti(path: Path, grid: Image | LabelMap) -> Path:
@@ -64,7 +120,7 @@ def write_nifti(path: Path, grid: Image | LabelMap) -> Path:
         data = picture.to_bytes()
         # Without the time in it, the same labels give the same file.
         temporary.write_bytes(gzip.compress(data, 6, mtime=0) if path.suffix == ".gz" else data)
-        written, written_affine = _parse(temporary, temporary.read_bytes())
+        written, written_affine = read_nifti(temporary)
         if not np.array_equal(written, voxels, equal_nan=voxels.dtype.kind == "f") or not same_grid(
             (written.shape, written_affine), (grid.shape, affine)
         ):
@@ -72,51 +128,27 @@ def write_nifti(path: Path, grid: Image | LabelMap) -> Path:
     return path
 
 
-def read_nifti(path: Path) -> tuple[npt.NDArray[np.generic], Affine]:
-    """Read a 3-D NIfTI file as voxels (slice, row, column) and an affine in DICOM's patient coordinates.
-
-    NIfTI does not name its slice axis; the last one is taken.
-
-    Returns
-    -------
-    voxels : (slices, rows, columns) ndarray
-        Scaled where the header says so.
-    affine : (4, 4) ndarray
-        Index (slice, row, column) to mm: x left, y back, z head.
-
-    Raises
-    ------
-    ReadError
-        If the file is damaged, is no NIfTI file, is not 3-D or has no coordinates (sform and qform codes 0).
-    """
-    path = Path(path)
+def _open(path: Path, data: bytes, pixels: bytes) -> tuple[NiftiHeader, ArrayProxy]:
     try:
-        return _parse(path, path.read_bytes())
-    except OSError as error:
-        raise ReadError(f"{path} could not be read: {error.strerror or error}. Check the name.") from error
+        data, pixels = (gzip.decompress(part) if part[:2] == b"\x1f\x8b" else part for part in (data, pixels))
+        header = parse_header(path, data)
+        described = describe(path, header)
+        needed = header.get_data_offset() + math.prod(described.shape) * header.get_data_dtype().itemsize
+        # Asked before memory is, as a damaged header may promise any number of voxels.
+        if len(pixels) < needed:
+            raise ReadError(broken(path, f"it is cut off: {len(pixels):,} bytes of {needed:,}"))
+        return described, ArrayProxy(BytesIO(pixels), header)
+    except DAMAGED as error:
+        raise ReadError(broken(path, error)) from error
 
 
-def _parse(path: Path, data: bytes) -> tuple[npt.NDArray[np.generic], Affine]:
-    try:
-        unpacked = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
-        picture = nibabel.nifti1.Nifti1Image.from_bytes(unpacked)
-        voxels = np.asanyarray(picture.dataobj)
-    except (
-        ImageFileError,
-        HeaderDataError,
-        WrapStructError,
-        EOFError,
-        OSError,
-        ValueError,
-        zlib.error,
-    ) as error:
-        raise ReadError(f"{path} is damaged or no NIfTI file ({error}). Export it again.") from error
-    if voxels.ndim != 3:
-        raise ReadError(f"{path} has the shape {voxels.shape}; only files with three axes are read.")
-    if not (picture.header["sform_code"] or picture.header["qform_code"]):
+def _in_file_order(path: Path, header: NiftiHeader, data: ArrayProxy) -> tuple[npt.NDArray[np.generic], Affine]:
+    if len(header.shape) != 3:
+        raise ReadError(f"{path} has the shape {header.shape}; only files with three axes are read.")
+    if not header.is_oriented or header.affine is None:
         raise ReadError(f"{path} does not say where its voxels lie (sform and qform codes are 0). Export it again.")
-    affine = check_affine(LPS_TO_RAS @ picture.affine @ _REVERSED_AXES)
-    return voxels.transpose(2, 1, 0), affine
+    voxels = np.asanyarray(data).reshape(header.shape)
+    return voxels.transpose(2, 1, 0), check_affine(header.affine @ _REVERSED_AXES)
 
 
 def _storable(grid: Image | LabelMap, path: Path) -> npt.NDArray[np.generic]:

@@ -1,210 +1,111 @@
-"""Pair DICOM files with label files by their names, never by the order of lists."""
+"""Pair the images of a folder with their labels, by name and never by the order of lists."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Literal
 
 from autoseg.errors import DataError
-from autoseg.files.dicom import DicomFolder, SkippedFile, find_series
-from autoseg.files.labels import LABEL_SUFFIXES
+from autoseg.files.contour_pairs import pair_contours
+from autoseg.files.name_pairs import pair_by_name
+from autoseg.files.names import IMAGE_FOLDERS, is_label_folder
+from autoseg.files.series_pairs import pair_series
+from autoseg.files.slice_pairs import pair_slices
+from autoseg.files.sources import PICTURE_ENDINGS, VOLUME_ENDINGS, Pairing, ending, natural
 
-Labels = dict[tuple[Path, str], Path]
-"""Label files by their folder (relative to `labels`) and their name without ending."""
-
-LAYOUT = "A training folder holds the folders dicoms (the slices) and labels (one file for each slice)"
-
-
-@dataclass(frozen=True)
-class FilePair:
-    """A slice's file and frame (from 0), its label file, and the name that they share."""
-
-    name: str
-    subject_id: str
-    image_path: Path
-    frame: int
-    label_path: Path
+READABLE = (*VOLUME_ENDINGS, *PICTURE_ENDINGS)
+LAYOUT = (
+    "A training folder holds the folders dicoms (the slices) and labels (one file for each slice), or images and "
+    "masks; docs/folders.md shows every way"
+)
 
 
 def pair_files(
-    folder: Path, *, unlabelled: Literal["refuse", "skip"]
-) -> tuple[tuple[FilePair, ...], tuple[SkippedFile, ...]]:
-    """Pair `folder/dicoms` with `folder/labels`; a multi-frame file gives one pair for each frame.
+    folder: Path,
+    *,
+    unlabelled: Literal["refuse", "skip"],
+    channels: Sequence[str] = (),
+    tokens: Collection[str] = (),
+) -> Pairing:
+    """Pair images and labels of a folder, whichever way it is laid out.
 
-    A label in a folder of the same name comes first (`dicoms/p1/IM0.dcm`, `labels/p1/IM0.png`); else a label of
-    the same name anywhere, if no other image and no other label has that name.
-
-    Returns
-    -------
-    tuple of FilePair
-        Series by series, 2.dcm before 10.dcm; at least one.
-    tuple of SkippedFile
-        What was left alone, and why.
+    Parameters
+    ----------
+    folder : Path
+        With DICOM slices and a label file for each; with DICOM series and NIfTI labels, segmentation objects or
+        structure sets; or with NIfTI files or pictures and their labels.
+    unlabelled : {"refuse", "skip"}
+        What to do if an image has no label file.
+    channels : sequence of str
+        Ends of names of the contrasts that are one case's channels; or the names of the channels inside a picture.
+    tokens : collection of str
+        Additions to the image's name, one for each structure; label files with others are left alone.
 
     Raises
     ------
     DataError
-        If the folders are missing or empty, two cases would share a name or a label, a label has no image, or
-        an image has no label and `unlabelled` is not "skip". Up to five files are named.
+        If nothing can be paired, or not without doubt; up to five files are named.
     """
-    _check_folder(folder)
-    labels, skipped = _find_labels(folder / "labels")
-    found = find_series(folder / "dicoms")
-    pairs, missing = _pair(folder / "dicoms", found, labels)
-    _check_used_once(pairs)
-    used = {pair.label_path for pair in pairs}
-    lonely = [path for path in labels.values() if path not in used]
-    if lonely:
-        raise DataError(_about_lonely_labels(folder, lonely, found))
-    if missing and unlabelled == "refuse":
-        names = [path.relative_to(folder / "dicoms").as_posix() for path in missing]
-        raise DataError(
-            f"{in_words(names, 'image')} in {folder / 'dicoms'} without a label file of the same name in "
-            f"{folder / 'labels'} ({', '.join(LABEL_SUFFIXES)}). Add the label files (where images share a name, "
-            "in folders of the same names), or leave these images out (unlabelled='skip', on the "
-            "command line --leave-out-unlabelled)."
-        )
-    skipped += [SkippedFile(path, "an image without a label file") for path in missing]
-    return tuple(pairs), (*found.skipped, *skipped)
-
-
-def name_without_ending(path: Path) -> str:
-    """Give a file's name without its ending, unless the ending is a number.
-
-    Examples
-    --------
-    >>> [name_without_ending(Path(name)) for name in ("leg_07.dcm", "leg_07", "CT.1.2.840")]
-    ['leg_07', 'leg_07', 'CT.1.2.840']
-    """
-    return path.name if path.suffix[1:].isdecimal() else path.stem
-
-
-def in_words(names: Sequence[str], what: str) -> str:
-    """Say how many there are and name the first five.
-
-    Examples
-    --------
-    >>> in_words(["a.png", "b.png"], "label file")
-    'There are 2 label files (a.png, b.png)'
-    """
-    shown = ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
-    return f"There is 1 {what} ({shown})" if len(names) == 1 else f"There are {len(names)} {what}s ({shown})"
-
-
-def _check_folder(folder: Path) -> None:
     if not folder.is_dir():
         raise DataError(f"The folder {folder} does not exist. Check the spelling, or choose it again. {LAYOUT}.")
-    for name in ("dicoms", "labels"):
-        if not (folder / name).is_dir():
-            inside = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
-            shown = ", ".join(inside[:5]) + (" …" if len(inside) > 5 else "")
-            raise DataError(f"{folder} has no folder {name!r}; it holds {shown or 'nothing'}. {LAYOUT}.")
-
-
-def _find_labels(folder: Path) -> tuple[Labels, list[SkippedFile]]:
-    """Give the label files, and what else lies there."""
-    labels: Labels = {}
-    skipped = []
-    for path in sorted(folder.rglob("*")):
-        inside = path.relative_to(folder)
-        if path.is_dir() or any(part.startswith(".") for part in inside.parts):
-            continue
-        key = (inside.parent, path.stem)
-        if path.suffix.lower() not in LABEL_SUFFIXES:
-            skipped.append(SkippedFile(path, f"not a label file ({', '.join(LABEL_SUFFIXES)})"))
-        elif key in labels:
-            raise DataError(
-                f"Two label files are called {path.stem!r}: {labels[key]} and {path}. Keep one of them."
-            )
-        else:
-            labels[key] = path
-    if not labels:
-        raise DataError(
-            f"The folder {folder} holds no label file. Put one file for each DICOM slice into it, with the "
-            f"same name and the ending {' or '.join(LABEL_SUFFIXES)}."
-        )
-    return labels, skipped
-
-
-def _pair(folder: Path, found: DicomFolder, labels: Labels) -> tuple[list[FilePair], list[Path]]:
-    """Give the pairs, and the images that lack a label, if only of one frame."""
-    frames: dict[Path, list[int]] = defaultdict(list)
-    subjects = {}
-    for series in found.series:
-        for header in series.slices:
-            frames[header.path].append(header.frame)
-            subjects[header.path] = series.subject_id
-    # Of each frame its own name (leg_001) and its file's (leg), which are one in a single-frame file.
-    names = {
-        path: {frame: (_frame_name(path, frame, len(numbers)), name_without_ending(path)) for frame in numbers}
-        for path, numbers in frames.items()
-    }
-    owners = Counter(name for path in names for name in {n for both in names[path].values() for n in both})
-    # A label may also repeat the DICOM's ending: leg.dcm.png for leg.dcm.
-    label_of = {(where, name_without_ending(Path(stem))): path for (where, stem), path in labels.items()} | labels
-    bearers = Counter(stem for _, stem in label_of)
-    anywhere = {stem: path for (_, stem), path in label_of.items() if bearers[stem] == owners[stem] == 1}
-    pairs, missing = [], []
-    for path in frames:
-        where = path.relative_to(folder).parent
-        shared = any(owners[own] > 1 for own, _ in names[path].values())
-        for frame, both in sorted(names[path].items()):
-            nearby = (label_of.get((where, name)) for name in both)
-            label = next(filter(None, (*nearby, *map(anywhere.get, both))), None)
-            if label is None:
-                missing.append(path)
-            else:
-                name = "_".join((*where.parts, both[0])) if shared else both[0]
-                pairs.append(FilePair(name, subjects[path], path, frame, label))
-    return pairs, list(dict.fromkeys(missing))
-
-
-def _frame_name(path: Path, frame: int, frames: int) -> str:
-    return name_without_ending(path) + (f"_{frame + 1:03d}" if frames > 1 else "")
-
-
-def _check_used_once(pairs: Sequence[FilePair]) -> None:
-    """Refuse a case name of two cases, a label of two images, and a picture as the label of several frames."""
-    cases: dict[str, FilePair] = {}
-    labels: dict[Path, FilePair] = {}
-    for pair in pairs:
-        other = cases.setdefault(pair.name, pair)
-        if other is not pair:
-            raise DataError(
-                f"Two images are called {pair.name!r}: {_place(other)} and {_place(pair)}, so their labels cannot "
-                "be told apart. Give every DICOM file a name of its own, and its label file the same."
-            )
-        other = labels.setdefault(pair.label_path, pair)
-        same_file = other.image_path == pair.image_path
-        if other is not pair and not (same_file and pair.label_path.suffix.lower() == ".npy"):
-            frames = f": {_frame_name(pair.image_path, 0, 2)}.png and so on" if same_file else ""
-            raise DataError(
-                f"The label file {pair.label_path} would be used for {_place(other)} and for {_place(pair)}. Save "
-                f"a label file for each of them, with its name{frames}."
-            )
-
-
-def _place(pair: FilePair) -> str:
-    return f"{pair.image_path} (frame {pair.frame + 1})"
-
-
-def _about_lonely_labels(folder: Path, labels: Sequence[Path], found: DicomFolder) -> str:
-    """Say which labels have no image, and why the file of that name, if there is one, is no image."""
-    reasons = {name_without_ending(skipped.path): skipped.reason for skipped in found.skipped}
-    read = {name_without_ending(path) for series in found.series for path in series.files}
-    present = {name_without_ending(path) for path in (folder / "dicoms").rglob("*") if path.is_file()}
-    names = []
-    for path in labels:
-        name = name_without_ending(Path(path.stem))
-        why = reasons.get(name) or ("a copy of another DICOM file" if name in present - read else "")
-        if name in read:
-            why = "it, or the label, is there more than once: keep one, or put both into folders of the same name"
-        shown = path.relative_to(folder / "labels").as_posix()
-        names.append(f"{shown} (the file of that name in dicoms: {why})" if why else shown)
-    return (
-        f"{in_words(names, 'label file')} in {folder / 'labels'} without an image of the same name in "
-        f"{folder / 'dicoms'}. Add the DICOM files, correct the names, or move these labels away."
+    files = visible_files(folder)
+    images = _subfolder(folder, lambda name: name in IMAGE_FOLDERS)
+    labels = _subfolder(folder, is_label_folder)
+    beside = [path for path in files if images in path.parents]
+    dicoms = images is not None and (
+        not any(ending(path) in READABLE for path in beside) or any(map(looks_like_dicom, beside))
     )
+    if images is not None and dicoms:
+        candidates = [path for path in files if images not in path.parents]
+        if labels is not None:
+            candidates = [path for path in candidates if labels in path.parents]
+        contours = [path for path in candidates if path.suffix.lower() == ".txt" and "contour" in path.stem.lower()]
+        if labels is not None and contours:
+            return pair_contours(images, labels, contours, unlabelled=unlabelled)
+        if any(ending(path) in VOLUME_ENDINGS or looks_like_dicom(path) for path in candidates):
+            return pair_series(images, candidates, unlabelled=unlabelled)
+        if labels is not None:
+            return pair_slices(images, labels, unlabelled=unlabelled)
+    elif any(ending(path) in READABLE for path in files) and (
+        images is not None or labels is None or len(files) > 1
+    ):
+        return pair_by_name(folder, files, unlabelled=unlabelled, channels=channels, tokens=tokens)
+    elif images is None and labels is None and files:
+        return pair_series(folder, files, unlabelled=unlabelled)
+    missing = "labels" if images is not None else "dicoms"
+    inside = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    shown = ", ".join(inside[:5]) + (" …" if len(inside) > 5 else "")
+    raise DataError(f"{folder} has no folder {missing!r}; it holds {shown or 'nothing'}. {LAYOUT}.")
+
+
+def visible_files(folder: Path) -> list[Path]:
+    """Give every file that is not hidden, 2.png before 10.png; links to folders are not followed."""
+    found = []
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith((".", "__MACOSX"))]
+        found += [Path(place) / name for name in names if not name.startswith(".")]
+    return sorted(found, key=natural)
+
+
+def _subfolder(folder: Path, fits: Callable[[str], bool]) -> Path | None:
+    """Give the folder of images or of labels; None if there is none, or if images and labels lie deeper."""
+    found = [path for path in sorted(folder.iterdir()) if path.is_dir() and fits(path.name.lower())]
+    if len(found) > 1:
+        names = ", ".join(path.name for path in found)
+        raise DataError(f"{folder} holds several folders of one kind: {names}. Move away all but one of them.")
+    return found[0] if found else None
+
+
+def looks_like_dicom(path: Path) -> bool:
+    """Tell by its first bytes, or its ending, whether a file is DICOM of any kind."""
+    if path.suffix.lower() in (".dcm", ".seg"):
+        return True
+    if ending(path) in READABLE or path.suffix.lower() in (".txt", ".csv", ".json", ".md"):
+        return False
+    try:
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image as PillowImage
@@ -25,17 +26,21 @@ class Picture:
 
     Parameters
     ----------
-    pixels : (rows, columns) ndarray of uint8 or uint16, or (rows, columns, 2, 3 or 4) ndarray of uint8
-        Grey values or palette indices; grey and alpha, RGB, or RGBA along the last axis.
+    pixels : (rows, columns) or (rows, columns, samples) ndarray
+        Grey values or palette indices, or several values a pixel along the last axis: grey and alpha, RGB, or
+        RGBA; in a TIFF any channels. A PNG or JPEG gives uint8 or uint16, a TIFF any numbers.
     palette : (n, 3) ndarray of uint8 or None
         Red, green, blue of each index in an indexed picture.
     is_jpeg : bool
         True if the file's content is a JPEG, whatever its name ends in; its values are near the originals.
+    has_alpha : bool
+        True if the last of several samples is the opacity and no colour.
     """
 
-    pixels: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
+    pixels: npt.NDArray[np.generic]
     palette: npt.NDArray[np.uint8] | None = None
     is_jpeg: bool = False
+    has_alpha: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,8 +68,7 @@ def read_picture(path: Path) -> Picture:
     Raises
     ------
     ReadError
-        If the file is damaged, is no PNG or JPEG, is an animation, is to be shown turned, or has 16-bit
-        colours.
+        If the file is damaged, is no PNG or JPEG, is an animation, or is to be shown turned.
     """
     with _opened(path) as image:
         if image.format == "PNG":
@@ -195,10 +199,15 @@ def _opened(path: Path) -> Iterator[PillowImage.Image]:
 
 
 def _read_png(image: PillowImage.Image, path: Path) -> Picture:
+    with PillowImage.open(path, formats=("PNG",)) as again:
+        again.verify()  # Of a damaged stream, Pillow gives wrong pixels; its check sums tell.
     with path.open("rb") as file:
         depth, colour_type = file.read(26)[24:26]
     grey = colour_type == 0
-    if image.mode not in PNG_MODES or (depth == 16 and not grey):
+    if depth == 16 and not grey:
+        image.load()  # OpenCV fills up a file that is cut off; Pillow says so.
+        return _read_deep_png(path, has_alpha=colour_type in (4, 6))
+    if image.mode not in PNG_MODES:
         raise ReadError(
             f"{path} is a PNG of a kind that loses values when read ({depth} bit, mode {image.mode}). "
             "Save it with 8 bits per colour, as grey, or with a palette."
@@ -210,7 +219,17 @@ def _read_png(image: PillowImage.Image, path: Path) -> Picture:
         # Pillow stretches these to 0..255 for the eye; the file holds 0..3 or 0..15.
         pixels = pixels // (255 // (2**depth - 1))
     flat = image.getpalette() if image.mode == "P" else None
-    return Picture(pixels, None if flat is None else np.reshape(np.array(flat, dtype=np.uint8), (-1, 3)))
+    palette = None if flat is None else np.reshape(np.array(flat, dtype=np.uint8), (-1, 3))
+    return Picture(pixels, palette, has_alpha=pixels.ndim == 3 and pixels.shape[-1] in (2, 4))
+
+
+def _read_deep_png(path: Path, *, has_alpha: bool) -> Picture:
+    """Read colours of 16 bits, of which Pillow would keep 8."""
+    pixels = cv2.imdecode(np.frombuffer(path.read_bytes(), dtype=np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None or pixels.dtype != np.uint16 or pixels.ndim != 3:
+        raise ReadError(f"{path} is a PNG with 16 bits per colour that cannot be read. Save it with 8, or as grey.")
+    # OpenCV counts blue, green, red.
+    return Picture(pixels[..., [2, 1, 0, 3][: pixels.shape[-1]]], has_alpha=has_alpha)
 
 
 def _checked_rgb(rgb: npt.NDArray[np.uint8], path: Path) -> npt.NDArray[np.uint8]:

@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -17,18 +18,33 @@ Row = tuple[int, dict[str, str]]
 """The number of the row as a spreadsheet counts it (the header is row 1), and its cells by column."""
 
 
-def read_structures(path: Path) -> tuple[Structure, ...]:
+@dataclass(frozen=True)
+class StructureTable:
+    """The structures of a folder, in the order in which they are drawn, and what stands for them in the files.
+
+    `values` pairs a value of the label files, or the token of a binary file's name, with a label; 0 leaves it out.
+    What is not among them stands for itself.
+    """
+
+    structures: tuple[Structure, ...]
+    values: tuple[tuple[int | str, int], ...] = ()
+
+
+def read_structures(path: Path) -> StructureTable:
     """Read which integer in the label files is which structure.
 
     Parameters
     ----------
     path : Path
-        CSV in UTF-8 with the columns label and name, and where wanted colour (#rrggbb) and side (left, right,
-        both or empty). Commas, semicolons or tabs between the columns; other columns are ignored.
+        CSV in UTF-8 with the columns label and name, and where wanted colour (#rrggbb), side (left, right, both
+        or empty), includes (labels of structures inside this one, as 2 or "2 3") and values (what stands for it in
+        the files, as "76 150" or "gmseg-manual; wmseg": several are merged). A row with the label 0 leaves its
+        values out. Commas, semicolons or tabs between the columns; other columns are ignored. Where label files of
+        several structures overlap, a later row is drawn over an earlier one.
 
     Returns
     -------
-    tuple of Structure
+    StructureTable
         In the order of the file.
 
     Raises
@@ -38,63 +54,102 @@ def read_structures(path: Path) -> tuple[Structure, ...]:
     LabelError
         If a row cannot be a structure; the message names the row and the value.
     """
-    columns, rows = _read_rows(path)
-    _require_columns(path, columns, ("label", "name"), example="1,psoas left,#e69f00,left")
-    structures = tuple(_structure(path, number, row) for number, row in rows)
+    columns, rows = read_rows(path)
+    require_columns(path, columns, ("label", "name"), example="1,psoas left,#e69f00,left")
+    structures = tuple(_structure(path, number, row) for number, row in rows if row["label"] != "0")
     if not structures:
         raise ReadError(f"{path} names no structure. Add a row for each label, for instance: 1,psoas left")
     try:
         check_structures(structures)
     except LabelError as error:
         raise LabelError(f"{path}: {error} Give every structure a label and a name of its own.") from error
-    return structures
+    values: dict[int | str, int] = {}
+    for number, row in rows:
+        for word in _words(row.get("values", "")):
+            value: int | str = int(word) if word.isdecimal() else word
+            if value in values:
+                raise LabelError(
+                    f"{path}, row {number}: the value {word} stands in another row too. Keep one of them."
+                )
+            values[value] = int(row["label"])
+    return StructureTable(structures, tuple(values.items()))
 
 
-def write_structures(path: Path, structures: Sequence[Structure]) -> None:
-    """Write the structures as `read_structures` reads them.
+def _words(cell: str) -> list[str]:
+    """Split numbers at blanks too; names (of a segment: "Kidney left") only at semicolons and bars."""
+    numbers = re.split(r"[\s;,|]+", cell.strip())
+    words = numbers if all(map(str.isdecimal, numbers)) else re.split(r"[;|]", cell)
+    return [word.strip() for word in words if word.strip()]
+
+
+def write_structures(
+    path: Path, structures: Sequence[Structure], *, values: Sequence[tuple[int | str, int]] = ()
+) -> None:
+    """Write the structures, and what stands for them in the files, as `read_structures` reads them.
 
     Raises
     ------
     OutputError
         If the file cannot be written.
     """
-    rows = [(s.label, s.name, "#{:02x}{:02x}{:02x}".format(*s.rgb), s.side) for s in structures]
-    _write_rows(path, ("label", "name", "colour", "side"), rows)
+    columns = ["label", "name", "colour", "side"]
+    rows = [[s.label, s.name, "#{:02x}{:02x}{:02x}".format(*s.rgb), s.side] for s in structures]
+    if any(label == 0 for _, label in values):
+        rows.append([0, "left out", "", ""])
+    if any(s.includes for s in structures):
+        columns.append("includes")
+        included = {s.label: s.includes for s in structures}
+        rows = [[*row, " ".join(map(str, included.get(cast(int, row[0]), ())))] for row in rows]
+    if values:
+        columns.append("values")
+        rows = [[*row, "; ".join(str(value) for value, label in values if label == row[0])] for row in rows]
+    write_rows(path, columns, rows)
 
 
-def read_annotated(path: Path, structures: Sequence[Structure]) -> dict[str, frozenset[int]]:
+@dataclass(frozen=True)
+class Drawn:
+    """What was drawn on a case, or on some of its slices: (start, stop) counted from 0."""
+
+    labels: frozenset[int]
+    slices: tuple[int, int] | None = None
+
+
+def read_annotated(path: Path, structures: Sequence[Structure]) -> dict[str, tuple[Drawn, ...]]:
     """Read which structures were drawn on which case.
 
     Parameters
     ----------
     path : Path
         CSV with the column case_id and one column for each structure's name: 1 where it was drawn (or looked
-        for and found absent), 0 where it was not drawn, so that nothing is known of it.
+        for and found absent), 0 where it was not drawn, so that nothing is known of it. A column slices
+        ("4-9" or "4", counted from 1) says where that holds; a case then has a row for each range, and slices
+        that no row names are left out.
     structures : sequence of Structure
 
     Returns
     -------
-    dict of frozenset of int
-        Labels drawn, by case_id.
+    dict of tuple of Drawn
+        By case_id; one without slices where it holds for the whole case.
 
     Raises
     ------
     ReadError
         If a column is missing or has no structure, a cell is neither 0 nor 1, or a case stands there twice.
     """
-    columns, rows = _read_rows(path)
+    columns, rows = read_rows(path)
     names = {structure.name.lower(): structure.label for structure in structures}
-    _require_columns(path, columns, ("case_id", *names), example="case_001" + ",1" * len(names))
-    unknown = [column for column in columns if column not in names and column != "case_id"]
+    require_columns(path, columns, ("case_id", *names), example="case_001" + ",1" * len(names))
+    unknown = [column for column in columns if column not in names and column not in ("case_id", "slices")]
     if unknown:
         raise ReadError(
             f"{path} has the column {unknown[0]!r}, which names no structure. Known: "
             f"{[s.name for s in structures]}. Correct the name, or add the structure to structures.csv."
         )
-    annotated: dict[str, frozenset[int]] = {}
+    annotated: dict[str, tuple[Drawn, ...]] = {}
     for number, row in rows:
-        case_id = row["case_id"]
-        if not case_id or case_id in annotated:
+        case_id, slices = row["case_id"], _slices(path, number, row.get("slices", ""))
+        before = annotated.get(case_id, ())
+        if not case_id or (before and (slices is None or any(_overlap(slices, other) for other in before))):
             problem = "stands there already" if case_id else "is empty"
             raise ReadError(f"{path}, row {number}: case_id {case_id!r} {problem}. Give each case one row.")
         for name in names:
@@ -103,8 +158,30 @@ def read_annotated(path: Path, structures: Sequence[Structure]) -> dict[str, fro
                     f"{path}, row {number}, column {name!r}: {row[name]!r} is neither 1 (drawn) nor 0 (not "
                     "drawn). Write one of them."
                 )
-        annotated[case_id] = frozenset(label for name, label in names.items() if row[name] == "1")
+        labels = frozenset(label for name, label in names.items() if row[name] == "1")
+        annotated[case_id] = (*before, Drawn(labels, slices))
     return annotated
+
+
+def read_subjects(path: Path) -> dict[str, str]:
+    """Read whose image each case is: a CSV with the columns case_id and subject_id.
+
+    Raises
+    ------
+    ReadError
+        If a column is missing, a cell is empty, or a case stands there twice.
+    """
+    columns, rows = read_rows(path)
+    require_columns(path, columns, ("case_id", "subject_id"), example="leg_07,patient3")
+    subjects: dict[str, str] = {}
+    for number, row in rows:
+        if not row["case_id"] or not row["subject_id"] or row["case_id"] in subjects:
+            raise ReadError(
+                f"{path}, row {number}: {row['case_id']!r}, {row['subject_id']!r}. Give each case one row with its "
+                "case_id and a code for the person."
+            )
+        subjects[row["case_id"]] = row["subject_id"]
+    return subjects
 
 
 def write_annotated(path: Path, annotated: Mapping[str, Iterable[int]], structures: Sequence[Structure]) -> None:
@@ -119,7 +196,21 @@ def write_annotated(path: Path, annotated: Mapping[str, Iterable[int]], structur
         (case_id, *(int(structure.label in labels) for structure in structures))
         for case_id, labels in ((case_id, frozenset(drawn)) for case_id, drawn in annotated.items())
     ]
-    _write_rows(path, ("case_id", *(structure.name for structure in structures)), rows)
+    write_rows(path, ("case_id", *(structure.name for structure in structures)), rows)
+
+
+def _slices(path: Path, number: int, text: str) -> tuple[int, int] | None:
+    if not text:
+        return None
+    match = re.fullmatch(r"(\d+)(?:\s*[-–:]\s*(\d+))?", text)
+    start, stop = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+    if not 1 <= start <= stop:
+        raise ReadError(f"{path}, row {number}: slices {text!r} is no range counted from 1, such as 4-9 or 4.")
+    return start - 1, stop
+
+
+def _overlap(slices: tuple[int, int], other: Drawn) -> bool:
+    return other.slices is None or (slices[0] < other.slices[1] and other.slices[0] < slices[1])
 
 
 def _structure(path: Path, number: int, row: Mapping[str, str]) -> Structure:
@@ -135,12 +226,13 @@ def _structure(path: Path, number: int, row: Mapping[str, str]) -> Structure:
             name=row["name"],
             colour=cast(tuple[int, int, int], tuple(bytes.fromhex(colour[1:]))) if colour else None,
             side=cast(Side, row.get("side", "").lower()),
+            includes=tuple(int(word) for word in re.findall(r"\d+", row.get("includes", ""))),
         )
     except LabelError as error:
         raise LabelError(f"{where}: {error}") from error
 
 
-def _read_rows(path: Path) -> tuple[list[str], list[Row]]:
+def read_rows(path: Path) -> tuple[list[str], list[Row]]:
     """Give the column names in lower case and the rows that are not blank."""
     try:
         text = path.read_bytes().decode("utf-8-sig")
@@ -174,7 +266,8 @@ def _cells(path: Path, number: int, columns: Sequence[str], row: Sequence[str]) 
     return dict.fromkeys(columns, "") | dict(zip(columns, row, strict=False))
 
 
-def _require_columns(path: Path, columns: Sequence[str], wanted: Sequence[str], *, example: str) -> None:
+def require_columns(path: Path, columns: Sequence[str], wanted: Sequence[str], *, example: str) -> None:
+    """Raise ReadError if a table lacks a column, or has one twice."""
     missing = [column for column in wanted if column not in columns]
     twice = [column for column in wanted if columns.count(column) > 1]
     if missing or twice:
@@ -185,7 +278,8 @@ def _require_columns(path: Path, columns: Sequence[str], wanted: Sequence[str], 
         )
 
 
-def _write_rows(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a table whole, or not at all."""
     with whole_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)

@@ -1,0 +1,22 @@
+"""Find the cases of a folder, pair images with labels, and read them: every kind of file in one way."""
+
+from autoseg.cases.case import Case, CaseFolder, Reading, is_drawn, pairs_table
+from autoseg.cases.find import find_cases, find_images
+from autoseg.cases.images import read_case_image
+from autoseg.cases.missing import declare_missing
+from autoseg.cases.read import read_case, read_case_labels, read_rater_labels
+
+__all__ = [
+    "Case",
+    "CaseFolder",
+    "Reading",
+    "declare_missing",
+    "find_cases",
+    "find_images",
+    "is_drawn",
+    "pairs_table",
+    "read_case",
+    "read_case_image",
+    "read_case_labels",
+    "read_rater_labels",
+]

@@ -1,0 +1,33 @@
+"""The command line: the same functions as the notebooks, for servers and scripts."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from autoseg.cli.parser import build_parser
+from autoseg.errors import AutosegError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return 0 if it went well, 1 with one sentence on the error stream if not."""
+    chosen = build_parser().parse_args(arguments)
+    try:
+        chosen.run(chosen)
+    except AutosegError as error:
+        print(f"autoseg: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("autoseg: stopped.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of a pipe, as in "| head", has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        print(
+            f"autoseg: {error.filename or 'A file'} cannot be used: {error.strerror or error}. Check that it is "
+            "there and that you may open it.",
+            file=sys.stderr,
+        )
+        return 1
+    return 0

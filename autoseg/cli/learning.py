@@ -1,0 +1,181 @@
+"""Commands that learn: train, crossvalidate, demo."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from autoseg.cli.data import find
+from autoseg.cli.using import print_comparison, print_run, print_summary
+
+if TYPE_CHECKING:
+    from autoseg.cases import CaseFolder
+    from autoseg.model import TrainedModel
+    from autoseg.settings import Settings
+    from autoseg.split import Split
+
+# Its myocardium is missing (data/sample/README.md), so it would teach least.
+DEMO_VALIDATION = ("SCD0000501",)
+# Half of the images' own resolution: four times faster, which gains more than fine pixels in a few minutes.
+DEMO_SPACING_MM = 2.75
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def _tell(line: str) -> None:
+    print(line, flush=True)
+
+
+def train(chosen: argparse.Namespace) -> None:
+    """Train on a folder, check it first, save the model."""
+    from autoseg.ledger import freeze_test_subjects
+
+    settings = settings_of(chosen)
+    found = _checked(find(chosen))
+    split = _split(found, settings, validation=chosen.validation_subject, test=chosen.test_subject)
+    # Only now: the split knows every one of them.
+    if chosen.test_subject:
+        freeze_test_subjects(found.folder, chosen.test_subject)
+    _learn(split, found, settings, name=chosen.name, output=chosen.output, choose_post=chosen.choose_post)
+
+
+def settings_of(chosen: argparse.Namespace) -> Settings:
+    """Give the settings that the options say."""
+    from autoseg.settings import AugmentationSettings, PreprocessSettings, Settings
+
+    augmentations = {
+        "wide": AugmentationSettings(),
+        "manual": AugmentationSettings.manual(),
+        "off": AugmentationSettings.off(),
+    }
+    augmentation = augmentations[chosen.augmentation]
+    if chosen.rotation_deg is not None:
+        probability = float(chosen.rotation_deg > 0)
+        augmentation = replace(augmentation, rotation_deg=chosen.rotation_deg, rotation_probability=probability)
+    return Settings(
+        epochs=chosen.epochs,
+        minutes=chosen.minutes,
+        batch_size=chosen.batch_size,
+        learning_rate=chosen.learning_rate,
+        seed=chosen.seed,
+        best_by=chosen.best_by,
+        print_checkpoint=chosen.print_checkpoint,
+        validate_every=chosen.validate_every,
+        save_checkpoint=chosen.save_checkpoint,
+        augmentation=augmentation,
+        preprocess=PreprocessSettings(
+            spacing_mm=chosen.spacing_mm,
+            crop_mm=tuple(chosen.crop_mm) if chosen.crop_mm else None,
+            clahe=chosen.clahe,
+            input_shape=tuple(chosen.input_shape) if chosen.input_shape else None,
+        ),
+    )
+
+
+def crossvalidate(chosen: argparse.Namespace) -> None:
+    """Train a model a fold and score every subject once."""
+    from autoseg.crossvalidation import cross_validate
+    from autoseg.ledger import read_ledger
+
+    settings = settings_of(chosen)
+    found = _checked(find(chosen))
+    ledger = read_ledger(found.folder)
+    if ledger:
+        print(f"{ledger.note} They are in no fold.")
+    result = cross_validate(
+        found.cases,
+        found.structures,
+        settings,
+        folder=chosen.output / f"{chosen.name}_folds",
+        folds=chosen.folds,
+        name=chosen.name,
+        choose_post=chosen.choose_post,
+        test_subjects=ledger.subjects if ledger else (),
+        tell=_tell,
+    )
+    for note in result.notes:
+        print(f"Note: {note}")
+    print_summary(result.summary)
+    print(f"Saved in {result.folder}")
+
+
+def _checked(found: CaseFolder) -> CaseFolder:
+    """Tell what is wrong with the cases; an error ends the command."""
+    from autoseg.checks import check_cases, raise_on_errors
+
+    findings = check_cases(found)
+    raise_on_errors(findings)
+    for finding in findings:
+        print(f"{finding.severity}: {finding.case_id} {finding.problem}")
+    return found
+
+
+def _split(
+    found: CaseFolder, settings: Settings, *, validation: Sequence[str] | None, test: Sequence[str] | None = None
+) -> Split:
+    """Split the cases, without the test subjects: those named, or those frozen before."""
+    from autoseg.ledger import read_ledger
+    from autoseg.split import split_cases
+
+    ledger = read_ledger(found.folder)
+    if ledger and not test:
+        print(ledger.note)
+    frozen = test or (ledger.subjects if ledger else ())
+    return split_cases(found.cases, validation_subjects=validation, test_subjects=frozen, seed=settings.seed)
+
+
+def _learn(
+    split: Split, found: CaseFolder, settings: Settings, *, name: str, output: Path, choose_post: bool = False
+) -> TrainedModel:
+    """Tell who is on which side, train with a line an epoch, save."""
+    from autoseg.figures import show_history
+    from autoseg.files.atomic import whole_file
+    from autoseg.history import history_rows
+    from autoseg.report import train_and_save
+
+    sides = (("Training", split.training), ("Validation", split.validation), ("Test, set aside", split.test))
+    for what, cases in (side for side in sides if side[1]):
+        subjects = sorted({case.subject_id for case in cases})
+        print(f"{what}: {len(cases)} image(s) of {len(subjects)} subject(s): {', '.join(subjects)}")
+    if split.note:
+        print(split.note)
+
+    model, path = train_and_save(
+        split,
+        settings,
+        structures=found.structures,
+        name=name,
+        folder=output,
+        choose_post=choose_post,
+        tell=_tell,
+    )
+    curves = Path(output) / f"{name}_history.png"
+    with whole_file(curves) as temporary:
+        show_history(history_rows(model), structures=model.structures).savefig(temporary)
+    print(f"{model!r}\nSaved: {path}, {name}_history.csv and {curves.name} beside it.")
+    return model
+
+
+def demo(chosen: argparse.Namespace) -> None:
+    """Learn from the sample, segment a patient of it never seen, print the areas beside the expert's."""
+    from autoseg.cases import find_cases
+    from autoseg.report import segment_folder
+    from autoseg.settings import PreprocessSettings, Settings
+
+    sample = ROOT / "data" / "sample"
+    print("Sample: 96 slices of five hearts (Sunnybrook Cardiac Data, CC0). Learning from four patients.\n")
+    start = time.monotonic()
+    settings = Settings(minutes=chosen.minutes, preprocess=PreprocessSettings(spacing_mm=DEMO_SPACING_MM))
+    found = _checked(find_cases(sample / "train"))
+    split = _split(found, settings, validation=DEMO_VALIDATION)
+    model = _learn(split, found, settings, name="demo", output=chosen.output / "trained_model")
+    print(f"Learning took {(time.monotonic() - start) / 60:.1f} minutes.\n")
+    print("Now the patient SCD0000301, whom the model has never seen:")
+    start = time.monotonic()
+    run = segment_folder(model, sample / "test" / "dicoms", output=chosen.output / "predictions")
+    print(f"Reading, segmenting, measuring and saving took {time.monotonic() - start:.1f} s.")
+    print_run(run)
+    print_comparison(run, find_cases(sample / "test"))

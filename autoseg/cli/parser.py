@@ -1,0 +1,162 @@
+"""What can be typed after `autoseg`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+from autoseg.cli import data, learning, using
+
+Command = Callable[[str, Callable[[argparse.Namespace], None], str], argparse.ArgumentParser]
+CHOOSE_POST = (
+    "choose erosion, threshold, largest piece and holes on the validation patients; with one or two of them the "
+    "choice did not help new ones"
+)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Give the parser of all commands; each sets `run`, which takes the parsed arguments."""
+    parser = argparse.ArgumentParser(
+        prog="autoseg",
+        description="Train the segmentation of your own medical images and measure areas in mm².",
+        epilog="'autoseg COMMAND --help' tells what a command needs.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run: Callable[[argparse.Namespace], None], text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.set_defaults(run=run)
+        return sub
+
+    _add_data_commands(command)
+    _add_learning_commands(command)
+    _add_using_commands(command)
+    return parser
+
+
+def _add_data_commands(command: Command) -> None:
+    check = command("check", data.check, "Look at a folder of images and labels and say what is wrong with it.")
+    _add_training_folder(check)
+
+    check.add_argument(
+        "--not-drawn",
+        action="append",
+        metavar="STRUCTURE",
+        help="it was not drawn wherever it is not visible; kept",
+    )
+    check.add_argument("--repair", type=int, nargs="+", metavar="N", help="keep these of the offered repairs")
+
+    series = command("series", data.series, "Show the DICOM series of a folder.")
+    series.add_argument("folder", type=Path)
+    series.add_argument("--picture", type=Path, metavar="PNG", help="save a thumbnail of each")
+
+    raters = command("raters", data.raters, "Show how the raters of a folder agree.")
+    _add_training_folder(raters)
+
+    measure = command("measure", data.measure, "Measure the areas of labels that were drawn already.")
+    _add_training_folder(measure)
+    measure.add_argument("--output", type=Path, help="a new folder for areas.csv and measurements.csv")
+    _add_calibration(measure)
+
+
+def _add_learning_commands(command: Command) -> None:
+    train = command("train", learning.train, "Train a network on a folder of images and labels.")
+    _add_training_folder(train)
+    train.add_argument("--name", default="model", help="name of the model (default: model)")
+    train.add_argument("--validation-subject", action="append", metavar="ID", help="validate on this patient")
+    train.add_argument(
+        "--test-subject", action="append", metavar="ID", help="set this patient aside for the last test, for ever"
+    )
+    train.add_argument("--choose-post", action="store_true", help=CHOOSE_POST)
+    _add_learning(train)
+
+    folds = command(
+        "crossvalidate",
+        learning.crossvalidate,
+        "Train a model a fold; every subject is scored once, by a model that never saw it.",
+    )
+    _add_training_folder(folds)
+    folds.add_argument(
+        "--folds", type=int, default=5, help="with fewer subjects, each is left out once (default: 5)"
+    )
+    folds.add_argument("--name", default="model", help="name of the models (default: model)")
+    folds.add_argument("--choose-post", action="store_true", help=CHOOSE_POST)
+    _add_learning(folds)
+
+    demo = command("demo", learning.demo, "Learn from the sample hearts, segment one never seen, print its areas.")
+    demo.add_argument("--minutes", type=float, default=3.7, help="time of the learning (default: 3.7)")
+    demo.add_argument("--output", type=Path, default=learning.ROOT, help="where trained_model and predictions lie")
+
+
+def _add_using_commands(command: Command) -> None:
+    score = command(
+        "score", using.score, "Score a model on the test subjects that were set aside, and count the look."
+    )
+    score.add_argument("model", type=Path, help="a .pt file of trained_model")
+    _add_training_folder(score)
+    score.add_argument(
+        "--output", type=Path, default=Path("predictions"), help="a new folder with results.csv is made in it"
+    )
+
+    predict = command("predict", using.predict, "Segment a folder of DICOM files and measure the areas.")
+    predict.add_argument("model", type=Path, help="a .pt file of trained_model")
+    predict.add_argument("folder", type=Path, help="the patient's DICOM files")
+    predict.add_argument("--output", type=Path, default=Path("predictions"))
+    predict.add_argument("--series", nargs="+", metavar="ID", help="only these (autoseg series shows them)")
+    predict.add_argument("--reference", type=Path, help="a folder with dicoms and labels to compare with")
+    _add_calibration(predict)
+
+    command("selftest", using.selftest, "Measure made-up DICOM series of known shapes and print the worst error.")
+    command("computer", using.computer, "Show memory, device and speed of this computer.")
+
+
+def _add_training_folder(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", type=Path, help="holds images and labels, paired by their names")
+    parser.add_argument(
+        "--leave-out-unlabelled", action="store_true", help="images without a label are not an error"
+    )
+    reading = parser.add_argument_group("what the files leave open")
+    reading.add_argument("--channels", nargs="+", metavar="NAME", help="contrasts of a case: ends of file names")
+    reading.add_argument("--raters", choices=("majority", "staple", "mean"), default="majority")
+    reading.add_argument(
+        "--agreeing", type=int, metavar="N", help="raters who must agree (default: more than half)"
+    )
+    reading.add_argument("--only-levels", action="store_true", help="leave out slices without a level")
+    reading.add_argument(
+        "--pixel-spacing-mm", type=float, nargs=2, metavar=("ROWS", "COLUMNS"), help="where files do not tell it"
+    )
+    reading.add_argument("--plane", choices=("axial", "coronal", "sagittal"), help="which slices of a volume")
+    reading.add_argument("--trust-array", action="store_true", help="labels whose coordinates were reset")
+
+
+def _add_learning(parser: argparse.ArgumentParser) -> None:
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--epochs", type=int, help="times that every slice is seen (default: 100)")
+    length.add_argument("--minutes", type=float, help="or: the time that learning may take")
+    parser.add_argument("--spacing-mm", type=float, help="the network's pixel size (default: from the images)")
+    parser.add_argument(
+        "--input-shape", type=int, nargs=2, metavar=("ROWS", "COLUMNS"), help="or: resize every image to this"
+    )
+    parser.add_argument(
+        "--crop-mm", type=float, nargs=2, metavar=("ROWS", "COLUMNS"), help="look only at a region of this size"
+    )
+    parser.add_argument("--clahe", action="store_true", help="equalise the contrast piece by piece")
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--learning-rate", type=float, default=2e-3)
+    parser.add_argument("--augmentation", choices=("wide", "manual", "off"), default="wide")
+    parser.add_argument("--rotation-deg", type=float, help="turn at most this far (wide: 180, manual: 5)")
+    parser.add_argument("--best-by", choices=("dice", "iou", "loss"), default="dice", help="chooses the best epoch")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--print-checkpoint", type=int, default=1, metavar="EPOCHS")
+    parser.add_argument("--save-checkpoint", type=int, default=10, metavar="EPOCHS")
+    parser.add_argument("--validate-every", type=int, default=1, metavar="EPOCHS")
+    parser.add_argument("--output", type=Path, default=Path("trained_model"), help="folder of the model")
+
+
+def _add_calibration(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--field-of-view-mm", type=float, nargs="+", metavar="MM", help="where the header has no spacing"
+    )
+    parser.add_argument("--matrix-size", type=int, nargs="+", metavar="N", help="rows and columns, as a check")
+    parser.add_argument("--prefer", choices=("header", "typed"), help="which to trust where both are known")

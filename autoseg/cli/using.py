@@ -1,0 +1,109 @@
+"""Commands that use a model, and those that try this installation and computer."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from autoseg.cases import CaseFolder
+    from autoseg.report import Run
+
+Number = TypeVar("Number", int, float)
+
+
+def one_or_pair(values: list[Number] | None) -> Number | list[Number] | None:
+    """Give one number as it is, two as a pair."""
+    return values[0] if values is not None and len(values) == 1 else values
+
+
+def predict(chosen: argparse.Namespace) -> None:
+    """Segment a folder, measure, save, and compare where there is a reference."""
+    from autoseg.cases import find_cases
+    from autoseg.model import load_model
+    from autoseg.report import segment_folder
+
+    run = segment_folder(
+        load_model(chosen.model),
+        chosen.folder,
+        output=chosen.output,
+        field_of_view_mm=one_or_pair(chosen.field_of_view_mm),
+        matrix_size=one_or_pair(chosen.matrix_size),
+        prefer=chosen.prefer,
+        only=chosen.series,
+    )
+    print_run(run)
+    if chosen.reference is not None:
+        print_comparison(run, find_cases(chosen.reference, unlabelled="skip"))
+
+
+def print_run(run: Run) -> None:
+    """Print what a run gave."""
+    for note in run.notes:
+        print(f"Note: {note}")
+    for skipped in run.skipped:
+        print(f"Left alone: {skipped.path} ({skipped.reason})")
+    print(run.areas.to_string(index=False, float_format="{:.1f}".format, na_rep=""))
+    print(f"Saved in {run.folder}")
+
+
+def print_comparison(run: Run, reference: CaseFolder) -> None:
+    """Print a run beside an expert's labels."""
+    from autoseg.agreement import compare_with_expert, comparison_table
+
+    comparison = compare_with_expert(run, reference)
+    print("\nEach area beside the expert's (a structure that the expert did not draw is left out):")
+    print(comparison_table(comparison.slices).to_string(index=False, float_format="{:.2f}".format, na_rep="–"))
+    print("\nPatient by patient:")
+    for score in comparison.subjects:
+        print(
+            f"{score.subject_id}, {score.name}: Dice {score.dice:.3f} over {score.n} slices, "
+            f"area error {score.area_error_percent:+.1f} % on average of the slices, "
+            f"{score.total_area_error_percent:+.1f} % of the summed area"
+        )
+
+
+def score(chosen: argparse.Namespace) -> None:
+    """Score a model on the frozen test subjects of a folder."""
+    from autoseg.agreement import score_test_subjects
+    from autoseg.cli.data import find
+    from autoseg.model import load_model
+
+    test = score_test_subjects(load_model(chosen.model), find(chosen), output=chosen.output)
+    print_summary(test.summary)
+    print(test.ledger.note)
+    print(f"Saved in {test.folder}")
+
+
+def print_summary(table: pd.DataFrame) -> None:
+    """Print a summary of scores, one column a structure."""
+    shown = table.drop(columns=["label"]).set_index("name").T
+    print(shown.to_string(float_format="{:.3f}".format, na_rep="–"))
+
+
+def selftest(chosen: argparse.Namespace) -> None:
+    """Measure made-up series of known shapes."""
+    from autoseg.errors import GeometryError
+    from autoseg.selftest import run_selftest
+
+    with tempfile.TemporaryDirectory() as folder:
+        report = run_selftest(Path(folder))
+    print(report.table())
+    if not report.passed:
+        raise GeometryError(
+            f"The worst area is wrong by {report.worst_error_percent:.2f} %, more than 0.5 %. Do not measure "
+            "with this installation; report it."
+        )
+    print(f"Passed. The worst area is wrong by {report.worst_error_percent:.3f} % (allowed: 0.5 %).")
+
+
+def computer(chosen: argparse.Namespace) -> None:
+    """Show memory, device and speed."""
+    from autoseg.device import find_computer, measure_speed
+
+    print(find_computer())
+    print(measure_speed())

@@ -1,0 +1,26 @@
+"""Figures and the animation: the only place that knows matplotlib.
+
+Nothing is shown: each function returns a matplotlib Figure, which a notebook shows and `savefig` writes.
+"""
+
+from autoseg.figures.agreement import show_bland_altman, show_subject_scores
+from autoseg.figures.charts import show_areas, show_erosions, show_history
+from autoseg.figures.doctor import show_findings
+from autoseg.figures.panels import NotebookFigure
+from autoseg.figures.series import show_series
+from autoseg.figures.slices import show_animation, show_batch, show_cases, show_overlays
+
+__all__ = [
+    "NotebookFigure",
+    "show_animation",
+    "show_areas",
+    "show_batch",
+    "show_bland_altman",
+    "show_cases",
+    "show_erosions",
+    "show_findings",
+    "show_history",
+    "show_overlays",
+    "show_series",
+    "show_subject_scores",
+]

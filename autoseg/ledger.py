@@ -1,0 +1,135 @@
+"""Test subjects, frozen once for all, and how often they were looked at."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from autoseg.errors import DataError, ReadError
+from autoseg.files.atomic import whole_file
+
+FILE = "test_subjects.json"
+
+
+@dataclass(frozen=True)
+class Look:
+    """One time that a model was scored on the test subjects: the date (ISO, UTC) and the model's name."""
+
+    date: str
+    model: str
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The subjects that are kept for a last test, since when, and every look at them.
+
+    `subjects` are named as in the data beside which the ledger lies, sorted.
+    """
+
+    subjects: tuple[str, ...]
+    frozen: str
+    looks: tuple[Look, ...] = ()
+
+    @property
+    def note(self) -> str:
+        """A sentence for beside the test's scores: how often these subjects were looked at."""
+        count = len(self.looks)
+        since = f"The {len(self.subjects)} test subject(s) are frozen since {self.frozen[:10]}"
+        if count <= 1:
+            return f"{since} and were looked at {('never', 'once')[count]}."
+        models = ", ".join(dict.fromkeys(look.model for look in self.looks))
+        return (
+            f"{since} and were looked at {count} times ({models}). "
+            "The best of several looks is too good: report the first, or all."
+        )
+
+
+def read_ledger(folder: Path) -> Ledger | None:
+    """Read the ledger of a data folder; None if no test subjects are frozen there.
+
+    Raises
+    ------
+    ReadError
+        If `test_subjects.json` is no ledger.
+    """
+    path = Path(folder) / FILE
+    if not path.exists():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return Ledger(
+            subjects=tuple(sorted(str(subject) for subject in content["subjects"])),
+            frozen=str(content["frozen"]),
+            looks=tuple(Look(str(look["date"]), str(look["model"])) for look in content["looks"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ReadError(
+            f"{path} cannot be read as the list of frozen test subjects ({error}). Get it back from a backup; "
+            "without it nobody knows which subjects were kept for the test."
+        ) from error
+
+
+def freeze_test_subjects(folder: Path, subjects: Collection[str]) -> Ledger:
+    """Write down which subjects are kept for the last test; with the first look at them they are so for good.
+
+    Parameters
+    ----------
+    folder : Path
+        The data folder; `test_subjects.json` is written into it.
+    subjects : collection of str
+        As they are called in the data; one at least.
+
+    Returns
+    -------
+    Ledger
+        The one that was there already if it names the same subjects. Others that nobody has looked at yet are
+        replaced: a slip of the pen must not last for ever.
+
+    Raises
+    ------
+    DataError
+        If none is named, or others are frozen already and were looked at.
+    OutputError
+        If it cannot be written.
+    """
+    wanted = tuple(sorted({subjects} if isinstance(subjects, str) else set(subjects)))
+    if not wanted:
+        raise DataError("No test subject is named. Name one at least; more make the test more certain.")
+    ledger = read_ledger(folder)
+    if ledger is not None and ledger.subjects == wanted:
+        return ledger
+    if ledger is not None and ledger.looks:
+        raise DataError(
+            f"The test subjects of {folder} are frozen since {ledger.frozen[:10]}: {', '.join(ledger.subjects)}. "
+            f"They were looked at {len(ledger.looks)} time(s) and cannot become {', '.join(wanted)}: whoever "
+            "changes them after a look picks those on whom the model happens to do well. Use these; for another "
+            "question with other subjects copy the data to another folder."
+        )
+    return _write(folder, Ledger(wanted, _now()))
+
+
+def record_look(folder: Path, model_name: str) -> Ledger:
+    """Count one look at the test subjects; call it before the scores are shown.
+
+    Raises
+    ------
+    DataError
+        If no test subjects are frozen in this folder.
+    """
+    ledger = read_ledger(folder)
+    if ledger is None:
+        raise DataError(f"No test subjects are frozen in {folder}. Freeze them first (freeze_test_subjects).")
+    return _write(folder, replace(ledger, looks=(*ledger.looks, Look(_now(), model_name))))
+
+
+def _write(folder: Path, ledger: Ledger) -> Ledger:
+    with whole_file(Path(folder) / FILE) as temporary:
+        temporary.write_text(json.dumps(asdict(ledger), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return ledger
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,269 @@
+"""The groups of settings: how images are prepared, which network, how slices are varied, what is made small."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+from autoseg.errors import SettingsError
+
+Range = tuple[float, float]
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise SettingsError with this message unless the condition holds."""
+    if not condition:
+        raise SettingsError(message)
+
+
+def require_range(name: str, value: Range, *, low: float, high: float) -> None:
+    """Raise SettingsError unless the value is two numbers in order and within the limits."""
+    require(
+        len(value) == 2 and low <= value[0] <= value[1] <= high,
+        f"{name} is {value}; give two numbers, the smaller first, between {low:g} and {high:g}.",
+    )
+
+
+def require_probability(name: str, value: float) -> None:
+    """Raise SettingsError unless the value lies between 0 and 1."""
+    require(0 <= value <= 1, f"{name} is {value}; a probability lies between 0 and 1.")
+
+
+@dataclass(frozen=True)
+class PreprocessSettings:
+    """How an image is brought to the network's grid.
+
+    Parameters
+    ----------
+    spacing_mm : float, optional
+        Distance in mm between the network's pixels, the same along rows and columns. None: chosen from the
+        training images (their median, but no more than about 192 pixels across an image, or across its crop).
+    input_shape : (2,) tuple of int, optional
+        Resize every image to these (rows, columns) instead, whatever its spacing, as the published
+        workbench does. The proportions of an image that is not of that shape change. None and no image with
+        a spacing: chosen from the training images' median shape.
+    clip_percentiles : (2,) tuple of float
+        Each image's intensities are clipped to these of its own percentiles, then brought to mean 0 and
+        standard deviation 1.
+    clahe : bool
+        Equalise the contrast of each slice piece by piece first (CLAHE); off by default.
+    clahe_limit : float
+        How far CLAHE may raise the contrast; 1 hardly at all.
+    crop_mm : (2,) tuple of float, optional
+        (rows, columns) in mm of the region that the network sees in place of the whole image, for small
+        structures in large images. Rounded up to what the network's levels need.
+    crop_shape : (2,) tuple of int, optional
+        The same in the network's pixels, for images without millimetres.
+    crop_by_site : tuple of (str, float, float)
+        Regions (site, rows, columns) of images whose case or subject is named after that site (`site1` of
+        `site1-sc01`), in mm with `crop_mm` and in the image's own pixels with `crop_shape`. They are brought to
+        the size of that crop. Other images have the crop as it is.
+    crop_shift : float
+        In training the crop lies this fraction of its size, at most, beside the middle of the case's labels, drawn
+        anew each time: the network must not learn that the structure is in the middle.
+    crop_anywhere : float
+        Probability with which a training crop lies anywhere in the image, so that the network meets the rest.
+    find_region : {"coarse", "whole"}
+        How a new image is segmented where training saw crops. "coarse": a first pass over the whole image finds the
+        region, a second segments it, and outside is background. "whole": the whole image is segmented.
+    """
+
+    spacing_mm: float | None = None
+    input_shape: tuple[int, int] | None = None
+    clip_percentiles: Range = (0.5, 99.5)
+    clahe: bool = False
+    clahe_limit: float = 2.0
+    crop_mm: Range | None = None
+    crop_shape: tuple[int, int] | None = None
+    crop_by_site: tuple[tuple[str, float, float], ...] = ()
+    crop_shift: float = 0.25
+    crop_anywhere: float = 0.2
+    find_region: Literal["coarse", "whole"] = "coarse"
+
+    def __post_init__(self) -> None:
+        if self.spacing_mm is not None:
+            require(0 < self.spacing_mm <= 20, f"spacing_mm is {self.spacing_mm}; give mm between 0 and 20.")
+            require(self.input_shape is None, "Give spacing_mm or input_shape, not both.")
+        if self.input_shape is not None:
+            require(
+                len(self.input_shape) == 2 and all(32 <= n <= 4096 for n in self.input_shape),
+                f"input_shape is {self.input_shape}; give (rows, columns) from 32 to 4096.",
+            )
+        require_range("clip_percentiles", self.clip_percentiles, low=0, high=100)
+        require(self.clahe_limit >= 1, f"clahe_limit is {self.clahe_limit}; give 1 or more.")
+        self._check_crop()
+
+    def _check_crop(self) -> None:
+        for name, least, most in (("crop_mm", 1, 2000), ("crop_shape", 16, 4096)):
+            size = getattr(self, name)
+            require(
+                size is None or (len(size) == 2 and all(least <= n <= most for n in size)),
+                f"{name} is {size}; give (rows, columns) from {least} to {most}.",
+            )
+        require(self.crop_mm is None or self.crop_shape is None, "Give crop_mm or crop_shape, not both.")
+        require(
+            self.crop_mm is None or self.input_shape is None,
+            "crop_mm needs the images' millimetres, which input_shape passes over; give crop_shape.",
+        )
+        sites: tuple[Any, ...] = tuple(tuple(site) for site in self.crop_by_site)  # JSON gives lists
+        object.__setattr__(self, "crop_by_site", sites)
+        require(
+            not sites or self.crop_mm is not None or self.crop_shape is not None,
+            "crop_by_site changes a crop; give crop_mm or crop_shape too.",
+        )
+        for site in sites:
+            require(
+                len(site) == 3 and bool(site[0]) and min(site[1:]) > 0,
+                f"crop_by_site holds {site}; give (site, rows, columns), the sizes more than 0.",
+            )
+        require(0 <= self.crop_shift <= 0.5, f"crop_shift is {self.crop_shift}; give 0 to 0.5 of the crop.")
+        require_probability("crop_anywhere", self.crop_anywhere)
+        require(
+            self.find_region in ("coarse", "whole"),
+            f"find_region is {self.find_region!r}; give 'coarse' or 'whole'.",
+        )
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """Which network, and how large.
+
+    Parameters
+    ----------
+    name : {"unet"}
+        Name in `autoseg.networks`.
+    filters : tuple of int
+        Feature channels of each level, the full-size level first; every further level halves the size.
+    dropout : float
+        Probability with which a feature channel is left out while training.
+    """
+
+    name: str = "unet"
+    filters: tuple[int, ...] = (16, 32, 64, 128, 256, 256)
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        require(
+            2 <= len(self.filters) <= 8 and all(1 <= n <= 2048 for n in self.filters),
+            f"filters is {self.filters}; give 2 to 8 numbers of feature channels.",
+        )
+        require(0 <= self.dropout < 1, f"dropout is {self.dropout}; it lies between 0 and 1.")
+
+
+@dataclass(frozen=True)
+class AugmentationSettings:
+    """How training slices are varied; every sample draws anew, each change with its own probability and range.
+
+    The defaults turn and zoom far more than the published manual (`manual()`), which few subjects need.
+
+    Parameters
+    ----------
+    rotation_probability, rotation_deg : float, float
+        Turn by up to this many degrees either way.
+    scaling_probability, scaling : float, (2,) tuple of float
+        Factor on the size of what is seen, drawn for rows and columns apart.
+    zoom_probability, zoom : float, (2,) tuple of float
+        Factor on the size of what is seen, the same for rows and columns.
+    crop_probability, crop : float, (2,) tuple of float
+        Keep this fraction of the width and height at a random place and enlarge it to the full frame. (Not the
+        crop around the structures, which is one of the `PreprocessSettings`.)
+    shift_probability, shift : float, float
+        Move by up to this fraction of the frame along each axis.
+    flip_probability : float
+        Mirror left and right, and exchange the labels of paired structures; off by default.
+    flip_rows_probability : float
+        Mirror up and down; mirrors the anatomy too, so paired structures are exchanged. Off by default.
+    quarter_turn_probability : float
+        Turn by 90, 180 or 270 degrees; off by default.
+    brightness_probability, brightness : float, float
+        Add up to this many standard deviations.
+    contrast_probability, contrast : float, (2,) tuple of float
+        Factor about the image's mean.
+    gamma_probability, gamma : float, (2,) tuple of float
+        Exponent on the intensities scaled to 0 … 1.
+    noise_probability, noise : float, float
+        Gaussian noise of up to this many standard deviations.
+    """
+
+    rotation_probability: float = 1.0
+    rotation_deg: float = 180.0
+    scaling_probability: float = 1.0
+    scaling: Range = (0.9, 1.1)
+    zoom_probability: float = 1.0
+    zoom: Range = (0.7, 1.4)
+    crop_probability: float = 0.0
+    crop: Range = (0.5, 0.8)
+    shift_probability: float = 1.0
+    shift: float = 0.1
+    flip_probability: float = 0.0
+    flip_rows_probability: float = 0.0
+    quarter_turn_probability: float = 0.0
+    brightness_probability: float = 0.8
+    brightness: float = 0.3
+    contrast_probability: float = 0.8
+    contrast: Range = (0.7, 1.4)
+    gamma_probability: float = 0.8
+    gamma: Range = (0.7, 1.5)
+    noise_probability: float = 0.5
+    noise: float = 0.15
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            if item.name.endswith("_probability"):
+                require_probability(item.name, getattr(self, item.name))
+        require(0 <= self.rotation_deg <= 180, f"rotation_deg is {self.rotation_deg}; give 0 to 180.")
+        require_range("scaling", self.scaling, low=0.1, high=10)
+        require_range("zoom", self.zoom, low=0.1, high=10)
+        require_range("crop", self.crop, low=0.1, high=1)
+        require(0 <= self.shift <= 1, f"shift is {self.shift}; it is a fraction of the frame, 0 to 1.")
+        require(self.brightness >= 0, f"brightness is {self.brightness}; give 0 or more.")
+        require_range("contrast", self.contrast, low=0.01, high=100)
+        require_range("gamma", self.gamma, low=0.01, high=100)
+        require(self.noise >= 0, f"noise is {self.noise}; give 0 or more.")
+
+    @classmethod
+    def manual(cls) -> AugmentationSettings:
+        """Give exactly the augmentation of the published workbench's manual."""
+        half: dict[str, Any] = {"rotation_probability": 0.5, "scaling_probability": 0.5, "crop_probability": 0.5}
+        return dataclasses.replace(cls.off(), **half, rotation_deg=5.0, scaling=(0.8, 1.0), crop=(0.5, 0.8))
+
+    @classmethod
+    def off(cls) -> AugmentationSettings:
+        """Give settings that leave every sample as it is."""
+        never: dict[str, Any] = {f.name: 0.0 for f in fields(cls) if f.name.endswith("_probability")}
+        return cls(**never)
+
+
+@dataclass(frozen=True)
+class LossSettings:
+    """Soft Dice over the structures plus weighted cross-entropy.
+
+    Dice finds structures fast but enlarges unsure ones (Bertels et al., Medical Image Analysis 2021), which
+    cross-entropy does not; so the Dice part fades out on the way.
+
+    Parameters
+    ----------
+    dice_weight, cross_entropy_weight : float
+        Weights of the two parts at the start.
+    dice_until : float
+        Fraction of the training after which the Dice part has faded away; infinity keeps it whole.
+    late_cross_entropy_weight : float
+        Weight of the cross-entropy then; its gradient, a mean over all pixels, is the smaller one.
+    structure_weight : float
+        Weight of a structure's pixels in the cross-entropy; a background pixel has 1.
+    """
+
+    dice_weight: float = 1.0
+    cross_entropy_weight: float = 1.0
+    dice_until: float = 0.6
+    late_cross_entropy_weight: float = 10.0
+    structure_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            value = getattr(self, item.name)
+            require(0 <= value <= 1000 or item.name == "dice_until", f"{item.name} is {value}; give 0 to 1000.")
+        require(self.dice_until > 0, f"dice_until is {self.dice_until}; give more than 0.")
+        require(self.late_cross_entropy_weight > 0 or self.dice_until > 1, "The whole loss would fade out.")
+        require(self.dice_weight + self.cross_entropy_weight > 0, "Both parts of the loss have weight 0.")

@@ -1,0 +1,607 @@
+"""How many faults the label doctor finds: one at a time, put into clean real cases.
+
+    python benchmarks/doctor.py [--data ../shared/data] [--cases 4] [--seed 0] [--tuning]
+
+Each set is taken whole as the cohort. Thresholds were chosen on how the clean cases of all sets score, and while
+faults were put into the subjects at even places (`--tuning`); the table is of the subjects at odd places. A fault
+counts as found if an error or a warning of the right kind names the case, and did not without the fault. A false
+alarm is an error or a warning of any of these kinds that names a clean case: in the clean cohort, or of another
+subject because of the fault. What a set's README tells of its own data (`KNOWN`) is neither put in nor counted, and
+what only other cases can tell (`NEEDS_OTHERS`) is put into sets of five cases and more. The exit status is 1 if
+fewer than 90 % of the faults are found, a swap of paired sides is missed, or more than 1 of 20 clean cases has a
+false alarm.
+"""
+
+import argparse
+import sys
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import nibabel
+import numpy as np
+import pydicom
+
+from autoseg.checks.facts import Facts, LabelledImage, Origin, gather_facts
+from autoseg.checks.finding import Finding
+from autoseg.checks.images import check_grid
+from autoseg.checks.run import check_facts
+from autoseg.geometry import LPS_TO_RAS, affine_from_axes
+from autoseg.image import Image, Source
+from autoseg.repairs import shift_slices, turn_slices
+from autoseg.structures import Structure, side_pairs
+
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+LEAST_FOUND, MOST_FALSE = 0.9, 1 / 20
+SIDES = "left and right"
+
+KNOWN = {
+    ("cord", "spacing"): "four scanners, 0.42 to 0.78 mm",
+    ("cord", "range"): "one image is float32 with scaling, the others int16",
+    ("hippocampus", "range"): "intensity ranges differ by 1000 times",
+}
+# A muscle's volumes are two, and what is usual among two nobody knows.
+NEEDS_OTHERS = {"area", "apart", "permuted"}
+
+
+@dataclass(frozen=True)
+class RealSet:
+    """A clean cohort in memory."""
+
+    name: str
+    structures: tuple[Structure, ...]
+    cases: tuple[LabelledImage, ...]
+
+
+# --- the sets
+
+
+def labelled(case_id, subject_id, voxels, labels, affine=None) -> LabelledImage:
+    source = Source(case_id=case_id, subject_id=subject_id)
+    channels = tuple(f"channel {number}" for number in range(len(voxels) if voxels.ndim == 4 else 1))
+    image = Image(np.ascontiguousarray(voxels), affine, channels, source=source)
+    paths = Path(f"{case_id}-image"), Path(f"{case_id}-label")
+    return LabelledImage(Origin(case_id, subject_id, *paths), image, np.ascontiguousarray(labels), affine)
+
+
+def nifti(path: Path):
+    file = nibabel.load(path)
+    return np.asarray(file.dataobj).transpose(2, 1, 0), LPS_TO_RAS @ file.affine @ np.eye(4)[[2, 1, 0, 3]]
+
+
+def hippocampus(data: Path) -> RealSet:
+    cases = []
+    for path in sorted((data / "hippocampus-msd" / "labels").glob("*.nii.gz"))[::2]:
+        image = data / "hippocampus-msd" / "images" / path.name
+        if image.exists():
+            voxels, affine = nifti(image)
+            name = path.name[: -len(".nii.gz")]
+            cases.append(labelled(name, name, voxels, nifti(path)[0].astype(np.uint8), affine))
+    return RealSet("hippocampus", (Structure(1, "anterior"), Structure(2, "posterior")), tuple(cases))
+
+
+def cardiac(data: Path, leave_out: str = "SCD0000501") -> RealSet:
+    """All but the subject whose outer contours lie beside the heart."""
+    folder, cases = data / "cardiac-sunnybrook-dicom", []
+    for path in sorted(folder.glob("labels_npy/*/*.npy"), key=lambda path: (path.parent.name, int(path.stem))):
+        subject = path.parent.name
+        if subject != leave_out:
+            header = pydicom.dcmread(folder / "dicoms" / subject / f"{path.stem}.dcm")
+            axes = np.array(header.ImageOrientationPatient, float)
+            affine = affine_from_axes(
+                position_mm=header.ImagePositionPatient,
+                orientation=axes,
+                pixel_spacing_mm=header.PixelSpacing,
+                slice_step_mm=8 * np.cross(axes[:3], axes[3:]),
+            )
+            name = f"{subject}_{int(path.stem):03d}"
+            cases.append(labelled(name, subject, header.pixel_array[None], np.load(path)[None], affine))
+    return RealSet("cardiac", (Structure(1, "cavity"), Structure(2, "myocardium")), tuple(cases))
+
+
+def lumbar(data: Path) -> RealSet:
+    folder, cases = data / "lumbar-spider-sagittal-png", []
+    for path in sorted((folder / "masks").glob("*.png")):
+        labels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        labels = labels if labels.ndim == 2 else labels[..., 0]
+        voxels = cv2.imread(str(folder / "images" / path.name), cv2.IMREAD_GRAYSCALE)
+        cases.append(labelled(path.stem, f"patient {path.stem.split('_')[0]}", voxels[None], labels[None]))
+    names = (Structure(29, "disc"), Structure(76, "vertebra"), Structure(150, "canal"))
+    return RealSet("lumbar spine", names, tuple(cases))
+
+
+def discs(data: Path) -> RealSet:
+    """All but the three empty ones and the two that have only one structure."""
+    folder, cases = data / "spine-sagittal-discs-npy", []
+    for path in sorted((folder / "masks").glob("*.npy"), key=lambda path: int(path.stem)):
+        labels = np.load(path)
+        if len(np.unique(labels)) == 3:
+            voxels = cv2.imread(str(folder / "images" / f"{path.stem}.png"), cv2.IMREAD_GRAYSCALE)
+            cases.append(labelled(f"slice {path.stem}", f"person {path.stem}", voxels[None], labels[None]))
+    return RealSet("discs", (Structure(1, "disc"), Structure(2, "vertebra")), tuple(cases))
+
+
+def cord(data: Path) -> RealSet:
+    """The grey matter is split at the cord's middle into a left and a right one: a pair to exchange."""
+    folder, cases = data / "cord-gm-t2star-bids", []
+    for path in sorted(folder.glob("sub-*/anat/*_run-1_T2starw.nii.gz")):
+        name = path.parents[1].name
+        voxels, affine = nifti(path)
+        masks = folder / "derivatives" / "labels" / name / "anat"
+        inside, grey = (nifti(next(masks.glob(f"*_{kind}-manual.nii.gz")))[0] > 0 for kind in ("seg", "gmseg"))
+        labels = inside.astype(np.uint8)
+        columns = np.arange(labels.shape[2])
+        for index in np.flatnonzero(grey.any(axis=(1, 2))):
+            drawn = (inside[index] | grey[index]).sum(axis=0)
+            left = (columns - (drawn * columns).sum() / drawn.sum()) * affine[0, 2] > 0
+            labels[index] = np.where(grey[index], np.where(left, 2, 3)[None], labels[index])
+        cases.append(labelled(name, name.split("Ses")[0], voxels, labels, affine))
+    names = (
+        Structure(1, "cord", includes=(2, 3)),
+        Structure(2, "grey matter left"),
+        Structure(3, "grey matter right"),
+    )
+    return RealSet("cord", names, tuple(cases))
+
+
+MUSCLES = tuple(
+    Structure(label, f"{name} {side}")
+    for label, name, side in (
+        (1, "erector spinae", "right"),
+        (2, "multifidus", "right"),
+        (3, "multifidus", "left"),
+        (4, "erector spinae", "left"),
+    )
+)
+
+
+def muscles(data: Path) -> RealSet:
+    """One subject's fat and water image, called two here, since nothing else of it is known to repeat."""
+    folder, cases = data / "lumbar-muscle-myosegmentum", []
+    for kind in ("fat", "water"):
+        voxels, affine = nifti(next((folder / "images").glob(f"TUM01_{kind}_*")))
+        labels = nifti(next((folder / "labels").glob(f"TUM01_{kind}_*")))[0].astype(np.uint8)
+        cases.append(labelled(f"TUM01_{kind}", f"TUM01_{kind}", voxels, labels, affine))
+    return RealSet("muscles", MUSCLES, tuple(cases))
+
+
+def muscle_slices(data: Path) -> RealSet:
+    """The slices of the water image as pictures without geometry: sides are told by the other slices."""
+    _, volume = muscles(data).cases
+    cases = [
+        labelled(f"slice {index:02d}", "TUM01", volume.image.voxels[[index]], volume.voxels[[index]])
+        for index in range(0, len(volume.voxels), 2)
+    ]
+    return RealSet("muscle slices", MUSCLES, tuple(cases))
+
+
+SETS = (hippocampus, cardiac, lumbar, discs, cord, muscles, muscle_slices)
+
+# --- the faults: each gives the faulty case (and, of two, the second), or None where it cannot be
+
+Random = np.random.Generator
+Fault = Callable[[LabelledImage, RealSet, Random], "LabelledImage | list[LabelledImage] | None"]
+FAULTS: dict[str, tuple[set[str], Fault]] = {}
+
+
+def fault(name: str, *kinds: str) -> Callable[[Fault], Fault]:
+    def register(function: Fault) -> Fault:
+        FAULTS[name] = set(kinds), function
+        return function
+
+    return register
+
+
+def with_labels(case: LabelledImage, voxels: np.ndarray) -> LabelledImage:
+    return replace(case, voxels=np.ascontiguousarray(voxels))
+
+
+def with_image(case: LabelledImage, **changes) -> LabelledImage:
+    return replace(case, image=replace(case.image, **changes))
+
+
+def present(case: LabelledImage) -> list[int]:
+    return [value for value in np.unique(case.voxels).tolist() if value]
+
+
+@fault("value without a name", "values")
+def unnamed(case, real, random):
+    renamed = int(random.choice(present(case)))
+    slices = np.flatnonzero((case.voxels == renamed).any(axis=(1, 2)))
+    voxels = case.voxels.copy()
+    part = voxels[slices[: 1 + len(slices) // 4]]
+    voxels[slices[: 1 + len(slices) // 4]] = np.where(part == renamed, 200, part)
+    return with_labels(case, voxels)
+
+
+def resized(one: np.ndarray, share: float, how: int) -> np.ndarray:
+    rows, columns = one.shape
+    return cv2.resize(one, (max(2, int(columns * share)), max(2, int(rows * share))), interpolation=how)
+
+
+@fault("resized with interpolation", "rims")
+def interpolated(case, real, random):
+    if max(present(case)) < 2 or any(structure.includes for structure in real.structures):
+        return None  # between 0 and 1 there is nothing; a rim of what includes another is no fault
+    share = random.uniform(0.6, 0.85)
+    slices = []
+    for one in case.voxels:
+        small = resized(one.astype(np.float32), share, cv2.INTER_LINEAR)
+        slices.append(cv2.resize(small, one.shape[::-1], interpolation=cv2.INTER_LINEAR))
+    return with_labels(case, np.rint(slices).astype(np.uint8))
+
+
+@fault("saved as JPEG", "rims", "values")
+def jpeg(case, real, random):
+    if max(present(case)) < 20:
+        return None
+    quality = [cv2.IMWRITE_JPEG_QUALITY, int(random.integers(60, 95))]
+    files = [cv2.imencode(".jpg", one.astype(np.uint8), quality)[1] for one in case.voxels]
+    return with_labels(case, np.stack([cv2.imdecode(file, cv2.IMREAD_GRAYSCALE) for file in files]))
+
+
+@fault("stray pixels of a rare structure", "rare")
+def stray(case, real, random):
+    if max(present(case)) > 4:
+        return None
+    voxels = case.voxels.copy()
+    rows, columns = (int(random.integers(2, length - 3)) for length in voxels.shape[1:])
+    voxels[len(voxels) // 2, rows, columns : columns + 2] = 9
+    return with_labels(case, voxels)
+
+
+@fault("nothing drawn", "empty")
+def emptied(case, real, random):
+    return with_labels(case, np.zeros_like(case.voxels))
+
+
+@fault("drawn where the image is blank", "blank")
+def blank(case, real, random):
+    drawn = np.flatnonzero(case.voxels.any(axis=(1, 2)))
+    voxels = case.image.voxels.astype(np.float32)
+    gone = drawn[: 1 + len(drawn) // 3]
+    noise = random.normal(0, 0.005 * np.ptp(voxels), voxels[gone].shape)
+    voxels[gone] = (voxels.min() + np.abs(noise)).astype(np.float32) if len(voxels) > 1 else voxels.min()
+    return with_image(case, voxels=voxels)
+
+
+@fault("another shape", "shape")
+def reshaped(case, real, random):
+    if random.random() < 0.5:
+        return with_labels(case, case.voxels[:, : -int(random.integers(1, 8))])
+    return with_labels(case, np.stack([resized(one, 0.5, cv2.INTER_NEAREST) for one in case.voxels]))
+
+
+@fault("rows and columns exchanged, not square", "shape")
+def exchanged(case, real, random):
+    rows, columns = case.voxels.shape[1:]
+    return None if rows == columns else with_labels(case, case.voxels.swapaxes(1, 2))
+
+
+@fault("another spacing", "grid")
+def respaced(case, real, random):
+    if case.label_affine is None:
+        return None
+    scale = np.ones(4)
+    scale[int(random.integers(3))] = random.choice([0.5, 0.98, 1.1, 2.0])
+    return replace(case, label_affine=case.label_affine * scale)
+
+
+@fault("another orientation", "grid")
+def reoriented(case, real, random):
+    if case.label_affine is None:
+        return None
+    signs = np.ones(4)
+    signs[int(random.integers(3))] = -1
+    return replace(case, label_affine=case.label_affine * signs)
+
+
+def turned_by(case: LabelledImage, symmetries: tuple[str, ...], random: Random) -> LabelledImage | None:
+    """Turn the labels where that moves them: a disc in the middle stays one whichever way it is turned."""
+    rows, columns = case.voxels.shape[1:]
+    possible = [
+        name for name in symmetries if rows == columns or name in ("rotate_180", "mirror_rows", "mirror_columns")
+    ]
+    other = turn_slices(case.voxels, str(random.choice(possible))) if possible else case.voxels
+    same = np.count_nonzero((other == case.voxels) & (other > 0)) / np.count_nonzero(case.voxels)
+    return with_labels(case, other) if same < 0.6 else None
+
+
+@fault("turned", "turned")
+def turned(case, real, random):
+    return turned_by(case, ("rotate_90", "rotate_180", "rotate_270", "transpose", "transpose_180"), random)
+
+
+@fault("mirrored", "turned", "sides")
+def mirrored(case, real, random):
+    return turned_by(case, ("mirror_rows", "mirror_columns"), random)
+
+
+@fault("moved", "shifted")
+def moved(case, real, random):
+    length = max(6.0, random.uniform(0.04, 0.1) * min(case.voxels.shape[1:]))
+    angle = random.uniform(0, 2 * np.pi)
+    step = round(length * np.sin(angle)), round(length * np.cos(angle))
+    return with_labels(case, shift_slices(case.voxels, step))
+
+
+@fault("slices in the opposite order", "order", "blank")
+def reversed_order(case, real, random):
+    return with_labels(case, case.voxels[::-1]) if len(case.voxels) > 1 else None
+
+
+@fault("labels of another case", "unrelated", "shifted", "turned", "order", "blank")
+def foreign(case, real, random):
+    others = [c for c in real.cases if c.origin.subject_id != case.origin.subject_id]
+    other = others[int(random.integers(len(others)))].voxels if others else case.voxels
+    if np.array_equal(other, case.voxels):
+        return None
+    voxels = np.zeros(case.voxels.shape, np.uint8)
+    common = tuple(slice(0, min(a, b)) for a, b in zip(voxels.shape, other.shape, strict=True))
+    voxels[common] = other[common]
+    both = (voxels > 0) & (case.voxels > 0)
+    # Where two persons are alike, another's labels are nearly right.
+    overlap = 2 * both.sum() / ((voxels > 0).sum() + (case.voxels > 0).sum())
+    return with_labels(case, voxels) if voxels.any() and overlap < 0.4 else None
+
+
+@fault(SIDES, "sides")
+def sides_swapped(case, real, random):
+    pairs = side_pairs(real.structures)
+    return (
+        with_labels(case, renamed(case.voxels, {a: b for p in pairs for a, b in (p, p[::-1])})) if pairs else None
+    )
+
+
+def renamed(voxels: np.ndarray, mapping: dict[int, int]) -> np.ndarray:
+    result = voxels.copy()
+    for old, new in mapping.items():
+        result[voxels == old] = new
+    return result
+
+
+@fault("structures with each other's numbers", "permuted", "sides")
+def permuted(case, real, random):
+    values = present(case)
+    if len(values) < 2:
+        return None
+    one, two = random.choice(values, 2, replace=False).tolist()
+    return with_labels(case, renamed(case.voxels, {one: two, two: one}))
+
+
+@fault("missing in the middle", "gap", "empty")
+def missing(case, real, random):
+    value = int(random.choice(present(case)))
+    drawn = np.flatnonzero((case.voxels == value).any(axis=(1, 2)))
+    if len(drawn) < 5:
+        return None
+    voxels = case.voxels.copy()
+    first = len(drawn) // 2 - int(random.integers(0, 2))
+    chosen = drawn[first : first + int(random.integers(1, 4))]
+    voxels[chosen] = np.where(voxels[chosen] == value, 0, voxels[chosen])
+    return with_labels(case, voxels)
+
+
+@fault("far too large or too small", "area")
+def resized_structure(case, real, random):
+    value = int(random.choice(present(case)))
+    mask = case.voxels == value
+    wanted = mask.sum() * (5.0 if random.random() < 0.5 else 0.15)
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3))
+    change = cv2.dilate if wanted > mask.sum() else cv2.erode
+    previous = mask
+    while (mask.sum() < wanted) == (wanted > (case.voxels == value).sum()) and mask.any() and not mask.all():
+        previous, mask = mask, np.stack([change(one.astype(np.uint8), kernel) for one in mask]) > 0
+    mask = mask if mask.any() else previous
+    voxels = np.where(case.voxels == value, 0, case.voxels)
+    return with_labels(case, np.where(mask, value, voxels).astype(case.voxels.dtype))
+
+
+@fault("one structure beside its place", "apart", "position", "shifted")
+def displaced(case, real, random):
+    values = present(case)
+    if len(values) < 2:
+        return None
+    value = int(random.choice(values))
+    mask = case.voxels == value
+    size = np.sqrt(mask.sum() / mask.any(axis=(1, 2)).sum())
+    angle = random.uniform(0, 2 * np.pi)
+    step = round(1.5 * size * np.sin(angle)), round(1.5 * size * np.cos(angle))
+    voxels = np.where(mask, 0, case.voxels)
+    moved = shift_slices(mask.astype(np.uint8), step) > 0
+    return with_labels(case, np.where(moved, value, voxels).astype(np.uint8)) if moved.any() else None
+
+
+def copied(case: LabelledImage, image: Image) -> LabelledImage:
+    return replace(case, origin=replace(case.origin, case_id="copy", subject_id="somebody else"), image=image)
+
+
+@fault("the same image under another subject", "twins")
+def duplicate(case, real, random):
+    return [case, copied(case, case.image)]
+
+
+@fault("nearly the same image under another subject", "twins")
+def resaved(case, real, random):
+    voxels = case.image.voxels.astype(np.float32)
+    low, high = np.percentile(voxels, (0.5, 99.8))
+    eight_bit = np.clip((voxels - low) / (high - low), 0, 1) * 255 + random.normal(0, 2, voxels.shape)
+    return [case, copied(case, replace(case.image, voxels=np.clip(eight_bit, 0, 255).astype(np.uint8)))]
+
+
+@fault("one subject under two names", "subjects")
+def two_names(case, real, random):
+    others = [c for c in real.cases if c.origin.case_id != case.origin.case_id]
+    other = next((c for c in others if c.origin.subject_id == case.origin.subject_id), others[0])
+    forms = [
+        ("sub-07ses1", "sub-07ses2"),
+        ("P-0012", "p12"),
+        ("leg 3 visit 1", "leg 3 visit 2"),
+        ("A_7_pre", "A_7_post"),
+    ]
+    names = forms[int(random.integers(len(forms)))]
+    return [
+        replace(one, origin=replace(one.origin, subject_id=name))
+        for one, name in zip((case, other), names, strict=True)
+    ]
+
+
+@fault("pixels of another size", "spacing")
+def other_spacing(case, real, random):
+    if case.image.affine is None:
+        return None
+    affine = case.image.affine * np.array([1, 1, 1, 1.0])
+    affine[:3, 1:3] *= random.choice([0.3, 3.0])
+    return replace(with_image(case, affine=affine), label_affine=affine)
+
+
+@fault("another range of intensities", "range")
+def other_range(case, real, random):
+    factor = float(random.choice([1 / 500, 40, 1000]))
+    return with_image(case, voxels=(case.image.voxels * factor).astype(np.float32))
+
+
+@fault("pixels that are no number", "broken")
+def not_finite(case, real, random):
+    voxels = case.image.voxels.astype(np.float32)
+    voxels[tuple(int(random.integers(length)) for length in voxels.shape)] = random.choice(
+        [np.nan, np.inf, -np.inf]
+    )
+    return with_image(case, voxels=voxels)
+
+
+# --- the count
+
+KINDS = set().union(*(kinds for kinds, _ in FAULTS.values()))
+
+
+def alarms(findings: list[Finding] | tuple[Finding, ...]) -> set[tuple[str, str]]:
+    """Give the kinds of faults by case."""
+    serious = [f for f in findings if f.severity != "note" and f.kind in KINDS]
+    return {(case_id, finding.kind) for finding in serious for case_id in finding.cases}
+
+
+def check(real: RealSet, clean: dict[str, Facts], faulty: list[LabelledImage]) -> set[tuple[str, str]]:
+    """Check the cohort with some cases in place of their clean selves."""
+    findings: list[Finding] = []
+    facts = dict(clean)
+    structures = real.structures
+    for case in faulty:
+        facts.pop(case.origin.case_id, None)
+        findings += check_grid(case)
+        if case.voxels.shape == case.image.shape:
+            facts[case.origin.case_id] = gather_facts(case)
+            if (case.voxels == 9).any():
+                structures = (*real.structures, Structure(9, "rare structure"))
+    return alarms([*findings, *check_facts(list(facts.values()), structures)])
+
+
+def halves(real: RealSet, tuning: bool) -> list[LabelledImage]:
+    """Give the cases of every other subject; of one subject every other case."""
+    subjects = sorted({case.origin.subject_id for case in real.cases})
+    if len(subjects) == 1:
+        return [case for number, case in enumerate(real.cases) if number % 2 != tuning]
+    return [case for case in real.cases if subjects.index(case.origin.subject_id) % 2 != tuning]
+
+
+@dataclass
+class Count:
+    """What was counted of one kind of fault."""
+
+    injected: int = 0
+    found: int = 0
+    others: int = 0
+
+
+def measure(
+    real: RealSet, *, cases: int, seed: int, tuning: bool = False
+) -> tuple[dict[str, Count], int, int, list[str]]:
+    """Count faults injected and found, clean cases and false alarms among them; and say what went wrong."""
+    clean = {case.origin.case_id: gather_facts(case) for case in real.cases}
+    known = {kind for name, kind in KNOWN if name == real.name}
+    usual = check(real, clean, [])
+    chosen = halves(real, tuning)
+    said, counts = [], defaultdict(Count)
+    false = {(case.origin.case_id, kind) for case in chosen for name, kind in usual if name == case.origin.case_id}
+    false = {alarm for alarm in false if alarm[1] not in known}
+    said += [f"{real.name}: false alarm {kind!r} on the clean {name}" for name, kind in sorted(false)]
+    for number, (name, (kinds, function)) in enumerate(FAULTS.items()):
+        if kinds & known or (kinds & NEEDS_OTHERS and len(real.cases) < 5):
+            continue
+        random = np.random.default_rng([seed, number])
+        done = 0
+        for place in random.permutation(len(chosen)).tolist():
+            made = function(chosen[place], real, random) if done < cases else None
+            if made is None:
+                continue
+            done += 1
+            faulty = made if isinstance(made, list) else [made]
+            found = check(real, clean, faulty)
+            touched = {case.origin.case_id for case in faulty}
+            hit = {kind for case_id, kind in found if case_id in touched} & kinds
+            new = hit - {kind for case_id, kind in usual if case_id in touched}
+            counts[name].injected += 1
+            counts[name].found += bool(new)
+            own = {c.origin.subject_id for c in real.cases if c.origin.case_id in touched}
+            aside = {c.origin.case_id for c in real.cases if c.origin.subject_id in own} | touched
+            others = {alarm for alarm in found - usual if alarm[0] not in aside and alarm[1] not in known}
+            counts[name].others += bool(others)
+            if not new or others:
+                seen = sorted({kind for case_id, kind in found - usual if case_id in touched})
+                said.append(
+                    f"{real.name}: {name} in {sorted(touched)}: {seen or 'nothing found'}; "
+                    f"others {sorted(others)[:3]}"
+                )
+    return counts, len(chosen), len({case_id for case_id, _ in false}), said
+
+
+def report(results: dict[str, Count], clean: int, false: int) -> Iterator[str]:
+    yield f"{'fault':44}{'injected':>9}{'found':>7}{'false alarms on others':>24}"
+    for name, count in results.items():
+        yield f"{name:44}{count.injected:9}{count.found:7}{count.others:24}"
+    injected, found = (sum(getattr(count, what) for count in results.values()) for what in ("injected", "found"))
+    yield f"{'all':44}{injected:9}{found:7}   {found / max(injected, 1):.1%} found"
+    yield f"{clean} clean cases, {false} with a false alarm ({20 * false / max(clean, 1):.2f} in 20)"
+
+
+def passes(results: dict[str, Count], clean: int, false: int) -> bool:
+    injected, found = (sum(getattr(count, what) for count in results.values()) for what in ("injected", "found"))
+    sides = results.get(SIDES, Count())
+    return found >= LEAST_FOUND * injected and sides.found == sides.injected and false <= MOST_FALSE * clean
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--cases", type=int, default=4, help="cases of each set that get a fault")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--tuning", action="store_true", help="use the subjects on which thresholds were chosen")
+    chosen = parser.parse_args()
+    if not chosen.data.is_dir():
+        print(f"The real sets are not here ({chosen.data}); say where with --data.")
+        return 2
+    totals: dict[str, Count] = {name: Count() for name in FAULTS}
+    clean, false, start = Counter(), Counter(), time.perf_counter()
+    for make in SETS:
+        real = make(chosen.data)
+        counts, clean[real.name], false[real.name], said = measure(
+            real, cases=chosen.cases, seed=chosen.seed, tuning=chosen.tuning
+        )
+        for name, count in counts.items():
+            totals[name].injected += count.injected
+            totals[name].found += count.found
+            totals[name].others += count.others
+        print(*said, sep="\n")
+        print(
+            f"-- {real.name}: {clean[real.name]} of {len(real.cases)} cases, {time.perf_counter() - start:.0f} s",
+            flush=True,
+        )
+    print(*report(totals, clean.total(), false.total()), sep="\n")
+    return 0 if passes(totals, clean.total(), false.total()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
