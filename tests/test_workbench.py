@@ -287,7 +287,14 @@ def test_the_childs_exit_code_comes_back(root, tmp_path):
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends Ctrl-C to a console, not to a process")
 def test_ctrl_c_ends_quietly(root, tmp_path):
-    child = "import time; print('up', flush=True)\ntry: time.sleep(60)\nexcept KeyboardInterrupt: exit(5)"
+    child = (
+        "import time\n"
+        "try:\n"
+        "    print('up', flush=True)  # inside: the signal may come at once\n"
+        "    time.sleep(60)\n"
+        "except KeyboardInterrupt:\n"
+        "    raise SystemExit(5)"
+    )
     with start_run(root, tmp_path, child) as process:
         assert process.stdout.readline() == "up\n"
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does
