@@ -1,0 +1,126 @@
+"""What every panel shares: a value, a line that says what happens, and work that leaves the page usable."""
+
+from __future__ import annotations
+
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import ipywidgets as widgets
+import traitlets
+
+from autoseg.errors import AutosegError
+from autoseg.panels.style import Kind, notice
+
+Result = TypeVar("Result")
+
+
+class Panel(widgets.VBox):
+    """A part of the page with a `value` that other panels follow.
+
+    `value` is a frozen dataclass (`panels.values`), or None as long as there is none; it is set last, when the
+    panel shows it already. Whatever fails stands in the panel as a sentence, and the value is None then:
+    what is shown or handed on is never that of an earlier try. What a click does, a method or an argument of
+    the panel does too.
+
+    Subclasses build their widgets, put them into `body.children`, and use `attempt`, `start` and `say`.
+    """
+
+    value = traitlets.Any(None, allow_none=True)
+
+    def __init__(self) -> None:
+        self.body = widgets.VBox()
+        self.message = widgets.HTML()
+        self.bar = widgets.FloatProgress(min=0, max=1, layout=widgets.Layout(width="60%", display="none"))
+        self._work: threading.Thread | None = None
+        self._number = 0
+        self._lock = threading.RLock()
+        super().__init__([self.body, self.bar, self.message])
+
+    # --- what the panel says
+
+    def say(self, words: str, kind: Kind = "note", *, details: str = "") -> None:
+        """Show a sentence below the panel, in place of the last one; "" takes it away."""
+        self.message.value = notice(words, kind, details=details) if words else ""
+
+    def fail(self, error: BaseException) -> None:
+        """Show why something failed, with the remedy, and take back the value."""
+        self.progress(None)
+        if isinstance(error, AutosegError):
+            self.say(str(error), "error")
+        else:  # a fault of ours, or of the computer: the sentence alone may not be enough to mend it
+            words = f"This did not work: {error or type(error).__name__}. The details may help whoever helps you."
+            self.say(words, "error", details="".join(traceback.format_exception(error)))
+        self.value = None
+
+    def progress(self, share: float | None) -> None:
+        """Show a bar filled to `share` (0 to 1); None hides it."""
+        self.bar.layout.display = "none" if share is None else ""
+        self.bar.value = share or 0.0
+
+    # --- what the panel does
+
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """Show what fails inside as a sentence in the panel, never as a traceback on the page."""
+        try:
+            yield
+        except Exception as error:
+            self.fail(error)
+
+    def start(
+        self, work: Callable[[], Result], then: Callable[[Result], None], *, saying: str = "One moment …"
+    ) -> None:
+        """Do `work` in the background, then show its result; the page stays usable.
+
+        The value is taken back first. Where `start` is called again before the work is done, the older
+        work's result is dropped. `then` runs in the same thread; what either raises is shown in the panel.
+        """
+        with self._lock:
+            self._number += 1
+            number = self._number
+            self.value = None
+            self.say(saying)
+
+        def run() -> None:
+            try:
+                result = work()
+            except Exception as error:
+                if number == self._number:
+                    self.fail(error)
+                return
+            with self._lock:
+                if number == self._number:
+                    self.progress(None)
+                    self.say("")
+                    with self.attempt():
+                        then(result)
+
+        self._work = threading.Thread(target=run, daemon=True, name=f"{type(self).__name__} {number}")
+        self._work.start()
+
+    def wait(self, timeout_s: float | None = None) -> None:
+        """Wait until the work in the background is done, for scripts and tests.
+
+        Raises
+        ------
+        TimeoutError
+            If it takes longer than `timeout_s`.
+        """
+        while (work := self._work) is not None and work is not threading.current_thread() and work.is_alive():
+            work.join(timeout_s)
+            if work.is_alive():
+                raise TimeoutError(f"{type(self).__name__} was not done after {timeout_s} s.")
+
+    def follow(self, other: Panel, update: Callable[[Any], None]) -> None:
+        """Call `update` with another panel's value now and whenever it changes (None: there is none)."""
+
+        def changed(change: Any) -> None:
+            with self.attempt():
+                update(change["new"])
+
+        other.observe(changed, "value")
+        with self.attempt():
+            update(other.value)

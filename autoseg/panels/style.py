@@ -1,0 +1,70 @@
+"""How panels look: headings, notices and pictures as HTML that follows JupyterLab's light or dark theme."""
+
+from __future__ import annotations
+
+import base64
+import html
+from typing import Literal, Protocol
+
+Kind = Literal["note", "warning", "error", "done"]
+
+# Beside the colour a word or a sign says the same, for eyes that do not tell the colours apart.
+_NOTICES: dict[Kind, tuple[str, str]] = {
+    "note": ("var(--jp-info-color1, #0072b2)", "ⓘ"),
+    "warning": ("var(--jp-warn-color1, #e69f00)", "⚠"),
+    "error": ("var(--jp-error-color1, #d55e00)", "✖"),
+    "done": ("var(--jp-success-color1, #009e73)", "✔"),
+}
+
+
+class Drawn(Protocol):
+    """A picture that knows its PNG: `figures.NotebookFigure`."""
+
+    def _repr_png_(self) -> bytes: ...
+
+
+def text(words: str) -> str:
+    """Give words as HTML in the page's own colour; line breaks stay."""
+    return f'<div style="color:var(--jp-ui-font-color1,inherit);line-height:1.45">{_lines(words)}</div>'
+
+
+def heading(words: str) -> str:
+    """Give a small heading."""
+    return (
+        '<div role="heading" aria-level="3" style="color:var(--jp-ui-font-color1,inherit);font-weight:600;'
+        f'margin:8px 0 2px">{html.escape(words)}</div>'
+    )
+
+
+def notice(words: str, kind: Kind = "note", *, details: str = "") -> str:
+    """Give a sentence with a coloured edge and a sign; `details` unfold at a click.
+
+    Errors are announced to screen readers at once, the rest when there is time.
+    """
+    colour, sign = _NOTICES[kind]
+    role = "alert" if kind == "error" else "status"
+    unfold = (
+        f'<details style="margin-top:4px"><summary style="cursor:pointer">Details</summary>'
+        f'<pre style="white-space:pre-wrap;font-size:11px">{html.escape(details)}</pre></details>'
+        if details
+        else ""
+    )
+    return (
+        f'<div role="{role}" style="border-left:4px solid {colour};padding:4px 10px;margin:4px 0;'
+        f'line-height:1.45;color:var(--jp-ui-font-color1,inherit)"><span aria-hidden="true">{sign}</span> '
+        f"{_lines(words)}{unfold}</div>"
+    )
+
+
+def picture(drawn: Drawn | bytes, alt: str, *, width: str = "auto") -> str:
+    """Give a figure (or PNG bytes) as an image with a text for those who cannot see it."""
+    png = drawn if isinstance(drawn, bytes) else drawn._repr_png_()
+    data = base64.b64encode(png).decode("ascii")
+    return (
+        f'<img alt="{html.escape(alt, quote=True)}" style="max-width:100%;width:{width};background:#fff;'
+        f'border-radius:4px" src="data:image/png;base64,{data}">'
+    )
+
+
+def _lines(words: str) -> str:
+    return html.escape(words).replace("\n", "<br>")
