@@ -1,0 +1,141 @@
+"""A JupyterLab of its own on a copy of the project's notebooks, driven through a real Chromium."""
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+TOKEN = "for-this-test-only"
+BROWSER_OPTIONS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking"]
+# What JupyterLab itself writes to the console in some versions, on any page.
+NOT_OURS = ("favicon", "Failed to load resource: the server responded with a status of 404")
+
+
+@contextlib.contextmanager
+def running_lab(root: Path, place: Path, *, folders=("notebooks", "data/sample"), environment=None):
+    """Start JupyterLab on copies of `folders` in `place`, without a screen; give (address, home)."""
+    home = place / "home"
+    for name in folders:
+        shutil.copytree(root / name, home / name, ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
+    for name in ("trained_model", "predictions"):
+        (home / name).mkdir(exist_ok=True)
+    settings = os.environ | {
+        **{f"JUPYTER_{name}": str(place / name) for name in ("CONFIG_DIR", "DATA_DIR", "RUNTIME_DIR")},
+        **{
+            name: str(place / name)
+            for name in ("JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR", "IPYTHONDIR")
+        },
+        "JUPYTER_PREFER_ENV_PATH": "1",
+        **(environment or {}),
+    }
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "MPLBACKEND"):
+        settings.pop(name, None)
+    write_setting(place, "notification", {"fetchNews": "false", "checkForUpdates": False})
+    port = free_port()
+    options = ["--no-browser", "--ip=127.0.0.1", f"--port={port}", "--ServerApp.port_retries=0", "--allow-root"]
+    options += [f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={home}"]
+    with (place / "lab.log").open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "jupyterlab", *options], env=settings, stdout=log, stderr=log
+        )
+        try:
+            wait_for(f"http://127.0.0.1:{port}/api?token={TOKEN}")
+            yield f"http://127.0.0.1:{port}", home
+        finally:
+            process.terminate()
+            process.wait(timeout=30)
+
+
+def write_setting(place: Path, name: str, values: dict) -> None:
+    """Write JupyterLab's user settings of one of its own parts ("notification", "themes")."""
+    folder = place / "JUPYTERLAB_SETTINGS_DIR" / "@jupyterlab" / "apputils-extension"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.jupyterlab-settings").write_text(json.dumps(values))
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def wait_for(address: str, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            urllib.request.urlopen(address, timeout=5).close()
+            return
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.3)
+
+
+class Notebook:
+    """A notebook open in the browser; what a person does with mouse and keys, and the clicks counted."""
+
+    def __init__(self, page, address: str, home: Path, name: str) -> None:
+        self.page, self.path, self.clicks = page, home / "notebooks" / f"{name}.ipynb", 0
+        self.complaints: list[str] = []
+        page.on("console", self._listen)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.goto(f"{address}/lab/tree/notebooks/{name}.ipynb?token={TOKEN}&reset")
+        page.wait_for_selector(".jp-Notebook", timeout=60_000)
+        # Earlier requests are lost without a word.
+        page.wait_for_function("document.body.innerText.includes('| Idle')", timeout=60_000)
+        self.opened = time.monotonic()
+
+    def _listen(self, message) -> None:
+        if message.type == "error" and not any(word in message.text for word in NOT_OURS):
+            self.complaints.append(message.text)
+
+    def click(self, target, **options) -> None:
+        """Click on a locator or selector, and count it."""
+        self.clicks += 1
+        (self.page.locator(target).first if isinstance(target, str) else target).click(**options)
+
+    def run_all(self) -> None:
+        self.click("text=Run >> nth=0")
+        self.click("text=Run All Cells >> nth=0")
+
+    def button(self, name: str, *, exact: bool = True):
+        return self.page.get_by_role("button", name=name, exact=exact).first
+
+    def wait_for_text(self, words: str, seconds: float = 60) -> None:
+        """Wait until the words stand in some cell's output."""
+        self.page.wait_for_function(
+            "words => [...document.querySelectorAll('.jp-OutputArea')].some(e => e.innerText.includes(words))",
+            arg=words,
+            timeout=1000 * seconds,
+        )
+
+    def seconds(self) -> float:
+        """Give the seconds since the notebook was open and ready."""
+        return time.monotonic() - self.opened
+
+    def shot(self, path: Path, target: str | None = None) -> Path:
+        """Keep a picture of the page, or of one element, brought into view first."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if target is None:
+            self.page.screenshot(path=str(path))
+        else:
+            element = self.page.locator(target).first
+            element.scroll_into_view_if_needed()
+            element.screenshot(path=str(path))
+        return path
+
+    def shot_cells(self, folder: Path, prefix: str) -> None:
+        """Keep a picture of the output of every cell."""
+        folder.mkdir(parents=True, exist_ok=True)
+        outputs = self.page.locator(".jp-CodeCell .jp-Cell-outputWrapper")
+        for number in range(outputs.count()):
+            output = outputs.nth(number)
+            output.scroll_into_view_if_needed()
+            self.page.wait_for_timeout(300)
+            output.screenshot(path=str(folder / f"{prefix}_{number + 1}.png"))
