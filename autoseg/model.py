@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import errno
-import hashlib
-import pickle
 import platform
 import re
-import zipfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -20,16 +15,15 @@ import torch
 from torch import Tensor, nn
 
 from autoseg.errors import AutosegError, DataError, ModelFileError
-from autoseg.files.atomic import whole_file
+from autoseg.fingerprints import subject_fingerprint
 from autoseg.networks import build_network
 from autoseg.postprocess import StructurePostprocess
 from autoseg.settings import Settings, settings_from_dict, settings_to_dict
 from autoseg.structures import Structure
+from autoseg.tensor_file import MODEL, read_tensors, write_tensors
 
-FORMAT = "autoseg model"
-# 2 adds the post-processing, which an older autoseg would leave out without a word.
-FORMAT_VERSION = 2
-READABLE_VERSIONS = (1, 2)
+# What the name of an unfinished training's file ends in (`autoseg.checkpoint`); it is no model.
+RESUME_ENDING = "_resume.pt"
 
 
 @dataclass(frozen=True)
@@ -58,6 +52,12 @@ class EpochResult:
     training_dice: tuple[float | None, ...] = ()
     training_iou: tuple[float | None, ...] = ()
     erosion_iou: tuple[tuple[float | None, ...], ...] = ()
+
+    def merit(self, best_by: str) -> float | None:
+        """Give what is larger in a better epoch, by "dice", "iou" or "loss"; None where nothing was validated."""
+        if best_by == "loss":
+            return None if self.validation_loss is None else -self.validation_loss
+        return self.validation_iou if best_by == "iou" else self.validation_dice
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,11 +142,6 @@ def describe_origin(subject_ids: Sequence[str], validation_ids: Sequence[str], s
     }
 
 
-def subject_fingerprint(subject_id: str) -> str:
-    """Give 12 hexadecimal digits that stand for a subject without naming it."""
-    return hashlib.sha256(f"autoseg subject {subject_id}".encode()).hexdigest()[:12]
-
-
 def autoseg_version() -> str:
     """Give the installed version of autoseg."""
     try:
@@ -170,6 +165,15 @@ def free_model_path(folder: Path, model: TrainedModel) -> Path:
     return path
 
 
+def model_files(folder: Path | str) -> list[Path]:
+    """Give every .pt file of a folder that may hold a model, by name; empty if there is no such folder.
+
+    What can be resumed (`autoseg.checkpoint`) is left out, and what was being written when the computer went off.
+    """
+    files = sorted(Path(folder).glob("*.pt"))
+    return [file for file in files if file.name[0] != "." and not file.name.endswith(RESUME_ENDING)]
+
+
 def find_model(folder: Path | str, name: str) -> Path:
     """Give the newest model file of this name in a folder; of an unfinished training the best, not the last.
 
@@ -180,7 +184,7 @@ def find_model(folder: Path | str, name: str) -> Path:
     """
     folder = Path(folder)
     pattern = re.compile(re.escape(name) + r"_(\d+(_\d+)?|best)\.pt")
-    files = sorted(folder.glob("*.pt"))
+    files = model_files(folder)
     found = [file for file in files if pattern.fullmatch(file.name)]
     if not found:
         known = ", ".join(file.name for file in files) or "none at all"
@@ -212,33 +216,7 @@ def save_model(model: TrainedModel, path: Path) -> Path:
     """
     path = Path(path)
     path = model_path(path, model) if path.is_dir() else path
-    content = {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
-        "name": model.name,
-        "settings": settings_to_dict(model.settings),
-        "structures": [asdict(structure) for structure in model.structures],
-        "channels": list(model.channels),
-        "weights": {key: value.detach().cpu().contiguous() for key, value in model.weights.items()},
-        "history": [asdict(row) for row in model.history],
-        "best_epoch": model.best_epoch,
-        "origin": model.origin,
-        "postprocess": [asdict(post) for post in model.postprocess],
-    }
-    with whole_file(path) as temporary, _full_disk_as_oserror():
-        torch.save(content, temporary)
-    return path
-
-
-@contextmanager
-def _full_disk_as_oserror() -> Iterator[None]:
-    """torch.save reports a full disk as RuntimeError; give it back as the OSError that it was."""
-    try:
-        yield
-    except RuntimeError as error:
-        if not re.search(r"write|enforce fail|PytorchStream", str(error)):
-            raise
-        raise OSError(errno.ENOSPC, "the disk is full or the file could not be written") from error
+    return write_tensors(model_to_dict(model), path, MODEL)
 
 
 def load_model(path: Path) -> TrainedModel:
@@ -250,50 +228,40 @@ def load_model(path: Path) -> TrainedModel:
         If the file is missing, damaged, holds anything but tensors and plain values, or was not written by
         autoseg. The message names the file and the remedy.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise ModelFileError(f"{path} is not there. Choose a .pt file that autoseg saved in trained_model.")
-    if not zipfile.is_zipfile(path):  # torch's own format; older ones are plain pickles, which are never opened
-        raise ModelFileError(
-            f"{path} is not a model file of autoseg, or only a part of one; it was not opened, because such files "
-            "can hold code. Copy it again from where it was trained, or choose another file."
-        )
+    content = read_tensors(path, MODEL)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ModelFileError(
-            f"{path} is not a model file of autoseg: it holds code or objects, which are never loaded because "
-            "they could run anything on this computer. Use a file that autoseg saved."
-        ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise ModelFileError(
-            f"{path} cannot be read as a model file; it is damaged or of another program. "
-            "Copy it again from where it was trained, or train anew."
-        ) from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise ModelFileError(f"{path} was not written by autoseg. Use a .pt file from trained_model.")
-    if content.get("format_version") not in READABLE_VERSIONS:
-        raise ModelFileError(
-            f"{path} has the file format {content.get('format_version')} and this autoseg reads "
-            f"up to {FORMAT_VERSION}. Install the newer autoseg."
-        )
-    try:
-        return _from_content(content)
+        model = model_from_dict(content)
+        model.build()  # the weights must fit the network that the settings name
     except (AutosegError, AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ModelFileError(f"{path} is incomplete or damaged: {error}. Train anew or copy it again.") from error
-
-
-def _from_content(content: dict[str, Any]) -> TrainedModel:
-    model = TrainedModel(
-        name=content["name"],
-        settings=settings_from_dict(content["settings"]),
-        structures=tuple(Structure(**values) for values in content["structures"]),
-        channels=tuple(content["channels"]),
-        weights=content["weights"],
-        history=tuple(EpochResult(**row) for row in content["history"]),
-        best_epoch=content["best_epoch"],
-        origin=content["origin"],
-        postprocess=tuple(StructurePostprocess(**values) for values in content.get("postprocess", ())),
-    )
-    model.build()  # the weights must fit the network that the settings name
     return model
+
+
+def model_to_dict(model: TrainedModel) -> dict[str, Any]:
+    """Give a model as tensors on the processor and plain values, ready for a file."""
+    return {
+        "name": model.name,
+        "settings": settings_to_dict(model.settings),
+        "structures": [asdict(structure) for structure in model.structures],
+        "channels": list(model.channels),
+        "weights": {key: value.detach().cpu().contiguous() for key, value in model.weights.items()},
+        "history": [asdict(row) for row in model.history],
+        "best_epoch": model.best_epoch,
+        "origin": model.origin,
+        "postprocess": [asdict(post) for post in model.postprocess],
+    }
+
+
+def model_from_dict(values: dict[str, Any]) -> TrainedModel:
+    """Build a model from what `model_to_dict` gave, in any version of it; whatever is wrong is raised as it is."""
+    return TrainedModel(
+        name=values["name"],
+        settings=settings_from_dict(values["settings"]),
+        structures=tuple(Structure(**row) for row in values["structures"]),
+        channels=tuple(values["channels"]),
+        weights=values["weights"],
+        history=tuple(EpochResult(**row) for row in values["history"]),
+        best_epoch=values["best_epoch"],
+        origin=values["origin"],
+        postprocess=tuple(StructurePostprocess(**row) for row in values.get("postprocess", ())),
+    )

@@ -3,36 +3,27 @@
 from __future__ import annotations
 
 import math
-import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 
 import torch
-from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
-from autoseg.dataset import Batch, SliceSet, build_slices, plan_spacing, read_cases, sample_batch
-from autoseg.device import choose_device, choose_precision, keep_freed_memory, with_layout
+from autoseg.checkpoint import Checkpoint
+from autoseg.clock import Clock
+from autoseg.dataset import SliceSet, sample_batch
+from autoseg.device import keep_freed_memory
 from autoseg.errors import DataError
-from autoseg.losses import segmentation_loss
-from autoseg.model import EpochResult, TrainedModel, check_model_name, describe_origin
-from autoseg.networks import build_network
+from autoseg.model import EpochResult, TrainedModel, check_model_name
 from autoseg.settings import Settings
 from autoseg.split import Split
 from autoseg.structures import Structure
-from autoseg.validation import (
-    Scores,
-    SliceScores,
-    class_members,
-    count_pixels,
-    evaluate_slices,
-    most_likely,
-    ratios,
-)
+from autoseg.training_state import Step, TrainingState, read_material
+from autoseg.validation import SliceScores, evaluate_slices
 
-Tensors = tuple[Tensor, ...] | list[Tensor]
 OnEpoch = Callable[[EpochResult, TrainedModel, TrainedModel], bool | None]
+OnCheckpoint = Callable[[Callable[[], Checkpoint], bool], object]
 
 # What `origin["ended"]` of a model says, beside patience and a loss that is no number.
 COMPLETE, STOPPED = "all epochs or minutes were used", "it was stopped"
@@ -45,6 +36,9 @@ def train(
     structures: Sequence[Structure],
     name: str = "model",
     on_epoch: OnEpoch | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    on_checkpoint: OnCheckpoint | None = None,
+    resume: Checkpoint | None = None,
 ) -> TrainedModel:
     """Train a network on the split's training cases and keep the epoch that is best on its validation cases.
 
@@ -64,6 +58,16 @@ def train(
     on_epoch : callable, optional
         Called after every epoch with its EpochResult, the best model so far and the latest one; returns True
         to stop. Interrupting (Ctrl-C, the notebook's stop button) also stops and keeps the best.
+    should_stop : callable, optional
+        Asked after every step. Once it says True, the epoch ends there, is validated and counts.
+    on_checkpoint : callable, optional
+        Called after every epoch, and after `on_epoch`, with a function that gives the Checkpoint, and with
+        whether the training is being stopped. The function copies the network, so call it only for a checkpoint
+        that will be kept.
+    resume : Checkpoint, optional
+        Go on from here instead of starting. Its settings and name count, not the arguments. With `epochs`, the
+        model is the same, bit for bit, as of a training in one go on the same machine; an epoch that
+        `should_stop` cut short stays short, and makes one more of them.
 
     Returns
     -------
@@ -72,29 +76,35 @@ def train(
     Raises
     ------
     DataError
-        If there is nothing to learn from, or the loss is not a number from the start.
+        If there is nothing to learn from, the loss is not a number from the start, or the data are not those
+        of the training that is resumed; the message then says what has changed.
     """
+    settings, name = (settings, name) if resume is None else (resume.settings, resume.name)
     check_model_name(name)
     keep_freed_memory()
     torch.manual_seed(settings.seed)
-    material = _read_material(split, settings, structures)
+    material = read_material(split, settings, structures, resume, fingerprints=on_checkpoint is not None)
     settings, slices, validation = material.settings, material.slices, material.validation
-    step = _Step(material, structures)
-    clock = _Clock(settings, steps_per_epoch=math.ceil(len(slices) / settings.batch_size))
+    step = Step(material, structures)
+    clock = Clock(settings, steps_per_epoch=math.ceil(len(slices) / settings.batch_size))
     generator = torch.Generator().manual_seed(settings.seed)
-    history: list[EpochResult] = []
-    ended = COMPLETE
+    state = TrainingState(material, step, clock, generator)
     best = last = material.untrained(name, structures)
+    if resume is not None:
+        best, last = state.restore(resume)
+    history, ended = list(last.history), COMPLETE
     try:
         while not clock.is_over():
-            training_loss = _learn_epoch(step, slices, clock, generator)
+            if _has_stalled(history, settings.patience):
+                ended = f"no better {settings.best_by} in {settings.patience} epochs"
+                break
+            training_loss, stopped = _learn_epoch(step, slices, clock, generator, should_stop)
             if not math.isfinite(training_loss):
                 ended = f"the loss became NaN in epoch {len(history) + 1}"
                 break
-            dice, iou = step.take_scores()
-            result = clock.result(len(history) + 1, training_loss)
-            result = replace(result, training_dice=dice, training_iou=iou)
-            if validation is not None and (clock.is_over() or result.epoch % settings.validate_every == 0):
+            result = _result(len(history) + 1, training_loss, step, clock)
+            due = result.epoch % settings.validate_every == 0 or stopped or clock.is_over()
+            if validation is not None and due:
                 network = step.averaged.module
                 scores = evaluate_slices(network, validation, settings, structures=structures)
                 result = _validated(result, scores)
@@ -102,18 +112,26 @@ def train(
             history.append(result)
             last = replace(last, weights=step.weights(), best_epoch=result.epoch, history=tuple(history))
             # As long as nothing was validated, the latest is the best that is known.
-            unscored = all(_merit(row, settings.best_by) is None for row in history)
+            unscored = all(row.merit(settings.best_by) is None for row in history)
             best = last if result.is_best or unscored else replace(best, history=tuple(history))
             if on_epoch is not None and on_epoch(result, best, last):
+                stopped = True
+            # It may also have been asked for while the epoch was validated and shown.
+            stopped = (stopped or (should_stop is not None and should_stop())) and not clock.is_over()
+            if on_checkpoint is not None and step.is_sound():
+                on_checkpoint(partial(state.checkpoint, best, last), stopped)
+            if stopped:
                 ended = STOPPED
-                break
-            if _has_stalled(history, settings.patience):
-                ended = f"no better {settings.best_by} in {settings.patience} epochs"
                 break
     except KeyboardInterrupt:
         if not best.weights:
             raise
         ended = STOPPED
+    return _finished(best, ended)
+
+
+def _finished(best: TrainedModel, ended: str) -> TrainedModel:
+    """Give the model with the reason for its end, or say that nothing could be learnt."""
     if not best.weights:
         raise DataError(
             "The loss is not a number (NaN) from the first epoch on. Check the images for damaged "
@@ -123,161 +141,42 @@ def train(
         warnings.warn(
             f"Training stopped, because {ended}; the best epoch so far is kept. A smaller learning_rate usually "
             "helps.",
-            stacklevel=2,
+            stacklevel=3,
         )
     return replace(best, origin={**best.origin, "ended": ended})
 
 
-def _learn_epoch(step: _Step, slices: SliceSet, clock: _Clock, generator: torch.Generator) -> float:
-    """See every slice once, or as many as time allows; return the mean loss of the steps."""
-    settings, losses = step.settings, []
+def _learn_epoch(
+    step: Step,
+    slices: SliceSet,
+    clock: Clock,
+    generator: torch.Generator,
+    should_stop: Callable[[], bool] | None,
+) -> tuple[float, bool]:
+    """See every slice once, or as many as time allows; return the mean loss, and whether it was stopped."""
+    settings, losses, stopped = step.settings, [], False
     for indices in torch.randperm(len(slices), generator=generator).split(settings.batch_size):
         batch = sample_batch(slices, indices, augmentation=settings.augmentation, generator=generator)
         losses.append(step.learn(batch, clock.learning_rate(), clock.progress()))
         clock.count_step()
-        if clock.is_over():
+        stopped = should_stop is not None and should_stop()
+        if stopped or clock.is_over():
             break
-    return float(torch.stack(losses).mean())
+    return float(torch.stack(losses).mean()), stopped
 
 
-@dataclass(frozen=True, eq=False)
-class _Material:
-    """What a training works with, on its device: a fresh network and the slices, read once."""
-
-    settings: Settings
-    channels: tuple[str, ...]
-    network: nn.Module
-    slices: SliceSet
-    validation: SliceSet | None
-
-    def untrained(self, name: str, structures: Sequence[Structure]) -> TrainedModel:
-        """Give the model without weights yet."""
-        validated = self.validation.subject_ids if self.validation is not None else ()
-        return TrainedModel(
-            name=name,
-            settings=self.settings,
-            structures=tuple(structures),
-            channels=self.channels,
-            weights={},
-            origin=describe_origin(self.slices.subject_ids, validated, len(self.slices)),
-        )
-
-
-def _read_material(split: Split, settings: Settings, structures: Sequence[Structure]) -> _Material:
-    if not split.training:
-        raise DataError("There are no training cases. Put labelled images of at least one subject there.")
-    device = choose_device()
-    pairs = read_cases(split.training, structures)
-    preprocess = plan_spacing(settings.preprocess, [image for image, _ in pairs])
-    channels = pairs[0][0].channels
-    network = build_network(settings.network, in_channels=len(channels), out_channels=len(structures) + 1)
-    stride = int(getattr(network, "stride", 1))
-    validation = None
-    if split.validation:
-        validation_pairs = read_cases(split.validation, structures)
-        validation = build_slices(validation_pairs, preprocess, stride=stride).to(device)
-    return _Material(
-        settings=replace(settings, preprocess=preprocess),
-        channels=channels,
-        network=with_layout(network, device),
-        slices=build_slices(pairs, preprocess, stride=stride).to(device),
-        validation=validation,
+def _result(epoch: int, training_loss: float, step: Step, clock: Clock) -> EpochResult:
+    """Give what is known of an epoch before its validation."""
+    dice, iou = step.take_scores()
+    return EpochResult(
+        epoch=epoch,
+        training_loss=training_loss,
+        learning_rate=clock.learning_rate(),
+        elapsed_s=clock.elapsed_s(),
+        seconds_left=clock.seconds_left(),
+        training_dice=dice,
+        training_iou=iou,
     )
-
-
-class _Step:
-    """One step of AdamW with gradient clipping, and the running average of the weights."""
-
-    def __init__(self, material: _Material, structures: Sequence[Structure]) -> None:
-        self.network, self.settings = material.network, material.settings
-        self.device = device = material.slices.images.device
-        self.members = class_members(structures, len(structures)).to(device)
-        self.counts = torch.zeros(3, len(structures), device=device)
-        network, settings = self.network, self.settings
-        self.precision = choose_precision(settings.precision, device)
-        self.optimizer = torch.optim.AdamW(
-            network.parameters(),
-            lr=settings.learning_rate,
-            weight_decay=settings.weight_decay,
-            fused=device.type in ("cpu", "cuda"),  # one pass over the weights instead of a dozen
-        )
-
-        def average(averaged: Tensors, current: Tensors, count: Tensor | int) -> None:
-            # Follows fast at first, so that the random start is soon forgotten.
-            decay = min(settings.average_decay, (1 + int(count)) / (10 + int(count)))
-            torch._foreach_lerp_(averaged, current, 1 - decay)
-
-        self.averaged = AveragedModel(network, multi_avg_fn=average)
-
-    def learn(self, batch: Batch, learning_rate: float, progress: float) -> Tensor:
-        """Take one step; return the loss with its weights of the start, so that epochs can be compared."""
-        self.network.train()
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
-        with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
-            logits = self.network(batch.images)
-        parts = segmentation_loss(logits, batch.reference, batch.drawn, self.settings.loss, outer=batch.outer)
-        self.optimizer.zero_grad(set_to_none=True)
-        parts.total(self.settings.loss, progress=progress).backward()
-        nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.gradient_clip)
-        self.optimizer.step()
-        self.averaged.update_parameters(self.network)
-        with torch.no_grad():
-            predicted, reference = self.members[:, most_likely(logits)], self.members[:, batch.labels]
-            self.counts += count_pixels(reference, predicted, batch.drawn)
-        return parts.total(self.settings.loss).detach()
-
-    def take_scores(self) -> tuple[Scores, Scores]:
-        """Give Dice and IoU of each structure over the batches since the last time, and start anew."""
-        scores = ratios(self.counts)
-        self.counts.zero_()
-        return scores
-
-    def weights(self) -> dict[str, Tensor]:
-        """Copy the averaged weights to the processor."""
-        state = self.averaged.module.state_dict()
-        return {key: value.detach().cpu().clone() for key, value in state.items()}
-
-
-class _Clock:
-    """Progress from 0 to 1 by steps or by time, and the learning rate that belongs to it."""
-
-    def __init__(self, settings: Settings, *, steps_per_epoch: int) -> None:
-        self.settings, self.steps, self.start = settings, 0, time.monotonic()
-        self.total_steps = None if settings.epochs is None else settings.epochs * steps_per_epoch
-
-    def elapsed_s(self) -> float:
-        return time.monotonic() - self.start
-
-    def progress(self) -> float:
-        if self.total_steps is not None:
-            return self.steps / self.total_steps
-        return self.elapsed_s() / (60 * (self.settings.minutes or 1))
-
-    def count_step(self) -> None:
-        self.steps += 1
-
-    def is_over(self) -> bool:
-        return self.progress() >= 1
-
-    def learning_rate(self) -> float:
-        progress, warmup = min(1.0, self.progress()), self.settings.warmup_fraction
-        if progress < warmup:
-            return self.settings.learning_rate * max(progress / warmup, 0.01)
-        left = 1 - (progress - warmup) / (1 - warmup)
-        if self.settings.schedule == "polynomial":
-            return self.settings.learning_rate * left**0.9
-        return self.settings.learning_rate * 0.5 * (1 - math.cos(math.pi * left))
-
-    def result(self, epoch: int, training_loss: float) -> EpochResult:
-        elapsed, progress = self.elapsed_s(), self.progress()
-        return EpochResult(
-            epoch=epoch,
-            training_loss=training_loss,
-            learning_rate=self.learning_rate(),
-            elapsed_s=elapsed,
-            seconds_left=max(0.0, elapsed / progress - elapsed),
-        )
 
 
 def _validated(result: EpochResult, scores: SliceScores) -> EpochResult:
@@ -292,16 +191,9 @@ def _validated(result: EpochResult, scores: SliceScores) -> EpochResult:
     )
 
 
-def _merit(result: EpochResult, best_by: str) -> float | None:
-    """Give what is larger in a better epoch; None where nothing was validated."""
-    if best_by == "loss":
-        return None if result.validation_loss is None else -result.validation_loss
-    return result.validation_iou if best_by == "iou" else result.validation_dice
-
-
 def _is_better(result: EpochResult, history: Sequence[EpochResult], best_by: str) -> bool:
-    merit = _merit(result, best_by)
-    earlier = [value for row in history if (value := _merit(row, best_by)) is not None]
+    merit = result.merit(best_by)
+    earlier = [value for row in history if (value := row.merit(best_by)) is not None]
     return merit is not None and (not earlier or merit > max(earlier))
 
 

@@ -25,7 +25,7 @@ def measure(variant: str, size: int, batch_size: int, steps: int) -> dict[str, f
     import torch
     from torch.nn import functional
 
-    from autoseg import device, prediction, training
+    from autoseg import device, prediction, training_state
     from autoseg.dataset import build_slices, sample_batch
     from autoseg.geometry import affine_from_spacing
     from autoseg.image import Image, LabelMap, Source
@@ -42,7 +42,7 @@ def measure(variant: str, size: int, batch_size: int, steps: int) -> dict[str, f
             return functional.leaky_relu(normal, SLOPE, inplace=True)
 
         InstanceNormLeakyReLU.forward = torch_norm
-        device.LAYOUT = torch.contiguous_format
+        device.choice.LAYOUT = torch.contiguous_format
         prediction.keep_freed_memory = lambda: None
     else:
         device.keep_freed_memory()
@@ -62,8 +62,10 @@ def measure(variant: str, size: int, batch_size: int, steps: int) -> dict[str, f
     network = build_network(settings.network, in_channels=1, out_channels=3)
     weights = {key: value.clone() for key, value in network.state_dict().items()}
     on = device.choose_device()
-    step = training._Step(device.with_layout(network, on), settings, on)
     slices, generator, seconds = slices.to(on), torch.Generator().manual_seed(0), []
+    network = device.with_layout(network, on)
+    material = training_state.Material(settings, ("image",), network, slices, None, sides=((), ()))
+    step = training_state.Step(material, structures)
     for count in range(steps + 2):
         start = time.perf_counter()
         indices = torch.randint(len(slices), (batch_size,), generator=generator)

@@ -1,6 +1,8 @@
 """The command line says what a person needs, on the right stream, with the right exit code."""
 
 import csv
+import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -118,6 +120,65 @@ def test_computer_and_interruption(capsys, monkeypatch):
     monkeypatch.setattr("autoseg.device.measure_speed", interrupted)
     assert main(["computer"]) == 130
     assert "stopped" in capsys.readouterr().err
+
+
+def _press_ctrl_c_at(word, presses, monkeypatch):
+    real = learning._tell
+
+    def tell(line):
+        real(line)
+        if word in line:
+            for _ in range(presses):
+                signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(learning, "_tell", tell)
+
+
+def test_ctrl_c_stops_a_training_that_resume_goes_on_with(sample, tmp_path, capsys, monkeypatch):
+    command = ["train", str(sample / "train"), "--name", "heart", "--output", str(tmp_path)]
+    options = ["--epochs", "4", "--spacing-mm", "9", "--validation-subject", "SCD0000501"]
+    usual = signal.getsignal(signal.SIGINT)
+    with monkeypatch.context() as patch:
+        _press_ctrl_c_at("Epoch 2,", 1, patch)
+        assert main([*command, *options]) == 0
+    assert signal.getsignal(signal.SIGINT) is usual
+    shown = capsys.readouterr().out
+    assert "Stopping after this step." in shown
+    assert "give the same command with --resume" in shown
+    assert {"heart_2.pt", "heart_resume.pt"} <= {path.name for path in tmp_path.iterdir()}
+
+    # Neither the settings nor the subject to validate on need be said again.
+    assert main([*command, "--resume"]) == 0
+    shown = capsys.readouterr().out
+    assert "Going on with 'heart' after epoch 2" in shown
+    assert "Validation: 22 image(s) of 1 subject(s): SCD0000501" in shown
+    assert "Epoch 4, " in shown
+    assert "--resume" not in shown
+    assert len(read_rows(tmp_path / "heart_history.csv")) == 4
+    assert not (tmp_path / "heart_resume.pt").exists()
+
+    assert main([*command, "--resume"]) == 1
+    assert "no unfinished training named 'heart'" in capsys.readouterr().err
+
+
+def test_a_second_ctrl_c_does_not_wait(sample, tmp_path, capsys, monkeypatch):
+    command = ["train", str(sample / "train"), "--output", str(tmp_path), "--epochs", "4", "--spacing-mm", "9"]
+    _press_ctrl_c_at("Epoch 2,", 2, monkeypatch)
+    assert main(command) == 0
+    assert (tmp_path / "model_2.pt").is_file()
+    assert "--resume" not in capsys.readouterr().out  # nothing was kept that could go on
+
+
+def test_a_subject_set_aside_since_is_not_learnt_from_again(sample, tmp_path, capsys, monkeypatch):
+    data = tmp_path / "data"
+    shutil.copytree(sample / "train", data)
+    command = ["train", str(data), "--output", str(tmp_path / "models"), "--epochs", "3", "--spacing-mm", "9"]
+    with monkeypatch.context() as patch:
+        _press_ctrl_c_at("Epoch 1,", 1, patch)
+        assert main(command) == 0
+    freeze_test_subjects(data, ["SCD0000501"])
+    assert main([*command, "--resume"]) == 1
+    assert "has seen SCD0000501, set aside" in capsys.readouterr().err
 
 
 def test_demo_runs_from_end_to_end(tmp_path, capsys, monkeypatch):

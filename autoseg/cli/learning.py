@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import signal
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from autoseg.cli.data import find
@@ -30,16 +34,33 @@ def _tell(line: str) -> None:
 
 
 def train(chosen: argparse.Namespace) -> None:
-    """Train on a folder, check it first, save the model."""
-    from autoseg.ledger import freeze_test_subjects
+    """Train on a folder, check it first, save the model; or go on with a training that did not end."""
+    from autoseg.checkpoint import checkpoint_path, find_checkpoint, read_checkpoint, split_again
+    from autoseg.ledger import freeze_test_subjects, read_ledger
+    from autoseg.training import STOPPED
 
     settings = settings_of(chosen)
+    unfinished = read_checkpoint(find_checkpoint(chosen.output, chosen.name)) if chosen.resume else None
     found = _checked(find(chosen))
-    split = _split(found, settings, validation=chosen.validation_subject, test=chosen.test_subject)
-    # Only now: the split knows every one of them.
-    if chosen.test_subject:
-        freeze_test_subjects(found.folder, chosen.test_subject)
-    _learn(split, found, settings, name=chosen.name, output=chosen.output, choose_post=chosen.choose_post)
+    if unfinished is None:
+        split = _split(found, settings, validation=chosen.validation_subject, test=chosen.test_subject)
+        # Only now: the split knows every one of them.
+        if chosen.test_subject:
+            freeze_test_subjects(found.folder, chosen.test_subject)
+    else:
+        ledger = read_ledger(found.folder)
+        split = split_again(unfinished, found.cases, test_subjects=ledger.subjects if ledger else ())
+    model = _learn(
+        split,
+        found,
+        settings,
+        name=chosen.name,
+        output=chosen.output,
+        choose_post=chosen.choose_post,
+        resume=chosen.resume,
+    )
+    if model.origin["ended"] == STOPPED and checkpoint_path(chosen.output, chosen.name).is_file():
+        print("The training was stopped. To go on with it, give the same command with --resume.")
 
 
 def settings_of(chosen: argparse.Namespace) -> Settings:
@@ -128,7 +149,14 @@ def _split(
 
 
 def _learn(
-    split: Split, found: CaseFolder, settings: Settings, *, name: str, output: Path, choose_post: bool = False
+    split: Split,
+    found: CaseFolder,
+    settings: Settings,
+    *,
+    name: str,
+    output: Path,
+    choose_post: bool = False,
+    resume: bool = False,
 ) -> TrainedModel:
     """Tell who is on which side, train with a line an epoch, save."""
     from autoseg.figures import show_history
@@ -143,20 +171,50 @@ def _learn(
     if split.note:
         print(split.note)
 
-    model, path = train_and_save(
-        split,
-        settings,
-        structures=found.structures,
-        name=name,
-        folder=output,
-        choose_post=choose_post,
-        tell=_tell,
-    )
+    with _stop_at_interrupt() as should_stop:
+        model, path = train_and_save(
+            split,
+            settings,
+            structures=found.structures,
+            name=name,
+            folder=output,
+            choose_post=choose_post,
+            tell=_tell,
+            should_stop=should_stop,
+            resume=resume,
+        )
     curves = Path(output) / f"{name}_history.png"
     with whole_file(curves) as temporary:
         show_history(history_rows(model), structures=model.structures).savefig(temporary)
     print(f"{model!r}\nSaved: {path}, {name}_history.csv and {curves.name} beside it.")
     return model
+
+
+@contextmanager
+def _stop_at_interrupt() -> Iterator[Callable[[], bool]]:
+    """Give what tells whether Ctrl-C was pressed, once it is asked for the first time; a second one interrupts."""
+    usual, pressed, listening = signal.getsignal(signal.SIGINT), False, False
+
+    def press(number: int, frame: FrameType | None) -> None:
+        nonlocal pressed
+        if pressed:
+            raise KeyboardInterrupt
+        pressed = True
+        _tell("Stopping after this step. What was learnt is validated and saved; Ctrl-C again does not wait.")
+
+    def should_stop() -> bool:
+        nonlocal listening
+        # Reading the files, before, is interrupted at once; only the main thread hears of Ctrl-C.
+        if not listening and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, press)
+            listening = True
+        return pressed
+
+    try:
+        yield should_stop
+    finally:
+        if listening:
+            signal.signal(signal.SIGINT, usual)
 
 
 def demo(chosen: argparse.Namespace) -> None:

@@ -69,6 +69,11 @@ def _add_learning_commands(command: Command) -> None:
         "--test-subject", action="append", metavar="ID", help="set this patient aside for the last test, for ever"
     )
     train.add_argument("--choose-post", action="store_true", help=CHOOSE_POST)
+    train.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with the training of this name that did not end, with its own settings and sides",
+    )
     _add_learning(train)
 
     folds = command(
