@@ -1,3 +1,4 @@
+import io
 import sys
 from dataclasses import replace
 from subprocess import run
@@ -5,6 +6,7 @@ from subprocess import run
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.image import imread
 
 from autoseg.errors import DataError
 from autoseg.figures import (
@@ -16,6 +18,7 @@ from autoseg.figures import (
     show_history,
     show_overlays,
 )
+from autoseg.figures.slices import pair_pictures
 from autoseg.geometry import affine_from_spacing
 from autoseg.image import Image, LabelMap, Source
 from autoseg.measurement import measure_areas
@@ -70,6 +73,39 @@ def test_a_batch_that_does_not_fit_is_refused():
         show_batch(image.voxels, labels.voxels, STRUCTURES, titles=list("abc"))
     with pytest.raises(DataError, match="nothing to show"):
         show_batch(image.voxels[:0], labels.voxels[:0], STRUCTURES)
+
+
+def test_a_batch_stands_beside_its_originals():
+    image, labels = pair()
+    brighter = image.voxels * 3 + 500
+    figure = show_batch(
+        brighter, labels.voxels, STRUCTURES, originals=(image.voxels, labels.voxels), titles=list("abcd"), opacity=0
+    )
+    assert titles(figure) == [f"{name}  as drawn | as varied" for name in "abcd"]
+    shown = np.asarray(figure.axes[1].images[0].get_array())
+    window = np.percentile(image.voxels[1], (0.5, 99.5))
+    before, after = (
+        overlay_rgb(voxels, labels.voxels[1], STRUCTURES, opacity=0, window=tuple(window), scale=(6, 6))
+        for voxels in (image.voxels[1], brighter[1])
+    )
+    np.testing.assert_array_equal(shown[:, :240], before)
+    np.testing.assert_array_equal(shown[:, -240:], after)  # its brightness is seen
+    assert np.median(shown[:, -240:]) == 255
+    assert legend_names(figure) == ["cavity", "wall"]
+    drawn(figure)
+    pngs = pair_pictures(brighter, labels.voxels, STRUCTURES, (image.voxels, labels.voxels), opacity=0)
+    assert len(pngs) == 4
+    np.testing.assert_array_equal(imread(io.BytesIO(pngs[1]))[..., :3], shown / np.float32(255))
+
+
+def test_originals_may_be_larger_than_crops():
+    image, labels = pair()
+    crop = (slice(None), slice(4, 20), slice(4, 20))
+    originals = (image.voxels, labels.voxels)
+    figure = show_batch(image.voxels[crop], labels.voxels[crop], STRUCTURES, originals=originals)
+    assert len(figure.axes) == 4
+    with pytest.raises(DataError, match="one shape"):
+        show_batch(image.voxels, labels.voxels, STRUCTURES, originals=(image.voxels[:2], labels.voxels[:2]))
 
 
 def test_a_case_is_shown_where_most_is_labelled():
@@ -204,6 +240,43 @@ def test_areas_of_several_cases_have_a_panel_each_and_one_legend():
     assert legend_names(figure) == ["cavity", "wall"]
     with pytest.raises(DataError, match="no measurement"):
         show_areas([])
+
+
+def single_slices(subject, positions, series="1.2"):
+    rows = []
+    for place, position in enumerate(positions):
+        name = f"{subject}_{place}"
+        source = replace(SOURCE, case_id=name, subject_id=subject, series_uid=series)
+        labels = pair(slices=2)[1]
+        affine = affine_from_spacing((8.0, 2.0, 1.0), (0.0, 0.0, position))
+        rows += measure_areas(replace(labels, voxels=labels.voxels[1:], affine=affine, source=source))
+    return rows
+
+
+def test_slices_that_are_images_of_their_own_share_a_line_and_name_no_patient():
+    rows = single_slices("ID4711", (16.0, 0.0, 8.0)) + single_slices("ID4712", (0.0, 8.0))
+    figure = show_areas(rows)
+    assert titles(figure) == ["patient 1", "patient 2"]
+    cavity = curves(figure.axes[0])["cavity"]
+    assert cavity.get_xdata().tolist() == [0.0, 8.0, 16.0]
+    assert cavity.get_linestyle() == "-"
+    assert titles(show_areas(rows, show_ids=True)) == ["ID4711", "ID4712"]
+
+
+def test_time_points_in_one_panel_are_points_without_a_line():
+    figure = show_areas(single_slices("p", (0.0, 8.0, 0.0, 8.0)))
+    assert curves(figure.axes[0])["cavity"].get_linestyle() == "None"
+
+
+def test_many_images_are_cut_to_what_can_be_read():
+    rows = [
+        row
+        for number in range(5)
+        for row in measure_areas(pair(source=replace(SOURCE, case_id=f"heart {number}"))[1])
+    ]
+    figure = show_areas(rows, most=3)
+    assert titles(figure) == ["heart 0", "heart 1", "heart 2"]
+    assert "first 3 of 5 images" in figure.get_suptitle()
 
 
 def test_the_animation_shows_each_slice_as_a_jpeg(tmp_path):

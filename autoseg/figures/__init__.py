@@ -9,6 +9,7 @@ from autoseg.figures.doctor import show_findings
 from autoseg.figures.panels import NotebookFigure
 from autoseg.figures.series import show_series
 from autoseg.figures.slices import show_animation, show_batch, show_cases, show_overlays
+from autoseg.figures.worst import show_worst, slice_title
 
 __all__ = [
     "NotebookFigure",
@@ -23,4 +24,6 @@ __all__ = [
     "show_overlays",
     "show_series",
     "show_subject_scores",
+    "show_worst",
+    "slice_title",
 ]

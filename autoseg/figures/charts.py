@@ -17,7 +17,10 @@ from autoseg.errors import DataError
 from autoseg.figures.panels import NEUTRAL, NotebookFigure, panels
 from autoseg.measurement import Measurement
 from autoseg.overlay import hex_colour
+from autoseg.patient_tables import has_repeated_places, image_groups, is_by_slice, patient_names
 from autoseg.structures import Structure, default_colour
+
+MOST_AREAS = 12  # panels of areas in one figure; more are too small to read
 
 
 def show_history(
@@ -97,8 +100,17 @@ def show_erosions(history: Sequence[Mapping[str, Any]] | pd.DataFrame) -> Figure
     return figure
 
 
-def show_areas(measurements: Sequence[Measurement], *, structures: Sequence[Structure] = ()) -> Figure:
-    """Draw each structure's area along the stack, flagged areas marked by a cross; one panel a case.
+def show_areas(
+    measurements: Sequence[Measurement],
+    *,
+    structures: Sequence[Structure] = (),
+    show_ids: bool = False,
+    most: int = MOST_AREAS,
+) -> Figure:
+    """Draw each structure's area along the stack, flagged areas marked by a cross; one panel an image.
+
+    Where every image is a single slice, the slices of a patient's series share a panel. Where several time points
+    lie in one panel, areas are points without a line.
 
     Parameters
     ----------
@@ -106,31 +118,59 @@ def show_areas(measurements: Sequence[Measurement], *, structures: Sequence[Stru
         From `measure_areas`.
     structures : sequence of Structure
         Gives the lines their colours; by default those of the labels.
+    show_ids : bool
+        Name patients by their ID where the panel is a patient's; by default they are numbered.
+    most : int
+        Panels at most; a line below says how many are not drawn.
     """
-    table = measurements_table(measurements)
-    if table.empty:
+    if not measurements:
         raise DataError("There is no measurement to draw. Measure at least one image.")
-    groups = [(case_id, table[table["case_id"] == case_id]) for case_id in table["case_id"].unique()]
-    figure, axes = panels(len(groups), 3, inches=4.2, aspect=0.65, is_picture=False)
+    groups = image_groups(measurements)
+    drawn = list(groups.items())[:most]
+    figure, axes = panels(len(drawn), 3, inches=4.2, aspect=0.65, is_picture=False)
     colours = {row.name: hex_colour(default_colour(row.label)) for row in measurements}
     colours.update({s.name: hex_colour(s.rgb) for s in structures if s.name in colours})
-    is_located = bool(table["slice_position_mm"].notna().all())
-    along = "slice_position_mm" if is_located else "slice_index"
-    for (case_id, rows), ax in zip(groups, axes, strict=True):
-        for name in rows.sort_values("label")["name"].unique():
-            ordered = rows[rows["name"] == name].sort_values(along)
-            ax.plot(ordered[along], ordered["area_mm2"], "o-", color=colours[name], markersize=4, label=name)
-            flagged = ordered[ordered["flags"] != ""]
-            ax.plot(flagged[along], flagged["area_mm2"], "x", color="black", markersize=8, zorder=3)
-        ax.set(title=case_id, ylabel="area (mm²)", xlabel="position (mm)" if is_located else "slice")
-        ax.set_ylim(bottom=0)
-        ax.grid(alpha=0.25)
+    titles = _titles(measurements, list(groups), show_ids)
+    is_located = all(row.slice_position_mm is not None for row in measurements)
+    for (_, rows), title, ax in zip(drawn, titles, axes, strict=False):
+        _draw_areas(ax, rows, colours, is_located=is_located)
+        ax.set(title=title, ylabel="area (mm²)", xlabel="position (mm)" if is_located else "slice")
     lines = {name: Line2D([], [], color=colour, marker="o") for name, colour in colours.items()}
-    if (table["flags"] != "").any():
+    if any(row.flags for _, rows in drawn for row in rows):
         lines["flagged"] = Line2D([], [], color="black", marker="x", linestyle="")
     columns = min(4, len(lines))
     figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=columns, fontsize=8)
+    if len(groups) > len(drawn):
+        figure.suptitle(f"The first {len(drawn)} of {len(groups)} images; the tables have all.", fontsize=9)
     return figure
+
+
+def _titles(measurements: Sequence[Measurement], groups: Sequence[tuple[str, str]], show_ids: bool) -> list[str]:
+    """Name each panel by its image, or where that is a series of single slices by its patient."""
+    if not is_by_slice(measurements):
+        return [image for _, image in groups]
+    names = patient_names(measurements)
+    titles, seen = [], [subject for subject, _ in groups]
+    for place, subject in enumerate(seen):
+        name = (subject or "no ID") if show_ids else names[subject]
+        number = f", series {seen[: place + 1].count(subject)}" if seen.count(subject) > 1 else ""
+        titles.append(name + number)
+    return titles
+
+
+def _draw_areas(ax: Axes, rows: Sequence[Measurement], colours: Mapping[str, str], *, is_located: bool) -> None:
+    table = measurements_table(rows)
+    # Slices that are an image each have no number of their own; they are counted in the order of the rows.
+    table["slice"] = table["slice_index"] if table["case_id"].nunique() == 1 else table.groupby("label").cumcount()
+    along = "slice_position_mm" if is_located else "slice"
+    style = "o" if is_located and has_repeated_places(rows) else "o-"
+    for name in table.sort_values("label")["name"].unique():
+        ordered = table[table["name"] == name].sort_values(along)
+        ax.plot(ordered[along], ordered["area_mm2"], style, color=colours[name], markersize=4, label=name)
+        flagged = ordered[ordered["flags"] != ""]
+        ax.plot(flagged[along], flagged["area_mm2"], "x", color="black", markersize=8, zorder=3)
+    ax.set_ylim(bottom=0)
+    ax.grid(alpha=0.25)
 
 
 def _draw_curve(ax: Axes, table: pd.DataFrame, column: str, colour: str, style: str, label: str) -> None:

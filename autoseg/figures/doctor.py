@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from autoseg.cases import Case, CaseFolder, read_case_image, read_case_labels
 from autoseg.checks import Finding
@@ -36,7 +35,13 @@ class _Picture:
     title: str
 
 
-def show_findings(findings: Sequence[Finding], case_folder: CaseFolder, *, most: int = MOST_FINDINGS) -> Figure:
+def show_findings(
+    findings: Sequence[Finding],
+    case_folder: CaseFolder,
+    *,
+    most: int = MOST_FINDINGS,
+    names: Mapping[str, str] | None = None,
+) -> NotebookFigure:
     """Draw the findings that a picture can show, one row each: as it is, and as the proposed repair would have it.
 
     Where two cases are alike, both are drawn. Findings that name no case, and files that cannot be read, have no
@@ -50,16 +55,18 @@ def show_findings(findings: Sequence[Finding], case_folder: CaseFolder, *, most:
         From `find_cases`.
     most : int
         So many findings are drawn, the first ones.
+    names : dict of str by str, optional
+        What stands above a picture in place of the case_id.
 
     Returns
     -------
-    Figure
+    NotebookFigure
         A line of text where none of the findings can be drawn.
     """
     cases = {case.case_id: case for case in case_folder.cases}
     rows: list[list[_Picture]] = []
     for finding in findings:
-        if len(rows) < most and (pictures := _pictures(finding, cases, case_folder.structures)):
+        if len(rows) < most and (pictures := _pictures(finding, cases, case_folder.structures, names or {})):
             rows.append(pictures)
     if not rows:
         sentence = NotebookFigure(figsize=(6, 0.6))
@@ -74,14 +81,17 @@ def show_findings(findings: Sequence[Finding], case_folder: CaseFolder, *, most:
     return figure
 
 
-def _pictures(finding: Finding, cases: Mapping[str, Case], structures: Sequence[Structure]) -> list[_Picture]:
+def _pictures(
+    finding: Finding, cases: Mapping[str, Case], structures: Sequence[Structure], names: Mapping[str, str]
+) -> list[_Picture]:
     """Give one or two pictures of a finding, none if there is nothing to draw."""
     shown = [cases[case_id] for case_id in finding.cases if case_id in cases]
     shown = shown[: 2 if finding.kind == "twins" else 1]
     read = [pair for case in shown if (pair := _read(case, structures)) is not None]
     if not read:
         return []
-    titles = [f"{finding.severity} ({finding.kind}): {shown[0].case_id}", *(case.case_id for case in shown[1:])]
+    called = [names.get(case.case_id, case.case_id) for case in shown]
+    titles = [f"{finding.severity} ({finding.kind}): {called[0]}", *called[1:]]
     pictures = [
         _picture(image, voxels, finding.slice_index, title)
         for (image, voxels), title in zip(read, titles, strict=False)

@@ -31,7 +31,7 @@ class NotebookFigure(Figure):
 
 def panels(
     count: int, columns: int, *, aspect: float = 1.0, inches: float = PANEL_INCHES, is_picture: bool = True
-) -> tuple[Figure, list[Axes]]:
+) -> tuple[NotebookFigure, list[Axes]]:
     """Give a figure with `count` axes, at most `columns` side by side."""
     if count == 0:
         raise DataError("There is nothing to show. Choose at least one slice.")

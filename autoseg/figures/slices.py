@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -14,12 +14,22 @@ from matplotlib.lines import Line2D
 
 from autoseg.animation import Animation, caption_scenes, choose_scenes, draw_scenes
 from autoseg.errors import DataError
-from autoseg.figures.panels import add_legend, panels
+from autoseg.figures.panels import PANEL_INCHES, NotebookFigure, add_legend, panels
 from autoseg.image import Image, LabelMap
-from autoseg.overlay import Rgb, choose_slices, display_scale, display_window, overlay_rgb, pixel_aspect
+from autoseg.overlay import (
+    Rgb,
+    choose_slices,
+    display_scale,
+    display_window,
+    overlay_rgb,
+    pad_to_same,
+    pixel_aspect,
+)
 from autoseg.structures import Structure
 
 MAX_PANELS = 12
+# Two slices side by side are drawn smaller.
+PAIR_INCHES, PAIR_PIXELS = 3.4, 256
 
 
 def show_batch(
@@ -29,7 +39,9 @@ def show_batch(
     *,
     columns: int = 4,
     titles: Sequence[str] | None = None,
-) -> Figure:
+    originals: tuple[npt.NDArray[np.floating], npt.NDArray[np.integer]] | None = None,
+    opacity: float = 0.45,
+) -> NotebookFigure:
     """Draw a batch of slices with their structures, and a legend of names.
 
     Parameters
@@ -39,23 +51,88 @@ def show_batch(
     labels : (n, rows, columns) ndarray of int
     structures : sequence of Structure
     columns : int
-        Slices side by side.
+        Slices, or pairs of them, side by side.
     titles : sequence of str, optional
         One per slice.
+    originals : tuple of ndarray, optional
+        Images and labels (n, rows, columns) of the same slices as they were, drawn to the left of each. Both
+        are shown from black to white alike, so that changes of brightness and contrast are seen.
+    opacity : float
+        Of the structures' fill, 0 (only the outline) to 1.
+
+    Raises
+    ------
+    DataError
+        If shapes or numbers do not fit, or there is no slice.
     """
     names = list(titles) if titles is not None else [""] * len(images)
-    if images.ndim != 3 or images.shape != labels.shape or len(names) != len(images):
-        raise DataError(
-            f"A batch to show has images and labels of one shape (n, rows, columns) and n titles, not "
-            f"{images.shape}, {labels.shape} and {len(names)} titles."
-        )
-    figure, axes = panels(len(images), columns, aspect=images.shape[1] / images.shape[2])
-    scale = display_scale(images.shape)
-    for place, ax in enumerate(axes):
-        ax.imshow(overlay_rgb(images[place], labels[place], structures, scale=scale))
-        ax.set_title(names[place], fontsize=9)
+    for some, drawn in [(images, labels), *([originals] if originals is not None else [])]:
+        if some.ndim != 3 or some.shape != drawn.shape or not len(names) == len(some) == len(images):
+            raise DataError(
+                f"A batch to show has images and labels of one shape (n, rows, columns) and n titles, not "
+                f"{some.shape}, {drawn.shape} and {len(names)} titles."
+            )
+    if originals is None:
+        scale, inches = display_scale(images.shape), PANEL_INCHES
+        pictures = [
+            overlay_rgb(*pair, structures, opacity=opacity, scale=scale)
+            for pair in zip(images, labels, strict=True)
+        ]
+    else:
+        names, inches = [f"{name}  as drawn | as varied".strip() for name in names], PAIR_INCHES
+        pictures = list(_pairs(images, labels, structures, originals, opacity))
+    aspect = pictures[0].shape[0] / pictures[0].shape[1] if pictures else 1.0
+    figure, axes = panels(len(pictures), columns, aspect=aspect, inches=inches)
+    for picture, name, ax in zip(pictures, names, axes, strict=True):
+        ax.imshow(picture)
+        ax.set_title(name, fontsize=9)
     add_legend(figure, structures)
     return figure
+
+
+def pair_pictures(
+    images: npt.NDArray[np.floating],
+    labels: npt.NDArray[np.integer],
+    structures: Sequence[Structure],
+    originals: tuple[npt.NDArray[np.floating], npt.NDArray[np.integer]],
+    *,
+    opacity: float = 0.45,
+) -> tuple[bytes, ...]:
+    """Give each slice as it was and beside it as it is varied, as PNG pictures; quicker than a figure.
+
+    Parameters
+    ----------
+    images, labels, structures, originals, opacity
+        As for `show_batch`.
+    """
+    return tuple(_encoded(pair, "png") for pair in _pairs(images, labels, structures, originals, opacity))
+
+
+def _pairs(
+    images: npt.NDArray[np.floating],
+    labels: npt.NDArray[np.integer],
+    structures: Sequence[Structure],
+    originals: tuple[npt.NDArray[np.floating], npt.NDArray[np.integer]],
+    opacity: float,
+) -> Iterator[Rgb]:
+    """Draw original and varied slices side by side; both from black to white as the original."""
+    for place in range(len(images)):
+        window = display_window(originals[0][place])
+        before, after = pad_to_same(
+            [
+                overlay_rgb(
+                    some[place],
+                    drawn[place],
+                    structures,
+                    opacity=opacity,
+                    window=window,
+                    scale=display_scale(some.shape, least=PAIR_PIXELS),
+                )
+                for some, drawn in (originals, (images, labels))
+            ]
+        )
+        gap = np.full((len(before), PAIR_PIXELS // 64, 3), 255, np.uint8)
+        yield np.concatenate([before, gap, after], axis=1)
 
 
 def show_cases(cases: Sequence[tuple[Image, LabelMap | None]], *, columns: int = 4) -> Figure:
@@ -73,7 +150,7 @@ def show_cases(cases: Sequence[tuple[Image, LabelMap | None]], *, columns: int =
         index = image.shape[0] // 2
         if label_map is not None and label_map.voxels.any():
             index = int(np.count_nonzero(label_map.voxels, axis=(1, 2)).argmax())
-        _draw_slice(ax, image, label_map, index, window=None)
+        draw_slice(ax, image, label_map, index, window=None)
         ax.set_title(f"{image.source.case_id}\nslice {index + 1} of {image.shape[0]}", fontsize=9)
         structures.update({s.name: s for s in (label_map.structures if label_map is not None else ())})
     add_legend(figure, tuple(structures.values()))
@@ -108,9 +185,9 @@ def show_overlays(
     window = display_window(image.channel_voxels[0])
     located = image.affine is not None and image.source.slice_spacing_source != "none"
     for index, ax in zip(chosen, axes, strict=True):
-        _draw_slice(ax, image, label_map, index, window=window)
+        draw_slice(ax, image, label_map, index, window=window)
         if reference is not None:
-            _outline_reference(ax, reference, index)
+            outline_reference(ax, reference, index)
         where = f", {image.slice_positions_mm[index]:.1f} mm" if located else ""
         ax.set_title(f"slice {index + 1}{where}", fontsize=9)
     outline = Line2D([], [], color="white", linestyle="--", label="reference")
@@ -144,13 +221,14 @@ def show_animation(
         Plays in a notebook, with a button and a slider; `save_gif(path)` writes a file.
     """
     scenes = choose_scenes(images, label_maps, max_frames=max_frames)
-    jpegs = tuple(_jpeg(frame) for frame in draw_scenes(scenes))
+    jpegs = tuple(_encoded(frame, "jpeg", quality=80) for frame in draw_scenes(scenes))
     return Animation(jpegs, caption_scenes(scenes), scenes, frame_ms)
 
 
-def _draw_slice(
+def draw_slice(
     ax: Axes, image: Image, label_map: LabelMap | None, index: int, *, window: tuple[float, float] | None
 ) -> None:
+    """Draw one slice of an image with its labels, in the image's own pixels."""
     rows, columns = image.shape[1:]
     labels = None if label_map is None else label_map.voxels[index]
     structures = () if label_map is None else label_map.structures
@@ -160,7 +238,8 @@ def _draw_slice(
     ax.imshow(picture, extent=(-0.5, columns - 0.5, rows - 0.5, -0.5), aspect=pixel_aspect(image))
 
 
-def _outline_reference(ax: Axes, reference: LabelMap, index: int) -> None:
+def outline_reference(ax: Axes, reference: LabelMap, index: int) -> None:
+    """Draw what was drawn on one slice as dashed white outlines."""
     for structure in reference.structures:
         mask = reference.mask(structure.label)[index]
         if reference.is_annotated(structure.label) and mask.any():
@@ -170,7 +249,7 @@ def _outline_reference(ax: Axes, reference: LabelMap, index: int) -> None:
             ax.contour(columns, rows, padded, levels=[0.5], colors="white", linestyles="--", linewidths=0.9)
 
 
-def _jpeg(rgb: Rgb) -> bytes:
+def _encoded(rgb: Rgb, kind: str, **options: int) -> bytes:
     buffer = io.BytesIO()
-    imsave(buffer, rgb, format="jpeg", pil_kwargs={"quality": 80})
+    imsave(buffer, rgb, format=kind, pil_kwargs=options)
     return buffer.getvalue()

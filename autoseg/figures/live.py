@@ -1,0 +1,203 @@
+"""A few slices that are watched while a network learns: chosen once, segmented and drawn again and again."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from matplotlib.image import imsave
+
+from autoseg.cases import Case, read_case
+from autoseg.image import Image, LabelMap
+from autoseg.model import TrainedModel
+from autoseg.overlay import Rgb, choose_slices, display_scale, display_window, overlay_rgb, pixel_aspect
+from autoseg.prediction import predict
+from autoseg.split import Split
+from autoseg.structures import Structure
+
+# A picture shows this many times what was drawn, or the whole slice where that is not much more.
+ROOM = 2.5
+
+
+@dataclass(frozen=True, eq=False)
+class WatchedSlice:
+    """One slice with its reference; `caption` says whose, without a name, `side` "validation" or "training".
+
+    `image` and `reference` have one slice; `window` are the intensities shown black and white, `zoom` the
+    (first row, end row, first column, end column) that are shown.
+    """
+
+    image: Image
+    reference: LabelMap
+    caption: str
+    side: str
+    window: tuple[float, float]
+    zoom: tuple[int, int, int, int]
+
+
+def choose_watched(split: Split, structures: Sequence[Structure], *, most: int = 6) -> tuple[WatchedSlice, ...]:
+    """Choose slices to watch while a network learns, spread over subjects, structures and the stack.
+
+    They are validation slices; training slices where there is nobody to validate on (`WatchedSlice.side`). The
+    same split gives the same slices. Patients are numbered, not named.
+
+    Parameters
+    ----------
+    split : Split
+    structures : sequence of Structure
+    most : int
+        How many at most; so many cases and as many again are read.
+
+    Returns
+    -------
+    tuple of WatchedSlice
+        By subject, then along the stack. Empty where the split is.
+    """
+    side, cases = ("validation", split.validation) if split.validation else ("training", split.training)
+    numbers = {subject: n for n, subject in enumerate(dict.fromkeys(c.subject_id for c in cases), start=1)}
+    candidates: list[tuple[Case, WatchedSlice]] = []
+    for case in _spread(cases, 2 * most):
+        image, label_map = read_case(case, tuple(structures))
+        zoom = _zoom(image, label_map)
+        own = [other.case_id for other in cases if other.subject_id == case.subject_id]
+        for index in choose_slices(image, [label_map], most=most):
+            where = f"slice {index + 1} of {image.shape[0]}"
+            if image.shape[0] == 1 and len(own) > 1:
+                where = f"image {own.index(case.case_id) + 1} of {len(own)}"
+            caption = f"subject {numbers[case.subject_id]}, {where}"
+            single = _one_slice(image, index)
+            window = display_window(single.channel_voxels[0])
+            watched = WatchedSlice(single, _one_label(label_map, index, single), caption, side, window, zoom)
+            candidates.append((case, watched))
+    return _choose(candidates, most)
+
+
+def predict_watched(model: TrainedModel, watched: Sequence[WatchedSlice]) -> tuple[LabelMap, ...]:
+    """Segment the watched slices with a model, each on its own grid and as a whole, without cleaning."""
+    whole = replace(model.settings, preprocess=replace(model.settings.preprocess, find_region="whole"))
+    model = replace(model, settings=whole, postprocess=())
+    alike: dict[object, list[int]] = {}
+    for place, one in enumerate(watched):
+        spacing = None if one.image.affine is None else tuple(np.round(one.image.spacing_mm, 9))
+        alike.setdefault((one.image.shape, spacing), []).append(place)
+    found: dict[int, LabelMap] = {}
+    for places in alike.values():  # one building of the network for all slices of a size
+        first = watched[places[0]].image
+        voxels = np.concatenate([watched[place].image.channel_voxels for place in places], axis=1)
+        stack = Image(voxels if first.voxels.ndim == 4 else voxels[0], first.affine, first.channels)
+        with torch.random.fork_rng(devices=[]):  # building a network draws numbers, which the training would miss
+            labels = predict(model, stack, precision="auto").voxels
+        for n, place in enumerate(places):
+            image = watched[place].image
+            found[place] = LabelMap(labels[n : n + 1], image.affine, model.structures, source=image.source)
+    return tuple(found[place] for place in range(len(watched)))
+
+
+def draw_watched(watched: WatchedSlice, predicted: LabelMap | None, *, least: int = 280) -> bytes:
+    """Draw a slice with the prediction filled in the structures' colours and the reference as a dashed outline.
+
+    The dashes are white and black in turn, so that they are seen on any ground. A structure that was not drawn
+    has no outline.
+
+    Returns
+    -------
+    bytes
+        A JPEG about `least` pixels long.
+    """
+    top, end, left, right = watched.zoom
+    shown = (slice(top, end), slice(left, right))
+    grey = watched.image.channel_voxels[0, 0][shown]
+    scale = display_scale(grey.shape, aspect=pixel_aspect(watched.image), least=least)
+    labels = None if predicted is None else predicted.voxels[0][shown]
+    structures = watched.reference.structures
+    picture = overlay_rgb(grey, labels, structures, window=watched.window, scale=scale)
+    for structure in structures:
+        if watched.reference.is_annotated(structure.label):
+            _outline(picture, watched.reference.mask(structure.label)[0][shown], scale)
+    buffer = io.BytesIO()
+    imsave(buffer, picture, format="jpeg", pil_kwargs={"quality": 85})
+    return buffer.getvalue()
+
+
+def _spread(cases: Sequence[Case], most: int) -> list[Case]:
+    """Give at most `most` cases, in turn of every subject, evenly among a subject's own."""
+    by_subject: dict[str, list[Case]] = {}
+    for case in cases:
+        by_subject.setdefault(case.subject_id, []).append(case)
+    share = -(-most // max(1, len(by_subject)))
+    rows = []
+    for own in by_subject.values():
+        # From the middle of each part on: the ends of a stack show little.
+        count = min(share, len(own))
+        rows.append([own[int((n + 0.5) * len(own) / count)] for n in range(count)])
+    turns = [row[n] for n in range(share) for row in rows if n < len(row)]
+    return turns[:most]
+
+
+def _choose(candidates: Sequence[tuple[Case, WatchedSlice]], most: int) -> tuple[WatchedSlice, ...]:
+    """Take the slice that adds most, again and again: a new subject, rare structures, a new case, a large area."""
+    left, chosen = list(range(len(candidates))), list[int]()
+    subjects, cases, shown = Counter[str](), Counter[str](), Counter[int]()
+    labels = [frozenset(np.unique(one.reference.voxels).tolist()) - {0} for _, one in candidates]
+    sizes = [float((one.reference.voxels > 0).mean()) for _, one in candidates]
+
+    def worth(place: int) -> tuple[float, ...]:
+        case = candidates[place][0]
+        rare = sum(1 / (1 + shown[label]) for label in labels[place])
+        return -subjects[case.subject_id], rare, -cases[case.case_id], sizes[place]
+
+    while left and len(chosen) < most:
+        place = max(left, key=worth)
+        left.remove(place)
+        chosen.append(place)
+        case = candidates[place][0]
+        subjects[case.subject_id] += 1
+        cases[case.case_id] += 1
+        shown.update(labels[place])
+    order = {subject: n for n, subject in enumerate(dict.fromkeys(case.subject_id for case, _ in candidates))}
+    return tuple(candidates[n][1] for n in sorted(chosen, key=lambda n: (order[candidates[n][0].subject_id], n)))
+
+
+def _one_slice(image: Image, index: int) -> Image:
+    voxels = image.voxels[..., index : index + 1, :, :].copy()  # so that the rest of the scan can be forgotten
+    source = replace(image.source, slices=image.source.slices[index : index + 1])
+    affine = None
+    if image.affine is not None:
+        affine = image.affine.copy()
+        affine[:3, 3] += index * affine[:3, 0]
+    return Image(voxels, affine, image.channels, source)
+
+
+def _one_label(label_map: LabelMap, index: int, image: Image) -> LabelMap:
+    voxels = label_map.voxels[index : index + 1].copy()
+    return LabelMap(voxels, image.affine, label_map.structures, label_map.annotated, image.source)
+
+
+def _zoom(image: Image, label_map: LabelMap) -> tuple[int, int, int, int]:
+    """Give the rows and columns to show: around what was drawn, where that is small."""
+    drawn: npt.NDArray[np.bool_] = np.any(label_map.voxels, axis=0)
+    if not drawn.any():
+        return 0, drawn.shape[0], 0, drawn.shape[1]
+    places = [np.flatnonzero(np.any(drawn, axis=1 - axis)) for axis in (0, 1)]
+    span = max(48, *(round(ROOM * (found[-1] + 1 - found[0])) for found in places))
+    if span > 0.75 * max(drawn.shape):
+        return 0, drawn.shape[0], 0, drawn.shape[1]
+    ends: list[int] = []
+    for size, found in zip(drawn.shape, places, strict=True):
+        first = int(np.clip((found[0] + found[-1]) // 2 - span // 2, 0, max(0, size - span)))
+        ends += [first, min(size, first + span)]
+    return ends[0], ends[1], ends[2], ends[3]
+
+
+def _outline(picture: Rgb, mask: npt.NDArray[np.bool_], scale: tuple[int, int]) -> None:
+    """Draw the edge of a mask into an enlarged picture, in dashes of white and black."""
+    large = np.pad(mask.repeat(scale[0], axis=0).repeat(scale[1], axis=1), 1)
+    inner = large[:-2, 1:-1] & large[2:, 1:-1] & large[1:-1, :-2] & large[1:-1, 2:]
+    edge = large[1:-1, 1:-1] & ~inner
+    rows, columns = np.nonzero(edge)
+    picture[rows, columns] = np.where((rows + columns) // 5 % 2, 255, 0)[:, None]

@@ -1,0 +1,136 @@
+"""The slices that are watched: well spread, numbered, on their own grid, and drawn right."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from discs import STRUCTURES, make_pair, make_split, patch_reading, quick_settings
+from matplotlib.image import imread
+
+from autoseg.cases import find_cases
+from autoseg.figures.live import WatchedSlice, choose_watched, draw_watched, predict_watched
+from autoseg.geometry import affine_from_spacing
+from autoseg.image import Image, LabelMap
+from autoseg.prediction import predict
+from autoseg.split import Split, split_cases
+from autoseg.training import train
+
+
+@pytest.fixture
+def pairs(monkeypatch):
+    """Let cases be read from a dictionary of made-up pairs."""
+    known = {}
+    monkeypatch.setattr("autoseg.figures.live.read_case", lambda case, structures: known[case.case_id])
+    return known
+
+
+def test_slices_are_spread_over_subjects_and_are_the_same_again(pairs):
+    pairs |= {f"case{n}": make_pair(n, slices=4) for n in range(5)}
+    split = make_split([0], [1, 2, 3, 4])
+    chosen = choose_watched(split, STRUCTURES, most=6)
+    subjects = [one.caption.split(",")[0] for one in chosen]
+    assert sorted(set(subjects)) == ["subject 1", "subject 2", "subject 3", "subject 4"]
+    assert subjects == sorted(subjects)
+    assert max(map(subjects.count, subjects)) == 2
+    assert {one.side for one in chosen} == {"validation"}
+    assert len({one.caption for one in chosen}) == 6
+    assert [one.caption for one in choose_watched(split, STRUCTURES, most=6)] == [one.caption for one in chosen]
+    assert all(one.image.shape[0] == 1 and one.reference.voxels.any() for one in chosen)
+
+
+def test_a_rare_structure_is_among_them(pairs):
+    image, label_map = make_pair(0, slices=30)
+    voxels = np.where(label_map.voxels == 5, 0, label_map.voxels)
+    voxels[29] = label_map.voxels[29]
+    pairs["case0"] = image, LabelMap(voxels, image.affine, STRUCTURES)
+    chosen = choose_watched(make_split([9], [0]), STRUCTURES, most=4)
+    assert any((one.reference.voxels == 5).any() for one in chosen)
+
+
+def test_a_slice_is_where_it_was_in_the_scan(pairs):
+    pairs["case0"] = image, _ = make_pair(0, slices=3)
+    last = choose_watched(make_split([9], [0]), STRUCTURES, most=3)[-1]
+    assert last.caption == "subject 1, slice 3 of 3"
+    assert last.image.slice_positions_mm[0] == pytest.approx(image.slice_positions_mm[2])
+    assert np.array_equal(last.image.voxels[0], image.voxels[2])
+
+
+def test_without_validation_they_are_training_slices(pairs):
+    pairs["case0"] = make_pair(0)
+    assert {one.side for one in choose_watched(make_split([0]), STRUCTURES)} == {"training"}
+    assert choose_watched(Split(training=(), validation=(), test=()), STRUCTURES) == ()
+
+
+def test_of_the_sample_each_case_is_an_image_of_its_subject(sample):
+    cases = find_cases(sample / "train")
+    split = split_cases(cases.cases, validation_subjects=["SCD0000501"])
+    chosen = choose_watched(split, cases.structures)
+    assert len(chosen) == 6
+    assert all(one.caption.startswith("subject 1, image ") for one in chosen)
+    assert not any("SCD" in one.caption for one in chosen)
+
+
+def test_a_prediction_is_that_of_each_slice_alone_and_draws_no_random_number(pairs, monkeypatch):
+    patch_reading(monkeypatch)
+    settings = quick_settings(epochs=3)
+    model = train(make_split(range(4), [8]), settings, structures=STRUCTURES)
+    pairs |= {"case8": make_pair(8), "case9": make_pair(9, size=(48, 80))}
+    watched = choose_watched(make_split([0], [8, 9]), STRUCTURES)
+    state = torch.get_rng_state()
+    found = predict_watched(model, watched)
+    assert torch.equal(torch.get_rng_state(), state)
+    for one, labels in zip(watched, found, strict=True):
+        alone = predict(model, one.image, precision="auto")
+        assert labels.shape == one.image.shape
+        assert np.array_equal(labels.voxels, alone.voxels)
+        assert labels.source.case_id == one.image.source.case_id
+
+
+def make_watched(voxels, *, zoom=None, annotated=None):
+    affine = affine_from_spacing((1.0, 1.0, 1.0))
+    image = Image(np.full((1, *voxels.shape), 50.0), affine)
+    reference = LabelMap(voxels[None], affine, STRUCTURES, annotated)
+    zoom = zoom or (0, voxels.shape[0], 0, voxels.shape[1])
+    return WatchedSlice(image, reference, "subject 1", "validation", (0.0, 100.0), zoom)
+
+
+def picture(watched, predicted=None):
+    return imread(io.BytesIO(draw_watched(watched, predicted)), format="jpeg").astype(int)
+
+
+def test_the_prediction_is_filled_and_the_reference_outlined():
+    voxels = np.zeros((40, 40), dtype=np.uint8)
+    voxels[10:30, 10:30] = 1
+    watched = make_watched(voxels)
+    alone, filled = picture(watched), picture(watched, watched.reference)
+    scale = alone.shape[0] // 40
+    middle, outside = (slice(15 * scale, 25 * scale),) * 2, (slice(0, 8 * scale),) * 2
+    assert np.ptp(alone[middle]) < 6  # an outline, no fill
+    orange = filled[middle].reshape(-1, 3).mean(axis=0)
+    assert orange[0] - orange[2] > 60
+    assert np.ptp(filled[outside]) < 6
+    edge = alone[10 * scale, 12 * scale : 28 * scale].mean(axis=-1)
+    assert edge.min() < 60
+    assert edge.max() > 190
+
+
+def test_what_was_not_drawn_has_no_outline():
+    voxels = np.zeros((40, 40), dtype=np.uint8)
+    voxels[10:30, 10:30] = 1
+    assert np.ptp(picture(make_watched(voxels, annotated=frozenset({5})))) < 6
+
+
+def test_small_structures_are_shown_large(pairs):
+    image = Image(np.random.default_rng(0).normal(size=(1, 400, 300)), affine_from_spacing((1.0, 1.0, 1.0)))
+    voxels = np.zeros((1, 400, 300), dtype=np.uint8)
+    voxels[0, 380:395, 20:50] = 1
+    pairs["case0"] = image, LabelMap(voxels, image.affine, STRUCTURES)
+    (one,) = choose_watched(make_split([9], [0]), STRUCTURES)
+    top, end, left, right = one.zoom
+    assert (end - top, right - left) == (75, 75)
+    assert top <= 380
+    assert end >= 395
+    assert left <= 20
+    assert right >= 50
+    assert picture(one).shape[0] == picture(one).shape[1]
