@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,10 +19,17 @@ from autoseg.files.atomic import whole_folder
 from autoseg.files.nifti import write_nifti
 from autoseg.files.pictures import read_picture, write_gif, write_jpg, write_palette_png
 from autoseg.files.tables import write_structures
+from autoseg.files.workbooks import Sheet, write_workbook
 from autoseg.image import Image, LabelMap
 from autoseg.measurement import MEASUREMENT_VERSION, Measurement, measure_areas
 from autoseg.overlay import hex_colour, overlay_slices
+from autoseg.patient_tables import patients_table
+from autoseg.run_folder import file_stem, free_run_folder, run_folder_name, safe_name, slice_stems, unique_names
 from autoseg.structures import Structure
+
+__all__ = [
+    "file_stem", "free_run_folder", "run_folder_name", "safe_name", "slice_stems", "write_run", "write_tables",
+]  # fmt: skip
 
 Result = tuple[Image, LabelMap]
 
@@ -46,9 +51,10 @@ def write_run(
 
     The folder holds `labels/<stem>.png` (pixel values are the labels), `overlays/<stem>.jpg`, one
     `<case_id>.nii.gz` an image, `animation.gif` (at most 200 slices, evenly chosen), `areas.csv` (one row a
-    slice), `measurements.csv` (one row a slice and structure) and `run.json`. `<stem>` is the DICOM file's
-    name without its ending, with `_001` for the first frame of a multi-frame file; where two are equal the
-    case's name is put in front.
+    slice), `areas.xlsx` (the same as a workbook, with the details on further sheets), `measurements.csv` (one row a
+    slice and structure), where there are several images `patients.csv` (by patient), and `run.json`. `<stem>` is
+    the DICOM file's name without its ending, with `_001` for the first frame of a multi-frame file; where two are
+    equal the case's name is put in front.
 
     Several slices at unknown distances get no NIfTI file, which would have to invent a distance; run.json
     names the files that were left out.
@@ -90,7 +96,7 @@ def write_run(
             row for image, label_map in results for row in measure_areas(label_map, image=image, model=model_name)
         ]
     stems = slice_stems([image for image, _ in results])
-    volumes = _unique([safe_name(image.source.case_id) for image, _ in results])
+    volumes = unique_names([safe_name(image.source.case_id) for image, _ in results])
     left_out = []
     with whole_folder(folder) as temporary:
         for (image, label_map), names, volume in zip(results, stems, volumes, strict=True):
@@ -104,7 +110,7 @@ def write_run(
         images, label_maps = zip(*results, strict=True)
         scenes = choose_scenes(images, label_maps, max_frames=MAX_GIF_FRAMES)
         write_gif(temporary / "animation.gif", draw_scenes(scenes, least=GIF_PIXELS), 200)
-        _write_tables(temporary, measurements)
+        _write_tables(temporary, measurements, model_name=model_name, details=details)
         # Label pictures and NIfTI hold one label a pixel: whoever counts them must know what lies inside what.
         write_structures(
             temporary / "structures.csv", list({s.label: s for m in label_maps for s in m.structures}.values())
@@ -117,7 +123,7 @@ def write_run(
 
 
 def write_tables(folder: Path, measurements: Sequence[Measurement]) -> Path:
-    """Write the wide table `areas.csv` and the tidy table `measurements.csv` to a new folder.
+    """Write `areas.csv` (wide), `areas.xlsx`, `measurements.csv` (tidy) and perhaps `patients.csv` to a new folder.
 
     Raises
     ------
@@ -129,86 +135,47 @@ def write_tables(folder: Path, measurements: Sequence[Measurement]) -> Path:
     return Path(folder)
 
 
-def run_folder_name(model_name: str, now: datetime) -> str:
-    """Give the name of a run's folder: the model, date and time.
+def areas_sheets(
+    measurements: Sequence[Measurement], *, model_name: str = "", details: Mapping[str, Any] | None = None
+) -> list[Sheet]:
+    """Give the sheets of `areas.xlsx`: areas (flagged cells marked), measurements, by patient, about.
 
-    The patient's folder is left out, because such folders are often named after the patient.
-
-    Examples
-    --------
-    >>> run_folder_name("psoas", datetime(2026, 3, 1, 14, 5, 9))
-    'psoas_2026-03-01_140509'
+    "by patient" is there where there are several images.
     """
-    return f"{safe_name(model_name)}_{now:%Y-%m-%d_%H%M%S}"
+    areas = areas_table(measurements)
+    flags = areas["flags"].fillna("").tolist()
+    marked = frozenset(
+        (row, column)
+        for column, name in enumerate(areas.columns)
+        for row, words in enumerate(flags)
+        # "psoas: jump; fragmented; disc: jump": a structure's name begins the text or follows "; ".
+        if name.endswith(" mm²") and f"; {words}".find(f"; {name.removesuffix(' mm²')}: ") >= 0
+    )
+    below = frozenset(row for row, value in enumerate(areas["slice_index"].tolist()) if isinstance(value, str))
+    tidy = measurements_table(measurements)
+    sheets = [Sheet("areas", areas, marked, below), Sheet("measurements", tidy)]
+    if len({row.case_id for row in measurements}) > 1:
+        sheets.append(Sheet("by patient", patients_table(measurements)))
+    return [*sheets, Sheet("about", _about(measurements, model_name, details or {}))]
 
 
-def free_run_folder(output: Path, model_name: str, now: datetime) -> Path:
-    """Give the path of a run's folder in `output` that is not there yet; _2, _3, … where the name is taken."""
-    name = run_folder_name(model_name, now)
-    names = (name if number == 1 else f"{name}_{number}" for number in count(1))
-    return next(folder for folder in (Path(output) / name for name in names) if not folder.exists())
-
-
-def slice_stems(images: Sequence[Image]) -> list[list[str]]:
-    """Give every slice of every image the name of its files, no two alike (not even in capitals).
-
-    Examples
-    --------
-    >>> slice_stems([Image(np.zeros((2, 4, 4)))])
-    [['image_s000', 'image_s001']]
-    """
-    frames_of = Counter(source.path for image in images for source in image.source.slices)
-    frames_of.update(source.path for image in images for source in image.source.slices if source.frame > 0)
-    plain = []
-    for image in images:
-        case = safe_name(image.source.case_id)
-        if image.source.slices:
-            names = [
-                safe_name(file_stem(source.path))
-                + (f"_{source.frame + 1:03d}" if frames_of[source.path] > 1 else "")
-                for source in image.source.slices
-            ]
-        else:
-            names = [f"{case}_s{index:03d}" for index in range(image.shape[0])]
-        plain.append((case, names))
-    seen = Counter(name.casefold() for _, names in plain for name in names)
-    told_apart = [
-        [name if seen[name.casefold()] == 1 else f"{case}_{name}" for name in names] for case, names in plain
-    ]
-    flat = iter(_unique([name for names in told_apart for name in names]))
-    return [[next(flat) for _ in names] for names in told_apart]
-
-
-def file_stem(path: Path) -> str:
-    """Give a file's name without its ending; the numbers of a UID are no ending.
-
-    Examples
-    --------
-    >>> file_stem(Path("7.dcm")), file_stem(Path("1.2.840.7"))
-    ('7', '1.2.840.7')
-    """
-    return path.name if path.suffix[1:].isdecimal() else path.stem
-
-
-def safe_name(text: str) -> str:
-    """Give a text as a file name that every system takes; never empty, never hidden."""
-    name = re.sub(r"[^\w.+-]+", "_", text).strip("._")[:100].rstrip("._") or "unnamed"
-    reserved = re.fullmatch(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", name, re.IGNORECASE)
-    return f"_{name}" if reserved else name
-
-
-def _unique(names: Sequence[str]) -> list[str]:
-    """Append _2, _3, … to names that were there before."""
-    taken: set[str] = set()
-    unique = []
-    for name in names:
-        candidate, number = name, 1
-        while candidate.casefold() in taken:
-            number += 1
-            candidate = f"{name}_{number}"
-        taken.add(candidate.casefold())
-        unique.append(candidate)
-    return unique
+def _about(measurements: Sequence[Measurement], model_name: str, details: Mapping[str, Any]) -> pd.DataFrame:
+    pixels = dict.fromkeys(
+        f"{row.pixel_row_mm:.6g} × {row.pixel_column_mm:.6g} mm ({row.spacing_source})" for row in measurements
+    )
+    facts = {
+        "model": model_name or "none: labels that were drawn",
+        "written": f"{datetime.now():%Y-%m-%d %H:%M}",
+        "pixel (between rows × between columns), and whence": "; ".join(pixels),
+        "area": "number of labelled pixels on the slice as it was acquired × area of one pixel",
+        "amber cells": "areas with a flag; the flags column says which",
+        "images": len({row.case_id for row in measurements}),
+        "flagged areas": sum(bool(row.flags) for row in measurements),
+        "autoseg": details.get("autoseg", ""),
+        "best epoch of the model": details.get("best_epoch", ""),
+        "version of measuring": MEASUREMENT_VERSION,
+    }
+    return pd.DataFrame([(what, value) for what, value in facts.items() if value != ""], columns=["what", "value"])
 
 
 def _check_case_ids(results: Sequence[Result]) -> None:
@@ -238,10 +205,19 @@ def _write_labels(folder: Path, label_map: LabelMap, names: Sequence[str]) -> No
             raise OutputError(f"labels/{path.name} reads back differently than it was written; nothing was saved.")
 
 
-def _write_tables(folder: Path, measurements: Sequence[Measurement]) -> None:
+def _write_tables(
+    folder: Path,
+    measurements: Sequence[Measurement],
+    *,
+    model_name: str = "",
+    details: Mapping[str, Any] | None = None,
+) -> None:
     _write_csv(measurements_table(measurements), folder / "measurements.csv", encoding="utf-8")
     # The mark in front tells Excel that the ² in the column names is UTF-8.
     _write_csv(areas_table(measurements), folder / "areas.csv", encoding="utf-8-sig")
+    write_workbook(folder / "areas.xlsx", areas_sheets(measurements, model_name=model_name, details=details))
+    if len({row.case_id for row in measurements}) > 1:
+        _write_csv(patients_table(measurements), folder / "patients.csv", encoding="utf-8-sig")
 
 
 def _write_csv(table: pd.DataFrame, path: Path, *, encoding: str) -> None:

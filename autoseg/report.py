@@ -2,42 +2,44 @@
 
 from __future__ import annotations
 
+import time
 import warnings
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
 
-import pandas as pd
-
-from autoseg.area_tables import areas_table
 from autoseg.calibration import calibrate, pixel_spacing_from_field_of_view
-from autoseg.cases import Case, CaseFolder, Reading, find_images, read_case, read_case_image
-from autoseg.errors import AutosegError, DataError, GeometryError, OutputError, ReadError
-from autoseg.export import free_run_folder, write_run
+from autoseg.cases import CaseFolder, read_case
+from autoseg.checkpoint import (
+    Checkpoint,
+    checkpoint_path,
+    describe_now,
+    find_checkpoint,
+    read_checkpoint,
+    write_checkpoint,
+)
+from autoseg.errors import ModelFileError, OutputError
 from autoseg.files.atomic import check_writable, whole_file
-from autoseg.files.dicom import DicomFolder, Series, SkippedFile, find_series, read_series
 from autoseg.history import format_epoch, write_history
-from autoseg.image import Image, LabelMap
 from autoseg.measurement import Measurement, measure_areas
 from autoseg.model import (
     EpochResult,
     TrainedModel,
-    autoseg_version,
     check_model_name,
     free_model_path,
     save_model,
-    subject_fingerprint,
 )
-from autoseg.prediction import predict
+from autoseg.patient_run import Run, RunProgress, RunStopped, segment_folder
 from autoseg.settings import Settings
 from autoseg.split import Split
 from autoseg.structures import Structure
-from autoseg.training import OnEpoch, train
+from autoseg.training import STOPPED, OnEpoch, train
 from autoseg.tuning import tune_postprocess
 
-Named = TypeVar("Named", Case, Series)
+__all__ = ["Run", "RunProgress", "RunStopped", "measure_labels", "segment_folder", "train_and_save"]
+
+# Of learning, that a crash may lose where epochs are short.
+LONGEST_UNSAVED_S = 60.0
 
 
 def measure_labels(
@@ -67,22 +69,6 @@ def measure_labels(
     return rows
 
 
-@dataclass(frozen=True, eq=False)
-class Run:
-    """What segmenting a folder gave: `results` pairs every image with its label map.
-
-    `folder` holds the files, `areas` is the table with one row a slice, `measurements` the tidy rows, `notes`
-    are sentences that the reader should know, `skipped` the files that were left alone.
-    """
-
-    folder: Path
-    results: tuple[tuple[Image, LabelMap], ...]
-    measurements: tuple[Measurement, ...]
-    areas: pd.DataFrame
-    notes: tuple[str, ...]
-    skipped: tuple[SkippedFile, ...]
-
-
 def train_and_save(
     split: Split,
     settings: Settings,
@@ -93,17 +79,20 @@ def train_and_save(
     choose_post: bool = False,
     tell: Callable[[str], object] | None = None,
     on_epoch: OnEpoch | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    resume: bool = False,
 ) -> tuple[TrainedModel, Path]:
     """Train, and keep what was learnt in `folder`.
 
-    Every `settings.save_checkpoint` epochs the best model so far and the latest one are saved as
-    `<name>_best.pt` and `<name>_last.pt`, with which predictions can be made, so that a crash loses little. At
-    the end `<name>_<epochs>.pt` takes their place (`<name>_<epochs>_2.pt` where that name is taken: no older
-    model is lost); `<name>_history.csv` has one row an epoch.
+    Every `settings.save_checkpoint` epochs, after the first epoch that ends a minute later, and when it is stopped,
+    the best model so far and the latest one are saved as `<name>_best.pt` and `<name>_last.pt`, with which
+    predictions can be made, and the training itself as `<name>_resume.pt`, from which it can go on. At the end
+    `<name>_<epochs>.pt` takes their place (`<name>_<epochs>_2.pt` where that name is taken: no older model is
+    lost); of a training that was stopped `<name>_resume.pt` stays. `<name>_history.csv` has one row an epoch.
 
     Parameters
     ----------
-    split, settings, structures, name, on_epoch
+    split, settings, structures, name, on_epoch, should_stop
         As for `autoseg.training.train`.
     folder : Path
         Where the model lands, normally trained_model.
@@ -112,6 +101,9 @@ def train_and_save(
         model; what was tried is in `<name>_postprocess.csv`.
     tell : callable, optional
         Gets a line of text every `settings.print_checkpoint` epochs; `print`, for instance.
+    resume : bool
+        Go on with the unfinished training of this name (`autoseg.checkpoint.find_unfinished` lists them), with
+        its own settings; `settings` is not looked at.
 
     Returns
     -------
@@ -122,183 +114,110 @@ def train_and_save(
     ------
     OutputError
         If the folder cannot be written; this is tried before the training starts.
+    ModelFileError
+        If there is nothing to resume, or it cannot be read.
+    DataError
+        If the data are not those of the training to resume; the message says what has changed.
     """
     check_model_name(name)
-    folder = Path(folder)
-    check_writable(folder)
-    history = folder / f"{name}_history.csv"
-    checkpoints = {kind: folder / f"{name}_{kind}.pt" for kind in ("best", "last")}
+    files = _TrainingFiles(Path(folder), name, tell)
+    check_writable(files.folder)
+    unfinished = files.read_unfinished(resume)
+    settings = settings if unfinished is None else unfinished.settings
 
     def after_epoch(result: EpochResult, best: TrainedModel, last: TrainedModel) -> bool | None:
         if tell is not None and result.epoch % settings.print_checkpoint == 0:
             tell(format_epoch(result, structures))
-        if result.epoch % settings.save_checkpoint == 0:
-            try:
-                save_model(best, checkpoints["best"])
-                save_model(last, checkpoints["last"])
-                write_history(best, history)
-            except OutputError as error:  # hours of learning are worth more than a checkpoint
-                (tell or warnings.warn)(f"No checkpoint: {error} The training goes on.")
         return on_epoch(result, best, last) if on_epoch is not None else None
 
-    model = train(split, settings, structures=structures, name=name, on_epoch=after_epoch)
+    def after_checkpoint(take: Callable[[], Checkpoint], stopped: bool) -> None:
+        files.epochs += 1
+        if stopped or files.are_due(settings.save_checkpoint):
+            files.save(take(), stopped=stopped)
+
+    model = train(
+        split,
+        settings,
+        structures=structures,
+        name=name,
+        on_epoch=after_epoch,
+        should_stop=should_stop,
+        on_checkpoint=after_checkpoint,
+        resume=unfinished,
+    )
     # New volumes are cut along the same plane.
     plane = split.training[0].reading.plane
     model = replace(model, origin={**model.origin, "plane": plane})
     model, choice = tune_postprocess(model, split.validation if choose_post else ())
     if choice is not None:
-        with whole_file(folder / f"{name}_postprocess.csv") as temporary:
+        with whole_file(files.folder / f"{name}_postprocess.csv") as temporary:
             choice.table().to_csv(temporary, index=False)
-    path = save_model(model, free_model_path(folder, model))
-    write_history(model, history)
-    for checkpoint in checkpoints.values():
-        checkpoint.unlink(missing_ok=True)
+    path = save_model(model, free_model_path(files.folder, model))
+    write_history(model, files.history)
+    files.remove(finished=model.origin["ended"] != STOPPED)
     return model, path
 
 
-def segment_folder(
-    model: TrainedModel,
-    folder: Path,
-    *,
-    output: Path,
-    field_of_view_mm: float | Sequence[float] | None = None,
-    matrix_size: int | Sequence[int] | None = None,
-    prefer: str | None = None,
-    only: Collection[str] | None = None,
-    on_slices: Callable[[int, int], None] | None = None,
-) -> Run:
-    """Segment every image of a folder, measure the areas and write everything to a new folder.
+class _TrainingFiles:
+    """What a training leaves in a folder before it has ended, so that a crash loses little."""
 
-    Parameters
-    ----------
-    model : TrainedModel
-    folder : Path
-        Holds DICOM files, in any order and with any names; or, where there is none, NIfTI files or pictures.
-    output : Path
-        A new folder is made in it, named after the model and the time.
-    field_of_view_mm, matrix_size, prefer : optional
-        Typed calibration, see `autoseg.calibration.calibrate`.
-    only : collection of str, optional
-        The case_id of each series (`series_table`) or file to segment; by default all.
-    on_slices : callable, optional
-        Called with (slices done, slices in all) of each image.
+    def __init__(self, folder: Path, name: str, tell: Callable[[str], object] | None) -> None:
+        self.folder, self.name = folder, name
+        self.tell, self.caution = tell or (lambda line: None), tell or _warn
+        self.history = folder / f"{name}_history.csv"
+        self.best, self.last = (folder / f"{name}_{kind}.pt" for kind in ("best", "last"))
+        self.epochs, self.saved_at_s = 0, time.monotonic()
 
-    Returns
-    -------
-    Run
-
-    Raises
-    ------
-    AutosegError
-        Of the kinds that reading, calibration, prediction and writing raise; nothing is written then.
-    """
-    check_writable(output)
-    typed = {"field_of_view_mm": field_of_view_mm, "matrix_size": matrix_size, "prefer": prefer}
-    images, notes, skipped = _read_folder(Path(folder), typed, model, only)
-    subjects = {image.source.subject_id for image in images}
-    if len(subjects) > 1:
-        notes.append(f"The folder holds images of {len(subjects)} patients; measurements.csv tells them apart.")
-    if {subject_fingerprint(s) for s in subjects} & set(model.origin.get("subject_fingerprints", ())):
-        notes.append(
-            "The model was trained or validated on this patient; how well it does here says nothing of a new one."
-        )
-    results, measurements = [], []
-    for image in images:
-        label_map = predict(model, image, on_slices=on_slices)
-        results.append((image, label_map))
-        measurements.extend(measure_areas(label_map, image=image, model=model.name))
-    details = {"autoseg": autoseg_version(), "model_origin": model.origin, "best_epoch": model.best_epoch}
-    target = write_run(
-        free_run_folder(Path(output), model.name, datetime.now()),
-        results,
-        model_name=model.name,
-        details=details,
-        measurements=measurements,
-    )
-    return Run(
-        folder=target,
-        results=tuple(results),
-        measurements=tuple(measurements),
-        areas=areas_table(measurements),
-        notes=tuple(notes),
-        skipped=skipped,
-    )
-
-
-def _read_folder(
-    folder: Path, typed: Mapping[str, Any], model: TrainedModel, only: Collection[str] | None
-) -> tuple[list[Image], list[str], tuple[SkippedFile, ...]]:
-    """Read the DICOM series of a folder, or where there is none its NIfTI files or pictures."""
-    try:
-        found = find_series(folder)
-    except DataError as error:
-        reading = Reading(plane=model.origin.get("plane"))
-        cases = find_images(folder, channels=model.channels, reading=reading) if folder.is_dir() else ()
-        if not cases:
-            raise error
-        return *_read_files(_chosen(cases, only, folder), typed), ()
-    return *_read_images(replace(found, series=_chosen(found.series, only, folder)), typed), found.skipped
-
-
-def _chosen(items: Sequence[Named], only: Collection[str] | None, folder: Path) -> tuple[Named, ...]:
-    """Give the series or files with these names."""
-    if only is None:
-        return tuple(items)
-    wanted, known = {only} if isinstance(only, str) else set(only), [item.case_id for item in items]
-    unknown = sorted(wanted - set(known))
-    if unknown:
-        raise DataError(f"{folder} has no image {', '.join(unknown[:5])}. It has: {', '.join(known[:20])}.")
-    return tuple(item for item in items if item.case_id in wanted)
-
-
-def _read_files(cases: Sequence[Case], typed: Mapping[str, Any]) -> tuple[list[Image], list[str]]:
-    """Read and calibrate NIfTI files or pictures."""
-    images, notes = [], []
-    for case in cases:
-        image = read_case_image(case)
-        if image.affine is None and typed["field_of_view_mm"] is not None:
-            choice = pixel_spacing_from_field_of_view(
-                typed["field_of_view_mm"], image.shape[1:], matrix_size=typed["matrix_size"]
+    def read_unfinished(self, resume: bool) -> Checkpoint | None:
+        """Give the training to go on with, if that is wanted; say so if one is there and is not."""
+        if not resume:
+            if checkpoint_path(self.folder, self.name).exists():
+                self.tell(
+                    f"There is an unfinished training {self.name!r}; it is not resumed, and this takes its place."
+                )
+            return None
+        path = find_checkpoint(self.folder, self.name)
+        checkpoint = read_checkpoint(path)
+        if checkpoint.name != self.name:
+            raise ModelFileError(
+                f"{path} holds the training {checkpoint.name!r}, under another name. Rename it to "
+                f"{checkpoint_path(self.folder, checkpoint.name).name}, and resume {checkpoint.name!r}."
             )
-            notes.extend([f"{case.case_id}: {choice.note}"] if choice.note else [])
-            image = read_case_image(case, pixel_spacing_mm=choice.spacing_mm)
-        elif typed["field_of_view_mm"] is not None:
-            image = calibrate(image, **typed)
-        image.calibrated_affine  # noqa: B018 - raises where nothing can be measured
-        images.append(image)
-    return images, notes
+        self.epochs = len(checkpoint.last.history)
+        self.tell(f"Going on with {self.name!r} after epoch {self.epochs}, with the settings it was started with.")
+        if checkpoint.made_with != (now := describe_now()["made_with"]):
+            before, today = (", ".join(f"{k} {v}" for k, v in some.items()) for some in (checkpoint.made_with, now))
+            self.caution(
+                f"It was begun with {before}, and this is {today}: the result may differ a little from a training "
+                "in one go."
+            )
+        return checkpoint
 
+    def are_due(self, every: int) -> bool:
+        """Tell whether it is time to save."""
+        return self.epochs % every == 0 or time.monotonic() - self.saved_at_s >= LONGEST_UNSAVED_S
 
-def _read_images(found: DicomFolder, typed: Mapping[str, Any]) -> tuple[list[Image], list[str]]:
-    """Read and calibrate every series; leave one out, and say why, where others can be measured."""
-    read: list[tuple[Series, tuple[Image, ...]]] = []
-    problems: list[AutosegError] = []
-    notes = [f"{series.case_id}: {note}" for series in found.series for note in series.notes]
-    for series in found.series:
+    def save(self, checkpoint: Checkpoint, *, stopped: bool) -> None:
+        """Save the models and the training; a disk that is full does not end it."""
         try:
-            images = read_series(series)
-            if typed["field_of_view_mm"] is None:
-                images[0].calibrated_affine  # noqa: B018 - raises where nothing can be measured
-            notes.extend(f"{series.case_id}: {note}" for note in images[0].source.notes)
-            read.append((series, images))
-        except (GeometryError, ReadError) as error:
-            problems.append(error)
-    if not read:
-        raise problems[0]
-    notes.extend(f"Left out: {error}" for error in problems)
-    # What is typed is meant for the images whose header is silent; where there are none, it is checked.
-    silent = [images for _, images in read if images[0].affine is None]
-    result: list[Image] = []
-    for series, images in read:
-        field_of_view = typed["field_of_view_mm"] if images[0].affine is None or not silent else None
-        if field_of_view is None:
-            result.extend(images)
-            continue
-        shape = images[0].shape[1:]
-        choice = pixel_spacing_from_field_of_view(field_of_view, shape, matrix_size=typed["matrix_size"])
-        notes.extend([f"{series.case_id}: {choice.note}"] if choice.note else [])
-        if images[0].affine is None:
-            result.extend(read_series(series, pixel_spacing_mm=choice.spacing_mm))
-        else:
-            result.extend(calibrate(image, **typed) for image in images)
-    return result, notes
+            save_model(checkpoint.best, self.best)
+            save_model(checkpoint.last, self.last)
+            write_history(checkpoint.best, self.history)
+            write_checkpoint(checkpoint, checkpoint_path(self.folder, self.name))
+        except OutputError as error:  # hours of learning are worth more than a checkpoint
+            then = (
+                "What was learnt is kept, but it cannot be resumed, or only from an earlier epoch."
+                if stopped
+                else "The training goes on."
+            )
+            self.caution(f"No checkpoint: {error} {then}")
+        self.saved_at_s = time.monotonic()
+
+    def remove(self, *, finished: bool) -> None:
+        """Remove what the model replaces; of a training that is finished also what could be resumed."""
+        for path in (self.best, self.last, *([checkpoint_path(self.folder, self.name)] if finished else [])):
+            path.unlink(missing_ok=True)
+
+
+def _warn(line: str) -> None:
+    warnings.warn(line, stacklevel=4)

@@ -5,6 +5,7 @@ from datetime import datetime
 from pathlib import Path
 
 import numpy as np
+import openpyxl
 import pytest
 from PIL import Image as PillowImage
 
@@ -58,6 +59,7 @@ def test_a_run_is_one_folder_with_everything(tmp_path):
     assert files(folder) == [
         "animation.gif",
         "areas.csv",
+        "areas.xlsx",
         "labels/0.png",
         "labels/1.png",
         "measurements.csv",
@@ -109,6 +111,44 @@ def test_the_tables_hold_the_areas_with_a_decimal_point(tmp_path):
     assert len(tidy) == 6
     assert (tidy[0]["pixel_column_mm"], tidy[0]["area_mm2"], tidy[0]["model"]) == ("0.8", "40", "psoas_40")
     assert float(tidy[0]["mean_intensity"]) == pytest.approx(100, abs=10)
+
+
+def test_the_workbook_holds_the_same_areas_with_flagged_cells_marked(tmp_path):
+    image, labels = result(slices=3)
+    labels.voxels[1][labels.voxels[1] == 7] = 0  # missing between slices
+    details = {"autoseg": "1.2", "best_epoch": 12}
+    folder = write_run(tmp_path / "run", [(image, labels)], model_name="psoas_40", details=details)
+    book = openpyxl.load_workbook(folder / "areas.xlsx")
+    assert book.sheetnames == ["areas", "measurements", "about"]
+    page = book["areas"]
+    with (folder / "areas.csv").open(encoding="utf-8-sig", newline="") as file:
+        wide = list(csv.reader(file))
+    shown = [["" if cell is None else cell for cell in row] for row in page.iter_rows(values_only=True)]
+    assert shown[0] == wide[0]
+    assert [[str(cell) for cell in row[:1]] for row in shown] == [row[:1] for row in wide]
+    areas = wide[0].index("Bandscheibe é mm²")
+    assert [float(row[areas] or 0) for row in shown[1:]] == [float(row[areas] or 0) for row in wide[1:]]
+    marked = [cell.coordinate for row in page.iter_rows() for cell in row if cell.fill.fill_type == "solid"]
+    assert marked == ["D3"]  # the second slice, the fourth column
+    about = dict(book["about"].iter_rows(min_row=2, values_only=True))
+    assert about["model"] == "psoas_40"
+    assert about["autoseg"] == "1.2"
+    assert about["pixel (between rows × between columns), and whence"] == "0.5 × 0.8 mm (header)"
+    assert about["flagged areas"] == 1
+
+
+def test_several_images_have_a_table_by_patient_more(tmp_path):
+    folder = write_run(tmp_path / "run", [result("a"), result("b", names=["x", "y", "z"])], model_name="m")
+    with (folder / "patients.csv").open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["subject_id"], row["image"], row["structure"]) for row in rows] == [
+        ("P7", "a", "psoas left"),
+        ("P7", "a", "Bandscheibe é"),
+        ("P7", "b", "psoas left"),
+        ("P7", "b", "Bandscheibe é"),
+    ]
+    assert rows[0]["volume_mm3"] == "480"
+    assert "by patient" in openpyxl.load_workbook(folder / "areas.xlsx").sheetnames
 
 
 def test_run_json_tells_where_everything_came_from_but_no_folder(tmp_path):
@@ -265,7 +305,7 @@ def test_a_label_picture_that_reads_back_differently_is_not_delivered(tmp_path, 
 
 def test_tables_alone_can_be_written_to_a_new_folder(tmp_path):
     rows = measure_areas(result()[1])
-    assert files(write_tables(tmp_path / "tables", rows)) == ["areas.csv", "measurements.csv"]
+    assert files(write_tables(tmp_path / "tables", rows)) == ["areas.csv", "areas.xlsx", "measurements.csv"]
     with pytest.raises(OutputError, match="exists already"):
         write_tables(tmp_path / "tables", rows)
 

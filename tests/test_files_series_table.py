@@ -9,7 +9,7 @@ from autoseg.files import series_table as module
 from autoseg.files.dicom import find_series
 from autoseg.files.phantom_files import write_phantom
 from autoseg.files.phantoms import SAGITTAL, Phantom
-from autoseg.files.series_table import series_table, thumbnail
+from autoseg.files.series_table import series_table, thumbnail, why_unlikely
 
 
 def write(folder, uid="1.2.3", change=None, **phantom):
@@ -122,3 +122,22 @@ def test_a_thumbnail_is_the_middle_slice_and_opens_one_file(tmp_path, monkeypatc
 def test_a_mosaic_s_thumbnail_is_one_tile(shared_data):
     (series,) = find_series(shared_data / "dicom-zoo" / "siemens-mosaic" / "ep2d-384x384").series
     assert thumbnail(series).shape == (64, 64)
+
+
+def test_why_a_series_is_hardly_meant(tmp_path):
+    def named(name):
+        def change(dataset):
+            dataset.SeriesDescription = name
+
+        return change
+
+    def captured(dataset):
+        dataset.Modality = "SC"
+
+    write(tmp_path / "a", "1.2.3")
+    write(tmp_path / "b", "1.2.4", named("3-plane localizer"))
+    write(tmp_path / "c", "1.2.5", captured)
+    plain, scout, screenshot = map(why_unlikely, find_series(tmp_path).series)
+    assert plain == ""
+    assert scout.startswith("A localiser")
+    assert "secondary capture" in screenshot

@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import shutil
+from dataclasses import replace
 
 import nibabel
 import numpy as np
@@ -17,8 +18,9 @@ from pydicom.uid import RLELossless
 from autoseg.agreement import compare_with_expert, comparison_table
 from autoseg.area_tables import areas_table
 from autoseg.cases import Reading, find_cases
+from autoseg.checkpoint import find_unfinished
 from autoseg.dataset import preview
-from autoseg.errors import DataError, GeometryError, OutputError
+from autoseg.errors import DataError, GeometryError, ModelFileError, OutputError
 from autoseg.files.dicom_values import quiet
 from autoseg.files.phantom_files import write_phantom
 from autoseg.files.phantoms import Phantom
@@ -32,6 +34,7 @@ from autoseg.report import (
 )
 from autoseg.settings import PreprocessSettings
 from autoseg.split import split_cases
+from autoseg.training import STOPPED
 
 
 @pytest.fixture(scope="module")
@@ -371,3 +374,171 @@ def test_a_model_cuts_new_volumes_along_the_plane_that_it_learnt(tmp_path):
     model, _ = train_and_save(split, settings, structures=found.structures, name="m", folder=tmp_path / "models")
     run = segment_folder(model, tmp_path / "data" / "images", output=tmp_path / "out", only=["p0"])
     assert [image.shape for image, _ in run.results] == [(36, 34, 40)]
+
+
+# --- stopping and going on
+
+
+class _Killed(Exception):
+    pass
+
+
+def _discs(folder, *, settings=None, **options):
+    return train_and_save(
+        options.pop("split", make_split([0, 1, 2], [3])),
+        settings or quick_settings(epochs=5, save_checkpoint=2),
+        structures=STRUCTURES,
+        name="discs",
+        folder=folder,
+        **options,
+    )
+
+
+def _kill_after(epochs):
+    def on_epoch(result, best, last):
+        if result.epoch == epochs + 1:
+            raise _Killed
+
+    return on_epoch
+
+
+def _names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def _history(folder):
+    with (folder / "discs_history.csv").open(newline="", encoding="utf-8") as file:
+        return [{k: v for k, v in row.items() if k != "elapsed_s"} for row in csv.DictReader(file)]
+
+
+def test_a_killed_training_goes_on_as_if_nothing_had_happened(monkeypatch, tmp_path):
+    patch_reading(monkeypatch)
+    whole, _ = _discs(tmp_path / "whole")
+    folder, told = tmp_path / "killed", []
+    with pytest.raises(_Killed):
+        _discs(folder, on_epoch=_kill_after(3))
+    assert _names(folder) == ["discs_best.pt", "discs_history.csv", "discs_last.pt", "discs_resume.pt"]
+    assert find_model(folder, "discs").name == "discs_best.pt"
+    (unfinished,) = find_unfinished(folder)
+    assert (unfinished.epochs_done, unfinished.epochs) == (2, 5)
+    _, path = _discs(folder, settings=quick_settings(epochs=1), resume=True, tell=told.append)
+    assert told[0] == "Going on with 'discs' after epoch 2, with the settings it was started with."
+    assert [line.split(",")[0] for line in told[1:]] == ["Epoch 3", "Epoch 4", "Epoch 5"]
+    assert _names(folder) == ["discs_5.pt", "discs_history.csv"]
+    assert all(torch.equal(value, load_model(path).weights[key]) for key, value in whole.weights.items())
+    assert _history(folder) == _history(tmp_path / "whole")
+    assert len(_history(folder)) == 5
+
+
+def test_a_stopped_training_leaves_a_model_and_can_go_on(monkeypatch, tmp_path):
+    patch_reading(monkeypatch)
+    steps = []
+    stopped, path = _discs(tmp_path, should_stop=lambda: steps.append(1) or len(steps) >= 4)
+    assert stopped.origin["ended"] == STOPPED
+    assert _names(tmp_path) == ["discs_2.pt", "discs_history.csv", "discs_resume.pt"]
+    assert find_unfinished(tmp_path)[0].epochs_done == 2
+    model, _ = _discs(tmp_path, resume=True)
+    assert len(model.history) == 6  # the second epoch was cut short
+    assert _names(tmp_path) == ["discs_2.pt", "discs_6.pt", "discs_history.csv"]
+    assert len(_history(tmp_path)) == 6
+    assert path.is_file()
+
+
+def test_a_checkpoint_is_at_most_a_minute_old(monkeypatch, tmp_path):
+    patch_reading(monkeypatch)
+    monkeypatch.setattr("autoseg.report.LONGEST_UNSAVED_S", 0.0)
+    with pytest.raises(_Killed):
+        _discs(tmp_path, settings=quick_settings(epochs=9, save_checkpoint=100), on_epoch=_kill_after(3))
+    assert find_unfinished(tmp_path)[0].epochs_done == 3
+
+
+def test_where_nothing_is_unfinished_the_others_are_named(monkeypatch, tmp_path):
+    patch_reading(monkeypatch)
+    with pytest.raises(ModelFileError, match=r"no unfinished training named 'discs'.*unfinished: none"):
+        _discs(tmp_path, resume=True)
+    with pytest.raises(_Killed):
+        _discs(tmp_path, on_epoch=_kill_after(2))
+    os.rename(tmp_path / "discs_resume.pt", tmp_path / "heart_resume.pt")
+    with pytest.raises(ModelFileError, match=r"'discs'.*unfinished: 'heart'"):
+        _discs(tmp_path, resume=True)
+    shutil.copy(tmp_path / "heart_resume.pt", tmp_path / "discs_resume.pt")
+    content = torch.load(tmp_path / "discs_resume.pt", weights_only=True)
+    content["last"]["name"] = "heart"
+    torch.save(content, tmp_path / "discs_resume.pt")
+    with pytest.raises(ModelFileError, match=r"holds the training 'heart'.*Rename it to heart_resume\.pt"):
+        _discs(tmp_path, resume=True)
+
+
+def test_data_that_changed_are_refused_and_the_checkpoint_stays(monkeypatch, tmp_path):
+    patch_reading(monkeypatch)
+    with pytest.raises(_Killed):
+        _discs(tmp_path, on_epoch=_kill_after(2))
+    with pytest.raises(DataError, match="have 4 case"):
+        _discs(tmp_path, split=make_split([0, 1, 2, 4], [3]), resume=True)
+    assert (tmp_path / "discs_resume.pt").is_file()
+
+
+def test_starting_anew_says_what_is_replaced(monkeypatch, tmp_path):
+    patch_reading(monkeypatch)
+    told = []
+    with pytest.raises(_Killed):
+        _discs(tmp_path, on_epoch=_kill_after(2))
+    model, _ = _discs(tmp_path, tell=told.append)
+    assert told[0].startswith("There is an unfinished training 'discs'; it is not resumed")
+    assert "resumed_after_epochs" not in model.origin
+    assert not (tmp_path / "discs_resume.pt").exists()
+
+
+def test_a_disk_full_for_the_checkpoint_leaves_the_older_one(monkeypatch, tmp_path):
+    patch_reading(monkeypatch)
+    real, told, checkpoints = torch.save, [], ["autoseg unfinished training"]
+
+    def full_for_the_second(content, file):
+        checkpoints.extend([content["format"]] * (content["format"] == checkpoints[0]))
+        if content["format"] == checkpoints[0] and len(checkpoints) == 3:
+            file.write_bytes(b"half")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(content, file)
+
+    monkeypatch.setattr(torch, "save", full_for_the_second)
+    with pytest.raises(_Killed):
+        _discs(tmp_path, on_epoch=_kill_after(4), tell=told.append)
+    assert any("No space left" in line and "The training goes on" in line for line in told)
+    assert find_unfinished(tmp_path)[0].epochs_done == 2
+    assert not list(tmp_path.glob(".unfinished*"))
+    told.clear()
+    checkpoints.pop()
+    _discs(tmp_path, resume=True, tell=told.append, should_stop=lambda: True)
+    assert any("cannot be resumed, or only from an earlier" in line for line in told)
+    assert find_unfinished(tmp_path)[0].epochs_done == 2
+
+
+def test_another_version_is_told(monkeypatch, tmp_path):
+    patch_reading(monkeypatch)
+    told = []
+    with pytest.raises(_Killed):
+        _discs(tmp_path, on_epoch=_kill_after(2))
+    path = tmp_path / "discs_resume.pt"
+    content = torch.load(path, weights_only=True)
+    content["made_with"]["torch"] = "2.9.0"
+    torch.save(content, path)
+    _discs(tmp_path, resume=True, tell=told.append)
+    assert any("torch 2.9.0" in line and "may differ a little" in line for line in told)
+
+
+def test_a_loss_that_is_no_number_leaves_nothing_to_resume(monkeypatch, tmp_path):
+    patch_reading(monkeypatch)
+    from autoseg import training_state
+
+    real, calls = training_state.segmentation_loss, []
+
+    def breaking(*arguments, **options):
+        calls.append(1)
+        parts = real(*arguments, **options)
+        return replace(parts, dice=parts.dice * (float("nan") if len(calls) > 6 else 1.0))
+
+    monkeypatch.setattr(training_state, "segmentation_loss", breaking)
+    with pytest.warns(UserWarning, match="NaN in epoch 4"):
+        model, path = _discs(tmp_path)
+    assert len(model.history) == 3
+    assert _names(tmp_path) == [path.name, "discs_history.csv"]

@@ -18,6 +18,7 @@ SAME_ORIENTATION = (1e-4, 1e-3)  # direction cosines: silently the same, the sam
 
 # What scanners and their users call the fast pictures by which a scan is planned.
 SCOUT_NAMES = re.compile(r"locali[sz]er|scout|topogram|survey", re.IGNORECASE)
+SCOUT_NOTE = "A localiser (scout, survey)"  # how its note begins
 SCOUT_PLANES, SCOUT_SLICES = 3, 30  # orientations in one series that has at most so many slices
 TURNED_APART = 0.1  # on cosines; slices of one stack differ by far less
 
@@ -118,7 +119,7 @@ def _scout(first: FileHeader, planes: Sequence[Sequence[SliceHeader]]) -> list[s
         why = f"{count} slices in {len(turned)} orientations"
     else:
         return []
-    return [f"A localiser (scout, survey), {why}: made to plan the scan, hardly to measure on."]
+    return [f"{SCOUT_NOTE}, {why}: made to plan the scan, hardly to measure on."]
 
 
 def _stem(path: Path) -> str:

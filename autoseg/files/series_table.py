@@ -13,12 +13,14 @@ from autoseg.errors import ReadError
 from autoseg.files.dicom import DicomFolder
 from autoseg.files.dicom_grids import Grid, plan_grids
 from autoseg.files.dicom_pixels import read_frames, slice_pixels
-from autoseg.files.dicom_series import Series
+from autoseg.files.dicom_series import SCOUT_NOTE, Series
 from autoseg.geometry import slice_normal
 from autoseg.overlay import Rgb, overlay_rgb
 
 PLANES = ("sagittal", "coronal", "axial")  # by the axis x, y or z that the slices' normal is nearest to
 OBLIQUE_DEG = 30.0
+# What is not a scan: DICOM PS3.3 C.7.3.1.1.1.
+DRAWN = {"SC": "secondary capture", "OT": "other", "DOC": "document", "PR": "presentation", "SR": "report"}
 COLUMNS = (
     "case_id", "description", "modality", "rows", "columns", "pixel_row_mm", "pixel_column_mm",
     "slice_spacing_mm", "slices", "time_points", "orientation", "date", "notes", "refusal",
@@ -67,6 +69,21 @@ def thumbnail(series: Series) -> Rgb:
     else:
         pixels = slice_pixels(read_frames(header.path, frame=header.frame), replace(header, frame=0))
     return overlay_rgb(pixels, None, ())[..., 0]
+
+
+def why_unlikely(series: Series) -> str:
+    """Say why a series is hardly meant to be measured (a localiser, a screenshot, a picture in colours), or "".
+
+    Such a series can be read; it is only not chosen by itself.
+    """
+    scout = next((note for note in series.notes if note.startswith(SCOUT_NOTE)), "")
+    if scout:
+        return scout
+    if series.modality in DRAWN:
+        return f"Its modality is {series.modality} ({DRAWN[series.modality]}), not that of a scan."
+    if series.slices[0].photometric not in ("MONOCHROME1", "MONOCHROME2"):
+        return "A picture in colours (a screenshot, a fused or computed map), not a scan in grey."
+    return ""
 
 
 def _longest(grids: Sequence[Grid]) -> Grid:

@@ -60,6 +60,6 @@ class Patient:
 
     folder: Path
     only: tuple[str, ...] | None = None
-    field_of_view_mm: tuple[float, float] | None = None
-    matrix_size: tuple[int, int] | None = None
+    field_of_view_mm: float | tuple[float, float] | None = None
+    matrix_size: int | tuple[int, int] | None = None
     prefer: str | None = None

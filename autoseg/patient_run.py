@@ -1,0 +1,217 @@
+"""One run over a patient's folder: read, predict, measure, write; with its progress, and a way to stop it."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from autoseg.area_tables import areas_table
+from autoseg.errors import AutosegError, DataError
+from autoseg.export import free_run_folder, write_run
+from autoseg.files.atomic import check_writable
+from autoseg.files.dicom import SkippedFile
+from autoseg.image import Image, LabelMap
+from autoseg.measurement import Measurement, measure_areas
+from autoseg.model import TrainedModel, autoseg_version, subject_fingerprint
+from autoseg.patient_images import read_patient, warn_of_memory
+from autoseg.prediction import predict
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What segmenting a folder gave: `results` pairs every image with its label map.
+
+    `folder` holds the files, `areas` is the table with one row a slice, `measurements` the tidy rows, `notes`
+    are sentences that the reader should know, `skipped` the files that were left alone, `elapsed_s` how long it
+    took.
+    """
+
+    folder: Path
+    results: tuple[tuple[Image, LabelMap], ...]
+    measurements: tuple[Measurement, ...]
+    areas: pd.DataFrame
+    notes: tuple[str, ...]
+    skipped: tuple[SkippedFile, ...]
+    elapsed_s: float = 0.0
+
+
+class RunStopped(AutosegError):
+    """The user stopped a run; nothing was written."""
+
+
+@dataclass(frozen=True)
+class RunProgress:
+    """How far a run is: "reading", "predicting" or "writing"; image and slice are numbered from 1.
+
+    `series` counts the images of the run: two time points of one DICOM series are two. `warning` is a sentence that
+    should be read while the run goes on (memory is short).
+    """
+
+    stage: str
+    series: int = 0
+    series_count: int = 0
+    slice: int = 0
+    slice_count: int = 0
+    warning: str = ""
+
+    @property
+    def share(self) -> float:
+        """How much is done, 0 to 1; reading counts little, writing a tenth."""
+        if self.stage == "reading":
+            return 0.0
+        if self.stage == "writing":
+            return 0.92
+        done = self.series - 1 + self.slice / max(1, self.slice_count)
+        return 0.02 + 0.9 * done / max(1, self.series_count)
+
+    def __str__(self) -> str:
+        if self.stage != "predicting":
+            return {"reading": "Reading the images …", "writing": "Writing the files …"}[self.stage]
+        return f"Series {self.series} of {self.series_count}, slice {self.slice} of {self.slice_count}"
+
+
+OnProgress = Callable[[RunProgress], bool | None]
+
+
+def segment_folder(
+    model: TrainedModel,
+    folder: Path,
+    *,
+    output: Path,
+    field_of_view_mm: float | Sequence[float] | None = None,
+    matrix_size: int | Sequence[int] | None = None,
+    prefer: str | None = None,
+    only: Collection[str] | None = None,
+    on_slices: Callable[[int, int], None] | None = None,
+    on_progress: OnProgress | None = None,
+) -> Run:
+    """Segment every image of a folder, measure the areas and write everything to a new folder.
+
+    Parameters
+    ----------
+    model : TrainedModel
+    folder : Path
+        Holds DICOM files, in any order and with any names; or, where there is none, NIfTI files or pictures.
+    output : Path
+        A new folder is made in it, named after the model and the time.
+    field_of_view_mm, matrix_size, prefer : optional
+        Typed calibration, see `autoseg.calibration.calibrate`.
+    only : collection of str, optional
+        The case_id of each series (`series_table`) or file to segment; by default all.
+    on_slices : callable, optional
+        Called with (slices done, slices in all) of each image.
+    on_progress : callable, optional
+        Called with a RunProgress at each step; returning True stops the run before anything is written.
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    AutosegError
+        Of the kinds that reading, calibration, prediction and writing raise; nothing is written then.
+    RunStopped
+        If `on_progress` returned True.
+    """
+    started = time.monotonic()
+    tell = _teller(on_progress, Path(folder))
+    tell(RunProgress("reading"))
+    check_writable(output)
+    typed = {"field_of_view_mm": field_of_view_mm, "matrix_size": matrix_size, "prefer": prefer}
+    with _enough_memory(Path(folder)):
+        images, notes, skipped = read_patient(
+            Path(folder), only=only, channels=model.channels, plane=model.origin.get("plane"), typed=typed
+        )
+        notes += _about_subjects(model, {image.source.subject_id for image in images})
+        warning = warn_of_memory(images, len(model.structures) + 1)
+        results, measurements = [], []
+        for number, image in enumerate(images, start=1):
+            place = RunProgress("predicting", number, len(images), 0, image.shape[0], warning)
+            label_map, said = _predict_and_tell(model, image, place, tell, on_slices)
+            notes += said
+            results.append((image, label_map))
+            measurements.extend(measure_areas(label_map, image=image, model=model.name))
+        details = {"autoseg": autoseg_version(), "model_origin": model.origin, "best_epoch": model.best_epoch}
+        tell(RunProgress("writing"))
+        target = write_run(
+            free_run_folder(Path(output), model.name, datetime.now()),
+            results,
+            model_name=model.name,
+            details=details,
+            measurements=measurements,
+        )
+    return Run(
+        folder=target,
+        results=tuple(results),
+        measurements=tuple(measurements),
+        areas=areas_table(measurements),
+        notes=tuple(dict.fromkeys(notes)),
+        skipped=skipped,
+        elapsed_s=time.monotonic() - started,
+    )
+
+
+def _teller(on_progress: OnProgress | None, folder: Path) -> Callable[[RunProgress], None]:
+    """Give a function that reports progress and ends the run where it is asked to."""
+
+    def tell(progress: RunProgress) -> None:
+        if on_progress is not None and on_progress(progress):
+            raise RunStopped(f"The run on {folder} was stopped. Nothing was written.")
+
+    return tell
+
+
+def _predict_and_tell(
+    model: TrainedModel,
+    image: Image,
+    place: RunProgress,
+    tell: Callable[[RunProgress], None],
+    on_slices: Callable[[int, int], None] | None,
+) -> tuple[LabelMap, list[str]]:
+    """Predict one image; what is warned of on the way becomes a note, which a notebook shows."""
+
+    def after_slices(done: int, count: int) -> None:
+        if on_slices is not None:
+            on_slices(done, count)
+        tell(replace(place, slice=done))
+
+    tell(place)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        label_map = predict(model, image, on_slices=after_slices)
+    said = [str(item.message) for item in caught if issubclass(item.category, UserWarning)]
+    return label_map, said
+
+
+def _about_subjects(model: TrainedModel, subjects: set[str]) -> list[str]:
+    notes = []
+    if len(subjects) > 1:
+        notes.append(
+            f"The folder holds images of {len(subjects)} patients; patients.csv and measurements.csv tell them "
+            "apart."
+        )
+    if {subject_fingerprint(s) for s in subjects} & set(model.origin.get("subject_fingerprints", ())):
+        notes.append(
+            "The model was trained or validated on this patient; how well it does here says nothing of a new one."
+        )
+    return notes
+
+
+@contextmanager
+def _enough_memory(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise DataError(
+            f"The memory was not enough for {folder}; nothing was written. Close other programs, or choose fewer "
+            "series at once."
+        ) from error

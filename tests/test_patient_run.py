@@ -1,0 +1,67 @@
+"""A run's progress, how it is stopped, and what it says when memory ends; the rest is in test_report.py."""
+
+import warnings
+
+import pytest
+from untrained import untrained_model
+
+from autoseg import patient_run
+from autoseg.errors import DataError
+from autoseg.patient_run import RunProgress, RunStopped, segment_folder
+
+
+@pytest.fixture
+def patient(sample):
+    return sample / "test" / "dicoms"
+
+
+def test_progress_is_told_by_series_and_slice_and_only_grows(patient, tmp_path):
+    told = []
+    run = segment_folder(untrained_model(), patient, output=tmp_path, on_progress=told.append)
+    assert [p.stage for p in (told[0], told[-1])] == ["reading", "writing"]
+    assert str(told[-2]) == "Series 2 of 2, slice 10 of 10"
+    shares = [p.share for p in told]
+    assert shares == sorted(shares)
+    assert shares[-1] < 1
+    assert run.elapsed_s > 0
+
+
+@pytest.mark.parametrize("stage", ["reading", "predicting", "writing"])
+def test_a_stopped_run_writes_nothing(patient, tmp_path, stage):
+    with pytest.raises(RunStopped, match="Nothing was written"):
+        segment_folder(untrained_model(), patient, output=tmp_path, on_progress=lambda p: p.stage == stage)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_warned_of_while_predicting_becomes_a_note(patient, tmp_path, monkeypatch):
+    real = patient_run.predict
+
+    def warning(*arguments, **more):
+        warnings.warn("a structure reaches the edge", stacklevel=2)
+        return real(*arguments, **more)
+
+    monkeypatch.setattr(patient_run, "predict", warning)
+    run = segment_folder(untrained_model(), patient, output=tmp_path)
+    assert run.notes.count("a structure reaches the edge") == 1
+
+
+def test_memory_that_ends_is_a_sentence(patient, tmp_path, monkeypatch):
+    def greedy(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(patient_run, "predict", greedy)
+    with pytest.raises(DataError, match="fewer series"):
+        segment_folder(untrained_model(), patient, output=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_short_memory_is_said_while_the_run_goes_on(patient, tmp_path, monkeypatch):
+    monkeypatch.setattr(patient_run, "warn_of_memory", lambda images, classes: "Memory is short.")
+    told = []
+    segment_folder(untrained_model(), patient, output=tmp_path, on_progress=told.append)
+    assert {p.warning for p in told if p.stage == "predicting"} == {"Memory is short."}
+
+
+def test_a_run_of_no_series_is_at_its_beginning():
+    assert RunProgress("reading").share == 0
+    assert RunProgress("predicting", 1, 1, 5, 10).share == pytest.approx(0.47)
