@@ -12,6 +12,7 @@ import ipywidgets as widgets
 import traitlets
 
 from autoseg.errors import AutosegError
+from autoseg.panels.keys import OwnKeys
 from autoseg.panels.style import Kind, notice
 
 Result = TypeVar("Result")
@@ -37,7 +38,8 @@ class Panel(widgets.VBox):
         self._work: threading.Thread | None = None
         self._number = 0
         self._lock = threading.RLock()
-        super().__init__([self.body, self.bar, self.message])
+        super().__init__([self.body, self.bar, self.message, OwnKeys()])
+        self.add_class("autoseg-panel")
 
     # --- what the panel says
 
@@ -98,8 +100,10 @@ class Panel(widgets.VBox):
                     with self.attempt():
                         then(result)
 
-        self._work = threading.Thread(target=run, daemon=True, name=f"{type(self).__name__} {number}")
-        self._work.start()
+        work_thread = threading.Thread(target=run, daemon=True, name=f"{type(self).__name__} {number}")
+        with self._lock:  # `wait` must not meet a thread that has not begun, nor miss one begun by this one
+            work_thread.start()
+            self._work = work_thread
 
     def wait(self, timeout_s: float | None = None) -> None:
         """Wait until the work in the background is done, for scripts and tests.

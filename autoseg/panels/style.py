@@ -36,10 +36,10 @@ def heading(words: str) -> str:
     )
 
 
-def notice(words: str, kind: Kind = "note", *, details: str = "") -> str:
+def notice(words: str, kind: Kind = "note", *, details: str = "", announced: bool = True) -> str:
     """Give a sentence with a coloured edge and a sign; `details` unfold at a click.
 
-    Errors are announced to screen readers at once, the rest when there is time.
+    Errors are announced to screen readers at once, the rest when there is time; not so if not `announced`.
     """
     colour, sign = _NOTICES[kind]
     role = "alert" if kind == "error" else "status"
@@ -50,7 +50,7 @@ def notice(words: str, kind: Kind = "note", *, details: str = "") -> str:
         else ""
     )
     return (
-        f'<div role="{role}" style="border-left:4px solid {colour};padding:4px 10px;margin:4px 0;'
+        f'<div role="{role if announced else "note"}" style="border-left:4px solid {colour};padding:4px 10px;margin:4px 0;'
         f'line-height:1.45;color:var(--jp-ui-font-color1,inherit)"><span aria-hidden="true">{sign}</span> '
         f"{_lines(words)}{unfold}</div>"
     )

@@ -1,0 +1,30 @@
+"""The computer that learns and predicts: its device, its number format and its speed."""
+
+from autoseg.device.choice import (
+    LAYOUT,
+    choose_device,
+    choose_precision,
+    in_layout,
+    keep_freed_memory,
+    with_layout,
+)
+from autoseg.device.computer import Computer, advise_memory, find_computer, find_memory, measure_speed
+from autoseg.device.gpu import Gpu, advise_gpu, cuda_failure, find_gpu
+
+__all__ = [
+    "LAYOUT",
+    "Computer",
+    "Gpu",
+    "advise_gpu",
+    "advise_memory",
+    "choose_device",
+    "choose_precision",
+    "cuda_failure",
+    "find_computer",
+    "find_gpu",
+    "find_memory",
+    "in_layout",
+    "keep_freed_memory",
+    "measure_speed",
+    "with_layout",
+]
