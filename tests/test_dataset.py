@@ -7,7 +7,7 @@ import torch
 from discs import STRUCTURES, make_pair, make_split, patch_reading, quick_settings
 
 from autoseg.classes import classes_of, mirrored_classes, shares_of
-from autoseg.dataset import build_slices, preview, sample_batch
+from autoseg.dataset import build_slices, preview, preview_batch, preview_slices, sample_batch
 from autoseg.errors import DataError
 from autoseg.extents import plan_spacing
 from autoseg.geometry import affine_from_spacing
@@ -83,6 +83,38 @@ def test_preview_repeats_with_the_seed(monkeypatch):
     np.testing.assert_array_equal(one[1], two[1])
     assert not np.array_equal(one[0], other[0])
     assert set(np.unique(one[1])) == {0, 1, 5}  # labels as in the files, not the network's classes
+
+
+def test_batches_of_a_preview_go_through_all_slices_and_originals_are_the_same_slices(monkeypatch):
+    patch_reading(monkeypatch)
+    settings = quick_settings()
+    slices = preview_slices(make_split([0, 1, 2]).training, settings, structures=STRUCTURES)
+    how = {"structures": STRUCTURES, "seed": settings.seed, "count": 3}
+    originals = [preview_batch(slices, None, batch=number, **how) for number in (0, 1, 2)]
+    assert not np.array_equal(originals[0][0], originals[1][0])
+    np.testing.assert_array_equal(originals[0][0], originals[2][0])  # six slices: begun anew
+    seen = {image.tobytes() for images, _ in originals for image in images}
+    assert len(seen) == 6
+    for number, (images, labels) in enumerate(originals):
+        unvaried = preview_batch(slices, AugmentationSettings.off(), batch=number, **how)
+        np.testing.assert_allclose(unvaried[0], images, atol=1e-4)
+        np.testing.assert_array_equal(unvaried[1], labels)
+        varied = preview_batch(slices, settings.augmentation, batch=number, **how)
+        assert not np.allclose(varied[0], images, atol=0.5)
+    again = preview_batch(slices, settings.augmentation, batch=2, **how)
+    np.testing.assert_array_equal(again[0], varied[0])
+    assert preview_batch(slices, None, **{**how, "count": 50})[0].shape[0] == 6
+
+
+def test_the_preview_is_what_training_sees_first(monkeypatch):
+    patch_reading(monkeypatch)
+    split, settings = make_split([0, 1]), quick_settings()
+    slices = preview_slices(split.training, settings, structures=STRUCTURES)
+    generator = torch.Generator().manual_seed(settings.seed)
+    first = next(iter(torch.randperm(len(slices), generator=generator).split(settings.batch_size)))
+    seen = sample_batch(slices, first, augmentation=settings.augmentation, generator=generator)
+    images, _ = preview(split, settings, structures=STRUCTURES, count=settings.batch_size)
+    np.testing.assert_array_equal(images, seen.images[:, 0].numpy())
 
 
 def test_too_little_memory_is_said_before_it_is_used(monkeypatch):

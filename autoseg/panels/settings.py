@@ -1,0 +1,293 @@
+"""The settings of a training: planned, each with its reason, and everything open to change."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import ipywidgets as widgets
+
+from autoseg.errors import AutosegError, ModelFileError
+from autoseg.model import check_model_name, find_model
+from autoseg.panels.panel import Panel
+from autoseg.panels.plan_table import plan_table
+from autoseg.panels.questions import Questions
+from autoseg.panels.settings_form import SettingsForm, parse_value, show_value
+from autoseg.panels.style import text
+from autoseg.panels.values import Data, Task
+from autoseg.plan import Plan, change_settings, hide_ids, number_subjects, plan_settings, set_aside
+from autoseg.settings import Settings
+from autoseg.split import split_cases, subjects_of
+
+DATA_FIRST = "Choose your images above first; then settings are planned for them."
+CHANGED = "The images changed: these are the settings planned for them, in place of what stood here."
+PREVIEW_FIRST = (
+    "These settings can be used as soon as the preview above is there; if it says why not, mend that first."
+)
+NOBODY = "No patient is set aside: the score will be unknown for anyone whom the model has not seen."
+# Settings with a place of their own above the form.
+FIXED = {"num_labels": "Structures and background, as the table of structures has them"}
+APART = ("epochs", "minutes", "best_by")
+
+
+class SettingsPanel(Panel):
+    """Show the planned settings with their reasons, and let a person change any of them.
+
+    `value` is a `panels.values.Task`. Arguments go before the plan, until a person changes what stands in the
+    panel; other data bring their own plan.
+
+    Parameters
+    ----------
+    data : Panel
+        Its value is a `panels.values.Data`.
+    preview : Panel, optional
+        Its value is the augmentation; without it the augmentation stands in the form.
+    name : str
+        Of the model.
+    folder : Path or str
+        Where the model will lie.
+    minutes, epochs : float or int, optional
+        How long to learn; the rest is planned for it.
+    validation_subjects : collection of str, optional
+        Patients to validate on.
+    changes : mapping of str to object, optional
+        Any other settings, by name: `{"preprocess.spacing_mm": 2.0, "batch_size": 4}`.
+    """
+
+    def __init__(
+        self,
+        data: Panel,
+        preview: Panel | None = None,
+        *,
+        name: str = "model",
+        folder: Path | str = "../trained_model",
+        minutes: float | None = None,
+        epochs: int | None = None,
+        validation_subjects: Collection[str] | None = None,
+        changes: Mapping[str, object] | None = None,
+    ) -> None:
+        super().__init__()
+        self.folder = Path(folder)
+        self._time = {"minutes": minutes, "epochs": epochs} if minutes is not None or epochs is not None else None
+        self._subjects, self._changes = validation_subjects, dict(changes or {})
+        self._source, self._preview = data, preview
+        self._data: Data | None = None
+        self._plan: Plan | None = None
+        self._quiet, self._notes = False, list[str]()
+        self._build(name)
+        self.follow(data, self._show_data)
+        if preview is not None:
+            self.follow(preview, lambda _: self._take())
+
+    def _build(self, name: str) -> None:
+        self.table = widgets.HTML()
+        asked = Questions(name)
+        self.name, self.name_note, self.unit, self.amount = asked.name, asked.name_note, asked.unit, asked.amount
+        self.again, self.best_by = asked.again, asked.best_by
+        self.validation, self.show_ids = asked.validation, asked.show_ids
+        self.back = widgets.Button(description="Back to the plan", tooltip="Forget what was changed here")
+        without = [*APART, *(["augmentation"] if self._preview is not None else [])]
+        self.form = SettingsForm(Settings(), self._changed, without=without, fixed=FIXED)
+        self.more = widgets.Accordion([self.form], titles=("More",), selected_index=None)
+        self.body.children = [self.table, asked, self.more, self.back]
+        for field in (self.name, self.amount, self.best_by, self.validation):
+            field.observe(lambda _: self._changed(), "value")
+        self.unit.observe(lambda _: self._switch_unit(), "value")
+        self.show_ids.observe(lambda _: self._list_subjects(), "value")
+        self.again.on_click(lambda _: self.plan_for_this_time())
+        self.back.on_click(lambda _: self.back_to_plan())
+
+    # --- what a click does
+
+    def back_to_plan(self) -> None:
+        """Forget what a person changed here, but for the model's name."""
+        if self._plan is not None:
+            self._notes = []
+            self._show_plan(self._plan)
+
+    def plan_for_this_time(self) -> None:
+        """Plan anew for the minutes or epochs that stand in the panel."""
+        with self.attempt():
+            if self._data is not None:
+                self._notes = []
+                self._replan(self._data, self._typed_time())
+
+    def choose(self, **settings: object) -> None:
+        """Change settings, as typing them does: `choose(batch_size=4)`, `choose(minutes=3)`."""
+        with self.attempt():
+            new = change_settings(self.settings(), _with_time(settings))
+            with self._silence():
+                self._show_settings(new)
+            self._changed()
+
+    def settings(self) -> Settings:
+        """Give the settings that stand in the panel.
+
+        Raises
+        ------
+        SettingsError
+            If a value cannot work; the message names it.
+        """
+        start = self._plan.settings if self._plan is not None else Settings()
+        typed = self.form.read() | self._typed_time() | {"best_by": self.best_by.value}
+        settings = change_settings(start, typed)
+        if self._preview is not None and self._preview.value is not None:
+            settings = replace(settings, augmentation=self._preview.value)
+        return settings
+
+    # --- following the data
+
+    def _show_data(self, data: Data | None) -> None:
+        other = self._data is not None and data is not None
+        self._data, self._plan, self.value = data or self._data, None, None
+        self._enable(data is not None)
+        if data is None:
+            self.start(lambda: None, lambda _: self.say(DATA_FIRST))
+            return
+        self._notes = [CHANGED] if other else []
+        if self._time is not None:
+            self._replan(data, self._time)
+        else:
+            self._show_plan(data.plan)
+
+    def _replan(self, data: Data, time: Mapping[str, Any]) -> None:
+        self.start(lambda: plan_settings(data.cases, **time), self._show_plan, saying="Planning …")
+
+    def _show_plan(self, plan: Plan) -> None:
+        data = self._data
+        if data is None:
+            return
+        self._plan = plan
+        chosen = plan.validation_subjects
+        if self._subjects is not None:
+            unknown = set(self._subjects) - set(self._offered())
+            chosen = plan.validation_subjects if unknown else tuple(self._subjects)
+            if unknown:
+                self._notes.append(
+                    f"The validation subjects {', '.join(sorted(unknown))} that were asked for are not among these "
+                    "patients: the planned ones are chosen."
+                )
+        with self.attempt(), self._silence():
+            self.form.tell({"num_labels": str(len(data.cases.structures) + 1)})
+            self._show_settings(change_settings(plan.settings, self._changes))
+            self._list_subjects()
+            self.validation.value = chosen
+        self._enable(True)
+        self._take()
+
+    def _show_settings(self, settings: Settings) -> None:
+        self.form.show(settings)
+        self.unit.value = "minutes" if settings.epochs is None else "epochs"
+        self.amount.value = show_value(settings.minutes if settings.epochs is None else settings.epochs)
+        self.best_by.value = settings.best_by
+
+    def _offered(self) -> tuple[str, ...]:
+        data = self._data
+        if data is None:
+            return ()
+        return tuple(s for s in subjects_of(data.cases.cases) if s not in set_aside(data.cases))
+
+    def _list_subjects(self) -> None:
+        if self._data is None:
+            return
+        cases, chosen = self._data.cases.cases, self.validation.value
+        names, counts = number_subjects(cases), Counter(case.subject_id for case in cases)
+        if self.show_ids.value:
+            names = {subject: subject for subject in names}
+        with self._silence():
+            self.validation.options = [(f"{names[s]} ({_images(counts[s])})", s) for s in self._offered()]
+            self.validation.value = tuple(s for s in chosen if s in self._offered())
+
+    # --- handing on
+
+    def _changed(self) -> None:
+        if not self._quiet:
+            self._notes = []
+            self._take()
+
+    def _switch_unit(self) -> None:
+        if self._quiet:
+            return
+        plan = self._plan.settings if self._plan is not None else Settings()
+        planned = plan.minutes if self.unit.value == "minutes" else plan.epochs
+        usual = planned if planned is not None else {"minutes": 5, "epochs": 100}[self.unit.value]
+        with self._silence():
+            self.amount.value = show_value(usual)
+        self._changed()
+
+    def _take(self) -> None:
+        """Hand on what stands in the panel, or say what is wrong with it."""
+        data, plan = self._data, self._plan
+        if data is None or plan is None or self._source.value is not data:
+            return
+        self.form.complain("")
+        with self.attempt():
+            self.name_note.value = ""
+            name = check_model_name(self.name.value.strip())
+            self.name_note.value = f'<div style="margin-left:142px">{text(self._say_name(name))}</div>'
+            settings = self.settings()
+            split = split_cases(
+                data.cases.cases,
+                validation_subjects=self.validation.value,
+                test_subjects=set_aside(data.cases),
+            )
+            chosen = subjects_of(split.validation)
+            words, same = self._validation_words(chosen), chosen == tuple(sorted(plan.validation_subjects))
+            self.table.value = plan_table(plan, settings, words, as_planned=same)
+            notes = [*self._notes, *([] if split.validation else [NOBODY])]
+            if self._preview is not None and self._preview.value is None:
+                self.say("\n".join([*notes, PREVIEW_FIRST]))
+                self.value = None
+                return
+            self.say("\n".join(notes), "warning")
+            self.value = Task(split, settings, data.cases.structures, name, self.folder)
+
+    def fail(self, error: BaseException) -> None:
+        """Show why something failed, also under the field that it names, and take back the value."""
+        if isinstance(error, AutosegError) and self._data is not None and not self.show_ids.value:
+            error = AutosegError(hide_ids(self._data.cases.cases).hide(str(error)))
+        self.form.complain(str(error))
+        super().fail(error)
+
+    def _say_name(self, name: str) -> str:
+        try:
+            there = find_model(self.folder, name)
+        except ModelFileError:
+            return f"{name}: a new model."
+        return f"{there.name} is there already; it stays, and the new one lies beside it."
+
+    def _validation_words(self, chosen: Collection[str]) -> str:
+        cases = self._data.cases.cases if self._data is not None else ()
+        names = {s: s for s in chosen} if self.show_ids.value else number_subjects(cases)
+        return ", ".join(names[s] for s in sorted(chosen)) if len(chosen) <= 4 else f"{len(chosen)} patients"
+
+    def _typed_time(self) -> dict[str, Any]:
+        hint: type = float if self.unit.value == "minutes" else int
+        other = "epochs" if self.unit.value == "minutes" else "minutes"
+        return {self.unit.value: parse_value(self.unit.value, self.amount.value, hint), other: None}
+
+    def _enable(self, on: bool) -> None:
+        for field in (self.unit, self.amount, self.again, self.best_by, self.validation, self.show_ids, self.back):
+            field.disabled = not on
+
+    @contextmanager
+    def _silence(self) -> Iterator[None]:
+        before, self._quiet = self._quiet, True
+        try:
+            yield
+        finally:
+            self._quiet = before
+
+
+def _with_time(settings: Mapping[str, object]) -> dict[str, object]:
+    """Take back the other one of minutes and epochs where one is given."""
+    other = {"minutes": "epochs", "epochs": "minutes"}
+    return {other[name]: None for name in settings if name in other} | dict(settings)
+
+
+def _images(count: int) -> str:
+    return "1 image" if count == 1 else f"{count} images"

@@ -1,0 +1,385 @@
+"""The settings: planned with reasons, open to change, and never those of yesterday's images."""
+
+from dataclasses import fields, is_dataclass, replace
+
+import pytest
+from discs import STRUCTURES, make_case, make_pair
+
+from autoseg.cases import CaseFolder
+from autoseg.device import Computer
+from autoseg.errors import SettingsError
+from autoseg.ledger import freeze_test_subjects
+from autoseg.panels.panel import Panel
+from autoseg.panels.settings import SettingsPanel
+from autoseg.panels.settings_form import describe_fields, parse_value, show_value, value_of
+from autoseg.panels.values import Data, Task
+from autoseg.plan import plan_settings
+from autoseg.settings import (
+    AugmentationSettings,
+    LossSettings,
+    NetworkSettings,
+    PreprocessSettings,
+    Settings,
+)
+from autoseg.split import subjects_of
+
+GROUPS = (Settings, PreprocessSettings, NetworkSettings, AugmentationSettings, LossSettings)
+LAPTOP = Computer("cpu", "processor", 8.0, None, 2, "bfloat16", "")
+
+
+@pytest.fixture(autouse=True)
+def made_up(monkeypatch):
+    monkeypatch.setattr(
+        "autoseg.plan.survey.read_case", lambda case, _: make_pair(int(case.case_id.removeprefix("case")))
+    )
+    monkeypatch.setattr("autoseg.plan.choices.find_computer", lambda: LAPTOP)
+
+
+def make_data(folder, numbers=range(5)):
+    cases = CaseFolder(folder, tuple(make_case(number) for number in numbers), STRUCTURES)
+    return Data(cases, (), plan_settings(cases))
+
+
+@pytest.fixture
+def source(tmp_path):
+    panel = Panel()
+    panel.value = make_data(tmp_path)
+    return panel
+
+
+def shown(source, *arguments, **named):
+    panel = SettingsPanel(source, *arguments, **{"folder": source.value.cases.folder, **named})
+    panel.wait(60)
+    return panel
+
+
+# --- the plan
+
+
+def test_the_plan_is_shown_with_its_reasons_and_handed_on(source):
+    panel = shown(source, name="leg")
+    task, plan = panel.value, source.value.plan
+    assert isinstance(task, Task)
+    assert task.settings == plan.settings
+    assert subjects_of(task.split.validation) == plan.validation_subjects
+    assert (task.name, task.folder, task.structures) == ("leg", source.value.cases.folder, STRUCTURES)
+    for choice in plan.choices:
+        assert choice.name.rpartition(".")[2] in panel.table.value
+    assert "is seen about" in panel.table.value
+    assert "Your choice" not in panel.table.value
+    assert panel.message.value == ""
+    assert panel.more.selected_index is None
+
+
+def test_a_changed_setting_is_told_to_be_the_users_choice(source):
+    panel = shown(source)
+    panel.form.fields["batch_size"].value = "4"
+    assert panel.value.settings.batch_size == 4
+    assert "Your choice. Planned 32" in panel.table.value
+    panel.back.click()
+    assert panel.value.settings == source.value.plan.settings
+    assert "Your choice" not in panel.table.value
+    panel.validation.value = ("subject0", "subject1")
+    assert subjects_of(panel.value.split.validation) == ("subject0", "subject1")
+    assert "Your choice" in panel.table.value
+
+
+def test_arguments_go_before_the_plan_also_after_back_to_the_plan(source):
+    changes = {"preprocess.spacing_mm": 2.2, "best_by": "iou"}
+    panel = shown(source, epochs=7, validation_subjects=["subject4"], changes=changes)
+    for _ in range(2):
+        settings = panel.value.settings
+        assert (settings.epochs, settings.minutes) == (7, None)
+        assert (settings.preprocess.spacing_mm, settings.best_by) == (2.2, "iou")
+        assert subjects_of(panel.value.split.validation) == ("subject4",)
+        panel.amount.value = "9"
+        panel.validation.value = ("subject1",)
+        panel.back.click()
+
+
+def test_a_budget_given_as_argument_is_planned_for(source):
+    quick, slow = shown(source, minutes=0.01), shown(source, minutes=60)
+    assert quick.value.settings.preprocess.spacing_mm > slow.value.settings.preprocess.spacing_mm
+    assert quick.value.settings.minutes == 0.01
+
+
+def test_it_can_be_planned_anew_for_another_time(source):
+    panel = shown(source)
+    before = panel.value.settings.preprocess.spacing_mm
+    panel.amount.value = "0.01"
+    assert panel.value.settings.preprocess.spacing_mm == before
+    panel.again.click()
+    panel.wait(60)
+    assert panel.value.settings.preprocess.spacing_mm > before
+    assert panel.value.settings.minutes == 0.01
+
+
+# --- the few questions
+
+
+def test_minutes_or_epochs(source):
+    panel = shown(source)
+    panel.unit.value = "epochs"
+    assert (panel.value.settings.epochs, panel.value.settings.minutes) == (100, None)
+    panel.amount.value = "12"
+    assert panel.value.settings.epochs == 12
+    panel.unit.value = "minutes"
+    assert (panel.value.settings.epochs, panel.value.settings.minutes) == (None, 5)
+    panel.amount.value = "2,5"
+    assert panel.value.settings.minutes == 2.5
+    panel.best_by.value = "loss"
+    assert panel.value.settings.best_by == "loss"
+
+
+def test_the_name_is_checked_at_once_and_an_older_model_is_said(source):
+    folder = source.value.cases.folder
+    (folder / "leg_40.pt").write_bytes(b"")
+    panel = shown(source)
+    assert "a new model" in panel.name_note.value
+    panel.name.value = "leg"
+    assert "leg_40.pt is there already; it stays" in panel.name_note.value
+    assert panel.value.name == "leg"
+    panel.name.value = "a/b"
+    assert panel.value is None
+    assert "cannot be a file name" in panel.message.value
+    assert panel.name_note.value == ""
+    panel.name.value = "knee"
+    assert panel.value.name == "knee"
+    assert panel.message.value == ""
+
+
+def test_patients_are_shown_by_numbers_until_ids_are_asked_for(source):
+    panel = shown(source)
+    labels = [label for label, _ in panel.validation.options]
+    assert labels[0] == "patient 1 (1 image)"
+    assert "subject" not in panel.table.value.replace("validation_subjects", "")
+    chosen = panel.validation.value
+    panel.show_ids.value = True
+    assert next(label for label, _ in panel.validation.options) == "subject0 (1 image)"
+    assert panel.validation.value == chosen
+    assert panel.value is not None
+
+
+def test_patients_set_aside_are_not_offered_and_stay_apart(tmp_path):
+    freeze_test_subjects(tmp_path, ["subject2"])
+    source = Panel()
+    source.value = make_data(tmp_path)
+    panel = shown(source)
+    assert [value for _, value in panel.validation.options] == [f"subject{n}" for n in (0, 1, 3, 4)]
+    assert subjects_of(panel.value.split.test) == ("subject2",)
+    assert "subject2" not in subjects_of(panel.value.split.training)
+
+
+def test_nobody_to_validate_on_is_allowed_and_warned_of(source):
+    panel = shown(source)
+    panel.validation.value = ()
+    assert panel.value.split.validation == ()
+    assert "No patient is set aside" in panel.message.value
+    panel.validation.value = tuple(f"subject{n}" for n in range(5))
+    assert panel.value is None
+    assert "No case is left to train on: the subjects patient 1" in panel.message.value
+    assert "subject0" not in panel.message.value
+    panel.show_ids.value = True
+    panel.validation.value = tuple(f"subject{n}" for n in range(5))
+    panel.name.value = "again"
+    assert "the subjects subject0" in panel.message.value
+
+
+# --- everything else
+
+
+def test_the_form_has_every_setting_once_with_its_own_name_and_a_tooltip(source):
+    panel = shown(source)
+    apart = {"epochs", "minutes", "best_by"}
+    expected = set()
+    for item in fields(Settings):
+        part = getattr(Settings(), item.name)
+        if is_dataclass(part):
+            expected |= {f"{item.name}.{inner.name}" for inner in fields(part)}
+        elif item.name not in apart:
+            expected.add(item.name)
+    assert set(panel.form.fields) == expected
+    for name, field in panel.form.fields.items():
+        assert field.description == name.rpartition(".")[2]
+        assert len(field.tooltip) > 10
+    assert panel.form.fixed["num_labels"].value == "3"
+    assert panel.form.fixed["num_labels"].disabled
+    manual = {"input_shape", "print_checkpoint", "save_checkpoint", "learning_rate", "dropout", "batch_size"}
+    assert manual <= {field.description for field in panel.form.fields.values()}
+
+
+@pytest.mark.parametrize(
+    ("name", "typed", "value"),
+    [
+        ("learning_rate", "1e-4", 1e-4),
+        ("learning_rate", "0,001", 0.001),
+        ("patience", "20", 20),
+        ("network.dropout", "0.2", 0.2),
+        ("network.filters", "8, 16, 32", (8, 16, 32)),
+        ("preprocess.clip_percentiles", "1 99", (1.0, 99.0)),
+        ("preprocess.crop_mm", "80 × 96", (80.0, 96.0)),
+        ("preprocess.clahe", True, True),
+        ("loss.dice_until", "inf", float("inf")),
+        ("precision", "float32", "float32"),
+    ],
+)
+def test_a_field_changes_its_setting(source, name, typed, value):
+    panel = shown(source)
+    panel.form.fields[name].value = typed
+    assert value_of(panel.value.settings, name) == value
+    assert panel.value.settings != source.value.plan.settings
+
+
+@pytest.mark.parametrize(
+    ("name", "typed", "words"),
+    [
+        ("learning_rate", "fast", "learning_rate is 'fast'; give a number"),
+        ("learning_rate", "", "learning_rate is ''; give a number"),
+        ("batch_size", "2.5", "batch_size is '2.5'; give a whole number"),
+        ("batch_size", "0", "batch_size is 0; give a whole number from 1"),
+        ("network.dropout", "2", "dropout is 2.0; it lies between"),
+        ("preprocess.clip_percentiles", "99", "clip_percentiles is (99.0,)"),
+        ("preprocess.spacing_mm", "nan", "spacing_mm is nan"),
+    ],
+)
+def test_a_wrong_value_gets_its_sentence_beside_it_and_nothing_is_handed_on(source, name, typed, words):
+    panel = shown(source)
+    panel.form.fields[name].value = typed
+    assert panel.value is None
+    message = panel.message.value.replace("&#x27;", "'")
+    assert words in message
+    assert "Traceback" not in message
+    assert words in panel.form.notes[name].value.replace("&#x27;", "'")
+    assert sum(bool(note.value) for note in panel.form.notes.values()) == 1
+    panel.back.click()
+    assert panel.value is not None
+    assert panel.message.value == ""
+    assert not any(note.value for note in panel.form.notes.values())
+
+
+def test_values_that_do_not_fit_together_are_said(source):
+    panel = shown(source)
+    panel.form.fields["preprocess.input_shape"].value = "128, 128"
+    assert "Give spacing_mm or input_shape, not both" in panel.message.value
+    assert panel.value is None
+    panel.form.fields["preprocess.spacing_mm"].value = ""
+    assert panel.value.settings.preprocess.input_shape == (128, 128)
+
+
+def test_settings_can_be_chosen_by_a_script(source):
+    panel = shown(source)
+    panel.choose(epochs=3, batch_size=2)
+    assert (panel.value.settings.epochs, panel.value.settings.minutes) == (3, None)
+    assert panel.value.settings.batch_size == 2
+    assert (panel.unit.value, panel.amount.value) == ("epochs", "3")
+    panel.choose(epochs=0)
+    assert panel.value is None
+    assert "epochs is 0" in panel.message.value
+
+
+# --- what other panels say
+
+
+def test_the_augmentation_is_that_of_the_preview_or_stands_in_the_form(source):
+    preview = Panel()
+    preview.value = AugmentationSettings(rotation_deg=11)
+    panel = shown(source, preview)
+    assert panel.value.settings.augmentation.rotation_deg == 11
+    preview.value = AugmentationSettings(rotation_deg=12)
+    assert panel.value.settings.augmentation.rotation_deg == 12
+    assert not any(name.startswith("augmentation.") for name in panel.form.fields)
+    preview.value = None  # it reads, or something in it must be mended
+    assert panel.value is None
+    assert "as soon as the preview" in panel.message.value
+    alone = shown(source)
+    alone.form.fields["augmentation.rotation_deg"].value = "13"
+    assert alone.value.settings.augmentation.rotation_deg == 13
+
+
+def test_without_data_it_says_what_to_do_first(source):
+    data, source.value = source.value, None
+    panel = SettingsPanel(source)
+    panel.wait(60)
+    assert panel.value is None
+    assert "Choose your images above first" in panel.message.value
+    assert panel.validation.disabled
+    source.value = data
+    assert panel.value is not None
+    assert "changed" not in panel.message.value
+    assert not panel.validation.disabled
+
+
+def test_other_images_bring_their_plan_and_never_keep_yesterdays_subjects(source, tmp_path):
+    panel = shown(source, name="leg")
+    panel.form.fields["batch_size"].value = "3"
+    panel.validation.value = ("subject1",)
+    source.value = None
+    panel.wait(60)
+    assert panel.value is None
+    source.value = make_data(tmp_path, range(10, 14))
+    assert "The images changed" in panel.message.value
+    assert panel.value.settings == source.value.plan.settings
+    assert subjects_of(panel.value.split.validation) == source.value.plan.validation_subjects
+    assert {value for _, value in panel.validation.options} == {f"subject{n}" for n in range(10, 14)}
+    panel.amount.value = "4"
+    assert panel.message.value == ""
+
+
+def test_the_preview_of_older_images_hands_nothing_on(source, tmp_path):
+    preview = Panel()
+    preview.value = AugmentationSettings()
+    panel = shown(source, preview)
+    older, seen = panel.value, []
+    panel.observe(lambda change: seen.append(change["new"]), "value")
+
+    def first(_):  # the preview follows the data before the settings do
+        preview.value = AugmentationSettings(rotation_deg=3)
+
+    source.observe(first, "value")
+    source._trait_notifiers["value"]["change"].reverse()
+    source.value = make_data(tmp_path, range(10, 14))
+    tasks = [task for task in seen if task is not None]
+    assert tasks
+    assert all(
+        case.case_id not in {c.case_id for c in older.split.training} for t in tasks for case in t.split.training
+    )
+
+
+def test_subjects_asked_for_that_are_not_there_are_said(source):
+    panel = shown(source, validation_subjects=["subject1", "Mr Nobody"])
+    assert subjects_of(panel.value.split.validation) == source.value.plan.validation_subjects
+    assert "Mr Nobody" in panel.message.value
+
+
+# --- made from the dataclasses
+
+
+@pytest.mark.parametrize("kind", GROUPS)
+def test_every_setting_is_described_by_its_docstring(kind):
+    told = describe_fields(kind)
+    missing = [
+        item.name
+        for item in fields(kind)
+        if not told.get(item.name) and not is_dataclass(getattr(kind(), item.name))
+    ]
+    assert missing == []
+
+
+@pytest.mark.parametrize("kind", GROUPS)
+def test_what_is_shown_can_be_read_back(kind):
+    from typing import get_type_hints
+
+    settings, hints = kind(), get_type_hints(kind)
+    if kind is PreprocessSettings:
+        settings = replace(settings, crop_mm=(80.5, 90), crop_by_site=(("site 1", 60.0, 70.5),))
+    for item in fields(kind):
+        value = getattr(settings, item.name)
+        if not is_dataclass(value) and hints[item.name] is not bool and not isinstance(value, str):
+            assert parse_value(item.name, show_value(value), hints[item.name]) == value
+
+
+def test_a_site_without_its_sizes_is_refused():
+    hint = tuple[tuple[str, float, float], ...]
+    assert parse_value("crop_by_site", "a, 1, 2; b, 3, 4", hint) == (("a", 1.0, 2.0), ("b", 3.0, 4.0))
+    with pytest.raises(SettingsError, match="give 3 values"):
+        parse_value("crop_by_site", "a, 1", hint)
