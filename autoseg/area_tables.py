@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,32 @@ import pandas as pd
 
 from autoseg.errors import DataError
 from autoseg.measurement import Measurement
+from autoseg.structures import Structure
+
+# In the order in which `measure_areas` sets them.
+FLAG_WORDS = {
+    "touches edge": "touches the edge of the image, so it may be cut off",
+    "fragmented": "lies in several pieces",
+    "missing between slices": "is missing here, though slices before and behind show it",
+    "jump": "is more than twice as large, or less than half as large, as on the slices beside it",
+    "side differs": "is less than a third of the other side",
+}
+SOURCE_WORDS = {"header": "header", "typed": "typed field of view"}
+
+
+@dataclass(frozen=True, eq=False)
+class AreaBlock:
+    """One image (or one series of single slices) of the wide table.
+
+    `rows` holds the measurements of each slice, as the table orders the slices; `statistics` the lines below them,
+    from word ("mean", "SD (unflagged)") to values named like the table's columns; empty where images show the same
+    place at several moments. `case_id` is that of the lines below: the image's, or "all of <subject_id>".
+    """
+
+    case_id: str
+    is_single_slices: bool
+    rows: tuple[tuple[Measurement, ...], ...]
+    statistics: dict[str, dict[str, float]]
 
 
 def measurements_table(measurements: Sequence[Measurement]) -> pd.DataFrame:
@@ -65,6 +92,109 @@ def areas_table(measurements: Sequence[Measurement]) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=shown).astype(dict.fromkeys(numbers, float))
 
 
+def area_blocks(measurements: Sequence[Measurement]) -> tuple[AreaBlock, ...]:
+    """Give what `areas_table` holds block by block, with the measurement behind every cell.
+
+    Parameters
+    ----------
+    measurements : sequence of Measurement
+
+    Returns
+    -------
+    tuple of AreaBlock
+        In the table's order; empty without measurements.
+
+    Raises
+    ------
+    DataError
+        If two measurements are of the same case, slice and structure.
+    """
+    blocks = []
+    for title, rows in _blocks(measurements):
+        _slice_lines(rows)  # refuses what was measured twice
+        slices: dict[tuple[str, int], list[Measurement]] = {}
+        for row in rows:
+            slices.setdefault((row.case_id, row.slice_index), []).append(row)
+        names = list(dict.fromkeys(f"{row.name} mm²" for row in sorted(rows, key=lambda row: row.label)))
+        lines = [] if _mixes_moments(rows) else _statistics(rows, title, names)
+        statistics = {str(line["slice_index"]): {name: _number(line[name]) for name in names} for line in lines}
+        is_single = title != rows[0].case_id
+        blocks.append(AreaBlock(title, is_single, tuple(map(tuple, slices.values())), statistics))
+    return tuple(blocks)
+
+
+def explain_area(measurement: Measurement, structures: Sequence[Structure] = ()) -> str:
+    """Say in a line how an area came about: pixels times the area of one pixel, and where its size was from.
+
+    The area of one pixel is written with as many digits as it takes for the product to give the area that stands
+    before it.
+
+    Parameters
+    ----------
+    measurement : Measurement
+    structures : sequence of Structure, optional
+        With them the line tells of structures inside this one, which its area counts too.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> from autoseg.geometry import affine_from_spacing
+    >>> from autoseg.image import LabelMap, Source
+    >>> from autoseg.measurement import measure_areas
+    >>> voxels = np.zeros((1, 64, 64), int)
+    >>> voxels[0, 2:32, 2:48] = 1
+    >>> source = Source(spacing_source="header")
+    >>> affine = affine_from_spacing((8.0, 0.9375, 0.9375))
+    >>> (row,) = measure_areas(LabelMap(voxels, affine, (Structure(1, "psoas"),), source=source))
+    >>> explain_area(row)
+    '1,213 mm² = 1,380 pixels × 0.8789 mm² (header)'
+    """
+    inner = next((s.includes for s in structures if s.label == measurement.label), ())
+    names = [s.name for s in structures if s.label in inner]
+    inside = f"; {_and(names)} inside it {'is' if len(names) == 1 else 'are'} counted too" if names else ""
+    count = measurement.pixel_count
+    source = SOURCE_WORDS.get(measurement.spacing_source, "nobody said where the pixel size is from")
+    if not count:
+        return f"0 mm² = 0 pixels: {measurement.name} is not on this slice{inside}"
+    area, pixel = area_text(measurement.area_mm2), measurement.area_mm2 / count
+    half = Decimal(1).scaleb(-len(area.partition(".")[2])) / 2
+    shown = ""
+    for digits in range(4, 16):
+        shown = area_text(pixel, digits)
+        if abs(count * _decimal(shown) - _decimal(area)) <= half:
+            break
+    return f"{area} mm² = {count:,} pixel{'s' if count != 1 else ''} × {shown} mm² ({source}){inside}"
+
+
+def explain_flags(flags: str) -> str:
+    """Give a measurement's flags as words that end a sentence about the structure; "" without flags.
+
+    Examples
+    --------
+    >>> explain_flags("touches edge; fragmented")
+    'touches the edge of the image, so it may be cut off; lies in several pieces'
+    """
+    return "; ".join(FLAG_WORDS.get(flag, flag) for flag in flags.split("; ") if flag)
+
+
+def area_text(area_mm2: float, digits: int = 4) -> str:
+    """Write an area with this many digits that count, thousands apart, never cut before the decimal point.
+
+    Examples
+    --------
+    >>> area_text(1238.379), area_text(16.7), area_text(0.87890625), area_text(0.0)
+    ('1,238', '16.7', '0.8789', '0')
+    """
+    if not area_mm2:
+        return "0"
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(area_mm2))))
+    text = f"{area_mm2:,.{decimals}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
 def levels_table(measurements: Sequence[Measurement]) -> pd.DataFrame:
     """Give the mean area at each level: one row a subject, level and structure.
 
@@ -88,6 +218,18 @@ def levels_table(measurements: Sequence[Measurement]) -> pd.DataFrame:
         summed.index, key=lambda i: [_natural(str(summed[c][i])) for c in ("subject_id", "level", "label")]
     )
     return summed.loc[order, columns].reset_index(drop=True)
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else math.nan
+
+
+def _decimal(text: str) -> Decimal:
+    return Decimal(text.replace(",", ""))
+
+
+def _and(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
 
 
 def _mixes_moments(rows: Sequence[Measurement]) -> bool:

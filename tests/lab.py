@@ -39,6 +39,7 @@ def running_lab(root: Path, place: Path, *, folders=("notebooks", "data/sample")
     write_setting(place, "notification", {"fetchNews": "false", "checkForUpdates": False})
     port = free_port()
     options = ["--no-browser", "--ip=127.0.0.1", f"--port={port}", "--ServerApp.port_retries=0", "--allow-root"]
+    options.append("--expose-app-in-browser")  # with which a test changes the theme
     options += [f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={home}"]
     with (place / "lab.log").open("w") as log:
         process = subprocess.Popen(
@@ -101,11 +102,12 @@ class Notebook:
         (self.page.locator(target).first if isinstance(target, str) else target).click(**options)
 
     def run_all(self) -> None:
-        self.click("text=Run >> nth=0")
-        self.click("text=Run All Cells >> nth=0")
+        self.click(".lm-MenuBar-itemLabel:text-is('Run')")
+        self.click(".lm-Menu-itemLabel:text-is('Run All Cells')")
 
-    def button(self, name: str, *, exact: bool = True):
-        return self.page.get_by_role("button", name=name, exact=exact).first
+    def button(self, words: str):
+        """Give the first button that can be seen with these words; an icon in front does not matter."""
+        return self.page.locator("button:visible", has_text=words).first
 
     def wait_for_text(self, words: str, seconds: float = 60) -> None:
         """Wait until the words stand in some cell's output."""
@@ -118,6 +120,14 @@ class Notebook:
     def seconds(self) -> float:
         """Give the seconds since the notebook was open and ready."""
         return time.monotonic() - self.opened
+
+    def theme(self, name: str) -> None:
+        """Change JupyterLab's theme: "Light" or "Dark"."""
+        command = (
+            "name => window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab ' + name})"
+        )
+        self.page.evaluate(command, name)
+        self.page.wait_for_function("name => document.body.dataset.jpThemeName === 'JupyterLab ' + name", arg=name)
 
     def shot(self, path: Path, target: str | None = None) -> Path:
         """Keep a picture of the page, or of one element, brought into view first."""

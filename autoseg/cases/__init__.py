@@ -3,17 +3,28 @@
 from autoseg.cases.case import Case, CaseFolder, Reading, is_drawn, pairs_table
 from autoseg.cases.find import find_cases, find_images
 from autoseg.cases.images import read_case_image
-from autoseg.cases.missing import declare_missing
+from autoseg.cases.missing import declare_absent, declare_missing, declare_unknown
+from autoseg.cases.naming import Naming, build_table, leave_out_structure, list_namings, name_structures, new_naming
+from autoseg.cases.pseudonyms import Pseudonyms
 from autoseg.cases.read import read_case, read_case_labels, read_rater_labels
 
 __all__ = [
     "Case",
     "CaseFolder",
+    "Naming",
+    "Pseudonyms",
     "Reading",
+    "build_table",
+    "declare_absent",
     "declare_missing",
+    "declare_unknown",
     "find_cases",
     "find_images",
     "is_drawn",
+    "leave_out_structure",
+    "list_namings",
+    "name_structures",
+    "new_naming",
     "pairs_table",
     "read_case",
     "read_case_image",

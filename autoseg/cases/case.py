@@ -65,9 +65,10 @@ class Case:
     on; where files in several folders share a name, their folder comes first (`p1_IM0000`). `subject_id` is the
     DICOM's PatientID, or stands for the study where that is blank; without DICOM it is told by the names. `images`
     are the channels' files, `labels` the label files. `annotated` are the labels that were drawn here, None if all
-    of them were. `slices` (start, stop) cuts a case out of a stack. `values` says what stands for which label in
-    the files; `channels` names the channels where a picture holds several. `repairs` mend the labels of the whole
-    stack, `part_repairs` those of the part that was cut out.
+    of them were; `unsaid` are those among them of which nobody has said so. `slices` (start, stop)
+    cuts a case out of a stack. `values` says what stands for which label in the files; `channels` names the
+    channels where a picture holds several. `repairs` mend the labels of the whole stack, `part_repairs` those of
+    the part that was cut out.
     """
 
     case_id: str
@@ -75,6 +76,7 @@ class Case:
     images: tuple[ImageFile, ...]
     labels: tuple[LabelFile, ...]
     annotated: frozenset[int] | None = None
+    unsaid: frozenset[int] = frozenset()
     slices: tuple[int, int] | None = None
     values: tuple[tuple[int | str, int], ...] = ()
     channels: tuple[str, ...] = ()

@@ -216,13 +216,14 @@ def _with_annotated(folder: Path, cases: Sequence[Case], structures: Sequence[St
 def _parts(case: Case, drawn: Sequence[Drawn]) -> list[Case]:
     """Give the case with what was drawn on it; where that differs from slice to slice, a case for each range."""
     if all(rows.slices is None for rows in drawn):
-        return [replace(case, annotated=drawn[0].labels)]
+        return [replace(case, annotated=drawn[0].labels, unsaid=drawn[0].unsaid)]
     return [
         replace(
             case,
             case_id=f"{case.case_id}_s{rows.slices[0] + 1:03d}-{rows.slices[1]:03d}",
             slices=rows.slices,
             annotated=rows.labels,
+            unsaid=rows.unsaid,
         )
         for rows in drawn
         if rows.slices is not None

@@ -25,13 +25,21 @@ AROUND = 4
 
 @dataclass(frozen=True)
 class Origin:
-    """Which case it is, and where it came from; `annotated` are the labels that count as drawn, None if all do."""
+    """Which case it is, and where it came from.
+
+    `annotated` are the labels that count as drawn, None if all do; of those in `unsaid` nobody has said so.
+    """
 
     case_id: str
     subject_id: str
     image_path: Path = Path()
     label_path: Path = Path()
     annotated: frozenset[int] | None = None
+    unsaid: frozenset[int] = frozenset()
+
+    def is_open(self, label: int) -> bool:
+        """Tell whether a structure counts as drawn only because nobody has said otherwise."""
+        return self.annotated is None or label in self.unsaid
 
     def is_drawn(self, label: int) -> bool:
         """Tell whether a structure counts as drawn."""

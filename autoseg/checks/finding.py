@@ -38,6 +38,8 @@ class Finding:
         The case_id of every case that it is about.
     slice_index : int, optional
         The slice that shows it best.
+    label : int, optional
+        The structure that it is about, where it is about one.
     repairs : tuple of Repair
         What would mend it if a person agrees: `autoseg.repairs.add_repair` keeps it. Empty where nobody can tell.
     """
@@ -51,6 +53,7 @@ class Finding:
     cause: str = ""
     cases: tuple[str, ...] = ()
     slice_index: int | None = None
+    label: int | None = None
     repairs: tuple[Repair, ...] = ()
 
     def __post_init__(self) -> None:

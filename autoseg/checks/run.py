@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from autoseg.cases import Case, CaseFolder, read_case_image, read_case_labels
 from autoseg.checks.anatomy import check_anatomy
 from autoseg.checks.cohort import Cohort
+from autoseg.checks.counts import StructureCount, count_structures
 from autoseg.checks.facts import Facts, LabelledImage, Origin, gather_facts
 from autoseg.checks.finding import SEVERITIES, Finding
 from autoseg.checks.gaps import check_gaps
@@ -19,6 +21,14 @@ from autoseg.checks.twins import check_subjects, check_twins
 from autoseg.checks.values import check_presence, check_values
 from autoseg.errors import AutosegError
 from autoseg.structures import Structure
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What reading every case once told: the findings, and how often each structure was drawn."""
+
+    findings: tuple[Finding, ...]
+    counts: tuple[StructureCount, ...]
 
 
 def check_cases(
@@ -38,14 +48,43 @@ def check_cases(
     tuple of Finding
         Errors first, then warnings, then notes; empty if all is well.
     """
+    return examine_cases(case_folder, pixel_spacing_mm=pixel_spacing_mm).findings
+
+
+def examine_cases(
+    case_folder: CaseFolder,
+    *,
+    pixel_spacing_mm: tuple[float, float] | None = None,
+    tell: Callable[[int], None] | None = None,
+) -> Examination:
+    """Check cases as `check_cases` does, and count the structures in the same reading.
+
+    Parameters
+    ----------
+    case_folder : CaseFolder
+    pixel_spacing_mm : (2,) tuple of float, optional
+        Distance in mm between rows and between columns, typed in place of the header's.
+    tell : callable, optional
+        Is told after each case how many were read.
+
+    Returns
+    -------
+    Examination
+        Findings with errors first; counts in the order of the structures, then values without a name.
+    """
     findings: list[Finding] = []
     facts: list[Facts] = []
     origins = [_origin(case) for case in case_folder.cases]
-    for case, origin in zip(case_folder.cases, origins, strict=True):
+    for number, (case, origin) in enumerate(zip(case_folder.cases, origins, strict=True), start=1):
         labelled, problems = _read(case, origin, case_folder.structures, pixel_spacing_mm)
         findings += problems if labelled is None else _gather(labelled, facts)
+        if tell is not None:
+            tell(number)
     found = check_facts(facts, case_folder.structures, folder=case_folder.folder, origins=origins)
-    return _in_order([*findings, *found, *check_levels(case_folder.cases)])
+    return Examination(
+        _in_order([*findings, *found, *check_levels(case_folder.cases)]),
+        count_structures(facts, case_folder.structures),
+    )
 
 
 def check_images(
@@ -112,7 +151,7 @@ def _gather(labelled: LabelledImage, facts: list[Facts]) -> list[Finding]:
 
 
 def _origin(case: Case) -> Origin:
-    return Origin(case.case_id, case.subject_id, case.image_path, case.label_path, case.annotated)
+    return Origin(case.case_id, case.subject_id, case.image_path, case.label_path, case.annotated, case.unsaid)
 
 
 def _read(

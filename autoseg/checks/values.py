@@ -138,8 +138,9 @@ def _check_structure(cohort: Cohort, structure: Structure) -> Iterator[Finding]:
             f"{name} (label {structure.label}) is drawn on no case, so it cannot be learnt.",
             "Remove it from structures.csv, or draw it on some cases.",
             kind="never",
+            label=structure.label,
         )
-    elif absent >= OFTEN_ABSENT * len(facts) and all(fact.origin.annotated is None for fact in facts):
+    elif absent >= OFTEN_ABSENT * len(facts) and all(fact.origin.is_open(structure.label) for fact in facts):
         yield Finding(
             "warning",
             "",
@@ -150,6 +151,7 @@ def _check_structure(cohort: Cohort, structure: Structure) -> Iterator[Finding]:
             "names of the structures, 1 = drawn, 0 = not drawn.",
             kind="absent",
             cases=tuple(fact.origin.case_id for fact in drawn if structure.label not in fact.values),
+            label=structure.label,
         )
     everything = sum(sum(fact.pixels.values()) for fact in facts)
     total = sum(present.values())
@@ -164,19 +166,26 @@ def _check_structure(cohort: Cohort, structure: Structure) -> Iterator[Finding]:
             kind="rare",
             cause="A stray click, or a value that a program left behind.",
             cases=tuple(present),
+            label=structure.label,
             repairs=tuple(clear(case_id, structure.label) for case_id in present),
         )
         return
+    yield from _check_small(cohort, structure, present)
+
+
+def _check_small(cohort: Cohort, structure: Structure, present: Mapping[str, int]) -> Iterator[Finding]:
+    """Find cases on which a structure is so small that its area is uncertain; `present` are its pixels by case."""
     small = sorted((count, case_id) for case_id, count in present.items() if count < SMALL_PIXELS)
     if small:
         yield Finding(
             "warning",
             small[0][1] if len(small) == 1 else "",
             cohort.folder,
-            f"{name} is smaller than {SMALL_PIXELS} pixels on {len(small)} case(s): "
+            f"{structure.name} is smaller than {SMALL_PIXELS} pixels on {len(small)} case(s): "
             f"{some([f'{case_id} ({count})' for count, case_id in small])}.",
             "Look for stray pixels; areas so small are uncertain by a tenth and more.",
             kind="small",
             cause="A stray click, or the end of the structure.",
             cases=tuple(case_id for _, case_id in small),
+            label=structure.label,
         )

@@ -108,10 +108,14 @@ def write_structures(
 
 @dataclass(frozen=True)
 class Drawn:
-    """What was drawn on a case, or on some of its slices: (start, stop) counted from 0."""
+    """What was drawn on a case, or on some of its slices: (start, stop) counted from 0.
+
+    `unsaid` are those of the labels that only count as drawn because nobody has said otherwise.
+    """
 
     labels: frozenset[int]
     slices: tuple[int, int] | None = None
+    unsaid: frozenset[int] = frozenset()
 
 
 def read_annotated(path: Path, structures: Sequence[Structure]) -> dict[str, tuple[Drawn, ...]]:
@@ -121,7 +125,8 @@ def read_annotated(path: Path, structures: Sequence[Structure]) -> dict[str, tup
     ----------
     path : Path
         CSV with the column case_id and one column for each structure's name: 1 where it was drawn (or looked
-        for and found absent), 0 where it was not drawn, so that nothing is known of it. A column slices
+        for and found absent), 0 where it was not drawn, so that nothing is known of it, ? where nobody has said
+        so yet: that counts as drawn. A column slices
         ("4-9" or "4", counted from 1) says where that holds; a case then has a row for each range, and slices
         that no row names are left out.
     structures : sequence of Structure
@@ -153,13 +158,14 @@ def read_annotated(path: Path, structures: Sequence[Structure]) -> dict[str, tup
             problem = "stands there already" if case_id else "is empty"
             raise ReadError(f"{path}, row {number}: case_id {case_id!r} {problem}. Give each case one row.")
         for name in names:
-            if row[name] not in ("0", "1"):
+            if row[name] not in ("0", "1", "?"):
                 raise ReadError(
                     f"{path}, row {number}, column {name!r}: {row[name]!r} is neither 1 (drawn) nor 0 (not "
-                    "drawn). Write one of them."
+                    "drawn). Write one of them, or ? if nobody knows yet."
                 )
-        labels = frozenset(label for name, label in names.items() if row[name] == "1")
-        annotated[case_id] = (*before, Drawn(labels, slices))
+        labels = frozenset(label for name, label in names.items() if row[name] != "0")
+        unsaid = frozenset(label for name, label in names.items() if row[name] == "?")
+        annotated[case_id] = (*before, Drawn(labels, slices, unsaid))
     return annotated
 
 
@@ -184,18 +190,26 @@ def read_subjects(path: Path) -> dict[str, str]:
     return subjects
 
 
-def write_annotated(path: Path, annotated: Mapping[str, Iterable[int]], structures: Sequence[Structure]) -> None:
+def write_annotated(
+    path: Path,
+    annotated: Mapping[str, Iterable[int]],
+    structures: Sequence[Structure],
+    *,
+    unsaid: Mapping[str, Iterable[int]] | None = None,
+) -> None:
     """Write which structures were drawn on which case, as `read_annotated` reads it.
+
+    `unsaid` are labels of a case of which nobody has said whether they were drawn.
 
     Raises
     ------
     OutputError
         If the file cannot be written.
     """
-    rows = [
-        (case_id, *(int(structure.label in labels) for structure in structures))
-        for case_id, labels in ((case_id, frozenset(drawn)) for case_id, drawn in annotated.items())
-    ]
+    rows: list[tuple[object, ...]] = []
+    for case_id, labels in annotated.items():
+        drawn, open_ = frozenset(labels), frozenset((unsaid or {}).get(case_id, ()))
+        rows.append((case_id, *("?" if s.label in open_ else int(s.label in drawn) for s in structures)))
     write_rows(path, ("case_id", *(structure.name for structure in structures)), rows)
 
 

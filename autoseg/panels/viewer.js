@@ -1,0 +1,738 @@
+// The slice viewer in the browser: fetches compressed slices, keeps some, draws them, answers keys and mouse.
+
+const CACHE_BYTES = 192 * 2 ** 20;
+const BATCH = 2; // slices that are fetched ahead in one request; one such request is open at a time
+const OUTLINE = 0.95; // as in the pictures that are written to files
+const SPEEDS = [["slow", 3], ["normal", 8], ["fast", 16]];
+
+// ---------------------------------------------------------------- slices: fetch, unpack, keep
+
+/** Fetches slices of one viewer's images from the kernel and keeps the last used ones, up to CACHE_BYTES. */
+class Slices {
+  constructor(model) {
+    this.model = model;
+    this.kept = new Map(); // oldest use first
+    this.bytes = 0;
+    this.open = new Map(); // request number -> {image, slices, since, patience, urgent}
+    this.number = 0;
+    this.patience = 10000;
+    this.focus = null; // [stops, place, direction]: what is looked at, to fetch its neighbours
+    this.listeners = new Set();
+    this.heard = (content, buffers) => this.receive(content, buffers);
+    model.on("msg:custom", this.heard);
+  }
+
+  close() {
+    this.model.off("msg:custom", this.heard);
+    clearTimeout(this.rest);
+    this.kept.clear();
+    this.open.clear();
+    this.focus = null;
+  }
+
+  get(image, slice) {
+    const key = `${image}:${slice}`;
+    const entry = this.kept.get(key);
+    if (entry) {
+      this.kept.delete(key);
+      this.kept.set(key, entry);
+    }
+    return entry;
+  }
+
+  look(stops, place, direction) {
+    // After a jump the next one may follow at once; it must not wait behind neighbours of this one.
+    if (!this.focus || this.focus[0] !== stops || Math.abs(this.focus[1] - place) > 3) {
+      clearTimeout(this.rest);
+      this.jumped = true;
+      this.rest = setTimeout(() => {
+        this.jumped = false;
+        this.pump();
+      }, 150);
+    }
+    this.focus = [stops, place, direction];
+    this.pump();
+  }
+
+  asked(image, slice) {
+    return [...this.open.values()].some((r) => r.image === image && r.slices.has(slice));
+  }
+
+  /** Asks for what is missing: the slice that is looked at first, then its neighbours in small batches. */
+  pump() {
+    if (!this.focus) return;
+    const now = performance.now();
+    for (const [number, request] of this.open) {
+      if (now - request.since > request.patience) {
+        this.open.delete(number); // lost, or the kernel is busy: ask again, ever more rarely
+        this.patience = Math.min(this.patience * 2, 160000);
+      }
+    }
+    const [stops, place, direction] = this.focus;
+    const [image, slice] = stops[place];
+    const requests = [...this.open.values()];
+    if (!this.kept.has(`${image}:${slice}`)) {
+      if (!this.asked(image, slice) && !requests.some((r) => r.urgent)) this.ask(image, [slice], true);
+      return;
+    }
+    if (requests.length || this.jumped) return;
+    const size = this.kept.get(`${image}:${slice}`).bytes;
+    const most = Math.min(stops.length - 1, Math.floor(CACHE_BYTES / size / 2) - 1);
+    const missing = [];
+    let first = image;
+    for (let step = 1, tried = 0; tried < most && missing.length < BATCH; step++) {
+      for (const sign of [direction, -direction]) {
+        if (tried++ >= most || missing.length >= BATCH) break;
+        const [i, s] = stops[(((place + sign * step) % stops.length) + stops.length) % stops.length];
+        if (this.kept.has(`${i}:${s}`) || missing.includes(s)) continue;
+        if (!missing.length) first = i;
+        if (i === first) missing.push(s);
+      }
+    }
+    if (missing.length) this.ask(first, missing, false);
+  }
+
+  ask(image, slices, urgent) {
+    const since = performance.now();
+    this.open.set(++this.number, { image, slices: new Set(slices), since, patience: this.patience, urgent });
+    this.model.send({ image, slices });
+  }
+
+  async receive(content, buffers) {
+    if (!content || content.slice === undefined) return;
+    const came = performance.now();
+    const parts = await Promise.all([...buffers].map(inflate));
+    const most = this.model.get("_images")[content.image].scale[2];
+    const grey = most === 255 ? new Uint8Array(parts[0]) : new Uint16Array(parts[0]);
+    const labels = content.labels ? new Uint8Array(parts[1]) : null;
+    const reference = content.reference ? new Uint8Array(parts[parts.length - 1]) : null;
+    const bytes = parts.reduce((sum, part) => sum + part.byteLength, 0);
+    const { image, slice, areas } = content;
+    this.keep({ image, slice, areas, grey, labels, reference, bytes, came });
+    this.patience = 10000;
+    for (const [number, request] of this.open) {
+      if (request.image === content.image) request.slices.delete(content.slice);
+      if (!request.slices.size) this.open.delete(number);
+    }
+    for (const listener of this.listeners) listener(content.image, content.slice);
+    this.pump();
+  }
+
+  keep(entry) {
+    const key = `${entry.image}:${entry.slice}`;
+    if (this.kept.has(key)) this.bytes -= this.kept.get(key).bytes;
+    this.kept.delete(key);
+    this.kept.set(key, entry);
+    this.bytes += entry.bytes;
+    for (const [oldest, old] of this.kept) {
+      if (this.bytes <= CACHE_BYTES || oldest === key) break;
+      this.kept.delete(oldest);
+      this.bytes -= old.bytes;
+    }
+  }
+}
+
+async function inflate(view) {
+  // Written straight into the stream: a Blob would travel through another process first.
+  const stream = new DecompressionStream("deflate");
+  const writer = stream.writable.getWriter();
+  const written = writer.write(view).then(() => writer.close());
+  const [unpacked] = await Promise.all([new Response(stream.readable).arrayBuffer(), written]);
+  return unpacked;
+}
+
+// ---------------------------------------------------------------- drawing
+
+const packed = (r, g, b) => ((255 << 24) | (b << 16) | (g << 8) | r) >>> 0;
+
+/** Turns one slice into pixels by tables: number -> grey, (structure, grey) -> colour. */
+class Painter {
+  constructor() {
+    this.key = "";
+    this.fill = new Uint32Array(65536);
+    this.edge = new Uint32Array(65536);
+    this.shownAs = new Uint8Array(256);
+  }
+
+  greys(scale, centre, width) {
+    const key = `${scale} ${centre} ${width}`;
+    if (key === this.key) return this.table;
+    const [first, step, most] = scale;
+    this.key = key;
+    this.table = new Uint8ClampedArray(most + 1); // clamps and rounds
+    const low = centre - width / 2;
+    for (let i = 0; i <= most; i++) this.table[i] = (255 * (first + step * i - low)) / width;
+    return this.table;
+  }
+
+  /** Sets the colours; a structure that is switched off is drawn as the one around it that is on, if any. */
+  colours(structures, off, look, highlight) {
+    this.shownAs.fill(0);
+    for (let g = 0; g < 256; g++) this.fill[g] = packed(g, g, g);
+    const bright = structures.find((s) => s.label === highlight);
+    for (const s of structures) {
+      const around = structures.filter((o) => o.includes.includes(s.label) && !off.has(o.label));
+      around.sort((a, b) => a.includes.length - b.includes.length);
+      this.shownAs[s.label] = !off.has(s.label) ? s.label : around.length ? around[0].label : 0;
+      const stands = !bright || s === bright || bright.includes.includes(s.label);
+      const fill = look.outlineOnly ? 0 : look.opacity * (stands ? 1 : 0.3);
+      const edge = stands ? Math.max(OUTLINE, look.opacity) : 0.4;
+      for (const [table, share] of [[this.fill, fill], [this.edge, edge]]) {
+        const [r, g, b] = s.colour.map((c) => c * share);
+        const rest = 1 - share;
+        for (let v = 0; v < 256; v++) {
+          const grey = v * rest;
+          table[(s.label << 8) | v] = packed(Math.round(grey + r), Math.round(grey + g), Math.round(grey + b));
+        }
+      }
+    }
+  }
+
+  paint(entry, rows, columns, greys, out, withReference) {
+    const { grey, labels, reference } = entry;
+    const { fill, edge } = this;
+    const count = rows * columns;
+    if (!labels) for (let i = 0; i < count; i++) out[i] = fill[greys[grey[i]]];
+    else {
+      const drawn = this.mapped(labels, "a");
+      for (let y = 0, i = 0; y < rows; y++) {
+        for (let x = 0; x < columns; x++, i++) {
+          const s = drawn[i];
+          const at = (s << 8) | greys[grey[i]];
+          out[i] = s && isEdge(drawn, i, x, y, rows, columns) ? edge[at] : fill[at];
+        }
+      }
+    }
+    if (!reference || !withReference) return;
+    const expert = this.mapped(reference, "b");
+    for (let y = 0, i = 0; y < rows; y++) {
+      for (let x = 0; x < columns; x++, i++) {
+        if (expert[i] && (x + y) % 5 < 3 && isEdge(expert, i, x, y, rows, columns)) out[i] = 0xffffffff;
+      }
+    }
+  }
+
+  mapped(labels, place) {
+    if (this[place]?.length !== labels.length) this[place] = new Uint8Array(labels.length);
+    const mapped = this[place];
+    for (let i = 0; i < labels.length; i++) mapped[i] = this.shownAs[labels[i]];
+    return mapped;
+  }
+}
+
+function isEdge(drawn, i, x, y, rows, columns) {
+  const s = drawn[i];
+  return (
+    (x > 0 && drawn[i - 1] !== s) ||
+    (x < columns - 1 && drawn[i + 1] !== s) ||
+    (y > 0 && drawn[i - columns] !== s) ||
+    (y < rows - 1 && drawn[i + columns] !== s)
+  );
+}
+
+// ---------------------------------------------------------------- the page
+
+function make(tag, attributes = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else if (value === true) node.setAttribute(name, "");
+    else if (value !== false && value !== null && value !== undefined) node.setAttribute(name, value);
+  }
+  node.append(...children);
+  return node;
+}
+
+let unique = 0;
+
+class View {
+  constructor(model, el, slices) {
+    Object.assign(this, { model, slices, painter: new Painter() });
+    this.images = model.get("_images");
+    this.singles = this.images.length > 1 && this.images.every((image) => image.slices === 1);
+    this.image = model.get("image_index");
+    this.slice = model.get("slice_index");
+    this.direction = 1;
+    this.shown = null;
+    this.window = { preset: null, centre: 0, width: 1 };
+    this.look = { opacity: 0.45, outlineOnly: false, reference: true };
+    this.off = new Set();
+    this.timers = {};
+    this.build(el);
+    this.arrived = (image, slice) => image === this.image && slice === this.slice && this.update();
+    slices.listeners.add(this.arrived);
+    this.changed = () => this.follow();
+    this.lit = () => this.light();
+    model.on("change:image_index", this.changed);
+    model.on("change:slice_index", this.changed);
+    model.on("change:highlight", this.lit);
+    this.setStops();
+    this.update();
+  }
+
+  close() {
+    this.stop();
+    Object.values(this.timers).forEach(clearTimeout);
+    this.slices.listeners.delete(this.arrived);
+    this.model.off("change:image_index", this.changed);
+    this.model.off("change:slice_index", this.changed);
+    this.model.off("change:highlight", this.lit);
+  }
+
+  // --- building
+
+  build(el) {
+    const id = `autoseg-viewer-${++unique}`;
+    this.canvas = make("canvas", { tabindex: 0, role: "img", class: "asv-canvas" });
+    this.pixels = this.canvas.getContext("2d", { alpha: false });
+    this.letters = ["left", "right", "top", "bottom"].map((side) => make("span", { class: `asv-letter asv-${side}` }));
+    this.waiting = make("div", { class: "asv-waiting", role: "status" });
+    this.frame = make("div", { class: "asv-frame" }, this.canvas, ...this.letters, this.waiting);
+    this.slider = make("input", { type: "range", min: 0, class: "asv-slider", "aria-label": "Slice", id });
+    this.ticks = make("div", { class: "asv-ticks" });
+    this.title = make("div", { class: "asv-title", "aria-live": "polite" });
+    this.list = make("div", { class: "asv-list" });
+    const picture = make("div", { class: "asv-picture" }, make("div", { class: "asv-stage" }, this.frame));
+    picture.append(make("div", { class: "asv-track" }, this.slider, this.ticks), this.buildButtons());
+    this.side = make("div", { class: "asv-side" }, this.title, this.list, this.buildLook(id));
+    this.root = make("div", {
+      class: "asv",
+      role: "group",
+      "aria-label": "Slice viewer",
+      // Else the notebook takes the keys: it moves between cells at the arrows.
+      "data-lm-suppress-shortcuts": "true",
+    });
+    if (this.images.length > 1) this.root.append(this.buildChoice(id));
+    this.main = make("div", { class: "asv-main" }, picture, this.side);
+    this.root.append(this.main);
+    el.append(this.root);
+    this.slider.addEventListener("input", () => this.byHand(Number(this.slider.value)));
+    this.root.addEventListener("keydown", (event) => this.key(event));
+    this.canvas.addEventListener("pointerdown", (event) => this.drag(event));
+    this.canvas.addEventListener("dblclick", () => this.setPreset());
+    this.canvas.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
+  }
+
+  buildChoice(id) {
+    this.choice = make("select", { id: `${id}-image`, title: "Which image is shown" });
+    this.images.forEach((image, i) => this.choice.append(make("option", { value: i }, image.name)));
+    this.choice.addEventListener("change", () => {
+      const i = Number(this.choice.value);
+      this.stop();
+      this.go(i, this.images[i].start);
+    });
+    return make("div", { class: "asv-row" }, make("label", { for: `${id}-image` }, "Image"), this.choice);
+  }
+
+  buildButtons() {
+    const button = (sign, words, act) =>
+      make("button", { type: "button", title: words, "aria-label": words, onclick: act }, sign);
+    this.player = button("▶", "Play (space)", () => this.toggle());
+    this.flagButtons = [
+      button("⚑ ‹", "Previous flagged slice (Shift+F)", () => this.flagged(-1)),
+      button("› ⚑", "Next flagged slice (F)", () => this.flagged(1)),
+    ];
+    this.speed = make("select", { "aria-label": "Speed", title: "Speed of playing" });
+    SPEEDS.forEach(([name, rate]) => this.speed.append(make("option", { value: rate }, name)));
+    this.speed.value = 8;
+    const wide = button("⤢", "Picture over the full width", () => {
+      const on = this.root.classList.toggle("asv-wide");
+      wide.setAttribute("aria-pressed", on);
+      this.fit();
+    });
+    return make(
+      "div",
+      { class: "asv-row asv-buttons", role: "toolbar", "aria-label": "Moving through the slices" },
+      this.flagButtons[0],
+      button("‹", "Previous slice (arrow left)", () => this.byHand(this.place - 1)),
+      this.player,
+      button("›", "Next slice (arrow right)", () => this.byHand(this.place + 1)),
+      this.flagButtons[1],
+      make("label", {}, "Speed ", this.speed),
+      wide,
+    );
+  }
+
+  buildLook(id) {
+    const range = (words, name, act) => {
+      const input = make("input", { type: "range", id: `${id}-${name}`, class: "asv-range" });
+      const output = make("output", { for: `${id}-${name}` });
+      input.addEventListener("input", () => act(Number(input.value)));
+      this[name] = { input, output };
+      return make("div", { class: "asv-control" }, make("label", { for: input.id }, words), input, output);
+    };
+    const box = (words, checked, act) => {
+      const input = make("input", { type: "checkbox", checked });
+      input.addEventListener("change", () => act(input.checked));
+      return make("label", { class: "asv-check" }, input, ` ${words}`);
+    };
+    this.presets = make("select", { id: `${id}-window`, title: "Which intensities are shown black and white" });
+    this.presets.addEventListener("change", () => this.setPreset(Number(this.presets.value)));
+    const boxes = make("div", { class: "asv-row" });
+    if (this.images.some((image) => image.labelled)) {
+      boxes.append(box("outline only", false, (on) => this.setLook({ outlineOnly: on })));
+    }
+    if (this.images.some((image) => image.reference)) {
+      boxes.append(box("expert's outline (dashed, white)", true, (on) => this.setLook({ reference: on })));
+    }
+    const look = make("fieldset", { class: "asv-look" }, make("legend", {}, "View"));
+    look.append(
+      make("div", { class: "asv-control" }, make("label", { for: `${id}-window` }, "Window"), this.presets),
+      range("Centre", "centre", (value) => this.setWindow(value, this.window.width)),
+      range("Width", "width", (value) => this.setWindow(this.window.centre, value)),
+      range("Opacity", "opacity", (value) => this.setLook({ opacity: value / 100 })),
+      boxes,
+      make("div", { class: "asv-hint" }, "Keys: ← → slice, space plays, F next flagged. Drag the picture: window."),
+    );
+    Object.assign(this.opacity.input, { min: 0, max: 100, step: 1, value: 45 });
+    this.opacity.output.value = "45 %";
+    return look;
+  }
+
+  // --- where we are
+
+  get place() {
+    return this.singles ? this.image : this.slice;
+  }
+
+  setStops() {
+    const image = this.images[this.image];
+    this.stops = this.singles
+      ? this.images.map((_, i) => [i, 0])
+      : Array.from({ length: image.slices }, (_, s) => [this.image, s]);
+    this.slider.max = this.stops.length - 1;
+    this.slider.disabled = this.stops.length < 2;
+    this.marks = this.stops.map(([i, s]) => this.images[i].flagged[s] || "");
+    this.ticks.replaceChildren();
+    this.marks.forEach((words, place) => {
+      if (!words) return;
+      const share = this.stops.length > 1 ? place / (this.stops.length - 1) : 0;
+      const tick = make("button", { type: "button", class: "asv-tick", tabindex: -1 }, "▲");
+      tick.title = `${this.singles ? "Image" : "Slice"} ${place + 1}: ${words}`;
+      tick.setAttribute("aria-label", tick.title);
+      tick.style.left = `calc(8px + (100% - 16px) * ${share})`;
+      tick.addEventListener("click", () => this.byHand(place));
+      this.ticks.append(tick);
+    });
+    for (const button of this.flagButtons) button.disabled = !this.ticks.childElementCount;
+    if (this.choice) this.choice.value = this.image;
+  }
+
+  byHand(place) {
+    this.stop();
+    const end = this.stops.length - 1;
+    this.go(...this.stops[Math.min(Math.max(place, 0), end)]);
+  }
+
+  go(image, slice, tell = true) {
+    if (image === this.image && slice === this.slice) return;
+    const before = this.place;
+    const other = image !== this.image;
+    this.image = image;
+    this.slice = slice;
+    if (other && !this.singles) this.setStops();
+    else this.direction = this.place < before ? -1 : 1;
+    if (other && this.choice) this.choice.value = image;
+    this.update();
+    if (!tell) return;
+    // At once: a cell of the table that is chosen next must not be overtaken. While the kernel is busy the widget
+    // manager keeps only the latest.
+    this.model.set({ image_index: image, slice_index: slice });
+    this.model.save_changes();
+  }
+
+  follow() {
+    const [image, slice] = [this.model.get("image_index"), this.model.get("slice_index")];
+    if (image === this.image && slice === this.slice) return;
+    this.stop();
+    this.go(image, slice, false);
+  }
+
+  light() {
+    this.off.delete(this.model.get("highlight"));
+    if (this.shown) this.draw(this.shown);
+  }
+
+  flagged(direction) {
+    for (let place = this.place + direction; place >= 0 && place < this.marks.length; place += direction) {
+      if (this.marks[place]) return this.byHand(place);
+    }
+  }
+
+  // --- playing
+
+  toggle() {
+    if (this.timers.play) return this.stop();
+    this.player.textContent = "❚❚";
+    this.player.title = "Pause (space)";
+    this.player.setAttribute("aria-label", this.player.title);
+    this.title.setAttribute("aria-live", "off");
+    const step = () => {
+      if (!this.root.isConnected) return this.stop();
+      const here = this.shown && this.shown.image === this.image && this.shown.slice === this.slice;
+      // A slice that has not come yet is waited for, never left out.
+      if (here) this.go(...this.stops[(this.place + 1) % this.stops.length]);
+      this.timers.play = setTimeout(step, 1000 / Number(this.speed.value));
+    };
+    this.timers.play = setTimeout(step, 0);
+  }
+
+  stop() {
+    if (!this.timers.play) return;
+    clearTimeout(this.timers.play);
+    this.timers.play = 0;
+    this.player.textContent = "▶";
+    this.player.title = "Play (space)";
+    this.player.setAttribute("aria-label", this.player.title);
+    this.title.setAttribute("aria-live", "polite");
+  }
+
+  // --- keys and mouse
+
+  key(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const target = event.target;
+    const inField = target.tagName === "SELECT" || target.matches("input[type=range]:not(.asv-slider)");
+    const pressable = target.matches("button, input[type=checkbox], select");
+    const end = this.stops.length - 1;
+    const moves = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1, PageUp: 10, PageDown: -10 };
+    if (event.key in moves && !inField) this.byHand(this.place + moves[event.key]);
+    else if (event.key === "Home" && !inField) this.byHand(0);
+    else if (event.key === "End" && !inField) this.byHand(end);
+    else if (event.key === " " && !pressable) this.toggle();
+    else if (event.key === "f") this.flagged(1);
+    else if (event.key === "F") this.flagged(-1);
+    else if (event.key === "Escape" && this.model.get("highlight")) this.setHighlight(0);
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  drag(down) {
+    if (down.button !== 0 || !this.shown) return;
+    const { centre, width } = this.window;
+    const speed = Math.max(width, this.span / 20) / 250;
+    let moving = false;
+    const move = (event) => {
+      const [dx, dy] = [event.clientX - down.clientX, event.clientY - down.clientY];
+      moving ||= Math.hypot(dx, dy) > 3;
+      if (moving) this.setWindow(centre + dy * speed, Math.max(width + dx * speed, this.span / 2000));
+    };
+    const up = () => {
+      this.canvas.removeEventListener("pointermove", move);
+      this.canvas.removeEventListener("pointerup", up);
+      this.canvas.removeEventListener("pointercancel", up);
+    };
+    this.canvas.setPointerCapture(down.pointerId);
+    this.canvas.addEventListener("pointermove", move);
+    this.canvas.addEventListener("pointerup", up);
+    this.canvas.addEventListener("pointercancel", up);
+  }
+
+  wheel(event) {
+    // Only when the picture was clicked: else the page could not be scrolled past it.
+    if (this.root.getRootNode().activeElement !== this.canvas || event.ctrlKey) return;
+    event.preventDefault();
+    const now = performance.now();
+    if (now - (this.wheeled || 0) < 40) return;
+    this.wheeled = now;
+    this.byHand(this.place + (event.deltaY < 0 ? 1 : -1));
+  }
+
+  // --- what is shown
+
+  setLook(change) {
+    Object.assign(this.look, change);
+    this.opacity.output.value = `${Math.round(this.look.opacity * 100)} %`;
+    if (this.shown) this.draw(this.shown);
+  }
+
+  setPreset(number) {
+    if (!this.shown) return;
+    const image = this.images[this.shown.image];
+    const preset = number ?? image.window;
+    const [name, centre, width] = image.windows[preset];
+    this.setWindow(centre, width, preset, name);
+  }
+
+  setWindow(centre, width, preset = -1, name = "") {
+    this.window = { preset, centre, width, name };
+    this.showWindow();
+    if (this.shown) this.draw(this.shown);
+  }
+
+  showWindow() {
+    const text = (value) => (this.span > 20 ? value.toFixed(0) : value.toPrecision(3));
+    for (const name of ["centre", "width"]) {
+      this[name].input.value = this.window[name];
+      this[name].output.value = text(this.window[name]);
+    }
+    this.presets.value = this.window.preset;
+  }
+
+  setHighlight(label) {
+    this.model.set("highlight", label);
+    this.model.save_changes();
+  }
+
+  /** Shows the slice that is wanted if it is here; else keeps the last one, under its own number, and waits. */
+  update() {
+    this.slider.value = this.place;
+    const words = `${this.singles ? "image" : "slice"} ${this.place + 1} of ${this.stops.length}`;
+    this.slider.setAttribute("aria-valuetext", this.marks[this.place] ? `${words}, flagged` : words);
+    this.slices.look(this.stops, this.place, this.direction);
+    const entry = this.slices.get(this.image, this.slice);
+    clearTimeout(this.timers.wait);
+    if (entry) {
+      this.say("");
+      this.draw(entry);
+      this.waited = false;
+      return;
+    }
+    this.waited = true;
+    const began = performance.now();
+    const wait = () => {
+      const long = performance.now() - began > 15000;
+      const advice = long ? " If it was stopped or restarted, run the cell again." : "";
+      this.say(`Waiting for the kernel: ${words} …${advice}`);
+      this.slices.pump();
+      this.timers.wait = setTimeout(wait, 2000);
+    };
+    this.timers.wait = setTimeout(wait, 250);
+  }
+
+  say(words) {
+    if (this.waiting.textContent !== words) this.waiting.textContent = words;
+    this.waiting.style.display = words ? "" : "none";
+  }
+
+  draw(entry) {
+    const began = performance.now();
+    const image = this.images[entry.image];
+    if (!this.shown || this.shown.image !== entry.image) this.setImage(image);
+    const { rows, columns } = image;
+    const highlight = this.model.get("highlight");
+    this.painter.colours(image.structures, this.off, this.look, highlight);
+    const greys = this.painter.greys(image.scale, this.window.centre, this.window.width);
+    const out = new Uint32Array(this.data.data.buffer);
+    this.painter.paint(entry, rows, columns, greys, out, this.look.reference);
+    this.pixels.putImageData(this.data, 0, 0);
+    this.shown = entry;
+    this.caption(entry, image, highlight);
+    // For whoever measures: whether it was waited for, when its message came, how long the drawing took.
+    const { image: number, slice, came } = entry;
+    const detail = { image: number, slice, waited: this.waited, came, ms: performance.now() - began };
+    this.root.dispatchEvent(new CustomEvent("autoseg-drawn", { bubbles: true, detail }));
+  }
+
+  /** Sets up what depends on the image: size, letters, windows, structures. */
+  setImage(image) {
+    const { rows, columns, aspect } = image;
+    Object.assign(this.canvas, { width: columns, height: rows });
+    this.data = this.pixels.createImageData(columns, rows);
+    this.ratio = columns / (rows * aspect);
+    this.fit();
+    this.letters.forEach((node, i) => (node.textContent = image.letters[i]));
+    const [, , auto] = image.windows[0];
+    const [low, high] = image.range;
+    const middle = image.windows[0][1];
+    const from = Math.max(low, middle - 4 * auto);
+    const to = Math.max(Math.min(high, middle + 4 * auto), from + auto / 10);
+    this.span = to - from;
+    const step = this.span > 200 ? 1 : this.span / 500;
+    Object.assign(this.centre.input, { min: from, max: to, step });
+    Object.assign(this.width.input, { min: step, max: Math.max(this.span, auto), step });
+    const manual = make("option", { value: -1, disabled: true }, "by hand");
+    this.presets.replaceChildren(...image.windows.map(([name], i) => make("option", { value: i }, name)), manual);
+    const name = this.window.name;
+    // What was set by hand stays while images are alike, as slices of one series are.
+    if (this.window.preset !== -1 || !this.singles) {
+      const same = image.windows.findIndex((window) => window[0] === name);
+      const preset = same < 0 ? image.window : same;
+      const [, centre, width] = image.windows[preset];
+      this.window = { preset, centre, width, name: image.windows[preset][0] };
+    }
+    this.showWindow();
+    this.listStructures(image);
+  }
+
+  fit() {
+    if (!this.ratio) return;
+    const most = this.root.classList.contains("asv-wide") ? 1400 : 560;
+    this.frame.style.aspectRatio = this.ratio;
+    this.frame.style.width = `min(100%, ${Math.round(most * this.ratio)}px)`;
+  }
+
+  listStructures(image) {
+    this.list.replaceChildren();
+    this.lines = new Map();
+    if (!image.structures.length) return;
+    const table = make("table", { class: "asv-areas" });
+    const head = make("tr", {}, make("th", { scope: "col" }, "Structure"));
+    head.append(make("th", { scope: "col", class: "asv-number" }, image.measured ? "mm²" : ""));
+    table.append(make("caption", {}, image.measured ? "Areas on this slice" : "Structures"), make("thead", {}, head));
+    const body = make("tbody");
+    for (const s of image.structures) {
+      const box = make("input", { type: "checkbox", checked: !this.off.has(s.label), "aria-label": `Show ${s.name}` });
+      box.addEventListener("change", () => {
+        if (box.checked) this.off.delete(s.label);
+        else this.off.add(s.label);
+        this.draw(this.shown);
+      });
+      const swatch = make("span", { class: "asv-swatch", "aria-hidden": "true" });
+      swatch.style.background = `rgb(${s.colour})`;
+      const name = make("button", { type: "button", class: "asv-name", "aria-pressed": "false" }, s.name);
+      name.title = `Let ${s.name} stand out, or all alike again`;
+      name.addEventListener("click", () => {
+        this.setHighlight(this.model.get("highlight") === s.label ? 0 : s.label);
+      });
+      const area = make("td", { class: "asv-number" });
+      const row = make("tr", {}, make("th", { scope: "row" }, box, swatch, name), area);
+      const flags = make("td", { colspan: 2, class: "asv-flags" });
+      const below = make("tr", {}, flags);
+      body.append(row, below);
+      this.lines.set(s.label, { box, name, area, row, flags, below });
+    }
+    table.append(body);
+    this.list.append(table);
+  }
+
+  /** Writes what belongs to the picture that was just drawn, and to no other. */
+  caption(entry, image, highlight) {
+    const parts = [`Slice ${entry.slice + 1} of ${image.slices}`];
+    if (this.singles) parts[0] = `Image ${entry.image + 1} of ${this.images.length}`;
+    if (this.images.length > 1) parts.push(image.name);
+    parts.push(image.positions ? `${image.positions[entry.slice].toFixed(1)} mm` : "position unknown");
+    if (image.levels[entry.slice]) parts.push(`level ${image.levels[entry.slice]}`);
+    const words = parts.join(" · ");
+    if (this.title.textContent !== words) this.title.textContent = words;
+    Object.assign(this.canvas.dataset, { image: entry.image, slice: entry.slice });
+    this.canvas.setAttribute("aria-label", `Picture of ${words}. Arrow keys change the slice, space plays.`);
+    for (const s of image.structures) {
+      const line = this.lines.get(s.label);
+      const [area, count, flags] = entry.areas[s.label] || [null, 0, ""];
+      line.area.textContent = area ?? (!s.drawn ? "not drawn" : image.measured ? "not measured" : "");
+      line.area.classList.toggle("asv-none", area === null);
+      line.area.title = area === null ? "" : `${count} pixel${count === 1 ? "" : "s"}`;
+      line.flags.textContent = flags ? `⚠ ${flags}` : "";
+      line.below.hidden = !flags;
+      line.row.classList.toggle("asv-lit", s.label === highlight);
+      line.name.setAttribute("aria-pressed", s.label === highlight);
+      line.box.checked = !this.off.has(s.label);
+    }
+  }
+}
+
+export default () => {
+  let slices = null;
+  return {
+    initialize({ model }) {
+      slices = new Slices(model);
+      return () => slices.close();
+    },
+    render({ model, el }) {
+      const view = new View(model, el, slices);
+      return () => view.close();
+    },
+  };
+};
