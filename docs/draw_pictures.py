@@ -1,4 +1,4 @@
-"""Draw the README's pictures from the sample and the model that the demo trained.
+"""Draw the README's first picture from the sample and the model that the demo trained.
 
 python3 workbench.py demo, then: .venv/bin/python docs/draw_pictures.py
 """
@@ -18,14 +18,8 @@ SAMPLE = ROOT / "data" / "sample"
 
 
 def main() -> None:
-    """Write preview.png, curves.png, overlay.png and areas.png."""
+    """Write overlay.png."""
     model = autoseg.load_model(autoseg.find_model(ROOT / "trained_model", "demo"))
-    cases = autoseg.find_cases(SAMPLE / "train")
-    split = autoseg.split_cases(cases.cases, validation_subjects=["SCD0000501"])
-    images, labels = autoseg.preview(split, model.settings, structures=cases.structures)
-    autoseg.show_batch(images, labels, cases.structures).savefig(PICTURES / "preview.png", dpi=80)
-    curves = autoseg.show_history(autoseg.history_rows(model), structures=model.structures)
-    curves.savefig(PICTURES / "curves.png", dpi=80)
     with tempfile.TemporaryDirectory() as folder:
         run = autoseg.segment_folder(model, SAMPLE / "test" / "dicoms", output=Path(folder))
         pairs = pair_with_expert(run, autoseg.find_cases(SAMPLE / "test"))
@@ -37,7 +31,6 @@ def main() -> None:
         image, predicted, reference=replace(predicted, voxels=drawn), slices=[2, 4, 6, 8]
     )
     figure.savefig(PICTURES / "overlay.png", dpi=90)
-    autoseg.show_areas(run.measurements).savefig(PICTURES / "areas.png", dpi=80)
 
 
 if __name__ == "__main__":

@@ -32,10 +32,12 @@ def running_lab(root: Path, place: Path, *, folders=("notebooks", "data/sample")
             for name in ("JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR", "IPYTHONDIR")
         },
         "JUPYTER_PREFER_ENV_PATH": "1",
+        "TMPDIR": str(place / "tmp"),  # where trainings of other tests hold the computer's turn
         **(environment or {}),
     }
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "MPLBACKEND"):
         settings.pop(name, None)
+    (place / "tmp").mkdir()
     write_setting(place, "notification", {"fetchNews": "false", "checkForUpdates": False})
     port = free_port()
     options = ["--no-browser", "--ip=127.0.0.1", f"--port={port}", "--ServerApp.port_retries=0", "--allow-root"]
@@ -112,7 +114,7 @@ class Notebook:
     def wait_for_text(self, words: str, seconds: float = 60) -> None:
         """Wait until the words stand in some cell's output."""
         self.page.wait_for_function(
-            "words => [...document.querySelectorAll('.jp-OutputArea')].some(e => e.innerText.includes(words))",
+            "words => [...document.querySelectorAll('.jp-OutputArea')].some(e => e.textContent.includes(words))",
             arg=words,
             timeout=1000 * seconds,
         )
@@ -141,11 +143,14 @@ class Notebook:
         return path
 
     def shot_cells(self, folder: Path, prefix: str) -> None:
-        """Keep a picture of the output of every cell."""
+        """Keep a picture of the output of every cell, in a window tall enough to show it whole."""
         folder.mkdir(parents=True, exist_ok=True)
+        size = self.page.viewport_size
+        self.page.set_viewport_size({"width": size["width"], "height": 2600})
         outputs = self.page.locator(".jp-CodeCell .jp-Cell-outputWrapper")
         for number in range(outputs.count()):
             output = outputs.nth(number)
             output.scroll_into_view_if_needed()
-            self.page.wait_for_timeout(300)
+            self.page.wait_for_timeout(500)
             output.screenshot(path=str(folder / f"{prefix}_{number + 1}.png"))
+        self.page.set_viewport_size(size)

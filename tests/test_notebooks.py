@@ -17,8 +17,20 @@ EVERY_NOTEBOOK = pytest.mark.parametrize(
     ids=[path.name for path in NOTEBOOKS] or ["none"],
 )
 KERNEL = {"name": "python3", "language": "python", "display_name": "Python 3 (ipykernel)"}
-# Written behind the cell tagged "parameters", where that cell sets the same name.
-OVERRIDES = {"epochs": 2, "minutes": None}
+# What a person clicks, as code: run at the end of the notebook, and whether it came to something.
+CLICKS = {
+    "1_train.ipynb": (
+        "for panel in (data, preview, settings):\n    panel.wait(120)",
+        "settings.choose(**{'epochs': 2, 'preprocess.spacing_mm': 9.0})",
+        "training.learn()\ntraining.wait(300)",
+        "assert training.value is not None, training.message.value",
+    ),
+    "2_test.ipynb": (
+        "for panel in (model, patient):\n    panel.wait(120)",
+        "prediction.segment()\nprediction.wait(300)",
+        "assert prediction.value is not None, prediction.message.value",
+    ),
+}
 TOO_MUCH = (
     *(ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef),
     *(ast.For, ast.AsyncFor, ast.While, ast.If, ast.Match, ast.Try, ast.TryStar),
@@ -102,24 +114,6 @@ def test_one_cell_holds_the_parameters(path):
     assert sum("parameters" in cell.metadata.get("tags", []) for cell in cells) == 1
 
 
-def shorten(notebook) -> None:
-    """Write the overrides behind the parameters cell, for the names that it sets."""
-    for index, cell in enumerate(notebook.cells):
-        if "parameters" in cell.metadata.get("tags", []):
-            targets = [node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Name)]
-            names = [name for name in OVERRIDES if name in {node.id for node in targets}]
-            lines = [f"{name} = {OVERRIDES[name]!r}" for name in names]
-            notebook.cells.insert(index + 1, nbformat.v4.new_code_cell("\n".join(lines)))
-            return
-
-
-def test_overrides_follow_the_parameters_and_only_where_they_are_set():
-    cell = nbformat.v4.new_code_cell("folder, minutes = 'x', 3.5", metadata={"tags": ["parameters"]})
-    notebook = nbformat.v4.new_notebook(cells=[cell, nbformat.v4.new_code_cell("train(minutes)")])
-    shorten(notebook)
-    assert [cell.source for cell in notebook.cells][1:] == ["minutes = None", "train(minutes)"]
-
-
 @pytest.fixture
 def own_jupyter(tmp_path, monkeypatch):
     """Keep the tester's own Jupyter and IPython settings out, and this environment's kernel in."""
@@ -133,18 +127,25 @@ def own_jupyter(tmp_path, monkeypatch):
     monkeypatch.delenv("MPLBACKEND", raising=False)
 
 
-@pytest.mark.skipif(not NOTEBOOKS, reason="no notebooks are written yet")
+def test_every_notebook_has_its_clicks():
+    assert set(CLICKS) == {path.name for path in NOTEBOOKS}
+
+
 @pytest.mark.usefixtures("own_jupyter")
-def test_the_notebooks_run_one_after_the_other_on_the_sample(tmp_path, sample, root):
+def test_the_notebooks_run_one_after_the_other_on_the_sample(tmp_path, sample, monkeypatch):
     nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed")
     shutil.copytree(sample, tmp_path / "data" / "sample")
-    for name in ("notebooks", "trained_model", "predictions"):
+    for name in ("notebooks", "trained_model", "predictions", "tmp"):
         (tmp_path / name).mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))  # a training elsewhere must not hold the turn
     for path in NOTEBOOKS:
         notebook = read_notebook(path)
-        shorten(notebook)
+        notebook.cells += [nbformat.v4.new_code_cell(source) for source in CLICKS[path.name]]
         place = {"metadata": {"path": str(tmp_path / "notebooks")}}
         nbclient.NotebookClient(notebook, timeout=600, kernel_name="python3", resources=place).execute()
         outputs = [output for cell in code_cells(notebook) for output in cell.outputs]
         complaints = [output.text for output in outputs if output.get("name") == "stderr"]
         assert [text for text in complaints if "Warning" in text] == [], path.name
+    assert [path.name for path in (tmp_path / "trained_model").glob("*.pt")] == ["heart_2.pt"]
+    (run,) = (tmp_path / "predictions").iterdir()
+    assert (run / "areas.csv").stat().st_size > 500
