@@ -24,6 +24,10 @@ from autoseg.summary import SubjectScore, score_subject, summarise
 from autoseg.tuning import read_reference
 
 
+class UnmatchedLabels(DataError):
+    """None of an expert's labels belongs to an image of the run."""
+
+
 def pair_with_expert(run: Run, cases: CaseFolder) -> list[tuple[LabelMap, LabelMap]]:
     """Match a run, slice by slice, with the labels that an expert drew on the same files.
 
@@ -34,7 +38,7 @@ def pair_with_expert(run: Run, cases: CaseFolder) -> list[tuple[LabelMap, LabelM
 
     Raises
     ------
-    DataError
+    UnmatchedLabels
         If no labelled file is among those that were segmented.
     """
     predicted: dict[tuple[object, int], tuple[LabelMap, int]] = {}
@@ -55,7 +59,7 @@ def pair_with_expert(run: Run, cases: CaseFolder) -> list[tuple[LabelMap, LabelM
                 # The same pixels of the same file: what the run measured with holds for both.
                 pairs.append((replace(_one_slice(reference, place), affine=one.affine), one))
     if not pairs:
-        raise DataError(
+        raise UnmatchedLabels(
             f"None of the labels in {cases.folder} belongs to a file that was segmented into {run.folder}. "
             "Choose the labels of the same patient."
         )
@@ -64,16 +68,21 @@ def pair_with_expert(run: Run, cases: CaseFolder) -> list[tuple[LabelMap, LabelM
 
 @dataclass(frozen=True)
 class Comparison:
-    """How a run agrees with an expert: `subjects` pooled over each patient's slices, `slices` one by one."""
+    """How a run agrees with an expert: `subjects` pooled over each patient's slices, `slices` one by one.
+
+    `places` tells of each of `slices` which of the run's images it is on (case_id), and which slice of it (from 0).
+    """
 
     subjects: tuple[SubjectScore, ...] = ()
     slices: tuple[Score, ...] = ()
+    places: tuple[tuple[str, int], ...] = ()
 
 
 def compare_with_expert(run: Run, labelled: CaseFolder | Path | str | None) -> Comparison:
     """Score a run against an expert's labels.
 
-    Structures that the expert did not draw on a slice are left out.
+    Structures that the expert did not draw on a slice are left out. Labels that nobody named ("label 1") are taken
+    for the run's structures of the same number. The slices come in the run's order.
 
     Parameters
     ----------
@@ -89,7 +98,20 @@ def compare_with_expert(run: Run, labelled: CaseFolder | Path | str | None) -> C
     if labelled is None:
         return Comparison()
     cases = labelled if isinstance(labelled, CaseFolder) else find_cases(Path(labelled), unlabelled="skip")
-    pairs = pair_with_expert(run, cases)
+    cases = _with_names_of(run, cases)
+    known = {
+        (source.path, source.frame): (image.source.case_id, index)
+        for image, _ in run.results
+        for index, source in enumerate(image.source.slices)
+    }
+    order = {place: number for number, place in enumerate(known.values())}
+
+    def place_of(pair: tuple[LabelMap, LabelMap]) -> tuple[str, int]:
+        source = pair[1].source.slices[0]
+        return known[source.path, source.frame]
+
+    pairs = sorted(pair_with_expert(run, cases), key=lambda pair: order[place_of(pair)])
+    scores = [(score, place_of(pair)) for pair in pairs for score in score_slices(*pair)]
     subjects = sorted({reference.source.subject_id for reference, _ in pairs})
     return Comparison(
         subjects=tuple(
@@ -97,7 +119,8 @@ def compare_with_expert(run: Run, labelled: CaseFolder | Path | str | None) -> C
             for subject in subjects
             for score in score_subject([pair for pair in pairs if pair[0].source.subject_id == subject])
         ),
-        slices=tuple(score for pair in pairs for score in score_slices(*pair)),
+        slices=tuple(score for score, _ in scores),
+        places=tuple(place for _, place in scores),
     )
 
 
@@ -184,6 +207,16 @@ def comparison_table(scores: Sequence[Score]) -> pd.DataFrame:
         for score in scores
     ]
     return pd.DataFrame(rows)
+
+
+def _with_names_of(run: Run, cases: CaseFolder) -> CaseFolder:
+    """Give labels that have only a number the names of the run's structures."""
+    known = {s.label: s for _, label_map in run.results for s in label_map.structures}
+    named = [
+        replace(s, name=known[s.label].name) if s.name == f"label {s.label}" and s.label in known else s
+        for s in cases.structures
+    ]
+    return replace(cases, structures=tuple(named))
 
 
 def _one_slice(label_map: LabelMap, index: int) -> LabelMap:

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 import numpy as np
@@ -183,16 +183,29 @@ def explain_flags(flags: str) -> str:
 def area_text(area_mm2: float, digits: int = 4) -> str:
     """Write an area with this many digits that count, thousands apart, never cut before the decimal point.
 
+    A half is rounded up, as the browser does, so that the table and the line below it say the same.
+
     Examples
     --------
-    >>> area_text(1238.379), area_text(16.7), area_text(0.87890625), area_text(0.0)
-    ('1,238', '16.7', '0.8789', '0')
+    >>> area_text(1238.379), area_text(16.7), area_text(0.87890625), area_text(0.0), area_text(113.25)
+    ('1,238', '16.7', '0.8789', '0', '113.3')
     """
     if not area_mm2:
         return "0"
     decimals = max(0, digits - 1 - math.floor(math.log10(abs(area_mm2))))
-    text = f"{area_mm2:,.{decimals}f}"
+    text = fixed_text(area_mm2, decimals)
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def fixed_text(number: float, decimals: int) -> str:
+    """Write a number with this many decimals, thousands apart; a half is rounded away from zero.
+
+    Examples
+    --------
+    >>> fixed_text(1002.5, 0), fixed_text(0.25, 1), fixed_text(-0.25, 1)
+    ('1,003', '0.3', '-0.3')
+    """
+    return f"{Decimal(number).quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_UP):,f}"
 
 
 def levels_table(measurements: Sequence[Measurement]) -> pd.DataFrame:

@@ -37,12 +37,14 @@ class Ledger:
     def note(self) -> str:
         """A sentence for beside the test's scores: how often these subjects were looked at."""
         count = len(self.looks)
-        since = f"The {len(self.subjects)} test subject(s) are frozen since {self.frozen[:10]}"
+        many = len(self.subjects)
+        since = f"{many} patient{'s are' if many > 1 else ' is'} set aside for a last test, frozen since "
+        since += self.frozen[:10]
         if count <= 1:
-            return f"{since} and were looked at {('never', 'once')[count]}."
+            return f"{since}. {('Nobody has looked at the scores yet', 'The scores were looked at once')[count]}."
         models = ", ".join(dict.fromkeys(look.model for look in self.looks))
         return (
-            f"{since} and were looked at {count} times ({models}). "
+            f"{since}. The scores were looked at {count} times ({models}). "
             "The best of several looks is too good: report the first, or all."
         )
 

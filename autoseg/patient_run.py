@@ -199,9 +199,12 @@ def _about_subjects(model: TrainedModel, subjects: set[str]) -> list[str]:
             f"The folder holds images of {len(subjects)} patients; patients.csv and measurements.csv tell them "
             "apart."
         )
-    if {subject_fingerprint(s) for s in subjects} & set(model.origin.get("subject_fingerprints", ())):
+    learnt = set(model.origin.get("subject_fingerprints", ()))
+    known = sum(subject_fingerprint(subject) in learnt for subject in subjects)
+    if known:
+        whom = "this patient" if len(subjects) == 1 else f"{known} of these {len(subjects)} patients"
         notes.append(
-            "The model was trained or validated on this patient; how well it does here says nothing of a new one."
+            f"The model was trained or validated on {whom}; how well it does there says nothing of a new one."
         )
     return notes
 

@@ -16,6 +16,7 @@ from autoseg.calibration import check_typed_spacing, pixel_spacing_from_field_of
 from autoseg.cases import Case, Reading, find_images, read_case_image
 from autoseg.errors import AutosegError, DataError, GeometryError, ReadError
 from autoseg.files.dicom import Series, SkippedFile, find_series
+from autoseg.files.names import is_label
 from autoseg.files.orientation import Plane
 from autoseg.files.series_table import series_table, thumbnail, why_unlikely
 from autoseg.overlay import Rgb, overlay_rgb, pixel_aspect
@@ -53,12 +54,16 @@ class Candidate:
 
 @dataclass(frozen=True, eq=False)
 class PatientFolder:
-    """What `find_patient` found: `candidates` in the order of their files, and what was left alone."""
+    """What `find_patient` found: `candidates` in the order of their files, and what was left alone.
+
+    `patients` counts the different persons that its images are of, as far as files or names tell.
+    """
 
     folder: Path
     candidates: tuple[Candidate, ...]
     skipped: tuple[SkippedFile, ...] = ()
     is_dicom: bool = True
+    patients: int = 1
 
     def choose(self, only: Collection[str] | None = None) -> tuple[Candidate, ...]:
         """Give the candidates with these case_ids (None: all) that are not refused."""
@@ -92,13 +97,17 @@ def find_patient(folder: Path, *, channels: Sequence[str] = (), plane: Plane | N
         if not cases:
             raise error
         candidates = [
-            _from_file(case) if place < MOST_PICTURES else Candidate(case.case_id, is_read=False)
+            _from_file(case)
+            if place < MOST_PICTURES
+            else Candidate(case.case_id, doubt=_doubt(case), is_read=False)
             for place, case in enumerate(cases)
         ]
-        return PatientFolder(folder, tuple(candidates), is_dicom=False)
+        persons = len({case.subject_id for case in cases})
+        return PatientFolder(folder, tuple(candidates), is_dicom=False, patients=persons)
     rows = series_table(found).to_dict("records")
     series = [_from_series(part, row) for part, row in zip(found.series, rows, strict=True)]
-    return PatientFolder(folder, tuple(series), found.skipped)
+    persons = len({part.subject_id for part in found.series if not part.refusal})
+    return PatientFolder(folder, tuple(series), found.skipped, patients=persons)
 
 
 def suggest_series(patient: PatientFolder) -> tuple[tuple[str, ...], str]:
@@ -125,8 +134,25 @@ def suggest_series(patient: PatientFolder) -> tuple[tuple[str, ...], str]:
     else:
         chosen = tuple(c.case_id for c in usable)
         first = f"All {len(usable)} {what} are chosen." if len(usable) > 1 else f"{chosen[0]} is chosen."
-    left = [f"{c.case_id} is not: {c.doubt}" for c in doubtful]
-    return chosen, " ".join([first, *left])
+    reasons = dict.fromkeys(c.doubt for c in doubtful)
+    left = []
+    for reason in reasons:
+        names = [c.case_id for c in doubtful if c.doubt == reason]
+        left.append(f"{name_some(names)} {'is' if len(names) == 1 else 'are'} not: {reason}")
+    several = f"This folder holds images of {patient.patients} patients: make sure that you tick whom you mean."
+    return chosen, " ".join([first, *([several] if patient.patients > 1 else []), *left])
+
+
+def name_some(names: Sequence[str], most: int = 3) -> str:
+    """Give names as words for a sentence, those beyond `most` as their number.
+
+    Examples
+    --------
+    >>> name_some(["a", "b"]), name_some(["a", "b", "c", "d", "e"])
+    ('a, b', 'a, b, c and 2 more')
+    """
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
 @dataclass(frozen=True)
@@ -155,7 +181,7 @@ def check_typed(
     """
     known = [c for c in chosen if c.rows]
     silent = [c for c in known if c.spacing_mm is None]
-    lines: list[str] = []
+    said: dict[str, list[str]] = {}  # what holds for several images is said once
     differs = False
     for candidate in silent or known:
         shape = (candidate.rows, candidate.columns)
@@ -163,16 +189,20 @@ def check_typed(
         name, (between_rows, between_columns) = candidate.case_id, choice.spacing_mm
         pixel = f"{between_rows:.4g} × {between_columns:.4g} mm"
         if candidate.spacing_mm is None:
-            lines.append(f"{name}: a pixel is {pixel} (field of view ÷ {shape[0]} × {shape[1]} pixels).")
+            words = f"a pixel is {pixel} (field of view ÷ {shape[0]} × {shape[1]} pixels)."
+            said.setdefault(words, []).append(name)
         elif difference := check_typed_spacing(candidate.spacing_mm, choice.spacing_mm, name=name):
             differs = True
-            lines.append(difference)
+            said[difference] = []  # it has the name in it
         else:
-            lines.append(f"{name}: header and typed agree, {pixel} for a pixel; the header's is used.")
-        lines.extend([choice.note] if choice.note else [])
+            words = f"header and typed agree, {pixel} for a pixel; the header's is used."
+            said.setdefault(words, []).append(name)
+        if choice.note:
+            said[choice.note] = []
+    lines = [f"{name_some(names)}: {words}" if names else words for words, names in said.items()]
     kept = [c.case_id for c in known if silent and c.spacing_mm is not None]
-    lines.extend([f"{', '.join(kept)}: the header's pixel size is used."] if kept else [])
-    return TypedCheck(tuple(dict.fromkeys(lines)), differs)
+    lines.extend([f"{name_some(kept)}: the header's pixel size is used."] if kept else [])
+    return TypedCheck(tuple(lines), differs)
 
 
 def read_numbers(words: str, what: str) -> float | tuple[float, float] | None:
@@ -190,7 +220,7 @@ def read_numbers(words: str, what: str) -> float | tuple[float, float] | None:
     >>> read_numbers(" 240.5 ", "field of view"), read_numbers("240 × 180", "field of view")
     (240.5, (240.0, 180.0))
     """
-    tidy = re.sub(r"\bmm\b", " ", words.replace("[", " ").replace("]", " ")).strip()
+    tidy = re.sub(r"(?<![A-Za-z])mm\b", " ", words.replace("[", " ").replace("]", " ")).strip()
     if not tidy:
         return None
     parts = [part for part in re.split(r"\s*[x×X*;/]\s*|,\s+|\s+", tidy) if part]
@@ -252,8 +282,15 @@ def _from_file(case: Case) -> Candidate:
         slices=slices,
         orientation=case.reading.plane or "",
         notes=" ".join(image.source.notes),
+        doubt=_doubt(case),
         png=_small_png(middle, pixel_aspect(image)),
     )
+
+
+def _doubt(case: Case) -> str:
+    """Say that a file is hardly an image where it lies among labels, or has a name like theirs; "" elsewhere."""
+    path = case.images[0].path
+    return "By its name or its folder's it is a label, not an image." if is_label(path, path.parent.parent) else ""
 
 
 def _small_png(grey: Rgb, aspect: float) -> bytes:

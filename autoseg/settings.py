@@ -26,6 +26,7 @@ __all__ = [
 ]
 
 Kind = TypeVar("Kind")
+MOST_MINUTES = 30 * 24 * 60
 
 
 @dataclass(frozen=True)
@@ -103,13 +104,19 @@ class Settings:
                 f"epochs is {self.epochs}; give a whole number from 1.",
             )
         if self.minutes is not None:
-            _require(0 < self.minutes <= 60 * 24 * 30, f"minutes is {self.minutes}; give more than 0.")
+            _require(
+                0 < self.minutes <= MOST_MINUTES,
+                f"minutes is {self.minutes}; give more than 0, and at most {MOST_MINUTES} (30 days).",
+            )
         for name in ("batch_size", "print_checkpoint", "save_checkpoint", "validate_every"):
             value = getattr(self, name)
             _require(isinstance(value, int) and value >= 1, f"{name} is {value}; give a whole number from 1.")
         _require(0 < self.learning_rate < 10, f"learning_rate is {self.learning_rate}; give 0 to 10.")
         _require(self.schedule in ("cosine", "polynomial"), f"schedule is {self.schedule!r}.")
         _require(0 <= self.warmup_fraction < 1, f"warmup_fraction is {self.warmup_fraction}; give 0 to 1.")
+        _require(0 <= self.weight_decay <= 10, f"weight_decay is {self.weight_decay}; give 0 to 10.")
+        _require(self.gradient_clip > 0, f"gradient_clip is {self.gradient_clip}; give more than 0.")
+        _require(0 <= self.seed < 2**63, f"seed is {self.seed}; give a whole number from 0, of at most 18 digits.")
         _require(0 <= self.average_decay < 1, f"average_decay is {self.average_decay}; give 0 to 1.")
         _require(self.best_by in ("dice", "iou", "loss"), f"best_by is {self.best_by!r}; give dice, iou or loss.")
         _require(

@@ -139,7 +139,7 @@ class NetworkSettings:
         Probability with which a feature channel is left out while training.
     """
 
-    name: str = "unet"
+    name: Literal["unet"] = "unet"
     filters: tuple[int, ...] = (16, 32, 64, 128, 256, 256)
     dropout: float = 0.0
 
@@ -217,10 +217,10 @@ class AugmentationSettings:
         require_range("zoom", self.zoom, low=0.1, high=10)
         require_range("crop", self.crop, low=0.1, high=1)
         require(0 <= self.shift <= 1, f"shift is {self.shift}; it is a fraction of the frame, 0 to 1.")
-        require(self.brightness >= 0, f"brightness is {self.brightness}; give 0 or more.")
+        require(0 <= self.brightness <= 100, f"brightness is {self.brightness}; give 0 to 100.")
         require_range("contrast", self.contrast, low=0.01, high=100)
         require_range("gamma", self.gamma, low=0.01, high=100)
-        require(self.noise >= 0, f"noise is {self.noise}; give 0 or more.")
+        require(0 <= self.noise <= 100, f"noise is {self.noise}; give 0 to 100.")
 
     @classmethod
     def manual(cls) -> AugmentationSettings:

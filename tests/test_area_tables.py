@@ -143,3 +143,9 @@ def test_what_was_measured_twice_is_refused():
     with pytest.raises(DataError, match="twice"):
         area_blocks([*measured(), *measured()])
     assert area_blocks([]) == ()
+
+
+def test_a_half_is_rounded_up_as_the_page_rounds_it():
+    assert [area_text(area) for area in (113.25, 1002.5, 20.125)] == ["113.3", "1,003", "20.13"]
+    row = replace(measured()[0], pixel_count=453, area_mm2=453 * 0.25)
+    assert explain_area(row).startswith("113.3 mm² = 453 pixels × 0.25 mm²")

@@ -106,7 +106,7 @@ def test_train_from_the_folder_to_the_score(opened, lab, screens, capsys):
         notebook.button("Resume").wait_for(timeout=60_000)
         assert list((home / "trained_model").glob("heart_resume.pt"))
         notebook.click(notebook.button("Resume"))
-    notebook.wait_for_text("Dice [95 %]", seconds=60 * float(minutes or 3) + 120)
+    notebook.wait_for_text("The worst slices, worst first", seconds=60 * float(minutes or 3) + 120)
     page.wait_for_selector("img[alt*='orst']", timeout=60_000)
     keep_pictures(notebook, screens, "train")
     models = [path.name for path in (home / "trained_model").glob("heart_*.pt")]

@@ -248,7 +248,7 @@ class TestOtherFolders:
         assert not (folder.parent / "models").exists()
         assert main(["train", str(folder), "--epochs", "1", "--output", str(folder.parent / "models")]) == 1
         shown = capsys.readouterr()
-        assert "2 test subject(s) are frozen since" in shown.out
+        assert "2 patients are set aside for a last test, frozen since" in shown.out
         assert "No case belongs to subject gone" in shown.err
 
     def test_folds_score_everyone_once(self, folder, capsys):

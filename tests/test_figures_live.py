@@ -30,7 +30,7 @@ def test_slices_are_spread_over_subjects_and_are_the_same_again(pairs):
     split = make_split([0], [1, 2, 3, 4])
     chosen = choose_watched(split, STRUCTURES, most=6)
     subjects = [one.caption.split(",")[0] for one in chosen]
-    assert sorted(set(subjects)) == ["subject 1", "subject 2", "subject 3", "subject 4"]
+    assert sorted(set(subjects)) == ["patient 2", "patient 3", "patient 4", "patient 5"]
     assert subjects == sorted(subjects)
     assert max(map(subjects.count, subjects)) == 2
     assert {one.side for one in chosen} == {"validation"}
@@ -51,7 +51,7 @@ def test_a_rare_structure_is_among_them(pairs):
 def test_a_slice_is_where_it_was_in_the_scan(pairs):
     pairs["case0"] = image, _ = make_pair(0, slices=3)
     last = choose_watched(make_split([9], [0]), STRUCTURES, most=3)[-1]
-    assert last.caption == "subject 1, slice 3 of 3"
+    assert last.caption == "patient 1, slice 3 of 3"
     assert last.image.slice_positions_mm[0] == pytest.approx(image.slice_positions_mm[2])
     assert np.array_equal(last.image.voxels[0], image.voxels[2])
 
@@ -67,7 +67,7 @@ def test_of_the_sample_each_case_is_an_image_of_its_subject(sample):
     split = split_cases(cases.cases, validation_subjects=["SCD0000501"])
     chosen = choose_watched(split, cases.structures)
     assert len(chosen) == 6
-    assert all(one.caption.startswith("subject 1, image ") for one in chosen)
+    assert all(one.caption.startswith("patient 4, image ") for one in chosen)  # as in the settings
     assert not any("SCD" in one.caption for one in chosen)
 
 

@@ -59,3 +59,11 @@ def test_a_place_that_cannot_be_written_says_so(tmp_path):
 def test_an_error_in_reading_elsewhere_is_not_called_a_writing_error(tmp_path):
     with pytest.raises(FileNotFoundError), whole_file(tmp_path / "out" / "x.csv"):
         (tmp_path / "missing.txt").read_text()
+
+
+def test_a_full_disk_inside_a_folder_is_told_of_the_folder_alone(tmp_path):
+    with pytest.raises(OutputError) as caught, whole_folder(tmp_path / "run") as folder:
+        _write_until_full(whole_file(folder / "overlays" / "MUELLER_7.jpg"))
+    assert str(caught.value).startswith(f"{tmp_path / 'run'} could not be written: {os.strerror(errno.ENOSPC)}.")
+    assert "MUELLER" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []

@@ -17,7 +17,7 @@ def test_nothing_is_frozen_at_first(tmp_path):
 def test_subjects_are_frozen_and_looks_counted(tmp_path):
     ledger = freeze_test_subjects(tmp_path, ["p9", "p1", "p9"])
     assert ledger.subjects == ("p1", "p9")
-    assert "looked at never" in ledger.note
+    assert "Nobody has looked at the scores yet" in ledger.note
     assert freeze_test_subjects(tmp_path, ("p1", "p9")) == ledger == read_ledger(tmp_path)
     assert "looked at once" in record_look(tmp_path, "first").note
     record_look(tmp_path, "second")

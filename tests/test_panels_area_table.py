@@ -157,3 +157,13 @@ def test_a_file_that_cannot_be_made_says_why(monkeypatch):
     ]
     ((answer, _),) = asked(table, monkeypatch, {"file": "areas.xlsx"})
     assert answer["failed"].startswith("areas.xlsx could not be made")
+
+
+def test_blocks_of_several_patients_say_whose_they_are():
+    names = {"series-1": "Doe", "series-2": "Roe"}
+    rows = rows_of(label_map("series-1"), label_map("series-2"))
+    measured_twice = [replace(row, subject_id=names[row.case_id]) for row in rows]
+    titles = [block["title"] for block in table_content(measured_twice)["blocks"]]
+    assert titles == ["patient 1: series-1", "patient 2: series-2"]
+    titles = [block["title"] for block in table_content(measured_twice, show_ids=True)["blocks"]]
+    assert titles == ["Doe: series-1", "Roe: series-2"]

@@ -2,10 +2,12 @@
 
 import dataclasses
 
+import pandas as pd
 import pytest
 from untrained import Fixed, untrained_model
 
 from autoseg.panels.areas import AreasPanel, describe_patients, table_html
+from autoseg.panels.viewer import SliceViewer
 from autoseg.patient_run import segment_folder
 
 
@@ -47,6 +49,16 @@ def test_a_cell_leads_to_its_slice_and_structure(run):
     panel.select("series-5_t01", 0, 1)
     assert panel.viewer is first
     assert (first.image_index, first.slice_index, first.highlight) == (0, 0, 1)
+
+
+def test_a_cell_leads_the_predictions_viewer_too(run):
+    prediction = Fixed(run)
+    prediction.viewer = SliceViewer(run.results, run.measurements)
+    panel = AreasPanel(prediction)
+    panel.wait(60)
+    panel.table.selected = {"case_id": "series-5_t02", "slice_index": 3, "label": 2}
+    for viewer in (prediction.viewer, panel.viewer):
+        assert (viewer.image_index, viewer.slice_index, viewer.highlight) == (1, 3, 2)
 
 
 def test_downloads_are_the_files_of_the_run(run):
@@ -96,3 +108,7 @@ def test_a_table_shows_numbers_with_units_and_nothing_as_a_dash():
     assert "1,234.6" in page
     assert ">3<" in page
     assert ">–<" in page
+
+
+def test_a_small_table_rounds_as_the_large_one():
+    assert ">113.3<" in table_html(pd.DataFrame({"Mean area (mm²)": [113.25]}))

@@ -1,8 +1,13 @@
 """A run beside an expert's labels, in the page."""
 
+import threading
+
+import nibabel as nib
+import numpy as np
 import pytest
 from untrained import Fixed, untrained_model
 
+from autoseg.panels import expert as module
 from autoseg.panels.expert import ExpertPanel
 from autoseg.patient_run import segment_folder
 
@@ -60,3 +65,54 @@ def test_a_run_that_is_taken_back_takes_the_comparison_away(run, sample):
     assert panel.value is None
     assert panel.tables.value == ""
     assert "First segment a patient" in panel.message.value
+
+
+def test_a_run_that_is_gone_before_it_was_compared_is_not_shown(run, sample, monkeypatch):
+    comparing, go_on, real = threading.Event(), threading.Event(), module.compare_with_expert
+
+    def slow(*arguments):
+        comparing.set()
+        go_on.wait(30)
+        return real(*arguments)
+
+    monkeypatch.setattr(module, "compare_with_expert", slow)
+    prediction = Fixed(run)
+    panel = ExpertPanel(prediction, sample / "test")
+    assert comparing.wait(30)
+    prediction.value = None
+    go_on.set()
+    panel.wait(60)
+    assert panel.value is None
+    assert panel.tables.value == ""
+    assert "First segment a patient above." in panel.message.value
+
+
+def test_slices_of_a_volume_are_told_apart_and_labels_without_names_take_the_runs(tmp_path, tmp_path_factory):
+    rng = np.random.default_rng(0)
+    (tmp_path / "images").mkdir()
+    (tmp_path / "labels").mkdir()
+    voxels = rng.integers(0, 200, (24, 24, 3)).astype(np.int16)
+    drawn = np.zeros((24, 24, 3), np.uint8)
+    drawn[5:15, 5:15], drawn[8:12, 8:12] = 1, 2
+    for kind, content in (("images", voxels), ("labels", drawn)):
+        nib.save(nib.Nifti1Image(content, np.diag([2.0, 2.0, 5.0, 1.0])), tmp_path / kind / "leg.nii.gz")
+    volume = segment_folder(untrained_model(), tmp_path / "images", output=tmp_path_factory.mktemp("out"))
+    panel = shown(volume, tmp_path)
+    assert panel.value is not None, panel.message.value
+    assert {score.name for score in panel.value.slices} == {"cavity", "myocardium"}
+    assert list(dict.fromkeys(panel.value.places)) == [("leg", 0), ("leg", 1), ("leg", 2)]
+    for number in (1, 2, 3):
+        assert f"leg, slice {number}<" in panel.tables.value
+
+
+def test_slices_come_in_the_runs_order(run, sample):
+    panel = shown(run, sample / "test")
+    assert list(panel.value.places) == sorted(panel.value.places)
+
+
+def test_a_folder_that_nobody_chose_is_no_fault_of_the_user(run, sample):
+    panel = shown(run, sample / "train")
+    assert panel.value is None
+    assert panel.tables.value == ""
+    assert "nothing to compare" in panel.message.value
+    assert "alert" not in panel.message.value

@@ -111,3 +111,30 @@ def test_waiting_has_an_end():
         panel.wait(0.05)
     gate.set()
     panel.wait(10)
+
+
+def test_work_that_was_given_up_is_not_shown():
+    panel, gate, seen = Panel(), threading.Event(), []
+    panel.start(lambda: gate.wait(10), seen.append)
+    panel.give_up("Choose a folder first.")
+    gate.set()
+    panel.wait(10)
+    assert not seen
+    assert "Choose a folder first." in panel.message.value
+
+
+def test_what_is_being_shown_is_ended_before_another_value_is_followed():
+    above, below, showing, go_on, order = Panel(), Panel(), threading.Event(), threading.Event(), []
+    below.follow(above, lambda value: order.append(f"follows {value}"))
+
+    def then(_):
+        showing.set()
+        go_on.wait(1)
+        order.append("shown")
+
+    below.start(lambda: 1, then)
+    assert showing.wait(10)
+    threading.Timer(0.1, go_on.set).start()
+    above.value = "another"
+    below.wait(10)
+    assert order == ["follows None", "shown", "follows another"]

@@ -1,5 +1,9 @@
 """Choosing a patient's folder, series and millimetres, by clicks."""
 
+import threading
+
+import cv2
+import numpy as np
 import pydicom
 import pytest
 from untrained import Fixed, chosen_model
@@ -7,6 +11,7 @@ from untrained import Fixed, chosen_model
 from autoseg.files.dicom_values import quiet
 from autoseg.files.phantom_files import write_phantom
 from autoseg.files.phantoms import Phantom
+from autoseg.panels import patient as module
 from autoseg.panels.patient import PatientPanel
 from autoseg.panels.values import Patient
 
@@ -187,3 +192,31 @@ def test_the_models_channels_are_looked_for_where_there_is_no_dicom(tmp_path):
     model.value = chosen_model(tmp_path, channels=("T1w", "T2w"))
     panel.wait(60)
     assert panel.ticked == ("p1",)
+
+
+def test_a_folder_that_is_given_up_while_it_is_read_is_not_shown(tmp_path, monkeypatch):
+    write(tmp_path)
+    reading, go_on, real = threading.Event(), threading.Event(), module.find_patient
+
+    def slow(*arguments, **more):
+        reading.set()
+        go_on.wait(30)
+        return real(*arguments, **more)
+
+    monkeypatch.setattr(module, "find_patient", slow)
+    panel = opened()
+    panel.chooser.choose(tmp_path)
+    assert reading.wait(30)
+    panel.chooser.change.click()
+    go_on.set()
+    panel.wait(60)
+    assert panel.value is None
+    assert panel.found is None
+    assert not panel.boxes
+
+
+def test_many_silent_files_are_named_in_part(tmp_path):
+    for number in range(6):
+        cv2.imwrite(str(tmp_path / f"p{number}.png"), np.full((30, 20), number, np.uint8))
+    panel = opened(folder=tmp_path)
+    assert "The files of p0, p1, p2 and 3 more do not tell the size of a pixel" in panel.message.value

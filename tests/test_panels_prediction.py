@@ -188,3 +188,24 @@ def test_many_notes_on_reading_unfold_and_what_was_left_out_stays_in_sight():
     assert "a.dcm was left out" in plain
     assert "images of 5 patients" in plain
     assert "s-0: read as 2." not in plain
+
+
+def test_a_model_that_is_changed_while_the_result_is_drawn_takes_it_away(above, tmp_path, monkeypatch):
+    drawing, go_on, real = threading.Event(), threading.Event(), module.SliceViewer
+
+    def slow(*arguments):
+        drawing.set()
+        go_on.wait(1)
+        return real(*arguments)
+
+    monkeypatch.setattr(module, "SliceViewer", slow)
+    panel = PredictionPanel(*above, output=tmp_path / "out")
+    panel.button.click()
+    assert drawing.wait(30)
+    above[0].value = chosen_model(tmp_path)
+    go_on.set()
+    panel.wait(60)
+    assert panel.value is None
+    assert panel.viewer is None
+    assert not panel.shown.children
+    assert "was changed" in panel.message.value

@@ -1,7 +1,9 @@
 """A training in the background: nobody who looks on can end it, and nobody need look."""
 
+import gc
 import threading
 import time
+import weakref
 
 import pytest
 import torch
@@ -177,3 +179,22 @@ def test_the_thread_does_not_keep_the_kernel_from_ending(tmp_path):
     (thread,) = [thread for thread in threading.enumerate() if thread.name == "training discs"]
     assert thread.daemon
     assert training.wait(60)
+
+
+def test_a_training_that_failed_does_not_keep_its_slices_in_memory(tmp_path, monkeypatch):
+    held = []
+
+    def fail(*arguments, **more):
+        slices = torch.zeros(8)
+        held.append(weakref.ref(slices))
+        try:
+            raise RuntimeError("out of memory")
+        except RuntimeError as error:
+            raise OutputError("the disk is full") from error
+
+    monkeypatch.setattr(running, "train_and_save", fail)
+    training = start_training(make_task(tmp_path, epochs=3))
+    assert training.wait(60)
+    assert training.state == "failed"
+    gc.collect()
+    assert held[0]() is None

@@ -30,3 +30,9 @@ def test_a_refused_series_tells_why():
 def test_the_headings_have_the_columns_of_a_row():
     row = describe_candidate(Candidate("s", rows=1, columns=1, slices=1))
     assert row.count("overflow-wrap") == lay_row(HEADINGS).count("overflow-wrap") == len(HEADINGS)
+
+
+def test_a_long_name_can_be_read_whole_in_its_row():
+    long = "subject57_t2_SPACE_slice55"
+    assert long in describe_candidate(Candidate(long, rows=3, columns=3))
+    assert "series-1" not in describe_candidate(Candidate("series-1", rows=3, columns=3))

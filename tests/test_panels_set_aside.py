@@ -32,7 +32,7 @@ def test_ticked_patients_are_set_aside(cases):
     panel.freeze_button.click()
     assert read_ledger(cases.folder).subjects == ("Bert",)
     assert told == [1]
-    assert "looked at never" in panel.state.value
+    assert "Nobody has looked" in panel.state.value
     assert shown(cases).boxes["Bert"].value
     assert shown(cases).boxes["Bert"].description.startswith("Bert")
 
@@ -55,3 +55,15 @@ def test_nobody_and_everybody_are_refused(cases, subjects, words):
     assert words in panel.message.value
     assert "Traceback" not in panel.message.value
     assert read_ledger(cases.folder) is None
+
+
+def test_what_was_kept_beside_other_data_is_not_said_of_these(cases, tmp_path_factory):
+    panel = shown(cases)
+    panel.freeze(["Bert"])
+    assert "Kept beside your data" in panel.message.value
+    panel.show(cases)
+    assert "Kept beside your data" in panel.message.value
+    other = tmp_path_factory.mktemp("other")
+    add_subject(other, "Carl")
+    panel.show(find_cases(other))
+    assert panel.message.value == ""

@@ -1,5 +1,6 @@
 """The settings: planned with reasons, open to change, and never those of yesterday's images."""
 
+import threading
 from dataclasses import fields, is_dataclass, replace
 
 import pytest
@@ -316,13 +317,43 @@ def test_other_images_bring_their_plan_and_never_keep_yesterdays_subjects(source
     source.value = None
     panel.wait(60)
     assert panel.value is None
+    assert panel.table.value == ""
+    assert panel.validation.options == ()
+    assert panel.more.layout.display == "none"
     source.value = make_data(tmp_path, range(10, 14))
+    assert panel.table.value
+    assert panel.more.layout.display == ""
     assert "The images changed" in panel.message.value
     assert panel.value.settings == source.value.plan.settings
     assert subjects_of(panel.value.split.validation) == source.value.plan.validation_subjects
     assert {value for _, value in panel.validation.options} == {f"subject{n}" for n in range(10, 14)}
     panel.amount.value = "4"
     assert panel.message.value == ""
+
+
+def test_older_settings_never_go_with_other_images_though_the_preview_comes_in_between(
+    source, tmp_path, monkeypatch
+):
+    preview = Panel()
+    preview.value = AugmentationSettings()
+    panel, seen, threads = shown(source, preview), [], []
+    panel.choose(batch_size=1)
+    panel.observe(lambda change: seen.append(change["new"]), "value")
+    real = panel._show_settings
+
+    def interrupted(settings):
+        hands_on = threading.Thread(target=setattr, args=(preview, "value", AugmentationSettings(noise=0.2)))
+        hands_on.start()
+        hands_on.join(0.3)
+        threads.append(hands_on)
+        real(settings)
+
+    monkeypatch.setattr(panel, "_show_settings", interrupted)
+    source.value = make_data(tmp_path / "other")
+    for thread in threads:
+        thread.join(10)
+    assert panel.value.settings.augmentation.noise == 0.2
+    assert {task.settings.batch_size for task in seen if task} == {source.value.plan.settings.batch_size}
 
 
 def test_the_preview_of_older_images_hands_nothing_on(source, tmp_path):
@@ -383,3 +414,20 @@ def test_a_site_without_its_sizes_is_refused():
     assert parse_value("crop_by_site", "a, 1, 2; b, 3, 4", hint) == (("a", 1.0, 2.0), ("b", 3.0, 4.0))
     with pytest.raises(SettingsError, match="give 3 values"):
         parse_value("crop_by_site", "a, 1", hint)
+
+
+def test_fewer_patients_and_who_of_them_validates_reach_the_page_in_one_message(source, tmp_path, monkeypatch):
+    source.value = make_data(tmp_path, range(9))
+    panel = shown(source)
+    panel.validation.value = ("subject8",)
+    sent = []
+    monkeypatch.setattr(
+        type(panel.validation),
+        "send_state",
+        lambda _, key=None: sent.append({key} if isinstance(key, str) else set(key)),
+    )
+    source.value = make_data(tmp_path, range(2))
+    # A place that the shorter list does not have would be an error in the page.
+    lists = [keys for keys in sent if "_options_labels" in keys]
+    assert lists
+    assert all("index" in keys for keys in lists)

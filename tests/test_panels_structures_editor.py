@@ -7,7 +7,7 @@ from folders import add_subject, change_label
 from autoseg.cases import find_cases
 from autoseg.checks import examine_cases
 from autoseg.files.tables import read_structures
-from autoseg.panels.structures_editor import HINT, StructuresPanel
+from autoseg.panels.structures_editor import HINT, WIDTHS, StructuresPanel
 from autoseg.structures import Structure
 
 
@@ -135,3 +135,7 @@ def test_every_control_has_words(folder):
     before = StructuresPanel()
     before.keep_button.click()
     assert "No folder is chosen yet" in before.message.value
+
+
+def test_a_row_fits_beside_the_folder_list_on_a_page_1280_pixels_wide():
+    assert sum(int(width.removesuffix("px")) + 4 for width in WIDTHS) <= 785

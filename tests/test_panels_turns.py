@@ -1,5 +1,6 @@
 """One training at a time on a computer, whoever starts it, and however it ends."""
 
+import errno
 import subprocess
 import sys
 
@@ -41,3 +42,11 @@ def test_where_no_file_can_be_made_nobody_is_refused(tmp_path):
 def test_each_user_has_a_file_of_their_own(monkeypatch):
     monkeypatch.setattr("getpass.getuser", lambda: "Anna B")
     assert turn_file().name == "autoseg-learning-Anna_B.lock"
+
+
+def test_where_the_disk_knows_no_locks_nobody_is_refused(tmp_path, monkeypatch):
+    def no_locks(file):
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    monkeypatch.setattr("autoseg.panels.turns._lock", no_locks)
+    Turn("heart", place=tmp_path / "turn").give_back()

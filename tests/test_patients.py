@@ -142,7 +142,14 @@ def test_typed_against_header_is_said_in_percent(tmp_path):
 
 @pytest.mark.parametrize(
     ("words", "numbers"),
-    [("", None), ("240", 240.0), ("240 mm", 240.0), ("240x180", (240.0, 180.0)), ("[240, 180.5]", (240.0, 180.5))],
+    [
+        ("", None),
+        ("240", 240.0),
+        ("240 mm", 240.0),
+        ("240mm x 180mm", (240.0, 180.0)),
+        ("240x180", (240.0, 180.0)),
+        ("[240, 180.5]", (240.0, 180.5)),
+    ],
 )
 def test_numbers_as_a_person_types_them(words, numbers):
     assert read_numbers(words, "field of view") == numbers
@@ -161,3 +168,35 @@ def test_the_samples_patient_is_one_series_of_two_moments(sample, tmp_path):
     (series,) = found.candidates
     assert (series.slices, series.time_points) == (10, 2)
     assert suggest_series(found)[0] == ("series-5",)
+
+
+def test_labels_are_not_suggested_as_images(tmp_path):
+    for number in range(MOST_PICTURES + 2):
+        (tmp_path / "masks").mkdir(exist_ok=True)
+        cv2.imwrite(str(tmp_path / "masks" / f"p{number}.png"), np.full((30, 20), number, np.uint8))
+    found = find_patient(tmp_path / "masks")
+    chosen, why = suggest_series(found)
+    assert chosen == ()
+    assert "it is a label, not an image" in why
+    assert why.count("label, not an image") == 1
+    assert f"and {MOST_PICTURES - 1} more are not" in why
+    assert len(found.choose()) == MOST_PICTURES + 2  # who knows better can tick them
+
+
+def test_what_holds_for_many_images_is_said_once(tmp_path):
+    for number in range(5):
+        cv2.imwrite(str(tmp_path / f"p{number}.png"), np.full((30, 20), number, np.uint8))
+    check = check_typed(find_patient(tmp_path).candidates, field_of_view_mm=(60, 20))
+    assert check.lines == ("p0, p1, p2 and 2 more: a pixel is 2 × 1 mm (field of view ÷ 30 × 20 pixels).",)
+
+
+def test_several_patients_in_one_folder_are_told_without_their_names(tmp_path):
+    def another(dataset):
+        dataset.PatientID, dataset.PatientName = "ID-ROE", "Roe^Rita"
+
+    write(tmp_path / "a", "1.2.3")
+    assert "patients" not in suggest_series(find_patient(tmp_path))[1]
+    write(tmp_path / "b", "1.2.4", change=another)
+    why = suggest_series(find_patient(tmp_path))[1]
+    assert "holds images of 2 patients" in why
+    assert "oe" not in why.replace("does", "")

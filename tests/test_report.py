@@ -254,7 +254,7 @@ def test_a_typed_field_of_view_keeps_the_headers_positions(training, tmp_path):
 
 def test_a_patient_of_the_training_is_recognised(training, sample, tmp_path):
     run = segment_folder(training[0], sample / "train" / "dicoms", output=tmp_path)
-    assert any("trained or validated on this patient" in note for note in run.notes)
+    assert any("trained or validated on 4 of these 4 patients" in note for note in run.notes)
     assert any("images of 4 patients" in note for note in run.notes)
 
 

@@ -83,3 +83,27 @@ def test_manual_is_the_manuals():
     assert (manual.rotation_deg, manual.scaling, manual.crop) == (5.0, (0.8, 1.0), (0.5, 0.8))
     on = [name for name, value in vars(manual).items() if name.endswith("_probability") and value]
     assert on == ["rotation_probability", "scaling_probability", "crop_probability"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("weight_decay", -1.0),
+        ("weight_decay", float("nan")),
+        ("gradient_clip", -1.0),
+        ("gradient_clip", 0.0),
+        ("gradient_clip", float("nan")),
+        ("seed", -1),
+        ("minutes", 1e99),
+    ],
+)
+def test_what_would_learn_nothing_or_the_wrong_way_is_refused(name, value):
+    with pytest.raises(SettingsError, match=f"^{name} is .*; give .*(0|18 digits|30 days)"):
+        Settings(**{name: value})
+
+
+@pytest.mark.parametrize("name", ["noise", "brightness"])
+@pytest.mark.parametrize("value", [-1.0, 1e99])
+def test_a_change_that_leaves_nothing_of_an_image_is_refused(name, value):
+    with pytest.raises(SettingsError, match=f"{name} is .*give 0 to 100"):
+        AugmentationSettings(**{name: value})

@@ -106,9 +106,10 @@ def check_spacing(cohort: Cohort) -> Iterator[Finding]:
             cohort.folder,
             f"{len(unknown)} of {len(cohort.facts)} images have no pixel spacing in their header: {some(unknown)}. "
             "Nothing on them can be measured in mm or mm².",
-            "A model can be trained on them with a fixed input_shape: PreprocessSettings(input_shape=(rows, "
-            "columns)), on the command line --input-shape ROWS COLUMNS. To measure areas later, type the field "
-            "of view in mm.",
+            "If you know how large the pixels are, type it under 'How to read the files'. A model can also be "
+            "trained as it is, on a fixed number of pixels, input_shape, which is planned for you (in code "
+            "PreprocessSettings(input_shape=(rows, columns)), on the command line --input-shape ROWS COLUMNS). "
+            "To measure areas later, type the field of view in mm.",
             kind="uncalibrated",
             cause="The file format has none, or it was lost in a conversion.",
             cases=tuple(unknown),

@@ -17,7 +17,7 @@ from autoseg.image import Image, LabelMap
 from autoseg.model import TrainedModel
 from autoseg.overlay import Rgb, choose_slices, display_scale, display_window, overlay_rgb, pixel_aspect
 from autoseg.prediction import predict
-from autoseg.split import Split
+from autoseg.split import Split, subjects_of
 from autoseg.structures import Structure
 
 # A picture shows this many times what was drawn, or the whole slice where that is not much more.
@@ -59,7 +59,8 @@ def choose_watched(split: Split, structures: Sequence[Structure], *, most: int =
         By subject, then along the stack. Empty where the split is.
     """
     side, cases = ("validation", split.validation) if split.validation else ("training", split.training)
-    numbers = {subject: n for n, subject in enumerate(dict.fromkeys(c.subject_id for c in cases), start=1)}
+    everyone = subjects_of((*split.training, *split.validation, *split.test))  # numbered as in the settings
+    numbers = {subject: number for number, subject in enumerate(everyone, start=1)}
     candidates: list[tuple[Case, WatchedSlice]] = []
     for case in _spread(cases, 2 * most):
         image, label_map = read_case(case, tuple(structures))
@@ -69,7 +70,7 @@ def choose_watched(split: Split, structures: Sequence[Structure], *, most: int =
             where = f"slice {index + 1} of {image.shape[0]}"
             if image.shape[0] == 1 and len(own) > 1:
                 where = f"image {own.index(case.case_id) + 1} of {len(own)}"
-            caption = f"subject {numbers[case.subject_id]}, {where}"
+            caption = f"patient {numbers[case.subject_id]}, {where}"
             single = _one_slice(image, index)
             window = display_window(single.channel_voxels[0])
             watched = WatchedSlice(single, _one_label(label_map, index, single), caption, side, window, zoom)

@@ -71,7 +71,12 @@ def whole_folder(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=path.parent))
         try:
-            yield temporary
+            try:
+                yield temporary
+            except OutputError as error:
+                if isinstance(error.__cause__, OSError) and str(temporary) in str(error):
+                    raise error.__cause__ from None  # the sentence is about the folder, not the temporary name
+                raise
             os.chmod(temporary, 0o755)
             os.replace(temporary, path)
         finally:

@@ -10,7 +10,16 @@ from typing import Literal
 
 from autoseg.errors import DataError
 from autoseg.files.dicom import SkippedFile, find_series
-from autoseg.files.sources import FilePair, ImageFile, LabelFile, Pairing, in_words, name_without_ending, natural
+from autoseg.files.sources import (
+    LEAVING_OUT,
+    FilePair,
+    ImageFile,
+    LabelFile,
+    Pairing,
+    in_words,
+    name_without_ending,
+    natural,
+)
 from autoseg.files.tables import read_rows, require_columns
 
 # IM-0001-0048-icontour-manual.txt: the slice's number and the structure.
@@ -73,7 +82,7 @@ def pair_contours(
         names = [path.relative_to(images).as_posix() for path in without]
         raise DataError(
             f"{in_words(names, 'image')} in {images} without a contour in {contours}. Leave these images out "
-            "(unlabelled='skip', on the command line --leave-out-unlabelled), or add their contours."
+            f"({LEAVING_OUT}), or add their contours."
         )
     pairs = [
         FilePair(

@@ -13,6 +13,7 @@ from autoseg.errors import DataError
 from autoseg.files.dicom import SkippedFile
 from autoseg.files.names import LEVELS, Named, beginnings, is_label, read_name, telling_words
 from autoseg.files.sources import (
+    LEAVING_OUT,
     PICTURE_ENDINGS,
     VOLUME_ENDINGS,
     FilePair,
@@ -34,7 +35,8 @@ CHANNEL_NUMBER = re.compile(r"_(\d{4})$")
 IGNORED = ("readme", "license", "licence", "dataset_description", "participants")
 WHERE = (
     "Put the images into a folder 'images' and their labels, with the same names, into 'labels'; or give the label "
-    "files the image's name and an addition such as _mask or _seg."
+    "files the image's name and an addition such as _mask or _seg. A label file whose image you do not have: move "
+    "it out of this folder."
 )
 
 
@@ -98,7 +100,7 @@ def pair_by_name(
         shown = in_words([group[0].path.relative_to(folder).as_posix() for group in lonely], "image")
         raise DataError(
             f"{shown} without a label file in {folder}. Add the label files, or leave these images out "
-            "(unlabelled='skip', on the command line --leave-out-unlabelled)."
+            f"({LEAVING_OUT})."
         )
     skipped += [SkippedFile(group[0].path, "an image without a label file") for group in lonely]
     labelled = [group for group in grouped if group[0].path in found]

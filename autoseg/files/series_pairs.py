@@ -13,6 +13,7 @@ from autoseg.files.dicom_grids import plan_grids
 from autoseg.files.dicom_rtstruct import StructureSet, read_structure_set
 from autoseg.files.dicom_seg import Segmentation, read_segmentation
 from autoseg.files.sources import (
+    LEAVING_OUT,
     VOLUME_ENDINGS,
     FilePair,
     ImageFile,
@@ -70,7 +71,7 @@ def pair_series(images: Path, label_files: Sequence[Path], *, unlabelled: Litera
     if lonely and unlabelled == "refuse":
         raise DataError(
             f"{in_words([series.case_id for series in lonely], 'series')} in {images} without labels. Add them, or "
-            "leave these series out (unlabelled='skip', on the command line --leave-out-unlabelled)."
+            f"leave these series out ({LEAVING_OUT})."
         )
     skipped += [SkippedFile(series.files[0], "a series without labels") for series in lonely]
     names = Counter(found.series[number].case_id for number in used)

@@ -11,7 +11,15 @@ from typing import Literal
 from autoseg.errors import DataError
 from autoseg.files.dicom import DicomFolder, SkippedFile, find_series
 from autoseg.files.labels import LABEL_SUFFIXES
-from autoseg.files.sources import FilePair, ImageFile, LabelFile, Pairing, in_words, name_without_ending
+from autoseg.files.sources import (
+    LEAVING_OUT,
+    FilePair,
+    ImageFile,
+    LabelFile,
+    Pairing,
+    in_words,
+    name_without_ending,
+)
 
 Labels = dict[tuple[Path, str], Path]
 """Label files by their folder (relative to `labels`) and their name without ending."""
@@ -58,8 +66,7 @@ def pair_slices(images: Path, labels: Path, *, unlabelled: Literal["refuse", "sk
         raise DataError(
             f"{in_words(names, 'image')} in {images} without a label file of the same name in "
             f"{labels} ({', '.join(LABEL_SUFFIXES)}). Add the label files (where images share a name, "
-            "in folders of the same names), or leave these images out (unlabelled='skip', on the "
-            "command line --leave-out-unlabelled)."
+            f"in folders of the same names), or leave these images out ({LEAVING_OUT})."
         )
     skipped += [SkippedFile(path, "an image without a label file") for path in missing]
     return Pairing(

@@ -87,6 +87,13 @@ def natural(text: object) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", str(text))]
 
 
+# How images without labels are left out: in the notebook, in code, on the command line.
+LEAVING_OUT = (
+    "tick that under 'How to read the files', or in code unlabelled='skip', on the command line "
+    "--leave-out-unlabelled"
+)
+
+
 def in_words(names: Sequence[str], what: str) -> str:
     """Say how many there are and name the first five.
 

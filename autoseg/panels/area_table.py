@@ -14,6 +14,7 @@ from autoseg.area_tables import AreaBlock, area_blocks, explain_area, explain_fl
 from autoseg.errors import AutosegError, DataError
 from autoseg.measurement import Measurement
 from autoseg.panels.viewer import SliceViewer
+from autoseg.patient_tables import patient_names
 from autoseg.structures import Structure, default_colour
 
 Content = bytes | Callable[[], bytes]
@@ -188,11 +189,16 @@ def _row(rows: Sequence[Measurement], names: Mapping[str, int]) -> dict[str, Any
 
 
 def _titles(blocks: Sequence[AreaBlock], show_ids: bool) -> list[str]:
+    """Name each block; where there are several patients, beginning with whose it is."""
     singles = [block for block in blocks if block.is_single_slices]
+    names = patient_names([row for block in blocks for rows in block.rows for row in rows])
     titles = []
     for block in blocks:
         number = f" {singles.index(block) + 1}" if block.is_single_slices and len(singles) > 1 else ""
-        titles.append(block.case_id if show_ids or not block.is_single_slices else f"series of slices{number}")
+        subject = block.rows[0][0].subject_id
+        whose = f"{subject if show_ids else names[subject]}: " if len(names) > 1 else ""
+        title = block.case_id if show_ids or not block.is_single_slices else f"series of slices{number}"
+        titles.append(title if show_ids and block.is_single_slices else whose + title)
     return titles
 
 

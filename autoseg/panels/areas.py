@@ -9,6 +9,7 @@ from typing import Any, cast
 import ipywidgets as widgets
 import pandas as pd
 
+from autoseg.area_tables import fixed_text
 from autoseg.figures.charts import show_areas
 from autoseg.panels.area_table import AreaTable
 from autoseg.panels.panel import Panel
@@ -37,7 +38,8 @@ HEADERS = {
 class AreasPanel(Panel):
     """The areas of a run; `value` is the Run as soon as its areas are shown.
 
-    A click on a cell shows that slice and structure in a viewer below the table.
+    A click on a cell shows that slice and structure in a viewer below the table, and in the one of the prediction's
+    panel.
 
     Parameters
     ----------
@@ -49,6 +51,7 @@ class AreasPanel(Panel):
 
     def __init__(self, prediction: Panel, *, show_ids: bool = False) -> None:
         super().__init__()
+        self.prediction = prediction
         self.run: Run | None = None
         self.table: AreaTable | None = None
         self.viewer: SliceViewer | None = None
@@ -73,7 +76,7 @@ class AreasPanel(Panel):
         self.value, self.table, self.viewer = None, None, None
         self.body.children, self.look.children = [], []
         if run is None:
-            self.say("First segment a patient above.")
+            self.give_up("First segment a patient above.")
             return
         structures = structures_of(run)
         self.table = AreaTable(
@@ -110,7 +113,9 @@ class AreasPanel(Panel):
             if self.viewer is None:
                 self.viewer = SliceViewer(run.results, run.measurements)
                 self.look.children = [self.viewer]
-            self.viewer.show(chosen["case_id"], chosen["slice_index"], chosen["label"])
+            above = getattr(self.prediction, "viewer", None) if self.prediction.value is run else None
+            for viewer in filter(None, (self.viewer, above)):
+                viewer.show(chosen["case_id"], chosen["slice_index"], chosen["label"])
 
 
 def structures_of(run: Run) -> tuple[Structure, ...]:
@@ -138,7 +143,7 @@ def table_html(table: pd.DataFrame, *, decimals: int = 1) -> str:
 
     def cell(value: object) -> str:
         if isinstance(value, float):
-            shown = "–" if pd.isna(value) else f"{value:,.{decimals}f}"
+            shown = "–" if pd.isna(value) else fixed_text(value, decimals)
         elif value is None:
             shown = "–"
         else:

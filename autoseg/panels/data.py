@@ -143,12 +143,8 @@ class DataPanel(Panel):
             self._forget()
             self.read()
             return
-        with self._lock:
-            self._number += 1  # what is being read is no longer wanted
-            self.value = None
-            self.progress(None)
-            self.say("")
-            self._forget()
+        self.give_up()
+        self._forget()
 
     def _structures_kept(self) -> None:
         self._structures = None

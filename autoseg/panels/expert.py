@@ -8,14 +8,14 @@ from typing import Any
 import ipywidgets as widgets
 import pandas as pd
 
-from autoseg.agreement import Comparison, compare_with_expert, comparison_table
+from autoseg.agreement import Comparison, UnmatchedLabels, compare_with_expert, comparison_table
 from autoseg.evaluation import scores_table
 from autoseg.panels.areas import table_html
 from autoseg.panels.chooser import FolderChooser
 from autoseg.panels.panel import Panel
 from autoseg.panels.style import heading, text
 from autoseg.patient_run import Run
-from autoseg.run_folder import file_stem
+from autoseg.patient_tables import patient_names
 
 SCORES = {
     "name": "Structure",
@@ -50,6 +50,7 @@ class ExpertPanel(Panel):
     def __init__(self, prediction: Panel, folder: Path | str | None = None, *, show_ids: bool = False) -> None:
         super().__init__()
         self.run: Run | None = None
+        self._given = None if folder is None else Path(folder).resolve()
         self.chooser = FolderChooser(
             title="The same patient's folder with an expert's labels (optional)",
             chosen=None if folder is None else Path(folder),
@@ -69,10 +70,19 @@ class ExpertPanel(Panel):
         run, folder = self.run, self.chooser.value
         self.tables.value = ""
         if run is None or folder is None:
-            self.value = None
-            self.say("First segment a patient above." if folder is not None else "")
+            self.give_up("First segment a patient above." if folder is not None else "")
             return
         self.start(lambda: compare_with_expert(run, folder), self._show, saying="Comparing with the expert …")
+
+    def fail(self, error: BaseException) -> None:
+        """Show why it failed; that the folder which nobody chose here is another patient's is no fault."""
+        super().fail(error)
+        folder = self.chooser.value
+        if isinstance(error, UnmatchedLabels) and folder is not None and folder.resolve() == self._given:
+            self.say(
+                f"The labels in {folder} are not of this patient, so there is nothing to compare. If an expert "
+                "drew labels on these images, choose their folder."
+            )
 
     def wait(self, timeout_s: float | None = None) -> None:
         """Wait until folder and comparison are done."""
@@ -101,18 +111,18 @@ def describe_comparison(comparison: Comparison, run: Run | None = None, *, show_
     subjects = scores_table(comparison.subjects)
     patients = subjects["subject_id"]
     if not show_ids:
-        numbers = {subject: f"patient {n}" for n, subject in enumerate(patients.drop_duplicates(), start=1)}
-        patients = patients.map(numbers)
+        # Numbered as in the run's own tables, where they have the same IDs.
+        names = patient_names(run.measurements) if run is not None else {}
+        if not set(patients) <= set(names):
+            names = {subject: f"patient {n}" for n, subject in enumerate(patients.drop_duplicates(), start=1)}
+        patients = patients.map(names)
     scores = subjects[list(SCORES)].rename(columns=SCORES)
     scores.insert(0, "Patient", patients)
     slices = comparison_table(comparison.slices)
+    slices.insert(0, "Slice", [f"{image}, slice {index + 1}" for image, index in comparison.places])
     if not show_ids:
-        known = _slice_names(run) if run is not None else {}
-        files = slices["case_id"].drop_duplicates()
-        slices["case_id"] = slices["case_id"].map(
-            {f: known.get(f, f"file {n}") for n, f in enumerate(files, start=1)}
-        )
-    slices = slices.rename(columns={"case_id": "File" if show_ids else "Slice", "structure": "Structure"})
+        slices = slices.drop(columns="case_id")
+    slices = slices.rename(columns={"case_id": "File", "structure": "Structure"})
     return (
         heading("Patient by patient")
         + text(WORDS)
@@ -120,12 +130,3 @@ def describe_comparison(comparison: Comparison, run: Run | None = None, *, show_
         + heading("Slice by slice")
         + table_html(slices, decimals=2)
     )
-
-
-def _slice_names(run: Run) -> dict[str, str]:
-    """Give each file of a run, by its name without ending, the image and slice that it is."""
-    return {
-        file_stem(source.path): f"{image.source.case_id}, slice {index + 1}"
-        for image, _ in run.results
-        for index, source in enumerate(image.source.slices)
-    }

@@ -90,8 +90,9 @@ class Panel(widgets.VBox):
             try:
                 result = work()
             except Exception as error:
-                if number == self._number:
-                    self.fail(error)
+                with self._lock:  # else a result that came since would be taken back
+                    if number == self._number:
+                        self.fail(error)
                 return
             with self._lock:
                 if number == self._number:
@@ -104,6 +105,14 @@ class Panel(widgets.VBox):
         with self._lock:  # `wait` must not meet a thread that has not begun, nor miss one begun by this one
             work_thread.start()
             self._work = work_thread
+
+    def give_up(self, saying: str = "") -> None:
+        """Take back the value; what is being done in the background is no longer wanted and will not be shown."""
+        with self._lock:
+            self._number += 1
+            self.value = None
+            self.progress(None)
+            self.say(saying)
 
     def wait(self, timeout_s: float | None = None) -> None:
         """Wait until the work in the background is done, for scripts and tests.
@@ -119,12 +128,16 @@ class Panel(widgets.VBox):
                 raise TimeoutError(f"{type(self).__name__} was not done after {timeout_s} s.")
 
     def follow(self, other: Panel, update: Callable[[Any], None]) -> None:
-        """Call `update` with another panel's value now and whenever it changes (None: there is none)."""
+        """Call `update` with another panel's value now and whenever it changes (None: there is none).
+
+        `update` and the `then` of `start` never run at once, so what is shown is never of two values. Panels that
+        follow each other must form no circle, nor may one that works change one that it follows.
+        """
 
         def changed(change: Any) -> None:
-            with self.attempt():
+            with self._lock, self.attempt():
                 update(change["new"])
 
         other.observe(changed, "value")
-        with self.attempt():
+        with self._lock, self.attempt():
             update(other.value)

@@ -14,7 +14,15 @@ from autoseg.panels.panel import Panel
 from autoseg.panels.series_row import HEADINGS, describe_candidate, lay_row
 from autoseg.panels.style import heading, notice, text
 from autoseg.panels.values import Patient
-from autoseg.patients import Candidate, PatientFolder, check_typed, find_patient, read_numbers, suggest_series
+from autoseg.patients import (
+    Candidate,
+    PatientFolder,
+    check_typed,
+    find_patient,
+    name_some,
+    read_numbers,
+    suggest_series,
+)
 
 BOX = {"width": "150px", "flex": "0 0 auto"}
 MANY = 3  # from more series than this on, all and none are a button each
@@ -87,7 +95,7 @@ class PatientPanel(Panel):
             self._folder = folder
             if folder is None:
                 self._clear()
-                self.say("Choose the folder with the patient's images.")
+                self.give_up("Choose the folder with the patient's images.")
                 return
             # Arguments of the panel are meant for the first folder.
             given, self._given = self._given, (None, None, None, None)
@@ -248,11 +256,12 @@ class PatientPanel(Panel):
         field_of_view = read_numbers(self.field_of_view.value, "field of view")
         matrix = _whole(read_numbers(self.matrix.value, "matrix size"))
         if field_of_view is None:
-            silent = ", ".join(c.case_id for c in chosen if c.rows and c.spacing_mm is None)
+            silent = [c.case_id for c in chosen if c.rows and c.spacing_mm is None]
             if needed:
+                files = "The file of {} does" if len(silent) == 1 else "The files of {} do"
                 return None, (
-                    f"The file of {silent} does not tell the size of a pixel. Type the field of view in mm, as it "
-                    "stands in the protocol; without it there are no mm²."
+                    f"{files.format(name_some(silent))} not tell the size of a pixel. Type the field of view "
+                    "in mm, as it stands in the protocol; without it there are no mm²."
                 )
             lone = "A matrix size alone changes nothing: type the field of view too." if matrix else ""
             return Patient(found.folder, only), lone

@@ -82,7 +82,7 @@ class PredictionPanel(Panel):
 
     def _job(
         self, model: ChosenModel, patient: Patient, stopping: threading.Event
-    ) -> Callable[[], tuple[Run | None, bool]]:
+    ) -> Callable[[], tuple[Run | None, tuple[Any, Any]]]:
         def tell(progress: RunProgress) -> bool:
             if stopping.is_set():
                 return True
@@ -95,7 +95,7 @@ class PredictionPanel(Panel):
             )
             return False
 
-        def work() -> tuple[Run | None, bool]:
+        def work() -> tuple[Run | None, tuple[Any, Any]]:
             try:
                 run = segment_folder(
                     model.model,
@@ -108,14 +108,14 @@ class PredictionPanel(Panel):
                     on_progress=tell,
                 )
             except RunStopped:
-                return None, self._inputs == (model, patient)
+                return None, (model, patient)
             except Exception:
                 if self._inputs == (model, patient):
                     raise
-                return None, False  # what failed is not what is chosen now
+                return None, (model, patient)  # what failed is not what is chosen now
             finally:
                 self._ended(stopping)
-            return run, self._inputs == (model, patient)
+            return run, (model, patient)
 
         return work
 
@@ -125,12 +125,13 @@ class PredictionPanel(Panel):
         self.stop_button.disabled = True
         self.button.disabled = not self._can_start(silently=True)
 
-    def _show(self, result: tuple[Run | None, bool]) -> None:
-        run, is_current = result
+    def _show(self, result: tuple[Run | None, tuple[Any, Any]]) -> None:
+        run, made_with = result
+        is_current = self._inputs == made_with
         if run is None and is_current:
             self.say("Stopped. Nothing was written.", "warning")
         elif not is_current:
-            kept = f" An earlier result stays in {run.folder}." if run is not None else ""
+            kept = f" Its result stays in {run.folder.resolve()}." if run is not None else ""
             self.say(f"The model or the patient was changed during the run.{kept} Segment again.", "warning")
         elif run is not None:
             slices = sum(image.shape[0] for image, _ in run.results)
@@ -157,7 +158,7 @@ class PredictionPanel(Panel):
         self.button.disabled = not self._can_start()
         if earlier is not None:
             words = "The model or the patient was changed, so the earlier result is not shown any more"
-            self.say(f"{words}. Its files stay in {earlier.folder}.", "warning")
+            self.say(f"{words}. Its files stay in {earlier.folder.resolve()}.", "warning")
 
     def _can_start(self, *, silently: bool = False) -> bool:
         """Tell whether both are chosen; say what is missing."""

@@ -227,7 +227,7 @@ class PreviewPanel(Panel):
         for button in (self.next, self.none, self.planned):
             button.disabled = True
         if data is None:
-            self.start(lambda: None, lambda _: self.say(DATA_FIRST))
+            self.give_up(DATA_FIRST)
             return
         split = split_cases(
             data.cases.cases,

@@ -39,7 +39,7 @@ class Questions(widgets.HBox):
         self.again = widgets.Button(
             description="Plan for this time",
             tooltip="Plan pixel size and network anew for the time that stands here",
-            layout={"width": "auto"},
+            layout={"width": "auto", "flex": "0 0 auto"},
         )
         self.best_by = widgets.Dropdown(
             options=["dice", "iou", "loss"],
@@ -59,6 +59,6 @@ class Questions(widgets.HBox):
             description="Show IDs", tooltip="Show patients by their IDs", indent=False, layout={"width": "120px"}
         )
         time = widgets.HBox([self.unit, self.amount, self.again])
-        left = widgets.VBox([self.name, self.name_note, time, self.best_by], layout={"width": "440px"})
+        left = widgets.VBox([self.name, self.name_note, time, self.best_by], layout={"width": "454px"})
         right = widgets.VBox([self.validation, self.show_ids])
         super().__init__([left, right], layout={"flex_flow": "row wrap"})

@@ -206,6 +206,7 @@ class RunningTraining:
             self.trained = Trained(model, path, self.task)
         except Exception as error:
             self.error = error
+            _let_go(error)
         finally:
             with self._lock:
                 self.state = "finished" if self.trained is not None else "failed"
@@ -286,6 +287,16 @@ def start_training(
         _TRAININGS[Path(task.folder).resolve(), task.name] = training
         training.start(resume=resume, turn=turn)
     return training
+
+
+def _let_go(error: BaseException) -> None:
+    """Free what the functions that failed held: the slices would fill the memory that the next try needs."""
+    known: BaseException | None = error
+    seen: list[BaseException] = []
+    while known is not None and known not in seen:
+        seen.append(known)
+        traceback.clear_frames(known.__traceback__)
+        known = known.__cause__ or known.__context__
 
 
 def sentence_of_failure(error: Exception) -> str:

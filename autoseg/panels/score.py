@@ -59,11 +59,7 @@ class ScorePanel(Panel):
         self.body.children = ()
         self._trained, self.advice = trained, ()
         if trained is None:
-            with self._lock:
-                self._number += 1  # what is being computed belongs to a training that is gone
-                self.value = None
-                self.progress(None)
-                self.say(FIRST)
+            self.give_up(FIRST)
             return
         self.start(
             lambda: appraise(trained.model, trained.task.split, on_progress=self._tell_progress()),

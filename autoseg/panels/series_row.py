@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from autoseg.panels.style import notice, picture
 from autoseg.patients import Candidate
 
-COLUMNS = "116px 1.2fr .5fr 1.5fr 1.2fr .7fr .8fr"
+# A date must not break.
+COLUMNS = "116px 1.3fr .5fr 1.5fr 1.2fr .8fr 84px"
+LONG = 14  # a longer name is cut off beside its box
 HEADINGS = ("", "Description", "Kind", "Pixels", "Slices", "Plane", "Date")
 
 
@@ -25,7 +27,7 @@ def describe_candidate(candidate: Candidate) -> str:
     moments = f" × {candidate.time_points} times" if candidate.time_points > 1 else ""
     distance = f", every {candidate.slice_spacing_mm:.4g} mm" if candidate.slice_spacing_mm else ""
     cells = (
-        html.escape(candidate.description or "–"),
+        html.escape(candidate.description or (candidate.case_id if len(candidate.case_id) > LONG else "–")),
         html.escape(candidate.modality or "–"),
         pixel,
         f"{candidate.slices}{moments}{distance}",

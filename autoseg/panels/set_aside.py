@@ -46,6 +46,8 @@ class SetAsidePanel(Panel):
 
     def show(self, cases: CaseFolder, *, names: Pseudonyms | None = None) -> None:
         """Show the patients of a folder, and which of them are set aside already."""
+        if self._cases is not None and self._cases.folder != cases.folder:
+            self.say("")  # what was kept was kept elsewhere
         self._cases = cases
         with self.attempt():
             ledger = read_ledger(cases.folder)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -105,9 +105,11 @@ class SettingsPanel(Panel):
 
     def back_to_plan(self) -> None:
         """Forget what a person changed here, but for the model's name."""
-        if self._plan is not None:
-            self._notes = []
-            self._show_plan(self._plan)
+        with self._lock:
+            if self._plan is not None:
+                self.give_up()  # a plan that is under way is no longer wanted
+                self._notes = []
+                self._show_plan(self._plan)
 
     def plan_for_this_time(self) -> None:
         """Plan anew for the minutes or epochs that stand in the panel."""
@@ -142,17 +144,26 @@ class SettingsPanel(Panel):
     # --- following the data
 
     def _show_data(self, data: Data | None) -> None:
+        self.give_up()
         other = self._data is not None and data is not None
-        self._data, self._plan, self.value = data or self._data, None, None
+        self._data, self._plan = data or self._data, None
         self._enable(data is not None)
         if data is None:
-            self.start(lambda: None, lambda _: self.say(DATA_FIRST))
+            self._forget()
+            self.give_up(DATA_FIRST)
             return
         self._notes = [CHANGED] if other else []
         if self._time is not None:
             self._replan(data, self._time)
         else:
             self._show_plan(data.plan)
+
+    def _forget(self) -> None:
+        """Show nothing of a folder that is gone or being read."""
+        self.table.value, self.name_note.value, self.more.layout.display = "", "", "none"
+        self.form.complain("")
+        with self._silence():
+            self._offer_subjects([], ())
 
     def _replan(self, data: Data, time: Mapping[str, Any]) -> None:
         self.start(lambda: plan_settings(data.cases, **time), self._show_plan, saying="Planning …")
@@ -199,8 +210,14 @@ class SettingsPanel(Panel):
         if self.show_ids.value:
             names = {subject: subject for subject in names}
         with self._silence():
-            self.validation.options = [(f"{names[s]} ({_images(counts[s])})", s) for s in self._offered()]
-            self.validation.value = tuple(s for s in chosen if s in self._offered())
+            offered = [(f"{names[s]} ({_images(counts[s])})", s) for s in self._offered()]
+            self._offer_subjects(offered, tuple(s for s in chosen if s in self._offered()))
+
+    def _offer_subjects(self, options: Sequence[tuple[str, str]], chosen: Sequence[str]) -> None:
+        # At once: the page fails where places in a longer list are still chosen in a shorter one.
+        with self.validation.hold_sync():
+            self.validation.options = options
+            self.validation.value = tuple(chosen)
 
     # --- handing on
 
@@ -221,6 +238,10 @@ class SettingsPanel(Panel):
 
     def _take(self) -> None:
         """Hand on what stands in the panel, or say what is wrong with it."""
+        with self._lock:  # not while other data are shown
+            self._hand_on()
+
+    def _hand_on(self) -> None:
         data, plan = self._data, self._plan
         if data is None or plan is None or self._source.value is not data:
             return
@@ -271,6 +292,8 @@ class SettingsPanel(Panel):
         return {self.unit.value: parse_value(self.unit.value, self.amount.value, hint), other: None}
 
     def _enable(self, on: bool) -> None:
+        if on:
+            self.more.layout.display = ""
         for field in (self.unit, self.amount, self.again, self.best_by, self.validation, self.show_ids, self.back):
             field.disabled = not on
 

@@ -18,7 +18,7 @@ from autoseg.panels.panel import Panel
 from autoseg.panels.style import text
 from autoseg.structures import default_colour
 
-WIDTHS = ("90px", "220px", "56px", "90px", "96px", "220px", "110px", "130px")
+WIDTHS = ("58px", "158px", "52px", "72px", "68px", "138px", "84px", "108px")
 HEADER = ("in the files", "name", "colour", "side", "includes", "counts as", "pixels", "images")
 WORDS = (
     "What each value in your label files is. Give every structure a name; values that mean the same can be made "
@@ -151,7 +151,7 @@ class StructureRow(widgets.HBox):
     def __init__(self, naming: Naming, count: StructureCount | None) -> None:
         self._naming = naming
         of = f"of value {naming.value}"
-        layouts = [widgets.Layout(width=width, margin="1px 4px 1px 0") for width in WIDTHS]
+        layouts = [widgets.Layout(width=width, flex="0 0 auto", margin="1px 4px 1px 0") for width in WIDTHS]
         self.name = widgets.Text(
             value=naming.name, placeholder="name", tooltip=f"Name {of}", layout=layouts[1], continuous_update=False
         )
@@ -250,7 +250,9 @@ class StructureRow(widgets.HBox):
 def _header() -> widgets.HBox:
     cells = []
     for words, width in zip(HEADER, WIDTHS, strict=True):
-        cells.append(widgets.HTML(f"<b>{words}</b>", layout=widgets.Layout(width=width, margin="0 4px 0 0")))
+        cells.append(
+            widgets.HTML(f"<b>{words}</b>", layout=widgets.Layout(width=width, flex="0 0 auto", margin="0 4px 0 0"))
+        )
     return widgets.HBox(cells)
 
 

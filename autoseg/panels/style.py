@@ -10,7 +10,7 @@ Kind = Literal["note", "warning", "error", "done"]
 
 # Beside the colour a word or a sign says the same, for eyes that do not tell the colours apart.
 _NOTICES: dict[Kind, tuple[str, str]] = {
-    "note": ("var(--jp-info-color1, #0072b2)", "ⓘ"),
+    "note": ("var(--jp-info-color1, #0072b2)", "i"),
     "warning": ("var(--jp-warn-color1, #e69f00)", "⚠"),
     "error": ("var(--jp-error-color1, #d55e00)", "✖"),
     "done": ("var(--jp-success-color1, #009e73)", "✔"),
@@ -49,8 +49,9 @@ def notice(words: str, kind: Kind = "note", *, details: str = "", announced: boo
         if details
         else ""
     )
+    spoken = role if announced else "note"
     return (
-        f'<div role="{role if announced else "note"}" style="border-left:4px solid {colour};padding:4px 10px;margin:4px 0;'
+        f'<div role="{spoken}" style="border-left:4px solid {colour};padding:4px 10px;margin:4px 0;'
         f'line-height:1.45;color:var(--jp-ui-font-color1,inherit)"><span aria-hidden="true">{sign}</span> '
         f"{_lines(words)}{unfold}</div>"
     )

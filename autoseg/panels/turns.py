@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import getpass
 import os
 import re
@@ -15,6 +16,8 @@ from autoseg.errors import DataError
 
 # A byte far behind the text is locked: on Windows a locked byte cannot be read by others.
 _LOCKED_BYTE = 1 << 20
+# How systems say that somebody else has the lock.
+TAKEN = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
 
 
 class Turn:
@@ -42,8 +45,10 @@ class Turn:
             return
         try:
             _lock(file)
-        except OSError:
+        except OSError as error:
             os.close(file)
+            if error.errno not in TAKEN:  # a file system without locks: rather no order than no training
+                return
             raise DataError(
                 f"Another training ({_holder(place)}) is learning on this computer. Two at once would each take "
                 "twice as long: wait until it is done, or stop it first."
