@@ -44,7 +44,7 @@ class Source:
     names. `spacing_source` tells whether the pixel size was in the header, typed by the user, or is unknown;
     `slice_spacing_source` the same of the distance between slices. Where that is unknown the affine's slice
     step is only a placeholder, and tables leave slice positions empty. `notes` are sentences on what went
-    wrong while the files were read.
+    wrong while the files were read. `modality` is DICOM's word for the machine ("MR", "CT"), or empty.
     """
 
     case_id: str = "image"
@@ -54,6 +54,7 @@ class Source:
     slice_spacing_source: SpacingSource = "none"
     slices: tuple[SliceSource, ...] = ()
     notes: tuple[str, ...] = ()
+    modality: str = ""
 
     @property
     def name(self) -> str:

@@ -22,6 +22,7 @@ from autoseg.image import Image, LabelMap
 from autoseg.measurement import Measurement, measure_areas
 from autoseg.model import TrainedModel, autoseg_version, subject_fingerprint
 from autoseg.patient_images import read_patient, warn_of_memory
+from autoseg.patients import other_kind
 from autoseg.prediction import predict
 
 
@@ -132,6 +133,9 @@ def segment_folder(
             Path(folder), only=only, channels=model.channels, plane=model.origin.get("plane"), typed=typed
         )
         notes += _about_subjects(model, {image.source.subject_id for image in images})
+        learnt = model.origin.get("modalities", ())
+        strange = {image.source.case_id: other_kind(image.source.modality, learnt) for image in images}
+        notes += [f"{case_id}: {words}" for case_id, words in strange.items() if words]
         warning = warn_of_memory(images, len(model.structures) + 1)
         results, measurements = [], []
         for number, image in enumerate(images, start=1):

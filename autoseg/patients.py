@@ -110,20 +110,30 @@ def find_patient(folder: Path, *, channels: Sequence[str] = (), plane: Plane | N
     return PatientFolder(folder, tuple(series), found.skipped, patients=persons)
 
 
-def suggest_series(patient: PatientFolder) -> tuple[tuple[str, ...], str]:
+def other_kind(modality: str, learnt: Collection[str]) -> str:
+    """Say that a model learnt from another kind of images; "" where that is not so, or not known."""
+    if not modality or not learnt or modality in learnt:
+        return ""
+    return (
+        f"The model learnt from {' and '.join(learnt)} images and this is {modality}: its areas would mean nothing."
+    )
+
+
+def suggest_series(patient: PatientFolder, modalities: Collection[str] = ()) -> tuple[tuple[str, ...], str]:
     """Choose what is most likely meant, and say why.
 
     Refused series, localisers and screenshots are never chosen. What is left is chosen whole if it is of one
     kind (the same description, modality and orientation), and not at all if it is of several: only the user
-    knows which kind the model learnt.
+    knows which kind the model learnt. With `modalities`, those that the model learnt from, others are not chosen.
 
     Returns
     -------
     tuple of (tuple of str, str)
         The case_ids, and a sentence or two.
     """
-    usable = [c for c in patient.choose() if not c.doubt]
-    doubtful = [c for c in patient.choose() if c.doubt]
+    doubts = {c.case_id: c.doubt or other_kind(c.modality, modalities) for c in patient.choose()}
+    usable = [c for c in patient.choose() if not doubts[c.case_id]]
+    doubtful = [c for c in patient.choose() if doubts[c.case_id]]
     what = "series" if patient.is_dicom else "file(s)"
     kinds = {(c.description.casefold(), c.modality, c.orientation) for c in usable if c.is_read}
     if not usable:
@@ -134,10 +144,10 @@ def suggest_series(patient: PatientFolder) -> tuple[tuple[str, ...], str]:
     else:
         chosen = tuple(c.case_id for c in usable)
         first = f"All {len(usable)} {what} are chosen." if len(usable) > 1 else f"{chosen[0]} is chosen."
-    reasons = dict.fromkeys(c.doubt for c in doubtful)
+    reasons = dict.fromkeys(doubts[c.case_id] for c in doubtful)
     left = []
     for reason in reasons:
-        names = [c.case_id for c in doubtful if c.doubt == reason]
+        names = [c.case_id for c in doubtful if doubts[c.case_id] == reason]
         left.append(f"{name_some(names)} {'is' if len(names) == 1 else 'are'} not: {reason}")
     several = f"This folder holds images of {patient.patients} patients: make sure that you tick whom you mean."
     return chosen, " ".join([first, *([several] if patient.patients > 1 else []), *left])

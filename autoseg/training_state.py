@@ -35,6 +35,7 @@ class Material:
     """What a training works with, on its device: a fresh network and the slices, read once.
 
     `sides` stand for what is learnt from and validated on; they are empty where nobody will ask.
+    `modalities` are the kinds of images that are learnt from ("MR"), as far as their files tell.
     """
 
     settings: Settings
@@ -43,6 +44,7 @@ class Material:
     slices: SliceSet
     validation: SliceSet | None
     sides: tuple[Side, Side]
+    modalities: tuple[str, ...] = ()
 
     def untrained(self, name: str, structures: Sequence[Structure]) -> TrainedModel:
         """Give the model without weights yet."""
@@ -53,7 +55,10 @@ class Material:
             structures=tuple(structures),
             channels=self.channels,
             weights={},
-            origin=describe_origin(self.slices.subject_ids, validated, len(self.slices)),
+            origin={
+                **describe_origin(self.slices.subject_ids, validated, len(self.slices)),
+                "modalities": list(self.modalities),
+            },
         )
 
 
@@ -99,6 +104,7 @@ def read_material(
         slices=build_slices(pairs, preprocess, stride=stride).to(device),
         validation=validation,
         sides=sides,
+        modalities=tuple(sorted({image.source.modality for image, _ in pairs} - {""})),
     )
 
 

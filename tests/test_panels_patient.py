@@ -220,3 +220,14 @@ def test_many_silent_files_are_named_in_part(tmp_path):
         cv2.imwrite(str(tmp_path / f"p{number}.png"), np.full((30, 20), number, np.uint8))
     panel = opened(folder=tmp_path)
     assert "The files of p0, p1, p2 and 3 more do not tell the size of a pixel" in panel.message.value
+
+
+def test_images_of_another_kind_than_the_model_learnt_are_not_ticked(tmp_path):
+    write(tmp_path / "scan")
+    model = Fixed(chosen_model(tmp_path, origin={"modalities": ["CT"]}))
+    panel = opened(model, tmp_path / "scan")
+    assert panel.value is None
+    assert "learnt from CT images" in words(panel)
+    model.value = chosen_model(tmp_path, origin={"modalities": ["MR"]})
+    panel.wait(60)
+    assert panel.value is not None

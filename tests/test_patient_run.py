@@ -65,3 +65,10 @@ def test_short_memory_is_said_while_the_run_goes_on(patient, tmp_path, monkeypat
 def test_a_run_of_no_series_is_at_its_beginning():
     assert RunProgress("reading").share == 0
     assert RunProgress("predicting", 1, 1, 5, 10).share == pytest.approx(0.47)
+
+
+def test_a_model_of_another_kind_of_images_is_noted(patient, tmp_path):
+    run = segment_folder(untrained_model(origin={"modalities": ["CT"]}), patient, output=tmp_path)
+    assert any("learnt from CT images and this is MR" in note for note in run.notes)
+    run = segment_folder(untrained_model(origin={"modalities": ["MR"]}), patient, output=tmp_path)
+    assert not any("learnt from" in note for note in run.notes)

@@ -11,7 +11,7 @@ from autoseg.errors import DataError, GeometryError
 from autoseg.files.dicom_values import quiet
 from autoseg.files.phantom_files import write_phantom
 from autoseg.files.phantoms import Phantom
-from autoseg.patients import MOST_PICTURES, check_typed, find_patient, read_numbers, suggest_series
+from autoseg.patients import MOST_PICTURES, check_typed, find_patient, other_kind, read_numbers, suggest_series
 
 
 def write(folder, uid, description="T1", *, change=None, places_mm=(0.0, 4.0, 8.0)):
@@ -200,3 +200,17 @@ def test_several_patients_in_one_folder_are_told_without_their_names(tmp_path):
     why = suggest_series(find_patient(tmp_path))[1]
     assert "holds images of 2 patients" in why
     assert "oe" not in why.replace("does", "")
+
+
+@pytest.mark.parametrize(
+    ("modality", "learnt", "said"),
+    [
+        ("CT", ("MR",), True),
+        ("MR", ("MR",), False),
+        ("MR", ("CT", "MR"), False),
+        ("", ("MR",), False),
+        ("CT", (), False),
+    ],
+)
+def test_another_kind_of_images_than_the_model_learnt_is_said(modality, learnt, said):
+    assert bool(other_kind(modality, learnt)) is said

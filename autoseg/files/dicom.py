@@ -266,5 +266,6 @@ def _image(
             slice_spacing_source=grid.step_source,
             slices=tuple(SliceSource(h.path, h.frame, h.sop_uid) for h in grid.slices),
             notes=notes,
+            modality=series.modality,
         ),
     )

@@ -64,6 +64,7 @@ class PatientPanel(Panel):
         self._given = (only, field_of_view_mm, matrix_size, prefer)
         self._folder: Path | None = None
         self._looks_for: tuple[Any, ...] = ((), None)
+        self._learnt: tuple[str, ...] = ()  # the modalities that the model learnt from
         self.chooser = FolderChooser(title="The patient's folder", chosen=None if folder is None else Path(folder))
         self.series = widgets.VBox()
         self._build_typed()
@@ -81,10 +82,13 @@ class PatientPanel(Panel):
     # --- the folder and its series
 
     def _follow_model(self, chosen: Any) -> None:
-        wanted = (chosen.model.channels, chosen.model.origin.get("plane")) if chosen is not None else ((), None)
-        if wanted != self._looks_for:
-            self._looks_for = wanted
-            if self.found is not None and not self.found.is_dicom:
+        origin = chosen.model.origin if chosen is not None else {}
+        wanted = (chosen.model.channels, origin.get("plane")) if chosen is not None else ((), None)
+        learnt = tuple(origin.get("modalities", ()))
+        if wanted != self._looks_for or learnt != self._learnt:
+            is_dicom_alike = learnt == self._learnt  # only files without DICOM are read by channels and plane
+            self._looks_for, self._learnt = wanted, learnt
+            if self.found is not None and not (self.found.is_dicom and is_dicom_alike):
                 self._find(self.found.folder, None)
 
     def _follow_folder(self, folder: Path | None) -> None:
@@ -119,7 +123,7 @@ class PatientPanel(Panel):
 
     def _show(self, found: PatientFolder, only: Collection[str] | None) -> None:
         self.found = found
-        suggested, why = suggest_series(found)
+        suggested, why = suggest_series(found, self._learnt)
         usable = {candidate.case_id for candidate in found.choose()}
         ticked = set(suggested if only is None else only) & usable
         read = [candidate for candidate in found.candidates if candidate.is_read]
