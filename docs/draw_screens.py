@@ -15,7 +15,7 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 SCREENS = ROOT / "docs" / "pictures" / "screens"
-COLOURS = 128  # enough for a page, and a third of the size
+COLOURS = 256  # enough for a page, and a third of the size
 
 
 def main(minutes: str = "4") -> None:
@@ -27,7 +27,8 @@ def main(minutes: str = "4") -> None:
         SCREENS.mkdir(parents=True, exist_ok=True)
         for path in sorted((Path(folder) / "light").glob("*.png")):
             picture = Image.open(path).convert("RGB")
-            picture.quantize(COLOURS, dither=Image.Dither.NONE).save(SCREENS / path.name, optimize=True)
+            small = picture.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+            small.save(SCREENS / path.name, optimize=True)
 
 
 if __name__ == "__main__":

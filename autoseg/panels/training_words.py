@@ -164,7 +164,8 @@ def lines_as_html(lines: Sequence[str]) -> str:
     shown = [f"… {left_out} earlier lines"] if left_out > 0 else []
     shown += lines[-MOST_LINES:]
     return (
-        '<pre role="log" aria-label="Printed lines" style="margin:0;font-size:11px;line-height:1.4;white-space:pre-wrap;word-break:normal;'
+        '<pre role="log" aria-label="Printed lines" style="margin:0;font-size:11px;line-height:1.4;'
+        "white-space:pre-wrap;word-break:normal;"
         f'color:var(--jp-ui-font-color1,inherit)">{html.escape(chr(10).join(shown))}</pre>'
     )
 
