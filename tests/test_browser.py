@@ -194,8 +194,9 @@ def test_a_wrong_folder_and_damaged_files_are_sentences(opened, lab):
     notebook.wait_for_text("damaged holds")
     notebook.click(notebook.button("Use "))
     page.wait_for_function(f"() => {{ {FIND_BUTTON} return b && b.disabled; }}", timeout=60_000)
+    page.locator("[role=alert]:visible").first.wait_for(timeout=60_000)
+    notebook.wait_for_text("holds no DICOM image")
     assert "Traceback" not in page.locator(".jp-Notebook").text_content()
-    assert page.locator("[role=alert]:visible").count() > 0
     page.close()
 
 
