@@ -11,15 +11,10 @@ is 1 if the 95th percentile is above 100 ms.
 """
 
 import argparse
-import json
 import os
 import shutil
-import socket
-import subprocess
 import sys
 import tempfile
-import time
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,7 +23,9 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
-TOKEN = "benchmark"
+sys.path.insert(0, str(ROOT / "tests"))  # JupyterLab is started as the browser tests start it
+from lab import TOKEN, running_lab, write_notebook  # noqa: E402 - needs the line above
+
 TARGET_MS = 100.0
 
 MADE_UP = """
@@ -75,7 +72,7 @@ WATCH = """() => {
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--changes", type=int, default=200)
-    parser.add_argument("--slices", type=int, default=200)
+    parser.add_argument("--slices", type=int, default=200, help="100 or more")
     parser.add_argument("--size", type=int, default=512)
     chosen = parser.parse_args()
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -160,42 +157,9 @@ def open_notebook(page: Any, address: str) -> None:
 @contextmanager
 def lab(cells: list[str]) -> Iterator[str]:
     """A JupyterLab of its own with one notebook; gives the notebook's address."""
-    with tempfile.TemporaryDirectory() as folder:
-        home = Path(folder)
-        empty = {"metadata": {}, "outputs": [], "execution_count": None}
-        kernel = {"name": "python3", "language": "python", "display_name": "Python 3 (ipykernel)"}
-        code = [{"cell_type": "code", "id": f"c{i}", "source": text, **empty} for i, text in enumerate(cells)]
-        notebook = {"cells": code, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
-        (home / "viewer.ipynb").write_text(json.dumps(notebook), encoding="utf-8")
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        places = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTERLAB_SETTINGS_DIR")
-        for name in (*places, "JUPYTERLAB_WORKSPACES_DIR", "IPYTHONDIR"):
-            environment[name] = str(home / name)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        options = ["--no-browser", "--ip=127.0.0.1", f"--port={port}", "--ServerApp.port_retries=0", "--allow-root"]
-        options += [f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={home}"]
-        command = [sys.executable, "-m", "jupyterlab", *options]
-        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            wait_for(f"http://127.0.0.1:{port}/api?token={TOKEN}")
-            yield f"http://127.0.0.1:{port}/lab/tree/viewer.ipynb?token={TOKEN}&reset"
-        finally:
-            process.terminate()
-            process.wait(timeout=30)
-
-
-def wait_for(address: str, seconds: float = 90) -> None:
-    end = time.monotonic() + seconds
-    while True:
-        try:
-            urllib.request.urlopen(address, timeout=5).close()
-            return
-        except OSError:
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.5)
+    with tempfile.TemporaryDirectory() as folder, running_lab(ROOT, Path(folder), folders=()) as (address, home):
+        write_notebook(home / "viewer.ipynb", cells)
+        yield f"{address}/lab/tree/viewer.ipynb?token={TOKEN}&reset"
 
 
 if __name__ == "__main__":

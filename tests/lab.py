@@ -24,7 +24,7 @@ def running_lab(root: Path, place: Path, *, folders=("notebooks", "data/sample")
     for name in folders:
         shutil.copytree(root / name, home / name, ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
     for name in ("trained_model", "predictions"):
-        (home / name).mkdir(exist_ok=True)
+        (home / name).mkdir(parents=True, exist_ok=True)
     settings = os.environ | {
         **{f"JUPYTER_{name}": str(place / name) for name in ("CONFIG_DIR", "DATA_DIR", "RUNTIME_DIR")},
         **{
@@ -60,6 +60,16 @@ def write_setting(place: Path, name: str, values: dict) -> None:
     folder = place / "JUPYTERLAB_SETTINGS_DIR" / "@jupyterlab" / "apputils-extension"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.jupyterlab-settings").write_text(json.dumps(values))
+
+
+def write_notebook(path: Path, cells: list[str]) -> Path:
+    """Write a notebook of code cells."""
+    empty = {"metadata": {}, "outputs": [], "execution_count": None}
+    kernel = {"name": "python3", "language": "python", "display_name": "Python 3 (ipykernel)"}
+    code = [{"cell_type": "code", "id": f"c{i}", "source": text, **empty} for i, text in enumerate(cells)]
+    content = {"cells": code, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return path
 
 
 def free_port() -> int:

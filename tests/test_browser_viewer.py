@@ -1,17 +1,9 @@
 """The slice viewer and the table of areas in JupyterLab and a real Chromium: keys, clicks, a busy kernel, files."""
 
-import json
-import os
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-
 import pytest
+from lab import BROWSER_OPTIONS, TOKEN, running_lab, write_notebook
 
 pytestmark = pytest.mark.browser
-TOKEN = "for-this-test-only"
 
 # Slice k of image i has the grey level 4 k (+ 2 in image 2) at the corner, so a picture tells its own number.
 MADE_UP = """
@@ -78,50 +70,11 @@ WATCH = """() => {
 
 
 @pytest.fixture
-def lab(tmp_path):
+def lab(root, tmp_path):
     """A JupyterLab with one notebook; gives the notebook's address and its folder."""
-    home = tmp_path / "home"
-    home.mkdir()
-    empty = {"metadata": {}, "outputs": [], "execution_count": None}
-    kernel = {"name": "python3", "language": "python", "display_name": "Python 3 (ipykernel)"}
-    cells = [{"cell_type": "code", "id": f"c{i}", "source": text, **empty} for i, text in enumerate(CELLS)]
-    notebook = {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
-    (home / "viewer.ipynb").write_text(json.dumps(notebook), encoding="utf-8")
-    environment = dict(os.environ)
-    for name in ("CONFIG_DIR", "DATA_DIR", "RUNTIME_DIR"):
-        environment[f"JUPYTER_{name}"] = str(tmp_path / name)
-    for name in ("JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR", "IPYTHONDIR"):
-        environment[name] = str(tmp_path / name)
-    quiet = tmp_path / "JUPYTERLAB_SETTINGS_DIR" / "@jupyterlab" / "apputils-extension"
-    quiet.mkdir(parents=True)
-    (quiet / "notification.jupyterlab-settings").write_text('{"fetchNews": "false", "checkForUpdates": false}')
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    options = ["--no-browser", "--ip=127.0.0.1", f"--port={port}", "--ServerApp.port_retries=0", "--allow-root"]
-    options += [f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={home}"]
-    with (tmp_path / "lab.log").open("w") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "jupyterlab", *options], env=environment, stdout=log, stderr=log
-        )
-        try:
-            _wait_for(f"http://127.0.0.1:{port}/api?token={TOKEN}")
-            yield f"http://127.0.0.1:{port}/lab/tree/viewer.ipynb?token={TOKEN}&reset", home
-        finally:
-            process.terminate()
-            process.wait(timeout=30)
-
-
-def _wait_for(address, seconds=60):
-    end = time.monotonic() + seconds
-    while True:
-        try:
-            urllib.request.urlopen(address, timeout=5).close()
-            return
-        except OSError:
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.5)
+    with running_lab(root, tmp_path, folders=()) as (address, home):
+        write_notebook(home / "viewer.ipynb", CELLS)
+        yield f"{address}/lab/tree/viewer.ipynb?token={TOKEN}&reset", home
 
 
 def _until(page, words, selector=".asv-title"):
@@ -142,9 +95,8 @@ def test_viewer_and_table_in_a_real_browser(lab, chromium, tmp_path):
 
     address, home = lab
 
-    options = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking"]
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=options)
+        browser = playwright.chromium.launch(executable_path=chromium, args=BROWSER_OPTIONS)
         context = browser.new_context(
             viewport={"width": 1280, "height": 900}, permissions=["clipboard-read", "clipboard-write"]
         )
