@@ -198,3 +198,18 @@ def test_a_training_that_failed_does_not_keep_its_slices_in_memory(tmp_path, mon
     assert training.state == "failed"
     gc.collect()
     assert held[0]() is None
+
+
+def test_a_resumed_training_keeps_its_own_validation_patients(tmp_path):
+    first = start_training(make_task(tmp_path, epochs=60))
+    until(lambda: len(first.epochs) >= 2)
+    first.stop()
+    first.wait(60)
+    # As after a restart of the kernel, when the settings stand at another choice again.
+    other = make_task(tmp_path, training=(0, 1, 8, 9), validation=(2, 3), epochs=60)
+    again = start_training(other, resume=True)
+    until(lambda: len(again.epochs) > len(first.epochs))
+    again.stop()
+    again.wait(60)
+    assert again.error is None
+    assert {case.case_id for case in again.trained.task.split.validation} == {"case8", "case9"}

@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
+from autoseg.checkpoint import find_checkpoint, read_checkpoint, split_again
 from autoseg.errors import AutosegError, DataError
 from autoseg.history import format_epoch, write_history
 from autoseg.model import EpochResult, TrainedModel, free_model_path, save_model
@@ -20,6 +21,7 @@ from autoseg.panels.values import Task, Trained
 from autoseg.panels.watching import SlicePicture, SliceWatch
 from autoseg.report import train_and_save
 from autoseg.settings import Settings
+from autoseg.split import subjects_of
 
 State = Literal["waiting", "reading", "learning", "stopping", "finished", "failed"]
 ACTIVE = ("waiting", "reading", "learning", "stopping")
@@ -187,6 +189,12 @@ class RunningTraining:
 
     def _run(self, resume: bool, turn: Turn | None) -> None:
         try:
+            if resume:
+                # Whichever patients validate in the settings now: those of its beginning do.
+                now = self.task.split
+                begun = read_checkpoint(find_checkpoint(self.task.folder, self.task.name))
+                sides = split_again(begun, (*now.training, *now.validation), test_subjects=subjects_of(now.test))
+                self.task = replace(self.task, split=replace(sides, test=now.test))
             self.watch.choose(self.task.split, self.task.structures)
             self._tell()
             model, path = train_and_save(
