@@ -18,6 +18,7 @@ from autoseg.device import in_layout
 from autoseg.errors import DataError
 from autoseg.extents import Extent, crop_size, extent_of, frame_size, plan_spacing
 from autoseg.image import Image, LabelMap
+from autoseg.networks import stride_of
 from autoseg.preprocess import (
     frame_middles,
     frame_offsets,
@@ -261,7 +262,7 @@ def preview_slices(cases: Sequence[Case], settings: Settings, *, structures: Seq
     """Read cases once and prepare their slices as training would, for `preview_batch`."""
     pairs = read_cases(cases, structures)
     preprocess = plan_spacing(settings.preprocess, [image for image, _ in pairs])
-    return build_slices(pairs, preprocess, stride=2 ** (len(settings.network.filters) - 1))
+    return build_slices(pairs, preprocess, stride=stride_of(settings.network))
 
 
 def preview_batch(

@@ -23,10 +23,10 @@ class LossParts:
 
     def total(self, settings: LossSettings, *, progress: float = 0.0) -> Tensor:
         """Add the parts with their weights at this progress (0 start, 1 end) of the training."""
-        fade = max(0.0, 1.0 - progress / settings.dice_until)
-        late = settings.late_cross_entropy_weight
-        cross_entropy_weight = late + fade * (settings.cross_entropy_weight - late)
-        return fade * settings.dice_weight * self.dice + cross_entropy_weight * self.cross_entropy
+        fade = max(0.0, 1.0 - progress / settings.overlap_until)
+        late = settings.late_pixel_weight
+        pixel_weight = late + fade * (settings.pixel_weight - late)
+        return fade * settings.overlap_weight * self.dice + pixel_weight * self.cross_entropy
 
 
 def segmentation_loss(
@@ -58,7 +58,7 @@ def segmentation_loss(
         (2 Σ p·t + 1) / (Σ p + Σ t + 1), background left out; `cross_entropy` the weighted mean over pixels.
     """
     logits = merge_undrawn(logits.float(), drawn, outer)
-    weight = logits.new_full((logits.shape[1],), settings.structure_weight)
+    weight = logits.new_full((logits.shape[1],), settings.structure_weight or 0.0)
     weight[0] = 1.0
     return LossParts(
         dice=1 - soft_dice(logits.softmax(1), labels, drawn),

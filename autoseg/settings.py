@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field, is_dataclass
-from typing import Any, Literal, TypeVar, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
 from autoseg.errors import SettingsError
-from autoseg.settings_parts import (
-    AugmentationSettings,
-    LossSettings,
-    NetworkSettings,
-    PreprocessSettings,
-)
-from autoseg.settings_parts import require as _require
+from autoseg.settings_network import LossSettings, NetworkSettings
+from autoseg.settings_parts import AugmentationSettings, PreprocessSettings
+from autoseg.settings_rules import require as _require
 
 __all__ = [
     "AugmentationSettings",
@@ -27,6 +23,13 @@ __all__ = [
 
 Kind = TypeVar("Kind")
 MOST_MINUTES = 30 * 24 * 60
+# What settings were called in the model files of earlier versions.
+FORMER_NAMES = {
+    "dice_weight": "overlap_weight",
+    "cross_entropy_weight": "pixel_weight",
+    "dice_until": "overlap_until",
+    "late_cross_entropy_weight": "late_pixel_weight",
+}
 
 
 @dataclass(frozen=True)
@@ -41,14 +44,28 @@ class Settings:
         Time budget of the learning. The learning-rate schedule is fitted to it, so it ends low in time.
     batch_size : int
         Slices seen at once.
+    oversampling : float
+        At least this part of each batch are slices with a structure on them, where such slices are rare.
+    optimizer : {"adamw", "adam", "sgd"}
+        What turns gradients into steps; "sgd" has Nesterov's momentum.
     learning_rate : float
-        AdamW's peak, reached after the warm-up.
-    schedule : {"cosine", "polynomial"}
-        How the learning rate falls to zero.
+        The peak, reached after the warm-up.
+    schedule : {"cosine", "polynomial", "multistep", "plateau", "constant"}
+        How the learning rate falls: smoothly to zero ("cosine", "polynomial"), in steps at the `milestones`, after
+        `plateau_epochs` validations without improvement, or not at all.
+    milestones : tuple of float
+        Of "multistep": the parts of the training after which the rate drops.
+    plateau_epochs : int
+        Of "plateau": epochs without improvement by `best_by` (of the training loss, without validation) after
+        which it drops.
+    drop_factor : float
+        By which it is multiplied at each drop.
     warmup_fraction : float
         Part of the training in which the learning rate rises.
+    momentum : float
+        Of "sgd": how much of the last step the next one keeps.
     weight_decay, gradient_clip : float
-        AdamW's decay; largest norm of a gradient step.
+        The optimiser's decay of weights; largest norm of a gradient step.
     average_decay : float
         The weights that are kept are a running average; near 1 averages over more steps.
     best_by : {"dice", "iou", "loss"}
@@ -72,9 +89,15 @@ class Settings:
     epochs: int | None = None
     minutes: float | None = None
     batch_size: int = 8
+    oversampling: float = 0.0
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
     learning_rate: float = 2e-3
-    schedule: Literal["cosine", "polynomial"] = "cosine"
+    schedule: Literal["cosine", "polynomial", "multistep", "plateau", "constant"] = "cosine"
+    milestones: tuple[float, ...] = (0.5, 0.75)
+    plateau_epochs: int = 10
+    drop_factor: float = 0.5
     warmup_fraction: float = 0.05
+    momentum: float = 0.99
     weight_decay: float = 1e-2
     gradient_clip: float = 12.0
     average_decay: float = 0.99
@@ -108,11 +131,11 @@ class Settings:
                 0 < self.minutes <= MOST_MINUTES,
                 f"minutes is {self.minutes}; give more than 0, and at most {MOST_MINUTES} (30 days).",
             )
-        for name in ("batch_size", "print_checkpoint", "save_checkpoint", "validate_every"):
+        for name in ("batch_size", "plateau_epochs", "print_checkpoint", "save_checkpoint", "validate_every"):
             value = getattr(self, name)
             _require(isinstance(value, int) and value >= 1, f"{name} is {value}; give a whole number from 1.")
         _require(0 < self.learning_rate < 10, f"learning_rate is {self.learning_rate}; give 0 to 10.")
-        _require(self.schedule in ("cosine", "polynomial"), f"schedule is {self.schedule!r}.")
+        self._check_learning_rate()
         _require(0 <= self.warmup_fraction < 1, f"warmup_fraction is {self.warmup_fraction}; give 0 to 1.")
         _require(0 <= self.weight_decay <= 10, f"weight_decay is {self.weight_decay}; give 0 to 10.")
         _require(self.gradient_clip > 0, f"gradient_clip is {self.gradient_clip}; give more than 0.")
@@ -126,6 +149,19 @@ class Settings:
             self.precision in ("auto", "float32", "bfloat16"),
             f"precision is {self.precision!r}; give auto, float32 or bfloat16.",
         )
+
+    def _check_learning_rate(self) -> None:
+        known = get_type_hints(Settings)
+        for name in ("optimizer", "schedule"):
+            words = get_args(known[name])
+            _require(getattr(self, name) in words, f"{name} is {getattr(self, name)!r}; give {', '.join(words)}.")
+        _require(
+            all(0 < part < 1 for part in self.milestones),
+            f"milestones is {self.milestones}; give parts of the training between 0 and 1.",
+        )
+        _require(0 < self.drop_factor < 1, f"drop_factor is {self.drop_factor}; give 0 to 1.")
+        _require(0 <= self.momentum < 1, f"momentum is {self.momentum}; give 0 to 1.")
+        _require(0 <= self.oversampling <= 1, f"oversampling is {self.oversampling}; it is a part, 0 to 1.")
 
 
 def settings_to_dict(settings: Settings) -> dict[str, Any]:
@@ -146,6 +182,7 @@ def settings_from_dict(values: dict[str, Any]) -> Settings:
 
 def _from_dict(kind: type[Kind], values: dict[str, Any]) -> Kind:
     hints = get_type_hints(kind)
+    values = {FORMER_NAMES.get(name, name): value for name, value in values.items()}
     unknown = sorted(set(values) - set(hints))
     _require(not unknown, f"Unknown setting(s) {unknown} of {kind.__name__}; update autoseg to read them.")
     arguments = {}

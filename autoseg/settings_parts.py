@@ -1,4 +1,4 @@
-"""The groups of settings: how images are prepared, which network, how slices are varied, what is made small."""
+"""Two groups of settings: how images are prepared, and how slices are varied."""
 
 from __future__ import annotations
 
@@ -6,28 +6,7 @@ import dataclasses
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-from autoseg.errors import SettingsError
-
-Range = tuple[float, float]
-
-
-def require(condition: bool, message: str) -> None:
-    """Raise SettingsError with this message unless the condition holds."""
-    if not condition:
-        raise SettingsError(message)
-
-
-def require_range(name: str, value: Range, *, low: float, high: float) -> None:
-    """Raise SettingsError unless the value is two numbers in order and within the limits."""
-    require(
-        len(value) == 2 and low <= value[0] <= value[1] <= high,
-        f"{name} is {value}; give two numbers, the smaller first, between {low:g} and {high:g}.",
-    )
-
-
-def require_probability(name: str, value: float) -> None:
-    """Raise SettingsError unless the value lies between 0 and 1."""
-    require(0 <= value <= 1, f"{name} is {value}; a probability lies between 0 and 1.")
+from autoseg.settings_rules import Range, require, require_probability, require_range
 
 
 @dataclass(frozen=True)
@@ -67,6 +46,9 @@ class PreprocessSettings:
     find_region : {"coarse", "whole"}
         How a new image is segmented where training saw crops. "coarse": a first pass over the whole image finds the
         region, a second segments it, and outside is background. "whole": the whole image is segmented.
+    neighbours : int
+        Slices on either side that the network sees along with each slice ("2.5-D"), as further channels. At the
+        ends of an image the last slice stands in for those that are not there.
     """
 
     spacing_mm: float | None = None
@@ -80,6 +62,7 @@ class PreprocessSettings:
     crop_shift: float = 0.25
     crop_anywhere: float = 0.2
     find_region: Literal["coarse", "whole"] = "coarse"
+    neighbours: int = 0
 
     def __post_init__(self) -> None:
         if self.spacing_mm is not None:
@@ -91,6 +74,10 @@ class PreprocessSettings:
                 f"input_shape is {self.input_shape}; give (rows, columns) from 32 to 4096.",
             )
         require_range("clip_percentiles", self.clip_percentiles, low=0, high=100)
+        require(
+            isinstance(self.neighbours, int) and 0 <= self.neighbours <= 8,
+            f"neighbours is {self.neighbours}; give a whole number of slices from 0 to 8.",
+        )
         require(self.clahe_limit >= 1, f"clahe_limit is {self.clahe_limit}; give 1 or more.")
         self._check_crop()
 
@@ -123,32 +110,6 @@ class PreprocessSettings:
             self.find_region in ("coarse", "whole"),
             f"find_region is {self.find_region!r}; give 'coarse' or 'whole'.",
         )
-
-
-@dataclass(frozen=True)
-class NetworkSettings:
-    """Which network, and how large.
-
-    Parameters
-    ----------
-    name : {"unet"}
-        Name in `autoseg.networks`.
-    filters : tuple of int
-        Feature channels of each level, the full-size level first; every further level halves the size.
-    dropout : float
-        Probability with which a feature channel is left out while training.
-    """
-
-    name: Literal["unet"] = "unet"
-    filters: tuple[int, ...] = (16, 32, 64, 128, 256, 256)
-    dropout: float = 0.0
-
-    def __post_init__(self) -> None:
-        require(
-            2 <= len(self.filters) <= 8 and all(1 <= n <= 2048 for n in self.filters),
-            f"filters is {self.filters}; give 2 to 8 numbers of feature channels.",
-        )
-        require(0 <= self.dropout < 1, f"dropout is {self.dropout}; it lies between 0 and 1.")
 
 
 @dataclass(frozen=True)
@@ -233,37 +194,3 @@ class AugmentationSettings:
         """Give settings that leave every sample as it is."""
         never: dict[str, Any] = {f.name: 0.0 for f in fields(cls) if f.name.endswith("_probability")}
         return cls(**never)
-
-
-@dataclass(frozen=True)
-class LossSettings:
-    """Soft Dice over the structures plus weighted cross-entropy.
-
-    Dice finds structures fast but enlarges unsure ones (Bertels et al., Medical Image Analysis 2021), which
-    cross-entropy does not; so the Dice part fades out on the way.
-
-    Parameters
-    ----------
-    dice_weight, cross_entropy_weight : float
-        Weights of the two parts at the start.
-    dice_until : float
-        Fraction of the training after which the Dice part has faded away; infinity keeps it whole.
-    late_cross_entropy_weight : float
-        Weight of the cross-entropy then; its gradient, a mean over all pixels, is the smaller one.
-    structure_weight : float
-        Weight of a structure's pixels in the cross-entropy; a background pixel has 1.
-    """
-
-    dice_weight: float = 1.0
-    cross_entropy_weight: float = 1.0
-    dice_until: float = 0.6
-    late_cross_entropy_weight: float = 10.0
-    structure_weight: float = 1.0
-
-    def __post_init__(self) -> None:
-        for item in fields(self):
-            value = getattr(self, item.name)
-            require(0 <= value <= 1000 or item.name == "dice_until", f"{item.name} is {value}; give 0 to 1000.")
-        require(self.dice_until > 0, f"dice_until is {self.dice_until}; give more than 0.")
-        require(self.late_cross_entropy_weight > 0 or self.dice_until > 1, "The whole loss would fade out.")
-        require(self.dice_weight + self.cross_entropy_weight > 0, "Both parts of the loss have weight 0.")

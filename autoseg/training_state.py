@@ -18,7 +18,7 @@ from autoseg.errors import DataError, ModelFileError
 from autoseg.fingerprints import Side, describe_side
 from autoseg.losses import segmentation_loss
 from autoseg.model import TrainedModel, describe_origin
-from autoseg.networks import build_network
+from autoseg.networks import build_network, learn
 from autoseg.settings import Settings
 from autoseg.split import Split
 from autoseg.structures import Structure
@@ -138,7 +138,8 @@ class Step:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
-            logits = self.network(batch.images)
+            outputs = learn(self.network, batch.images, batch.labels, batch.drawn)
+        logits = outputs.logits
         parts = segmentation_loss(logits, batch.reference, batch.drawn, self.settings.loss, outer=batch.outer)
         self.optimizer.zero_grad(set_to_none=True)
         parts.total(self.settings.loss, progress=progress).backward()

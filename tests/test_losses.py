@@ -11,7 +11,7 @@ from autoseg.settings import LossSettings
 from autoseg.structures import Structure
 
 ALL = torch.ones(1, 2, dtype=torch.bool)
-EVEN = LossSettings(cross_entropy_weight=1.0)
+EVEN = LossSettings(pixel_weight=1.0)
 
 
 def _loss(logits, labels, drawn, settings=EVEN):
@@ -20,10 +20,10 @@ def _loss(logits, labels, drawn, settings=EVEN):
 
 def test_dice_fades_out_and_cross_entropy_grows():
     parts = LossParts(dice=torch.tensor(0.5), cross_entropy=torch.tensor(0.1))
-    settings = LossSettings(dice_weight=2.0, dice_until=0.5, late_cross_entropy_weight=9.0)
+    settings = LossSettings(overlap_weight=2.0, overlap_until=0.5, late_pixel_weight=9.0)
     at = [float(parts.total(settings, progress=progress)) for progress in (0.0, 0.25, 0.5, 1.0)]
     assert at == pytest.approx([1.0 + 0.1, 0.5 + 0.5, 0.9, 0.9])
-    whole = LossSettings(dice_weight=2.0, dice_until=math.inf)
+    whole = LossSettings(overlap_weight=2.0, overlap_until=math.inf)
     assert float(parts.total(whole, progress=1.0)) == pytest.approx(1.1)
 
 
@@ -88,7 +88,7 @@ def test_perfect_answer_costs_nothing_and_weights_count():
     perfect = torch.nn.functional.one_hot(labels, 3).permute(0, 3, 1, 2).float() * 50
     assert float(_loss(perfect, labels, ALL)) == pytest.approx(0, abs=1e-4)
     even = torch.zeros(1, 3, 2, 2)
-    only_entropy = LossSettings(dice_weight=0, cross_entropy_weight=2.0)
+    only_entropy = LossSettings(overlap_weight=0, pixel_weight=2.0)
     assert float(_loss(even, labels, ALL, only_entropy)) == pytest.approx(2 * math.log(3))
 
 
@@ -136,7 +136,7 @@ def test_shares_by_hand():
 
 def test_the_best_answer_to_shares_is_the_shares():
     shares = torch.tensor([0.3, 0.6, 0.1])[None, :, None, None]
-    entropy = LossSettings(dice_weight=0)
+    entropy = LossSettings(overlap_weight=0)
     logits = torch.zeros(1, 3, 1, 1, requires_grad=True)
     for _ in range(300):
         (gradient,) = torch.autograd.grad(_loss(logits, shares, ALL, entropy), logits)

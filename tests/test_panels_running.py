@@ -14,7 +14,7 @@ from autoseg.history import format_epoch
 from autoseg.model import load_model
 from autoseg.panels import running
 from autoseg.panels.running import RunningTraining, find_training, sentence_of_failure, start_training
-from autoseg.settings_parts import NetworkSettings
+from autoseg.settings import NetworkSettings
 
 
 @pytest.fixture(autouse=True)

@@ -220,7 +220,7 @@ def test_the_form_has_every_setting_once_with_its_own_name_and_a_tooltip(source)
         ("preprocess.clip_percentiles", "1 99", (1.0, 99.0)),
         ("preprocess.crop_mm", "80 × 96", (80.0, 96.0)),
         ("preprocess.clahe", True, True),
-        ("loss.dice_until", "inf", float("inf")),
+        ("loss.overlap_until", "inf", float("inf")),
         ("precision", "float32", "float32"),
     ],
 )

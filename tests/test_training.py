@@ -180,7 +180,7 @@ def test_the_loss_settings_reach_the_loss(monkeypatch):
     patch_reading(monkeypatch)
     losses = []
     for weight in (0.5, 5.0):
-        settings = quick_settings(epochs=1, loss=LossSettings(cross_entropy_weight=weight))
+        settings = quick_settings(epochs=1, loss=LossSettings(pixel_weight=weight))
         losses.append(train(make_split([0], [1]), settings, structures=STRUCTURES).history[0].validation_loss)
     assert losses[1] > losses[0]
 

@@ -1,5 +1,6 @@
 """Networks for segmentation, chosen by name in the settings; `build_network` is the one place that builds."""
 
-from autoseg.networks.build import NETWORKS, build_network
+from autoseg.networks.build import NETWORKS, NetworkKind, build_network, standardised, stride_of
+from autoseg.networks.outputs import Outputs, learn
 
-__all__ = ["NETWORKS", "build_network"]
+__all__ = ["NETWORKS", "NetworkKind", "Outputs", "build_network", "learn", "standardised", "stride_of"]

@@ -3,42 +3,101 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib import import_module
+from typing import Any
 
 from torch import nn
 
 from autoseg.errors import SettingsError
-from autoseg.networks.unet import UNet
 from autoseg.settings import NetworkSettings
 
-NETWORKS: dict[str, Callable[[NetworkSettings, int, int], nn.Module]] = {
-    "unet": lambda settings, in_channels, out_channels: UNet(
-        in_channels, out_channels, filters=settings.filters, dropout=settings.dropout
+Build = Callable[..., nn.Module]
+
+
+@dataclass(frozen=True)
+class NetworkKind:
+    """A kind of network: what it is called, what it is good for in a sentence, and the module that has it.
+
+    The module `autoseg.networks.<module>` has STANDARD_FILTERS, used where the settings give none, and
+    `build(settings, *, in_channels, out_channels, spatial_dims)`, which is given settings with filters and dropout.
+    `dropout` is the standard one, `spatial_dims` what it can be built for.
+    """
+
+    title: str
+    words: str
+    module: str
+    dropout: float = 0.0
+    spatial_dims: tuple[int, ...] = (2,)
+
+
+NETWORKS: dict[str, NetworkKind] = {
+    "unet": NetworkKind("U-Net", "Fast, and the one to beat on most images.", "unet", spatial_dims=(2, 3)),
+    "resunet": NetworkKind(
+        "ResUNet", "A U-Net with shortcuts around its convolutions.", "resunet", spatial_dims=(2, 3)
     ),
+    "unext": NetworkKind("UNeXt", "Very small: convolutions, then tokens mixed by shifted layers.", "unext"),
+    "pyramid": NetworkKind(
+        "Multi-scale pyramid", "Two stages, at half and at full size; the published workbench's.", "pyramid", 0.3
+    ),
+    "maskdino": NetworkKind("Mask DINO", "Finds each structure by queries; slow, wants many images.", "maskdino"),
 }
 
 
-def build_network(settings: NetworkSettings, *, in_channels: int, out_channels: int) -> nn.Module:
+def build_network(
+    settings: NetworkSettings, *, in_channels: int, out_channels: int, spatial_dims: int = 2
+) -> nn.Module:
     """Build the network that the settings name, with fresh weights.
 
     Parameters
     ----------
     settings : NetworkSettings
     in_channels : int
-        Channels of the image.
+        Channels of the image, neighbouring slices counted.
     out_channels : int
         Structures plus one for the background.
+    spatial_dims : {2, 3}
 
     Returns
     -------
     torch.nn.Module
-        Takes (batch, in_channels, rows, columns) to logits (batch, out_channels, rows, columns). Rows and
-        columns must be multiples of its attribute `stride`.
+        Takes (batch, in_channels, rows, columns) to logits (batch, out_channels, rows, columns), in 3-D with the
+        slices before the rows. Every size must be a multiple of its attribute `stride`. What it answers beside its
+        logits while it learns, `learn` gives.
 
     Raises
     ------
     SettingsError
-        If there is no network of that name; the message lists the names.
+        If there is no network of that name, or not in so many dimensions; the message lists the names.
     """
     if settings.name not in NETWORKS:
         raise SettingsError(f"There is no network {settings.name!r}. Known: {', '.join(NETWORKS)}.")
-    return NETWORKS[settings.name](settings, in_channels, out_channels)
+    kind = NETWORKS[settings.name]
+    if spatial_dims not in kind.spatial_dims:
+        able = [name for name, other in NETWORKS.items() if spatial_dims in other.spatial_dims]
+        raise SettingsError(
+            f"The network {settings.name!r} has no {spatial_dims}-D form; those that have: {', '.join(able)}."
+        )
+    build: Build = _module(settings).build
+    return build(
+        standardised(settings), in_channels=in_channels, out_channels=out_channels, spatial_dims=spatial_dims
+    )
+
+
+def standardised(settings: NetworkSettings) -> NetworkSettings:
+    """Fill in the network's own filters and dropout where the settings leave them open."""
+    kind = NETWORKS[settings.name]
+    return replace(
+        settings,
+        filters=_module(settings).STANDARD_FILTERS if settings.filters is None else settings.filters,
+        dropout=kind.dropout if settings.dropout is None else settings.dropout,
+    )
+
+
+def stride_of(settings: NetworkSettings) -> int:
+    """Give the number of which a frame's rows and columns must be multiples, without building the network."""
+    return int(_module(settings).stride(standardised(settings).filters))
+
+
+def _module(settings: NetworkSettings) -> Any:
+    return import_module(f"autoseg.networks.{NETWORKS[settings.name].module}")

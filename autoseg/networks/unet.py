@@ -13,6 +13,19 @@ import torch
 from torch import Tensor, nn
 
 from autoseg.networks.layers import InstanceNormLeakyReLU
+from autoseg.settings import NetworkSettings
+
+STANDARD_FILTERS = (16, 32, 64, 128, 256, 256)
+
+
+def build(settings: NetworkSettings, *, in_channels: int, out_channels: int, spatial_dims: int) -> nn.Module:
+    """Build a U-Net."""
+    return UNet(in_channels, out_channels, filters=settings.filters or (), dropout=settings.dropout or 0.0)
+
+
+def stride(filters: Sequence[int]) -> int:
+    """Give the number of which the sizes of what it sees must be multiples."""
+    return int(2 ** (len(filters) - 1))
 
 
 class UNet(nn.Module):
@@ -32,7 +45,7 @@ class UNet(nn.Module):
         self, in_channels: int, out_channels: int, *, filters: Sequence[int], dropout: float = 0.0
     ) -> None:
         super().__init__()
-        self.stride = 2 ** (len(filters) - 1)
+        self.stride = stride(filters)
         sizes = [in_channels, *filters]
         self.contraction = nn.ModuleList(
             _Level(before, after, stride=1 if index == 0 else 2, dropout=dropout)

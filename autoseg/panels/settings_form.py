@@ -23,9 +23,9 @@ def describe_fields(kind: type) -> dict[str, str]:
 
     Examples
     --------
-    >>> from autoseg.settings import NetworkSettings
-    >>> describe_fields(NetworkSettings)["dropout"]
-    'Probability with which a feature channel is left out while training.'
+    >>> from autoseg.settings import LossSettings
+    >>> describe_fields(LossSettings)["squared"]
+    'Square the probabilities in the denominator, as the V-Net does (Milletari et al. 2016).'
     """
     words: dict[str, str] = {}
     names: list[str] = []

@@ -11,6 +11,7 @@ from autoseg.cases import Case, CaseFolder, Pseudonyms, is_drawn
 from autoseg.device import Computer, find_computer
 from autoseg.extents import extent_of, frame_size
 from autoseg.ledger import read_ledger
+from autoseg.networks import standardised, stride_of
 from autoseg.plan.choice import Choice, Plan, change_settings
 from autoseg.plan.survey import Survey, survey_cases
 from autoseg.settings import NetworkSettings, PreprocessSettings, Settings
@@ -82,7 +83,7 @@ def plan_settings(
     grid = _choose_grid(survey, _wanted_pixels(time, rate, slices))
     preprocess = change_settings(time, {grid.name: grid.value}).preprocess
     network, batch = _choose_network(survey, preprocess)
-    frame = _frame(survey, preprocess, 2 ** (len(network.filters) - 1))
+    frame = _frame(survey, preprocess, stride_of(network))
     validation = _tell_validation(split, cases)
     planned = [grid, _tell_time(time, rate, slices, frame), _tell_batch(batch, frame)]
     planned += [_tell_levels(network, frame), *_choose_rotation(survey), *_suggest_crop(survey, preprocess)]
@@ -200,7 +201,7 @@ def _frame(survey: Survey, preprocess: PreprocessSettings, stride: int) -> tuple
 
 def _choose_network(survey: Survey, preprocess: PreprocessSettings) -> tuple[NetworkSettings, int]:
     shorter = min(_frame(survey, preprocess, 1))
-    filters = NetworkSettings().filters
+    filters = standardised(NetworkSettings()).filters or ()
     levels = max([n for n in range(3, len(filters) + 1) if shorter / 2 ** (n - 1) >= SMALLEST_MAP - 0.5] or [3])
     area = math.prod(_frame(survey, preprocess, 2 ** (levels - 1)))
     return NetworkSettings(filters=filters[:levels]), 32 if area <= 64**2 else 16 if area <= 96**2 else 8
@@ -230,7 +231,7 @@ def _tell_batch(batch: int, frame: tuple[int, int]) -> Choice:
 
 
 def _tell_levels(network: NetworkSettings, frame: tuple[int, int]) -> Choice:
-    levels = len(network.filters)
+    levels = len(network.filters or ())
     why = f"{levels} levels: halved {levels - 1} times, {frame[0]} × {frame[1]} pixels become "
     why += f"{frame[0] >> (levels - 1)} × {frame[1] >> (levels - 1)}, which see the whole image."
     return Choice("network.filters", network.filters, why)

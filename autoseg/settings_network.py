@@ -1,0 +1,113 @@
+"""Two groups of settings: which network, and what a training makes small."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from autoseg.settings_rules import require, require_probability
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """Which network, and how large.
+
+    Parameters
+    ----------
+    name : {"unet", "resunet", "unext", "pyramid", "maskdino"}
+        Name in `autoseg.networks`.
+    filters : tuple of int, optional
+        Feature channels of each level, the finest first; in the U-Nets every further level halves the size. None:
+        the network's own standard size.
+    dropout : float, optional
+        Probability with which a feature channel is left out while training. None: the network's own, 0.3 in the
+        pyramid and 0 in the others.
+    norm : {"instance", "batch"}
+        Normalisation in the U-Nets: of each image by itself, or of the batch. The others have their own.
+    deep_supervision : bool
+        The U-Nets also learn from what their coarser levels answer.
+    """
+
+    name: Literal["unet", "resunet", "unext", "pyramid", "maskdino"] = "unet"
+    filters: tuple[int, ...] | None = None
+    dropout: float | None = None
+    norm: Literal["instance", "batch"] = "instance"
+    deep_supervision: bool = False
+
+    def __post_init__(self) -> None:
+        if self.filters is not None:
+            require(
+                2 <= len(self.filters) <= 8 and all(1 <= n <= 2048 for n in self.filters),
+                f"filters is {self.filters}; give 2 to 8 numbers of feature channels.",
+            )
+        if self.dropout is not None:
+            require(0 <= self.dropout < 1, f"dropout is {self.dropout}; it lies between 0 and 1.")
+        require(self.norm in ("instance", "batch"), f"norm is {self.norm!r}; give instance or batch.")
+
+
+@dataclass(frozen=True)
+class LossSettings:
+    """What a training makes small: a part that compares shapes plus a part that compares pixels.
+
+    Dice finds structures fast but enlarges unsure ones (Bertels et al., Medical Image Analysis 2021), which
+    cross-entropy does not; so the shapes' part fades out on the way.
+
+    Parameters
+    ----------
+    overlap : {"dice", "iou", "tversky", "none"}
+        How shapes are compared.
+    pixel : {"cross_entropy", "bce", "focal", "none"}
+        How pixels are compared; "bce" asks of every structure apart whether the pixel is of it.
+    overlap_weight, pixel_weight : float
+        Weights of the two parts at the start.
+    overlap_until : float
+        Fraction of the training after which the shapes' part has faded away; infinity keeps it whole.
+    late_pixel_weight : float
+        Weight of the pixels' part then; its gradient, a mean over all pixels, is the smaller one. Without effect
+        where the shapes' part stays.
+    structure_weight : float, optional
+        Weight of a structure's pixels in the pixels' part; a background pixel has 1. None: from the training
+        images, as many times as they have more background than structures, at most 50.
+    per_sample : bool
+        Compare shapes image by image, not in the whole batch together.
+    squared : bool
+        Square the probabilities in the denominator, as the V-Net does (Milletari et al. 2016).
+    focal_gamma : float
+        How much "focal" passes over pixels that are right already.
+    missed_weight : float
+        Of "tversky": weight of pixels that were missed; those found wrongly have 1 minus it. 0.5 is Dice.
+    """
+
+    overlap: Literal["dice", "iou", "tversky", "none"] = "dice"
+    pixel: Literal["cross_entropy", "bce", "focal", "none"] = "cross_entropy"
+    overlap_weight: float = 1.0
+    pixel_weight: float = 1.0
+    overlap_until: float = 0.6
+    late_pixel_weight: float = 10.0
+    structure_weight: float | None = 1.0
+    per_sample: bool = False
+    squared: bool = False
+    focal_gamma: float = 2.0
+    missed_weight: float = 0.7
+
+    def __post_init__(self) -> None:
+        for name in ("overlap_weight", "pixel_weight", "late_pixel_weight", "structure_weight", "focal_gamma"):
+            value = getattr(self, name)
+            require(value is None or 0 <= value <= 1000, f"{name} is {value}; give 0 to 1000.")
+        known = {
+            "overlap": ("dice", "iou", "tversky", "none"),
+            "pixel": ("cross_entropy", "bce", "focal", "none"),
+        }
+        for name, words in known.items():
+            value = getattr(self, name)
+            require(value in words, f"{name} is {value!r}; give {', '.join(words)}.")
+        require_probability("missed_weight", self.missed_weight)
+        require(self.overlap_until > 0, f"overlap_until is {self.overlap_until}; give more than 0.")
+        require(self.late_pixel_weight > 0 or self.overlap_until > 1, "The whole loss would fade out.")
+        shapes = 0.0 if self.overlap == "none" else self.overlap_weight
+        pixels = 0.0 if self.pixel == "none" else self.pixel_weight
+        require(shapes + pixels > 0, "Both parts of the loss have weight 0.")
+        require(
+            self.pixel != "none" or self.overlap_until > 1,
+            "Without a part that compares pixels, the whole loss would fade out; give overlap_until = inf.",
+        )
