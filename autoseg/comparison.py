@@ -18,10 +18,10 @@ from autoseg.structures import Structure
 class Comparison:
     """What a comparison gave.
 
-    `runs` are the cross-validations by the entry's name. `table` has one row an entry and structure, and one for
-    the mean over structures (`structure` is "mean"); `differences` one row a pair of entries and structure, paired by
-    subject. `verdict` says in a sentence which is best for these data and whether that is more than chance. `notes`
-    are sentences that the reader should know.
+    `runs` are the cross-validations by the entry's name. `table` has one row an entry and structure, and one
+    for the mean over structures (`structure` is "mean"); `differences` one row a pair of entries and structure,
+    paired by subject. `verdict` says in a sentence which is best for these data and whether that is more than
+    chance. `notes` are sentences that the reader should know.
     """
 
     folder: Path
