@@ -1,7 +1,9 @@
-"""Layers that networks share."""
+"""Layers that networks share, in 2-D and 3-D."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -9,48 +11,163 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 SLOPE = 0.01
+CONVOLUTIONS: dict[int, type[nn.Conv2d | nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
+TRANSPOSED: dict[int, type[nn.ConvTranspose2d | nn.ConvTranspose3d]] = {
+    2: nn.ConvTranspose2d,
+    3: nn.ConvTranspose3d,
+}
+BATCH_NORMS = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+DROPOUTS = {2: nn.Dropout2d, 3: nn.Dropout3d}
+Steps = int | Sequence[int]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What one network is made of: layers of so many dimensions, with one normalisation and one dropout.
+
+    Parameters
+    ----------
+    spatial_dims : {2, 3}
+    norm : {"instance", "batch"}
+        Each image is normalised by itself, or the batch as a whole.
+    dropout : float
+        Probability with which a feature channel is left out while training.
+    """
+
+    spatial_dims: int = 2
+    norm: str = "instance"
+    dropout: float = 0.0
+
+    def convolution(
+        self, before: int, after: int, *, size: int = 3, stride: Steps = 1, bias: bool = False
+    ) -> nn.Module:
+        """Build a convolution that keeps the image's size, or divides it by the stride."""
+        kind = CONVOLUTIONS[self.spatial_dims]
+        return kind(before, after, kernel_size=size, stride=_steps(stride), padding=size // 2, bias=bias)
+
+    def upsampling(self, before: int, after: int, stride: Steps) -> nn.Module:
+        """Build a transposed convolution that multiplies the image's size by the stride."""
+        steps = _steps(stride)
+        return TRANSPOSED[self.spatial_dims](before, after, kernel_size=steps, stride=steps, bias=False)
+
+    def normalisation(self, channels: int, *, slope: float = SLOPE) -> nn.Module:
+        """Build a normalisation with the leaky ReLU of this slope; with slope 1 there is none."""
+        if self.norm == "batch":
+            return BatchNormLeakyReLU(channels, spatial_dims=self.spatial_dims, slope=slope)
+        return InstanceNormLeakyReLU(channels, slope=slope)
+
+    def dropouts(self) -> list[nn.Module]:
+        """Build the dropout, or nothing where there is none."""
+        return [DROPOUTS[self.spatial_dims](self.dropout)] if self.dropout else []
+
+
+def initialise(module: nn.Module) -> None:
+    """Draw a convolution's weights for leaky ReLU (He et al. 2015); other modules stay as they are."""
+    if isinstance(module, nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d | nn.ConvTranspose3d):
+        nn.init.kaiming_normal_(module.weight, a=SLOPE)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+def _steps(stride: Steps) -> Any:
+    return stride if isinstance(stride, int) else tuple(stride)
 
 
 class InstanceNormLeakyReLU(nn.Module):
     """Normalise every channel of every image to mean 0 and standard deviation 1, then leaky ReLU.
 
     The same numbers as `torch.nn.InstanceNorm2d(channels, affine=True)` followed by
-    `torch.nn.LeakyReLU(0.01)`. On the processor torch's own kernel copies channels-last data to and fro
-    and group normalisation's backward pass is slow; there this layer computes both steps and their gradient
-    in one pass over (batch, pixels, channels), which makes a training step about a third faster.
+    `torch.nn.LeakyReLU(slope)`, in 3-D as well. On the processor torch's own kernel copies channels-last data to
+    and fro and group normalisation's backward pass is slow; there this layer computes both steps and their
+    gradient in one pass over (batch, pixels, channels), which makes a training step about a third faster.
 
     Parameters
     ----------
     channels : int
         Feature channels.
+    slope : float
+        Factor on what lies below 0; 1 leaves everything as it is.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, *, slope: float = SLOPE) -> None:
         super().__init__()
         self.eps = 1e-5
+        self.slope = slope
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Take (batch, channels, rows, columns) to the same shape."""
+    def forward(self, features: Tensor, shortcut: Tensor | None = None) -> Tensor:
+        """Take (batch, channels, [slices,] rows, columns) to the same shape.
+
+        A shortcut of that shape is added to what is normalised, before the leaky ReLU.
+        """
         if features.device.type == "cpu" and not torch.jit.is_tracing() and not torch.compiler.is_compiling():
-            return _ChannelsLastNorm.apply(features, self.weight, self.bias, self.eps)
-        normal = functional.instance_norm(features, weight=self.weight, bias=self.bias, eps=self.eps)
-        return functional.leaky_relu(normal, SLOPE)
+            shortcut = None if shortcut is None else shortcut.to(features.dtype)
+            return _ChannelsLastNorm.apply(features, self.weight, self.bias, shortcut, self.eps, self.slope)
+        # Not functional.instance_norm, which asks for the sizes in Python, and warns where that is traced.
+        cudnn = torch.backends.cudnn.enabled
+        normal = torch.instance_norm(features, self.weight, self.bias, None, None, True, 0.0, self.eps, cudnn)
+        return _shortcut_leaky_relu(normal, shortcut, self.slope)
+
+
+class BatchNormLeakyReLU(nn.Module):
+    """Normalise every channel over the batch, then leaky ReLU; in prediction with the averages of training.
+
+    A single pixel of a single image has no spread, so it is normalised with those averages in training too.
+
+    Parameters
+    ----------
+    channels : int
+        Feature channels.
+    spatial_dims : {2, 3}
+    slope : float
+        Factor on what lies below 0; 1 leaves everything as it is.
+    """
+
+    def __init__(self, channels: int, *, spatial_dims: int = 2, slope: float = SLOPE) -> None:
+        super().__init__()
+        self.slope = slope
+        self.norm = BATCH_NORMS[spatial_dims](channels)
+
+    def forward(self, features: Tensor, shortcut: Tensor | None = None) -> Tensor:
+        """Take (batch, channels, [slices,] rows, columns) to the same shape.
+
+        A shortcut of that shape is added to what is normalised, before the leaky ReLU.
+        """
+        norm = self.norm
+        if self.training and features[:, 0].numel() == 1:
+            means, variances = norm.running_mean, norm.running_var
+            normal = functional.batch_norm(features, means, variances, norm.weight, norm.bias, eps=norm.eps)
+        else:
+            normal = norm(features)
+        return _shortcut_leaky_relu(normal, shortcut, self.slope)
+
+
+def _shortcut_leaky_relu(normal: Tensor, shortcut: Tensor | None, slope: float) -> Tensor:
+    if shortcut is not None:
+        normal = normal + shortcut
+    return normal if slope == 1 else functional.leaky_relu(normal, slope)
 
 
 class _ChannelsLastNorm(torch.autograd.Function):
-    """Instance normalisation and leaky ReLU on channels-last data.
+    """Instance normalisation, a shortcut's sum and leaky ReLU on channels-last data.
 
     Sums are taken in the data's own format, in which torch accumulates in float32 and rounds once; a
     channel's mean is therefore subtracted first and what its rounding left (`rest`) is corrected for.
     """
 
     @staticmethod
-    def forward(ctx: Any, features: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
-        batch, channels, rows, columns = features.shape
-        pixels = rows * columns
-        flat = features.permute(0, 2, 3, 1).reshape(batch, pixels, channels)
+    def forward(
+        ctx: Any,
+        features: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        shortcut: Tensor | None,
+        eps: float,
+        slope: float,
+    ) -> Tensor:
+        flat = _flat(features)
+        pixels = flat.shape[1]
         centred = flat - (flat.sum(1, keepdim=True) / pixels)
         rest = centred.sum(1, keepdim=True).float() / pixels
         result = centred * centred
@@ -58,18 +175,22 @@ class _ChannelsLastNorm(torch.autograd.Function):
         inverse = (variance + eps).rsqrt_()
         scale = inverse * weight
         torch.addcmul((bias - rest * scale).to(flat.dtype), centred, scale.to(flat.dtype), out=result)
-        functional.leaky_relu_(result, SLOPE)
-        ctx.save_for_backward(centred, result, inverse, weight, rest)
-        return result.view(batch, rows, columns, channels).permute(0, 3, 1, 2)
+        if shortcut is not None:
+            result += _flat(shortcut)
+        if slope != 1:
+            functional.leaky_relu_(result, slope)
+        ctx.save_for_backward(centred, result if slope != 1 else None, inverse, weight, rest)
+        ctx.has_shortcut, ctx.slope = shortcut is not None, slope
+        return _unflat(result, features)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         centred, result, inverse, weight, rest = ctx.saved_tensors
-        batch, channels, rows, columns = gradients[0].shape
-        pixels = rows * columns
-        flat = gradients[0].permute(0, 2, 3, 1).reshape(batch, pixels, channels)
-        # The sign of the result tells the slope, as LeakyReLU(inplace=True) has it.
-        flat = torch.ops.aten.leaky_relu_backward(flat, result, SLOPE, True)
+        flat = _flat(gradients[0])
+        pixels = flat.shape[1]
+        if ctx.slope != 1:
+            # The sign of the result tells the slope, as LeakyReLU(inplace=True) has it.
+            flat = torch.ops.aten.leaky_relu_backward(flat, result, ctx.slope, True)
         gradient_bias = flat.sum(1, keepdim=True).float()
         product = flat * centred
         gradient_weight = (product.sum(1, keepdim=True).float() - rest * gradient_bias) * inverse
@@ -78,5 +199,16 @@ class _ChannelsLastNorm(torch.autograd.Function):
         offset = -scale * gradient_bias / pixels - slope * rest
         torch.addcmul(offset.to(flat.dtype), flat, scale.to(flat.dtype), out=product)
         product.addcmul_(centred, slope.to(flat.dtype))
-        gradient = product.view(batch, rows, columns, channels).permute(0, 3, 1, 2)
-        return gradient, gradient_weight.sum((0, 1)), gradient_bias.sum((0, 1)), None
+        gradient, past = _unflat(product, gradients[0]), None
+        if ctx.has_shortcut:
+            past = _unflat(flat, gradients[0])
+        return gradient, gradient_weight.sum((0, 1)), gradient_bias.sum((0, 1)), past, None, None
+
+
+def _flat(features: Tensor) -> Tensor:
+    """Give (batch, pixels, channels), without a copy where the channels lie last."""
+    return features.movedim(1, -1).reshape(len(features), -1, features.shape[1])
+
+
+def _unflat(flat: Tensor, features: Tensor) -> Tensor:
+    return flat.view(len(features), *features.shape[2:], features.shape[1]).movedim(-1, 1)
