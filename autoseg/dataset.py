@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-import psutil
 import torch
 from torch import Tensor
 
@@ -16,10 +15,12 @@ from autoseg.cases import Case, read_case
 from autoseg.classes import classes_of, mirrored_classes, outer_classes, shares_of
 from autoseg.device import in_layout
 from autoseg.errors import DataError
-from autoseg.extents import Extent, crop_size, extent_of, frame_size, plan_spacing
+from autoseg.extents import crop_size, extent_of, frame_size, plan_spacing
 from autoseg.image import Image, LabelMap
+from autoseg.neighbours import gather_slices, own_channel, plan_neighbours
 from autoseg.networks import stride_of
 from autoseg.preprocess import (
+    check_memory,
     frame_middles,
     frame_offsets,
     pad_together,
@@ -28,7 +29,7 @@ from autoseg.preprocess import (
     store_shares,
     store_slices,
 )
-from autoseg.regions import Crops, measure_region
+from autoseg.regions import Crops, region_centre
 from autoseg.settings import AugmentationSettings, PreprocessSettings, Settings
 from autoseg.split import Split
 from autoseg.structures import Structure
@@ -38,7 +39,8 @@ from autoseg.structures import Structure
 class Batch:
     """What the network sees at once, and what it should answer.
 
-    `images` (batch, channels, rows, columns) float32, `labels` (batch, rows, columns) int64 classes
+    `images` (batch, channels, rows, columns) float32, neighbouring slices as further channels
+    (`autoseg.neighbours`), `labels` (batch, rows, columns) int64 classes
     (0 background, k the k-th structure), `drawn` (batch, structures) bool. Where raters drew shares, `targets`
     (batch, classes, rows, columns) float32 has the share of every class, which add up to 1. `outer` is that of
     the SliceSet.
@@ -64,6 +66,8 @@ class SliceSet:
     (n, structures) bool, `stored` and `network` (n, 2) sizes, `case_ids` and `subject_ids` of each slice.
     `frame` is the (rows, columns) of the network's input, `sides` the classes after mirroring left to right,
     `outer` the class in which each lies (`outer_classes`).
+    `ends` (n, 2) are the places of the first and the last slice of each one's case, `neighbours` how many slices
+    the network sees on either side.
     `shares` (n, structures, rows, columns) float16 are there if raters drew shares on any case. `crops` tell how
     they lie, if training sees crops.
     """
@@ -78,6 +82,8 @@ class SliceSet:
     subject_ids: tuple[str, ...]
     sides: Tensor
     outer: Tensor
+    ends: Tensor
+    neighbours: int = 0
     shares: Tensor | None = None
     crops: Crops | None = None
 
@@ -101,6 +107,7 @@ class SliceSet:
             network=self.network.to(device),
             sides=self.sides.to(device),
             outer=self.outer.to(device),
+            ends=self.ends.to(device),
             crops=crops,
         )
 
@@ -108,6 +115,17 @@ class SliceSet:
 def read_cases(cases: Sequence[Case], structures: Sequence[Structure]) -> list[tuple[Image, LabelMap]]:
     """Read every case once, in order."""
     return [read_case(case, tuple(structures)) for case in cases]
+
+
+def plan_input(settings: PreprocessSettings, images: Sequence[Image]) -> PreprocessSettings:
+    """Fill in what the training images decide: the network's pixel size, and whether there are neighbours to see.
+
+    Raises
+    ------
+    DataError
+        As `plan_spacing` does.
+    """
+    return plan_neighbours(plan_spacing(settings, images), [image.shape[0] for image in images])
 
 
 def build_slices(pairs: Sequence[tuple[Image, LabelMap]], settings: PreprocessSettings, *, stride: int) -> SliceSet:
@@ -136,20 +154,24 @@ def build_slices(pairs: Sequence[tuple[Image, LabelMap]], settings: PreprocessSe
     frame = frame_size(extents, stride)
     crop = crop_size(settings, frame, stride)
     soft = any(label_map.shares is not None for _, label_map in pairs)
-    _check_memory(pairs, extents, soft=soft)
+    shares_of_each = len(pairs[0][1].structures) if soft else 0
+    check_memory(
+        extents, [image.shape[0] for image, _ in pairs], channels=len(pairs[0][0].channels), shares=shares_of_each
+    )
     structures = pairs[0][1].structures
     images: list[Tensor] = []
     labels: list[Tensor] = []
     shares: list[Tensor] = []
-    drawn, sizes, owners, centres = [], [], [], []
+    drawn, sizes, owners, centres, ends = [], [], [], [], []
     for (image, label_map), extent in zip(pairs, extents, strict=True):
         count, classes = image.shape[0], classes_of(label_map)
+        ends.extend([(len(images), len(images) + count - 1)] * count)
         images.extend(store_slices(image, extent, settings))
         labels.extend(store_labels(classes, extent))
         if soft:
             shares.extend(store_shares(shares_of(label_map), extent))
         if crop is not None:
-            centres.extend([_region_centre(image, classes > 0, extent, settings, crop)] * count)
+            centres.extend([region_centre(classes > 0, extent, settings, crop, name=image.source.name)] * count)
         drawn.extend([[label_map.is_annotated(s.label) for s in structures]] * count)
         sizes.extend([(extent.stored, extent.network)] * count)
         owners.extend([(image.source.case_id, image.source.subject_id)] * count)
@@ -164,23 +186,11 @@ def build_slices(pairs: Sequence[tuple[Image, LabelMap]], settings: PreprocessSe
         subject_ids=tuple(subject for _, subject in owners),
         sides=mirrored_classes(structures),
         outer=outer_classes(structures),
+        ends=torch.tensor(ends),
+        neighbours=settings.neighbours,
         shares=pad_together(shares) if soft else None,
         crops=crop and Crops(crop, torch.tensor(centres), settings.crop_shift, settings.crop_anywhere),
     )
-
-
-def _region_centre(
-    image: Image, drawn: np.ndarray, extent: Extent, settings: PreprocessSettings, crop: tuple[int, int]
-) -> tuple[float, float]:
-    centre, size = measure_region(drawn, extent)
-    if settings.find_region == "coarse" and (size[0] > crop[0] or size[1] > crop[1]):
-        wanted = " × ".join(f"{100 * part / whole:.0f} %" for part, whole in zip(size, crop, strict=True))
-        raise DataError(
-            f"{image.source.name}: what was drawn on one slice is larger than the crop ({wanted} of its rows and "
-            "columns), so a part of it would be cut off on new images. Choose a larger crop, or "
-            "find_region='whole', or look for a stray pixel in the labels."
-        )
-    return centre
 
 
 def sample_batch(
@@ -208,7 +218,8 @@ def sample_batch(
     Batch
     """
     chosen = indices.to(slices.images.device)
-    images, labels = slices.images[chosen], slices.labels[chosen]
+    images = gather_slices(slices.images, chosen, slices.ends[chosen], slices.neighbours)
+    labels = slices.labels[chosen]
     stored, network = slices.stored[chosen], slices.network[chosen]
     draw = None
     if augmentation is None:
@@ -251,8 +262,8 @@ def preview(
     Returns
     -------
     tuple of ndarray
-        Images (count, rows, columns), of the first channel, and labels (count, rows, columns), as
-        `figures.show_batch` takes them.
+        Images (count, rows, columns), of the first channel of the slices themselves, and labels (count, rows,
+        columns), as `figures.show_batch` takes them.
     """
     slices, varied = preview_slices(split.training, settings, structures=structures), settings.augmentation
     return preview_batch(slices, varied, structures=structures, seed=settings.seed, count=count, batch=batch)
@@ -261,7 +272,7 @@ def preview(
 def preview_slices(cases: Sequence[Case], settings: Settings, *, structures: Sequence[Structure]) -> SliceSet:
     """Read cases once and prepare their slices as training would, for `preview_batch`."""
     pairs = read_cases(cases, structures)
-    preprocess = plan_spacing(settings.preprocess, [image for image, _ in pairs])
+    preprocess = plan_input(settings.preprocess, [image for image, _ in pairs])
     return build_slices(pairs, preprocess, stride=stride_of(settings.network))
 
 
@@ -283,7 +294,8 @@ def preview_batch(
     Returns
     -------
     tuple of ndarray
-        Images (count, rows, columns) float32, of the first channel, and labels (count, rows, columns) uint8.
+        Images (count, rows, columns) float32, of the first channel of the slices themselves, and labels (count,
+        rows, columns) uint8.
     """
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(slices), generator=generator)
@@ -293,19 +305,5 @@ def preview_batch(
         generator.manual_seed(seed + batch)
     seen = sample_batch(slices, indices, augmentation=augmentation, generator=generator)
     table = np.array([0, *(structure.label for structure in structures)], dtype=np.uint8)
-    return seen.images[:, 0].numpy(), table[seen.labels.numpy()]
-
-
-def _check_memory(pairs: Sequence[tuple[Image, LabelMap]], extents: Sequence[Extent], *, soft: bool) -> None:
-    slices = sum(image.shape[0] for image, _ in pairs)
-    rows, columns = (max(extent.stored[axis] for extent in extents) for axis in (0, 1))
-    channels = len(pairs[0][0].channels)
-    shares = 2 * len(pairs[0][1].structures) * soft
-    needed = slices * rows * columns * (4 * (channels + 1) + shares)
-    free = psutil.virtual_memory().available
-    if needed * 2 > free:  # the slices themselves, and once more while they are put together
-        raise DataError(
-            f"{slices} slices of {rows} × {columns} pixels need {2 * needed / 2**30:.1f} GiB of memory and "
-            f"{free / 2**30:.1f} GiB are free. Close other programs, use fewer slices, or choose a larger "
-            "spacing_mm."
-        )
+    shown = own_channel(slices.images.shape[1], slices.neighbours)
+    return seen.images[:, shown].numpy(), table[seen.labels.numpy()]

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from autoseg.errors import AutosegError, DataError, ModelFileError
 from autoseg.fingerprints import subject_fingerprint
+from autoseg.neighbours import network_channels
 from autoseg.networks import build_network
 from autoseg.postprocess import StructurePostprocess
 from autoseg.settings import Settings, settings_from_dict, settings_to_dict
@@ -100,7 +101,9 @@ class TrainedModel:
     def build(self) -> nn.Module:
         """Build the network with these weights, ready to predict, on the processor."""
         network = build_network(
-            self.settings.network, in_channels=len(self.channels), out_channels=len(self.structures) + 1
+            self.settings.network,
+            in_channels=network_channels(len(self.channels), self.settings.preprocess.neighbours),
+            out_channels=len(self.structures) + 1,
         )
         network.load_state_dict(self.weights)
         return network.eval().requires_grad_(False)

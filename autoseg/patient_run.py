@@ -9,11 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
 
 from autoseg.area_tables import areas_table
+from autoseg.copies import Copies
+from autoseg.ensemble import Models, as_models, ensemble_name
 from autoseg.errors import AutosegError, DataError
 from autoseg.export import free_run_folder, write_run
 from autoseg.files.atomic import check_writable
@@ -32,7 +35,7 @@ class Run:
 
     `folder` holds the files, `areas` is the table with one row a slice, `measurements` the tidy rows, `notes`
     are sentences that the reader should know, `skipped` the files that were left alone, `elapsed_s` how long it
-    took.
+    took, `model` the model's name, or of a mean all names and the copies (`ensemble.ensemble_name`).
     """
 
     folder: Path
@@ -42,6 +45,7 @@ class Run:
     notes: tuple[str, ...]
     skipped: tuple[SkippedFile, ...]
     elapsed_s: float = 0.0
+    model: str = ""
 
 
 class RunStopped(AutosegError):
@@ -83,10 +87,11 @@ OnProgress = Callable[[RunProgress], bool | None]
 
 
 def segment_folder(
-    model: TrainedModel,
+    model: Models,
     folder: Path,
     *,
     output: Path,
+    copies: Copies = "none",
     field_of_view_mm: float | Sequence[float] | None = None,
     matrix_size: int | Sequence[int] | None = None,
     prefer: str | None = None,
@@ -98,11 +103,14 @@ def segment_folder(
 
     Parameters
     ----------
-    model : TrainedModel
+    model : TrainedModel, or sequence of TrainedModel
+        Of several, the mean of what they answer.
     folder : Path
         Holds DICOM files, in any order and with any names; or, where there is none, NIfTI files or pictures.
     output : Path
-        A new folder is made in it, named after the model and the time.
+        A new folder is made in it, named after the models, the copies and the time.
+    copies : {"none", "left-right", "mirrored", "turned", "both"}
+        Of each slice, see `autoseg.prediction.predict`.
     field_of_view_mm, matrix_size, prefer : optional
         Typed calibration, see `autoseg.calibration.calibrate`.
     only : collection of str, optional
@@ -125,32 +133,30 @@ def segment_folder(
     """
     started = time.monotonic()
     tell = _teller(on_progress, Path(folder))
+    models, name = as_models(model), ensemble_name(model, copies)
     tell(RunProgress("reading"))
     check_writable(output)
     typed = {"field_of_view_mm": field_of_view_mm, "matrix_size": matrix_size, "prefer": prefer}
+    plane = next((plane for one in models if (plane := one.origin.get("plane"))), None)
     with _enough_memory(Path(folder)):
         images, notes, skipped = read_patient(
-            Path(folder), only=only, channels=model.channels, plane=model.origin.get("plane"), typed=typed
+            Path(folder), only=only, channels=models[0].channels, plane=plane, typed=typed
         )
-        notes += _about_subjects(model, {image.source.subject_id for image in images})
-        learnt = model.origin.get("modalities", ())
-        strange = {image.source.case_id: other_kind(image.source.modality, learnt) for image in images}
-        notes += [f"{case_id}: {words}" for case_id, words in strange.items() if words]
-        warning = warn_of_memory(images, len(model.structures) + 1)
+        notes += _about_images(models, images)
+        warning = warn_of_memory(images, len(models[0].structures) + 1)
         results, measurements = [], []
         for number, image in enumerate(images, start=1):
             place = RunProgress("predicting", number, len(images), 0, image.shape[0], warning)
-            label_map, said = _predict_and_tell(model, image, place, tell, on_slices)
+            label_map, said = _predict_and_tell(models, copies, image, place, tell, on_slices)
             notes += said
             results.append((image, label_map))
-            measurements.extend(measure_areas(label_map, image=image, model=model.name))
-        details = {"autoseg": autoseg_version(), "model_origin": model.origin, "best_epoch": model.best_epoch}
+            measurements.extend(measure_areas(label_map, image=image, model=name))
         tell(RunProgress("writing"))
         target = write_run(
-            free_run_folder(Path(output), model.name, datetime.now()),
+            free_run_folder(Path(output), name, datetime.now()),
             results,
-            model_name=model.name,
-            details=details,
+            model_name=name,
+            details=_details(models, copies),
             measurements=measurements,
         )
     return Run(
@@ -161,7 +167,21 @@ def segment_folder(
         notes=tuple(dict.fromkeys(notes)),
         skipped=skipped,
         elapsed_s=time.monotonic() - started,
+        model=name,
     )
+
+
+def _details(models: Sequence[TrainedModel], copies: str) -> dict[str, Any]:
+    """Give what run.json keeps of the models: of several, a list of each."""
+    origins, epochs = [one.origin for one in models], [one.best_epoch for one in models]
+    alone = len(models) == 1
+    return {
+        "autoseg": autoseg_version(),
+        "models": [one.name for one in models],
+        "copies": copies,
+        "model_origin": origins[0] if alone else origins,
+        "best_epoch": epochs[0] if alone else ", ".join(map(str, epochs)),
+    }
 
 
 def _teller(on_progress: OnProgress | None, folder: Path) -> Callable[[RunProgress], None]:
@@ -175,7 +195,8 @@ def _teller(on_progress: OnProgress | None, folder: Path) -> Callable[[RunProgre
 
 
 def _predict_and_tell(
-    model: TrainedModel,
+    models: Sequence[TrainedModel],
+    copies: Copies,
     image: Image,
     place: RunProgress,
     tell: Callable[[RunProgress], None],
@@ -191,25 +212,29 @@ def _predict_and_tell(
     tell(place)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        label_map = predict(model, image, on_slices=after_slices)
+        label_map = predict(models, image, copies=copies, on_slices=after_slices)
     said = [str(item.message) for item in caught if issubclass(item.category, UserWarning)]
     return label_map, said
 
 
-def _about_subjects(model: TrainedModel, subjects: set[str]) -> list[str]:
+def _about_images(models: Sequence[TrainedModel], images: Sequence[Image]) -> list[str]:
+    """Say what is strange about these images for these models: their subjects, their kind."""
+    subjects = {image.source.subject_id for image in images}
     notes = []
     if len(subjects) > 1:
         notes.append(
             f"The folder holds images of {len(subjects)} patients; patients.csv and measurements.csv tell them "
             "apart."
         )
-    learnt = set(model.origin.get("subject_fingerprints", ()))
+    learnt = {fingerprint for one in models for fingerprint in one.origin.get("subject_fingerprints", ())}
     known = sum(subject_fingerprint(subject) in learnt for subject in subjects)
     if known:
         whom = "this patient" if len(subjects) == 1 else f"{known} of these {len(subjects)} patients"
-        notes.append(
-            f"The model was trained or validated on {whom}; how well it does there says nothing of a new one."
-        )
+        what, do = ("The model was", "it does") if len(models) == 1 else ("Some of the models were", "they do")
+        notes.append(f"{what} trained or validated on {whom}; how well {do} there says nothing of a new one.")
+    for image in images:
+        kinds = [other_kind(image.source.modality, one.origin.get("modalities", ())) for one in models]
+        notes += [f"{image.source.case_id}: {words}" for words in dict.fromkeys(kinds) if words]
     return notes
 
 

@@ -1,9 +1,9 @@
-"""Segmenting a new patient's image, on the image's own grid."""
+"""Segmenting a new patient's image, on the image's own grid, with one model or the mean of several."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,20 +11,25 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from autoseg.classes import mirrored_classes
+from autoseg.copies import Copies, copies_of, make_copy, undo_copy
 from autoseg.device import choose_device, choose_precision, in_layout, keep_freed_memory, with_layout
+from autoseg.ensemble import Models, as_models, class_order, looks_for_region, shared_postprocess, unseen_note
 from autoseg.errors import DataError
 from autoseg.extents import crop_size, extent_of, frame_size
 from autoseg.image import Image, LabelMap
 from autoseg.model import TrainedModel
+from autoseg.neighbours import gather_slices
 from autoseg.postprocess import choose_classes, clean_labels
 from autoseg.preprocess import frame_middles, frame_offsets, sample_frames, store_slices, to_native
 from autoseg.regions import count_cut_off, find_centres, run_in_tiles
 
 
 def predict(
-    model: TrainedModel,
+    model: Models,
     image: Image,
     *,
+    copies: Copies = "none",
     batch_size: int = 16,
     precision: str = "float32",
     on_slices: Callable[[int, int], None] | None = None,
@@ -36,11 +41,20 @@ def predict(
     is cleaned as was chosen for the model. A model that was trained on crops first looks where the structures are
     (`PreprocessSettings.find_region`).
 
+    Of several models (of the folds of a cross-validation, or of different networks) the mean of the probabilities
+    counts. It is cleaned only where all of them clean a structure in the same way.
+
     Parameters
     ----------
-    model : TrainedModel
+    model : TrainedModel, or sequence of TrainedModel
+        Several have the same structures and channels; network, pixel size and neighbours may differ.
     image : Image
         Any size and spacing; as many channels as the model was trained on.
+    copies : {"none", "left-right", "mirrored", "turned", "both"}
+        Also segment copies of each slice, and take the mean: mirrored left to right (2 with the slice itself, which
+        take twice the time), mirrored left to right and up and down (4), turned by quarters (4), or both (8).
+        Structures of one side are exchanged in a mirror. Choose what training saw too (`copies.wise_copies`): a
+        model that was trained with turns of up to 20 degrees gains nothing from quarter turns.
     batch_size : int
         Slices computed at once.
     precision : {"float32", "bfloat16", "auto"}
@@ -52,34 +66,47 @@ def predict(
     Returns
     -------
     LabelMap
-        On the image's grid, with the model's structures.
+        On the image's grid, with the model's structures; of several, in the order of the first.
 
     Warns
     -----
     UserWarning
-        If a structure reaches the edge of the region that was looked at.
+        If a structure reaches the edge of the region that was looked at, the models clean a structure in different
+        ways, or a model never met such copies in training.
 
     Raises
     ------
     DataError
-        If the channels do not fit.
+        If the channels do not fit, or the models do not fit each other.
     GeometryError
         If the model needs millimetres and the image has none; the message says how to type them.
+    SettingsError
+        If there are no such copies.
     """
-    table = np.array([0, *(structure.label for structure in model.structures)], dtype=np.uint8)
+    models = as_models(model)
+    structures = models[0].structures
+    post, differing = shared_postprocess(models)
+    table = np.array([0, *(structure.label for structure in structures)], dtype=np.uint8)
     labels = np.empty(image.shape, dtype=np.uint8)
     for chosen, probabilities in predict_probabilities(
-        model, image, batch_size=batch_size, precision=precision, on_slices=on_slices
+        models, image, copies=copies, batch_size=batch_size, precision=precision, on_slices=on_slices
     ):
-        labels[chosen] = table[choose_classes(probabilities, model.postprocess)]
-    label_map = LabelMap(voxels=labels, affine=image.affine, structures=model.structures, source=image.source)
-    return clean_labels(label_map, model.postprocess)
+        labels[chosen] = table[choose_classes(probabilities, post)]
+    if differing:
+        warnings.warn(
+            f"The models clean {', '.join(differing)} in different ways, so what they found together is not "
+            "cleaned there: it may hold small stray pieces.",
+            stacklevel=2,
+        )
+    label_map = LabelMap(voxels=labels, affine=image.affine, structures=structures, source=image.source)
+    return clean_labels(label_map, post)
 
 
 def predict_probabilities(
-    model: TrainedModel,
+    model: Models,
     image: Image,
     *,
+    copies: Copies = "none",
     batch_size: int = 16,
     precision: str = "float32",
     on_slices: Callable[[int, int], None] | None = None,
@@ -88,47 +115,44 @@ def predict_probabilities(
 
     Parameters
     ----------
-    model, image, batch_size, precision, on_slices
+    model, image, copies, batch_size, precision, on_slices
         As of `predict`.
 
     Yields
     ------
     tuple of slice and ndarray
         Which slices, and their (slices, classes, rows, columns) probabilities on the image's own grid;
-        class 0 is the background, class k the model's k-th structure.
+        class 0 is the background, class k the (first) model's k-th structure.
 
     Raises
     ------
-    DataError, GeometryError
+    DataError, GeometryError, SettingsError
         As `predict` does, when the first slices are asked for.
     """
-    if len(image.channels) != len(model.channels):
-        raise DataError(
-            f"{image.source.name} has {len(image.channels)} channel(s) and the model {model.name!r} was trained "
-            f"on {len(model.channels)} {list(model.channels)}. Choose images of the same kind."
-        )
+    models = as_models(model)
+    strange = unseen_note(models, copies)
+    if strange:
+        warnings.warn(strange, stacklevel=2)
+    for one in models:
+        _check_channels(one, image)
     keep_freed_memory()
-    with torch.inference_mode():
-        run = _Run(model, image, precision)
-        batches = [slice(n, min(n + batch_size, image.shape[0])) for n in range(0, image.shape[0], batch_size)]
-        centres = frame_middles(run.whole, run.network_size.expand(image.shape[0], 2))
-        if run.crop is not None:
-            # Only the processor's memory need hold the whole scan, and only once.
-            foreground = np.empty((image.shape[0], *run.whole), dtype=np.float32)
-            for part in batches:
-                foreground[part] = (1 - run.probabilities(part, run.whole, centres[part])[:, 0]).cpu().numpy()
-            found = find_centres(foreground, run.crop, run.extent.network)
-            centres = torch.from_numpy(found).to(run.device)
-    cut_off = 0
+    batches = [slice(n, min(n + batch_size, image.shape[0])) for n in range(0, image.shape[0], batch_size)]
+    runs = [_Run(one, image, precision, copies) for one in models]
+    orders = [class_order(one, models[0]) for one in models]
+    for run in runs:
+        run.find_regions(batches)
     for chosen in batches:
-        with torch.inference_mode():
-            framed = run.probabilities(chosen, run.crop or run.whole, centres[chosen])
-            native = to_native(framed, run.extent, centres=centres[chosen]).cpu().numpy()
-            if run.crop is not None:
-                cut_off += count_cut_off(framed.argmax(1) > 0, centres[chosen], run.network_size)
-        yield chosen, native
+        mean = runs[0].native(chosen)
+        for run, order in zip(runs[1:], orders[1:], strict=True):
+            answer = run.native(chosen)
+            for number, place in enumerate(order):
+                mean[:, number] += answer[:, place]
+        if len(runs) > 1:
+            mean /= len(runs)
+        yield chosen, mean
         if on_slices is not None:
             on_slices(chosen.stop, image.shape[0])
+    cut_off = max(run.cut_off for run in runs)
     if cut_off:
         warnings.warn(
             f"{image.source.name}: on {cut_off} of {image.shape[0]} slices a structure reaches the edge of the "
@@ -138,11 +162,24 @@ def predict_probabilities(
         )
 
 
-class _Run:
-    """A model made ready for one image: its network on its device, and the sizes of slices and frames."""
+def _check_channels(model: TrainedModel, image: Image) -> None:
+    if len(image.channels) != len(model.channels):
+        raise DataError(
+            f"{image.source.name} has {len(image.channels)} channel(s) and the model {model.name!r} was trained "
+            f"on {len(model.channels)} {list(model.channels)}. Choose images of the same kind."
+        )
 
-    def __init__(self, model: TrainedModel, image: Image, precision: str) -> None:
+
+class _Run:
+    """A model made ready for one image: its network on its device, and the sizes of slices and frames.
+
+    `centres` (slices, 2) are the middles of the frames; `cut_off` counts the slices on which a structure reaches
+    the edge of its region.
+    """
+
+    def __init__(self, model: TrainedModel, image: Image, precision: str, copies: str) -> None:
         self.image, self.settings = image, model.settings.preprocess
+        self.copies, self.sides = copies_of(copies), mirrored_classes(model.structures)
         self.device = choose_device()
         self.number_format = choose_precision(precision, self.device)
         self.network = with_layout(model.build(), self.device)
@@ -151,16 +188,53 @@ class _Run:
         self.network_size = torch.tensor([self.extent.network], device=self.device)
         self.whole = frame_size([self.extent], stride)
         self.tile = crop_size(self.settings, self.whole, stride)
-        self.crop = self.tile if self.settings.find_region == "coarse" else None
+        self.crop = self.tile if looks_for_region(model) else None
+        self.centres = frame_middles(self.whole, self.network_size.expand(image.shape[0], 2))
+        self.cut_off = 0
 
-    def probabilities(self, chosen: slice, frame: tuple[int, int], centres: Tensor) -> Tensor:
-        """Give the probabilities of some slices on frames of this size around these centres."""
-        source = replace(self.image.source, slices=self.image.source.slices[chosen])
-        part = Image(self.image.channel_voxels[:, chosen], self.image.affine, self.image.channels, source)
+    @torch.inference_mode()
+    def find_regions(self, batches: Sequence[slice]) -> None:
+        """Look on the whole slices where the structures are, if the model sees crops."""
+        if self.crop is None:
+            return
+        # Only the processor's memory need hold the whole scan, and only once.
+        foreground = np.empty((self.image.shape[0], *self.whole), dtype=np.float32)
+        for part in batches:
+            answer = self._answer(self._frames(part, self.whole), self.tile)
+            foreground[part] = (1 - answer[:, 0]).cpu().numpy()
+        found = find_centres(foreground, self.crop, self.extent.network)
+        self.centres = torch.from_numpy(found).to(self.device)
+
+    @torch.inference_mode()
+    def native(self, chosen: slice) -> npt.NDArray[np.float32]:
+        """Give the probabilities of some slices on the image's own grid, the mean over the copies."""
+        frames, mean = self._frames(chosen, self.crop or self.whole), None
+        for copy in self.copies:
+            tile = self.tile if self.tile is None or copy.turns % 2 == 0 else self.tile[::-1]
+            answer = undo_copy(self._answer(make_copy(frames, copy), tile), copy, self.sides.to(self.device))
+            mean = answer if mean is None else mean.add_(answer)
+        framed = torch.as_tensor(mean)
+        if len(self.copies) > 1:
+            framed /= len(self.copies)
+        if self.crop is not None:
+            self.cut_off += count_cut_off(framed.argmax(1) > 0, self.centres[chosen], self.network_size)
+        return to_native(framed, self.extent, centres=self.centres[chosen]).cpu().numpy()
+
+    def _frames(self, chosen: slice, frame: tuple[int, int]) -> Tensor:
+        """Give some slices, with their neighbours, on frames of this size around their centres."""
+        k, last = self.settings.neighbours, self.image.shape[0] - 1
+        read = slice(max(0, chosen.start - k), min(last, chosen.stop - 1 + k) + 1)
+        source = replace(self.image.source, slices=self.image.source.slices[read])
+        part = Image(self.image.channel_voxels[:, read], self.image.affine, self.image.channels, source)
         slices = store_slices(part, self.extent, self.settings).to(self.device)
-        offsets = frame_offsets(frame, self.device) + centres[:, None, None]
+        places = torch.arange(chosen.start, chosen.stop, device=self.device) - read.start
+        slices = gather_slices(slices, places, places.new_tensor([[0, len(slices) - 1]]), k)
+        offsets = frame_offsets(frame, self.device) + self.centres[chosen][:, None, None]
         stored = torch.tensor([self.extent.stored], device=self.device).expand(len(slices), 2)
-        frames = sample_frames(slices, offsets, stored, self.network_size.expand(len(slices), 2))
+        return sample_frames(slices, offsets, stored, self.network_size.expand(len(slices), 2))
+
+    def _answer(self, frames: Tensor, tile: tuple[int, int] | None) -> Tensor:
+        """Give the network's probabilities on frames."""
         with torch.autocast(self.device.type, self.number_format, enabled=self.number_format != torch.float32):
-            logits = run_in_tiles(self.network, in_layout(frames), self.tile)
+            logits = run_in_tiles(self.network, in_layout(frames), tile)
         return logits.float().softmax(1)

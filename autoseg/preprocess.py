@@ -9,9 +9,12 @@ centres are at whole coordinates.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 import numpy.typing as npt
+import psutil
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -23,6 +26,32 @@ from autoseg.settings import PreprocessSettings
 
 # Voxels that are normalised at once (slices are never cut): a whole scan's copies would need many times its memory.
 AT_ONCE = 2**20
+
+
+def check_memory(extents: Sequence[Extent], counts: Sequence[int], *, channels: int, shares: int = 0) -> None:
+    """Raise DataError if the slices of images would not fit into memory.
+
+    Parameters
+    ----------
+    extents : sequence of Extent
+        Of each image.
+    counts : sequence of int
+        Slices of each image.
+    channels : int
+        Of the images; neighbouring slices are not stored twice.
+    shares : int
+        Structures of which raters' shares are stored too.
+    """
+    slices = sum(counts)
+    rows, columns = (max(extent.stored[axis] for extent in extents) for axis in (0, 1))
+    needed = slices * rows * columns * (4 * (channels + 1) + 2 * shares)
+    free = psutil.virtual_memory().available
+    if needed * 2 > free:  # the slices themselves, and once more while they are put together
+        raise DataError(
+            f"{slices} slices of {rows} × {columns} pixels need {2 * needed / 2**30:.1f} GiB of memory and "
+            f"{free / 2**30:.1f} GiB are free. Close other programs, use fewer slices, or choose a larger "
+            "spacing_mm."
+        )
 
 
 def store_slices(image: Image, extent: Extent, settings: PreprocessSettings) -> Tensor:

@@ -16,7 +16,9 @@ import torch
 from scipy import ndimage
 from torch import Tensor, nn
 
+from autoseg.errors import DataError
 from autoseg.extents import Extent
+from autoseg.settings import PreprocessSettings
 
 # Neighbouring slices help to find the region, with weights that fall off over this many slices.
 ALONG_STACK = 2.0
@@ -146,6 +148,27 @@ def measure_region(drawn: npt.NDArray[np.bool_], extent: Extent) -> tuple[tuple[
             widths = native - there.argmax(axis=1) - there[:, ::-1].argmax(axis=1)
             largest[axis] = float(widths.max()) / native * network
     return (middle[0], middle[1]), (largest[0], largest[1])
+
+
+def region_centre(
+    drawn: npt.NDArray[np.bool_], extent: Extent, settings: PreprocessSettings, crop: tuple[int, int], *, name: str
+) -> tuple[float, float]:
+    """Give the middle of all that was drawn on a case, as `measure_region` does, if it fits into the crop.
+
+    Raises
+    ------
+    DataError
+        If new images will be cropped and what was drawn on a slice would not fit; the message has the `name`.
+    """
+    centre, size = measure_region(drawn, extent)
+    if settings.find_region == "coarse" and (size[0] > crop[0] or size[1] > crop[1]):
+        wanted = " × ".join(f"{100 * part / whole:.0f} %" for part, whole in zip(size, crop, strict=True))
+        raise DataError(
+            f"{name}: what was drawn on one slice is larger than the crop ({wanted} of its rows and "
+            "columns), so a part of it would be cut off on new images. Choose a larger crop, or "
+            "find_region='whole', or look for a stray pixel in the labels."
+        )
+    return centre
 
 
 def find_centres(
