@@ -91,6 +91,20 @@ class VolumeScore:
     volume_error_percent: float | None
 
 
+@dataclass(frozen=True)
+class PixelScore:
+    """All classes of one image together: how many pixels have the right one, of `pixels` counted.
+
+    `background` pixels are background in the reference: so many an answer without any structure has right.
+    """
+
+    case_id: str
+    subject_id: str
+    pixels: int
+    right: int
+    background: int
+
+
 def score_slices(reference: LabelMap, predicted: LabelMap, *, tolerance_mm: float = 1.0) -> list[Score]:
     """Score every slice and every structure that was drawn in the reference.
 
@@ -207,6 +221,24 @@ def score_volume(reference: LabelMap, predicted: LabelMap, *, tolerance_mm: floa
             )
         )
     return scores
+
+
+def score_pixels(reference: LabelMap, predicted: LabelMap) -> PixelScore:
+    """Count the pixels with the right class; a structure that was not drawn is what includes it, or background.
+
+    Examples
+    --------
+    >>> reference = LabelMap(np.array([[[0, 0, 0, 1]]]), structures=(Structure(1, "disc"),))
+    >>> found = score_pixels(reference, LabelMap(np.array([[[0, 1, 0, 1]]]), structures=reference.structures))
+    >>> found.right, found.background, found.pixels
+    (3, 3, 4)
+    """
+    drawn = [structure for structure, _, _ in _masks(reference, predicted)]
+    counted_as = {inner: s.label for s in drawn for inner in s.includes} | {s.label: s.label for s in drawn}
+    table = np.array([counted_as.get(label, 0) for label in range(256)])
+    wanted, found = table[reference.voxels], table[predicted.voxels]
+    counts = (wanted.size, int((wanted == found).sum()), int((wanted == 0).sum())) if drawn else (0, 0, 0)
+    return PixelScore(reference.source.case_id, reference.source.subject_id, *counts)
 
 
 def scores_table(scores: Sequence[Any]) -> pd.DataFrame:

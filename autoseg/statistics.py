@@ -1,4 +1,4 @@
-"""Statistics of agreement: bias and limits, ICC, coefficient of variation, interval of a mean."""
+"""Statistics of agreement: bias and limits, ICC, coefficient of variation, intervals, a test of paired differences."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from autoseg.errors import DataError
 # A bootstrap of one or two values repeats them and tells nothing about others.
 FEWEST_FOR_INTERVAL = 3
 RESAMPLES = 9999
+# With so many subjects every change of signs is tried, with more so many of them, drawn at random.
+EXACT_UP_TO, DRAWN_SIGNS = 14, 10_000
 
 
 @dataclass(frozen=True)
@@ -171,6 +173,113 @@ def bootstrap_interval(values: npt.ArrayLike, *, level: float = 0.95, seed: int 
         (known,), np.mean, confidence_level=level, n_resamples=RESAMPLES, method="percentile", rng=seed
     ).confidence_interval
     return float(found.low), float(found.high)
+
+
+def mean_interval(
+    sums: npt.ArrayLike, counts: npt.ArrayLike, *, level: float = 0.95, seed: int = 0
+) -> tuple[float, float] | None:
+    """Give the percentile bootstrap interval of a mean over slices, whole subjects being drawn, of 9,999 resamples.
+
+    The mean is sum(sums) / sum(counts), in which a subject with many slices weighs more. With one slice each this
+    is `bootstrap_interval`.
+
+    Parameters
+    ----------
+    sums, counts : (n,) array_like of float
+        Of each subject: the sum of its slices' values, and how many they are. Subjects with a count of 0 or a sum
+        that is NaN are left out.
+    level, seed
+        As for `bootstrap_interval`.
+
+    Returns
+    -------
+    tuple of float, or None
+        Lower and upper end; None with fewer than three subjects.
+
+    Examples
+    --------
+    >>> low, high = mean_interval([8, 2, 3, 4], [2, 1, 1, 1])
+    >>> round(low, 2), round(high, 2)
+    (2.5, 4.0)
+    """
+    pairs = _columns(sums, counts)
+    pairs = pairs[(pairs[:, 1] > 0) & ~np.isnan(pairs[:, 0])]
+    if len(pairs) < FEWEST_FOR_INTERVAL:
+        return None
+    drawn = np.random.default_rng(seed).integers(len(pairs), size=(RESAMPLES, len(pairs)))
+    totals = pairs[drawn].sum(axis=1)
+    low, high = np.quantile(totals[:, 0] / totals[:, 1], [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def sign_flip_test(differences: npt.ArrayLike, *, seed: int = 0) -> float:
+    """Give how often chance alone would make the mean of paired differences as far from 0 as it is, a p-value.
+
+    If two methods are alike, each subject's difference could as well have had the other sign. p is the share of the
+    2^n changes of signs whose mean is at least as far from 0 as the one found; it counts itself, so p is never 0,
+    and with n subjects at least `smallest_p(n)`. With more than 14 subjects 10,000 changes are drawn, and
+    p = (1 + those as far) / 10,001 (Phipson & Smyth, Stat Appl Genet Mol Biol 2010).
+
+    Parameters
+    ----------
+    differences : (n,) array_like of float
+        One a subject, never one a slice; NaN are left out.
+    seed : int
+        Of the changes that are drawn.
+
+    Returns
+    -------
+    float
+        Two-sided; NaN without a difference.
+
+    Examples
+    --------
+    >>> sign_flip_test([0.01, 0.02, 0.01, 0.03])
+    0.125
+    """
+    known = np.asarray(differences, dtype=np.float64).ravel()
+    known = known[~np.isnan(known)]
+    n = len(known)
+    if not n:
+        return math.nan
+    # Sums that differ by a rounding are the same.
+    found = abs(known.sum()) - 1e-12 * np.abs(known).sum()
+    if n <= EXACT_UP_TO:
+        signs = 1 - 2 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
+        return float((np.abs(signs @ known) >= found).mean())
+    signs = np.random.default_rng(seed).integers(0, 2, size=(DRAWN_SIGNS, n)) * 2 - 1
+    return float((1 + (np.abs(signs @ known) >= found).sum()) / (1 + DRAWN_SIGNS))
+
+
+def smallest_p(n: int) -> float:
+    """Give the smallest p that `sign_flip_test` can have with n subjects, 2 / 2^n; NaN without one.
+
+    Examples
+    --------
+    >>> smallest_p(5)
+    0.0625
+    """
+    if n < 1:
+        return math.nan
+    return min(1.0, 2.0 ** (1 - n)) if n <= EXACT_UP_TO else 1 / (1 + DRAWN_SIGNS)
+
+
+def holm(p_values: npt.ArrayLike) -> list[float]:
+    """Correct p-values for their number (Holm, Scand J Stat 1979); NaN stay and are not counted.
+
+    The smallest of m is multiplied by m, the next by m - 1, and so on; none is smaller than the one before it.
+
+    Examples
+    --------
+    >>> holm([0.01, 0.04, 0.03])
+    [0.03, 0.06, 0.06]
+    """
+    given = np.asarray(p_values, dtype=np.float64)
+    known = np.flatnonzero(~np.isnan(given))
+    order = known[np.argsort(given[known], kind="stable")]
+    result = np.full(len(given), math.nan)
+    result[order] = np.minimum(1, np.maximum.accumulate(given[order] * np.arange(len(order), 0, -1)))
+    return [float(value) for value in result]
 
 
 def _columns(reference: npt.ArrayLike, measured: npt.ArrayLike) -> npt.NDArray[np.float64]:

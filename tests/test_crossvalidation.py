@@ -11,9 +11,9 @@ import pytest
 import torch
 from discs import STRUCTURES, make_case, make_pair, patch_reading, quick_settings
 
-from autoseg import crossvalidation
 from autoseg.cases import find_cases
-from autoseg.crossvalidation import cross_validate
+from autoseg.crossvalidation import FoldCost, cross_validate, read_fold, read_model, read_prediction
+from autoseg.crossvalidation import run as running
 from autoseg.errors import DataError, ReadError
 from autoseg.image import SliceSource
 from autoseg.model import find_model, load_model
@@ -31,13 +31,13 @@ def reading(monkeypatch):
 @pytest.fixture
 def trained(monkeypatch):
     """Count the trainings, and let only the first have epochs enough."""
-    real, names = crossvalidation.train, []
+    real, names = running.train, []
 
     def counted(split, settings, **arguments):
         names.append(arguments["name"])
         return real(split, settings, **arguments)
 
-    monkeypatch.setattr(crossvalidation, "train", counted)
+    monkeypatch.setattr(running, "train", counted)
     return names
 
 
@@ -141,7 +141,7 @@ def test_what_stands_beside_the_pixels_is_no_other_data_either(change, reading, 
 
 def test_another_version_of_autoseg_is_a_note(reading, trained, tmp_path, monkeypatch):
     first = run(tmp_path, folds=2, epochs=1)
-    monkeypatch.setattr(crossvalidation, "autoseg_version", lambda: "99.0")
+    monkeypatch.setattr("autoseg.crossvalidation.fold.autoseg_version", lambda: "99.0")
     again = run(tmp_path, folds=2, epochs=1)
     assert again.scores == first.scores
     assert len(trained) == 2
@@ -175,13 +175,13 @@ def test_a_damaged_fold_is_said(reading, tmp_path):
 
 def test_the_choice_is_made_on_other_subjects_than_the_scores(reading, tmp_path, monkeypatch):
     seen = []
-    real = crossvalidation.tune_postprocess
+    real = running.tune_postprocess
 
     def watched(model, validation):
         seen.append({case.subject_id for case in validation})
         return real(model, validation)
 
-    monkeypatch.setattr(crossvalidation, "tune_postprocess", watched)
+    monkeypatch.setattr(running, "tune_postprocess", watched)
     found = run(tmp_path, epochs=1)
     for subjects, fold in zip(seen, found.folds, strict=True):
         assert subjects
@@ -242,3 +242,50 @@ def test_real_cords_with_two_sessions_of_one_subject(tmp_path):
     assert len(sessions) == 2
     assert sum({score.case_id for score in fold.scores} >= sessions for fold in result.folds) == 1
     assert result.notes == ()
+
+
+def test_each_fold_keeps_what_it_cost_and_predicted(reading, tmp_path):
+    fold = run(tmp_path, folds=2, epochs=2, choose_post=False).folds[0]
+    cost, model = fold.cost, read_model(fold)
+    assert cost.parameters == sum(value.numel() for value in model.weights.values())
+    assert cost.epochs == 2
+    assert cost.training_seconds == pytest.approx(model.history[-1].elapsed_s)
+    assert cost.ms_per_slice > 0
+    assert cost.peak_memory_mib >= 0
+    assert cost.multiply_adds > 1e6
+    for case_id in {score.case_id for score in fold.scores}:
+        predicted = read_prediction(fold, case_id)
+        told = {(s.slice_index, s.label): s.predicted_pixels for s in fold.scores if s.case_id == case_id}
+        assert {(k, label): int((predicted[k] == label).sum()) for k, label in told} == told
+        _, reference = make_pair(int(case_id.removeprefix("case")))
+        (pixels,) = [score for score in fold.pixels if score.case_id == case_id]
+        assert pixels.right == (predicted == reference.voxels).sum()
+        assert pixels.background == (reference.voxels == 0).sum()
+    assert read_prediction(fold, "other") is None
+
+
+def test_a_fold_of_an_earlier_version_is_read_without_its_costs(reading, trained, tmp_path):
+    first = run(tmp_path, folds=2, epochs=1)
+    trained.clear()
+    path = tmp_path / "fold_1" / "fold.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    for new in ("cost", "pixels", "predicted"):
+        del content[new]
+    for new in ("optimizer", "schedule", "oversampling"):
+        del content["made_from"]["settings"][new]
+    path.write_text(json.dumps(content), encoding="utf-8")
+    again = run(tmp_path, folds=2, epochs=1)
+    assert trained == []
+    assert again.scores == first.scores
+    assert math.isnan(again.folds[0].cost.ms_per_slice)
+    assert again.folds[0].pixels == ()
+    assert read_prediction(again.folds[0], again.scores[0].case_id) is None
+    assert again.folds[1].cost == first.folds[1].cost != FoldCost()
+
+
+def test_a_damaged_prediction_is_said(reading, tmp_path):
+    fold = run(tmp_path, folds=2, epochs=1, choose_post=False).folds[0]
+    (fold.folder / "predictions.npz").write_bytes(b"no archive")
+    assert read_fold(fold.folder, 1).scores == fold.scores
+    with pytest.raises(ReadError, match="fold_1"):
+        read_prediction(fold, fold.scores[0].case_id)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from autoseg.errors import DataError
-from autoseg.evaluation import score_slices, score_volume, scores_table
+from autoseg.evaluation import PixelScore, score_pixels, score_slices, score_volume, scores_table
 from autoseg.files.nifti import read_nifti
 from autoseg.geometry import affine_from_spacing
 from autoseg.image import LabelMap, SliceSource, Source
@@ -164,3 +164,23 @@ def test_an_automatic_cord_segmentation_against_the_manual_one(shared_data):
     assert sum(score.overlap_pixels for score in slices) == overlap.sum()
     # Pixels of 1 mm, and surfaces that are never more than one of them apart.
     assert (whole.hd95_mm, whole.nsd) == (1.0, 1.0)
+
+
+def test_right_pixels_are_counted_over_all_classes():
+    found = score_pixels(labels([[[0, 0, 1, 1, 2, 2]]]), labels([[[0, 1, 1, 2, 2, 2]]]))
+    assert found == PixelScore("case", "S1", pixels=6, right=4, background=2)
+
+
+def test_what_was_not_drawn_is_background_in_both():
+    reference = labels([[[0, 0, 1, 1]]], annotated=frozenset({1}))
+    found = score_pixels(reference, labels([[[2, 2, 1, 2]]]))
+    assert (found.right, found.background, found.pixels) == (3, 2, 4)
+    nothing = score_pixels(labels([[[0, 0, 0, 0]]], annotated=frozenset()), labels([[[2, 2, 1, 2]]]))
+    assert (nothing.right, nothing.background, nothing.pixels) == (0, 0, 0)
+
+
+def test_an_undrawn_structure_inside_another_counts_as_that_one():
+    cord = (Structure(1, "cord", includes=(2,)), Structure(2, "grey"))
+    reference = labels([[[0, 1, 1, 1]]], structures=cord, annotated=frozenset({1}))
+    found = score_pixels(reference, labels([[[2, 2, 1, 0]]], structures=cord))
+    assert (found.right, found.background) == (2, 1)

@@ -2,9 +2,19 @@ import math
 
 import numpy as np
 import pytest
+from scipy.stats import permutation_test, wilcoxon
 
 from autoseg.errors import DataError
-from autoseg.statistics import bland_altman, bootstrap_interval, icc_agreement, within_target_cv
+from autoseg.statistics import (
+    bland_altman,
+    bootstrap_interval,
+    holm,
+    icc_agreement,
+    mean_interval,
+    sign_flip_test,
+    smallest_p,
+    within_target_cv,
+)
 
 # Four judges rate six targets: table 2 of Shrout & Fleiss, Psychol Bull 1979; their ICC(2,1) is 0.29.
 SHROUT_FLEISS = [[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]]
@@ -89,3 +99,61 @@ def test_there_is_no_interval_over_two():
     assert bootstrap_interval([0.8, 0.9]) is None
     assert bootstrap_interval([0.8, 0.9, math.nan]) is None
     assert bootstrap_interval([]) is None
+
+
+def test_an_interval_over_subjects_with_one_slice_each_is_the_plain_one():
+    values = np.random.default_rng(3).normal(0.8, 0.1, 40)
+    assert mean_interval(values, np.ones(40)) == pytest.approx(bootstrap_interval(values), abs=0.003)
+
+
+def test_whole_subjects_are_drawn_for_the_interval_of_a_mean_over_slices():
+    # Ten slices of each of six subjects are no sixty subjects.
+    means = np.array([0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
+    assert mean_interval(10 * means, [10] * 6) == pytest.approx(bootstrap_interval(means), abs=0.01)
+    assert mean_interval([1.0, 2.0], [1, 1]) is None
+    assert mean_interval([1.0, 2.0, math.nan, 4.0], [1, 1, 1, 0]) is None
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_signs_are_flipped_as_scipy_permutes_pairs(seed):
+    differences = np.random.default_rng(seed).normal(0.02, 0.03, 4 + seed)
+    other = permutation_test((differences,), np.mean, permutation_type="samples", n_resamples=np.inf)
+    assert sign_flip_test(differences) == pytest.approx(other.pvalue)
+
+
+def test_with_the_same_sizes_it_is_the_signed_rank_test():
+    # Where the sizes are the ranks, the sum is the signed-rank statistic.
+    differences = np.array([1, 2, -3, 4, 5, 6, -7, 8])
+    assert sign_flip_test(differences) == pytest.approx(wilcoxon(differences, method="exact").pvalue)
+
+
+def test_many_subjects_are_drawn_and_agree_with_all_of_them():
+    differences = np.random.default_rng(2).normal(0.3, 1, 15)
+    exact = permutation_test((differences,), np.mean, permutation_type="samples", n_resamples=np.inf).pvalue
+    assert sign_flip_test(differences) == pytest.approx(exact, abs=0.015)
+    assert sign_flip_test(differences) == sign_flip_test(differences)
+    assert sign_flip_test(np.ones(40)) == pytest.approx(1 / 10_001)
+
+
+def test_the_smallest_p_is_that_of_a_difference_in_all_subjects():
+    for n in range(1, 15):
+        assert sign_flip_test(np.arange(1, n + 1)) == pytest.approx(smallest_p(n))
+    assert smallest_p(5) == 0.0625
+    assert math.isnan(smallest_p(0))
+
+
+def test_nothing_known_and_no_difference():
+    assert math.isnan(sign_flip_test([math.nan]))
+    assert sign_flip_test([0.0, 0.0, 0.0]) == 1.0
+    assert sign_flip_test([0.1, 0.2, math.nan]) == sign_flip_test([0.1, 0.2])
+    assert sign_flip_test([0.1 + 0.2, -0.3]) == 1.0  # equal but for a rounding
+
+
+def test_holm_by_hand():
+    assert holm([0.005, 0.01, 0.03, 0.04]) == pytest.approx([0.02, 0.03, 0.06, 0.06])
+    found = holm([0.5, math.nan, 0.04])
+    assert found[0] == pytest.approx(0.5)
+    assert math.isnan(found[1])
+    assert found[2] == pytest.approx(0.08)
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    assert holm([]) == []

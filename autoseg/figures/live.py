@@ -29,7 +29,8 @@ class WatchedSlice:
     """One slice with its reference; `caption` says whose, without a name, `side` "validation" or "training".
 
     `image` and `reference` have one slice; `window` are the intensities shown black and white, `zoom` the
-    (first row, end row, first column, end column) that are shown.
+    (first row, end row, first column, end column) that are shown. `near` are the voxels of the slice between its
+    neighbours, where those were asked for.
     """
 
     image: Image
@@ -38,9 +39,12 @@ class WatchedSlice:
     side: str
     window: tuple[float, float]
     zoom: tuple[int, int, int, int]
+    near: npt.NDArray[np.generic] | None = None
 
 
-def choose_watched(split: Split, structures: Sequence[Structure], *, most: int = 6) -> tuple[WatchedSlice, ...]:
+def choose_watched(
+    split: Split, structures: Sequence[Structure], *, most: int = 6, neighbours: int = 0
+) -> tuple[WatchedSlice, ...]:
     """Choose slices to watch while a network learns, spread over subjects, structures and the stack.
 
     They are validation slices; training slices where there is nobody to validate on (`WatchedSlice.side`). The
@@ -52,6 +56,8 @@ def choose_watched(split: Split, structures: Sequence[Structure], *, most: int =
     structures : sequence of Structure
     most : int
         How many at most; so many cases and as many again are read.
+    neighbours : int
+        As in the `PreprocessSettings` of the training; that many slices on either side are kept too.
 
     Returns
     -------
@@ -73,7 +79,8 @@ def choose_watched(split: Split, structures: Sequence[Structure], *, most: int =
             caption = f"patient {numbers[case.subject_id]}, {where}"
             single = _one_slice(image, index)
             window = display_window(single.channel_voxels[0])
-            watched = WatchedSlice(single, _one_label(label_map, index, single), caption, side, window, zoom)
+            near = _neighbours(image.channel_voxels, index, neighbours) if neighbours else None
+            watched = WatchedSlice(single, _one_label(label_map, index, single), caption, side, window, zoom, near)
             candidates.append((case, watched))
     return _choose(candidates, most)
 
@@ -87,15 +94,20 @@ def predict_watched(model: TrainedModel, watched: Sequence[WatchedSlice]) -> tup
         spacing = None if one.image.affine is None else tuple(np.round(one.image.spacing_mm, 9))
         alike.setdefault((one.image.shape, spacing), []).append(place)
     found: dict[int, LabelMap] = {}
+    each = 2 * model.settings.preprocess.neighbours + 1
     for places in alike.values():  # one building of the network for all slices of a size
         first = watched[places[0]].image
-        voxels = np.concatenate([watched[place].image.channel_voxels for place in places], axis=1)
+        # With its own neighbours around it, a slice in the stack has no other patient's beside it.
+        voxels = np.concatenate([_between(watched[place], each) for place in places], axis=1)
         stack = Image(voxels if first.voxels.ndim == 4 else voxels[0], first.affine, first.channels)
         with torch.random.fork_rng(devices=[]):  # building a network draws numbers, which the training would miss
             labels = predict(model, stack, precision="auto").voxels
         for n, place in enumerate(places):
             image = watched[place].image
-            found[place] = LabelMap(labels[n : n + 1], image.affine, model.structures, source=image.source)
+            middle = n * each + each // 2
+            found[place] = LabelMap(
+                labels[middle : middle + 1], image.affine, model.structures, source=image.source
+            )
     return tuple(found[place] for place in range(len(watched)))
 
 
@@ -162,6 +174,18 @@ def _choose(candidates: Sequence[tuple[Case, WatchedSlice]], most: int) -> tuple
         shown.update(labels[place])
     order = {subject: n for n, subject in enumerate(dict.fromkeys(case.subject_id for case, _ in candidates))}
     return tuple(candidates[n][1] for n in sorted(chosen, key=lambda n: (order[candidates[n][0].subject_id], n)))
+
+
+def _neighbours(voxels: npt.NDArray[np.generic], index: int, neighbours: int) -> npt.NDArray[np.generic]:
+    """Give a slice between its neighbours (channels, slices, rows, columns); beyond the ends the last one again."""
+    return voxels[:, np.clip(np.arange(index - neighbours, index + neighbours + 1), 0, voxels.shape[1] - 1)]
+
+
+def _between(watched: WatchedSlice, count: int) -> npt.NDArray[np.generic]:
+    """Give a watched slice in the middle of `count` slices: its neighbours, or itself where they were not kept."""
+    near = watched.near if watched.near is not None else watched.image.channel_voxels
+    middle, around = near.shape[1] // 2, count // 2
+    return _neighbours(near, middle, around)
 
 
 def _one_slice(image: Image, index: int) -> Image:

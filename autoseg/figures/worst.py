@@ -116,8 +116,12 @@ def slice_title(one: ScoredSlice, names: bool = True) -> tuple[str, str, str]:
 
 def _look_closer(ax: Axes, one: ScoredSlice) -> None:
     """Show a square around the structure in question, as drawn and as predicted."""
-    label, aspect = one.score.label, pixel_aspect(one.image)
-    there = one.reference.mask(label)[0] | one.predicted.mask(label)[0]
+    label = one.score.label
+    look_around(ax, one.reference.mask(label)[0] | one.predicted.mask(label)[0], pixel_aspect(one.image))
+
+
+def look_around(ax: Axes, there: npt.NDArray[np.bool_], aspect: float) -> None:
+    """Show a square around some pixels of a slice, of which a row is `aspect` times as high as a column is wide."""
     rows, columns = (np.flatnonzero(there.any(axis=axis)) for axis in (1, 0))
     # In columns; a row is `aspect` times as high as a column is wide.
     longest = max((rows[-1] - rows[0] + 1) * aspect, columns[-1] - columns[0] + 1)

@@ -1,0 +1,122 @@
+"""The command that puts networks side by side."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from autoseg.cases import CaseFolder
+    from autoseg.comparison import Comparison
+    from autoseg.settings import Settings
+
+UNKNOWN = "–"
+
+
+def compare(chosen: argparse.Namespace) -> None:
+    """Cross-validate networks and recipes on the same folds, and say which is best for these data."""
+    from autoseg import comparison
+    from autoseg.cli.data import find
+    from autoseg.cli.learning import check_found, stop_at_interrupt, tell
+    from autoseg.ledger import read_ledger
+
+    found = check_found(find(chosen))
+    ledger = read_ledger(found.folder)
+    if ledger:
+        print(f"{ledger.note} They are in no fold.")
+    entries = entries_of(chosen, found)
+    seconds = comparison.estimate_seconds(entries, chosen.folds)
+    if seconds is not None:
+        print(f"Learning takes about {seconds / 60:.0f} minutes in all, less what is finished already.")
+    with stop_at_interrupt() as should_stop:
+        result = comparison.compare(
+            found.cases,
+            found.structures,
+            entries,
+            folder=chosen.output / f"{chosen.name}_comparison",
+            folds=chosen.folds,
+            test_subjects=ledger.subjects if ledger else (),
+            tell=tell,
+            should_stop=should_stop,
+            copies=chosen.copies,
+            try_copies=chosen.try_copies,
+            together=chosen.together,
+        )
+    print_result(result)
+    if not result.is_finished and should_stop():
+        raise KeyboardInterrupt
+
+
+def entries_of(chosen: argparse.Namespace, found: CaseFolder) -> dict[str, Settings]:
+    """Give the settings of each network or recipe that was asked for, made from the plan for these data.
+
+    Raises
+    ------
+    SettingsError
+        If a name or a setting is unknown; the message lists those that are known.
+    """
+    from autoseg.networks import NETWORKS
+    from autoseg.plan import change_settings, plan_settings
+    from autoseg.recipes import recipe
+    from autoseg.settings_text import read_assignments
+
+    typed = read_assignments(chosen.changes or ())
+    minutes = chosen.minutes if chosen.epochs is None else None
+    base = plan_settings(found, minutes=minutes, epochs=chosen.epochs, seed=chosen.seed).settings
+    names = chosen.networks or list(NETWORKS)
+    return {name: change_settings(recipe(name, base=base), typed) for name in names}
+
+
+def print_result(result: Comparison) -> None:
+    """Print what a comparison gave: the table, the notes, the verdict, and where things lie."""
+    if len(result.table):
+        print(short_table(result.table).to_string(index=False))
+    for note in result.notes:
+        print(f"Note: {note}")
+    print(result.verdict)
+    print(f"Saved in {result.folder}: results.csv, subjects.csv, differences.csv, and pictures.")
+
+
+def short_table(table: pd.DataFrame) -> pd.DataFrame:
+    """Give what fits on a screen of a comparison's table, as text, the best mean Dice first."""
+    import pandas as pd
+
+    from autoseg.comparison import MEAN
+
+    rows: list[dict[Any, Any]] = table.to_dict("records")
+    means = {row["entry"]: row for row in rows if row["structure"] == MEAN}
+    order = sorted(means, key=lambda entry: -means[entry]["dice"])
+    ordered = sorted(rows, key=lambda row: order.index(row["entry"]))
+    return pd.DataFrame([_shown(row, is_mean=row["structure"] == MEAN) for row in ordered])
+
+
+def _shown(row: Mapping[Any, Any], *, is_mean: bool) -> dict[str, str]:
+    cost = {
+        "ms/slice": _number(row["ms_per_slice"], 1),
+        "learning s": _number(row["training_seconds"], 0),
+        "M parameters": _number(row["parameters"] / 1e6, 2),
+        "G multiply-adds": _number(row["multiply_adds"] / 1e9, 2),
+        "peak MiB": _number(row["peak_memory_mib"], 0),
+    }
+    ends = [_number(row[f"dice_{end}"], 3) for end in ("low", "high")]
+    return {
+        "network": row["title"],
+        "structure": row["structure"],
+        "Dice": _number(row["dice"], 3),
+        "95 %": UNKNOWN if UNKNOWN in ends else f"{ends[0]} to {ends[1]}",
+        "IoU": _number(row["iou"], 3),
+        "HD95 mm": _number(row["hd95_mm"], 1),
+        "area bias mm²": _number(row["area_bias_mm2"], 0),
+        "area bias %": _number(row["area_bias_percent"], 1),
+        "right pixels %": _number(100 * row["pixel_accuracy"], 2),
+        "empty answer %": _number(100 * row["baseline_accuracy"], 2),
+        **{name: value if is_mean else "" for name, value in cost.items()},
+    }
+
+
+def _number(value: float, digits: int) -> str:
+    return UNKNOWN if math.isnan(value) else f"{value:,.{digits}f}".replace("-", "−")

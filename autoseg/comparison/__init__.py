@@ -1,0 +1,19 @@
+"""Networks and settings side by side: the same folds, the same seeds, the same time."""
+
+from autoseg.comparison.compared import Comparison, OnEpoch, read_comparison
+from autoseg.comparison.derived import TOGETHER
+from autoseg.comparison.run import compare, estimate_seconds
+from autoseg.comparison.side_by_side import SideBySide
+from autoseg.comparison.tables import MEAN, title_of
+
+__all__ = [
+    "MEAN",
+    "TOGETHER",
+    "Comparison",
+    "OnEpoch",
+    "SideBySide",
+    "compare",
+    "estimate_seconds",
+    "read_comparison",
+    "title_of",
+]

@@ -1,0 +1,227 @@
+"""What a comparison is, its folder, and reading what lies there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import pandas as pd
+
+from autoseg.comparison.side_by_side import SideBySide, read_side_by_side
+from autoseg.comparison.tables import MEAN, comparison_table, differences_table, subjects_table, title_of
+from autoseg.comparison.verdict import gain_note, give_verdict
+from autoseg.crossvalidation import CrossValidation, FoldResult, gather, read_fold
+from autoseg.errors import DataError, ReadError
+from autoseg.files.atomic import whole_file
+from autoseg.model import EpochResult
+from autoseg.statistics import FEWEST_FOR_INTERVAL
+from autoseg.structures import Structure
+
+# Called with the entry's name, the fold's number from 1, and what the epoch gave.
+OnEpoch = Callable[[str, int, EpochResult], object]
+STATE = "comparison.json"
+
+
+@dataclass(frozen=True)
+class State:
+    """What is compared, kept in the folder: the entries in their order, how many folds, and what failed.
+
+    `derived` are means over copies or over all entries, each with the entry that it is a mean of ("" of all).
+    """
+
+    entries: tuple[str, ...]
+    folds: int
+    structures: tuple[Structure, ...]
+    derived: Mapping[str, str] = field(default_factory=dict)
+    failed: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def expected(self) -> tuple[str, ...]:
+        """The entries and what is made of them, without what failed."""
+        return tuple(entry for entry in (*self.entries, *self.derived) if entry not in self.failed)
+
+    @property
+    def drawn(self) -> tuple[str, ...]:
+        """Those that are drawn side by side: copies of an entry look too much like it."""
+        return tuple(entry for entry in self.expected if not self.derived.get(entry))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Comparison:
+    """What a comparison gave.
+
+    `runs` are the cross-validations by the entry's name, as far as each is. `table` has one row an entry and
+    structure, and one for the mean over structures (`structure` is "mean"), over the folds that all have finished;
+    `subjects` the same by subject; `differences` one row a pair of entries and structure, paired by subject.
+    `verdict` says in a sentence which is best for these data and whether that is more than chance. `notes` are
+    sentences that the reader should know. `worst` are slices side by side, worst cases first, once all is finished.
+    """
+
+    folder: Path
+    runs: Mapping[str, CrossValidation]
+    table: pd.DataFrame
+    differences: pd.DataFrame
+    verdict: str
+    notes: tuple[str, ...] = ()
+    is_finished: bool = True
+    worst: tuple[SideBySide, ...] = ()
+    subjects: pd.DataFrame = field(default_factory=pd.DataFrame)
+    structures: tuple[Structure, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"Comparison({', '.join(self.runs)}; {self.verdict})"
+
+    def histories(self) -> pd.DataFrame:
+        """Read the epochs of every training: entry, title, fold, and the columns of `history.history_rows`."""
+        tables = []
+        for entry, run in self.runs.items():
+            for fold in run.folds:
+                for path in sorted(fold.folder.glob("*_history.csv")):
+                    tables.append(pd.read_csv(path).assign(entry=entry, title=title_of(entry), fold=fold.number))
+        return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def read_comparison(folder: Path) -> Comparison:
+    """Read what lies in the folder of a comparison, finished or not.
+
+    Raises
+    ------
+    ReadError
+        If the folder holds no comparison, or a fold of it cannot be read.
+    DataError
+        If its entries were made from different data.
+    """
+    folder = Path(folder)
+    state = read_state(folder)
+    found: dict[str, list[FoldResult]] = {}
+    for entry in (*state.entries, *state.derived):
+        places = {number: folder / entry / f"fold_{number}" for number in range(1, state.folds + 1)}
+        found[entry] = [read_fold(place, number) for number, place in places.items() if place.exists()]
+    _check_same_subjects(folder, found)
+    return put_together(folder, state, found)
+
+
+def put_together(folder: Path, state: State, folds: Mapping[str, Sequence[FoldResult]]) -> Comparison:
+    """Make tables, verdict and notes of the folds that are finished, by entry."""
+    runs = {entry: gather(folder / entry, own) for entry, own in folds.items()}
+    shared = _shared(state, folds)
+    of_shared = {
+        entry: gather(folder / entry, own)
+        for entry, found in folds.items()
+        if (own := [fold for fold in found if fold.number in shared])
+    }
+    table, differences = comparison_table(of_shared), differences_table(of_shared, state.derived)
+    expected = state.expected
+    is_finished = bool(expected) and all(len(folds.get(entry, ())) == state.folds for entry in expected)
+    verdict = give_verdict(table, differences, state.entries)
+    if not is_finished and len(table):
+        verdict = f"So far: {verdict[0].lower()}{verdict[1:]}"
+    return Comparison(
+        folder=folder,
+        runs=runs,
+        table=table,
+        differences=differences,
+        verdict=verdict,
+        notes=tuple(dict.fromkeys(_notes(state, runs, shared, table, differences))),
+        is_finished=is_finished,
+        worst=read_side_by_side(folder, state.drawn) if is_finished else (),
+        subjects=subjects_table(of_shared),
+        structures=state.structures,
+    )
+
+
+def write_state(folder: Path, state: State) -> None:
+    """Write down what is compared in a folder."""
+    with whole_file(folder / STATE) as temporary:
+        content = {"format": "autoseg comparison", "version": 1, **asdict(state)}
+        temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
+def read_state(folder: Path) -> State:
+    """Read what is compared in a folder; a ReadError where there is no comparison."""
+    path = folder / STATE
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return State(
+            entries=tuple(content["entries"]),
+            folds=int(content["folds"]),
+            structures=tuple(Structure(**values) for values in content["structures"]),
+            derived=dict(content["derived"]),
+            failed=dict(content["failed"]),
+            notes=tuple(content["notes"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ReadError(
+            f"{path} cannot be read as a comparison ({error}). Choose the folder that `compare` made, or begin "
+            "anew in another folder."
+        ) from error
+
+
+def failing(state: State, entry: str, why: str) -> State:
+    """Note down that an entry failed; with an empty reason, that it does no longer."""
+    failed = {name: words for name, words in state.failed.items() if name != entry}
+    return replace(state, failed=failed | ({entry: why} if why else {}))
+
+
+def _shared(state: State, folds: Mapping[str, Sequence[FoldResult]]) -> set[int]:
+    """Give the folds that all entries have finished, those left out that failed or have not begun."""
+    begun = [{fold.number for fold in own} for entry, own in folds.items() if own and entry not in state.failed]
+    return set.intersection(*begun) if begun else {fold.number for own in folds.values() for fold in own}
+
+
+def _check_same_subjects(folder: Path, folds: Mapping[str, Sequence[FoldResult]]) -> None:
+    """Refuse folds of one number that tested different subjects: they are of different data."""
+    tested: dict[int, tuple[str, set[str]]] = {}
+    for entry, own in folds.items():
+        for fold in own:
+            subjects = {score.subject_id for score in fold.pixels}
+            first, known = tested.setdefault(fold.number, (entry, subjects))
+            if subjects and known and subjects != known:
+                raise DataError(
+                    f"{folder}: fold {fold.number} of {first!r} and of {entry!r} tested different subjects, so "
+                    "they cannot be compared. Begin anew in another folder."
+                )
+
+
+def _notes(
+    state: State,
+    runs: Mapping[str, CrossValidation],
+    shared: set[int],
+    table: pd.DataFrame,
+    differences: pd.DataFrame,
+) -> list[str]:
+    notes = [f"{title_of(entry)} failed, and the others went on. {why}" for entry, why in state.failed.items()]
+    notes += state.notes
+    expected = state.expected
+    done = sum(len(runs[entry].folds) for entry in expected if entry in runs)
+    if done < len(expected) * state.folds:
+        of = f"the fold{'s' * (len(shared) != 1)} {', '.join(map(str, sorted(shared)))}" if shared else "no fold"
+        notes.append(
+            f"{done} of {len(expected) * state.folds} trainings are done; the numbers are of {of}, which all have "
+            "finished that have begun."
+        )
+    # Scored alike, the entries' folds say the same.
+    notes += [note for run in runs.values() for note in run.notes]
+    if not len(table):
+        return notes
+    means = table[table["structure"] == MEAN]
+    if int(means["n_subjects"].min()) < FEWEST_FOR_INTERVAL:
+        notes.append(
+            f"With fewer than {FEWEST_FOR_INTERVAL} subjects there are no intervals, and nothing can be said about "
+            "other people."
+        )
+    if means["hd95_mm"].isna().all():
+        notes.append("The images have no pixel size, so there is no mm: areas are compared in percent only.")
+    for entry, base in state.derived.items():
+        best = base or _best(means, state.entries)
+        if entry in set(means["entry"]) and best in set(means["entry"]):
+            notes.append(gain_note(entry, best, table, differences))
+    return [note for note in notes if note]
+
+
+def _best(means: pd.DataFrame, contest: Sequence[str]) -> str:
+    own = means[means["entry"].isin(contest)].dropna(subset=["dice"])
+    return str(own.sort_values("dice")["entry"].iloc[-1]) if len(own) else ""

@@ -1,0 +1,239 @@
+"""Running a comparison, fold by fold over the entries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from autoseg.cases import Case
+from autoseg.comparison.compared import Comparison, OnEpoch, State, failing, put_together, write_state
+from autoseg.comparison.derived import TOGETHER, Derived, derived_entries
+from autoseg.comparison.files import write_pictures, write_tables
+from autoseg.comparison.side_by_side import choose_slices, write_side_by_side
+from autoseg.comparison.tables import title_of
+from autoseg.copies import Copies
+from autoseg.crossvalidation import FoldPlan, FoldResult, Folds, Tell, prepare_folds, read_fold, run_fold
+from autoseg.errors import AutosegError, DataError, OutputError, SettingsError
+from autoseg.files.atomic import check_writable
+from autoseg.model import check_model_name
+from autoseg.settings import Settings
+from autoseg.structures import Structure
+
+# What ends one entry and lets the others go on; torch tells of a full memory by a RuntimeError.
+FAILURES = (AutosegError, RuntimeError, MemoryError, ValueError)
+STOPPED = "It was stopped. Started again in the same way, it goes on where it was."
+
+
+def compare(
+    cases: Sequence[Case],
+    structures: Sequence[Structure],
+    entries: Mapping[str, Settings],
+    *,
+    folder: Path,
+    folds: int = 5,
+    test_subjects: Collection[str] = (),
+    tell: Tell | None = None,
+    on_epoch: OnEpoch | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    copies: Copies = "none",
+    try_copies: Copies | None = None,
+    together: bool = False,
+) -> Comparison:
+    """Cross-validate several settings on the same folds and put the results side by side.
+
+    All entries do the first fold, then the second, so that there is something to see early. Every finished fold is
+    kept in `folder/<entry>/fold_<k>` and never trained again: a comparison that was stopped goes on where it was,
+    and an entry can be added later. An entry that fails is a note, and the others go on.
+
+    `folder` gets `results.csv` (`comparison_table`), `subjects.csv` (`subjects_table`), `differences.csv`
+    (`differences_table`), `verdict.txt` and pictures.
+
+    Parameters
+    ----------
+    cases : sequence of Case
+    structures : sequence of Structure
+    entries : mapping of Settings by name
+        The names are those of folders. All have the same seed; `minutes` or `epochs` are of each fold.
+    folder : Path
+    folds : int
+        With fewer subjects, each is left out once.
+    test_subjects : collection of str
+        Subjects that are kept for a last test; they are in no fold.
+    tell : callable, optional
+        Gets lines of text; `print`, for instance.
+    on_epoch : callable, optional
+        Called after every epoch with the entry's name, the fold's number from 1, and the EpochResult.
+    should_stop : callable, optional
+        Asked after every step. Once it says True, the unfinished fold is given up; what is finished is compared.
+    copies : Copies
+        Turned copies of each image whose mean is taken in all predictions, as for `predict`.
+    try_copies : Copies, optional
+        Also score every entry with these copies, as a further entry "<entry>, mirrored copies".
+    together : bool
+        Also score the mean of all entries' models of a fold, as "all together"; none of them saw its test subjects.
+
+    Returns
+    -------
+    Comparison
+        Where it was stopped, of the finished folds, with a note and `is_finished` False.
+
+    Raises
+    ------
+    DataError
+        As `cross_validate` does, before anything is trained; folds of other settings or data are named.
+    SettingsError
+        If the entries have different seeds, or there is none.
+    OutputError
+        If the folder cannot be written.
+    """
+    folder = Path(folder)
+    _check_entries(entries)
+    check_writable(folder)
+    seed = next(iter(entries.values())).seed
+    prepared = prepare_folds(cases, structures, folds=folds, seed=seed, test_subjects=test_subjects)
+    plans = {
+        entry: FoldPlan(
+            prepared,
+            settings,
+            folder / entry,
+            name=entry,
+            copies=copies,
+            tell=tell or (lambda line: None),
+            on_epoch=None if on_epoch is None else partial(on_epoch, entry),
+            should_stop=should_stop,
+        )
+        for entry, settings in entries.items()
+    }
+    derived = derived_entries(plans, folder, try_copies=try_copies, together=together)
+    _check_finished(plans)
+    state = State(
+        entries=tuple(entries),
+        folds=len(prepared.splits),
+        structures=prepared.structures,
+        derived={one.name: one.base for one in derived},
+        notes=_budget_notes(entries),
+    )
+    write_state(folder, state)
+    running = _Running(folder, prepared, plans, derived, state, tell or (lambda line: None))
+    try:
+        for number in range(1, state.folds + 1):
+            running.do_fold(number)
+    except KeyboardInterrupt:
+        running.state = replace(running.state, notes=(*running.state.notes, STOPPED))
+    return _conclude(running, cases, structures)
+
+
+def estimate_seconds(entries: Mapping[str, Settings], folds: int) -> float | None:
+    """Give the seconds of learning of a whole comparison; None where an entry has no time budget."""
+    minutes = [settings.minutes for settings in entries.values()]
+    if any(value is None for value in minutes):
+        return None
+    return 60.0 * folds * sum(value or 0.0 for value in minutes)
+
+
+class _Running:
+    """A comparison that goes on."""
+
+    def __init__(
+        self,
+        folder: Path,
+        prepared: Folds,
+        plans: Mapping[str, FoldPlan],
+        derived: Sequence[Derived],
+        state: State,
+        tell: Tell,
+    ) -> None:
+        self.folder, self.prepared, self.plans, self.derived = folder, prepared, plans, derived
+        self.state, self.tell = state, tell
+        self.folds: dict[str, list[FoldResult]] = {entry: [] for entry in (*plans, *state.derived)}
+
+    def do_fold(self, number: int) -> None:
+        """Do one fold of all entries, then of what is made of them, and write the tables."""
+        for place, (entry, plan) in enumerate(self.plans.items(), start=1):
+            of = f"({place} of {len(self.plans)})"
+            self.tell(f"Fold {number} of {self.state.folds}, {title_of(entry)} {of}")
+            if plan.should_stop is not None and plan.should_stop() and not plan.place(number).exists():
+                raise KeyboardInterrupt
+            self._try(entry, number, partial(run_fold, plan, number))
+        for one in self.derived:
+            lacking = [entry for entry in one.members if entry in self.state.failed]
+            if lacking:
+                why = f"{', '.join(map(title_of, lacking))} failed."
+                self.state = failing(self.state, one.name, f"Fold {number}: {why}")
+                continue
+            self.tell(f"Fold {number} of {self.state.folds}, {title_of(one.name)}")
+            members = [self.folds[entry][-1] for entry in one.members]
+            self._try(one.name, number, partial(one.make, number, members))
+        write_state(self.folder, self.state)
+        write_tables(put_together(self.folder, self.state, self.folds))
+
+    def _try(self, entry: str, number: int, make: Callable[[], FoldResult]) -> None:
+        """Do a fold of an entry unless an earlier one failed; note down why it fails."""
+        if entry in self.state.failed:
+            return
+        try:
+            self.folds[entry].append(make())
+        except OutputError:  # the folder is everybody's
+            raise
+        except FAILURES as error:
+            self.state = failing(self.state, entry, f"Fold {number}: {error}")
+            self.tell(f"  {title_of(entry)} failed, and the others go on. {error}")
+
+
+def _conclude(running: _Running, cases: Sequence[Case], structures: Sequence[Structure]) -> Comparison:
+    """Put all together, with slices to look at, and write it."""
+    write_state(running.folder, running.state)
+    found = put_together(running.folder, running.state, running.folds)
+    if found.is_finished and len(found.table):
+        worst = choose_slices({entry: found.runs[entry] for entry in running.state.drawn}, cases, structures)
+        write_side_by_side(running.folder, worst)
+        found = replace(found, worst=worst)
+    write_tables(found)
+    write_pictures(found)
+    return found
+
+
+def _check_entries(entries: Mapping[str, Settings]) -> None:
+    if not entries:
+        raise SettingsError("There is nothing to compare. Give at least one entry: a name and its settings.")
+    for entry in entries:
+        check_model_name(entry)
+    names = [entry.casefold() for entry in entries]
+    if len(set(names)) < len(names) or TOGETHER in names:
+        raise SettingsError(
+            f"The entries {', '.join(map(repr, entries))} cannot all have a folder of their own. Give each another "
+            f"name, and none {TOGETHER!r}."
+        )
+    seeds = {entry: settings.seed for entry, settings in entries.items()}
+    if len(set(seeds.values())) > 1:
+        raise SettingsError(
+            f"The entries have different seeds ({', '.join(f'{entry} {seed}' for entry, seed in seeds.items())}), "
+            "which also draw the folds. Give all of them the same."
+        )
+
+
+def _check_finished(plans: Mapping[str, FoldPlan]) -> None:
+    """Refuse folds that were made from something else, before anything is trained."""
+    for entry, plan in plans.items():
+        for number in range(1, len(plan.folds.splits) + 1):
+            if plan.place(number).exists():
+                try:
+                    read_fold(plan.place(number), number, plan.made_from(number))
+                except DataError as error:
+                    raise DataError(f"{title_of(entry)}: {error}") from error
+
+
+def _budget_notes(entries: Mapping[str, Settings]) -> tuple[str, ...]:
+    """Say where the entries do not learn equally long."""
+    budgets = {
+        title_of(entry): f"{settings.minutes:g} minutes"
+        if settings.minutes is not None
+        else f"{settings.epochs} epochs"
+        for entry, settings in entries.items()
+    }
+    if len(set(budgets.values())) < 2:
+        return ()
+    told = ", ".join(f"{title} {budget}" for title, budget in budgets.items())
+    return (f"The entries did not learn equally long, which is no fair comparison: {told}.",)

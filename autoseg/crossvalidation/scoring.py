@@ -1,0 +1,89 @@
+"""Predicting and scoring the test cases of a fold."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from autoseg.cases import Case
+from autoseg.copies import Copies
+from autoseg.crossvalidation.fold import Labels
+from autoseg.evaluation import PixelScore, Score, VolumeScore, score_pixels, score_slices, score_volume
+from autoseg.image import Image, LabelMap
+from autoseg.model import TrainedModel
+from autoseg.prediction import predict
+from autoseg.structures import Structure
+from autoseg.tuning import read_reference
+
+# The first run builds what later ones use again, and is slower.
+WARM_UP_SLICES = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """Test cases predicted and scored; `ms_per_slice` is the median over them, `image` the first of them."""
+
+    scores: tuple[Score, ...]
+    volumes: tuple[VolumeScore, ...]
+    pixels: tuple[PixelScore, ...]
+    predicted: dict[str, Labels]
+    ms_per_slice: float
+    image: Image
+
+
+def score_fold(
+    models: Sequence[TrainedModel],
+    cases: Sequence[Case],
+    structures: Sequence[Structure],
+    *,
+    copies: Copies = "none",
+) -> Scored:
+    """Predict cases and score them against what was drawn, on their own grids.
+
+    Parameters
+    ----------
+    models : sequence of TrainedModel
+        Of several the mean is taken.
+    cases : sequence of Case
+        At least one.
+    structures : sequence of Structure
+    copies : Copies
+        Turned copies of each image whose mean is taken, as for `predict`.
+    """
+    scores: list[Score] = []
+    volumes: list[VolumeScore] = []
+    pixels: list[PixelScore] = []
+    predicted: dict[str, Labels] = {}
+    milliseconds: list[float] = []
+    first: Image | None = None
+    for case in cases:
+        image, reference = read_reference(case, structures)
+        if first is None:
+            first = image
+            _predict(models, _first_slices(image, WARM_UP_SLICES), copies)
+        start = time.perf_counter()
+        found = _predict(models, image, copies)
+        milliseconds.append(1000 * (time.perf_counter() - start) / image.shape[0])
+        scores += score_slices(reference, found)
+        volumes += score_volume(reference, found)
+        pixels.append(score_pixels(reference, found))
+        predicted[case.case_id] = found.voxels.astype(np.uint8)
+    if first is None:
+        raise ValueError("There is no case to score.")
+    typical = statistics.median(milliseconds)
+    return Scored(tuple(scores), tuple(volumes), tuple(pixels), predicted, typical, first)
+
+
+def _predict(models: Sequence[TrainedModel], image: Image, copies: Copies) -> LabelMap:
+    if len(models) == 1 and copies == "none":
+        return predict(models[0], image)
+    return predict(models, image, copies=copies)
+
+
+def _first_slices(image: Image, count: int) -> Image:
+    source = replace(image.source, slices=image.source.slices[:count])
+    return replace(image, voxels=image.voxels[..., :count, :, :], source=source)
