@@ -30,6 +30,15 @@ CLICKS = {
         "prediction.segment()\nprediction.wait(300)",
         "assert prediction.value is not None, prediction.message.value",
     ),
+    "3_compare.ipynb": (
+        "for panel in (data, contestants):\n    panel.wait(120)",
+        "contestants.choose(['unet', 'unext'], minutes=0.02, folds=2)\ncontestants.wait(60)",
+        "comparing.compare()\ncomparing.wait(300)",
+        "assert comparing.value is not None, comparing.message.value",
+        "assert comparing.value.comparison.is_finished, comparing.value.comparison.notes",
+        "training.learn()\ntraining.wait(300)",
+        "assert training.value is not None, training.message.value",
+    ),
 }
 TOO_MUCH = (
     *(ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef),
@@ -146,6 +155,9 @@ def test_the_notebooks_run_one_after_the_other_on_the_sample(tmp_path, sample, m
         outputs = [output for cell in code_cells(notebook) for output in cell.outputs]
         complaints = [output.text for output in outputs if output.get("name") == "stderr"]
         assert [text for text in complaints if "Warning" in text] == [], path.name
-    assert [path.name for path in (tmp_path / "trained_model").glob("*.pt")] == ["heart_2.pt"]
+    models = sorted(path.name for path in (tmp_path / "trained_model").glob("*.pt"))
+    assert [name.rpartition("_")[0] for name in models] == ["heart", "heart_best"]
+    assert models[0] == "heart_2.pt"
+    assert (tmp_path / "trained_model" / "heart_comparison" / "results.csv").stat().st_size > 500
     (run,) = (tmp_path / "predictions").iterdir()
     assert (run / "areas.csv").stat().st_size > 500

@@ -4,13 +4,15 @@ import errno
 import os
 import shutil
 import threading
+from dataclasses import replace
 
 import pytest
-from untrained import Fixed, chosen_model
+from untrained import Fixed, chosen_model, untrained_model
 
+from autoseg.copies import COPIES
 from autoseg.panels import prediction as module
 from autoseg.panels.prediction import PredictionPanel
-from autoseg.panels.values import Patient
+from autoseg.panels.values import ChosenModel, Patient
 
 
 @pytest.fixture
@@ -209,3 +211,65 @@ def test_a_model_that_is_changed_while_the_result_is_drawn_takes_it_away(above, 
     assert panel.viewer is None
     assert not panel.shown.children
     assert "was changed" in panel.message.value
+
+
+# --- several models, copies
+
+
+def test_nobody_has_to_decide_on_copies(above, tmp_path):
+    panel = PredictionPanel(*above, output=tmp_path / "out")
+    assert panel.copies.value == "none"
+    assert panel.more.selected_index is None
+    assert {value for _, value in panel.copies.options} == set(COPIES)
+    assert [f"({len(COPIES[value])} × the time)" in words for words, value in panel.copies.options[1:]] == [
+        True
+    ] * 4
+    assert run(panel).value.model == "heart"
+
+
+def test_chosen_copies_are_taken_and_their_cost_is_told(above, tmp_path):
+    panel = PredictionPanel(*above, output=tmp_path / "out")
+    assert "computed once. Worth a try with what was chosen above: turned copies." in panel.cost.value
+    panel.copies.value = "turned"
+    assert "computed 4 times. Training saw such copies too." in panel.cost.value
+    assert run(panel).value.model == "heart, turned copies"
+    panel.copies.value = "left-right"
+    assert panel.value is None
+    assert "The choice of copies was changed" in panel.message.value
+    assert "never met left-right copies" in panel.cost.value
+    assert "never met left-right copies" in run(panel).notes.value
+
+
+def test_copies_can_be_given(above, tmp_path):
+    panel = PredictionPanel(*above, output=tmp_path / "out", copies="turned")
+    assert panel.more.selected_index == 0
+    assert run(panel).value.model == "heart, turned copies"
+
+
+def test_several_models_are_taken_together(above, tmp_path):
+    first = above[0].value
+    other = ChosenModel(replace(untrained_model(spacing_mm=9.0), name="other"), tmp_path / "other.pt")
+    above[0].value = replace(first, others=(other,))
+    panel = PredictionPanel(*above, output=tmp_path / "out")
+    assert "computed 2 times" in panel.cost.value
+    assert run(panel).value.model == "heart + other"
+
+
+def test_copies_changed_during_a_run_leave_no_result(above, tmp_path, monkeypatch):
+    inside, go_on, real = threading.Event(), threading.Event(), module.segment_folder
+
+    def late(*arguments, **more):
+        run = real(*arguments, **more)
+        inside.set()
+        go_on.wait(30)
+        return run
+
+    monkeypatch.setattr(module, "segment_folder", late)
+    panel = PredictionPanel(*above, output=tmp_path / "out")
+    panel.button.click()
+    assert inside.wait(60)
+    panel.copies.value = "turned"
+    go_on.set()
+    panel.wait(60)
+    assert panel.value is None
+    assert "The choice of copies was changed during the run" in panel.message.value

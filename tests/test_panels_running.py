@@ -9,11 +9,11 @@ import pytest
 import torch
 from trainings import alone, make_task, until
 
-from autoseg.errors import AutosegError, DataError, OutputError
+from autoseg.errors import DataError, OutputError
 from autoseg.history import format_epoch
 from autoseg.model import load_model
 from autoseg.panels import running
-from autoseg.panels.running import RunningTraining, find_training, sentence_of_failure, start_training
+from autoseg.panels.running import RunningTraining, find_training, start_training
 from autoseg.settings import NetworkSettings
 
 
@@ -160,12 +160,6 @@ def test_a_failure_is_kept_with_what_was_learnt(tmp_path, monkeypatch):
     assert "plane" in kept.model.origin
 
 
-def test_a_fault_of_the_computer_is_a_sentence():
-    assert "not enough memory" in sentence_of_failure(MemoryError())
-    assert sentence_of_failure(AutosegError("Mend it.")) == "Mend it."
-    assert "ended by a fault: KeyError" not in sentence_of_failure(ValueError("no"))
-
-
 def test_a_training_of_the_same_images_is_known(tmp_path):
     training = RunningTraining(make_task(tmp_path, epochs=2))
     assert training.is_of(make_task(tmp_path, epochs=2), also_settings=True)
@@ -176,7 +170,7 @@ def test_a_training_of_the_same_images_is_known(tmp_path):
 
 def test_the_thread_does_not_keep_the_kernel_from_ending(tmp_path):
     training = start_training(make_task(tmp_path, epochs=1))
-    (thread,) = [thread for thread in threading.enumerate() if thread.name == "training discs"]
+    (thread,) = [thread for thread in threading.enumerate() if thread.name == "learning discs"]
     assert thread.daemon
     assert training.wait(60)
 

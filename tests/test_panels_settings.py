@@ -1,30 +1,25 @@
 """The settings: planned with reasons, open to change, and never those of yesterday's images."""
 
 import threading
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass
 
 import pytest
 from discs import STRUCTURES, make_case, make_pair
 
 from autoseg.cases import CaseFolder
 from autoseg.device import Computer
-from autoseg.errors import SettingsError
 from autoseg.ledger import freeze_test_subjects
 from autoseg.panels.panel import Panel
 from autoseg.panels.settings import SettingsPanel
-from autoseg.panels.settings_form import describe_fields, parse_value, show_value, value_of
 from autoseg.panels.values import Data, Task
 from autoseg.plan import plan_settings
 from autoseg.settings import (
     AugmentationSettings,
-    LossSettings,
-    NetworkSettings,
-    PreprocessSettings,
     Settings,
 )
+from autoseg.settings_text import value_of
 from autoseg.split import subjects_of
 
-GROUPS = (Settings, PreprocessSettings, NetworkSettings, AugmentationSettings, LossSettings)
 LAPTOP = Computer("cpu", "processor", 8.0, None, 2, "bfloat16", "")
 
 
@@ -380,40 +375,6 @@ def test_subjects_asked_for_that_are_not_there_are_said(source):
     panel = shown(source, validation_subjects=["subject1", "Mr Nobody"])
     assert subjects_of(panel.value.split.validation) == source.value.plan.validation_subjects
     assert "Mr Nobody" in panel.message.value
-
-
-# --- made from the dataclasses
-
-
-@pytest.mark.parametrize("kind", GROUPS)
-def test_every_setting_is_described_by_its_docstring(kind):
-    told = describe_fields(kind)
-    missing = [
-        item.name
-        for item in fields(kind)
-        if not told.get(item.name) and not is_dataclass(getattr(kind(), item.name))
-    ]
-    assert missing == []
-
-
-@pytest.mark.parametrize("kind", GROUPS)
-def test_what_is_shown_can_be_read_back(kind):
-    from typing import get_type_hints
-
-    settings, hints = kind(), get_type_hints(kind)
-    if kind is PreprocessSettings:
-        settings = replace(settings, crop_mm=(80.5, 90), crop_by_site=(("site 1", 60.0, 70.5),))
-    for item in fields(kind):
-        value = getattr(settings, item.name)
-        if not is_dataclass(value) and hints[item.name] is not bool and not isinstance(value, str):
-            assert parse_value(item.name, show_value(value), hints[item.name]) == value
-
-
-def test_a_site_without_its_sizes_is_refused():
-    hint = tuple[tuple[str, float, float], ...]
-    assert parse_value("crop_by_site", "a, 1, 2; b, 3, 4", hint) == (("a", 1.0, 2.0), ("b", 3.0, 4.0))
-    with pytest.raises(SettingsError, match="give 3 values"):
-        parse_value("crop_by_site", "a, 1", hint)
 
 
 def test_fewer_patients_and_who_of_them_validates_reach_the_page_in_one_message(source, tmp_path, monkeypatch):

@@ -275,14 +275,14 @@ def test_a_fault_of_ours_unfolds_its_details(tmp_path, monkeypatch):
 def test_a_loss_that_becomes_no_number_keeps_the_best(tmp_path, monkeypatch):
     from autoseg import training_state
 
-    original, calls = training_state.segmentation_loss, []
+    original, calls = training_state.outputs_loss, []
 
     def breaking(*arguments, **named):
         calls.append(1)
         parts = original(*arguments, **named)
-        return replace(parts, dice=parts.dice * (math.nan if len(calls) > 4 else 1.0))
+        return replace(parts, overlap=parts.overlap * (math.nan if len(calls) > 4 else 1.0))
 
-    monkeypatch.setattr(training_state, "segmentation_loss", breaking)
+    monkeypatch.setattr(training_state, "outputs_loss", breaking)
     panel, _ = make_panel(make_task(tmp_path, epochs=9))
     panel.learn()
     panel.wait(60)

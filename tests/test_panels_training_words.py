@@ -49,6 +49,15 @@ def test_how_far_a_training_is():
     assert describe_run(reading) == "Reading 6 labelled images …"
 
 
+def test_a_batch_that_had_to_be_halved_is_told():
+    training = make_training([(1, 0.5), (2, 0.75)], epochs=40)
+    notes = ["Epoch 1: the batch size is 4.", "Epoch 2: the batch size is 2."]
+    training.last = replace(training.last, origin={"notes": notes})
+    assert describe_run(training).endswith("validation Dice of 0.750. Epoch 2: the batch size is 2.")
+    training.state = "finished"
+    assert describe_run(training).endswith("validation Dice of 0.750. Epoch 2: the batch size is 2.")
+
+
 def test_without_a_score_it_says_why():
     assert "on validation subjects yet" in best_words(make_training([(1, None)]))
     assert "there is no score of validation subjects" in best_words(make_training([(1, None)], validation=()))

@@ -13,8 +13,12 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     submod_attrs={
         "area_table": ["AreaTable"],
         "areas": ["AreasPanel"],
+        "best": ["BestPanel"],
         "chooser": ["FolderChooser"],
+        "comparing": ["ComparingPanel"],
+        "comparison": ["ComparisonPanel"],
         "computer": ["ComputerPanel"],
+        "contestants": ["ContestantsPanel"],
         "data": ["DataPanel"],
         "expert": ["ExpertPanel"],
         "models": ["ModelPanel"],
@@ -26,7 +30,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "score": ["ScorePanel"],
         "settings": ["SettingsPanel"],
         "training": ["TrainingPanel"],
-        "values": ["ChosenModel", "Data", "Patient", "Task", "Trained"],
+        "values": ["ChosenModel", "Compared", "Contest", "Data", "Patient", "Task", "Trained"],
         "viewer": ["SliceViewer"],
     },
 )

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import html
 
-from autoseg.panels.settings_form import show_value, value_of
-from autoseg.panels.style import heading
-from autoseg.plan import Choice, Plan
+from autoseg.panels.style import heading, text
+from autoseg.plan import Choice, Fingerprint, Plan, StructureFacts, contrast_words, describe_fingerprint
 from autoseg.settings import Settings
+from autoseg.settings_text import show_value, value_of
 
 _HEAD = ("Setting", "Value", "Why")
+_FACTS = ("Structure", "Width", "Beside what is around it", "Part of the pixels", "Slices that show it")
+# Settings whose last name alone says too little.
+_SHOWN = {"network.name": "network.name"}
 _CELL = "text-align:left;padding:2px 14px 2px 0;vertical-align:top"
 _TABLE = "color:var(--jp-ui-font-color1,inherit);border-collapse:collapse;line-height:1.4"
 
@@ -30,7 +33,28 @@ def plan_table(plan: Plan, settings: Settings, validation: str, *, as_planned: b
     rows = "".join(_row(choice, settings, validation, as_planned) for choice in plan.choices)
     head = "".join(f'<th scope="col" style="{_CELL}">{words}</th>' for words in _HEAD)
     title = heading("Planned for your images and this computer")
-    return f'{title}<table style="{_TABLE}"><tr>{head}</tr>{rows}</table>'
+    facts = "" if plan.fingerprint is None else fingerprint_table(plan.fingerprint)
+    return f'{title}{facts}<table style="{_TABLE}"><tr>{head}</tr>{rows}</table>'
+
+
+def fingerprint_table(fingerprint: Fingerprint) -> str:
+    """Give what the plan saw of the images as HTML: two lines, and a table of the structures to unfold."""
+    head = "".join(f'<th scope="col" style="{_CELL}">{words}</th>' for words in _FACTS)
+    rows = "".join(_facts_row(structure, fingerprint.unit) for structure in fingerprint.structures)
+    note = "SD: standard deviations of the intensities of a structure and of a ring around it."
+    return (
+        f"{text(describe_fingerprint(fingerprint))}"
+        '<details style="color:var(--jp-ui-font-color1,inherit);margin-bottom:6px">'
+        '<summary style="cursor:pointer">What the structures are like</summary>'
+        f'<table style="{_TABLE}"><tr>{head}</tr>{rows}</table>{text(note)}</details>'
+    )
+
+
+def _facts_row(structure: StructureFacts, unit: str) -> str:
+    width = "not seen" if structure.width is None else f"{structure.width:.1f} {unit}"
+    part = f"{structure.pixels:.2%}" if structure.pixels < 0.1 else f"{structure.pixels:.0%}"
+    shown = (structure.name, width, contrast_words(structure.contrast), part, f"{structure.slices:.0%}")
+    return "<tr>" + "".join(f'<td style="{_CELL}">{html.escape(cell)}</td>' for cell in shown) + "</tr>"
 
 
 def _row(choice: Choice, settings: Settings, validation: str, as_planned: bool) -> str:
@@ -43,5 +67,6 @@ def _row(choice: Choice, settings: Settings, validation: str, as_planned: bool) 
         same, planned = now == choice.value, f" {show_value(choice.value) or 'none'}"
     if not same:
         why = f"Your choice. Planned{planned}: {why}"
-    cells = (f"<code>{html.escape(choice.name.rpartition('.')[2])}</code>", html.escape(shown), html.escape(why))
+    name = _SHOWN.get(choice.name, choice.name.rpartition(".")[2])
+    cells = (f"<code>{html.escape(name)}</code>", html.escape(shown), html.escape(why))
     return "<tr>" + "".join(f'<td style="{_CELL}">{cell}</td>' for cell in cells) + "</tr>"

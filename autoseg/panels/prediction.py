@@ -9,6 +9,8 @@ from typing import Any
 
 import ipywidgets as widgets
 
+from autoseg.copies import COPY_WORDS, Copies, wise_copies
+from autoseg.ensemble import runs_per_slice, unseen_note
 from autoseg.panels.panel import Panel
 from autoseg.panels.style import notice, text
 from autoseg.panels.values import ChosenModel, Patient
@@ -17,12 +19,23 @@ from autoseg.patient_run import Run, RunProgress, RunStopped, segment_folder
 
 MOST_SKIPPED = 20
 MOST_NOTES = 3  # on how series were read; more unfold at a click
+COPY_CHOICES: tuple[tuple[str, Copies], ...] = (
+    ("none", "none"),
+    ("left-right (2 × the time)", "left-right"),
+    ("mirrored (4 × the time)", "mirrored"),
+    ("turned (4 × the time)", "turned"),
+    ("mirrored and turned (8 × the time)", "both"),
+)
+
+
+# A model, a patient and the copies: what a result is made with.
+Inputs = tuple[Any, Any, Any]
 
 
 class PredictionPanel(Panel):
     """A button that segments and measures; `value` is the `Run`.
 
-    A result is shown only as long as the model and the patient are those that it was made with.
+    A result is shown only as long as the model, the patient and the copies are those that it was made with.
 
     Parameters
     ----------
@@ -32,9 +45,13 @@ class PredictionPanel(Panel):
         Its value is a Patient.
     output : Path or str
         Where the run's folder is made.
+    copies : {"none", "left-right", "mirrored", "turned", "both"}
+        Of each slice, at first; see `autoseg.prediction.predict`.
     """
 
-    def __init__(self, model: Panel, patient: Panel, *, output: Path | str = "../predictions") -> None:
+    def __init__(
+        self, model: Panel, patient: Panel, *, output: Path | str = "../predictions", copies: Copies = "none"
+    ) -> None:
         super().__init__()
         self.model, self.patient, self.output = model, patient, Path(output)
         self.viewer: SliceViewer | None = None
@@ -52,26 +69,42 @@ class PredictionPanel(Panel):
             tooltip="Stop; nothing is written then",
             disabled=True,
         )
+        self.copies = widgets.Dropdown(
+            options=COPY_CHOICES,
+            value=copies,
+            description="Mirrored copies",
+            tooltip="Also segment copies of each slice, mirrored or turned by quarters, and take the mean of the "
+            "answers: often a little better, and as many times slower",
+            layout=widgets.Layout(width="400px"),
+            style={"description_width": "120px"},
+        )
+        self.cost = widgets.HTML()
+        self.more = widgets.Accordion(
+            [widgets.VBox([self.copies, self.cost])],
+            titles=("More",),
+            selected_index=None if copies == "none" else 0,
+        )
         self.notes = widgets.HTML()
         self.shown = widgets.VBox()
         self.button.on_click(lambda _: self.segment())
         self.stop_button.on_click(lambda _: self.stop())
-        self.body.children = [widgets.HBox([self.button, self.stop_button])]
+        self.copies.observe(lambda _: self._switch_copies(), "value")
+        self.body.children = [widgets.HBox([self.button, self.stop_button]), self.more]
         self.children = [*self.children, self.notes, self.shown]  # type: ignore[has-type]  # a trait of ipywidgets
-        self._inputs: tuple[Any, Any] = (None, None)
+        self._inputs: Inputs = (None, None, "")
         self.follow(model, self._changed)
         self.follow(patient, self._changed)
 
     def segment(self) -> None:
         """Segment the chosen folder in the background, as the button does."""
         with self.attempt():
-            model, patient = self._inputs
+            model, patient, copies = self._inputs
             if self.stopping is not None or not self._can_start():
                 return
             self._clear()
             stopping = self.stopping = threading.Event()
             self.button.disabled, self.stop_button.disabled = True, False
-            self.start(self._job(model, patient, stopping), self._show, saying="Reading the images …")
+            self.start(self._job(model, patient, copies, stopping), self._show, saying="Reading the images …")
 
     def stop(self) -> None:
         """Stop the run before it writes anything, as the button does."""
@@ -81,8 +114,8 @@ class PredictionPanel(Panel):
             self.say("Stopping …")
 
     def _job(
-        self, model: ChosenModel, patient: Patient, stopping: threading.Event
-    ) -> Callable[[], tuple[Run | None, tuple[Any, Any]]]:
+        self, model: ChosenModel, patient: Patient, copies: Copies, stopping: threading.Event
+    ) -> Callable[[], tuple[Run | None, Inputs]]:
         def tell(progress: RunProgress) -> bool:
             if stopping.is_set():
                 return True
@@ -95,12 +128,15 @@ class PredictionPanel(Panel):
             )
             return False
 
-        def work() -> tuple[Run | None, tuple[Any, Any]]:
+        made_with = (model, patient, copies)
+
+        def work() -> tuple[Run | None, Inputs]:
             try:
                 run = segment_folder(
-                    model.model,
+                    model.models,
                     patient.folder,
                     output=self.output,
+                    copies=copies,
                     field_of_view_mm=patient.field_of_view_mm,
                     matrix_size=patient.matrix_size,
                     prefer=patient.prefer,
@@ -108,14 +144,14 @@ class PredictionPanel(Panel):
                     on_progress=tell,
                 )
             except RunStopped:
-                return None, (model, patient)
+                return None, made_with
             except Exception:
-                if self._inputs == (model, patient):
+                if self._inputs == made_with:
                     raise
-                return None, (model, patient)  # what failed is not what is chosen now
+                return None, made_with  # what failed is not what is chosen now
             finally:
                 self._ended(stopping)
-            return run, (model, patient)
+            return run, made_with
 
         return work
 
@@ -125,14 +161,15 @@ class PredictionPanel(Panel):
         self.stop_button.disabled = True
         self.button.disabled = not self._can_start(silently=True)
 
-    def _show(self, result: tuple[Run | None, tuple[Any, Any]]) -> None:
+    def _show(self, result: tuple[Run | None, Inputs]) -> None:
         run, made_with = result
         is_current = self._inputs == made_with
         if run is None and is_current:
             self.say("Stopped. Nothing was written.", "warning")
         elif not is_current:
             kept = f" Its result stays in {run.folder.resolve()}." if run is not None else ""
-            self.say(f"The model or the patient was changed during the run.{kept} Segment again.", "warning")
+            what = self._what_changed(made_with)
+            self.say(f"{what} changed during the run.{kept} Segment again.", "warning")
         elif run is not None:
             slices = sum(image.shape[0] for image, _ in run.results)
             self.viewer = SliceViewer(run.results, run.measurements)
@@ -145,11 +182,16 @@ class PredictionPanel(Panel):
             )
             self.value = run
 
+    def _switch_copies(self) -> None:
+        with self._lock, self.attempt():
+            self._changed(None)
+
     def _changed(self, _: object) -> None:
-        """Take back a result that is not of the model and the patient that stand above now."""
-        before, self._inputs = self._inputs, (self.model.value, self.patient.value)
-        if self._inputs == before and before != (None, None):
+        """Take back a result that is not of the model, the patient and the copies that stand above now."""
+        before, self._inputs = self._inputs, (self.model.value, self.patient.value, self.copies.value)
+        if self._inputs == before:
             return
+        self.cost.value = text(describe_cost(self.model.value, self.copies.value))
         earlier = self.value
         if self.stopping is not None:
             self.stop()
@@ -157,12 +199,16 @@ class PredictionPanel(Panel):
         self._clear()
         self.button.disabled = not self._can_start()
         if earlier is not None:
-            words = "The model or the patient was changed, so the earlier result is not shown any more"
+            words = f"{self._what_changed(before)} changed, so the earlier result is not shown any more"
             self.say(f"{words}. Its files stay in {earlier.folder.resolve()}.", "warning")
+
+    def _what_changed(self, before: Inputs) -> str:
+        alike = self._inputs[:2] == before[:2]
+        return "The choice of copies was" if alike else "The model or the patient was"
 
     def _can_start(self, *, silently: bool = False) -> bool:
         """Tell whether both are chosen; say what is missing."""
-        model, patient = self._inputs
+        model, patient, _ = self._inputs
         missing = [w for w, v in (("a model", model), ("a patient's folder and series", patient)) if v is None]
         if not silently:
             self.say(f"First choose {' and '.join(missing)} above." if missing else "")
@@ -173,6 +219,21 @@ class PredictionPanel(Panel):
         self.notes.value = ""
         self.shown.children = []
         self.value = None
+
+
+def describe_cost(chosen: ChosenModel | None, copies: Copies) -> str:
+    """Say how often a network runs for each slice, and which copies are worth it for these models."""
+    if chosen is None:
+        return ""
+    count = runs_per_slice(chosen.models, copies)
+    words = f"Each slice is computed {'once' if count == 1 else f'{count} times'}."
+    wise = {wise_copies(model.settings.augmentation) for model in chosen.models}
+    better: Copies = wise.pop() if len(wise) == 1 else "none"
+    if copies == better != "none":
+        worth = "Training saw such copies too."
+    else:
+        worth = f"Worth a try with what was chosen above: {COPY_WORDS[better] or 'no copies'}."
+    return f"{words} {unseen_note(chosen.models, copies) or worth}"
 
 
 def describe_notes(run: Run) -> str:

@@ -15,11 +15,11 @@ from autoseg.errors import AutosegError
 from autoseg.figures.slices import pair_pictures
 from autoseg.overlay import hex_colour
 from autoseg.panels.panel import Panel
-from autoseg.panels.settings_form import describe_fields, parse_value, show_value
 from autoseg.panels.style import picture, text
 from autoseg.panels.values import Data
 from autoseg.plan import hide_ids, set_aside, spread_cases
 from autoseg.settings import AugmentationSettings
+from autoseg.settings_text import describe_fields, parse_value, show_value
 from autoseg.split import Split, split_cases
 from autoseg.structures import Structure, side_pairs
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import ipywidgets as widgets
 
-from autoseg.panels.settings_form import describe_fields
 from autoseg.settings import Settings
+from autoseg.settings_text import describe_fields
 
 
 class Questions(widgets.HBox):

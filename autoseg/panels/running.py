@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-import traceback
-from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
-from typing import Literal
 
 from autoseg.checkpoint import find_checkpoint, read_checkpoint, split_again
-from autoseg.errors import AutosegError, DataError
+from autoseg.errors import DataError
 from autoseg.history import format_epoch, write_history
 from autoseg.model import EpochResult, TrainedModel, free_model_path, save_model
+from autoseg.panels.background import Background, State
 from autoseg.panels.turns import Turn
 from autoseg.panels.values import Task, Trained
 from autoseg.panels.watching import SlicePicture, SliceWatch
@@ -23,16 +19,13 @@ from autoseg.report import train_and_save
 from autoseg.settings import Settings
 from autoseg.split import subjects_of
 
-State = Literal["waiting", "reading", "learning", "stopping", "finished", "failed"]
-ACTIVE = ("waiting", "reading", "learning", "stopping")
 
-
-class RunningTraining:
+class RunningTraining(Background):
     """One training in a thread of its own; closing the page does not touch it.
 
-    Everything here may be read at any time: `state`, `lines` (those that the manual prints), `epochs`, `best`
-    and `last` (models, None before the first epoch), `pictures` of the watched slices, `trained` (what came out,
-    None until `state` is "finished"), `error` (why it failed), `begun` (when).
+    Beside what every `Background` tells: `epochs`, `best` and `last` (models, None before the first epoch),
+    `pictures` of the watched slices, and `trained` (what came out, None until `state` is "finished"). Its `lines`
+    are those that the manual prints.
     What was learnt stays in `best` when something fails; `keep_best` saves it.
 
     Parameters
@@ -45,21 +38,15 @@ class RunningTraining:
     """
 
     def __init__(self, task: Task, *, choose_post: bool = False, watched: int = 6) -> None:
-        self.task, self.choose_post, self.begun = task, choose_post, datetime.now()
-        self.state: State = "waiting"
-        self.lines: list[str] = []
+        super().__init__(task.name)
+        self.task, self.choose_post = task, choose_post
         self.epochs: tuple[EpochResult, ...] = ()
         self.best: TrainedModel | None = None
         self.last: TrainedModel | None = None
         self.trained: Trained | None = None
-        self.error: Exception | None = None
         self.is_resumed = False
-        self.viewer: object = None  # the panel that shows it, if any
         self.watch = SliceWatch(most=watched)
-        self._listeners: list[Callable[[], object]] = []
-        self._stop, self._lock = threading.Event(), threading.Lock()
         self._epoch_at = time.monotonic()
-        self._thread: threading.Thread | None = None
 
     def __repr__(self) -> str:
         return f"RunningTraining({self.task.name}: {self.state}, {len(self.epochs)} epochs)"
@@ -71,41 +58,9 @@ class RunningTraining:
 
         `turn` is given back when the training ends. A training is started once; `start_training` makes a new one.
         """
-        if self._thread is not None:
-            raise DataError(f"{self.task.name!r} was started already. Start a new training.")
-        self.is_resumed, self.state = resume, "reading"
-        self._thread = threading.Thread(
-            target=self._run, args=(resume, turn), daemon=True, name=f"training {self.task.name}"
-        )
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Ask it to stop and keep the best epoch; it does so after the step that it is at."""
-        with self._lock:
-            if not self.is_active:
-                return
-            self.state = "stopping"
-            self._stop.set()
-        self._tell()
-
-    def wait(self, timeout_s: float | None = None) -> bool:
-        """Wait until it is done; tell whether it is."""
-        if self._thread is not None:
-            self._thread.join(timeout_s)
-        return not self.is_active
-
-    def listen(self, listener: Callable[[], object]) -> Callable[[], None]:
-        """Call `listener` whenever something changed, in the training's thread; give a function that ends it.
-
-        It must be quick. What it raises is dropped: nobody who looks on can end a training.
-        """
-        self._listeners.append(listener)
-
-        def end() -> None:
-            with suppress(ValueError):
-                self._listeners.remove(listener)
-
-        return end
+        if self._thread is None:
+            self.is_resumed = resume
+        self.begin(turn)
 
     def keep_best(self) -> Trained:
         """Save the best model after all, where the training failed or its file could not be written.
@@ -133,19 +88,9 @@ class RunningTraining:
     # --- what it tells
 
     @property
-    def is_active(self) -> bool:
-        """Whether it waits, reads, learns or is stopping."""
-        return self.state in ACTIVE
-
-    @property
     def pictures(self) -> tuple[SlicePicture, ...]:
         """The watched slices as they were last drawn."""
         return self.watch.pictures
-
-    @property
-    def was_stopped(self) -> bool:
-        """Whether somebody asked it to stop."""
-        return self._stop.is_set()
 
     @property
     def settings(self) -> Settings:
@@ -175,66 +120,36 @@ class RunningTraining:
         same = same and tuple(mine.structures) == tuple(task.structures)
         return same and (not also_settings or mine.settings == task.settings)
 
-    def details(self) -> str:
-        """Give the traceback of what failed, for whoever helps; "" where the sentence says it all."""
-        if self.error is None or isinstance(self.error, AutosegError):
-            return ""
-        return "".join(traceback.format_exception(self.error))
-
-    def failure(self) -> str:
-        """Give why it failed as a sentence with the remedy; "" if it did not."""
-        return sentence_of_failure(self.error) if self.error is not None else ""
-
     # --- inside its thread
 
-    def _run(self, resume: bool, turn: Turn | None) -> None:
-        try:
-            if resume:
-                # Whichever patients validate in the settings now: those of its beginning do.
-                now = self.task.split
-                begun = read_checkpoint(find_checkpoint(self.task.folder, self.task.name))
-                sides = split_again(begun, (*now.training, *now.validation), test_subjects=subjects_of(now.test))
-                self.task = replace(self.task, split=replace(sides, test=now.test))
-            self.watch.choose(self.task.split, self.task.structures)
-            self._tell()
-            model, path = train_and_save(
-                self.task.split,
-                self.task.settings,
-                structures=self.task.structures,
-                name=self.task.name,
-                folder=self.task.folder,
-                choose_post=self.choose_post,
-                tell=self._say,
-                on_epoch=self._after_epoch,
-                should_stop=self._should_stop,
-                resume=resume,
-            )
-            self.best, self.epochs = model, model.history
-            self.watch.draw(model)
-            self.trained = Trained(model, path, self.task)
-        except Exception as error:
-            self.error = error
-            _let_go(error)
-        finally:
-            with self._lock:
-                self.state = "finished" if self.trained is not None else "failed"
-            if turn is not None:
-                turn.give_back()
-            self._tell()
+    def _work(self) -> None:
+        if self.is_resumed:
+            # Whichever patients validate in the settings now: those of its beginning do.
+            now = self.task.split
+            begun = read_checkpoint(find_checkpoint(self.task.folder, self.task.name))
+            sides = split_again(begun, (*now.training, *now.validation), test_subjects=subjects_of(now.test))
+            self.task = replace(self.task, split=replace(sides, test=now.test))
+        neighbours = self.task.settings.preprocess.neighbours
+        self.watch.choose(self.task.split, self.task.structures, neighbours)
+        self._tell()
+        model, path = train_and_save(
+            self.task.split,
+            self.task.settings,
+            structures=self.task.structures,
+            name=self.task.name,
+            folder=self.task.folder,
+            choose_post=self.choose_post,
+            tell=self._say,
+            on_epoch=self._after_epoch,
+            should_stop=self._should_stop,
+            resume=self.is_resumed,
+        )
+        self.best, self.epochs = model, model.history
+        self.watch.draw(model)
+        self.trained = Trained(model, path, self.task)
 
-    def _should_stop(self) -> bool:
-        self._has_begun()
-        return self._stop.is_set()
-
-    def _has_begun(self) -> None:
-        with self._lock:
-            is_new = self.state == "reading"
-            self.state = "learning" if is_new else self.state
-        if is_new:
-            self._tell()
-
-    def _say(self, line: str) -> None:
-        self.lines.append(line)
+    def _end_state(self) -> State:
+        return "finished" if self.trained is not None else "failed"
 
     def _after_epoch(self, result: EpochResult, best: TrainedModel, last: TrainedModel) -> bool:
         if len(last.history) > 1 and not self.epochs:  # the lines of the epochs before it was resumed
@@ -248,11 +163,6 @@ class RunningTraining:
             self.watch.draw_if_due(last)
         self._tell()
         return self.was_stopped
-
-    def _tell(self) -> None:
-        for listener in tuple(self._listeners):
-            with suppress(Exception):
-                listener()
 
 
 _TRAININGS: dict[tuple[Path, str], RunningTraining] = {}
@@ -295,26 +205,3 @@ def start_training(
         _TRAININGS[Path(task.folder).resolve(), task.name] = training
         training.start(resume=resume, turn=turn)
     return training
-
-
-def _let_go(error: BaseException) -> None:
-    """Free what the functions that failed held: the slices would fill the memory that the next try needs."""
-    known: BaseException | None = error
-    seen: list[BaseException] = []
-    while known is not None and known not in seen:
-        seen.append(known)
-        traceback.clear_frames(known.__traceback__)
-        known = known.__cause__ or known.__context__
-
-
-def sentence_of_failure(error: Exception) -> str:
-    """Say in plain words why a training failed, and what to do."""
-    words = str(error)
-    if isinstance(error, AutosegError):
-        return words
-    if isinstance(error, MemoryError) or "out of memory" in words or "can't allocate memory" in words:
-        return (
-            "There was not enough memory to learn. Choose a smaller batch size or a larger spacing_mm, or close "
-            "other programs, then start again."
-        )
-    return f"The training ended by a fault: {words or type(error).__name__}."

@@ -16,11 +16,12 @@ from autoseg.model import check_model_name, find_model
 from autoseg.panels.panel import Panel
 from autoseg.panels.plan_table import plan_table
 from autoseg.panels.questions import Questions
-from autoseg.panels.settings_form import SettingsForm, parse_value, show_value
+from autoseg.panels.settings_form import SettingsForm
 from autoseg.panels.style import text
 from autoseg.panels.values import Data, Task
 from autoseg.plan import Plan, change_settings, hide_ids, number_subjects, plan_settings, set_aside
 from autoseg.settings import Settings
+from autoseg.settings_text import parse_value, show_value
 from autoseg.split import split_cases, subjects_of
 
 DATA_FIRST = "Choose your images above first; then settings are planned for them."

@@ -2,94 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
-import re
-import types
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import fields, is_dataclass
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import ipywidgets as widgets
 
-from autoseg.errors import SettingsError
 from autoseg.panels.style import heading, notice
 from autoseg.settings import Settings
+from autoseg.settings_text import describe_fields, parse_value, show_value, value_of
 
 _FIELD = {"layout": {"width": "350px"}, "style": {"description_width": "195px"}}
-
-
-def describe_fields(kind: type) -> dict[str, str]:
-    """Give what the docstring's "Parameters" say of every field; one that stands there is described.
-
-    Examples
-    --------
-    >>> from autoseg.settings import LossSettings
-    >>> describe_fields(LossSettings)["squared"]
-    'Square the probabilities in the denominator, as the V-Net does (Milletari et al. 2016).'
-    """
-    words: dict[str, str] = {}
-    names: list[str] = []
-    lines = inspect.cleandoc(kind.__doc__ or "").partition("Parameters\n----------\n")[2].splitlines()
-    for line in lines:
-        if line and not line.startswith(" "):
-            names = [name.strip() for name in line.partition(" : ")[0].split(",")]
-        else:
-            words.update({name: f"{words.get(name, '')} {line.strip()}".strip() for name in names})
-    return words
-
-
-def parse_value(name: str, text: str, hint: Any) -> object:
-    """Read what was typed for a setting of this type; nothing means None where the setting may be None.
-
-    Raises
-    ------
-    SettingsError
-        If it is not of that type; the message tells what is expected.
-
-    Examples
-    --------
-    >>> parse_value("crop_mm", "80 × 96", tuple[float, float] | None)
-    (80.0, 96.0)
-    """
-    text = text.strip()
-    if get_origin(hint) in (Union, types.UnionType):
-        if not text:
-            return None
-        (hint,) = (kind for kind in get_args(hint) if kind is not type(None))
-    if hint is str:
-        return text
-    if get_origin(hint) is tuple:
-        inner = get_args(hint)[0]
-        if get_origin(inner) is tuple:  # several of them, with a semicolon between
-            return tuple(_mixed(name, part, get_args(inner)) for part in text.split(";") if part.strip())
-        return tuple(_number(name, part, inner) for part in re.split(r"[\s,;×]+", text.strip("()[] ")) if part)
-    return _number(name, text.replace(",", "."), hint)  # a comma is a decimal point to half of Europe
-
-
-def _mixed(name: str, text: str, kinds: tuple[Any, ...]) -> tuple[object, ...]:
-    parts = [part.strip() for part in text.split(",")]
-    if len(parts) != len(kinds):
-        raise SettingsError(f"{name} is {text.strip()!r}; give {len(kinds)} values with commas between.")
-    pairs = zip(parts, kinds, strict=True)
-    return tuple(part if kind is str else _number(name, part, kind) for part, kind in pairs)
-
-
-def _number(name: str, text: str, kind: type) -> float:
-    try:
-        return int(text) if kind is int else float(text)
-    except ValueError:
-        wanted = "a whole number" if kind is int else "a number"
-        raise SettingsError(f"{name} is {text!r}; give {wanted}.") from None
-
-
-def show_value(value: object) -> str:
-    """Write a setting as it is typed; `parse_value` reads it."""
-    if value is None:
-        return ""
-    if isinstance(value, tuple):
-        nested = any(isinstance(item, tuple) for item in value)
-        return ("; " if nested else ", ").join(show_value(item) for item in value)
-    return f"{value:.10g}" if isinstance(value, float) else str(value)
 
 
 class SettingsForm(widgets.VBox):
@@ -189,13 +112,6 @@ class SettingsForm(widgets.VBox):
     def _on_change(self, _: Any) -> None:
         if not self._quiet:
             self._changed()
-
-
-def value_of(settings: Any, name: str) -> object:
-    """Give a setting by its name ("batch_size", "preprocess.spacing_mm")."""
-    for part in name.split("."):
-        settings = getattr(settings, part)
-    return settings
 
 
 def _field(name: str, hint: Any, words: Mapping[str, str]) -> Any:

@@ -82,14 +82,20 @@ def describe_run(training: RunningTraining) -> str:
     epoch = f"epoch {count} of {max(count, planned)}" if planned is not None else f"epoch {count}"
     score = best_words(training)
     if training.state == "finished":
-        return f"{'Stopped' if training.was_stopped else 'Done'} after {epoch}; {score}."
+        return f"{'Stopped' if training.was_stopped else 'Done'} after {epoch}; {score}.{noted(training)}"
     left = training.seconds_left()
     if left is None:
         return "Learning: the first epoch is on its way …"
     minutes = ""
     if training.settings.minutes is not None:
         minutes = f", minute {training.share() * training.settings.minutes:.1f} of {training.settings.minutes:g}"
-    return f"Learning: {epoch} done{minutes}, {describe_time(left)} left; {score}."
+    return f"Learning: {epoch} done{minutes}, {describe_time(left)} left; {score}.{noted(training)}"
+
+
+def noted(training: RunningTraining) -> str:
+    """Give the latest note on what had to be changed on the way, such as the batch size; "" if there is none."""
+    notes = training.last.origin.get("notes", ()) if training.last is not None else ()
+    return f" {notes[-1]}" if notes else ""
 
 
 def best_words(training: RunningTraining) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from autoseg.cases import CaseFolder
 from autoseg.checks import Finding
+from autoseg.comparison import Comparison
+from autoseg.copies import Copies
 from autoseg.model import TrainedModel
 from autoseg.plan import Plan
 from autoseg.settings import Settings
@@ -45,10 +48,16 @@ class Trained:
 
 @dataclass(frozen=True, eq=False)
 class ChosenModel:
-    """A model and the file that it was read from."""
+    """A model and the file that it was read from; `others` are further ones, if the mean of several is wanted."""
 
     model: TrainedModel
     path: Path
+    others: tuple[ChosenModel, ...] = ()
+
+    @property
+    def models(self) -> tuple[TrainedModel, ...]:
+        """All models that were chosen, the first one first."""
+        return self.model, *(other.model for other in self.others)
 
 
 @dataclass(frozen=True)
@@ -63,3 +72,39 @@ class Patient:
     field_of_view_mm: float | tuple[float, float] | None = None
     matrix_size: int | tuple[int, int] | None = None
     prefer: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Contest:
+    """What is to be compared on which data: settings by their entry's name.
+
+    `folder` is that of the comparison alone. The last three are as for `autoseg.comparison.compare`.
+    """
+
+    cases: CaseFolder
+    entries: Mapping[str, Settings]
+    folds: int
+    name: str
+    folder: Path
+    test_subjects: frozenset[str] = frozenset()
+    together: bool = False
+    try_copies: Copies | None = None
+
+    def is_like(self, other: Contest) -> bool:
+        """Tell whether another contest compares the same on the same cases, in the same folder."""
+        mine, others = (
+            (
+                *(one.cases.cases, one.cases.structures, dict(one.entries), one.folds, one.folder.resolve()),
+                *(one.test_subjects, one.together, one.try_copies),
+            )
+            for one in (self, other)
+        )
+        return mine == others
+
+
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """A finished comparison, and what was asked for."""
+
+    contest: Contest
+    comparison: Comparison

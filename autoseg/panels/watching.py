@@ -74,10 +74,11 @@ class SliceWatch:
         self.budget = Budget(EVERY_S, SHARE)
         self._slices: tuple[WatchedSlice, ...] = ()
 
-    def choose(self, split: Split, structures: Sequence[Structure]) -> None:
-        """Choose the slices, and draw them with their reference alone."""
+    def choose(self, split: Split, structures: Sequence[Structure], neighbours: int = 0) -> None:
+        """Choose the slices, and draw them with their reference alone; `neighbours` is that of the settings."""
         try:
-            self._slices = choose_watched(split, structures, most=self.most) if self.most else ()
+            chosen = choose_watched(split, structures, most=self.most, neighbours=neighbours) if self.most else ()
+            self._slices = chosen
         except Exception as error:
             self.problem = str(error)
         if self._slices:

@@ -1,0 +1,306 @@
+"""What to compare: a tick for each network, the time, the folds, and the name under which it is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import ipywidgets as widgets
+
+from autoseg.errors import AutosegError, DataError, SettingsError
+from autoseg.model import check_model_name
+from autoseg.networks import NETWORKS
+from autoseg.panels.comparing_words import describe_folder, describe_length
+from autoseg.panels.panel import Panel
+from autoseg.panels.plan_table import plan_table
+from autoseg.panels.style import heading, text
+from autoseg.panels.values import Contest, Data
+from autoseg.plan import Plan, change_settings, hide_ids, plan_settings, set_aside
+from autoseg.recipes import RECIPES, recipe
+from autoseg.settings import Settings
+from autoseg.settings_text import parse_value, show_value
+from autoseg.split import subjects_of
+
+DATA_FIRST = "Choose your images above first; then there is something to compare on."
+ENDING = "_comparison"
+MINUTES, USUAL_EPOCHS, FOLDS, MOST_FOLDS = 2.0, 50, 3, 10
+FIELD = {"description_width": "145px"}
+
+
+class ContestantsPanel(Panel):
+    """Choose what is compared; `value` is a `panels.values.Contest`, or None with a sentence why there is none.
+
+    Parameters
+    ----------
+    data : Panel
+        Its value is a `panels.values.Data`.
+    name : str
+        Of the comparison; its folder `<name>_comparison` lies in `folder`.
+    folder : Path or str
+    chosen : collection of str, optional
+        Names of networks and recipes; by default all networks.
+    minutes, epochs : float or int, optional
+        For which each training learns; by default 2 minutes.
+    folds : int, optional
+        By default 3, or 2 where there are two patients.
+    together : bool
+        Score the mean of all networks as well.
+    try_copies : bool
+        Score each with mirrored copies of the images as well.
+    """
+
+    def __init__(
+        self,
+        data: Panel,
+        *,
+        name: str = "comparison",
+        folder: Path | str = "../trained_model",
+        chosen: Collection[str] | None = None,
+        minutes: float | None = None,
+        epochs: int | None = None,
+        folds: int | None = None,
+        together: bool = False,
+        try_copies: bool = False,
+    ) -> None:
+        super().__init__()
+        self.folder, self._folds = Path(folder), folds
+        self._source = data
+        self._data: Data | None = None
+        self._plan: Plan | None = None
+        self._quiet = False
+        self._build(name, epochs if epochs is not None else minutes or MINUTES, epochs is not None)
+        self.together.value, self.copies.value = together, try_copies
+        with self.attempt():
+            self._tick(NETWORKS if chosen is None else chosen)
+        self.follow(data, self._take_data)
+
+    def _build(self, name: str, amount: float, in_epochs: bool) -> None:
+        ticks = self._make_ticks()
+        self.name = widgets.Text(
+            name,
+            description="Name",
+            tooltip="Of the comparison; its folder gets this name",
+            continuous_update=False,
+            layout={"width": "360px"},
+            style=FIELD,
+        )
+        self.amount = widgets.Text(
+            show_value(amount),
+            description="Each learns for",
+            tooltip="How long each network learns in each fold",
+            continuous_update=False,
+            layout={"width": "230px"},
+            style=FIELD,
+        )
+        self.unit = widgets.Dropdown(
+            options=["minutes", "epochs"],
+            value="epochs" if in_epochs else "minutes",
+            description="Minutes or epochs",
+            tooltip="The same time for all, or the same number of epochs",
+            layout={"width": "105px"},
+            style={"description_width": "0px"},  # spoken, not seen
+        )
+        self.folds = widgets.Dropdown(
+            description="Folds",
+            tooltip="Into how many groups the patients are divided; each group is scored once by networks that "
+            "never saw it. More folds: more patients to learn from in each, and longer.",
+            layout={"width": "360px"},
+            style=FIELD,
+        )
+        self.note, self.time, self.table = widgets.HTML(), widgets.HTML(), widgets.HTML()
+        self.reasons = widgets.Accordion(
+            [self.table], titles=("The settings that all share, and why",), selected_index=None
+        )
+        asked = widgets.VBox([self.name, self.note, widgets.HBox([self.amount, self.unit]), self.folds])
+        self.body.children = [*ticks, asked, self.reasons, self.time]
+        for field in (*self.boxes.values(), self.name, self.folds, self.together, self.copies):
+            field.observe(lambda _: self._changed(), "value")
+        self.amount.observe(lambda _: self._replan(), "value")
+        self.unit.observe(lambda _: self._switch_unit(), "value")
+
+    def _make_ticks(self) -> list[widgets.Widget]:
+        """Make a tick for each network and each recipe, with what it is, and those for means."""
+        self.boxes = {
+            one: widgets.Checkbox(
+                description=kind.title,
+                tooltip=_words(one),
+                indent=False,
+                layout={"width": "210px", "flex": "0 0 auto"},
+            )
+            for one, kind in RECIPES.items()
+        }
+        self.together, self.copies = (
+            widgets.Checkbox(description=what, tooltip=words, indent=False, layout={"width": "auto"})
+            for what, words in (
+                (
+                    "the mean of all of them together",
+                    "Their probabilities are averaged: often a little better, and as slow as all of them",
+                ),
+                (
+                    "each with mirrored copies of the images",
+                    "Each slice is segmented four times, mirrored, and the mean counts: takes four times as long",
+                ),
+            )
+        )
+        rows: list[widgets.Widget] = []
+        for is_network, title in ((True, "Networks"), (False, "Published ways to learn")):
+            rows.append(widgets.HTML(heading(title)))
+            rows += [
+                widgets.HBox([self.boxes[one], widgets.HTML(text(_words(one)))], layout={"align_items": "center"})
+                for one in RECIPES
+                if (one in NETWORKS) == is_network
+            ]
+        return [*rows, widgets.HTML(heading("Also")), self.together, self.copies]
+
+    # --- what a click does
+
+    def choose(
+        self,
+        chosen: Collection[str] | None = None,
+        *,
+        minutes: float | None = None,
+        epochs: int | None = None,
+        folds: int | None = None,
+        name: str | None = None,
+    ) -> None:
+        """Change what is given, as ticking and typing do."""
+        with self.attempt():
+            with self._silence():
+                if chosen is not None:
+                    self._tick(chosen)
+                if minutes is not None or epochs is not None:
+                    self.unit.value = "minutes" if epochs is None else "epochs"
+                    self.amount.value = show_value(minutes if epochs is None else epochs)
+                self._folds = folds if folds is not None else self._folds
+                self.name.value = self.name.value if name is None else name
+            self._replan()
+
+    def _tick(self, chosen: Collection[str]) -> None:
+        unknown = [one for one in chosen if one not in self.boxes]
+        if unknown:
+            raise SettingsError(
+                f"There is no network or recipe {', '.join(map(repr, unknown))}. Known: {', '.join(self.boxes)}."
+            )
+        with self._silence():
+            for one, box in self.boxes.items():
+                box.value = one in chosen
+
+    # --- following the data
+
+    def _take_data(self, data: Data | None) -> None:
+        self.give_up()
+        self._data, self._plan = data, None
+        self.table.value = self.time.value = self.note.value = ""
+        self.reasons.layout.display = "none"
+        if data is None:
+            self.give_up(DATA_FIRST)
+            return
+        self._offer_folds(data)
+        self._replan()
+
+    def _offer_folds(self, data: Data) -> None:
+        count = len(self._subjects(data))
+        most = min(MOST_FOLDS, count)
+        with self._silence(), self.folds.hold_sync():
+            self.folds.options = [
+                (f"{n}, each patient alone" if n == count else str(n), n) for n in range(2, most + 1)
+            ]
+            if most >= 2:
+                self.folds.value = min(self._folds or FOLDS, most)
+
+    def _replan(self) -> None:
+        data = self._data
+        if self._quiet or data is None:
+            return
+        with self.attempt():
+            if self._folds is not None:
+                self._offer_folds(data)
+            time = self._typed_time()
+            self.start(lambda: plan_settings(data.cases, **time), self._show_plan, saying="Planning …")
+
+    def _show_plan(self, plan: Plan) -> None:
+        # Who validates is drawn anew in each fold.
+        self._plan = replace(plan, choices=tuple(c for c in plan.choices if c.name != "validation_subjects"))
+        self.table.value = plan_table(self._plan, plan.settings, "")
+        self.reasons.layout.display = ""
+        self._hand_on()
+
+    # --- handing on
+
+    def _changed(self) -> None:
+        with self._lock:
+            if not self._quiet:
+                self._folds = self.folds.value
+                self._hand_on()
+
+    def _switch_unit(self) -> None:
+        if not self._quiet:
+            with self._silence():
+                self.amount.value = show_value(MINUTES if self.unit.value == "minutes" else USUAL_EPOCHS)
+            self._replan()
+
+    def _hand_on(self) -> None:
+        """Hand on what stands in the panel, or say what is wrong with it."""
+        data, plan = self._data, self._plan
+        if data is None or plan is None or self._source.value is not data:
+            return
+        self.value, self.time.value, self.note.value = None, "", ""
+        with self.attempt():
+            name = check_model_name(self.name.value.strip())
+            place = self.folder / f"{name}{ENDING}"
+            chosen = [one for one, box in self.boxes.items() if box.value]
+            self._check(data, chosen)
+            entries = {one: recipe(one, base=plan.settings) for one in chosen}
+            self.time.value = text(describe_length(entries, self.folds.value))
+            contest = Contest(
+                data.cases,
+                entries,
+                self.folds.value,
+                name,
+                place,
+                test_subjects=set_aside(data.cases),
+                together=self.together.value,
+                try_copies="mirrored" if self.copies.value else None,
+            )
+            self.note.value = f'<div style="margin-left:150px">{text(describe_folder(contest))}</div>'
+            self.say("")
+            self.value = contest
+
+    def _check(self, data: Data, chosen: Collection[str]) -> None:
+        if len(self._subjects(data)) < 2:
+            raise DataError(
+                "These are images of one patient. A comparison learns from some patients and is scored on others: "
+                "add images of at least one other."
+            )
+        if len(chosen) < 2:
+            raise SettingsError(f"Tick at least two; {len(chosen) or 'nothing'} is ticked.")
+
+    def fail(self, error: BaseException) -> None:
+        """Show why something failed, without patients' IDs, and take back the value."""
+        if isinstance(error, AutosegError) and self._data is not None:
+            error = type(error)(hide_ids(self._data.cases.cases).hide(str(error)))
+        super().fail(error)
+
+    def _subjects(self, data: Data) -> tuple[str, ...]:
+        return tuple(s for s in subjects_of(data.cases.cases) if s not in set_aside(data.cases))
+
+    def _typed_time(self) -> dict[str, Any]:
+        hint: type = float if self.unit.value == "minutes" else int
+        typed = {self.unit.value: parse_value(self.unit.value, self.amount.value, hint)}
+        change_settings(Settings(), {"minutes": None, "epochs": None} | typed)  # says what cannot be
+        return typed
+
+    @contextmanager
+    def _silence(self) -> Iterator[None]:
+        before, self._quiet = self._quiet, True
+        try:
+            yield
+        finally:
+            self._quiet = before
+
+
+def _words(name: str) -> str:
+    return NETWORKS[name].words if name in NETWORKS else RECIPES[name].words
