@@ -42,11 +42,13 @@ class Checkpoint:
     averaged_steps : int
         Steps that are in the average.
     optimizer : dict of int to dict
-        AdamW's state of each parameter.
+        The optimiser's state of each parameter; SGD without momentum has None in it.
     generator, torch_state, device_state : Tensor of uint8
         Of the random numbers: the training's own, torch's, and those of the GPU, where there is one.
     steps, elapsed_s : int, float
         Of the clock.
+    epochs_seen : str
+        Of the clock, as a fraction ("7/3"); "" in those of earlier versions, whose batches were all of one size.
     training, validation : Side
         What it learnt from.
     date : str
@@ -59,7 +61,7 @@ class Checkpoint:
     last: TrainedModel
     network: dict[str, Tensor]
     averaged_steps: int
-    optimizer: dict[int, dict[str, Tensor]]
+    optimizer: dict[int, dict[str, Tensor | None]]
     generator: Tensor
     torch_state: Tensor
     device_state: Tensor | None
@@ -69,6 +71,7 @@ class Checkpoint:
     validation: Side
     date: str
     made_with: dict[str, str]
+    epochs_seen: str = ""
 
     @property
     def name(self) -> str:
@@ -126,7 +129,7 @@ def write_checkpoint(checkpoint: Checkpoint, path: Path) -> Path:
         name: getattr(checkpoint, name)
         for name in (
             *("network", "averaged_steps", "optimizer", "generator", "torch_state", "device_state"),
-            *("steps", "elapsed_s", "date", "made_with"),
+            *("steps", "epochs_seen", "elapsed_s", "date", "made_with"),
         )
     }
     content = {

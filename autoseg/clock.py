@@ -1,9 +1,11 @@
-"""How far a training is, by steps or by time, and the learning rate that belongs to it."""
+"""How far a training is, by slices seen or by time, and the learning rate that belongs to it."""
 
 from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
+from fractions import Fraction
 
 from autoseg.settings import Settings
 
@@ -14,27 +16,30 @@ STEPS_TO_KNOW = 3
 
 
 class Clock:
-    """Progress from 0 to 1 by steps or by time, and the learning rate that belongs to it.
+    """Progress from 0 to 1 by slices seen or by time, and the learning rate that belongs to it.
 
     The time in which a laptop slept is not counted, so it does not eat up a time budget: a pause far longer than
     any step or validation so far, at least a minute, in which this program did not compute either.
+
+    `epochs_seen` counts epochs by exact parts, so that a training takes as long whether its batches stay as large
+    as they were or not. `drops` is how often "plateau" has lowered the learning rate (`count_drops`); it depends on
+    scores, which a clock does not know.
 
     Parameters
     ----------
     settings : Settings
         `epochs` or `minutes`, and the schedule of the learning rate.
-    steps_per_epoch : int
     """
 
-    def __init__(self, settings: Settings, *, steps_per_epoch: int) -> None:
-        self.settings, self.steps = settings, 0
-        self.total_steps = None if settings.epochs is None else settings.epochs * steps_per_epoch
+    def __init__(self, settings: Settings) -> None:
+        self.settings, self.steps, self.drops = settings, 0, 0
+        self.epochs_seen = Fraction(0)
         self._counted_s, self._longest_s, self._awake_steps = 0.0, 0.0, 0
         self._now, self._computed = time.monotonic(), time.process_time()
 
-    def go_on(self, steps: int, elapsed_s: float) -> None:
+    def go_on(self, steps: int, epochs_seen: Fraction, elapsed_s: float) -> None:
         """Start with what was done before."""
-        self.steps, self._counted_s = steps, elapsed_s
+        self.steps, self.epochs_seen, self._counted_s = steps, epochs_seen, elapsed_s
         self._now, self._computed = time.monotonic(), time.process_time()
 
     def elapsed_s(self) -> float:
@@ -54,31 +59,92 @@ class Clock:
 
     def progress(self) -> float:
         """Give how much is done, from 0 to 1; by time it may pass 1 a little."""
-        if self.total_steps is not None:
-            return self.steps / self.total_steps
+        if self.settings.epochs is not None:
+            return float(self.epochs_seen / self.settings.epochs)
         return self.elapsed_s() / (60 * (self.settings.minutes or 1))
 
-    def count_step(self) -> None:
-        """Say that a step was taken."""
+    def count_step(self, part: Fraction) -> None:
+        """Say that a step was taken, and which part of an epoch it was."""
         self.elapsed_s()
         self.steps += 1
+        self.epochs_seen += part
         self._awake_steps += 1
 
     def is_over(self) -> bool:
-        """Tell whether all steps were taken or all the time is used."""
+        """Tell whether everything was seen as often as planned, or all the time is used."""
         return self.progress() >= 1
 
     def learning_rate(self) -> float:
-        """Give the learning rate of now: it rises during the warm-up and then falls to zero."""
-        progress, warmup = min(1.0, self.progress()), self.settings.warmup_fraction
+        """Give the learning rate of now: it rises during the warm-up, then falls as the schedule says.
+
+        "cosine" and "polynomial" fall to 0 at the end (Chen et al., DeepLab, 2017: the power 0.9), "multistep" by
+        the drop factor at each milestone, "plateau" at each of `drops`. The last two and "constant" end where they
+        happen to be, also with a time budget.
+        """
+        settings, progress = self.settings, min(1.0, self.progress())
+        peak, warmup = settings.learning_rate, settings.warmup_fraction
         if progress < warmup:
-            return self.settings.learning_rate * max(progress / warmup, 0.01)
+            return peak * max(progress / warmup, 0.01)
+        if settings.schedule == "constant":
+            return peak
+        if settings.schedule == "multistep":
+            return peak * settings.drop_factor ** sum(progress >= part for part in settings.milestones)
+        if settings.schedule == "plateau":
+            return peak * settings.drop_factor**self.drops
         left = 1 - (progress - warmup) / (1 - warmup)
-        if self.settings.schedule == "polynomial":
-            return self.settings.learning_rate * left**0.9
-        return self.settings.learning_rate * 0.5 * (1 - math.cos(math.pi * left))
+        if settings.schedule == "polynomial":
+            return peak * left**0.9
+        return peak * 0.5 * (1 - math.cos(math.pi * left))
 
     def seconds_left(self) -> float:
         """Give an estimate from the time that this much progress took."""
         elapsed_s, progress = self.elapsed_s(), self.progress()
         return max(0.0, elapsed_s / progress - elapsed_s)
+
+
+def epochs_without_gain(merits: Sequence[float | None]) -> int:
+    """Count the epochs after the best one; those without a score, which are None, do not count.
+
+    Parameters
+    ----------
+    merits : sequence of float or None
+        Of each epoch; larger is better. An epoch as good as the best before is no gain, nor is NaN.
+
+    Examples
+    --------
+    >>> epochs_without_gain([0.5, None, 0.8, None, 0.7, 0.8])
+    2
+    """
+    return _gains(merits, None)[0]
+
+
+def count_drops(merits: Sequence[float | None], plateau_epochs: int) -> int:
+    """Count how often `plateau_epochs` epochs with a score went by without gain; after each, counting starts anew.
+
+    Parameters
+    ----------
+    merits : sequence of float or None
+        As for `epochs_without_gain`; of the whole training, so that one that is resumed counts the same.
+    plateau_epochs : int
+
+    Examples
+    --------
+    >>> count_drops([0.5, 0.4, None, 0.4, 0.3, 0.6, 0.5], 2)
+    1
+    """
+    return _gains(merits, plateau_epochs)[1]
+
+
+def _gains(merits: Sequence[float | None], most: int | None) -> tuple[int, int]:
+    """Give the epochs since the best one or since counting started anew after `most` of them, and how often."""
+    best, since, drops = -math.inf, 0, 0
+    for merit in merits:
+        if merit is None:
+            continue
+        if merit > best:
+            best, since = merit, 0
+        else:
+            since += 1
+        if since == most:
+            since, drops = 0, drops + 1
+    return since, drops

@@ -128,6 +128,9 @@ def train_and_save(
     def after_epoch(result: EpochResult, best: TrainedModel, last: TrainedModel) -> bool | None:
         if tell is not None and result.epoch % settings.print_checkpoint == 0:
             tell(format_epoch(result, structures))
+        for note in last.origin.get("notes", ()):
+            if tell is not None and note.startswith(f"Epoch {result.epoch}:"):
+                tell(note)
         return on_epoch(result, best, last) if on_epoch is not None else None
 
     def after_checkpoint(take: Callable[[], Checkpoint], stopped: bool) -> None:

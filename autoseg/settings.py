@@ -41,37 +41,40 @@ class Settings:
     epochs : int, optional
         Times that every training slice is seen. None: as many as fit into `minutes`.
     minutes : float, optional
-        Time budget of the learning. The learning-rate schedule is fitted to it, so it ends low in time.
+        Time budget of the learning. The learning-rate schedule is fitted to it, so that "cosine" and "polynomial"
+        end low in time.
     batch_size : int
-        Slices seen at once.
+        Slices seen at once. Halved, and said so, where the memory is not enough.
     oversampling : float
-        At least this part of each batch are slices with a structure on them, where such slices are rare.
+        At least this part of each batch are slices with a structure on them; empty ones give way. 0: as they come.
     optimizer : {"adamw", "adam", "sgd"}
-        What turns gradients into steps; "sgd" has Nesterov's momentum.
+        What turns gradients into steps; "sgd" has Nesterov's momentum, and wants a learning rate of about 0.01.
     learning_rate : float
         The peak, reached after the warm-up.
     schedule : {"cosine", "polynomial", "multistep", "plateau", "constant"}
         How the learning rate falls: smoothly to zero ("cosine", "polynomial"), in steps at the `milestones`, after
-        `plateau_epochs` validations without improvement, or not at all.
+        `plateau_epochs` validated epochs without improvement, or not at all.
     milestones : tuple of float
         Of "multistep": the parts of the training after which the rate drops.
     plateau_epochs : int
-        Of "plateau": epochs without improvement by `best_by` (of the training loss, without validation) after
-        which it drops.
+        Of "plateau": validated epochs without improvement by `best_by` (without validation subjects: epochs
+        without a lower training loss) after which it drops.
     drop_factor : float
         By which it is multiplied at each drop.
     warmup_fraction : float
         Part of the training in which the learning rate rises.
     momentum : float
         Of "sgd": how much of the last step the next one keeps.
-    weight_decay, gradient_clip : float
-        The optimiser's decay of weights; largest norm of a gradient step.
+    weight_decay : float
+        The optimiser's decay of weights; "adam" and "sgd" want far less than "adamw", about 0.00003.
+    gradient_clip : float
+        Largest norm of a step's gradient; infinity: any.
     average_decay : float
-        The weights that are kept are a running average; near 1 averages over more steps.
+        The weights that are kept are a running average; near 1 averages over more steps, 0 takes them as they are.
     best_by : {"dice", "iou", "loss"}
         The kept epoch has the best of these on the validation subjects (Dice and IoU are means over structures).
     patience : int, optional
-        Stop after this many epochs in which validation by `best_by` did not improve. None: never.
+        Stop after this many validated epochs in which `best_by` did not improve. None: never.
     print_checkpoint : int
         Epochs between printed lines.
     save_checkpoint : int

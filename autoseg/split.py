@@ -251,7 +251,8 @@ def _draw(
         """Count what training would lose, what validation still lacks, and how full its traits are."""
         left = _union(traits[other] for other in subjects if other not in (subject, *chosen))
         held = Counter(trait for other in (*chosen, subject) for trait in traits[other])
-        share = max((held[trait] / total[trait] for trait in traits[subject]), default=0.0)
+        # Who shows nothing comes last: there is no score for an empty image.
+        share = max((held[trait] / total[trait] for trait in traits[subject]), default=1.0)
         return len(total) - len(left), len(total) - len(held), share
 
     while len(chosen) < count:

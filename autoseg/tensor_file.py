@@ -58,8 +58,9 @@ MODEL = FileKind(
 UNFINISHED = FileKind(
     format="autoseg unfinished training",
     what="an unfinished training",
-    version=1,
-    readable=(1,),
+    # 2 adds the epochs seen, in exact parts.
+    version=2,
+    readable=(1, 2),
     remedy="Those end in _resume.pt and lie in trained_model.",
     otherwise="start the training anew; the models that were saved of it can be used",
 )

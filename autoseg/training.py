@@ -6,14 +6,16 @@ import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from fractions import Fraction
 from functools import partial
 
 import torch
+from torch import Tensor
 
 from autoseg.checkpoint import Checkpoint
-from autoseg.clock import Clock
-from autoseg.dataset import SliceSet, sample_batch
-from autoseg.device import keep_freed_memory
+from autoseg.clock import Clock, count_drops, epochs_without_gain
+from autoseg.dataset import sample_batch
+from autoseg.device import keep_freed_memory, where_memory_allows
 from autoseg.errors import DataError
 from autoseg.model import EpochResult, TrainedModel, check_model_name
 from autoseg.settings import Settings
@@ -84,9 +86,9 @@ def train(
     keep_freed_memory()
     torch.manual_seed(settings.seed)
     material = read_material(split, settings, structures, resume, fingerprints=on_checkpoint is not None)
-    settings, slices, validation = material.settings, material.slices, material.validation
+    settings, validation = material.settings, material.validation
     step = Step(material, structures)
-    clock = Clock(settings, steps_per_epoch=math.ceil(len(slices) / settings.batch_size))
+    clock = Clock(settings)
     generator = torch.Generator().manual_seed(settings.seed)
     state = TrainingState(material, step, clock, generator)
     best = last = material.untrained(name, structures)
@@ -95,10 +97,11 @@ def train(
     history, ended = list(last.history), COMPLETE
     try:
         while not clock.is_over():
-            if _has_stalled(history, settings.patience):
-                ended = f"no better {settings.best_by} in {settings.patience} epochs"
+            if _has_stalled(history, settings):
+                ended = _patience_words(settings)
                 break
-            training_loss, stopped = _learn_epoch(step, slices, clock, generator, should_stop)
+            clock.drops = _drops(history, settings, validated=validation is not None)
+            training_loss, stopped = _learn_epoch(step, clock, generator, should_stop)
             if not math.isfinite(training_loss):
                 ended = f"the loss became NaN in epoch {len(history) + 1}"
                 break
@@ -106,14 +109,15 @@ def train(
             due = result.epoch % settings.validate_every == 0 or stopped or clock.is_over()
             if validation is not None and due:
                 network = step.averaged.module
-                scores = evaluate_slices(network, validation, settings, structures=structures)
+                scores = evaluate_slices(network, validation, step.settings, structures=structures)
                 result = _validated(result, scores)
             result = replace(result, is_best=validation is None or _is_better(result, history, settings.best_by))
             history.append(result)
-            last = replace(last, weights=step.weights(), best_epoch=result.epoch, history=tuple(history))
+            last = _latest(step, last, history)
             # As long as nothing was validated, the latest is the best that is known.
             unscored = all(row.merit(settings.best_by) is None for row in history)
-            best = last if result.is_best or unscored else replace(best, history=tuple(history))
+            now = replace(last, weights=best.weights, best_epoch=best.best_epoch)
+            best = last if result.is_best or unscored else now
             if on_epoch is not None and on_epoch(result, best, last):
                 stopped = True
             # It may also have been asked for while the epoch was validated and shown.
@@ -147,22 +151,52 @@ def _finished(best: TrainedModel, ended: str) -> TrainedModel:
 
 
 def _learn_epoch(
-    step: Step,
-    slices: SliceSet,
-    clock: Clock,
-    generator: torch.Generator,
-    should_stop: Callable[[], bool] | None,
+    step: Step, clock: Clock, generator: torch.Generator, should_stop: Callable[[], bool] | None
 ) -> tuple[float, bool]:
     """See every slice once, or as many as time allows; return the mean loss, and whether it was stopped."""
-    settings, losses, stopped = step.settings, [], False
-    for indices in torch.randperm(len(slices), generator=generator).split(settings.batch_size):
-        batch = sample_batch(slices, indices, augmentation=settings.augmentation, generator=generator)
-        losses.append(step.learn(batch, clock.learning_rate(), clock.progress()))
-        clock.count_step()
+    order, left, losses, stopped = step.order(generator), Fraction(1), [], False
+    while order:
+        size = step.settings.batch_size
+        loss = where_memory_allows(partial(_compare_next, step, order.next(size), generator, clock.progress()))
+        if loss is None:
+            step.halve_batch()
+            warnings.warn(_memory_words(size, step.settings.batch_size), stacklevel=3)
+            continue
+        step.update(clock.learning_rate())
+        losses.append(loss)
+        # Batches count the same, and together they are the whole epoch, whatever became of their size.
+        part = left / order.batches_left(size)
+        left -= part
+        order.done(size)
+        clock.count_step(part)
         stopped = should_stop is not None and should_stop()
         if stopped or clock.is_over():
             break
     return float(torch.stack(losses).mean()), stopped
+
+
+def _compare_next(step: Step, indices: Tensor, generator: torch.Generator, progress: float) -> Tensor:
+    varied = step.settings.augmentation
+    return step.compare(sample_batch(step.slices, indices, augmentation=varied, generator=generator), progress)
+
+
+def _memory_words(before: int, now: int) -> str:
+    return (
+        f"The memory was not enough for {before} slices at once (batch_size); the training goes on with {now}. A "
+        "larger spacing_mm, a crop or a smaller network would need less."
+    )
+
+
+def _latest(step: Step, before: TrainedModel, history: Sequence[EpochResult]) -> TrainedModel:
+    """Give the model after the latest epoch, with the batch size that fits into the memory, and a note of that."""
+    settings, origin, epoch = step.settings, before.origin, history[-1].epoch
+    if before.settings.batch_size != settings.batch_size:
+        words = _memory_words(before.settings.batch_size, settings.batch_size)
+        origin = {**origin, "notes": [*origin.get("notes", []), f"Epoch {epoch}: {words}"]}
+    weights = step.weights()
+    return replace(
+        before, settings=settings, origin=origin, weights=weights, best_epoch=epoch, history=tuple(history)
+    )
 
 
 def _result(epoch: int, training_loss: float, step: Step, clock: Clock) -> EpochResult:
@@ -193,12 +227,27 @@ def _validated(result: EpochResult, scores: SliceScores) -> EpochResult:
 
 def _is_better(result: EpochResult, history: Sequence[EpochResult], best_by: str) -> bool:
     merit = result.merit(best_by)
-    earlier = [value for row in history if (value := row.merit(best_by)) is not None]
+    earlier = [value for row in history if (value := row.merit(best_by)) is not None and not math.isnan(value)]
     return merit is not None and (not earlier or merit > max(earlier))
 
 
-def _has_stalled(history: Sequence[EpochResult], patience: int | None) -> bool:
-    if patience is None:
+def _has_stalled(history: Sequence[EpochResult], settings: Settings) -> bool:
+    if settings.patience is None:
         return False
-    best = max((row.epoch for row in history if row.is_best), default=len(history))
-    return len(history) - best >= patience
+    return epochs_without_gain([row.merit(settings.best_by) for row in history]) >= settings.patience
+
+
+def _patience_words(settings: Settings) -> str:
+    """Say why patience ended a training."""
+    what = {"dice": "better validation Dice", "iou": "better validation IoU", "loss": "lower validation loss"}
+    epochs = "epoch" if settings.validate_every == 1 else "validation"
+    plural = "s" * (settings.patience != 1)
+    return f"there was no {what[settings.best_by]} in {settings.patience} {epochs}{plural}"
+
+
+def _drops(history: Sequence[EpochResult], settings: Settings, *, validated: bool) -> int:
+    """Count the drops of the learning rate on plateaus; without validation the training loss tells of them."""
+    if settings.schedule != "plateau":
+        return 0
+    merits = [row.merit(settings.best_by) if validated else -row.training_loss for row in history]
+    return count_drops(merits, settings.plateau_epochs)

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import cached_property
 from types import ModuleType
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from autoseg.batches import EpochOrder
 from autoseg.checkpoint import Checkpoint, check_same_data, describe_now
 from autoseg.clock import Clock
-from autoseg.dataset import Batch, SliceSet, build_slices, plan_spacing, read_cases
-from autoseg.device import choose_device, choose_precision, with_layout
+from autoseg.dataset import Batch, SliceSet, build_slices, plan_input, read_cases, sample_batch
+from autoseg.device import choose_device, choose_precision, halve_batch, with_layout
 from autoseg.errors import DataError, ModelFileError
 from autoseg.fingerprints import Side, describe_side
-from autoseg.losses import segmentation_loss
+from autoseg.losses import outputs_loss, with_counted_weight
 from autoseg.model import TrainedModel, describe_origin
+from autoseg.neighbours import network_channels
 from autoseg.networks import build_network, learn
-from autoseg.settings import Settings
+from autoseg.optimizers import build_optimizer
+from autoseg.plan import Fingerprint, fingerprint_of
+from autoseg.settings import AugmentationSettings, Settings
 from autoseg.split import Split
 from autoseg.structures import Structure
 from autoseg.validation import Scores, class_members, count_pixels, most_likely, ratios
@@ -35,7 +42,8 @@ class Material:
     """What a training works with, on its device: a fresh network and the slices, read once.
 
     `sides` stand for what is learnt from and validated on; they are empty where nobody will ask.
-    `modalities` are the kinds of images that are learnt from ("MR"), as far as their files tell.
+    `modalities` are the kinds of images that are learnt from ("MR"), as far as their files tell, and
+    `fingerprint` what they are like.
     """
 
     settings: Settings
@@ -45,6 +53,7 @@ class Material:
     validation: SliceSet | None
     sides: tuple[Side, Side]
     modalities: tuple[str, ...] = ()
+    fingerprint: Fingerprint | None = None
 
     def untrained(self, name: str, structures: Sequence[Structure]) -> TrainedModel:
         """Give the model without weights yet."""
@@ -58,6 +67,7 @@ class Material:
             origin={
                 **describe_origin(self.slices.subject_ids, validated, len(self.slices)),
                 "modalities": list(self.modalities),
+                "fingerprint": None if self.fingerprint is None else self.fingerprint.as_dict(),
             },
         )
 
@@ -90,40 +100,51 @@ def read_material(
         sides = describe_side(split.training, pairs), describe_side(split.validation, validation_pairs)
     if resume is not None:
         check_same_data(resume, structures, *sides)
-    preprocess = plan_spacing(settings.preprocess, [image for image, _ in pairs])
+    preprocess = plan_input(settings.preprocess, [image for image, _ in pairs])
     channels = pairs[0][0].channels
-    network = build_network(settings.network, in_channels=len(channels), out_channels=len(structures) + 1)
+    seen = network_channels(len(channels), preprocess.neighbours)
+    network = build_network(settings.network, in_channels=seen, out_channels=len(structures) + 1)
     stride = int(getattr(network, "stride", 1))
     validation = None
     if validation_pairs:
         validation = build_slices(validation_pairs, preprocess, stride=stride).to(device)
+    slices = build_slices(pairs, preprocess, stride=stride).to(device)
+    loss = with_counted_weight(settings.loss, _seen(slices, settings))
     return Material(
-        settings=replace(settings, preprocess=preprocess),
+        settings=replace(settings, preprocess=preprocess, loss=loss),
         channels=channels,
         network=with_layout(network, device),
-        slices=build_slices(pairs, preprocess, stride=stride).to(device),
+        slices=slices,
         validation=validation,
         sides=sides,
         modalities=tuple(sorted({image.source.modality for image, _ in pairs} - {""})),
+        fingerprint=fingerprint_of([*pairs, *validation_pairs], structures),
     )
 
 
+def _seen(slices: SliceSet, settings: Settings) -> Iterator[tuple[Tensor, Tensor]]:
+    """Give what training compares with, and what was drawn: of crops where it sees crops."""
+    generator = torch.Generator().manual_seed(settings.seed)
+    for indices in torch.arange(len(slices)).split(settings.batch_size):
+        batch = sample_batch(slices, indices, augmentation=AugmentationSettings.off(), generator=generator)
+        yield batch.reference, batch.drawn
+
+
 class Step:
-    """One step of AdamW with gradient clipping, and the running average of the weights."""
+    """One step of the optimiser with gradient clipping, and the running average of the weights.
+
+    Batch normalisation's means and deviations are running averages already; the kept ones are the latest.
+    `settings` are those of the material, with the batch size that fits into the memory.
+    """
 
     def __init__(self, material: Material, structures: Sequence[Structure]) -> None:
-        self.network, self.settings = material.network, material.settings
+        self.network, self.settings, self.slices = material.network, material.settings, material.slices
         self.device = device = material.slices.images.device
         self.members = class_members(structures, len(structures)).to(device)
         self.counts = torch.zeros(3, len(structures), device=device)
         network, settings = self.network, self.settings
         self.precision = choose_precision(settings.precision, device)
-        self.optimizer = torch.optim.AdamW(
-            network.parameters(),
-            lr=settings.learning_rate,
-            weight_decay=settings.weight_decay,
-            fused=device.type in ("cpu", "cuda"),  # one pass over the weights instead of a dozen
-        )
+        self.optimizer = build_optimizer(network, settings, device)
 
         def average(averaged: Tensors, current: Tensors, count: Tensor | int) -> None:
             # Follows fast at first, so that the random start is soon forgotten.
@@ -133,23 +154,58 @@ class Step:
         self.averaged = AveragedModel(network, multi_avg_fn=average)
 
     def learn(self, batch: Batch, learning_rate: float, progress: float) -> Tensor:
-        """Take one step; return the loss with its weights of the start, so that epochs can be compared."""
+        """Take one step; return the loss with its weights of the start, so that epochs can be compared.
+
+        What a network compares in a way of its own is left out of it, as it is of the validation's loss.
+        """
+        loss = self.compare(batch, progress)
+        self.update(learning_rate)
+        return loss
+
+    def compare(self, batch: Batch, progress: float) -> Tensor:
+        """Run the network forward and back, so that it can be updated; return the loss as `learn` does."""
         self.network.train()
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
         with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
             outputs = learn(self.network, batch.images, batch.labels, batch.drawn)
-        logits = outputs.logits
-        parts = segmentation_loss(logits, batch.reference, batch.drawn, self.settings.loss, outer=batch.outer)
+        parts = outputs_loss(outputs, batch.reference, batch.drawn, self.settings.loss, outer=batch.outer)
         self.optimizer.zero_grad(set_to_none=True)
         parts.total(self.settings.loss, progress=progress).backward()
-        nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.gradient_clip)
+        with torch.no_grad():
+            predicted, reference = self.members[:, most_likely(outputs.logits)], self.members[:, batch.labels]
+            self.counts += count_pixels(reference, predicted, batch.drawn)
+        shown = replace(parts, own=None).total(self.settings.loss).detach()
+        # Not to be seen, but a loss of its own that is no number must be.
+        return shown if parts.own is None else shown + 0 * parts.own.detach()
+
+    def update(self, learning_rate: float) -> None:
+        """Change the weights by the gradients of `compare`, and their running average."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        if math.isfinite(self.settings.gradient_clip):
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.gradient_clip)
         self.optimizer.step()
         self.averaged.update_parameters(self.network)
-        with torch.no_grad():
-            predicted, reference = self.members[:, most_likely(logits)], self.members[:, batch.labels]
-            self.counts += count_pixels(reference, predicted, batch.drawn)
-        return parts.total(self.settings.loss).detach()
+
+    @cached_property
+    def with_structure(self) -> Tensor:
+        """Which slices have a structure that was drawn, (slices,) bool on the processor."""
+        return self.slices.labels.flatten(1).any(1).cpu()
+
+    def order(self, generator: torch.Generator) -> EpochOrder:
+        """Draw the order of the next epoch's slices."""
+        slices = self.slices
+        return EpochOrder(
+            self.with_structure,
+            generator,
+            oversampling=self.settings.oversampling,
+            network=self.network,
+            frame=slices.frame if slices.crops is None else slices.crops.size,
+        )
+
+    def halve_batch(self) -> None:
+        """See half as many slices at once from now on; raises as `autoseg.device.halve_batch` does."""
+        self.optimizer.zero_grad(set_to_none=True)
+        self.settings = replace(self.settings, batch_size=halve_batch(self.settings.batch_size, self.device))
 
     def take_scores(self) -> tuple[Scores, Scores]:
         """Give Dice and IoU of each structure over the batches since the last time, and start anew."""
@@ -183,11 +239,12 @@ class TrainingState:
             last=last,
             network=_copied(step.network.state_dict()),
             averaged_steps=int(step.averaged.n_averaged),
-            optimizer={key: _copied(values) for key, values in step.optimizer.state_dict()["state"].items()},
+            optimizer={key: _copied_state(values) for key, values in step.optimizer.state_dict()["state"].items()},
             generator=self.generator.get_state(),
             torch_state=torch.get_rng_state(),
             device_state=RANDOM_OF[device].get_rng_state() if device in RANDOM_OF else None,
             steps=self.clock.steps,
+            epochs_seen=str(self.clock.epochs_seen),
             elapsed_s=self.clock.elapsed_s(),
             training=self.material.sides[0],
             validation=self.material.sides[1],
@@ -202,7 +259,7 @@ class TrainingState:
             step.averaged.module.load_state_dict(checkpoint.last.weights)
             step.averaged.n_averaged.fill_(checkpoint.averaged_steps)
             # Copies, because the optimiser goes on in the tensors that it is given.
-            state = {key: _copied(values) for key, values in checkpoint.optimizer.items()}
+            state = {key: _copied_state(values) for key, values in checkpoint.optimizer.items()}
             optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
             self.generator.set_state(checkpoint.generator)
             torch.set_rng_state(checkpoint.torch_state)
@@ -213,7 +270,10 @@ class TrainingState:
                 f"The checkpoint of {checkpoint.name!r} does not fit its own network: {error}. Start the training "
                 "anew; the models that were saved of it can be used."
             ) from error
-        self.clock.go_on(checkpoint.steps, checkpoint.elapsed_s)
+        # Earlier versions kept the steps alone; all of theirs were equal parts of an epoch.
+        per_epoch = math.ceil(len(step.slices) / step.settings.batch_size)
+        seen = Fraction(checkpoint.epochs_seen) if checkpoint.epochs_seen else Fraction(checkpoint.steps, per_epoch)
+        self.clock.go_on(checkpoint.steps, seen, checkpoint.elapsed_s)
         models = []
         for model in (checkpoint.best, checkpoint.last):
             before = model.origin.get("resumed_after_epochs", [])
@@ -224,3 +284,7 @@ class TrainingState:
 
 def _copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {key: value.detach().cpu().clone() for key, value in tensors.items()}
+
+
+def _copied_state(values: Mapping[str, Tensor | None]) -> dict[str, Tensor | None]:
+    return {key: value if value is None else value.detach().cpu().clone() for key, value in values.items()}

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from autoseg.dataset import SliceSet, sample_batch
-from autoseg.device import choose_precision
-from autoseg.losses import segmentation_loss
+from autoseg.dataset import Batch, SliceSet, sample_batch
+from autoseg.device import choose_precision, halve_batch, where_memory_allows
+from autoseg.losses import outputs_loss
+from autoseg.networks import Outputs, learn
 from autoseg.regions import run_in_tiles
 from autoseg.settings import Settings
 from autoseg.structures import Structure
@@ -44,6 +46,16 @@ def evaluate_slices(
     Of a structure with the reference pixels R and the predicted ones P, summed over every slice on which it was
     drawn, the Dice is 2 n(R and P) / (n(R) + n(P)) and the IoU n(R and P) / n(R or P). Where structures were not
     drawn, nothing is counted for them. With `structures`, one that includes others is scored with them.
+
+    The loss is the training's, with its weights of the start and with everything that the network answers beside
+    while it learns, but without what it compares in a way of its own (`Outputs.own_loss`), which is costly and
+    partly drawn at random. In tiles only the answer itself is compared. Where the memory is not enough, fewer
+    slices are looked at together.
+
+    Raises
+    ------
+    DataError
+        If the memory is not enough for a single slice.
     """
     device = slices.images.device
     precision = choose_precision(settings.precision, device)
@@ -51,17 +63,28 @@ def evaluate_slices(
     members = class_members(structures, slices.drawn.shape[1]).to(device)
     erosions = EROSIONS if settings.watch_erosion else 1
     counts = torch.zeros(erosions, 3, len(members), device=device)
-    losses = []
-    for indices in torch.arange(len(slices)).split(2 * settings.batch_size):
+    losses, left, size = [], torch.arange(len(slices)), 2 * settings.batch_size
+
+    def score(indices: Tensor) -> tuple[Tensor, Tensor]:
         batch = sample_batch(slices, indices)
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-            logits = run_in_tiles(network, batch.images, slices.tile)
-        parts = segmentation_loss(logits, batch.reference, batch.drawn, settings.loss, outer=batch.outer)
-        losses.append(parts.total(settings.loss) * len(indices))
-        predicted, reference = members[:, most_likely(logits)], members[:, batch.labels]
+            outputs = _answer(network, batch, slices.tile)
+        parts = outputs_loss(outputs, batch.reference, batch.drawn, settings.loss, outer=batch.outer)
+        predicted, reference = members[:, most_likely(outputs.logits)], members[:, batch.labels]
+        found = []
         for number in range(erosions):
             predicted = erode(predicted) if number else predicted
-            counts[number] += count_pixels(reference, predicted, batch.drawn)
+            found.append(count_pixels(reference, predicted, batch.drawn))
+        return replace(parts, own=None).total(settings.loss) * len(indices), torch.stack(found)
+
+    while len(left):
+        scored = where_memory_allows(partial(score, left[:size]))
+        if scored is None:
+            size = halve_batch(min(size, len(left)), device)
+            continue
+        losses.append(scored[0])
+        counts += scored[1]
+        left = left[size:]
     dice, iou = ratios(counts[0])
     return SliceScores(
         loss=float(torch.stack(losses).sum()) / len(slices),
@@ -71,6 +94,13 @@ def evaluate_slices(
         mean_iou=_mean(iou),
         erosion_iou=tuple(zip(*(ratios(one)[1] for one in counts), strict=True)) if erosions > 1 else (),
     )
+
+
+def _answer(network: nn.Module, batch: Batch, tile: tuple[int, int] | None) -> Outputs:
+    """Give all that is compared in training too, so that the losses can be; of tiles only the answer itself."""
+    if tile is not None:
+        return Outputs(run_in_tiles(network, batch.images, tile))
+    return learn(network, batch.images, batch.labels, batch.drawn)
 
 
 def most_likely(logits: Tensor) -> Tensor:

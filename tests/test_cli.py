@@ -11,7 +11,10 @@ import torch
 from PIL import Image as PillowImage
 
 from autoseg.cli import learning, main
+from autoseg.cli.parser import build_parser
 from autoseg.ledger import freeze_test_subjects, read_ledger
+from autoseg.model import load_model
+from autoseg.settings import Settings
 
 
 @pytest.fixture(scope="module")
@@ -70,10 +73,51 @@ def test_measure_measures_drawn_labels(sample, tmp_path, capsys):
     assert float(rows[0]["area_mm2"]) == pytest.approx(int(rows[0]["pixel_count"]) * 1.2891**2, rel=1e-4)
 
 
+@pytest.mark.parametrize("command", ["train", "crossvalidate"])
+def test_any_setting_can_be_given_by_its_name(command):
+    typed = ["--set", "network.name=resunet", "--set", "loss.overlap=tversky", "--set", "patience=7"]
+    chosen = build_parser().parse_args([command, "folder", "--batch-size", "3", "--minutes", "2", *typed])
+    settings = learning.settings_of(chosen)
+    assert (settings.network.name, settings.loss.overlap, settings.patience) == ("resunet", "tversky", 7)
+    assert (settings.batch_size, settings.minutes, settings.epochs) == (3, 2, None)
+
+
+def test_a_time_budget_given_by_its_name_takes_the_place_of_the_epochs():
+    def settings(*typed):
+        return learning.settings_of(build_parser().parse_args(["train", "folder", *typed]))
+
+    assert settings("--set", "minutes=5").epochs is None
+    assert settings("--set", "epochs=5", "--minutes", "3").minutes is None
+    assert settings() == Settings()
+    # What is given by its name counts, whatever option says the same.
+    assert settings("--batch-size", "3", "--set", "batch_size=5").batch_size == 5
+
+
+def test_a_training_with_settings_by_name(sample, tmp_path):
+    command = ["train", str(sample / "train"), "--output", str(tmp_path), "--epochs", "1", "--spacing-mm", "9"]
+    assert (
+        main([*command, "--set", "network.filters=4,8", "--set", "optimizer=sgd", "--set", "schedule=plateau"]) == 0
+    )
+    settings = load_model(tmp_path / "model_1.pt").settings
+    assert (settings.network.filters, settings.optimizer, settings.schedule) == ((4, 8), "sgd", "plateau")
+    assert settings.preprocess.spacing_mm == 9
+
+
+def test_the_settings_are_shown(capsys):
+    assert main(["settings"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "network.name=unet" in lines
+    assert "patience=none" in lines
+    assert "    Slices seen at once. Halved, and said so, where the memory is not enough." in lines
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["check", "nowhere"], "nowhere"),
+        (["train", "nowhere", "--set", "network.nam=unet"], "no setting 'network.nam'. Did you mean network.name"),
+        (["crossvalidate", "nowhere", "--set", "network.name"], "give NAME=VALUE"),
+        (["train", "nowhere", "--set", "minutes=3", "--set", "epochs=3"], "give one of them"),
         (["predict", "nowhere.pt", "scan"], "nowhere.pt is not there"),
         (["train", "nowhere", "--epochs", "0"], "epochs is 0"),
         (["train", "nowhere", "--name", "a/b"], "nowhere"),
@@ -123,7 +167,7 @@ def test_computer_and_interruption(capsys, monkeypatch):
 
 
 def _press_ctrl_c_at(word, presses, monkeypatch):
-    real = learning._tell
+    real = learning.tell
 
     def tell(line):
         real(line)
@@ -131,7 +175,7 @@ def _press_ctrl_c_at(word, presses, monkeypatch):
             for _ in range(presses):
                 signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(learning, "_tell", tell)
+    monkeypatch.setattr(learning, "tell", tell)
 
 
 def test_ctrl_c_stops_a_training_that_resume_goes_on_with(sample, tmp_path, capsys, monkeypatch):

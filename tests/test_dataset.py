@@ -309,3 +309,94 @@ def test_many_small_volumes_of_different_shapes_go_together():
     assert int((sample_batch(slices, torch.arange(len(slices))).labels == 1).sum()) == sum(
         int(label_map.voxels.sum()) for _, label_map in pairs
     )
+
+
+# --- neighbours
+
+
+def _numbered(counts, channels=1, size=(32, 32)):
+    """Stacks without structure but with a level of its own in each channel of each slice, kept by normalising."""
+    pairs, level = [], 0
+    for number, count in enumerate(counts):
+        voxels = np.zeros((channels, count, *size), dtype=np.float32)
+        for index in range(count):
+            for channel in range(channels):
+                level += 1
+                voxels[channel, index, : level % 30 + 1] = 1  # so many rows are bright
+        source = Source(case_id=f"case{number}", subject_id=f"subject{number}")
+        names = ("one", "two", "three")[:channels]
+        affine = affine_from_spacing((8, 1.5, 1.5))
+        image = Image(voxels if channels > 1 else voxels[0], affine, channels=names, source=source)
+        pairs.append((image, LabelMap(np.zeros((count, *size), np.uint8), affine, STRUCTURES, source=source)))
+    return pairs
+
+
+def _beside(pairs, neighbours):
+    """The channels of every slice by a plain loop: neighbours from first to last, of each all channels."""
+    rows = []
+    for image, _ in pairs:
+        voxels = image.channel_voxels
+        for index in range(image.shape[0]):
+            row = []
+            for step in range(-neighbours, neighbours + 1):
+                there = min(max(index + step, 0), image.shape[0] - 1)
+                for channel in range(len(voxels)):
+                    one = voxels[channel, there].astype(np.float64)
+                    row.append((one - one.mean()) / one.std())
+            rows.append(row)
+    return np.array(rows)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("neighbours", [1, 3])
+def test_the_network_sees_the_neighbours_of_the_same_case(channels, neighbours):
+    pairs = _numbered([3, 1, 4], channels)
+    settings = PreprocessSettings(spacing_mm=1.5, clip_percentiles=(0, 100), neighbours=neighbours)
+    slices = build_slices(pairs, settings, stride=16)
+    assert slices.images.shape == (8, channels, 32, 32)  # each slice once
+    order = torch.tensor([7, 0, 2, 3, 4, 1, 6, 5])
+    batch = sample_batch(slices, order)
+    np.testing.assert_allclose(batch.images.numpy(), _beside(pairs, neighbours)[order], atol=1e-4)
+
+
+@pytest.mark.parametrize("cropped", [False, True])
+def test_the_neighbours_are_varied_with_their_slice(cropped):
+    (image, label_map) = make_pair(0, slices=3)
+    still = Image(np.repeat(image.voxels[1:2], 3, axis=0), image.affine, source=image.source)
+    crop = {"crop_shape": (48, 48), "crop_shift": 0.2} if cropped else {}
+    slices = build_slices([(still, label_map)], PreprocessSettings(spacing_mm=1.5, neighbours=1, **crop), stride=16)
+    varied = AugmentationSettings(noise_probability=0, flip_probability=0.5)
+    generator = torch.Generator().manual_seed(1)
+    images = sample_batch(slices, torch.tensor([1] * 6), augmentation=varied, generator=generator).images
+    assert images.shape == (6, 3, *((48, 48) if cropped else (64, 64)))
+    torch.testing.assert_close(images[:, 0], images[:, 1])
+    torch.testing.assert_close(images[:, 2], images[:, 1])
+    assert (images[0] - images[1]).abs().max() > 0.5
+    noisy = AugmentationSettings(**{**vars(AugmentationSettings.off()), "noise_probability": 1.0})
+    images = sample_batch(slices, torch.tensor([1]), augmentation=noisy, generator=generator).images
+    assert (images[:, 0] - images[:, 1]).std() > 0.01
+
+
+def test_a_preview_shows_the_slice_itself():
+    pairs = _numbered([3, 4], 2)
+    plain = PreprocessSettings(spacing_mm=1.5)
+    shown = [
+        preview_batch(build_slices(pairs, one, stride=16), None, structures=STRUCTURES, seed=3)
+        for one in (plain, PreprocessSettings(spacing_mm=1.5, neighbours=2))
+    ]
+    np.testing.assert_array_equal(shown[0][0], shown[1][0])
+
+
+def test_single_slices_are_planned_without_neighbours(monkeypatch):
+    patch_reading(monkeypatch, slices=1)
+    settings = quick_settings(preprocess=PreprocessSettings(spacing_mm=3.0, neighbours=1))
+    assert preview_slices(make_split([0, 1]).training, settings, structures=STRUCTURES).neighbours == 0
+    patch_reading(monkeypatch, slices=2)
+    assert preview_slices(make_split([0, 1]).training, settings, structures=STRUCTURES).neighbours == 1
+
+
+def test_slices_move_with_their_ends():
+    slices = build_slices(_numbered([2, 3]), PreprocessSettings(spacing_mm=1.5, neighbours=1), stride=16)
+    moved = slices.to(torch.device("meta"))
+    assert moved.ends.device.type == moved.images.device.type == "meta"
+    assert slices.ends.tolist() == [[0, 1]] * 2 + [[2, 4]] * 3

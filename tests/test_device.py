@@ -16,6 +16,7 @@ from autoseg.device import (
     find_computer,
     find_gpu,
     find_memory,
+    measure_rate,
     measure_speed,
 )
 from autoseg.device import computer as computer_module
@@ -182,8 +183,43 @@ def test_number_formats():
         choose_precision("half", cpu)
 
 
-def test_the_speed_is_measured():
-    assert "slices of 128 × 128 pixels in a second" in measure_speed(0.1)
+@pytest.fixture
+def no_rates(monkeypatch):
+    """Forget what was measured, before and after."""
+    monkeypatch.setattr(computer_module, "_rates", {})
+
+
+def test_the_speed_is_measured_and_the_computer_knows_it_from_then_on(no_rates):
+    assert find_computer().pixels_per_second is None
+    words = measure_speed(0.1)
+    assert "slices of 128 × 128 pixels in a second" in words
+    rate = find_computer().pixels_per_second
+    assert f"about {rate / 128**2:.0f} slices" in words
+
+
+def test_a_rate_is_measured_once_for_a_frame_and_batch(no_rates, monkeypatch):
+    seen = []
+
+    def build(settings, *, in_channels, out_channels):
+        seen.append(in_channels)
+        return torch.nn.Conv2d(in_channels, out_channels, 1)
+
+    monkeypatch.setattr("autoseg.networks.build_network", build)
+    first = measure_rate((32, 64), 2, in_channels=3, seconds=0.01)
+    assert first > 0
+    assert measure_rate((32, 64), 2, in_channels=3) == first
+    assert seen == [3]
+    assert find_computer().pixels_per_second is None  # that is of the usual frame only
+    measure_rate((32, 64), 2, in_channels=3, seconds=0.01, again=True)
+    measure_rate((32, 32), 2, seconds=0.01)
+    assert seen == [3, 3, 1]
+
+
+def test_the_typical_step_counts_not_a_slow_one(no_rates, monkeypatch):
+    times = iter([0, 1, 10, 10, 11, 11.5, 12, 13, 14, 20, 21, 22, 23, 30])  # steps of 1, then 1, 1, 6, 1 … seconds
+    monkeypatch.setattr(computer_module.time, "perf_counter", lambda: next(times))
+    rate = measure_rate((32, 32), 1, seconds=12.5)
+    assert rate == 32 * 32 / 1.0
 
 
 @pytest.mark.gpu

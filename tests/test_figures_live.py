@@ -13,6 +13,7 @@ from autoseg.figures.live import WatchedSlice, choose_watched, draw_watched, pre
 from autoseg.geometry import affine_from_spacing
 from autoseg.image import Image, LabelMap
 from autoseg.prediction import predict
+from autoseg.settings import PreprocessSettings
 from autoseg.split import Split, split_cases
 from autoseg.training import train
 
@@ -134,3 +135,21 @@ def test_small_structures_are_shown_large(pairs):
     assert left <= 20
     assert right >= 50
     assert picture(one).shape[0] == picture(one).shape[1]
+
+
+def test_a_network_with_neighbours_sees_those_of_the_same_patient(pairs, monkeypatch):
+    patch_reading(monkeypatch)
+    settings = quick_settings(epochs=3, preprocess=PreprocessSettings(spacing_mm=3.0, neighbours=1))
+    model = train(make_split(range(4)), settings, structures=STRUCTURES)
+    pairs |= {"case8": make_pair(8, slices=3), "case9": make_pair(9, slices=3)}
+    watched = choose_watched(make_split([0], [8, 9]), STRUCTURES, neighbours=1)
+    assert len(watched) == 6
+    found = predict_watched(model, watched)
+    whole = {f"case{n}": predict(model, make_pair(n, slices=3)[0], precision="auto").voxels for n in (8, 9)}
+    for one, labels in zip(watched, found, strict=True):
+        index = int(one.caption.split("slice ")[1][0]) - 1
+        np.testing.assert_array_equal(labels.voxels[0], whole[labels.source.case_id][index])
+    # Where the neighbours were not kept, the slice itself stands in for them, never another patient's.
+    alone = choose_watched(make_split([0], [8, 9]), STRUCTURES)
+    for one, labels in zip(alone, predict_watched(model, alone), strict=True):
+        np.testing.assert_array_equal(labels.voxels, predict(model, one.image, precision="auto").voxels)

@@ -1,12 +1,17 @@
 """A run's progress, how it is stopped, and what it says when memory ends; the rest is in test_report.py."""
 
+import json
 import warnings
+from dataclasses import replace
 
+import numpy as np
+import pandas as pd
 import pytest
 from untrained import untrained_model
 
 from autoseg import patient_run
 from autoseg.errors import DataError
+from autoseg.fingerprints import subject_fingerprint
 from autoseg.patient_run import RunProgress, RunStopped, segment_folder
 
 
@@ -72,3 +77,40 @@ def test_a_model_of_another_kind_of_images_is_noted(patient, tmp_path):
     assert any("learnt from CT images and this is MR" in note for note in run.notes)
     run = segment_folder(untrained_model(origin={"modalities": ["MR"]}), patient, output=tmp_path)
     assert not any("learnt from" in note for note in run.notes)
+
+
+def test_a_run_of_several_models_says_which_they_were_and_which_copies(patient, tmp_path):
+    models = [untrained_model(), replace(untrained_model(spacing_mm=8.0), name="other", best_epoch=4)]
+    run = segment_folder(models, patient, output=tmp_path, copies="turned")
+    words = "heart + other, turned copies"
+    assert run.model == words
+    assert run.folder.name.startswith("heart_+_other_turned_copies_")
+    assert {row.model for row in run.measurements} == {words}
+    assert set(pd.read_csv(run.folder / "measurements.csv")["model"]) == {words}
+    record = json.loads((run.folder / "run.json").read_text("utf-8"))
+    assert record["model"] == words
+    assert record["details"]["models"] == ["heart", "other"]
+    assert record["details"]["copies"] == "turned"
+    assert record["details"]["best_epoch"] == "0, 4"
+    alone = segment_folder(models[0], patient, output=tmp_path)
+    assert alone.model == "heart"
+    differs = [
+        not np.array_equal(a.voxels, b.voxels) for (_, a), (_, b) in zip(run.results, alone.results, strict=True)
+    ]
+    assert any(differs)
+
+
+def test_whom_one_of_several_models_knows_is_noted(patient, tmp_path):
+    subject = segment_folder(untrained_model(), patient, output=tmp_path).results[0][0].source.subject_id
+    knows = untrained_model(origin={"subject_fingerprints": [subject_fingerprint(subject)], "modalities": ["CT"]})
+    run = segment_folder([untrained_model(), knows], patient, output=tmp_path)
+    assert any(
+        note.startswith("Some of the models were trained or validated on this patient") for note in run.notes
+    )
+    assert any("learnt from CT images and this is MR" in note for note in run.notes)
+
+
+def test_models_that_do_not_go_together_write_nothing(patient, tmp_path):
+    with pytest.raises(DataError, match="cannot be averaged"):
+        segment_folder([untrained_model(), untrained_model(channels=("a", "b"))], patient, output=tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -6,12 +6,19 @@ import numpy as np
 import pytest
 import torch
 from discs import STRUCTURES, make_pair, make_split, patch_reading, quick_settings
+from torch import nn
 
-from autoseg.errors import DataError, GeometryError
+from autoseg import prediction
+from autoseg.errors import DataError, GeometryError, SettingsError
+from autoseg.geometry import affine_from_spacing
 from autoseg.image import Image, LabelMap, Source
+from autoseg.model import TrainedModel, load_model, save_model
+from autoseg.neighbours import network_channels
+from autoseg.networks import build_network
 from autoseg.postprocess import StructurePostprocess
 from autoseg.prediction import predict, predict_probabilities
-from autoseg.settings import PreprocessSettings
+from autoseg.settings import AugmentationSettings, NetworkSettings, PreprocessSettings, Settings
+from autoseg.structures import Structure
 from autoseg.training import train
 
 
@@ -177,3 +184,201 @@ def test_areas_are_reported_in_float32_whatever_the_training_used(model):
     np.testing.assert_array_equal(predict(model, image).voxels, predict(in_bfloat16, image).voxels)
     fast = predict(model, image, precision="bfloat16")
     assert fast.mask(1).sum() == pytest.approx(predict(model, image).mask(1).sum(), rel=0.03)
+
+
+# --- neighbours, several models, copies
+
+
+def _untrained(seed=0, *, structures=STRUCTURES, channels=("image",), spacing_mm=1.5, name=None, **preprocess):
+    """A small network with random weights; its answers vary over the image."""
+    settings = Settings(
+        preprocess=PreprocessSettings(spacing_mm=spacing_mm, **preprocess),
+        network=NetworkSettings(filters=(4, 8, 16)),
+    )
+    torch.manual_seed(seed)
+    seen = network_channels(len(channels), settings.preprocess.neighbours)
+    network = build_network(settings.network, in_channels=seen, out_channels=len(structures) + 1)
+    weights = {
+        key: value * 3 if value.is_floating_point() else value for key, value in network.state_dict().items()
+    }
+    return TrainedModel(name or f"model{seed}", settings, structures, channels, weights)
+
+
+def _probabilities(*arguments, **more):
+    return np.concatenate([part for _, part in predict_probabilities(*arguments, **more)])
+
+
+class _Weighed(nn.Module):
+    """A network that weighs its channels: what it saw can be calculated from its answer."""
+
+    stride = 16
+
+    def __init__(self, weights):
+        super().__init__()
+        self.weights = torch.tensor(weights)
+
+    def forward(self, images):
+        weighed = torch.einsum("bcij,c->bij", images, self.weights)
+        return torch.stack([torch.zeros_like(weighed), weighed], dim=1)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 16])
+@pytest.mark.parametrize(("count", "neighbours"), [(7, 1), (7, 2), (1, 2), (2, 3)])
+def test_neighbours_are_those_of_the_image_across_batches(monkeypatch, batch_size, count, neighbours):
+    size, channels = (32, 48), 2
+    voxels = np.random.default_rng(0).normal(size=(channels, count, *size)).astype(np.float32)
+    image = Image(voxels, affine_from_spacing((8, 1.5, 1.5)), channels=("a", "b"))
+    weights = np.linspace(-1, 2, channels * (2 * neighbours + 1)).astype(np.float32)
+    settings = Settings(
+        preprocess=PreprocessSettings(spacing_mm=1.5, clip_percentiles=(0, 100), neighbours=neighbours)
+    )
+    model = TrainedModel("m", settings, STRUCTURES[:1], ("a", "b"), {})
+    monkeypatch.setattr(TrainedModel, "build", lambda self: _Weighed(weights))
+    found = _probabilities(model, image, batch_size=batch_size)
+    normal = (voxels - voxels.mean((2, 3), keepdims=True)) / voxels.std((2, 3), keepdims=True)
+    for index in range(count):
+        answer, channel = np.zeros(size), 0
+        for step in range(-neighbours, neighbours + 1):
+            for one in range(channels):
+                answer += weights[channel] * normal[one, min(max(index + step, 0), count - 1)]
+                channel += 1
+        np.testing.assert_allclose(found[index, 1], 1 / (1 + np.exp(-answer)), atol=1e-4)
+
+
+def test_a_model_learns_with_neighbours_and_is_the_same_from_its_file(monkeypatch, tmp_path):
+    patch_reading(monkeypatch)
+    preprocess = PreprocessSettings(spacing_mm=3.0, neighbours=1)
+    model = train(make_split(range(12)), quick_settings(epochs=14, preprocess=preprocess), structures=STRUCTURES)
+    image, reference = make_pair(33, slices=5)
+    predicted = predict(model, image, batch_size=2)
+    assert _dice(predicted.mask(1), reference.mask(1)) > 0.85
+    again = load_model(save_model(model, tmp_path))
+    assert again.settings.preprocess.neighbours == 1
+    np.testing.assert_array_equal(predicted.voxels, predict(again, image).voxels)
+
+
+def test_several_models_give_the_mean_of_their_probabilities():
+    image, _ = make_pair(0, slices=5, size=(50, 70), spacing=(8, 1.2, 1.7))
+    models = [_untrained(0), _untrained(1, spacing_mm=2.5), _untrained(2, neighbours=1)]
+    alone = [_probabilities(model, image) for model in models]
+    told = []
+    together = _probabilities(models, image, batch_size=2, on_slices=lambda *numbers: told.append(numbers))
+    np.testing.assert_allclose(together, np.mean(alone, axis=0), atol=1e-5)
+    assert told == [(2, 5), (4, 5), (5, 5)]
+    assert np.abs(alone[0] - alone[1]).max() > 0.1  # else the mean would prove nothing
+    labels = predict(models, image)
+    np.testing.assert_array_equal(labels.voxels, np.array([0, 1, 5])[np.mean(alone, axis=0).argmax(1)])
+    np.testing.assert_array_equal(predict(models[:1], image).voxels, predict(models[0], image).voxels)
+
+
+def test_a_model_with_its_structures_in_another_order_counts_for_the_same_ones():
+    image, _ = make_pair(0)
+    first, turned = _untrained(0), _untrained(1, structures=STRUCTURES[::-1])
+    mean = (_probabilities(first, image) + _probabilities(turned, image)[:, [0, 2, 1]]) / 2
+    np.testing.assert_allclose(_probabilities([first, turned], image), mean, atol=1e-6)
+    assert predict([first, turned], image).structures == first.structures
+    assert predict([turned, first], image).structures == turned.structures
+
+
+def test_models_that_do_not_go_together_are_refused():
+    image, _ = make_pair(0)
+    other = _untrained(1, structures=(STRUCTURES[0], Structure(7, "fat")))
+    with pytest.raises(DataError, match="cannot be averaged"):
+        predict([_untrained(0), other], image)
+
+
+def test_what_models_clean_in_different_ways_is_left_and_said():
+    image, _ = make_pair(0)
+    largest, nothing = StructurePostprocess(largest_component=True), StructurePostprocess()
+    one = replace(_untrained(0), postprocess=(largest, largest))
+    other = replace(_untrained(1), postprocess=(largest, nothing))
+    plain = predict([_untrained(0), _untrained(1)], image)
+    with pytest.warns(UserWarning, match="clean ring in different ways"):
+        found = predict([one, other], image)
+    assert not np.array_equal(found.voxels == 1, plain.voxels == 1)
+    np.testing.assert_array_equal((found.voxels == 5) & (plain.voxels != 1), (plain.voxels == 5))
+
+
+def test_the_probabilities_of_many_models_are_never_held_at_once(monkeypatch):
+    image, _ = make_pair(0, slices=6)
+    asked = []
+    real = prediction._Run.native
+
+    def watched(self, chosen):
+        asked.append((id(self), chosen))
+        return real(self, chosen)
+
+    monkeypatch.setattr(prediction._Run, "native", watched)
+    stream = predict_probabilities([_untrained(0), _untrained(1)], image, batch_size=2)
+    assert asked == []
+    next(stream)
+    assert [chosen for _, chosen in asked] == [slice(0, 2)] * 2
+    assert len({run for run, _ in asked}) == 2
+
+
+MUSCLES = (
+    Structure(1, "psoas left", side="left"),
+    Structure(2, "psoas right", side="right"),
+    Structure(3, "spine"),
+)
+
+
+def _turning(image, turns, mirrored):
+    """The image as numpy turns it."""
+    voxels = image.voxels[..., ::-1] if mirrored else image.voxels
+    return Image(np.rot90(voxels, turns, (-2, -1)).copy(), image.affine)
+
+
+@pytest.mark.parametrize(
+    ("copies", "made"),
+    [
+        ("left-right", [(0, False), (0, True)]),
+        ("mirrored", [(0, False), (2, False), (0, True), (2, True)]),
+        ("turned", [(0, False), (1, False), (2, False), (3, False)]),
+        ("both", [(n, mirrored) for n in range(4) for mirrored in (False, True)]),
+    ],
+)
+@pytest.mark.parametrize("size", [(64, 64), (48, 80)])
+def test_copies_are_what_predicting_turned_images_gives(copies, made, size):
+    image, _ = make_pair(0, size=size, slices=3)
+    model = _untrained(4, structures=MUSCLES)
+    settings = replace(model.settings, augmentation=AugmentationSettings(flip_probability=0.5))
+    model = replace(model, settings=settings)
+    answers = []
+    for turns, mirrored in made:
+        turned = _probabilities(model, _turning(image, turns, mirrored))
+        turned = np.rot90(turned, -turns, (-2, -1))
+        answers.append(turned[..., ::-1][:, [0, 2, 1, 3]] if mirrored else turned)
+    found = _probabilities(model, image, copies=copies, batch_size=2)
+    np.testing.assert_allclose(found, np.mean(answers, axis=0), atol=1e-4)
+    assert np.abs(found - answers[0]).max() > 0.05
+
+
+@pytest.mark.parametrize("size", [(50, 71), (61, 61)])
+def test_with_copies_everything_stays_in_its_place(model, size):
+    """On sizes that the frame only surrounds, the copies must not move the structures."""
+    image, reference = make_pair(33, size=size, slices=3)
+    settings = replace(model.settings, augmentation=AugmentationSettings(flip_probability=0.5))
+    plain, turned = predict(model, image), predict(replace(model, settings=settings), image, copies="both")
+    for label in (1, 5):
+        assert _dice(plain.mask(label), turned.mask(label)) > 0.95
+    centres = [np.argwhere(one.mask(1)).mean(0) for one in (reference, turned)]
+    np.testing.assert_allclose(*centres, atol=0.5)
+
+
+def test_a_model_of_crops_turns_its_region(cropped):
+    image, reference = _aside(77, (60, 3))
+    wide = replace(cropped, settings=replace(cropped.settings, augmentation=AugmentationSettings()))
+    for find_region in ("coarse", "whole"):
+        preprocess = replace(wide.settings.preprocess, find_region=find_region, crop_mm=(80, 120))
+        model = replace(wide, settings=replace(wide.settings, preprocess=preprocess))
+        predicted = predict(model, image, copies="turned", batch_size=2)
+        assert _dice(predicted.mask(1), reference.mask(1)) > 0.85
+
+
+def test_copies_that_training_never_saw_are_said(model):
+    image, _ = make_pair(0)
+    with pytest.warns(UserWarning, match="never met turned copies in training"):  # it was turned by 30 degrees
+        predict(model, image, copies="turned")
+    with pytest.raises(SettingsError, match="copies is 'all'"):
+        predict(model, image, copies="all")

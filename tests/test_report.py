@@ -530,14 +530,14 @@ def test_a_loss_that_is_no_number_leaves_nothing_to_resume(monkeypatch, tmp_path
     patch_reading(monkeypatch)
     from autoseg import training_state
 
-    real, calls = training_state.segmentation_loss, []
+    real, calls = training_state.outputs_loss, []
 
     def breaking(*arguments, **options):
         calls.append(1)
         parts = real(*arguments, **options)
-        return replace(parts, dice=parts.dice * (float("nan") if len(calls) > 6 else 1.0))
+        return replace(parts, overlap=parts.overlap * (float("nan") if len(calls) > 6 else 1.0))
 
-    monkeypatch.setattr(training_state, "segmentation_loss", breaking)
+    monkeypatch.setattr(training_state, "outputs_loss", breaking)
     with pytest.warns(UserWarning, match="NaN in epoch 4"):
         model, path = _discs(tmp_path)
     assert len(model.history) == 3

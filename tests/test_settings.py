@@ -27,6 +27,11 @@ def test_they_survive_json():
     assert settings_from_dict(json.loads(json.dumps(settings_to_dict(settings)))) == settings
 
 
+def test_a_published_recipe_without_clipping_survives_json():
+    settings = Settings(optimizer="sgd", schedule="multistep", milestones=(0.3, 0.7), gradient_clip=float("inf"))
+    assert settings_from_dict(json.loads(json.dumps(settings_to_dict(settings)))) == settings
+
+
 def test_crops_survive_json():
     crops = PreprocessSettings(crop_mm=(40, 30), crop_by_site=(("site1", 50, 40), ("site2", 30, 30)), clahe=True)
     settings = Settings(preprocess=crops)
@@ -50,6 +55,12 @@ def test_epochs_or_minutes():
         (lambda: Settings(precision="float16"), "precision is 'float16'"),
         (lambda: Settings(schedule="step"), "schedule"),
         (lambda: Settings(best_by="luck"), "best_by is 'luck'"),
+        (lambda: Settings(optimizer="rmsprop"), "optimizer is 'rmsprop'; give adamw, adam, sgd"),
+        (lambda: Settings(milestones=(0.5, 1.5)), "milestones is"),
+        (lambda: Settings(plateau_epochs=0), "plateau_epochs is 0"),
+        (lambda: Settings(drop_factor=1.0), "drop_factor is 1.0"),
+        (lambda: Settings(momentum=1.0), "momentum is 1.0"),
+        (lambda: Settings(oversampling=1.5), "oversampling is 1.5"),
         (lambda: PreprocessSettings(spacing_mm=0), "spacing_mm is 0"),
         (lambda: PreprocessSettings(spacing_mm=1, input_shape=(64, 64)), "not both"),
         (lambda: PreprocessSettings(input_shape=(8, 8)), "32 to 4096"),

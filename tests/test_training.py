@@ -93,7 +93,7 @@ def test_patience_stops(monkeypatch):
     model = train(make_split([0], [1]), settings, structures=STRUCTURES)
     assert len(model.history) < 40
     assert len(model.history) - model.best_epoch == 2
-    assert model.origin["ended"] == "no better dice in 2 epochs"
+    assert model.origin["ended"] == "there was no better validation Dice in 2 epochs"
 
 
 @pytest.mark.parametrize("best_by", ["dice", "iou", "loss"])
@@ -126,7 +126,7 @@ def test_patience_goes_by_the_loss_where_that_is_asked(monkeypatch):
     settings = quick_settings(epochs=9, best_by="loss", patience=3)
     model = train(make_split([0], [1]), settings, structures=STRUCTURES)
     assert (model.best_epoch, len(model.history)) == (2, 5)
-    assert model.origin["ended"] == "no better loss in 3 epochs"
+    assert model.origin["ended"] == "there was no lower validation loss in 3 epochs"
 
 
 def test_without_validation_the_last_epoch_is_kept(monkeypatch):
@@ -157,14 +157,14 @@ def test_a_loss_that_is_no_number_keeps_the_last_good_weights(monkeypatch):
     calls = {"count": 0}
     from autoseg import training_state
 
-    real = training_state.segmentation_loss
+    real = training_state.outputs_loss
 
     def breaking(*arguments, **options):
         calls["count"] += 1
         parts = real(*arguments, **options)
-        return replace(parts, dice=parts.dice * (math.nan if calls["count"] > first_nan else 1.0))
+        return replace(parts, overlap=parts.overlap * (math.nan if calls["count"] > first_nan else 1.0))
 
-    monkeypatch.setattr(training_state, "segmentation_loss", breaking)
+    monkeypatch.setattr(training_state, "outputs_loss", breaking)
     first_nan = 6
     with pytest.warns(UserWarning, match=r"became NaN in epoch .*smaller learning_rate"):
         model = train(make_split([0, 1, 2, 3], [4]), quick_settings(epochs=9), structures=STRUCTURES)
@@ -345,7 +345,7 @@ def test_what_was_complete_when_it_was_killed_needs_no_more_learning(monkeypatch
     checkpoint = run_killed_after(len(whole.history), split, settings)
     model = train(split, settings, structures=STRUCTURES, resume=checkpoint)
     assert len(model.history) == len(whole.history)
-    assert model.origin["ended"] == "no better dice in 2 epochs"
+    assert model.origin["ended"] == "there was no better validation Dice in 2 epochs"
 
 
 def test_weights_that_are_no_numbers_are_no_checkpoint(monkeypatch):

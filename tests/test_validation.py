@@ -5,10 +5,25 @@ import pytest
 import torch
 from discs import STRUCTURES, make_pair, quick_settings
 from scipy import ndimage
+from torch.nn import functional
 
-from autoseg.dataset import build_slices
+from autoseg.dataset import build_slices, sample_batch
+from autoseg.losses import reference_of_size, segmentation_loss
+from autoseg.networks import Outputs
+from autoseg.settings import PreprocessSettings
 from autoseg.structures import Structure
 from autoseg.validation import class_members, count_pixels, erode, evaluate_slices, ratios
+
+
+class Twice(torch.nn.Module):
+    """A network that answers with two stages while it learns, and compares something of its own."""
+
+    def forward(self, images):
+        return torch.cat([images, -images, 0 * images], dim=1)
+
+    def learn(self, images, labels, drawn):
+        coarse = functional.avg_pool2d(self(images), 2)
+        return Outputs(self(images), (coarse,), (1.0, 0.5), own_loss=torch.tensor(1000.0))
 
 
 class Answer(torch.nn.Module):
@@ -28,8 +43,6 @@ def slices_of(annotated=None):
 
 
 def reference_classes(slices):
-    from autoseg.dataset import sample_batch
-
     return sample_batch(slices, torch.arange(len(slices))).labels
 
 
@@ -39,6 +52,24 @@ def test_a_perfect_answer_has_dice_and_iou_1():
     assert scores.dice == scores.iou == (1, 1)
     assert scores.mean_dice == scores.mean_iou == 1
     assert scores.erosion_iou == ()
+
+
+@pytest.mark.parametrize("tiled", [False, True])
+def test_the_loss_is_of_all_answers_but_not_of_what_is_a_networks_own(tiled):
+    settings = quick_settings()
+    preprocess = PreprocessSettings(3.0, crop_mm=(72.0, 72.0)) if tiled else settings.preprocess
+    slices = build_slices([make_pair(1)], preprocess, stride=4)
+    assert (slices.tile is not None) == tiled
+    batch = sample_batch(slices, torch.arange(len(slices)))
+    network = Twice()
+
+    def loss(logits):
+        reference = reference_of_size(batch.labels, logits.shape[2:], 3)
+        return float(segmentation_loss(logits, reference, batch.drawn, settings.loss).total(settings.loss))
+
+    full = network(batch.images)
+    expected = loss(full) if tiled else loss(full) + 0.5 * loss(functional.avg_pool2d(full, 2))
+    assert evaluate_slices(network, slices, settings).loss == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_structure_that_includes_another_is_scored_with_it():

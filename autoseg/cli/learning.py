@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import signal
+import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -29,7 +30,8 @@ DEMO_SPACING_MM = 2.75
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def _tell(line: str) -> None:
+def tell(line: str) -> None:
+    """Print a line at once."""
     print(line, flush=True)
 
 
@@ -41,7 +43,7 @@ def train(chosen: argparse.Namespace) -> None:
 
     settings = settings_of(chosen)
     unfinished = read_checkpoint(find_checkpoint(chosen.output, chosen.name)) if chosen.resume else None
-    found = _checked(find(chosen))
+    found = check_found(find(chosen))
     if unfinished is None:
         split = _split(found, settings, validation=chosen.validation_subject, test=chosen.test_subject)
         # Only now: the split knows every one of them.
@@ -64,8 +66,12 @@ def train(chosen: argparse.Namespace) -> None:
 
 
 def settings_of(chosen: argparse.Namespace) -> Settings:
-    """Give the settings that the options say."""
+    """Give the settings that the options say; those given by `--set` count last."""
+    from autoseg.plan import change_settings
     from autoseg.settings import AugmentationSettings, PreprocessSettings, Settings
+    from autoseg.settings_text import read_assignments
+
+    typed = read_assignments(chosen.changes or ())
 
     augmentations = {
         "wide": AugmentationSettings(),
@@ -76,7 +82,7 @@ def settings_of(chosen: argparse.Namespace) -> Settings:
     if chosen.rotation_deg is not None:
         probability = float(chosen.rotation_deg > 0)
         augmentation = replace(augmentation, rotation_deg=chosen.rotation_deg, rotation_probability=probability)
-    return Settings(
+    settings = Settings(
         epochs=chosen.epochs,
         minutes=chosen.minutes,
         batch_size=chosen.batch_size,
@@ -94,6 +100,17 @@ def settings_of(chosen: argparse.Namespace) -> Settings:
             input_shape=tuple(chosen.input_shape) if chosen.input_shape else None,
         ),
     )
+    return change_settings(settings, typed)
+
+
+def show_settings(chosen: argparse.Namespace) -> None:
+    """Show every setting as `--set` takes it, with its default and what it means."""
+    from autoseg.settings import Settings
+    from autoseg.settings_text import setting_words, show_value, value_of
+
+    for name, words in setting_words().items():
+        print(f"{name}={show_value(value_of(Settings(), name)) or 'none'}")
+        print(textwrap.fill(words, 100, initial_indent="    ", subsequent_indent="    "))
 
 
 def crossvalidate(chosen: argparse.Namespace) -> None:
@@ -102,7 +119,7 @@ def crossvalidate(chosen: argparse.Namespace) -> None:
     from autoseg.ledger import read_ledger
 
     settings = settings_of(chosen)
-    found = _checked(find(chosen))
+    found = check_found(find(chosen))
     ledger = read_ledger(found.folder)
     if ledger:
         print(f"{ledger.note} They are in no fold.")
@@ -115,7 +132,7 @@ def crossvalidate(chosen: argparse.Namespace) -> None:
         name=chosen.name,
         choose_post=chosen.choose_post,
         test_subjects=ledger.subjects if ledger else (),
-        tell=_tell,
+        tell=tell,
     )
     for note in result.notes:
         print(f"Note: {note}")
@@ -123,7 +140,7 @@ def crossvalidate(chosen: argparse.Namespace) -> None:
     print(f"Saved in {result.folder}")
 
 
-def _checked(found: CaseFolder) -> CaseFolder:
+def check_found(found: CaseFolder) -> CaseFolder:
     """Tell what is wrong with the cases; an error ends the command."""
     from autoseg.checks import check_cases, raise_on_errors
 
@@ -171,7 +188,7 @@ def _learn(
     if split.note:
         print(split.note)
 
-    with _stop_at_interrupt() as should_stop:
+    with stop_at_interrupt() as should_stop:
         model, path = train_and_save(
             split,
             settings,
@@ -179,7 +196,7 @@ def _learn(
             name=name,
             folder=output,
             choose_post=choose_post,
-            tell=_tell,
+            tell=tell,
             should_stop=should_stop,
             resume=resume,
         )
@@ -191,7 +208,7 @@ def _learn(
 
 
 @contextmanager
-def _stop_at_interrupt() -> Iterator[Callable[[], bool]]:
+def stop_at_interrupt() -> Iterator[Callable[[], bool]]:
     """Give what tells whether Ctrl-C was pressed, once it is asked for the first time; a second one interrupts."""
     usual, pressed, listening = signal.getsignal(signal.SIGINT), False, False
 
@@ -200,7 +217,7 @@ def _stop_at_interrupt() -> Iterator[Callable[[], bool]]:
         if pressed:
             raise KeyboardInterrupt
         pressed = True
-        _tell("Stopping after this step. What was learnt is validated and saved; Ctrl-C again does not wait.")
+        tell("Stopping after this step. What was learnt is validated and saved; Ctrl-C again does not wait.")
 
     def should_stop() -> bool:
         nonlocal listening
@@ -227,7 +244,7 @@ def demo(chosen: argparse.Namespace) -> None:
     print("Sample: 96 slices of five hearts (Sunnybrook Cardiac Data, CC0). Learning from four patients.\n")
     start = time.monotonic()
     settings = Settings(minutes=chosen.minutes, preprocess=PreprocessSettings(spacing_mm=DEMO_SPACING_MM))
-    found = _checked(find_cases(sample / "train"))
+    found = check_found(find_cases(sample / "train"))
     split = _split(found, settings, validation=DEMO_VALIDATION)
     model = _learn(split, found, settings, name="demo", output=chosen.output / "trained_model")
     print(f"Learning took {(time.monotonic() - start) / 60:.1f} minutes.\n")

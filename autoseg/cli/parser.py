@@ -6,9 +6,11 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from autoseg.cli import data, learning, using
+from autoseg.cli import comparing, data, learning, using
 
 Command = Callable[[str, Callable[[argparse.Namespace], None], str], argparse.ArgumentParser]
+# Those of `autoseg.copies`, which would load torch.
+COPIES = ("none", "left-right", "mirrored", "turned", "both")
 CHOOSE_POST = (
     "choose erosion, threshold, largest piece and holes on the validation patients; with one or two of them the "
     "choice did not help new ones"
@@ -88,10 +90,41 @@ def _add_learning_commands(command: Command) -> None:
     folds.add_argument("--name", default="model", help="name of the models (default: model)")
     folds.add_argument("--choose-post", action="store_true", help=CHOOSE_POST)
     _add_learning(folds)
+    _add_comparing(command)
+
+    command("settings", learning.show_settings, "Show every setting for --set, its default and what it means.")
 
     demo = command("demo", learning.demo, "Learn from the sample hearts, segment one never seen, print its areas.")
     demo.add_argument("--minutes", type=float, default=3.7, help="time of the learning (default: 3.7)")
     demo.add_argument("--output", type=Path, default=learning.ROOT, help="where trained_model and predictions lie")
+
+
+def _add_comparing(command: Command) -> None:
+    compare = command(
+        "compare",
+        comparing.compare,
+        "Cross-validate networks on the same folds for the same time, and say which is best for these data. "
+        "Settings come from a plan for the data; called again, it goes on where it was.",
+    )
+    _add_training_folder(compare)
+    compare.add_argument(
+        "--networks", nargs="+", metavar="NAME", help="networks or recipes (default: all networks)"
+    )
+    length = compare.add_mutually_exclusive_group()
+    length.add_argument("--minutes", type=float, default=3.0, help="time of each learning (default: 3)")
+    length.add_argument("--epochs", type=int, help="or: times that every slice is seen")
+    compare.add_argument(
+        "--folds", type=int, default=5, help="with fewer subjects, each is left out once (default: 5)"
+    )
+    compare.add_argument("--name", default="networks", help="name of the comparison (default: networks)")
+    compare.add_argument("--seed", type=int, default=0)
+    compare.add_argument(
+        "--copies", choices=COPIES, default="none", help="turned copies, of which the mean is taken (default: none)"
+    )
+    compare.add_argument("--try-copies", choices=COPIES[1:], help="score every network with such copies as well")
+    compare.add_argument("--together", action="store_true", help="score the mean of all networks as well")
+    _add_changes(compare)
+    compare.add_argument("--output", type=Path, default=Path("trained_model"), help="folder of the comparison's")
 
 
 def _add_using_commands(command: Command) -> None:
@@ -107,6 +140,20 @@ def _add_using_commands(command: Command) -> None:
     predict = command("predict", using.predict, "Segment a folder of DICOM files and measure the areas.")
     predict.add_argument("model", type=Path, help="a .pt file of trained_model")
     predict.add_argument("folder", type=Path, help="the patient's DICOM files")
+    predict.add_argument(
+        "--model",
+        dest="further_models",
+        action="append",
+        metavar="NAME",
+        help="a further model (name or .pt file): the mean of all is taken; may be given again",
+    )
+    predict.add_argument(
+        "--copies",
+        choices=COPIES,
+        default="none",
+        help="also segment copies of each slice and take the mean, in 2, 4, 4 or 8 times the time; choose such as "
+        "the model was trained with (default: none)",
+    )
     predict.add_argument("--output", type=Path, default=Path("predictions"))
     predict.add_argument("--series", nargs="+", metavar="ID", help="only these (autoseg series shows them)")
     predict.add_argument("--reference", type=Path, help="a folder with dicoms and labels to compare with")
@@ -156,7 +203,19 @@ def _add_learning(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--print-checkpoint", type=int, default=1, metavar="EPOCHS")
     parser.add_argument("--save-checkpoint", type=int, default=10, metavar="EPOCHS")
     parser.add_argument("--validate-every", type=int, default=1, metavar="EPOCHS")
+    _add_changes(parser)
     parser.add_argument("--output", type=Path, default=Path("trained_model"), help="folder of the model")
+
+
+def _add_changes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--set",
+        dest="changes",
+        action="append",
+        metavar="NAME=VALUE",
+        help="any setting by its name, such as network.name=resunet; may be given again ('autoseg settings' shows "
+        "them all)",
+    )
 
 
 def _add_calibration(parser: argparse.ArgumentParser) -> None:

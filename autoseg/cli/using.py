@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from autoseg.cases import CaseFolder
+    from autoseg.model import TrainedModel
     from autoseg.report import Run
 
 Number = TypeVar("Number", int, float)
@@ -24,21 +26,46 @@ def one_or_pair(values: list[Number] | None) -> Number | list[Number] | None:
 def predict(chosen: argparse.Namespace) -> None:
     """Segment a folder, measure, save, and compare where there is a reference."""
     from autoseg.cases import find_cases
-    from autoseg.model import load_model
     from autoseg.report import segment_folder
 
     run = segment_folder(
-        load_model(chosen.model),
+        load_models(chosen.model, chosen.further_models or ()),
         chosen.folder,
         output=chosen.output,
+        copies=chosen.copies,
         field_of_view_mm=one_or_pair(chosen.field_of_view_mm),
         matrix_size=one_or_pair(chosen.matrix_size),
         prefer=chosen.prefer,
         only=chosen.series,
     )
+    if chosen.further_models or chosen.copies != "none":
+        print(f"Segmented with the mean of {run.model}")
     print_run(run)
     if chosen.reference is not None:
         print_comparison(run, find_cases(chosen.reference, unlabelled="skip"))
+
+
+def load_models(first: Path, further: Sequence[str]) -> list[TrainedModel]:
+    """Load a model, and further ones by their files or by their names in the folder of the first.
+
+    Raises
+    ------
+    DataError
+        If a model is given twice, which would count it twice in the mean.
+    ModelFileError
+        If one is not there or damaged.
+    """
+    from autoseg.errors import DataError
+    from autoseg.model import find_model, load_model
+
+    paths = [first]
+    for one in further:
+        path = Path(one)
+        path = path if path.suffix == ".pt" else find_model(first.parent, one)
+        if path.resolve() in [known.resolve() for known in paths]:
+            raise DataError(f"The model {path} is given twice. Name each model of a mean once.")
+        paths.append(path)
+    return [load_model(path) for path in paths]
 
 
 def print_run(run: Run) -> None:

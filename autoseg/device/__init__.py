@@ -8,8 +8,16 @@ from autoseg.device.choice import (
     keep_freed_memory,
     with_layout,
 )
-from autoseg.device.computer import Computer, advise_memory, find_computer, find_memory, measure_speed
+from autoseg.device.computer import (
+    Computer,
+    advise_memory,
+    find_computer,
+    find_memory,
+    measure_rate,
+    measure_speed,
+)
 from autoseg.device.gpu import Gpu, advise_gpu, cuda_failure, find_gpu
+from autoseg.device.memory import halve_batch, is_out_of_memory, where_memory_allows
 
 __all__ = [
     "LAYOUT",
@@ -23,8 +31,12 @@ __all__ = [
     "find_computer",
     "find_gpu",
     "find_memory",
+    "halve_batch",
     "in_layout",
+    "is_out_of_memory",
     "keep_freed_memory",
+    "measure_rate",
     "measure_speed",
+    "where_memory_allows",
     "with_layout",
 ]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 import psutil
 import torch
@@ -16,6 +18,9 @@ from autoseg.device.gpu import advise_gpu, find_gpu
 
 # Below these the advice speaks of memory.
 LITTLE_GIB, LITTLE_FREE_GIB = 8.0, 2.0
+# What the speed is measured on, where nothing else is said.
+USUAL_FRAME, USUAL_BATCH = (128, 128), 8
+_rates: dict[tuple[str, tuple[int, int], int, int], float] = {}
 
 
 @dataclass(frozen=True)
@@ -23,7 +28,8 @@ class Computer:
     """What this computer offers: `device` ("cuda", "mps" or "cpu"), its name, memory in GiB, number format.
 
     `advice` says in plain sentences what to do where a GPU lies idle or memory is short; "" if all is well. The
-    free memory is that of the moment.
+    free memory is that of the moment. `pixels_per_second` is how fast a network learns, as it was measured
+    (`measure_rate`) since Python started; None: not yet.
     """
 
     device: str
@@ -35,6 +41,7 @@ class Computer:
     advice: str
     free_gib: float | None = None
     device_free_gib: float | None = None
+    pixels_per_second: float | None = None
 
     def __str__(self) -> str:
         return "\n".join(filter(None, (f"Computer: {self.machine}", f"Learning on: {self.learner}", self.advice)))
@@ -77,6 +84,7 @@ def find_computer() -> Computer:
         advice="\n".join(filter(None, (advice, advise_memory(total, free, device_free)))),
         free_gib=free,
         device_free_gib=device_free,
+        pixels_per_second=_rates.get((device.type, USUAL_FRAME, USUAL_BATCH, 1)),
     )
 
 
@@ -115,29 +123,65 @@ def advise_memory(total_gib: float, free_gib: float, device_free_gib: float | No
 
 
 def measure_speed(seconds: float = 2.0) -> str:
-    """Run the default network on random slices of 128 × 128 for about `seconds` and say how fast it learns."""
+    """Run the default network on random slices of 128 × 128 for about `seconds` and say how fast it learns.
+
+    `find_computer` knows the speed from then on.
+    """
+    rate = measure_rate(seconds=seconds, again=True) / math.prod(USUAL_FRAME)
+    return f"Speed: learns from about {rate:.0f} slices of 128 × 128 pixels in a second."
+
+
+def measure_rate(
+    frame: tuple[int, int] = USUAL_FRAME,
+    batch: int = USUAL_BATCH,
+    *,
+    in_channels: int = 1,
+    seconds: float = 1.0,
+    again: bool = False,
+) -> float:
+    """Let the default network learn from random slices for about `seconds`; give the pixels per second.
+
+    A training is a little slower, for it also varies its slices. The median of the steps counts, so that another
+    program's short burst of work does not.
+
+    Parameters
+    ----------
+    frame : (2,) tuple of int
+        Rows and columns, multiples of what the network's levels need.
+    batch : int
+        Slices seen at once.
+    in_channels : int
+        Of the image, neighbouring slices counted (`neighbours.network_channels`).
+    seconds : float
+    again : bool
+        Measure even if it is known since Python started.
+    """
     from autoseg.networks import build_network
     from autoseg.settings import NetworkSettings
 
-    device, batch = choose_device(), 8
+    device = choose_device()
+    key = (device.type, frame, batch, in_channels)
+    if key in _rates and not again:
+        return _rates[key]
     precision = choose_precision("auto", device)
-    network = with_layout(build_network(NetworkSettings(), in_channels=1, out_channels=3), device)
-    slices = in_layout(torch.randn(batch, 1, 128, 128, device=device))
+    network = with_layout(build_network(NetworkSettings(), in_channels=in_channels, out_channels=3), device)
+    slices = in_layout(torch.randn(batch, in_channels, *frame, device=device))
 
-    def step() -> None:
+    def step() -> float:
+        start = time.perf_counter()
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
             logits = network(slices)
         logits.float().square().mean().backward()
         if device.type == "cuda":
             torch.cuda.synchronize()
+        return time.perf_counter() - start
 
     step()
-    start, steps = time.perf_counter(), 0
-    while time.perf_counter() - start < seconds:
-        step()
-        steps += 1
-    rate = steps * batch / (time.perf_counter() - start)
-    return f"Speed: learns from about {rate:.0f} slices of 128 × 128 pixels in a second."
+    end, steps = time.perf_counter() + seconds, list[float]()
+    while not steps or time.perf_counter() < end:
+        steps.append(step())
+    _rates[key] = batch * math.prod(frame) / median(steps)
+    return _rates[key]
 
 
 def _free(gib: float | None) -> str:

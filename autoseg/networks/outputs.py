@@ -28,7 +28,10 @@ class Learner(Protocol):
     """A network that answers more while it learns than its logits."""
 
     def learn(self, images: Tensor, labels: Tensor, drawn: Tensor) -> Outputs:
-        """Answer, knowing the (batch, …) classes and the (batch, structures) that were drawn."""
+        """Answer, knowing the (batch, …) classes and the (batch, structures) that were drawn.
+
+        Validation asks too, in eval mode, and takes no `own_loss`: it need not be computed then.
+        """
         ...
 
 
