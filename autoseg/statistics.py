@@ -1,4 +1,4 @@
-"""Statistics of agreement: bias and limits, ICC, coefficient of variation, intervals, a test of paired differences."""
+"""Statistics of agreement: bias and limits, ICC, CV, intervals, and a test of paired differences."""
 
 from __future__ import annotations
 

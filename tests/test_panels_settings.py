@@ -10,9 +10,10 @@ from autoseg.cases import CaseFolder
 from autoseg.device import Computer
 from autoseg.ledger import freeze_test_subjects
 from autoseg.panels.panel import Panel
+from autoseg.panels.plan_table import fingerprint_table
 from autoseg.panels.settings import SettingsPanel
 from autoseg.panels.values import Data, Task
-from autoseg.plan import plan_settings
+from autoseg.plan import Fingerprint, StructureFacts, plan_settings
 from autoseg.settings import (
     AugmentationSettings,
     Settings,
@@ -65,6 +66,31 @@ def test_the_plan_is_shown_with_its_reasons_and_handed_on(source):
     assert "Your choice" not in panel.table.value
     assert panel.message.value == ""
     assert panel.more.selected_index is None
+
+
+def test_what_the_plan_saw_of_the_images_stands_above_it(source):
+    table = shown(source).table.value
+    for words in (
+        "5 images of 5 patients, about 10 slices of typically 64 × 64 pixels of 1.5 mm.",
+        "An image has about 2 slices, 8 mm apart; 100% of the slices show a structure.",
+        "What the structures are like",
+        "clearly brighter (",
+        "<code>network.name</code>",
+        "<code>neighbours</code>",
+        "<code>oversampling</code>",
+    ):
+        assert words in table
+    assert table.index("5 images") < table.index("Setting")
+    assert "subject0" not in table
+
+
+def test_names_and_lengths_in_the_table_of_structures_are_shown_as_they_are():
+    structures = (StructureFacts("a <b>", None, 0.004, 0.5, None), StructureFacts("c", 7.25, 0.25, 1.0, -1.5))
+    found = Fingerprint(3, 3, 3, "pixels", 1.0, 64, 64, 1.0, 1.0, None, 1.0, structures)
+    table = fingerprint_table(found)
+    assert "a &lt;b&gt;" in table
+    for words in (">not seen<", ">unknown<", ">0.40%<", ">50%<", ">7.2 pixels<", ">darker (1.5 SD)<", ">25%<"):
+        assert words in table
 
 
 def test_a_changed_setting_is_told_to_be_the_users_choice(source):

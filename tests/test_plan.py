@@ -149,6 +149,33 @@ def test_small_frames_get_large_batches_and_fewer_levels(discs, size, batch, lev
     assert (settings.batch_size, len(settings.network.filters)) == (batch, levels)
 
 
+def test_a_measured_speed_goes_before_the_table(discs):
+    discs()
+    fast = replace(LAPTOP, pixels_per_second=200e6)
+    plans = [plan_settings(folder(), minutes=0.01, computer=computer) for computer in (LAPTOP, fast)]
+    assert plans[0].settings.preprocess.spacing_mm > plans[1].settings.preprocess.spacing_mm == 1.5
+    assert "By estimate" in named(plans[0])["minutes"].reason
+    assert "By the speed measured here" in named(plans[1])["minutes"].reason
+
+
+# --- which slices come more often
+
+
+@pytest.mark.parametrize(("shown", "part"), [(2, 0.5), (4, 0.0), (10, 0.0), (0, 0.0)])
+def test_slices_with_structures_come_more_often_where_they_are_rare(discs, shown, part):
+    def rare(number):
+        image, label_map = make_pair(number, slices=10)
+        label_map.voxels[shown:] = 0
+        return image, label_map
+
+    discs(rare)
+    plan = plan_settings(folder(), computer=LAPTOP)
+    choice = named(plan)["oversampling"]
+    assert plan.settings.oversampling == choice.value == part
+    assert (f"{shown * 10}% of the slices" if shown else "No slice") in choice.reason
+    assert ("Only" in choice.reason) == (part > 0)
+
+
 # --- subjects
 
 
@@ -168,6 +195,58 @@ def test_one_subject_alone_cannot_validate_and_the_plan_says_so(discs):
     plan = plan_settings(folder(1), computer=LAPTOP)
     assert plan.validation_subjects == ()
     assert "one subject" in named(plan)["validation_subjects"].reason
+
+
+def test_nobody_validates_with_an_image_that_is_learnt_from_and_if_it_cannot_be_helped_the_plan_says_so(discs):
+    discs()
+    (usual,) = plan_settings(folder(4), computer=LAPTOP).validation_subjects
+    number, other = int(usual[-1]), (int(usual[-1]) + 1) % 4
+
+    def copied(case):
+        pixels, labels = make_pair(other if case == number else case)
+        source = make_pair(case)[0].source
+        return replace(pixels, source=source), replace(labels, source=source)
+
+    discs(copied)
+    plan = plan_settings(folder(4), computer=LAPTOP)
+    assert plan.validation_subjects[0] not in {usual, f"subject{other}"}
+    assert "seems to be" not in named(plan)["validation_subjects"].reason
+    discs(lambda _: make_pair(0))
+    plan = plan_settings(folder(4), computer=LAPTOP)
+    assert plan.validation_subjects == (usual,)
+    assert f"But an image of patient {number + 1} seems to be one of patient" in plan.choices[0].reason
+
+
+def test_what_occurs_decides_who_validates_not_what_could_have_been_drawn(discs):
+    def empty_but_two(number):
+        image, label_map = make_pair(number)
+        if number not in (1, 4):
+            label_map.voxels[:] = 0
+        return image, label_map
+
+    discs(empty_but_two)
+    for seed in range(4):
+        (subject,) = plan_settings(folder(5), computer=LAPTOP, seed=seed).validation_subjects
+        assert subject in {"subject1", "subject4"}
+
+
+def test_a_structure_that_validation_lacks_is_named(discs):
+    def only_core(number):
+        image, label_map = make_pair(number)
+        label_map.voxels[label_map.voxels == 5] = 0 if number != 2 else 5
+        return image, label_map
+
+    discs(only_core)
+    plan = plan_settings(folder(4), computer=LAPTOP)
+    assert "validation lacks ring." in named(plan)["validation_subjects"].reason
+
+
+def test_the_data_have_a_fingerprint(discs):
+    discs()
+    found = plan_settings(folder(), computer=LAPTOP).fingerprint
+    assert (found.subjects, found.images, found.slices, found.slice_distance_mm) == (6, 6, 2, 8.0)
+    assert {s.name for s in found.structures} == {"core", "ring"}
+    assert found.structures[0].contrast > 4  # 50 above the ring, in noise of 8
 
 
 def test_subjects_are_numbered_in_the_order_of_their_ids():

@@ -2,14 +2,27 @@
 
 from autoseg.plan.choice import Choice, Plan, change_settings
 from autoseg.plan.choices import hide_ids, number_subjects, plan_settings, set_aside
-from autoseg.plan.survey import Survey, spread_cases, survey_cases
+from autoseg.plan.fingerprint import (
+    Fingerprint,
+    StructureFacts,
+    contrast_words,
+    describe_fingerprint,
+    measure_fingerprint,
+)
+from autoseg.plan.survey import Survey, fingerprint_of, spread_cases, survey_cases
 
 __all__ = [
     "Choice",
+    "Fingerprint",
     "Plan",
+    "StructureFacts",
     "Survey",
     "change_settings",
+    "contrast_words",
+    "describe_fingerprint",
+    "fingerprint_of",
     "hide_ids",
+    "measure_fingerprint",
     "number_subjects",
     "plan_settings",
     "set_aside",

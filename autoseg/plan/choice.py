@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 from autoseg.errors import SettingsError
+from autoseg.plan.fingerprint import Fingerprint
 from autoseg.settings import Settings
 
 
@@ -21,11 +22,12 @@ class Choice:
 
 @dataclass(frozen=True)
 class Plan:
-    """Settings to train with, the subjects to validate on, and why each was chosen."""
+    """Settings to train with, the subjects to validate on, why each was chosen, and what the images are like."""
 
     settings: Settings
     validation_subjects: tuple[str, ...]
     choices: tuple[Choice, ...]
+    fingerprint: Fingerprint | None = None
 
 
 def change_settings(settings: Settings, values: Mapping[str, object]) -> Settings:

@@ -2,43 +2,33 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Sequence
-
-import numpy as np
+import re
+from collections.abc import Collection, Mapping, Sequence
 
 from autoseg.cases import Case, CaseFolder, Pseudonyms, is_drawn
 from autoseg.device import Computer, find_computer
-from autoseg.extents import extent_of, frame_size
 from autoseg.ledger import read_ledger
-from autoseg.networks import standardised, stride_of
+from autoseg.likeness import CaseFacts, Copy, find_copy
+from autoseg.networks import stride_of
 from autoseg.plan.choice import Choice, Plan, change_settings
+from autoseg.plan.dimensions import choose_dimensions
+from autoseg.plan.grid import choose_grid, frame_of, pixel_of
+from autoseg.plan.network import WHY_THIS_NETWORK, choose_batch, choose_network, choose_width, find_room
+from autoseg.plan.speed import DEFAULT_MINUTES, learning_rate_of, tell_time, views_in_time, wanted_pixels
 from autoseg.plan.survey import Survey, survey_cases
-from autoseg.settings import NetworkSettings, PreprocessSettings, Settings
+from autoseg.settings import PreprocessSettings, Settings
 from autoseg.split import Split, split_cases, subjects_of
 
-DEFAULT_MINUTES = 5.0
-# With a number of epochs and no time budget, pixels are chosen such that learning takes about this long at most.
-LONGEST_MINUTES = 60.0
-# Slices seen in a training, each time augmented anew, from which on a small set is learnt reasonably well.
-ENOUGH_VIEWS = 10_000
-# A structure is found and outlined if it is so many of the network's pixels wide.
-PIXELS_ACROSS = 3
-# The network's pixels are at most so many times the images' own.
-MOST_COARSER = 2.5
-# Pixels learnt from in a second by the default network: one processor core (two of them share much of their
-# memory's speed, hence the power) with bfloat16 units and without, and GPUs. Rough, on the careful side.
-CORE_RATE = {"bfloat16": 300_000.0, "float32": 150_000.0}
-CORE_POWER = 0.8
-GPU_RATE = {"cuda": 50e6, "mps": 5e6}
-# nnU-Net (Isensee et al. 2021) stops halving where 4 pixels are left, too.
-SMALLEST_MAP = 4
 # From this agreement of turned drawings on (`Survey.turned`) no way round is the usual one. Measured: 1.0 on
 # hearts in short axis, 0.65 on the cervical cord, 0.4 on the hippocampus and on lumbar discs.
 ANY_WAY_ROUND = 0.8
 SMALL_ROTATION_DEG = 20.0
 # A crop is worth a thought where structures fill less than this part of the image's length and width.
 SMALL_PART = 0.35
+# Where fewer slices than this show a structure, so much of each batch are such slices.
+RARE, OFTEN = 1 / 3, 0.5
+# Draws of validation subjects until none has an image that is also learnt from.
+DRAWS = 8
 
 
 def plan_settings(
@@ -76,19 +66,36 @@ def plan_settings(
     """
     time = Settings(minutes=DEFAULT_MINUTES if minutes is None and epochs is None else minutes, epochs=epochs)
     reserved = set_aside(cases) if test_subjects is None else test_subjects
-    split = split_cases(cases.cases, test_subjects=reserved, seed=seed)
-    survey = survey_cases([*split.training, *split.validation], cases.structures)
-    rate = _pixels_in_a_second(computer or find_computer())
+    first = split_cases(cases.cases, test_subjects=reserved, seed=seed)
+    survey = survey_cases([*first.training, *first.validation], cases.structures)
+    split, copy = _draw(cases.cases, reserved, seed, survey.facts)
+    computer = computer or find_computer()
+    rate, room = learning_rate_of(computer), find_room(survey, computer)
     slices = round(survey.slices * len(split.training))
-    grid = _choose_grid(survey, _wanted_pixels(time, rate, slices))
+    grid = choose_grid(survey, wanted_pixels(time, rate, slices), room.finest)
     preprocess = change_settings(time, {grid.name: grid.value}).preprocess
-    network, batch = _choose_network(survey, preprocess)
-    frame = _frame(survey, preprocess, stride_of(network))
-    validation = _tell_validation(split, cases)
-    planned = [grid, _tell_time(time, rate, slices, frame), _tell_batch(batch, frame)]
-    planned += [_tell_levels(network, frame), *_choose_rotation(survey), *_suggest_crop(survey, preprocess)]
+    network = choose_network(survey, preprocess)
+    frame = frame_of(survey, preprocess, stride_of(network))
+    filters, faster = choose_width(network, views_in_time(time, rate, frame), slices, frame)
+    measured = computer.pixels_per_second is not None
+    planned = [
+        grid,
+        choose_dimensions(survey, pixel_of(survey, grid)),
+        tell_time(time, rate * faster, slices, frame, measured=measured),
+        choose_batch(frame, slices, computer, room),
+        Choice("network.name", network.name, WHY_THIS_NETWORK),
+        filters,
+        _choose_oversampling(survey),
+        *_choose_rotation(survey),
+        *_suggest_crop(survey, preprocess),
+    ]
     values = {"seed": seed} | {choice.name: choice.value for choice in planned}
-    return Plan(change_settings(time, values), subjects_of(split.validation), (validation, *planned))
+    return Plan(
+        settings=change_settings(time, values),
+        validation_subjects=subjects_of(split.validation),
+        choices=(_tell_validation(split, cases, copy), *planned),
+        fingerprint=survey.fingerprint,
+    )
 
 
 def number_subjects(cases: Sequence[Case]) -> dict[str, str]:
@@ -110,7 +117,25 @@ def set_aside(cases: CaseFolder) -> frozenset[str]:
 # --- who validates
 
 
-def _tell_validation(split: Split, cases: CaseFolder) -> Choice:
+def _draw(
+    cases: Sequence[Case], reserved: Collection[str], seed: int, facts: Mapping[str, CaseFacts]
+) -> tuple[Split, Copy | None]:
+    """Draw validation subjects, anew where an image of one is also learnt from; with what cannot be helped."""
+    draws = [split_cases(cases, test_subjects=reserved, seed=seed, facts=facts)]
+    while (copy := _copy_between(draws[-1], facts)) is not None and len(draws) < DRAWS:
+        draws.append(split_cases(cases, test_subjects=reserved, seed=seed + len(draws), facts=facts))
+    return draws[0 if copy is not None else -1], copy and _copy_between(draws[0], facts)
+
+
+def _copy_between(split: Split, facts: Mapping[str, CaseFacts]) -> Copy | None:
+    learnt, validated = (
+        {case.case_id: facts[case.case_id] for case in side if case.case_id in facts}
+        for side in (split.training, split.validation)
+    )
+    return find_copy(learnt, validated)
+
+
+def _tell_validation(split: Split, cases: CaseFolder, copy: Copy | None) -> Choice:
     chosen = subjects_of(split.validation)
     rest = [case for case in cases.cases if case not in split.test]
     if not chosen:
@@ -119,7 +144,8 @@ def _tell_validation(split: Split, cases: CaseFolder) -> Choice:
     who = f" ({_listed([names[s] for s in chosen])})" if len(chosen) <= 6 else ""
     words = [f"{len(chosen)} of {len(subjects_of(rest))} patients{who}, never trained on."]
     if split.note:
-        words.append(split.note)
+        called = {str(structure.label): structure.name for structure in cases.structures}
+        words.append(re.sub(r"label (\d+)", lambda found: called.get(found[1], found[0]), split.note))
     else:
         words.append("Training still sees every structure, and each has a score.")
         lacking = {
@@ -128,6 +154,12 @@ def _tell_validation(split: Split, cases: CaseFolder) -> Choice:
         }
         for name, missing in [(name, missing) for name, missing in lacking.items() if missing][:1]:
             words.append(f"Not {name}: {_listed(missing)} was not drawn there and would have no score.")
+    if copy is not None:
+        owners = {case.case_id: names[case.subject_id] for case in cases.cases}
+        words.append(
+            f"But an image of {owners[copy.two]} seems to be one of {owners[copy.one]}, too, and that is learnt "
+            "from: the score would be too good. Give both the same patient, or leave one out."
+        )
     return Choice("validation_subjects", chosen, " ".join(words))
 
 
@@ -135,109 +167,16 @@ def _is_drawn_on(cases: Sequence[Case], subject: str, label: int) -> bool:
     return any(case.subject_id == subject and is_drawn(case, label) for case in cases)
 
 
-# --- how fine
+# --- how images are drawn, varied and cropped
 
 
-def _pixels_in_a_second(computer: Computer) -> float:
-    if computer.device in GPU_RATE:
-        return GPU_RATE[computer.device]
-    return CORE_RATE.get(computer.precision, CORE_RATE["float32"]) * computer.cores**CORE_POWER
-
-
-def _wanted_pixels(time: Settings, rate: float, slices: int) -> float:
-    """Give how many pixels an image may have for the time to suffice."""
-    views = ENOUGH_VIEWS if time.epochs is None else time.epochs * max(1, slices)
-    return rate * 60 * (time.minutes or LONGEST_MINUTES) / views
-
-
-def _choose_grid(survey: Survey, wanted: float) -> Choice:
-    """Choose the pixel size: fine enough for the smallest structure, no finer than time allows or images have."""
-    own = float(np.median(survey.pixels_mm))
-    rows, columns = (max(size[axis] for size in survey.sizes_mm) for axis in (0, 1))
-    smallest = min(survey.widths, key=lambda name: survey.widths[name], default="")
-    limits = {
-        "No coarser, because there is time enough for these.": math.sqrt(rows * columns / wanted),
-        "Coarser pixels would be faster, but lose it.": survey.widths.get(smallest, math.inf) / PIXELS_ACROSS,
-        "No coarser, because areas are measured on the images' own pixels.": MOST_COARSER * own,
-    }
-    limit = min(limits, key=lambda words: limits[words])
-    pixel = _snapped(max(own, limits[limit]), max(rows, columns), own)
-    is_own = pixel <= 1.001 * own
-    seen, full = (f"{math.ceil(rows / size - 0.01)} × {math.ceil(columns / size - 0.01)}" for size in (pixel, own))
-    if is_own:
-        why = f"The images' own pixel size: the network sees {seen} pixels."
-    else:
-        slower = f"{(pixel / own) ** 2:.1f} times slower"
-        why = f"The network sees {seen} pixels; the images' own {full} would be {slower}."
-    if smallest:
-        width = survey.widths[smallest]
-        long = f"{width:.1f} mm wide, so " if survey.has_millimetres else ""
-        why += (
-            f" The smallest structure, {smallest}, is about {long}{width / pixel:.1f} pixels{' wide' * (not long)}."
-        )
-    why += "" if is_own else f" {limit}"
-    if survey.has_millimetres:
-        return Choice("preprocess.spacing_mm", pixel, why)
-    shape = tuple(max(32, round(float(n) / pixel)) for n in np.median(survey.sizes_mm, axis=0))
-    return Choice("preprocess.input_shape", shape, "The images have no millimetres. " + why)
-
-
-def _snapped(pixel: float, widest: float, own: float) -> float:
-    """Make the widest image fill a frame that a network with its levels takes, for what is padded is wasted."""
-    if pixel <= own:
-        return round(own, 4)
-    count = widest / pixel
-    step = 32 if count >= 80 else 16 if count >= 40 else 8
-    frame = max(32, round(count / step) * step)
-    return max(round(own, 4), math.ceil(widest / frame * 20) / 20)
-
-
-# --- network and batch
-
-
-def _frame(survey: Survey, preprocess: PreprocessSettings, stride: int) -> tuple[int, int]:
-    return frame_size([extent_of(image, preprocess) for image in survey.images], stride)
-
-
-def _choose_network(survey: Survey, preprocess: PreprocessSettings) -> tuple[NetworkSettings, int]:
-    shorter = min(_frame(survey, preprocess, 1))
-    filters = standardised(NetworkSettings()).filters or ()
-    levels = max([n for n in range(3, len(filters) + 1) if shorter / 2 ** (n - 1) >= SMALLEST_MAP - 0.5] or [3])
-    area = math.prod(_frame(survey, preprocess, 2 ** (levels - 1)))
-    return NetworkSettings(filters=filters[:levels]), 32 if area <= 64**2 else 16 if area <= 96**2 else 8
-
-
-def _tell_time(time: Settings, rate: float, slices: int, frame: tuple[int, int]) -> Choice:
-    speed = rate / math.prod(frame)
-    if time.epochs is not None:
-        about = time.epochs * slices / speed / 60
-        return Choice(
-            "epochs", time.epochs, f"As you chose; about {max(1, round(about))} minutes here, by estimate."
-        )
-    minutes = time.minutes or DEFAULT_MINUTES
-    times = speed * 60 * minutes / max(1, slices)
-    shown = max(1, round(times, -1 if times > 20 else 0))
-    why = f"By estimate, each of about {slices} slices is seen about {shown:.0f} times."
-    enough = ENOUGH_VIEWS / speed / 60
-    if enough > 1.5 * minutes:
-        why += f" More time may help: about {math.ceil(enough)} minutes."
-    return Choice("minutes", minutes, why)
-
-
-def _tell_batch(batch: int, frame: tuple[int, int]) -> Choice:
-    shown = f"{frame[0]} × {frame[1]}"
-    why = f"Images are small for the network ({shown} pixels), so that more at once are faster."
-    return Choice("batch_size", batch, why if batch > 8 else f"The usual number for images of {shown} pixels.")
-
-
-def _tell_levels(network: NetworkSettings, frame: tuple[int, int]) -> Choice:
-    levels = len(network.filters or ())
-    why = f"{levels} levels: halved {levels - 1} times, {frame[0]} × {frame[1]} pixels become "
-    why += f"{frame[0] >> (levels - 1)} × {frame[1] >> (levels - 1)}, which see the whole image."
-    return Choice("network.filters", network.filters, why)
-
-
-# --- how images are varied, and cropped
+def _choose_oversampling(survey: Survey) -> Choice:
+    part = survey.fingerprint.with_structure
+    if 0 < part < RARE:
+        why = f"Only {part:.0%} of the slices show a structure; so at least half of those seen at once do."
+        return Choice("oversampling", OFTEN, why)
+    why = f"{part:.0%} of the slices show a structure: enough, as they come."
+    return Choice("oversampling", 0.0, why if part else "No slice that was looked at shows a structure.")
 
 
 def _choose_rotation(survey: Survey) -> list[Choice]:

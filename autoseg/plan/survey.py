@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, zip_longest
 from typing import TypeVar
@@ -15,6 +15,8 @@ from autoseg.cases import Case, read_case
 from autoseg.errors import AutosegError, DataError
 from autoseg.extents import plan_spacing
 from autoseg.image import Image, LabelMap
+from autoseg.likeness import CaseFacts, case_facts
+from autoseg.plan.fingerprint import Fingerprint, measure_fingerprint
 from autoseg.settings import PreprocessSettings
 from autoseg.structures import Structure
 
@@ -39,6 +41,7 @@ class Survey:
     (rows, columns) that structures fill on one slice, `slices` the slices of a typical case. `turned` compares
     drawings of different subjects: how well they agree after one was turned by quarters, over how well they agree
     as they are. About 1 means round, or lying any way round; near 0, the same way up in everybody. None: unknown.
+    `fingerprint` says the rest, `facts` what a split needs to know of each case that was read, by case_id.
     """
 
     images: tuple[Image, ...]
@@ -48,6 +51,8 @@ class Survey:
     drawn: tuple[float, float]
     slices: float
     turned: float | None
+    fingerprint: Fingerprint
+    facts: Mapping[str, CaseFacts]
 
     @property
     def has_millimetres(self) -> bool:
@@ -95,30 +100,56 @@ def survey_cases(cases: Sequence[Case], structures: Sequence[Structure]) -> Surv
     AutosegError
         If none can be read: why the first one cannot.
     """
-    pairs: list[tuple[Image, LabelMap]] = []
-    failed: list[AutosegError] = []
-    for case in spread_cases(cases, MOST_CASES):
-        try:
-            pairs.append(read_case(case, tuple(structures)))
-        except AutosegError as error:
-            failed.append(error)
-    if not pairs:
-        raise failed[0] if failed else DataError("There are no cases to plan with. Choose a folder with labels.")
+    read = _read(cases, structures)
+    pairs = list(read.values())
     images = tuple(image for image, _ in pairs)
     plan_spacing(PreprocessSettings(), images)  # refuses a mixture of images with and without millimetres
     pixels = tuple(_pixel(image) for image in images)
     typical = [_Drawing(*pair, index) for pair in pairs for index in _inner_slices(pair[1])]
     fullest = [_Drawing(*pair, index) for pair in pairs for index in _fullest_slices(pair[1])]
     boxes = [box for drawing in typical if (box := drawing.box()) is not None]
+    widths = _widths(typical, structures)
     return Survey(
         images=images,
         sizes_mm=tuple((i.shape[1] * p[0], i.shape[2] * p[1]) for i, p in zip(images, pixels, strict=True)),
         pixels_mm=pixels,
-        widths=_widths(typical, structures),
+        widths=widths,
         drawn=(max((box[0] for box in boxes), default=0.0), max((box[1] for box in boxes), default=0.0)),
         slices=float(np.mean([image.shape[0] for image in images])),
         turned=_turned(fullest),
+        fingerprint=measure_fingerprint(
+            pairs, structures, widths, subjects=len({case.subject_id for case in cases}), images=len(cases)
+        ),
+        facts={case_id: case_facts(*pair) for case_id, pair in read.items()},
     )
+
+
+def fingerprint_of(pairs: Sequence[tuple[Image, LabelMap]], structures: Sequence[Structure]) -> Fingerprint | None:
+    """Give the fingerprint of images that were read already, from a few of them.
+
+    None where there are none, or some have millimetres and some have not.
+    """
+    few = _spread(pairs, MOST_CASES)
+    if len({image.affine is None for image, _ in pairs}) != 1:
+        return None
+    typical = [_Drawing(*pair, index) for pair in few for index in _inner_slices(pair[1])]
+    subjects = len({image.source.subject_id for image, _ in pairs})
+    widths = _widths(typical, structures)
+    return measure_fingerprint(few, structures, widths, subjects=subjects, images=len(pairs))
+
+
+def _read(cases: Sequence[Case], structures: Sequence[Structure]) -> dict[str, tuple[Image, LabelMap]]:
+    """Read a few of the cases; where none can be read, say why of the first."""
+    read: dict[str, tuple[Image, LabelMap]] = {}
+    failed: list[AutosegError] = []
+    for case in spread_cases(cases, MOST_CASES):
+        try:
+            read[case.case_id] = read_case(case, tuple(structures))
+        except AutosegError as error:
+            failed.append(error)
+    if not read:
+        raise failed[0] if failed else DataError("There are no cases to plan with. Choose a folder with labels.")
+    return read
 
 
 def _spread(items: Sequence[Kind], most: int) -> list[Kind]:
