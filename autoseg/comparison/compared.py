@@ -11,7 +11,7 @@ import pandas as pd
 
 from autoseg.comparison.side_by_side import SideBySide, read_side_by_side
 from autoseg.comparison.tables import MEAN, comparison_table, differences_table, subjects_table, title_of
-from autoseg.comparison.verdict import gain_note, give_verdict
+from autoseg.comparison.verdict import gain_note, give_verdict, order_of
 from autoseg.crossvalidation import CrossValidation, FoldResult, gather, read_fold
 from autoseg.errors import DataError, ReadError
 from autoseg.files.atomic import whole_file
@@ -107,12 +107,13 @@ def read_comparison(folder: Path) -> Comparison:
 def put_together(folder: Path, state: State, folds: Mapping[str, Sequence[FoldResult]]) -> Comparison:
     """Make tables, verdict and notes of the folds that are finished, by entry."""
     runs = {entry: gather(folder / entry, own) for entry, own in folds.items()}
-    shared = _shared(state, folds)
+    counted, shared = _shared(state, folds)
     of_shared = {
         entry: gather(folder / entry, own)
         for entry, found in folds.items()
-        if (own := [fold for fold in found if fold.number in shared])
+        if entry in counted and (own := [fold for fold in found if fold.number in shared])
     }
+    subjects = subjects_table(of_shared)
     table, differences = comparison_table(of_shared), differences_table(of_shared, state.derived)
     expected = state.expected
     is_finished = bool(expected) and all(len(folds.get(entry, ())) == state.folds for entry in expected)
@@ -125,10 +126,10 @@ def put_together(folder: Path, state: State, folds: Mapping[str, Sequence[FoldRe
         table=table,
         differences=differences,
         verdict=verdict,
-        notes=tuple(dict.fromkeys(_notes(state, runs, shared, table, differences))),
+        notes=tuple(dict.fromkeys(_notes(state, runs, shared, table, differences, subjects))),
         is_finished=is_finished,
         worst=read_side_by_side(folder, state.drawn) if is_finished else (),
-        subjects=subjects_table(of_shared),
+        subjects=subjects,
         structures=state.structures,
     )
 
@@ -166,10 +167,14 @@ def failing(state: State, entry: str, why: str) -> State:
     return replace(state, failed=failed | ({entry: why} if why else {}))
 
 
-def _shared(state: State, folds: Mapping[str, Sequence[FoldResult]]) -> set[int]:
-    """Give the folds that all entries have finished, those left out that failed or have not begun."""
-    begun = [{fold.number for fold in own} for entry, own in folds.items() if own and entry not in state.failed]
-    return set.intersection(*begun) if begun else {fold.number for own in folds.values() for fold in own}
+def _shared(state: State, folds: Mapping[str, Sequence[FoldResult]]) -> tuple[set[str], set[int]]:
+    """Give the entries that count, and the folds that all of them have finished.
+
+    Those that have not begun do not count, nor those that failed: their folds are not those of the others.
+    """
+    begun = {entry: {fold.number for fold in own} for entry, own in folds.items() if own}
+    counted = {entry: own for entry, own in begun.items() if entry not in state.failed} or begun
+    return set(counted), set.intersection(*counted.values()) if counted else set()
 
 
 def _check_same_subjects(folder: Path, folds: Mapping[str, Sequence[FoldResult]]) -> None:
@@ -192,6 +197,7 @@ def _notes(
     shared: set[int],
     table: pd.DataFrame,
     differences: pd.DataFrame,
+    subjects: pd.DataFrame,
 ) -> list[str]:
     notes = [f"{title_of(entry)} failed, and the others went on. {why}" for entry, why in state.failed.items()]
     notes += state.notes
@@ -213,15 +219,24 @@ def _notes(
             f"With fewer than {FEWEST_FOR_INTERVAL} subjects there are no intervals, and nothing can be said about "
             "other people."
         )
-    if means["hd95_mm"].isna().all():
+    notes.append(_invented_note(subjects))
+    if table["hd95_mm"].isna().all() and table["area_bias_mm2"].isna().all():
         notes.append("The images have no pixel size, so there is no mm: areas are compared in percent only.")
     for entry, base in state.derived.items():
-        best = base or _best(means, state.entries)
+        best = base or next(iter(order_of(table, differences, state.entries)), "")
         if entry in set(means["entry"]) and best in set(means["entry"]):
             notes.append(gain_note(entry, best, table, differences))
     return [note for note in notes if note]
 
 
-def _best(means: pd.DataFrame, contest: Sequence[str]) -> str:
-    own = means[means["entry"].isin(contest)].dropna(subset=["dice"])
-    return str(own.sort_values("dice")["entry"].iloc[-1]) if len(own) else ""
+def _invented_note(subjects: pd.DataFrame) -> str:
+    """Say who segmented something on subjects on whom nothing is drawn, where others rightly did not."""
+    dice = subjects[subjects["structure"] == MEAN].pivot(index="subject_id", columns="entry", values="dice")
+    uneven = dice[dice.isna().any(axis=1) & dice.notna().any(axis=1)]
+    if not len(uneven):
+        return ""
+    who = ", ".join(title_of(entry) for entry in dict.fromkeys(subjects["entry"]) if uneven[entry].notna().any())
+    return (
+        f"On {len(uneven)} subject{'s' * (len(uneven) != 1)} nothing is drawn, and only some segmented something: "
+        f"{who}. It counts as Dice 0 in their own means; differences are of the other subjects."
+    )

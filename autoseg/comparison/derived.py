@@ -11,7 +11,7 @@ from typing import Any
 
 from autoseg.copies import COPY_WORDS, Copies, copies_of
 from autoseg.crossvalidation import FoldCost, FoldPlan, FoldResult, read_fold, read_model, score_fold
-from autoseg.crossvalidation.fold import read_content, write_fold
+from autoseg.crossvalidation.fold import digest_of, read_content, write_fold
 
 # The entry that is the mean of all others' models.
 TOGETHER = "all together"
@@ -49,6 +49,8 @@ class Derived:
         made_from: dict[str, Any] = {
             "of": {entry: plan.made_from(number) for entry, plan in self.plans.items()},
             "copies": self.copies,
+            # A fold that was done again has another model, of the same settings.
+            "trainings": [digest_of(fold) for fold in members],
         }
         if place.exists():
             if read_content(place).get("made_from") == made_from:

@@ -122,6 +122,7 @@ def compare(
             running.do_fold(number)
     except KeyboardInterrupt:
         running.state = replace(running.state, notes=(*running.state.notes, STOPPED))
+        running.read_finished()
     return _conclude(running, cases, structures)
 
 
@@ -168,6 +169,14 @@ class _Running:
             self._try(one.name, number, partial(one.make, number, members))
         write_state(self.folder, self.state)
         write_tables(put_together(self.folder, self.state, self.folds))
+
+    def read_finished(self) -> None:
+        """Read the folds that were finished before and not come to again, so that they count."""
+        for entry, plan in self.plans.items():
+            known = {fold.number for fold in self.folds[entry]}
+            for number in range(1, self.state.folds + 1):
+                if number not in known and plan.place(number).exists() and entry not in self.state.failed:
+                    self.folds[entry].append(read_fold(plan.place(number), number))
 
     def _try(self, entry: str, number: int, make: Callable[[], FoldResult]) -> None:
         """Do a fold of an entry unless an earlier one failed; note down why it fails."""

@@ -44,7 +44,8 @@ def subjects_table(runs: Mapping[str, CrossValidation]) -> pd.DataFrame:
         `SubjectScore`; area_error_mm2 and area_error_percent, means of the slices'; pixel_accuracy, the share of
         right pixels: for a structure those on slices that show it, for the mean those of all classes on all slices;
         baseline_accuracy, what an answer without any structure has. The mean's other values are means over the
-        structures that the subject has.
+        structures that the subject has; an invented one has the Dice 0. A subject on whom nothing is drawn
+        and nothing was predicted has a row for the mean without a Dice.
     """
     return pd.DataFrame([row for entry, run in runs.items() for row in _rows_of_subjects(entry, run)])
 
@@ -92,7 +93,8 @@ def differences_table(runs: Mapping[str, CrossValidation], derived: Mapping[str,
     derived : mapping of str
         Runs that learnt nothing themselves, with the entry that each is made of: they are compared with that one,
         or where it is "" with the best. The best is the other entry with the highest mean Dice over structures; its
-        p is corrected for the number of its rivals.
+        p is corrected for the number of its rivals. Where subjects on whom nothing is drawn have a score by some
+        entries only, who invented something, entries are ranked without these subjects.
 
     Returns
     -------
@@ -119,7 +121,7 @@ def _rows_of_subjects(entry: str, run: CrossValidation) -> Iterable[dict[str, An
     front = {"entry": entry, "title": title_of(entry)}
     accuracy = _pixel_accuracy(run)
     pooled = pool_subjects(run.scores)
-    for subject in dict.fromkeys(score.subject_id for score in pooled):
+    for subject in dict.fromkeys([*(score.subject_id for score in pooled), *accuracy]):
         own = [
             front
             | {
@@ -181,7 +183,8 @@ def _mean_row(
 
 def _counted(rows: pd.DataFrame) -> dict[str, Any]:
     """Give the means over subjects with their intervals."""
-    values: dict[str, Any] = {"n_subjects": len(rows), "baseline_accuracy": _mean(rows["baseline_accuracy"])}
+    scored = int(rows["dice"].notna().sum())
+    values: dict[str, Any] = {"n_subjects": scored, "baseline_accuracy": _mean(rows["baseline_accuracy"])}
     for column in SCORES:
         values |= _with_ends(column, _mean(rows[column]), bootstrap_interval(rows[column]))
     return values
@@ -240,10 +243,13 @@ def _pairs(subjects: pd.DataFrame, pairs: Sequence[tuple[str, str]], structure: 
 
 
 def _ranked(subjects: pd.DataFrame, entries: list[str]) -> list[str]:
-    """Give the entries with a score, the best first."""
+    """Give the entries with a score, the best first, by the subjects that all of them have."""
     if not len(subjects):
         return []
-    means = subjects[subjects["structure"] == MEAN].groupby("entry")["dice"].mean().dropna()
+    rows = subjects[subjects["structure"] == MEAN]
+    dice = rows.pivot(index="subject_id", columns="entry", values="dice").dropna(axis="columns", how="all")
+    shared = dice.dropna()
+    means = (shared if len(shared) else dice).mean()
     return sorted((entry for entry in entries if entry in means), key=lambda entry: -means[entry])
 
 

@@ -15,6 +15,8 @@ from autoseg.statistics import smallest_p
 CHANCE = 0.05
 # An entry is called faster from so many times the speed on.
 FASTER = 1.25
+# A lead below that is none, but a rounding.
+LEVEL = 1e-9
 
 
 def give_verdict(table: pd.DataFrame, differences: pd.DataFrame, contest: Sequence[str]) -> str:
@@ -34,7 +36,7 @@ def give_verdict(table: pd.DataFrame, differences: pd.DataFrame, contest: Sequen
     }
     if not rows:
         return "Nothing was scored, so nothing can be compared."
-    order = sorted(rows, key=lambda entry: -rows[entry]["dice"])
+    order = order_of(table, differences, contest)
     best = rows[order[0]]
     counted = len(table[(table["entry"] == order[0]) & (table["structure"] != MEAN)])
     over = f" over {counted} structures" if counted > 1 else ""
@@ -45,6 +47,12 @@ def give_verdict(table: pd.DataFrame, differences: pd.DataFrame, contest: Sequen
         )
     pairs = _pairs_with(order[0], order[1:], differences)
     runner_up = pairs[order[1]]
+    names = f"{title_of(order[0])} and {title_of(order[1])}"
+    if not runner_up["n_subjects"]:
+        return f"No subject was scored by both {names}, so it cannot be said which is better."
+    if runner_up["lead"] < LEVEL:
+        equal = f"On these data {names} are equally good: mean Dice {best['dice']:.3f}{over}"
+        return f"{equal}{_faster(rows, pairs, order[0])}."
     lead = f"{runner_up['lead']:.3f}" if runner_up["lead"] >= 0.0005 else "less than 0.001"
     sentence = (
         f"On these data {title_of(order[0])} is best: mean Dice {best['dice']:.3f}{over}, {lead} ahead of "
@@ -53,12 +61,20 @@ def give_verdict(table: pd.DataFrame, differences: pd.DataFrame, contest: Sequen
     return f"{sentence}{_faster(rows, pairs, order[0])}."
 
 
+def order_of(table: pd.DataFrame, differences: pd.DataFrame, contest: Sequence[str]) -> list[str]:
+    """Give the entries of a contest that have a score, ranked as `differences_table` does, the best first."""
+    means = table[(table["structure"] == MEAN) & table["entry"].isin(contest)].dropna(subset=["dice"])
+    known = [str(entry) for entry in means.sort_values("dice", ascending=False, kind="stable")["entry"]]
+    pairs = differences[differences["structure"] == MEAN]
+    pairs = pairs[pairs["entry"].isin(known) & pairs["other"].isin(known)]
+    ranked = dict.fromkeys(str(name) for pair in zip(pairs["entry"], pairs["other"], strict=True) for name in pair)
+    return list(ranked) or known
+
+
 def _chance(pair: Mapping[str, Any], rivals: int) -> str:
     """Say whether a lead is more than chance."""
     n = int(pair["n_subjects"])
-    least = min(1.0, rivals * smallest_p(n)) if n else math.nan
-    if not n:
-        return ", but no subject was scored by both"
+    least = min(1.0, rivals * smallest_p(n))
     if least >= CHANCE:
         among = f" and {rivals} rivals" if rivals > 1 else ""
         return (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -160,6 +161,14 @@ def read_content(place: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise _unreadable(place, TypeError("it holds no fold"))
     return content
+
+
+def digest_of(fold: FoldResult) -> str:
+    """Give a digest of what a fold's folder says of it, which no other training has; a ReadError without it."""
+    try:
+        return hashlib.sha256((fold.folder / RESULT).read_bytes()).hexdigest()[:16]
+    except OSError as error:
+        raise _unreadable(fold.folder, error) from error
 
 
 def read_prediction(fold: FoldResult, case_id: str) -> Labels | None:
