@@ -5,20 +5,20 @@ from dataclasses import replace
 import pytest
 
 from autoseg.device import Computer
-from autoseg.plan.speed import LEARNING_PART, learning_rate_of, tell_time, views_in_time, wanted_pixels
+from autoseg.plan.speed import LEARNING_PART, learning_speed, tell_time, views_in_time, wanted_pixels
 from autoseg.settings import Settings
 
 LAPTOP = Computer("cpu", "processor", 8.0, None, 2, "bfloat16", "")
 
 
 def test_the_table_knows_processors_and_gpus_until_the_speed_is_measured():
-    assert learning_rate_of(LAPTOP) == pytest.approx(300_000 * 2**0.8)
-    assert learning_rate_of(replace(LAPTOP, precision="float32", cores=1)) == 150_000
+    assert learning_speed(LAPTOP) == pytest.approx(300_000 * 2**0.8)
+    assert learning_speed(replace(LAPTOP, precision="float32", cores=1)) == 150_000
     gpu = replace(LAPTOP, device="cuda")
-    assert learning_rate_of(gpu) == 50e6
+    assert learning_speed(gpu) == 50e6
     for computer in (LAPTOP, gpu):
         measured = replace(computer, pixels_per_second=1e6)
-        assert learning_rate_of(measured) == pytest.approx(LEARNING_PART * 1e6)
+        assert learning_speed(measured) == pytest.approx(LEARNING_PART * 1e6)
     assert 0.5 < LEARNING_PART < 1
 
 

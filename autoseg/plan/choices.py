@@ -14,7 +14,7 @@ from autoseg.plan.choice import Choice, Plan, change_settings
 from autoseg.plan.dimensions import choose_dimensions
 from autoseg.plan.grid import choose_grid, frame_of, pixel_of
 from autoseg.plan.network import WHY_THIS_NETWORK, choose_batch, choose_network, choose_width, find_room
-from autoseg.plan.speed import DEFAULT_MINUTES, learning_rate_of, tell_time, views_in_time, wanted_pixels
+from autoseg.plan.speed import DEFAULT_MINUTES, learning_speed, tell_time, views_in_time, wanted_pixels
 from autoseg.plan.survey import Survey, survey_cases
 from autoseg.settings import PreprocessSettings, Settings
 from autoseg.split import Split, split_cases, subjects_of
@@ -70,7 +70,7 @@ def plan_settings(
     survey = survey_cases([*first.training, *first.validation], cases.structures)
     split, copy = _draw(cases.cases, reserved, seed, survey.facts)
     computer = computer or find_computer()
-    rate, room = learning_rate_of(computer), find_room(survey, computer)
+    rate, room = learning_speed(computer), find_room(survey, computer)
     slices = round(survey.slices * len(split.training))
     grid = choose_grid(survey, wanted_pixels(time, rate, slices), room.finest)
     preprocess = change_settings(time, {grid.name: grid.value}).preprocess

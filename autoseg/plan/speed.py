@@ -23,7 +23,7 @@ GPU_RATE = {"cuda": 50e6, "mps": 5e6}
 LEARNING_PART = 0.8
 
 
-def learning_rate_of(computer: Computer) -> float:
+def learning_speed(computer: Computer) -> float:
     """Give the pixels that the default network learns from in a second: as measured here, else by the table."""
     if computer.pixels_per_second is not None:
         return LEARNING_PART * computer.pixels_per_second
