@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from math import inf
 
 from autoseg.errors import SettingsError
@@ -68,7 +69,9 @@ def recipe(
     ('pyramid', 5, (256, 256))
     """
     if name not in RECIPES:
-        raise SettingsError(f"There is no recipe {name!r}. Known: {', '.join(RECIPES)}.")
+        alike = get_close_matches(name.lower(), RECIPES, n=1)
+        meant = f" Did you mean {alike[0]}?" if alike else ""
+        raise SettingsError(f"There is no recipe {name!r}.{meant} Known: {', '.join(RECIPES)}.")
     known = RECIPES[name]
     settings = known.change(base or Settings())
     if epochs is None and minutes is None:
@@ -224,7 +227,7 @@ RECIPES: dict[str, Recipe] = {
     # It has no normalisation: at 2e-3, clipped at 12, the training loss grew; at these it fell (110 steps each).
     "pyramid": _ours("pyramid", learning_rate=1e-3, gradient_clip=1.0),
     # Not measured: half the usual, as transformers want less.
-    "maskdino": _ours("maskdino", learning_rate=1e-3),
+    "maskdino": _ours("maskdino"),
     "pyramid-published": Recipe(
         "Pyramid as published",
         "The multi-scale pyramid trained as the published DICOM workbench does (Dourthe et al., Spine 2021), at "

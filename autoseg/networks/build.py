@@ -40,7 +40,9 @@ NETWORKS: dict[str, NetworkKind] = {
     "pyramid": NetworkKind(
         "Multi-scale pyramid", "Two stages, at half and at full size; the published workbench's.", "pyramid", 0.3
     ),
-    "maskdino": NetworkKind("Mask DINO", "Finds each structure by queries; slow, wants many images.", "maskdino"),
+    "maskdino": NetworkKind(
+        "Mask DINO", "Finds each structure by queries; about twice the U-Net's time.", "maskdino"
+    ),
 }
 
 

@@ -1,0 +1,136 @@
+"""Multi-scale deformable attention in plain torch (Zhu et al., Deformable DETR, arXiv 2010.04159)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+Sizes = Sequence[tuple[int, int]]
+
+
+def sample_levels(values: Tensor, places: Tensor, weights: Tensor, sizes: Sizes) -> Tensor:
+    """Add up what lies at some places of several maps, each with its weight.
+
+    Parameters
+    ----------
+    values : (batch, tokens, heads, depth) Tensor
+        The maps one after the other, each row by row.
+    places : (batch, queries, heads, levels, points, 2) Tensor of float32
+        Along the columns, then along the rows, in parts of the frame. Between pixels' middles the four around are
+        interpolated; outside a map there are zeros.
+    weights : (batch, queries, heads, levels, points) Tensor of float32
+    sizes : sequence of (int, int)
+        Rows and columns of each map.
+
+    Returns
+    -------
+    (batch, queries, heads · depth) Tensor of float32
+    """
+    batch, _, heads, depth = values.shape
+    queries, levels, points = places.shape[1], places.shape[3], places.shape[4]
+    maps = values.float().permute(0, 2, 3, 1).flatten(0, 1).split([r * c for r, c in sizes], dim=2)
+    grids = (2 * places - 1).permute(3, 0, 2, 1, 4, 5).reshape(levels, batch * heads, queries, points, 2)
+    shares = weights.permute(3, 0, 2, 1, 4).reshape(levels, batch * heads, 1, queries, points)
+    total = values.new_zeros((), dtype=torch.float32)
+    for level, grid, share, size in zip(maps, grids, shares, sizes, strict=True):
+        seen = functional.grid_sample(level.unflatten(2, size), grid, padding_mode="zeros", align_corners=False)
+        total = total + (seen * share).sum(3)
+    return total.view(batch, heads, depth, queries).permute(0, 3, 1, 2).reshape(batch, queries, heads * depth)
+
+
+class DeformableAttention(nn.Module):
+    """Let each query look at a few places around its own on every level, where and how much being learnt.
+
+    Parameters
+    ----------
+    width : int
+        Numbers of a query and of a token; a multiple of `heads`.
+    heads, levels, points : int
+        Each head looks at so many points of each level.
+    """
+
+    def __init__(self, width: int, *, heads: int, levels: int, points: int) -> None:
+        super().__init__()
+        self.shape = (heads, levels, points)
+        self.offsets = nn.Linear(width, 2 * heads * levels * points)
+        self.shares = nn.Linear(width, heads * levels * points)
+        self.values = nn.Linear(width, width)
+        self.result = nn.Linear(width, width)
+        # At first each head looks in a direction of its own, and each point a step farther than the one before.
+        angles = torch.arange(heads) * (2 * math.pi / heads)
+        away = torch.stack([angles.cos(), angles.sin()], dim=1)
+        away = away / away.abs().amax(1, keepdim=True)
+        steps = torch.arange(1, points + 1)[:, None] * away[:, None, None]
+        for layer in (self.offsets, self.shares):
+            nearly_zero(layer)
+        with torch.no_grad():
+            self.offsets.bias.copy_(steps.expand(heads, levels, points, 2).flatten())
+        for layer in (self.values, self.result):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, queries: Tensor, reference: Tensor, tokens: Tensor, sizes: Sizes) -> Tensor:
+        """Look around points or boxes.
+
+        Parameters
+        ----------
+        queries : (batch, queries, width) Tensor
+        reference : (batch, queries, 2 or 4) Tensor of float32
+            Middles, from which offsets count in the level's own pixels; or boxes, in which they count in parts of
+            the box.
+        tokens : (batch, tokens, width) Tensor
+            The levels one after the other.
+        sizes : sequence of (int, int)
+            Rows and columns of each level.
+
+        Returns
+        -------
+        (batch, queries, width) Tensor
+        """
+        heads, _, points = self.shape
+        offsets = self.offsets(queries).float().unflatten(2, (*self.shape, 2))
+        shares = self.shares(queries).float().unflatten(2, (heads, -1)).softmax(3).unflatten(3, self.shape[1:])
+        middles = reference[:, :, None, None, None, :2]
+        if reference.shape[2] == 4:
+            offsets = offsets * reference[:, :, None, None, None, 2:] / (2 * points)
+        else:
+            scale = torch.tensor([[columns, rows] for rows, columns in sizes], device=queries.device)
+            offsets = offsets / scale[:, None]
+        values = self.values(tokens).unflatten(2, (heads, -1))
+        return self.result(sample_levels(values, middles + offsets, shares, sizes))
+
+
+def sine_positions(places: Tensor, width: int) -> Tensor:
+    """Write each coordinate as sines and cosines of many wavelengths.
+
+    Parameters
+    ----------
+    places : (…, n) Tensor of float32
+        In parts of the frame.
+    width : int
+        Numbers for each coordinate, even.
+
+    Returns
+    -------
+    (…, n · width) Tensor of float32
+    """
+    waves = 2 * math.pi * 10000 ** (-torch.arange(width // 2, device=places.device) * 2 / width)
+    phases = places.float()[..., None] * waves * 10
+    return torch.cat([phases.sin(), phases.cos()], dim=-1).flatten(-2)
+
+
+def nearly_zero(layer: nn.Module) -> None:
+    """Let a layer answer nearly zero at first, but not quite, or what lies before it would not learn at once."""
+    for parameter in layer.parameters():
+        nn.init.normal_(parameter, std=1e-3)
+
+
+class FeedForward(nn.Sequential):
+    """Two layers on each token by itself."""
+
+    def __init__(self, width: int, *, dropout: float) -> None:
+        super().__init__(nn.Linear(width, 4 * width), nn.ReLU(), nn.Dropout(dropout), nn.Linear(4 * width, width))
