@@ -31,6 +31,8 @@ PAIR = {
 def alone(monkeypatch, folder):
     """Let comparisons read made-up cases, and have a turn and a registry of their own."""
     patch_reading(monkeypatch)
+    # The panels draw their own; test_comparison.py looks at the files.
+    monkeypatch.setattr("autoseg.comparison.run.write_pictures", lambda comparison: None)
     monkeypatch.setattr("autoseg.panels.turns.turn_file", lambda: folder / "turn.lock")
     monkeypatch.setattr(running, "_COMPARISONS", {})
 

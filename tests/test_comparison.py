@@ -2,26 +2,28 @@
 
 import json
 import math
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+from comparisons import PIXELS, SLICE, make_comparison, make_folds
 from comparisons import STRUCTURES as NAMED
-from comparisons import make_comparison, make_folds
 from discs import STRUCTURES, make_case, make_pair, patch_reading, quick_settings
 
-from autoseg.comparison import TOGETHER, compare, estimate_seconds, read_comparison
+from autoseg.comparison import TOGETHER, compare, earlier_base, estimate_seconds, read_comparison
 from autoseg.crossvalidation import read_model
 from autoseg.crossvalidation import run as running
 from autoseg.errors import DataError, ReadError, SettingsError
-from autoseg.evaluation import score_slices
+from autoseg.evaluation import PixelScore, score_slices
 from autoseg.prediction import predict
 from autoseg.settings import AugmentationSettings, NetworkSettings, Settings
 from autoseg.statistics import bland_altman, bootstrap_interval
 from autoseg.summary import pool_subjects, summarise
 
 CASES = [make_case(number) for number in range(4)]
+MIRRORED = AugmentationSettings(flip_probability=0.5)
 
 
 def entries(*names, **changes):
@@ -36,6 +38,8 @@ def run(folder, chosen=None, **arguments):
 @pytest.fixture
 def reading(monkeypatch):
     patch_reading(monkeypatch)
+    # Drawing takes longer than learning here; the pictures are those of the whole comparison.
+    monkeypatch.setattr("autoseg.comparison.run.write_pictures", lambda comparison: None)
 
 
 @pytest.fixture
@@ -61,10 +65,9 @@ def whole(tmp_path_factory):
     lines, epochs = [], []
     with pytest.MonkeyPatch.context() as patch:
         patch_reading(patch)
-        mirrored = AugmentationSettings(flip_probability=0.5)
         found = run(
             tmp_path_factory.mktemp("whole") / "c",
-            entries(augmentation=mirrored),
+            entries(augmentation=MIRRORED),
             tell=lines.append,
             on_epoch=lambda entry, fold, result: epochs.append((entry, fold, result.epoch)),
             try_copies="left-right",
@@ -199,6 +202,39 @@ def test_it_goes_on_and_entries_can_be_added(reading, trained, tmp_path):
     assert list(fewer.runs) == ["unet", "third", TOGETHER]
     together = fewer.runs[TOGETHER].folds[0].cost.parameters
     assert together == sum(fewer.runs[entry].folds[0].cost.parameters for entry in ("unet", "third"))
+    halted = run(tmp_path, {**usual, "third": usual["unet"], "new": usual["unet"]}, should_stop=lambda: True)
+    assert [len(one.folds) for one in halted.runs.values()] == [2, 2, 2, 0]
+    assert any("6 of 8 trainings are done" in note for note in halted.notes)
+
+
+def test_the_mean_of_models_is_made_again_when_one_of_them_is(whole, reading, trained, tmp_path):
+    shutil.copytree(whole[0].folder, tmp_path, dirs_exist_ok=True)
+    shutil.rmtree(tmp_path / "resunet" / "fold_1")
+
+    def made_from():
+        places = [tmp_path / TOGETHER / f"fold_{number}" / "fold.json" for number in (1, 2)]
+        return [json.loads(place.read_text())["made_from"]["trainings"] for place in places]
+
+    before = made_from()
+    run(tmp_path, entries(augmentation=MIRRORED), together=True)
+    after = made_from()
+    assert trained == ["resunet_fold1"]
+    assert after[1] == before[1]
+    assert [old == new for old, new in zip(before[0], after[0], strict=True)] == [True, False]
+
+
+def test_what_the_entries_were_made_from_is_kept_for_the_next_time(whole, reading, tmp_path):
+    base = entries("unet", epochs=2)["unet"]
+    run(tmp_path / "begun", base=base, should_stop=lambda: True)
+    wanted = Settings(epochs=2)
+    assert earlier_base(tmp_path / "begun", wanted) is None  # nothing is finished
+    shutil.copytree(whole[0].folder, tmp_path / "c")
+    assert earlier_base(tmp_path / "c", wanted) is None  # not known
+    shutil.copy(tmp_path / "begun" / "comparison.json", tmp_path / "c")
+    assert earlier_base(tmp_path / "c", wanted) == base
+    for other in (Settings(minutes=2.0), Settings(epochs=3), Settings(epochs=2, seed=1)):
+        assert earlier_base(tmp_path / "c", other) is None
+    assert earlier_base(tmp_path / "nowhere", wanted) is None
 
 
 def test_an_interruption_keeps_what_is_finished(reading, tmp_path):
@@ -223,15 +259,15 @@ def test_an_entry_that_fails_is_a_note_and_the_others_go_on(reading, trained, tm
     assert set(read_comparison(tmp_path).table["entry"]) == {"unet"}
 
 
-def test_changed_settings_are_refused_by_name_before_anything_learns(reading, trained, tmp_path):
-    run(tmp_path)
-    trained.clear()
-    changed = entries()
+def test_changed_settings_are_refused_by_name_before_anything_learns(whole, reading, trained, tmp_path):
+    shutil.copytree(whole[0].folder, tmp_path, dirs_exist_ok=True)
+    usual = entries(augmentation=MIRRORED)
+    changed = dict(usual)
     changed["resunet"] = replace(changed["resunet"], learning_rate=0.02)
     with pytest.raises(DataError, match=r"ResUNet: .*fold_1 was made from something else: learning_rate was 0\.01"):
         run(tmp_path, {"new": entries("unet")["unet"], **changed})
     with pytest.raises(DataError, match="copies was None and is mirrored"):
-        run(tmp_path, copies="mirrored")
+        run(tmp_path, usual, copies="mirrored")
     assert trained == []
 
 
@@ -361,7 +397,7 @@ def test_one_that_cannot_be_told_from_the_best_and_is_faster_is_named():
 def test_unequal_budgets_and_folds_are_noted(reading, tmp_path):
     chosen = entries()
     chosen["resunet"] = replace(chosen["resunet"], epochs=2)
-    found = run(tmp_path, chosen)
+    found = run(tmp_path, chosen, should_stop=lambda: True)
     assert any("no fair comparison: U-Net 1 epochs, ResUNet 2 epochs" in note for note in found.notes)
 
 
@@ -380,3 +416,47 @@ def test_nothing_scored_is_no_error():
     assert found.verdict == "Nothing was scored, so nothing can be compared."
     assert not len(found.table)
     assert not found.is_finished
+
+
+def test_an_entry_that_failed_later_is_not_compared_on_its_first_folds():
+    scores = {"a": make_folds([0.7, 0.5] * 4), "b": make_folds([0.9, 0.5] * 4)[:1], "c": make_folds([0.6, 0.4] * 4)}
+    found = make_comparison(scores, failed={"b": "Fold 2: memory."})
+    assert set(found.table["entry"]) == {"a", "c"}
+    assert found.verdict.startswith("On these data a is best: mean Dice 0.600, 0.100 ahead of c")
+    assert any("b failed" in note for note in found.notes)
+    alone = make_comparison({"b": scores["b"]}, failed={"b": "Fold 2: memory."})
+    assert set(alone.table["entry"]) == {"b"}
+    assert not alone.is_finished
+
+
+def test_equally_good_entries_are_called_so():
+    found = make_comparison({"a": make_folds([0.9, 0.8, 0.7] * 3), "b": make_folds([0.9, 0.8, 0.7] * 3)})
+    assert found.verdict == "On these data a and b are equally good: mean Dice 0.800."
+    apart = make_comparison({"a": make_folds([0.9, None]), "b": make_folds([None, 0.8])})
+    assert apart.verdict == "No subject was scored by both a and b, so it cannot be said which is better."
+
+
+def test_who_invents_structures_on_an_empty_subject_is_behind_who_does_not():
+    """Subject 3 has nothing drawn: a invents something there (Dice 0), b rightly finds nothing."""
+    nothing = PixelScore("case of subject3", "subject3", SLICE, SLICE, SLICE)
+    folds = make_folds([0.7, 0.6, 0.8, None])
+    folds[1] = replace(folds[1], pixels=(*folds[1].pixels, nothing))
+    found = make_comparison({"a": make_folds([0.8, 0.7, 0.9, 0.0]), "b": folds})
+    means = found.table[found.table["structure"] == "mean"].set_index("entry")
+    assert means["n_subjects"].tolist() == [4, 3]
+    assert means["dice"].tolist() == pytest.approx([0.6, 0.7])
+    assert means["baseline_accuracy"]["b"] == pytest.approx((3 * (SLICE - PIXELS) / SLICE + 1) / 4)
+    for row in found.differences.to_dict("records"):
+        assert (row["entry"], row["other"], row["n_subjects"]) == ("b", "a", 4)
+        assert row["dice_difference"] == pytest.approx((3 * -0.1 + 1) / 4)
+    assert found.verdict.startswith("On these data b is best: mean Dice 0.700, 0.175 ahead of a")
+    assert any(note.startswith("On 1 subject nothing is drawn, and only some") for note in found.notes)
+
+
+def test_millimetres_are_missed_only_where_there_are_none():
+    hopeless = make_folds([0.0, 0.0, 0.0])
+    hopeless = [
+        replace(fold, scores=tuple(replace(score, hd95_mm=None) for score in fold.scores)) for fold in hopeless
+    ]
+    assert not any("no mm" in note for note in make_comparison({"a": hopeless}).notes)
+    assert any("no mm" in note for note in make_comparison({"a": make_folds([0.9], calibrated=False)}).notes)

@@ -105,10 +105,13 @@ def test_other_settings_or_data_are_not_mixed_in(reading, trained, tmp_path, mon
         run(tmp_path, folds=2, learning_rate=0.02)
     with pytest.raises(DataError, match=r"choose_post was True and is False.*choose another folder"):
         run(tmp_path, folds=2, choose_post=False)
-    with pytest.raises(DataError, match="structures was"):
+    with pytest.raises(DataError, match="structures was core, ring and is core, rim"):
         run(tmp_path, folds=2, structures=(STRUCTURES[0], Structure(5, "rim")))
     with pytest.raises(DataError, match=r"cases of (training|validation|test), such as case"):
         run(tmp_path, folds=2, cases=CASES[:-1])
+    others = [make_case(20 + number) for number in range(len(CASES))]
+    with pytest.raises(DataError, match=r"made from something else: other images, none of which is here\."):
+        run(tmp_path, folds=2, cases=others)
     patch_reading(monkeypatch, annotated=frozenset({1}))
     with pytest.raises(DataError, match="such as case"):
         run(tmp_path, folds=2)

@@ -44,6 +44,9 @@ def test_what_learns_and_how_far_it_is(tmp_path):
     running = RunningComparison(in_minutes(make_contest(tmp_path), 2.0))
     running.state = "learning"
     assert describe_comparing(running) == "Learning: 0 of 4 trainings are done, about 9 minutes left."
+    running._say("Fold 1 of 2, U-Net, mirrored copies")
+    words = describe_comparing(running)
+    assert words.startswith("Fold 1 of 2, U-Net, mirrored copies: reading or segmenting … 0 of")
     running.current, running.scores = ("resunet", 1), {("unet", 1): (0.5, 0.75)}
     running.epochs = (EpochResult(12, 0.5, 0.1, 30.0, 90.0, validation_dice=0.834),)
     words = describe_comparing(running)

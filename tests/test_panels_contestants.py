@@ -4,6 +4,7 @@ import html
 
 import pytest
 from discs import STRUCTURES, make_case, make_pair
+from test_panels_earlier import begin
 
 from autoseg.cases import CaseFolder
 from autoseg.device import Computer
@@ -160,3 +161,17 @@ def test_without_images_nothing_is_handed_on(source):
     assert panel.value is None
     assert DATA_FIRST in panel.message.value
     assert panel.table.value == panel.time.value == ""
+
+
+def test_one_click_asks_for_what_the_comparison_was_begun_with(source):
+    panel = shown(source, name="leg", chosen=["unet", "unext"], minutes=0.5, folds=2, together=True)
+    contest = panel.value
+    begin(contest, derived=["all together"], epochs=None, minutes=0.5)
+    again = shown(source, name="leg")
+    assert "U-Net and UNeXt, 2 folds, 0.5 minutes each" in again.earlier.words.value
+    again.earlier.button.click()
+    again.wait(60)
+    assert tuple(again.value.entries) == ("unet", "unext")
+    assert (again.value.folds, again.value.together, again.amount.value) == (2, True, "0.5")
+    assert again.value.entries["unet"].minutes == 0.5
+    assert again.earlier.layout.display == "none"

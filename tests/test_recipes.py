@@ -128,5 +128,7 @@ def test_the_published_loss_runs_from_0_to_2_and_mean_dice_is_read_off_it():
 
 
 def test_an_unknown_recipe_names_the_known_ones():
+    with pytest.raises(SettingsError, match=r"Did you mean unet\?"):
+        recipe("UNet")
     with pytest.raises(SettingsError, match=r"no recipe 'vnet'.*unet.*pyramid-published"):
         recipe("vnet")

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
 
     from autoseg.cases import CaseFolder
@@ -23,12 +25,17 @@ def compare(chosen: argparse.Namespace) -> None:
     from autoseg.cli.data import find
     from autoseg.cli.learning import check_found, stop_at_interrupt, tell
     from autoseg.ledger import read_ledger
+    from autoseg.recipes import recipe
 
+    for name in chosen.networks or ():  # what is misspelt is said before the images are read
+        recipe(name)
     found = check_found(find(chosen))
     ledger = read_ledger(found.folder)
     if ledger:
         print(f"{ledger.note} They are in no fold.")
-    entries = entries_of(chosen, found)
+    place = chosen.output / f"{chosen.name}_comparison"
+    base = base_of(chosen, found, place)
+    entries = entries_of(chosen, base)
     seconds = comparison.estimate_seconds(entries, chosen.folds)
     if seconds is not None:
         print(f"Learning takes about {seconds / 60:.0f} minutes in all, less what is finished already.")
@@ -37,7 +44,7 @@ def compare(chosen: argparse.Namespace) -> None:
             found.cases,
             found.structures,
             entries,
-            folder=chosen.output / f"{chosen.name}_comparison",
+            folder=place,
             folds=chosen.folds,
             test_subjects=ledger.subjects if ledger else (),
             tell=tell,
@@ -45,13 +52,25 @@ def compare(chosen: argparse.Namespace) -> None:
             copies=chosen.copies,
             try_copies=chosen.try_copies,
             together=chosen.together,
+            base=base,
         )
     print_result(result)
     if not result.is_finished and should_stop():
         raise KeyboardInterrupt
 
 
-def entries_of(chosen: argparse.Namespace, found: CaseFolder) -> dict[str, Settings]:
+def base_of(chosen: argparse.Namespace, found: CaseFolder, place: Path) -> Settings:
+    """Give what the comparison in that folder was begun with, if it had the same time; else the plan's settings."""
+    from autoseg.comparison import earlier_base
+    from autoseg.plan import plan_settings
+    from autoseg.settings import Settings
+
+    minutes = chosen.minutes if chosen.epochs is None else None
+    earlier = earlier_base(place, Settings(minutes=minutes, epochs=chosen.epochs, seed=chosen.seed))
+    return earlier or plan_settings(found, minutes=minutes, epochs=chosen.epochs, seed=chosen.seed).settings
+
+
+def entries_of(chosen: argparse.Namespace, base: Settings) -> dict[str, Settings]:
     """Give the settings of each network or recipe that was asked for, made from the plan for these data.
 
     Raises
@@ -60,13 +79,11 @@ def entries_of(chosen: argparse.Namespace, found: CaseFolder) -> dict[str, Setti
         If a name or a setting is unknown; the message lists those that are known.
     """
     from autoseg.networks import NETWORKS
-    from autoseg.plan import change_settings, plan_settings
+    from autoseg.plan import change_settings
     from autoseg.recipes import recipe
     from autoseg.settings_text import read_assignments
 
     typed = read_assignments(chosen.changes or ())
-    minutes = chosen.minutes if chosen.epochs is None else None
-    base = plan_settings(found, minutes=minutes, epochs=chosen.epochs, seed=chosen.seed).settings
     names = chosen.networks or list(NETWORKS)
     return {name: change_settings(recipe(name, base=base), typed) for name in names}
 

@@ -1,6 +1,6 @@
 """Networks and settings side by side: the same folds, the same seeds, the same time."""
 
-from autoseg.comparison.compared import Comparison, OnEpoch, read_comparison
+from autoseg.comparison.compared import Comparison, OnEpoch, earlier_base, read_comparison
 from autoseg.comparison.derived import TOGETHER
 from autoseg.comparison.run import compare, estimate_seconds
 from autoseg.comparison.side_by_side import SideBySide
@@ -13,6 +13,7 @@ __all__ = [
     "OnEpoch",
     "SideBySide",
     "compare",
+    "earlier_base",
     "estimate_seconds",
     "read_comparison",
     "title_of",

@@ -6,16 +6,18 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from autoseg.comparison.side_by_side import SideBySide, read_side_by_side
 from autoseg.comparison.tables import MEAN, comparison_table, differences_table, subjects_table, title_of
 from autoseg.comparison.verdict import gain_note, give_verdict, order_of
-from autoseg.crossvalidation import CrossValidation, FoldResult, gather, read_fold
-from autoseg.errors import DataError, ReadError
+from autoseg.crossvalidation import RESULT, CrossValidation, FoldResult, gather, read_fold
+from autoseg.errors import DataError, ReadError, SettingsError
 from autoseg.files.atomic import whole_file
 from autoseg.model import EpochResult
+from autoseg.settings import Settings, settings_from_dict
 from autoseg.statistics import FEWEST_FOR_INTERVAL
 from autoseg.structures import Structure
 
@@ -29,6 +31,7 @@ class State:
     """What is compared, kept in the folder: the entries in their order, how many folds, and what failed.
 
     `derived` are means over copies or over all entries, each with the entry that it is a mean of ("" of all).
+    `base` are the settings that the entries were made from, where that is known.
     """
 
     entries: tuple[str, ...]
@@ -37,6 +40,7 @@ class State:
     derived: Mapping[str, str] = field(default_factory=dict)
     failed: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    base: Mapping[str, Any] | None = None
 
     @property
     def expected(self) -> tuple[str, ...]:
@@ -153,12 +157,44 @@ def read_state(folder: Path) -> State:
             derived=dict(content["derived"]),
             failed=dict(content["failed"]),
             notes=tuple(content["notes"]),
+            base=content.get("base"),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ReadError(
             f"{path} cannot be read as a comparison ({error}). Choose the folder that `compare` made, or begin "
             "anew in another folder."
         ) from error
+
+
+def earlier_base(folder: Path, wanted: Settings) -> Settings | None:
+    """Give the settings that the entries of an earlier comparison were made from, to go on with the same.
+
+    A plan depends on how fast the computer was and on its free memory. Made anew, it may differ, and finished folds
+    would not fit it.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the comparison.
+    wanted : Settings
+        With the minutes or epochs and the seed that are wanted now.
+
+    Returns
+    -------
+    Settings, or None
+        None where there is no earlier comparison with a finished fold, its time or seed was another, or it is not
+        known.
+    """
+    if not any(Path(folder).glob(f"*/fold_*/{RESULT}")):
+        return None
+    try:
+        base = read_state(Path(folder)).base
+        kept = None if base is None else settings_from_dict(dict(base))
+    except (ReadError, SettingsError):  # `compare` says what is wrong with the folder
+        return None
+    if kept is None or (kept.seed, kept.minutes) != (wanted.seed, wanted.minutes):
+        return None
+    return kept if wanted.minutes is not None or kept.epochs == wanted.epochs else None
 
 
 def failing(state: State, entry: str, why: str) -> State:
@@ -238,5 +274,5 @@ def _invented_note(subjects: pd.DataFrame) -> str:
     who = ", ".join(title_of(entry) for entry in dict.fromkeys(subjects["entry"]) if uneven[entry].notna().any())
     return (
         f"On {len(uneven)} subject{'s' * (len(uneven) != 1)} nothing is drawn, and only some segmented something: "
-        f"{who}. It counts as Dice 0 in their own means; differences are of the other subjects."
+        f"{who}. That is Dice 0 for them; the others, who were right, have no Dice there, and 1 in the differences."
     )

@@ -18,7 +18,7 @@ from autoseg.crossvalidation import FoldPlan, FoldResult, Folds, Tell, prepare_f
 from autoseg.errors import AutosegError, DataError, OutputError, SettingsError
 from autoseg.files.atomic import check_writable
 from autoseg.model import check_model_name
-from autoseg.settings import Settings
+from autoseg.settings import Settings, settings_to_dict
 from autoseg.structures import Structure
 
 # What ends one entry and lets the others go on; torch tells of a full memory by a RuntimeError.
@@ -40,6 +40,7 @@ def compare(
     copies: Copies = "none",
     try_copies: Copies | None = None,
     together: bool = False,
+    base: Settings | None = None,
 ) -> Comparison:
     """Cross-validate several settings on the same folds and put the results side by side.
 
@@ -73,6 +74,8 @@ def compare(
         Also score every entry with these copies, as a further entry "<entry>, mirrored copies".
     together : bool
         Also score the mean of all entries' models of a fold, as "all together"; none of them saw its test subjects.
+    base : Settings, optional
+        What the entries were made from, such as a plan's settings; kept for `earlier_base`.
 
     Returns
     -------
@@ -114,6 +117,7 @@ def compare(
         structures=prepared.structures,
         derived={one.name: one.base for one in derived},
         notes=_budget_notes(entries),
+        base=None if base is None else settings_to_dict(base),
     )
     write_state(folder, state)
     running = _Running(folder, prepared, plans, derived, state, tell or (lambda line: None))

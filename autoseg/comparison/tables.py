@@ -6,7 +6,7 @@ import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
-from itertools import chain, combinations
+from itertools import combinations
 from typing import Any
 
 import pandas as pd
@@ -93,8 +93,8 @@ def differences_table(runs: Mapping[str, CrossValidation], derived: Mapping[str,
     derived : mapping of str
         Runs that learnt nothing themselves, with the entry that each is made of: they are compared with that one,
         or where it is "" with the best. The best is the other entry with the highest mean Dice over structures; its
-        p is corrected for the number of its rivals. Where subjects on whom nothing is drawn have a score by some
-        entries only, who invented something, entries are ranked without these subjects.
+        p is corrected for the number of its rivals. Where nothing is drawn and only some entries invented
+        something, these have the Dice 0 and the others, who were right, here have 1.
 
     Returns
     -------
@@ -230,8 +230,7 @@ def _is_derived(pair: tuple[str, str], bases: Mapping[str, str]) -> bool:
 
 def _pairs(subjects: pd.DataFrame, pairs: Sequence[tuple[str, str]], structure: str) -> list[dict[str, Any]]:
     rows = []
-    own = subjects[subjects["structure"] == structure]
-    dice = {entry: own[own["entry"] == entry].set_index("subject_id")["dice"] for entry in set(chain(*pairs))}
+    dice = _dice_of(subjects, structure)
     for entry, other in pairs:
         difference = (dice[entry] - dice[other]).dropna()  # by subject
         rows.append(
@@ -242,12 +241,22 @@ def _pairs(subjects: pd.DataFrame, pairs: Sequence[tuple[str, str]], structure: 
     return rows
 
 
+def _dice_of(subjects: pd.DataFrame, structure: str) -> pd.DataFrame:
+    """Give the Dice by subject and entry; 1 for who left empty what is empty where others invented something."""
+    entries = list(dict.fromkeys(subjects["entry"]))
+    rows = subjects[subjects["structure"] == structure]
+    dice = rows.pivot(index="subject_id", columns="entry", values="dice").reindex(columns=entries)
+    dice = dice.dropna(how="all")
+    # What is drawn has a score by all who were tested there.
+    tested = pd.crosstab(subjects["subject_id"], subjects["entry"]).reindex(index=dice.index, columns=entries)
+    return dice.mask(dice.isna() & (tested > 0), 1.0)
+
+
 def _ranked(subjects: pd.DataFrame, entries: list[str]) -> list[str]:
     """Give the entries with a score, the best first, by the subjects that all of them have."""
     if not len(subjects):
         return []
-    rows = subjects[subjects["structure"] == MEAN]
-    dice = rows.pivot(index="subject_id", columns="entry", values="dice").dropna(axis="columns", how="all")
+    dice = _dice_of(subjects, MEAN).dropna(axis="columns", how="all")
     shared = dice.dropna()
     means = (shared if len(shared) else dice).mean()
     return sorted((entry for entry in entries if entry in means), key=lambda entry: -means[entry])

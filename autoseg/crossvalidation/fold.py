@@ -24,6 +24,7 @@ from autoseg.postprocess import PostprocessChoice
 from autoseg.settings import Settings, settings_from_dict, settings_to_dict
 
 RESULT, PREDICTIONS = "fold.json", "predictions.npz"
+SIDES = ("training", "validation", "test")
 Labels = npt.NDArray[np.uint8]
 
 
@@ -141,7 +142,7 @@ def read_fold(place: Path, number: int, made_from: dict[str, Any] | None = None)
         before, note, version = content["made_from"], str(content["note"]), str(content["autoseg"])
     except (KeyError, TypeError) as error:
         raise _unreadable(place, error) from error
-    changed = [] if made_from is None else _differences(_completed(before), made_from)
+    changed = [] if made_from is None else _what_changed(_completed(before), made_from)
     if changed:
         raise DataError(
             f"{place} was made from something else: {'; '.join(changed[:5])}. Folds of two kinds are never mixed: "
@@ -222,6 +223,14 @@ def _completed(before: dict[str, Any]) -> dict[str, Any]:
     return {**before, "settings": plain}
 
 
+def _what_changed(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Say in words what changed; of quite other images that alone, since all the rest follows from it."""
+    old, new = ({case for side in SIDES for case in made.get(side) or ()} for made in (before, now))
+    if old and new and not old & new:
+        return ["other images, none of which is here"]
+    return _differences(before, now)
+
+
 def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """Say in words what changed."""
     result = []
@@ -229,11 +238,18 @@ def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
         old, new = before.get(key), now.get(key)
         if old == new:
             continue
-        if key in ("training", "validation", "test") and isinstance(old, dict) and isinstance(new, dict):
+        if key in SIDES and isinstance(old, dict) and isinstance(new, dict):
             changed = [case for case in dict.fromkeys([*old, *new]) if old.get(case) != new.get(case)]
             result.append(f"cases of {key}, such as {changed[0] if changed else 'their order'}")
         elif isinstance(old, dict) and isinstance(new, dict):
             result += _differences(old, new)
         else:
-            result.append(f"{key} was {old} and is {new}")
+            result.append(f"{key} was {_told(old)} and is {_told(new)}")
     return result
+
+
+def _told(value: Any) -> Any:
+    """Give structures by their names alone, other values as they are."""
+    if isinstance(value, list) and value and all(isinstance(item, dict) and "name" in item for item in value):
+        return ", ".join(str(item["name"]) for item in value)
+    return value

@@ -61,7 +61,9 @@ def describe_comparing(running: RunningComparison) -> str:
     if left is not None:
         how_far += f", {describe_time(AROUND * left)} left"
     if running.current is None or not running.epochs:
-        return f"Learning: {how_far}."
+        if not running.part:
+            return f"Learning: {how_far}."
+        return f"{running.part}: reading or segmenting … {how_far[0].upper()}{how_far[1:]}."
     entry, fold = running.current
     last = running.epochs[-1]
     now = f"fold {fold} of {running.contest.folds}, {title_of(entry)}, epoch {last.epoch}"

@@ -27,8 +27,9 @@ class RunningComparison(Background):
     """One comparison in a thread of its own.
 
     Beside what every `Background` tells: `current`, the entry and fold that learns now, or None; `epochs`, those of
-    the current training; `scores`, of each entry and fold that is done the Dice of every subject, the mean over its
-    structures; `comparison`, what came out, where it was stopped of the folds that were finished.
+    the current training; `part`, the fold of what is being done, learning or scoring; `scores`, of each entry and
+    fold that is done the Dice of every subject, the mean over its structures; `comparison`, what came out, where it
+    was stopped of the folds that were finished.
 
     Parameters
     ----------
@@ -40,6 +41,7 @@ class RunningComparison(Background):
         self.contest = contest
         self.current: tuple[str, int] | None = None
         self.epochs: tuple[EpochResult, ...] = ()
+        self.part = ""
         self.scores: dict[tuple[str, int], tuple[float, ...]] = {}
         self.comparison: Comparison | None = None
         self._epoch_at = time.monotonic()
@@ -102,6 +104,7 @@ class RunningComparison(Background):
             should_stop=self._should_stop,
             together=contest.together,
             try_copies=contest.try_copies,
+            base=contest.base,
         )
         self._look()
         self.current, self.epochs = None, ()
@@ -118,6 +121,10 @@ class RunningComparison(Background):
 
     def _say(self, line: str) -> None:
         super()._say(hide_ids(self.contest.cases.cases).hide(line))
+        if line.startswith("Fold "):  # the part before is done
+            self._look()
+            self.current, self.epochs = None, ()
+            self.part = line.partition(" (")[0]
 
     def _after_epoch(self, entry: str, fold: int, result: EpochResult) -> None:
         if self.current != (entry, fold):

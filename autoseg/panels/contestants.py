@@ -10,10 +10,12 @@ from typing import Any
 
 import ipywidgets as widgets
 
+from autoseg.comparison import earlier_base
 from autoseg.errors import AutosegError, DataError, SettingsError
 from autoseg.model import check_model_name
 from autoseg.networks import NETWORKS
 from autoseg.panels.comparing_words import describe_folder, describe_length
+from autoseg.panels.earlier import EarlierRow
 from autoseg.panels.panel import Panel
 from autoseg.panels.plan_table import plan_table
 from autoseg.panels.style import heading, text
@@ -46,10 +48,8 @@ class ContestantsPanel(Panel):
         For which each training learns; by default 2 minutes.
     folds : int, optional
         By default 3, or 2 where there are two patients.
-    together : bool
-        Score the mean of all networks as well.
-    try_copies : bool
-        Score each with mirrored copies of the images as well.
+    together, try_copies : bool
+        Score the mean of all networks as well; score each with mirrored copies of the images as well.
     """
 
     def __init__(
@@ -72,7 +72,8 @@ class ContestantsPanel(Panel):
         self._plan: Plan | None = None
         self._quiet = False
         self._build(name, epochs if epochs is not None else minutes or MINUTES, epochs is not None)
-        self.together.value, self.copies.value = together, try_copies
+        with self._silence():  # a tick of a person keeps the folds that stand there
+            self.together.value, self.copies.value = together, try_copies
         with self.attempt():
             self._tick(NETWORKS if chosen is None else chosen)
         self.follow(data, self._take_data)
@@ -111,10 +112,11 @@ class ContestantsPanel(Panel):
             style=FIELD,
         )
         self.note, self.time, self.table = widgets.HTML(), widgets.HTML(), widgets.HTML()
-        self.reasons = widgets.Accordion(
-            [self.table], titles=("The settings that all share, and why",), selected_index=None
-        )
-        asked = widgets.VBox([self.name, self.note, widgets.HBox([self.amount, self.unit]), self.folds])
+        why = ("The settings that all share, and why",)
+        self.reasons = widgets.Accordion([self.table], titles=why, selected_index=None)
+        self.earlier = EarlierRow(self.take_earlier)
+        how_long = widgets.HBox([self.amount, self.unit])
+        asked = widgets.VBox([self.name, self.note, self.earlier, how_long, self.folds])
         self.body.children = [*ticks, asked, self.reasons, self.time]
         for field in (*self.boxes.values(), self.name, self.folds, self.together, self.copies):
             field.observe(lambda _: self._changed(), "value")
@@ -177,6 +179,13 @@ class ContestantsPanel(Panel):
                 self._folds = folds if folds is not None else self._folds
                 self.name.value = self.name.value if name is None else name
             self._replan()
+
+    def take_earlier(self) -> None:
+        """Tick and type what the comparison of this name was begun with, so that it can go on."""
+        if (earlier := self.earlier.found) is not None:
+            with self._silence():
+                self.together.value, self.copies.value = earlier.together, earlier.with_copies
+            self.choose(earlier.chosen, minutes=earlier.minutes, epochs=earlier.epochs, folds=earlier.folds)
 
     def _tick(self, chosen: Collection[str]) -> None:
         unknown = [one for one in chosen if one not in self.boxes]
@@ -248,12 +257,14 @@ class ContestantsPanel(Panel):
         if data is None or plan is None or self._source.value is not data:
             return
         self.value, self.time.value, self.note.value = None, "", ""
+        self.earlier.show(None)
         with self.attempt():
             name = check_model_name(self.name.value.strip())
             place = self.folder / f"{name}{ENDING}"
             chosen = [one for one, box in self.boxes.items() if box.value]
             self._check(data, chosen)
-            entries = {one: recipe(one, base=plan.settings) for one in chosen}
+            base = earlier_base(place, plan.settings) or plan.settings
+            entries = {one: recipe(one, base=base) for one in chosen}
             self.time.value = text(describe_length(entries, self.folds.value))
             contest = Contest(
                 data.cases,
@@ -264,8 +275,10 @@ class ContestantsPanel(Panel):
                 test_subjects=set_aside(data.cases),
                 together=self.together.value,
                 try_copies="mirrored" if self.copies.value else None,
+                base=base,
             )
             self.note.value = f'<div style="margin-left:150px">{text(describe_folder(contest))}</div>'
+            self.earlier.show(contest)
             self.say("")
             self.value = contest
 

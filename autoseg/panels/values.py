@@ -78,7 +78,7 @@ class Patient:
 class Contest:
     """What is to be compared on which data: settings by their entry's name.
 
-    `folder` is that of the comparison alone. The last three are as for `autoseg.comparison.compare`.
+    `folder` is that of the comparison alone. The last four are as for `autoseg.comparison.compare`.
     """
 
     cases: CaseFolder
@@ -89,6 +89,7 @@ class Contest:
     test_subjects: frozenset[str] = frozenset()
     together: bool = False
     try_copies: Copies | None = None
+    base: Settings | None = None
 
     def is_like(self, other: Contest) -> bool:
         """Tell whether another contest compares the same on the same cases, in the same folder."""

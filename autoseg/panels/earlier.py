@@ -1,0 +1,103 @@
+"""What an earlier comparison of the same name was begun with, so that one click goes on with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ipywidgets as widgets
+
+from autoseg.comparison import TOGETHER, title_of
+from autoseg.comparison.compared import read_state
+from autoseg.errors import ReadError
+from autoseg.panels.contest import finished_trainings
+from autoseg.panels.style import text
+from autoseg.panels.values import Contest
+from autoseg.settings_text import show_value
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What a comparison was begun with: its entries, folds and time, and which means were scored as well."""
+
+    chosen: tuple[str, ...]
+    folds: int
+    minutes: float | None
+    epochs: int | None
+    together: bool
+    with_copies: bool
+
+    @property
+    def words(self) -> str:
+        """Say it in a line: "It was begun with U-Net and UNeXt, 3 folds, 2 minutes each"."""
+        titles = [title_of(one) for one in self.chosen]
+        named = f"{', '.join(titles[:-1])} and {titles[-1]}" if len(titles) > 1 else titles[0]
+        unit, amount = ("minute", self.minutes) if self.minutes is not None else ("epoch", self.epochs)
+        also = (", all together" if self.together else "") + (", mirrored copies" if self.with_copies else "")
+        return f"It was begun with {named}, {self.folds} folds, {_count(amount, unit)} each{also}."
+
+    def is_like(self, contest: Contest) -> bool:
+        """Tell whether the contest asks for the same."""
+        settings = next(iter(contest.entries.values()))
+        return self == Earlier(
+            tuple(contest.entries),
+            contest.folds,
+            settings.minutes,
+            settings.epochs if settings.minutes is None else None,
+            contest.together,
+            contest.try_copies is not None,
+        )
+
+
+def find_earlier(folder: Path) -> Earlier | None:
+    """Read what the comparison in a folder was begun with; None where there is none, or its time is not known."""
+    try:
+        state = read_state(Path(folder))
+    except ReadError:  # whoever compares says what is wrong with it
+        return None
+    base: Any = state.base or {}
+    minutes, epochs = base.get("minutes"), base.get("epochs")
+    if not state.entries or (minutes is None and epochs is None):
+        return None
+    return Earlier(
+        state.entries,
+        state.folds,
+        minutes,
+        epochs if minutes is None else None,
+        TOGETHER in state.derived,
+        any(name != TOGETHER for name in state.derived),
+    )
+
+
+class EarlierRow(widgets.HBox):
+    """Says what the comparison of a contest's folder was begun with, where that differs, and has a button for it.
+
+    Parameters
+    ----------
+    take : callable
+        Called at a click; `found` is then what it was begun with.
+    """
+
+    def __init__(self, take: Callable[[], object]) -> None:
+        self.found: Earlier | None = None
+        self.words = widgets.HTML()
+        self.button = widgets.Button(
+            description="As it was begun", tooltip="Tick and type what it was begun with", layout={"width": "auto"}
+        )
+        self.button.on_click(lambda _: take())
+        layout = {"margin": "0 0 0 150px", "align_items": "center", "flex_flow": "row wrap", "display": "none"}
+        super().__init__([self.words, self.button], layout=layout)
+
+    def show(self, contest: Contest | None) -> None:
+        """Show what differs from the contest; nothing where nothing does, or nothing was finished."""
+        found = find_earlier(contest.folder) if contest is not None and finished_trainings(contest) else None
+        is_other = found is not None and contest is not None and not found.is_like(contest)
+        self.found = found if is_other else None
+        self.words.value = text(self.found.words) if self.found else ""
+        self.layout.display = "" if is_other else "none"
+
+
+def _count(amount: float | None, unit: str) -> str:
+    return f"{show_value(amount)} {unit}{'s' * (amount != 1)}"
