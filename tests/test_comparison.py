@@ -237,6 +237,13 @@ def test_what_the_entries_were_made_from_is_kept_for_the_next_time(whole, readin
     assert earlier_base(tmp_path / "nowhere", wanted) is None
 
 
+def test_a_stop_is_heard_before_models_are_put_together(whole, reading, trained, tmp_path):
+    shutil.copytree(whole[0].folder, tmp_path, dirs_exist_ok=True)
+    shutil.rmtree(tmp_path / TOGETHER)
+    found = run(tmp_path, entries(augmentation=MIRRORED), together=True, should_stop=lambda: True)
+    assert (trained, (tmp_path / TOGETHER).exists(), found.is_finished) == ([], False, False)
+
+
 def test_an_interruption_keeps_what_is_finished(reading, tmp_path):
     def interrupt(line):
         if line.startswith("Fold 2"):
@@ -409,6 +416,12 @@ def test_an_entry_that_lacks_a_fold_is_compared_on_those_that_all_have():
     assert means.loc["a", "dice"] == pytest.approx(0.9)
     assert not found.is_finished
     assert len(found.runs["a"].folds) == 2
+
+
+def test_the_best_of_entries_that_have_learnt_little_is_not_praised():
+    words = "None has learnt enough to be used"
+    assert words in make_comparison({"a": make_folds([0.2, 0.3]), "b": make_folds([0.1, 0.1])}).verdict
+    assert words not in make_comparison({"a": make_folds([0.7, 0.8]), "b": make_folds([0.1, 0.1])}).verdict
 
 
 def test_nothing_scored_is_no_error():

@@ -5,11 +5,10 @@ import torch
 from torch import nn
 
 from autoseg.errors import SettingsError
-from autoseg.losses import segmentation_loss
 from autoseg.networks import build_network, learn, stride_of
 from autoseg.networks.maskdino.decoder import Answers
 from autoseg.networks.maskdino.network import merged_logits
-from autoseg.settings import LossSettings, NetworkSettings
+from autoseg.settings import NetworkSettings
 
 SMALL = NetworkSettings(name="maskdino", filters=(8, 16, 32, 32, 32, 32))
 
@@ -145,38 +144,6 @@ def test_merged_logits_have_a_slope_where_a_structure_is_all_but_ruled_out():
     logits = merged_logits(Answers(torch.zeros(1, 1, 1), torch.zeros(1, 1, 4), masks), torch.ones(1, 1, 1, 1))
     nn.functional.cross_entropy(logits, torch.ones(1, 1, 1, dtype=torch.int64)).backward()
     assert masks.grad.item() < -0.1
-
-
-def test_the_same_logits_after_saving(tmp_path):
-    network, images = small().eval(), discs()[0]
-    torch.save(network.state_dict(), tmp_path / "weights.pt")
-    again = small(seed=5).eval()
-    again.load_state_dict(torch.load(tmp_path / "weights.pt", weights_only=True))
-    with torch.inference_mode():
-        torch.testing.assert_close(again(images), network(images), atol=0, rtol=0)
-
-
-def worst_dice(network, images, labels):
-    with torch.inference_mode():
-        predicted = network(images).argmax(1)
-    pairs = [(predicted == k, labels == k) for k in (1, 2)]
-    return min(float(2 * (mask & reference).sum() / (mask.sum() + reference.sum())) for mask, reference in pairs)
-
-
-def test_overfits_four_images():
-    network, (images, labels) = small(), discs()
-    drawn, settings = torch.ones(4, 2, dtype=torch.bool), LossSettings()
-    optimizer = torch.optim.AdamW(network.parameters(), 3e-3)
-    for step in range(1, 91):
-        answer = learn(network, images, labels, drawn)
-        loss = segmentation_loss(answer.logits, labels, drawn, settings).total(settings) + answer.own_loss
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), 12.0)
-        optimizer.step()
-        if step % 15 == 0 and worst_dice(network, images, labels) > 0.95:
-            return
-    pytest.fail(f"The Dice of the structure found worst is {worst_dice(network, images, labels):.3f}.")
 
 
 @pytest.mark.gpu

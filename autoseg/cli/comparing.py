@@ -95,7 +95,8 @@ def print_result(result: Comparison) -> None:
     for note in result.notes:
         print(f"Note: {note}")
     print(result.verdict)
-    print(f"Saved in {result.folder}: results.csv, subjects.csv, differences.csv, and pictures.")
+    what = ": results.csv, subjects.csv, differences.csv, and pictures" if len(result.table) else ""
+    print(f"Saved in {result.folder}{what}.")
 
 
 def short_table(table: pd.DataFrame) -> pd.DataFrame:

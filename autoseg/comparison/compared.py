@@ -240,11 +240,11 @@ def _notes(
     expected = state.expected
     done = sum(len(runs[entry].folds) for entry in expected if entry in runs)
     if done < len(expected) * state.folds:
-        of = f"the fold{'s' * (len(shared) != 1)} {', '.join(map(str, sorted(shared)))}" if shared else "no fold"
-        notes.append(
-            f"{done} of {len(expected) * state.folds} trainings are done; the numbers are of {of}, which all have "
-            "finished that have begun."
+        of = f"the fold{'s' * (len(shared) != 1)} {', '.join(map(str, sorted(shared)))}"
+        numbers = (
+            f"the numbers are of {of}, which all have finished that have begun" if shared else "no numbers yet"
         )
+        notes.append(f"{done} of {len(expected) * state.folds} trainings are done; {numbers}.")
     # Scored alike, the entries' folds say the same.
     notes += [note for run in runs.values() for note in run.notes]
     if not len(table):

@@ -159,7 +159,7 @@ class _Running:
         for place, (entry, plan) in enumerate(self.plans.items(), start=1):
             of = f"({place} of {len(self.plans)})"
             self.tell(f"Fold {number} of {self.state.folds}, {title_of(entry)} {of}")
-            if plan.should_stop is not None and plan.should_stop() and not plan.place(number).exists():
+            if self._is_stopping() and not plan.place(number).exists():
                 raise KeyboardInterrupt
             self._try(entry, number, partial(run_fold, plan, number))
         for one in self.derived:
@@ -168,6 +168,8 @@ class _Running:
                 why = f"{', '.join(map(title_of, lacking))} failed."
                 self.state = failing(self.state, one.name, f"Fold {number}: {why}")
                 continue
+            if self._is_stopping() and not (self.folder / one.name / f"fold_{number}").exists():
+                raise KeyboardInterrupt
             self.tell(f"Fold {number} of {self.state.folds}, {title_of(one.name)}")
             members = [self.folds[entry][-1] for entry in one.members]
             self._try(one.name, number, partial(one.make, number, members))
@@ -181,6 +183,9 @@ class _Running:
             for number in range(1, self.state.folds + 1):
                 if number not in known and plan.place(number).exists() and entry not in self.state.failed:
                     self.folds[entry].append(read_fold(plan.place(number), number))
+
+    def _is_stopping(self) -> bool:
+        return any(plan.should_stop is not None and plan.should_stop() for plan in self.plans.values())
 
     def _try(self, entry: str, number: int, make: Callable[[], FoldResult]) -> None:
         """Do a fold of an entry unless an earlier one failed; note down why it fails."""

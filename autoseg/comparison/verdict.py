@@ -15,6 +15,8 @@ from autoseg.statistics import smallest_p
 CHANCE = 0.05
 # An entry is called faster from so many times the speed on.
 FASTER = 1.25
+# With a mean Dice below that, no entry has learnt what it should.
+LITTLE = 0.5
 # A lead below that is none, but a rounding.
 LEVEL = 1e-9
 
@@ -37,6 +39,17 @@ def give_verdict(table: pd.DataFrame, differences: pd.DataFrame, contest: Sequen
     if not rows:
         return "Nothing was scored, so nothing can be compared."
     order = order_of(table, differences, contest)
+    best = rows[order[0]]
+    warning = ""
+    if best["dice"] < LITTLE:
+        warning = " None has learnt enough to be used: let them learn longer, or draw more, and compare again."
+    return f"{_sentence(rows, order, table, differences)}{warning}"
+
+
+def _sentence(
+    rows: Mapping[str, Mapping[Any, Any]], order: Sequence[str], table: pd.DataFrame, differences: pd.DataFrame
+) -> str:
+    """Say which is best, by how much, and whether that is more than chance."""
     best = rows[order[0]]
     counted = len(table[(table["entry"] == order[0]) & (table["structure"] != MEAN)])
     over = f" over {counted} structures" if counted > 1 else ""

@@ -21,7 +21,7 @@ from autoseg.history import format_epoch
 from autoseg.model import EpochResult, TrainedModel, check_model_name
 from autoseg.results import write_results
 from autoseg.settings import Settings
-from autoseg.structures import Structure
+from autoseg.structures import Structure, name_labels
 from autoseg.summary import summarise
 from autoseg.training import STOPPED, train
 from autoseg.tuning import tune_postprocess
@@ -207,6 +207,7 @@ def _make_fold(plan: FoldPlan, number: int) -> FoldResult:
         parameters=parameters,
         multiply_adds=multiply_adds,
     )
-    result = FoldResult(number, plan.place(number), found.scores, found.volumes, split.note, cost, found.pixels)
+    note = name_labels(split.note, structures)
+    result = FoldResult(number, plan.place(number), found.scores, found.volumes, note, cost, found.pixels)
     write_fold(result, plan.made_from(number), predicted=found.predicted, model=model, choice=choice)
     return result

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 
 from autoseg.cases import Case, CaseFolder, Pseudonyms, is_drawn
@@ -18,6 +17,7 @@ from autoseg.plan.speed import DEFAULT_MINUTES, learning_speed, tell_time, views
 from autoseg.plan.survey import Survey, survey_cases
 from autoseg.settings import PreprocessSettings, Settings
 from autoseg.split import Split, split_cases, subjects_of
+from autoseg.structures import name_labels
 
 # From this agreement of turned drawings on (`Survey.turned`) no way round is the usual one. Measured: 1.0 on
 # hearts in short axis, 0.65 on the cervical cord, 0.4 on the hippocampus and on lumbar discs.
@@ -144,8 +144,7 @@ def _tell_validation(split: Split, cases: CaseFolder, copy: Copy | None) -> Choi
     who = f" ({_listed([names[s] for s in chosen])})" if len(chosen) <= 6 else ""
     words = [f"{len(chosen)} of {len(subjects_of(rest))} patients{who}, never trained on."]
     if split.note:
-        called = {str(structure.label): structure.name for structure in cases.structures}
-        words.append(re.sub(r"label (\d+)", lambda found: called.get(found[1], found[0]), split.note))
+        words.append(name_labels(split.note, cases.structures))
     else:
         words.append("Training still sees every structure, and each has a score.")
         lacking = {
