@@ -9,8 +9,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from autoseg.networks.layers import InstanceNormLeakyReLU, initialise
+from autoseg.networks.layers import Parts, initialise
 from autoseg.networks.maskdino.attention import DeformableAttention, FeedForward, Sizes, sine_positions
+from autoseg.networks.unet import PlainLevel
 
 LEVELS, HEADS, POINTS = 3, 8, 4
 
@@ -29,19 +30,6 @@ class Memory:
     middles: Tensor
     level: Tensor
     pixels: Tensor
-
-
-class ConvBlock(nn.Sequential):
-    """Two 3 × 3 convolutions, each with normalisation and activation; the first may halve the size."""
-
-    def __init__(self, before: int, after: int, *, stride: int = 1, dropout: float = 0.0) -> None:
-        layers: list[nn.Module] = []
-        for channels, step in ((before, stride), (after, 1)):
-            layers.append(nn.Conv2d(channels, after, kernel_size=3, stride=step, padding=1, bias=False))
-            layers.append(InstanceNormLeakyReLU(after))
-            if dropout:
-                layers.append(nn.Dropout2d(dropout))
-        super().__init__(*layers)
 
 
 class Encoder(nn.Module):
@@ -67,8 +55,9 @@ class Encoder(nn.Module):
         self, in_channels: int, filters: Sequence[int], *, width: int, depth: int, layers: int, dropout: float
     ) -> None:
         super().__init__()
+        parts = Parts(dropout=dropout)
         self.backbone = nn.ModuleList(
-            ConvBlock(before, after, stride=1 if index == 0 else 2, dropout=dropout)
+            PlainLevel(before, after, parts, stride=1 if index == 0 else 2)
             for index, (before, after) in enumerate(pairwise([in_channels, *filters]))
         )
         # Over groups of channels: the coarsest level of a small image may be a single pixel.
@@ -83,7 +72,7 @@ class Encoder(nn.Module):
         self.upsampling = nn.ModuleList(
             nn.ConvTranspose2d(below, here, kernel_size=2, stride=2, bias=False) for below, here in upward
         )
-        self.fusion = nn.ModuleList(ConvBlock(2 * here, here, dropout=dropout) for _, here in upward)
+        self.fusion = nn.ModuleList(PlainLevel(2 * here, here, parts) for _, here in upward)
         self.outward = nn.Conv2d(filters[0] if upward else width, depth, kernel_size=1)
         self.apply(initialise)
 
