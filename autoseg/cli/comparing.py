@@ -38,7 +38,8 @@ def compare(chosen: argparse.Namespace) -> None:
     entries = entries_of(chosen, base)
     seconds = comparison.estimate_seconds(entries, chosen.folds)
     if seconds is not None:
-        print(f"Learning takes about {seconds / 60:.0f} minutes in all, less what is finished already.")
+        long = f"{seconds / 60:.0f} minutes" if seconds >= 90 else f"{seconds:.0f} seconds"
+        print(f"Learning takes about {long} in all, less what is finished already.")
     with stop_at_interrupt() as should_stop:
         result = comparison.compare(
             found.cases,
