@@ -7,12 +7,16 @@ labels by nearest neighbour. Everything runs on the device where the slices are.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from autoseg.settings import AugmentationSettings
+
+# Voxels this many times as long along one axis as along another are of thick slices.
+THICK = 3.0
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,74 @@ def draw_geometry(count: int, settings: AugmentationSettings, generator: torch.G
     return GeometryDraw(matrix * crop[:, None, None], torch.stack(shift, dim=-1), flipped)
 
 
+def draw_volume_geometry(
+    count: int,
+    settings: AugmentationSettings,
+    flips: Sequence[float],
+    spacing_mm: Sequence[float],
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Draw rotation about every axis, zoom, scaling, shift and mirrors of `count` patches of volumes.
+
+    A rotation that would mix an axis with another whose voxels are three times as long or more is left out: thick
+    slices are turned in their plane only.
+
+    Parameters
+    ----------
+    count : int
+    settings : AugmentationSettings
+    flips : (3,) sequence of float
+        Probability of a mirror along each axis.
+    spacing_mm : (3,) sequence of float
+        Between voxels; turning is in millimetres.
+    generator : torch.Generator
+
+    Returns
+    -------
+    tuple of Tensor
+        (count, 3, 3) matrices that take a patch voxel's distance from its centre to the volume's; (count, 3) shifts
+        as fractions of the patch; (count, 3) bool, which axes were mirrored.
+    """
+
+    def uniform(low: float, high: float) -> Tensor:
+        return low + (high - low) * torch.rand(count, generator=generator)
+
+    def where_chosen(probability: float, value: Tensor, otherwise: float) -> Tensor:
+        chosen = torch.rand(count, generator=generator) < probability
+        return torch.where(chosen, value, torch.full_like(value, otherwise))
+
+    spacing = torch.tensor(spacing_mm, dtype=torch.float32)
+    turn = torch.eye(3).expand(count, 3, 3)
+    for axis in range(3):
+        angle = uniform(-settings.rotation_deg, settings.rotation_deg) * (math.pi / 180)
+        angle = where_chosen(settings.rotation_probability, angle, 0.0)
+        one, other = (k for k in range(3) if k != axis)
+        lengths = sorted((float(spacing[one]), float(spacing[other])))
+        if lengths[1] < THICK * lengths[0]:
+            turn = turn @ _about(axis, angle)
+    zoom = uniform(math.log(settings.zoom[0]), math.log(settings.zoom[1])).exp()
+    zoom = where_chosen(settings.zoom_probability, zoom, 1.0)
+    scales = torch.stack(
+        [zoom * where_chosen(settings.scaling_probability, uniform(*settings.scaling), 1.0) for _ in range(3)], -1
+    )
+    shift = torch.stack([uniform(-settings.shift, settings.shift) for _ in range(3)], -1)
+    moved = torch.rand(count, generator=generator) < settings.shift_probability
+    flipped = torch.rand(count, 3, generator=generator) < torch.tensor(flips)
+    # In millimetres: from voxels of the patch, turned, back to voxels of the volume.
+    matrix = turn * spacing / spacing[:, None]
+    matrix = matrix / (scales * torch.where(flipped, -1.0, 1.0))[:, None, :]
+    return matrix, torch.where(moved[:, None], shift, torch.zeros_like(shift)), flipped
+
+
+def _about(axis: int, angle: Tensor) -> Tensor:
+    """Give rotations (count, 3, 3) about one axis."""
+    one, other = (k for k in range(3) if k != axis)
+    matrix = torch.eye(3).repeat(len(angle), 1, 1)
+    matrix[:, one, one] = matrix[:, other, other] = angle.cos()
+    matrix[:, one, other], matrix[:, other, one] = -angle.sin(), angle.sin()
+    return matrix
+
+
 def place_offsets(offsets: Tensor, draw: GeometryDraw) -> Tensor:
     """Turn a frame's centre distances (rows, columns, 2) into each sample's, (batch, rows, columns, 2)."""
     size = torch.tensor(offsets.shape[:2], device=offsets.device, dtype=offsets.dtype)
@@ -114,24 +186,25 @@ def apply_intensity(images: Tensor, draw: IntensityDraw, generator: torch.Genera
 
     Parameters
     ----------
-    images : (batch, channels, rows, columns) Tensor
-        Normalised intensities (mean 0, standard deviation 1).
+    images : (batch, channels, …) Tensor
+        Normalised intensities (mean 0, standard deviation 1), of slices or volumes.
     draw : IntensityDraw
     generator : torch.Generator
         Of the noise, on the processor.
 
     Returns
     -------
-    (batch, channels, rows, columns) Tensor
+    (batch, channels, …) Tensor
     """
+    within = tuple(range(2, images.dim()))
     contrast, brightness, gamma, noise = (
-        value.to(images.device)[:, None, None, None]
+        value.to(images.device).view(-1, *[1] * (images.dim() - 1))
         for value in (draw.contrast, draw.brightness, draw.gamma, draw.noise)
     )
-    low, high = images.amin((2, 3), keepdim=True), images.amax((2, 3), keepdim=True)
+    low, high = images.amin(within, keepdim=True), images.amax(within, keepdim=True)
     height = (high - low).clamp(min=1e-6)
     varied = ((images - low) / height).clamp(0, 1).pow(gamma) * height + low
-    mean = varied.mean((2, 3), keepdim=True)
+    mean = varied.mean(within, keepdim=True)
     varied = (varied - mean) * contrast + mean + brightness
     if bool((draw.noise > 0).any()):
         grain = torch.randn(images.shape, generator=generator).to(images.device)

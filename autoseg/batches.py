@@ -24,8 +24,8 @@ class EpochOrder:
     network : torch.nn.Module, optional
         One that normalises over the slices of a batch sees no slice alone where that can be helped: it joins the
         batch before, or, where that cannot be and the coarsest map is one pixel, comes twice.
-    frame : (2,) tuple of int
-        Rows and columns that the network sees.
+    frame : tuple of int
+        Rows and columns that the network sees, of volumes its three sizes.
     """
 
     def __init__(
@@ -35,11 +35,11 @@ class EpochOrder:
         *,
         oversampling: float = 0.0,
         network: nn.Module | None = None,
-        frame: tuple[int, int] = (0, 0),
+        frame: tuple[int, ...] = (0, 0),
     ) -> None:
         self._with_structure, self._generator, self._oversampling = with_structure, generator, oversampling
         self._joins_single = network is not None and has_batch_norm(network)
-        one_pixel = int(getattr(network, "stride", 1)) ** 2 >= frame[0] * frame[1] > 0
+        one_pixel = int(getattr(network, "stride", 1)) ** len(frame) >= math.prod(frame) > 0
         self._doubles_single = self._joins_single and one_pixel
         self._left = torch.randperm(len(with_structure), generator=generator)
 

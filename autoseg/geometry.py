@@ -7,6 +7,7 @@ patient coordinates in mm: x to the patient's left, y to the back, z to the head
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import permutations
 
 import numpy as np
 import numpy.typing as npt
@@ -123,6 +124,14 @@ def pixel_area_mm2(affine: Affine) -> float:
     0.125
     """
     return float(np.linalg.norm(np.cross(affine[:3, 1], affine[:3, 2])))
+
+
+def nearest_axes(affine: Affine) -> list[int]:
+    """Give the patient axis (0 left, 1 back, 2 head) that each axis of the array is nearest to, each used once."""
+    steps = np.abs(affine[:3, :3])
+    # Rounded, so that of two axes at exactly 45 degrees the same is taken whatever the last digit is.
+    cosines = np.round(steps / np.linalg.norm(affine[:3, :3], axis=0), 5)
+    return list(max(permutations(range(3)), key=lambda order: cosines[order, range(3)].sum()))
 
 
 def slice_normal(orientation: npt.ArrayLike) -> npt.NDArray[np.float64]:

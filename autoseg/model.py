@@ -104,6 +104,7 @@ class TrainedModel:
             self.settings.network,
             in_channels=network_channels(len(self.channels), self.settings.preprocess.neighbours),
             out_channels=len(self.structures) + 1,
+            spatial_dims=self.settings.spatial_dims,
         )
         network.load_state_dict(self.weights)
         return network.eval().requires_grad_(False)

@@ -10,6 +10,7 @@ from autoseg.errors import SettingsError
 from autoseg.settings_network import LossSettings, NetworkSettings
 from autoseg.settings_parts import AugmentationSettings, PreprocessSettings
 from autoseg.settings_rules import require as _require
+from autoseg.settings_volume import VolumeSettings
 
 __all__ = [
     "AugmentationSettings",
@@ -17,6 +18,7 @@ __all__ = [
     "NetworkSettings",
     "PreprocessSettings",
     "Settings",
+    "VolumeSettings",
     "settings_from_dict",
     "settings_to_dict",
 ]
@@ -87,6 +89,8 @@ class Settings:
         Of everything random: same seed, same weights on the same machine.
     precision : {"auto", "float32", "bfloat16"}
         "auto" takes bfloat16 where the processor is fast at it.
+    spatial_dims : {2, 3}
+        2: slices are learnt from; 3: volumes, as `volume` says.
     """
 
     epochs: int | None = None
@@ -112,7 +116,9 @@ class Settings:
     watch_erosion: bool = False
     seed: int = 0
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    spatial_dims: Literal[2, 3] = 2
     preprocess: PreprocessSettings = field(default_factory=PreprocessSettings)
+    volume: VolumeSettings = field(default_factory=VolumeSettings)
     network: NetworkSettings = field(default_factory=NetworkSettings)
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
     loss: LossSettings = field(default_factory=LossSettings)
@@ -139,6 +145,7 @@ class Settings:
             _require(isinstance(value, int) and value >= 1, f"{name} is {value}; give a whole number from 1.")
         _require(0 < self.learning_rate < 10, f"learning_rate is {self.learning_rate}; give 0 to 10.")
         self._check_learning_rate()
+        self._check_dimensions()
         _require(0 <= self.warmup_fraction < 1, f"warmup_fraction is {self.warmup_fraction}; give 0 to 1.")
         _require(0 <= self.weight_decay <= 10, f"weight_decay is {self.weight_decay}; give 0 to 10.")
         _require(self.gradient_clip > 0, f"gradient_clip is {self.gradient_clip}; give more than 0.")
@@ -152,6 +159,20 @@ class Settings:
             self.precision in ("auto", "float32", "bfloat16"),
             f"precision is {self.precision!r}; give auto, float32 or bfloat16.",
         )
+
+    def _check_dimensions(self) -> None:
+        _require(self.spatial_dims in (2, 3), f"spatial_dims is {self.spatial_dims}; give 2 or 3.")
+        sliced = self.preprocess
+        for name, value in (
+            ("neighbours", sliced.neighbours),
+            ("crop_mm", sliced.crop_mm),
+            ("crop_shape", sliced.crop_shape),
+            ("input_shape", sliced.input_shape),
+        ):
+            _require(
+                self.spatial_dims == 2 or not value,
+                f"preprocess.{name} is {value} and spatial_dims is 3; it is of slices. Take it away, or give 2.",
+            )
 
     def _check_learning_rate(self) -> None:
         known = get_type_hints(Settings)

@@ -26,6 +26,9 @@ class NetworkSettings:
         Normalisation in the U-Nets: of each image by itself, or of the batch. The others have their own.
     deep_supervision : bool
         The U-Nets also learn from what their coarser levels answer.
+    strides : tuple of tuples of int, optional
+        Of the U-Nets: by how much each level divides the size that it is given, along every axis; one fewer than
+        filters. Thick slices are halved later than pixels. None: by 2 everywhere.
     """
 
     name: Literal["unet", "resunet", "unext", "pyramid", "maskdino"] = "unet"
@@ -33,6 +36,7 @@ class NetworkSettings:
     dropout: float | None = None
     norm: Literal["instance", "batch"] = "instance"
     deep_supervision: bool = False
+    strides: tuple[tuple[int, ...], ...] | None = None
 
     def __post_init__(self) -> None:
         if self.filters is not None:
@@ -42,6 +46,12 @@ class NetworkSettings:
             )
         if self.dropout is not None:
             require(0 <= self.dropout < 1, f"dropout is {self.dropout}; it lies between 0 and 1.")
+        if self.strides is not None:
+            object.__setattr__(self, "strides", tuple(tuple(step) for step in self.strides))  # JSON gives lists
+            require(
+                all(len(step) in (2, 3) and all(n in (1, 2, 3, 4) for n in step) for step in self.strides),
+                f"strides is {self.strides}; give a tuple of 1, 2, 3 or 4 for every axis of each level.",
+            )
         require(self.norm in ("instance", "batch"), f"norm is {self.norm!r}; give instance or batch.")
 
 

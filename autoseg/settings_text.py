@@ -64,10 +64,10 @@ def read_assignments(texts: Sequence[str]) -> dict[str, object]:
 def _read(name: str, value: str, hint: Any) -> object:
     """Read one value of any type, also those that a form does not need text for."""
     if get_origin(hint) is Literal:
-        words = get_args(hint)
+        words = {str(word): word for word in get_args(hint)}
         if value not in words:
             raise SettingsError(f"{name} is {value!r}; give {', '.join(words)}.")
-        return value
+        return words[value]
     if hint is bool:
         if value.lower() not in (*YES, *NO):
             raise SettingsError(f"{name} is {value!r}; give yes or no.")
@@ -154,6 +154,8 @@ def parse_value(name: str, text: str, hint: Any) -> object:
 
 def _mixed(name: str, text: str, kinds: tuple[Any, ...]) -> tuple[object, ...]:
     parts = [part.strip() for part in text.split(",")]
+    if kinds[-1] is ...:  # any number of them
+        kinds = (kinds[0],) * len(parts)
     if len(parts) != len(kinds):
         raise SettingsError(f"{name} is {text.strip()!r}; give {len(kinds)} values with commas between.")
     pairs = zip(parts, kinds, strict=True)

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from autoseg.checkpoint import Checkpoint
 from autoseg.clock import Clock, count_drops, epochs_without_gain
-from autoseg.dataset import sample_batch
 from autoseg.device import keep_freed_memory, where_memory_allows
 from autoseg.errors import DataError
 from autoseg.model import EpochResult, TrainedModel, check_model_name
@@ -177,7 +176,7 @@ def _learn_epoch(
 
 def _compare_next(step: Step, indices: Tensor, generator: torch.Generator, progress: float) -> Tensor:
     varied = step.settings.augmentation
-    return step.compare(sample_batch(step.slices, indices, augmentation=varied, generator=generator), progress)
+    return step.compare(step.slices.sample(indices, augmentation=varied, generator=generator), progress)
 
 
 def _memory_words(before: int, now: int) -> str:

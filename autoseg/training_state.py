@@ -16,7 +16,7 @@ from torch.optim.swa_utils import AveragedModel
 from autoseg.batches import EpochOrder
 from autoseg.checkpoint import Checkpoint, check_same_data, describe_now
 from autoseg.clock import Clock
-from autoseg.dataset import Batch, SliceSet, build_slices, plan_input, read_cases, sample_batch
+from autoseg.dataset import Batch, Samples, build_samples, fix_patch, plan_samples, read_cases
 from autoseg.device import choose_device, choose_precision, halve_batch, with_layout
 from autoseg.errors import DataError, ModelFileError
 from autoseg.fingerprints import Side, describe_side
@@ -49,8 +49,8 @@ class Material:
     settings: Settings
     channels: tuple[str, ...]
     network: nn.Module
-    slices: SliceSet
-    validation: SliceSet | None
+    slices: Samples
+    validation: Samples | None
     sides: tuple[Side, Side]
     modalities: tuple[str, ...] = ()
     fingerprint: Fingerprint | None = None
@@ -100,18 +100,20 @@ def read_material(
         sides = describe_side(split.training, pairs), describe_side(split.validation, validation_pairs)
     if resume is not None:
         check_same_data(resume, structures, *sides)
-    preprocess = plan_input(settings.preprocess, [image for image, _ in pairs])
+    settings = plan_samples(settings, [image for image, _ in pairs])
     channels = pairs[0][0].channels
-    seen = network_channels(len(channels), preprocess.neighbours)
-    network = build_network(settings.network, in_channels=seen, out_channels=len(structures) + 1)
-    stride = int(getattr(network, "stride", 1))
-    validation = None
-    if validation_pairs:
-        validation = build_slices(validation_pairs, preprocess, stride=stride).to(device)
-    slices = build_slices(pairs, preprocess, stride=stride).to(device)
+    network = build_network(
+        settings.network,
+        in_channels=network_channels(len(channels), settings.preprocess.neighbours),
+        out_channels=len(structures) + 1,
+        spatial_dims=settings.spatial_dims,
+    )
+    slices = build_samples(pairs, settings, network).to(device)
+    settings = fix_patch(settings, slices)
+    validation = build_samples(validation_pairs, settings, network).to(device) if validation_pairs else None
     loss = with_counted_weight(settings.loss, _seen(slices, settings))
     return Material(
-        settings=replace(settings, preprocess=preprocess, loss=loss),
+        settings=replace(settings, loss=loss),
         channels=channels,
         network=with_layout(network, device),
         slices=slices,
@@ -122,11 +124,11 @@ def read_material(
     )
 
 
-def _seen(slices: SliceSet, settings: Settings) -> Iterator[tuple[Tensor, Tensor]]:
+def _seen(slices: Samples, settings: Settings) -> Iterator[tuple[Tensor, Tensor]]:
     """Give what training compares with, and what was drawn: of crops where it sees crops."""
     generator = torch.Generator().manual_seed(settings.seed)
     for indices in torch.arange(len(slices)).split(settings.batch_size):
-        batch = sample_batch(slices, indices, augmentation=AugmentationSettings.off(), generator=generator)
+        batch = slices.sample(indices, augmentation=AugmentationSettings.off(), generator=generator)
         yield batch.reference, batch.drawn
 
 
@@ -139,7 +141,7 @@ class Step:
 
     def __init__(self, material: Material, structures: Sequence[Structure]) -> None:
         self.network, self.settings, self.slices = material.network, material.settings, material.slices
-        self.device = device = material.slices.images.device
+        self.device = device = material.slices.device
         self.members = class_members(structures, len(structures)).to(device)
         self.counts = torch.zeros(3, len(structures), device=device)
         network, settings = self.network, self.settings
@@ -189,7 +191,7 @@ class Step:
     @cached_property
     def with_structure(self) -> Tensor:
         """Which slices have a structure that was drawn, (slices,) bool on the processor."""
-        return self.slices.labels.flatten(1).any(1).cpu()
+        return self.slices.with_structure
 
     def order(self, generator: torch.Generator) -> EpochOrder:
         """Draw the order of the next epoch's slices."""
@@ -199,7 +201,7 @@ class Step:
             generator,
             oversampling=self.settings.oversampling,
             network=self.network,
-            frame=slices.frame if slices.crops is None else slices.crops.size,
+            frame=slices.seen_size,
         )
 
     def halve_batch(self) -> None:

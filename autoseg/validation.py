@@ -8,13 +8,10 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from autoseg.dataset import Batch, SliceSet, sample_batch
+from autoseg.dataset import Samples
 from autoseg.device import choose_precision, halve_batch, where_memory_allows
 from autoseg.losses import outputs_loss
-from autoseg.networks import Outputs, learn
-from autoseg.regions import run_in_tiles
 from autoseg.settings import Settings
 from autoseg.structures import Structure
 
@@ -24,7 +21,7 @@ Scores = tuple[float | None, ...]
 
 @dataclass(frozen=True)
 class SliceScores:
-    """Loss, Dice and IoU of each structure (None where it was drawn on no slice) and their means, on a SliceSet.
+    """Loss, Dice and IoU of each structure (None where it was drawn on no slice) and their means, on whole images.
 
     `erosion_iou` has the IoU of each structure after 0, 1, 2 and 3 erosions, or is empty.
     """
@@ -39,9 +36,9 @@ class SliceScores:
 
 @torch.inference_mode()
 def evaluate_slices(
-    network: nn.Module, slices: SliceSet, settings: Settings, *, structures: Sequence[Structure] = ()
+    network: nn.Module, slices: Samples, settings: Settings, *, structures: Sequence[Structure] = ()
 ) -> SliceScores:
-    """Score a network on slices as they are, without augmentation, on the network's own grid.
+    """Score a network on whole images as they are, without augmentation, on the network's own grid.
 
     Of a structure with the reference pixels R and the predicted ones P, summed over every slice on which it was
     drawn, the Dice is 2 n(R and P) / (n(R) + n(P)) and the IoU n(R and P) / n(R or P). Where structures were not
@@ -57,18 +54,19 @@ def evaluate_slices(
     DataError
         If the memory is not enough for a single slice.
     """
-    device = slices.images.device
+    device = slices.device
     precision = choose_precision(settings.precision, device)
     network.eval()
     members = class_members(structures, slices.drawn.shape[1]).to(device)
     erosions = EROSIONS if settings.watch_erosion else 1
     counts = torch.zeros(erosions, 3, len(members), device=device)
-    losses, left, size = [], torch.arange(len(slices)), 2 * settings.batch_size
+    losses, left = [], torch.arange(slices.wholes)
+    size = min(2 * settings.batch_size, slices.wholes_at_once)
 
     def score(indices: Tensor) -> tuple[Tensor, Tensor]:
-        batch = sample_batch(slices, indices)
+        batch = slices.whole(indices)
         with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-            outputs = _answer(network, batch, slices.tile)
+            outputs = slices.answer(network, batch)
         parts = outputs_loss(outputs, batch.reference, batch.drawn, settings.loss, outer=batch.outer)
         predicted, reference = members[:, most_likely(outputs.logits)], members[:, batch.labels]
         found = []
@@ -87,20 +85,13 @@ def evaluate_slices(
         left = left[size:]
     dice, iou = ratios(counts[0])
     return SliceScores(
-        loss=float(torch.stack(losses).sum()) / len(slices),
+        loss=float(torch.stack(losses).sum()) / slices.wholes,
         dice=dice,
         iou=iou,
         mean_dice=_mean(dice),
         mean_iou=_mean(iou),
         erosion_iou=tuple(zip(*(ratios(one)[1] for one in counts), strict=True)) if erosions > 1 else (),
     )
-
-
-def _answer(network: nn.Module, batch: Batch, tile: tuple[int, int] | None) -> Outputs:
-    """Give all that is compared in training too, so that the losses can be; of tiles only the answer itself."""
-    if tile is not None:
-        return Outputs(run_in_tiles(network, batch.images, tile))
-    return learn(network, batch.images, batch.labels, batch.drawn)
 
 
 def most_likely(logits: Tensor) -> Tensor:
@@ -124,10 +115,10 @@ def class_members(structures: Sequence[Structure], count: int) -> Tensor:
 def count_pixels(reference: Tensor, predicted: Tensor, drawn: Tensor) -> Tensor:
     """Count the pixels of each structure in both, in the reference and in the prediction, shape (3, structures).
 
-    `reference` and `predicted` are masks (structures, batch, rows, columns); images on which a structure was not
+    `reference` and `predicted` are masks (structures, batch, …); images on which a structure was not
     drawn (`drawn`, (batch, structures)) are left out of its counts.
     """
-    counts = torch.stack([(mask).sum((2, 3)) for mask in (reference & predicted, reference, predicted)])
+    counts = torch.stack([mask.flatten(2).sum(2) for mask in (reference & predicted, reference, predicted)])
     return (counts * drawn.T).sum(2)
 
 
@@ -139,11 +130,19 @@ def ratios(counts: Tensor) -> tuple[Scores, Scores]:
 
 
 def erode(masks: Tensor) -> Tensor:
-    """Take off the pixels that share an edge with another outside the mask; the image's edge is no such edge."""
-    outside = (~masks).float()
-    across = functional.max_pool2d(outside, (3, 1), 1, (1, 0))
-    along = functional.max_pool2d(outside, (1, 3), 1, (0, 1))
-    return masks & (across == 0) & (along == 0)
+    """Take off the pixels of masks (structures, batch, …) that share a face with one outside.
+
+    The image's edge is no such face.
+    """
+    kept = masks
+    for axis in range(2, masks.dim()):
+        count = masks.shape[axis]
+        if count > 1:
+            inner = masks.narrow(axis, 1, count - 1)
+            before = masks.narrow(axis, 0, count - 1)
+            ends = masks.narrow(axis, 0, 1), masks.narrow(axis, count - 1, 1)
+            kept = kept & torch.cat([ends[0], before], axis) & torch.cat([inner, ends[1]], axis)
+    return kept
 
 
 def _mean(values: Scores) -> float | None:

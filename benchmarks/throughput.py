@@ -42,7 +42,7 @@ def measure(variant: str, size: int, batch_size: int, steps: int) -> dict[str, f
             return functional.leaky_relu(normal, SLOPE, inplace=True)
 
         InstanceNormLeakyReLU.forward = torch_norm
-        device.choice.LAYOUT = torch.contiguous_format
+        device.choice.LAYOUTS[4] = torch.contiguous_format
         prediction.keep_freed_memory = lambda: None
     else:
         device.keep_freed_memory()

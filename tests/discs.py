@@ -62,7 +62,7 @@ def make_split(training, validation=()):
 def patch_reading(monkeypatch, **arguments):
     """Let the training read made-up pairs instead of files."""
     monkeypatch.setattr(
-        "autoseg.dataset.read_case",
+        "autoseg.dataset.build.read_case",
         lambda case, structures: make_pair(int(case.case_id.removeprefix("case")), **arguments),
     )
 

@@ -145,7 +145,7 @@ def test_what_training_had_is_counted_by_slices_and_people(monkeypatch, answers)
             voxels[1] = 0
         return image, replace(labels, voxels=voxels)
 
-    monkeypatch.setattr("autoseg.dataset.read_case", half)
+    monkeypatch.setattr("autoseg.dataset.build.read_case", half)
     core, ring = appraise(MODEL, SPLIT).drawn
     assert (core.subjects, core.slices, core.shown) == (2, 6, 4)
     assert (ring.subjects, ring.slices, ring.shown) == (3, 6, 5)
@@ -185,7 +185,7 @@ def test_images_without_millimetres_are_told(monkeypatch, answers):
         image, labels = make_pair(int(case.case_id.removeprefix("case")))
         return replace(image, affine=None), replace(labels, affine=None)
 
-    monkeypatch.setattr("autoseg.dataset.read_case", bare)
+    monkeypatch.setattr("autoseg.dataset.build.read_case", bare)
     monkeypatch.setattr(appraisal, "predict", lambda model, image, on_slices: replace(drawn(image), affine=None))
     found = appraise(MODEL, SPLIT)
     assert "no pixel size" in found.notes[1]

@@ -305,7 +305,7 @@ def test_one_entry_two_subjects_no_millimetres_and_a_missing_structure(monkeypat
         image, labels = make_pair(int(case.case_id.removeprefix("case")))
         return replace(image, affine=None), replace(labels, affine=None)
 
-    monkeypatch.setattr("autoseg.dataset.read_case", bare)
+    monkeypatch.setattr("autoseg.dataset.build.read_case", bare)
     chosen = entries("unet", preprocess=replace(quick_settings().preprocess, spacing_mm=None, input_shape=(32, 32)))
     found = compare(CASES[:3], STRUCTURES, chosen, folder=tmp_path / "b", folds=2)
     row = found.table.iloc[0]

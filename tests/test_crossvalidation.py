@@ -135,7 +135,7 @@ def test_what_stands_beside_the_pixels_is_no_other_data_either(change, reading, 
             labels = replace(labels, shares=shares.astype(np.float32))
         return image, labels
 
-    monkeypatch.setattr("autoseg.dataset.read_case", changed)
+    monkeypatch.setattr("autoseg.dataset.build.read_case", changed)
     renamed = [replace(case, subject_id=case.subject_id.replace("sub", "Sub")) for case in CASES]
     with pytest.raises(DataError, match=r"fold_1 was made from something else: cases of .*such as case"):
         run(tmp_path, cases=renamed if change == "subject" else CASES, folds=2, epochs=1)
@@ -156,7 +156,7 @@ def test_test_subjects_are_in_no_fold_and_not_even_read(tmp_path, monkeypatch):
         assert case.subject_id != "subject3"
         return make_pair(int(case.case_id.removeprefix("case")))
 
-    monkeypatch.setattr("autoseg.dataset.read_case", read)
+    monkeypatch.setattr("autoseg.dataset.build.read_case", read)
     chosen = quick_settings(epochs=1)
     found = cross_validate(CASES, STRUCTURES, chosen, folder=tmp_path, folds=2, test_subjects=["subject3"])
     others = {case.subject_id for case in CASES} - {"subject3"}
@@ -164,7 +164,7 @@ def test_test_subjects_are_in_no_fold_and_not_even_read(tmp_path, monkeypatch):
 
 
 def test_a_test_subject_without_cases_is_told_before_anything_is_read(tmp_path, monkeypatch):
-    monkeypatch.setattr("autoseg.dataset.read_case", lambda *_: pytest.fail("read"))
+    monkeypatch.setattr("autoseg.dataset.build.read_case", lambda *_: pytest.fail("read"))
     with pytest.raises(DataError, match="No case belongs to subject gone"):
         cross_validate(CASES, STRUCTURES, quick_settings(), folder=tmp_path, test_subjects=["subject3", "gone"])
 
@@ -200,7 +200,7 @@ def test_the_same_image_under_two_subjects_stops_it(tmp_path, monkeypatch):
         image, labels = make_pair(min(4, int(case.case_id.removeprefix("case"))))
         return replace(image, source=replace(image.source, case_id=case.case_id)), labels
 
-    monkeypatch.setattr("autoseg.dataset.read_case", twin)
+    monkeypatch.setattr("autoseg.dataset.build.read_case", twin)
     with pytest.raises(DataError, match=r"case4 .*case5 .*identical pixels|case5 .*case4 .*identical pixels"):
         run(tmp_path)
     assert not list(tmp_path.iterdir())

@@ -46,7 +46,7 @@ def test_a_batch_is_shown_at_once_as_planned(source):
 def test_a_click_shows_the_next_batch_without_reading_again(source, monkeypatch):
     panel = shown(source)
     first = panel.picture.value
-    monkeypatch.setattr("autoseg.dataset.read_case", None)
+    monkeypatch.setattr("autoseg.dataset.build.read_case", None)
     panel.next.click()
     assert panel.batch == 1
     assert panel.picture.value != first
@@ -193,7 +193,7 @@ def test_what_cannot_be_read_is_a_sentence(source, monkeypatch):
     def fail(case, structures):
         raise ReadError("subject1/leg.dcm is damaged. Export it again.")
 
-    monkeypatch.setattr("autoseg.dataset.read_case", fail)
+    monkeypatch.setattr("autoseg.dataset.build.read_case", fail)
     panel = shown(source)
     assert "patient 2/leg.dcm is damaged" in panel.message.value
     assert (panel.value, panel.picture.value) == (None, "")

@@ -139,7 +139,7 @@ def test_a_failure_is_a_sentence_and_shows_no_earlier_result(answers, monkeypatc
     def gone(case, structures):
         raise ReadError("case0.dcm is not there. Bring it back.")
 
-    monkeypatch.setattr("autoseg.dataset.read_case", gone)
+    monkeypatch.setattr("autoseg.dataset.build.read_case", gone)
     training.value = trained()
     panel.wait(60)
     assert "case0.dcm is not there. Bring it back." in panel.message.value

@@ -8,7 +8,6 @@ import torch
 from discs import STRUCTURES, make_pair, make_split, patch_reading, quick_settings
 from torch import nn
 
-from autoseg import prediction
 from autoseg.errors import DataError, GeometryError, SettingsError
 from autoseg.geometry import affine_from_spacing
 from autoseg.image import Image, LabelMap, Source
@@ -17,6 +16,7 @@ from autoseg.neighbours import network_channels
 from autoseg.networks import build_network
 from autoseg.postprocess import StructurePostprocess
 from autoseg.prediction import predict, predict_probabilities
+from autoseg.prediction.slices import SliceRun
 from autoseg.settings import AugmentationSettings, NetworkSettings, PreprocessSettings, Settings
 from autoseg.structures import Structure
 from autoseg.training import train
@@ -122,7 +122,7 @@ def _cropped_model(preprocess, spacing=1.5):
 
     with pytest.MonkeyPatch.context() as monkeypatch:
         patch_reading(monkeypatch)
-        monkeypatch.setattr("autoseg.dataset.read_case", read)
+        monkeypatch.setattr("autoseg.dataset.build.read_case", read)
         return train(make_split(range(12)), quick_settings(epochs=14, preprocess=preprocess), structures=STRUCTURES)
 
 
@@ -173,7 +173,7 @@ def test_crops_in_pixels_need_no_millimetres():
 def test_a_gpu_gives_the_processors_areas(model, monkeypatch):
     image, _ = make_pair(50, slices=4)
     on_gpu = predict(model, image)
-    monkeypatch.setattr("autoseg.prediction.choose_device", lambda: torch.device("cpu"))
+    monkeypatch.setattr("autoseg.prediction.slices.choose_device", lambda: torch.device("cpu"))
     on_cpu = predict(model, image)
     assert on_gpu.mask(1).sum() == pytest.approx(on_cpu.mask(1).sum(), rel=0.01)
 
@@ -302,13 +302,13 @@ def test_what_models_clean_in_different_ways_is_left_and_said():
 def test_the_probabilities_of_many_models_are_never_held_at_once(monkeypatch):
     image, _ = make_pair(0, slices=6)
     asked = []
-    real = prediction._Run.native
+    real = SliceRun.native
 
     def watched(self, chosen):
         asked.append((id(self), chosen))
         return real(self, chosen)
 
-    monkeypatch.setattr(prediction._Run, "native", watched)
+    monkeypatch.setattr(SliceRun, "native", watched)
     stream = predict_probabilities([_untrained(0), _untrained(1)], image, batch_size=2)
     assert asked == []
     next(stream)

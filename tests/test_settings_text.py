@@ -7,7 +7,14 @@ import pytest
 
 from autoseg.errors import SettingsError
 from autoseg.plan import change_settings
-from autoseg.settings import AugmentationSettings, LossSettings, NetworkSettings, PreprocessSettings, Settings
+from autoseg.settings import (
+    AugmentationSettings,
+    LossSettings,
+    NetworkSettings,
+    PreprocessSettings,
+    Settings,
+    VolumeSettings,
+)
 from autoseg.settings_text import (
     describe_fields,
     parse_value,
@@ -18,7 +25,7 @@ from autoseg.settings_text import (
     value_of,
 )
 
-GROUPS = (Settings, PreprocessSettings, NetworkSettings, AugmentationSettings, LossSettings)
+GROUPS = (Settings, PreprocessSettings, VolumeSettings, NetworkSettings, AugmentationSettings, LossSettings)
 
 
 @pytest.mark.parametrize("kind", GROUPS)
@@ -60,7 +67,7 @@ def test_every_setting_can_be_typed_as_it_is_shown():
         network=NetworkSettings(name="resunet", filters=(8, 16, 32), norm="batch", deep_supervision=True),
     )
     names = list(setting_types())
-    assert len(names) == sum(len(fields(kind)) for kind in GROUPS) - 4  # the groups themselves
+    assert len(names) == sum(len(fields(kind)) for kind in GROUPS) - 5  # the groups themselves
     typed = [f"{name}={show_value(value_of(settings, name))}" for name in names]
     assert change_settings(Settings(), read_assignments(typed)) == settings
 

@@ -166,7 +166,7 @@ def test_oversampling_reaches_the_batches(monkeypatch):
         image, labels = make_pair(number)
         return image, labels if number == 3 else replace(labels, voxels=0 * labels.voxels)
 
-    monkeypatch.setattr("autoseg.dataset.read_case", read)
+    monkeypatch.setattr("autoseg.dataset.build.read_case", read)
     seen, real = [], training_state.Step.compare
 
     def watch(step, batch, progress):
@@ -260,7 +260,7 @@ def test_the_weight_of_structures_is_counted_once_and_kept(crop, tmp_path, monke
 
 def test_training_and_validation_loss_are_on_one_scale(monkeypatch):
     # The same slices on both sides, not varied, and weights that do not move.
-    monkeypatch.setattr("autoseg.dataset.read_case", lambda case, structures: make_pair(0))
+    monkeypatch.setattr("autoseg.dataset.build.read_case", lambda case, structures: make_pair(0))
     settings = quick_settings(
         epochs=1,
         learning_rate=1e-12,

@@ -1,7 +1,7 @@
 """The computer that learns and predicts: its device, its number format and its speed."""
 
 from autoseg.device.choice import (
-    LAYOUT,
+    LAYOUTS,
     choose_device,
     choose_precision,
     in_layout,
@@ -20,7 +20,7 @@ from autoseg.device.gpu import Gpu, advise_gpu, cuda_failure, find_gpu
 from autoseg.device.memory import halve_batch, is_out_of_memory, where_memory_allows
 
 __all__ = [
-    "LAYOUT",
+    "LAYOUTS",
     "Computer",
     "Gpu",
     "advise_gpu",

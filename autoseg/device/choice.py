@@ -51,19 +51,20 @@ def choose_precision(wanted: str, device: torch.device) -> torch.dtype:
     return torch.float32
 
 
-# How images and filters lie in memory; convolutions are fastest with the channels last.
-LAYOUT = torch.channels_last
+# How images and filters lie in memory, by their axes; convolutions are fastest with the channels last.
+LAYOUTS = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
 def with_layout(network: nn.Module, device: torch.device) -> nn.Module:
-    """Move a network to a device with its filters in the fastest layout."""
+    """Move a network to a device with its filters in the fastest layout, in 2-D and 3-D."""
+    layout = LAYOUTS[max([4, *(weight.dim() for weight in network.parameters())])]
     # torch's type hints do not know the argument that its documentation recommends.
-    return network.to(device, memory_format=LAYOUT)  # type: ignore[call-overload]
+    return network.to(device, memory_format=layout)  # type: ignore[call-overload]
 
 
 def in_layout(images: Tensor) -> Tensor:
-    """Give images in the layout of the network's filters."""
-    return images.contiguous(memory_format=LAYOUT)
+    """Give images (batch, channels, …) in the layout of the network's filters."""
+    return images.contiguous(memory_format=LAYOUTS[images.dim()])
 
 
 def keep_freed_memory() -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import permutations
 from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from autoseg.errors import DataError
-from autoseg.geometry import Affine, check_affine
+from autoseg.geometry import Affine, check_affine, nearest_axes
 
 Plane = Literal["axial", "coronal", "sagittal"]
 
@@ -82,7 +81,7 @@ def arrangement_for(affine: Affine, shape: tuple[int, ...], plane: Plane | None 
     """
     if plane is not None and plane not in get_args(Plane):
         raise DataError(f"Slices can be 'axial', 'coronal' or 'sagittal', not {plane!r}.")
-    toward = _patient_axes(affine)
+    toward = nearest_axes(affine)
     if plane is None:
         plane = _plane(affine, shape, toward)
     axes, flipped = [], []
@@ -120,15 +119,7 @@ def arrangement_onto(
 
 def plane_of(affine: Affine) -> Plane:
     """Tell in which plane the slices of a grid (slice, row, column) lie, as nearly as it has a name."""
-    return PLANE_ACROSS[_patient_axes(affine)[0]]
-
-
-def _patient_axes(affine: Affine) -> list[int]:
-    """Give the patient axis (0 left, 1 back, 2 head) that each axis of the array is nearest to, each used once."""
-    steps = np.abs(affine[:3, :3])
-    # Rounded, so that of two axes at exactly 45 degrees the same is taken whatever the last digit is.
-    cosines = np.round(steps / np.linalg.norm(affine[:3, :3], axis=0), 5)
-    return list(max(permutations(range(3)), key=lambda order: cosines[order, range(3)].sum()))
+    return PLANE_ACROSS[nearest_axes(affine)[0]]
 
 
 def _plane(affine: Affine, shape: tuple[int, ...], toward: list[int]) -> Plane:

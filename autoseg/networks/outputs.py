@@ -35,6 +35,12 @@ class Learner(Protocol):
         ...
 
 
+def strides_of(network: nn.Module, spatial_dims: int) -> tuple[int, ...]:
+    """Give the numbers of which the sizes of what a network sees must be multiples, one for each axis."""
+    one = int(getattr(network, "stride", 1))
+    return tuple(getattr(network, "axis_strides", (one,) * spatial_dims))
+
+
 def learn(network: nn.Module, images: Tensor, labels: Tensor, drawn: Tensor) -> Outputs:
     """Run a network that learns.
 

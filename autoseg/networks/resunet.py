@@ -61,5 +61,6 @@ def build(settings: NetworkSettings, *, in_channels: int, out_channels: int, spa
         in_channels=in_channels,
         out_channels=out_channels,
         spatial_dims=spatial_dims,
+        strides=settings.strides,
         level=ResidualLevel,
     )

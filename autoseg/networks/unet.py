@@ -24,7 +24,13 @@ STANDARD_FILTERS = (16, 32, 64, 128, 256, 256)
 
 def build(settings: NetworkSettings, *, in_channels: int, out_channels: int, spatial_dims: int) -> nn.Module:
     """Build a U-Net."""
-    return UNet(settings, in_channels=in_channels, out_channels=out_channels, spatial_dims=spatial_dims)
+    return UNet(
+        settings,
+        in_channels=in_channels,
+        out_channels=out_channels,
+        spatial_dims=spatial_dims,
+        strides=settings.strides,
+    )
 
 
 def stride(filters: Sequence[int]) -> int:
@@ -82,7 +88,8 @@ class UNet(nn.Module):
         filters = settings.filters or STANDARD_FILTERS
         parts = Parts(spatial_dims, settings.norm, settings.dropout or 0.0)
         steps = _steps_of(strides, len(filters), spatial_dims)
-        self.stride = lcm(*(prod(along) for along in zip(*steps, strict=True)))
+        self.axis_strides = tuple(prod(along) for along in zip(*steps, strict=True))
+        self.stride = lcm(*self.axis_strides)
         self.contraction = nn.ModuleList(
             level(before, after, parts, stride=step)
             for (before, after), step in zip(pairwise([in_channels, *filters]), [1, *steps], strict=True)

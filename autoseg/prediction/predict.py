@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
-from autoseg.classes import mirrored_classes
-from autoseg.copies import Copies, copies_of, make_copy, undo_copy
-from autoseg.device import choose_device, choose_precision, in_layout, keep_freed_memory, with_layout
-from autoseg.ensemble import Models, as_models, class_order, looks_for_region, shared_postprocess, unseen_note
+from autoseg.copies import Copies
+from autoseg.device import keep_freed_memory
+from autoseg.ensemble import Models, as_models, class_order, shared_postprocess, unseen_note
 from autoseg.errors import DataError
-from autoseg.extents import crop_size, extent_of, frame_size
 from autoseg.image import Image, LabelMap
 from autoseg.model import TrainedModel
-from autoseg.neighbours import gather_slices
 from autoseg.postprocess import choose_classes, clean_labels
-from autoseg.preprocess import frame_middles, frame_offsets, sample_frames, store_slices, to_native
-from autoseg.regions import count_cut_off, find_centres, run_in_tiles
+from autoseg.prediction.slices import SliceRun
+from autoseg.prediction.volumes import VolumeRun
 
 
 def predict(
@@ -137,7 +131,7 @@ def predict_probabilities(
         _check_channels(one, image)
     keep_freed_memory()
     batches = [slice(n, min(n + batch_size, image.shape[0])) for n in range(0, image.shape[0], batch_size)]
-    runs = [_Run(one, image, precision, copies) for one in models]
+    runs = [make_run(one, image, precision, copies) for one in models]
     orders = [class_order(one, models[0]) for one in models]
     for run in runs:
         run.find_regions(batches)
@@ -162,79 +156,16 @@ def predict_probabilities(
         )
 
 
+def make_run(model: TrainedModel, image: Image, precision: str, copies: Copies) -> SliceRun | VolumeRun:
+    """Make a model ready for one image: one that sees slices, or one that sees volumes."""
+    if model.settings.spatial_dims == 3:
+        return VolumeRun(model, image, precision, copies)
+    return SliceRun(model, image, precision, copies)
+
+
 def _check_channels(model: TrainedModel, image: Image) -> None:
     if len(image.channels) != len(model.channels):
         raise DataError(
             f"{image.source.name} has {len(image.channels)} channel(s) and the model {model.name!r} was trained "
             f"on {len(model.channels)} {list(model.channels)}. Choose images of the same kind."
         )
-
-
-class _Run:
-    """A model made ready for one image: its network on its device, and the sizes of slices and frames.
-
-    `centres` (slices, 2) are the middles of the frames; `cut_off` counts the slices on which a structure reaches
-    the edge of its region.
-    """
-
-    def __init__(self, model: TrainedModel, image: Image, precision: str, copies: str) -> None:
-        self.image, self.settings = image, model.settings.preprocess
-        self.copies, self.sides = copies_of(copies), mirrored_classes(model.structures)
-        self.device = choose_device()
-        self.number_format = choose_precision(precision, self.device)
-        self.network = with_layout(model.build(), self.device)
-        stride = int(getattr(self.network, "stride", 1))
-        self.extent = extent_of(image, self.settings)
-        self.network_size = torch.tensor([self.extent.network], device=self.device)
-        self.whole = frame_size([self.extent], stride)
-        self.tile = crop_size(self.settings, self.whole, stride)
-        self.crop = self.tile if looks_for_region(model) else None
-        self.centres = frame_middles(self.whole, self.network_size.expand(image.shape[0], 2))
-        self.cut_off = 0
-
-    @torch.inference_mode()
-    def find_regions(self, batches: Sequence[slice]) -> None:
-        """Look on the whole slices where the structures are, if the model sees crops."""
-        if self.crop is None:
-            return
-        # Only the processor's memory need hold the whole scan, and only once.
-        foreground = np.empty((self.image.shape[0], *self.whole), dtype=np.float32)
-        for part in batches:
-            answer = self._answer(self._frames(part, self.whole), self.tile)
-            foreground[part] = (1 - answer[:, 0]).cpu().numpy()
-        found = find_centres(foreground, self.crop, self.extent.network)
-        self.centres = torch.from_numpy(found).to(self.device)
-
-    @torch.inference_mode()
-    def native(self, chosen: slice) -> npt.NDArray[np.float32]:
-        """Give the probabilities of some slices on the image's own grid, the mean over the copies."""
-        frames, mean = self._frames(chosen, self.crop or self.whole), None
-        for copy in self.copies:
-            tile = self.tile if self.tile is None or copy.turns % 2 == 0 else self.tile[::-1]
-            answer = undo_copy(self._answer(make_copy(frames, copy), tile), copy, self.sides.to(self.device))
-            mean = answer if mean is None else mean.add_(answer)
-        framed = torch.as_tensor(mean)
-        if len(self.copies) > 1:
-            framed /= len(self.copies)
-        if self.crop is not None:
-            self.cut_off += count_cut_off(framed.argmax(1) > 0, self.centres[chosen], self.network_size)
-        return to_native(framed, self.extent, centres=self.centres[chosen]).cpu().numpy()
-
-    def _frames(self, chosen: slice, frame: tuple[int, int]) -> Tensor:
-        """Give some slices, with their neighbours, on frames of this size around their centres."""
-        k, last = self.settings.neighbours, self.image.shape[0] - 1
-        read = slice(max(0, chosen.start - k), min(last, chosen.stop - 1 + k) + 1)
-        source = replace(self.image.source, slices=self.image.source.slices[read])
-        part = Image(self.image.channel_voxels[:, read], self.image.affine, self.image.channels, source)
-        slices = store_slices(part, self.extent, self.settings).to(self.device)
-        places = torch.arange(chosen.start, chosen.stop, device=self.device) - read.start
-        slices = gather_slices(slices, places, places.new_tensor([[0, len(slices) - 1]]), k)
-        offsets = frame_offsets(frame, self.device) + self.centres[chosen][:, None, None]
-        stored = torch.tensor([self.extent.stored], device=self.device).expand(len(slices), 2)
-        return sample_frames(slices, offsets, stored, self.network_size.expand(len(slices), 2))
-
-    def _answer(self, frames: Tensor, tile: tuple[int, int] | None) -> Tensor:
-        """Give the network's probabilities on frames."""
-        with torch.autocast(self.device.type, self.number_format, enabled=self.number_format != torch.float32):
-            logits = run_in_tiles(self.network, in_layout(frames), tile)
-        return logits.float().softmax(1)

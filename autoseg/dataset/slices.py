@@ -1,24 +1,22 @@
-"""Cases as tensors: decoded and resampled once, kept in memory, batched without worker processes."""
+"""Slices as tensors: decoded and resampled once, kept in memory, batched without worker processes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from autoseg.augment import apply_intensity, draw_geometry, draw_intensity, place_offsets
-from autoseg.cases import Case, read_case
 from autoseg.classes import classes_of, mirrored_classes, outer_classes, shares_of
+from autoseg.dataset.batch import Batch
 from autoseg.device import in_layout
 from autoseg.errors import DataError
-from autoseg.extents import crop_size, extent_of, frame_size, plan_spacing
+from autoseg.extents import crop_size, extent_of, frame_size
 from autoseg.image import Image, LabelMap
-from autoseg.neighbours import gather_slices, own_channel, plan_neighbours
-from autoseg.networks import stride_of
+from autoseg.neighbours import gather_slices
+from autoseg.networks import Outputs, learn
 from autoseg.preprocess import (
     check_memory,
     frame_middles,
@@ -29,33 +27,8 @@ from autoseg.preprocess import (
     store_shares,
     store_slices,
 )
-from autoseg.regions import Crops, region_centre
-from autoseg.settings import AugmentationSettings, PreprocessSettings, Settings
-from autoseg.split import Split
-from autoseg.structures import Structure
-
-
-@dataclass(frozen=True)
-class Batch:
-    """What the network sees at once, and what it should answer.
-
-    `images` (batch, channels, rows, columns) float32, neighbouring slices as further channels
-    (`autoseg.neighbours`), `labels` (batch, rows, columns) int64 classes
-    (0 background, k the k-th structure), `drawn` (batch, structures) bool. Where raters drew shares, `targets`
-    (batch, classes, rows, columns) float32 has the share of every class, which add up to 1. `outer` is that of
-    the SliceSet.
-    """
-
-    images: Tensor
-    labels: Tensor
-    drawn: Tensor
-    targets: Tensor | None = None
-    outer: Tensor | None = None
-
-    @property
-    def reference(self) -> Tensor:
-        """What the loss compares with: the raters' shares where there are any, else the labels."""
-        return self.labels if self.targets is None else self.targets
+from autoseg.regions import Crops, region_centre, run_in_tiles
+from autoseg.settings import AugmentationSettings, PreprocessSettings
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +64,51 @@ class SliceSet:
         return len(self.images)
 
     @property
+    def device(self) -> torch.device:
+        """Where everything lies."""
+        return self.images.device
+
+    @property
+    def wholes(self) -> int:
+        """Number of whole images: of slices."""
+        return len(self)
+
+    @property
+    def wholes_at_once(self) -> int:
+        """How many of them can be seen together: any number."""
+        return max(1, len(self))
+
+    @property
+    def seen_size(self) -> tuple[int, ...]:
+        """(rows, columns) that the network sees while it learns."""
+        return self.frame if self.crops is None else self.crops.size
+
+    @property
+    def with_structure(self) -> Tensor:
+        """Which slices have a structure that was drawn, (n,) bool on the processor."""
+        return self.labels.flatten(1).any(1).cpu()
+
+    def sample(
+        self,
+        indices: Tensor,
+        *,
+        augmentation: AugmentationSettings | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Batch:
+        """As `sample_batch`."""
+        return sample_batch(self, indices, augmentation=augmentation, generator=generator)
+
+    def whole(self, indices: Tensor) -> Batch:
+        """Give whole slices as they are."""
+        return sample_batch(self, indices)
+
+    def answer(self, network: nn.Module, batch: Batch) -> Outputs:
+        """Give all that is compared in training too, so that the losses can be; in tiles only the answer itself."""
+        if self.tile is not None:
+            return Outputs(run_in_tiles(network, batch.images, self.tile))
+        return learn(network, batch.images, batch.labels, batch.drawn)
+
+    @property
     def tile(self) -> tuple[int, int] | None:
         """Size of the tiles in which the network answers on whole slices (`regions.run_in_tiles`), if any."""
         return self.crops.size if self.crops is not None else None
@@ -110,22 +128,6 @@ class SliceSet:
             ends=self.ends.to(device),
             crops=crops,
         )
-
-
-def read_cases(cases: Sequence[Case], structures: Sequence[Structure]) -> list[tuple[Image, LabelMap]]:
-    """Read every case once, in order."""
-    return [read_case(case, tuple(structures)) for case in cases]
-
-
-def plan_input(settings: PreprocessSettings, images: Sequence[Image]) -> PreprocessSettings:
-    """Fill in what the training images decide: the network's pixel size, and whether there are neighbours to see.
-
-    Raises
-    ------
-    DataError
-        As `plan_spacing` does.
-    """
-    return plan_neighbours(plan_spacing(settings, images), [image.shape[0] for image in images])
 
 
 def build_slices(pairs: Sequence[tuple[Image, LabelMap]], settings: PreprocessSettings, *, stride: int) -> SliceSet:
@@ -250,60 +252,3 @@ def sample_batch(
             targets = torch.where(flipped[:, None, None, None], targets[:, slices.sides], targets)
         images = apply_intensity(images, draw_intensity(len(chosen), augmentation, generator), generator)
     return Batch(in_layout(images), classes, drawn, targets, slices.outer)
-
-
-def preview(
-    split: Split, settings: Settings, *, structures: Sequence[Structure], count: int = 8, batch: int = 0
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
-    """Give an augmented batch that training on this split with these settings would see; by default the first.
-
-    All training cases are read; to read once for many batches, or for the originals, see `preview_batch`.
-
-    Returns
-    -------
-    tuple of ndarray
-        Images (count, rows, columns), of the first channel of the slices themselves, and labels (count, rows,
-        columns), as `figures.show_batch` takes them.
-    """
-    slices, varied = preview_slices(split.training, settings, structures=structures), settings.augmentation
-    return preview_batch(slices, varied, structures=structures, seed=settings.seed, count=count, batch=batch)
-
-
-def preview_slices(cases: Sequence[Case], settings: Settings, *, structures: Sequence[Structure]) -> SliceSet:
-    """Read cases once and prepare their slices as training would, for `preview_batch`."""
-    pairs = read_cases(cases, structures)
-    preprocess = plan_input(settings.preprocess, [image for image, _ in pairs])
-    return build_slices(pairs, preprocess, stride=stride_of(settings.network))
-
-
-def preview_batch(
-    slices: SliceSet,
-    augmentation: AugmentationSettings | None,
-    *,
-    structures: Sequence[Structure],
-    seed: int = 0,
-    count: int = 8,
-    batch: int = 0,
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
-    """Give the slices of batch 0, 1, 2 …, varied, or as they are if `augmentation` is None.
-
-    The same number gives the same slices, whatever the augmentation, so that the varied can stand beside the
-    originals. Batches go through all slices before one comes again; a batch never holds one twice. With crops the
-    varied are smaller than the originals.
-
-    Returns
-    -------
-    tuple of ndarray
-        Images (count, rows, columns) float32, of the first channel of the slices themselves, and labels (count,
-        rows, columns) uint8.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    order = torch.randperm(len(slices), generator=generator)
-    count = min(count, len(slices))
-    indices = order[torch.arange(batch * count, (batch + 1) * count) % len(slices)]
-    if batch:  # the first one draws on, as training does
-        generator.manual_seed(seed + batch)
-    seen = sample_batch(slices, indices, augmentation=augmentation, generator=generator)
-    table = np.array([0, *(structure.label for structure in structures)], dtype=np.uint8)
-    shown = own_channel(slices.images.shape[1], slices.neighbours)
-    return seen.images[:, shown].numpy(), table[seen.labels.numpy()]

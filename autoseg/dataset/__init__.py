@@ -1,0 +1,29 @@
+"""Cases as tensors: decoded and resampled once, kept in memory, batched without worker processes."""
+
+from autoseg.dataset.batch import Batch, Samples
+from autoseg.dataset.build import build_samples, fix_patch, plan_input, plan_samples, read_cases
+from autoseg.dataset.preview import preview, preview_batch, preview_slices
+from autoseg.dataset.slices import SliceSet, build_slices, sample_batch
+from autoseg.dataset.volume_set import Volume, VolumeSet
+from autoseg.dataset.volumes import build_volumes, patch_size, store_image
+
+__all__ = [
+    "Batch",
+    "Samples",
+    "SliceSet",
+    "Volume",
+    "VolumeSet",
+    "build_samples",
+    "build_slices",
+    "build_volumes",
+    "fix_patch",
+    "patch_size",
+    "plan_input",
+    "plan_samples",
+    "preview",
+    "preview_batch",
+    "preview_slices",
+    "read_cases",
+    "sample_batch",
+    "store_image",
+]

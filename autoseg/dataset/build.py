@@ -1,0 +1,75 @@
+"""Cases read and made ready to be learnt from, as slices or as volumes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from torch import nn
+
+from autoseg.cases import Case, read_case
+from autoseg.dataset.batch import Samples
+from autoseg.dataset.slices import build_slices
+from autoseg.dataset.volumes import build_volumes
+from autoseg.extents import plan_spacing
+from autoseg.image import Image, LabelMap
+from autoseg.neighbours import plan_neighbours
+from autoseg.networks import strides_of
+from autoseg.settings import PreprocessSettings, Settings
+from autoseg.standardise import learn_landmarks
+from autoseg.structures import Structure
+from autoseg.volume_grids import plan_volume
+
+
+def read_cases(cases: Sequence[Case], structures: Sequence[Structure]) -> list[tuple[Image, LabelMap]]:
+    """Read every case once, in order."""
+    return [read_case(case, tuple(structures)) for case in cases]
+
+
+def plan_input(settings: PreprocessSettings, images: Sequence[Image]) -> PreprocessSettings:
+    """Fill in what the training images decide: the network's pixel size, and whether there are neighbours to see.
+
+    Raises
+    ------
+    DataError
+        As `plan_spacing` does.
+    """
+    return plan_neighbours(plan_spacing(settings, images), [image.shape[0] for image in images])
+
+
+def plan_samples(settings: Settings, images: Sequence[Image]) -> Settings:
+    """Fill in what the training images decide: of slices as `plan_input` does, of volumes spacing and landmarks.
+
+    Raises
+    ------
+    DataError, GeometryError
+        As `plan_spacing` and `plan_volume` do.
+    """
+    if settings.spatial_dims == 2:
+        return replace(settings, preprocess=plan_input(settings.preprocess, images))
+    volume = plan_volume(settings.volume, images)
+    if volume.standardise == "landmarks" and not volume.landmarks:
+        learnt = learn_landmarks((image.channel_voxels for image in images), settings)
+        volume = replace(volume, landmarks=learnt)
+    return replace(settings, volume=volume)
+
+
+def build_samples(pairs: Sequence[tuple[Image, LabelMap]], settings: Settings, network: nn.Module) -> Samples:
+    """Prepare cases as the settings say; a network tells what sizes it takes.
+
+    Raises
+    ------
+    DataError, GeometryError
+        As `build_slices` and `build_volumes` do.
+    """
+    if settings.spatial_dims == 2:
+        return build_slices(pairs, settings.preprocess, stride=int(getattr(network, "stride", 1)))
+    return build_volumes(pairs, settings, strides=strides_of(network, 3))
+
+
+def fix_patch(settings: Settings, samples: Samples) -> Settings:
+    """Write down the patch size that the training images decided, so that the model's file holds it."""
+    if settings.spatial_dims == 2 or settings.volume.patch_size is not None:
+        return settings
+    x, y, z = samples.seen_size
+    return replace(settings, volume=replace(settings.volume, patch_size=(x, y, z)))
