@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from autoseg.settings import Settings
+from autoseg.settings_finetune import Phase
 
 # A pause is taken for sleep if it is this many times longer than anything before it, and this long at least.
 FAR_LONGER, SHORTEST_SLEEP_S = 10, 60.0
@@ -29,10 +30,15 @@ class Clock:
     ----------
     settings : Settings
         `epochs` or `minutes`, and the schedule of the learning rate.
+    phases : sequence of Phase
+        Those of a fine-tuning, in each of which the schedule runs anew from its own peak; empty: the whole training
+        is one. `phase`, from 1, is the one that `begin_epoch` found.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, phases: Sequence[Phase] = ()) -> None:
         self.settings, self.steps, self.drops = settings, 0, 0
+        self.phases = tuple(phases) or (Phase((), settings.learning_rate),)
+        self.phase = 1
         self.epochs_seen = Fraction(0)
         self._counted_s, self._longest_s, self._awake_steps = 0.0, 0.0, 0
         self._now, self._computed = time.monotonic(), time.process_time()
@@ -63,6 +69,12 @@ class Clock:
             return float(self.epochs_seen / self.settings.epochs)
         return self.elapsed_s() / (60 * (self.settings.minutes or 1))
 
+    def begin_epoch(self) -> int:
+        """Give the phase, from 1, to which the epoch that begins now belongs."""
+        progress = self.progress() + 1e-9  # parts of a whole may add up to a little less or more
+        self.phase = max(1, sum(progress >= phase.start for phase in self.phases))
+        return self.phase
+
     def count_step(self, part: Fraction) -> None:
         """Say that a step was taken, and which part of an epoch it was."""
         self.elapsed_s()
@@ -79,10 +91,11 @@ class Clock:
 
         "cosine" and "polynomial" fall to 0 at the end (Chen et al., DeepLab, 2017: the power 0.9), "multistep" by
         the drop factor at each milestone, "plateau" at each of `drops`. The last two and "constant" end where they
-        happen to be, also with a time budget.
+        happen to be, also with a time budget. In a fine-tuning with phases all of that is of the phase.
         """
-        settings, progress = self.settings, min(1.0, self.progress())
-        peak, warmup = settings.learning_rate, settings.warmup_fraction
+        settings, phase = self.settings, self.phases[self.phase - 1]
+        progress = min(1.0, max(0.0, (self.progress() - phase.start) / (phase.end - phase.start)))
+        peak, warmup = phase.learning_rate, settings.warmup_fraction
         if progress < warmup:
             return peak * max(progress / warmup, 0.01)
         if settings.schedule == "constant":

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from autoseg.errors import SettingsError
-from autoseg.settings import AugmentationSettings
+from autoseg.settings import AugmentationSettings, VolumeSettings
 
 Copies = Literal["none", "left-right", "mirrored", "turned", "both"]
 
@@ -76,20 +76,48 @@ def undo_copy(answer: Tensor, copy: Copy, sides: Tensor) -> Tensor:
     return answer.flip(-1)[:, sides] if copy.is_mirrored else answer
 
 
-def seen_copies(augmentation: AugmentationSettings) -> frozenset[Copy]:
-    """Give the copies that training with these settings met, the slice as it is among them."""
+def mirrored_axes(copy: Copy, orientation: str) -> list[int]:
+    """Give the axes of a volume along which a copy without quarter turns is mirrored, in front of a patient.
+
+    A slice mirrored left to right is a volume mirrored so; turned by a half it is mirrored front to back as well.
+
+    Examples
+    --------
+    >>> mirrored_axes(Copy(0, True), "RPI"), mirrored_axes(Copy(2), "RPI"), mirrored_axes(Copy(2, True), "SPL")
+    ([0], [0, 1], [1])
+    """
+    upright = copy.turns == 2
+    letters = ("RL" if copy.is_mirrored != upright else "") + ("AP" if upright else "")
+    return [axis for axis, letter in enumerate(orientation) if letter in letters]
+
+
+def seen_copies(augmentation: AugmentationSettings, volume: VolumeSettings | None = None) -> frozenset[Copy]:
+    """Give the copies that training with these settings met, the slice as it is among them.
+
+    With `volume` those of volumes, whose mirrors are `volume.flips` and which have no quarter turns.
+    """
     any_angle = augmentation.rotation_probability > 0 and augmentation.rotation_deg >= 180
     turned = any_angle or augmentation.quarter_turn_probability > 0
     across, upright = augmentation.flip_probability > 0, augmentation.flip_rows_probability > 0
+    if volume is not None:
+        turned = any_angle
+        across, upright = (
+            any(
+                chance > 0
+                for letter, chance in zip(volume.orientation, volume.flips, strict=True)
+                if letter in pair
+            )
+            for pair in ("RL", "AP")
+        )
     turns = range(4) if turned else (0, 2) if across and upright else (0,)
     seen = {Copy(quarters) for quarters in turns}
     seen |= {Copy(quarters, True) for quarters in turns if across}
     seen |= {Copy((quarters + 2) % 4, True) for quarters in turns if upright}
-    return frozenset(seen)
+    return frozenset(copy for copy in seen if volume is None or copy.turns % 2 == 0)
 
 
-def wise_copies(augmentation: AugmentationSettings) -> Copies:
-    """Give the most copies of which training with these settings met every one.
+def wise_copies(augmentation: AugmentationSettings, volume: VolumeSettings | None = None) -> Copies:
+    """Give the most copies of which training with these settings met every one; with `volume` those of volumes.
 
     A network is no surer on what it never met: one that was trained on turns of up to 20 degrees gains nothing from
     quarter turns, and one that never saw a mirrored body may take its left for its right.
@@ -102,5 +130,5 @@ def wise_copies(augmentation: AugmentationSettings) -> Copies:
     'left-right'
     """
     names: tuple[Copies, ...] = ("both", "turned", "mirrored", "left-right")
-    seen = seen_copies(augmentation)
+    seen = seen_copies(augmentation, volume)
     return next((name for name in names if seen.issuperset(COPIES[name])), "none")

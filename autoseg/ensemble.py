@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from autoseg.copies import COPY_WORDS, copies_of, seen_copies, wise_copies
+from autoseg.copies import COPY_WORDS, Copies, copies_of, seen_copies, wise_copies
 from autoseg.errors import DataError
 from autoseg.model import TrainedModel
 from autoseg.postprocess import StructurePostprocess
+from autoseg.settings import VolumeSettings
 
 Models = TrainedModel | Sequence[TrainedModel]
 
@@ -89,16 +90,25 @@ def looks_for_region(model: TrainedModel) -> bool:
 def unseen_note(models: Models, copies: str) -> str:
     """Say which models never met such copies in training, and what to choose; "" where all of them did."""
     wanted, together = set(copies_of(copies)), as_models(models)
-    strangers = [model for model in together if not wanted <= seen_copies(model.settings.augmentation)]
+    strangers = [one for one in together if not wanted <= seen_copies(one.settings.augmentation, _volume(one))]
     if not strangers:
         return ""
-    wise = {wise_copies(model.settings.augmentation) for model in together}
+    wise = {copies_worth(model) for model in together}
     better = COPY_WORDS[wise.pop()] if len(wise) == 1 else ""
     names = ", ".join(repr(model.name) for model in strangers)
     return (
         f"{names} never met {COPY_WORDS[copies]} in training, so the mean over them may be worse than the answer "
         f"on the slice as it is. Choose {better or 'no copies'}."
     )
+
+
+def copies_worth(model: TrainedModel) -> Copies:
+    """Give the most copies of which the model's training met every one."""
+    return wise_copies(model.settings.augmentation, _volume(model))
+
+
+def _volume(model: TrainedModel) -> VolumeSettings | None:
+    return model.settings.volume if model.settings.spatial_dims == 3 else None
 
 
 def _difference(one: TrainedModel, other: TrainedModel) -> str:

@@ -16,6 +16,7 @@ from autoseg.animation import GIF_PIXELS, choose_scenes, draw_scenes
 from autoseg.area_tables import areas_table, measurements_table
 from autoseg.errors import DataError, LabelError, OutputError
 from autoseg.files.atomic import whole_folder
+from autoseg.files.label_colours import write_label_colours
 from autoseg.files.nifti import write_nifti
 from autoseg.files.pictures import read_picture, write_gif, write_jpg, write_palette_png
 from autoseg.files.tables import write_structures
@@ -52,9 +53,9 @@ def write_run(
     The folder holds `labels/<stem>.png` (pixel values are the labels), `overlays/<stem>.jpg`, one
     `<case_id>.nii.gz` an image, `animation.gif` (at most 200 slices, evenly chosen), `areas.csv` (one row a
     slice), `areas.xlsx` (the same as a workbook, with the details on further sheets), `measurements.csv` (one row a
-    slice and structure), where there are several images `patients.csv` (by patient), and `run.json`. `<stem>` is
-    the DICOM file's name without its ending, with `_001` for the first frame of a multi-frame file; where two are
-    equal the case's name is put in front.
+    slice and structure), where there are several images `patients.csv` (by patient), `colours` (names and colours
+    for ITK-SNAP, 3D Slicer and FSLeyes), and `run.json`. `<stem>` is the DICOM file's name without its ending, with
+    `_001` for the first frame of a multi-frame file; where two are equal the case's name is put in front.
 
     Several slices at unknown distances get no NIfTI file, which would have to invent a distance; run.json
     names the files that were left out.
@@ -112,9 +113,10 @@ def write_run(
         write_gif(temporary / "animation.gif", draw_scenes(scenes, least=GIF_PIXELS), 200)
         _write_tables(temporary, measurements, model_name=model_name, details=details)
         # Label pictures and NIfTI hold one label a pixel: whoever counts them must know what lies inside what.
-        write_structures(
-            temporary / "structures.csv", list({s.label: s for m in label_maps for s in m.structures}.values())
-        )
+        structures = list({s.label: s for m in label_maps for s in m.structures}.values())
+        write_structures(temporary / "structures.csv", structures)
+        if structures:
+            write_label_colours(temporary / "colours", structures)
         record = _describe_run(results, stems, model_name, measurements)
         record |= {"left_out": left_out, "details": dict(details or {})}
         text = json.dumps(record, indent=2, ensure_ascii=False, default=str)

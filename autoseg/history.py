@@ -8,6 +8,8 @@ from pathlib import Path
 
 from autoseg.files.atomic import whole_file
 from autoseg.model import EpochResult, TrainedModel
+from autoseg.recipes import has_published_scale, mean_dice_of
+from autoseg.settings import Settings
 from autoseg.structures import Structure
 
 
@@ -62,11 +64,22 @@ def history_rows(model: TrainedModel) -> list[dict[str, object]]:
     return rows
 
 
-def format_epoch(result: EpochResult, structures: Sequence[Structure] = ()) -> str:
-    """Give the line that is printed after an epoch."""
-    parts = [f"Epoch {result.epoch}", f"training loss {result.training_loss:.3f}"]
+def format_epoch(
+    result: EpochResult, structures: Sequence[Structure] = (), *, settings: Settings | None = None
+) -> str:
+    """Give the line that is printed after an epoch.
+
+    With the settings of a training whose loss is that of the published multi-scale pyramid, between 0 and 2, the
+    mean Dice stands beside the loss as there (`recipes.mean_dice_of`).
+    """
+    scaled = settings is not None and has_published_scale(settings)
+
+    def told(loss: float) -> str:
+        return f"{loss:.3f}" + (f" (mean Dice {mean_dice_of(loss):.3f})" if scaled else "")
+
+    parts = [f"Epoch {result.epoch}", f"training loss {told(result.training_loss)}"]
     if result.validation_loss is not None:
-        parts.append(f"validation loss {result.validation_loss:.3f}")
+        parts.append(f"validation loss {told(result.validation_loss)}")
         named = zip(structures, result.dice, strict=False)
         parts += [f"Dice {s.name} {'–' if value is None else format(value, '.3f')}" for s, value in named]
     minutes, seconds = divmod(round(result.seconds_left), 60)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import re
 from collections.abc import Sequence
@@ -36,7 +37,7 @@ class EpochResult:
     network's grid) are None or empty where nothing was validated. `training_dice` and `training_iou` (one per
     structure) are pooled over the epoch's batches as they were learnt from, augmented, so they are a little low.
     `erosion_iou` has a tuple per structure: its IoU after 0, 1, 2, 3 erosions, where that was watched.
-    `seconds_left` is an estimate. `is_best` marks the best epoch so far.
+    `seconds_left` is an estimate. `is_best` marks the best epoch so far. `phase`, from 1, is that of a fine-tuning.
     """
 
     epoch: int
@@ -53,6 +54,7 @@ class EpochResult:
     training_dice: tuple[float | None, ...] = ()
     training_iou: tuple[float | None, ...] = ()
     erosion_iou: tuple[tuple[float | None, ...], ...] = ()
+    phase: int = 1
 
     def merit(self, best_by: str) -> float | None:
         """Give what is larger in a better epoch, by "dice", "iou" or "loss"; None where nothing was validated."""
@@ -86,6 +88,8 @@ class TrainedModel:
         values, no patient names.
     postprocess : tuple of StructurePostprocess
         How each structure's prediction is cleaned, chosen on validation subjects; empty: not at all.
+    finder : TrainedModel, optional
+        Finds the centreline around which this model sees a crop (`autoseg.finder`).
     """
 
     name: str
@@ -97,6 +101,7 @@ class TrainedModel:
     best_epoch: int = 0
     origin: dict[str, Any] = field(default_factory=dict)
     postprocess: tuple[StructurePostprocess, ...] = ()
+    finder: TrainedModel | None = None
 
     def build(self) -> nn.Module:
         """Build the network with these weights, ready to predict, on the processor."""
@@ -130,13 +135,14 @@ def describe_origin(subject_ids: Sequence[str], validation_ids: Sequence[str], s
     """Give what a model was trained on, without patient names: counts, fingerprints, date and versions.
 
     A subject is kept only as a fingerprint (SHA-256 of its identifier, shortened), with which a later test
-    on the same subject can be recognised.
+    on the same subject can be recognised; `learnt_fingerprints` are of those that were not only validated on.
     """
     return {
         "training_subjects": len(set(subject_ids)),
         "validation_subjects": len(set(validation_ids)),
         "training_slices": slices,
         "subject_fingerprints": sorted(subject_fingerprint(s) for s in {*subject_ids, *validation_ids}),
+        "learnt_fingerprints": sorted(map(subject_fingerprint, set(subject_ids))),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {
             "autoseg": autoseg_version(),
@@ -144,6 +150,22 @@ def describe_origin(subject_ids: Sequence[str], validation_ids: Sequence[str], s
             "python": platform.python_version(),
         },
     }
+
+
+def model_digest(model: TrainedModel) -> str:
+    """Give 16 hexadecimal digits that no other model has: of all on which its predictions depend but the grid.
+
+    Its name and where its file lies do not count.
+    """
+    digest = hashlib.sha256()
+    for name, value in sorted(model.weights.items()):
+        digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    if model.finder is not None:
+        digest.update(model_digest(model.finder).encode())
+    named = [(structure.label, structure.name, structure.includes) for structure in model.structures]
+    digest.update(f"{named} {list(model.channels)} {list(map(asdict, model.postprocess))}".encode())
+    return digest.hexdigest()[:16]
 
 
 def autoseg_version() -> str:
@@ -253,6 +275,7 @@ def model_to_dict(model: TrainedModel) -> dict[str, Any]:
         "best_epoch": model.best_epoch,
         "origin": model.origin,
         "postprocess": [asdict(post) for post in model.postprocess],
+        "finder": None if model.finder is None else model_to_dict(model.finder),
     }
 
 
@@ -268,4 +291,5 @@ def model_from_dict(values: dict[str, Any]) -> TrainedModel:
         best_epoch=values["best_epoch"],
         origin=values["origin"],
         postprocess=tuple(StructurePostprocess(**row) for row in values.get("postprocess", ())),
+        finder=None if values.get("finder") is None else model_from_dict(values["finder"]),
     )

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = (
-    "name", "date", "structures", "validation_dice", "best_epoch", "epochs", "spacing_mm", "input_shape",
-    "channels", "training_subjects", "validation_subjects", "training_slices", "ended", "problem",
+    "name", "date", "structures", "validation_dice", "best_epoch", "epochs", "spatial_dims", "spacing_mm",
+    "input_shape", "channels", "training_subjects", "validation_subjects", "training_slices", "ended", "problem",
 )  # fmt: skip
 # What train_and_save leaves of a training that did not come to its end, by the end of the file's name.
 UNFINISHED = {"best": "the best so far of an unfinished training", "last": "the latest of an unfinished training"}
@@ -32,7 +32,8 @@ class ModelEntry:
     `validation_dice` is the mean over the structures in the best epoch, `dice` one per structure; None where
     nothing was validated. `date` is when the training began, or where that is unknown when the file was written.
     `unfinished` says what the file is of a training that did not come to its end. A file that cannot be read has
-    only `path`, `date` and the `problem`.
+    only `path`, `date` and the `problem`. A model of volumes has `spatial_dims` 3, three distances in `spacing_mm`
+    in the order of the axes (`orientation`), and `patch_size`; its `training_slices` are patches.
     """
 
     path: Path
@@ -44,7 +45,7 @@ class ModelEntry:
     dice: tuple[float | None, ...] = ()
     best_epoch: int = 0
     epochs: int = 0
-    spacing_mm: float | None = None
+    spacing_mm: float | tuple[float, float, float] | None = None
     input_shape: tuple[int, int] | None = None
     channels: tuple[str, ...] = ()
     training_subjects: int = 0
@@ -52,6 +53,9 @@ class ModelEntry:
     training_slices: int = 0
     ended: str = ""
     unfinished: str = ""
+    spatial_dims: int = 2
+    patch_size: tuple[int, int, int] | None = None
+    orientation: str = ""
 
     @property
     def line(self) -> str:
@@ -81,7 +85,7 @@ class ModelEntry:
             ("Trained", f"{self.day}; best epoch {self.best_epoch} of {self.epochs}"),
             ("This file is", self.unfinished),
             ("Ended because", self.ended),
-            ("Pixel size", self._pixels()),
+            ("Voxels" if self.spatial_dims == 3 else "Pixel size", self._pixels()),
             ("Channels", ", ".join(self.channels)),
             ("File", self.path.name),
         ]
@@ -98,9 +102,16 @@ class ModelEntry:
     def _material(self) -> str:
         if not self.training_subjects:
             return "not recorded"
-        return f"{_count(self.training_subjects, 'subject')}, {_count(self.training_slices, 'slice')}"
+        seen = _count(self.training_slices, "slice")
+        if self.spatial_dims == 3:
+            seen = f"{_count(self.training_slices, 'patch')} of volumes"
+        return f"{_count(self.training_subjects, 'subject')}, {seen}"
 
     def _pixels(self) -> str:
+        if isinstance(self.spacing_mm, tuple):
+            apart = " × ".join(f"{mm:.3g}" for mm in self.spacing_mm)
+            seen = "" if self.patch_size is None else f", of which it sees {_by(self.patch_size)} at once"
+            return f"every volume is brought to voxels of {apart} mm ({self.orientation}){seen}"
         if self.input_shape is not None:
             return f"every slice is brought to {self.input_shape[0]} × {self.input_shape[1]} pixels"
         if self.spacing_mm is not None:
@@ -150,9 +161,11 @@ def models_table(entries: Sequence[ModelEntry]) -> pd.DataFrame:
                 **row,
                 "structures": ", ".join(structure.name for structure in entry.structures),
                 "channels": ", ".join(entry.channels),
-                "input_shape": " × ".join(map(str, entry.input_shape or ())),
+                "input_shape": _by(entry.input_shape or ()),
                 "ended": entry.unfinished or entry.ended,
             }
+        if isinstance(entry.spacing_mm, tuple):
+            row["spacing_mm"] = _by(entry.spacing_mm)
         rows.append(row)
     return pd.DataFrame(rows, columns=["file", *COLUMNS])
 
@@ -178,7 +191,7 @@ def _entry(path: Path) -> ModelEntry:
 def _describe(path: Path, written: datetime, model: TrainedModel) -> ModelEntry:
     best = next((row for row in model.history if row.epoch == model.best_epoch), None)
     found = re.search(r"_(best|last)$", path.stem)
-    origin = model.origin
+    origin, volume, of_volumes = model.origin, model.settings.volume, model.settings.spatial_dims == 3
     return ModelEntry(
         path,
         _date(origin.get("date")) or written,
@@ -188,7 +201,7 @@ def _describe(path: Path, written: datetime, model: TrainedModel) -> ModelEntry:
         dice=best.dice if best else (),
         best_epoch=model.best_epoch,
         epochs=len(model.history),
-        spacing_mm=model.settings.preprocess.spacing_mm,
+        spacing_mm=volume.spacing_mm if of_volumes else model.settings.preprocess.spacing_mm,
         input_shape=model.settings.preprocess.input_shape,
         channels=model.channels,
         training_subjects=int(origin.get("training_subjects") or 0),
@@ -196,6 +209,9 @@ def _describe(path: Path, written: datetime, model: TrainedModel) -> ModelEntry:
         training_slices=int(origin.get("training_slices") or 0),
         ended=str(origin.get("ended") or ""),
         unfinished=UNFINISHED[found[1]] if found and not origin.get("ended") else "",
+        spatial_dims=model.settings.spatial_dims,
+        patch_size=volume.patch_size if of_volumes else None,
+        orientation=volume.orientation if of_volumes else "",
     )
 
 
@@ -223,4 +239,9 @@ def _structure(structure: Structure) -> str:
 
 
 def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+    ending = "" if number == 1 else "es" if what.endswith("ch") else "s"
+    return f"{number:,} {what}{ending}"
+
+
+def _by(numbers: Sequence[float]) -> str:
+    return " × ".join(f"{number:g}" for number in numbers)

@@ -138,11 +138,11 @@ def segment_folder(
     check_writable(output)
     typed = {"field_of_view_mm": field_of_view_mm, "matrix_size": matrix_size, "prefer": prefer}
     plane = next((plane for one in models if (plane := one.origin.get("plane"))), None)
-    with _enough_memory(Path(folder)):
+    with enough_memory(Path(folder)):
         images, notes, skipped = read_patient(
             Path(folder), only=only, channels=models[0].channels, plane=plane, typed=typed
         )
-        notes += _about_images(models, images)
+        notes += about_images(models, images)
         warning = warn_of_memory(images, len(models[0].structures) + 1)
         results, measurements = [], []
         for number, image in enumerate(images, start=1):
@@ -217,7 +217,7 @@ def _predict_and_tell(
     return label_map, said
 
 
-def _about_images(models: Sequence[TrainedModel], images: Sequence[Image]) -> list[str]:
+def about_images(models: Sequence[TrainedModel], images: Sequence[Image]) -> list[str]:
     """Say what is strange about these images for these models: their subjects, their kind."""
     subjects = {image.source.subject_id for image in images}
     notes = []
@@ -239,7 +239,8 @@ def _about_images(models: Sequence[TrainedModel], images: Sequence[Image]) -> li
 
 
 @contextmanager
-def _enough_memory(folder: Path) -> Iterator[None]:
+def enough_memory(folder: Path) -> Iterator[None]:
+    """Turn what happens when the memory is full into a DataError about this folder."""
     try:
         yield
     except (MemoryError, torch.OutOfMemoryError) as error:

@@ -13,6 +13,7 @@ from math import inf
 
 from autoseg.errors import SettingsError
 from autoseg.networks import NETWORKS
+from autoseg.networks.levels import divide_axes, volume_network
 from autoseg.settings import (
     AugmentationSettings,
     LossSettings,
@@ -31,7 +32,8 @@ class Recipe:
     """Named settings.
 
     `title` is what a table calls it, `words` say in a sentence what it is and whose. `change` takes settings, with
-    what suits the data, to the recipe's. `epochs` are those that were published, if it is `published`.
+    what suits the data, to the recipe's. `epochs` are those that were published, if it is `published`. A recipe
+    `of_volumes` learns from volumes whatever it is made from.
     """
 
     title: str
@@ -39,6 +41,7 @@ class Recipe:
     change: Callable[[Settings], Settings]
     published: bool = False
     epochs: int | None = None
+    of_volumes: bool = False
 
 
 def recipe(
@@ -91,6 +94,16 @@ def mean_dice_of(loss: float) -> float:
     0.75
     """
     return (2 - loss) / 2
+
+
+def has_published_scale(settings: Settings) -> bool:
+    """Tell whether a training's loss is the published pyramid's: the sum of two stages' 1 − Dice, from 0 to 2."""
+    loss = settings.loss
+    return (
+        settings.network.name == "pyramid"
+        and (loss.overlap, loss.pixel, loss.overlap_weight) == ("dice", "none", 1.0)
+        and loss.overlap_until == inf
+    )
 
 
 def pyramid_published(base: Settings) -> Settings:
@@ -148,6 +161,7 @@ def nnunet_like(base: Settings) -> Settings:
     deep supervision, a third of each batch with structures. Of its augmentation blurring and low resolution are
     left out, and images turn as far as the base has it.
     """
+    base = of_slices(base)
     varied = replace(
         base.augmentation,
         rotation_probability=0.2,
@@ -191,10 +205,40 @@ def nnunet_like(base: Settings) -> Settings:
     )
 
 
+def unet_of_volumes(base: Settings) -> Settings:
+    """Give a U-Net that learns from volumes, as the base's `volume` says; what is of slices alone is left out."""
+    if base.spatial_dims == 3:
+        own = base.network if base.network.name in SAME_LEVELS else _levels_of(base)
+        return replace(base, network=replace(own, name="unet"))
+    return replace(
+        base,
+        spatial_dims=3,
+        batch_size=2,
+        oversampling=0.5,
+        preprocess=PreprocessSettings(clip_percentiles=base.preprocess.clip_percentiles),
+        network=_levels_of(base),
+        augmentation=AugmentationSettings.volumes(),
+    )
+
+
+def of_slices(base: Settings) -> Settings:
+    """Give settings that learn from slices; those that learn from volumes lose what is of volumes alone."""
+    if base.spatial_dims == 2:
+        return base
+    varied = AugmentationSettings(rotation_deg=20.0)
+    return replace(base, spatial_dims=2, batch_size=8, network=NetworkSettings(), augmentation=varied)
+
+
+def _levels_of(base: Settings) -> NetworkSettings:
+    """Give the U-Net whose levels suit the patch and the voxels of volumes."""
+    patch, spacing = base.volume.patch_size, base.volume.spacing_mm
+    return volume_network(divide_axes(patch, spacing) if patch and spacing else ((2, 2, 2),) * 3)
+
+
 def _plain_training(base: Settings) -> Settings:
     """Take out what our own training adds: warm-up, decay of weights, clipped gradients, averaged weights."""
     return replace(
-        base,
+        of_slices(base),
         oversampling=0.0,
         warmup_fraction=0.0,
         weight_decay=0.0,
@@ -208,6 +252,7 @@ def _ours(name: str, **changes: float) -> Recipe:
     """Give the recipe of one network with our own training, changed where it needs that to learn well."""
 
     def change(base: Settings) -> Settings:
+        base = base if base.spatial_dims in NETWORKS[name].spatial_dims else of_slices(base)
         network = base.network
         if network.name != name:
             alike = name in SAME_LEVELS and network.name in SAME_LEVELS
@@ -222,12 +267,19 @@ def _ours(name: str, **changes: float) -> Recipe:
 RECIPES: dict[str, Recipe] = {
     "unet": _ours("unet"),
     "resunet": _ours("resunet"),
+    "shallow": _ours("shallow"),
     # One run each of 200 steps on the sample: Dice of its test patient's cavity 0.71 at 1e-3, 0.82 at 3e-3.
     "unext": _ours("unext", learning_rate=4e-3),
     # It has no normalisation: at 2e-3, clipped at 12, the training loss grew; at these it fell (110 steps each).
     "pyramid": _ours("pyramid", learning_rate=1e-3, gradient_clip=1.0),
     # Not measured: half the usual, as transformers want less.
     "maskdino": _ours("maskdino"),
+    "unet-3d": Recipe(
+        "3-D U-Net",
+        "A U-Net that sees volumes instead of slices, as deep as they allow. Trained in our own way.",
+        unet_of_volumes,
+        of_volumes=True,
+    ),
     "pyramid-published": Recipe(
         "Pyramid as published",
         "The multi-scale pyramid trained as the published DICOM workbench does (Dourthe et al., Spine 2021), at "

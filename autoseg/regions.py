@@ -6,15 +6,13 @@ network's own coarse answer says where to look.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from itertools import product
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from scipy import ndimage
-from torch import Tensor, nn
+from torch import Tensor
 
 from autoseg.errors import DataError
 from autoseg.extents import Extent
@@ -22,8 +20,6 @@ from autoseg.settings import PreprocessSettings
 
 # Neighbouring slices help to find the region, with weights that fall off over this many slices.
 ALONG_STACK = 2.0
-# Tiles share this part of their width with the next one.
-OVERLAP = 0.25
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,51 +43,6 @@ class Crops:
         room = room_for(self.size, network)
         near = self.centres[chosen] + beside * self.shift * torch.tensor(self.size, device=network.device)
         return torch.where(anywhere, place * room, torch.minimum(torch.maximum(near, -room), room))
-
-
-def run_in_tiles(network: nn.Module, frames: Tensor, tile: tuple[int, int] | None) -> Tensor:
-    """Run a network that was trained on crops over larger frames, in overlapping tiles of the crop's size.
-
-    Seen whole, a frame has other means and deviations than a crop, and to these the network's instance
-    normalisation is sensitive.
-
-    Parameters
-    ----------
-    network : torch.nn.Module
-    frames : (batch, channels, rows, columns) Tensor
-    tile : (2,) tuple of int, optional
-        Rows and columns of a tile; None: the frames are run as they are.
-
-    Returns
-    -------
-    (batch, classes, rows, columns) Tensor of logits
-    """
-    if tile is None:
-        return network(frames)
-    tops, lefts = (_starts(size, one) for size, one in zip(frames.shape[2:], tile, strict=True))
-    rows, columns = (1 - offset.abs() for offset in (_across(n, frames.device) for n in tile))
-    weight = rows[:, None] * columns  # a tile counts most in its middle
-    weights = frames.new_zeros(frames.shape[2:], dtype=torch.float32)
-    logits = None
-    for top, left in product(tops, lefts):
-        here = (..., slice(top, top + tile[0]), slice(left, left + tile[1]))
-        answer = network(frames[here].contiguous(memory_format=torch.channels_last)).float()
-        if logits is None:
-            logits = answer.new_zeros(*answer.shape[:2], *frames.shape[2:])
-        logits[here] += weight * answer
-        weights[here] += weight
-    return torch.as_tensor(logits) / weights
-
-
-def _starts(size: int, tile: int) -> list[int]:
-    """Give where tiles start, evenly over the size, such that neighbours overlap enough."""
-    count = math.ceil((size - tile) / (tile * (1 - OVERLAP))) + 1
-    return [round(i * (size - tile) / max(1, count - 1)) for i in range(count)]
-
-
-def _across(count: int, device: torch.device) -> Tensor:
-    """Give where pixel centres lie between the edges -1 and 1, shape (count,)."""
-    return (2 * torch.arange(count, device=device) + 1) / count - 1
 
 
 def room_for(crop: tuple[int, int], network: Tensor) -> Tensor:

@@ -81,6 +81,7 @@ def train_and_save(
     on_epoch: OnEpoch | None = None,
     should_stop: Callable[[], bool] | None = None,
     resume: bool = False,
+    base: TrainedModel | None = None,
 ) -> tuple[TrainedModel, Path]:
     """Train, and keep what was learnt in `folder`.
 
@@ -104,6 +105,8 @@ def train_and_save(
     resume : bool
         Go on with the unfinished training of this name (`autoseg.checkpoint.find_unfinished` lists them), with
         its own settings; `settings` is not looked at.
+    base : TrainedModel, optional
+        Fine-tuned, as for `autoseg.training.train`; what of it did not fit is told.
 
     Returns
     -------
@@ -127,9 +130,11 @@ def train_and_save(
 
     def after_epoch(result: EpochResult, best: TrainedModel, last: TrainedModel) -> bool | None:
         if tell is not None and result.epoch % settings.print_checkpoint == 0:
-            tell(format_epoch(result, structures))
+            tell(format_epoch(result, structures, settings=settings))
         for note in last.origin.get("notes", ()):
-            if tell is not None and note.startswith(f"Epoch {result.epoch}:"):
+            # Those of the start, about a base, and this epoch's own.
+            begun = result.epoch == 1 and not note.startswith("Epoch ")
+            if tell is not None and (begun or note.startswith(f"Epoch {result.epoch}:")):
                 tell(note)
         return on_epoch(result, best, last) if on_epoch is not None else None
 
@@ -147,6 +152,7 @@ def train_and_save(
         should_stop=should_stop,
         on_checkpoint=after_checkpoint,
         resume=unfinished,
+        base=base,
     )
     # New volumes are cut along the same plane.
     plane = split.training[0].reading.plane

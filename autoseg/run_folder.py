@@ -31,6 +31,8 @@ MEANINGS = (
     (r"run\.json", "Where the result came from: model, date, versions, every file"),
     (r"animation\.gif", "The slices with their structures, one after the other"),
     (r".*\.nii\.gz", "The labels as NIfTI, in the image's own place"),
+    (r"colours/.*", "Names and colours of the labels for ITK-SNAP, 3D Slicer and FSLeyes"),
+    (r"morphometry/.*", "Size and shape along each structure's own curve"),
     (r"labels/.*", "The labels as pictures: a pixel's value is the structure's number"),
     (r"overlays/.*", "The slices with the structures in colour"),
 )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, is_dataclass
 from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
 from autoseg.errors import SettingsError
+from autoseg.settings_finetune import FineTuneSettings
 from autoseg.settings_network import LossSettings, NetworkSettings
 from autoseg.settings_parts import AugmentationSettings, PreprocessSettings
 from autoseg.settings_rules import require as _require
@@ -14,6 +15,7 @@ from autoseg.settings_volume import VolumeSettings
 
 __all__ = [
     "AugmentationSettings",
+    "FineTuneSettings",
     "LossSettings",
     "NetworkSettings",
     "PreprocessSettings",
@@ -122,6 +124,7 @@ class Settings:
     network: NetworkSettings = field(default_factory=NetworkSettings)
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
     loss: LossSettings = field(default_factory=LossSettings)
+    finetune: FineTuneSettings = field(default_factory=FineTuneSettings)
 
     def __post_init__(self) -> None:
         if self.epochs is None and self.minutes is None:

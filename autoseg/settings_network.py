@@ -14,24 +14,24 @@ class NetworkSettings:
 
     Parameters
     ----------
-    name : {"unet", "resunet", "unext", "pyramid", "maskdino"}
+    name : {"unet", "resunet", "shallow", "unext", "pyramid", "maskdino", "dilated"}
         Name in `autoseg.networks`.
     filters : tuple of int, optional
-        Feature channels of each level, the finest first; in the U-Nets every further level halves the size. None:
-        the network's own standard size.
+        Feature channels of each level, the finest first; in the U-Nets every further level halves the size. In the
+        shallow one those of each of its six convolutions. None: the network's own standard size.
     dropout : float, optional
         Probability with which a feature channel is left out while training. None: the network's own, 0.3 in the
         pyramid and 0 in the others.
     norm : {"instance", "batch"}
-        Normalisation in the U-Nets: of each image by itself, or of the batch. The others have their own.
+        Normalisation in U-Net and ResUNet: of each image by itself, or of the batch. The others have their own.
     deep_supervision : bool
-        The U-Nets also learn from what their coarser levels answer.
+        U-Net and ResUNet also learn from what their coarser levels answer.
     strides : tuple of tuples of int, optional
         Of the U-Nets: by how much each level divides the size that it is given, along every axis; one fewer than
         filters. Thick slices are halved later than pixels. None: by 2 everywhere.
     """
 
-    name: Literal["unet", "resunet", "unext", "pyramid", "maskdino"] = "unet"
+    name: Literal["unet", "resunet", "shallow", "unext", "pyramid", "maskdino", "dilated"] = "unet"
     filters: tuple[int, ...] | None = None
     dropout: float | None = None
     norm: Literal["instance", "batch"] = "instance"

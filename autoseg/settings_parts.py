@@ -190,6 +190,11 @@ class AugmentationSettings:
         return dataclasses.replace(cls.off(), **half, rotation_deg=5.0, scaling=(0.8, 1.0), crop=(0.5, 0.8))
 
     @classmethod
+    def volumes(cls) -> AugmentationSettings:
+        """Give what volumes are varied with: turned by 15 degrees at most about every axis, and zoomed less."""
+        return cls(rotation_deg=15.0, zoom=(0.85, 1.2), scaling_probability=0.5)
+
+    @classmethod
     def off(cls) -> AugmentationSettings:
         """Give settings that leave every sample as it is."""
         never: dict[str, Any] = {f.name: 0.0 for f in fields(cls) if f.name.endswith("_probability")}

@@ -136,6 +136,8 @@ def parse_value(name: str, text: str, hint: Any) -> object:
     --------
     >>> parse_value("crop_mm", "80 × 96", tuple[float, float] | None)
     (80.0, 96.0)
+    >>> parse_value("frozen", "contraction bottleneck", tuple[str, ...])
+    ('contraction', 'bottleneck')
     """
     text = text.strip()
     if get_origin(hint) in (Union, types.UnionType):
@@ -148,7 +150,10 @@ def parse_value(name: str, text: str, hint: Any) -> object:
         inner = get_args(hint)[0]
         if get_origin(inner) is tuple:  # several of them, with a semicolon between
             return tuple(_mixed(name, part, get_args(inner)) for part in text.split(";") if part.strip())
-        return tuple(_number(name, part, inner) for part in re.split(r"[\s,;×]+", text.strip("()[] ")) if part)
+        parts = [part for part in re.split(r"[\s,;×]+", text.strip("()[] ")) if part]
+        if inner is str:
+            return () if text.lower() in NOTHING else tuple(parts)
+        return tuple(_number(name, part, inner) for part in parts)
     return _number(name, text.replace(",", "."), hint)  # a comma is a decimal point to half of Europe
 
 

@@ -39,8 +39,8 @@ class VolumeSettings:
     landmarks : tuple of float
         The usual intensities, learnt from the training images and saved with the model; empty before.
     flips : (3,) tuple of float
-        Probability of a mirror along each axis in training; along the one from right to left the labels of paired
-        structures are exchanged.
+        Probability of a mirror along each axis in training. A body that was mirrored has its left on the right, so
+        the labels of paired structures are exchanged; along two axes it is only turned, and they stay.
     crop_mm : (2,) tuple of float, optional
         What is seen around the centreline, in mm along the two axes that lie across it. None: the whole volume.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -49,23 +50,35 @@ def standardise(voxels: npt.NDArray[np.generic], settings: Settings, *, name: st
             f"volume.standardise is 'landmarks' and {targets.size} of {len(voxels) * len(_percents(settings))} are "
             "known; they are learnt from the training images before training."
         )
-    for index, channel in enumerate(voxels):
-        one = np.asarray(channel, dtype=np.float32)
+    for one, channel, target in zip(
+        result, voxels, targets if targets is not None else (None,) * len(voxels), strict=True
+    ):
+        with np.errstate(over="ignore"):  # what float32 does not hold is infinite, which is said below
+            one[...] = channel
         if not np.isfinite(one).all():
             raise DataError(
                 f"{name} holds NaN or infinite intensities in {int((~np.isfinite(one)).sum())} of {one.size} "
                 "voxels. Set them to a number (0, say) in the program that made the image, or leave it out."
             )
-        own = _landmarks(one, settings)
-        if own[0] == own[-1]:
-            result[index] = 0
-            continue
-        one = np.clip(one, own[0], own[-1])
-        if targets is not None:
-            one = np.interp(one, *_rising(own, targets[index])).astype(np.float32)
-        deviation = one.std(dtype=np.float64)
-        result[index] = (one - one.mean(dtype=np.float64)) / max(deviation, 1e-6)
+        _standardise_channel(one, _landmarks(one, settings), target)
     return result
+
+
+def _standardise_channel(
+    one: npt.NDArray[np.float32], own: npt.NDArray[np.float64], target: npt.NDArray[np.float64] | None
+) -> None:
+    """Standardise a channel in place, a slice at a time: in double precision a volume needs much memory."""
+    if own[0] == own[-1]:
+        one[...] = 0
+        return
+    np.clip(one, own[0], own[-1], out=one)
+    if target is not None:
+        for part in one:
+            part[...] = np.interp(part, *_rising(own, target))
+    mean = one.mean(dtype=np.float64)
+    squares = sum(float(np.square(part - mean, dtype=np.float64).sum()) for part in one)
+    one -= np.float32(mean)
+    one /= np.float32(max(math.sqrt(squares / one.size), 1e-6))
 
 
 def learn_landmarks(images: Iterable[npt.NDArray[np.generic]], settings: Settings) -> tuple[float, ...]:
@@ -106,8 +119,17 @@ def _percents(settings: Settings) -> Sequence[float]:
 
 
 def _landmarks(channel: npt.NDArray[np.float32], settings: Settings) -> npt.NDArray[np.float64]:
+    """Give a channel's own landmarks; where nearly all of it is empty, from what is not."""
     step = max(1, channel.size // SEEN_VOXELS)
-    return np.percentile(channel.reshape(-1)[::step], _percents(settings)).astype(np.float64)
+    while math.gcd(step, channel.shape[-1]) > 1:  # else whole columns would never be seen
+        step += 1
+    seen = channel.reshape(-1)[::step]
+    found = np.percentile(seen, _percents(settings)).astype(np.float64)
+    if found[0] == found[-1]:
+        others = channel[channel != found[0]]
+        if others.size:
+            found = np.percentile(np.append(others, found[0]), _percents(settings)).astype(np.float64)
+    return found
 
 
 def _rising(

@@ -16,6 +16,8 @@ from autoseg.checkpoint import Checkpoint
 from autoseg.clock import Clock, count_drops, epochs_without_gain
 from autoseg.device import keep_freed_memory, where_memory_allows
 from autoseg.errors import DataError
+from autoseg.finetuning import seed_of
+from autoseg.inputs import Inputs
 from autoseg.model import EpochResult, TrainedModel, check_model_name
 from autoseg.settings import Settings
 from autoseg.split import Split
@@ -40,6 +42,8 @@ def train(
     should_stop: Callable[[], bool] | None = None,
     on_checkpoint: OnCheckpoint | None = None,
     resume: Checkpoint | None = None,
+    inputs: Inputs = Inputs(),  # noqa: B008  # it never changes
+    base: TrainedModel | None = None,
 ) -> TrainedModel:
     """Train a network on the split's training cases and keep the epoch that is best on its validation cases.
 
@@ -69,6 +73,11 @@ def train(
         Go on from here instead of starting. Its settings and name count, not the arguments. With `epochs`, the
         model is the same, bit for bit, as of a training in one go on the same machine; an epoch that
         `should_stop` cut short stays short, and makes one more of them.
+    inputs : Inputs
+        Centrelines around which volumes are cropped, and what finds them on a new image.
+    base : TrainedModel, optional
+        Fine-tune this one: begin with its weights as far as they fit, learn as `settings.finetune` says. Take the
+        settings from `settings_from_base`. What did not fit stands in the model's `origin["notes"]`.
 
     Returns
     -------
@@ -77,29 +86,31 @@ def train(
     Raises
     ------
     DataError
-        If there is nothing to learn from, the loss is not a number from the start, or the data are not those
-        of the training that is resumed; the message then says what has changed.
+        If there is nothing to learn from, the loss is not a number from the start, the data or the base are not
+        those of the training that is resumed (the message then says what has changed), or the base has learnt from
+        a validation subject.
+    SettingsError
+        If the base is another kind of network than the settings ask for.
     """
     settings, name = (settings, name) if resume is None else (resume.settings, resume.name)
     check_model_name(name)
     keep_freed_memory()
-    torch.manual_seed(settings.seed)
-    material = read_material(split, settings, structures, resume, fingerprints=on_checkpoint is not None)
+    torch.manual_seed(seed_of(settings, base))
+    prints = on_checkpoint is not None
+    material = read_material(split, settings, structures, resume, fingerprints=prints, inputs=inputs, base=base)
     settings, validation = material.settings, material.validation
     step = Step(material, structures)
-    clock = Clock(settings)
+    clock = Clock(settings, () if material.tuned is None else material.tuned.phases)
     generator = torch.Generator().manual_seed(settings.seed)
     state = TrainingState(material, step, clock, generator)
-    best = last = material.untrained(name, structures)
-    if resume is not None:
-        best, last = state.restore(resume)
+    untrained = material.untrained(name, structures)
+    best, last = (untrained, untrained) if resume is None else state.restore(resume)
     history, ended = list(last.history), COMPLETE
     try:
         while not clock.is_over():
-            if _has_stalled(history, settings):
+            if not _begin_epoch(step, clock, history, validated=validation is not None):
                 ended = _patience_words(settings)
                 break
-            clock.drops = _drops(history, settings, validated=validation is not None)
             training_loss, stopped = _learn_epoch(step, clock, generator, should_stop)
             if not math.isfinite(training_loss):
                 ended = f"the loss became NaN in epoch {len(history) + 1}"
@@ -114,9 +125,8 @@ def train(
             history.append(result)
             last = _latest(step, last, history)
             # As long as nothing was validated, the latest is the best that is known.
-            unscored = all(row.merit(settings.best_by) is None for row in history)
-            now = replace(last, weights=best.weights, best_epoch=best.best_epoch)
-            best = last if result.is_best or unscored else now
+            better = result.is_best or all(row.merit(settings.best_by) is None for row in history)
+            best = last if better else replace(last, weights=best.weights, best_epoch=best.best_epoch)
             if on_epoch is not None and on_epoch(result, best, last):
                 stopped = True
             # It may also have been asked for while the epoch was validated and shown.
@@ -147,6 +157,18 @@ def _finished(best: TrainedModel, ended: str) -> TrainedModel:
             stacklevel=3,
         )
     return replace(best, origin={**best.origin, "ended": ended})
+
+
+def _begin_epoch(step: Step, clock: Clock, history: Sequence[EpochResult], *, validated: bool) -> bool:
+    """Enter the phase of the next epoch and count the drops in it; False if patience has come to its end."""
+    phase = clock.begin_epoch()
+    within = [row for row in history if row.phase == phase]
+    if phase == len(clock.phases) and _has_stalled(within, clock.settings):
+        return False
+    clock.drops = _drops(within, clock.settings, validated=validated)
+    if step.tuned is not None:
+        step.tuned.enter(phase)
+    return True
 
 
 def _learn_epoch(
@@ -209,6 +231,7 @@ def _result(epoch: int, training_loss: float, step: Step, clock: Clock) -> Epoch
         seconds_left=clock.seconds_left(),
         training_dice=dice,
         training_iou=iou,
+        phase=clock.phase,
     )
 
 

@@ -16,15 +16,17 @@ from torch.optim.swa_utils import AveragedModel
 from autoseg.batches import EpochOrder
 from autoseg.checkpoint import Checkpoint, check_same_data, describe_now
 from autoseg.clock import Clock
-from autoseg.dataset import Batch, Samples, build_samples, fix_patch, plan_samples, read_cases
+from autoseg.dataset import Batch, Samples, build_samples, fix_patch, plan_samples
 from autoseg.device import choose_device, choose_precision, halve_batch, with_layout
 from autoseg.errors import DataError, ModelFileError
-from autoseg.fingerprints import Side, describe_side
+from autoseg.finetuning import Tuned, check_base, check_same_base, go_on_from
+from autoseg.fingerprints import Side
+from autoseg.inputs import Inputs
 from autoseg.losses import outputs_loss, with_counted_weight
 from autoseg.model import TrainedModel, describe_origin
 from autoseg.neighbours import network_channels
 from autoseg.networks import build_network, learn
-from autoseg.optimizers import build_optimizer
+from autoseg.optimizers import build_optimizer, set_learning_rate
 from autoseg.plan import Fingerprint, fingerprint_of
 from autoseg.settings import AugmentationSettings, Settings
 from autoseg.split import Split
@@ -43,7 +45,7 @@ class Material:
 
     `sides` stand for what is learnt from and validated on; they are empty where nobody will ask.
     `modalities` are the kinds of images that are learnt from ("MR"), as far as their files tell, and
-    `fingerprint` what they are like.
+    `fingerprint` what they are like. `tuned` is there where the network goes on from a base.
     """
 
     settings: Settings
@@ -54,21 +56,25 @@ class Material:
     sides: tuple[Side, Side]
     modalities: tuple[str, ...] = ()
     fingerprint: Fingerprint | None = None
+    finder: TrainedModel | None = None
+    tuned: Tuned | None = None
 
     def untrained(self, name: str, structures: Sequence[Structure]) -> TrainedModel:
         """Give the model without weights yet."""
         validated = self.validation.subject_ids if self.validation is not None else ()
+        origin = {
+            **describe_origin(self.slices.subject_ids, validated, len(self.slices)),
+            "modalities": list(self.modalities),
+            "fingerprint": None if self.fingerprint is None else self.fingerprint.as_dict(),
+        }
         return TrainedModel(
             name=name,
             settings=self.settings,
             structures=tuple(structures),
             channels=self.channels,
             weights={},
-            origin={
-                **describe_origin(self.slices.subject_ids, validated, len(self.slices)),
-                "modalities": list(self.modalities),
-                "fingerprint": None if self.fingerprint is None else self.fingerprint.as_dict(),
-            },
+            finder=self.finder,
+            origin=origin if self.tuned is None else self.tuned.written_into(origin),
         )
 
 
@@ -79,6 +85,8 @@ def read_material(
     resume: Checkpoint | None,
     *,
     fingerprints: bool,
+    inputs: Inputs = Inputs(),  # noqa: B008  # it never changes
+    base: TrainedModel | None = None,
 ) -> Material:
     """Read the cases once and build the network.
 
@@ -90,14 +98,21 @@ def read_material(
         Raise DataError, before anything is prepared, if these are not its data.
     fingerprints : bool
         Give `sides`; they take a look at every voxel.
+    base : TrainedModel, optional
+        Whose weights the network begins with.
     """
     if not split.training:
         raise DataError("There are no training cases. Put labelled images of at least one subject there.")
+    record = None if resume is None else resume.last.origin.get("base")
+    if resume is not None:
+        check_same_base(resume.name, record, base)
+    elif base is not None:
+        check_base(base, split, settings)
     device = choose_device()
-    pairs, validation_pairs = read_cases(split.training, structures), read_cases(split.validation, structures)
+    pairs, validation_pairs = inputs.read(split.training, structures), inputs.read(split.validation, structures)
     sides = (Side(), Side())
     if fingerprints or resume is not None:
-        sides = describe_side(split.training, pairs), describe_side(split.validation, validation_pairs)
+        sides = inputs.describe(split.training, pairs), inputs.describe(split.validation, validation_pairs)
     if resume is not None:
         check_same_data(resume, structures, *sides)
     settings = plan_samples(settings, [image for image, _ in pairs])
@@ -108,9 +123,13 @@ def read_material(
         out_channels=len(structures) + 1,
         spatial_dims=settings.spatial_dims,
     )
-    slices = build_samples(pairs, settings, network).to(device)
+    tuned = go_on_from(network, settings, split, structures=structures, channels=channels, base=base, record=record)
+    lines = inputs.centrelines
+    slices = build_samples(pairs, settings, network, centrelines=lines).to(device)
     settings = fix_patch(settings, slices)
-    validation = build_samples(validation_pairs, settings, network).to(device) if validation_pairs else None
+    validation = None
+    if validation_pairs:
+        validation = build_samples(validation_pairs, settings, network, centrelines=lines).to(device)
     loss = with_counted_weight(settings.loss, _seen(slices, settings))
     return Material(
         settings=replace(settings, loss=loss),
@@ -121,6 +140,8 @@ def read_material(
         sides=sides,
         modalities=tuple(sorted({image.source.modality for image, _ in pairs} - {""})),
         fingerprint=fingerprint_of([*pairs, *validation_pairs], structures),
+        finder=inputs.finder,
+        tuned=tuned,
     )
 
 
@@ -146,7 +167,9 @@ class Step:
         self.counts = torch.zeros(3, len(structures), device=device)
         network, settings = self.network, self.settings
         self.precision = choose_precision(settings.precision, device)
-        self.optimizer = build_optimizer(network, settings, device)
+        self.tuned = material.tuned
+        groups = None if self.tuned is None else self.tuned.groups
+        self.optimizer = build_optimizer(network, settings, device, groups=groups)
 
         def average(averaged: Tensors, current: Tensors, count: Tensor | int) -> None:
             # Follows fast at first, so that the random start is soon forgotten.
@@ -167,6 +190,8 @@ class Step:
     def compare(self, batch: Batch, progress: float) -> Tensor:
         """Run the network forward and back, so that it can be updated; return the loss as `learn` does."""
         self.network.train()
+        if self.tuned is not None:
+            self.tuned.rest()
         with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
             outputs = learn(self.network, batch.images, batch.labels, batch.drawn)
         parts = outputs_loss(outputs, batch.reference, batch.drawn, self.settings.loss, outer=batch.outer)
@@ -181,8 +206,7 @@ class Step:
 
     def update(self, learning_rate: float) -> None:
         """Change the weights by the gradients of `compare`, and their running average."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
+        set_learning_rate(self.optimizer, learning_rate, self.tuned.factors if self.tuned else None)
         if math.isfinite(self.settings.gradient_clip):
             nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.gradient_clip)
         self.optimizer.step()

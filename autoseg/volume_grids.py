@@ -7,6 +7,7 @@ millimetres, from the outer edge of the first voxel to that of the last; voxel c
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -17,7 +18,7 @@ from torch.nn import functional
 
 from autoseg.errors import DataError, GeometryError
 from autoseg.geometry import Affine, nearest_axes
-from autoseg.image import Image
+from autoseg.image import Image, LabelMap
 from autoseg.settings import VolumeSettings
 
 # Which way a letter points in patient coordinates: the axis (x to the left, y to the back, z to the head), and
@@ -25,8 +26,9 @@ from autoseg.settings import VolumeSettings
 AXIS_OF = {"R": (0, 1), "L": (0, -1), "A": (1, 1), "P": (1, -1), "I": (2, 1), "S": (2, -1)}
 FEWEST_SLICES = 2
 MOST_VOXELS = 2048
-# Voxels that are brought back at once, classes counted.
-AT_ONCE = 2**25
+# By these parts of a voxel the middles at which labels are read go up or down, in turn. Not by whole eighths, with
+# which middles at simple fractions would end between two voxels again.
+SHIFTS = (-0.37, 0.12, -0.12, 0.37)
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def plan_volume(settings: VolumeSettings, images: Sequence[Image]) -> VolumeSett
     return replace(settings, spacing_mm=(median[0], median[1], median[2]))
 
 
-def check_volume(image: Image) -> None:
+def check_volume(image: Image | LabelMap) -> None:
     """Raise an error, with what to do, unless the image can be seen as a volume."""
     if image.shape[0] < FEWEST_SLICES:
         raise DataError(
@@ -114,7 +116,7 @@ def axes_of(affine: Affine, orientation: str) -> tuple[tuple[int, int, int], tup
     return (axes[0], axes[1], axes[2]), (flipped[0], flipped[1], flipped[2])
 
 
-def grid_of(image: Image, settings: VolumeSettings) -> VolumeGrid:
+def grid_of(image: Image | LabelMap, settings: VolumeSettings) -> VolumeGrid:
     """Give how an image lies on the network's grid.
 
     Raises
@@ -147,6 +149,7 @@ def to_network(voxels: Tensor, grid: VolumeGrid, *, mode: str = "linear") -> Ten
     Parameters
     ----------
     voxels : (channels, slices, rows, columns) Tensor
+        On the processor.
     grid : VolumeGrid
     mode : {"linear", "nearest"}
         "linear" averages where the network's voxels are larger; "nearest" is for labels.
@@ -155,27 +158,62 @@ def to_network(voxels: Tensor, grid: VolumeGrid, *, mode: str = "linear") -> Ten
     -------
     (channels, *network) Tensor
     """
-    turned = voxels.permute(0, *(1 + axis for axis in grid.axes))
-    turned = turned.flip([1 + k for k, flip in enumerate(grid.flipped) if flip])
-    for k, size in enumerate(grid.network, start=1):
-        turned = _resize(turned, k, size, mode)
-    return turned.contiguous()
-
-
-def _resize(voxels: Tensor, axis: int, size: int, mode: str) -> Tensor:
-    """Resample one axis."""
-    count = voxels.shape[axis]
-    if count == size:
-        return voxels
+    turns = tuple(slice(None, None, -1 if flip else None) for flip in grid.flipped)
+    given = voxels.numpy().transpose(0, *(1 + axis for axis in grid.axes))[(slice(None), *turns)]
+    turned = torch.from_numpy(np.ascontiguousarray(given))
     if mode == "nearest":
-        middles = (torch.arange(size, device=voxels.device) + 0.5) * count / size
-        return voxels.index_select(axis, middles.long().clamp(max=count - 1))
+        return turned if turned.shape[1:] == grid.network else _read_nearest(turned, grid.network)
+    for axis, size in enumerate(grid.network, start=1):
+        if turned.shape[axis] != size:
+            turned = _resize(turned, axis, size)
+    return turned
+
+
+def _resize(voxels: Tensor, axis: int, size: int) -> Tensor:
+    """Resample one axis linearly."""
     before, after = voxels.shape[:axis], voxels.shape[axis + 1 :]
-    flat = voxels.reshape(1, int(np.prod(before)), count, int(np.prod(after)))
+    rows, columns = math.prod(before), math.prod(after)
+    # Pictures one pixel wide come out of torch as nonsense, so the last axis is resampled as their width.
+    flat = (1, 1, rows, voxels.shape[axis]) if columns == 1 else (1, rows, voxels.shape[axis], columns)
     resized = functional.interpolate(
-        flat, (size, flat.shape[-1]), mode="bilinear", align_corners=False, antialias=True
+        voxels.reshape(flat),
+        (rows, size) if columns == 1 else (size, columns),
+        mode="bilinear",
+        align_corners=False,
+        antialias=True,
     )
     return resized.reshape(*before, size, *after)
+
+
+def _read_nearest(voxels: Tensor, size: Sequence[int]) -> Tensor:
+    """Read labels at the nearest voxels.
+
+    Rounding each middle all one way could move every label by a quarter of a voxel against its image: where voxels
+    are twice as large, a middle lies between two of the image's again and again. So middles go up or down by a part
+    of the voxel, in turn along the other two axes.
+    """
+    result = voxels.new_empty((len(voxels), *size))
+    middles = [
+        (torch.arange(n, device=voxels.device, dtype=torch.float64) + 0.5) * count / n
+        for count, n in zip(voxels.shape[1:], size, strict=True)
+    ]
+    shifts = torch.tensor(SHIFTS, device=voxels.device, dtype=torch.float64)
+    rows, columns = (torch.arange(n, device=voxels.device) for n in size[1:])
+    rows = rows[:, None]
+
+    def read(axis: int, middle: Tensor, turn: Tensor) -> Tensor:
+        count, n = voxels.shape[1 + axis], size[axis]
+        moved = middle if count == n else middle + shifts[turn % 4] * min(1.0, count / n)
+        return moved.long().clamp(0, count - 1)
+
+    for plane, middle in enumerate(middles[0]):
+        result[:, plane] = voxels[
+            :,
+            read(0, middle, rows + 2 * columns),
+            read(1, middles[1][:, None], plane + 2 * columns),
+            read(2, middles[2], plane + 2 * rows),
+        ]
+    return result
 
 
 def to_native(volume: Tensor, grid: VolumeGrid, chosen: slice) -> Tensor:

@@ -1,8 +1,9 @@
-"""Take the manual's pictures: run both notebooks in a real browser on the sample, and keep what they show.
+"""Take the manual's pictures: run the notebooks in a real browser on the sample, and keep what they show.
 
-.venv/bin/python docs/draw_screens.py [minutes of learning, by default 4]
+.venv/bin/python docs/draw_screens.py [minutes of learning, by default 4] [of each in the comparison, by default 1]
 
-It is the browser test (tests/test_browser.py) with more time to learn, so that the pictures are worth looking at.
+It is the browser tests (tests/test_browser.py, test_browser_compare.py) with more time to learn, so that the
+pictures are worth looking at. 0 minutes leave the pictures of those notebooks as they are.
 """
 
 import os
@@ -18,12 +19,19 @@ SCREENS = ROOT / "docs" / "pictures" / "screens"
 COLOURS = 256  # enough for a page, and a third of the size
 
 
-def main(minutes: str = "4") -> None:
-    """Write docs/pictures/screens/train_1.png and on, test_1.png and on."""
+def main(minutes: str = "4", compared: str = "1") -> None:
+    """Write docs/pictures/screens/train_1.png and on, test_1.png and on, comparing_1.png and on."""
+    if float(minutes):
+        take(["tests/test_browser.py", "-k", "train or segment"], minutes)
+    if float(compared):
+        take(["tests/test_browser_compare.py"], compared)
+
+
+def take(test: list[str], minutes: str) -> None:
+    """Run a browser test with these minutes for each training, and keep its light pictures."""
     with tempfile.TemporaryDirectory() as folder:
         environment = os.environ | {"AUTOSEG_SCREENSHOTS": folder, "AUTOSEG_MINUTES": minutes}
-        command = [sys.executable, "-m", "pytest", "tests/test_browser.py", "-q", "-k", "train or segment"]
-        subprocess.run(command, cwd=ROOT, env=environment, check=True)
+        subprocess.run([sys.executable, "-m", "pytest", "-q", *test], cwd=ROOT, env=environment, check=True)
         SCREENS.mkdir(parents=True, exist_ok=True)
         for path in sorted((Path(folder) / "light").glob("*.png")):
             picture = Image.open(path).convert("RGB")

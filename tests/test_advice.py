@@ -11,7 +11,13 @@ from autoseg.advice import Drawn, advice_text, advise, smooth
 from autoseg.checks import Finding
 from autoseg.evaluation import Score, accuracy_ratios, overlap_ratios
 from autoseg.model import EpochResult, TrainedModel
-from autoseg.settings import AugmentationSettings, NetworkSettings, PreprocessSettings, Settings
+from autoseg.settings import (
+    AugmentationSettings,
+    NetworkSettings,
+    PreprocessSettings,
+    Settings,
+    VolumeSettings,
+)
 from autoseg.structures import Structure
 from autoseg.summary import summarise
 from autoseg.training import COMPLETE, STOPPED
@@ -332,6 +338,20 @@ def test_sizes_are_known_without_millimetres_too():
     (first,) = advise(model(**poor, preprocess=shaped), seen(dice=(0.6, 0.55), pixels=70))
     assert first.kind == "small structures"
     assert "about 18 of the network's pixels" in first.words
+
+
+def test_of_volumes_sizes_are_in_their_voxels_and_so_is_the_remedy():
+    poor = {"dice": (0.6, 0.55), "training_dice": (0.62, 0.56)}
+    volumes = {"spatial_dims": 3, "preprocess": PreprocessSettings()}
+    coarse = VolumeSettings(spacing_mm=(2.0, 2.0, 1.0))
+    (first,) = advise(model(**poor, **volumes, volume=coarse), seen(dice=(0.6, 0.55), pixels=70))
+    assert first.kind == "small structures"
+    assert "about 28 of the network's pixels" in first.words  # 70 mm² / (2 × 2 × 1)^(2/3) mm²
+    assert "volume.spacing_mm" in first.remedy
+    assert "crop_mm" not in first.remedy
+    fine = VolumeSettings(spacing_mm=(0.5, 0.5, 0.5))
+    kinds_of_fine = kinds(model(**poor, **volumes, volume=fine), seen(dice=(0.6, 0.55), pixels=2000))
+    assert "small structures" not in kinds_of_fine
 
 
 def test_findings_about_labels_are_recalled_where_the_score_is_poor():

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from autoseg.augment import apply_intensity, draw_geometry, draw_intensity, place_offsets
+from autoseg.augment import apply_intensity, draw_geometry, draw_intensity, draw_volume_geometry, place_offsets
 from autoseg.preprocess import frame_offsets, sample_frames
 from autoseg.settings import AugmentationSettings
 
@@ -137,3 +137,71 @@ def test_an_absent_channel_stays_absent():
     assert float(varied[:2, 1].abs().max()) == 0
     assert float((varied - images)[:, [0, 2]].abs().amin((2, 3)).min()) >= 0
     assert bool(((varied - images).abs().amax((2, 3)) > 0.01)[:, [0, 2]].all())
+
+
+# --- volumes
+
+ISOTROPIC, STRETCHED, THICK_SLICES = (1.0, 1.0, 1.0), (2.0, 0.8, 1.1), (0.5, 0.5, 4.0)
+ONLY_TURNS = AugmentationSettings(
+    rotation_probability=1, rotation_deg=180, scaling_probability=0, zoom_probability=0, shift_probability=0
+)
+
+
+def _in_mm(matrix, spacing):
+    """Give what a matrix between voxels does to millimetres."""
+    mm = torch.tensor(spacing)
+    return mm[:, None] * matrix / mm
+
+
+@pytest.mark.parametrize("spacing", [ISOTROPIC, STRETCHED])
+def test_a_turned_ball_stays_a_ball_on_voxels_of_any_shape(spacing):
+    matrix, shift, flipped = draw_volume_geometry(50, ONLY_TURNS, (0, 0, 0), spacing, _generator())
+    turns = _in_mm(matrix, spacing)
+    torch.testing.assert_close(turns @ turns.mT, torch.eye(3).expand(50, 3, 3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(torch.linalg.det(turns), torch.ones(50), atol=1e-5, rtol=0)
+    assert not shift.any()
+    assert not flipped.any()
+    # About every axis: no entry of the matrices stays as it was.
+    assert float((turns - torch.eye(3)).abs().amax(0).min()) > 0.5
+
+
+def test_thick_slices_are_turned_in_their_plane_only():
+    matrix, *_ = draw_volume_geometry(50, ONLY_TURNS, (0, 0, 0), THICK_SLICES, _generator())
+    turns = _in_mm(matrix, THICK_SLICES)
+    torch.testing.assert_close(turns[:, 2], torch.tensor([0.0, 0, 1]).expand(50, 3))
+    torch.testing.assert_close(turns[:, :, 2], torch.tensor([0.0, 0, 1]).expand(50, 3))
+    assert float(turns[:, 0, 1].abs().max()) > 0.9
+
+
+def test_mirrors_of_a_volume_are_told_and_come_as_often_as_asked():
+    settings = AugmentationSettings.off()
+    matrix, _, flipped = draw_volume_geometry(2000, settings, (0.5, 0.0, 1.0), STRETCHED, _generator())
+    expected = torch.diag_embed(torch.where(flipped, -1.0, 1.0))
+    torch.testing.assert_close(_in_mm(matrix, STRETCHED), expected)
+    assert flipped.float().mean(0).tolist() == pytest.approx([0.5, 0, 1], abs=0.05)
+
+
+def test_zoom_scaling_and_shift_of_volumes_stay_in_their_ranges():
+    settings = AugmentationSettings(
+        rotation_probability=0,
+        zoom_probability=1,
+        zoom=(0.8, 1.25),
+        scaling_probability=1,
+        scaling=(0.9, 1.1),
+        shift_probability=1,
+        shift=0.2,
+    )
+    matrix, shift, _ = draw_volume_geometry(2000, settings, (0, 0, 0), STRETCHED, _generator())
+    sizes = 1 / torch.diagonal(matrix, dim1=1, dim2=2)  # a zoomed structure covers more voxels of the patch
+    torch.testing.assert_close(matrix, torch.diag_embed(1 / sizes))
+    assert 0.8 * 0.9 <= float(sizes.min()) < 0.75
+    assert 1.3 < float(sizes.max()) <= 1.25 * 1.1
+    assert float((sizes.amax(1) / sizes.amin(1)).max()) <= 1.1 / 0.9 + 1e-5  # one zoom for all axes
+    assert 0.19 < float(shift.abs().max()) <= 0.2
+
+
+def test_the_same_generator_draws_the_same_volumes():
+    one, other = (
+        draw_volume_geometry(5, AugmentationSettings(), (0.5, 0.5, 0.5), STRETCHED, _generator(3)) for _ in range(2)
+    )
+    assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))

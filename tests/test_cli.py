@@ -103,6 +103,42 @@ def test_a_training_with_settings_by_name(sample, tmp_path):
     assert settings.preprocess.spacing_mm == 9
 
 
+def test_a_model_is_gone_on_from_by_its_name_or_its_file(model, sample, tmp_path, capsys):
+    command = ["train", str(sample / "train"), "--output", str(tmp_path), "--epochs", "1", "--base", str(model)]
+    typed = ["--set", "finetune.frozen=contraction,bottleneck", "--learning-rate", "1e-4"]
+    assert main([*command, "--name", "on", *typed]) == 0
+    # Only this one has the base not learnt from.
+    shown = capsys.readouterr().out
+    assert "of 1 subject(s): SCD0000501" in shown
+    assert "Going on from TrainedModel(heart:" in shown
+    assert "The base model 'heart' was validated on SCD0000501, too" in shown
+    tuned, base = load_model(tmp_path / "on_1.pt"), load_model(model)
+    assert tuned.settings.preprocess == base.settings.preprocess
+    assert (tuned.settings.batch_size, tuned.settings.learning_rate) == (5, 1e-4)
+    assert tuned.settings.finetune.frozen == ("contraction", "bottleneck")
+    assert tuned.origin["base"]["name"] == "heart"
+    assert torch.equal(tuned.weights["contraction.0.0.weight"], base.weights["contraction.0.0.weight"])
+    assert main([*command[:-1], "on", "--name", "again"]) == 0
+    assert load_model(tmp_path / "again_1.pt").origin["base"]["base"]["name"] == "heart"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--base", "nothing.pt"], "nothing.pt is not there"),
+        (["--base", "nothing"], "There is no model named 'nothing'"),
+        (["--validation-subject", "SCD0000101"], "has learnt from the validation subject(s) SCD0000101"),
+        (["--set", "network.name=resunet"], "network.name is 'resunet' and the base model 'heart' is a 'unet'"),
+        (["--set", "finetune.frozen=encoder"], "a network has contraction, bottleneck, expansion, tail"),
+    ],
+)
+def test_a_base_that_cannot_be_gone_on_from(arguments, words, model, sample, tmp_path, capsys):
+    command = ["train", str(sample / "train"), "--output", str(tmp_path), "--base", str(model)]
+    assert main([*command, *arguments]) == 1
+    assert words in capsys.readouterr().err
+    assert list(tmp_path.glob("*.pt")) == []
+
+
 def test_the_settings_are_shown(capsys):
     assert main(["settings"]) == 0
     lines = capsys.readouterr().out.splitlines()

@@ -13,6 +13,7 @@ from autoseg.cli.comparing import base_of, entries_of, print_result, short_table
 from autoseg.errors import SettingsError
 from autoseg.files.nifti import write_nifti
 from autoseg.files.tables import write_structures
+from autoseg.networks import NETWORKS
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,7 @@ def test_settings_come_from_the_plan_and_differ_by_network(folder, tmp_path):
     found = find_cases(folder)
     base = base_of(chosen(), found, tmp_path)
     entries = entries_of(chosen(changes=["batch_size=3"]), base)
-    assert list(entries) == ["unet", "resunet", "unext", "pyramid", "maskdino"]
+    assert list(entries) == list(NETWORKS)
     assert [own.network.name for own in entries.values()] == list(entries)
     assert {own.minutes for own in entries.values()} == {3.0}
     assert {own.batch_size for own in entries.values()} == {3}
@@ -81,3 +82,47 @@ def test_what_is_not_known_is_a_dash(capsys):
     assert table["ms/slice"].tolist() == ["", "–", "", "–"]
     print_result(make_comparison({"a": []}, notes=("It was stopped.",)))
     assert "Note: It was stopped." in capsys.readouterr().out
+
+
+@pytest.fixture(scope="module")
+def volumes(tmp_path_factory):
+    """Give a folder of four discs that go on over slices."""
+    place = tmp_path_factory.mktemp("data") / "volumes"
+    for part in ("images", "labels"):
+        (place / part).mkdir(parents=True)
+    for number in range(4):
+        image, labels = make_pair(number, size=(32, 32), slices=20, spacing=(3.0, 3.0, 3.0))
+        name = f"{'abcd'[number]}.nii.gz"
+        write_nifti(place / "images" / name, image)
+        write_nifti(place / "labels" / name, labels)
+    write_structures(place / "structures.csv", STRUCTURES)
+    return place
+
+
+def test_slices_are_compared_with_volumes_on_the_same_folds(volumes, tmp_path, capsys):
+    found = find_cases(volumes)
+    base = base_of(chosen(), found, tmp_path)
+    assert base.spatial_dims == 2
+    entries = entries_of(chosen(networks=["unet", "unet-3d"]), base)
+    assert [own.spatial_dims for own in entries.values()] == [2, 3]
+    assert entries["unet-3d"].volume.spacing_mm is not None
+    assert entries["unet-3d"].volume == base.volume
+    command = ["compare", str(volumes), "--networks", "unet", "unet-3d", "--folds", "2", "--epochs", "1"]
+    command += ["--together", "--output", str(tmp_path)]
+    assert main(command) == 0
+    shown = capsys.readouterr().out
+    assert "3-D U-Net" in shown
+    place = tmp_path / "networks_comparison"
+    table = pd.read_csv(place / "results.csv").set_index(["entry", "structure"])
+    assert {entry for entry, _ in table.index} == {"unet", "unet-3d", "all together"}
+    # On the images' own grids: everybody was scored on as many slices, with the same background.
+    assert table["n_slices"].groupby("structure").nunique().max() == 1
+    assert table["baseline_accuracy"].groupby("structure").nunique().max() == 1
+    means = table.xs("mean", level="structure")
+    assert (means["ms_per_slice"] > 0).all()
+    assert means.loc["unet-3d", "multiply_adds"] > means.loc["unet", "multiply_adds"] > 0
+    assert means.loc["all together", "parameters"] == means.loc[["unet", "unet-3d"], "parameters"].sum()
+    subjects = pd.read_csv(place / "subjects.csv")
+    assert subjects.groupby("entry")["subject_id"].nunique().tolist() == [4, 4, 4]
+    assert main(command) == 0  # nothing is learnt again
+    assert capsys.readouterr().out.count("finished before") == 4

@@ -9,6 +9,7 @@ import torch
 from autoseg import clock as module
 from autoseg.clock import Clock, count_drops, epochs_without_gain
 from autoseg.settings import Settings
+from autoseg.settings_finetune import Phase
 
 PART = Fraction(1, 4)
 
@@ -199,3 +200,27 @@ def test_epochs_that_were_not_validated_count_for_neither():
     assert (count_drops(scores, 2), count_drops(scores, 3)) == (1, 0)
     assert epochs_without_gain([None, None]) == epochs_without_gain([]) == 0
     assert epochs_without_gain([0.5, float("nan"), 0.4, 0.7]) == 0
+
+
+def test_phases_have_a_schedule_and_a_peak_of_their_own(time):
+    settings = Settings(epochs=4, schedule="cosine", warmup_fraction=0.0)
+    parts = (Phase(("contraction",), 1e-3, 0.0, 0.5), Phase((), 1e-4, 0.5, 1.0))
+    phased, alone = Clock(settings, parts), Clock(Settings(epochs=2, schedule="cosine", warmup_fraction=0.0))
+    for phase, peak in ((1, 1e-3), (2, 1e-4)):
+        alone.go_on(0, Fraction(0), 0.0)
+        for step in range(8):
+            if step % 4 == 0:
+                assert phased.begin_epoch() == phase
+            assert phased.learning_rate() == pytest.approx(peak * alone.learning_rate() / settings.learning_rate)
+            phased.count_step(PART)
+            alone.count_step(PART)
+    assert phased.is_over()
+
+
+def test_a_phase_begins_with_an_epoch(time):
+    thirds = tuple(Phase((), 1e-3, n / 3, (n + 1) / 3) for n in range(3))
+    clock, found = Clock(Settings(epochs=4), thirds), []
+    while not clock.is_over():
+        found.append(clock.begin_epoch())
+        work(clock, time, 4)
+    assert found == [1, 1, 2, 3]  # at 0, 1/4, 2/4 and 3/4

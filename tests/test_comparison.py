@@ -15,10 +15,11 @@ from discs import STRUCTURES, make_case, make_pair, patch_reading, quick_setting
 from autoseg.comparison import TOGETHER, compare, earlier_base, estimate_seconds, read_comparison
 from autoseg.crossvalidation import read_model
 from autoseg.crossvalidation import run as running
+from autoseg.crossvalidation.fold import read_prediction
 from autoseg.errors import DataError, ReadError, SettingsError
 from autoseg.evaluation import PixelScore, score_slices
-from autoseg.prediction import predict
-from autoseg.settings import AugmentationSettings, NetworkSettings, Settings
+from autoseg.prediction import predict, predict_probabilities
+from autoseg.settings import AugmentationSettings, NetworkSettings, PreprocessSettings, Settings, VolumeSettings
 from autoseg.statistics import bland_altman, bootstrap_interval
 from autoseg.summary import pool_subjects, summarise
 
@@ -473,3 +474,42 @@ def test_millimetres_are_missed_only_where_there_are_none():
     ]
     assert not any("no mm" in note for note in make_comparison({"a": hopeless}).notes)
     assert any("no mm" in note for note in make_comparison({"a": make_folds([0.9], calibrated=False)}).notes)
+
+
+def test_slices_and_volumes_are_compared_and_together_their_probabilities_are_averaged(monkeypatch, tmp_path):
+    shape = {"slices": 12, "size": (32, 40), "spacing": (4.0, 3.0, 3.0)}
+    patch_reading(monkeypatch, **shape)
+    monkeypatch.setattr("autoseg.comparison.run.write_pictures", lambda comparison: None)
+    volumes = {
+        "spatial_dims": 3,
+        "batch_size": 2,
+        "preprocess": PreprocessSettings(),
+        "volume": VolumeSettings(spacing_mm=(5.0, 4.0, 4.0), patch_size=(20, 16, 12)),
+        "augmentation": AugmentationSettings.volumes(),
+    }
+    chosen = {**entries("unet"), "unet-3d": entries("unet", **volumes)["unet"]}
+    result = run(tmp_path, chosen, together=True)
+    assert result.is_finished
+    assert not result.notes or not any("failed" in note for note in result.notes)
+    for number in (1, 2):
+        folds = [result.runs[entry].folds[number - 1] for entry in chosen]
+        flat, whole = (read_model(fold) for fold in folds)
+        assert (flat.settings.spatial_dims, whole.settings.spatial_dims) == (2, 3)
+        for case_id in {score.case_id for score in folds[0].scores}:
+            image, _ = make_pair(int(case_id.removeprefix("case")), **shape)
+            each = []
+            for model in (flat, whole):
+                parts = list(predict_probabilities(model, image))
+                each.append(np.concatenate([values for _, values in parts]))
+            assert each[0].shape == each[1].shape == (12, 3, 32, 40)  # on the image's own grid
+            assert np.abs(each[0] - each[1]).max() > 0.05
+            mean = np.concatenate([values for _, values in predict_probabilities([flat, whole], image)])
+            assert np.allclose(mean, (each[0] + each[1]) / 2, atol=1e-6)
+            assert np.allclose(mean.sum(1), 1, atol=2e-3)
+            labels = np.array([0, 1, 5])[mean.argmax(1)]
+            assert np.array_equal(predict([flat, whole], image).voxels, labels)
+            kept = read_prediction(result.runs[TOGETHER].folds[number - 1], case_id)
+            assert np.mean(kept == labels) > 0.999
+    costs = {entry: result.runs[entry].folds[0].cost for entry in chosen}
+    assert costs["unet-3d"].multiply_adds > 0
+    assert costs["unet-3d"].ms_per_slice > 0

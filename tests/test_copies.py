@@ -6,9 +6,19 @@ import torch
 
 from autoseg.augment import draw_geometry
 from autoseg.cli.parser import build_parser
-from autoseg.copies import COPIES, COPY_WORDS, Copy, copies_of, make_copy, seen_copies, undo_copy, wise_copies
+from autoseg.copies import (
+    COPIES,
+    COPY_WORDS,
+    Copy,
+    copies_of,
+    make_copy,
+    mirrored_axes,
+    seen_copies,
+    undo_copy,
+    wise_copies,
+)
 from autoseg.errors import SettingsError
-from autoseg.settings import AugmentationSettings
+from autoseg.settings import AugmentationSettings, VolumeSettings
 
 FRAMES = torch.arange(2 * 3 * 4 * 6, dtype=torch.float32).reshape(2, 3, 4, 6)
 SAME = torch.arange(3)
@@ -95,3 +105,35 @@ def test_every_choice_has_words_and_stands_on_the_command_line():
     parser = build_parser()
     for name in COPIES:
         assert parser.parse_args(["predict", "m.pt", "scan", "--copies", name]).copies == name
+
+
+@pytest.mark.parametrize("orientation", ["RPI", "SAL", "IRA"])
+def test_a_copy_of_a_volume_is_that_of_its_axial_slices(orientation):
+    """An axial slice as it is looked at: rows to the back, columns to the left."""
+    place = {letter: axis for axis, letter in enumerate(orientation)}
+    side, front, up = (next(place[one] for one in pair if one in place) for pair in ("RL", "AP", "IS"))
+    volume = torch.arange(24.0).reshape(2, 3, 4)
+    for copy in COPIES["mirrored"]:
+        axes = mirrored_axes(copy, orientation)
+        shown = volume.flip(axes).permute(up, front, side)
+        assert torch.equal(shown, make_copy(volume.permute(up, front, side)[None], copy)[0])
+        assert (len(axes) % 2 == 1) == copy.is_mirrored  # then left and right change places
+
+
+@pytest.mark.parametrize(
+    ("flips", "rotation_deg", "wise"),
+    [
+        ((0, 0, 0), 20.0, "none"),
+        ((0.5, 0, 0), 20.0, "left-right"),
+        ((0, 0.5, 0), 20.0, "none"),
+        ((0, 0, 0.5), 20.0, "none"),
+        ((0.5, 0.5, 0), 20.0, "mirrored"),
+        ((0.5, 0, 0), 180.0, "mirrored"),
+        ((0, 0, 0), 180.0, "none"),
+    ],
+)
+def test_of_volumes_their_own_mirrors_count_and_no_quarter_turns(flips, rotation_deg, wise):
+    augmentation = AugmentationSettings(rotation_deg=rotation_deg, flip_probability=0.5, quarter_turn_probability=1)
+    assert wise_copies(augmentation, VolumeSettings(flips=flips)) == wise
+    swapped = VolumeSettings(orientation="AIR", flips=(flips[1], flips[2], flips[0]))
+    assert wise_copies(augmentation, swapped) == wise

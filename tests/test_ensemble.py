@@ -15,7 +15,7 @@ from autoseg.ensemble import (
 )
 from autoseg.errors import DataError, SettingsError
 from autoseg.postprocess import StructurePostprocess
-from autoseg.settings import AugmentationSettings, PreprocessSettings, Settings
+from autoseg.settings import AugmentationSettings, PreprocessSettings, Settings, VolumeSettings
 from autoseg.structures import Structure
 
 MODEL = untrained_model()
@@ -106,3 +106,12 @@ def test_copies_that_a_model_never_met_are_said():
     words = unseen_note([MODEL, little], "turned")
     assert words.startswith("'little' never met turned copies")
     assert words.endswith("Choose no copies.")
+
+
+def test_of_models_that_see_volumes_their_own_mirrors_count():
+    settings = Settings(spatial_dims=3, volume=VolumeSettings(flips=(0.5, 0, 0)))
+    little = replace(settings, augmentation=AugmentationSettings(rotation_deg=20))
+    assert unseen_note(replace(MODEL, settings=little), "left-right") == ""
+    assert unseen_note(replace(MODEL, settings=little), "mirrored").endswith("Choose left-right copies.")
+    assert unseen_note(replace(MODEL, settings=settings), "mirrored") == ""
+    assert "never met turned copies" in unseen_note(replace(MODEL, settings=settings), "turned")

@@ -9,11 +9,12 @@ from discs import STRUCTURES, make_pair, make_split, patch_reading, quick_settin
 from matplotlib.image import imread
 
 from autoseg.cases import find_cases
+from autoseg.errors import DataError
 from autoseg.figures.live import WatchedSlice, choose_watched, draw_watched, predict_watched
 from autoseg.geometry import affine_from_spacing
 from autoseg.image import Image, LabelMap
 from autoseg.prediction import predict
-from autoseg.settings import PreprocessSettings
+from autoseg.settings import AugmentationSettings, NetworkSettings, PreprocessSettings, VolumeSettings
 from autoseg.split import Split, split_cases
 from autoseg.training import train
 
@@ -153,3 +154,50 @@ def test_a_network_with_neighbours_sees_those_of_the_same_patient(pairs, monkeyp
     alone = choose_watched(make_split([0], [8, 9]), STRUCTURES)
     for one, labels in zip(alone, predict_watched(model, alone), strict=True):
         np.testing.assert_array_equal(labels.voxels, predict(model, one.image, precision="auto").voxels)
+
+
+# --- a model of volumes
+
+
+def volume_model(monkeypatch, **reading):
+    patch_reading(monkeypatch, **reading)
+    settings = quick_settings(
+        spatial_dims=3,
+        epochs=1,
+        batch_size=2,
+        preprocess=PreprocessSettings(),
+        network=NetworkSettings(filters=(4, 8)),
+        volume=VolumeSettings(spacing_mm=(4.0, 4.0, 4.0)),
+        augmentation=AugmentationSettings.volumes(),
+    )
+    return train(make_split([0, 1], [8]), settings, structures=STRUCTURES)
+
+
+def test_slices_of_volumes_are_those_of_the_whole_prediction(pairs, monkeypatch):
+    shape = {"slices": 12, "size": (32, 32), "spacing": (4.0, 3.0, 3.0)}
+    model = volume_model(monkeypatch, **shape)
+    pairs |= {f"case{n}": make_pair(n, **shape) for n in (6, 7, 8, 9)}
+    watched = choose_watched(make_split([0], [6, 7, 8, 9]), STRUCTURES, volumes=True)
+    assert len({id(one.volume) for one in watched}) == 3  # each is segmented for every picture
+    assert len(watched) == 6
+    state = torch.get_rng_state()
+    found = predict_watched(model, watched)
+    assert torch.equal(torch.get_rng_state(), state)
+    drawn = 0
+    for one, labels in zip(watched, found, strict=True):
+        whole = predict(model, one.volume, precision="auto")
+        assert one.caption.endswith(f"slice {one.index + 1} of 12")
+        assert np.array_equal(labels.voxels[0], whole.voxels[one.index])
+        assert np.array_equal(one.image.voxels[0], one.volume.voxels[one.index])
+        drawn += np.count_nonzero(labels.voxels)
+        assert draw_watched(one, labels)[:2] == b"\xff\xd8"
+    assert drawn
+
+
+def test_without_its_volume_a_slice_is_refused(pairs, monkeypatch):
+    shape = {"slices": 12, "size": (32, 32), "spacing": (4.0, 3.0, 3.0)}
+    pairs["case8"] = make_pair(8, **shape)
+    (one, *_) = choose_watched(make_split([0], [8]), STRUCTURES)
+    assert one.volume is None
+    with pytest.raises(DataError, match="volumes=True"):
+        predict_watched(volume_model(monkeypatch, **shape), [one])

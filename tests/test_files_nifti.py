@@ -247,3 +247,14 @@ def test_names_do_not_decide_whether_a_file_is_packed(tmp_path):
     np.testing.assert_array_equal(read_nifti(packed)[0], expected)
     np.testing.assert_array_equal(read_nifti(path.rename(tmp_path / "plain.nii.gz"))[0], expected)
     assert nifti_header(packed).shape == (3, 4, 5)
+
+
+def test_a_sheared_grid_keeps_its_steps_and_has_no_qform_and_labels_say_what_they_are(tmp_path):
+    """Without a qform nothing wrote the steps, and programs that take them from the header read 1 mm."""
+    tilted = affine_from_spacing((4.0, 0.5, 0.8)).copy()
+    tilted[1, 0] = 3.0
+    path = write_nifti(tmp_path / "tilted.nii.gz", LabelMap(np.zeros((3, 4, 5), np.uint8), tilted))
+    header = nibabel.load(path).header
+    assert (int(header["sform_code"]), int(header["qform_code"])) == (1, 0)
+    assert np.allclose(header.get_zooms(), (0.8, 0.5, 5.0))
+    assert header.get_intent()[0] == "label"

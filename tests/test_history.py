@@ -6,6 +6,8 @@ from discs import STRUCTURES, make_split, patch_reading, quick_settings
 
 from autoseg.figures import show_erosions, show_history
 from autoseg.history import format_epoch, history_rows, write_history
+from autoseg.model import EpochResult
+from autoseg.recipes import recipe
 from autoseg.training import train
 
 
@@ -39,4 +41,12 @@ def test_the_file_has_losses_dice_and_iou_of_every_structure(model, tmp_path):
 def test_the_printed_line(model):
     assert format_epoch(model.history[0]).startswith("Epoch 1, training loss")
     assert "Dice ring 0." in format_epoch(model.history[-1], model.structures)
+    assert "mean Dice" not in format_epoch(model.history[-1], model.structures, settings=model.settings)
+
+
+def test_the_published_pyramid_shows_its_loss_with_the_mean_dice_beside_it():
+    row = EpochResult(1, 0.5, 1e-4, 1.0, 2.0, validation_loss=1.2, validation_dice=0.4, dice=(0.4,))
+    line = format_epoch(row, (), settings=recipe("pyramid-published", epochs=3))
+    assert "training loss 0.500 (mean Dice 0.750), validation loss 1.200 (mean Dice 0.400)" in line
+    assert "mean Dice" not in format_epoch(row, (), settings=recipe("pyramid", epochs=3))
     assert [row["epoch"] for row in history_rows(model)] == [1, 2, 3, 4, 5]

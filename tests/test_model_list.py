@@ -9,7 +9,7 @@ import torch
 from autoseg.model import EpochResult, TrainedModel, save_model
 from autoseg.model_list import list_models, models_table, newest_model
 from autoseg.networks import build_network
-from autoseg.settings import NetworkSettings, PreprocessSettings, Settings
+from autoseg.settings import NetworkSettings, PreprocessSettings, Settings, VolumeSettings
 from autoseg.structures import Structure
 
 ORIGIN = {"training_subjects": 9, "validation_subjects": 2, "training_slices": 1234, "ended": "it was stopped"}
@@ -137,3 +137,20 @@ def test_fifty_models_are_listed_without_building_one(tmp_path, monkeypatch, cou
         (tmp_path / f"thigh_3_{number}.pt").hardlink_to(path)
     monkeypatch.setattr("autoseg.model.build_network", lambda *a, **k: pytest.fail("a network was built"))
     assert len(list_models(tmp_path)) == count
+
+
+def test_a_model_of_volumes_tells_three_distances_and_its_patches(tmp_path):
+    network = NetworkSettings(filters=(4, 8))
+    volume = VolumeSettings(spacing_mm=(0.5, 0.5, 3.0), patch_size=(64, 48, 16), orientation="LPS")
+    settings = Settings(spatial_dims=3, network=network, volume=volume)
+    weights = build_network(network, in_channels=1, out_channels=3, spatial_dims=3).state_dict()
+    save_model(made_up_model(settings=settings, weights=weights), tmp_path)
+    (entry,) = list_models(tmp_path)
+    assert (entry.spatial_dims, entry.spacing_mm, entry.patch_size) == (3, (0.5, 0.5, 3.0), (64, 48, 16))
+    facts = dict(entry.facts)
+    words = "every volume is brought to voxels of 0.5 × 0.5 × 3 mm (LPS), of which it sees 64 × 48 × 16 at once"
+    assert facts["Voxels"] == words
+    assert "Pixel size" not in facts
+    assert facts["Trained on"] == "9 subjects, 1,234 patches of volumes"
+    row = models_table([entry]).iloc[0]
+    assert (row["spatial_dims"], row["spacing_mm"]) == (3, "0.5 × 0.5 × 3")

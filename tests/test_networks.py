@@ -14,6 +14,7 @@ from autoseg.structures import Structure
 FILTERS = {
     "unet": (8, 16, 32),
     "resunet": (8, 16, 32),
+    "shallow": (8, 16, 16, 32, 16, 16),
     "unext": (8, 16, 16, 20, 25),
     "pyramid": (8, 8, 16, 16, 32),
     "maskdino": (8, 16, 32, 32, 32, 32),

@@ -13,7 +13,7 @@ from autoseg.networks import NETWORKS
 from autoseg.panels.contestants import DATA_FIRST, ContestantsPanel
 from autoseg.panels.panel import Panel
 from autoseg.panels.values import Data
-from autoseg.plan import plan_settings
+from autoseg.plan import plan_comparison, plan_settings
 
 LAPTOP = Computer("cpu", "processor", 8.0, None, 2, "bfloat16", "")
 
@@ -48,7 +48,7 @@ def test_at_first_all_networks_are_compared_with_the_planned_settings(source):
     panel = shown(source, name="leg")
     contest, data = panel.value, source.value
     assert tuple(contest.entries) == tuple(NETWORKS)
-    planned = plan_settings(data.cases, minutes=2).settings
+    planned = plan_comparison(data.cases, minutes=2).settings
     assert contest.entries["unet"] == planned
     for name, settings in contest.entries.items():
         assert settings.network.name == name

@@ -221,3 +221,42 @@ def test_changes_of_brightness_can_be_seen(source):
     panel.set_augmentation(bright)
     assert panel.picture.value != before
     assert np.isclose(panel.value.brightness, 2.0)
+
+
+# --- volumes
+
+
+def volume_data(tmp_path):
+    from autoseg.settings import NetworkSettings, PreprocessSettings, VolumeSettings
+
+    return make_data(
+        tmp_path,
+        spatial_dims=3,
+        preprocess=PreprocessSettings(),
+        network=NetworkSettings(filters=(4, 8)),
+        volume=VolumeSettings(spacing_mm=(3.0, 3.0, 3.0)),
+        augmentation=AugmentationSettings.volumes(),
+    )
+
+
+def test_of_volumes_middle_slices_are_shown_and_what_is_of_slices_is_hidden(monkeypatch, tmp_path):
+    patch_reading(monkeypatch, slices=12, size=(24, 24), spacing=(3.0, 3.0, 3.0))
+    panel = Panel()
+    panel.value = volume_data(tmp_path)
+    preview = shown(panel)
+    assert preview.value == AugmentationSettings.volumes()
+    assert preview.picture.value.count("<img") == 3  # a patch is a volume, of three training subjects
+    assert "Middle slice of part 1 of a volume" in preview.picture.value
+    assert "volume.flips" in preview.hint.value
+    hidden = {name for name, switch in preview.switches.items() if switch.layout.display == "none"}
+    assert hidden == {"crop", "flip", "flip_rows", "quarter_turn"}
+    before = preview.picture.value
+    preview.switches["rotation"].amount.value = "5"
+    assert preview.value.rotation_deg == 5
+    assert preview.picture.value != before
+    panel.value = None
+    preview.wait(60)
+    panel.value = make_data(tmp_path)
+    preview.wait(60)
+    assert not any(switch.layout.display for switch in preview.switches.values())
+    assert "slices are varied" in preview.hint.value

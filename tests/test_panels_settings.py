@@ -418,3 +418,94 @@ def test_fewer_patients_and_who_of_them_validates_reach_the_page_in_one_message(
     lists = [keys for keys in sent if "_options_labels" in keys]
     assert lists
     assert all("index" in keys for keys in lists)
+
+
+# --- slices or volumes
+
+
+@pytest.fixture
+def volumes(monkeypatch, tmp_path):
+    """A panel with data that are planned as volumes."""
+    monkeypatch.setattr(
+        "autoseg.plan.survey.read_case",
+        lambda case, _: make_pair(
+            int(case.case_id.removeprefix("case")), slices=24, size=(40, 48), spacing=(1.5, 1.5, 1.5)
+        ),
+    )
+    panel = Panel()
+    panel.value = make_data(tmp_path)
+    return panel
+
+
+def test_volumes_are_planned_and_shown_with_the_reason(volumes):
+    panel = shown(volumes)
+    assert panel.value.settings.spatial_dims == 3
+    assert panel.value.settings == volumes.value.plan.settings
+    for words in ("Volumes (3-D)", "<code>patch_size</code>", "48, 40, 24", "<code>strides</code>"):
+        assert words in panel.table.value
+    panel.form.fields["volume.patch_size"].value = "32 x 32"
+    assert panel.value is None
+    assert "patch_size" in panel.form.notes["volume.patch_size"].value
+    panel.form.fields["volume.patch_size"].value = "32, 32, 16"
+    assert panel.value.settings.volume.patch_size == (32, 32, 16)
+    assert "Your choice. Planned 48, 40, 24" in panel.table.value
+
+
+def test_who_chooses_slices_gets_the_plan_for_slices_and_comes_back(volumes):
+    panel = shown(volumes, minutes=3)
+    panel.form.fields["spatial_dims"].value = 2
+    panel.wait(60)
+    settings = panel.value.settings
+    assert (settings.spatial_dims, settings.minutes, settings.preprocess.neighbours) == (2, 3, 1)
+    assert settings == plan_settings(volumes.value.cases, minutes=3, computer=LAPTOP, spatial_dims=2).settings
+    assert "As you chose. By the plan: Volumes" in panel.table.value
+    panel.amount.value = "4"
+    panel.again.click()
+    panel.wait(60)
+    assert (panel.value.settings.spatial_dims, panel.value.settings.minutes) == (2, 4)
+    panel.back.click()
+    panel.wait(60)
+    assert (panel.value.settings.spatial_dims, panel.value.settings.minutes) == (3, 4)
+    panel.choose(spatial_dims=2, batch_size=5)
+    panel.wait(60)
+    assert (panel.value.settings.spatial_dims, panel.value.settings.batch_size) == (2, 5)
+    panel.choose(batch_size=6)
+    assert (panel.value.settings.spatial_dims, panel.value.settings.batch_size) == (2, 6)
+
+
+def test_slices_or_volumes_can_be_an_argument(volumes):
+    panel = shown(volumes, changes={"spatial_dims": 2, "batch_size": 3})
+    assert (panel.value.settings.spatial_dims, panel.value.settings.batch_size) == (2, 3)
+    panel.back.click()
+    panel.wait(60)
+    assert (panel.value.settings.spatial_dims, panel.value.settings.batch_size) == (2, 3)
+
+
+def test_volumes_that_cannot_be_are_a_sentence_and_slices_still_there(monkeypatch, source):
+    panel = shown(source)
+    monkeypatch.setattr(
+        "autoseg.plan.survey.read_case",
+        lambda case, _: make_pair(int(case.case_id.removeprefix("case")), slices=1),
+    )
+    panel.form.fields["spatial_dims"].value = 3
+    panel.wait(60)
+    assert panel.value is None
+    assert "has a single slice" in panel.message.value
+    panel.form.fields["spatial_dims"].value = 2
+    panel.wait(60)
+    assert panel.value.settings == source.value.plan.settings
+
+
+def test_of_volumes_the_variation_is_not_that_planned_for_slices_above(volumes):
+    preview = Panel()
+    preview.value = volumes.value.plan.settings.augmentation
+    panel = shown(volumes, preview)
+    assert panel.value.settings.augmentation == AugmentationSettings.volumes()
+    assert panel.message.value == ""
+    panel.form.fields["spatial_dims"].value = 2
+    panel.wait(60)
+    planned = plan_settings(volumes.value.cases, computer=LAPTOP, spatial_dims=2).settings.augmentation
+    assert panel.value.settings.augmentation == planned != preview.value
+    assert "The preview above shows volumes, and you chose slices" in panel.message.value
+    preview.value = AugmentationSettings.off()
+    assert panel.value.settings.augmentation == AugmentationSettings.off()

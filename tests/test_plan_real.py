@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from autoseg.cases import find_cases
-from autoseg.dataset import preview_slices, sample_batch
+from autoseg.dataset import preview_slices
 from autoseg.device import Computer
 from autoseg.neighbours import network_channels
 from autoseg.networks import build_network, learn
@@ -29,20 +29,21 @@ CHOSEN = {
         "t1/t1w_seg-manual.nii.gz": "labels/b.nii.gz",
     },
 }
-# Folder: reading options, and how many neighbours on either side are seen with a slice.
+# Folder: reading options, and how many neighbours on either side are seen with a slice, or that volumes are seen.
+VOLUMES = -1
 SETS = {
     "sample": ({}, 0),
     "lumbar-spider-sagittal-png": ({}, 0),
     "spine-sagittal-discs-npy": ({}, 0),
     "brain-lgg-flair-tiff": ({}, 0),
-    "hippocampus-msd": ({"unlabelled": "skip"}, 1),
+    "hippocampus-msd": ({"unlabelled": "skip"}, VOLUMES),
     "cord-gm-t2star-bids": ({"unlabelled": "skip"}, 0),
     "lumbar-muscle-myosegmentum": ({}, 0),
     "dicom-seg-rtstruct/dcmqi-liver-ct": ({"unlabelled": "skip"}, 0),
     "dicom-seg-rtstruct/rtstruct-rt-utils/mock_data": ({"unlabelled": "skip"}, 0),
     "cardiac-sunnybrook-dicom": ({"unlabelled": "skip"}, 0),
-    "ct-mr-totalsegmentator-dicom": ({"unlabelled": "skip"}, 1),
-    "cord-sct-testing": ({}, 1),
+    "ct-mr-totalsegmentator-dicom": ({"unlabelled": "skip"}, VOLUMES),
+    "cord-sct-testing": ({}, VOLUMES),
 }
 
 
@@ -71,7 +72,9 @@ def test_a_set_is_planned_and_a_network_takes_a_batch(name, request, tmp_path):
     plan = plan_settings(cases, computer=LAPTOP)
     settings, data = plan.settings, plan.fingerprint
     assert settings.minutes == 5
-    assert settings.preprocess.neighbours == SETS[name][1]
+    seen = SETS[name][1]
+    assert settings.spatial_dims == (3 if seen == VOLUMES else 2)
+    assert settings.preprocess.neighbours == max(0, seen)
     assert all(choice.reason.rstrip().endswith(".") for choice in plan.choices)
     ids = {case.subject_id for case in cases.cases if len(case.subject_id) > 4}
     assert not any(subject in choice.reason for subject in ids for choice in plan.choices)
@@ -81,17 +84,35 @@ def test_a_set_is_planned_and_a_network_takes_a_batch(name, request, tmp_path):
         assert structure.pixels <= structure.slices <= 1
     assert any(structure.contrast is not None for structure in data.structures)
     few = spread_cases(cases.cases, 3)
-    slices = preview_slices(few, settings, structures=cases.structures)
-    assert 32 <= min(slices.frame) <= max(slices.frame) <= 512
-    batch = sample_batch(
-        slices,
-        torch.arange(min(2, len(slices))),
+    samples = preview_slices(few, settings, structures=cases.structures)
+    channels = len(samples.samples.volumes[0].image) if seen == VOLUMES else samples.images.shape[1]
+    samples = samples.samples if seen == VOLUMES else samples
+    size = samples.seen_size
+    assert size == settings.volume.patch_size or (seen != VOLUMES and 32 <= min(size) <= max(size) <= 512)
+    batch = samples.sample(
+        torch.arange(min(2, len(samples))),
         augmentation=settings.augmentation,
         generator=torch.Generator().manual_seed(0),
     )
-    channels = network_channels(slices.images.shape[1], slices.neighbours)
-    network = build_network(settings.network, in_channels=channels, out_channels=len(cases.structures) + 1)
+    network = build_network(
+        settings.network,
+        in_channels=network_channels(channels, settings.preprocess.neighbours),
+        out_channels=len(cases.structures) + 1,
+        spatial_dims=settings.spatial_dims,
+    )
     with torch.no_grad():
         answer = learn(network, batch.images, batch.labels, batch.drawn)
-    assert answer.logits.shape == (len(batch.images), len(cases.structures) + 1, *slices.frame)
+    assert answer.logits.shape == (len(batch.images), len(cases.structures) + 1, *size)
     assert answer.logits.isfinite().all()
+
+
+def test_on_the_hippocampus_all_that_is_planned_for_volumes_has_a_reason(request, tmp_path):
+    cases = found_cases("hippocampus-msd", request, tmp_path)
+    plan = plan_settings(cases, computer=LAPTOP)
+    volume = plan.settings.volume
+    assert volume.spacing_mm == (1.0, 1.0, 1.0)
+    assert volume.patch_size == (40, 56, 40)  # of 31 to 43, 40 to 59 and 24 to 47 voxels: the typical ones
+    assert plan.settings.network.strides == ((2, 2, 2),) * 3
+    reasons = {choice.name: choice.reason for choice in plan.choices}
+    assert "1.0 times as long as wide" in reasons["spatial_dims"]
+    assert "36 × 51 × 35 voxels" in reasons["volume.patch_size"]

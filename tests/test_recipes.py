@@ -15,6 +15,7 @@ from autoseg.settings import (
     NetworkSettings,
     PreprocessSettings,
     Settings,
+    VolumeSettings,
     settings_from_dict,
     settings_to_dict,
 )
@@ -31,7 +32,9 @@ PLANNED = Settings(
 
 
 def test_every_network_has_a_recipe_of_its_name_and_three_are_published():
-    assert [name for name, known in RECIPES.items() if not known.published] == list(NETWORKS)
+    own = [name for name, known in RECIPES.items() if not known.published]
+    assert own == [*NETWORKS, "unet-3d"]
+    assert [name for name, known in RECIPES.items() if known.of_volumes] == ["unet-3d"]
     assert [name for name, known in RECIPES.items() if known.published] == [
         "pyramid-published",
         "glioma-unet-published",
@@ -47,7 +50,9 @@ def test_every_network_has_a_recipe_of_its_name_and_three_are_published():
 def test_recipes_are_whole_settings_that_build_and_can_be_kept(name, base):
     settings = recipe(name, base=base)
     assert settings_from_dict(settings_to_dict(settings)) == settings
-    network = build_network(settings.network, in_channels=1, out_channels=3)
+    dims = settings.spatial_dims
+    assert dims == (3 if RECIPES[name].of_volumes else 2)
+    network = build_network(settings.network, in_channels=1, out_channels=3, spatial_dims=dims)
     assert sum(parameter.numel() for parameter in network.parameters()) > 1e5
 
 
@@ -132,3 +137,31 @@ def test_an_unknown_recipe_names_the_known_ones():
         recipe("UNet")
     with pytest.raises(SettingsError, match=r"no recipe 'vnet'.*unet.*pyramid-published"):
         recipe("vnet")
+
+
+# --- volumes
+
+VOLUMES = VolumeSettings(spacing_mm=(1.0, 1.0, 3.0), patch_size=(64, 64, 20))
+
+
+def test_volumes_are_seen_as_the_base_planned_them_and_nothing_of_slices_is_kept():
+    own = recipe("unet-3d", base=replace(PLANNED, volume=VOLUMES))
+    assert (own.spatial_dims, own.volume, own.minutes, own.seed) == (3, VOLUMES, 7, 5)
+    assert own.preprocess == PreprocessSettings()
+    assert own.network.strides == ((2, 2, 1), (2, 2, 2), (2, 2, 2), (2, 2, 1))
+    assert own.augmentation == AugmentationSettings.volumes()
+    assert recipe("unet-3d", base=PLANNED).network.strides == ((2, 2, 2),) * 3
+    # What is planned for volumes already stays.
+    planned = replace(own, batch_size=3, network=NetworkSettings(filters=(8, 16), strides=((2, 2, 2),)))
+    assert recipe("unet-3d", base=planned) == planned
+    other = recipe("resunet", base=planned)
+    assert (other.spatial_dims, other.network) == (3, replace(planned.network, name="resunet"))
+
+
+@pytest.mark.parametrize("name", ["unext", "pyramid", "maskdino", "pyramid-published", "nnunet-like"])
+def test_what_has_no_form_for_volumes_goes_back_to_slices(name):
+    base = recipe("unet-3d", base=replace(PLANNED, volume=VOLUMES))
+    settings = recipe(name, base=base)
+    assert settings.spatial_dims == 2
+    assert settings.augmentation.rotation_deg <= 20
+    build_network(settings.network, in_channels=1, out_channels=3)

@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from autoseg.extents import Extent
-from autoseg.regions import Crops, count_cut_off, find_centres, measure_region, room_for, run_in_tiles
+from autoseg.regions import Crops, count_cut_off, find_centres, measure_region, room_for
 
 NETWORK = torch.tensor([[100, 60]])
 
@@ -89,27 +88,6 @@ def test_regions_stay_inside_the_image_and_nothing_found_is_its_middle():
     found = find_centres(foreground, (32, 32), (128, 96))
     assert found.tolist() == [[-48, 32]] * 2
     assert find_centres(foreground, (32, 96), (128, 90)).tolist() == [[-48, 0]] * 2
-
-
-def test_tiles_give_a_pointwise_networks_own_answer():
-    torch.manual_seed(0)
-    network = nn.Conv2d(2, 3, kernel_size=1)
-    frames = torch.randn(2, 2, 80, 64)
-    with torch.no_grad():
-        for tile in ((32, 32), (80, 16), (80, 64), None):
-            torch.testing.assert_close(run_in_tiles(network, frames, tile), network(frames))
-
-
-def test_no_tile_is_larger_than_the_crop():
-    shapes = []
-
-    def network(frames):
-        shapes.append(tuple(frames.shape))
-        return frames
-
-    run_in_tiles(network, torch.randn(1, 1, 100, 50), (48, 32))
-    assert set(shapes) == {(1, 1, 48, 32)}
-    assert len(shapes) == 3 * 2
 
 
 def test_the_regions_pixels_lie_on_the_images():

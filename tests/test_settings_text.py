@@ -9,6 +9,7 @@ from autoseg.errors import SettingsError
 from autoseg.plan import change_settings
 from autoseg.settings import (
     AugmentationSettings,
+    FineTuneSettings,
     LossSettings,
     NetworkSettings,
     PreprocessSettings,
@@ -25,7 +26,15 @@ from autoseg.settings_text import (
     value_of,
 )
 
-GROUPS = (Settings, PreprocessSettings, VolumeSettings, NetworkSettings, AugmentationSettings, LossSettings)
+GROUPS = (
+    Settings,
+    PreprocessSettings,
+    VolumeSettings,
+    NetworkSettings,
+    AugmentationSettings,
+    LossSettings,
+    FineTuneSettings,
+)
 
 
 @pytest.mark.parametrize("kind", GROUPS)
@@ -65,9 +74,12 @@ def test_every_setting_can_be_typed_as_it_is_shown():
         milestones=(0.25, 0.5),
         preprocess=PreprocessSettings(crop_mm=(80.5, 90), clahe=True),
         network=NetworkSettings(name="resunet", filters=(8, 16, 32), norm="batch", deep_supervision=True),
+        finetune=FineTuneSettings(
+            frozen=(), replaced=("tail", "bottleneck"), rates=(("tail", 10.0),), phases=(("none", 1e-4, 3.0),)
+        ),
     )
     names = list(setting_types())
-    assert len(names) == sum(len(fields(kind)) for kind in GROUPS) - 5  # the groups themselves
+    assert len(names) == sum(len(fields(kind)) for kind in GROUPS) - (len(GROUPS) - 1)  # the groups themselves
     typed = [f"{name}={show_value(value_of(settings, name))}" for name in names]
     assert change_settings(Settings(), read_assignments(typed)) == settings
 
@@ -76,7 +88,7 @@ def test_the_words_of_every_setting_are_there():
     words = setting_words()
     assert list(words) == list(setting_types())
     assert all(words.values())
-    assert words["network.norm"].startswith("Normalisation in the U-Nets")
+    assert words["network.norm"].startswith("Normalisation in U-Net and ResUNet")
 
 
 @pytest.mark.parametrize(
@@ -90,6 +102,14 @@ def test_the_words_of_every_setting_are_there():
         (["preprocess.spacing_mm=1,5"], {"preprocess.spacing_mm": 1.5}),
         (["preprocess.input_shape=256×192"], {"preprocess.input_shape": (256, 192)}),
         (["gradient_clip=inf"], {"gradient_clip": float("inf")}),
+        (["finetune.frozen=contraction, bottleneck"], {"finetune.frozen": ("contraction", "bottleneck")}),
+        (["finetune.frozen=none"], {"finetune.frozen": ()}),
+        (["finetune.frozen="], {"finetune.frozen": ()}),
+        (["finetune.rates=tail, 10; bottleneck, 0.1"], {"finetune.rates": (("tail", 10.0), ("bottleneck", 0.1))}),
+        (
+            ["finetune.phases=contraction+bottleneck, 1e-4, 10; none, 1e-5, 30"],
+            {"finetune.phases": (("contraction+bottleneck", 1e-4, 10.0), ("none", 1e-5, 30.0))},
+        ),
         (["batch_size=2", "batch_size=4"], {"batch_size": 4}),
         (["minutes=3"], {"minutes": 3.0, "epochs": None}),
         (["epochs=3"], {"minutes": None, "epochs": 3}),

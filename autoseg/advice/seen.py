@@ -116,13 +116,18 @@ class Seen:
     def network_pixels(self, structure: Structure) -> float:
         """Give the median size of a structure on a slice, in the network's pixels; infinite where not known."""
         scores = [s for s in self.appraisal.scores if s.label == structure.label and s.reference_pixels]
+        areas = [s.reference_mm2 for s in scores if s.reference_mm2 is not None]
+        if self.settings.spatial_dims == 3:
+            spacing = self.settings.volume.spacing_mm
+            # How slices lie to the network's axes is not known here; mostly its voxels are about cubes.
+            known = spacing is not None and scores and len(areas) == len(scores)
+            return float(np.median(areas)) / math.prod(spacing) ** (2 / 3) if known and spacing else math.inf
         prepared = self.settings.preprocess
         if not scores or prepared.crop_by_site or (prepared.crop_shape and prepared.input_shape):
             return math.inf
         if prepared.input_shape is not None:
             whole = math.prod(prepared.input_shape)
             return float(np.median([s.reference_pixels / s.slice_pixels for s in scores])) * whole
-        areas = [s.reference_mm2 for s in scores if s.reference_mm2 is not None]
         if prepared.spacing_mm is None or len(areas) < len(scores):
             return math.inf
         return float(np.median(areas)) / prepared.spacing_mm**2

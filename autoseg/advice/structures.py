@@ -65,7 +65,9 @@ def _small(seen: Seen, structures: Sequence[Structure]) -> Advice:
     prepared = seen.settings.preprocess
     cropped = prepared.crop_mm or prepared.crop_shape
     remedy = "Let the network see a crop around the structures only (crop_mm), with smaller pixels (spacing_mm)."
-    if cropped:
+    if seen.settings.spatial_dims == 3:
+        remedy = "Choose smaller voxels for the network (volume.spacing_mm)."
+    elif cropped:
         remedy = "Choose smaller pixels for the network (spacing_mm), or a smaller crop."
     words = (
         f"The field of view is large for {listed(dices(seen, structures))}: what is drawn covers "

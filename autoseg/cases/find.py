@@ -14,6 +14,7 @@ from autoseg.cases.images import read_case_image
 from autoseg.cases.read import marked_names
 from autoseg.cases.structures_of import find_structures
 from autoseg.errors import DataError
+from autoseg.files.correction_table import correction_notes
 from autoseg.files.dicom import SkippedFile
 from autoseg.files.name_pairs import find_images_by_name
 from autoseg.files.pairs import pair_files, visible_files
@@ -96,7 +97,7 @@ def find_cases(
         known,
         pairing.skipped,
         values,
-        (*notes, *subject_notes, *_repair_notes(cases, repairs)),
+        (*notes, *subject_notes, *_repair_notes(cases, repairs), *correction_notes(folder)),
     )
 
 

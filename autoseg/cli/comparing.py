@@ -63,12 +63,12 @@ def compare(chosen: argparse.Namespace) -> None:
 def base_of(chosen: argparse.Namespace, found: CaseFolder, place: Path) -> Settings:
     """Give what the comparison in that folder was begun with, if it had the same time; else the plan's settings."""
     from autoseg.comparison import earlier_base
-    from autoseg.plan import plan_settings
+    from autoseg.plan import plan_comparison
     from autoseg.settings import Settings
 
     minutes = chosen.minutes if chosen.epochs is None else None
     earlier = earlier_base(place, Settings(minutes=minutes, epochs=chosen.epochs, seed=chosen.seed))
-    return earlier or plan_settings(found, minutes=minutes, epochs=chosen.epochs, seed=chosen.seed).settings
+    return earlier or plan_comparison(found, minutes=minutes, epochs=chosen.epochs, seed=chosen.seed).settings
 
 
 def entries_of(chosen: argparse.Namespace, base: Settings) -> dict[str, Settings]:

@@ -10,12 +10,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
 from autoseg.cli.data import find
 from autoseg.cli.using import print_comparison, print_run, print_summary
+from autoseg.cli.volumes import plan_volumes
 
 if TYPE_CHECKING:
     from autoseg.cases import CaseFolder
@@ -41,11 +43,13 @@ def train(chosen: argparse.Namespace) -> None:
     from autoseg.ledger import freeze_test_subjects, read_ledger
     from autoseg.training import STOPPED
 
-    settings = settings_of(chosen)
+    base = base_of(chosen)
+    settings = settings_of(chosen, base)
     unfinished = read_checkpoint(find_checkpoint(chosen.output, chosen.name)) if chosen.resume else None
     found = check_found(find(chosen))
     if unfinished is None:
-        split = _split(found, settings, validation=chosen.validation_subject, test=chosen.test_subject)
+        settings = settings if base is not None else plan_volumes(chosen, found, settings)
+        split = _split(found, settings, validation=chosen.validation_subject, test=chosen.test_subject, base=base)
         # Only now: the split knows every one of them.
         if chosen.test_subject:
             freeze_test_subjects(found.folder, chosen.test_subject)
@@ -60,47 +64,61 @@ def train(chosen: argparse.Namespace) -> None:
         output=chosen.output,
         choose_post=chosen.choose_post,
         resume=chosen.resume,
+        base=base,
     )
     if model.origin["ended"] == STOPPED and checkpoint_path(chosen.output, chosen.name).is_file():
         print("The training was stopped. To go on with it, give the same command with --resume.")
 
 
-def settings_of(chosen: argparse.Namespace) -> Settings:
-    """Give the settings that the options say; those given by `--set` count last."""
+def settings_of(chosen: argparse.Namespace, base: TrainedModel | None = None) -> Settings:
+    """Give the settings that the options say, of what they leave open the base's; those of `--set` count last."""
+    from autoseg.finetuning import settings_from_base
     from autoseg.plan import change_settings
-    from autoseg.settings import AugmentationSettings, PreprocessSettings, Settings
+    from autoseg.settings import AugmentationSettings, Settings
     from autoseg.settings_text import read_assignments
 
     typed = read_assignments(chosen.changes or ())
-
+    settings = Settings() if base is None else settings_from_base(base)
     augmentations = {
         "wide": AugmentationSettings(),
         "manual": AugmentationSettings.manual(),
         "off": AugmentationSettings.off(),
     }
-    augmentation = augmentations[chosen.augmentation]
-    if chosen.rotation_deg is not None:
-        probability = float(chosen.rotation_deg > 0)
-        augmentation = replace(augmentation, rotation_deg=chosen.rotation_deg, rotation_probability=probability)
-    settings = Settings(
-        epochs=chosen.epochs,
-        minutes=chosen.minutes,
-        batch_size=chosen.batch_size,
-        learning_rate=chosen.learning_rate,
-        seed=chosen.seed,
-        best_by=chosen.best_by,
-        print_checkpoint=chosen.print_checkpoint,
-        validate_every=chosen.validate_every,
-        save_checkpoint=chosen.save_checkpoint,
-        augmentation=augmentation,
-        preprocess=PreprocessSettings(
-            spacing_mm=chosen.spacing_mm,
-            crop_mm=tuple(chosen.crop_mm) if chosen.crop_mm else None,
-            clahe=chosen.clahe,
-            input_shape=tuple(chosen.input_shape) if chosen.input_shape else None,
-        ),
-    )
-    return change_settings(settings, typed)
+    if chosen.augmentation is not None:
+        settings = replace(settings, augmentation=augmentations[chosen.augmentation])
+    options = {
+        "epochs": chosen.epochs,
+        "minutes": chosen.minutes,
+        "batch_size": chosen.batch_size,
+        "learning_rate": chosen.learning_rate,
+        "seed": chosen.seed,
+        "best_by": chosen.best_by,
+        "print_checkpoint": chosen.print_checkpoint,
+        "validate_every": chosen.validate_every,
+        "save_checkpoint": chosen.save_checkpoint,
+        "preprocess.spacing_mm": chosen.spacing_mm,
+        "preprocess.crop_mm": tuple(chosen.crop_mm) if chosen.crop_mm else None,
+        "preprocess.clahe": chosen.clahe or None,
+        "preprocess.input_shape": tuple(chosen.input_shape) if chosen.input_shape else None,
+        "augmentation.rotation_deg": chosen.rotation_deg,
+        "augmentation.rotation_probability": None
+        if chosen.rotation_deg is None
+        else float(chosen.rotation_deg > 0),
+    }
+    given: dict[str, object] = {name: value for name, value in options.items() if value is not None}
+    if chosen.minutes is not None:
+        given["epochs"] = None
+    return change_settings(settings, given | typed)
+
+
+def base_of(chosen: argparse.Namespace) -> TrainedModel | None:
+    """Load the model that is gone on from, if one is named: a file, or a name in the folder of models."""
+    from autoseg.model import find_model, load_model
+
+    if chosen.base is None:
+        return None
+    is_file = Path(chosen.base).suffix == ".pt" or Path(chosen.base).is_file()
+    return load_model(Path(chosen.base) if is_file else find_model(chosen.output, chosen.base))
 
 
 def show_settings(chosen: argparse.Namespace) -> None:
@@ -118,8 +136,10 @@ def crossvalidate(chosen: argparse.Namespace) -> None:
     from autoseg.crossvalidation import cross_validate
     from autoseg.ledger import read_ledger
 
-    settings = settings_of(chosen)
+    base = base_of(chosen)
+    settings = settings_of(chosen, base)
     found = check_found(find(chosen))
+    settings = settings if base is not None else plan_volumes(chosen, found, settings)
     ledger = read_ledger(found.folder)
     if ledger:
         print(f"{ledger.note} They are in no fold.")
@@ -133,6 +153,7 @@ def crossvalidate(chosen: argparse.Namespace) -> None:
         choose_post=chosen.choose_post,
         test_subjects=ledger.subjects if ledger else (),
         tell=tell,
+        base=base,
     )
     for note in result.notes:
         print(f"Note: {note}")
@@ -152,9 +173,15 @@ def check_found(found: CaseFolder) -> CaseFolder:
 
 
 def _split(
-    found: CaseFolder, settings: Settings, *, validation: Sequence[str] | None, test: Sequence[str] | None = None
+    found: CaseFolder,
+    settings: Settings,
+    *,
+    validation: Sequence[str] | None,
+    test: Sequence[str] | None = None,
+    base: TrainedModel | None = None,
 ) -> Split:
     """Split the cases, without the test subjects: those named, or those frozen before."""
+    from autoseg.finetuning import split_for_base
     from autoseg.ledger import read_ledger
     from autoseg.split import split_cases
 
@@ -162,7 +189,8 @@ def _split(
     if ledger and not test:
         print(ledger.note)
     frozen = test or (ledger.subjects if ledger else ())
-    return split_cases(found.cases, validation_subjects=validation, test_subjects=frozen, seed=settings.seed)
+    split = split_cases if base is None else partial(split_for_base, base)
+    return split(found.cases, validation_subjects=validation, test_subjects=frozen, seed=settings.seed)
 
 
 def _learn(
@@ -174,6 +202,7 @@ def _learn(
     output: Path,
     choose_post: bool = False,
     resume: bool = False,
+    base: TrainedModel | None = None,
 ) -> TrainedModel:
     """Tell who is on which side, train with a line an epoch, save."""
     from autoseg.figures import show_history
@@ -187,6 +216,8 @@ def _learn(
         print(f"{what}: {len(cases)} image(s) of {len(subjects)} subject(s): {', '.join(subjects)}")
     if split.note:
         print(split.note)
+    if base is not None and not resume:
+        print(f"Going on from {base!r}")
 
     with stop_at_interrupt() as should_stop:
         model, path = train_and_save(
@@ -199,6 +230,7 @@ def _learn(
             tell=tell,
             should_stop=should_stop,
             resume=resume,
+            base=base,
         )
     curves = Path(output) / f"{name}_history.png"
     with whole_file(curves) as temporary:

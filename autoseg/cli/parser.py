@@ -6,7 +6,8 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from autoseg.cli import comparing, data, learning, using
+from autoseg.cli import comparing, data, learning, morphometry, using
+from autoseg.cli.correcting import add_correcting_commands
 
 Command = Callable[[str, Callable[[argparse.Namespace], None], str], argparse.ArgumentParser]
 # Those of `autoseg.copies`, which would load torch.
@@ -34,6 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_data_commands(command)
     _add_learning_commands(command)
     _add_using_commands(command)
+    add_correcting_commands(command, _add_calibration)
     return parser
 
 
@@ -60,6 +62,14 @@ def _add_data_commands(command: Command) -> None:
     _add_training_folder(measure)
     measure.add_argument("--output", type=Path, help="a new folder for areas.csv and measurements.csv")
     _add_calibration(measure)
+
+    along = command(
+        "morphometry",
+        morphometry.morphometry,
+        "Measure structures along their own curve: area across it, diameters, eccentricity, orientation, solidity.",
+    )
+    _add_training_folder(along, "holds images and labels, or is the folder of a run in predictions")
+    morphometry.add_arguments(along)
 
 
 def _add_learning_commands(command: Command) -> None:
@@ -163,8 +173,10 @@ def _add_using_commands(command: Command) -> None:
     command("computer", using.computer, "Show memory, device and speed of this computer.")
 
 
-def _add_training_folder(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", type=Path, help="holds images and labels, paired by their names")
+def _add_training_folder(
+    parser: argparse.ArgumentParser, text: str = "holds images and labels, paired by their names"
+) -> None:
+    parser.add_argument("folder", type=Path, help=text)
     parser.add_argument(
         "--leave-out-unlabelled", action="store_true", help="images without a label are not an error"
     )
@@ -194,15 +206,22 @@ def _add_learning(parser: argparse.ArgumentParser) -> None:
         "--crop-mm", type=float, nargs=2, metavar=("ROWS", "COLUMNS"), help="look only at a region of this size"
     )
     parser.add_argument("--clahe", action="store_true", help="equalise the contrast piece by piece")
-    parser.add_argument("--batch-size", type=int, default=8)
-    parser.add_argument("--learning-rate", type=float, default=2e-3)
-    parser.add_argument("--augmentation", choices=("wide", "manual", "off"), default="wide")
+    parser.add_argument(
+        "--base",
+        metavar="MODEL",
+        help="fine-tune this model (name or .pt file): its settings count but for those given here; 'autoseg "
+        "settings' shows those of finetune",
+    )
+    # Without a value, so that those of a base count: the defaults are those of Settings.
+    parser.add_argument("--batch-size", type=int, help="(default: 8)")
+    parser.add_argument("--learning-rate", type=float, help="(default: 0.002)")
+    parser.add_argument("--augmentation", choices=("wide", "manual", "off"), help="(default: wide)")
     parser.add_argument("--rotation-deg", type=float, help="turn at most this far (wide: 180, manual: 5)")
-    parser.add_argument("--best-by", choices=("dice", "iou", "loss"), default="dice", help="chooses the best epoch")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--print-checkpoint", type=int, default=1, metavar="EPOCHS")
-    parser.add_argument("--save-checkpoint", type=int, default=10, metavar="EPOCHS")
-    parser.add_argument("--validate-every", type=int, default=1, metavar="EPOCHS")
+    parser.add_argument("--best-by", choices=("dice", "iou", "loss"), help="chooses the best epoch (default: dice)")
+    parser.add_argument("--seed", type=int, help="(default: 0)")
+    parser.add_argument("--print-checkpoint", type=int, metavar="EPOCHS", help="(default: 1)")
+    parser.add_argument("--save-checkpoint", type=int, metavar="EPOCHS", help="(default: 10)")
+    parser.add_argument("--validate-every", type=int, metavar="EPOCHS", help="(default: 1)")
     _add_changes(parser)
     parser.add_argument("--output", type=Path, default=Path("trained_model"), help="folder of the model")
 

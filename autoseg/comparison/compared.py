@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from autoseg.comparison.per_subject import tell_outliers
 from autoseg.comparison.side_by_side import SideBySide, read_side_by_side
 from autoseg.comparison.tables import MEAN, comparison_table, differences_table, subjects_table, title_of
 from autoseg.comparison.verdict import gain_note, give_verdict, order_of
@@ -256,6 +257,7 @@ def _notes(
             "other people."
         )
     notes.append(_invented_note(subjects))
+    notes.append(tell_outliers(subjects))
     if table["hd95_mm"].isna().all() and table["area_bias_mm2"].isna().all():
         notes.append("The images have no pixel size, so there is no mm: areas are compared in percent only.")
     for entry, base in state.derived.items():

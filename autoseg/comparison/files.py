@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from autoseg.comparison.compared import Comparison
+from autoseg.comparison.per_subject import per_subject_table
 from autoseg.errors import DataError
 from autoseg.figures import show_comparison, show_learning_curves, show_side_by_side
 from autoseg.files.atomic import whole_file
@@ -15,7 +16,7 @@ PICTURES = {
 
 
 def write_tables(comparison: Comparison) -> None:
-    """Write results.csv, subjects.csv, differences.csv and verdict.txt, each whole or not at all.
+    """Write results.csv, subjects.csv, per_subject.csv, differences.csv and verdict.txt, each whole or not at all.
 
     Raises
     ------
@@ -25,6 +26,7 @@ def write_tables(comparison: Comparison) -> None:
     tables = {
         "results.csv": comparison.table,
         "subjects.csv": comparison.subjects,
+        "per_subject.csv": per_subject_table(comparison.subjects),
         "differences.csv": comparison.differences,
     }
     for name, table in tables.items():

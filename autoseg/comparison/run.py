@@ -14,7 +14,7 @@ from autoseg.comparison.files import write_pictures, write_tables
 from autoseg.comparison.side_by_side import choose_slices, write_side_by_side
 from autoseg.comparison.tables import title_of
 from autoseg.copies import Copies
-from autoseg.crossvalidation import FoldPlan, FoldResult, Folds, Tell, prepare_folds, read_fold, run_fold
+from autoseg.crossvalidation import FoldPlan, FoldResult, Folds, Scenario, Tell, prepare_folds, read_fold, run_fold
 from autoseg.errors import AutosegError, DataError, OutputError, SettingsError
 from autoseg.files.atomic import check_writable
 from autoseg.model import check_model_name
@@ -29,7 +29,7 @@ STOPPED = "It was stopped. Started again in the same way, it goes on where it wa
 def compare(
     cases: Sequence[Case],
     structures: Sequence[Structure],
-    entries: Mapping[str, Settings],
+    entries: Mapping[str, Settings | Scenario],
     *,
     folder: Path,
     folds: int = 5,
@@ -55,8 +55,9 @@ def compare(
     ----------
     cases : sequence of Case
     structures : sequence of Structure
-    entries : mapping of Settings by name
-        The names are those of folders. All have the same seed; `minutes` or `epochs` are of each fold.
+    entries : mapping of Settings or Scenario by name
+        The names are those of folders. All have the same seed; `minutes` or `epochs` are of each fold. A Scenario
+        begins from a model (fine-tuning), or is one that is scored as it is.
     folder : Path
     folds : int
         With fewer subjects, each is left out once.
@@ -85,38 +86,44 @@ def compare(
     Raises
     ------
     DataError
-        As `cross_validate` does, before anything is trained; folds of other settings or data are named.
+        As `cross_validate` does, before anything is trained; folds of other settings or data are named, and
+        subjects whom the model that a scenario begins from has seen.
     SettingsError
         If the entries have different seeds, or there is none.
     OutputError
         If the folder cannot be written.
     """
     folder = Path(folder)
-    _check_entries(entries)
+    scenarios = {entry: one if isinstance(one, Scenario) else Scenario(one) for entry, one in entries.items()}
+    _check_entries(scenarios)
     check_writable(folder)
-    seed = next(iter(entries.values())).seed
+    seed = next(iter(scenarios.values())).settings.seed
     prepared = prepare_folds(cases, structures, folds=folds, seed=seed, test_subjects=test_subjects)
+    for one in scenarios.values():
+        one.check(prepared.splits, prepared.structures)
     plans = {
         entry: FoldPlan(
             prepared,
-            settings,
+            one.settings,
             folder / entry,
             name=entry,
             copies=copies,
             tell=tell or (lambda line: None),
             on_epoch=None if on_epoch is None else partial(on_epoch, entry),
             should_stop=should_stop,
+            base=one.base,
+            learns=one.learns,
         )
-        for entry, settings in entries.items()
+        for entry, one in scenarios.items()
     }
     derived = derived_entries(plans, folder, try_copies=try_copies, together=together)
     _check_finished(plans)
     state = State(
-        entries=tuple(entries),
+        entries=tuple(scenarios),
         folds=len(prepared.splits),
         structures=prepared.structures,
         derived={one.name: one.base for one in derived},
-        notes=_budget_notes(entries),
+        notes=_budget_notes(scenarios),
         base=None if base is None else settings_to_dict(base),
     )
     write_state(folder, state)
@@ -130,9 +137,10 @@ def compare(
     return _conclude(running, cases, structures)
 
 
-def estimate_seconds(entries: Mapping[str, Settings], folds: int) -> float | None:
+def estimate_seconds(entries: Mapping[str, Settings | Scenario], folds: int) -> float | None:
     """Give the seconds of learning of a whole comparison; None where an entry has no time budget."""
-    minutes = [settings.minutes for settings in entries.values()]
+    scenarios = [one if isinstance(one, Scenario) else Scenario(one) for one in entries.values()]
+    minutes = [one.settings.minutes for one in scenarios if one.learns]
     if any(value is None for value in minutes):
         return None
     return 60.0 * folds * sum(value or 0.0 for value in minutes)
@@ -213,7 +221,7 @@ def _conclude(running: _Running, cases: Sequence[Case], structures: Sequence[Str
     return found
 
 
-def _check_entries(entries: Mapping[str, Settings]) -> None:
+def _check_entries(entries: Mapping[str, Scenario]) -> None:
     if not entries:
         raise SettingsError("There is nothing to compare. Give at least one entry: a name and its settings.")
     for entry in entries:
@@ -224,7 +232,7 @@ def _check_entries(entries: Mapping[str, Settings]) -> None:
             f"The entries {', '.join(map(repr, entries))} cannot all have a folder of their own. Give each another "
             f"name, and none {TOGETHER!r}."
         )
-    seeds = {entry: settings.seed for entry, settings in entries.items()}
+    seeds = {entry: one.settings.seed for entry, one in entries.items()}
     if len(set(seeds.values())) > 1:
         raise SettingsError(
             f"The entries have different seeds ({', '.join(f'{entry} {seed}' for entry, seed in seeds.items())}), "
@@ -243,13 +251,14 @@ def _check_finished(plans: Mapping[str, FoldPlan]) -> None:
                     raise DataError(f"{title_of(entry)}: {error}") from error
 
 
-def _budget_notes(entries: Mapping[str, Settings]) -> tuple[str, ...]:
+def _budget_notes(entries: Mapping[str, Scenario]) -> tuple[str, ...]:
     """Say where the entries do not learn equally long."""
     budgets = {
-        title_of(entry): f"{settings.minutes:g} minutes"
-        if settings.minutes is not None
-        else f"{settings.epochs} epochs"
-        for entry, settings in entries.items()
+        title_of(entry): f"{one.settings.minutes:g} minutes"
+        if one.settings.minutes is not None
+        else f"{one.settings.epochs} epochs"
+        for entry, one in entries.items()
+        if one.learns
     }
     if len(set(budgets.values())) < 2:
         return ()

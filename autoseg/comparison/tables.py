@@ -230,7 +230,7 @@ def _is_derived(pair: tuple[str, str], bases: Mapping[str, str]) -> bool:
 
 def _pairs(subjects: pd.DataFrame, pairs: Sequence[tuple[str, str]], structure: str) -> list[dict[str, Any]]:
     rows = []
-    dice = _dice_of(subjects, structure)
+    dice = dice_of(subjects, structure)
     for entry, other in pairs:
         difference = (dice[entry] - dice[other]).dropna()  # by subject
         rows.append(
@@ -241,7 +241,7 @@ def _pairs(subjects: pd.DataFrame, pairs: Sequence[tuple[str, str]], structure: 
     return rows
 
 
-def _dice_of(subjects: pd.DataFrame, structure: str) -> pd.DataFrame:
+def dice_of(subjects: pd.DataFrame, structure: str) -> pd.DataFrame:
     """Give the Dice by subject and entry; 1 for who left empty what is empty where others invented something."""
     entries = list(dict.fromkeys(subjects["entry"]))
     rows = subjects[subjects["structure"] == structure]
@@ -256,7 +256,7 @@ def _ranked(subjects: pd.DataFrame, entries: list[str]) -> list[str]:
     """Give the entries with a score, the best first, by the subjects that all of them have."""
     if not len(subjects):
         return []
-    dice = _dice_of(subjects, MEAN).dropna(axis="columns", how="all")
+    dice = dice_of(subjects, MEAN).dropna(axis="columns", how="all")
     shared = dice.dropna()
     means = (shared if len(shared) else dice).mean()
     return sorted((entry for entry in entries if entry in means), key=lambda entry: -means[entry])

@@ -2,6 +2,7 @@
 
 from autoseg.crossvalidation.fold import RESULT, FoldCost, FoldResult, read_fold, read_model, read_prediction
 from autoseg.crossvalidation.run import CrossValidation, FoldPlan, Tell, cross_validate, gather, run_fold
+from autoseg.crossvalidation.scenario import Scenario
 from autoseg.crossvalidation.scoring import score_fold
 from autoseg.crossvalidation.splits import Folds, prepare_folds
 
@@ -12,6 +13,7 @@ __all__ = [
     "FoldPlan",
     "FoldResult",
     "Folds",
+    "Scenario",
     "Tell",
     "cross_validate",
     "gather",

@@ -17,6 +17,7 @@ from autoseg.device import choose_device
 from autoseg.extents import crop_size, extent_of, frame_size
 from autoseg.image import Image
 from autoseg.model import TrainedModel
+from autoseg.neighbours import network_channels
 from autoseg.networks.cost import count_cost
 
 EVERY_S = 0.05
@@ -69,13 +70,14 @@ class MemoryWatch:
 
 def size_of(model: TrainedModel, image: Image) -> tuple[int, float]:
     """Give the number of parameters, and the multiply-adds of a pass over what the network sees of an image."""
-    preprocess = model.settings.preprocess
-    network = model.build()
-    stride = int(getattr(network, "stride", 1))
-    whole = frame_size([extent_of(image, preprocess)], stride)
-    rows, columns = crop_size(preprocess, whole, stride) or whole
-    channels = len(image.channels) * (2 * preprocess.neighbours + 1)
-    cost = count_cost(network, (channels, rows, columns))
+    preprocess, network = model.settings.preprocess, model.build()
+    channels = network_channels(len(image.channels), preprocess.neighbours)
+    seen: tuple[int, ...] | None = model.settings.volume.patch_size
+    if model.settings.spatial_dims == 2 or seen is None:
+        stride = int(getattr(network, "stride", 1))
+        whole = frame_size([extent_of(image, preprocess)], stride)
+        seen = crop_size(preprocess, whole, stride) or whole
+    cost = count_cost(network, (channels, *seen))
     # A network that is built to predict learns nothing any more, and so counts no parameters of its own.
     return sum(parameter.numel() for parameter in network.parameters()), cost.multiply_adds
 

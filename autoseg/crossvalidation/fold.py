@@ -95,7 +95,8 @@ def write_fold(
     with whole_folder(result.folder) as temporary:
         if model is not None:
             save_model(model, temporary)
-            write_history(model, temporary / f"{model.name}_history.csv")
+            if model.history:  # of a model that was only scored there is none
+                write_history(model, temporary / f"{model.name}_history.csv")
         scores_table(result.scores).to_csv(temporary / "scores.csv", index=False)
         if choice is not None:
             choice.table().to_csv(temporary / "postprocess.csv", index=False)

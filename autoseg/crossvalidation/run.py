@@ -13,12 +13,13 @@ from autoseg.cases import Case
 from autoseg.copies import Copies
 from autoseg.crossvalidation.cost import MemoryWatch, size_of
 from autoseg.crossvalidation.fold import FoldCost, FoldResult, plain_settings, read_fold, write_fold
+from autoseg.crossvalidation.scenario import Scenario, as_it_is
 from autoseg.crossvalidation.scoring import score_fold
 from autoseg.crossvalidation.splits import Folds, as_plain, in_words, prepare_folds
 from autoseg.evaluation import Score
 from autoseg.files.atomic import check_writable
 from autoseg.history import format_epoch
-from autoseg.model import EpochResult, TrainedModel, check_model_name
+from autoseg.model import EpochResult, TrainedModel, check_model_name, model_digest
 from autoseg.results import write_results
 from autoseg.settings import Settings
 from autoseg.structures import Structure, name_labels
@@ -47,8 +48,9 @@ class CrossValidation:
 class FoldPlan:
     """What is the same for every fold of one cross-validation.
 
-    `name` is that of the models, `copies` as for `predict`. `on_epoch` is called with the fold's number and what
-    the epoch gave, `should_stop` is asked after every step.
+    `base` is the model that every fold begins from, if any; without `learns` it is scored as it is. `name` is that
+    of the models, `copies` as for `predict`. `on_epoch` is called with the fold's number and what the epoch gave,
+    `should_stop` is asked after every step.
     """
 
     folds: Folds
@@ -60,6 +62,8 @@ class FoldPlan:
     tell: Tell = lambda line: None
     on_epoch: Callable[[int, EpochResult], object] | None = None
     should_stop: Callable[[], bool] | None = None
+    base: TrainedModel | None = None
+    learns: bool = True
 
     def place(self, number: int) -> Path:
         """Give the folder of a fold."""
@@ -70,6 +74,8 @@ class FoldPlan:
         own: dict[str, Any] = {"settings": plain_settings(self.settings), "choose_post": self.choose_post}
         if self.copies != "none":
             own["copies"] = self.copies
+        if self.base is not None:
+            own |= {"base model": model_digest(self.base), "learns": self.learns}
         return as_plain(own) | self.folds.made_from(number)
 
 
@@ -85,6 +91,7 @@ def cross_validate(
     test_subjects: Collection[str] = (),
     copies: Copies = "none",
     tell: Tell | None = None,
+    base: TrainedModel | None = None,
 ) -> CrossValidation:
     """Train one model a fold and score the subjects that it never saw, so that every subject is scored once.
 
@@ -116,12 +123,14 @@ def cross_validate(
         Turned copies of each image whose mean is taken, as for `predict`.
     tell : callable, optional
         Gets lines of text; `print`, for instance.
+    base : TrainedModel, optional
+        Fine-tuned in every fold; take the settings from `settings_from_base`.
 
     Raises
     ------
     DataError
-        If there are not two subjects, a test subject has no case, two subjects share an image, or the folder holds
-        folds of other cases or settings; the message says which.
+        If there are not two subjects, a test subject has no case, two subjects share an image, the folder holds
+        folds of other cases or settings, or the base knows a subject; the message says which.
     OutputError
         If the folder cannot be written.
     KeyboardInterrupt
@@ -131,7 +140,8 @@ def cross_validate(
     folder = Path(folder)
     check_writable(folder)
     prepared = prepare_folds(cases, structures, folds=folds, seed=settings.seed, test_subjects=test_subjects)
-    plan = FoldPlan(prepared, settings, folder, name, choose_post, copies, tell or (lambda line: None))
+    Scenario(settings, base).check(prepared.splits, prepared.structures)
+    plan = FoldPlan(prepared, settings, folder, name, choose_post, copies, tell or (lambda line: None), base=base)
     results = []
     for number, split in enumerate(prepared.splits, start=1):
         plan.tell(f"Fold {number} of {len(prepared.splits)}: {in_words(split)}")
@@ -178,29 +188,13 @@ def gather(folder: Path, folds: Sequence[FoldResult]) -> CrossValidation:
 
 def _make_fold(plan: FoldPlan, number: int) -> FoldResult:
     split, structures = plan.folds.splits[number - 1], plan.folds.structures
-
-    def after_epoch(result: EpochResult, best: TrainedModel, last: TrainedModel) -> None:
-        if result.epoch % plan.settings.print_checkpoint == 0:
-            plan.tell(f"  {format_epoch(result, structures)}")
-        if plan.on_epoch is not None:
-            plan.on_epoch(number, result)
-
     with MemoryWatch() as memory:
-        model = train(
-            split,
-            plan.settings,
-            structures=structures,
-            name=f"{plan.name}_fold{number}",
-            on_epoch=after_epoch,
-            should_stop=plan.should_stop,
-        )
-    if model.origin["ended"] == STOPPED:
-        raise KeyboardInterrupt
+        model = _model_of(plan, number)
     model, choice = tune_postprocess(model, split.validation if plan.choose_post else ())
     found = score_fold([model], split.test, structures, copies=plan.copies)
     parameters, multiply_adds = size_of(model, found.image)
     cost = FoldCost(
-        training_seconds=model.history[-1].elapsed_s,
+        training_seconds=model.history[-1].elapsed_s if plan.learns else 0.0,
         epochs=len(model.history),
         ms_per_slice=found.ms_per_slice,
         peak_memory_mib=memory.peak_mib,
@@ -211,3 +205,32 @@ def _make_fold(plan: FoldPlan, number: int) -> FoldResult:
     result = FoldResult(number, plan.place(number), found.scores, found.volumes, note, cost, found.pixels)
     write_fold(result, plan.made_from(number), predicted=found.predicted, model=model, choice=choice)
     return result
+
+
+def _model_of(plan: FoldPlan, number: int) -> TrainedModel:
+    """Train the model of a fold, or take the base as it is."""
+    structures, name = plan.folds.structures, f"{plan.name}_fold{number}"
+    if plan.base is not None and not plan.learns:
+        return as_it_is(plan.base, structures, name=name)
+
+    def after_epoch(result: EpochResult, best: TrainedModel, last: TrainedModel) -> None:
+        if result.epoch == 1:
+            for note in last.origin.get("notes", ()):
+                plan.tell(f"  {note}")
+        if result.epoch % plan.settings.print_checkpoint == 0:
+            plan.tell(f"  {format_epoch(result, structures, settings=plan.settings)}")
+        if plan.on_epoch is not None:
+            plan.on_epoch(number, result)
+
+    model = train(
+        plan.folds.splits[number - 1],
+        plan.settings,
+        structures=structures,
+        name=name,
+        on_epoch=after_epoch,
+        should_stop=plan.should_stop,
+        base=plan.base,
+    )
+    if model.origin["ended"] == STOPPED:
+        raise KeyboardInterrupt
+    return model

@@ -12,6 +12,7 @@ import numpy as np
 from autoseg.cases import Case
 from autoseg.copies import Copies
 from autoseg.crossvalidation.fold import Labels
+from autoseg.crossvalidation.scenario import on_structures
 from autoseg.evaluation import PixelScore, Score, VolumeScore, score_pixels, score_slices, score_volume
 from autoseg.image import Image, LabelMap
 from autoseg.model import TrainedModel
@@ -66,7 +67,7 @@ def score_fold(
             first = image
             _predict(models, _first_slices(image, WARM_UP_SLICES), copies)
         start = time.perf_counter()
-        found = _predict(models, image, copies)
+        found = on_structures(_predict(models, image, copies), structures)
         milliseconds.append(1000 * (time.perf_counter() - start) / image.shape[0])
         scores += score_slices(reference, found)
         volumes += score_volume(reference, found)

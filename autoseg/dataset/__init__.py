@@ -5,7 +5,7 @@ from autoseg.dataset.build import build_samples, fix_patch, plan_input, plan_sam
 from autoseg.dataset.preview import preview, preview_batch, preview_slices
 from autoseg.dataset.slices import SliceSet, build_slices, sample_batch
 from autoseg.dataset.volume_set import Volume, VolumeSet
-from autoseg.dataset.volumes import build_volumes, patch_size, store_image
+from autoseg.dataset.volumes import build_volumes, crop_of, patch_size, store_image
 
 __all__ = [
     "Batch",
@@ -16,6 +16,7 @@ __all__ = [
     "build_samples",
     "build_slices",
     "build_volumes",
+    "crop_of",
     "fix_patch",
     "patch_size",
     "plan_input",

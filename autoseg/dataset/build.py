@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from torch import nn
 
 from autoseg.cases import Case, read_case
+from autoseg.centreline import Centreline
 from autoseg.dataset.batch import Samples
 from autoseg.dataset.slices import build_slices
 from autoseg.dataset.volumes import build_volumes
@@ -54,8 +55,16 @@ def plan_samples(settings: Settings, images: Sequence[Image]) -> Settings:
     return replace(settings, volume=volume)
 
 
-def build_samples(pairs: Sequence[tuple[Image, LabelMap]], settings: Settings, network: nn.Module) -> Samples:
+def build_samples(
+    pairs: Sequence[tuple[Image, LabelMap]],
+    settings: Settings,
+    network: nn.Module,
+    *,
+    centrelines: Mapping[str, Centreline] | None = None,
+) -> Samples:
     """Prepare cases as the settings say; a network tells what sizes it takes.
+
+    `centrelines`, by case_id, are of volumes that are cropped.
 
     Raises
     ------
@@ -64,7 +73,7 @@ def build_samples(pairs: Sequence[tuple[Image, LabelMap]], settings: Settings, n
     """
     if settings.spatial_dims == 2:
         return build_slices(pairs, settings.preprocess, stride=int(getattr(network, "stride", 1)))
-    return build_volumes(pairs, settings, strides=strides_of(network, 3))
+    return build_volumes(pairs, settings, strides=strides_of(network, 3), centrelines=centrelines)
 
 
 def fix_patch(settings: Settings, samples: Samples) -> Settings:

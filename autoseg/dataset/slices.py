@@ -27,8 +27,9 @@ from autoseg.preprocess import (
     store_shares,
     store_slices,
 )
-from autoseg.regions import Crops, region_centre, run_in_tiles
+from autoseg.regions import Crops, region_centre
 from autoseg.settings import AugmentationSettings, PreprocessSettings
+from autoseg.windows import run_in_tiles
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +111,7 @@ class SliceSet:
 
     @property
     def tile(self) -> tuple[int, int] | None:
-        """Size of the tiles in which the network answers on whole slices (`regions.run_in_tiles`), if any."""
+        """Size of the tiles in which the network answers on whole slices (`windows.run_in_tiles`), if any."""
         return self.crops.size if self.crops is not None else None
 
     def to(self, device: torch.device) -> SliceSet:

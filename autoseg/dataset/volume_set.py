@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -10,7 +9,7 @@ from torch import Tensor, nn
 
 from autoseg.augment import apply_intensity, draw_intensity, draw_volume_geometry
 from autoseg.dataset.batch import Batch
-from autoseg.dataset.voxels import is_inside, pad_to, read_linear, read_nearest
+from autoseg.dataset.voxels import is_inside, pad_to, padded_before, read_linear, read_nearest
 from autoseg.device import in_layout
 from autoseg.errors import DataError
 from autoseg.networks import Outputs, learn
@@ -48,8 +47,8 @@ class VolumeSet:
 
     `places` (n, 4) are the number of the volume and where the patch starts; patches cover every volume, with the
     settings' overlap. `holds` (n,) tells which of them have a structure. `patch` is their size, `spacing_mm` the
-    distance between voxels, `sides` the classes after mirroring left to right, `side_axis` the axis that runs from
-    one side to the other, `outer` the class in which each lies.
+    distance between voxels, `sides` the classes after mirroring left to right, `outer` the class in which each
+    lies.
     """
 
     volumes: tuple[Volume, ...]
@@ -101,8 +100,8 @@ class VolumeSet:
 
     @property
     def wholes_at_once(self) -> int:
-        """How many volumes can be seen together: one, unless each fits into a patch."""
-        return len(self.volumes) if all(_fits(volume.size, self.patch) for volume in self.volumes) else 1
+        """How many volumes can be seen together: one, unless each has the size of a patch."""
+        return len(self.volumes) if all(volume.size == self.patch for volume in self.volumes) else 1
 
     def to(self, device: torch.device) -> VolumeSet:
         """Move every tensor to a device; where patches lie stays on the processor."""
@@ -146,7 +145,7 @@ class VolumeSet:
             matrix, shift, across = draw_volume_geometry(
                 count, augmentation, self.settings.flips, self.spacing_mm, generator
             )
-            flipped = across[:, self._side_axis]
+            flipped = across.sum(1) % 2 == 1  # mirrored twice it is only turned
             starts = self._moved(starts, places[:, 0], generator) + shift * torch.tensor(self.patch)
         middle = (torch.tensor(self.patch) - 1) / 2
         offsets = torch.stack(
@@ -159,7 +158,7 @@ class VolumeSet:
             images.append(read_linear(volume.image, placed))
             classes.append(read_nearest(volume.labels, placed))
             if volume.shares is not None:
-                targets.append(read_linear(volume.shares.float(), placed) * is_inside(volume.size, placed))
+                targets.append(read_linear(volume.shares, placed) * is_inside(volume.size, placed))
         drawn, labels = self.drawn[indices.to(device)], torch.stack(classes).long()
         mirrored = flipped.to(device)
         labels = torch.where(mirrored[:, None, None, None], self.sides[labels], labels)
@@ -175,26 +174,29 @@ class VolumeSet:
         return Batch(in_layout(seen), labels, drawn, shares, self.outer)
 
     def whole(self, indices: Tensor) -> Batch:
-        """Give whole volumes as they are, padded to a patch at least; of several, each fits into one."""
+        """Give whole volumes as they are; several have one size."""
         chosen = [self.volumes[number] for number in indices.tolist()]
-        images = torch.stack([pad_to(volume.image, self.patch, mode="edge") for volume in chosen])
-        labels = torch.stack([pad_to(volume.labels[None], self.patch)[0] for volume in chosen]).long()
-        drawn, targets = torch.stack([volume.drawn for volume in chosen]), None
+        targets = None
         if all(volume.shares is not None for volume in chosen):
-            kept = [pad_to(volume.shares, self.patch) for volume in chosen if volume.shares is not None]
-            shares = torch.stack(kept).float()
+            shares = torch.stack([volume.shares for volume in chosen if volume.shares is not None]).float()
             targets = torch.cat([1 - shares.sum(1, keepdim=True), shares], dim=1).clamp(min=0)
-        return Batch(in_layout(images), labels, drawn, targets, self.outer)
+        images, labels, drawn = (
+            torch.stack([getattr(volume, name) for volume in chosen]) for name in ("image", "labels", "drawn")
+        )
+        return Batch(in_layout(images), labels.long(), drawn, targets, self.outer)
 
     def answer(self, network: nn.Module, batch: Batch) -> Outputs:
-        """Give all that is compared in training too, where a patch holds the volumes; else the answer itself."""
-        if tuple(batch.images.shape[2:]) == self.patch:
-            return learn(network, batch.images, batch.labels, batch.drawn)
-        return Outputs(run_in_windows(network, batch.images, self.patch, overlap=self.settings.overlap))
+        """Give all that is compared in training too, where a patch is the volume; else the answer itself.
 
-    @property
-    def _side_axis(self) -> int:
-        return next(k for k, letter in enumerate(self.settings.orientation) if letter in "RL")
+        As in prediction a smaller volume is padded, a larger one seen in windows. What was added counts nothing.
+        """
+        size = tuple(batch.images.shape[2:])
+        if size == self.patch:
+            return learn(network, batch.images, batch.labels, batch.drawn)
+        padded = torch.stack([pad_to(image, self.patch, mode="edge") for image in batch.images])
+        logits = run_in_windows(network, padded, self.patch, overlap=self.settings.overlap)
+        inner = (slice(b, b + n) for b, n in zip(padded_before(size, self.patch), size, strict=True))
+        return Outputs(logits[(slice(None), slice(None), *inner)])
 
     def _moved(self, starts: Tensor, numbers: Tensor, generator: torch.Generator) -> Tensor:
         """Move patches by up to half a step, but not out of their volumes."""
@@ -203,7 +205,3 @@ class VolumeSet:
         moved = starts + (torch.rand(starts.shape, generator=generator) - 0.5) * step
         room = torch.tensor([self.volumes[number].size for number in numbers.tolist()]).float() - patch
         return torch.where(room > 0, moved.clamp(min=0).minimum(room.clamp(min=0)), starts)
-
-
-def _fits(size: Sequence[int], patch: Sequence[int]) -> bool:
-    return all(n <= one for n, one in zip(size, patch, strict=True))

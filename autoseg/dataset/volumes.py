@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 
 import numpy as np
@@ -11,6 +11,7 @@ import psutil
 import torch
 from torch import Tensor
 
+from autoseg.centreline import Centreline, Crop, plan_crop
 from autoseg.classes import classes_of, mirrored_classes, outer_classes, shares_of
 from autoseg.dataset.volume_set import Size, Volume, VolumeSet
 from autoseg.errors import DataError
@@ -25,7 +26,11 @@ MOST_IN_PATCH = 128**3
 
 
 def build_volumes(
-    pairs: Sequence[tuple[Image, LabelMap]], settings: Settings, *, strides: Sequence[int]
+    pairs: Sequence[tuple[Image, LabelMap]],
+    settings: Settings,
+    *,
+    strides: Sequence[int],
+    centrelines: Mapping[str, Centreline] | None = None,
 ) -> VolumeSet:
     """Bring every case to the network's grid.
 
@@ -37,11 +42,14 @@ def build_volumes(
         With the spacing chosen (`plan_volume`) and, where they are asked for, the landmarks learnt.
     strides : (3,) sequence of int
         The patch's sizes are multiples of these.
+    centrelines : mapping of Centreline by case_id, optional
+        With `volume.crop_mm` each volume is cropped around its own.
 
     Raises
     ------
     DataError
-        If there is no case, the channels differ, or memory would not suffice; nothing was stored then.
+        If there is no case, the channels differ, a case has no centreline or one that leaves it, or memory would
+        not suffice; nothing was stored then.
     """
     if not pairs:
         raise DataError("There are no cases to learn from.")
@@ -52,8 +60,16 @@ def build_volumes(
     soft = any(label_map.shares is not None for _, label_map in pairs)
     structures = pairs[0][1].structures
     _check_memory(grids, channels=channels.pop(), shares=len(structures) if soft else 0)
-    patch = patch_size(settings.volume, [grid.network for grid in grids], strides)
-    volumes = tuple(_stored(*pair, grid, settings, soft=soft) for pair, grid in zip(pairs, grids, strict=True))
+    crops = [
+        crop_of(image, grid, settings.volume, (centrelines or {}).get(image.source.case_id))
+        for (image, _), grid in zip(pairs, grids, strict=True)
+    ]
+    sizes = [grid.network if crop is None else crop.shape for grid, crop in zip(grids, crops, strict=True)]
+    patch = patch_size(settings.volume, sizes, strides)
+    volumes = tuple(
+        _stored(*pair, grid, settings, crop, soft=soft)
+        for pair, grid, crop in zip(pairs, grids, crops, strict=True)
+    )
     places = torch.tensor(
         [
             (number, *start)
@@ -100,15 +116,40 @@ def store_image(image: Image, grid: VolumeGrid, settings: Settings) -> Tensor:
     return to_network(torch.from_numpy(standardise(image.channel_voxels, settings, name=image.source.name)), grid)
 
 
-def _stored(image: Image, label_map: LabelMap, grid: VolumeGrid, settings: Settings, *, soft: bool) -> Volume:
+def crop_of(image: Image, grid: VolumeGrid, settings: VolumeSettings, centreline: Centreline | None) -> Crop | None:
+    """Choose what is seen of an image on the network's grid; None where the settings ask for no crop.
+
+    Raises
+    ------
+    DataError
+        If there is no centreline, or it does not meet the image.
+    """
+    if settings.crop_mm is None:
+        return None
+    name = image.source.name
+    if centreline is None:
+        raise DataError(
+            f"{name} is to be cropped around its centreline (volume.crop_mm is {settings.crop_mm}), and none is "
+            "given. Give one for this case, or train with a finder; crop_mm = None takes whole volumes."
+        )
+    return plan_crop(centreline, grid, image.calibrated_affine, settings.crop_mm, settings.orientation, name=name)
+
+
+def _stored(
+    image: Image, label_map: LabelMap, grid: VolumeGrid, settings: Settings, crop: Crop | None, *, soft: bool
+) -> Volume:
     classes = torch.from_numpy(np.ascontiguousarray(classes_of(label_map)))
     shares = None
     if soft:
         given = torch.from_numpy(np.ascontiguousarray(np.moveaxis(shares_of(label_map), 1, 0)))
         shares = to_network(given, grid).half()
+    seen, labels = store_image(image, grid, settings), to_network(classes[None], grid, mode="nearest")
+    if crop is not None:
+        seen, labels = crop.cut(seen), crop.cut(labels, outside=0)
+        shares = None if shares is None else crop.cut(shares, outside=0)
     return Volume(
-        image=store_image(image, grid, settings),
-        labels=to_network(classes[None], grid, mode="nearest")[0],
+        image=seen,
+        labels=labels[0],
         drawn=torch.tensor([label_map.is_annotated(s.label) for s in label_map.structures]),
         case_id=image.source.case_id,
         subject_id=image.source.subject_id,

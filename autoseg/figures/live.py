@@ -13,6 +13,7 @@ import torch
 from matplotlib.image import imsave
 
 from autoseg.cases import Case, read_case
+from autoseg.errors import DataError
 from autoseg.image import Image, LabelMap
 from autoseg.model import TrainedModel
 from autoseg.overlay import Rgb, choose_slices, display_scale, display_window, overlay_rgb, pixel_aspect
@@ -22,6 +23,8 @@ from autoseg.structures import Structure
 
 # A picture shows this many times what was drawn, or the whole slice where that is not much more.
 ROOM = 2.5
+# Of volumes, which are segmented as a whole for each picture, slices of so many are watched.
+MOST_VOLUMES = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +33,8 @@ class WatchedSlice:
 
     `image` and `reference` have one slice; `window` are the intensities shown black and white, `zoom` the
     (first row, end row, first column, end column) that are shown. `near` are the voxels of the slice between its
-    neighbours, where those were asked for.
+    neighbours, where those were asked for; `volume` is the whole image and `index` the slice's place in it, where
+    that was asked for.
     """
 
     image: Image
@@ -40,10 +44,12 @@ class WatchedSlice:
     window: tuple[float, float]
     zoom: tuple[int, int, int, int]
     near: npt.NDArray[np.generic] | None = None
+    volume: Image | None = None
+    index: int = 0
 
 
 def choose_watched(
-    split: Split, structures: Sequence[Structure], *, most: int = 6, neighbours: int = 0
+    split: Split, structures: Sequence[Structure], *, most: int = 6, neighbours: int = 0, volumes: bool = False
 ) -> tuple[WatchedSlice, ...]:
     """Choose slices to watch while a network learns, spread over subjects, structures and the stack.
 
@@ -58,6 +64,8 @@ def choose_watched(
         How many at most; so many cases and as many again are read.
     neighbours : int
         As in the `PreprocessSettings` of the training; that many slices on either side are kept too.
+    volumes : bool
+        Keep the whole images, for a training on volumes; the slices are then of three of them at most.
 
     Returns
     -------
@@ -68,7 +76,7 @@ def choose_watched(
     everyone = subjects_of((*split.training, *split.validation, *split.test))  # numbered as in the settings
     numbers = {subject: number for number, subject in enumerate(everyone, start=1)}
     candidates: list[tuple[Case, WatchedSlice]] = []
-    for case in _spread(cases, 2 * most):
+    for case in _spread(cases, MOST_VOLUMES if volumes else 2 * most):
         image, label_map = read_case(case, tuple(structures))
         zoom = _zoom(image, label_map)
         own = [other.case_id for other in cases if other.subject_id == case.subject_id]
@@ -81,12 +89,20 @@ def choose_watched(
             window = display_window(single.channel_voxels[0])
             near = _neighbours(image.channel_voxels, index, neighbours) if neighbours else None
             watched = WatchedSlice(single, _one_label(label_map, index, single), caption, side, window, zoom, near)
-            candidates.append((case, watched))
+            candidates.append((case, replace(watched, volume=image, index=index) if volumes else watched))
     return _choose(candidates, most)
 
 
 def predict_watched(model: TrainedModel, watched: Sequence[WatchedSlice]) -> tuple[LabelMap, ...]:
-    """Segment the watched slices with a model, each on its own grid and as a whole, without cleaning."""
+    """Segment the watched slices with a model, each on its own grid and as a whole, without cleaning.
+
+    Raises
+    ------
+    DataError
+        If the model sees volumes, and those were not kept (`choose_watched`).
+    """
+    if model.settings.spatial_dims == 3:
+        return _predict_volumes(replace(model, postprocess=()), watched)
     whole = replace(model.settings, preprocess=replace(model.settings.preprocess, find_region="whole"))
     model = replace(model, settings=whole, postprocess=())
     alike: dict[object, list[int]] = {}
@@ -109,6 +125,22 @@ def predict_watched(model: TrainedModel, watched: Sequence[WatchedSlice]) -> tup
                 labels[middle : middle + 1], image.affine, model.structures, source=image.source
             )
     return tuple(found[place] for place in range(len(watched)))
+
+
+def _predict_volumes(model: TrainedModel, watched: Sequence[WatchedSlice]) -> tuple[LabelMap, ...]:
+    """Segment each volume once, and take the watched slices of it."""
+    known: dict[int, LabelMap] = {}
+    found = []
+    for one in watched:
+        if one.volume is None:
+            raise DataError(
+                "A model of volumes needs the whole volume of a watched slice; choose it with volumes=True."
+            )
+        if id(one.volume) not in known:
+            with torch.random.fork_rng(devices=[]):
+                known[id(one.volume)] = predict(model, one.volume, precision="auto")
+        found.append(_one_label(known[id(one.volume)], one.index, one.image))
+    return tuple(found)
 
 
 def draw_watched(watched: WatchedSlice, predicted: LabelMap | None, *, least: int = 280) -> bytes:

@@ -24,7 +24,7 @@ from autoseg.files.nifti_headers import (
     pair_member,
     parse_header,
 )
-from autoseg.geometry import LPS_TO_RAS, Affine, check_affine, same_grid
+from autoseg.geometry import LPS_TO_RAS, Affine, check_affine, same_grid, spacing_from_affine
 from autoseg.image import Image, LabelMap
 
 __all__ = ["NIFTI_ENDINGS", "NiftiHeader", "nifti_header", "open_nifti", "read_nifti", "write_nifti"]
@@ -81,8 +81,10 @@ def read_nifti(path: Path) -> tuple[npt.NDArray[np.generic], Affine]:
 def write_nifti(path: Path, grid: Image | LabelMap) -> Path:
     """Write a label map (unsigned 8 bit) or an image as NIfTI-1, and read it back before it takes its name.
 
-    Axes are x = column, y = row, z = slice, the sform holds the affine in NIfTI's coordinates (right, front,
-    head), and the qform the same where the axes are at right angles. Units are mm.
+    Axes are x = column, y = row, z = slice. The sform holds the affine in NIfTI's coordinates (right, front, head),
+    and the qform the same, both with the code "scanner". A qform knows no shear: where the axes are not at right
+    angles (a tilted gantry) it is left out, its code 0, rather than put the slices into another place; programs
+    that are built on ITK (ITK-SNAP, 3D Slicer) refuse such a file. Units are mm; labels have the intent "label".
 
     Parameters
     ----------
@@ -116,6 +118,10 @@ def write_nifti(path: Path, grid: Image | LabelMap) -> Path:
     picture.set_sform(LPS_TO_RAS @ affine @ _REVERSED_AXES, code="scanner")
     if _orthogonal(affine):
         picture.set_qform(LPS_TO_RAS @ affine @ _REVERSED_AXES, code="scanner")
+    # Without a qform nothing else writes the steps, which some programs take from here.
+    picture.header.set_zooms(spacing_from_affine(affine)[::-1])
+    if isinstance(grid, LabelMap):
+        picture.header.set_intent("label")
     with whole_file(path) as temporary:
         data = picture.to_bytes()
         # Without the time in it, the same labels give the same file.

@@ -9,6 +9,7 @@ from typing import Literal
 
 from autoseg.errors import DataError
 from autoseg.files.contour_pairs import pair_contours
+from autoseg.files.correction_table import EARLIER_FOLDER
 from autoseg.files.name_pairs import pair_by_name
 from autoseg.files.names import IMAGE_FOLDERS, is_label_folder
 from autoseg.files.series_pairs import pair_series
@@ -81,10 +82,13 @@ def pair_files(
 
 
 def visible_files(folder: Path) -> list[Path]:
-    """Give every file that is not hidden, 2.png before 10.png; links to folders are not followed."""
+    """Give every file that is not hidden, 2.png before 10.png; links to folders are not followed.
+
+    Labels that a correction replaced lie in a folder of their own, which is left out.
+    """
     found = []
     for place, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith((".", "__MACOSX"))]
+        folders[:] = [name for name in folders if not name.startswith((".", "__MACOSX")) and name != EARLIER_FOLDER]
         found += [Path(place) / name for name in names if not name.startswith(".")]
     return sorted(found, key=natural)
 

@@ -2,6 +2,7 @@
 
 from autoseg.networks.build import NETWORKS, NetworkKind, build_network, standardised, stride_of
 from autoseg.networks.outputs import Outputs, learn, strides_of
+from autoseg.networks.parts import part_of, parts_of
 
 __all__ = [
     "NETWORKS",
@@ -9,6 +10,8 @@ __all__ = [
     "Outputs",
     "build_network",
     "learn",
+    "part_of",
+    "parts_of",
     "standardised",
     "stride_of",
     "strides_of",

@@ -36,6 +36,12 @@ NETWORKS: dict[str, NetworkKind] = {
     "resunet": NetworkKind(
         "ResUNet", "A U-Net with shortcuts around its convolutions.", "resunet", spatial_dims=(2, 3)
     ),
+    "shallow": NetworkKind(
+        "Shallow U-Net",
+        "Small, with one pooling step: as the Spinal Cord Toolbox's for volumes.",
+        "shallow",
+        spatial_dims=(2, 3),
+    ),
     "unext": NetworkKind("UNeXt", "Very small: convolutions, then tokens mixed by shifted layers.", "unext"),
     "pyramid": NetworkKind(
         "Multi-scale pyramid", "Two stages, at half and at full size; the published workbench's.", "pyramid", 0.3
@@ -44,6 +50,12 @@ NETWORKS: dict[str, NetworkKind] = {
         "Mask DINO", "Finds each structure by queries; about twice the U-Net's time.", "maskdino"
     ),
 }
+
+# Networks that find where a structure is, for others that segment it; nobody chooses them to segment with.
+FINDERS: dict[str, NetworkKind] = {
+    "dilated": NetworkKind("Dilated", "Small, and it sees far: finds centrelines on axial slices.", "dilated"),
+}
+KINDS = {**NETWORKS, **FINDERS}
 
 
 def build_network(
@@ -72,9 +84,9 @@ def build_network(
     SettingsError
         If there is no network of that name, or not in so many dimensions; the message lists the names.
     """
-    if settings.name not in NETWORKS:
+    if settings.name not in KINDS:
         raise SettingsError(f"There is no network {settings.name!r}. Known: {', '.join(NETWORKS)}.")
-    kind = NETWORKS[settings.name]
+    kind = KINDS[settings.name]
     if spatial_dims not in kind.spatial_dims:
         able = [name for name, other in NETWORKS.items() if spatial_dims in other.spatial_dims]
         raise SettingsError(
@@ -88,7 +100,7 @@ def build_network(
 
 def standardised(settings: NetworkSettings) -> NetworkSettings:
     """Fill in the network's own filters and dropout where the settings leave them open."""
-    kind = NETWORKS[settings.name]
+    kind = KINDS[settings.name]
     return replace(
         settings,
         filters=_module(settings).STANDARD_FILTERS if settings.filters is None else settings.filters,
@@ -102,4 +114,4 @@ def stride_of(settings: NetworkSettings) -> int:
 
 
 def _module(settings: NetworkSettings) -> Any:
-    return import_module(f"autoseg.networks.{NETWORKS[settings.name].module}")
+    return import_module(f"autoseg.networks.{KINDS[settings.name].module}")

@@ -12,6 +12,8 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from autoseg.networks.outputs import strides_of
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -35,7 +37,7 @@ def count_cost(network: nn.Module, image_shape: tuple[int, ...]) -> Cost:
         It is left as it was, in training or not.
     image_shape : tuple of int
         (channels, rows, columns), in 3-D (channels, slices, rows, columns), in the network's pixels. Sizes that are
-        no multiple of its `stride` are counted as the next one, to which such an image is padded.
+        no multiple of its strides are counted as the next one, to which such an image is padded.
 
     Returns
     -------
@@ -46,11 +48,12 @@ def count_cost(network: nn.Module, image_shape: tuple[int, ...]) -> Cost:
     >>> count_cost(nn.Conv2d(1, 4, kernel_size=3, padding=1), (1, 8, 8))
     Cost(parameters=40, multiply_adds=2304)
     """
-    stride = getattr(network, "stride", 1)
-    step = stride if isinstance(stride, int) else 1
     channels, *sizes = image_shape
+    stride = getattr(network, "stride", 1)  # of a single layer it is a tuple, and something else
+    steps = strides_of(network, len(sizes)) if isinstance(stride, int) else (1,) * len(sizes)
     weights = next(network.parameters(), torch.empty(0))
-    image = weights.new_zeros(1, channels, *(math.ceil(size / step) * step for size in sizes))
+    padded = (math.ceil(size / step) * step for size, step in zip(sizes, steps, strict=True))
+    image = weights.new_zeros(1, channels, *padded)
     with _predicting(network), FlopCounterMode(display=False) as counter:
         network(image)
     return Cost(

@@ -86,6 +86,19 @@ class Pyramid(nn.Module):
         first, logits = self._stages(images)
         return Outputs(logits, others=(first.clamp_min(LEAST_PROBABILITY).log(),), weights=(1.0, 1.0))
 
+    def named_parts(self) -> dict[str, tuple[str, ...]]:
+        """As `autoseg.networks.parts_of`: of both stages."""
+        layers = {
+            "contraction": ("encoder", "down"),
+            "bottleneck": ("widen", "bottom"),
+            "expansion": ("up", "decoder"),
+            "tail": ("tail",),
+        }
+        return {
+            part: tuple(f"{stage}.{name}" for stage in ("coarse", "fine") for name in names)
+            for part, names in layers.items()
+        }
+
     def _stages(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Give the first stage's probabilities, enlarged, and the second's logits."""
         # The mean of 2 × 2 pixels is what bilinear interpolation gives at half the size.

@@ -120,6 +120,15 @@ class UNet(nn.Module):
         shares = [0.5**index for index in range(1 + len(others))]
         return Outputs(self.tail(finest), others, tuple(share / sum(shares) for share in shares))
 
+    def named_parts(self) -> dict[str, tuple[str, ...]]:
+        """As `autoseg.networks.parts_of`: the bottleneck is the coarsest level."""
+        return {
+            "contraction": ("contraction",),
+            "bottleneck": (f"contraction.{len(self.contraction) - 1}",),
+            "expansion": ("upsampling", "expansion"),
+            "tail": ("tail", "heads"),
+        }
+
     def _expanded(self, image: Tensor) -> Iterator[Tensor]:
         """Give the features of every level of the expanding path, the coarsest first."""
         features, passed_on = image, []

@@ -86,6 +86,15 @@ class UNeXt(nn.Module):
             features = mix(double(features) + passed_on.pop())
         return self.tail(functional.relu(_doubled(self.last(features))))
 
+    def named_parts(self) -> dict[str, tuple[str, ...]]:
+        """As `autoseg.networks.parts_of`: the bottleneck is both stages of tokens downward."""
+        return {
+            "contraction": ("contraction",),
+            "bottleneck": ("tokens",),
+            "expansion": ("expansion", "mixing", "last"),
+            "tail": ("tail",),
+        }
+
 
 class _Norm(nn.BatchNorm2d):
     """Batch normalisation; a single pixel, of which no spread is known, is brought to the mean so far."""

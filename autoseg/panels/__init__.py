@@ -22,6 +22,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "data": ["DataPanel"],
         "expert": ["ExpertPanel"],
         "models": ["ModelPanel"],
+        "morphometry": ["MorphometryPanel"],
         "output": ["OutputPanel"],
         "panel": ["Panel"],
         "patient": ["PatientPanel"],

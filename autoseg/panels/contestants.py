@@ -20,7 +20,7 @@ from autoseg.panels.panel import Panel
 from autoseg.panels.plan_table import plan_table
 from autoseg.panels.style import heading, text
 from autoseg.panels.values import Contest, Data
-from autoseg.plan import Plan, change_settings, hide_ids, plan_settings, set_aside
+from autoseg.plan import Plan, change_settings, hide_ids, plan_comparison, set_aside
 from autoseg.recipes import RECIPES, recipe
 from autoseg.settings import Settings
 from autoseg.settings_text import parse_value, show_value
@@ -148,12 +148,12 @@ class ContestantsPanel(Panel):
             )
         )
         rows: list[widgets.Widget] = []
-        for is_network, title in ((True, "Networks"), (False, "Published ways to learn")):
+        for published, title in ((False, "Networks"), (True, "Published ways to learn")):
             rows.append(widgets.HTML(heading(title)))
             rows += [
                 widgets.HBox([self.boxes[one], widgets.HTML(text(_words(one)))], layout={"align_items": "center"})
-                for one in RECIPES
-                if (one in NETWORKS) == is_network
+                for one, known in RECIPES.items()
+                if known.published == published
             ]
         return [*rows, widgets.HTML(heading("Also")), self.together, self.copies]
 
@@ -228,7 +228,7 @@ class ContestantsPanel(Panel):
             if self._folds is not None:
                 self._offer_folds(data)
             time = self._typed_time()
-            self.start(lambda: plan_settings(data.cases, **time), self._show_plan, saying="Planning …")
+            self.start(lambda: plan_comparison(data.cases, **time), self._show_plan, saying="Planning …")
 
     def _show_plan(self, plan: Plan) -> None:
         # Who validates is drawn anew in each fold.

@@ -9,8 +9,8 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from autoseg.copies import COPY_WORDS, Copies, wise_copies
-from autoseg.ensemble import runs_per_slice, unseen_note
+from autoseg.copies import COPY_WORDS, Copies
+from autoseg.ensemble import copies_worth, runs_per_slice, unseen_note
 from autoseg.panels.panel import Panel
 from autoseg.panels.style import notice, text
 from autoseg.panels.values import ChosenModel, Patient
@@ -227,7 +227,7 @@ def describe_cost(chosen: ChosenModel | None, copies: Copies) -> str:
         return ""
     count = runs_per_slice(chosen.models, copies)
     words = f"Each slice is computed {'once' if count == 1 else f'{count} times'}."
-    wise = {wise_copies(model.settings.augmentation) for model in chosen.models}
+    wise = {copies_worth(model) for model in chosen.models}
     better: Copies = wise.pop() if len(wise) == 1 else "none"
     if copies == better != "none":
         worth = "Training saw such copies too."

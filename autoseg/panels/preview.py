@@ -1,4 +1,4 @@
-"""What the network will see: a batch of training slices, each as it was drawn and beside it varied."""
+"""What the network will see: a batch of training slices or parts of volumes, as drawn and beside it varied."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any, get_type_hints
 
 import ipywidgets as widgets
 
-from autoseg.dataset import SliceSet, preview_batch, preview_slices
+from autoseg.dataset import preview_batch, preview_slices
+from autoseg.dataset.preview import Previewed
 from autoseg.errors import AutosegError
 from autoseg.figures.slices import pair_pictures
 from autoseg.overlay import hex_colour
@@ -26,6 +27,16 @@ from autoseg.structures import Structure, side_pairs
 PAIRS = 6
 MOST_CASES = 40
 _ALT = "Slice {0}, as it was drawn and beside it varied, with the structures {1}"
+_ALT_OF_VOLUMES = (
+    "Middle slice of part {0} of a volume, as it was drawn and beside it varied, with the structures {1}"
+)
+# What is done to slices only; volumes are mirrored by `volume.flips`.
+OF_SLICES = ("crop", "flip", "flip_rows", "quarter_turn")
+_HINTS = (
+    "How slices are varied: how much at most, and on how many of 100 slices.",
+    "Volumes are learnt from; of what is seen at once the middle slice is shown. How volumes are varied: how much "
+    "at most, and on how many of 100. Their mirrors are volume.flips, among all the settings below.",
+)
 DATA_FIRST = "Choose your images above first; then a batch of them is shown here."
 
 
@@ -140,7 +151,7 @@ class PreviewPanel(Panel):
         super().__init__()
         self._chosen, self._quiet = augmentation, False
         self._data: Data | None = None
-        self._slices: SliceSet | None = None
+        self._slices: Previewed | None = None
         self._read = 0
         self.batch = 0
         self.picture = widgets.HTML()
@@ -161,8 +172,8 @@ class PreviewPanel(Panel):
         self.switches = {name: Switch(name) for name in CHANGES}
         buttons = widgets.HBox([self.next, self.none, self.planned, self.opacity], layout={"flex_flow": "row wrap"})
         rows = widgets.HBox(list(self.switches.values()), layout={"flex_flow": "row wrap"})
-        hint = text("How slices are varied: how much at most, and on how many of 100 slices.")
-        self.body.children = [self.picture, buttons, widgets.HTML(hint), rows]
+        self.hint = widgets.HTML()
+        self.body.children = [self.picture, buttons, self.hint, rows]
         self.next.on_click(lambda _: self.show_batch(self.batch + 1))
         self.none.on_click(lambda _: self.set_augmentation(AugmentationSettings.off()))
         self.planned.on_click(lambda _: self.set_augmentation(self._plan()))
@@ -223,6 +234,10 @@ class PreviewPanel(Panel):
 
     def _show_data(self, data: Data | None) -> None:
         self._data, self._slices, self.batch, self.value = data, None, 0, None
+        of_volumes = data is not None and data.plan.settings.spatial_dims == 3
+        self.hint.value = text(_HINTS[of_volumes])
+        for name in OF_SLICES:
+            self.switches[name].layout.display = "none" if of_volumes else ""
         self.picture.value = ""
         for button in (self.next, self.none, self.planned):
             button.disabled = True
@@ -239,7 +254,7 @@ class PreviewPanel(Panel):
     def _read_slices(self, data: Data, split: Split) -> None:
         cases = spread_cases(split.training, MOST_CASES)
 
-        def show(slices: SliceSet) -> None:
+        def show(slices: Previewed) -> None:
             self._slices, self._read = slices, len(cases)
             for button in (self.next, self.none, self.planned):
                 button.disabled = False
@@ -260,17 +275,18 @@ class PreviewPanel(Panel):
             for how in (augmentation, None)
         )
         pngs = pair_pictures(*varied, structures, originals, opacity=self.opacity.value)
-        self.picture.value = _pictures(pngs, structures)
-        self.say(*_mirroring(augmentation, structures))
+        of_volumes = self._data.plan.settings.spatial_dims == 3
+        self.picture.value = _pictures(pngs, structures, _ALT_OF_VOLUMES if of_volumes else _ALT)
+        self.say(*(("", "note") if of_volumes else _mirroring(augmentation, structures)))
 
 
-def _pictures(pngs: Sequence[bytes], structures: Sequence[Structure]) -> str:
+def _pictures(pngs: Sequence[bytes], structures: Sequence[Structure], alt: str) -> str:
     """Give the pairs side by side, and what the colours mean."""
     named = ", ".join(structure.name for structure in structures)
     caption = '<figcaption style="text-align:center;font-size:12px">{}: as drawn | as varied</figcaption>'
     shown = "".join(
         f'<figure style="margin:0">{caption.format(number)}'
-        f"{picture(png, _ALT.format(number, named), width='100%')}</figure>"
+        f"{picture(png, alt.format(number, named), width='100%')}</figure>"
         for number, png in enumerate(pngs, start=1)
     )
     swatch = '<span aria-hidden="true" style="display:inline-block;width:14px;height:11px;background:{}"></span>'

@@ -129,8 +129,8 @@ class RunningTraining(Background):
             begun = read_checkpoint(find_checkpoint(self.task.folder, self.task.name))
             sides = split_again(begun, (*now.training, *now.validation), test_subjects=subjects_of(now.test))
             self.task = replace(self.task, split=replace(sides, test=now.test))
-        neighbours = self.task.settings.preprocess.neighbours
-        self.watch.choose(self.task.split, self.task.structures, neighbours)
+        neighbours, volumes = self.task.settings.preprocess.neighbours, self.task.settings.spatial_dims == 3
+        self.watch.choose(self.task.split, self.task.structures, neighbours, volumes=volumes)
         self._tell()
         model, path = train_and_save(
             self.task.split,
@@ -155,7 +155,7 @@ class RunningTraining(Background):
         if len(last.history) > 1 and not self.epochs:  # the lines of the epochs before it was resumed
             every = self.task.settings.print_checkpoint
             earlier = [row for row in last.history[:-1] if row.epoch % every == 0]
-            self.lines[:0] = [format_epoch(row, self.task.structures) for row in earlier]
+            self.lines[:0] = [self._line(row) for row in earlier]
         self._epoch_at = time.monotonic()
         self.best, self.last, self.epochs = best, last, last.history
         self._has_begun()
@@ -163,6 +163,9 @@ class RunningTraining(Background):
             self.watch.draw_if_due(last)
         self._tell()
         return self.was_stopped
+
+    def _line(self, row: EpochResult) -> str:
+        return format_epoch(row, self.task.structures, settings=self.task.settings)
 
 
 _TRAININGS: dict[tuple[Path, str], RunningTraining] = {}

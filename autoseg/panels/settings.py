@@ -2,34 +2,40 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import ipywidgets as widgets
 
-from autoseg.errors import AutosegError, ModelFileError
-from autoseg.model import check_model_name, find_model
+from autoseg.errors import AutosegError
+from autoseg.model import check_model_name
 from autoseg.panels.panel import Panel
 from autoseg.panels.plan_table import plan_table
 from autoseg.panels.questions import Questions
 from autoseg.panels.settings_form import SettingsForm
+from autoseg.panels.settings_words import (
+    CHANGED,
+    DATA_FIRST,
+    NOBODY,
+    PLANNING,
+    PREVIEW_FIRST,
+    say_name,
+    say_other_dims,
+    say_validation,
+    subject_options,
+    time_of,
+    with_time,
+    with_variation,
+)
 from autoseg.panels.style import text
 from autoseg.panels.values import Data, Task
-from autoseg.plan import Plan, change_settings, hide_ids, number_subjects, plan_settings, set_aside
+from autoseg.plan import Plan, change_settings, hide_ids, plan_settings, set_aside
 from autoseg.settings import Settings
 from autoseg.settings_text import parse_value, show_value
 from autoseg.split import split_cases, subjects_of
 
-DATA_FIRST = "Choose your images above first; then settings are planned for them."
-CHANGED = "The images changed: these are the settings planned for them, in place of what stood here."
-PREVIEW_FIRST = (
-    "These settings can be used as soon as the preview above is there; if it says why not, mend that first."
-)
-NOBODY = "No patient is set aside: the score will be unknown for anyone whom the model has not seen."
 # Settings with a place of their own above the form.
 FIXED = {"num_labels": "Structures and background, as the table of structures has them"}
 APART = ("epochs", "minutes", "best_by")
@@ -75,6 +81,8 @@ class SettingsPanel(Panel):
         self.folder = Path(folder)
         self._time = {"minutes": minutes, "epochs": epochs} if minutes is not None or epochs is not None else None
         self._subjects, self._changes = validation_subjects, dict(changes or {})
+        self._asked_dims = self._dims = self._changes.pop("spatial_dims", None)
+        self._wanted: dict[str, object] = {}
         self._source, self._preview = data, preview
         self._data: Data | None = None
         self._plan: Plan | None = None
@@ -110,7 +118,11 @@ class SettingsPanel(Panel):
             if self._plan is not None:
                 self.give_up()  # a plan that is under way is no longer wanted
                 self._notes = []
-                self._show_plan(self._plan)
+                if self._dims != self._asked_dims and self._data is not None:
+                    self._dims = self._asked_dims
+                    self._replan(self._data, time_of(self._plan.settings))
+                else:
+                    self._show_plan(self._plan)
 
     def plan_for_this_time(self) -> None:
         """Plan anew for the minutes or epochs that stand in the panel."""
@@ -122,7 +134,12 @@ class SettingsPanel(Panel):
     def choose(self, **settings: object) -> None:
         """Change settings, as typing them does: `choose(batch_size=4)`, `choose(minutes=3)`."""
         with self.attempt():
-            new = change_settings(self.settings(), _with_time(settings))
+            dims = self._plan.settings.spatial_dims if self._plan is not None else None
+            if settings.get("spatial_dims", dims) != dims:
+                self._wanted = {name: value for name, value in settings.items() if name != "spatial_dims"}
+                self.form.fields["spatial_dims"].value = settings["spatial_dims"]
+                return
+            new = change_settings(self.settings(), with_time(settings))
             with self._silence():
                 self._show_settings(new)
             self._changed()
@@ -138,9 +155,8 @@ class SettingsPanel(Panel):
         start = self._plan.settings if self._plan is not None else Settings()
         typed = self.form.read() | self._typed_time() | {"best_by": self.best_by.value}
         settings = change_settings(start, typed)
-        if self._preview is not None and self._preview.value is not None:
-            settings = replace(settings, augmentation=self._preview.value)
-        return settings
+        shown = None if self._data is None else self._data.plan.settings
+        return with_variation(settings, shown, None if self._preview is None else self._preview.value)
 
     # --- following the data
 
@@ -154,8 +170,10 @@ class SettingsPanel(Panel):
             self.give_up(DATA_FIRST)
             return
         self._notes = [CHANGED] if other else []
-        if self._time is not None:
-            self._replan(data, self._time)
+        planned = data.plan.settings
+        self._dims = self._asked_dims
+        if self._time is not None or self._dims not in (None, planned.spatial_dims):
+            self._replan(data, self._time or time_of(planned))
         else:
             self._show_plan(data.plan)
 
@@ -167,7 +185,8 @@ class SettingsPanel(Panel):
             self._offer_subjects([], ())
 
     def _replan(self, data: Data, time: Mapping[str, Any]) -> None:
-        self.start(lambda: plan_settings(data.cases, **time), self._show_plan, saying="Planning …")
+        dims: Any = self._dims
+        self.start(lambda: plan_settings(data.cases, **time, spatial_dims=dims), self._show_plan, saying=PLANNING)
 
     def _show_plan(self, plan: Plan) -> None:
         data = self._data
@@ -185,7 +204,8 @@ class SettingsPanel(Panel):
                 )
         with self.attempt(), self._silence():
             self.form.tell({"num_labels": str(len(data.cases.structures) + 1)})
-            self._show_settings(change_settings(plan.settings, self._changes))
+            wanted, self._wanted = self._wanted, {}
+            self._show_settings(change_settings(plan.settings, self._changes | with_time(wanted)))
             self._list_subjects()
             self.validation.value = chosen
         self._enable(True)
@@ -198,20 +218,15 @@ class SettingsPanel(Panel):
         self.best_by.value = settings.best_by
 
     def _offered(self) -> tuple[str, ...]:
-        data = self._data
-        if data is None:
-            return ()
-        return tuple(s for s in subjects_of(data.cases.cases) if s not in set_aside(data.cases))
+        cases = None if self._data is None else self._data.cases
+        return () if cases is None else tuple(s for s in subjects_of(cases.cases) if s not in set_aside(cases))
 
     def _list_subjects(self) -> None:
         if self._data is None:
             return
         cases, chosen = self._data.cases.cases, self.validation.value
-        names, counts = number_subjects(cases), Counter(case.subject_id for case in cases)
-        if self.show_ids.value:
-            names = {subject: subject for subject in names}
         with self._silence():
-            offered = [(f"{names[s]} ({_images(counts[s])})", s) for s in self._offered()]
+            offered = subject_options(cases, self._offered(), by_id=self.show_ids.value)
             self._offer_subjects(offered, tuple(s for s in chosen if s in self._offered()))
 
     def _offer_subjects(self, options: Sequence[tuple[str, str]], chosen: Sequence[str]) -> None:
@@ -223,9 +238,16 @@ class SettingsPanel(Panel):
     # --- handing on
 
     def _changed(self) -> None:
-        if not self._quiet:
-            self._notes = []
+        if self._quiet:
+            return
+        self._notes = []
+        dims, data = self.form.fields["spatial_dims"].value, self._data
+        if self._plan is None or data is None or dims == self._plan.settings.spatial_dims:
             self._take()
+            return
+        with self.attempt():  # what suits slices does not suit volumes
+            self._dims = dims
+            self._replan(data, self._typed_time())
 
     def _switch_unit(self) -> None:
         if self._quiet:
@@ -250,7 +272,7 @@ class SettingsPanel(Panel):
         with self.attempt():
             self.name_note.value = ""
             name = check_model_name(self.name.value.strip())
-            self.name_note.value = f'<div style="margin-left:142px">{text(self._say_name(name))}</div>'
+            self.name_note.value = f'<div style="margin-left:142px">{text(say_name(self.folder, name))}</div>'
             settings = self.settings()
             split = split_cases(
                 data.cases.cases,
@@ -258,9 +280,12 @@ class SettingsPanel(Panel):
                 test_subjects=set_aside(data.cases),
             )
             chosen = subjects_of(split.validation)
-            words, same = self._validation_words(chosen), chosen == tuple(sorted(plan.validation_subjects))
+            words = say_validation(chosen, data.cases.cases, by_id=self.show_ids.value)
+            same = chosen == tuple(sorted(plan.validation_subjects))
             self.table.value = plan_table(plan, settings, words, as_planned=same)
             notes = [*self._notes, *([] if split.validation else [NOBODY])]
+            shown, learnt = data.plan.settings.spatial_dims, settings.spatial_dims
+            notes += [say_other_dims(shown, learnt)] if self._preview is not None and shown != learnt else []
             if self._preview is not None and self._preview.value is None:
                 self.say("\n".join([*notes, PREVIEW_FIRST]))
                 self.value = None
@@ -275,21 +300,8 @@ class SettingsPanel(Panel):
         self.form.complain(str(error))
         super().fail(error)
 
-    def _say_name(self, name: str) -> str:
-        try:
-            there = find_model(self.folder, name)
-        except ModelFileError:
-            return f"{name}: a new model."
-        return f"{there.name} is there already; it stays, and the new one lies beside it."
-
-    def _validation_words(self, chosen: Collection[str]) -> str:
-        cases = self._data.cases.cases if self._data is not None else ()
-        names = {s: s for s in chosen} if self.show_ids.value else number_subjects(cases)
-        return ", ".join(names[s] for s in sorted(chosen)) if len(chosen) <= 4 else f"{len(chosen)} patients"
-
     def _typed_time(self) -> dict[str, Any]:
-        hint: type = float if self.unit.value == "minutes" else int
-        other = "epochs" if self.unit.value == "minutes" else "minutes"
+        hint, other = (float, "epochs") if self.unit.value == "minutes" else (int, "minutes")
         return {self.unit.value: parse_value(self.unit.value, self.amount.value, hint), other: None}
 
     def _enable(self, on: bool) -> None:
@@ -305,13 +317,3 @@ class SettingsPanel(Panel):
             yield
         finally:
             self._quiet = before
-
-
-def _with_time(settings: Mapping[str, object]) -> dict[str, object]:
-    """Take back the other one of minutes and epochs where one is given."""
-    other = {"minutes": "epochs", "epochs": "minutes"}
-    return {other[name]: None for name in settings if name in other} | dict(settings)
-
-
-def _images(count: int) -> str:
-    return "1 image" if count == 1 else f"{count} images"

@@ -12,6 +12,7 @@ from autoseg.panels.style import heading, notice
 from autoseg.settings import Settings
 from autoseg.settings_text import describe_fields, parse_value, show_value, value_of
 
+_HEADINGS = {"volume": "Volume (where spatial_dims is 3)"}
 _FIELD = {"layout": {"width": "350px"}, "style": {"description_width": "195px"}}
 
 
@@ -41,7 +42,7 @@ class SettingsForm(widgets.VBox):
         self.fields: dict[str, Any] = {}
         self.notes: dict[str, Any] = {}
         self._hints: dict[str, Any] = {}
-        self._changed, self._quiet = changed, False
+        self._changed, self._quiet, self._last = changed, False, ""
         told = {name: _text_field(name, name, disabled=True) for name in fixed or {}}
         self.fixed: dict[str, Any] = told
         super().__init__(
@@ -65,10 +66,15 @@ class SettingsForm(widgets.VBox):
             self._quiet = False
 
     def complain(self, sentence: str) -> None:
-        """Show a sentence under the field with whose name it begins, if there is one; "" takes it away."""
+        """Show a sentence under the field with whose name it begins, if there is one; "" takes it away.
+
+        Of fields of the same name in two groups it is the one that was changed last.
+        """
+        meant = [name for name in self.notes if sentence.startswith(f"{name.rpartition('.')[2]} ")]
+        if len(meant) > 1 and self._last in meant:
+            meant = [self._last]
         for name, note in self.notes.items():
-            is_meant = sentence.startswith(f"{name.rpartition('.')[2]} ")
-            note.value = notice(sentence, "warning") if is_meant else ""
+            note.value = notice(sentence, "warning") if name in meant else ""
 
     def read(self) -> dict[str, object]:
         """Give the settings that stand in the fields, by name ("batch_size", "preprocess.spacing_mm").
@@ -90,7 +96,7 @@ class SettingsForm(widgets.VBox):
         for item in fields(settings):
             part = getattr(settings, item.name)
             if is_dataclass(part) and item.name not in without:
-                words = heading(item.name.capitalize())
+                words = heading(_HEADINGS.get(item.name, item.name.capitalize()))
                 found += [widgets.HTML(words), self._group(f"{item.name}.", part, without)]
         return found
 
@@ -104,13 +110,14 @@ class SettingsForm(widgets.VBox):
             if name in without or is_dataclass(getattr(part, item.name)):
                 continue
             self.fields[name], self._hints[name] = _field(item.name, hints[item.name], words), hints[item.name]
-            self.fields[name].observe(self._on_change, "value")
+            self.fields[name].observe(lambda _, name=name: self._on_change(name), "value")
             self.notes[name] = widgets.HTML(layout={"width": "345px"})
             made.append(widgets.VBox([self.fields[name], self.notes[name]]))
         return widgets.HBox(made, layout={"flex_flow": "row wrap"})
 
-    def _on_change(self, _: Any) -> None:
+    def _on_change(self, name: str) -> None:
         if not self._quiet:
+            self._last = name
             self._changed()
 
 

@@ -74,11 +74,18 @@ class SliceWatch:
         self.budget = Budget(EVERY_S, SHARE)
         self._slices: tuple[WatchedSlice, ...] = ()
 
-    def choose(self, split: Split, structures: Sequence[Structure], neighbours: int = 0) -> None:
-        """Choose the slices, and draw them with their reference alone; `neighbours` is that of the settings."""
+    def choose(
+        self, split: Split, structures: Sequence[Structure], neighbours: int = 0, *, volumes: bool = False
+    ) -> None:
+        """Choose the slices, and draw them with their reference alone.
+
+        `neighbours` is that of the settings; `volumes` tells that volumes are learnt from.
+        """
         try:
-            chosen = choose_watched(split, structures, most=self.most, neighbours=neighbours) if self.most else ()
-            self._slices = chosen
+            if self.most:
+                self._slices = choose_watched(
+                    split, structures, most=self.most, neighbours=neighbours, volumes=volumes
+                )
         except Exception as error:
             self.problem = str(error)
         if self._slices:

@@ -1,7 +1,7 @@
 """The plan: settings chosen from the data and the computer, each with its reason."""
 
 from autoseg.plan.choice import Choice, Plan, change_settings
-from autoseg.plan.choices import hide_ids, number_subjects, plan_settings, set_aside
+from autoseg.plan.choices import hide_ids, number_subjects, plan_comparison, plan_settings, set_aside
 from autoseg.plan.fingerprint import (
     Fingerprint,
     StructureFacts,
@@ -24,6 +24,7 @@ __all__ = [
     "hide_ids",
     "measure_fingerprint",
     "number_subjects",
+    "plan_comparison",
     "plan_settings",
     "set_aside",
     "spread_cases",

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Literal
 
 from autoseg.cases import Case, CaseFolder, Pseudonyms, is_drawn
 from autoseg.device import Computer, find_computer
+from autoseg.errors import AutosegError
 from autoseg.ledger import read_ledger
 from autoseg.likeness import CaseFacts, Copy, find_copy
 from autoseg.networks import stride_of
 from autoseg.plan.choice import Choice, Plan, change_settings
-from autoseg.plan.dimensions import choose_dimensions
+from autoseg.plan.dimensions import choose_dimensions, choose_spatial_dims
 from autoseg.plan.grid import choose_grid, frame_of, pixel_of
 from autoseg.plan.network import WHY_THIS_NETWORK, choose_batch, choose_network, choose_width, find_room
 from autoseg.plan.speed import DEFAULT_MINUTES, learning_speed, tell_time, views_in_time, wanted_pixels
 from autoseg.plan.survey import Survey, survey_cases
+from autoseg.plan.volume_choices import choose_volume_settings, smallest_parts
 from autoseg.settings import PreprocessSettings, Settings
 from autoseg.split import Split, split_cases, subjects_of
 from autoseg.structures import name_labels
@@ -39,6 +43,7 @@ def plan_settings(
     test_subjects: Collection[str] | None = None,
     computer: Computer | None = None,
     seed: int = 0,
+    spatial_dims: Literal[2, 3] | None = None,
 ) -> Plan:
     """Choose settings for a folder of cases and a computer; a few images are read, nothing is trained.
 
@@ -56,20 +61,45 @@ def plan_settings(
         By default this one.
     seed : int
         Of the draw of validation subjects and of the training.
+    spatial_dims : {2, 3}, optional
+        Plan for slices or for volumes; None: for what suits the images and the time.
 
     Raises
     ------
     SettingsError
         If both minutes and epochs are given.
     AutosegError
-        If no case can be read, or some images have millimetres and some have not.
+        If no case can be read, some images have millimetres and some have not, or volumes are asked for and an
+        image is none.
     """
     time = Settings(minutes=DEFAULT_MINUTES if minutes is None and epochs is None else minutes, epochs=epochs)
     reserved = set_aside(cases) if test_subjects is None else test_subjects
     first = split_cases(cases.cases, test_subjects=reserved, seed=seed)
     survey = survey_cases([*first.training, *first.validation], cases.structures)
     split, copy = _draw(cases.cases, reserved, seed, survey.facts)
-    computer = computer or find_computer()
+    planned = _choose(survey, time, split, computer or find_computer(), spatial_dims)
+    values = {"seed": seed} | {choice.name: choice.value for choice in planned}
+    return Plan(
+        settings=change_settings(time, values),
+        validation_subjects=subjects_of(split.validation),
+        choices=(_tell_validation(split, cases, copy), *planned),
+        fingerprint=survey.fingerprint,
+    )
+
+
+def _choose(
+    survey: Survey, time: Settings, split: Split, computer: Computer, asked: Literal[2, 3] | None
+) -> list[Choice]:
+    """Choose between slices and volumes, and then all the rest."""
+    dims = choose_spatial_dims(survey, *smallest_parts(survey, time, computer))
+    if asked is not None and asked != dims.value:
+        dims = Choice("spatial_dims", asked, f"As you chose. By the plan: {dims.reason}")
+    if dims.value == 3:
+        return [dims, *choose_volume_settings(survey, time, computer, split)]
+    return [dims, *_choose_slice_settings(survey, time, computer, split)]
+
+
+def _choose_slice_settings(survey: Survey, time: Settings, computer: Computer, split: Split) -> list[Choice]:
     rate, room = learning_speed(computer), find_room(survey, computer)
     slices = round(survey.slices * len(split.training))
     grid = choose_grid(survey, wanted_pixels(time, rate, slices), room.finest)
@@ -78,7 +108,7 @@ def plan_settings(
     frame = frame_of(survey, preprocess, stride_of(network))
     filters, faster = choose_width(network, views_in_time(time, rate, frame), slices, frame)
     measured = computer.pixels_per_second is not None
-    planned = [
+    return [
         grid,
         choose_dimensions(survey, pixel_of(survey, grid)),
         tell_time(time, rate * faster, slices, frame, measured=measured),
@@ -89,13 +119,35 @@ def plan_settings(
         *_choose_rotation(survey),
         *_suggest_crop(survey, preprocess),
     ]
-    values = {"seed": seed} | {choice.name: choice.value for choice in planned}
-    return Plan(
-        settings=change_settings(time, values),
-        validation_subjects=subjects_of(split.validation),
-        choices=(_tell_validation(split, cases, copy), *planned),
-        fingerprint=survey.fingerprint,
-    )
+
+
+def plan_comparison(
+    cases: CaseFolder,
+    *,
+    minutes: float | None = None,
+    epochs: int | None = None,
+    computer: Computer | None = None,
+    seed: int = 0,
+) -> Plan:
+    """Plan for networks side by side: for slices, and in `settings.volume` for those that learn from volumes.
+
+    Parameters
+    ----------
+    cases, minutes, epochs, computer, seed
+        As for `plan_settings`, which says what it raises.
+
+    Returns
+    -------
+    Plan
+        Where the images are no volumes, `settings.volume` is as it is without a plan.
+    """
+    computer = computer or find_computer()
+    plan = plan_settings(cases, minutes=minutes, epochs=epochs, computer=computer, seed=seed, spatial_dims=2)
+    try:
+        whole = plan_settings(cases, minutes=minutes, epochs=epochs, computer=computer, seed=seed, spatial_dims=3)
+    except AutosegError:
+        return plan
+    return replace(plan, settings=replace(plan.settings, volume=whole.settings.volume))
 
 
 def number_subjects(cases: Sequence[Case]) -> dict[str, str]:

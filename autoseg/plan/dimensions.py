@@ -1,4 +1,4 @@
-"""How many slices the network sees at once: one (2-D), or a slice with its neighbours (2.5-D)."""
+"""What the network sees at once: a slice (2-D), a slice with its neighbours (2.5-D), or a volume (3-D)."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import math
 
 import numpy as np
 
+from autoseg.errors import AutosegError
+from autoseg.image import Image
 from autoseg.neighbours import neighbours_note
 from autoseg.plan.choice import Choice
 from autoseg.plan.survey import Survey
+from autoseg.volume_grids import check_volume
 
 NAME = "preprocess.neighbours"
 # Neighbours are seen where slices lie at most this many of the network's pixels apart; 0 switches it off.
@@ -16,9 +19,78 @@ CLOSE = 1.5
 # In an image with fewer slices most have a neighbour missing.
 FEWEST_SLICES = 5
 
+# Volumes are learnt from where their voxels are at most so many times as long as wide, an image has so many slices
+# or more, and a structure goes on over so many of them or more. BY_ITSELF False: only where a person asks for them.
+BY_ITSELF = True
+MOST_ANISOTROPIC, FEWEST_IN_VOLUME, SHORTEST_SPAN = 3.0, 16, 8
+
+
+def choose_spatial_dims(survey: Survey, views: float, least: float) -> Choice:
+    """Choose between slices (2-D and 2.5-D) and volumes (3-D).
+
+    Parameters
+    ----------
+    survey : Survey
+    views : float
+        Patches of volumes that the time suffices for.
+    least : float
+        So many are needed to learn anything.
+
+    Returns
+    -------
+    Choice
+        Of `spatial_dims`.
+    """
+    why = _why_slices(survey, views, least)
+    if why:
+        return Choice("spatial_dims", 2, f"Slices, not volumes: {why}.")
+    slices, longest, shortest = _shape(survey)
+    return Choice(
+        "spatial_dims",
+        3,
+        f"Volumes (3-D): an image has typically {slices} slices, its voxels are {longest / shortest:.1f} times as "
+        f"long as wide, and a structure goes on over {round(float(np.median(survey.spans)))} slices.",
+    )
+
+
+def _why_slices(survey: Survey, views: float, least: float) -> str:
+    """Say why slices are learnt from; "" where volumes are."""
+    flat = [image for image in survey.images if not _is_volume(image)]
+    if flat:
+        of = f"{len(flat)} of {len(survey.images)} images"
+        if all(image.shape[0] == 1 for image in flat):
+            return f"a single slice is all there is of {of}"
+        return f"how large the pixels of {of} are, or how far the slices lie apart, is not known"
+    slices, longest, shortest = _shape(survey)
+    span = round(float(np.median(survey.spans or (0,))))
+    if slices < FEWEST_IN_VOLUME:
+        return f"an image has typically {slices} slices, fewer than {FEWEST_IN_VOLUME}"
+    if longest > MOST_ANISOTROPIC * shortest:
+        return f"voxels are {longest / shortest:.1f} times as long as wide, more than {MOST_ANISOTROPIC:g} times"
+    if span < SHORTEST_SPAN:
+        return f"a structure's longest run of slices is typically {span}, shorter than {SHORTEST_SPAN}"
+    if views < least:
+        return f"in this time only about {views:.0f} parts of volumes would be seen"
+    return "" if BY_ITSELF else "volumes are learnt from where you choose spatial_dims = 3"
+
+
+def _is_volume(image: Image) -> bool:
+    try:
+        check_volume(image)
+    except AutosegError:
+        return False
+    return True
+
+
+def _shape(survey: Survey) -> tuple[int, float, float]:
+    """Give a typical image's slices, and the longest and the shortest side of its voxels."""
+    slices = round(float(np.median([image.shape[0] for image in survey.images])))
+    spacing = np.median([sorted(image.spacing_mm) for image in survey.images], axis=0)
+    return slices, float(spacing[-1]), float(spacing[0])
+
 
 def choose_dimensions(survey: Survey, pixel: float) -> Choice:
-    """Choose 2-D or 2.5-D; where whole volumes can be learnt from, the choice of 3-D belongs here, too.
+    """Choose 2-D or 2.5-D, where slices are learnt from.
 
     Parameters
     ----------

@@ -41,7 +41,8 @@ class Survey:
     (rows, columns) that structures fill on one slice, `slices` the slices of a typical case. `turned` compares
     drawings of different subjects: how well they agree after one was turned by quarters, over how well they agree
     as they are. About 1 means round, or lying any way round; near 0, the same way up in everybody. None: unknown.
-    `fingerprint` says the rest, `facts` what a split needs to know of each case that was read, by case_id.
+    `spans` tells for each image over how many neighbouring slices its longest structure goes on. `fingerprint` says
+    the rest, `facts` what a split needs to know of each case that was read, by case_id.
     """
 
     images: tuple[Image, ...]
@@ -53,6 +54,7 @@ class Survey:
     turned: float | None
     fingerprint: Fingerprint
     facts: Mapping[str, CaseFacts]
+    spans: tuple[int, ...] = ()
 
     @property
     def has_millimetres(self) -> bool:
@@ -121,6 +123,7 @@ def survey_cases(cases: Sequence[Case], structures: Sequence[Structure]) -> Surv
             pairs, structures, widths, subjects=len({case.subject_id for case in cases}), images=len(cases)
         ),
         facts={case_id: case_facts(*pair) for case_id, pair in read.items()},
+        spans=tuple(_span(label_map) for _, label_map in pairs),
     )
 
 
@@ -172,6 +175,16 @@ def _fullest_slices(label_map: LabelMap) -> list[int]:
     """Give the slices with most labels: there the drawings of different people are most alike."""
     counts = np.count_nonzero(label_map.voxels, axis=(1, 2))
     return [int(index) for index in np.argsort(-counts, kind="stable")[: len(PLACES)]]
+
+
+def _span(label_map: LabelMap) -> int:
+    """Give the most neighbouring slices on which one structure goes on."""
+    longest = 0
+    for structure in label_map.structures:
+        shown = label_map.mask(structure.label).any(axis=(1, 2))
+        ends = np.flatnonzero(np.diff(np.concatenate([[False], shown, [False]]).astype(np.int8)))
+        longest = max([longest, *(ends[1::2] - ends[::2]).tolist()])
+    return longest
 
 
 def _pixel(image: Image) -> tuple[float, float]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import numpy.typing as npt
 
+from autoseg.centreline import Centreline
 from autoseg.copies import Copies
 from autoseg.device import keep_freed_memory
 from autoseg.ensemble import Models, as_models, class_order, shared_postprocess, unseen_note
@@ -27,6 +28,7 @@ def predict(
     batch_size: int = 16,
     precision: str = "float32",
     on_slices: Callable[[int, int], None] | None = None,
+    centreline: Centreline | None = None,
 ) -> LabelMap:
     """Segment every slice of an image.
 
@@ -56,6 +58,9 @@ def predict(
         as fast on some, and moved the areas of the sample's hearts by 0.2 % on average, 0.9 % at most.
     on_slices : callable, optional
         Called with (slices done, slices in all).
+    centreline : Centreline, optional
+        Of this image, for models that see a crop around it (`volume.crop_mm`); by default their own finder finds
+        it. Without effect on others.
 
     Returns
     -------
@@ -71,7 +76,7 @@ def predict(
     Raises
     ------
     DataError
-        If the channels do not fit, or the models do not fit each other.
+        If the channels do not fit, the models do not fit each other, or a model that sees a crop has no centreline.
     GeometryError
         If the model needs millimetres and the image has none; the message says how to type them.
     SettingsError
@@ -83,7 +88,13 @@ def predict(
     table = np.array([0, *(structure.label for structure in structures)], dtype=np.uint8)
     labels = np.empty(image.shape, dtype=np.uint8)
     for chosen, probabilities in predict_probabilities(
-        models, image, copies=copies, batch_size=batch_size, precision=precision, on_slices=on_slices
+        models,
+        image,
+        copies=copies,
+        batch_size=batch_size,
+        precision=precision,
+        on_slices=on_slices,
+        centreline=centreline,
     ):
         labels[chosen] = table[choose_classes(probabilities, post)]
     if differing:
@@ -104,12 +115,13 @@ def predict_probabilities(
     batch_size: int = 16,
     precision: str = "float32",
     on_slices: Callable[[int, int], None] | None = None,
+    centreline: Centreline | None = None,
 ) -> Iterator[tuple[slice, npt.NDArray[np.float32]]]:
     """Give the probability of every class in every pixel, some slices at a time.
 
     Parameters
     ----------
-    model, image, copies, batch_size, precision, on_slices
+    model, image, copies, batch_size, precision, on_slices, centreline
         As of `predict`.
 
     Yields
@@ -131,7 +143,7 @@ def predict_probabilities(
         _check_channels(one, image)
     keep_freed_memory()
     batches = [slice(n, min(n + batch_size, image.shape[0])) for n in range(0, image.shape[0], batch_size)]
-    runs = [make_run(one, image, precision, copies) for one in models]
+    runs = [make_run(one, image, precision, copies, centreline) for one in models]
     orders = [class_order(one, models[0]) for one in models]
     for run in runs:
         run.find_regions(batches)
@@ -156,10 +168,12 @@ def predict_probabilities(
         )
 
 
-def make_run(model: TrainedModel, image: Image, precision: str, copies: Copies) -> SliceRun | VolumeRun:
+def make_run(
+    model: TrainedModel, image: Image, precision: str, copies: Copies, centreline: Centreline | None = None
+) -> SliceRun | VolumeRun:
     """Make a model ready for one image: one that sees slices, or one that sees volumes."""
     if model.settings.spatial_dims == 3:
-        return VolumeRun(model, image, precision, copies)
+        return VolumeRun(model, image, precision, copies, centreline)
     return SliceRun(model, image, precision, copies)
 
 

@@ -19,7 +19,8 @@ from autoseg.image import Image
 from autoseg.model import TrainedModel
 from autoseg.neighbours import gather_slices
 from autoseg.preprocess import frame_middles, frame_offsets, sample_frames, store_slices, to_native
-from autoseg.regions import count_cut_off, find_centres, run_in_tiles
+from autoseg.regions import count_cut_off, find_centres
+from autoseg.windows import run_in_tiles
 
 
 class SliceRun:

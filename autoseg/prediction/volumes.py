@@ -10,32 +10,42 @@ import numpy.typing as npt
 import psutil
 import torch
 from torch import Tensor
-from torch.nn import functional
 
+from autoseg.centreline import Centreline
 from autoseg.classes import mirrored_classes
-from autoseg.copies import Copies, copies_of
-from autoseg.dataset import store_image
+from autoseg.copies import Copies, copies_of, mirrored_axes
+from autoseg.dataset import crop_of, store_image
+from autoseg.dataset.voxels import pad_to, padded_before
 from autoseg.device import choose_device, choose_precision, in_layout, with_layout
 from autoseg.errors import DataError, SettingsError
 from autoseg.image import Image
 from autoseg.model import TrainedModel
+from autoseg.prediction.centreline import find_centreline
 from autoseg.volume_grids import grid_of, to_native
-from autoseg.windows import run_in_windows
+from autoseg.windows import run_by_slabs
 
-# Bytes of a voxel while a volume is segmented: logits and probabilities of a class, and the image.
-CLASS_BYTES, IMAGE_BYTES = 10, 8
+# Bytes of a voxel while a volume is segmented: probabilities and logits of a class, and the image.
+CLASS_BYTES, LOGIT_BYTES, IMAGE_BYTES = 2, 4, 8
 
 
 class VolumeRun:
     """A model that sees volumes, made ready for one image.
 
     The probabilities of the whole volume are kept on the network's grid, in half precision; each slice is brought
-    back to the image's own grid when it is asked for. `cut_off` counts nothing here.
+    back to the image's own grid when it is asked for. `cut_off` counts nothing here. A model that sees a crop looks
+    around `centreline`, or around what its own finder finds; outside is background.
     """
 
     cut_off = 0
 
-    def __init__(self, model: TrainedModel, image: Image, precision: str, copies: Copies) -> None:
+    def __init__(
+        self,
+        model: TrainedModel,
+        image: Image,
+        precision: str,
+        copies: Copies,
+        centreline: Centreline | None = None,
+    ) -> None:
         self.model, self.image, self.settings = model, image, model.settings
         self.copies = copies_of(copies)
         if any(copy.turns % 2 for copy in self.copies):
@@ -51,6 +61,10 @@ class VolumeRun:
         if patch is None:
             raise DataError(f"The model {model.name!r} does not say how large its patches are; train it anew.")
         self.patch = patch
+        if centreline is None and model.finder is not None and model.settings.volume.crop_mm is not None:
+            centreline = find_centreline(model.finder, image, precision=precision)
+        self.crop = crop_of(image, self.grid, model.settings.volume, centreline)
+        self.size = self.grid.network if self.crop is None else self.crop.shape
         self._check_memory()
         self.probabilities: Tensor | None = None
 
@@ -69,45 +83,51 @@ class VolumeRun:
     @torch.inference_mode()
     def _segment(self) -> Tensor:
         """Give the probabilities on the network's grid, (classes, x, y, z) float16, the mean over the copies."""
-        volume = store_image(self.image, self.grid, self.settings)[None].to(self.device)
-        before = [max(0, -((n - one) // 2)) for n, one in zip(volume.shape[2:], self.patch, strict=True)]
-        after = [max(0, one - n - b) for n, one, b in zip(volume.shape[2:], self.patch, before, strict=True)]
-        if any((*before, *after)):
-            widths = [width for pair in zip(reversed(before), reversed(after), strict=True) for width in pair]
-            volume = functional.pad(volume, widths, mode="replicate")
-        total: Tensor | None = None
-        for copy in self.copies:
-            axes, mirrored = self._mirror_axes(copy.is_mirrored, copy.turns)
-            logits = run_in_windows(
-                self._network, in_layout(volume.flip(axes)), self.patch, overlap=self.settings.volume.overlap
-            )
-            answer = _softmax(logits)[0].flip([axis - 1 for axis in axes])
-            answer = answer[self.sides.to(self.device)] if mirrored else answer
-            total = answer if total is None else total.add_(answer)
-        found = torch.as_tensor(total)
-        inner = tuple(slice(b, b + n) for b, n in zip(before, self.grid.network, strict=True))
-        return (found[(slice(None), *inner)] / len(self.copies)).half()
+        stored, size = store_image(self.image, self.grid, self.settings), self.size
+        stored = stored if self.crop is None else self.crop.cut(stored)
+        volume = pad_to(stored, self.patch, mode="edge")[None].to(self.device)
+        before = padded_before(size, self.patch)
+        found = torch.empty((len(self.sides), *size), dtype=torch.float16, device=self.device)
+        inner = tuple(slice(b, b + n) for b, n in zip(before[1:], size[1:], strict=True))
+        for where, logits in run_by_slabs(self._answer, volume, self.patch, overlap=self.settings.volume.overlap):
+            planes = range(max(where.start, before[0]), min(where.stop, before[0] + size[0]))
+            if planes:
+                kept = logits[0, :, planes.start - where.start : planes.stop - where.start]
+                chosen = slice(planes.start - before[0], planes.stop - before[0])
+                found[:, chosen] = kept[(slice(None), slice(None), *inner)].softmax(0)
+        if self.crop is None:
+            return found
+        return self.crop.put_back(found, outside=torch.eye(len(self.sides))[0])
 
-    def _network(self, patches: Tensor) -> Tensor:
+    def _answer(self, patches: Tensor) -> Tensor:
+        """Give the logits of patches, those of the mean over the copies."""
+        if len(self.copies) == 1:
+            return self._logits(patches)
+        mean: Tensor | None = None
+        for copy in self.copies:
+            axes = [2 + axis for axis in mirrored_axes(copy, self.settings.volume.orientation)]
+            answer = self._logits(patches.flip(axes)).float().softmax(1).flip(axes)
+            answer = answer[:, self.sides.to(self.device)] if copy.is_mirrored else answer
+            mean = answer if mean is None else mean.add_(answer)
+        # Far below what half precision tells from 0, and finite.
+        return torch.as_tensor(mean).div_(len(self.copies)).clamp_(min=1e-12).log_()
+
+    def _logits(self, patches: Tensor) -> Tensor:
         with torch.autocast(self.device.type, self.number_format, enabled=self.number_format != torch.float32):
             logits: Tensor = self.network(in_layout(patches))
         return logits
 
-    def _mirror_axes(self, mirrored: bool, turns: int) -> tuple[list[int], bool]:
-        """Give the axes of (batch, channels, x, y, z) to flip, and whether left and right change places.
-
-        As slices are mirrored left to right, and, turned by a half too, front to back.
-        """
-        letters = self.settings.volume.orientation
-        side = 2 + next(k for k, letter in enumerate(letters) if letter in "RL")
-        front = 2 + next(k for k, letter in enumerate(letters) if letter in "AP")
-        axes = ([side] if mirrored != (turns == 2) else []) + ([front] if turns == 2 else [])
-        return axes, side in axes
-
     def _check_memory(self) -> None:
-        voxels = math.prod(max(n, one) for n, one in zip(self.grid.network, self.patch, strict=True))
+        voxels = math.prod(max(n, one) for n, one in zip(self.size, self.patch, strict=True))
         classes = len(self.model.structures) + 1
-        needed = voxels * (classes * CLASS_BYTES + IMAGE_BYTES) + math.prod(self.grid.native) * 9
+        # Of a slab there are logits.
+        slab = voxels // max(self.size[0], self.patch[0]) * self.patch[0]
+        needed = voxels * (classes * CLASS_BYTES + IMAGE_BYTES * len(self.image.channels))
+        needed += slab * classes * LOGIT_BYTES + math.prod(self.grid.native) * IMAGE_BYTES * len(
+            self.image.channels
+        )
+        if self.crop is not None:  # the whole image, and what is put back into its place
+            needed += math.prod(self.grid.network) * (2 * classes + IMAGE_BYTES)
         free = psutil.virtual_memory().available
         if needed > free:
             raise DataError(
@@ -115,10 +135,3 @@ class VolumeRun:
                 f"network and need {needed / 2**30:.1f} GiB; {free / 2**30:.1f} GiB are free. Close other "
                 "programs, or train a model with a larger volume.spacing_mm."
             )
-
-
-def _softmax(logits: Tensor) -> Tensor:
-    """Take logits (1, classes, …) to probabilities in place."""
-    logits -= logits.amax(1, keepdim=True)
-    logits.exp_()
-    return logits.div_(logits.sum(1, keepdim=True))

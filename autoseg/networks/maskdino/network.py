@@ -81,6 +81,15 @@ class MaskDINO(nn.Module):
             loss = self._own_loss(searching, noised, memory, targets)
         return Outputs(merged_logits(searching[-1], memory.pixels), own_loss=SET_WEIGHT * loss)
 
+    def named_parts(self) -> dict[str, tuple[str, ...]]:
+        """As `autoseg.networks.parts_of`: the bottleneck is the encoder's transformer, the tail the decoder."""
+        return {
+            "contraction": ("encoder.backbone",),
+            "bottleneck": ("encoder.inward", "encoder.level_features", "encoder.layers"),
+            "expansion": ("encoder.upsampling", "encoder.fusion", "encoder.outward"),
+            "tail": ("decoder", "denoising"),
+        }
+
     def _own_loss(
         self, searching: Sequence[Answers], noised: Sequence[Answers], memory: Memory, targets: Targets
     ) -> Tensor:

@@ -1,0 +1,145 @@
+"""The command that measures structures along their own curve."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from autoseg.image import LabelMap
+
+# Those of `autoseg.morphometry`, which would load scipy.
+ALONG = ("auto", "slices", "superior-inferior", "anterior-posterior", "right-left")
+SMOOTHING_MM, STEP_MM = 6.0, 1.0
+
+
+def morphometry(chosen: argparse.Namespace) -> None:
+    """Measure drawn labels, or those of a run, along each structure's curve; print, save and draw."""
+    from autoseg.morphometry import (
+        arc_table,
+        measure_morphometry,
+        morphometry_levels,
+        read_arc_tables,
+        sections_table,
+        write_morphometry,
+    )
+    from autoseg.morphometry.cohort import without_subject
+
+    label_maps = _label_maps(chosen)
+    found = measure_morphometry(label_maps, along=chosen.along, smoothing_mm=chosen.smoothing_mm)
+    for note in found.notes:
+        print(f"Note: {note}")
+    table = arc_table(found, step_mm=chosen.step_mm)
+    levels = morphometry_levels(found)
+    _print(_shown(sections_table(found)))
+    if len(levels):
+        print("\nBy level:")
+        _print(levels)
+    if chosen.enlargement is not None:
+        _print_enlargements(table, chosen.enlargement)
+    if chosen.output is not None:
+        print(f"Saved in {write_morphometry(chosen.output, found, step_mm=chosen.step_mm)}")
+    if chosen.picture is not None:
+        cohort = without_subject(read_arc_tables(chosen.cohort), table) if chosen.cohort else None
+        _draw(chosen, table, cohort, label_maps)
+
+
+def _label_maps(chosen: argparse.Namespace) -> list[LabelMap]:
+    from autoseg.morphometry.run_labels import is_run_folder, read_run_labels
+
+    if is_run_folder(chosen.folder):
+        label_maps, notes = read_run_labels(chosen.folder)
+        for note in notes:
+            print(f"Note: {note}")
+        return label_maps
+    from autoseg.cases import read_case
+    from autoseg.cli.data import find
+
+    found = find(chosen)
+    return [read_case(case, found.structures)[1] for case in found.cases]
+
+
+def _shown(table: pd.DataFrame) -> pd.DataFrame:
+    """Leave out of the printed table what the file has too but few look at."""
+    dull = ("subject_id", "label", "side", "along", "x_left_mm", "y_back_mm", "components", "holes")
+    blank = [name for name in ("level", "left_out_pixels", "flags") if not table[name].astype(bool).any()]
+    return table.drop(columns=[*dull, *blank, "morphometry_version"])
+
+
+def _print(table: pd.DataFrame) -> None:
+    print(table.to_string(index=False, float_format="{:.2f}".format, na_rep="–"))
+
+
+def _print_enlargements(table: pd.DataFrame, name: str) -> None:
+    from autoseg.errors import DataError
+    from autoseg.morphometry import describe_enlargement, locate_enlargement
+
+    if name not in set(table["name"]):
+        raise DataError(f"No image has {name!r}; there are: {', '.join(dict.fromkeys(table['name']))}.")
+    print(f"\nThe enlargement and the tip of {name}, in mm above the lowest section:")
+    for case_id, rows in table[table["name"] == name].groupby("case_id", sort=False):
+        print(f"{case_id}: {describe_enlargement(locate_enlargement(rows))}")
+
+
+def _draw(
+    chosen: argparse.Namespace, table: pd.DataFrame, cohort: pd.DataFrame | None, label_maps: list[LabelMap]
+) -> None:
+    from autoseg.errors import DataError
+    from autoseg.figures.morphometry import show_morphometry
+    from autoseg.files.atomic import whole_file
+
+    cases = list(dict.fromkeys(table["case_id"]))
+    if chosen.case is None and len(cases) > 1:
+        raise DataError(f"There are {len(cases)} images; say which to draw with --case, for instance {cases[0]}.")
+    case = chosen.case or cases[0]
+    if case not in cases:
+        raise DataError(f"There is no image {case!r}; there are: {', '.join(cases[:20])}.")
+    structures = {s.label: s for label_map in label_maps for s in label_map.structures}
+    measured = set(table.loc[table["case_id"] == case, "name"])
+    figure = show_morphometry(
+        table[table["case_id"] == case],
+        cohort=cohort,
+        structures=[s for s in structures.values() if s.name in measured],
+        align=chosen.align,
+        spread=chosen.spread,
+    )
+    with whole_file(chosen.picture) as temporary:
+        figure.savefig(temporary, format="png")
+    print(f"Saved: {chosen.picture}")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what the command takes beside the folder and how it is read."""
+    parser.add_argument(
+        "--along", choices=ALONG, default="auto", help="which way sections follow each other (default: auto)"
+    )
+    parser.add_argument(
+        "--smoothing-mm", type=float, default=SMOOTHING_MM, metavar="MM", help="of the curve (default: 6)"
+    )
+    parser.add_argument(
+        "--step-mm", type=float, default=STEP_MM, metavar="MM", help="of the table at equal lengths (default: 1)"
+    )
+    parser.add_argument(
+        "--enlargement", metavar="STRUCTURE", help="find the lumbosacral enlargement and the tip of this cord"
+    )
+    parser.add_argument("--output", type=Path, help="a new folder for the tables")
+    parser.add_argument("--picture", type=Path, metavar="PNG", help="draw one image along its structures")
+    parser.add_argument("--case", metavar="ID", help="which image to draw")
+    parser.add_argument(
+        "--cohort", type=Path, nargs="+", metavar="PATH", help="folders with morphometry_arc.csv of other people"
+    )
+    parser.add_argument(
+        "--align",
+        default="lowest",
+        metavar="WHERE",
+        help="places are counted from: lowest, highest, share, enlargement, conus, or 'level 3' (default: lowest)",
+    )
+    parser.add_argument(
+        "--spread",
+        choices=("sd", "percentiles"),
+        default="sd",
+        help="the cohort's band: mean and SD, or 5th to 95th percentile (default: sd)",
+    )

@@ -1,0 +1,17 @@
+"""Training what finds centrelines, centrelines from folds that did not see the subject, and how good they are."""
+
+from autoseg.finder.folds import Tell, automatic_centrelines, automatic_inputs, exact_centrelines
+from autoseg.finder.learning import finder_settings, train_finder
+from autoseg.finder.scoring import CentrelineScore, centreline_table, score_centreline
+
+__all__ = [
+    "CentrelineScore",
+    "Tell",
+    "automatic_centrelines",
+    "automatic_inputs",
+    "centreline_table",
+    "exact_centrelines",
+    "finder_settings",
+    "score_centreline",
+    "train_finder",
+]

@@ -1,0 +1,17 @@
+"""Fine-tuning: a trained model goes on learning, for other structures, channels, spacing or images."""
+
+from autoseg.finetuning.base import check_base, settings_from_base, split_for_base
+from autoseg.finetuning.carry import Carried, carry_over
+from autoseg.finetuning.tuned import Tuned, check_same_base, go_on_from, seed_of
+
+__all__ = [
+    "Carried",
+    "Tuned",
+    "carry_over",
+    "check_base",
+    "check_same_base",
+    "go_on_from",
+    "seed_of",
+    "settings_from_base",
+    "split_for_base",
+]

@@ -1,0 +1,51 @@
+"""What a training is given beside its cases: how they are read, and centrelines around which they are cropped."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from autoseg.cases import Case
+from autoseg.centreline import Centreline
+from autoseg.dataset import read_cases
+from autoseg.fingerprints import Side, describe_side
+from autoseg.image import Image, LabelMap
+from autoseg.model import TrainedModel
+from autoseg.structures import Structure
+
+Read = Callable[[Sequence[Case], Sequence[Structure]], list[tuple[Image, LabelMap]]]
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """What `train` is given beside its cases.
+
+    Parameters
+    ----------
+    centrelines : mapping of Centreline by case_id
+        Of every case of training and validation, where `settings.volume.crop_mm` is given; else without effect.
+    finder : TrainedModel, optional
+        Finds the centreline on a new image; saved in the model's file.
+    read : callable
+        Reads cases in order, as `autoseg.dataset.read_cases` does.
+    """
+
+    centrelines: Mapping[str, Centreline] = field(default_factory=dict)
+    finder: TrainedModel | None = None
+    read: Read = read_cases
+
+    def describe(self, cases: Sequence[Case], pairs: Sequence[tuple[Image, LabelMap]]) -> Side:
+        """Give the fingerprints of cases, read as `pairs`, and of their centrelines."""
+        side = describe_side(cases, pairs)
+        lines = [
+            (case.case_id, self.centrelines[case.case_id]) for case in cases if case.case_id in self.centrelines
+        ]
+        if not lines:
+            return side
+        digest = hashlib.sha256(side.voxels_print.encode())
+        for case_id, line in sorted(lines, key=lambda one: one[0]):
+            digest.update(case_id.encode("utf-8", "surrogateescape") + np.round(line.points_mm, 3).tobytes())
+        return replace(side, voxels_print=digest.hexdigest())

@@ -1,0 +1,99 @@
+"""Finding the centreline of a structure on a new image."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import numpy.typing as npt
+
+from autoseg.centreline import Centreline, axial_view, find_path, longest_run, refine_path, smooth
+from autoseg.errors import DataError
+from autoseg.image import Image
+from autoseg.model import TrainedModel
+from autoseg.prediction.slices import SliceRun
+
+# Waves of a found curve that are halved, and over how much it turns upright beyond what was found.
+WAVELENGTH_MM, FLATTEN_MM = 30.0, 40.0
+# On a slice with less than this nothing was found; on an image with less than the second nowhere.
+FOUND, SURE = 0.05, 0.3
+AT_ONCE = 16
+
+
+def find_centreline(finder: TrainedModel, image: Image, *, precision: str = "float32") -> Centreline:
+    """Find the centreline of an elongated structure, from the image's lower end to its upper one.
+
+    The finder gives the probability of the middle on every axial slice. The way through all of them that is best as
+    a whole (`find_path`) passes over slices that mislead or are blind; it is then smoothed, each slice by what was
+    found on it.
+
+    Parameters
+    ----------
+    finder : TrainedModel
+        From `autoseg.finder.train_finder`.
+    image : Image
+        A volume with millimetres; its slices may be axial, sagittal or coronal.
+    precision : {"float32", "bfloat16", "auto"}
+        As of `predict`.
+
+    Returns
+    -------
+    Centreline
+        With `begins_mm` and `ends_mm`, if the structure was found at all.
+
+    Warns
+    -----
+    UserWarning
+        If the structure was hardly found: the centreline is then a guess.
+
+    Raises
+    ------
+    DataError
+        If the model finds no centrelines, the channels do not fit, or the image has a single slice.
+    GeometryError
+        If the image has no millimetres.
+    """
+    if finder.settings.network.name != "dilated" or finder.settings.volume.spacing_mm is None:
+        raise DataError(
+            f"The model {finder.name!r} finds no centrelines. Train one that does with autoseg.finder.train_finder."
+        )
+    if len(image.channels) != len(finder.channels):
+        raise DataError(
+            f"{image.source.name} has {len(image.channels)} channel(s) and {finder.name!r}, which finds the "
+            f"centreline, was trained on {len(finder.channels)}. Choose images of the same kind."
+        )
+    view = axial_view(image, finder.settings.volume)
+    probability = find_probability(finder, view, precision=precision)
+    path = find_path(probability, view.spacing_mm)
+    middles, peaks = refine_path(probability, path, view.spacing_mm)
+    if peaks.max() < SURE:
+        warnings.warn(
+            f"{image.source.name}: the structure was hardly found on any slice (its highest probability is "
+            f"{peaks.max():.2f}), so its centreline is a guess. Look at it, or click it.",
+            stacklevel=2,
+        )
+    weights = np.where(peaks >= min(FOUND, peaks.max()), peaks, 0.0)
+    weights = weights if weights.any() else np.ones(len(weights))
+    own = np.array(view.spacing_mm[1:])
+    line = smooth(
+        middles * own,
+        weights,
+        step_mm=view.spacing_mm[0],
+        wavelength_mm=WAVELENGTH_MM,
+        flatten_mm=FLATTEN_MM,
+    )
+    index = np.column_stack([np.arange(len(line)), line / own, np.ones(len(line))])
+    points = index @ view.calibrated_affine[:3].T
+    run = longest_run(peaks)
+    half = abs(view.calibrated_affine[2, 0]) / 2
+    begins, ends = (None, None) if run is None else (points[run[0], 2] - half, points[run[1], 2] + half)
+    return Centreline(points, "automatic", begins, ends)
+
+
+def find_probability(finder: TrainedModel, view: Image, *, precision: str = "float32") -> npt.NDArray[np.float32]:
+    """Give the probability of the middle in every pixel of an `axial_view`, (slices, rows, columns)."""
+    run = SliceRun(finder, view, precision, "none")
+    count = view.shape[0]
+    batches = [slice(n, min(n + AT_ONCE, count)) for n in range(0, count, AT_ONCE)]
+    run.find_regions(batches)
+    return np.concatenate([run.native(chosen)[:, 1] for chosen in batches])

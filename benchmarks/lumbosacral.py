@@ -1,0 +1,156 @@
+"""A synthetic cohort of spinal cords, to show what fine-tuning to the lumbosacral region changes.
+
+    python benchmarks/lumbosacral.py FOLDER [--subjects 20] [--seed 0]
+
+writes two folders as `find_cases` reads them, `cervical` and `lumbosacral`, each with images/ and labels/ (NIfTI).
+Both show a cord in a bright canal on axial slices, tilted and bent, with a bias field and Rician noise. The
+cervical cords are wide and run through the whole image. The lumbosacral ones have the enlargement, taper into a
+conus and end; roots run beside them, and below the end only roots are left. A model that has learnt from the first
+kind meets another contrast, thinner sections, threads of the cord's own intensity, and an end that it never saw.
+"""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy import ndimage
+
+from autoseg.files.nifti import write_nifti
+from autoseg.geometry import affine_from_spacing
+from autoseg.image import Image, LabelMap, Source
+from autoseg.structures import Structure
+
+CORD = Structure(1, "cord")
+# mm between slices, rows and columns; voxels; subsamples along each axis in the plane.
+SPACING_MM = (2.0, 0.8, 0.8)
+SHAPE = (64, 72, 72)
+FINE = 3
+# The conus tip lies at this part of the image's height, from the feet; below it are roots alone.
+TIP = (0.25, 0.5)
+# Half axes of the cord in mm, left to right and front to back; of the canal.
+CERVICAL_MM, LUMBAR_MM, CANAL_MM = (6.5, 4.0), (4.4, 3.7), (10.5, 8.0)
+TAPER_MM = 30.0
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """One subject: where the canal's middle lies on every slice, and how large the cord is.
+
+    `middle` (slices, 2) in mm (rows, columns) from the image's middle; `axes` (slices, 2) half axes of the cord in
+    mm, left to right and front to back, 0 beyond its end; `heights_mm` (slices,) from the lowest slice.
+    """
+
+    middle: np.ndarray
+    axes: np.ndarray
+    heights_mm: np.ndarray
+    roots: np.ndarray
+
+
+def make_anatomy(region: str, generator: np.random.Generator) -> Anatomy:
+    """Draw a subject: a tilted and bent canal, and the cord's sizes along it."""
+    heights = np.arange(SHAPE[0]) * SPACING_MM[0]
+    length = heights[-1]
+    t = heights / length
+    tilt, bend = generator.uniform(-8, 8, 2), generator.uniform(-5, 5, 2)
+    middle = np.outer(t - 0.5, tilt) + np.outer(np.sin(np.pi * t) - 0.6, bend) + generator.uniform(-4, 4, 2)
+    if region == "cervical":
+        wide = 1 + 0.12 * np.exp(-(((t - generator.uniform(0.4, 0.7)) / 0.2) ** 2))
+        axes = np.outer(wide * generator.uniform(0.92, 1.08), CERVICAL_MM)
+        return Anatomy(middle, axes, heights, np.empty((0, 4)))
+    tip = generator.uniform(*TIP) * length
+    above = heights - tip
+    wide = 1 + 0.15 * np.exp(-(((above - generator.uniform(38, 55)) / 18) ** 2))
+    taper = np.sqrt(np.clip(above / generator.uniform(0.8 * TAPER_MM, 1.2 * TAPER_MM), 0, 1))
+    axes = (wide * taper * generator.uniform(0.92, 1.08))[:, None] * LUMBAR_MM
+    count = 26
+    # Each root leaves the cord at a height, and lies at an angle and at a part of the way to the canal's wall.
+    roots = np.column_stack(
+        [
+            generator.uniform(tip - 10, length, count),
+            generator.uniform(0, 2 * np.pi, count),
+            generator.uniform(0.35, 0.85, count),
+            generator.uniform(0.45, 0.75, count),
+        ]
+    )
+    return Anatomy(middle, axes, heights, roots)
+
+
+def draw_subject(region: str, seed: int) -> tuple[Image, LabelMap]:
+    """Draw the image and the cord's label of one subject; the same seed gives the same subject."""
+    generator = np.random.default_rng([seed, {"cervical": 0, "lumbosacral": 1}[region]])
+    anatomy = make_anatomy(region, generator)
+    rows, columns = (
+        (np.arange(n * FINE) + 0.5) / FINE * mm - n * mm / 2
+        for n, mm in zip(SHAPE[1:], SPACING_MM[1:], strict=True)
+    )
+    cord_grey = 0.62 if region == "cervical" else 0.5
+    image, label = np.empty(SHAPE), np.empty(SHAPE)
+    for index, (row, column) in enumerate(anatomy.middle):
+        down, across = np.meshgrid(rows - row, columns - column, indexing="ij")
+        canal = (across / CANAL_MM[0]) ** 2 + (down / CANAL_MM[1]) ** 2 < 1
+        vertebra = (across / 17) ** 2 + ((down + 21) / 12) ** 2 < 1
+        grey = np.full(canal.shape, 0.28)
+        grey[vertebra], grey[canal] = 0.45, 1.0
+        left_right, front_back = anatomy.axes[index]
+        cord = np.zeros(canal.shape, dtype=bool)
+        if min(left_right, front_back) > 0.3:
+            cord = (across / left_right) ** 2 + (down / front_back) ** 2 < 1
+        for starts, angle, part, radius in anatomy.roots:
+            if anatomy.heights_mm[index] <= starts:
+                drift = 1 + 0.15 * np.sin(0.05 * (starts - anatomy.heights_mm[index]))
+                at = part * drift * CANAL_MM[1] * np.array([np.sin(angle), 1.1 * np.cos(angle)])
+                grey[(down - at[0]) ** 2 + (across - at[1]) ** 2 < radius**2] = cord_grey + 0.05
+        grey[cord] = cord_grey
+        image[index] = _coarse(grey)
+        label[index] = _coarse(cord.astype(float))
+    image = ndimage.gaussian_filter(image, (0.3, 0.4, 0.4)) * _bias(generator)
+    noise = generator.normal(0, 0.05, (2, *SHAPE))
+    image = np.hypot(image + noise[0], noise[1]) * generator.uniform(500, 1500)
+    name = f"sub-{region[0]}{seed:02d}"
+    source = Source(case_id=name, subject_id=name, spacing_source="header", slice_spacing_source="header")
+    affine = affine_from_spacing(SPACING_MM)
+    return (
+        Image(np.round(image).astype(np.int16), affine, source=source),
+        LabelMap((label >= 0.5).astype(np.uint8), affine, (CORD,), source=source),
+    )
+
+
+def _coarse(fine: np.ndarray) -> np.ndarray:
+    """Average subsamples."""
+    rows, columns = (n // FINE for n in fine.shape)
+    return fine.reshape(rows, FINE, columns, FINE).mean(axis=(1, 3))
+
+
+def _bias(generator: np.random.Generator) -> np.ndarray:
+    """Give a smooth field that brightens one side, about 1 on average."""
+    coarse = generator.normal(0, 1, (3, 3, 3))
+    smooth = ndimage.zoom(coarse, [n / 3 for n in SHAPE], order=3, mode="nearest", grid_mode=True)
+    return np.exp(0.25 * smooth / np.abs(smooth).max())
+
+
+def write_cohort(folder: Path, region: str, subjects: int, *, seed: int = 0) -> Path:
+    """Write subjects as NIfTI, in folder/region/images and labels; give that folder."""
+    place = folder / region
+    for kind in ("images", "labels"):
+        (place / kind).mkdir(parents=True, exist_ok=True)
+    for number in range(1, subjects + 1):
+        image, label = draw_subject(region, 1000 * seed + number)
+        write_nifti(place / "images" / f"sub-{region[0]}{number:02d}.nii.gz", image)
+        write_nifti(place / "labels" / f"sub-{region[0]}{number:02d}.nii.gz", label)
+    return place
+
+
+def main() -> None:
+    """Write both cohorts."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--subjects", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    chosen = parser.parse_args()
+    for region in ("cervical", "lumbosacral"):
+        print(write_cohort(chosen.folder, region, chosen.subjects, seed=chosen.seed))
+
+
+if __name__ == "__main__":
+    main()
