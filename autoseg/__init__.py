@@ -18,6 +18,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "device": ["find_computer", "measure_speed"],
         "settings": [
             "AugmentationSettings",
+            "FineTuneSettings",
             "LossSettings",
             "NetworkSettings",
             "PreprocessSettings",
@@ -72,7 +73,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "evaluation": ["score_slices", "scores_table"],
         "summary": ["summarise"],
         "results": ["write_results"],
-        "crossvalidation": ["cross_validate"],
+        "crossvalidation": ["Scenario", "cross_validate"],
+        "finetuning": ["settings_from_base", "split_for_base"],
         "comparison": ["compare", "read_comparison"],
         "appraisal": ["appraisal_table", "appraise"],
         "advice": ["advice_text", "advise"],

@@ -130,7 +130,7 @@ def test_what_was_typed_is_read(typed, expected):
         ("batchsize=3", r"Did you mean batch_size"),
         ("network=unet", r"Did you mean network.name or network.filters"),
         ("xyzzy=3", "Known: epochs, minutes, batch_size"),
-        ("network.name=resnet", "'network.name=resnet': name is 'resnet'; give unet, resunet, unext"),
+        ("network.name=resnet", "'network.name=resnet': name is 'resnet'; give unet, resunet, shallow, unext"),
         ("watch_erosion=maybe", "watch_erosion is 'maybe'; give yes or no"),
         ("batch_size=2.5", "batch_size is '2.5'; give a whole number"),
         ("learning_rate=fast", "give a number"),

@@ -79,13 +79,13 @@ def entries_of(chosen: argparse.Namespace, base: Settings) -> dict[str, Settings
     SettingsError
         If a name or a setting is unknown; the message lists those that are known.
     """
-    from autoseg.networks import NETWORKS
+    from autoseg.networks import USUAL_NETWORKS
     from autoseg.plan import change_settings
     from autoseg.recipes import recipe
     from autoseg.settings_text import read_assignments
 
     typed = read_assignments(chosen.changes or ())
-    names = chosen.networks or list(NETWORKS)
+    names = chosen.networks or list(USUAL_NETWORKS)
     return {name: change_settings(recipe(name, base=base), typed) for name in names}
 
 

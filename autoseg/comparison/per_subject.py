@@ -33,6 +33,8 @@ def per_subject_table(subjects: pd.DataFrame, structure: str = MEAN) -> pd.DataF
         subject_id, one column an entry, and `outlier`: the titles of the entries in which the subject is one
         (`find_outliers`), or empty. Outliers are in all four last rows.
     """
+    if subjects.empty:
+        return pd.DataFrame(columns=["subject_id", "outlier"])
     dice = dice_of(subjects, structure)
     outliers = find_outliers(dice)
     rows = dice.copy()
@@ -91,6 +93,8 @@ def tell_outliers(subjects: pd.DataFrame, structure: str = MEAN) -> str:
 
     No subject is named: per_subject.csv says who they are.
     """
+    if subjects.empty:
+        return ""
     dice = dice_of(subjects, structure)
     marked = find_outliers(dice)
     words = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -194,10 +195,11 @@ def _make_fold(plan: FoldPlan, number: int) -> FoldResult:
     found = score_fold([model], split.test, structures, copies=plan.copies)
     parameters, multiply_adds = size_of(model, found.image)
     cost = FoldCost(
-        training_seconds=model.history[-1].elapsed_s if plan.learns else 0.0,
-        epochs=len(model.history),
+        # What learns nothing has no time of learning; 0 would make it the fastest of all.
+        training_seconds=model.history[-1].elapsed_s if plan.learns else math.nan,
+        epochs=len(model.history) if plan.learns else math.nan,
         ms_per_slice=found.ms_per_slice,
-        peak_memory_mib=memory.peak_mib,
+        peak_memory_mib=memory.peak_mib if plan.learns else math.nan,
         parameters=parameters,
         multiply_adds=multiply_adds,
     )

@@ -1,11 +1,19 @@
 """Networks for segmentation, chosen by name in the settings; `build_network` is the one place that builds."""
 
-from autoseg.networks.build import NETWORKS, NetworkKind, build_network, standardised, stride_of
+from autoseg.networks.build import (
+    NETWORKS,
+    USUAL_NETWORKS,
+    NetworkKind,
+    build_network,
+    standardised,
+    stride_of,
+)
 from autoseg.networks.outputs import Outputs, learn, strides_of
 from autoseg.networks.parts import part_of, parts_of
 
 __all__ = [
     "NETWORKS",
+    "USUAL_NETWORKS",
     "NetworkKind",
     "Outputs",
     "build_network",

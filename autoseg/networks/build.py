@@ -57,6 +57,9 @@ FINDERS: dict[str, NetworkKind] = {
 }
 KINDS = {**NETWORKS, **FINDERS}
 
+# What is compared where nobody names networks; the shallow one is for fine-tuning.
+USUAL_NETWORKS = tuple(name for name in NETWORKS if name != "shallow")
+
 
 def build_network(
     settings: NetworkSettings, *, in_channels: int, out_channels: int, spatial_dims: int = 2

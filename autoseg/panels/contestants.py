@@ -13,7 +13,7 @@ import ipywidgets as widgets
 from autoseg.comparison import earlier_base
 from autoseg.errors import AutosegError, DataError, SettingsError
 from autoseg.model import check_model_name
-from autoseg.networks import NETWORKS
+from autoseg.networks import NETWORKS, USUAL_NETWORKS
 from autoseg.panels.comparing_words import describe_folder, describe_length
 from autoseg.panels.earlier import EarlierRow
 from autoseg.panels.panel import Panel
@@ -75,7 +75,7 @@ class ContestantsPanel(Panel):
         with self._silence():  # a tick of a person keeps the folds that stand there
             self.together.value, self.copies.value = together, try_copies
         with self.attempt():
-            self._tick(NETWORKS if chosen is None else chosen)
+            self._tick(USUAL_NETWORKS if chosen is None else chosen)
         self.follow(data, self._take_data)
 
     def _build(self, name: str, amount: float, in_epochs: bool) -> None:
