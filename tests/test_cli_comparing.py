@@ -13,7 +13,7 @@ from autoseg.cli.comparing import base_of, entries_of, print_result, short_table
 from autoseg.errors import SettingsError
 from autoseg.files.nifti import write_nifti
 from autoseg.files.tables import write_structures
-from autoseg.networks import NETWORKS
+from autoseg.networks import USUAL_NETWORKS
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def test_settings_come_from_the_plan_and_differ_by_network(folder, tmp_path):
     found = find_cases(folder)
     base = base_of(chosen(), found, tmp_path)
     entries = entries_of(chosen(changes=["batch_size=3"]), base)
-    assert list(entries) == list(NETWORKS)
+    assert list(entries) == list(USUAL_NETWORKS)
     assert [own.network.name for own in entries.values()] == list(entries)
     assert {own.minutes for own in entries.values()} == {3.0}
     assert {own.batch_size for own in entries.values()} == {3}

@@ -9,7 +9,7 @@ from test_panels_earlier import begin
 from autoseg.cases import CaseFolder
 from autoseg.device import Computer
 from autoseg.ledger import freeze_test_subjects
-from autoseg.networks import NETWORKS
+from autoseg.networks import NETWORKS, USUAL_NETWORKS
 from autoseg.panels.contestants import DATA_FIRST, ContestantsPanel
 from autoseg.panels.panel import Panel
 from autoseg.panels.values import Data
@@ -47,7 +47,7 @@ def shown(source, **named):
 def test_at_first_all_networks_are_compared_with_the_planned_settings(source):
     panel = shown(source, name="leg")
     contest, data = panel.value, source.value
-    assert tuple(contest.entries) == tuple(NETWORKS)
+    assert tuple(contest.entries) == USUAL_NETWORKS
     planned = plan_comparison(data.cases, minutes=2).settings
     assert contest.entries["unet"] == planned
     for name, settings in contest.entries.items():
@@ -58,7 +58,7 @@ def test_at_first_all_networks_are_compared_with_the_planned_settings(source):
     assert (contest.folds, contest.name) == (3, "leg")
     assert contest.folder == data.cases.folder / "leg_comparison"
     assert "Kept in " in panel.note.value
-    assert f"{len(NETWORKS)} networks × 3 folds × 2 minutes: about" in panel.time.value
+    assert f"{len(USUAL_NETWORKS)} networks × 3 folds × 2 minutes: about" in panel.time.value
     assert "spacing_mm" in panel.table.value
     assert "validation_subjects" not in panel.table.value
 

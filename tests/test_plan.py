@@ -319,23 +319,17 @@ def test_what_lies_the_same_way_up_in_everybody_is_turned_a_little_only(discs):
     assert "same way up" in named(plan)["augmentation.rotation_deg"].reason
 
 
-def test_round_drawings_that_are_alike_are_turned_a_little_only_because_that_is_learnt_sooner(discs):
-    discs(make_pair)
-    plan = plan_settings(folder(8), computer=LAPTOP)
-    assert plan.settings.augmentation.rotation_deg == 20
-    assert "learnt sooner" in named(plan)["augmentation.rotation_deg"].reason
-
-
-def test_drawings_that_lie_any_way_round_are_turned_all_round(discs):
+def test_round_drawings_and_drawings_that_lie_any_way_round_are_turned_all_round(discs):
     def turned(number):
         image, label_map = upright(number)
         voxels = np.rot90(label_map.voxels, number, axes=(1, 2)).copy()
         return image, LabelMap(voxels, image.affine, STRUCTURES, source=image.source)
 
-    discs(turned)
-    plan = plan_settings(folder(8), computer=LAPTOP)
-    assert plan.settings.augmentation.rotation_deg == 180
-    assert "augmentation.rotation_deg" not in named(plan)
+    for make in (make_pair, turned):
+        discs(make)
+        plan = plan_settings(folder(8), computer=LAPTOP)
+        assert plan.settings.augmentation.rotation_deg == 180
+        assert "augmentation.rotation_deg" not in named(plan)
 
 
 def test_a_crop_is_suggested_for_small_structures_but_not_chosen(discs):

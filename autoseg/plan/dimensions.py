@@ -20,8 +20,9 @@ CLOSE = 1.5
 FEWEST_SLICES = 5
 
 # Volumes are learnt from where their voxels are at most so many times as long as wide, an image has so many slices
-# or more, and a structure goes on over so many of them or more. BY_ITSELF False: only where a person asks for them.
-BY_ITSELF = True
+# or more, and a structure goes on over so many of them or more. BY_ITSELF False: only where a person asks for them,
+# until they are measured beside slices with neighbours on real sets.
+BY_ITSELF = False
 MOST_ANISOTROPIC, FEWEST_IN_VOLUME, SHORTEST_SPAN = 3.0, 16, 8
 
 

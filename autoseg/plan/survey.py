@@ -41,7 +41,6 @@ class Survey:
     (rows, columns) that structures fill on one slice, `slices` the slices of a typical case. `turned` compares
     drawings of different subjects: how well they agree after one was turned by quarters, over how well they agree
     as they are. About 1 means round, or lying any way round; near 0, the same way up in everybody. None: unknown.
-    `alike` is how well they agree as they are, 0 to 1.
     `spans` tells for each image over how many neighbouring slices its longest structure goes on. `fingerprint` says
     the rest, `facts` what a split needs to know of each case that was read, by case_id.
     """
@@ -53,7 +52,6 @@ class Survey:
     drawn: tuple[float, float]
     slices: float
     turned: float | None
-    alike: float | None
     fingerprint: Fingerprint
     facts: Mapping[str, CaseFacts]
     spans: tuple[int, ...] = ()
@@ -113,7 +111,6 @@ def survey_cases(cases: Sequence[Case], structures: Sequence[Structure]) -> Surv
     fullest = [_Drawing(*pair, index) for pair in pairs for index in _fullest_slices(pair[1])]
     boxes = [box for drawing in typical if (box := drawing.box()) is not None]
     widths = _widths(typical, structures)
-    turned, alike = _turned(fullest)
     return Survey(
         images=images,
         sizes_mm=tuple((i.shape[1] * p[0], i.shape[2] * p[1]) for i, p in zip(images, pixels, strict=True)),
@@ -121,8 +118,7 @@ def survey_cases(cases: Sequence[Case], structures: Sequence[Structure]) -> Surv
         widths=widths,
         drawn=(max((box[0] for box in boxes), default=0.0), max((box[1] for box in boxes), default=0.0)),
         slices=float(np.mean([image.shape[0] for image in images])),
-        turned=turned,
-        alike=alike,
+        turned=_turned(fullest),
         fingerprint=measure_fingerprint(
             pairs, structures, widths, subjects=len({case.subject_id for case in cases}), images=len(cases)
         ),
@@ -249,8 +245,8 @@ def _widths(drawings: Sequence[_Drawing], structures: Sequence[Structure]) -> di
     return widths
 
 
-def _turned(drawings: Sequence[_Drawing]) -> tuple[float | None, float | None]:
-    """Give how well drawings agree after turning by quarters over how well as they are, and the latter alone."""
+def _turned(drawings: Sequence[_Drawing]) -> float | None:
+    """Give how well drawings agree after turning by quarters, over how well they agree as they are."""
     pictures = [(one, picture) for one in drawings if (picture := one.picture()) is not None]
     alone = len({one.subject_id for one, _ in pictures}) < 2
     as_is, turned = [], []
@@ -262,9 +258,7 @@ def _turned(drawings: Sequence[_Drawing]) -> tuple[float | None, float | None]:
         if first.any() and second.any():
             as_is.append(_agreement(first, second))
             turned.append(np.mean([_agreement(np.rot90(first, k), second) for k in (1, 2, 3)]))
-    if not as_is or np.mean(as_is) == 0:
-        return None, None
-    return float(np.mean(turned) / np.mean(as_is)), float(np.mean(as_is))
+    return float(np.mean(turned) / np.mean(as_is)) if as_is and np.mean(as_is) > 0 else None
 
 
 def _agreement(one: npt.NDArray[np.integer], two: npt.NDArray[np.integer]) -> float:
