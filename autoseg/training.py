@@ -181,7 +181,7 @@ def _learn_epoch(
         loss = where_memory_allows(partial(_compare_next, step, order.next(size), generator, clock.progress()))
         if loss is None:
             step.halve_batch()
-            warnings.warn(_memory_words(size, step.settings.batch_size), stacklevel=3)
+            warnings.warn(_memory_words(size, step.settings), stacklevel=3)
             continue
         step.update(clock.learning_rate())
         losses.append(loss)
@@ -201,10 +201,12 @@ def _compare_next(step: Step, indices: Tensor, generator: torch.Generator, progr
     return step.compare(step.slices.sample(indices, augmentation=varied, generator=generator), progress)
 
 
-def _memory_words(before: int, now: int) -> str:
+def _memory_words(before: int, settings: Settings) -> str:
+    """Say that the memory was not enough for so many at once, and with how many the training goes on."""
+    seen, smaller = ("slices", "a crop") if settings.spatial_dims == 2 else ("patches", "a smaller patch_size")
     return (
-        f"The memory was not enough for {before} slices at once (batch_size); the training goes on with {now}. A "
-        "larger spacing_mm, a crop or a smaller network would need less."
+        f"The memory was not enough for {before} {seen} at once (batch_size); the training goes on with "
+        f"{settings.batch_size}. A larger spacing_mm, {smaller} or a smaller network would need less."
     )
 
 
@@ -212,7 +214,7 @@ def _latest(step: Step, before: TrainedModel, history: Sequence[EpochResult]) ->
     """Give the model after the latest epoch, with the batch size that fits into the memory, and a note of that."""
     settings, origin, epoch = step.settings, before.origin, history[-1].epoch
     if before.settings.batch_size != settings.batch_size:
-        words = _memory_words(before.settings.batch_size, settings.batch_size)
+        words = _memory_words(before.settings.batch_size, settings)
         origin = {**origin, "notes": [*origin.get("notes", []), f"Epoch {epoch}: {words}"]}
     weights = step.weights()
     return replace(

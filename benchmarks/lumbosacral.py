@@ -85,12 +85,15 @@ def draw_subject(region: str, seed: int) -> tuple[Image, LabelMap]:
         for n, mm in zip(SHAPE[1:], SPACING_MM[1:], strict=True)
     )
     cord_grey = 0.62 if region == "cervical" else 0.5
-    image, label = np.empty(SHAPE), np.empty(SHAPE)
+    image, label, tissue = np.empty(SHAPE), np.empty(SHAPE), _tissue(generator)
+    canal_mm = np.array(CANAL_MM) * generator.uniform(0.9, 1.15)
+    vertebra_mm = np.array([17, 12]) * generator.uniform(0.85, 1.15, 2)
     for index, (row, column) in enumerate(anatomy.middle):
         down, across = np.meshgrid(rows - row, columns - column, indexing="ij")
-        canal = (across / CANAL_MM[0]) ** 2 + (down / CANAL_MM[1]) ** 2 < 1
-        vertebra = (across / 17) ** 2 + ((down + 21) / 12) ** 2 < 1
-        grey = np.full(canal.shape, 0.28)
+        canal = (across / canal_mm[0]) ** 2 + (down / canal_mm[1]) ** 2 < 1
+        behind = down + canal_mm[1] + vertebra_mm[1] + 1
+        vertebra = (across / vertebra_mm[0]) ** 2 + (behind / vertebra_mm[1]) ** 2 < 1
+        grey = np.repeat(np.repeat(tissue[index], FINE, axis=0), FINE, axis=1)
         grey[vertebra], grey[canal] = 0.45, 1.0
         left_right, front_back = anatomy.axes[index]
         cord = np.zeros(canal.shape, dtype=bool)
@@ -99,7 +102,7 @@ def draw_subject(region: str, seed: int) -> tuple[Image, LabelMap]:
         for starts, angle, part, radius in anatomy.roots:
             if anatomy.heights_mm[index] <= starts:
                 drift = 1 + 0.15 * np.sin(0.05 * (starts - anatomy.heights_mm[index]))
-                at = part * drift * CANAL_MM[1] * np.array([np.sin(angle), 1.1 * np.cos(angle)])
+                at = part * drift * canal_mm[1] * np.array([np.sin(angle), 1.1 * np.cos(angle)])
                 grey[(down - at[0]) ** 2 + (across - at[1]) ** 2 < radius**2] = cord_grey + 0.05
         grey[cord] = cord_grey
         image[index] = _coarse(grey)
@@ -120,6 +123,12 @@ def _coarse(fine: np.ndarray) -> np.ndarray:
     """Average subsamples."""
     rows, columns = (n // FINE for n in fine.shape)
     return fine.reshape(rows, FINE, columns, FINE).mean(axis=(1, 3))
+
+
+def _tissue(generator: np.random.Generator) -> np.ndarray:
+    """Give the grey of muscles and fat: patches of a centimetre or so, another pattern in everybody."""
+    patches = ndimage.gaussian_filter(generator.normal(0, 1, SHAPE), (4, 5, 5))
+    return 0.3 + 0.14 * np.tanh(1.5 * patches / patches.std())
 
 
 def _bias(generator: np.random.Generator) -> np.ndarray:

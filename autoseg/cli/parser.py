@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from autoseg.cli import comparing, data, learning, morphometry, using
+from autoseg.cli import comparing, data, finetuning, learning, morphometry, using
 from autoseg.cli.correcting import add_correcting_commands
 
 Command = Callable[[str, Callable[[argparse.Namespace], None], str], argparse.ArgumentParser]
@@ -135,6 +135,26 @@ def _add_comparing(command: Command) -> None:
     compare.add_argument("--together", action="store_true", help="score the mean of all networks as well")
     _add_changes(compare)
     compare.add_argument("--output", type=Path, default=Path("trained_model"), help="folder of the comparison's")
+
+    tune = command(
+        "finetune",
+        finetuning.finetune,
+        "Bring a trained model to other images in several ways: cross-validate it as it is, fine-tuned and from "
+        "scratch on the same folds, every subject once. Called again, it goes on where it was.",
+    )
+    _add_training_folder(tune)
+    tune.add_argument("--base", required=True, help="the model: its name, or a .pt file")
+    tune.add_argument("--scenarios", nargs="+", metavar="NAME", help="only these (default: the usual ones)")
+    length = tune.add_mutually_exclusive_group()
+    length.add_argument("--minutes", type=float, default=3.0, help="time of each learning (default: 3)")
+    length.add_argument("--epochs", type=int, help="or: times that everything is seen")
+    tune.add_argument(
+        "--folds", type=int, default=5, help="with fewer subjects, each is left out once (default: 5)"
+    )
+    tune.add_argument("--name", default="finetuned", help="name of the comparison (default: finetuned)")
+    tune.add_argument("--seed", type=int, default=0)
+    _add_changes(tune)
+    tune.add_argument("--output", type=Path, default=Path("trained_model"), help="folder of models and comparisons")
 
 
 def _add_using_commands(command: Command) -> None:

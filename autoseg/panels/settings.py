@@ -36,9 +36,9 @@ from autoseg.settings import Settings
 from autoseg.settings_text import parse_value, show_value
 from autoseg.split import split_cases, subjects_of
 
-# Settings with a place of their own above the form.
+# Settings with a place of their own above the form, or without effect in a training from scratch.
 FIXED = {"num_labels": "Structures and background, as the table of structures has them"}
-APART = ("epochs", "minutes", "best_by")
+APART = ("epochs", "minutes", "best_by", "finetune")
 
 
 class SettingsPanel(Panel):
