@@ -86,6 +86,25 @@ def test_curves_are_the_mean_of_the_folds_while_all_learn():
         show_learning_curves(Learnt(pd.DataFrame()))
 
 
+def test_the_thick_curve_is_smoothed_over_five_epochs_where_there_are_ten():
+    dice = [0.1, 0.5, 0.2, 0.6, 0.3, 0.7, 0.4, 0.8, 0.5, 0.9]
+    rows = [
+        {"entry": "a", "title": "A", "fold": 1, "elapsed_s": float(n), "validation_dice": value}
+        for n, value in enumerate(dice, start=1)
+    ]
+    thin, thick = show_learning_curves(Learnt(pd.DataFrame(rows))).axes[0].lines
+    assert thin.get_ydata().tolist() == dice
+
+    def at(line, *epochs):
+        return np.interp(epochs, line.get_xdata(), line.get_ydata())
+
+    assert at(thick, 1, 2, 5, 10) == pytest.approx([0.1, 0.3, 0.34, sum(dice[5:]) / 5], abs=0.02)
+    _, few = show_learning_curves(Learnt(pd.DataFrame(rows[:9]))).axes[0].lines
+    assert at(few, 2, 9) == pytest.approx([0.5, 0.5], abs=0.02)
+    _, plain = show_learning_curves(Learnt(pd.DataFrame(rows)), smoothed=1).axes[0].lines
+    assert at(plain, 2, 10) == pytest.approx([0.5, 0.9], abs=0.02)
+
+
 def side(number, entries=("a", "unext")):
     image, labels = make_pair(number, slices=1)
     predicted = {

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -23,6 +24,8 @@ from autoseg.structures import Structure, default_colour
 MEAN = "mean"
 # Wider limits of agreement are cut off: a missed slice is -100 %.
 WIDEST_PERCENT = 100.0
+# Validated epochs over which learning curves are smoothed.
+SMOOTHED = 5
 STYLES = ("-", "--", "-.", ":")
 
 
@@ -124,14 +127,18 @@ def show_comparison(comparison: Compared) -> Figure:
     return figure
 
 
-def show_learning_curves(comparison: Compared) -> Figure:
+def show_learning_curves(comparison: Compared, *, smoothed: int = SMOOTHED) -> Figure:
     """Draw how each entry learnt: the Dice on the validation subjects over the minutes of learning.
 
-    Thin lines are the folds, the thick one is their mean as long as all of them learnt.
+    Thin lines are the folds as they are; the thick one is their mean as long as all of them learnt, each smoothed
+    over the epochs before.
 
     Parameters
     ----------
     comparison : Comparison
+    smoothed : int
+        Validated epochs over which the thick line is smoothed: the mean of each with those before it, which are as
+        many as that, or fewer at the start. 1: not at all; nor are folds with fewer than twice as many epochs.
 
     Raises
     ------
@@ -154,7 +161,8 @@ def show_learning_curves(comparison: Compared) -> Figure:
         for along, dice in folds:
             ax.plot(along, dice, color=colour, linestyle=style, linewidth=0.7, alpha=0.45)
         along = _shared_time([along for along, _ in folds])
-        mean = np.mean([np.interp(along, *fold) for fold in folds], axis=0)
+        smooth = [(where, _smoothed(dice, smoothed)) for where, dice in folds]
+        mean = np.mean([np.interp(along, *fold) for fold in smooth], axis=0)
         marker = "o" if len(along) == 1 else ""
         ax.plot(along, mean, color=colour, linestyle=style, linewidth=2, marker=marker, label=own["title"].iloc[0])
     ax.set(xlabel=f"{unit} of learning", ylabel="Dice on validation subjects", ylim=(0, 1))
@@ -162,6 +170,16 @@ def show_learning_curves(comparison: Compared) -> Figure:
     ax.grid(alpha=0.25)
     figure.legend(loc="outside right upper", fontsize=8)
     return figure
+
+
+def _smoothed(values: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.float64]:
+    """Give the mean of each value with those before it, `count` in all; as they are where there are few."""
+    if len(values) < 2 * count:
+        return values
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    last = np.arange(1, len(values) + 1)
+    first = np.maximum(0, last - count)
+    return np.asarray((sums[last] - sums[first]) / (last - first))
 
 
 def show_side_by_side(comparison: Compared, *, most: int = 6, names: bool = True) -> Figure:
