@@ -43,10 +43,11 @@ def test_the_printed_line(model):
     assert "Dice ring 0." in format_epoch(model.history[-1], model.structures)
     assert "mean Dice" not in format_epoch(model.history[-1], model.structures, settings=model.settings)
 
+    assert [row["epoch"] for row in history_rows(model)] == [1, 2, 3, 4, 5]
+
 
 def test_the_published_pyramid_shows_its_loss_with_the_mean_dice_beside_it():
     row = EpochResult(1, 0.5, 1e-4, 1.0, 2.0, validation_loss=1.2, validation_dice=0.4, dice=(0.4,))
     line = format_epoch(row, (), settings=recipe("pyramid-published", epochs=3))
     assert "training loss 0.500 (mean Dice 0.750), validation loss 1.200 (mean Dice 0.400)" in line
     assert "mean Dice" not in format_epoch(row, (), settings=recipe("pyramid", epochs=3))
-    assert [row["epoch"] for row in history_rows(model)] == [1, 2, 3, 4, 5]
