@@ -185,7 +185,7 @@ def test_a_wrong_folder_and_damaged_files_are_sentences(opened, lab):
     notebook.run_all()
     page.wait_for_function(f"() => {{ {FIND_BUTTON} return b && !b.disabled; }}", timeout=120_000)
     notebook.click(notebook.button("Change…"))
-    path = page.get_by_label("Folder", exact=True).first
+    path = page.get_by_label("Folder", exact=True).locator("visible=true").first
     path.fill(str(home / "nowhere"))
     path.press("Enter")
     notebook.wait_for_text("There is no folder")
