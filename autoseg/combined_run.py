@@ -18,9 +18,9 @@ from autoseg.export import free_run_folder, write_run
 from autoseg.files.atomic import check_writable
 from autoseg.image import Image, LabelMap
 from autoseg.measurement import Measurement, measure_areas
-from autoseg.model import TrainedModel, autoseg_version
+from autoseg.model import TrainedModel
 from autoseg.patient_images import read_patient
-from autoseg.patient_run import Run, about_images, enough_memory
+from autoseg.patient_run import Run, about_images, details_of, enough_memory
 from autoseg.prediction import predict
 
 
@@ -92,7 +92,7 @@ def combine_folder(
             free_run_folder(Path(output), name, datetime.now()),
             results,
             model_name=name,
-            details=_details((*uppers, *lowers), copies) | {"combination": joins},
+            details=details_of((*uppers, *lowers), copies) | {"combination": joins},
             measurements=measurements,
         )
     return Run(
@@ -105,17 +105,6 @@ def combine_folder(
         elapsed_s=time.monotonic() - started,
         model=name,
     )
-
-
-def _details(models: Sequence[TrainedModel], copies: str) -> dict[str, Any]:
-    """Give what run.json keeps of the models."""
-    return {
-        "autoseg": autoseg_version(),
-        "models": [one.name for one in models],
-        "copies": copies,
-        "model_origin": [one.origin for one in models],
-        "best_epoch": ", ".join(str(one.best_epoch) for one in models),
-    }
 
 
 def _segment(

@@ -156,7 +156,7 @@ def segment_folder(
             free_run_folder(Path(output), name, datetime.now()),
             results,
             model_name=name,
-            details=_details(models, copies),
+            details=details_of(models, copies),
             measurements=measurements,
         )
     return Run(
@@ -171,7 +171,7 @@ def segment_folder(
     )
 
 
-def _details(models: Sequence[TrainedModel], copies: str) -> dict[str, Any]:
+def details_of(models: Sequence[TrainedModel], copies: str) -> dict[str, Any]:
     """Give what run.json keeps of the models: of several, a list of each."""
     origins, epochs = [one.origin for one in models], [one.best_epoch for one in models]
     alone = len(models) == 1

@@ -109,6 +109,6 @@ def tell_outliers(subjects: pd.DataFrame, structure: str = MEAN) -> str:
     if not words:
         return ""
     return (
-        f"Far below the others, by their robust z-score: {'; '.join(words)}. They are in every figure here; "
-        "per_subject.csv says who they are. Look at them before you trust a mean."
+        f"Unusually low beside the others (robust z-score below −{CUTOFF:g}): {'; '.join(words)}. They "
+        "are in every figure here; per_subject.csv says who they are. Look at them before you trust a mean."
     )
