@@ -14,9 +14,15 @@ from autoseg.dataset import read_cases
 from autoseg.fingerprints import Side, describe_side
 from autoseg.image import Image, LabelMap
 from autoseg.model import TrainedModel
+from autoseg.settings import Settings
 from autoseg.structures import Structure
 
 Read = Callable[[Sequence[Case], Sequence[Structure]], list[tuple[Image, LabelMap]]]
+
+
+def sees_crop(settings: Settings) -> bool:
+    """Tell whether a model sees a crop around a centreline, so that its training is given centrelines."""
+    return settings.spatial_dims == 3 and settings.volume.crop_mm is not None
 
 
 @dataclass(frozen=True, eq=False)

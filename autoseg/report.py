@@ -20,7 +20,9 @@ from autoseg.checkpoint import (
 )
 from autoseg.errors import ModelFileError, OutputError
 from autoseg.files.atomic import check_writable, whole_file
+from autoseg.finder import automatic_inputs
 from autoseg.history import format_epoch, write_history
+from autoseg.inputs import Inputs, sees_crop
 from autoseg.measurement import Measurement, measure_areas
 from autoseg.model import (
     EpochResult,
@@ -40,6 +42,8 @@ __all__ = ["Run", "RunProgress", "RunStopped", "measure_labels", "segment_folder
 
 # Of learning, that a crash may lose where epochs are short.
 LONGEST_UNSAVED_S = 60.0
+# By how many finders the centrelines are found that a model learns with.
+FINDER_FOLDS = 3
 
 
 def measure_labels(
@@ -82,6 +86,7 @@ def train_and_save(
     should_stop: Callable[[], bool] | None = None,
     resume: bool = False,
     base: TrainedModel | None = None,
+    finder: Settings | None = None,
 ) -> tuple[TrainedModel, Path]:
     """Train, and keep what was learnt in `folder`.
 
@@ -107,6 +112,10 @@ def train_and_save(
         its own settings; `settings` is not looked at.
     base : TrainedModel, optional
         Fine-tuned, as for `autoseg.training.train`; what of it did not fit is told.
+    finder : Settings, optional
+        Of what finds the centreline, from `autoseg.finder.finder_settings`, where the model sees a crop around it
+        (`volume.crop_mm`). Four are trained before the model, so that it learns with centrelines of such as did
+        not see the subject; they are kept in `<name>_centrelines`.
 
     Returns
     -------
@@ -121,6 +130,8 @@ def train_and_save(
         If there is nothing to resume, or it cannot be read.
     DataError
         If the data are not those of the training to resume; the message says what has changed.
+    KeyboardInterrupt
+        If it was stopped before the model itself began to learn.
     """
     check_model_name(name)
     files = _TrainingFiles(Path(folder), name, tell)
@@ -143,6 +154,12 @@ def train_and_save(
         if stopped or files.are_due(settings.save_checkpoint):
             files.save(take(), stopped=stopped)
 
+    inputs = Inputs()
+    if sees_crop(settings):
+        lines = files.folder / f"{name}_centrelines"
+        inputs = automatic_inputs(
+            split, structures, finder, folder=lines, folds=FINDER_FOLDS, tell=tell, should_stop=should_stop
+        )
     model = train(
         split,
         settings,
@@ -153,6 +170,7 @@ def train_and_save(
         on_checkpoint=after_checkpoint,
         resume=unfinished,
         base=base,
+        inputs=inputs,
     )
     # New volumes are cut along the same plane.
     plane = split.training[0].reading.plane

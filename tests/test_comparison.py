@@ -13,9 +13,9 @@ from comparisons import STRUCTURES as NAMED
 from discs import STRUCTURES, make_case, make_pair, patch_reading, quick_settings
 
 from autoseg.comparison import TOGETHER, compare, earlier_base, estimate_seconds, read_comparison
-from autoseg.crossvalidation import read_model
+from autoseg.crossvalidation import prepare_folds, read_model
 from autoseg.crossvalidation import run as running
-from autoseg.crossvalidation.fold import read_prediction
+from autoseg.crossvalidation.fold import read_content, read_prediction
 from autoseg.errors import DataError, ReadError, SettingsError
 from autoseg.evaluation import PixelScore, score_slices
 from autoseg.prediction import predict, predict_probabilities
@@ -513,3 +513,46 @@ def test_slices_and_volumes_are_compared_and_together_their_probabilities_are_av
     costs = {entry: result.runs[entry].folds[0].cost for entry in chosen}
     assert costs["unet-3d"].multiply_adds > 0
     assert costs["unet-3d"].ms_per_slice > 0
+
+
+def test_who_has_outliers_learns_anew_without_them(monkeypatch, tmp_path):
+    patch_reading(monkeypatch)
+    monkeypatch.setattr("autoseg.comparison.run.write_pictures", lambda comparison: None)
+    cases = [make_case(number) for number in range(6)]
+    out = prepare_folds(cases, STRUCTURES, folds=2).splits[0].training[0]
+    monkeypatch.setattr(
+        "autoseg.comparison.run.outliers_of", lambda subjects, entry: [out.subject_id] if entry == "unet" else []
+    )
+    chosen = entries()
+    found = compare(cases, STRUCTURES, chosen, folder=tmp_path, folds=2, without_outliers=True)
+    assert found.is_finished
+    assert not [note for note in found.notes if "failed" in note]
+    assert list(found.runs) == ["unet", "resunet", "unet, without outliers"]
+    name = "unet, without outliers"
+    learnt = [
+        [set(read_content(fold.folder)["made_from"][side]) for side in ("training", "validation", "test")]
+        for run_of in (found.runs["unet"], found.runs[name])
+        for fold in run_of.folds
+    ]
+    half = len(learnt) // 2
+    assert any(out.case_id in before[0] for before in learnt[:half])
+    for before, after in zip(learnt[:half], learnt[half:], strict=True):
+        assert after == [before[0] - {out.case_id}, before[1], before[2]]
+    assert set(found.table["entry"]) == {"unet", "resunet", name}
+    assert name not in found.verdict
+    assert any(note.startswith("U-Net, without outliers: Dice") for note in found.notes)
+    # Read again as it is; and without any outlier that is said.
+    assert read_comparison(tmp_path).table.equals(found.table)
+    monkeypatch.setattr("autoseg.comparison.run.outliers_of", lambda subjects, entry: [])
+    again = compare(cases, STRUCTURES, chosen, folder=tmp_path, folds=2, without_outliers=True)
+    assert "nothing was learnt again without one" in " ".join(again.notes)
+
+
+def test_what_follows_the_entries_takes_no_fold_away_from_them():
+    whole, half = make_folds([0.9, 0.8, 0.7, 0.6]), make_folds([0.5, 0.5])[:1]
+    found = make_comparison(
+        {"a": whole, "b": whole, "a, without outliers": half}, derived={"a, without outliers": "a"}
+    )
+    assert set(found.table["entry"]) == {"a", "b"}
+    assert found.table["n_subjects"].tolist() == [4] * 4
+    assert not found.is_finished

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from autoseg.cases import CaseFolder
     from autoseg.comparison import Comparison
+    from autoseg.crossvalidation import Scenario
     from autoseg.settings import Settings
 
 UNKNOWN = "–"
@@ -21,9 +22,8 @@ UNKNOWN = "–"
 
 def compare(chosen: argparse.Namespace) -> None:
     """Cross-validate networks and recipes on the same folds, and say which is best for these data."""
-    from autoseg import comparison
     from autoseg.cli.data import find
-    from autoseg.cli.learning import check_found, stop_at_interrupt, tell
+    from autoseg.cli.learning import check_found
     from autoseg.ledger import read_ledger
     from autoseg.recipes import recipe
 
@@ -36,7 +36,36 @@ def compare(chosen: argparse.Namespace) -> None:
     place = chosen.output / f"{chosen.name}_comparison"
     base = base_of(chosen, found, place)
     entries = entries_of(chosen, base)
-    seconds = comparison.estimate_seconds(entries, chosen.folds)
+    run_contest(
+        chosen,
+        found,
+        entries,
+        place,
+        print_result,
+        copies=chosen.copies,
+        try_copies=chosen.try_copies,
+        together=chosen.together,
+        base=base,
+    )
+
+
+def run_contest(
+    chosen: argparse.Namespace,
+    found: CaseFolder,
+    entries: Mapping[str, Settings | Scenario],
+    place: Path,
+    show: Callable[[Comparison], None],
+    **more: Any,
+) -> None:
+    """Say how long it will take, compare, and show what it gave; `more` goes to `comparison.compare`."""
+    from autoseg import comparison
+    from autoseg.cli.learning import stop_at_interrupt, tell
+    from autoseg.finder import finder_settings
+    from autoseg.ledger import read_ledger
+
+    ledger = read_ledger(found.folder)
+    finder = finder_settings(minutes=chosen.finder_minutes, seed=chosen.seed)
+    seconds = comparison.estimate_seconds(entries, chosen.folds, finder)
     if seconds is not None:
         long = f"{seconds / 60:.0f} minutes" if seconds >= 90 else f"{seconds:.0f} seconds"
         print(f"Learning takes about {long} in all, less what is finished already.")
@@ -50,12 +79,12 @@ def compare(chosen: argparse.Namespace) -> None:
             test_subjects=ledger.subjects if ledger else (),
             tell=tell,
             should_stop=should_stop,
-            copies=chosen.copies,
-            try_copies=chosen.try_copies,
-            together=chosen.together,
-            base=base,
+            exact=chosen.exact,
+            without_outliers=chosen.without_outliers,
+            finder=finder,
+            **more,
         )
-    print_result(result)
+    show(result)
     if not result.is_finished and should_stop():
         raise KeyboardInterrupt
 

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from autoseg.comparison import Comparison
 
 
 def finetune(chosen: argparse.Namespace) -> None:
     """Cross-validate a model as it is, fine-tuned and from scratch on the same folds, and say what is best."""
-    from autoseg import comparison
-    from autoseg.cli.comparing import print_result
+    from autoseg.cli.comparing import print_result, run_contest
     from autoseg.cli.data import find
-    from autoseg.cli.learning import base_of, check_found, stop_at_interrupt, tell
+    from autoseg.cli.learning import base_of, check_found
     from autoseg.comparison.per_subject import per_subject_table
     from autoseg.comparison.scenarios import WAYS, scenarios_of
-    from autoseg.ledger import read_ledger
     from autoseg.settings_text import read_assignments
 
     base = base_of(chosen)
     if base is None:
         raise AssertionError("the parser asks for a base")
     found = check_found(find(chosen))
-    ledger = read_ledger(found.folder)
     entries = scenarios_of(
         base,
         found.structures,
@@ -32,26 +33,14 @@ def finetune(chosen: argparse.Namespace) -> None:
     )
     for name in entries:
         print(f"{name}: {WAYS[name].words if name in WAYS else WORDS[name]}")
-    seconds = comparison.estimate_seconds(entries, chosen.folds)
-    if seconds is not None:
-        print(f"Learning takes about {max(1, round(seconds / 60))} minutes in all, less what is finished already.")
-    with stop_at_interrupt() as should_stop:
-        result = comparison.compare(
-            found.cases,
-            found.structures,
-            entries,
-            folder=chosen.output / f"{chosen.name}_comparison",
-            folds=chosen.folds,
-            test_subjects=ledger.subjects if ledger else (),
-            tell=tell,
-            should_stop=should_stop,
-        )
-    table = per_subject_table(result.subjects)
-    if len(table):
-        print(table.to_string(index=False, float_format=lambda value: f"{value:.3f}", na_rep="–"))
-    print_result(result)
-    if not result.is_finished and should_stop():
-        raise KeyboardInterrupt
+
+    def show(result: Comparison) -> None:
+        table = per_subject_table(result.subjects)
+        if len(table):
+            print(table.to_string(index=False, float_format=lambda value: f"{value:.3f}", na_rep="–"))
+        print_result(result)
+
+    run_contest(chosen, found, entries, chosen.output / f"{chosen.name}_comparison", show)
 
 
 WORDS = {

@@ -116,25 +116,15 @@ def _add_comparing(command: Command) -> None:
         "Cross-validate networks on the same folds for the same time, and say which is best for these data. "
         "Settings come from a plan for the data; called again, it goes on where it was.",
     )
-    _add_training_folder(compare)
     compare.add_argument(
         "--networks", nargs="+", metavar="NAME", help="networks or recipes (default: all networks)"
     )
-    length = compare.add_mutually_exclusive_group()
-    length.add_argument("--minutes", type=float, default=3.0, help="time of each learning (default: 3)")
-    length.add_argument("--epochs", type=int, help="or: times that every slice is seen")
-    compare.add_argument(
-        "--folds", type=int, default=5, help="with fewer subjects, each is left out once (default: 5)"
-    )
-    compare.add_argument("--name", default="networks", help="name of the comparison (default: networks)")
-    compare.add_argument("--seed", type=int, default=0)
     compare.add_argument(
         "--copies", choices=COPIES, default="none", help="turned copies, of which the mean is taken (default: none)"
     )
     compare.add_argument("--try-copies", choices=COPIES[1:], help="score every network with such copies as well")
     compare.add_argument("--together", action="store_true", help="score the mean of all networks as well")
-    _add_changes(compare)
-    compare.add_argument("--output", type=Path, default=Path("trained_model"), help="folder of the comparison's")
+    _add_contest(compare, name="networks")
 
     tune = command(
         "finetune",
@@ -142,19 +132,40 @@ def _add_comparing(command: Command) -> None:
         "Bring a trained model to other images in several ways: cross-validate it as it is, fine-tuned and from "
         "scratch on the same folds, every subject once. Called again, it goes on where it was.",
     )
-    _add_training_folder(tune)
     tune.add_argument("--base", required=True, help="the model: its name, or a .pt file")
     tune.add_argument("--scenarios", nargs="+", metavar="NAME", help="only these (default: the usual ones)")
-    length = tune.add_mutually_exclusive_group()
+    _add_contest(tune, name="finetuned")
+
+
+def _add_contest(parser: argparse.ArgumentParser, *, name: str) -> None:
+    """Add what every comparison has: the images, the time, the folds, and what is scored beside."""
+    _add_training_folder(parser)
+    length = parser.add_mutually_exclusive_group()
     length.add_argument("--minutes", type=float, default=3.0, help="time of each learning (default: 3)")
     length.add_argument("--epochs", type=int, help="or: times that everything is seen")
-    tune.add_argument(
+    parser.add_argument(
         "--folds", type=int, default=5, help="with fewer subjects, each is left out once (default: 5)"
     )
-    tune.add_argument("--name", default="finetuned", help="name of the comparison (default: finetuned)")
-    tune.add_argument("--seed", type=int, default=0)
-    _add_changes(tune)
-    tune.add_argument("--output", type=Path, default=Path("trained_model"), help="folder of models and comparisons")
+    parser.add_argument("--name", default=name, help=f"name of the comparison (default: {name})")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--exact",
+        action="store_true",
+        help="where models see a crop around a centreline (--set volume.crop_mm=…): score them with the labels' own "
+        "centrelines as well",
+    )
+    parser.add_argument(
+        "--finder-minutes", type=float, default=2.0, help="time of what finds the centrelines, a fold (default: 2)"
+    )
+    parser.add_argument(
+        "--without-outliers",
+        action="store_true",
+        help="then learn anew, without the outliers, what has some; they are tested as before",
+    )
+    _add_changes(parser)
+    parser.add_argument(
+        "--output", type=Path, default=Path("trained_model"), help="folder of models and comparisons"
+    )
 
 
 def _add_using_commands(command: Command) -> None:

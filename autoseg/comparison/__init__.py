@@ -2,7 +2,8 @@
 
 from autoseg.comparison.compared import Comparison, OnEpoch, earlier_base, read_comparison
 from autoseg.comparison.derived import TOGETHER
-from autoseg.comparison.run import compare, estimate_seconds
+from autoseg.comparison.entries import estimate_seconds
+from autoseg.comparison.run import compare
 from autoseg.comparison.side_by_side import SideBySide
 from autoseg.comparison.tables import MEAN, title_of
 

@@ -31,7 +31,7 @@ STATE = "comparison.json"
 class State:
     """What is compared, kept in the folder: the entries in their order, how many folds, and what failed.
 
-    `derived` are means over copies or over all entries, each with the entry that it is a mean of ("" of all).
+    `derived` are made of entries, each with the one that it is compared with ("": the mean of all, with the best).
     `base` are the settings that the entries were made from, where that is known.
     """
 
@@ -207,11 +207,14 @@ def failing(state: State, entry: str, why: str) -> State:
 def _shared(state: State, folds: Mapping[str, Sequence[FoldResult]]) -> tuple[set[str], set[int]]:
     """Give the entries that count, and the folds that all of them have finished.
 
-    Those that have not begun do not count, nor those that failed: their folds are not those of the others.
+    Those that have not begun do not count, nor those that failed: their folds are not those of the others. What is
+    made of the entries counts once it has their folds: it follows them, and must not take any away.
     """
     begun = {entry: {fold.number for fold in own} for entry, own in folds.items() if own}
     counted = {entry: own for entry, own in begun.items() if entry not in state.failed} or begun
-    return set(counted), set.intersection(*counted.values()) if counted else set()
+    first = {entry: own for entry, own in counted.items() if entry not in state.derived} or counted
+    shared = set.intersection(*first.values()) if first else set()
+    return {entry for entry, own in counted.items() if entry in first or own >= shared}, shared
 
 
 def _check_same_subjects(folder: Path, folds: Mapping[str, Sequence[FoldResult]]) -> None:

@@ -12,16 +12,17 @@ from typing import Any
 from autoseg.copies import COPY_WORDS, Copies, copies_of
 from autoseg.crossvalidation import FoldCost, FoldPlan, FoldResult, read_fold, read_model, score_fold
 from autoseg.crossvalidation.fold import digest_of, read_content, write_fold
+from autoseg.inputs import sees_crop
 
-# The entry that is the mean of all others' models.
-TOGETHER = "all together"
+# The entry that is the mean of all others' models, and what stands after the comma of others.
+TOGETHER, EXACT = "all together", "exact centreline"
 
 
 @dataclass(frozen=True, eq=False)
 class Derived:
-    """The mean over the models of some entries, or over copies of the images.
+    """The mean over the models of some entries, or over copies of the images, or a model around exact centrelines.
 
-    `base` is the entry that it is a mean of copies of, "" for the mean of all.
+    `base` is the entry whose models they are, "" for the mean of all.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Derived:
     plans: Mapping[str, FoldPlan]
     folder: Path
     copies: Copies
+    exact: bool = False
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -52,6 +54,8 @@ class Derived:
             # A fold that was done again has another model, of the same settings.
             "trainings": [digest_of(fold) for fold in members],
         }
+        if self.exact:
+            made_from["exact"] = True
         if place.exists():
             if read_content(place).get("made_from") == made_from:
                 return read_fold(place, number)
@@ -62,6 +66,7 @@ class Derived:
             folds.splits[number - 1].test,
             folds.structures,
             copies=self.copies,
+            exact=self.exact,
         )
         result = FoldResult(
             number,
@@ -71,6 +76,7 @@ class Derived:
             members[0].note,
             self._cost([fold.cost for fold in members], found.ms_per_slice),
             found.pixels,
+            found.centrelines,
         )
         write_fold(result, made_from, predicted=found.predicted)
         return result
@@ -87,7 +93,7 @@ class Derived:
 
 
 def derived_entries(
-    plans: Mapping[str, FoldPlan], folder: Path, *, try_copies: Copies | None, together: bool
+    plans: Mapping[str, FoldPlan], folder: Path, *, try_copies: Copies | None, together: bool, exact: bool = False
 ) -> list[Derived]:
     """Give what is to be scored beside the entries, of which it is made.
 
@@ -96,8 +102,9 @@ def derived_entries(
     plans : mapping of FoldPlan by entry
     folder : Path
         Of the comparison.
-    try_copies, together
-        As for `compare`; the mean of one entry alone is left out, and copies that all predictions have already.
+    try_copies, together, exact
+        As for `compare`; the mean of one entry alone is left out, copies that all predictions have already, and
+        exact centrelines of models that see whole images.
 
     Raises
     ------
@@ -110,6 +117,10 @@ def derived_entries(
         for entry, plan in plans.items():
             name = f"{entry}, {COPY_WORDS[try_copies]}"
             found.append(Derived(name, entry, {entry: plan}, folder, try_copies))
+    if exact:
+        for entry, plan in plans.items():
+            if sees_crop(plan.settings):
+                found.append(Derived(f"{entry}, {EXACT}", entry, {entry: plan}, folder, usual, exact=True))
     if together and len(plans) > 1:
         found.append(Derived(TOGETHER, "", plans, folder, usual))
     return found

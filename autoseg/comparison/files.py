@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from autoseg.comparison.compared import Comparison
 from autoseg.comparison.per_subject import per_subject_table
+from autoseg.comparison.tables import centrelines_table
 from autoseg.errors import DataError
 from autoseg.figures import show_comparison, show_learning_curves, show_side_by_side
 from autoseg.files.atomic import whole_file
@@ -18,6 +19,8 @@ PICTURES = {
 def write_tables(comparison: Comparison) -> None:
     """Write results.csv, subjects.csv, per_subject.csv, differences.csv and verdict.txt, each whole or not at all.
 
+    With centrelines also centrelines.csv.
+
     Raises
     ------
     OutputError
@@ -29,6 +32,9 @@ def write_tables(comparison: Comparison) -> None:
         "per_subject.csv": per_subject_table(comparison.subjects),
         "differences.csv": comparison.differences,
     }
+    lines = centrelines_table(comparison.runs)
+    if len(lines):
+        tables["centrelines.csv"] = lines
     for name, table in tables.items():
         with whole_file(comparison.folder / name) as temporary:
             table.to_csv(temporary, index=False, encoding="utf-8", errors="replace", float_format="%.10g")

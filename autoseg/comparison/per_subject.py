@@ -74,6 +74,14 @@ def find_outliers(dice: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(marked, index=dice.index, columns=dice.columns)
 
 
+def outliers_of(subjects: pd.DataFrame, entry: str) -> list[str]:
+    """Name the subjects that are outliers in an entry's mean over structures (`find_outliers`)."""
+    if subjects.empty:
+        return []
+    dice = dice_of(subjects, MEAN)
+    return [str(who) for who in dice.index[find_outliers(dice[[entry]])[entry]]] if entry in dice else []
+
+
 def modified_z(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Give how far each value lies from the median, in robust standard deviations; 0 where there are too few."""
     known = values[np.isfinite(values)]

@@ -9,20 +9,35 @@ from pathlib import Path
 
 from autoseg.cases import Case
 from autoseg.comparison.compared import Comparison, OnEpoch, State, failing, put_together, write_state
-from autoseg.comparison.derived import TOGETHER, Derived, derived_entries
+from autoseg.comparison.derived import Derived, derived_entries
+from autoseg.comparison.entries import LINES, budget_notes, check_entries, check_finished
 from autoseg.comparison.files import write_pictures, write_tables
+from autoseg.comparison.per_subject import outliers_of
 from autoseg.comparison.side_by_side import choose_slices, write_side_by_side
 from autoseg.comparison.tables import title_of
 from autoseg.copies import Copies
-from autoseg.crossvalidation import FoldPlan, FoldResult, Folds, Scenario, Tell, prepare_folds, read_fold, run_fold
-from autoseg.errors import AutosegError, DataError, OutputError, SettingsError
+from autoseg.crossvalidation import (
+    Centrelines,
+    FoldPlan,
+    FoldResult,
+    Folds,
+    Scenario,
+    Tell,
+    prepare_folds,
+    read_fold,
+    run_fold,
+)
+from autoseg.errors import AutosegError, DataError, OutputError
 from autoseg.files.atomic import check_writable
-from autoseg.model import check_model_name
+from autoseg.finder import finder_settings
 from autoseg.settings import Settings, settings_to_dict
 from autoseg.structures import Structure
 
 # What ends one entry and lets the others go on; torch tells of a full memory by a RuntimeError.
 FAILURES = (AutosegError, RuntimeError, MemoryError, ValueError)
+# What stands after the comma of an entry that learnt without its outliers.
+WITHOUT = "without outliers"
+NO_OUTLIERS = "No subject is an outlier with what learnt here, so nothing was learnt again without one."
 STOPPED = "It was stopped. Started again in the same way, it goes on where it was."
 
 
@@ -41,6 +56,9 @@ def compare(
     try_copies: Copies | None = None,
     together: bool = False,
     base: Settings | None = None,
+    exact: bool = False,
+    without_outliers: bool = False,
+    finder: Settings | None = None,
 ) -> Comparison:
     """Cross-validate several settings on the same folds and put the results side by side.
 
@@ -77,6 +95,14 @@ def compare(
         Also score the mean of all entries' models of a fold, as "all together"; none of them saw its test subjects.
     base : Settings, optional
         What the entries were made from, such as a plan's settings; kept for `earlier_base`.
+    exact : bool
+        Also score every entry whose models see a crop around a centreline (`volume.crop_mm`) with centrelines from
+        what was drawn, as "<entry>, exact centreline": what is lost by not finding it.
+    without_outliers : bool
+        Then learn every entry that has outliers (`per_subject.find_outliers`) anew with these left out of training,
+        as "<entry>, without outliers". They are tested as before.
+    finder : Settings, optional
+        Of what finds centrelines in each fold, from `autoseg.finder.finder_settings`; all entries share them.
 
     Returns
     -------
@@ -95,12 +121,14 @@ def compare(
     """
     folder = Path(folder)
     scenarios = {entry: one if isinstance(one, Scenario) else Scenario(one) for entry, one in entries.items()}
-    _check_entries(scenarios)
+    check_entries(scenarios)
     check_writable(folder)
     seed = next(iter(scenarios.values())).settings.seed
     prepared = prepare_folds(cases, structures, folds=folds, seed=seed, test_subjects=test_subjects)
     for one in scenarios.values():
         one.check(prepared.splits, prepared.structures)
+    say = tell or (lambda line: None)
+    lines = Centrelines(prepared, finder or finder_settings(seed=seed), folder / LINES, say, should_stop)
     plans = {
         entry: FoldPlan(
             prepared,
@@ -108,42 +136,36 @@ def compare(
             folder / entry,
             name=entry,
             copies=copies,
-            tell=tell or (lambda line: None),
+            tell=say,
             on_epoch=None if on_epoch is None else partial(on_epoch, entry),
             should_stop=should_stop,
             base=one.base,
             learns=one.learns,
+            centrelines=lines,
         )
         for entry, one in scenarios.items()
     }
-    derived = derived_entries(plans, folder, try_copies=try_copies, together=together)
-    _check_finished(plans)
+    derived = derived_entries(plans, folder, try_copies=try_copies, together=together, exact=exact)
+    check_finished(plans)
     state = State(
         entries=tuple(scenarios),
         folds=len(prepared.splits),
         structures=prepared.structures,
         derived={one.name: one.base for one in derived},
-        notes=_budget_notes(scenarios),
+        notes=budget_notes(scenarios),
         base=None if base is None else settings_to_dict(base),
     )
     write_state(folder, state)
-    running = _Running(folder, prepared, plans, derived, state, tell or (lambda line: None))
+    running = _Running(folder, prepared, plans, derived, state, say)
     try:
         for number in range(1, state.folds + 1):
             running.do_fold(number)
+        if without_outliers:
+            running.leave_out_outliers()
     except KeyboardInterrupt:
         running.state = replace(running.state, notes=(*running.state.notes, STOPPED))
         running.read_finished()
     return _conclude(running, cases, structures)
-
-
-def estimate_seconds(entries: Mapping[str, Settings | Scenario], folds: int) -> float | None:
-    """Give the seconds of learning of a whole comparison; None where an entry has no time budget."""
-    scenarios = [one if isinstance(one, Scenario) else Scenario(one) for one in entries.values()]
-    minutes = [one.settings.minutes for one in scenarios if one.learns]
-    if any(value is None for value in minutes):
-        return None
-    return 60.0 * folds * sum(value or 0.0 for value in minutes)
 
 
 class _Running:
@@ -184,6 +206,32 @@ class _Running:
         write_state(self.folder, self.state)
         write_tables(put_together(self.folder, self.state, self.folds))
 
+    def leave_out_outliers(self) -> None:
+        """Learn every entry that has outliers anew without them."""
+        subjects = put_together(self.folder, self.state, self.folds).subjects
+        again: dict[str, FoldPlan] = {}
+        for entry, plan in self.plans.items():
+            outliers = outliers_of(subjects, entry) if plan.learns and entry not in self.state.failed else []
+            if not outliers:
+                continue
+            name = f"{entry}, {WITHOUT}"
+            try:
+                folds = plan.folds.without(outliers)
+            except DataError as error:
+                self.tell(f"{title_of(name)} was left out. {error}")
+                continue
+            again[name] = replace(plan, folds=folds, folder=self.folder / name)
+            self.folds[name] = []
+            self.state = replace(self.state, derived={**self.state.derived, name: entry})
+        if not again:
+            self.state = replace(self.state, notes=(*self.state.notes, NO_OUTLIERS))
+        for name, plan in again.items():
+            for number in range(1, self.state.folds + 1):
+                self.tell(f"Fold {number} of {self.state.folds}, {title_of(name)}")
+                if self._is_stopping() and not plan.place(number).exists():
+                    raise KeyboardInterrupt
+                self._try(name, number, partial(run_fold, plan, number))
+
     def read_finished(self) -> None:
         """Read the folds that were finished before and not come to again, so that they count."""
         for entry, plan in self.plans.items():
@@ -219,48 +267,3 @@ def _conclude(running: _Running, cases: Sequence[Case], structures: Sequence[Str
     write_tables(found)
     write_pictures(found)
     return found
-
-
-def _check_entries(entries: Mapping[str, Scenario]) -> None:
-    if not entries:
-        raise SettingsError("There is nothing to compare. Give at least one entry: a name and its settings.")
-    for entry in entries:
-        check_model_name(entry)
-    names = [entry.casefold() for entry in entries]
-    if len(set(names)) < len(names) or TOGETHER in names:
-        raise SettingsError(
-            f"The entries {', '.join(map(repr, entries))} cannot all have a folder of their own. Give each another "
-            f"name, and none {TOGETHER!r}."
-        )
-    seeds = {entry: one.settings.seed for entry, one in entries.items()}
-    if len(set(seeds.values())) > 1:
-        raise SettingsError(
-            f"The entries have different seeds ({', '.join(f'{entry} {seed}' for entry, seed in seeds.items())}), "
-            "which also draw the folds. Give all of them the same."
-        )
-
-
-def _check_finished(plans: Mapping[str, FoldPlan]) -> None:
-    """Refuse folds that were made from something else, before anything is trained."""
-    for entry, plan in plans.items():
-        for number in range(1, len(plan.folds.splits) + 1):
-            if plan.place(number).exists():
-                try:
-                    read_fold(plan.place(number), number, plan.made_from(number))
-                except DataError as error:
-                    raise DataError(f"{title_of(entry)}: {error}") from error
-
-
-def _budget_notes(entries: Mapping[str, Scenario]) -> tuple[str, ...]:
-    """Say where the entries do not learn equally long."""
-    budgets = {
-        title_of(entry): f"{one.settings.minutes:g} minutes"
-        if one.settings.minutes is not None
-        else f"{one.settings.epochs} epochs"
-        for entry, one in entries.items()
-        if one.learns
-    }
-    if len(set(budgets.values())) < 2:
-        return ()
-    told = ", ".join(f"{title} {budget}" for title, budget in budgets.items())
-    return (f"The entries did not learn equally long, which is no fair comparison: {told}.",)

@@ -13,6 +13,7 @@ import pandas as pd
 
 from autoseg.crossvalidation import CrossValidation, FoldCost
 from autoseg.evaluation import Score
+from autoseg.finder import centreline_table
 from autoseg.recipes import RECIPES
 from autoseg.statistics import bland_altman, bootstrap_interval, holm, mean_interval, sign_flip_test
 from autoseg.summary import pool_subjects
@@ -115,6 +116,30 @@ def differences_table(runs: Mapping[str, CrossValidation], derived: Mapping[str,
         beside = [pair for pair in combinations(order, 2) if _is_derived(pair, bases)]
         rows += own + _pairs(subjects, beside, structure)
     return pd.DataFrame(rows, columns=DIFFERENCES)
+
+
+def centrelines_table(runs: Mapping[str, CrossValidation]) -> pd.DataFrame:
+    """Say how good the centrelines are around which entries saw a crop: one row a case and entry.
+
+    Parameters
+    ----------
+    runs : mapping of CrossValidation by entry
+
+    Returns
+    -------
+    DataFrame
+        entry, title and the columns of `autoseg.finder.CentrelineScore`; of each entry the minimum, mean, median
+        and maximum below.
+    """
+    tables = []
+    for entry, run in runs.items():
+        scores = [score for fold in run.folds for score in fold.centrelines]
+        if scores:
+            table = centreline_table(scores)
+            table.insert(0, "title", title_of(entry))
+            table.insert(0, "entry", entry)
+            tables.append(table)
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
 def _rows_of_subjects(entry: str, run: CrossValidation) -> Iterable[dict[str, Any]]:

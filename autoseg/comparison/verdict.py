@@ -138,14 +138,17 @@ def _pairs_with(best: str, rivals: Sequence[str], differences: pd.DataFrame) -> 
 
 
 def gain_note(entry: str, base: str, table: pd.DataFrame, differences: pd.DataFrame) -> str:
-    """Say what a mean over models or copies gained over what it is the mean of, and what it costs."""
+    """Say what was gained by a mean over models or copies, by exact centrelines, or without outliers.
+
+    What it costs is said where it takes longer.
+    """
     pair = _pairs_with(entry, [base], differences).get(base)
     if pair is None:
         return ""
     rows = {row["entry"]: row for row in table.to_dict("records") if row["structure"] == MEAN}
     gain = f"{pair['lead']:+.3f}".replace("-", "−") if abs(pair["lead"]) >= 0.0005 else "the same"
     share = rows[entry]["ms_per_slice"] / rows[base]["ms_per_slice"]
-    cost = "" if math.isnan(share) else f", for {share:.1f} times the time a slice"
+    cost = f", for {share:.1f} times the time a slice" if share >= FASTER else ""
     name = title_of(entry)
     return f"{name[0].upper()}{name[1:]}: Dice {gain} beside {title_of(base)}{cost}."
 

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from autoseg.errors import DataError, ModelFileError, ReadError, SettingsError
 from autoseg.evaluation import PixelScore, Score, VolumeScore, scores_table
 from autoseg.files.atomic import whole_folder
+from autoseg.finder import CentrelineScore
 from autoseg.history import write_history
 from autoseg.model import TrainedModel, autoseg_version, load_model, model_files, save_model
 from autoseg.networks.build import standardised
@@ -51,7 +52,7 @@ class FoldResult:
     """One fold: its number from 1, its folder, and the scores of its test subjects, slice by slice and by volume.
 
     `note` says what is odd about its split. `cost` and `pixels` (all classes together, one a case) are not known of
-    folds that an earlier version made.
+    folds that an earlier version made. `centrelines` are of a model that sees a crop around them.
     """
 
     number: int
@@ -61,6 +62,7 @@ class FoldResult:
     note: str = ""
     cost: FoldCost = FoldCost()
     pixels: tuple[PixelScore, ...] = ()
+    centrelines: tuple[CentrelineScore, ...] = ()
 
 
 def plain_settings(settings: Settings) -> dict[str, Any]:
@@ -112,6 +114,7 @@ def write_fold(
             "pixels": [asdict(score) for score in result.pixels],
             "scores": [asdict(score) for score in result.scores],
             "volumes": [asdict(score) for score in result.volumes],
+            "centrelines": [asdict(score) for score in result.centrelines],
         }
         (temporary / RESULT).write_text(json.dumps(content), encoding="utf-8")
 
@@ -139,6 +142,7 @@ def read_fold(place: Path, number: int, made_from: dict[str, Any] | None = None)
         scores = tuple(Score(**row) for row in content["scores"])
         volumes = tuple(VolumeScore(**row) for row in content["volumes"])
         pixels = tuple(PixelScore(**row) for row in content.get("pixels", ()))
+        lines = tuple(CentrelineScore(**row) for row in content.get("centrelines", ()))
         cost = FoldCost(**content.get("cost", {}))
         before, note, version = content["made_from"], str(content["note"]), str(content["autoseg"])
     except (KeyError, TypeError) as error:
@@ -151,7 +155,7 @@ def read_fold(place: Path, number: int, made_from: dict[str, Any] | None = None)
         )
     if version != autoseg_version():
         note = f"{note} Fold {number} was made with autoseg {version}, this is {autoseg_version()}.".strip()
-    return FoldResult(number, place, scores, volumes, note, cost, pixels)
+    return FoldResult(number, place, scores, volumes, note, cost, pixels, lines)
 
 
 def read_content(place: Path) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import pandas as pd
 
 from autoseg.cases import Case
 from autoseg.copies import Copies
+from autoseg.crossvalidation.centrelines import Centrelines
 from autoseg.crossvalidation.cost import MemoryWatch, size_of
 from autoseg.crossvalidation.fold import FoldCost, FoldResult, plain_settings, read_fold, write_fold
 from autoseg.crossvalidation.scenario import Scenario, as_it_is
@@ -19,7 +20,9 @@ from autoseg.crossvalidation.scoring import score_fold
 from autoseg.crossvalidation.splits import Folds, as_plain, in_words, prepare_folds
 from autoseg.evaluation import Score
 from autoseg.files.atomic import check_writable
+from autoseg.finder import finder_settings
 from autoseg.history import format_epoch
+from autoseg.inputs import Inputs, sees_crop
 from autoseg.model import EpochResult, TrainedModel, check_model_name, model_digest
 from autoseg.results import write_results
 from autoseg.settings import Settings
@@ -51,7 +54,7 @@ class FoldPlan:
 
     `base` is the model that every fold begins from, if any; without `learns` it is scored as it is. `name` is that
     of the models, `copies` as for `predict`. `on_epoch` is called with the fold's number and what the epoch gave,
-    `should_stop` is asked after every step.
+    `should_stop` is asked after every step. Around `centrelines` models see a crop where the settings say so.
     """
 
     folds: Folds
@@ -65,6 +68,20 @@ class FoldPlan:
     should_stop: Callable[[], bool] | None = None
     base: TrainedModel | None = None
     learns: bool = True
+    centrelines: Centrelines | None = None
+
+    @property
+    def finds_centrelines(self) -> bool:
+        """Whether the fold's own finder is needed: the base as it is has its own, if it has one at all."""
+        if not sees_crop(self.settings):
+            return False
+        return self.learns or self.base is None or self.base.finder is None
+
+    def inputs(self, number: int) -> Inputs:
+        """Give what the training of a fold is given beside its cases."""
+        if self.centrelines is None or not self.finds_centrelines:
+            return Inputs()
+        return self.centrelines.inputs(number)
 
     def place(self, number: int) -> Path:
         """Give the folder of a fold."""
@@ -77,6 +94,8 @@ class FoldPlan:
             own["copies"] = self.copies
         if self.base is not None:
             own |= {"base model": model_digest(self.base), "learns": self.learns}
+        if self.centrelines is not None and self.finds_centrelines:
+            own |= self.centrelines.made_from()
         return as_plain(own) | self.folds.made_from(number)
 
 
@@ -93,6 +112,7 @@ def cross_validate(
     copies: Copies = "none",
     tell: Tell | None = None,
     base: TrainedModel | None = None,
+    finder: Settings | None = None,
 ) -> CrossValidation:
     """Train one model a fold and score the subjects that it never saw, so that every subject is scored once.
 
@@ -126,6 +146,9 @@ def cross_validate(
         Gets lines of text; `print`, for instance.
     base : TrainedModel, optional
         Fine-tuned in every fold; take the settings from `settings_from_base`.
+    finder : Settings, optional
+        Of what finds the centrelines in each fold, from `autoseg.finder.finder_settings`, where the models see a
+        crop around them (`volume.crop_mm`). They are kept in `folder/centrelines`.
 
     Raises
     ------
@@ -142,7 +165,9 @@ def cross_validate(
     check_writable(folder)
     prepared = prepare_folds(cases, structures, folds=folds, seed=settings.seed, test_subjects=test_subjects)
     Scenario(settings, base).check(prepared.splits, prepared.structures)
-    plan = FoldPlan(prepared, settings, folder, name, choose_post, copies, tell or (lambda line: None), base=base)
+    say = tell or (lambda line: None)
+    lines = Centrelines(prepared, finder or finder_settings(seed=settings.seed), folder / "centrelines", say)
+    plan = FoldPlan(prepared, settings, folder, name, choose_post, copies, say, base=base, centrelines=lines)
     results = []
     for number, split in enumerate(prepared.splits, start=1):
         plan.tell(f"Fold {number} of {len(prepared.splits)}: {in_words(split)}")
@@ -189,8 +214,9 @@ def gather(folder: Path, folds: Sequence[FoldResult]) -> CrossValidation:
 
 def _make_fold(plan: FoldPlan, number: int) -> FoldResult:
     split, structures = plan.folds.splits[number - 1], plan.folds.structures
+    inputs = plan.inputs(number)
     with MemoryWatch() as memory:
-        model = _model_of(plan, number)
+        model = _model_of(plan, number, inputs)
     model, choice = tune_postprocess(model, split.validation if plan.choose_post else ())
     found = score_fold([model], split.test, structures, copies=plan.copies)
     parameters, multiply_adds = size_of(model, found.image)
@@ -204,16 +230,19 @@ def _make_fold(plan: FoldPlan, number: int) -> FoldResult:
         multiply_adds=multiply_adds,
     )
     note = name_labels(split.note, structures)
-    result = FoldResult(number, plan.place(number), found.scores, found.volumes, note, cost, found.pixels)
+    result = FoldResult(
+        number, plan.place(number), found.scores, found.volumes, note, cost, found.pixels, found.centrelines
+    )
     write_fold(result, plan.made_from(number), predicted=found.predicted, model=model, choice=choice)
     return result
 
 
-def _model_of(plan: FoldPlan, number: int) -> TrainedModel:
-    """Train the model of a fold, or take the base as it is."""
+def _model_of(plan: FoldPlan, number: int, inputs: Inputs) -> TrainedModel:
+    """Train the model of a fold, or take the base as it is, with the fold's finder where it has none."""
     structures, name = plan.folds.structures, f"{plan.name}_fold{number}"
     if plan.base is not None and not plan.learns:
-        return as_it_is(plan.base, structures, name=name)
+        model = as_it_is(plan.base, structures, name=name)
+        return model if inputs.finder is None else replace(model, finder=inputs.finder)
 
     def after_epoch(result: EpochResult, best: TrainedModel, last: TrainedModel) -> None:
         if result.epoch == 1:
@@ -232,6 +261,7 @@ def _model_of(plan: FoldPlan, number: int) -> TrainedModel:
         on_epoch=after_epoch,
         should_stop=plan.should_stop,
         base=plan.base,
+        inputs=inputs,
     )
     if model.origin["ended"] == STOPPED:
         raise KeyboardInterrupt

@@ -10,11 +10,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from autoseg.cases import Case
+from autoseg.centreline import Centreline
 from autoseg.copies import Copies
+from autoseg.crossvalidation.centrelines import centreline_of
 from autoseg.crossvalidation.fold import Labels
 from autoseg.crossvalidation.scenario import on_structures
 from autoseg.evaluation import PixelScore, Score, VolumeScore, score_pixels, score_slices, score_volume
+from autoseg.finder import CentrelineScore
 from autoseg.image import Image, LabelMap
+from autoseg.inputs import sees_crop
 from autoseg.model import TrainedModel
 from autoseg.prediction import predict
 from autoseg.structures import Structure
@@ -26,7 +30,10 @@ WARM_UP_SLICES = 16
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """Test cases predicted and scored; `ms_per_slice` is the median over them, `image` the first of them."""
+    """Test cases predicted and scored; `ms_per_slice` is the median over them, `image` the first of them.
+
+    It counts the search for centrelines, of which `centrelines` says how good they are.
+    """
 
     scores: tuple[Score, ...]
     volumes: tuple[VolumeScore, ...]
@@ -34,6 +41,7 @@ class Scored:
     predicted: dict[str, Labels]
     ms_per_slice: float
     image: Image
+    centrelines: tuple[CentrelineScore, ...] = ()
 
 
 def score_fold(
@@ -42,6 +50,7 @@ def score_fold(
     structures: Sequence[Structure],
     *,
     copies: Copies = "none",
+    exact: bool = False,
 ) -> Scored:
     """Predict cases and score them against what was drawn, on their own grids.
 
@@ -54,35 +63,46 @@ def score_fold(
     structures : sequence of Structure
     copies : Copies
         Turned copies of each image whose mean is taken, as for `predict`.
+    exact : bool
+        Look around the centreline of what was drawn, with one model that sees a crop.
     """
     scores: list[Score] = []
     volumes: list[VolumeScore] = []
     pixels: list[PixelScore] = []
     predicted: dict[str, Labels] = {}
     milliseconds: list[float] = []
+    lines: list[CentrelineScore] = []
     first: Image | None = None
     for case in cases:
         image, reference = read_reference(case, structures)
         if first is None:
             first = image
-            _predict(models, _first_slices(image, WARM_UP_SLICES), copies)
+            if not any(sees_crop(model.settings) for model in models):  # a few slices have no centreline
+                _predict(models, _first_slices(image, WARM_UP_SLICES), copies)
         start = time.perf_counter()
-        found = on_structures(_predict(models, image, copies), structures)
+        line, quality = None, None
+        if len(models) == 1:
+            line, quality = centreline_of(models[0], case, image, reference, exact=exact)
+        found = on_structures(_predict(models, image, copies, line), structures)
         milliseconds.append(1000 * (time.perf_counter() - start) / image.shape[0])
         scores += score_slices(reference, found)
         volumes += score_volume(reference, found)
         pixels.append(score_pixels(reference, found))
+        if quality is not None:
+            lines.append(quality)
         predicted[case.case_id] = found.voxels.astype(np.uint8)
     if first is None:
         raise ValueError("There is no case to score.")
     typical = statistics.median(milliseconds)
-    return Scored(tuple(scores), tuple(volumes), tuple(pixels), predicted, typical, first)
+    return Scored(tuple(scores), tuple(volumes), tuple(pixels), predicted, typical, first, tuple(lines))
 
 
-def _predict(models: Sequence[TrainedModel], image: Image, copies: Copies) -> LabelMap:
+def _predict(
+    models: Sequence[TrainedModel], image: Image, copies: Copies, line: Centreline | None = None
+) -> LabelMap:
     if len(models) == 1 and copies == "none":
-        return predict(models[0], image)
-    return predict(models, image, copies=copies)
+        return predict(models[0], image, centreline=line)
+    return predict(models, image, copies=copies, centreline=line)
 
 
 def _first_slices(image: Image, count: int) -> Image:

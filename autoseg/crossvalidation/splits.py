@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from autoseg.cases import Case
+from autoseg.errors import DataError
 from autoseg.image import LabelMap
 from autoseg.likeness import CaseFacts, case_facts
 from autoseg.split import Split, check_leaks, k_folds, subjects_of
@@ -32,6 +33,24 @@ class Folds:
             **{side: {case.case_id: self.contents[case.case_id] for case in of} for side, of in sides.items()},
         }
         return as_plain(made_from)
+
+    def without(self, subjects: Collection[str]) -> Folds:
+        """Give the same folds with some subjects left out of training; they are validated on and tested as before.
+
+        Raises
+        ------
+        DataError
+            If nobody is left to learn from in a fold.
+        """
+        splits = []
+        for number, split in enumerate(self.splits, start=1):
+            kept = tuple(case for case in split.training if case.subject_id not in subjects)
+            if not kept:
+                raise DataError(
+                    f"Without {', '.join(sorted(subjects))} nobody is left to learn from in fold {number}."
+                )
+            splits.append(replace(split, training=kept))
+        return replace(self, splits=tuple(splits))
 
 
 def as_plain(values: dict[str, Any]) -> dict[str, Any]:

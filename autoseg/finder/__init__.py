@@ -1,6 +1,6 @@
 """Training what finds centrelines, centrelines from folds that did not see the subject, and how good they are."""
 
-from autoseg.finder.folds import Tell, automatic_centrelines, automatic_inputs, exact_centrelines
+from autoseg.finder.folds import Tell, automatic_centrelines, automatic_inputs, exact_centrelines, inputs_of_folds
 from autoseg.finder.learning import finder_settings, train_finder
 from autoseg.finder.scoring import CentrelineScore, centreline_table, score_centreline
 
@@ -12,6 +12,7 @@ __all__ = [
     "centreline_table",
     "exact_centrelines",
     "finder_settings",
+    "inputs_of_folds",
     "score_centreline",
     "train_finder",
 ]

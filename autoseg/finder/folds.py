@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 from autoseg.cases import Case
 from autoseg.centreline import Centreline, from_labels, read_centreline, write_centreline
 from autoseg.dataset import read_cases
-from autoseg.errors import DataError, ReadError
+from autoseg.errors import ReadError
 from autoseg.files.atomic import check_writable, whole_folder
 from autoseg.finder.learning import finder_settings, train_finder
 from autoseg.fingerprints import describe_side
@@ -50,6 +51,7 @@ def automatic_centrelines(
     folds: int = 5,
     labels: Collection[int] | None = None,
     tell: Tell | None = None,
+    should_stop: Callable[[], bool] | None = None,
 ) -> dict[str, Centreline]:
     """Find the centreline of every case by a network that never saw its subject.
 
@@ -64,13 +66,16 @@ def automatic_centrelines(
         Of each fold's finder, from `finder_settings`; `seed` also draws the folds.
     folder : Path, optional
         Each finished fold is kept there in `fold_<k>` (the finder, and a table for each centreline). Called again
-        with the same cases and settings, finished folds are read, so that what was stopped goes on where it was.
+        with the same cases and settings, finished folds are read, so that what was stopped goes on where it was;
+        those of other cases or settings are made anew.
     folds : int
         With fewer subjects, each is left out once.
     labels : collection of int, optional
         Structures whose middle is looked for, taken together; by default all.
     tell : callable, optional
         Gets lines of text; `print`, for instance.
+    should_stop : callable, optional
+        Asked after every step of learning.
 
     Returns
     -------
@@ -79,37 +84,58 @@ def automatic_centrelines(
     Raises
     ------
     DataError
-        If there are not two subjects, or the folder holds folds of other cases or settings.
+        If there are not two subjects.
     OutputError
         If the folder cannot be written.
     KeyboardInterrupt
         If it was stopped; the unfinished fold is not kept.
     """
-    settings, say = settings or finder_settings(), tell or (lambda line: None)
-    place = None if folder is None else Path(folder)
-    if place is not None:
-        check_writable(place)
+    settings = settings or finder_settings()
     splits = k_folds(cases, folds=folds, seed=settings.seed)
-    contents = {} if place is None else _contents(cases, structures)
     found: dict[str, Centreline] = {}
-    for number, split in enumerate(splits, start=1):
-        say(f"Centrelines, fold {number} of {len(splits)}: {', '.join(subjects_of(split.test))}")
-        made_from = _made_from(split, structures, settings, labels, contents)
-        own = None if place is None else place / f"fold_{number}"
-        if own is not None and own.exists():
-            say("  finished before")
-            found |= _read_fold(own, split, made_from)
-            continue
-        model, lines = _make_fold(split, structures, settings, labels)
-        if own is not None:
-            with whole_folder(own) as temporary:
-                save_model(model, temporary)
-                for case_id, line in lines.items():
-                    write_centreline(line, temporary / _file_name(case_id))
-                text = json.dumps(made_from, indent=1, ensure_ascii=False)
-                (temporary / MADE_FROM).write_text(text, encoding="utf-8")
+    for _, lines in _find_in_folds(splits, structures, settings, folder, labels, tell, should_stop):
         found |= lines
     return {case.case_id: found[case.case_id] for case in cases}
+
+
+def inputs_of_folds(
+    splits: Sequence[Split],
+    structures: Sequence[Structure],
+    settings: Settings | None = None,
+    *,
+    folder: Path | str,
+    labels: Collection[int] | None = None,
+    tell: Tell | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> tuple[Inputs, ...]:
+    """Give the training of each fold of a cross-validation all that it takes to live with automatic centrelines.
+
+    One finder a fold, as many as there are folds: it learns on the fold's training cases, finds the centrelines of
+    the fold's test cases, and goes into the fold's model. So every centreline is from a network that never saw its
+    subject; a fold's training cases have those of the other folds.
+
+    Parameters
+    ----------
+    splits : sequence of Split
+        Of one cross-validation: every case is tested once.
+    structures, settings, folder, labels, tell, should_stop
+        As of `automatic_centrelines`.
+
+    Returns
+    -------
+    tuple of Inputs, one a split
+        Each with the centrelines of all cases.
+
+    Raises
+    ------
+    DataError, OutputError, KeyboardInterrupt
+        As `automatic_centrelines` does.
+    """
+    found = list(
+        _find_in_folds(splits, structures, settings or finder_settings(), folder, labels, tell, should_stop)
+    )
+    lines = {case_id: line for _, own in found for case_id, line in own.items()}
+    return tuple(Inputs(lines, finder) for finder, _ in found)
 
 
 def automatic_inputs(
@@ -121,6 +147,7 @@ def automatic_inputs(
     folds: int = 5,
     labels: Collection[int] | None = None,
     tell: Tell | None = None,
+    should_stop: Callable[[], bool] | None = None,
 ) -> Inputs:
     """Give a training all that it takes to live with automatic centrelines; the split's test cases are not touched.
 
@@ -129,7 +156,7 @@ def automatic_inputs(
 
     Parameters
     ----------
-    split, structures, settings, labels, tell
+    split, structures, settings, labels, tell, should_stop
         As of `automatic_centrelines` and `train_finder`.
     folder : Path
         What is finished is kept there and read the next time: the folds, and the finder.
@@ -147,15 +174,16 @@ def automatic_inputs(
     """
     settings, folder = settings or finder_settings(), Path(folder)
     cases = [*split.training, *split.validation]
-    lines = automatic_centrelines(cases, structures, settings, folder=folder, folds=folds, labels=labels, tell=tell)
+    lines = automatic_centrelines(
+        cases, structures, settings, folder=folder, folds=folds, labels=labels, tell=tell, should_stop=should_stop
+    )
     own = folder / "finder"
     made_from = _made_from(split, structures, settings, labels, _contents(cases, structures), tested=False)
-    if own.exists():
-        _check_same(own, made_from)
+    if _is_finished(own, made_from, tell or (lambda line: None)):
         return Inputs(lines, _model_in(own))
     if tell is not None:
         tell(f"The finder itself, from {len(subjects_of(split.training))} subject(s)")
-    finder = _trained(replace(split, test=()), structures, settings, labels)
+    finder = _trained(replace(split, test=()), structures, settings, labels, should_stop)
     with whole_folder(own) as temporary:
         save_model(finder, temporary)
         text = json.dumps(made_from, indent=1, ensure_ascii=False)
@@ -163,44 +191,73 @@ def automatic_inputs(
     return Inputs(lines, finder)
 
 
-def _make_fold(
-    split: Split, structures: Sequence[Structure], settings: Settings, labels: Collection[int] | None
-) -> tuple[TrainedModel, dict[str, Centreline]]:
-    model = _trained(split, structures, settings, labels)
-    return model, {
-        case.case_id: find_centreline(model, read_cases([case], structures)[0][0]) for case in split.test
-    }
+def _find_in_folds(
+    splits: Sequence[Split],
+    structures: Sequence[Structure],
+    settings: Settings,
+    folder: Path | str | None,
+    labels: Collection[int] | None,
+    tell: Tell | None,
+    should_stop: Callable[[], bool] | None,
+) -> Iterator[tuple[TrainedModel, dict[str, Centreline]]]:
+    """Train a finder a fold, or read it, and give it with the centrelines of its test cases."""
+    say, place = tell or (lambda line: None), None if folder is None else Path(folder)
+    if place is not None:
+        check_writable(place)
+    cases = [case for split in splits for case in split.test]
+    contents = {} if place is None else _contents(cases, structures)
+    for number, split in enumerate(splits, start=1):
+        say(f"Centrelines, fold {number} of {len(splits)}: {', '.join(subjects_of(split.test))}")
+        made_from = _made_from(split, structures, settings, labels, contents)
+        own = None if place is None else place / f"fold_{number}"
+        if own is not None and _is_finished(own, made_from, say):
+            say("  finished before")
+            yield (
+                _model_in(own),
+                {case.case_id: read_centreline(own / _file_name(case.case_id)) for case in split.test},
+            )
+            continue
+        finder = _trained(split, structures, settings, labels, should_stop)
+        lines = {case.case_id: find_centreline(finder, read_cases([case], structures)[0][0]) for case in split.test}
+        if own is not None:
+            with whole_folder(own) as temporary:
+                save_model(finder, temporary)
+                for case_id, line in lines.items():
+                    write_centreline(line, temporary / _file_name(case_id))
+                text = json.dumps(made_from, indent=1, ensure_ascii=False)
+                (temporary / MADE_FROM).write_text(text, encoding="utf-8")
+        yield finder, lines
 
 
 def _trained(
-    split: Split, structures: Sequence[Structure], settings: Settings, labels: Collection[int] | None
+    split: Split,
+    structures: Sequence[Structure],
+    settings: Settings,
+    labels: Collection[int] | None,
+    should_stop: Callable[[], bool] | None,
 ) -> TrainedModel:
-    model = train_finder(split, structures, settings, labels=labels)
+    model = train_finder(split, structures, settings, labels=labels, should_stop=should_stop)
     if model.origin["ended"] == STOPPED:
         raise KeyboardInterrupt
     return model
 
 
-def _read_fold(folder: Path, split: Split, made_from: dict[str, Any]) -> dict[str, Centreline]:
-    _check_same(folder, made_from)
-    return {case.case_id: read_centreline(folder / _file_name(case.case_id)) for case in split.test}
-
-
-def _check_same(folder: Path, made_from: dict[str, Any]) -> None:
-    """Raise DataError if what lies there was made from something else."""
+def _is_finished(folder: Path, made_from: dict[str, Any], say: Tell) -> bool:
+    """Tell whether a finder lies there that was made from the same; one of something else is removed."""
+    if not folder.exists():
+        return False
     try:
         before = json.loads((folder / MADE_FROM).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        now = json.loads(json.dumps(made_from))
+        changed = [key for key in now if before.get(key) != now[key]]
+    except (OSError, ValueError, AttributeError) as error:
         raise ReadError(
             f"{folder / MADE_FROM} cannot be read ({error}). Move {folder} away; it is then made again."
         ) from error
-    now = json.loads(json.dumps(made_from))
-    changed = [key for key in now if before.get(key) != now[key]]
     if changed:
-        raise DataError(
-            f"{folder} holds centrelines that were made from something else: {', '.join(changed)} changed. Choose "
-            "another folder, or move this one away."
-        )
+        say(f"  {', '.join(changed)} changed, so it is made anew")
+        shutil.rmtree(folder)
+    return not changed
 
 
 def _model_in(folder: Path) -> TrainedModel:

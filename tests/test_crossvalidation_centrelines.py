@@ -1,0 +1,158 @@
+"""Models that see a crop: in every fold around centrelines that were found without the test subjects."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from tubes import STRUCTURES, make_tube, patch_tubes, tube_cases
+
+from autoseg.centreline import Centreline, from_labels
+from autoseg.comparison import compare, estimate_seconds
+from autoseg.crossvalidation import Scenario, cross_validate, read_model
+from autoseg.crossvalidation.centrelines import centreline_of
+from autoseg.errors import DataError
+from autoseg.evaluation import score_slices
+from autoseg.finder import finder_settings
+from autoseg.fingerprints import subject_fingerprint
+from autoseg.prediction import find_centreline, predict
+from autoseg.settings import AugmentationSettings, NetworkSettings, Settings, VolumeSettings
+
+CASES = tube_cases(1, 2, 3)
+FINDER = finder_settings(
+    pixel_mm=2.0,
+    step_mm=4.0,
+    epochs=6,
+    batch_size=8,
+    learning_rate=1e-2,
+    average_decay=0.8,
+    precision="float32",
+    network=NetworkSettings(name="dilated", filters=(16, 16, 16)),
+    augmentation=AugmentationSettings.off(),
+)
+CROPPED = Settings(
+    epochs=2,
+    batch_size=2,
+    learning_rate=1e-2,
+    average_decay=0.5,
+    precision="float32",
+    spatial_dims=3,
+    network=NetworkSettings(filters=(4, 8)),
+    volume=VolumeSettings(spacing_mm=(1.5, 1.5, 4.0), crop_mm=(22.5, 18.0)),
+    augmentation=AugmentationSettings.off(),
+)
+WHOLE = replace(CROPPED, volume=replace(CROPPED.volume, crop_mm=None, patch_size=(16, 16, 16)))
+
+
+@pytest.fixture(autouse=True)
+def tubes(monkeypatch):
+    patch_tubes(monkeypatch)
+    monkeypatch.setattr("autoseg.comparison.run.write_pictures", lambda comparison: None)
+
+
+@pytest.fixture
+def lines_of_trainings(monkeypatch):
+    """Note down the centrelines that every training is given."""
+    from autoseg.crossvalidation import run
+
+    train, given = run.train, []
+
+    def spy(split, settings, **more):
+        given.append((split, more["inputs"]))
+        return train(split, settings, **more)
+
+    monkeypatch.setattr(run, "train", spy)
+    return given
+
+
+def run(folder, entries, **more):
+    return compare(CASES, STRUCTURES, entries, folder=folder, folds=3, finder=FINDER, **more)
+
+
+@pytest.mark.filterwarnings("ignore:.*hardly found")
+def test_every_fold_learns_and_is_scored_around_centrelines_of_finders_that_never_saw_the_subject(
+    tmp_path, lines_of_trainings
+):
+    told = []
+    found = run(tmp_path, {"cropped": CROPPED, "whole": WHOLE}, exact=True, tell=told.append)
+    assert not [note for note in found.notes if "failed" in note]
+    assert found.is_finished
+    assert list(found.runs) == ["cropped", "whole", "cropped, exact centreline"]
+    finders = {}
+    for fold in found.runs["cropped"].folds:
+        model = read_model(fold)
+        (tested,) = {score.subject_id for score in fold.scores}
+        assert subject_fingerprint(tested) not in model.finder.origin["learnt_fingerprints"]
+        assert subject_fingerprint(tested) not in model.finder.origin["subject_fingerprints"]
+        finders[tested] = model.finder
+    assert sorted(finders) == ["s1", "s2", "s3"]
+    # A training's own cases are seen around what the fold found in which they were tested.
+    for _, inputs in lines_of_trainings[::2]:
+        for number in (1, 2, 3):
+            line = find_centreline(finders[f"s{number}"], make_tube(number)[0])
+            assert inputs.centrelines[f"tube{number}"].points_mm == pytest.approx(line.points_mm, abs=1e-3)
+    assert all(not inputs.centrelines for _, inputs in lines_of_trainings[1::2])
+    # Scored is what the saved model predicts by itself, and with the centreline of the labels.
+    for entry, given in (("cropped", False), ("cropped, exact centreline", True)):
+        for fold, own in zip(found.runs[entry].folds, found.runs["cropped"].folds, strict=True):
+            (case_id,) = {score.case_id for score in fold.scores}
+            image, reference = make_tube(int(case_id[4:]))
+            line = from_labels(reference) if given else None
+            assert list(fold.scores) == score_slices(reference, predict(read_model(own), image, centreline=line))
+            (quality,) = fold.centrelines
+            assert (quality.case_id, quality.source) == (case_id, "labels" if given else "automatic")
+            assert (quality.mean_mm == 0) is given
+    assert all(not fold.centrelines for fold in found.runs["whole"].folds)
+    table = pd.read_csv(tmp_path / "centrelines.csv")
+    assert table.groupby("entry", sort=False).size().to_dict() == {"cropped": 7, "cropped, exact centreline": 7}
+    assert table["case_id"].tolist()[3:7] == ["minimum", "mean", "median", "maximum"]
+    assert any(note.startswith("Cropped, exact centreline: Dice") for note in found.notes)
+
+    # Called again, nothing is learnt; with another finder the folds are others.
+    count = len(lines_of_trainings)
+    again = run(tmp_path, {"cropped": CROPPED, "whole": WHOLE}, exact=True)
+    assert again.table.drop(columns="ms_per_slice").equals(found.table.drop(columns="ms_per_slice"))
+    assert len(lines_of_trainings) == count
+    with pytest.raises(DataError, match=r"cropped: .*epochs was 6 and is 7"):
+        compare(CASES, STRUCTURES, {"cropped": CROPPED}, folder=tmp_path, folds=3, finder=replace(FINDER, epochs=7))
+
+
+@pytest.mark.filterwarnings("ignore:.*hardly found")
+def test_the_original_finds_with_its_own_finder_and_others_with_that_of_the_fold(tmp_path):
+    known = tube_cases(7, 8)
+    base = read_model(
+        cross_validate(known, STRUCTURES, CROPPED, folder=tmp_path / "base", folds=2, finder=FINDER).folds[0]
+    )
+    blind = replace(base, finder=None)
+    found = run(tmp_path / "c", {"own": Scenario.original(base), "blind": Scenario.original(blind)})
+    assert found.is_finished
+    for entry in ("own", "blind"):
+        for fold in found.runs[entry].folds:
+            finder = read_model(fold).finder
+            own = finder.origin["subject_fingerprints"] == base.finder.origin["subject_fingerprints"]
+            assert own is (entry == "own")
+
+
+def test_the_time_of_the_finders_counts():
+    entry = replace(CROPPED, epochs=None, minutes=2.0)
+    finder = replace(FINDER, epochs=None, minutes=1.0)
+    assert estimate_seconds({"a": entry}, 3, finder) == 60 * 3 * (2 + 1)
+    assert estimate_seconds({"a": replace(entry, volume=WHOLE.volume)}, 3, finder) == 60 * 3 * 2
+    assert estimate_seconds({"a": entry}, 3, FINDER) is None
+
+
+def test_what_has_no_finder_says_so():
+    image, reference = make_tube(1)
+
+    class Blind:
+        name, settings, finder = "blind", CROPPED, None
+
+    with pytest.raises(DataError, match="'blind' sees a crop around a centreline and has nothing that finds it"):
+        centreline_of(Blind, CASES[0], image, reference, exact=False)
+    line, score = centreline_of(Blind, CASES[0], image, reference, exact=True)
+    assert isinstance(line, Centreline)
+    assert (score.case_id, score.subject_id, score.mean_mm) == ("tube1", "s1", 0.0)
+    assert score.slices_cut == 0.0
+    empty = replace(reference, voxels=np.zeros_like(reference.voxels))
+    with pytest.raises(DataError, match=r"nothing of .*cord.* was drawn"):
+        centreline_of(Blind, CASES[0], image, empty, exact=True)
