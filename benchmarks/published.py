@@ -3,10 +3,11 @@
     python benchmarks/published.py [--minutes 60] [--ours 1 2 3] [--images 8654]
 
 Both learn from all of the sample's training patients, as published without validation, and are scored on its test
-patient, on the images' own grid. The pyramid has its recipe (`pyramid-published`): 256 × 256 pixels, float32, batches
-of 5, Adam at 1e-4, squared Dice of both stages, the manual's augmentation, and its last weights. Ours has the plan's
-settings for the minutes given, no number typed, and its last weights. `--images` counts the pyramid's images instead of its minutes, for a machine that is not quiet: at the
-416 ms an image that it costs on a quiet one, 60 minutes are 8,654.
+patient, on the images' own grid. The pyramid has its recipe (`pyramid-published`): 256 × 256 pixels, float32,
+batches of 5, Adam at 1e-4, squared Dice of both stages, the manual's augmentation, and its last weights. Ours has
+the plan's settings for the minutes given, no number typed, and its last weights. `--images` counts the pyramid's
+images instead of its minutes, for a machine that is not quiet: at the 416 ms an image that it costs on a quiet one,
+60 minutes are 8,654.
 """
 
 import argparse

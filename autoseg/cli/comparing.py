@@ -59,12 +59,11 @@ def run_contest(
 ) -> None:
     """Say how long it will take, compare, and show what it gave; `more` goes to `comparison.compare`."""
     from autoseg import comparison
-    from autoseg.cli.learning import stop_at_interrupt, tell
-    from autoseg.finder import finder_settings
+    from autoseg.cli.learning import finder_of, stop_at_interrupt, tell
     from autoseg.ledger import read_ledger
 
     ledger = read_ledger(found.folder)
-    finder = finder_settings(minutes=chosen.finder_minutes, seed=chosen.seed)
+    finder = finder_of(chosen)
     seconds = comparison.estimate_seconds(entries, chosen.folds, finder)
     if seconds is not None:
         long = f"{seconds / 60:.0f} minutes" if seconds >= 90 else f"{seconds:.0f} seconds"

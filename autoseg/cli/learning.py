@@ -65,6 +65,7 @@ def train(chosen: argparse.Namespace) -> None:
         choose_post=chosen.choose_post,
         resume=chosen.resume,
         base=base,
+        finder=finder_of(chosen),
     )
     if model.origin["ended"] == STOPPED and checkpoint_path(chosen.output, chosen.name).is_file():
         print("The training was stopped. To go on with it, give the same command with --resume.")
@@ -121,6 +122,13 @@ def base_of(chosen: argparse.Namespace) -> TrainedModel | None:
     return load_model(Path(chosen.base) if is_file else find_model(chosen.output, chosen.base))
 
 
+def finder_of(chosen: argparse.Namespace) -> Settings:
+    """Give the settings of what finds centrelines, for models that see a crop around them."""
+    from autoseg.finder import finder_settings
+
+    return finder_settings(minutes=chosen.finder_minutes, seed=chosen.seed or 0)
+
+
 def show_settings(chosen: argparse.Namespace) -> None:
     """Show every setting as `--set` takes it, with its default and what it means."""
     from autoseg.settings import Settings
@@ -154,6 +162,7 @@ def crossvalidate(chosen: argparse.Namespace) -> None:
         test_subjects=ledger.subjects if ledger else (),
         tell=tell,
         base=base,
+        finder=finder_of(chosen),
     )
     for note in result.notes:
         print(f"Note: {note}")
@@ -203,6 +212,7 @@ def _learn(
     choose_post: bool = False,
     resume: bool = False,
     base: TrainedModel | None = None,
+    finder: Settings | None = None,
 ) -> TrainedModel:
     """Tell who is on which side, train with a line an epoch, save."""
     from autoseg.figures import show_history
@@ -231,6 +241,7 @@ def _learn(
             should_stop=should_stop,
             resume=resume,
             base=base,
+            finder=finder,
         )
     curves = Path(output) / f"{name}_history.png"
     with whole_file(curves) as temporary:

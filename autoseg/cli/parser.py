@@ -151,11 +151,7 @@ def _add_contest(parser: argparse.ArgumentParser, *, name: str) -> None:
     parser.add_argument(
         "--exact",
         action="store_true",
-        help="where models see a crop around a centreline (--set volume.crop_mm=…): score them with the labels' own "
-        "centrelines as well",
-    )
-    parser.add_argument(
-        "--finder-minutes", type=float, default=2.0, help="time of what finds the centrelines, a fold (default: 2)"
+        help="score models that see a crop around a centreline with the labels' own centrelines as well",
     )
     parser.add_argument(
         "--without-outliers",
@@ -265,6 +261,13 @@ def _add_changes(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         help="any setting by its name, such as network.name=resunet; may be given again ('autoseg settings' shows "
         "them all)",
+    )
+    parser.add_argument(
+        "--finder-minutes",
+        type=float,
+        default=2.0,
+        help="where models see a crop around a centreline (--set volume.crop_mm=…): time of the learning of each "
+        "network that finds it (default: 2)",
     )
 
 
