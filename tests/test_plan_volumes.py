@@ -36,6 +36,8 @@ def test_sizes_and_distances_are_medians_along_the_network_s_axes(surveyed):
     assert volumes.size_mm == (25.0, 64.0, 44.0)
     assert volumes.size((0.5, 1, 2)) == (50, 64, 22)
     assert volumes.wholes == 7
+    # Of a crop around a centreline its width and depth, as far as the image reaches.
+    assert measure_volumes(survey, 7, (30.0, 20.0)).size_mm == (25.0, 20.0, 44.0)
 
 
 def test_a_patch_is_a_typical_volume_and_not_the_largest(surveyed):

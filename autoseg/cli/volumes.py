@@ -46,7 +46,7 @@ def plan_volumes(chosen: argparse.Namespace, found: CaseFolder, settings: Settin
     typed = {*read_assignments(chosen.changes or ())}
     typed |= {name for option, name in OPTIONS.items() if getattr(chosen, option) is not None}
     time: dict[str, Any] = {"minutes": settings.minutes, "epochs": settings.epochs}
-    plan = plan_settings(found, **time, seed=settings.seed, spatial_dims=3)
+    plan = plan_settings(found, **time, seed=settings.seed, spatial_dims=3, crop_mm=settings.volume.crop_mm)
     planned = {choice.name: choice for choice in plan.choices if choice.name not in APART}
     fitted = _fitted({name: choice.value for name, choice in planned.items()}, settings, typed)
     values = {name: value for name, value in fitted.items() if not {name, name.partition(".")[0]} & typed}

@@ -46,6 +46,7 @@ def plan_settings(
     computer: Computer | None = None,
     seed: int = 0,
     spatial_dims: Literal[2, 3] | None = None,
+    crop_mm: tuple[float, float] | None = None,
 ) -> Plan:
     """Choose settings for a folder of cases and a computer; a few images are read, nothing is trained.
 
@@ -65,6 +66,8 @@ def plan_settings(
         Of the draw of validation subjects and of the training.
     spatial_dims : {2, 3}, optional
         Plan for slices or for volumes; None: for what suits the images and the time.
+    crop_mm : (2,) tuple of float, optional
+        Of volumes, what is seen around a centreline (`volume.crop_mm`).
 
     Raises
     ------
@@ -79,7 +82,7 @@ def plan_settings(
     first = split_cases(cases.cases, test_subjects=reserved, seed=seed)
     survey = survey_cases([*first.training, *first.validation], cases.structures)
     split, copy = _draw(cases.cases, reserved, seed, survey.facts)
-    planned = _choose(survey, time, split, computer or find_computer(), spatial_dims)
+    planned = _choose(survey, time, split, computer or find_computer(), spatial_dims, crop_mm)
     values = {"seed": seed} | {choice.name: choice.value for choice in planned}
     return Plan(
         settings=change_settings(time, values),
@@ -90,14 +93,19 @@ def plan_settings(
 
 
 def _choose(
-    survey: Survey, time: Settings, split: Split, computer: Computer, asked: Literal[2, 3] | None
+    survey: Survey,
+    time: Settings,
+    split: Split,
+    computer: Computer,
+    asked: Literal[2, 3] | None,
+    crop_mm: tuple[float, float] | None,
 ) -> list[Choice]:
     """Choose between slices and volumes, and then all the rest."""
     dims = choose_spatial_dims(survey, *smallest_parts(survey, time, computer))
     if asked is not None and asked != dims.value:
         dims = Choice("spatial_dims", asked, f"As you chose. By the plan: {dims.reason}")
     if dims.value == 3:
-        return [dims, *choose_volume_settings(survey, time, computer, split)]
+        return [dims, *choose_volume_settings(survey, time, computer, split, crop_mm)]
     return [dims, *_choose_slice_settings(survey, time, computer, split)]
 
 

@@ -43,6 +43,9 @@ BATCH = 2
 CLASS_BYTES = 20
 # A patch this much smaller than the volume along any axis may show no structure.
 NEARLY_WHOLE, OFTEN = 0.8, 0.5
+AROUND = (
+    "Only this is seen, around the centreline, which small networks find; typical volumes below are such crops."
+)
 # Of the time of learning, validating takes about so much.
 VALIDATION_PART = 0.05
 
@@ -58,7 +61,13 @@ def voxels_in_time(time: Settings, computer: Computer) -> float:
     return VOXELS_PER_PIXEL * learning_speed(computer) * 60 * (time.minutes or LONGEST_MINUTES)
 
 
-def choose_volume_settings(survey: Survey, time: Settings, computer: Computer, split: Split) -> list[Choice]:
+def choose_volume_settings(
+    survey: Survey,
+    time: Settings,
+    computer: Computer,
+    split: Split,
+    crop_mm: tuple[float, float] | None = None,
+) -> list[Choice]:
     """Choose all that volumes are learnt with.
 
     Parameters
@@ -69,13 +78,16 @@ def choose_volume_settings(survey: Survey, time: Settings, computer: Computer, s
     computer : Computer
     split : Split
         Its sides are counted.
+    crop_mm : (2,) tuple of float, optional
+        What is seen around a centreline.
 
     Raises
     ------
     DataError, GeometryError
         If an image cannot be seen as a volume; the message names it and says what to do.
     """
-    volumes = measure_volumes(survey, len(split.training))
+    volumes = measure_volumes(survey, len(split.training), crop_mm)
+    cropped = [] if crop_mm is None else [Choice("volume.crop_mm", crop_mm, AROUND)]
     voxels = voxels_in_time(time, computer)
     room = find_voxel_room(survey, volumes, computer)
     views = min(ENOUGH_PATCHES, math.sqrt(voxels / VOXELS_BY_TIME))
@@ -90,6 +102,7 @@ def choose_volume_settings(survey: Survey, time: Settings, computer: Computer, s
     spacing, patch, strides = view.choices
     return [
         spacing,
+        *cropped,
         patch,
         tell_volume_time(time, per_s, patches, volumes.wholes, measured=computer.pixels_per_second is not None),
         choose_volume_batch(view.patch_size, patches, room, free_gib(computer)),

@@ -30,7 +30,8 @@ STEP_MM = 0.05
 class Volumes:
     """What the surveyed images are like as volumes, along the network's axes.
 
-    `spacing_mm` and `size_mm` are the medians over the images; `wholes` are the training volumes there are.
+    `spacing_mm` and `size_mm` are the medians over the images, or over crops of them; `wholes` are the training
+    volumes there are.
     """
 
     spacing_mm: Three
@@ -43,8 +44,8 @@ class Volumes:
         return x, y, z
 
 
-def measure_volumes(survey: Survey, wholes: int) -> Volumes:
-    """Give what the images are like along the axes of the default orientation.
+def measure_volumes(survey: Survey, wholes: int, crop_mm: tuple[float, float] | None = None) -> Volumes:
+    """Give what the images, or crops of this width and depth, are like along the axes of the default orientation.
 
     Raises
     ------
@@ -59,6 +60,8 @@ def measure_volumes(survey: Survey, wholes: int) -> Volumes:
         sizes.append([image.spacing_mm[axis] * image.shape[axis] for axis in axes])
     x, y, z = (round(float(mm), 4) for mm in np.median(spacings, axis=0))
     width, depth, height = (float(mm) for mm in np.median(sizes, axis=0))
+    if crop_mm is not None:
+        width, depth = min(width, crop_mm[0]), min(depth, crop_mm[1])
     return Volumes((x, y, z), (width, depth, height), wholes)
 
 
