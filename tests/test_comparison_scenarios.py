@@ -55,3 +55,14 @@ def test_typed_settings_count_in_all_that_learn(base):
 def test_a_misspelt_scenario_is_refused_with_a_hint(base):
     with pytest.raises(SettingsError, match=r"no scenario 'fine-tunned'. Did you mean 'fine-tuned'"):
         scenarios_of(base, STRUCTURES, names=["fine-tunned"])
+
+
+def test_each_way_can_be_tried_with_few_subjects(base):
+    found = scenarios_of(base, STRUCTURES, names=(ORIGINAL, "fine-tuned"), subjects=(4, 1, 1))
+    assert {name: one.subjects for name, one in found.items()} == {
+        ORIGINAL: None,
+        "fine-tuned with 1 subject": 1,
+        "fine-tuned with 4 subjects": 4,
+    }
+    with pytest.raises(SettingsError, match="subjects is 0"):
+        scenarios_of(base, STRUCTURES, subjects=(0,))

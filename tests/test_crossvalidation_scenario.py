@@ -10,8 +10,9 @@ from discs import STRUCTURES, make_case, make_pair, make_split, patch_reading, q
 
 from autoseg.comparison import compare, estimate_seconds
 from autoseg.crossvalidation import FoldPlan, Scenario, cross_validate, prepare_folds, read_model
+from autoseg.crossvalidation.fold import read_content
 from autoseg.crossvalidation.scenario import as_it_is, on_structures
-from autoseg.errors import DataError
+from autoseg.errors import DataError, SettingsError
 from autoseg.evaluation import score_slices
 from autoseg.finetuning import settings_from_base
 from autoseg.model import model_digest
@@ -48,6 +49,30 @@ def entries(base):
         "tuned": Scenario(settings_from_base(base, epochs=1), base),
         "original": Scenario.original(base, seed=0),
     }
+
+
+def test_few_subjects_are_learnt_from_and_all_are_tested(base, entries, tmp_path):
+    cases = [make_case(number) for number in range(7)]
+    prepared = prepare_folds(cases, STRUCTURES, folds=2)
+    for whole, one, two in zip(
+        prepared.splits, prepared.with_few(1).splits, prepared.with_few(2).splits, strict=True
+    ):
+        assert len(whole.training) > 2
+        assert [len(few.training) for few in (one, two)] == [1, 2]
+        assert set(one.training) < set(two.training) < set(whole.training)
+        assert len(one.validation) == 1
+        assert set(one.validation) <= set(two.validation) <= set(whole.validation)
+        assert one.test == two.test == whole.test
+    assert prepared.with_few(9).splits == prepared.splits
+    few = replace(entries["tuned"], subjects=1)
+    found = compare(cases, STRUCTURES, {"few": few, "tuned": entries["tuned"]}, folder=tmp_path, folds=2)
+    assert found.is_finished
+    for number, fold in enumerate(found.runs["few"].folds):
+        assert set(read_content(fold.folder)["made_from"]["training"]) == {
+            case.case_id for case in prepared.with_few(1).splits[number].training
+        }
+    with pytest.raises(SettingsError, match="subjects is 0; give 1 or more"):
+        replace(few, subjects=0)
 
 
 def test_three_scenarios_side_by_side(base, entries, tmp_path):

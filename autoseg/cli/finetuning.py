@@ -30,8 +30,9 @@ def finetune(chosen: argparse.Namespace) -> None:
         epochs=chosen.epochs,
         seed=chosen.seed,
         changes=read_assignments(chosen.changes or ()),
+        subjects=chosen.subjects,
     )
-    for name in entries:
+    for name in dict.fromkeys(entry.partition(" with ")[0] for entry in entries):
         print(f"{name}: {WAYS[name].words if name in WAYS else WORDS[name]}")
 
     def show(result: Comparison) -> None:

@@ -134,6 +134,14 @@ def _add_comparing(command: Command) -> None:
     )
     tune.add_argument("--base", required=True, help="the model: its name, or a .pt file")
     tune.add_argument("--scenarios", nargs="+", metavar="NAME", help="only these (default: the usual ones)")
+    tune.add_argument(
+        "--subjects",
+        type=int,
+        nargs="+",
+        default=(),
+        metavar="N",
+        help="learn from so many subjects of each fold, each way once a number: how many must be drawn?",
+    )
     _add_contest(tune, name="finetuned")
 
 

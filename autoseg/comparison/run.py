@@ -131,7 +131,7 @@ def compare(
     lines = Centrelines(prepared, finder or finder_settings(seed=seed), folder / LINES, say, should_stop)
     plans = {
         entry: FoldPlan(
-            prepared,
+            prepared if one.subjects is None else prepared.with_few(one.subjects),
             one.settings,
             folder / entry,
             name=entry,

@@ -62,6 +62,7 @@ def scenarios_of(
     epochs: int | None = None,
     seed: int = 0,
     changes: dict[str, object] | None = None,
+    subjects: Collection[int] = (),
 ) -> dict[str, Scenario]:
     """Give scenarios by name: the model as it is, learnt from scratch, and fine-tuned in several ways.
 
@@ -81,6 +82,8 @@ def scenarios_of(
     seed : int
     changes : dict, optional
         Settings that are others in all that learn, by their names as `plan.change_settings` takes them.
+    subjects : collection of int
+        How many subjects to learn from: each way once a number, as "fine-tuned with 2 subjects". By default all.
 
     Raises
     ------
@@ -109,7 +112,11 @@ def scenarios_of(
         if name == SCRATCH:
             start = replace(start, finetune=FineTuneSettings())
         settings = change_settings(start, time | (changes or {}))
-        found[name] = Scenario(settings, None if name == SCRATCH else base)
+        learning = Scenario(settings, None if name == SCRATCH else base)
+        if not subjects:
+            found[name] = learning
+        for count in sorted(set(subjects)):
+            found[f"{name} with {count} subject{'s' * (count != 1)}"] = replace(learning, subjects=count)
     return found
 
 

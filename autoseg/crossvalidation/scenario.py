@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from autoseg.errors import DataError
+from autoseg.errors import DataError, SettingsError
 from autoseg.finetuning import check_base
 from autoseg.finetuning.carry import match_structures
 from autoseg.image import LabelMap
@@ -26,15 +26,20 @@ class Scenario:
         Fine-tuned in every fold; None: learnt from scratch.
     learns : bool
         False: the base is not trained at all, only scored, by the same pipeline as those that are.
+    subjects : int, optional
+        Learn from so many of a fold's training subjects, and validate on no more than that; by default on all.
     """
 
     settings: Settings
     base: TrainedModel | None = None
     learns: bool = True
+    subjects: int | None = None
 
     def __post_init__(self) -> None:
         if not self.learns and self.base is None:
             raise DataError("A scenario that does not learn needs a model to be scored: give its base.")
+        if self.subjects is not None and self.subjects < 1:
+            raise SettingsError(f"subjects is {self.subjects}; give 1 or more to learn from, or none for all.")
 
     @classmethod
     def original(cls, base: TrainedModel, *, seed: int | None = None) -> Scenario:

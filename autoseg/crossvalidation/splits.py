@@ -34,6 +34,18 @@ class Folds:
         }
         return as_plain(made_from)
 
+    def with_few(self, count: int) -> Folds:
+        """Give the same folds with so many subjects to learn from, and no more than that to validate on.
+
+        Who they are is drawn by their names; with fewer, all of them. Those of a smaller count are among those of a
+        larger one. The test subjects stay.
+        """
+        splits = tuple(
+            replace(split, training=_few(split.training, count), validation=_few(split.validation, count))
+            for split in self.splits
+        )
+        return replace(self, splits=splits)
+
     def without(self, subjects: Collection[str]) -> Folds:
         """Give the same folds with some subjects left out of training; they are validated on and tested as before.
 
@@ -51,6 +63,12 @@ class Folds:
                 )
             splits.append(replace(split, training=kept))
         return replace(self, splits=tuple(splits))
+
+
+def _few(cases: Sequence[Case], count: int) -> tuple[Case, ...]:
+    """Give the cases of so many subjects; which, neither their order nor their numbers decide."""
+    drawn = sorted(subjects_of(cases), key=lambda who: hashlib.sha256(who.encode("utf-8", "replace")).digest())
+    return tuple(case for case in cases if case.subject_id in drawn[:count])
 
 
 def as_plain(values: dict[str, Any]) -> dict[str, Any]:
