@@ -52,7 +52,7 @@ def entries(base):
 
 
 def test_few_subjects_are_learnt_from_and_all_are_tested(base, entries, tmp_path):
-    cases = [make_case(number) for number in range(7)]
+    cases = [make_case(number) for number in range(9)]
     prepared = prepare_folds(cases, STRUCTURES, folds=2)
     for whole, one, two in zip(
         prepared.splits, prepared.with_few(1).splits, prepared.with_few(2).splits, strict=True
