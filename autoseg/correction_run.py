@@ -9,13 +9,15 @@ from typing import Any, Literal
 
 from autoseg.cases import CaseFolder, read_case
 from autoseg.copies import Copies
-from autoseg.corrections import Kit, whole_cases, write_kit
+from autoseg.corrections import Kit, read_kit, whole_cases, write_kit
 from autoseg.ensemble import Models, as_models, ensemble_name
-from autoseg.errors import DataError
+from autoseg.errors import DataError, OutputError
 from autoseg.files.atomic import check_writable
 from autoseg.patient_images import read_patient
-from autoseg.patient_run import enough_memory
+from autoseg.patient_run import Run, enough_memory
 from autoseg.prediction import predict
+
+TO_CORRECT = "to_correct"
 
 
 def segment_to_correct(
@@ -62,6 +64,43 @@ def segment_to_correct(
         results = [(image, predict(models, image, copies=copies)) for image in images]
     kit = write_kit(target, results, model_name=ensemble_name(models, copies), factor=factor, method=method)
     return replace(kit, notes=(*notes, *kit.notes))
+
+
+def run_to_correct(run: Run, *, factor: int = 1, method: Literal["cubic", "linear"] = "cubic") -> Kit:
+    """Write what a run gave to a folder in the run's own, to be corrected there; or give the one that is there.
+
+    A folder that was written before is never written again, so nothing that was corrected in it is lost. Files that
+    are finer than the image lie in a folder of their own.
+
+    Parameters
+    ----------
+    run : Run
+    factor, method
+        As of `corrections.write_kit`.
+
+    Returns
+    -------
+    Kit
+        Its notes tell what the reader of the folder should know.
+
+    Raises
+    ------
+    OutputError
+        If the run's folder is not there any more, or the files cannot be written.
+    AutosegError
+        Of the kinds that `corrections.write_kit` raises; nothing is written then.
+    """
+    folder = kit_folder(run, factor)
+    if not run.folder.is_dir():
+        raise OutputError(f"{run.folder} is not there any more; it was moved or deleted. Segment again.")
+    if folder.exists():
+        return read_kit(folder)
+    return write_kit(folder, run.results, model_name=run.model, factor=factor, method=method)
+
+
+def kit_folder(run: Run, factor: int = 1) -> Path:
+    """Give the folder in a run's own in which its labels are corrected."""
+    return run.folder / (TO_CORRECT if factor == 1 else f"{TO_CORRECT}_finer_{factor}")
 
 
 def labels_to_correct(

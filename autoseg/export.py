@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -47,6 +47,7 @@ def write_run(
     model_name: str,
     details: Mapping[str, Any] | None = None,
     measurements: Sequence[Measurement] | None = None,
+    write_more: Callable[[Path], object] | None = None,
 ) -> Path:
     """Write everything that a prediction gave to a new folder, and compare what was written with the labels.
 
@@ -72,6 +73,8 @@ def write_run(
         Plain values to keep in run.json (versions, the model's origin, the best epoch).
     measurements : sequence of Measurement, optional
         What `measure_areas` gave for these results; by default they are measured here.
+    write_more : callable, optional
+        Writes further files into the folder that it is called with, before that takes its name.
 
     Returns
     -------
@@ -119,6 +122,8 @@ def write_run(
             write_label_colours(temporary / "colours", structures)
         record = _describe_run(results, stems, model_name, measurements)
         record |= {"left_out": left_out, "details": dict(details or {})}
+        if write_more is not None:
+            write_more(temporary)
         text = json.dumps(record, indent=2, ensure_ascii=False, default=str)
         (temporary / "run.json").write_text(text + "\n", encoding="utf-8", errors=NOT_UTF8)
     return folder

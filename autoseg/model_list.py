@@ -24,6 +24,8 @@ COLUMNS = (
 # What train_and_save leaves of a training that did not come to its end, by the end of the file's name.
 UNFINISHED = {"best": "the best so far of an unfinished training", "last": "the latest of an unfinished training"}
 
+SEGMENTS = {2: "slice by slice (2-D)", 3: "whole volumes (3-D)"}
+
 
 @dataclass(frozen=True)
 class ModelEntry:
@@ -80,6 +82,7 @@ class ModelEntry:
             return (("File", self.path.name), ("Problem", self.problem))
         rows = [
             ("Structures", ", ".join(_structure(structure) for structure in self.structures)),
+            ("Segments", SEGMENTS[self.spatial_dims]),
             ("Validation score", self._score()),
             ("Trained on", self._material()),
             ("Trained", f"{self.day}; best epoch {self.best_epoch} of {self.epochs}"),

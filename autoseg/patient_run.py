@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import pandas as pd
 import torch
 
 from autoseg.area_tables import areas_table
+from autoseg.centreline import Centreline, write_centreline
 from autoseg.copies import Copies
 from autoseg.ensemble import Models, as_models, ensemble_name
 from autoseg.errors import AutosegError, DataError
@@ -26,7 +27,8 @@ from autoseg.measurement import Measurement, measure_areas
 from autoseg.model import TrainedModel, autoseg_version, subject_fingerprint
 from autoseg.patient_images import read_patient, warn_of_memory
 from autoseg.patients import other_kind
-from autoseg.prediction import predict
+from autoseg.prediction import cut_off_note, own_centreline, predict
+from autoseg.run_folder import safe_name, unique_names
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +37,8 @@ class Run:
 
     `folder` holds the files, `areas` is the table with one row a slice, `measurements` the tidy rows, `notes`
     are sentences that the reader should know, `skipped` the files that were left alone, `elapsed_s` how long it
-    took, `model` the model's name, or of a mean all names and the copies (`ensemble.ensemble_name`).
+    took, `model` the model's name, or of a mean all names and the copies (`ensemble.ensemble_name`). `centrelines`
+    are those around which a model looked, by case_id.
     """
 
     folder: Path
@@ -46,6 +49,7 @@ class Run:
     skipped: tuple[SkippedFile, ...]
     elapsed_s: float = 0.0
     model: str = ""
+    centrelines: Mapping[str, Centreline] = field(default_factory=dict)
 
 
 class RunStopped(AutosegError):
@@ -96,6 +100,7 @@ def segment_folder(
     matrix_size: int | Sequence[int] | None = None,
     prefer: str | None = None,
     only: Collection[str] | None = None,
+    centrelines: Mapping[str, Centreline] | None = None,
     on_slices: Callable[[int, int], None] | None = None,
     on_progress: OnProgress | None = None,
 ) -> Run:
@@ -115,6 +120,9 @@ def segment_folder(
         Typed calibration, see `autoseg.calibration.calibrate`.
     only : collection of str, optional
         The case_id of each series (`series_table`) or file to segment; by default all.
+    centrelines : mapping of Centreline by case_id, optional
+        For models that see a crop around a centreline, in place of what they find by themselves. What was used is
+        written to `centrelines` in the run's folder.
     on_slices : callable, optional
         Called with (slices done, slices in all) of each image.
     on_progress : callable, optional
@@ -143,11 +151,14 @@ def segment_folder(
             Path(folder), only=only, channels=models[0].channels, plane=plane, typed=typed
         )
         notes += about_images(models, images)
+        lines = _own_lines(centrelines or {}, images, Path(folder))
         warning = warn_of_memory(images, len(models[0].structures) + 1)
         results, measurements = [], []
         for number, image in enumerate(images, start=1):
             place = RunProgress("predicting", number, len(images), 0, image.shape[0], warning)
-            label_map, said = _predict_and_tell(models, copies, image, place, tell, on_slices)
+            line, case_id = lines.get(image.source.case_id), image.source.case_id
+            label_map, line, said = _predict_and_tell(models, copies, image, place, tell, on_slices, line)
+            lines |= {case_id: line} if line is not None else {}
             notes += said
             results.append((image, label_map))
             measurements.extend(measure_areas(label_map, image=image, model=name))
@@ -156,8 +167,10 @@ def segment_folder(
             free_run_folder(Path(output), name, datetime.now()),
             results,
             model_name=name,
-            details=details_of(models, copies),
+            details=details_of(models, copies)
+            | {"centrelines": {case_id: line.source for case_id, line in lines.items()}},
             measurements=measurements,
+            write_more=lambda place: _write_lines(place / "centrelines", lines),
         )
     return Run(
         folder=target,
@@ -168,6 +181,7 @@ def segment_folder(
         skipped=skipped,
         elapsed_s=time.monotonic() - started,
         model=name,
+        centrelines=lines,
     )
 
 
@@ -194,6 +208,22 @@ def _teller(on_progress: OnProgress | None, folder: Path) -> Callable[[RunProgre
     return tell
 
 
+def _own_lines(
+    centrelines: Mapping[str, Centreline], images: Sequence[Image], folder: Path
+) -> dict[str, Centreline]:
+    known = [image.source.case_id for image in images]
+    unknown = sorted(set(centrelines) - set(known))
+    if unknown:
+        raise DataError(f"{folder} has no image {', '.join(unknown)} for a centreline. It has: {', '.join(known)}.")
+    return dict(centrelines)
+
+
+def _write_lines(folder: Path, centrelines: Mapping[str, Centreline]) -> None:
+    names = unique_names([safe_name(case_id) for case_id in centrelines])
+    for name, line in zip(names, centrelines.values(), strict=True):
+        write_centreline(line, folder / f"{name}.csv")
+
+
 def _predict_and_tell(
     models: Sequence[TrainedModel],
     copies: Copies,
@@ -201,7 +231,8 @@ def _predict_and_tell(
     place: RunProgress,
     tell: Callable[[RunProgress], None],
     on_slices: Callable[[int, int], None] | None,
-) -> tuple[LabelMap, list[str]]:
+    centreline: Centreline | None,
+) -> tuple[LabelMap, Centreline | None, list[str]]:
     """Predict one image; what is warned of on the way becomes a note, which a notebook shows."""
 
     def after_slices(done: int, count: int) -> None:
@@ -212,9 +243,11 @@ def _predict_and_tell(
     tell(place)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        label_map = predict(models, image, copies=copies, on_slices=after_slices)
+        line = centreline or own_centreline(models, image)
+        label_map = predict(models, image, copies=copies, on_slices=after_slices, centreline=line)
     said = [str(item.message) for item in caught if issubclass(item.category, UserWarning)]
-    return label_map, said
+    cut_off = cut_off_note(models, label_map, line) if line is not None else ""
+    return label_map, line, [*said, *([cut_off] if cut_off else [])]
 
 
 def about_images(models: Sequence[TrainedModel], images: Sequence[Image]) -> list[str]:

@@ -32,6 +32,11 @@ MEANINGS = (
     (r"animation\.gif", "The slices with their structures, one after the other"),
     (r".*\.nii\.gz", "The labels as NIfTI, in the image's own place"),
     (r"colours/.*", "Names and colours of the labels for ITK-SNAP, 3D Slicer and FSLeyes"),
+    (r"to_correct.*/.*", "Images and labels to be corrected by hand, and how: READ_ME.txt"),
+    (
+        r"centrelines/.*",
+        "The centreline around which each image was segmented: found by the model, or clicked",
+    ),
     (r"morphometry/.*", "Size and shape along each structure's own curve"),
     (r"labels/.*", "The labels as pictures: a pixel's value is the structure's number"),
     (r"overlays/.*", "The slices with the structures in colour"),

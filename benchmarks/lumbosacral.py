@@ -1,12 +1,20 @@
 """A synthetic cohort of spinal cords, to show what fine-tuning to the lumbosacral region changes.
 
-    python benchmarks/lumbosacral.py FOLDER [--subjects 20] [--seed 0]
+    python benchmarks/lumbosacral.py FOLDER [--subjects 20] [--seed 0] [--pictures COMPARISON]
 
 writes two folders as `find_cases` reads them, `cervical` and `lumbosacral`, each with images/ and labels/ (NIfTI).
 Both show a cord in a bright canal on axial slices, tilted and bent, with a bias field and Rician noise. The
 cervical cords are wide and run through the whole image. The lumbosacral ones have the enlargement, taper into a
 conus and end; roots run beside them, and below the end only roots are left. A model that has learnt from the first
 kind meets another contrast, thinner sections, threads of the cord's own intensity, and an end that it never saw.
+
+A model of the first kind, brought to the second (a crop around the automatic centreline, all by the plan):
+
+    autoseg train FOLDER/cervical --name cervical --set spatial_dims=3 --set volume.crop_mm=32,28 --minutes 2
+    autoseg finetune FOLDER/lumbosacral --base cervical --minutes 1 --exact --without-outliers --name lumbosacral
+
+With `--pictures trained_model/lumbosacral_comparison`, cuts from front to back through some subjects are drawn as
+every entry of that comparison segmented them, in `lumbosacral.png` there.
 """
 
 import argparse
@@ -14,8 +22,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 from scipy import ndimage
 
+from autoseg.cases import find_cases, read_case
+from autoseg.comparison import MEAN, read_comparison, title_of
+from autoseg.crossvalidation import read_prediction
 from autoseg.files.nifti import write_nifti
 from autoseg.geometry import affine_from_spacing
 from autoseg.image import Image, LabelMap, Source
@@ -150,13 +162,50 @@ def write_cohort(folder: Path, region: str, subjects: int, *, seed: int = 0) -> 
     return place
 
 
+def draw_cuts(cohort: Path, folder: Path, *, count: int = 3) -> Path:
+    """Draw what the entries of a comparison made of the subjects whom the first segmented worst; give the file."""
+    found = find_cases(cohort)
+    comparison = read_comparison(folder)
+    entries = list(comparison.runs)
+    means = comparison.subjects[comparison.subjects["structure"] == MEAN]
+    dice = means.pivot(index="subject_id", columns="entry", values="dice")[entries]
+    shown = list(dice.sort_values(entries[0]).index[:count])
+    figure = Figure(figsize=(2.0 * (1 + len(entries)), 2.9 * count), layout="constrained")
+    for row, subject in enumerate(shown):
+        (case,) = (case for case in found.cases if case.subject_id == subject)
+        image, reference = read_case(case, found.structures)
+        # The column of pixels in which most of the cord lies; feet below, as the slices go up.
+        column = int(reference.voxels.sum(axis=(0, 1)).argmax())
+        cuts = {"the reference": reference.voxels}
+        for entry in entries:
+            kept = [read_prediction(fold, case.case_id) for fold in comparison.runs[entry].folds]
+            cuts[title_of(entry)] = next(labels for labels in kept if labels is not None)
+        for place, (title, labels) in enumerate(cuts.items()):
+            axes = figure.add_subplot(count, len(cuts), row * len(cuts) + place + 1)
+            slices, rows, _ = image.shape
+            extent = (0, rows * SPACING_MM[1], 0, slices * SPACING_MM[0])
+            axes.imshow(image.voxels[:, :, column], cmap="gray", origin="lower", extent=extent)
+            mask = np.ma.masked_equal(labels[:, :, column] > 0, 0)
+            axes.imshow(mask, cmap="autumn", alpha=0.5, origin="lower", extent=extent, interpolation="nearest")
+            axes.set_axis_off()
+            words = subject if place == 0 else f"Dice {dice.loc[subject, entries[place - 1]]:.2f}"
+            axes.set_title(f"{title}\n{words}", fontsize=8)
+    path = folder / "lumbosacral.png"
+    figure.savefig(path, dpi=130)
+    return path
+
+
 def main() -> None:
     """Write both cohorts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--subjects", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--pictures", type=Path, metavar="COMPARISON")
     chosen = parser.parse_args()
+    if chosen.pictures is not None:
+        print(draw_cuts(chosen.folder / "lumbosacral", chosen.pictures))
+        return
     for region in ("cervical", "lumbosacral"):
         print(write_cohort(chosen.folder, region, chosen.subjects, seed=chosen.seed))
 

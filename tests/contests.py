@@ -1,11 +1,14 @@
 """Small comparisons in the background, for the tests of their panels: made-up discs, quick networks."""
 
+from dataclasses import replace
+
 import pandas as pd
 from discs import STRUCTURES, make_case, make_pair, patch_reading, quick_settings
 
 from autoseg.appraisal import one_slice
 from autoseg.cases import CaseFolder
 from autoseg.comparison import Comparison, SideBySide
+from autoseg.comparison.scenarios import scenarios_of
 from autoseg.comparison.tables import COLUMNS, DIFFERENCES
 from autoseg.panels import contest as running
 from autoseg.panels.values import Contest
@@ -45,6 +48,13 @@ def make_contest(folder, patients=4, folds=2, epochs=2, names=("unet", "resunet"
     }
     named = {"name": "discs", "folder": folder / "discs_comparison"} | changes
     return Contest(cases, entries, folds, **named)
+
+
+def make_ways(folder, base, names=("original", "from scratch", "all parts"), *, patients=4, **changes):
+    """Give a contest of ways to fine-tune a model."""
+    entries = scenarios_of(base, STRUCTURES, names=names, epochs=1)
+    place = folder / "ways_comparison"
+    return replace(make_contest(folder, patients), entries=entries, folder=place, what="way", **changes)
 
 
 def make_comparison(folder, **changes):

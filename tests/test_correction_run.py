@@ -1,5 +1,7 @@
 """From a patient's folder, or from labels that were drawn, to a folder to correct in: also on the command line."""
 
+import shutil
+
 import nibabel
 import numpy as np
 import pytest
@@ -7,15 +9,17 @@ from untrained import untrained_model
 
 from autoseg.cases import find_cases, read_case
 from autoseg.cli import main
-from autoseg.correction_run import labels_to_correct, segment_to_correct
-from autoseg.errors import DataError
+from autoseg.correction_run import kit_folder, labels_to_correct, run_to_correct, segment_to_correct
+from autoseg.errors import DataError, OutputError
 from autoseg.files.nifti import read_nifti, write_nifti
 from autoseg.files.tables import write_structures
 from autoseg.geometry import affine_from_spacing
 from autoseg.image import Image, LabelMap
 from autoseg.model import save_model
 from autoseg.patient_images import read_patient
+from autoseg.patient_run import segment_folder
 from autoseg.prediction import predict
+from autoseg.run_folder import list_run_files
 from autoseg.structures import Structure
 
 
@@ -53,6 +57,27 @@ def test_a_patients_dicom_folder_becomes_one_to_correct_in(sample, tmp_path):
     assert (kit.model, case.shape, case.factor) == ("heart", image.shape, 3)
     voxels, _ = read_nifti(kit.folder / case.labels_name)
     assert np.array_equal(voxels[:, 1::3, 1::3], predict(model, image).voxels)
+
+
+def test_a_run_is_written_once_and_then_gone_on_with(sample, tmp_path):
+    run = segment_folder(untrained_model(), sample / "test" / "dicoms", output=tmp_path, only=["series-5"])
+    kit = run_to_correct(run)
+    assert kit.folder == kit_folder(run) == run.folder / "to_correct"
+    assert kit.model == run.model
+    draw(kit.folder / kit.cases[0].labels_name, np.s_[0:3, 0:3, 2])
+    content = (kit.folder / kit.cases[0].labels_name).read_bytes()
+    assert run_to_correct(run).cases[0].name == kit.cases[0].name
+    assert (kit.folder / kit.cases[0].labels_name).read_bytes() == content
+    finer = run_to_correct(run, factor=3)
+    assert finer.folder == kit_folder(run, 3) != kit.folder
+    assert [one.name for one in list_run_files(run.folder) if one.meaning.startswith("Images and labels")] == [
+        "to_correct/",
+        "to_correct_finer_3/",
+    ]
+    shutil.rmtree(run.folder)
+    with pytest.raises(OutputError, match="not there any more"):
+        run_to_correct(run)
+    assert not run.folder.exists()
 
 
 def test_only_the_cases_that_are_wanted_are_written(train, tmp_path):

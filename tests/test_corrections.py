@@ -1,6 +1,7 @@
 """Labels out to be corrected, and back: places, names, what was changed, and what is learnt from then."""
 
 import csv
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,13 +11,23 @@ import pytest
 
 from autoseg.cases import Reading, find_cases, read_case
 from autoseg.corrections import (
+    STEPS,
     changes_by_structure,
     changes_table,
+    compare_structures,
+    corrected_image,
+    find_changes,
+    find_kits,
+    find_standing,
+    further_files,
     keep_correction,
+    keep_corrections,
+    most_changed,
     read_correction,
     read_corrections,
     read_kept_corrections,
     read_kit,
+    steps,
     whole_cases,
     write_kit,
 )
@@ -602,3 +613,124 @@ def test_real_volumes_in_odd_orientations_go_round(tmp_path, image, label):
     again = find_cases(tmp_path / "cases")
     _, back = read_case(again.cases[0], again.structures)
     assert np.array_equal(back.voxels, correction.label_map.voxels)
+
+
+# --- what panels and the guide ask
+
+
+def test_the_guide_names_the_files_and_every_program(tmp_path):
+    kit = write_kit(tmp_path / "out", [make_result()])
+    text = (kit.folder / "READ_ME.txt").read_text(encoding="utf-8")
+    for program in STEPS:
+        assert program in text
+        words = " ".join(steps(program, image="a_image.nii.gz", labels="a_labels.nii.gz"))
+        assert words.count("a_labels.nii.gz") >= 2
+        assert "a_image.nii.gz" in words
+        assert "{" not in words
+    # What it tells people to open is there.
+    for name in ("labels_itksnap.txt", "labels_slicer.ctbl", "labels_fsleyes.lut"):
+        assert name in text
+        assert (kit.folder / name).is_file()
+
+
+def test_folders_are_found_again_the_last_one_first(tmp_path):
+    first = write_kit(tmp_path / "run1" / "to_correct", [make_result()])
+    second = write_kit(tmp_path / "run2" / "to_correct", [make_result()])
+    for folder, age in ((first.folder, 100), (second.folder, 50)):
+        os.utime(folder / "correction.json", (1e9 - age, 1e9 - age))
+    write_kit(tmp_path / "run3" / ".unfinished-x", [make_result()])
+    assert find_kits(tmp_path) == (second.folder, first.folder)
+    assert find_kits(first.folder) == (first.folder,)
+    assert find_kits(tmp_path / "nowhere") == ()
+    assert further_files(first) == ()
+    for name in ("mine.nii.gz", "case7_labels.seg.nrrd", "notes.txt"):
+        (first.folder / name).write_bytes(b"x")
+    assert {path.name for path in further_files(first)} == {"mine.nii.gz", "case7_labels.seg.nrrd"}
+
+
+def test_what_became_of_each_structure_is_counted(tmp_path):
+    image, before = make_result()
+    voxels = before.voxels.copy()
+    voxels[3, 8:11, 8:12] = 1  # twelve voxels of grey matter become white matter
+    voxels[2, 16, 1:5] = 0  # four of the disc's 36 are taken away
+    table = compare_structures(before, replace(before, voxels=voxels)).set_index("name")
+    pixel = image.pixel_mm2
+    # The cord holds its grey matter, so it stays as it was.
+    cord, grey, disc = (table.loc[name] for name in ("cord", "grey matter", "disc"))
+    assert (cord.slices, cord.voxels_before, cord.voxels_after, cord.dice) == (0, 500, 500, 1.0)
+    assert (grey.slices, grey.voxels_before, grey.voxels_after) == (1, 60, 48)
+    assert (grey.voxels_added, grey.voxels_removed) == (0, 12)
+    assert grey.removed_mm2 == pytest.approx(12 * pixel)
+    assert grey.dice == pytest.approx(2 * 48 / 108)
+    assert (disc.voxels_before, disc.voxels_removed) == (36, 4)
+    assert disc.dice == pytest.approx(2 * 32 / 68)
+    nothing = replace(before, voxels=np.zeros_like(before.voxels))
+    assert compare_structures(nothing, nothing)["dice"].isna().all()
+    assert most_changed(find_changes(before, replace(before, voxels=voxels))) == 3
+    assert most_changed(()) == 0
+
+
+def test_the_image_that_was_corrected_lies_where_it_lay(tmp_path):
+    image, labels = make_result(affine=OBLIQUE, channels=("t1", "t2"))
+    write_kit(tmp_path / "out", [(image, labels)], factor=2)
+    again = corrected_image(read_correction(tmp_path / "out", by="AB"))
+    assert np.array_equal(again.voxels, image.voxels)
+    assert again.same_grid(image)
+    assert (again.channels, again.source.case_id) == (image.channels, "case7")
+
+
+def test_labels_that_stand_there_are_replaced_only_if_that_is_wished_for(tmp_path):
+    cases = tmp_path / "cases"
+    first = corrected(tmp_path / "one", slices=(2,))
+    assert find_standing(first, cases) is None
+    done = keep_corrections([first], cases)
+    assert len(done.kept) == 1
+    standing = find_standing(first, cases)
+    assert (standing.is_same, standing.is_kept, standing.last.by) == (True, True, "AB")
+    again = keep_corrections([first], cases)
+    assert (again.kept, [one.case_id for one in again.already]) == ((), ["case7"])
+    second = corrected(tmp_path / "two", slices=(2,), value=1)
+    other = corrected(tmp_path / "other", case_id="case8")
+    before = {name: (cases / name).read_bytes() for name in files(cases)}
+    asked = keep_corrections([other, second], cases)
+    assert asked.kept == ()
+    assert "corrected by AB" in asked.standing[0].words
+    assert {name: (cases / name).read_bytes() for name in files(cases)} == before
+    done = keep_corrections([other, second], cases, replace=True)
+    assert [row.case_id for row in done.kept] == ["case8", "case7"]
+    assert done.kept[1].earlier_file
+    with pytest.raises(DataError, match="are of one image, and 2 were read"):
+        keep_corrections([other, second], cases, checked="3")
+
+
+def test_a_users_own_labels_are_not_replaced_unasked_either(tmp_path):
+    folder = users_folder(tmp_path / "train")
+    correction = corrected(tmp_path / "out", subject_id="case7")
+    done = keep_corrections([correction], folder)
+    assert done.kept == ()
+    assert "that nobody corrected yet" in done.standing[0].words
+    # Labels that somebody looked at and left as they are change nothing, so nobody needs to be asked.
+    kit = write_kit(tmp_path / "seen", [make_result(subject_id="case7")])
+    seen = read_correction(kit.folder, by="CD")
+    assert keep_corrections([seen], folder, checked="all").kept[0].by == "CD"
+
+
+def test_what_fails_half_way_tells_what_was_kept(tmp_path, monkeypatch):
+    both = [corrected(tmp_path / name, case_id=name) for name in ("case7", "case8")]
+    real = keep_correction
+
+    def failing(correction, folder, **more):
+        if correction.case.case_id == "case8":
+            raise OutputError("the disk is full")
+        return real(correction, folder, **more)
+
+    monkeypatch.setattr("autoseg.corrections.standing.keep_correction", failing)
+    done = keep_corrections(both, tmp_path / "cases")
+    assert [row.case_id for row in done.kept] == ["case7"]
+    assert "disk is full" in str(done.error)
+
+
+def test_a_file_is_no_folder_to_keep_in(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(OutputError, match="is a file"):
+        keep_correction(corrected(tmp_path / "out"), tmp_path / "file")

@@ -75,6 +75,24 @@ def test_a_run_is_one_folder_with_everything(tmp_path):
     assert [path.name for path in folder.parent.iterdir()] == ["run"]
 
 
+def test_further_files_lie_in_the_folder_or_there_is_none(tmp_path):
+    folder = write_run(
+        tmp_path / "run",
+        [result()],
+        model_name="psoas",
+        write_more=lambda place: (place / "more.txt").write_text("x"),
+    )
+    assert (folder / "more.txt").read_text() == "x"
+
+    def fail(place):
+        (place / "more.txt").write_text("half")
+        raise OutputError("the disk is full")
+
+    with pytest.raises(OutputError, match="the disk is full"):
+        write_run(tmp_path / "other", [result()], model_name="psoas", write_more=fail)
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
 def test_the_pixel_values_of_a_label_picture_are_the_labels(tmp_path):
     image, labels = result()
     folder = write_run(tmp_path / "run", [(image, labels)], model_name="m")

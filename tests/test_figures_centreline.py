@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from tubes import make_tube, tube_middle
 
-from autoseg.centreline import Centreline, from_labels
+from autoseg.centreline import Centreline, clicked, from_labels
 from autoseg.errors import DataError
 from autoseg.figures import show_centrelines
 
@@ -23,6 +23,17 @@ def test_curves_are_drawn_where_they_lie_and_named():
     names = {text.get_text() for text in figure.legends[0].get_texts()}
     assert names == {"cord", "exact", "automatic", "crop"}
     figure.canvas.draw()
+
+
+def test_clicks_are_dots_on_their_curve():
+    image, _ = make_tube(3)
+    heights = np.array([-30.0, 2.0, 26.0])
+    line = clicked(np.column_stack([tube_middle(3, heights), heights]))
+    for axis, ax in enumerate(show_centrelines(image, {"clicked": line}).axes):
+        (dots,) = (shown for shown in ax.lines if shown.get_marker() == "o")
+        # Rows (front to back) are y, columns x; the first pixel's middle lies at -29.25 mm, the lowest at -46.
+        assert dots.get_xdata() == pytest.approx(tube_middle(3, heights)[:, 1 - axis] + 29.25)
+        assert dots.get_ydata() == pytest.approx(heights + 46)
 
 
 def test_the_number_of_curves_is_limited():

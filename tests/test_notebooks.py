@@ -39,6 +39,24 @@ CLICKS = {
         "training.learn()\ntraining.wait(300)",
         "assert training.value is not None, training.message.value",
     ),
+    "4_finetune.ipynb": (
+        # A model that knows one of the patients, so that there are others to bring it to.
+        "import autoseg\nfound = autoseg.find_cases('../data/sample/train')\none = found.cases[0].subject_id\n"
+        "cases = [case for case in found.cases if case.subject_id == one]\n"
+        "split = autoseg.split_cases(cases, validation_subjects=())\n"
+        "settings = autoseg.Settings(epochs=1, preprocess=autoseg.PreprocessSettings(spacing_mm=9.0))",
+        "autoseg.train_and_save(\n"
+        "    split, settings, structures=found.structures, name='neck', folder='../trained_model'\n)",
+        "base.look()\nbase.wait(60)\nassert base.value.model.name == 'neck', base.message.value",
+        "data.choose('../data/sample/train')\nfor panel in (data, ways):\n    panel.wait(120)",
+        "ways.choose(['original', 'all parts'], minutes=0.02, folds=2)\nassert ways.value.known == {one}",
+        "comparing.compare()\ncomparing.wait(300)",
+        "assert comparing.value is not None, comparing.message.value",
+        "assert comparing.value.comparison.is_finished, comparing.value.comparison.notes",
+        "assert best.value.base.name == 'neck', best.message.value",
+        "training.learn()\ntraining.wait(300)",
+        "assert training.value is not None, training.message.value",
+    ),
 }
 TOO_MUCH = (
     *(ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef),
@@ -156,8 +174,10 @@ def test_the_notebooks_run_one_after_the_other_on_the_sample(tmp_path, sample, m
         complaints = [output.text for output in outputs if output.get("name") == "stderr"]
         assert [text for text in complaints if "Warning" in text] == [], path.name
     models = sorted(path.name for path in (tmp_path / "trained_model").glob("*.pt"))
-    assert [name.rpartition("_")[0] for name in models] == ["heart", "heart_best"]
+    assert [name.rpartition("_")[0] for name in models] == ["heart", "heart_best", "neck", "new_region"]
     assert models[0] == "heart_2.pt"
     assert (tmp_path / "trained_model" / "heart_comparison" / "results.csv").stat().st_size > 500
+    table = (tmp_path / "trained_model" / "finetuned_comparison" / "per_subject.csv").read_text()
+    assert table.startswith("subject_id,original,all parts,outlier")
     (run,) = (tmp_path / "predictions").iterdir()
     assert (run / "areas.csv").stat().st_size > 500

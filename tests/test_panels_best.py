@@ -1,9 +1,11 @@
 """The best of a comparison, taken over for a training on all patients."""
 
+import pandas as pd
 import pytest
-from contests import make_comparison, make_contest
+from bases import make_base
+from contests import make_comparison, make_contest, make_ways
 
-from autoseg.panels.best import FIRST, BestPanel
+from autoseg.panels.best import FIRST, NOTHING, BestPanel
 from autoseg.panels.panel import Panel
 from autoseg.panels.values import Compared, Task
 from autoseg.split import subjects_of
@@ -68,3 +70,45 @@ def test_without_a_comparison_there_is_no_best(source, tmp_path):
     assert panel.value is None
     assert FIRST in panel.message.value
     assert panel.body.children == ()
+
+
+# --- of ways to fine-tune
+
+
+def ways_source(folder, best, *, base=None, **changes):
+    """Give what a comparison of ways gave, in which one was best."""
+    base = make_base(taught_by=["subject1"]) if base is None else base
+    contest = make_ways(folder, base, patients=6, known=frozenset({"subject1"}), **changes)
+    rows = [{"entry": name, "structure": "mean", "dice": 0.9 if name == best else 0.5} for name in contest.entries]
+    source = Panel()
+    source.value = Compared(contest, make_comparison(folder, table=pd.DataFrame(rows)))
+    return source
+
+
+def test_the_best_way_goes_on_from_the_model_with_a_few_strangers_for_validation(tmp_path):
+    source = ways_source(tmp_path, "all parts")
+    panel = BestPanel(source, name="conus", folder=tmp_path, learn_from_all=False)
+    task, contest = panel.value, source.value.contest
+    assert panel.entry.value == "all parts"
+    assert panel.entry.description == "Way"
+    assert [value for _, value in panel.entry.options] == ["from scratch", "all parts"]
+    assert task.base is contest.scenarios["all parts"].base
+    assert task.settings == contest.scenarios["all parts"].settings
+    validating = set(subjects_of(task.split.validation))
+    assert len(validating) >= 1
+    assert "subject1" not in validating
+    assert "subject1" in subjects_of(task.split.training)
+    assert set(subjects_of(task.split.training)) | validating == {f"subject{n}" for n in range(6)}
+    assert panel.original.value == ""
+    panel.choose("from scratch")
+    assert panel.value.base is None
+
+
+def test_a_model_that_is_best_as_it_is_need_not_be_tuned(tmp_path):
+    panel = BestPanel(ways_source(tmp_path, "original"), folder=tmp_path)
+    assert "&#x27;original&#x27; was best here" in panel.original.value
+    assert panel.value is not None  # who wants to may all the same
+    alone = ways_source(tmp_path, "original", names=("original",))
+    panel = BestPanel(alone, folder=tmp_path)
+    assert panel.value is None
+    assert NOTHING in panel.message.value

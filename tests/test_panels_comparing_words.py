@@ -3,8 +3,11 @@
 from dataclasses import replace
 
 import pytest
-from contests import make_contest
+from bases import make_base
+from contests import make_contest, make_ways
 
+from autoseg.crossvalidation import Scenario
+from autoseg.finder import finder_settings
 from autoseg.model import EpochResult
 from autoseg.panels.comparing_words import (
     describe_comparing,
@@ -76,3 +79,25 @@ def test_what_is_left_of_a_failure_is_told(tmp_path):
     assert "Nothing of what is finished is lost" not in describe_outcome(running)
     running.scores = {("unet", 1): (0.5,)}
     assert "1 of 4 trainings are kept" in describe_outcome(running)
+
+
+def test_the_length_of_ways_counts_what_learns_and_what_finds_centrelines():
+    flat, deep = make_base(), make_base(dims=3, crop_mm=(30.0, 30.0))
+    ways = {"original": Scenario.original(flat), "tuned": Scenario(Settings(minutes=2), flat)}
+    assert describe_length(ways, 3, what="way") == "1 way that learns × 3 folds × 2 minutes: about 7 minutes."
+    cropped = replace(deep.settings, epochs=None, minutes=2.0)
+    ways = {name: Scenario(cropped, deep) for name in "ab"}
+    words = describe_length(ways, 3, what="way", finder=finder_settings(minutes=1.5))
+    assert words == "2 ways × 3 folds × 2 minutes, and 3 × 1.5 minutes to find centrelines: about 18 minutes."
+    assert "Nothing learns" in describe_length({"original": Scenario.original(flat)}, 3)
+
+
+def test_what_finds_centrelines_and_what_learns_again_are_named(tmp_path):
+    running = RunningComparison(make_ways(tmp_path, make_base()))
+    running.state, running.part = "learning", "Centrelines, fold 1 of 2"
+    words = describe_comparing(running)
+    assert words.startswith("Centrelines, fold 1 of 2: learning to find them … 0 of 6 models are done")
+    running.current, running.part = ("all parts", 1), "Fold 1 of 2, all parts, without outliers"
+    running.epochs = (EpochResult(3, 0.5, 0.1, 30.0, 90.0),)
+    assert describe_comparing(running).startswith("Learning: fold 1 of 2, all parts, without outliers, epoch 3.")
+    assert ">Way<" in progress_table(running)

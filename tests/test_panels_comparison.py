@@ -1,7 +1,11 @@
 """The result of a comparison: the sentence, the numbers, the slices; and no patient's number unasked."""
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
+from comparisons import make_comparison as made_up
+from comparisons import make_folds
 from contests import make_comparison, make_contest
 
 from autoseg.panels.comparison import FIRST, ComparisonPanel
@@ -81,3 +85,23 @@ def test_it_goes_with_the_comparison(compared, tmp_path):
     panel.wait(60)
     assert panel.value is None
     assert "Nothing was scored" in panel.message.value
+
+
+def test_every_patient_has_a_row_by_number_and_by_name_where_asked_for(compared, tmp_path):
+    subjects = made_up({"unet": make_folds([0.9, 0.8, 0.7, 0.6])}).subjects
+    comparison = make_comparison(tmp_path, subjects=subjects)
+    panel, _ = make_panel(Compared(compared.contest, comparison))
+    for words in ("patient 1", "patient 4", "Median", "networks that never saw them"):
+        assert words in panel.subjects.value
+    assert "subject" not in panel.subjects.value
+    assert "slices by every network" in panel.slices_head.value
+    panel.show_ids.value = True
+    assert "subject3" in panel.subjects.value
+    panel.structure.value = "core"
+    assert "Dice of every patient: core" in panel.subjects.value
+    ways = Compared(replace(compared.contest, what="way"), comparison)
+    panel, _ = make_panel(ways)
+    assert "slices by every way" in panel.slices_head.value
+    assert ">Way<" in panel.quality.value
+    assert "models that never saw them" in panel.quality.value
+    assert "reference and models" in panel.slice.value

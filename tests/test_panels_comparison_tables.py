@@ -1,10 +1,19 @@
 """The tables of a comparison: the best first, plain titles, units, intervals."""
 
 import math
+from pathlib import Path
 
 from contests import make_comparison
 
-from autoseg.panels.comparison_tables import best_entry, cost_table, differences_html, quality_table
+from autoseg.crossvalidation import CrossValidation, FoldResult
+from autoseg.finder import CentrelineScore
+from autoseg.panels.comparison_tables import (
+    best_entry,
+    centrelines_html,
+    cost_table,
+    differences_html,
+    quality_table,
+)
 
 
 def test_the_best_stands_first_with_its_interval_and_units(tmp_path):
@@ -41,3 +50,23 @@ def test_the_best_is_that_with_the_highest_dice_of_those_asked_for(tmp_path):
     assert best_entry(comparison, among=("unet",)) == "unet"
     comparison.table["dice"] = math.nan
     assert best_entry(comparison, among=("unet", "resunet")) is None
+
+
+def test_how_well_centrelines_were_found_is_told_but_not_of_exact_ones(tmp_path):
+    def run(*means):
+        scores = [CentrelineScore("c", "s", "found", mean, 2, 3 * mean, 0, 0, mean / 10, 0) for mean in means]
+        folds = [FoldResult(n, Path(), (), (), centrelines=(score,)) for n, score in enumerate(scores)]
+        return CrossValidation(Path(), tuple(folds), (), None)
+
+    runs = {
+        "all parts": run(1.0, 2.0),
+        "new tail": run(1.0, 2.0),
+        "all parts, exact centreline": run(0.0),
+        "original": run(),
+    }
+    words = centrelines_html(make_comparison(tmp_path, runs=runs), what="way")
+    for part in (">all parts, new tail<", ">2<", ">1.5<", ">6.0<", ">15.0<"):
+        assert part in words
+    assert "exact" not in words
+    assert "original" not in words
+    assert centrelines_html(make_comparison(tmp_path)) == ""

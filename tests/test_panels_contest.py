@@ -1,7 +1,8 @@
 """A comparison in the background: it can be looked at, stopped and gone on with, and learns alone."""
 
 import pytest
-from contests import alone, make_contest
+from bases import make_base
+from contests import alone, make_contest, make_ways
 from trainings import make_task, until
 
 from autoseg.errors import DataError
@@ -57,6 +58,13 @@ def test_it_compares_and_tells_what_learns(tmp_path):
         assert len(dice) == row["n_subjects"] == 4
         assert sum(dice) / 4 == pytest.approx(row["dice"])
     assert (contest.folder / "results.csv").is_file()
+    # So are the curves: those of the histories.
+    histories = comparison.comparison.histories()
+    for (entry, fold), curve in comparison.curves.items():
+        own = histories[(histories["entry"] == entry) & (histories["fold"] == fold)]
+        assert [dice for _, dice in curve] == pytest.approx(own["validation_dice"].tolist())
+        assert [seconds for seconds, _ in curve] == pytest.approx(own["elapsed_s"].tolist())
+    assert list(comparison.curves_of(2)) == list(contest.entries)
 
 
 def test_stopping_keeps_finished_folds_and_the_next_start_goes_on(tmp_path):
@@ -158,3 +166,53 @@ def test_the_time_left_is_that_of_the_trainings_to_come(tmp_path):
     comparison.scores = {("unet", 1): (0.5,), ("resunet", 1): (0.5,), ("unet", 2): ()}
     assert comparison.seconds_left() == pytest.approx(120)
     assert comparison.share() == 0.75
+
+
+def test_ways_are_compared_on_those_whom_the_model_does_not_know(tmp_path):
+    contest = make_ways(tmp_path, make_base(taught_by=["subject1"]), patients=5, known=frozenset({"subject1"}))
+    assert contest.learning == ("from scratch", "all parts")
+    comparison = start_comparison(contest)
+    assert comparison.wait(120)
+    assert comparison.state == "finished", comparison.failure()
+    assert set(comparison.comparison.table["entry"]) == set(contest.entries)
+    assert sorted(comparison.comparison.subjects["subject_id"].unique()) == [f"subject{n}" for n in (0, 2, 3, 4)]
+    assert comparison.folds_done() == 6
+    # Without the patient whom it knows being left out, it would be refused.
+    other = start_comparison(make_ways(tmp_path / "all", make_base(taught_by=["subject1"]), patients=5))
+    assert other.wait(60)
+    assert "has learnt from" in other.failure()
+    assert "patient 2" in other.failure()
+
+
+def test_what_is_only_scored_takes_no_time_of_learning(tmp_path):
+    contest = make_ways(tmp_path, make_base())
+    for one in contest.scenarios.values():
+        object.__setattr__(one.settings, "epochs", None)
+        object.__setattr__(one.settings, "minutes", 2.0)
+    comparison = RunningComparison(contest)
+    assert comparison.seconds_left() == pytest.approx(2 * 2 * 120)
+    comparison.scores = {("original", 1): (0.5,), ("from scratch", 1): (0.5,)}
+    assert comparison.seconds_left() == pytest.approx(3 * 120)
+
+
+def test_what_else_is_scored_is_handed_on(tmp_path, monkeypatch):
+    given = {}
+
+    def compare(cases, structures, entries, **arguments):
+        given.update(arguments)
+        raise DataError("enough")
+
+    monkeypatch.setattr(module, "compare", compare)
+    contest = make_ways(
+        tmp_path, make_base(), exact=True, without_outliers=True, known=frozenset("a"), test_subjects=frozenset("b")
+    )
+    assert start_comparison(contest).wait(60)
+    assert (given["exact"], given["without_outliers"], given["finder"]) == (True, True, None)
+    assert given["test_subjects"] == {"a", "b"}
+
+
+def test_the_part_that_finds_centrelines_is_named_without_ids(tmp_path):
+    comparison = RunningComparison(make_contest(tmp_path))
+    comparison._say("Centrelines, fold 1 of 2: subject1, subject3")
+    assert comparison.part == "Centrelines, fold 1 of 2"
+    assert comparison.lines == ["Centrelines, fold 1 of 2: patient 2, patient 4"]

@@ -206,3 +206,12 @@ def test_nifti_files_of_a_public_set(shared_data, tmp_path):
     assert [s.includes for s in after] == [s.includes for s in before]
     assert after[0].name == "spinal cord"
     assert "sub-9" not in page(panel)
+
+
+def test_choosing_begins_where_it_was_told(tmp_path):
+    (tmp_path / "conus").mkdir()
+    panel = DataPanel(start=tmp_path)
+    panel.chooser.wait(60)
+    assert panel.value is None
+    assert panel.chooser.folder == tmp_path
+    assert [line.split(" — ")[0] for line, _ in panel.chooser.list.options] == ["conus"]

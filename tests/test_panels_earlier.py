@@ -45,7 +45,12 @@ def test_it_says_what_differs_and_nothing_where_nothing_does(tmp_path):
 
 @pytest.mark.parametrize(
     ("derived", "means"),
-    [((), (False, False)), (("all together",), (True, False)), (("unet, mirrored copies",), (False, True))],
+    [
+        ((), (False, False)),
+        (("all together",), (True, False)),
+        (("unet, mirrored copies",), (False, True)),
+        (("unet, exact centreline", "unet, without outliers"), (False, False)),
+    ],
 )
 def test_time_and_means_are_read(tmp_path, derived, means):
     contest = make_contest(tmp_path)
@@ -53,6 +58,7 @@ def test_time_and_means_are_read(tmp_path, derived, means):
     found = find_earlier(contest.folder)
     assert (found.minutes, found.epochs) == (0.5, None)
     assert (found.together, found.with_copies) == means
+    assert (found.exact, found.without_outliers) == (len(derived) == 2, len(derived) == 2)
     assert "0.5 minutes each" in found.words
 
 

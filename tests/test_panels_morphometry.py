@@ -91,6 +91,20 @@ def test_a_folder_without_tables_is_a_sentence(run, tmp_path):
     assert panel.value is None
 
 
+def test_the_curve_is_drawn_over_its_image_where_it_rises(tmp_path):
+    panel = shown(run_of(tmp_path, cord(1), cord(2)))
+    assert "The curve over the image" in panel.course.value
+    assert "data:image/png" in panel.course.value
+    before = panel.course.value
+    panel.image.value = "cord 2"
+    panel.wait(60)
+    assert panel.course.value != before
+    panel.along.value = "right-left"
+    panel.wait(60)
+    assert panel.course.value == ""
+    assert "data:image/png" in panel.plot.value
+
+
 def test_a_landmark_that_is_missing_is_said_and_the_tables_stay(tmp_path):
     affine, points = grid((3.0, 0.5, 0.5), (9, 9, 15))
     tube = label_map(cylinder(points, (0, 0, 1), (6, 4)), affine, case_id="tube")

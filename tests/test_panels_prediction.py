@@ -190,6 +190,13 @@ def test_many_notes_on_reading_unfold_and_what_was_left_out_stays_in_sight():
     assert "a.dcm was left out" in plain
     assert "images of 5 patients" in plain
     assert "s-0: read as 2." not in plain
+    grave = [
+        "s-1_t01: on 3 of 24 slices across the centreline a structure reaches the edge of what the model saw.",
+        "s-2_t01: the structure was hardly found, so its centreline is a guess.",
+    ]
+    plain = noted([*many, *grave]).split("<details")[0]
+    assert all(note in plain for note in grave)
+    assert plain.count("⚠") == 2
 
 
 def test_a_model_that_is_changed_while_the_result_is_drawn_takes_it_away(above, tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from bases import SMALL, make_base
 from trainings import alone, make_task, until
 
 from autoseg.checkpoint import find_unfinished
@@ -356,3 +357,82 @@ def test_drawing_that_fails_does_not_end_the_training(tmp_path, monkeypatch):
     panel.stop()
     panel.wait(60)
     assert panel.value is not None
+
+
+# --- from a model
+
+
+def tuned_task(folder, base, **changes):
+    """Give a task that goes on from a model."""
+    task = make_task(folder, network=SMALL, **{"epochs": 2} | changes)
+    return replace(task, base=base)
+
+
+def test_a_model_is_gone_on_from(tmp_path):
+    base = make_base(taught_by=["subject77"])
+    panel, settings = make_panel(tuned_task(tmp_path, base))
+    panel.start_button.click()
+    panel.wait(60)
+    origin = panel.value.model.origin
+    assert origin["base"]["name"] == "neck"
+    assert set(base.origin["subject_fingerprints"]) < set(origin["subject_fingerprints"])
+    training = panel.training
+    assert training.is_of(tuned_task(tmp_path, make_base(taught_by=["subject77"])))
+    settings.value = make_task(tmp_path, network=SMALL, epochs=2)  # the same from scratch is another training
+    assert panel.training is None
+
+
+def test_a_stopped_fine_tuning_resumes_also_with_the_model_read_again(tmp_path, monkeypatch):
+    panel, _ = stopped_panel(tuned_task(tmp_path, make_base(), epochs=60))
+    done = len(panel.training.epochs)
+    assert done < 60
+    monkeypatch.setattr(running, "_TRAININGS", {})  # another kernel
+    later, settings = make_panel(tuned_task(tmp_path, make_base(), epochs=60))
+    assert is_shown(later.resume_button)
+    later.resume_button.click()
+    until(lambda: len(later.training.epochs) > done)
+    later.stop_button.click()
+    later.wait(60)
+    assert later.value.model.origin["base"]["name"] == "neck"
+    # Another model under the same name is not mixed with it.
+    monkeypatch.setattr(running, "_TRAININGS", {})
+    other = make_base()
+    other.weights[next(iter(other.weights))] += 1
+    settings.value = tuned_task(tmp_path, other, epochs=60)
+    later.resume_button.click()
+    later.wait(60)
+    assert later.value is None
+    assert "was begun from the base model &#x27;neck&#x27;, and another one is given now" in later.message.value
+
+
+def test_a_model_that_knows_who_validates_is_refused_in_words(tmp_path):
+    panel, _ = make_panel(tuned_task(tmp_path, make_base(taught_by=["subject8"])))
+    panel.start_button.click()
+    panel.wait(60)
+    assert panel.value is None
+    assert "has learnt from the validation subject(s) patient 5" in panel.message.value
+
+
+def test_who_validated_the_model_before_is_told_by_number(tmp_path):
+    base = make_base(taught_by=["subject9"])
+    base.origin["learnt_fingerprints"] = []
+    panel, _ = make_panel(tuned_task(tmp_path, base))
+    panel.start_button.click()
+    panel.wait(60)
+    assert "was validated on patient 6, too" in panel.lines.value
+    assert not re.search("subject[0-9]", panel.lines.value + panel.state_line.value)
+
+
+def test_stopped_while_the_finders_learn_is_a_sentence(tmp_path, monkeypatch):
+    def train_and_save(*args, **arguments):
+        assert arguments["finder"] is task.finder
+        raise KeyboardInterrupt
+
+    task = replace(tuned_task(tmp_path, make_base()), finder=make_base().settings)
+    monkeypatch.setattr(running, "train_and_save", train_and_save)
+    panel, _ = make_panel(task)
+    panel.start_button.click()
+    panel.wait(60)
+    assert panel.value is None
+    assert "stopped while the finders of the centreline were learning" in panel.message.value
+    assert not panel.start_button.disabled

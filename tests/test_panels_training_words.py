@@ -42,6 +42,14 @@ def test_how_far_a_training_is():
     told = describe_run(make_training([(1, 0.5), (2, 0.75)], epochs=40))
     assert told.startswith("Learning: epoch 2 of 40 done, about a minute left")
     assert told.endswith("the best is epoch 2 with a validation Dice of 0.750.")
+    finding = make_training()
+    finding._say("Centrelines, fold 1 of 3: subject1, subject8")
+    assert finding.lines == ["Centrelines, fold 1 of 3: patient 2, patient 5"]
+    assert describe_run(finding).startswith("Centrelines, fold 1 of 3: learning to find the centreline")
+    finding._say("The finder itself, from 4 subject(s)")
+    assert describe_run(finding).startswith("The finder itself: learning")
+    finding._say("Epoch 1, training loss 1")
+    assert finding.part == ""
     timed = describe_run(make_training([(1, 0.5), (2, 0.75)], epochs=None, minutes=1.2))
     assert "epoch 2 done, minute 0.2 of 1.2, about a minute left" in timed
     reading = make_training()

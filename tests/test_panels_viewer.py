@@ -195,6 +195,48 @@ def test_what_cannot_be_shown_is_refused():
         SliceViewer([(image, smaller)])
 
 
+def test_a_click_is_handed_on_with_its_place(page):
+    got = []
+    page.ask({"click": [0, 3, 4.5, 7.0]})  # nobody asked for clicks
+    page.viewer.on_click(lambda *place: got.append(place), hint="Click the middle.")
+    assert page.viewer._click_hint == "Click the middle."
+    for click in ([0, 3, 4.5, 7.0], [1, 2, -0.5, 29.5]):
+        assert page.ask({"click": click}) == []
+    assert got == [(0, 3, 4.5, 7.0), (1, 2, -0.5, 29.5)]
+    inf, nan = float("inf"), float("nan")
+    for nonsense in (
+        *([2, 0, 1, 1], [-1, 0, 1, 1], [0, 6, 1, 1], [0, -1, 1, 1], [0, 0, 19.6, 1], [0, 0, 1, -0.6]),
+        *([0, 0, inf, 1], [0, 0, nan, 1], [0, 0, "1", 1], [0, 0, 1], None, 3, {}),
+    ):
+        page.ask({"click": nonsense})
+    assert len(got) == 2
+
+
+def test_marks_reach_the_page():
+    viewer = build(result())
+    viewer.marks = [
+        module.mark((3, 4.5, 7), text="1"),
+        module.mark((3, 4, 7), image=1, colour="#fff", size=(6, 8)),
+    ]
+    cross, box = viewer.get_state("marks")["marks"]
+    assert cross == {"image": 0, "slice": 3, "row": 4.5, "column": 7.0, "colour": "#ffe100", "text": "1"}
+    assert (box["size"], box["image"]) == ([6.0, 8.0], 1)
+    assert "text" not in box
+
+
+def test_further_slices_are_flagged_and_outlines_named():
+    image, label_map = result(drawn=(2, 4))
+    flags = {("series-1", 3): "was changed", ("series-1", 0): "was changed", ("series-9", 1): "of another"}
+    viewer = build((image, label_map), references=[label_map], reference_name="before", flags=flags)
+    flagged = viewer._images[0]["flagged"]
+    assert flagged["0"] == "was changed"
+    assert "cord is missing here" in flagged["3"]
+    assert flagged["3"].endswith("; was changed")
+    assert set(flagged) == {"0", "3"}
+    assert viewer._reference_name == "before"
+    assert build(result())._reference_name == "expert's outline"
+
+
 def test_the_script_and_the_style_are_whole_and_ask_no_server():
     for name in ("viewer.js", "viewer.css", "area_table.js", "area_table.css"):
         text = (Path(module.__file__).parent / name).read_text(encoding="utf-8")

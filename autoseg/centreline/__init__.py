@@ -3,29 +3,49 @@
 Finding one on a new image is `autoseg.prediction.find_centreline`; training what finds it is `autoseg.finder`.
 """
 
+from autoseg.centreline.chosen import ChosenCurves
+from autoseg.centreline.clicks import (
+    add_click,
+    check_on,
+    crop_sizes,
+    place_on,
+    places_along,
+    point_on,
+    slices_outside,
+)
 from autoseg.centreline.crop import Crop, plan_crop
-from autoseg.centreline.curve import Centreline, clicked, read_centreline, write_centreline
+from autoseg.centreline.curve import Centreline, Point, clicked, read_centreline, write_centreline
 from autoseg.centreline.from_labels import from_labels, structure_mask
 from autoseg.centreline.path import find_path, longest_run, refine_path
 from autoseg.centreline.smoothing import smooth
-from autoseg.centreline.view import AXIAL, CENTRELINE, axial_grid, axial_target, axial_view
+from autoseg.centreline.view import AXIAL, CENTRELINE, axial_grid, axial_target, axial_view, view_to_click
 
 __all__ = [
     "AXIAL",
     "CENTRELINE",
     "Centreline",
+    "ChosenCurves",
     "Crop",
+    "Point",
+    "add_click",
     "axial_grid",
     "axial_target",
     "axial_view",
+    "check_on",
     "clicked",
+    "crop_sizes",
     "find_path",
     "from_labels",
     "longest_run",
+    "place_on",
+    "places_along",
     "plan_crop",
+    "point_on",
     "read_centreline",
     "refine_path",
+    "slices_outside",
     "smooth",
     "structure_mask",
+    "view_to_click",
     "write_centreline",
 ]

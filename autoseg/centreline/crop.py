@@ -61,6 +61,22 @@ class Crop:
             found = found.masked_fill(beyond, outside)
         return found.movedim(1, 1 + self.axis).contiguous()
 
+    def count_cut_off(self, found: Tensor) -> int:
+        """Count the slices along the structure on which something was found at an edge that is not the grid's own.
+
+        Parameters
+        ----------
+        found : (*shape) Tensor of bool
+        """
+        slices = found.movedim(self.axis, 0)
+        sizes = [n for k, n in enumerate(self.whole) if k != self.axis]
+        starts = torch.from_numpy(self.starts).to(found.device)
+        touched = torch.zeros(len(slices), dtype=torch.bool, device=found.device)
+        for k, lines in enumerate((slices.any(2), slices.any(1))):
+            first, last = starts[:, k], starts[:, k] + self.size[k]
+            touched |= (lines[:, 0] & (first > 0)) | (lines[:, -1] & (last < sizes[k]))
+        return int(touched.sum())
+
     def put_back(self, part: Tensor, *, outside: Tensor) -> Tensor:
         """Put what was cut out back in its place.
 

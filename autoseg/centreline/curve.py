@@ -18,10 +18,12 @@ from autoseg.files.atomic import whole_file
 from autoseg.geometry import Affine
 
 Floats = npt.NDArray[np.float64]
+Point = tuple[float, float, float]
 CentrelineSource = Literal["labels", "automatic", "clicked"]
 # Distance between the points of a curve, and over how much of it its direction at an end is taken.
 STEP_MM, END_MM = 1.0, 10.0
 COLUMNS = ("x_mm", "y_mm", "z_mm", "begins_mm", "ends_mm", "source")
+CLICKED = "clicked"  # a column of its own: 1 at the points that somebody clicked
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +39,8 @@ class Centreline:
         What it comes from: what somebody drew, a network, or points that somebody clicked.
     begins_mm, ends_mm : float, optional
         Height z at which the structure begins (below) and ends (above), as far as the image shows it.
+    clicks_mm : tuple of (x, y, z)
+        The points that somebody clicked, from the feet to the head; the curve runs through them.
 
     Raises
     ------
@@ -48,6 +52,7 @@ class Centreline:
     source: CentrelineSource
     begins_mm: float | None = None
     ends_mm: float | None = None
+    clicks_mm: tuple[Point, ...] = ()
 
     def __post_init__(self) -> None:
         points = np.array(self.points_mm, dtype=np.float64)
@@ -139,14 +144,18 @@ def clicked(points_mm: Sequence[Sequence[float]] | Floats) -> Centreline:
     heights = np.union1d(heights, z)  # so that the curve, straight between its points, meets every click
     heights = heights[np.concatenate([[True], np.diff(heights) > 1e-6])]
     spline = CubicSpline(z, points[:, :2], bc_type="natural")
-    return Centreline(np.column_stack([spline(heights), heights]), "clicked")
+    curve = np.column_stack([spline(heights), heights])
+    at = np.abs(heights[:, None] - z).argmin(axis=0)
+    curve[at] = points  # to the last digit
+    clicks = tuple((x, y, z) for x, y, z in points.tolist())
+    return Centreline(curve, "clicked", clicks_mm=clicks)
 
 
 def write_centreline(centreline: Centreline, path: Path | str) -> Path:
     """Write a centreline as a table (CSV), whole or not at all.
 
     A row a point: `x_mm, y_mm, z_mm` in DICOM patient coordinates, and in every row where the structure begins and
-    ends (empty if unknown) and the source.
+    ends (empty if unknown) and the source; of a clicked one also which of the points were clicked.
 
     Raises
     ------
@@ -157,8 +166,12 @@ def write_centreline(centreline: Centreline, path: Path | str) -> Path:
     ends = ["" if mm is None else repr(float(mm)) for mm in (centreline.begins_mm, centreline.ends_mm)]
     with whole_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        writer.writerows([*map(repr, point), *ends, centreline.source] for point in centreline.points_mm.tolist())
+        clicks = np.array(centreline.clicks_mm).reshape(-1, 3)[:, 2]
+        # A click so near another point that the curve was not given a point of its own takes that one.
+        own = {int(np.argmin(np.abs(centreline.points_mm[:, 2] - height))) for height in clicks}
+        writer.writerow([*COLUMNS, CLICKED] if own else COLUMNS)
+        for number, point in enumerate(centreline.points_mm.tolist()):
+            writer.writerow([*map(repr, point), *ends, centreline.source, *([int(number in own)] if own else [])])
     return path
 
 
@@ -176,7 +189,9 @@ def read_centreline(path: Path | str) -> Centreline:
             rows = list(csv.DictReader(file))
         points = np.array([[float(row[name]) for name in COLUMNS[:3]] for row in rows])
         begins, ends = (float(rows[0][name]) if rows[0][name] else None for name in COLUMNS[3:5])
-        return Centreline(points, rows[0]["source"], begins, ends)  # type: ignore[arg-type]  # it is checked there
+        chosen = points[[row.get(CLICKED) == "1" for row in rows]].tolist()
+        clicks = tuple((x, y, z) for x, y, z in chosen)
+        return Centreline(points, rows[0]["source"], begins, ends, clicks)  # type: ignore[arg-type]  # it is checked there
     except OSError as error:
         raise ReadError(f"{path} could not be read: {error.strerror or error}. Choose another file.") from error
     except (DataError, KeyError, IndexError, TypeError, ValueError) as error:

@@ -20,6 +20,8 @@ AXIAL = "IAR"
 CENTRELINE = Structure(1, "centreline")
 # Standard deviation of the blob that stands for the middle on a slice.
 BLOB_MM = 3.0
+# Of slices to look at.
+FINEST_MM, CLOSEST_MM = 0.5, 1.0
 
 
 def axial_grid(image: Image | LabelMap, settings: VolumeSettings) -> VolumeGrid:
@@ -49,6 +51,29 @@ def axial_view(image: Image, settings: VolumeSettings) -> Image:
     source = replace(image.source, slices=(), slice_spacing_source="header")
     affine = grid.affine(image.calibrated_affine)
     return Image(to_network(voxels, grid).numpy(), affine, image.channels, source)
+
+
+def view_to_click(image: Image) -> Image:
+    """Give an image on axial slices on which a person can look and click.
+
+    Where its own slices are axial they stay as they are, with their numbers. Other slices are brought to pixels as
+    fine as the image's finest, but not finer than FINEST_MM, and slices no closer than CLOSEST_MM.
+
+    Raises
+    ------
+    DataError, GeometryError
+        As `axial_grid` does.
+    """
+    check_volume(image)
+    axes, flipped = axes_of(image.calibrated_affine, AXIAL)
+    if axes == (0, 1, 2) and not any(flipped):
+        return image
+    own = image.spacing_mm
+    if axes[0] == 0:
+        row, column = own[axes[1]], own[axes[2]]
+        return axial_view(image, VolumeSettings(spacing_mm=(own[0], row, column)))
+    finest = max(FINEST_MM, min(own))
+    return axial_view(image, VolumeSettings(spacing_mm=(CLOSEST_MM, finest, finest)))
 
 
 def axial_target(

@@ -129,22 +129,7 @@ def compare(
         one.check(prepared.splits, prepared.structures)
     say = tell or (lambda line: None)
     lines = Centrelines(prepared, finder or finder_settings(seed=seed), folder / LINES, say, should_stop)
-    plans = {
-        entry: FoldPlan(
-            prepared if one.subjects is None else prepared.with_few(one.subjects),
-            one.settings,
-            folder / entry,
-            name=entry,
-            copies=copies,
-            tell=say,
-            on_epoch=None if on_epoch is None else partial(on_epoch, entry),
-            should_stop=should_stop,
-            base=one.base,
-            learns=one.learns,
-            centrelines=lines,
-        )
-        for entry, one in scenarios.items()
-    }
+    plans = {entry: _plan_of(entry, one, lines, folder, on_epoch, copies) for entry, one in scenarios.items()}
     derived = derived_entries(plans, folder, try_copies=try_copies, together=together, exact=exact)
     check_finished(plans)
     state = State(
@@ -166,6 +151,24 @@ def compare(
         running.state = replace(running.state, notes=(*running.state.notes, STOPPED))
         running.read_finished()
     return _conclude(running, cases, structures)
+
+
+def _plan_of(
+    entry: str, one: Scenario, lines: Centrelines, folder: Path, on_epoch: OnEpoch | None, copies: Copies
+) -> FoldPlan:
+    return FoldPlan(
+        lines.folds if one.subjects is None else lines.folds.with_few(one.subjects),
+        one.settings,
+        folder / entry,
+        name=entry,
+        copies=copies,
+        tell=lines.tell,
+        on_epoch=None if on_epoch is None else partial(on_epoch, entry),
+        should_stop=lines.should_stop,
+        base=one.base,
+        learns=one.learns,
+        centrelines=lines,
+    )
 
 
 class _Running:

@@ -1,29 +1,51 @@
 """Labels out to ITK-SNAP, 3D Slicer and FSLeyes, corrected by hand, and back to learn from."""
 
-from autoseg.corrections.changes import Change, changes_by_structure, changes_table, find_changes
+from autoseg.corrections.changes import (
+    Change,
+    changes_by_structure,
+    changes_table,
+    compare_structures,
+    find_changes,
+    most_changed,
+)
 from autoseg.corrections.fine_grid import downsample_labels, fine_affine, upsample_image, upsample_labels
+from autoseg.corrections.guide import RULES, STEPS, steps
 from autoseg.corrections.keep import keep_correction
-from autoseg.corrections.kit import Kit, KitCase, read_kit, write_kit
-from autoseg.corrections.place import whole_cases
-from autoseg.corrections.read import Correction, read_correction, read_corrections
+from autoseg.corrections.kit import Kit, KitCase, find_kits, further_files, read_kit, write_kit
+from autoseg.corrections.place import corrected_image, whole_cases
+from autoseg.corrections.read import Correction, read_correction, read_corrections, say_date
+from autoseg.corrections.standing import Keeping, Standing, find_standing, keep_corrections
 from autoseg.files.correction_table import KeptCorrection, read_kept_corrections
 
 __all__ = [
+    "RULES",
+    "STEPS",
     "Change",
     "Correction",
+    "Keeping",
     "KeptCorrection",
     "Kit",
     "KitCase",
+    "Standing",
     "changes_by_structure",
     "changes_table",
+    "compare_structures",
+    "corrected_image",
     "downsample_labels",
     "find_changes",
+    "find_kits",
+    "find_standing",
     "fine_affine",
+    "further_files",
     "keep_correction",
+    "keep_corrections",
+    "most_changed",
     "read_correction",
     "read_corrections",
     "read_kept_corrections",
     "read_kit",
+    "say_date",
+    "steps",
     "upsample_image",
     "upsample_labels",
     "whole_cases",

@@ -75,6 +75,14 @@ def changed_slices(before: LabelMap, after: LabelMap) -> tuple[int, ...]:
     return tuple(np.flatnonzero((before.voxels != after.voxels).any(axis=(1, 2))).tolist())
 
 
+def most_changed(changes: Sequence[Change]) -> int:
+    """Give the slice, from 0, on which the largest area was drawn or taken away; 0 where nothing was."""
+    areas: dict[int, float] = {}
+    for change in changes:
+        areas[change.slice - 1] = areas.get(change.slice - 1, 0.0) + change.added_mm2 + change.removed_mm2
+    return max(areas, key=lambda index: areas[index], default=0)
+
+
 def changes_table(changes: Sequence[Change]) -> pd.DataFrame:
     """Give the changes as a table, one row a slice and structure; empty with its columns if there is none."""
     return pd.DataFrame([asdict(change) for change in changes], columns=[item.name for item in fields(Change)])
@@ -96,6 +104,37 @@ def changes_by_structure(changes: Sequence[Change]) -> pd.DataFrame:
         sums = [sum(getattr(c, column) for c in mine) for column in columns[4:]]
         rows.append((case_id, label, name, len(mine), *sums))
     return pd.DataFrame(sorted(rows), columns=columns)
+
+
+def compare_structures(before: LabelMap, after: LabelMap) -> pd.DataFrame:
+    """Give what became of each structure: voxels, areas and overlap, before and after.
+
+    Returns
+    -------
+    DataFrame
+        A row a structure, in the order of `after`. Columns label, name, slices (how many were changed),
+        voxels_before, voxels_after, voxels_added, voxels_removed, added_mm2, removed_mm2 (sums over the slices),
+        dice (of before and after: 1 where nothing was changed, NaN where it is in neither). Structures count with
+        what they include.
+
+    Raises
+    ------
+    LabelError, GeometryError
+        As `find_changes` does.
+    """
+    changes = find_changes(before, after)
+    pixel = after.pixel_mm2
+    rows = []
+    for structure in after.structures:
+        was, now = before.mask(structure.label), after.mask(structure.label)
+        old, new, shared = int(was.sum()), int(now.sum()), int((was & now).sum())
+        slices = sum(change.label == structure.label for change in changes)
+        dice = 2 * shared / (old + new) if old + new else float("nan")
+        added, removed = new - shared, old - shared
+        sums = (added * pixel, removed * pixel, dice)
+        rows.append((structure.label, structure.name, slices, old, new, added, removed, *sums))
+    columns = ["label", "name", "slices", "voxels_before", "voxels_after", "voxels_added", "voxels_removed"]
+    return pd.DataFrame(rows, columns=[*columns, "added_mm2", "removed_mm2", "dice"])
 
 
 def swapped_labels(before: LabelMap, after: LabelMap) -> dict[int, int]:

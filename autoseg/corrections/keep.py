@@ -80,15 +80,13 @@ def keep_correction(
         If a file cannot be written, or the folder reads back differently; the folder is then as it was.
     """
     folder = Path(folder)
-    slices = _checked_slices(correction, checked)
+    slices = checked_slices(correction, checked)
     labels = _checked_labels(correction, structures)
-    if reading is None and len(correction.case.channels) > 1:
-        reading = Reading(channels=tuple(channel_words(correction.case.channels)))
-    is_there = folder.is_dir() and bool(visible_files(folder))
-    found = find_cases(folder, unlabelled="skip", reading=reading) if is_there else None
+    reading = _reading(correction, reading)
+    found = cases_of(correction, folder, reading)
     _check_structures(correction, found, folder)
     place = find_place(correction, folder, found)
-    voxels, own = _merged(correction, place, slices)
+    voxels, own = merged_labels(correction, place, slices)
     known = found.structures if found else correction.label_map.structures
     earlier = _earlier_path(folder, place) if place.earlier is not None else None
     touched = [place.label_path, *place.image_paths, *(folder / name for name in TABLES)]
@@ -109,7 +107,22 @@ def keep_correction(
     return row
 
 
-def _checked_slices(correction: Correction, checked: str) -> tuple[int, ...]:
+def cases_of(correction: Correction, folder: Path, reading: Reading | None) -> CaseFolder | None:
+    """Find the cases of a folder as a correction is kept there; None if there is nothing yet."""
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder} is a file. Name a folder of cases, or a new one.")
+    is_there = folder.is_dir() and bool(visible_files(folder))
+    return find_cases(folder, unlabelled="skip", reading=_reading(correction, reading)) if is_there else None
+
+
+def _reading(correction: Correction, reading: Reading | None) -> Reading | None:
+    if reading is None and len(correction.case.channels) > 1:
+        return Reading(channels=tuple(channel_words(correction.case.channels)))
+    return reading
+
+
+def checked_slices(correction: Correction, checked: str) -> tuple[int, ...]:
+    """Give the slices (from 0) that somebody looked at; DataError where that cannot be."""
     changed = correction.changed_slices
     if checked == "changed":
         if not changed:
@@ -141,10 +154,10 @@ def _checked_labels(correction: Correction, names: Collection[str] | None) -> fr
     return frozenset(known[name.casefold()] for name in names)
 
 
-def _merged(
+def merged_labels(
     correction: Correction, place: Place, slices: Sequence[int]
 ) -> tuple[npt.NDArray[np.uint8], tuple[int, ...]]:
-    """Give the labels that the case has from now on, and the checked slices, both on the case's own axes."""
+    """Give the labels that a case has from now on, and the checked slices, both on the case's own axes."""
     voxels = np.ascontiguousarray(place.arrangement.apply(correction.label_map.voxels)).astype(np.uint8)
     own = place.own_slices(slices)
     if own is None:

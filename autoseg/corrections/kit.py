@@ -12,10 +12,11 @@ from typing import Any, Literal
 import numpy as np
 
 from autoseg.corrections.fine_grid import fine_affine, upsample_image, upsample_labels
+from autoseg.corrections.guide import AS_WRITTEN, RECORD, guide
 from autoseg.corrections.straight import straight_affine
 from autoseg.errors import DataError, GeometryError, LabelError, ReadError
 from autoseg.files.atomic import whole_folder
-from autoseg.files.label_colours import FSLEYES_NAME, ITKSNAP_NAME, SLICER_NAME, write_label_colours
+from autoseg.files.label_colours import write_label_colours
 from autoseg.files.nifti import write_nifti
 from autoseg.files.tables import read_structures, write_structures
 from autoseg.geometry import Affine, check_affine
@@ -23,28 +24,8 @@ from autoseg.image import Image, LabelMap
 from autoseg.run_folder import safe_name, unique_names
 from autoseg.structures import Structure
 
-RECORD = "correction.json"
-AS_WRITTEN = "as_written"
+SAVED_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".mha")
 KIND, VERSION = "autoseg labels to correct", 1
-
-GUIDE = f"""Labels to correct
-=================
-
-For each image there are two files: ..._image.nii.gz, the image, and ..._labels.nii.gz, the labels. Open both,
-correct the labels, and save them under the same name, in the same place. Leave the folder {AS_WRITTEN} and the
-file {RECORD} as they are: they tell later what was changed.
-
-ITK-SNAP   Open the image (File, Open Main Image), then the labels (Segmentation, Open Segmentation), then
-           names and colours (Segmentation, Import Label Descriptions: {ITKSNAP_NAME}).
-           Save with Segmentation, Save Segmentation Image, as NIfTI.
-3D Slicer  Drop {SLICER_NAME} on the window, then the image; add the labels with Add Data, description
-           "Segmentation", and choose that colour table under Options. Save from the module Segmentations, "Export
-           to files": NIfTI, with the image as reference and with "Use color table values". Slicer's own format
-           .seg.nrrd is not read.
-FSLeyes    Open the image, then the labels; overlay type "label"; load {FSLEYES_NAME} as lookup table.
-
-Do not give the labels other numbers, and do not crop or resample: the labels must keep the grid of the image.
-"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,7 +134,7 @@ def write_kit(
             _write_case(temporary, case, image, label_map, method)
         write_label_colours(temporary, structures)
         write_structures(temporary / "structures.csv", structures)
-        (temporary / "READ_ME.txt").write_text("\n".join([GUIDE, *notes]) + "\n", encoding="utf-8")
+        (temporary / "READ_ME.txt").write_text("\n".join([guide(), *notes]) + "\n", encoding="utf-8")
         written = datetime.now().astimezone().isoformat(timespec="seconds")
         record = {
             "kind": KIND,
@@ -192,6 +173,23 @@ def read_kit(folder: Path) -> Kit:
     except (OSError, ValueError, LookupError, TypeError, GeometryError) as error:
         raise ReadError(f"{path} cannot be read ({error}). Take it from a copy of the folder.") from error
     return Kit(folder, cases, read_structures(folder / "structures.csv").structures, model, written, notes)
+
+
+def find_kits(folder: Path) -> tuple[Path, ...]:
+    """Find the folders to correct labels in, in a folder and two floors below it; the one written last comes first.
+
+    Nothing is found in a folder that is not there.
+    """
+    records = [path for floor in ("", "*/", "*/*/") for path in Path(folder).glob(f"{floor}{RECORD}")]
+    whole = [path for path in records if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+    return tuple(path.parent for path in sorted(whole, key=lambda path: (-path.stat().st_mtime, str(path))))
+
+
+def further_files(kit: Kit) -> tuple[Path, ...]:
+    """Give label files that somebody saved in the folder under names of their own, the last one first."""
+    written = {name for case in kit.cases for name in (*case.image_names, case.labels_name)}
+    found = [path for path in kit.folder.glob("*") if path.name.lower().endswith(SAVED_ENDINGS)]
+    return tuple(sorted((p for p in found if p.name not in written), key=lambda p: (-p.stat().st_mtime, str(p))))
 
 
 def channel_words(channels: Sequence[str]) -> list[str]:

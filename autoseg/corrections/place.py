@@ -146,6 +146,23 @@ def read_own_images(correction: Correction) -> list[npt.NDArray[np.generic]]:
     return channels
 
 
+def corrected_image(correction: Correction) -> Image:
+    """Read the image that was corrected, where it lies in the patient.
+
+    Raises
+    ------
+    OutputError
+        If it is not the one that was written with the labels.
+    ReadError
+        If its file cannot be read.
+    """
+    case = correction.case
+    channels = read_own_images(correction)
+    voxels = channels[0] if len(channels) == 1 else np.stack(channels)
+    source = replace(correction.label_map.source, slices=(), spacing_source="header", slice_spacing_source="header")
+    return Image(voxels, case.affine, case.channels, source)
+
+
 def _is_image(correction: Correction, image: Image, arrangement: Arrangement) -> bool:
     """Tell whether an image of the folder is the one that was corrected: two patients may lie on one grid."""
     own = [arrangement.apply(voxels) for voxels in read_own_images(correction)]

@@ -58,7 +58,7 @@ class Correction:
         names = dict.fromkeys(change.name for change in self.changes)
         slices = say_slices(self.changed_slices)
         return (
-            f"{self.case.case_id}: corrected by {self.by} ({self.date}) on {len(self.changed_slices)} of "
+            f"{self.case.case_id}: corrected by {self.by} ({say_date(self.date)}) on {len(self.changed_slices)} of "
             f"{self.label_map.shape[0]} slices ({slices}): {', '.join(names)}."
         )
 
@@ -135,15 +135,33 @@ def read_correction(
     )
 
 
-def read_corrections(folder: Path, *, by: str, date: str | None = None) -> tuple[Correction, ...]:
+def read_corrections(
+    folder: Path, *, by: str, date: str | None = None, exchanged_on_purpose: bool = False
+) -> tuple[Correction, ...]:
     """Read all label files of a folder back that were corrected in their places; untouched ones are not changed.
+
+    Parameters are as of `read_correction`.
 
     Raises
     ------
     ReadError, LabelError
         As `read_correction` does.
     """
-    return tuple(read_correction(folder, by=by, case_id=case.case_id, date=date) for case in read_kit(folder).cases)
+    return tuple(
+        read_correction(folder, by=by, case_id=case.case_id, date=date, exchanged_on_purpose=exchanged_on_purpose)
+        for case in read_kit(folder).cases
+    )
+
+
+def say_date(date: str) -> str:
+    """Say a date and time as people write them; what is no such text stays as it is.
+
+    Examples
+    --------
+    >>> say_date("2026-03-01T14:05:09+01:00")
+    '2026-03-01 14:05'
+    """
+    return re.sub(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d)\S*$", r"\1 \2", date)
 
 
 def say_slices(slices: Sequence[int]) -> str:

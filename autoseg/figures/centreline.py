@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -40,7 +41,7 @@ def show_centrelines(
 
     Both pictures follow the first curve: each line of the sagittal one runs through it from front to back, each
     line of the coronal one from the patient's right to the left. Short lines across mark where the structure begins
-    and ends by each curve.
+    and ends by each curve, dots what somebody clicked.
 
     Parameters
     ----------
@@ -95,7 +96,7 @@ def show_centrelines(
         if crop_mm is not None:
             middle = list(places.values())[-1][:, axis] * mm
             for side in (-0.5, 0.5):
-                ax.plot(middle + side * crop_mm[1 - axis], heights, color="white", linewidth=0.6, linestyle=":")
+                ax.plot(middle + side * crop_mm[1 - axis], heights, color="white", linewidth=1.2, linestyle=":")
         middle_mm = float(np.median(first[:, axis])) * mm
         ax.set(xlim=(middle_mm - AROUND_MM, middle_mm + AROUND_MM), ylim=(extent[2], extent[3]), facecolor="black")
         ax.set_title(("From the side", "From the front")[axis], fontsize=10)
@@ -106,7 +107,7 @@ def show_centrelines(
         Line2D([], [], color=colour, linestyle=dash, linewidth=1.6, label=name)
         for name, colour, dash in zip(centrelines, COLOURS, DASHES, strict=False)
     ]
-    crop = [Line2D([], [], color="white", linewidth=0.8, linestyle=":", label="crop")] if crop_mm else []
+    crop = [Line2D([], [], color="white", linewidth=1.2, linestyle=":", label="crop")] if crop_mm else []
     add_legend(figure, () if label_map is None else label_map.structures, [*lines, *crop])
     return figure
 
@@ -140,7 +141,14 @@ def _draw_curves(
 ) -> None:
     for (name, line), colour, dash in zip(centrelines.items(), COLOURS, DASHES, strict=False):
         across = places[name][:, axis] * mm
-        ax.plot(across, heights, color=colour, linestyle=dash, linewidth=1.6)
+        # A dark edge, without which a white line is lost on a bright structure.
+        edge = [patheffects.withStroke(linewidth=3.2, foreground="#000000b0")]
+        ax.plot(across, heights, color=colour, linestyle=dash, linewidth=1.6, path_effects=edge)
+        if line.clicks_mm:
+            clicks = np.column_stack([np.array(line.clicks_mm), np.ones(len(line.clicks_mm))])
+            slices, *others = np.linalg.inv(affine)[:3] @ clicks.T
+            up = np.interp(slices, np.arange(len(heights)), heights)
+            ax.plot(others[axis] * mm, up, "o", markersize=4, color=colour, markeredgecolor="black")
         for end in (line.begins_mm, line.ends_mm):
             if end is not None:
                 index = np.column_stack([np.arange(len(heights)), places[name], np.ones(len(heights))])

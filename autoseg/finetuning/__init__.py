@@ -2,13 +2,16 @@
 
 from autoseg.finetuning.base import check_base, settings_from_base, split_for_base
 from autoseg.finetuning.carry import Carried, carry_over
+from autoseg.finetuning.fit import Fit, check_fit
 from autoseg.finetuning.tuned import Tuned, check_same_base, go_on_from, seed_of
 
 __all__ = [
     "Carried",
+    "Fit",
     "Tuned",
     "carry_over",
     "check_base",
+    "check_fit",
     "check_same_base",
     "go_on_from",
     "seed_of",

@@ -10,10 +10,11 @@ import ipywidgets as widgets
 
 from autoseg.comparison import title_of
 from autoseg.errors import ModelFileError
+from autoseg.finetuning import split_for_base
 from autoseg.model import check_model_name, find_model
 from autoseg.panels.comparison_tables import best_entry
 from autoseg.panels.panel import Panel
-from autoseg.panels.style import heading, text
+from autoseg.panels.style import heading, notice, text
 from autoseg.panels.values import Compared, Task
 from autoseg.plan import change_settings
 from autoseg.settings import Settings
@@ -24,6 +25,10 @@ FIRST = "Compare first; then the best can learn from all patients."
 ALL = (
     "All patients teach it, so nobody is left to score it on: the comparison above says what it is worth. The last "
     "epoch is kept, and Stop keeps the latest."
+)
+NOTHING = "Nothing learnt in this comparison: the model that was scored is used as it is, in 2_test.ipynb."
+ORIGINAL = (
+    "{!r} was best here: the model as it is can be used in 2_test.ipynb, and a fine-tuned one may not be worth it."
 )
 SOME = "Patients who validate choose the best epoch and are not learnt from: {}."
 
@@ -59,6 +64,7 @@ class BestPanel(Panel):
         self.entry = widgets.Dropdown(
             description="Network", tooltip="The best by Dice is chosen first", layout=dict(wide), style=style
         )
+        self.original = widgets.HTML()
         self.name = widgets.Text(
             name,
             description="Name of the model",
@@ -86,7 +92,7 @@ class BestPanel(Panel):
         time = widgets.HBox([self.amount, self.unit], layout={"align_items": "center"})
         self._all = (
             widgets.HTML(heading("Use the best")),
-            *(self.entry, self.name, time, self.all, self.note),
+            *(self.original, self.entry, self.name, time, self.all, self.note),
         )
         for field in (self.entry, self.name, self.amount, self.all):
             field.observe(self._changed, "value")
@@ -103,16 +109,24 @@ class BestPanel(Panel):
         if compared is None:
             self.give_up(FIRST)
             return
-        entries = list(compared.contest.entries)
+        contest = compared.contest
+        entries = list(contest.learning)
+        if not entries:
+            self.give_up(NOTHING)
+            return
         self._quiet = True
         try:
             with self.entry.hold_sync():
                 self.entry.options = [(title_of(one), one) for one in entries]
                 self.entry.value = best_entry(compared.comparison, among=entries) or entries[0]
-            self.amount.value = show_value(_time(compared.contest.entries[self.entry.value])[1])
+            self.entry.description = contest.what.capitalize()
+            self.amount.value = show_value(_time(contest.scenarios[self.entry.value].settings)[1])
         finally:
             self._quiet = False
         self._compared = compared
+        best = best_entry(compared.comparison, among=contest.entries)
+        is_original = best is not None and best not in entries
+        self.original.value = notice(ORIGINAL.format(best), "warning") if is_original else ""
         self.body.children = self._all
         self._hand_on()
 
@@ -128,25 +142,30 @@ class BestPanel(Panel):
         self.value, self.note.value = None, ""
         with self.attempt():
             contest = compared.contest
-            settings = contest.entries[self.entry.value]
+            scenario = contest.scenarios[self.entry.value]
+            settings = scenario.settings
             unit, _ = _time(settings)
             self.unit.value = text(unit)
             typed = parse_value(unit, self.amount.value, float if unit == "minutes" else int)
             settings = change_settings(settings, {unit: typed})
             name = check_model_name(self.name.value.strip())
-            split = split_cases(
-                contest.cases.cases,
-                validation_subjects=() if self.all.value else None,
-                test_subjects=contest.test_subjects,
-                seed=settings.seed,
-            )
+            cases: dict[str, Any] = {
+                "validation_subjects": () if self.all.value else None,
+                "test_subjects": contest.test_subjects,
+                "seed": settings.seed,
+            }
+            if scenario.base is None:
+                split = split_cases(contest.cases.cases, **cases)
+            else:
+                split = split_for_base(scenario.base, contest.cases.cases, **cases)
             if self.all.value:
                 split = replace(split, note="")
             count = len(subjects_of(split.validation))
             words = ALL if self.all.value else SOME.format(f"{count} patient{'s' * (count != 1)}")
             self.note.value = text(f"{words}\n{_say_name(self.folder, name)}")
             self.say("")
-            self.value = Task(split, settings, contest.cases.structures, name, self.folder)
+            structures, finder = contest.cases.structures, contest.finder
+            self.value = Task(split, settings, structures, name, self.folder, base=scenario.base, finder=finder)
 
 
 def _time(settings: Settings) -> tuple[str, float]:

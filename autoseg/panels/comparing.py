@@ -11,6 +11,7 @@ import ipywidgets as widgets
 from autoseg.comparison import title_of
 from autoseg.errors import AutosegError, DataError
 from autoseg.figures.live_curves import draw_curves
+from autoseg.figures.live_ways import draw_ways
 from autoseg.panels.comparing_words import describe_comparing, describe_outcome, progress_table
 from autoseg.panels.contest import RunningComparison, find_running, finished_trainings, start_comparison
 from autoseg.panels.panel import Panel
@@ -66,7 +67,7 @@ class ComparingPanel(Panel):
             tooltip="How much of the comparison is done",
             layout=widgets.Layout(width="100%", max_width="900px", display="none"),
         )
-        self.curves, self.lines = widgets.HTML(), widgets.HTML()
+        self.ways, self.curves, self.lines = widgets.HTML(), widgets.HTML(), widgets.HTML()
         # Its lowest end is its beginning, so that it stays at the newest line unless somebody scrolls up.
         self.lines_box = widgets.Box(
             [self.lines],
@@ -76,7 +77,7 @@ class ComparingPanel(Panel):
             ),
         )
         buttons = widgets.HBox([self.start_button, self.stop_button], layout={"flex_flow": "row wrap"})
-        self.body.children = (self.scores, self.curves, self.lines_box)
+        self.body.children = (self.scores, self.ways, self.curves, self.lines_box)
         top = (widgets.HTML(heading("Comparison")), buttons, self.state_line, self.share_bar)
         self.children = (*top, self.bar, self.message, self.note, self.body, *super().children[3:])
 
@@ -116,7 +117,7 @@ class ComparingPanel(Panel):
         with self._lock:
             self.value, self.running = None, running
             self.say("")
-            for part in (self.curves, self.scores, self.lines, self.state_line):
+            for part in (self.ways, self.curves, self.scores, self.lines, self.state_line):
                 part.value = ""
             self._arrange()
         if running is None:
@@ -160,12 +161,15 @@ class ComparingPanel(Panel):
         self.lines.value = lines_as_html(running.lines)
         current, epochs = running.current, running.epochs
         if current is None or not epochs:
-            self.curves.value = ""
+            self.curves.value = self.ways.value = ""
             return
-        settings = running.contest.entries[current[0]]
+        settings = running.contest.scenarios[current[0]].settings
         title = heading(f"{title_of(current[0])}, fold {current[1]}")
         structures = running.contest.cases.structures
         self.curves.value = title + draw_curves(epochs, structures, planned=settings.epochs)
+        self.ways.value = draw_ways(
+            {title_of(entry): curve for entry, curve in running.curves_of(current[1]).items()}, fold=current[1]
+        )
 
     def _conclude(self, running: RunningComparison) -> None:
         """Show the end of a comparison."""

@@ -8,6 +8,9 @@ from statistics import fmean
 import pandas as pd
 
 from autoseg.comparison import estimate_seconds, title_of
+from autoseg.crossvalidation import Scenario
+from autoseg.finder import finder_settings
+from autoseg.inputs import sees_crop
 from autoseg.panels.contest import RunningComparison, finished_trainings
 from autoseg.panels.score import table_html
 from autoseg.panels.training_words import describe_time
@@ -23,36 +26,58 @@ def describe_folder(contest: Contest) -> str:
     place, done = contest.folder, finished_trainings(contest)
     if not place.exists():
         return f"Kept in {place}."
+    parts = f"{done} finished {_part(contest)}{'s' * (done != 1)}"
     return (
-        f"{place.name} is there already, with {done} finished training{'s' * (done != 1)} of these: it goes on "
-        "where it was, if images, settings and folds are the same. Another name begins anew."
+        f"{place.name} is there already, with {parts} of these: it goes on where it was, if images, settings and "
+        "folds are the same. Another name begins anew."
     )
 
 
-def describe_length(entries: Mapping[str, Settings], folds: int) -> str:
+def describe_length(
+    entries: Mapping[str, Settings | Scenario], folds: int, *, what: str = "network", finder: Settings | None = None
+) -> str:
     """Say how long it takes: "5 networks × 3 folds × 2 minutes: about 33 minutes."."""
-    first = next(iter(entries.values()))
-    unit, amount = ("minute", first.minutes) if first.minutes is not None else ("epoch", first.epochs)
-    each = f"{amount:g} {unit}{'s' * (amount != 1)}"
-    seconds = estimate_seconds(entries, folds)
+    scenarios = [one if isinstance(one, Scenario) else Scenario(one) for one in entries.values()]
+    learning = [one for one in scenarios if one.learns]
+    if not learning:
+        return "Nothing learns: this takes a few minutes at most."
+    first = learning[0].settings
+    count = f"{len(learning)} {what}{'s' * (len(learning) != 1)}"
+    if len(learning) < len(scenarios):
+        count += " that learns" if len(learning) == 1 else " that learn"
+    words = f"{count} × {folds} folds × {_amount(first)}"
+    if any(sees_crop(one.settings) for one in learning):
+        words += f", and {folds} × {_amount(finder or finder_settings())} to find centrelines"
+    seconds = estimate_seconds(entries, folds, finder)
     whole = (
         describe_time(AROUND * seconds)
         if seconds is not None
         else "how long that takes is seen as soon as it learns"
     )
-    return f"{len(entries)} networks × {folds} folds × {each}: {whole}."
+    return f"{words}: {whole}."
+
+
+def _amount(settings: Settings) -> str:
+    unit, amount = ("minute", settings.minutes) if settings.minutes is not None else ("epoch", settings.epochs)
+    return f"{amount:g} {unit}{'s' * (amount != 1)}"
+
+
+def _part(contest: Contest) -> str:
+    """Give what is done fold by fold: a training, or a model where one is only scored."""
+    return "training" if len(contest.learning) == len(contest.entries) else "model"
 
 
 def describe_comparing(running: RunningComparison) -> str:
     """Give the line that says what learns now and how far all of it is."""
     done, in_all = running.folds_done(), running.folds_in_all()
-    how_far = f"{done} of {in_all} trainings are done"
+    parts = f"{_part(running.contest)}s"
+    how_far = f"{done} of {in_all} {parts} are done"
     if running.state in ("waiting", "reading"):
-        return "Reading the images, and the trainings that are done already …"
+        return f"Reading the images, and the {parts} that are done already …"
     if running.state == "stopping":
         return "Stopping; finished folds are kept …"
     if running.state == "finished":
-        return f"Done: {done} of {in_all} trainings."
+        return f"Done: {done} of {in_all} {parts}."
     if running.state == "stopped":
         return f"Stopped: {how_far} and kept. Go on does the rest."
     if running.state == "failed":
@@ -63,10 +88,14 @@ def describe_comparing(running: RunningComparison) -> str:
     if running.current is None or not running.epochs:
         if not running.part:
             return f"Learning: {how_far}."
-        return f"{running.part}: reading or segmenting … {how_far[0].upper()}{how_far[1:]}."
+        does = "learning to find them" if running.part.startswith("Centrelines") else "reading or segmenting"
+        return f"{running.part}: {does} … {how_far[0].upper()}{how_far[1:]}."
     entry, fold = running.current
     last = running.epochs[-1]
-    now = f"fold {fold} of {running.contest.folds}, {title_of(entry)}, epoch {last.epoch}"
+    where = f"fold {fold} of {running.contest.folds}, {title_of(entry)}"
+    # Learnt again without outliers, an entry has a longer name than it tells.
+    where = f"f{running.part[1:]}" if running.part.lower().startswith(f"{where.lower()}, ") else where
+    now = f"{where}, epoch {last.epoch}"
     scored = [row.validation_dice for row in running.epochs if row.validation_dice is not None]
     now += f", Dice {scored[-1]:.2f} on validation patients" if scored else ""
     return f"Learning: {now}. {how_far[0].upper()}{how_far[1:]}."
@@ -79,7 +108,8 @@ def describe_outcome(running: RunningComparison) -> str:
         words += " Another name above gives another folder."
     done = running.folds_done()
     if done:
-        words += f" Nothing of what is finished is lost: {done} of {running.folds_in_all()} trainings are kept."
+        of = f"{done} of {running.folds_in_all()} {_part(running.contest)}s"
+        words += f" Nothing of what is finished is lost: {of} are kept."
     return words
 
 
@@ -87,7 +117,8 @@ def progress_table(running: RunningComparison) -> str:
     """Give the table that fills in while it runs, as HTML: a row an entry, a column a fold, then the mean."""
     contest = running.contest
     folds = range(1, contest.folds + 1)
-    head = ["Network", *(f"Fold {n}" for n in folds), "Mean so far" if running.is_active else "Mean"]
+    mean = "Mean so far" if running.is_active else "Mean"
+    head = [contest.what.capitalize(), *(f"Fold {n}" for n in folds), mean]
     rows = []
     for entry in contest.entries:
         scores = {fold: dice for (name, fold), dice in running.scores.copy().items() if name == entry}

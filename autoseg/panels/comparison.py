@@ -12,14 +12,27 @@ import ipywidgets as widgets
 from autoseg.comparison import MEAN, Comparison, title_of
 from autoseg.errors import DataError, ReadError
 from autoseg.figures import show_comparison, show_learning_curves, show_side_by_side
-from autoseg.panels.comparison_tables import cost_table, differences_html, quality_table, structures_of
+from autoseg.panels.comparison_tables import (
+    centrelines_html,
+    cost_table,
+    differences_html,
+    models_of,
+    quality_table,
+    structures_of,
+)
 from autoseg.panels.download import DownloadButton
 from autoseg.panels.panel import Panel
+from autoseg.panels.per_subject import per_subject_html
 from autoseg.panels.style import Drawn, heading, notice, picture, text
 from autoseg.panels.values import Compared
-from autoseg.plan import hide_ids
+from autoseg.plan import hide_ids, number_subjects
 
 FIRST = "Compare first: press Start above."
+CENTRELINES = "centrelines.csv"
+FILES = (
+    *("results.csv", "per_subject.csv", CENTRELINES, "differences.csv"),
+    *("comparison.png", "learning_curves.png"),
+)
 
 
 class ComparisonPanel(Panel):
@@ -46,6 +59,7 @@ class ComparisonPanel(Panel):
         self.verdict, self.notes = widgets.HTML(), widgets.HTML()
         self.overview, self.curves = widgets.HTML(), widgets.HTML()
         self.quality, self.costs, self.differences = widgets.HTML(), widgets.HTML(), widgets.HTML()
+        self.subjects, self.centrelines = widgets.HTML(), widgets.HTML()
         self.structure = widgets.Dropdown(
             description="Scores of",
             tooltip="All structures together, or one of them",
@@ -72,16 +86,12 @@ class ComparisonPanel(Panel):
         self.place.observe(lambda _: self._when_shown(self._show_slice), "value")
         self.show_ids.observe(lambda _: self._when_shown(self._name), "value")
         self.next.on_click(lambda _: self.go_on())
-        self.downloads = tuple(
-            DownloadButton(name, partial(self._read_file, name))
-            for name in ("results.csv", "differences.csv", "comparison.png", "learning_curves.png")
-        )
+        self.downloads = tuple(DownloadButton(name, partial(self._read_file, name)) for name in FILES)
         steps = widgets.HBox([self.place, self.next, self.show_ids], layout={"flex_flow": "row wrap"})
-        self.slices = widgets.VBox(
-            [widgets.HTML(heading("The same slices by every network, worst first")), steps, self.slice]
-        )
+        self.slices_head = widgets.HTML()
+        self.slices = widgets.VBox([self.slices_head, steps, self.slice])
         files = widgets.HBox(self.downloads, layout={"flex_flow": "row wrap"})
-        tables = (self.structure, self.quality, self.differences, self.costs)
+        tables = (self.structure, self.quality, self.subjects, self.centrelines, self.differences, self.costs)
         self._all = (self.verdict, self.notes, self.overview, *tables, self.slices, self.curves, files)
 
     # --- what a click does
@@ -125,8 +135,10 @@ class ComparisonPanel(Panel):
             self._quiet = False
         for button in self.downloads:
             button.disabled = not (comparison.folder / button.name).is_file()
+            button.layout.display = "none" if button.disabled and button.name == CENTRELINES else ""
         self.slices.layout.display = "" if comparison.worst else "none"
         self.overview.value, self.curves.value = overview, curves
+        self.slices_head.value = heading(f"The same slices by every {compared.contest.what}, worst first")
         self._name(comparison)
         self._show_tables(comparison)
         self.body.children = self._all
@@ -144,15 +156,28 @@ class ComparisonPanel(Panel):
         """Show all that may hold a patient's number."""
         self.verdict.value = notice(self._hidden(comparison.verdict), "done")
         self.notes.value = text(self._hidden("\n".join(comparison.notes))) if comparison.notes else ""
+        self._show_subjects(comparison)
         self._show_slice(comparison)
 
     def _show_tables(self, comparison: Comparison) -> None:
-        if self.structure.value is None:
-            self.quality.value = self.differences.value = self.costs.value = ""
+        self._show_subjects(comparison)
+        if self.structure.value is None or self._compared is None:
+            self.quality.value = self.differences.value = self.costs.value = self.centrelines.value = ""
             return
-        self.quality.value = quality_table(comparison, self.structure.value)
+        what = self._compared.contest.what
+        self.quality.value = quality_table(comparison, self.structure.value, what=what)
         self.differences.value = differences_html(comparison, self.structure.value)
-        self.costs.value = cost_table(comparison)
+        self.costs.value = cost_table(comparison, what=what)
+        self.centrelines.value = centrelines_html(comparison, what=what)
+
+    def _show_subjects(self, comparison: Comparison) -> None:
+        """Show the table with a row a patient."""
+        if self.structure.value is None or self._compared is None:
+            self.subjects.value = ""
+            return
+        contest = self._compared.contest
+        names = None if self.show_ids.value else number_subjects(contest.cases.cases)
+        self.subjects.value = per_subject_html(comparison, self.structure.value, names, what=contest.what)
 
     def _show_slice(self, comparison: Comparison) -> None:
         if not comparison.worst:
@@ -162,7 +187,8 @@ class ComparisonPanel(Panel):
         drawn = show_side_by_side(replace(comparison, worst=(one,)), names=self.show_ids.value)
         where = one.case_id if self.show_ids.value else f"image {one.number}"
         scores = ", ".join(f"{title_of(entry)} {value:.2f}" for entry, value in one.dice.items())
-        alt = f"{where}, slice {one.slice_index + 1}, reference and networks; Dice: {scores}."
+        which = "networks" if self._compared is None else models_of(self._compared.contest.what)
+        alt = f"{where}, slice {one.slice_index + 1}, reference and {which}; Dice: {scores}."
         self.slice.value = picture(cast(Drawn, drawn), alt)
 
     def _hidden(self, words: str) -> str:

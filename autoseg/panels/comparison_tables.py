@@ -5,12 +5,13 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import pandas as pd
 
 from autoseg.comparison import MEAN, Comparison, title_of
+from autoseg.comparison.derived import EXACT
 
 _EDGE = (
     "border-bottom:1px solid var(--jp-border-color2,#bbb);padding:3px 14px 3px 0;vertical-align:top;text-align:left"
@@ -98,6 +99,14 @@ COST = (
     _ranged("ms_per_slice", "Segmenting, ms a slice", f"Thousandths of a second for a slice. {FOLDS}", _short),
     _ranged("peak_memory_mib", "Memory, MiB", f"Memory at most while training. {FOLDS}", _short),
 )
+CENTRELINES = (
+    Column("n", "Images", "Images in which it was looked for.", _short),
+    Column(
+        "mean_mm", "Distance, mm", "In the axial plane; mean along the structure and over images.", _decimals(1)
+    ),
+    Column("max_mm", "Farthest, mm", "The largest distance at any height of any image.", _decimals(1)),
+    Column("slices_cut", "Slices cut, %", "Slices with some of the structure outside what is seen.", _percent),
+)
 
 
 def best_entry(comparison: Comparison, *, among: Collection[str]) -> str | None:
@@ -112,19 +121,40 @@ def structures_of(comparison: Comparison) -> list[str]:
     return sorted(dict.fromkeys(comparison.table["structure"]), key=lambda name: name != MEAN)
 
 
-def quality_table(comparison: Comparison, structure: str = MEAN) -> str:
+def models_of(what: str) -> str:
+    """Give what segments, where entries are called so: "networks", or "models" of a "way"."""
+    return "networks" if what == "network" else "models"
+
+
+def quality_table(comparison: Comparison, structure: str = MEAN, *, what: str = "network") -> str:
     """Give the table of scores as HTML, the best by Dice first."""
     rows = _of_structure(comparison.table, structure).sort_values("dice", ascending=False)
     of = "mean over structures" if structure == MEAN else structure
     count = int(rows["n_subjects"].max()) if len(rows) else 0
-    caption = f"How good: {of}, {count} patient{'s' * (count != 1)}, segmented by networks that never saw them"
-    return _table(rows, QUALITY, caption)
+    people = f"{count} patient{'s' * (count != 1)}"
+    caption = f"How good: {of}, {people}, segmented by {models_of(what)} that never saw them"
+    return _table(rows, QUALITY, caption, first=what.capitalize())
 
 
-def cost_table(comparison: Comparison) -> str:
+def cost_table(comparison: Comparison, *, what: str = "network") -> str:
     """Give the table of what each entry costs as HTML, the best by Dice first."""
     rows = _of_structure(comparison.table, MEAN).sort_values("dice", ascending=False)
-    return _table(rows, COST, "What it costs on this computer")
+    return _table(rows, COST, "What it costs on this computer", first=what.capitalize())
+
+
+def centrelines_html(comparison: Comparison, *, what: str = "network") -> str:
+    """Give the table of how well centrelines were found as HTML; "" where none was looked for."""
+    rows: dict[tuple[float, ...], dict[str, Any]] = {}
+    for entry, run in comparison.runs.items():
+        scores = [score for fold in run.folds for score in fold.centrelines]
+        if scores and not entry.endswith(f", {EXACT}"):
+            table = pd.DataFrame([asdict(score) for score in scores])
+            values = (len(table), table["mean_mm"].mean(), table["max_mm"].max(), table["slices_cut"].mean())
+            row = rows.setdefault(values, dict(zip(("n", "mean_mm", "max_mm", "slices_cut"), values, strict=True)))
+            # Entries that share the centrelines share the row.
+            row["title"] = ", ".join(filter(None, (row.get("title"), title_of(entry))))
+    caption = "How well the centreline was found, beside that of your drawing"
+    return _table(pd.DataFrame(rows.values()), CENTRELINES, caption, first=what.capitalize()) if rows else ""
 
 
 def differences_html(comparison: Comparison, structure: str = MEAN) -> str:

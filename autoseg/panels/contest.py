@@ -10,11 +10,14 @@ from contextlib import suppress
 from pathlib import Path
 from statistics import fmean
 
+import pandas as pd
+
 from autoseg.comparison import Comparison, compare, estimate_seconds, title_of
 from autoseg.crossvalidation import read_fold
 from autoseg.crossvalidation.fold import RESULT
 from autoseg.errors import AutosegError, DataError
 from autoseg.evaluation import Score
+from autoseg.figures.live_ways import Curve
 from autoseg.model import EpochResult
 from autoseg.panels.background import Background, State
 from autoseg.panels.turns import Turn
@@ -28,8 +31,9 @@ class RunningComparison(Background):
 
     Beside what every `Background` tells: `current`, the entry and fold that learns now, or None; `epochs`, those of
     the current training; `part`, the fold of what is being done, learning or scoring; `scores`, of each entry and
-    fold that is done the Dice of every subject, the mean over its structures; `comparison`, what came out, where it
-    was stopped of the folds that were finished.
+    fold that is done the Dice of every subject, the mean over its structures; `curves`, of each that learnt the
+    seconds and the Dice of its validated epochs; `comparison`, what came out, where it was stopped of the folds
+    that were finished.
 
     Parameters
     ----------
@@ -43,6 +47,7 @@ class RunningComparison(Background):
         self.epochs: tuple[EpochResult, ...] = ()
         self.part = ""
         self.scores: dict[tuple[str, int], tuple[float, ...]] = {}
+        self.curves: dict[tuple[str, int], Curve] = {}
         self.comparison: Comparison | None = None
         self._epoch_at = time.monotonic()
 
@@ -69,16 +74,25 @@ class RunningComparison(Background):
         """Give how many of its trainings are done, now or earlier."""
         return len(self.scores)
 
+    def curves_of(self, fold: int) -> dict[str, Curve]:
+        """Give the curves of a fold by the entries that learn, empty where nothing is known yet."""
+        found = {entry: self.curves.get((entry, fold), ()) for entry in self.contest.learning}
+        if self.current is not None and self.current[1] == fold and not found[self.current[0]]:
+            found[self.current[0]] = curve_of(self.epochs)
+        return found
+
     def seconds_left(self) -> float | None:
-        """Estimate the seconds left; None where the entries have no time budget."""
-        whole, in_all = estimate_seconds(self.contest.entries, self.contest.folds), self.folds_in_all()
-        if whole is None:
+        """Estimate the seconds left of learning; None where the entries have no time budget."""
+        contest = self.contest
+        whole, learning = estimate_seconds(contest.entries, contest.folds, contest.finder), contest.learning
+        if whole is None or not learning:
             return None
-        one = whole / in_all
+        one = whole / (contest.folds * len(learning))
+        done = sum(entry in learning for entry, _ in self.scores.copy())
         now = 0.0
         if self.current is not None and self.epochs:
             now = self.epochs[-1].elapsed_s + time.monotonic() - self._epoch_at
-        return max(0.0, (in_all - self.folds_done()) * one - min(now, one))
+        return max(0.0, (contest.folds * len(learning) - done) * one - min(now, one))
 
     def share(self) -> float:
         """Give how much is done, 0 to 1."""
@@ -98,13 +112,16 @@ class RunningComparison(Background):
             contest.entries,
             folder=contest.folder,
             folds=contest.folds,
-            test_subjects=contest.test_subjects,
+            test_subjects=contest.test_subjects | contest.known,
             tell=self._say,
             on_epoch=self._after_epoch,
             should_stop=self._should_stop,
             together=contest.together,
             try_copies=contest.try_copies,
             base=contest.base,
+            exact=contest.exact,
+            without_outliers=contest.without_outliers,
+            finder=contest.finder,
         )
         self._look()
         self.current, self.epochs = None, ()
@@ -121,10 +138,10 @@ class RunningComparison(Background):
 
     def _say(self, line: str) -> None:
         super()._say(hide_ids(self.contest.cases.cases).hide(line))
-        if line.startswith("Fold "):  # the part before is done
+        if line.startswith(("Fold ", "Centrelines, ")):  # the part before is done
             self._look()
             self.current, self.epochs = None, ()
-            self.part = line.partition(" (")[0]
+            self.part = line.partition(" (")[0].partition(":")[0]
 
     def _after_epoch(self, entry: str, fold: int, result: EpochResult) -> None:
         if self.current != (entry, fold):
@@ -143,6 +160,7 @@ class RunningComparison(Background):
                 if (entry, fold) not in self.scores and (place / RESULT).is_file():
                     with suppress(AutosegError):  # whoever compares says what is wrong with it
                         self.scores[entry, fold] = dice_of_subjects(read_fold(place, fold).scores)
+                        self.curves[entry, fold] = read_curve(place)
 
 
 def fold_folder(contest: Contest, entry: str, fold: int) -> Path:
@@ -157,6 +175,21 @@ def dice_of_subjects(scores: Sequence[Score]) -> tuple[float, ...]:
         if not math.isnan(row.dice):
             by_subject.setdefault(row.subject_id, []).append(row.dice)
     return tuple(fmean(values) for values in by_subject.values())
+
+
+def curve_of(epochs: Sequence[EpochResult]) -> Curve:
+    """Give the seconds and the validation Dice of the epochs that were validated."""
+    return tuple((row.elapsed_s, row.validation_dice) for row in epochs if row.validation_dice is not None)
+
+
+def read_curve(place: Path) -> Curve:
+    """Read the curve of a training that is done from its folder; empty where nothing was validated."""
+    for path in sorted(place.glob("*_history.csv")):
+        table = pd.read_csv(path)
+        if {"elapsed_s", "validation_dice"} <= set(table.columns):
+            known = table.dropna(subset=["validation_dice"])
+            return tuple(zip(known["elapsed_s"].astype(float), known["validation_dice"].astype(float), strict=True))
+    return ()
 
 
 def finished_trainings(contest: Contest) -> int:

@@ -6,7 +6,6 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import ipywidgets as widgets
 
@@ -14,22 +13,20 @@ from autoseg.comparison import earlier_base
 from autoseg.errors import AutosegError, DataError, SettingsError
 from autoseg.model import check_model_name
 from autoseg.networks import NETWORKS, USUAL_NETWORKS
-from autoseg.panels.comparing_words import describe_folder, describe_length
-from autoseg.panels.earlier import EarlierRow
+from autoseg.panels.asked import USUAL_EPOCHS, Asked
+from autoseg.panels.comparing_words import describe_length
 from autoseg.panels.panel import Panel
 from autoseg.panels.plan_table import plan_table
 from autoseg.panels.style import heading, text
 from autoseg.panels.values import Contest, Data
-from autoseg.plan import Plan, change_settings, hide_ids, plan_comparison, set_aside
+from autoseg.plan import Plan, hide_ids, plan_comparison, set_aside
 from autoseg.recipes import RECIPES, recipe
-from autoseg.settings import Settings
-from autoseg.settings_text import parse_value, show_value
+from autoseg.settings_text import show_value
 from autoseg.split import subjects_of
 
 DATA_FIRST = "Choose your images above first; then there is something to compare on."
 ENDING = "_comparison"
-MINUTES, USUAL_EPOCHS, FOLDS, MOST_FOLDS = 2.0, 50, 3, 10
-FIELD = {"description_width": "145px"}
+MINUTES, FOLDS = 2.0, 3
 
 
 class ContestantsPanel(Panel):
@@ -80,43 +77,12 @@ class ContestantsPanel(Panel):
 
     def _build(self, name: str, amount: float, in_epochs: bool) -> None:
         ticks = self._make_ticks()
-        self.name = widgets.Text(
-            name,
-            description="Name",
-            tooltip="Of the comparison; its folder gets this name",
-            continuous_update=False,
-            layout={"width": "360px"},
-            style=FIELD,
-        )
-        self.amount = widgets.Text(
-            show_value(amount),
-            description="Each learns for",
-            tooltip="How long each network learns in each fold",
-            continuous_update=False,
-            layout={"width": "230px"},
-            style=FIELD,
-        )
-        self.unit = widgets.Dropdown(
-            options=["minutes", "epochs"],
-            value="epochs" if in_epochs else "minutes",
-            description="Minutes or epochs",
-            tooltip="The same time for all, or the same number of epochs",
-            layout={"width": "105px"},
-            style={"description_width": "0px"},  # spoken, not seen
-        )
-        self.folds = widgets.Dropdown(
-            description="Folds",
-            tooltip="Into how many groups the patients are divided; each group is scored once by networks that "
-            "never saw it. More folds: more patients to learn from in each, and longer.",
-            layout={"width": "360px"},
-            style=FIELD,
-        )
-        self.note, self.time, self.table = widgets.HTML(), widgets.HTML(), widgets.HTML()
+        asked = Asked(name, amount, in_epochs=in_epochs, take_earlier=self.take_earlier)
+        self.asked, self.name, self.amount, self.unit = asked, asked.name, asked.amount, asked.unit
+        self.folds, self.note, self.earlier = asked.folds, asked.note, asked.earlier
+        self.time, self.table = widgets.HTML(), widgets.HTML()
         why = ("The settings that all share, and why",)
         self.reasons = widgets.Accordion([self.table], titles=why, selected_index=None)
-        self.earlier = EarlierRow(self.take_earlier)
-        how_long = widgets.HBox([self.amount, self.unit])
-        asked = widgets.VBox([self.name, self.note, self.earlier, how_long, self.folds])
         self.body.children = [*ticks, asked, self.reasons, self.time]
         for field in (*self.boxes.values(), self.name, self.folds, self.together, self.copies):
             field.observe(lambda _: self._changed(), "value")
@@ -174,8 +140,7 @@ class ContestantsPanel(Panel):
                 if chosen is not None:
                     self._tick(chosen)
                 if minutes is not None or epochs is not None:
-                    self.unit.value = "minutes" if epochs is None else "epochs"
-                    self.amount.value = show_value(minutes if epochs is None else epochs)
+                    self.asked.show_time(minutes, epochs)
                 self._folds = folds if folds is not None else self._folds
                 self.name.value = self.name.value if name is None else name
             self._replan()
@@ -211,14 +176,8 @@ class ContestantsPanel(Panel):
         self._replan()
 
     def _offer_folds(self, data: Data) -> None:
-        count = len(self._subjects(data))
-        most = min(MOST_FOLDS, count)
-        with self._silence(), self.folds.hold_sync():
-            self.folds.options = [
-                (f"{n}, each patient alone" if n == count else str(n), n) for n in range(2, most + 1)
-            ]
-            if most >= 2:
-                self.folds.value = min(self._folds or FOLDS, most)
+        with self._silence():
+            self.asked.offer_folds(len(self._subjects(data)), self._folds or FOLDS)
 
     def _replan(self) -> None:
         data = self._data
@@ -227,7 +186,7 @@ class ContestantsPanel(Panel):
         with self.attempt():
             if self._folds is not None:
                 self._offer_folds(data)
-            time = self._typed_time()
+            time = self.asked.typed_time()
             self.start(lambda: plan_comparison(data.cases, **time), self._show_plan, saying="Planning …")
 
     def _show_plan(self, plan: Plan) -> None:
@@ -256,8 +215,8 @@ class ContestantsPanel(Panel):
         data, plan = self._data, self._plan
         if data is None or plan is None or self._source.value is not data:
             return
-        self.value, self.time.value, self.note.value = None, "", ""
-        self.earlier.show(None)
+        self.value, self.time.value = None, ""
+        self.asked.show_place(None)
         with self.attempt():
             name = check_model_name(self.name.value.strip())
             place = self.folder / f"{name}{ENDING}"
@@ -277,8 +236,7 @@ class ContestantsPanel(Panel):
                 try_copies="mirrored" if self.copies.value else None,
                 base=base,
             )
-            self.note.value = f'<div style="margin-left:150px">{text(describe_folder(contest))}</div>'
-            self.earlier.show(contest)
+            self.asked.show_place(contest)
             self.say("")
             self.value = contest
 
@@ -299,12 +257,6 @@ class ContestantsPanel(Panel):
 
     def _subjects(self, data: Data) -> tuple[str, ...]:
         return tuple(s for s in subjects_of(data.cases.cases) if s not in set_aside(data.cases))
-
-    def _typed_time(self) -> dict[str, Any]:
-        hint: type = float if self.unit.value == "minutes" else int
-        typed = {self.unit.value: parse_value(self.unit.value, self.amount.value, hint)}
-        change_settings(Settings(), {"minutes": None, "epochs": None} | typed)  # says what cannot be
-        return typed
 
     @contextmanager
     def _silence(self) -> Iterator[None]:

@@ -59,6 +59,8 @@ class DataPanel(Panel):
         What to do with images that have no label file.
     show_ids : bool
         Whether patients' IDs are on the screen.
+    start : Path or str, optional
+        Where choosing begins if no folder is given; by default the folder of the notebook.
     """
 
     def __init__(
@@ -69,11 +71,12 @@ class DataPanel(Panel):
         structures: Mapping[int, str] | Sequence[Structure] | None = None,
         unlabelled: Literal["refuse", "skip"] = "refuse",
         show_ids: bool = False,
+        start: Path | str | None = None,
     ) -> None:
         super().__init__()
         self._structures = structures
         self._read: _Read | None = None
-        self.chooser = FolderChooser(title=TITLE, chosen=folder)
+        self.chooser = FolderChooser(start, title=TITLE, chosen=folder)
         self.found = widgets.HTML()
         self.show_ids = widgets.Checkbox(
             value=show_ids,

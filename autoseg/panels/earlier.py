@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +11,26 @@ import ipywidgets as widgets
 
 from autoseg.comparison import TOGETHER, title_of
 from autoseg.comparison.compared import read_state
-from autoseg.errors import ReadError
+from autoseg.comparison.derived import EXACT
+from autoseg.comparison.run import WITHOUT
+from autoseg.copies import COPY_WORDS
+from autoseg.errors import ReadError, SettingsError
+from autoseg.inputs import sees_crop
 from autoseg.panels.contest import finished_trainings
 from autoseg.panels.style import text
 from autoseg.panels.values import Contest
+from autoseg.settings import Settings, settings_from_dict
 from autoseg.settings_text import show_value
+
+COPIED = tuple(f", {words}" for words in COPY_WORDS.values() if words)
 
 
 @dataclass(frozen=True)
 class Earlier:
-    """What a comparison was begun with: its entries, folds and time, and which means were scored as well."""
+    """What a comparison was begun with: its entries, folds and time, and what was scored as well.
+
+    `settings` are those that the entries were made from.
+    """
 
     chosen: tuple[str, ...]
     folds: int
@@ -28,6 +38,9 @@ class Earlier:
     epochs: int | None
     together: bool
     with_copies: bool
+    exact: bool = False
+    settings: Settings | None = field(default=None, compare=False)
+    without_outliers: bool = field(default=False, compare=False)  # not known where there were none
 
     @property
     def words(self) -> str:
@@ -36,11 +49,16 @@ class Earlier:
         named = f"{', '.join(titles[:-1])} and {titles[-1]}" if len(titles) > 1 else titles[0]
         unit, amount = ("minute", self.minutes) if self.minutes is not None else ("epoch", self.epochs)
         also = (", all together" if self.together else "") + (", mirrored copies" if self.with_copies else "")
+        also += ", exact centrelines" if self.exact else ""
+        crop = self.settings.volume.crop_mm if self.settings is not None and sees_crop(self.settings) else None
+        also += f", a crop of {show_value(crop)} mm" if crop is not None else ""
         return f"It was begun with {named}, {self.folds} folds, {_count(amount, unit)} each{also}."
 
     def is_like(self, contest: Contest) -> bool:
         """Tell whether the contest asks for the same."""
-        settings = next(iter(contest.entries.values()))
+        settings = contest.base or next(iter(contest.scenarios.values())).settings
+        if contest.what == "way" and self.settings is not None and self.settings != settings:
+            return False  # a network's settings are a plan's, which may be another one today
         return self == Earlier(
             tuple(contest.entries),
             contest.folds,
@@ -48,6 +66,7 @@ class Earlier:
             settings.epochs if settings.minutes is None else None,
             contest.together,
             contest.try_copies is not None,
+            contest.exact and any(sees_crop(one.settings) for one in contest.scenarios.values()),
         )
 
 
@@ -67,8 +86,18 @@ def find_earlier(folder: Path) -> Earlier | None:
         minutes,
         epochs if minutes is None else None,
         TOGETHER in state.derived,
-        any(name != TOGETHER for name in state.derived),
+        any(name.endswith(COPIED) for name in state.derived),
+        any(name.endswith(f", {EXACT}") for name in state.derived),
+        _settings_of(base),
+        any(name.endswith(f", {WITHOUT}") for name in state.derived),
     )
+
+
+def _settings_of(base: dict[str, Any]) -> Settings | None:
+    try:
+        return settings_from_dict(base)
+    except SettingsError:  # of another version
+        return None
 
 
 class EarlierRow(widgets.HBox):

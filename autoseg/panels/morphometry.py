@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -27,8 +28,10 @@ from autoseg.morphometry import (
 from autoseg.morphometry.cohort import without_subject
 from autoseg.morphometry.write import ARC_FILE, SECTIONS_FILE, csv_bytes
 from autoseg.panels.areas import structures_of, table_html
+from autoseg.panels.centreline_words import draw_course
 from autoseg.panels.chooser import FolderChooser
 from autoseg.panels.download import DownloadButton
+from autoseg.panels.later import LaterPicture
 from autoseg.panels.panel import Panel
 from autoseg.panels.style import Drawn, heading, notice, picture, text
 from autoseg.patient_run import Run
@@ -124,7 +127,7 @@ class MorphometryPanel(Panel):
         )
         self.save_button.on_click(lambda _: self.save())
         self.downloads = [DownloadButton(name, self._maker(name)) for name in (SECTIONS_FILE, ARC_FILE)]
-        self.results, self.plot = widgets.HTML(), widgets.HTML()
+        self.results, self.plot, self.course = widgets.HTML(), widgets.HTML(), LaterPicture()
         self.shown = widgets.VBox()
         choosing = [self.along, self.image, self.align, self.conus, self.chooser, self.spread]
         inside = widgets.VBox([widgets.HTML(text(WORDS)), *choosing, self.shown])
@@ -137,6 +140,7 @@ class MorphometryPanel(Panel):
         self.chooser.observe(lambda _: self.measure(), "value")
         for chosen in (self.image, self.align, self.spread, self.conus):
             chosen.observe(lambda _: self._redraw(), "value")
+        self.image.observe(lambda _: self._draw_course(), "value")
         self.follow(prediction, self._follow_run)
 
     def measure(self) -> None:
@@ -165,9 +169,10 @@ class MorphometryPanel(Panel):
             self.say(f"The tables are in {folder.resolve()}.", "done")
 
     def wait(self, timeout_s: float | None = None) -> None:
-        """Wait until folder and measuring are done."""
+        """Wait until folder, measuring and pictures are done."""
         self.chooser.wait(timeout_s)
         super().wait(timeout_s)
+        self.course.wait(timeout_s)
 
     def _follow_run(self, run: Run | None) -> None:
         self.run = run
@@ -180,6 +185,7 @@ class MorphometryPanel(Panel):
     def _clear(self) -> None:
         self.cohort = None
         self.results.value = self.plot.value = ""
+        self.course.draw(str)
         self.shown.children = []
 
     def _show(self, result: tuple[Morphometry, pd.DataFrame | None]) -> None:
@@ -193,14 +199,23 @@ class MorphometryPanel(Panel):
         buttons = widgets.HBox(
             [self.save_button, *self.downloads], layout=widgets.Layout(align_items="center", flex_flow="row wrap")
         )
-        self.shown.children = [self.plot, self.results, buttons]
+        self.shown.children = [self.plot, self.course, self.results, buttons]
         self.value = found
+        self._draw_course()
 
     def _redraw(self) -> None:
         found = self.value
         if found is not None:
             with self._lock:
                 self._draw(found)
+
+    def _draw_course(self) -> None:
+        """Draw the curves over the chosen image, in the background."""
+        found, case_id = self.value, self.image.value
+        shown = [pair for pair in (self.run.results if self.run else ()) if pair[0].source.case_id == case_id]
+        if found is not None and shown:
+            profiles = [profile for profile in found.profiles if profile.rows[0].case_id == case_id]
+            self.course.draw(partial(draw_course, *shown[0], profiles))
 
     def _draw(self, found: Morphometry) -> None:
         """Draw the chosen image; what cannot be drawn is a sentence in the picture's place."""

@@ -13,12 +13,14 @@ from autoseg.copies import COPY_WORDS, Copies
 from autoseg.ensemble import copies_worth, runs_per_slice, unseen_note
 from autoseg.panels.panel import Panel
 from autoseg.panels.style import notice, text
-from autoseg.panels.values import ChosenModel, Patient
+from autoseg.panels.values import ChosenModel
 from autoseg.panels.viewer import SliceViewer
 from autoseg.patient_run import Run, RunProgress, RunStopped, segment_folder
 
 MOST_SKIPPED = 20
 MOST_NOTES = 3  # on how series were read; more unfold at a click
+# Words of notes that make areas wrong where nobody reads them.
+GRAVE = ("left out", "reaches the edge", "is a guess")
 COPY_CHOICES: tuple[tuple[str, Copies], ...] = (
     ("none", "none"),
     ("left-right (2 × the time)", "left-right"),
@@ -28,8 +30,8 @@ COPY_CHOICES: tuple[tuple[str, Copies], ...] = (
 )
 
 
-# A model, a patient and the copies: what a result is made with.
-Inputs = tuple[Any, Any, Any]
+# A model, a patient, the copies and the centrelines: what a result is made with.
+Inputs = tuple[Any, Any, Any, Any]
 
 
 class PredictionPanel(Panel):
@@ -47,13 +49,22 @@ class PredictionPanel(Panel):
         Where the run's folder is made.
     copies : {"none", "left-right", "mirrored", "turned", "both"}
         Of each slice, at first; see `autoseg.prediction.predict`.
+    centreline : Panel, optional
+        Its value is a Centrelines, or None; it is shown above the button.
     """
 
     def __init__(
-        self, model: Panel, patient: Panel, *, output: Path | str = "../predictions", copies: Copies = "none"
+        self,
+        model: Panel,
+        patient: Panel,
+        *,
+        output: Path | str = "../predictions",
+        copies: Copies = "none",
+        centreline: Panel | None = None,
     ) -> None:
         super().__init__()
         self.model, self.patient, self.output = model, patient, Path(output)
+        self.centreline = centreline
         self.viewer: SliceViewer | None = None
         self.stopping: threading.Event | None = None  # of the run that is under way
         self.button = widgets.Button(
@@ -89,22 +100,22 @@ class PredictionPanel(Panel):
         self.button.on_click(lambda _: self.segment())
         self.stop_button.on_click(lambda _: self.stop())
         self.copies.observe(lambda _: self._switch_copies(), "value")
-        self.body.children = [widgets.HBox([self.button, self.stop_button]), self.more]
+        above = [] if centreline is None else [centreline]
+        self.body.children = [*above, widgets.HBox([self.button, self.stop_button]), self.more]
         self.children = [*self.children, self.notes, self.shown]  # type: ignore[has-type]  # a trait of ipywidgets
-        self._inputs: Inputs = (None, None, "")
-        self.follow(model, self._changed)
-        self.follow(patient, self._changed)
+        self._inputs: Inputs = (None, None, "", None)
+        for panel in (model, patient, *above):
+            self.follow(panel, self._changed)
 
     def segment(self) -> None:
         """Segment the chosen folder in the background, as the button does."""
         with self.attempt():
-            model, patient, copies = self._inputs
             if self.stopping is not None or not self._can_start():
                 return
             self._clear()
             stopping = self.stopping = threading.Event()
             self.button.disabled, self.stop_button.disabled = True, False
-            self.start(self._job(model, patient, copies, stopping), self._show, saying="Reading the images …")
+            self.start(self._job(self._inputs, stopping), self._show, saying="Reading the images …")
 
     def stop(self) -> None:
         """Stop the run before it writes anything, as the button does."""
@@ -113,9 +124,9 @@ class PredictionPanel(Panel):
             self.stop_button.disabled = True
             self.say("Stopping …")
 
-    def _job(
-        self, model: ChosenModel, patient: Patient, copies: Copies, stopping: threading.Event
-    ) -> Callable[[], tuple[Run | None, Inputs]]:
+    def _job(self, made_with: Inputs, stopping: threading.Event) -> Callable[[], tuple[Run | None, Inputs]]:
+        model, patient, copies, lines = made_with
+
         def tell(progress: RunProgress) -> bool:
             if stopping.is_set():
                 return True
@@ -128,8 +139,6 @@ class PredictionPanel(Panel):
             )
             return False
 
-        made_with = (model, patient, copies)
-
         def work() -> tuple[Run | None, Inputs]:
             try:
                 run = segment_folder(
@@ -141,6 +150,7 @@ class PredictionPanel(Panel):
                     matrix_size=patient.matrix_size,
                     prefer=patient.prefer,
                     only=patient.only,
+                    centrelines=None if lines is None else lines.curves,
                     on_progress=tell,
                 )
             except RunStopped:
@@ -188,7 +198,9 @@ class PredictionPanel(Panel):
 
     def _changed(self, _: object) -> None:
         """Take back a result that is not of the model, the patient and the copies that stand above now."""
-        before, self._inputs = self._inputs, (self.model.value, self.patient.value, self.copies.value)
+        patient, lines = self.patient.value, None if self.centreline is None else self.centreline.value
+        lines = lines if lines is not None and lines.patient == patient else None
+        before, self._inputs = self._inputs, (self.model.value, patient, self.copies.value, lines)
         if self._inputs == before:
             return
         self.cost.value = text(describe_cost(self.model.value, self.copies.value))
@@ -203,12 +215,13 @@ class PredictionPanel(Panel):
             self.say(f"{words}. Its files stay in {earlier.folder.resolve()}.", "warning")
 
     def _what_changed(self, before: Inputs) -> str:
-        alike = self._inputs[:2] == before[:2]
-        return "The choice of copies was" if alike else "The model or the patient was"
+        if self._inputs[:2] != before[:2]:
+            return "The model or the patient was"
+        return "The centreline was" if self._inputs[:3] == before[:3] else "The choice of copies was"
 
     def _can_start(self, *, silently: bool = False) -> bool:
         """Tell whether both are chosen; say what is missing."""
-        model, patient, _ = self._inputs
+        model, patient, *_ = self._inputs
         missing = [w for w, v in (("a model", model), ("a patient's folder and series", patient)) if v is None]
         if not silently:
             self.say(f"First choose {' and '.join(missing)} above." if missing else "")
@@ -236,15 +249,19 @@ def describe_cost(chosen: ChosenModel | None, copies: Copies) -> str:
     return f"{words} {unseen_note(chosen.models, copies) or worth}"
 
 
+def _is_grave(note: str) -> bool:
+    return any(words in note.lower() for words in GRAVE)
+
+
 def describe_notes(run: Run) -> str:
     """Give a run's notes as HTML, and of the files that were left alone their number; the names unfold."""
     series = tuple({f"{image.source.case_id.rsplit('_', 1)[0]}: " for image, _ in run.results})
     series += tuple(f"{image.source.case_id}: " for image, _ in run.results)
-    plain = [note for note in run.notes if note.startswith(series) and "left out" not in note]
+    plain = [note for note in run.notes if note.startswith(series) and not _is_grave(note)]
     if len(plain) <= MOST_NOTES:
         plain = []
     parts = [
-        notice(note, "warning" if "left out" in note.lower() else "note", announced=False)
+        notice(note, "warning" if _is_grave(note) else "note", announced=False)
         for note in run.notes
         if note not in plain
     ]

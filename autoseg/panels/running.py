@@ -13,8 +13,9 @@ from autoseg.history import format_epoch, write_history
 from autoseg.model import EpochResult, TrainedModel, free_model_path, save_model
 from autoseg.panels.background import Background, State
 from autoseg.panels.turns import Turn
-from autoseg.panels.values import Task, Trained
+from autoseg.panels.values import Task, Trained, same_base
 from autoseg.panels.watching import SlicePicture, SliceWatch
+from autoseg.plan import hide_ids
 from autoseg.report import train_and_save
 from autoseg.settings import Settings
 from autoseg.split import subjects_of
@@ -23,9 +24,9 @@ from autoseg.split import subjects_of
 class RunningTraining(Background):
     """One training in a thread of its own; closing the page does not touch it.
 
-    Beside what every `Background` tells: `epochs`, `best` and `last` (models, None before the first epoch),
-    `pictures` of the watched slices, and `trained` (what came out, None until `state` is "finished"). Its `lines`
-    are those that the manual prints.
+    Beside what every `Background` tells: `epochs`, `best` and `last` (models, None before the first epoch), `part`
+    (which finder of the centreline learns, before the model itself does), `pictures` of the watched slices, and
+    `trained` (what came out, None until `state` is "finished"). Its `lines` are those that the manual prints.
     What was learnt stays in `best` when something fails; `keep_best` saves it.
 
     Parameters
@@ -44,6 +45,7 @@ class RunningTraining(Background):
         self.best: TrainedModel | None = None
         self.last: TrainedModel | None = None
         self.trained: Trained | None = None
+        self.part = ""
         self.is_resumed = False
         self.watch = SliceWatch(most=watched)
         self._epoch_at = time.monotonic()
@@ -87,6 +89,15 @@ class RunningTraining(Background):
 
     # --- what it tells
 
+    def failure(self) -> str:
+        """Give why it failed as a sentence without patients' IDs; "" if it did not."""
+        return self.hidden(super().failure())
+
+    def hidden(self, words: str) -> str:
+        """Give words with numbers in place of patients' IDs."""
+        split = self.task.split
+        return hide_ids((*split.training, *split.validation, *split.test)).hide(words)
+
     @property
     def pictures(self) -> tuple[SlicePicture, ...]:
         """The watched slices as they were last drawn."""
@@ -114,10 +125,10 @@ class RunningTraining(Background):
         return passed / (passed + left) if passed + left > 0 else 1.0
 
     def is_of(self, task: Task, *, also_settings: bool = False) -> bool:
-        """Tell whether a task has the same cases and structures, and, if asked for, the same settings."""
+        """Tell whether a task has the same cases, structures and base, and, if asked for, the same settings."""
         mine = self.task
         same = (mine.split.training, mine.split.validation) == (task.split.training, task.split.validation)
-        same = same and tuple(mine.structures) == tuple(task.structures)
+        same = same and tuple(mine.structures) == tuple(task.structures) and same_base(mine.base, task.base)
         return same and (not also_settings or mine.settings == task.settings)
 
     # --- inside its thread
@@ -132,7 +143,22 @@ class RunningTraining(Background):
         neighbours, volumes = self.task.settings.preprocess.neighbours, self.task.settings.spatial_dims == 3
         self.watch.choose(self.task.split, self.task.structures, neighbours, volumes=volumes)
         self._tell()
-        model, path = train_and_save(
+        model, path = self._learn()
+        self.best, self.epochs = model, model.history
+        self.watch.draw(model)
+        self.trained = Trained(model, path, self.task)
+
+    def _learn(self) -> tuple[TrainedModel, Path]:
+        try:
+            return self._train()
+        except KeyboardInterrupt:
+            raise DataError(
+                "It was stopped while the finders of the centreline were learning, before the model itself began. "
+                "Those that are done are kept; Start goes on after them."
+            ) from None
+
+    def _train(self) -> tuple[TrainedModel, Path]:
+        return train_and_save(
             self.task.split,
             self.task.settings,
             structures=self.task.structures,
@@ -143,10 +169,14 @@ class RunningTraining(Background):
             on_epoch=self._after_epoch,
             should_stop=self._should_stop,
             resume=self.is_resumed,
+            base=self.task.base,
+            finder=self.task.finder,
         )
-        self.best, self.epochs = model, model.history
-        self.watch.draw(model)
-        self.trained = Trained(model, path, self.task)
+
+    def _say(self, line: str) -> None:
+        super()._say(self.hidden(line))
+        finds = line.startswith(("Centrelines, ", "The finder "))
+        self.part = line.partition(":")[0].partition(", from")[0] if finds else ""
 
     def _end_state(self) -> State:
         return "finished" if self.trained is not None else "failed"

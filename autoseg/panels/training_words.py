@@ -84,6 +84,8 @@ def describe_run(training: RunningTraining) -> str:
     if training.state == "finished":
         return f"{'Stopped' if training.was_stopped else 'Done'} after {epoch}; {score}.{noted(training)}"
     left = training.seconds_left()
+    if left is None and training.part:
+        return f"{training.part}: learning to find the centreline; then the model itself learns …"
     if left is None:
         return "Learning: the first epoch is on its way …"
     minutes = ""
@@ -95,7 +97,7 @@ def describe_run(training: RunningTraining) -> str:
 def noted(training: RunningTraining) -> str:
     """Give the latest note on what had to be changed on the way, such as the batch size; "" if there is none."""
     notes = training.last.origin.get("notes", ()) if training.last is not None else ()
-    return f" {notes[-1]}" if notes else ""
+    return f" {training.hidden(notes[-1])}" if notes else ""
 
 
 def best_words(training: RunningTraining) -> str:

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 from autoseg.cases import CaseFolder
+from autoseg.centreline import Centreline
 from autoseg.checks import Finding
 from autoseg.comparison import Comparison
 from autoseg.copies import Copies
-from autoseg.model import TrainedModel
+from autoseg.corrections import Correction, KeptCorrection
+from autoseg.crossvalidation import Scenario
+from autoseg.model import TrainedModel, model_digest
 from autoseg.plan import Plan
 from autoseg.settings import Settings
 from autoseg.split import Split
@@ -28,13 +32,18 @@ class Data:
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """All that a training needs; `folder` is where the model lands."""
+    """All that a training needs; `folder` is where the model lands.
+
+    `base` is what it goes on from, if anything; `finder` as for `autoseg.report.train_and_save`.
+    """
 
     split: Split
     settings: Settings
     structures: tuple[Structure, ...]
     name: str
     folder: Path
+    base: TrainedModel | None = None
+    finder: Settings | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,14 +84,33 @@ class Patient:
 
 
 @dataclass(frozen=True, eq=False)
-class Contest:
-    """What is to be compared on which data: settings by their entry's name.
+class Centrelines:
+    """Centrelines that a person clicked or chose for a patient's images, by case_id; of others there is none."""
 
-    `folder` is that of the comparison alone. The last four are as for `autoseg.comparison.compare`.
+    patient: Patient
+    curves: Mapping[str, Centreline]
+
+
+@dataclass(frozen=True, eq=False)
+class Corrected:
+    """Labels that were corrected and read back; `kept` are the rows of those that `folder` holds to learn from."""
+
+    corrections: tuple[Correction, ...]
+    folder: Path | None = None
+    kept: tuple[KeptCorrection, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Contest:
+    """What is to be compared on which data: settings, or what they begin from as well, by their entry's name.
+
+    `folder` is that of the comparison alone. `test_subjects` to `finder` are as for `autoseg.comparison.compare`;
+    `known` are further subjects in no fold, whom the model that is begun from has
+    seen. `what` is an entry called: "network" or "way".
     """
 
     cases: CaseFolder
-    entries: Mapping[str, Settings]
+    entries: Mapping[str, Settings | Scenario]
     folds: int
     name: str
     folder: Path
@@ -90,17 +118,34 @@ class Contest:
     together: bool = False
     try_copies: Copies | None = None
     base: Settings | None = None
+    exact: bool = False
+    without_outliers: bool = False
+    finder: Settings | None = None
+    known: frozenset[str] = frozenset()
+    what: str = "network"
+
+    @property
+    def scenarios(self) -> dict[str, Scenario]:
+        """The entries, each with what it begins from."""
+        return {name: one if isinstance(one, Scenario) else Scenario(one) for name, one in self.entries.items()}
+
+    @property
+    def learning(self) -> tuple[str, ...]:
+        """The entries that learn: all but a model that is only scored."""
+        return tuple(name for name, one in self.scenarios.items() if one.learns)
 
     def is_like(self, other: Contest) -> bool:
         """Tell whether another contest compares the same on the same cases, in the same folder."""
         mine, others = (
             (
-                *(one.cases.cases, one.cases.structures, dict(one.entries), one.folds, one.folder.resolve()),
-                *(one.test_subjects, one.together, one.try_copies),
+                *(one.cases.cases, one.cases.structures, one.folds, one.folder.resolve()),
+                *(one.test_subjects, one.known, one.together, one.try_copies, one.exact, one.without_outliers),
+                one.finder,
             )
             for one in (self, other)
         )
-        return mine == others
+        here, there = self.scenarios, other.scenarios
+        return mine == others and set(here) == set(there) and all(_alike(here[name], there[name]) for name in here)
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,3 +154,25 @@ class Compared:
 
     contest: Contest
     comparison: Comparison
+
+
+def same_base(one: TrainedModel | None, other: TrainedModel | None) -> bool:
+    """Tell whether two models, or none, are the same to begin from."""
+    if one is None or other is None:
+        return one is other
+    return one is other or _digest_of(one) == _digest_of(other)
+
+
+# A digest takes a look at every weight, and panels ask twice a second.
+_DIGESTS: WeakKeyDictionary[TrainedModel, str] = WeakKeyDictionary()
+
+
+def _digest_of(model: TrainedModel) -> str:
+    if model not in _DIGESTS:
+        _DIGESTS[model] = model_digest(model)
+    return _DIGESTS[model]
+
+
+def _alike(one: Scenario, other: Scenario) -> bool:
+    same = (one.settings, one.learns, one.subjects) == (other.settings, other.learns, other.subjects)
+    return same and same_base(one.base, other.base)

@@ -207,7 +207,10 @@ class Painter {
     const expert = this.mapped(reference, "b");
     for (let y = 0, i = 0; y < rows; y++) {
       for (let x = 0; x < columns; x++, i++) {
-        if (expert[i] && (x + y) % 5 < 3 && isEdge(expert, i, x, y, rows, columns)) out[i] = 0xffffffff;
+        if (!expert[i] || !isEdge(expert, i, x, y, rows, columns)) continue;
+        if ((x + y) % 5 < 3) out[i] = 0xffffffff;
+        // White dashes would vanish on what is bright.
+        else if (greys[grey[i]] > 150) out[i] = 0xff000000;
       }
     }
   }
@@ -263,9 +266,14 @@ class View {
     slices.listeners.add(this.arrived);
     this.changed = () => this.follow();
     this.lit = () => this.light();
+    this.marked = () => this.shown && this.drawMarks(this.shown);
+    this.told = () => this.tell();
     model.on("change:image_index", this.changed);
     model.on("change:slice_index", this.changed);
     model.on("change:highlight", this.lit);
+    model.on("change:marks", this.marked);
+    model.on("change:_click_hint", this.told);
+    this.tell();
     this.setStops();
     this.update();
   }
@@ -277,6 +285,8 @@ class View {
     this.model.off("change:image_index", this.changed);
     this.model.off("change:slice_index", this.changed);
     this.model.off("change:highlight", this.lit);
+    this.model.off("change:marks", this.marked);
+    this.model.off("change:_click_hint", this.told);
   }
 
   // --- building
@@ -287,7 +297,8 @@ class View {
     this.pixels = this.canvas.getContext("2d", { alpha: false });
     this.letters = ["left", "right", "top", "bottom"].map((side) => make("span", { class: `asv-letter asv-${side}` }));
     this.waiting = make("div", { class: "asv-waiting", role: "status" });
-    this.frame = make("div", { class: "asv-frame" }, this.canvas, ...this.letters, this.waiting);
+    this.over = make("div", { class: "asv-over" });
+    this.frame = make("div", { class: "asv-frame" }, this.canvas, this.over, ...this.letters, this.waiting);
     this.slider = make("input", { type: "range", min: 0, class: "asv-slider", "aria-label": "Slice", id });
     this.ticks = make("div", { class: "asv-ticks" });
     this.title = make("div", { class: "asv-title", "aria-live": "polite" });
@@ -373,7 +384,8 @@ class View {
       boxes.append(box("outline only", false, (on) => this.setLook({ outlineOnly: on })));
     }
     if (this.images.some((image) => image.reference)) {
-      boxes.append(box("expert's outline (dashed, white)", true, (on) => this.setLook({ reference: on })));
+      const name = this.model.get("_reference_name");
+      boxes.append(box(`${name} (dashed, white)`, true, (on) => this.setLook({ reference: on })));
     }
     const look = make("fieldset", { class: "asv-look" }, make("legend", {}, "View"));
     look.append(
@@ -382,8 +394,11 @@ class View {
       range("Width", "width", (value) => this.setWindow(this.window.centre, value)),
       range("Opacity", "opacity", (value) => this.setLook({ opacity: value / 100 })),
       boxes,
-      make("div", { class: "asv-hint" }, "Keys: ← → slice, space plays, F next flagged. Drag the picture: window."),
+      (this.hint = make("div", { class: "asv-hint" })),
     );
+    // Images alone have nothing to be seen through.
+    const isDrawn = this.images.some((image) => image.labelled);
+    this.opacity.input.parentElement.style.display = isDrawn ? "" : "none";
     Object.assign(this.opacity.input, { min: 0, max: 100, step: 1, value: 45 });
     this.opacity.output.value = "45 %";
     return look;
@@ -518,7 +533,8 @@ class View {
       moving ||= Math.hypot(dx, dy) > 3;
       if (moving) this.setWindow(centre + dy * speed, Math.max(width + dx * speed, this.span / 2000));
     };
-    const up = () => {
+    const up = (event) => {
+      if (event.type === "pointerup" && !moving) this.clickAt(event);
       this.canvas.removeEventListener("pointermove", move);
       this.canvas.removeEventListener("pointerup", up);
       this.canvas.removeEventListener("pointercancel", up);
@@ -527,6 +543,16 @@ class View {
     this.canvas.addEventListener("pointermove", move);
     this.canvas.addEventListener("pointerup", up);
     this.canvas.addEventListener("pointercancel", up);
+  }
+
+  /** Tells the kernel which pixel was clicked, of the slice that is shown: rows and columns of its image. */
+  clickAt(event) {
+    if (!this.shown || !this.model.get("_click_hint")) return;
+    const { rows, columns } = this.images[this.shown.image];
+    const place = this.canvas.getBoundingClientRect();
+    const row = ((event.clientY - place.top) / place.height) * rows - 0.5;
+    const column = ((event.clientX - place.left) / place.width) * columns - 0.5;
+    this.model.send({ click: [this.shown.image, this.shown.slice, row, column] });
   }
 
   wheel(event) {
@@ -618,11 +644,37 @@ class View {
     this.painter.paint(entry, rows, columns, greys, out, this.look.reference);
     this.pixels.putImageData(this.data, 0, 0);
     this.shown = entry;
+    this.drawMarks(entry);
     this.caption(entry, image, highlight);
     // For whoever measures: whether it was waited for, when its message came, how long the drawing took.
     const { image: number, slice, came } = entry;
     const detail = { image: number, slice, waited: this.waited, came, ms: performance.now() - began };
     this.root.dispatchEvent(new CustomEvent("autoseg-drawn", { bubbles: true, detail }));
+  }
+
+  tell() {
+    const click = this.model.get("_click_hint");
+    const keys = "Keys: ← → slice, space plays, F next flagged. Drag the picture: window.";
+    this.hint.textContent = click ? `${click} ${keys}` : keys;
+  }
+
+  /** Draws crosses, rings and boxes over the slice, as sharp as the screen is, however large its pixels are. */
+  drawMarks(entry) {
+    const { rows, columns } = this.images[entry.image];
+    const mine = this.model.get("marks").filter((m) => m.image === entry.image && m.slice === entry.slice);
+    const nodes = mine.map((m) => {
+      const kind = m.size ? "asv-box" : m.text ? "asv-cross" : "asv-ring";
+      const node = make("div", { class: kind }, ...(m.text ? [make("span", {}, m.text)] : []));
+      node.style.left = `${(100 * (m.column + 0.5)) / columns}%`;
+      node.style.top = `${(100 * (m.row + 0.5)) / rows}%`;
+      node.style.color = m.colour;
+      if (m.size) {
+        node.style.height = `${(100 * m.size[0]) / rows}%`;
+        node.style.width = `${(100 * m.size[1]) / columns}%`;
+      }
+      return node;
+    });
+    this.over.replaceChildren(...nodes);
   }
 
   /** Sets up what depends on the image: size, letters, windows, structures. */

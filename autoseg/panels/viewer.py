@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ class SliceViewer(anywidget.AnyWidget):
 
     `image_index` and `slice_index` (from 0; the page counts slices from 1) tell what is shown, `highlight` is the
     label of a structure that stands out, or 0. They can be set; a number beyond the last is taken as the last.
+    `marks` are drawn over the slices (`mark`), and `on_click` tells where the picture was clicked.
 
     Parameters
     ----------
@@ -44,6 +46,10 @@ class SliceViewer(anywidget.AnyWidget):
         For the areas beside the picture and the flagged slices; matched by the images' case_id.
     references : sequence of (LabelMap or None), optional
         One for each image: an expert's labels, drawn as dashed white outlines.
+    reference_name : str
+        What the page calls those outlines.
+    flags : mapping of str by (case_id, slice_index), optional
+        Further slices to be marked on the slider, and why.
 
     Raises
     ------
@@ -56,7 +62,10 @@ class SliceViewer(anywidget.AnyWidget):
     image_index = traitlets.Int(0).tag(sync=True)
     slice_index = traitlets.Int(0).tag(sync=True)
     highlight = traitlets.Int(0).tag(sync=True)
+    marks: Any = traitlets.List().tag(sync=True)
     _images: Any = traitlets.List().tag(sync=True)
+    _reference_name = traitlets.Unicode().tag(sync=True)
+    _click_hint = traitlets.Unicode().tag(sync=True)
 
     def __init__(
         self,
@@ -64,6 +73,8 @@ class SliceViewer(anywidget.AnyWidget):
         measurements: Sequence[Measurement] = (),
         *,
         references: Sequence[LabelMap | None] = (),
+        reference_name: str = "expert's outline",
+        flags: Mapping[tuple[str, int], str] | None = None,
     ) -> None:
         self.results = tuple((image, label_map) for image, label_map in results)
         self.references = tuple(references) or (None,) * len(self.results)
@@ -72,9 +83,18 @@ class SliceViewer(anywidget.AnyWidget):
         for row in measurements:
             self._areas.setdefault((row.case_id, row.slice_index), []).append(row)
         self._scales = [grey_scale(image.channel_voxels[0]) for image, _ in self.results]
+        self._flags = dict(flags or {})
+        self._clicked: Callable[[int, int, float, float], None] | None = None
         images = [self._describe(number) for number in range(len(self.results))]
-        super().__init__(_images=images, slice_index=images[0]["start"])
+        super().__init__(_images=images, slice_index=images[0]["start"], _reference_name=reference_name)
         self.on_msg(self._answer)
+
+    def on_click(self, act: Callable[[int, int, float, float], None], *, hint: str) -> None:
+        """Call `act` with image, slice, row and column whenever a slice is clicked, and tell people so by `hint`.
+
+        Rows and columns are of the image, whole numbers in the middle of a pixel; a drag is no click.
+        """
+        self._clicked, self._click_hint = act, hint
 
     def show(self, case_id: str, slice_index: int, label: int = 0) -> None:
         """Show a slice of an image and let a structure stand out (0: none).
@@ -143,6 +163,7 @@ class SliceViewer(anywidget.AnyWidget):
         for index in range(slices):
             areas = self._areas.get((image.source.case_id, index), [])
             words = [f"{row.name} {explain_flags(row.flags)}" for row in areas if row.flags]
+            words += filter(None, [self._flags.get((image.source.case_id, index))])
             flagged |= {str(index): "; ".join(words)} if words else {}
         return {
             "name": image.source.case_id,
@@ -166,7 +187,9 @@ class SliceViewer(anywidget.AnyWidget):
         }
 
     def _answer(self, _: Any, message: Any, buffers: Any) -> None:
-        """Send the slices that the page asks for, one message each, in its order."""
+        """Send the slices that the page asks for, one message each, in its order; hand on a click."""
+        if isinstance(message, dict) and "click" in message:
+            self._take_click(message["click"])
         if not isinstance(message, dict) or "slices" not in message:
             return
         number = message.get("image")
@@ -176,6 +199,44 @@ class SliceViewer(anywidget.AnyWidget):
         for index in wanted[:MOST_SLICES_AT_ONCE]:
             description, parts = self.slice_message(number, index)
             self.send(description, buffers=parts)
+
+    def _take_click(self, place: Any) -> None:
+        numbers = place if isinstance(place, list) and len(place) == 4 else []
+        is_place = bool(numbers) and all(isinstance(n, int | float) and math.isfinite(n) for n in numbers)
+        if self._clicked is None or not is_place or not 0 <= numbers[0] < len(self.results):
+            return
+        number, index, row, column = int(numbers[0]), int(numbers[1]), float(numbers[2]), float(numbers[3])
+        slices, rows, columns = self.results[number][0].shape
+        if 0 <= index < slices and -0.5 <= row <= rows - 0.5 and -0.5 <= column <= columns - 0.5:
+            self._clicked(number, index, row, column)
+
+
+def mark(
+    place: tuple[int, float, float],
+    *,
+    image: int = 0,
+    text: str = "",
+    colour: str = "#ffe100",
+    size: tuple[float, float] | None = None,
+) -> dict[str, Any]:
+    """Give a mark for `SliceViewer.marks`: a cross with a text, a ring without, or a dotted box of a size.
+
+    Parameters
+    ----------
+    place : (3,) tuple
+        Slice, row and column; of a box its middle.
+    image : int
+        Its number in the viewer.
+    text : str
+        Beside the cross.
+    colour : str
+        As CSS writes it.
+    size : (2,) tuple of float, optional
+        Rows and columns of a box.
+    """
+    index, row, column = place
+    found = {"image": image, "slice": int(index), "row": float(row), "column": float(column), "colour": colour}
+    return found | ({"text": text} if text else {}) | ({"size": [float(n) for n in size]} if size else {})
 
 
 def _check(results: Sequence[tuple[Image, LabelMap | None]], references: Sequence[LabelMap | None]) -> None:

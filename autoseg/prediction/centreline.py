@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
-from autoseg.centreline import Centreline, axial_view, find_path, longest_run, refine_path, smooth
+from autoseg.centreline import Centreline, axial_view, find_path, longest_run, plan_crop, refine_path, smooth
 from autoseg.errors import DataError
-from autoseg.image import Image
+from autoseg.image import Image, LabelMap
 from autoseg.model import TrainedModel
 from autoseg.prediction.slices import SliceRun
+from autoseg.volume_grids import grid_of, to_network
 
 # Waves of a found curve that are halved, and over how much it turns upright beyond what was found.
 WAVELENGTH_MM, FLATTEN_MM = 30.0, 40.0
@@ -88,6 +91,52 @@ def find_centreline(finder: TrainedModel, image: Image, *, precision: str = "flo
     half = abs(view.calibrated_affine[2, 0]) / 2
     begins, ends = (None, None) if run is None else (points[run[0], 2] - half, points[run[1], 2] + half)
     return Centreline(points, "automatic", begins, ends)
+
+
+def own_centreline(
+    models: Sequence[TrainedModel], image: Image, *, precision: str = "float32"
+) -> Centreline | None:
+    """Find the centreline around which models see an image; None where they see it whole, or each finds its own.
+
+    Raises
+    ------
+    DataError, GeometryError
+        As `find_centreline` does.
+    """
+    crop = [one for one in models if one.settings.spatial_dims == 3 and one.settings.volume.crop_mm is not None]
+    if len(crop) != 1 or crop[0].finder is None:
+        return None
+    return find_centreline(crop[0].finder, image)
+
+
+def cut_off_note(models: Sequence[TrainedModel], label_map: LabelMap, centreline: Centreline) -> str:
+    """Say on how many slices a structure reaches the edge of what models saw around a centreline; "" if on none.
+
+    Parameters
+    ----------
+    models : sequence of TrainedModel
+        Those that see a crop are asked; the one that cuts off most counts.
+    label_map : LabelMap
+        What was found.
+    centreline : Centreline
+    """
+    worst, count = 0, 1
+    for one in models:
+        volume = one.settings.volume
+        if one.settings.spatial_dims != 3 or volume.crop_mm is None:
+            continue
+        grid = grid_of(label_map, volume)
+        crop = plan_crop(centreline, grid, label_map.calibrated_affine, volume.crop_mm, volume.orientation)
+        found = torch.from_numpy((label_map.voxels > 0).astype(np.uint8)[None])
+        inside = crop.cut(to_network(found, grid, mode="nearest"), outside=0)
+        worst, count = max(worst, crop.count_cut_off(inside[0] > 0)), inside.shape[1 + crop.axis]
+    if not worst:
+        return ""
+    return (
+        f"{label_map.source.case_id}: on {worst} of {count} slices across the centreline a structure reaches the "
+        "edge of what the model saw, and may go on beyond it: its area is too small then. Look at them, and click "
+        "a centreline through its middle where this one is beside it."
+    )
 
 
 def find_probability(finder: TrainedModel, view: Image, *, precision: str = "float32") -> npt.NDArray[np.float32]:
