@@ -81,7 +81,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "summary": ["summarise"],
         "results": ["write_results"],
         "crossvalidation": ["Scenario", "cross_validate"],
-        "finetuning": ["settings_from_base", "split_for_base"],
+        "finetuning": ["check_fit", "settings_from_base", "split_for_base"],
         "comparison": ["compare", "read_comparison"],
         "appraisal": ["appraisal_table", "appraise"],
         "advice": ["advice_text", "advise"],
