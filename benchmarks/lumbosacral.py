@@ -166,7 +166,7 @@ def draw_cuts(cohort: Path, folder: Path, *, count: int = 3) -> Path:
     """Draw what the entries of a comparison made of the subjects whom the first segmented worst; give the file."""
     found = find_cases(cohort)
     comparison = read_comparison(folder)
-    entries = list(comparison.runs)
+    entries = [entry for entry in comparison.runs if "," not in entry]  # no exact centrelines
     means = comparison.subjects[comparison.subjects["structure"] == MEAN]
     dice = means.pivot(index="subject_id", columns="entry", values="dice")[entries]
     shown = list(dice.sort_values(entries[0]).index[:count])
