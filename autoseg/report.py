@@ -20,7 +20,7 @@ from autoseg.checkpoint import (
 )
 from autoseg.errors import ModelFileError, OutputError
 from autoseg.files.atomic import check_writable, whole_file
-from autoseg.finder import automatic_inputs
+from autoseg.finder import automatic_inputs, kept_inputs
 from autoseg.history import format_epoch, write_history
 from autoseg.inputs import Inputs, sees_crop
 from autoseg.measurement import Measurement, measure_areas
@@ -115,7 +115,7 @@ def train_and_save(
     finder : Settings, optional
         Of what finds the centreline, from `autoseg.finder.finder_settings`, where the model sees a crop around it
         (`volume.crop_mm`). Four are trained before the model, so that it learns with centrelines of such as did
-        not see the subject; they are kept in `<name>_centrelines`.
+        not see the subject; they are kept in `<name>_centrelines`. With `resume` those count, whatever is given.
 
     Returns
     -------
@@ -156,8 +156,9 @@ def train_and_save(
 
     inputs = Inputs()
     if sees_crop(settings):
-        lines = files.folder / f"{name}_centrelines"
-        inputs = automatic_inputs(
+        lines, cases = files.centrelines, (*split.training, *split.validation)
+        # With other centrelines it could not go on.
+        inputs = (kept_inputs(cases, lines) if resume else None) or automatic_inputs(
             split, structures, finder, folder=lines, folds=FINDER_FOLDS, tell=tell, should_stop=should_stop
         )
     model = train(
@@ -191,7 +192,7 @@ class _TrainingFiles:
     def __init__(self, folder: Path, name: str, tell: Callable[[str], object] | None) -> None:
         self.folder, self.name = folder, name
         self.tell, self.caution = tell or (lambda line: None), tell or _warn
-        self.history = folder / f"{name}_history.csv"
+        self.history, self.centrelines = folder / f"{name}_history.csv", folder / f"{name}_centrelines"
         self.best, self.last = (folder / f"{name}_{kind}.pt" for kind in ("best", "last"))
         self.epochs, self.saved_at_s = 0, time.monotonic()
 

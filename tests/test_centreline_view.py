@@ -69,6 +69,16 @@ def test_gaps_are_bridged_and_stray_voxels_count_nothing():
     assert line.ends_mm == pytest.approx(40, abs=1.6)
 
 
+def test_of_many_pieces_alike_none_is_a_stray():
+    """Voxels on every second slice and column: 40 × 8 pieces, each less than a hundredth of all."""
+    _, tube = make_tube("axial")
+    voxels = np.zeros_like(tube.voxels)
+    voxels[::2, 40, 30:46:2] = 1
+    line = from_labels(LabelMap(voxels, AXIAL, TUBE, source=SOURCE))
+    column_mm = AXIAL[0, 2] * 37 + AXIAL[0, 3]
+    assert line.points_mm[:, 0] == pytest.approx(column_mm, abs=1e-6)
+
+
 def test_only_the_structures_that_are_asked_for_count():
     _, tube = make_tube("axial")
     voxels = tube.voxels.copy()

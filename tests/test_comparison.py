@@ -289,6 +289,9 @@ def test_entries_that_cannot_be_compared_are_refused(reading, tmp_path):
         run(tmp_path, {TOGETHER: usual})
     with pytest.raises(DataError, match="a/b"):
         run(tmp_path, {"a/b": usual})
+    for name in ("Con", "nul.2", "com1"):
+        with pytest.raises(SettingsError, match=f"Windows has no folder of the name {name!r}"):
+            run(tmp_path, {name: usual})
     with pytest.raises(SettingsError, match="Give at least one"):
         compare(CASES, STRUCTURES, {}, folder=tmp_path)
     assert not list(tmp_path.iterdir())
@@ -296,8 +299,11 @@ def test_entries_that_cannot_be_compared_are_refused(reading, tmp_path):
 
 def test_one_entry_two_subjects_no_millimetres_and_a_missing_structure(monkeypatch, tmp_path):
     patch_reading(monkeypatch, annotated=frozenset({1}))
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "centrelines.csv").write_text("of entries that are gone", encoding="utf-8")
     few = compare(CASES[:2], STRUCTURES, entries("unet"), folder=tmp_path / "a", together=True)
     assert few.is_finished
+    assert not (tmp_path / "a" / "centrelines.csv").exists()
     assert few.table["structure"].tolist() == ["core", "mean"]
     assert "nothing to compare it with" in few.verdict
     assert any("no intervals" in note for note in few.notes)
@@ -519,7 +525,8 @@ def test_who_has_outliers_learns_anew_without_them(monkeypatch, tmp_path):
     patch_reading(monkeypatch)
     monkeypatch.setattr("autoseg.comparison.run.write_pictures", lambda comparison: None)
     cases = [make_case(number) for number in range(6)]
-    out = prepare_folds(cases, STRUCTURES, folds=2).splits[0].training[0]
+    splits = prepare_folds(cases, STRUCTURES, folds=2).splits
+    out = splits[0].training[0]
     monkeypatch.setattr(
         "autoseg.comparison.run.outliers_of", lambda subjects, entry: [out.subject_id] if entry == "unet" else []
     )
@@ -541,8 +548,17 @@ def test_who_has_outliers_learns_anew_without_them(monkeypatch, tmp_path):
     assert set(found.table["entry"]) == {"unet", "resunet", name}
     assert name not in found.verdict
     assert any(note.startswith("U-Net, without outliers: Dice") for note in found.notes)
-    # Read again as it is; and without any outlier that is said.
+    # Read again as it is; with another outlier done again, and without any that is said.
     assert read_comparison(tmp_path).table.equals(found.table)
+    other = next(fold.training[0] for fold in splits if fold.training[0] != out)
+    monkeypatch.setattr(
+        "autoseg.comparison.run.outliers_of",
+        lambda subjects, entry: [other.subject_id] if entry == "unet" else [],
+    )
+    again = compare(cases, STRUCTURES, chosen, folder=tmp_path, folds=2, without_outliers=True)
+    assert not [note for note in again.notes if "failed" in note]
+    for fold in again.runs[name].folds:
+        assert other.case_id not in read_content(fold.folder)["made_from"]["training"]
     monkeypatch.setattr("autoseg.comparison.run.outliers_of", lambda subjects, entry: [])
     again = compare(cases, STRUCTURES, chosen, folder=tmp_path, folds=2, without_outliers=True)
     assert "nothing was learnt again without one" in " ".join(again.notes)

@@ -489,6 +489,15 @@ def test_a_folder_that_cannot_take_a_correction_stays_as_it_was(tmp_path, monkey
     with pytest.raises(OutputError, match="reads back differently"):
         keep_correction(correction, folder)
     assert {name: (folder / name).read_bytes() for name in files(folder)} == before
+    for fault in (KeyboardInterrupt, MemoryError):
+
+        def fail(*_, fault=fault):
+            raise fault
+
+        monkeypatch.setattr("autoseg.corrections.keep.read_case", fail)
+        with pytest.raises(fault):
+            keep_correction(correction, folder)
+        assert {name: (folder / name).read_bytes() for name in files(folder)} == before
     monkeypatch.undo()
     moved = make_result(affine=OBLIQUE)
     write_nifti(folder / "images" / "case7.nii.gz", moved[0])

@@ -1,20 +1,24 @@
 """Models that see a crop: in every fold around centrelines that were found without the test subjects."""
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from tubes import STRUCTURES, make_tube, patch_tubes, tube_cases
 
-from autoseg.centreline import Centreline, from_labels
+from autoseg.centreline import CENTRELINE, Centreline, from_labels
 from autoseg.comparison import compare, estimate_seconds
-from autoseg.crossvalidation import Scenario, cross_validate, read_model
-from autoseg.crossvalidation.centrelines import centreline_of
+from autoseg.crossvalidation import Scenario, cross_validate, prepare_folds, read_model
+from autoseg.crossvalidation.centrelines import Centrelines, centreline_of, quality_of
 from autoseg.errors import DataError
 from autoseg.evaluation import score_slices
 from autoseg.finder import finder_settings
 from autoseg.fingerprints import subject_fingerprint
+from autoseg.model import TrainedModel
+from autoseg.networks import build_network
 from autoseg.prediction import find_centreline, predict
 from autoseg.settings import AugmentationSettings, NetworkSettings, Settings, VolumeSettings
 
@@ -148,11 +152,81 @@ def test_what_has_no_finder_says_so():
         name, settings, finder = "blind", CROPPED, None
 
     with pytest.raises(DataError, match="'blind' sees a crop around a centreline and has nothing that finds it"):
-        centreline_of(Blind, CASES[0], image, reference, exact=False)
-    line, score = centreline_of(Blind, CASES[0], image, reference, exact=True)
+        centreline_of(Blind, image, reference, exact=False)
+    line = centreline_of(Blind, image, reference, exact=True)
     assert isinstance(line, Centreline)
+    score = quality_of(line, Blind, CASES[0], reference)
     assert (score.case_id, score.subject_id, score.mean_mm) == ("tube1", "s1", 0.0)
     assert score.slices_cut == 0.0
     empty = replace(reference, voxels=np.zeros_like(reference.voxels))
     with pytest.raises(DataError, match=r"nothing of .*cord.* was drawn"):
-        centreline_of(Blind, CASES[0], image, empty, exact=True)
+        centreline_of(Blind, image, empty, exact=True)
+
+
+def test_where_nothing_is_drawn_the_exact_centreline_is_the_one_that_is_found(monkeypatch):
+    image, reference = make_tube(1)
+    empty = replace(reference, voxels=np.zeros_like(reference.voxels))
+    found = from_labels(reference)
+    monkeypatch.setattr("autoseg.crossvalidation.centrelines.find_centreline", lambda finder, image: found)
+
+    class Seeing:
+        name, settings, finder = "seeing", CROPPED, "a finder"
+
+    for exact in (True, False):
+        assert centreline_of(Seeing, image, empty, exact=exact) is found
+    assert quality_of(found, Seeing, CASES[0], empty) is None
+    undrawn = replace(reference, annotated=frozenset())  # voxels that do not count
+    assert centreline_of(Seeing, image, undrawn, exact=True) is found
+
+
+def test_with_few_subjects_the_finder_has_learnt_from_no_others(tmp_path, monkeypatch):
+    cases, learnt = tube_cases(*range(1, 9)), []
+
+    def learn(split, structures, settings, **more):
+        learnt.append(sorted(case.case_id for case in (*split.training, *split.validation)))
+        torch.manual_seed(0)
+        weights = build_network(FINDER.network, in_channels=1, out_channels=2).state_dict()
+        return TrainedModel("finder", FINDER, (CENTRELINE,), ("image",), weights, origin={"ended": ""})
+
+    monkeypatch.setattr("autoseg.finder.folds.train_finder", learn)
+    prepared = prepare_folds(cases, STRUCTURES, folds=2)
+    whole = Centrelines(prepared, FINDER, tmp_path / "centrelines")
+    few = whole.with_few(1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        inputs = few.inputs(1)
+    assert sorted(inputs.centrelines) == [case.case_id for case in cases]
+    drawn = prepared.with_few(1).splits
+    assert learnt == [sorted(case.case_id for case in (*one.training, *one.validation)) for one in drawn]
+    assert max(len(one.training) for one in drawn) == 1
+    # Whoever taught a finder counts, in whichever fold; and of all subjects it is as it was.
+    for name in (case.case_id for case in cases):
+        other = replace(prepared, contents={**prepared.contents, name: "drawn anew"})
+        changed = Centrelines(other, FINDER, tmp_path).with_few(1).made_from() != few.made_from()
+        assert changed is any(name in names for names in learnt)
+    assert whole.made_from().keys() == {"centrelines"}
+    assert whole.with_few(9) is whole  # there are no more
+
+
+@pytest.mark.filterwarnings("ignore:.*hardly found")
+def test_entries_with_few_subjects_look_around_centrelines_of_their_own(tmp_path, monkeypatch):
+    from autoseg.comparison import run as module
+
+    plans = {}
+
+    def stop(plan, number):
+        plans[plan.folder.name] = plan
+        raise DataError("not learnt here")
+
+    monkeypatch.setattr(module, "run_fold", stop)
+    few = {f"with {count}": Scenario(CROPPED, subjects=count) for count in (1, 2)}
+    entries = {"all": CROPPED, **few, "with 1 again": few["with 1"]}
+    compare(tube_cases(*range(1, 9)), STRUCTURES, entries, folder=tmp_path, folds=2, finder=FINDER)
+    assert plans["with 1"].centrelines is plans["with 1 again"].centrelines
+    assert plans["with 1"].folds is plans["with 1"].centrelines.folds
+    folders = {name: plan.centrelines.folder for name, plan in plans.items()}
+    assert len(set(folders.values())) == 3
+    assert folders["all"] == tmp_path / "centrelines"
+    entry, finder = replace(CROPPED, epochs=None, minutes=2.0), replace(FINDER, epochs=None, minutes=1.0)
+    few = {f"with {count}": Scenario(entry, subjects=count) for count in (1, 2)}
+    assert estimate_seconds({"all": entry, **few}, 3, finder) == 60 * 3 * (3 * 2 + 3 * 1)

@@ -9,7 +9,7 @@ from discs import STRUCTURES, make_case, make_pair, make_split, patch_reading, q
 
 from autoseg.checkpoint import read_checkpoint, write_checkpoint
 from autoseg.errors import DataError, ModelFileError, SettingsError
-from autoseg.finetuning import settings_from_base, split_for_base
+from autoseg.finetuning import check_base, settings_from_base, split_for_base
 from autoseg.fingerprints import subject_fingerprint
 from autoseg.model import load_model, model_digest, save_model
 from autoseg.networks import build_network, part_of, parts_of
@@ -307,6 +307,11 @@ def test_a_validation_on_whom_the_base_learnt_from_is_refused(base):
     split = replace(make_split([30], [31]), test=(make_case(3),))
     with pytest.raises(DataError, match=r"has learnt from the test subject\(s\) subject3, or was validated"):
         tune(base, split=split)
+    finder = replace(base, origin={"subject_fingerprints": [subject_fingerprint("subject30")]})
+    split = replace(make_split([31], [32]), test=(make_case(30),))
+    check_base(base, split, base.settings)
+    with pytest.raises(DataError, match=r"has learnt from the test subject\(s\) subject30"):
+        check_base(replace(base, finder=finder), split, base.settings)
     # Those may be learnt from again.
     assert tune(base, split=make_split([0, 30], [31]), epochs=1).history
 

@@ -89,6 +89,10 @@ def test_the_length_of_ways_counts_what_learns_and_what_finds_centrelines():
     ways = {name: Scenario(cropped, deep) for name in "ab"}
     words = describe_length(ways, 3, what="way", finder=finder_settings(minutes=1.5))
     assert words == "2 ways × 3 folds × 2 minutes, and 3 × 1.5 minutes to find centrelines: about 18 minutes."
+    few = {"a": ways["a"], "b": replace(ways["b"], subjects=1)}  # with a finder of its own
+    assert "3 folds × 2 minutes, and 6 × 1.5 minutes to find" in describe_length(
+        few, 3, finder=finder_settings(minutes=1.5)
+    )
     assert "Nothing learns" in describe_length({"original": Scenario.original(flat)}, 3)
 
 

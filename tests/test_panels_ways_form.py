@@ -105,9 +105,8 @@ def test_every_field_can_be_seen(form):
         widget = inside.pop()
         found.append(widget)
         inside += getattr(widget, "children", ())
-    for field in (*form.boxes.values(), form.follow, form.crop, form.finder, form.exact, form.few, form.without):
-        assert field in found
-    assert {form.fit, form.time, form.more} <= set(found)
+    wanted = (form.follow, form.crop, form.finder, form.exact, form.few, form.without, form.more)
+    assert {*form.boxes.values(), *wanted, form.fit, form.time} <= set(found)
 
 
 def test_what_was_begun_with_is_shown_again(form):

@@ -14,6 +14,8 @@ import pytest
 import torch
 from discs import STRUCTURES, make_split, patch_reading, quick_settings
 from pydicom.uid import RLELossless
+from tubes import STRUCTURES as TUBES
+from tubes import make_tube, patch_tubes, tube_cases
 
 from autoseg.agreement import compare_with_expert, comparison_table
 from autoseg.area_tables import areas_table
@@ -25,6 +27,7 @@ from autoseg.files.dicom_values import quiet
 from autoseg.files.phantom_files import write_phantom
 from autoseg.files.phantoms import Phantom
 from autoseg.files.pictures import read_picture
+from autoseg.finder import finder_settings, kept_inputs, train_finder
 from autoseg.history import format_epoch
 from autoseg.model import find_model, load_model
 from autoseg.report import (
@@ -32,8 +35,8 @@ from autoseg.report import (
     segment_folder,
     train_and_save,
 )
-from autoseg.settings import PreprocessSettings
-from autoseg.split import split_cases
+from autoseg.settings import AugmentationSettings, NetworkSettings, PreprocessSettings, VolumeSettings
+from autoseg.split import Split, split_cases
 from autoseg.training import STOPPED
 
 
@@ -387,7 +390,7 @@ def _discs(folder, *, settings=None, **options):
     return train_and_save(
         options.pop("split", make_split([0, 1, 2], [3])),
         settings or quick_settings(epochs=5, save_checkpoint=2),
-        structures=STRUCTURES,
+        structures=options.pop("structures", STRUCTURES),
         name="discs",
         folder=folder,
         **options,
@@ -542,3 +545,54 @@ def test_a_loss_that_is_no_number_leaves_nothing_to_resume(monkeypatch, tmp_path
         model, path = _discs(tmp_path)
     assert len(model.history) == 3
     assert _names(tmp_path) == [path.name, "discs_history.csv"]
+
+
+@pytest.mark.filterwarnings("ignore:.*hardly found")
+def test_a_training_around_centrelines_resumes_with_those_that_it_began_with(monkeypatch, tmp_path):
+    patch_tubes(monkeypatch)
+    learnt = []
+
+    def learn(split, *args, **more):
+        learnt.append(split)
+        return train_finder(split, *args, **more)
+
+    monkeypatch.setattr("autoseg.finder.folds.train_finder", learn)
+    finder = finder_settings(
+        pixel_mm=3.0,
+        step_mm=8.0,
+        epochs=1,
+        precision="float32",
+        network=NetworkSettings(name="dilated", filters=(16, 16)),
+        augmentation=AugmentationSettings.off(),
+        seed=4,
+    )
+    settings = quick_settings(
+        epochs=3,
+        save_checkpoint=1,
+        spatial_dims=3,
+        network=NetworkSettings(filters=(4, 8)),
+        volume=VolumeSettings(spacing_mm=(3.0, 3.0, 8.0), crop_mm=(24.0, 24.0)),
+        augmentation=AugmentationSettings.off(),
+    )
+    arguments = {"settings": settings, "split": Split(tube_cases(1, 2), tube_cases(3)), "structures": TUBES}
+    cases = tube_cases(1, 2, 3)
+    assert kept_inputs(cases, tmp_path / "discs_centrelines") is None
+    with pytest.raises(_Killed):
+        _discs(tmp_path, on_epoch=_kill_after(1), finder=finder, **arguments)
+    assert len(learnt) == 4
+    lines = kept_inputs(cases, tmp_path / "discs_centrelines").centrelines
+    assert list(lines) == ["tube1", "tube2", "tube3"]
+    assert kept_inputs(tube_cases(4), tmp_path / "discs_centrelines") is None
+    # A label that was drawn anew is noticed, and the centrelines stay: the data may be brought back.
+    with monkeypatch.context() as redrawn:
+        image, label_map = make_tube(1)
+        other = replace(label_map, voxels=np.roll(label_map.voxels, 1, axis=2))
+        redrawn.setattr("autoseg.dataset.build.read_case", lambda *_: (image, other))
+        with pytest.raises(DataError, match="was changed since"):
+            _discs(tmp_path, resume=True, finder=finder, **arguments)
+    # Nobody has to say again how the finders learnt; others would find other centrelines.
+    model, _ = _discs(tmp_path, resume=True, finder=replace(finder, epochs=2), **arguments)
+    assert len(learnt) == 4
+    assert len(model.history) == 3
+    again = kept_inputs(cases, tmp_path / "discs_centrelines").centrelines
+    assert all(again[name].points_mm.tolist() == line.points_mm.tolist() for name, line in lines.items())

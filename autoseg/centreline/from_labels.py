@@ -92,7 +92,8 @@ def _without_strays(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
         return mask
     sizes = np.bincount(pieces.ravel())
     sizes[0] = 0
-    return np.asarray((sizes >= STRAY * sizes.sum())[pieces] & mask)
+    # The largest always counts, however many there are.
+    return np.asarray((sizes >= min(STRAY * sizes.sum(), sizes.max()))[pieces] & mask)
 
 
 def _centroids(mask: npt.NDArray[np.bool_], along: int) -> tuple[Floats, npt.NDArray[np.intp]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from autoseg.comparison.derived import TOGETHER
@@ -15,6 +16,8 @@ from autoseg.settings import Settings
 
 # The folder of centrelines, beside those of the entries.
 LINES = "centrelines"
+# Names of devices, with any ending.
+RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d) *(\..*)?", re.IGNORECASE)
 
 
 def estimate_seconds(
@@ -26,11 +29,16 @@ def estimate_seconds(
     """
     scenarios = [one if isinstance(one, Scenario) else Scenario(one) for one in entries.values()]
     minutes = [one.settings.minutes for one in scenarios if one.learns]
-    if any(sees_crop(one.settings) for one in scenarios if one.learns):
-        minutes.append((finder or finder_settings()).minutes)
+    minutes += [(finder or finder_settings()).minutes] * finders_in_fold(entries)
     if any(value is None for value in minutes):
         return None
     return 60.0 * folds * sum(value or 0.0 for value in minutes)
+
+
+def finders_in_fold(entries: Mapping[str, Settings | Scenario]) -> int:
+    """Count what learns to find centrelines in a fold: one for all entries that learn from as many subjects."""
+    scenarios = [one if isinstance(one, Scenario) else Scenario(one) for one in entries.values()]
+    return len({one.subjects for one in scenarios if one.learns and sees_crop(one.settings)})
 
 
 def check_entries(entries: Mapping[str, Scenario]) -> None:
@@ -39,6 +47,8 @@ def check_entries(entries: Mapping[str, Scenario]) -> None:
         raise SettingsError("There is nothing to compare. Give at least one entry: a name and its settings.")
     for entry in entries:
         check_model_name(entry)
+        if RESERVED.fullmatch(entry):
+            raise SettingsError(f"Windows has no folder of the name {entry!r}. Give the entry another name.")
     names = [entry.casefold() for entry in entries]
     if len(set(names)) < len(names) or {TOGETHER, LINES} & set(names):
         raise SettingsError(

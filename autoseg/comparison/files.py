@@ -35,6 +35,8 @@ def write_tables(comparison: Comparison) -> None:
     lines = centrelines_table(comparison.runs)
     if len(lines):
         tables["centrelines.csv"] = lines
+    else:  # an earlier table would be of something else
+        (comparison.folder / "centrelines.csv").unlink(missing_ok=True)
     for name, table in tables.items():
         with whole_file(comparison.folder / name) as temporary:
             table.to_csv(temporary, index=False, encoding="utf-8", errors="replace", float_format="%.10g")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -27,6 +28,7 @@ from autoseg.crossvalidation import (
     read_fold,
     run_fold,
 )
+from autoseg.crossvalidation.fold import read_content
 from autoseg.errors import AutosegError, DataError, OutputError
 from autoseg.files.atomic import check_writable
 from autoseg.finder import finder_settings
@@ -97,12 +99,14 @@ def compare(
         What the entries were made from, such as a plan's settings; kept for `earlier_base`.
     exact : bool
         Also score every entry whose models see a crop around a centreline (`volume.crop_mm`) with centrelines from
-        what was drawn, as "<entry>, exact centreline": what is lost by not finding it.
+        what was drawn (where nothing was, with what is found), as "<entry>, exact centreline": what is lost by not
+        finding it.
     without_outliers : bool
         Then learn every entry that has outliers (`per_subject.find_outliers`) anew with these left out of training,
-        as "<entry>, without outliers". They are tested as before.
+        as "<entry>, without outliers". They are tested as before; centrelines stay as they were found with them.
     finder : Settings, optional
-        Of what finds centrelines in each fold, from `autoseg.finder.finder_settings`; all entries share them.
+        Of what finds centrelines in each fold, from `autoseg.finder.finder_settings`; entries share them that learn
+        from as many subjects.
 
     Returns
     -------
@@ -129,7 +133,14 @@ def compare(
         one.check(prepared.splits, prepared.structures)
     say = tell or (lambda line: None)
     lines = Centrelines(prepared, finder or finder_settings(seed=seed), folder / LINES, say, should_stop)
-    plans = {entry: _plan_of(entry, one, lines, folder, on_epoch, copies) for entry, one in scenarios.items()}
+    # How much is lost by having few subjects is not to be hidden by a finder that has learnt from all.
+    finders = {
+        one.subjects: lines if one.subjects is None else lines.with_few(one.subjects) for one in scenarios.values()
+    }
+    plans = {
+        entry: _plan_of(entry, one, finders[one.subjects], folder, on_epoch, copies)
+        for entry, one in scenarios.items()
+    }
     derived = derived_entries(plans, folder, try_copies=try_copies, together=together, exact=exact)
     check_finished(plans)
     state = State(
@@ -157,7 +168,7 @@ def _plan_of(
     entry: str, one: Scenario, lines: Centrelines, folder: Path, on_epoch: OnEpoch | None, copies: Copies
 ) -> FoldPlan:
     return FoldPlan(
-        lines.folds if one.subjects is None else lines.folds.with_few(one.subjects),
+        lines.folds,
         one.settings,
         folder / entry,
         name=entry,
@@ -169,6 +180,14 @@ def _plan_of(
         learns=one.learns,
         centrelines=lines,
     )
+
+
+def _fold_of_others(plan: FoldPlan, number: int) -> FoldResult:
+    """Do a fold that follows from others' results; one that was made when these were others is done again."""
+    place = plan.place(number)
+    if place.exists() and read_content(place).get("made_from") != plan.made_from(number):
+        shutil.rmtree(place)
+    return run_fold(plan, number)
 
 
 class _Running:
@@ -233,7 +252,7 @@ class _Running:
                 self.tell(f"Fold {number} of {self.state.folds}, {title_of(name)}")
                 if self._is_stopping() and not plan.place(number).exists():
                     raise KeyboardInterrupt
-                self._try(name, number, partial(run_fold, plan, number))
+                self._try(name, number, partial(_fold_of_others, plan, number))
 
     def read_finished(self) -> None:
         """Read the folds that were finished before and not come to again, so that they count."""

@@ -16,7 +16,7 @@ from autoseg.corrections.kit import channel_words
 from autoseg.corrections.marks import Marks, mark_slices
 from autoseg.corrections.place import Place, find_place, read_own_images
 from autoseg.corrections.read import Correction, read_slices, say_slices
-from autoseg.errors import AutosegError, DataError, OutputError
+from autoseg.errors import DataError, OutputError
 from autoseg.files.correction_table import (
     EARLIER_FOLDER,
     FILE_NAME,
@@ -254,11 +254,11 @@ def _check_read_back(
 
 @contextmanager
 def _as_before_if_it_fails(paths: Sequence[Path], earlier: Path | None) -> Iterator[None]:
-    """Give every file its earlier content back if the block fails."""
+    """Give every file its earlier content back if the block fails or is interrupted."""
     before = {path: path.read_bytes() if path.is_file() else None for path in paths}
     try:
         yield
-    except (AutosegError, OSError):
+    except BaseException:  # also of a full memory and of Ctrl-C; it goes on
         for path, content in before.items():
             if content is not None:
                 path.write_bytes(content)

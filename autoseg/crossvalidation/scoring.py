@@ -12,7 +12,7 @@ import numpy as np
 from autoseg.cases import Case
 from autoseg.centreline import Centreline
 from autoseg.copies import Copies
-from autoseg.crossvalidation.centrelines import centreline_of
+from autoseg.crossvalidation.centrelines import centreline_of, quality_of
 from autoseg.crossvalidation.fold import Labels
 from autoseg.crossvalidation.scenario import on_structures
 from autoseg.evaluation import PixelScore, Score, VolumeScore, score_pixels, score_slices, score_volume
@@ -80,16 +80,14 @@ def score_fold(
             if not any(sees_crop(model.settings) for model in models):  # a few slices have no centreline
                 _predict(models, _first_slices(image, WARM_UP_SLICES), copies)
         start = time.perf_counter()
-        line, quality = None, None
-        if len(models) == 1:
-            line, quality = centreline_of(models[0], case, image, reference, exact=exact)
+        line = centreline_of(models[0], image, reference, exact=exact) if len(models) == 1 else None
         found = on_structures(_predict(models, image, copies, line), structures)
         milliseconds.append(1000 * (time.perf_counter() - start) / image.shape[0])
         scores += score_slices(reference, found)
         volumes += score_volume(reference, found)
         pixels.append(score_pixels(reference, found))
-        if quality is not None:
-            lines.append(quality)
+        quality = None if line is None else quality_of(line, models[0], case, reference)
+        lines += [] if quality is None else [quality]
         predicted[case.case_id] = found.voxels.astype(np.uint8)
     if first is None:
         raise ValueError("There is no case to score.")

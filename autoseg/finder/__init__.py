@@ -1,6 +1,13 @@
 """Training what finds centrelines, centrelines from folds that did not see the subject, and how good they are."""
 
-from autoseg.finder.folds import Tell, automatic_centrelines, automatic_inputs, exact_centrelines, inputs_of_folds
+from autoseg.finder.folds import (
+    Tell,
+    automatic_centrelines,
+    automatic_inputs,
+    exact_centrelines,
+    inputs_of_folds,
+    kept_inputs,
+)
 from autoseg.finder.learning import finder_settings, train_finder
 from autoseg.finder.scoring import CentrelineScore, centreline_table, score_centreline
 
@@ -13,6 +20,7 @@ __all__ = [
     "exact_centrelines",
     "finder_settings",
     "inputs_of_folds",
+    "kept_inputs",
     "score_centreline",
     "train_finder",
 ]

@@ -26,7 +26,7 @@ from autoseg.structures import Structure
 from autoseg.training import STOPPED
 
 Tell = Callable[[str], object]
-MADE_FROM = "made_from.json"
+FINDER, MADE_FROM = "finder", "made_from.json"
 
 
 def exact_centrelines(
@@ -112,7 +112,8 @@ def inputs_of_folds(
 
     One finder a fold, as many as there are folds: it learns on the fold's training cases, finds the centrelines of
     the fold's test cases, and goes into the fold's model. So every centreline is from a network that never saw its
-    subject; a fold's training cases have those of the other folds.
+    subject; a fold's training cases have those of the other folds, whose finders may have learnt from labels of the
+    fold's test subjects: as in any stacking, where a training image is cropped depends a little on them.
 
     Parameters
     ----------
@@ -177,7 +178,7 @@ def automatic_inputs(
     lines = automatic_centrelines(
         cases, structures, settings, folder=folder, folds=folds, labels=labels, tell=tell, should_stop=should_stop
     )
-    own = folder / "finder"
+    own = folder / FINDER
     made_from = _made_from(split, structures, settings, labels, _contents(cases, structures), tested=False)
     if _is_finished(own, made_from, tell or (lambda line: None)):
         return Inputs(lines, _model_in(own))
@@ -189,6 +190,26 @@ def automatic_inputs(
         text = json.dumps(made_from, indent=1, ensure_ascii=False)
         (temporary / MADE_FROM).write_text(text, encoding="utf-8")
     return Inputs(lines, finder)
+
+
+def kept_inputs(cases: Sequence[Case], folder: Path | str) -> Inputs | None:
+    """Give what `automatic_inputs` has kept for these cases, whatever it was made from; None where something lacks.
+
+    For a training that is resumed: with other centrelines it could not go on, and it sees itself whether these,
+    the images and the labels are as they were.
+
+    Raises
+    ------
+    ReadError, ModelFileError
+        If a file is damaged.
+    """
+    folder = Path(folder)
+    found = {case.case_id: [*folder.glob(f"fold_*/{_file_name(case.case_id)}")] for case in cases}
+    if not all(found.values()) or not (folder / FINDER / MADE_FROM).is_file():
+        return None
+    # Of more folds, earlier, an older one may still lie there.
+    last = {case_id: max(paths, key=lambda path: path.stat().st_mtime) for case_id, paths in found.items()}
+    return Inputs({case_id: read_centreline(path) for case_id, path in last.items()}, _model_in(folder / FINDER))
 
 
 def _find_in_folds(

@@ -97,8 +97,12 @@ def learnt_from(model: TrainedModel) -> frozenset[str]:
 
 
 def has_seen(model: TrainedModel) -> frozenset[str]:
-    """Give the fingerprints of whom a model, or one that it went on from, has learnt from or was validated on."""
-    return frozenset(model.origin.get("subject_fingerprints", ()))
+    """Give the fingerprints of whom a model, one that it went on from, or its finder, has learnt or validated on.
+
+    Of a model that learnt without outliers, the finder knows these all the same.
+    """
+    own = frozenset(model.origin.get("subject_fingerprints", ()))
+    return own if model.finder is None else own | has_seen(model.finder)
 
 
 def check_base(model: TrainedModel, split: Split, settings: Settings) -> None:

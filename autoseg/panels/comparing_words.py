@@ -8,9 +8,9 @@ from statistics import fmean
 import pandas as pd
 
 from autoseg.comparison import estimate_seconds, title_of
+from autoseg.comparison.entries import finders_in_fold
 from autoseg.crossvalidation import Scenario
 from autoseg.finder import finder_settings
-from autoseg.inputs import sees_crop
 from autoseg.panels.contest import RunningComparison, finished_trainings
 from autoseg.panels.score import table_html
 from autoseg.panels.training_words import describe_time
@@ -46,8 +46,8 @@ def describe_length(
     if len(learning) < len(scenarios):
         count += " that learns" if len(learning) == 1 else " that learn"
     words = f"{count} × {folds} folds × {_amount(first)}"
-    if any(sees_crop(one.settings) for one in learning):
-        words += f", and {folds} × {_amount(finder or finder_settings())} to find centrelines"
+    if finders := finders_in_fold(entries):
+        words += f", and {folds * finders} × {_amount(finder or finder_settings())} to find centrelines"
     seconds = estimate_seconds(entries, folds, finder)
     whole = (
         describe_time(AROUND * seconds)

@@ -88,6 +88,7 @@ class WaysForm(widgets.VBox):
                 self.centreline,
                 how,
                 asked,
+                self.few,
                 _with_words(self.without, OUTLIERS),
                 self.more,
                 self.time,
