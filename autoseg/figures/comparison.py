@@ -269,7 +269,7 @@ def _draw_bar(ax: Axes, row: Mapping[Any, Any], column: str, place: int) -> None
     elif column == "parameters":
         words = f"{value / 1e6:.2f} M" if value >= 1e5 else f"{value:,.0f}"
     else:
-        words = f"{value:.3g} ms"
+        words = f"{value:.3g} ms" if value < 1000 else f"{value:,.0f} ms"
     ax.barh([place], [0 if math.isnan(value) else value], height=0.35, color="#9fb8d0")
     ax.annotate(
         words, (0, place), (3, 0), textcoords="offset points", ha="left", va="center", fontsize=8, color="black"
