@@ -138,7 +138,15 @@ def test_what_is_made_of_the_models_is_what_predict_gives(whole):
         assert fold.cost.parameters == sum(cost.parameters for cost in costs)
         copied = 2 if copies == "left-right" else 1
         assert fold.cost.multiply_adds == copied * sum(cost.multiply_adds for cost in costs)
-    assert sum("times the time a slice" in note for note in found.notes) == 3
+    assert sum(note.partition(":")[2].startswith(" Dice ") for note in found.notes) == 3
+
+
+def test_what_takes_longer_says_so_and_what_does_not_is_silent():
+    own, copied, exact = (make_folds([0.9, 0.8, 0.7, 0.6], cost={"ms_per_slice": ms}) for ms in (10.0, 20.0, 5.0))
+    names = ("a, left-right copies", "a, exact centreline")
+    found = make_comparison({"a": own, names[0]: copied, names[1]: exact}, derived=dict.fromkeys(names, "a"))
+    assert "A, left-right copies: Dice the same beside a, for 2.0 times the time a slice." in found.notes
+    assert "A, exact centreline: Dice the same beside a." in found.notes
 
 
 def test_the_folder_holds_tables_verdict_and_pictures(whole):
