@@ -67,9 +67,3 @@ def sample() -> Path:
     if not any(folder.glob("*")):
         pytest.skip(f"the sample data are not there yet ({folder})")
     return folder
-
-
-@pytest.fixture
-def volumes_planned(monkeypatch):
-    """Volumes are planned where they can be, also where nobody asks for them."""
-    monkeypatch.setattr("autoseg.plan.dimensions.BY_ITSELF", True)

@@ -439,7 +439,6 @@ def volumes(monkeypatch, tmp_path):
     return panel
 
 
-@pytest.mark.usefixtures("volumes_planned")
 def test_volumes_are_planned_and_shown_with_the_reason(volumes):
     panel = shown(volumes)
     assert panel.value.settings.spatial_dims == 3
@@ -454,7 +453,6 @@ def test_volumes_are_planned_and_shown_with_the_reason(volumes):
     assert "Your choice. Planned 48, 40, 24" in panel.table.value
 
 
-@pytest.mark.usefixtures("volumes_planned")
 def test_who_chooses_slices_gets_the_plan_for_slices_and_comes_back(volumes):
     panel = shown(volumes, minutes=3)
     panel.form.fields["spatial_dims"].value = 2
@@ -500,7 +498,6 @@ def test_volumes_that_cannot_be_are_a_sentence_and_slices_still_there(monkeypatc
     assert panel.value.settings == source.value.plan.settings
 
 
-@pytest.mark.usefixtures("volumes_planned")
 def test_of_volumes_the_variation_is_not_that_planned_for_slices_above(volumes):
     preview = Panel()
     preview.value = volumes.value.plan.settings.augmentation

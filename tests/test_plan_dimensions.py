@@ -94,7 +94,7 @@ def every_fifth(pair):
     return image, replace(label_map, voxels=voxels)
 
 
-def test_volumes_where_they_are_nearly_isotropic_and_structures_go_on(choose_dims, volumes_planned):
+def test_volumes_where_they_are_nearly_isotropic_and_structures_go_on(choose_dims):
     choice = choose_dims(spacing=(3.0, 1.5, 1.5))
     assert (choice.name, choice.value) == ("spatial_dims", 3)
     assert "typically 20 slices" in choice.reason
@@ -130,9 +130,3 @@ def test_what_nobody_measured_is_no_volume(choose_dims):
     assert bare.value == 2
     assert "of 3 of 3 images" in bare.reason
     assert "not known" in bare.reason
-
-
-def test_volumes_are_left_to_those_who_ask_for_them(choose_dims):
-    choice = choose_dims(spacing=(1.5, 1.5, 1.5))
-    assert choice.value == 2
-    assert "spatial_dims = 3" in choice.reason

@@ -66,7 +66,6 @@ def found_cases(name, request, folder):
     return find_cases(folder if name in CHOSEN else source, **options)
 
 
-@pytest.mark.usefixtures("volumes_planned")
 @pytest.mark.parametrize("name", SETS)
 def test_a_set_is_planned_and_a_network_takes_a_batch(name, request, tmp_path):
     cases = found_cases(name, request, tmp_path)
@@ -107,7 +106,6 @@ def test_a_set_is_planned_and_a_network_takes_a_batch(name, request, tmp_path):
     assert answer.logits.isfinite().all()
 
 
-@pytest.mark.usefixtures("volumes_planned")
 def test_on_the_hippocampus_all_that_is_planned_for_volumes_has_a_reason(request, tmp_path):
     cases = found_cases("hippocampus-msd", request, tmp_path)
     plan = plan_settings(cases, computer=LAPTOP)

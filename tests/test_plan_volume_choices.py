@@ -25,8 +25,6 @@ from autoseg.plan.volume_choices import (
 from autoseg.plan.volumes import measure_volumes
 from autoseg.settings import AugmentationSettings, NetworkSettings, PreprocessSettings, Settings
 
-pytestmark = pytest.mark.usefixtures("volumes_planned")
-
 LAPTOP = Computer("cpu", "processor", 8.0, None, 2, "bfloat16", "")
 
 

@@ -20,10 +20,8 @@ CLOSE = 1.5
 FEWEST_SLICES = 5
 
 # Volumes are learnt from where their voxels are at most so many times as long as wide, an image has so many slices
-# or more, and a structure goes on over so many of them or more. BY_ITSELF False: only where a person asks for them.
-# On the hippocampus (fold 0, two quiet cores, one run each) slices with neighbours reached a mean Dice of 0.721 in
-# 30 s and 0.851 in 5 minutes, volumes 0.824 and 0.872.
-BY_ITSELF = True
+# or more, and a structure goes on over so many of them or more. On the hippocampus (fold 0, two quiet cores, one
+# run each) slices with neighbours had a mean Dice of 0.721 in 30 s, 0.851 in 5 minutes; volumes 0.824 and 0.872.
 MOST_ANISOTROPIC, FEWEST_IN_VOLUME, SHORTEST_SPAN = 3.0, 16, 8
 
 
@@ -73,7 +71,7 @@ def _why_slices(survey: Survey, views: float, least: float) -> str:
         return f"a structure's longest run of slices is typically {span}, shorter than {SHORTEST_SPAN}"
     if views < least:
         return f"in this time only about {views:.0f} parts of volumes would be seen"
-    return "" if BY_ITSELF else "volumes are learnt from where you choose spatial_dims = 3"
+    return ""
 
 
 def _is_volume(image: Image) -> bool:
