@@ -21,7 +21,7 @@ FEWEST_SLICES = 5
 
 # Volumes are learnt from where their voxels are at most so many times as long as wide, an image has so many slices
 # or more, and a structure goes on over so many of them or more. On the hippocampus (fold 0, 62 s of one thread, two
-# runs each, the best epoch chosen on the scored subjects) slices with neighbours had a mean Dice of 0.812 and 0.817,
+# runs each, best epoch chosen on the scored subjects) slices with neighbours had a mean Dice of 0.812 and 0.817,
 # volumes 0.841 and 0.844.
 MOST_ANISOTROPIC, FEWEST_IN_VOLUME, SHORTEST_SPAN = 3.0, 16, 8
 
