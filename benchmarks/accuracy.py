@@ -27,15 +27,15 @@ os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 import nibabel
 import numpy as np
 
-from autoseg.cases import CaseFolder, find_cases
-from autoseg.evaluation import score_volume
-from autoseg.image import Image, LabelMap
-from autoseg.plan import plan_settings
+from autoseg.data.cases import CaseFolder, find_cases
+from autoseg.data.split import Split, k_folds
+from autoseg.image.image import Image, LabelMap
+from autoseg.measurement.scores import score_volume
+from autoseg.model.settings.settings import Settings
 from autoseg.prediction import predict
-from autoseg.settings import Settings
-from autoseg.split import Split, k_folds
-from autoseg.training import train
-from autoseg.tuning import read_reference
+from autoseg.training.choose_postprocess import read_reference
+from autoseg.training.plan import plan_settings
+from autoseg.training.training import train
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data" / "hippocampus-msd"

@@ -15,8 +15,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from autoseg.contours import contour_area, coverage, fill_contour
-from autoseg.files.contour_files import read_contour_file
+from autoseg.files.contours import read_contour_file
+from autoseg.image.contours import contour_area, coverage, fill_contour
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "cardiac-sunnybrook-dicom"
 SHAPE = (256, 256)

@@ -25,14 +25,14 @@ import nibabel
 import numpy as np
 import pydicom
 
-from autoseg.checks.facts import Facts, LabelledImage, Origin, gather_facts
-from autoseg.checks.finding import Finding
-from autoseg.checks.images import check_grid
-from autoseg.checks.run import check_facts
-from autoseg.geometry import LPS_TO_RAS, affine_from_axes
-from autoseg.image import Image, Source
-from autoseg.repairs import shift_slices, turn_slices
-from autoseg.structures import Structure, side_pairs
+from autoseg.data.checks.facts import Facts, LabelledImage, Origin, gather_facts
+from autoseg.data.checks.finding import Finding
+from autoseg.data.checks.images import check_grid
+from autoseg.data.checks.run import check_facts
+from autoseg.data.repairs import shift_slices, turn_slices
+from autoseg.image.geometry import LPS_TO_RAS, affine_from_axes
+from autoseg.image.image import Image, Source
+from autoseg.image.structures import Structure, side_pairs
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 LEAST_FOUND, MOST_FALSE = 0.9, 1 / 20

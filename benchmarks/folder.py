@@ -52,13 +52,13 @@ def peak_mib() -> float:
 def measure(folder: Path) -> dict[str, float]:
     import torch
 
-    from autoseg.files.dicom import find_series, read_series
-    from autoseg.measurement import measure_areas
-    from autoseg.model import TrainedModel
-    from autoseg.networks import build_network
+    from autoseg.files.dicom.series import find_series, read_series
+    from autoseg.image.structures import Structure
+    from autoseg.measurement.areas import measure_areas
+    from autoseg.model.model import TrainedModel
+    from autoseg.model.networks import build_network
+    from autoseg.model.settings.settings import PreprocessSettings, Settings
     from autoseg.prediction import predict
-    from autoseg.settings import PreprocessSettings, Settings
-    from autoseg.structures import Structure
 
     torch.manual_seed(0)
     settings = Settings(preprocess=PreprocessSettings(spacing_mm=2.75))

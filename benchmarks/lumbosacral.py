@@ -25,13 +25,13 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy import ndimage
 
-from autoseg.cases import find_cases, read_case
-from autoseg.comparison import MEAN, read_comparison, title_of
-from autoseg.crossvalidation import read_prediction
-from autoseg.files.nifti import write_nifti
-from autoseg.geometry import affine_from_spacing
-from autoseg.image import Image, LabelMap, Source
-from autoseg.structures import Structure
+from autoseg.data.cases import find_cases, read_case
+from autoseg.evaluation.comparison import MEAN, read_comparison, title_of
+from autoseg.evaluation.crossvalidation import read_prediction
+from autoseg.files.nifti.volumes import write_nifti
+from autoseg.image.geometry import affine_from_spacing
+from autoseg.image.image import Image, LabelMap, Source
+from autoseg.image.structures import Structure
 
 CORD = Structure(1, "cord")
 # mm between slices, rows and columns; voxels; subsamples along each axis in the plane.

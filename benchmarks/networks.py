@@ -40,15 +40,17 @@ def _ours(variant: str, size: int, steps: int) -> dict[str, float]:
     import numpy as np
     import torch
 
-    from autoseg import device, prediction, training_state
-    from autoseg.dataset import build_slices, sample_batch
-    from autoseg.geometry import affine_from_spacing
-    from autoseg.image import Image, LabelMap, Source
-    from autoseg.model import TrainedModel
-    from autoseg.networks import build_network
-    from autoseg.networks.cost import count_cost
-    from autoseg.settings import NetworkSettings, PreprocessSettings, Settings
-    from autoseg.structures import Structure
+    from autoseg import prediction
+    from autoseg.image.geometry import affine_from_spacing
+    from autoseg.image.image import Image, LabelMap, Source
+    from autoseg.image.structures import Structure
+    from autoseg.model import device
+    from autoseg.model.dataset import build_slices, sample_batch
+    from autoseg.model.model import TrainedModel
+    from autoseg.model.networks import build_network
+    from autoseg.model.networks.cost import count_cost
+    from autoseg.model.settings.settings import NetworkSettings, PreprocessSettings, Settings
+    from autoseg.training import step as training_state
 
     device.keep_freed_memory()
     pixel = _planned_factor() if variant == PLANNED else 1.0
@@ -100,8 +102,8 @@ def _ours(variant: str, size: int, steps: int) -> dict[str, float]:
 
 def _planned_factor() -> float:
     """Give how many of the sample's own pixels the plan's are long."""
-    from autoseg.cases import find_cases, read_case
-    from autoseg.plan import plan_settings
+    from autoseg.data.cases import find_cases, read_case
+    from autoseg.training.plan import plan_settings
 
     found = find_cases(SAMPLE)
     image, _ = read_case(found.cases[0], found.structures)
@@ -112,9 +114,9 @@ def _planned_factor() -> float:
 def _published(size: int, steps: int) -> dict[str, float]:
     import torch
 
-    from autoseg.networks import build_network
-    from autoseg.networks.cost import count_cost
-    from autoseg.settings import NetworkSettings
+    from autoseg.model.networks import build_network
+    from autoseg.model.networks.cost import count_cost
+    from autoseg.model.settings.settings import NetworkSettings
 
     network = build_network(NetworkSettings(name="pyramid"), in_channels=1, out_channels=STRUCTURES + 1)
     cost = count_cost(network, (1, size, size))

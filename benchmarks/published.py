@@ -19,16 +19,16 @@ from pathlib import Path
 
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
-from autoseg.cases import find_cases
-from autoseg.evaluation import score_slices
-from autoseg.plan import plan_settings
+from autoseg.data.cases import find_cases
+from autoseg.data.split import Split
+from autoseg.measurement.scores import score_slices
+from autoseg.measurement.summary import summarise
+from autoseg.model.settings.settings import Settings
 from autoseg.prediction import predict
-from autoseg.recipes import recipe
-from autoseg.settings import Settings
-from autoseg.split import Split
-from autoseg.summary import summarise
-from autoseg.training import train
-from autoseg.tuning import read_reference
+from autoseg.training.choose_postprocess import read_reference
+from autoseg.training.plan import plan_settings
+from autoseg.training.recipes import recipe
+from autoseg.training.training import train
 
 SAMPLE = Path(__file__).resolve().parents[1] / "data" / "sample"
 

@@ -37,7 +37,7 @@ def read_by_pydicom(folder: Path) -> object:
 
 
 def compare(slices: int, rounds: int) -> None:
-    from autoseg.files.dicom import find_series, read_series
+    from autoseg.files.dicom.series import find_series, read_series
 
     warnings.simplefilter("ignore")  # pydicom's, of the publisher's UIDs with leading zeros
     with tempfile.TemporaryDirectory() as name:
@@ -78,8 +78,8 @@ def make_many(folder: Path, count: int) -> None:
 
 
 def open_folder(folder: Path) -> dict[str, float]:
-    from autoseg.files.dicom import find_series
-    from autoseg.files.series_table import series_table, thumbnail
+    from autoseg.files.dicom.series import find_series
+    from autoseg.files.dicom.table import series_table, thumbnail
 
     result = {"peak before MiB": peak_mib()}
     start = time.perf_counter()
@@ -100,8 +100,8 @@ def show_folders(root: Path) -> None:
     import pandas as pd
 
     from autoseg.errors import AutosegError
-    from autoseg.files.dicom import find_series, read_series
-    from autoseg.files.series_table import series_table
+    from autoseg.files.dicom.series import find_series, read_series
+    from autoseg.files.dicom.table import series_table
 
     pd.set_option("display.width", 250, "display.max_columns", 20, "display.max_colwidth", 60)
     for folder in sorted(path for path in root.iterdir() if path.is_dir()):

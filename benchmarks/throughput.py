@@ -25,15 +25,17 @@ def measure(variant: str, size: int, batch_size: int, steps: int) -> dict[str, f
     import torch
     from torch.nn import functional
 
-    from autoseg import device, prediction, training_state
-    from autoseg.dataset import build_slices, sample_batch
-    from autoseg.geometry import affine_from_spacing
-    from autoseg.image import Image, LabelMap, Source
-    from autoseg.model import TrainedModel
-    from autoseg.networks import build_network
-    from autoseg.networks.layers import SLOPE, InstanceNormLeakyReLU
-    from autoseg.settings import PreprocessSettings, Settings
-    from autoseg.structures import Structure
+    from autoseg import prediction
+    from autoseg.image.geometry import affine_from_spacing
+    from autoseg.image.image import Image, LabelMap, Source
+    from autoseg.image.structures import Structure
+    from autoseg.model import device
+    from autoseg.model.dataset import build_slices, sample_batch
+    from autoseg.model.model import TrainedModel
+    from autoseg.model.networks import build_network
+    from autoseg.model.networks.layers import SLOPE, InstanceNormLeakyReLU
+    from autoseg.model.settings.settings import PreprocessSettings, Settings
+    from autoseg.training import step as training_state
 
     if variant == "plain":
 

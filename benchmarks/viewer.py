@@ -30,11 +30,11 @@ TARGET_MS = 100.0
 
 MADE_UP = """
 import numpy as np
-from autoseg.geometry import affine_from_spacing
-from autoseg.image import Image, LabelMap, Source
-from autoseg.measurement import measure_areas
-from autoseg.panels.viewer import SliceViewer
-from autoseg.structures import Structure
+from autoseg.image.geometry import affine_from_spacing
+from autoseg.image.image import Image, LabelMap, Source
+from autoseg.measurement.areas import measure_areas
+from autoseg.panels.parts.viewer import SliceViewer
+from autoseg.image.structures import Structure
 
 slices, size = {slices}, {size}
 rng = np.random.default_rng(0)

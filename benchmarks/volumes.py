@@ -44,7 +44,7 @@ def measure(variant: str, kind: str, data: Path, slices: int | None = None) -> d
     """Measure one variant in this process: seconds of the second prediction, and the most memory in use, in GiB."""
     import torch
 
-    from autoseg import device
+    from autoseg.model import device
 
     if variant == "plain":
         _make_plain()
@@ -99,9 +99,9 @@ def _resident() -> int:
 def _image(kind: str, data: Path, slices: int | None):
     import numpy as np
 
-    from autoseg.files.nifti_images import read_nifti_image
-    from autoseg.geometry import affine_from_spacing
-    from autoseg.image import Image, Source
+    from autoseg.files.nifti.images import read_nifti_image
+    from autoseg.image.geometry import affine_from_spacing
+    from autoseg.image.image import Image, Source
 
     if kind in FILES and (data / FILES[kind]).exists():
         return read_nifti_image(data / FILES[kind])[0]
@@ -111,10 +111,10 @@ def _image(kind: str, data: Path, slices: int | None):
 
 
 def _model(kind: str):
-    from autoseg.model import TrainedModel
-    from autoseg.networks import build_network
-    from autoseg.settings import NetworkSettings, Settings, VolumeSettings
-    from autoseg.structures import Structure
+    from autoseg.image.structures import Structure
+    from autoseg.model.model import TrainedModel
+    from autoseg.model.networks import build_network
+    from autoseg.model.settings.settings import NetworkSettings, Settings, VolumeSettings
 
     _, _, spacing, patch, filters = KINDS[kind]
     settings = Settings(
@@ -128,14 +128,14 @@ def _model(kind: str):
 
 
 def _seen(model, image):
-    from autoseg.volume_grids import grid_of
+    from autoseg.model.preprocessing.volume_grids import grid_of
 
     grid, patch = grid_of(image, model.settings.volume), model.settings.volume.patch_size
     return grid, tuple(max(n, one) for n, one in zip(grid.network, patch, strict=True)), patch
 
 
 def _starts(size: int, window: int) -> list[int]:
-    from autoseg.windows import window_starts
+    from autoseg.model.preprocessing.sliding_window import window_starts
 
     return window_starts(size, window, 0.5)
 
@@ -149,7 +149,7 @@ def _ours(model, image, precision: str):
 def _make_plain() -> None:
     from torch.nn import functional
 
-    from autoseg.networks.layers import SLOPE, InstanceNormLeakyReLU
+    from autoseg.model.networks.layers import SLOPE, InstanceNormLeakyReLU
 
     def torch_norm(self, features, shortcut=None):
         normal = functional.instance_norm(features, weight=self.weight, bias=self.bias, eps=self.eps)
@@ -164,8 +164,8 @@ def _plain(model, image, precision: str):
     from monai.inferers import sliding_window_inference
     from torch.nn import functional
 
-    from autoseg.dataset import store_image
-    from autoseg.image import LabelMap
+    from autoseg.image.image import LabelMap
+    from autoseg.model.dataset import store_image
 
     network, (grid, _, patch) = model.build().eval(), _seen(model, image)
     with torch.inference_mode():

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 import autoseg
-from autoseg.agreement import pair_with_expert
+from autoseg.evaluation.expert import pair_with_expert
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURES = ROOT / "docs" / "pictures"

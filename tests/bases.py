@@ -3,10 +3,16 @@
 import torch
 from discs import STRUCTURES, make_pair
 
-from autoseg.fingerprints import subject_fingerprint
-from autoseg.model import TrainedModel
-from autoseg.networks import build_network
-from autoseg.settings import AugmentationSettings, NetworkSettings, PreprocessSettings, Settings, VolumeSettings
+from autoseg.data.fingerprints import subject_fingerprint
+from autoseg.model.model import TrainedModel
+from autoseg.model.networks import build_network
+from autoseg.model.settings.settings import (
+    AugmentationSettings,
+    NetworkSettings,
+    PreprocessSettings,
+    Settings,
+    VolumeSettings,
+)
 
 SMALL = NetworkSettings(filters=(4, 8))
 
@@ -38,6 +44,6 @@ def make_base(*, taught_by=(), structures=STRUCTURES, channels=("image",), dims=
 def patch_looking(monkeypatch, **arguments):
     """Let what looks at the images read made-up discs."""
     monkeypatch.setattr(
-        "autoseg.finetuning.fit.read_case",
+        "autoseg.training.finetuning.fit.read_case",
         lambda case, structures: make_pair(int(case.case_id.removeprefix("case")), **arguments),
     )

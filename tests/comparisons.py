@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from autoseg.comparison.compared import State, put_together
-from autoseg.crossvalidation import FoldCost, FoldResult
-from autoseg.evaluation import PixelScore, Score, accuracy_ratios, overlap_ratios
-from autoseg.structures import Structure
+from autoseg.evaluation.comparison.compared import State, put_together
+from autoseg.evaluation.crossvalidation import FoldCost, FoldResult
+from autoseg.image.structures import Structure
+from autoseg.measurement.scores import PixelScore, Score, accuracy_ratios, overlap_ratios
 
 STRUCTURES = (Structure(1, "core"), Structure(5, "ring"))
 PIXELS, SLICE = 1000, 4096

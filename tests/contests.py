@@ -5,14 +5,14 @@ from dataclasses import replace
 import pandas as pd
 from discs import STRUCTURES, make_case, make_pair, patch_reading, quick_settings
 
-from autoseg.appraisal import one_slice
-from autoseg.cases import CaseFolder
-from autoseg.comparison import Comparison, SideBySide
-from autoseg.comparison.scenarios import scenarios_of
-from autoseg.comparison.tables import COLUMNS, DIFFERENCES
-from autoseg.panels import contest as running
-from autoseg.panels.values import Contest
-from autoseg.settings import NetworkSettings
+from autoseg.data.cases import CaseFolder
+from autoseg.evaluation.comparison import Comparison, SideBySide
+from autoseg.evaluation.comparison.scenarios import scenarios_of
+from autoseg.evaluation.comparison.tables import COLUMNS, DIFFERENCES
+from autoseg.evaluation.validation_report import one_slice
+from autoseg.model.settings.settings import NetworkSettings
+from autoseg.panels.comparison import contest as running
+from autoseg.panels.parts.values import Contest
 
 ROWS = (
     {"entry": "unet", "title": "U-Net", "dice": 0.812, "dice_low": 0.71, "dice_high": 0.9, "hd95_mm": 3.25},
@@ -35,8 +35,8 @@ def alone(monkeypatch, folder):
     """Let comparisons read made-up cases, and have a turn and a registry of their own."""
     patch_reading(monkeypatch)
     # The panels draw their own; test_comparison.py looks at the files.
-    monkeypatch.setattr("autoseg.comparison.run.write_pictures", lambda comparison: None)
-    monkeypatch.setattr("autoseg.panels.turns.turn_file", lambda: folder / "turn.lock")
+    monkeypatch.setattr("autoseg.evaluation.comparison.run.write_pictures", lambda comparison: None)
+    monkeypatch.setattr("autoseg.panels.parts.turns.turn_file", lambda: folder / "turn.lock")
     monkeypatch.setattr(running, "_COMPARISONS", {})
 
 

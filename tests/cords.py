@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from autoseg.geometry import affine_from_spacing
-from autoseg.image import LabelMap, SliceSource, Source
-from autoseg.structures import Structure
+from autoseg.image.geometry import affine_from_spacing
+from autoseg.image.image import LabelMap, SliceSource, Source
+from autoseg.image.structures import Structure
 
 CORD = (Structure(1, "cord"),)
 

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import numpy as np
 
-from autoseg.cases import Case
+from autoseg.data.cases import Case
+from autoseg.data.split import Split
 from autoseg.files.sources import ImageFile, LabelFile
-from autoseg.geometry import affine_from_spacing
-from autoseg.image import Image, LabelMap, Source
-from autoseg.settings import AugmentationSettings, NetworkSettings, PreprocessSettings, Settings
-from autoseg.split import Split
-from autoseg.structures import Structure
+from autoseg.image.geometry import affine_from_spacing
+from autoseg.image.image import Image, LabelMap, Source
+from autoseg.image.structures import Structure
+from autoseg.model.settings.settings import AugmentationSettings, NetworkSettings, PreprocessSettings, Settings
 
 STRUCTURES = (Structure(1, "core"), Structure(5, "ring"))
 
@@ -62,7 +62,7 @@ def make_split(training, validation=()):
 def patch_reading(monkeypatch, **arguments):
     """Let the training read made-up pairs instead of files."""
     monkeypatch.setattr(
-        "autoseg.dataset.build.read_case",
+        "autoseg.model.dataset.build.read_case",
         lambda case, structures: make_pair(int(case.case_id.removeprefix("case")), **arguments),
     )
 

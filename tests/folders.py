@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pydicom
 
-from autoseg.cases import Case
-from autoseg.files.phantom_files import write_phantom
-from autoseg.files.phantoms import Phantom
+from autoseg.data.cases import Case
+from autoseg.files.dicom.phantom_files import write_phantom
+from autoseg.files.dicom.phantoms import Phantom
 from autoseg.files.sources import ImageFile, LabelFile
 
 PHANTOM = {"rows": 40, "columns": 48, "pixel_spacing_mm": (2.0, 1.5)}

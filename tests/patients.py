@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import zoom
 
-from autoseg.checks import LabelledImage, Origin
-from autoseg.geometry import affine_from_spacing
-from autoseg.image import Image, Source
-from autoseg.structures import Structure
+from autoseg.data.checks import LabelledImage, Origin
+from autoseg.image.geometry import affine_from_spacing
+from autoseg.image.image import Image, Source
+from autoseg.image.structures import Structure
 
 STRUCTURES = (Structure(1, "kidney left"), Structure(2, "kidney right"), Structure(3, "spine"))
 SIZE = (72, 88)

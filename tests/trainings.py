@@ -4,18 +4,18 @@ import time
 
 from discs import STRUCTURES, make_pair, make_split, patch_reading, quick_settings
 
-from autoseg.panels import running
-from autoseg.panels.values import Task
+from autoseg.panels.parts.values import Task
+from autoseg.panels.training import running
 
 
 def alone(monkeypatch, folder):
     """Let trainings read made-up cases, and have a turn and a registry of their own."""
     patch_reading(monkeypatch)
     monkeypatch.setattr(
-        "autoseg.figures.live.read_case",
+        "autoseg.prediction.watched.read_case",
         lambda case, structures: make_pair(int(case.case_id.removeprefix("case"))),
     )
-    monkeypatch.setattr("autoseg.panels.turns.turn_file", lambda: folder / "turn.lock")
+    monkeypatch.setattr("autoseg.panels.parts.turns.turn_file", lambda: folder / "turn.lock")
     monkeypatch.setattr(running, "_TRAININGS", {})
 
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
-from autoseg.cases import Case
+from autoseg.data.cases import Case
 from autoseg.files.sources import ImageFile, LabelFile
-from autoseg.geometry import affine_from_spacing
-from autoseg.image import Image, LabelMap, Source
-from autoseg.structures import Structure
+from autoseg.image.geometry import affine_from_spacing
+from autoseg.image.image import Image, LabelMap, Source
+from autoseg.image.structures import Structure
 
 STRUCTURES = (Structure(1, "cord"),)
 SIZE, SPACING = (24, 40, 40), (4.0, 1.5, 1.5)
@@ -57,6 +57,6 @@ def tube_cases(*numbers):
 def patch_tubes(monkeypatch):
     """Let reading give made-up tubes instead of files."""
     monkeypatch.setattr(
-        "autoseg.dataset.build.read_case",
+        "autoseg.model.dataset.build.read_case",
         lambda case, structures: make_tube(int(case.case_id.removeprefix("tube"))),
     )

@@ -2,12 +2,12 @@
 
 import torch
 
-from autoseg.model import TrainedModel
-from autoseg.networks import build_network
-from autoseg.panels.panel import Panel
-from autoseg.panels.values import ChosenModel
-from autoseg.settings import NetworkSettings, PreprocessSettings, Settings
-from autoseg.structures import Structure
+from autoseg.image.structures import Structure
+from autoseg.model.model import TrainedModel
+from autoseg.model.networks import build_network
+from autoseg.model.settings.settings import NetworkSettings, PreprocessSettings, Settings
+from autoseg.panels.parts.panel import Panel
+from autoseg.panels.parts.values import ChosenModel
 
 STRUCTURES = (Structure(1, "cavity"), Structure(2, "myocardium"))
 

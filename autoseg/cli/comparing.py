@@ -12,20 +12,20 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from autoseg.cases import CaseFolder
-    from autoseg.comparison import Comparison
-    from autoseg.crossvalidation import Scenario
-    from autoseg.settings import Settings
+    from autoseg.data.cases import CaseFolder
+    from autoseg.evaluation.comparison import Comparison
+    from autoseg.evaluation.crossvalidation import Scenario
+    from autoseg.model.settings.settings import Settings
 
 UNKNOWN = "–"
 
 
 def compare(chosen: argparse.Namespace) -> None:
     """Cross-validate networks and recipes on the same folds, and say which is best for these data."""
-    from autoseg.cli.data import find
     from autoseg.cli.learning import check_found
-    from autoseg.ledger import read_ledger
-    from autoseg.recipes import recipe
+    from autoseg.cli.options import find
+    from autoseg.data.test_subjects import read_ledger
+    from autoseg.training.recipes import recipe
 
     for name in chosen.networks or ():  # what is misspelt is said before the images are read
         recipe(name)
@@ -58,9 +58,9 @@ def run_contest(
     **more: Any,
 ) -> None:
     """Say how long it will take, compare, and show what it gave; `more` goes to `comparison.compare`."""
-    from autoseg import comparison
     from autoseg.cli.learning import finder_of, stop_at_interrupt, tell
-    from autoseg.ledger import read_ledger
+    from autoseg.data.test_subjects import read_ledger
+    from autoseg.evaluation import comparison
 
     ledger = read_ledger(found.folder)
     finder = finder_of(chosen)
@@ -90,9 +90,9 @@ def run_contest(
 
 def base_of(chosen: argparse.Namespace, found: CaseFolder, place: Path) -> Settings:
     """Give what the comparison in that folder was begun with, if it had the same time; else the plan's settings."""
-    from autoseg.comparison import earlier_base
-    from autoseg.plan import plan_comparison
-    from autoseg.settings import Settings
+    from autoseg.evaluation.comparison import earlier_base
+    from autoseg.model.settings.settings import Settings
+    from autoseg.training.plan import plan_comparison
 
     minutes = chosen.minutes if chosen.epochs is None else None
     earlier = earlier_base(place, Settings(minutes=minutes, epochs=chosen.epochs, seed=chosen.seed))
@@ -107,10 +107,10 @@ def entries_of(chosen: argparse.Namespace, base: Settings) -> dict[str, Settings
     SettingsError
         If a name or a setting is unknown; the message lists those that are known.
     """
-    from autoseg.networks import USUAL_NETWORKS
-    from autoseg.plan import change_settings
-    from autoseg.recipes import recipe
-    from autoseg.settings_text import read_assignments
+    from autoseg.model.networks import USUAL_NETWORKS
+    from autoseg.model.settings.text import read_assignments
+    from autoseg.training.plan import change_settings
+    from autoseg.training.recipes import recipe
 
     typed = read_assignments(chosen.changes or ())
     names = chosen.networks or list(USUAL_NETWORKS)
@@ -132,7 +132,7 @@ def short_table(table: pd.DataFrame) -> pd.DataFrame:
     """Give what fits on a screen of a comparison's table, as text, the best mean Dice first."""
     import pandas as pd
 
-    from autoseg.comparison import MEAN
+    from autoseg.evaluation.comparison import MEAN
 
     rows: list[dict[Any, Any]] = table.to_dict("records")
     means = {row["entry"]: row for row in rows if row["structure"] == MEAN}

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autoseg.cli.using import load_models, one_or_pair, print_run
+from autoseg.cli.options import load_models, one_or_pair
+from autoseg.cli.using import print_run
 
 if TYPE_CHECKING:
-    from autoseg.corrections import Correction, Kit
+    from autoseg.data.corrections import Correction, Kit
 
 Command = Callable[[str, Callable[[argparse.Namespace], None], str], argparse.ArgumentParser]
 
@@ -79,7 +80,7 @@ def add_correcting_commands(command: Command, add_calibration: Callable[[argpars
 
 def write(chosen: argparse.Namespace) -> None:
     """Write labels to be corrected: a model's of a patient, or those of a folder of cases."""
-    from autoseg.correction_run import labels_to_correct, segment_to_correct
+    from autoseg.prediction.correction_run import labels_to_correct, segment_to_correct
 
     options = {"factor": chosen.finer, "method": chosen.method}
     if chosen.model is not None:
@@ -92,7 +93,7 @@ def write(chosen: argparse.Namespace) -> None:
             **options,
         )
     else:
-        from autoseg.cases import find_cases
+        from autoseg.data.cases import find_cases
 
         found = find_cases(chosen.folder, unlabelled="skip")
         kit = labels_to_correct(found, chosen.output, case_ids=chosen.case, **options)
@@ -101,7 +102,7 @@ def write(chosen: argparse.Namespace) -> None:
 
 def read(chosen: argparse.Namespace) -> None:
     """Read corrected labels back, show the changes, and keep them if a folder is given."""
-    from autoseg.corrections import keep_correction, read_correction, read_kit
+    from autoseg.data.corrections import keep_correction, read_correction, read_kit
     from autoseg.errors import DataError
 
     known = [case.case_id for case in read_kit(chosen.folder).cases]
@@ -134,7 +135,7 @@ def read(chosen: argparse.Namespace) -> None:
 
 def combine(chosen: argparse.Namespace) -> None:
     """Segment a folder with two models along the body, measure and save."""
-    from autoseg.combined_run import combine_folder
+    from autoseg.prediction.combined_run import combine_folder
 
     (upper,), (lower,) = load_models(chosen.upper, ()), load_models(chosen.lower, ())
     run = combine_folder(
@@ -170,7 +171,7 @@ def _print_kit(kit: Kit) -> None:
 
 
 def _print_correction(correction: Correction) -> None:
-    from autoseg.corrections import changes_by_structure, changes_table
+    from autoseg.data.corrections import changes_by_structure, changes_table
 
     print(correction.words)
     if correction.changes:

@@ -3,47 +3,21 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from autoseg.cli.using import one_or_pair
+from autoseg.cli.options import MOST_LEFT_ALONE, find, one_or_pair
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from autoseg.cases import CaseFolder
-    from autoseg.checks import Finding
-
-MOST_LEFT_ALONE = 20
-
-
-def find(chosen: argparse.Namespace) -> CaseFolder:
-    """Find the cases of a folder as the options say, and tell what was left alone and concluded."""
-    from autoseg.cases import Reading, find_cases
-
-    reading = Reading(
-        channels=tuple(chosen.channels or ()),
-        raters=chosen.raters,
-        agreeing=chosen.agreeing,
-        only_levels=chosen.only_levels,
-        pixel_spacing_mm=tuple(chosen.pixel_spacing_mm) if chosen.pixel_spacing_mm else None,
-        plane=chosen.plane,
-        trust_array=chosen.trust_array,
-    )
-    unlabelled: Literal["refuse", "skip"] = "skip" if chosen.leave_out_unlabelled else "refuse"
-    found = find_cases(chosen.folder, unlabelled=unlabelled, reading=reading)
-    for skipped in found.skipped[:MOST_LEFT_ALONE]:
-        print(f"Left alone: {skipped.path} ({skipped.reason})")
-    if len(found.skipped) > MOST_LEFT_ALONE:
-        print(f"… and {len(found.skipped) - MOST_LEFT_ALONE} more files were left alone.")
-    for note in found.notes:
-        print(f"Note: {note}")
-    return found
+    from autoseg.data.cases import CaseFolder
+    from autoseg.data.checks import Finding
 
 
 def check(chosen: argparse.Namespace) -> None:
     """Show the pairs and what is wrong with them; write down what was not drawn, or what is to be mended."""
-    from autoseg.cases import declare_missing, pairs_table
-    from autoseg.checks import check_cases, raise_on_errors
+    from autoseg.data.cases import declare_missing, pairs_table
+    from autoseg.data.checks import check_cases, raise_on_errors
 
     found = find(chosen)
     print(pairs_table(found).to_string(index=False))
@@ -63,8 +37,8 @@ def check(chosen: argparse.Namespace) -> None:
 
 
 def _repair(found: CaseFolder, offered: Sequence[Finding], numbers: Sequence[int]) -> None:
+    from autoseg.data.repairs import add_repair
     from autoseg.errors import DataError
-    from autoseg.repairs import add_repair
 
     for number in numbers:
         if not 1 <= number <= len(offered):
@@ -78,16 +52,16 @@ def _repair(found: CaseFolder, offered: Sequence[Finding], numbers: Sequence[int
 
 def series(chosen: argparse.Namespace) -> None:
     """Show the DICOM series of a folder as a table, and as pictures in a file if wanted."""
-    from autoseg.files.dicom import find_series
-    from autoseg.files.series_table import series_table
+    from autoseg.files.dicom.series import find_series
+    from autoseg.files.dicom.table import series_table
 
     found = find_series(chosen.folder)
     print(series_table(found).to_string(index=False, na_rep=""))
     for skipped in found.skipped[:MOST_LEFT_ALONE]:
         print(f"Left alone: {skipped.path} ({skipped.reason})")
     if chosen.picture is not None:
-        from autoseg.figures import show_series
         from autoseg.files.atomic import whole_file
+        from autoseg.report.figures import show_series
 
         with whole_file(chosen.picture) as temporary:
             show_series(found).savefig(temporary, format="png")
@@ -96,9 +70,9 @@ def series(chosen: argparse.Namespace) -> None:
 
 def raters(chosen: argparse.Namespace) -> None:
     """Show how the raters of a folder agree."""
-    from autoseg.cases import read_rater_labels
+    from autoseg.data.cases import read_rater_labels
     from autoseg.errors import DataError
-    from autoseg.raters import rater_agreement
+    from autoseg.image.raters import rater_agreement
 
     found = find(chosen)
     several = [case for case in found.cases if len({file.rater for file in case.labels}) > 1]
@@ -112,7 +86,7 @@ def raters(chosen: argparse.Namespace) -> None:
 
 def measure(chosen: argparse.Namespace) -> None:
     """Measure the areas of drawn labels."""
-    from autoseg.report import measure_labels
+    from autoseg.measurement.areas import measure_labels
 
     measurements = measure_labels(
         find(chosen),
@@ -120,8 +94,8 @@ def measure(chosen: argparse.Namespace) -> None:
         matrix_size=one_or_pair(chosen.matrix_size),
         prefer=chosen.prefer,
     )
-    from autoseg.area_tables import areas_table, levels_table
-    from autoseg.export import write_tables
+    from autoseg.report.area_tables import areas_table, levels_table
+    from autoseg.report.export import write_tables
 
     print(areas_table(measurements).to_string(index=False, float_format="{:.1f}".format, na_rep=""))
     levels = levels_table(measurements)

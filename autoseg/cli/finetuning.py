@@ -6,17 +6,17 @@ import argparse
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from autoseg.comparison import Comparison
+    from autoseg.evaluation.comparison import Comparison
 
 
 def finetune(chosen: argparse.Namespace) -> None:
     """Cross-validate a model as it is, fine-tuned and from scratch on the same folds, and say what is best."""
     from autoseg.cli.comparing import print_result, run_contest
-    from autoseg.cli.data import find
     from autoseg.cli.learning import base_of, check_found
-    from autoseg.comparison.per_subject import per_subject_table
-    from autoseg.comparison.scenarios import WAYS, scenarios_of
-    from autoseg.settings_text import read_assignments
+    from autoseg.cli.options import find
+    from autoseg.evaluation.comparison.per_subject import per_subject_table
+    from autoseg.evaluation.comparison.scenarios import WAYS, scenarios_of
+    from autoseg.model.settings.text import read_assignments
 
     base = base_of(chosen)
     if base is None:

@@ -15,15 +15,15 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from autoseg.cli.data import find
+from autoseg.cli.options import find
 from autoseg.cli.using import print_comparison, print_run, print_summary
 from autoseg.cli.volumes import plan_volumes
 
 if TYPE_CHECKING:
-    from autoseg.cases import CaseFolder
-    from autoseg.model import TrainedModel
-    from autoseg.settings import Settings
-    from autoseg.split import Split
+    from autoseg.data.cases import CaseFolder
+    from autoseg.data.split import Split
+    from autoseg.model.model import TrainedModel
+    from autoseg.model.settings.settings import Settings
 
 # Its myocardium is missing (data/sample/README.md), so it would teach least.
 DEMO_VALIDATION = ("SCD0000501",)
@@ -39,9 +39,9 @@ def tell(line: str) -> None:
 
 def train(chosen: argparse.Namespace) -> None:
     """Train on a folder, check it first, save the model; or go on with a training that did not end."""
-    from autoseg.checkpoint import checkpoint_path, find_checkpoint, read_checkpoint, split_again
-    from autoseg.ledger import freeze_test_subjects, read_ledger
-    from autoseg.training import STOPPED
+    from autoseg.data.test_subjects import freeze_test_subjects, read_ledger
+    from autoseg.training.checkpoint import checkpoint_path, find_checkpoint, read_checkpoint, split_again
+    from autoseg.training.training import STOPPED
 
     base = base_of(chosen)
     settings = settings_of(chosen, base)
@@ -73,10 +73,10 @@ def train(chosen: argparse.Namespace) -> None:
 
 def settings_of(chosen: argparse.Namespace, base: TrainedModel | None = None) -> Settings:
     """Give the settings that the options say, of what they leave open the base's; those of `--set` count last."""
-    from autoseg.finetuning import settings_from_base
-    from autoseg.plan import change_settings
-    from autoseg.settings import AugmentationSettings, Settings
-    from autoseg.settings_text import read_assignments
+    from autoseg.model.settings.settings import AugmentationSettings, Settings
+    from autoseg.model.settings.text import read_assignments
+    from autoseg.training.finetuning import settings_from_base
+    from autoseg.training.plan import change_settings
 
     typed = read_assignments(chosen.changes or ())
     settings = Settings() if base is None else settings_from_base(base)
@@ -114,7 +114,7 @@ def settings_of(chosen: argparse.Namespace, base: TrainedModel | None = None) ->
 
 def base_of(chosen: argparse.Namespace) -> TrainedModel | None:
     """Load the model that is gone on from, if one is named: a file, or a name in the folder of models."""
-    from autoseg.model import find_model, load_model
+    from autoseg.model.model import find_model, load_model
 
     if chosen.base is None:
         return None
@@ -124,15 +124,15 @@ def base_of(chosen: argparse.Namespace) -> TrainedModel | None:
 
 def finder_of(chosen: argparse.Namespace) -> Settings:
     """Give the settings of what finds centrelines, for models that see a crop around them."""
-    from autoseg.finder import finder_settings
+    from autoseg.training.finder import finder_settings
 
     return finder_settings(minutes=chosen.finder_minutes, seed=chosen.seed or 0)
 
 
 def show_settings(chosen: argparse.Namespace) -> None:
     """Show every setting as `--set` takes it, with its default and what it means."""
-    from autoseg.settings import Settings
-    from autoseg.settings_text import setting_words, show_value, value_of
+    from autoseg.model.settings.settings import Settings
+    from autoseg.model.settings.text import setting_words, show_value, value_of
 
     for name, words in setting_words().items():
         print(f"{name}={show_value(value_of(Settings(), name)) or 'none'}")
@@ -141,8 +141,8 @@ def show_settings(chosen: argparse.Namespace) -> None:
 
 def crossvalidate(chosen: argparse.Namespace) -> None:
     """Train a model a fold and score every subject once."""
-    from autoseg.crossvalidation import cross_validate
-    from autoseg.ledger import read_ledger
+    from autoseg.data.test_subjects import read_ledger
+    from autoseg.evaluation.crossvalidation import cross_validate
 
     base = base_of(chosen)
     settings = settings_of(chosen, base)
@@ -172,7 +172,7 @@ def crossvalidate(chosen: argparse.Namespace) -> None:
 
 def check_found(found: CaseFolder) -> CaseFolder:
     """Tell what is wrong with the cases; an error ends the command."""
-    from autoseg.checks import check_cases, raise_on_errors
+    from autoseg.data.checks import check_cases, raise_on_errors
 
     findings = check_cases(found)
     raise_on_errors(findings)
@@ -190,9 +190,9 @@ def _split(
     base: TrainedModel | None = None,
 ) -> Split:
     """Split the cases, without the test subjects: those named, or those frozen before."""
-    from autoseg.finetuning import split_for_base
-    from autoseg.ledger import read_ledger
-    from autoseg.split import split_cases
+    from autoseg.data.split import split_cases
+    from autoseg.data.test_subjects import read_ledger
+    from autoseg.training.finetuning import split_for_base
 
     ledger = read_ledger(found.folder)
     if ledger and not test:
@@ -215,10 +215,10 @@ def _learn(
     finder: Settings | None = None,
 ) -> TrainedModel:
     """Tell who is on which side, train with a line an epoch, save."""
-    from autoseg.figures import show_history
     from autoseg.files.atomic import whole_file
-    from autoseg.history import history_rows
-    from autoseg.report import train_and_save
+    from autoseg.report.figures import show_history
+    from autoseg.training.history import history_rows
+    from autoseg.training.save import train_and_save
 
     sides = (("Training", split.training), ("Validation", split.validation), ("Test, set aside", split.test))
     for what, cases in (side for side in sides if side[1]):
@@ -279,9 +279,9 @@ def stop_at_interrupt() -> Iterator[Callable[[], bool]]:
 
 def demo(chosen: argparse.Namespace) -> None:
     """Learn from the sample, segment a patient of it never seen, print the areas beside the expert's."""
-    from autoseg.cases import find_cases
-    from autoseg.report import segment_folder
-    from autoseg.settings import PreprocessSettings, Settings
+    from autoseg.data.cases import find_cases
+    from autoseg.model.settings.settings import PreprocessSettings, Settings
+    from autoseg.prediction.run import segment_folder
 
     sample = ROOT / "data" / "sample"
     print("Sample: 96 slices of five hearts (Sunnybrook Cardiac Data, CC0). Learning from four patients.\n")

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pandas as pd
 
-    from autoseg.image import LabelMap
+    from autoseg.image.image import LabelMap
 
-# Those of `autoseg.morphometry`, which would load scipy.
+# Those of `autoseg.measurement.morphometry`, which would load scipy.
 ALONG = ("auto", "slices", "superior-inferior", "anterior-posterior", "right-left")
 SMOOTHING_MM, STEP_MM = 6.0, 1.0
 
 
 def morphometry(chosen: argparse.Namespace) -> None:
     """Measure drawn labels, or those of a run, along each structure's curve; print, save and draw."""
-    from autoseg.morphometry import (
+    from autoseg.measurement.morphometry import (
         arc_table,
         measure_morphometry,
         morphometry_levels,
@@ -26,7 +26,7 @@ def morphometry(chosen: argparse.Namespace) -> None:
         sections_table,
         write_morphometry,
     )
-    from autoseg.morphometry.cohort import without_subject
+    from autoseg.measurement.morphometry.cohort import without_subject
 
     label_maps = _label_maps(chosen)
     found = measure_morphometry(label_maps, along=chosen.along, smoothing_mm=chosen.smoothing_mm)
@@ -48,15 +48,15 @@ def morphometry(chosen: argparse.Namespace) -> None:
 
 
 def _label_maps(chosen: argparse.Namespace) -> list[LabelMap]:
-    from autoseg.morphometry.run_labels import is_run_folder, read_run_labels
+    from autoseg.measurement.morphometry.run_labels import is_run_folder, read_run_labels
 
     if is_run_folder(chosen.folder):
         label_maps, notes = read_run_labels(chosen.folder)
         for note in notes:
             print(f"Note: {note}")
         return label_maps
-    from autoseg.cases import read_case
-    from autoseg.cli.data import find
+    from autoseg.cli.options import find
+    from autoseg.data.cases import read_case
 
     found = find(chosen)
     return [read_case(case, found.structures)[1] for case in found.cases]
@@ -75,7 +75,7 @@ def _print(table: pd.DataFrame) -> None:
 
 def _print_enlargements(table: pd.DataFrame, name: str) -> None:
     from autoseg.errors import DataError
-    from autoseg.morphometry import describe_enlargement, locate_enlargement
+    from autoseg.measurement.morphometry import describe_enlargement, locate_enlargement
 
     if name not in set(table["name"]):
         raise DataError(f"No image has {name!r}; there are: {', '.join(dict.fromkeys(table['name']))}.")
@@ -88,8 +88,8 @@ def _draw(
     chosen: argparse.Namespace, table: pd.DataFrame, cohort: pd.DataFrame | None, label_maps: list[LabelMap]
 ) -> None:
     from autoseg.errors import DataError
-    from autoseg.figures.morphometry import show_morphometry
     from autoseg.files.atomic import whole_file
+    from autoseg.report.figures.morphometry import show_morphometry
 
     cases = list(dict.fromkeys(table["case_id"]))
     if chosen.case is None and len(cases) > 1:

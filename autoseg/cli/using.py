@@ -4,29 +4,22 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
+
+from autoseg.cli.options import load_models, one_or_pair
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from autoseg.cases import CaseFolder
-    from autoseg.model import TrainedModel
-    from autoseg.report import Run
-
-Number = TypeVar("Number", int, float)
-
-
-def one_or_pair(values: list[Number] | None) -> Number | list[Number] | None:
-    """Give one number as it is, two as a pair."""
-    return values[0] if values is not None and len(values) == 1 else values
+    from autoseg.data.cases import CaseFolder
+    from autoseg.prediction.run import Run
 
 
 def predict(chosen: argparse.Namespace) -> None:
     """Segment a folder, measure, save, and compare where there is a reference."""
-    from autoseg.cases import find_cases
-    from autoseg.report import segment_folder
+    from autoseg.data.cases import find_cases
+    from autoseg.prediction.run import segment_folder
 
     run = segment_folder(
         load_models(chosen.model, chosen.further_models or ()),
@@ -45,29 +38,6 @@ def predict(chosen: argparse.Namespace) -> None:
         print_comparison(run, find_cases(chosen.reference, unlabelled="skip"))
 
 
-def load_models(first: Path, further: Sequence[str]) -> list[TrainedModel]:
-    """Load a model, and further ones by their files or by their names in the folder of the first.
-
-    Raises
-    ------
-    DataError
-        If a model is given twice, which would count it twice in the mean.
-    ModelFileError
-        If one is not there or damaged.
-    """
-    from autoseg.errors import DataError
-    from autoseg.model import find_model, load_model
-
-    paths = [first]
-    for one in further:
-        path = Path(one)
-        path = path if path.suffix == ".pt" else find_model(first.parent, one)
-        if path.resolve() in [known.resolve() for known in paths]:
-            raise DataError(f"The model {path} is given twice. Name each model of a mean once.")
-        paths.append(path)
-    return [load_model(path) for path in paths]
-
-
 def print_run(run: Run) -> None:
     """Print what a run gave."""
     for note in run.notes:
@@ -80,7 +50,7 @@ def print_run(run: Run) -> None:
 
 def print_comparison(run: Run, reference: CaseFolder) -> None:
     """Print a run beside an expert's labels."""
-    from autoseg.agreement import compare_with_expert, comparison_table
+    from autoseg.evaluation.expert import compare_with_expert, comparison_table
 
     comparison = compare_with_expert(run, reference)
     print("\nEach area beside the expert's (a structure that the expert did not draw is left out):")
@@ -96,9 +66,9 @@ def print_comparison(run: Run, reference: CaseFolder) -> None:
 
 def score(chosen: argparse.Namespace) -> None:
     """Score a model on the frozen test subjects of a folder."""
-    from autoseg.agreement import score_test_subjects
-    from autoseg.cli.data import find
-    from autoseg.model import load_model
+    from autoseg.cli.options import find
+    from autoseg.evaluation.expert import score_test_subjects
+    from autoseg.model.model import load_model
 
     test = score_test_subjects(load_model(chosen.model), find(chosen), output=chosen.output)
     print_summary(test.summary)
@@ -115,7 +85,7 @@ def print_summary(table: pd.DataFrame) -> None:
 def selftest(chosen: argparse.Namespace) -> None:
     """Measure made-up series of known shapes."""
     from autoseg.errors import GeometryError
-    from autoseg.selftest import run_selftest
+    from autoseg.measurement.selftest import run_selftest
 
     with tempfile.TemporaryDirectory() as folder:
         report = run_selftest(Path(folder))
@@ -130,7 +100,7 @@ def selftest(chosen: argparse.Namespace) -> None:
 
 def computer(chosen: argparse.Namespace) -> None:
     """Show memory, device and speed."""
-    from autoseg.device import find_computer, measure_speed
+    from autoseg.model.device import find_computer, measure_speed
 
     print(find_computer())
     print(measure_speed())

@@ -8,8 +8,8 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from autoseg.cases import CaseFolder
-    from autoseg.settings import Settings
+    from autoseg.data.cases import CaseFolder
+    from autoseg.model.settings.settings import Settings
 
 # Options of `autoseg train`, by the setting or the group of settings that they stand for.
 OPTIONS = {
@@ -36,8 +36,8 @@ def plan_volumes(chosen: argparse.Namespace, found: CaseFolder, settings: Settin
     if settings.spatial_dims == 2:
         return settings
     from autoseg.errors import SettingsError
-    from autoseg.plan import change_settings, plan_settings
-    from autoseg.settings_text import read_assignments, show_value
+    from autoseg.model.settings.text import read_assignments, show_value
+    from autoseg.training.plan import change_settings, plan_settings
 
     if chosen.spacing_mm is not None:
         raise SettingsError(
@@ -59,7 +59,7 @@ def plan_volumes(chosen: argparse.Namespace, found: CaseFolder, settings: Settin
 
 def _fitted(values: dict[str, Any], settings: Settings, typed: Collection[str]) -> dict[str, Any]:
     """Let patch and levels suit the voxels, the filters and the network that were typed."""
-    from autoseg.plan.volumes import fit_patch
+    from autoseg.training.plan.volumes import fit_patch
 
     patch, own, given = values["volume.patch_size"], values["volume.spacing_mm"], settings.volume.spacing_mm
     if given is not None:

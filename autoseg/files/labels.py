@@ -10,16 +10,16 @@ import numpy.typing as npt
 
 from autoseg.errors import LabelError, ReadError
 from autoseg.files.arrays import read_npy, whole_numbers
-from autoseg.files.label_grids import onto_image, read_nifti_labels
-from autoseg.files.nifti import NIFTI_ENDINGS
-from autoseg.files.nifti_images import lay_out
-from autoseg.files.orientation import Plane
-from autoseg.files.picture_labels import read_picture_labels, with_labels
+from autoseg.files.nifti.images import lay_out
+from autoseg.files.nifti.labels import onto_image, read_nifti_labels
+from autoseg.files.nifti.volumes import NIFTI_ENDINGS
+from autoseg.files.pictures.labels import read_picture_labels, with_labels
+from autoseg.files.pictures.tiff import TIFF_SUFFIXES
 from autoseg.files.sources import ending
-from autoseg.files.tiff import TIFF_SUFFIXES
-from autoseg.geometry import Affine
-from autoseg.image import Image
-from autoseg.structures import Structure
+from autoseg.image.geometry import Affine
+from autoseg.image.image import Image
+from autoseg.image.orientation import Plane
+from autoseg.image.structures import Structure
 
 LABEL_SUFFIXES = (".npy", ".png", ".jpg", ".jpeg", *TIFF_SUFFIXES, ".nii", ".nii.gz")
 

@@ -10,17 +10,17 @@ import numpy.typing as npt
 
 from autoseg.errors import LabelError
 from autoseg.files.arrays import read_npy, whole_numbers
-from autoseg.files.label_grids import onto_image, read_nifti_labels
 from autoseg.files.labels import read_label_file
-from autoseg.files.nifti import NIFTI_ENDINGS
-from autoseg.files.nifti_images import lay_out
-from autoseg.files.orientation import Plane
-from autoseg.files.picture_labels import REMEDY, without_alpha
-from autoseg.files.pictures import Picture, read_picture
+from autoseg.files.nifti.images import lay_out
+from autoseg.files.nifti.labels import onto_image, read_nifti_labels
+from autoseg.files.nifti.volumes import NIFTI_ENDINGS
+from autoseg.files.pictures.labels import REMEDY, without_alpha
+from autoseg.files.pictures.pictures import Picture, read_picture
+from autoseg.files.pictures.tiff import TIFF_SUFFIXES, read_tiff
 from autoseg.files.sources import ending
-from autoseg.files.tiff import TIFF_SUFFIXES, read_tiff
-from autoseg.image import Image
-from autoseg.structures import Structure
+from autoseg.image.image import Image
+from autoseg.image.orientation import Plane
+from autoseg.image.structures import Structure
 
 # Interpolation swings past 0 and 1 at edges.
 SOFT_RANGE = (-0.5, 1.5)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from autoseg.files.dicom import SkippedFile
+from autoseg.files.dicom.series import SkippedFile
 
 VOLUME_ENDINGS = (".nii", ".nii.gz")
 PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".npy")
@@ -82,25 +80,8 @@ def ending(path: Path) -> str:
     return ".nii.gz" if path.name.lower().endswith(".nii.gz") else path.suffix.lower()
 
 
-def natural(text: object) -> list[tuple[int, str]]:
-    """Give a key that sorts 2.png before 10.png."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", str(text))]
-
-
 # How images without labels are left out: in the notebook, in code, on the command line.
 LEAVING_OUT = (
     "tick that under 'How to read the files', or in code unlabelled='skip', on the command line "
     "--leave-out-unlabelled"
 )
-
-
-def in_words(names: Sequence[str], what: str) -> str:
-    """Say how many there are and name the first five.
-
-    Examples
-    --------
-    >>> in_words(["a.png", "b.png"], "label file")
-    'There are 2 label files (a.png, b.png)'
-    """
-    shown = ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
-    return f"There is 1 {what} ({shown})" if len(names) == 1 else f"There are {len(names)} {what}s ({shown})"

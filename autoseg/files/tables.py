@@ -12,7 +12,7 @@ from typing import cast
 
 from autoseg.errors import LabelError, ReadError
 from autoseg.files.atomic import whole_file
-from autoseg.structures import Side, Structure, check_structures
+from autoseg.image.structures import Side, Structure, check_structures
 
 Row = tuple[int, dict[str, str]]
 """The number of the row as a spreadsheet counts it (the header is row 1), and its cells by column."""

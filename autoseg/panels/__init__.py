@@ -6,35 +6,35 @@ lets a notebook say in plain words what goes wrong.
 
 import lazy_loader
 
-from autoseg.panels.notebook import speak_plainly
+from autoseg.panels.parts.notebook import speak_plainly
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "area_table": ["AreaTable"],
-        "areas": ["AreasPanel"],
-        "base": ["BasePanel"],
-        "best": ["BestPanel"],
-        "centreline": ["CentrelinePanel"],
-        "chooser": ["FolderChooser"],
-        "comparing": ["ComparingPanel"],
-        "comparison": ["ComparisonPanel"],
-        "computer": ["ComputerPanel"],
-        "contestants": ["ContestantsPanel"],
-        "corrections": ["CorrectionsPanel"],
-        "data": ["DataPanel"],
-        "expert": ["ExpertPanel"],
-        "models": ["ModelPanel"],
-        "morphometry": ["MorphometryPanel"],
-        "output": ["OutputPanel"],
-        "panel": ["Panel"],
-        "patient": ["PatientPanel"],
-        "prediction": ["PredictionPanel"],
-        "preview": ["PreviewPanel"],
-        "score": ["ScorePanel"],
-        "settings": ["SettingsPanel"],
-        "training": ["TrainingPanel"],
-        "values": [
+        "parts.area_table": ["AreaTable"],
+        "patient.areas": ["AreasPanel"],
+        "patient.base": ["BasePanel"],
+        "comparison.best": ["BestPanel"],
+        "patient.centreline": ["CentrelinePanel"],
+        "parts.chooser": ["FolderChooser"],
+        "comparison.comparing": ["ComparingPanel"],
+        "comparison.comparison": ["ComparisonPanel"],
+        "training.computer": ["ComputerPanel"],
+        "comparison.contestants": ["ContestantsPanel"],
+        "patient.corrections": ["CorrectionsPanel"],
+        "data.data": ["DataPanel"],
+        "patient.expert": ["ExpertPanel"],
+        "patient.models": ["ModelPanel"],
+        "patient.morphometry": ["MorphometryPanel"],
+        "patient.output": ["OutputPanel"],
+        "parts.panel": ["Panel"],
+        "patient.patient": ["PatientPanel"],
+        "patient.prediction": ["PredictionPanel"],
+        "data.preview": ["PreviewPanel"],
+        "training.score": ["ScorePanel"],
+        "training.settings": ["SettingsPanel"],
+        "training.training": ["TrainingPanel"],
+        "parts.values": [
             "Centrelines",
             "ChosenModel",
             "Compared",
@@ -45,8 +45,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "Task",
             "Trained",
         ],
-        "viewer": ["SliceViewer"],
-        "ways": ["WaysPanel"],
+        "parts.viewer": ["SliceViewer"],
+        "comparison.ways": ["WaysPanel"],
     },
 )
 

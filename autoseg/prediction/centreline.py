@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from autoseg.centreline import Centreline, axial_view, find_path, longest_run, plan_crop, refine_path, smooth
 from autoseg.errors import DataError
-from autoseg.image import Image, LabelMap
-from autoseg.model import TrainedModel
+from autoseg.image.image import Image, LabelMap
+from autoseg.model.centreline import Centreline, axial_view, find_path, longest_run, plan_crop, refine_path, smooth
+from autoseg.model.model import TrainedModel
+from autoseg.model.preprocessing.volume_grids import grid_of, to_network
 from autoseg.prediction.slices import SliceRun
-from autoseg.volume_grids import grid_of, to_network
 
 # Waves of a found curve that are halved, and over how much it turns upright beyond what was found.
 WAVELENGTH_MM, FLATTEN_MM = 30.0, 40.0
@@ -33,7 +33,7 @@ def find_centreline(finder: TrainedModel, image: Image, *, precision: str = "flo
     Parameters
     ----------
     finder : TrainedModel
-        From `autoseg.finder.train_finder`.
+        From `autoseg.training.finder.train_finder`.
     image : Image
         A volume with millimetres; its slices may be axial, sagittal or coronal.
     precision : {"float32", "bfloat16", "auto"}
@@ -58,7 +58,7 @@ def find_centreline(finder: TrainedModel, image: Image, *, precision: str = "flo
     """
     if finder.settings.network.name != "dilated" or finder.settings.volume.spacing_mm is None:
         raise DataError(
-            f"The model {finder.name!r} finds no centrelines. Train one that does with autoseg.finder.train_finder."
+            f"The model {finder.name!r} finds no centrelines. Train one that does with autoseg.train_finder."
         )
     if len(image.channels) != len(finder.channels):
         raise DataError(

@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from autoseg.centreline import Centreline
-from autoseg.copies import Copies
-from autoseg.device import keep_freed_memory
-from autoseg.ensemble import Models, as_models, class_order, shared_postprocess, unseen_note
 from autoseg.errors import DataError
-from autoseg.image import Image, LabelMap
-from autoseg.model import TrainedModel
-from autoseg.postprocess import choose_classes, clean_labels
+from autoseg.image.image import Image, LabelMap
+from autoseg.model.centreline import Centreline
+from autoseg.model.device import keep_freed_memory
+from autoseg.model.model import TrainedModel
+from autoseg.model.postprocess import choose_classes, clean_labels
+from autoseg.prediction.copies import Copies
+from autoseg.prediction.ensemble import Models, as_models, class_order, shared_postprocess, unseen_note
 from autoseg.prediction.slices import SliceRun
 from autoseg.prediction.volumes import VolumeRun
 

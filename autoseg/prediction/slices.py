@@ -10,17 +10,23 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from autoseg.classes import mirrored_classes
-from autoseg.copies import copies_of, make_copy, undo_copy
-from autoseg.device import choose_device, choose_precision, in_layout, with_layout
-from autoseg.ensemble import looks_for_region
-from autoseg.extents import crop_size, extent_of, frame_size
-from autoseg.image import Image
-from autoseg.model import TrainedModel
-from autoseg.neighbours import gather_slices
-from autoseg.preprocess import frame_middles, frame_offsets, sample_frames, store_slices, to_native
-from autoseg.regions import count_cut_off, find_centres
-from autoseg.windows import run_in_tiles
+from autoseg.image.image import Image
+from autoseg.model.device import choose_device, choose_precision, in_layout, with_layout
+from autoseg.model.model import TrainedModel
+from autoseg.model.preprocessing.classes import mirrored_classes
+from autoseg.model.preprocessing.extents import crop_size, extent_of, frame_size
+from autoseg.model.preprocessing.neighbouring_slices import gather_slices
+from autoseg.model.preprocessing.preprocess import (
+    frame_middles,
+    frame_offsets,
+    sample_frames,
+    store_slices,
+    to_native,
+)
+from autoseg.model.preprocessing.regions import count_cut_off, find_centres
+from autoseg.model.preprocessing.sliding_window import run_in_tiles
+from autoseg.prediction.copies import copies_of, make_copy, undo_copy
+from autoseg.prediction.ensemble import looks_for_region
 
 
 class SliceRun:

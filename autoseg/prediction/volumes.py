@@ -11,18 +11,18 @@ import psutil
 import torch
 from torch import Tensor
 
-from autoseg.centreline import Centreline
-from autoseg.classes import mirrored_classes
-from autoseg.copies import Copies, copies_of, mirrored_axes
-from autoseg.dataset import crop_of, store_image
-from autoseg.dataset.voxels import pad_to, padded_before
-from autoseg.device import choose_device, choose_precision, in_layout, with_layout
 from autoseg.errors import DataError, SettingsError
-from autoseg.image import Image
-from autoseg.model import TrainedModel
+from autoseg.image.image import Image
+from autoseg.model.centreline import Centreline
+from autoseg.model.dataset import crop_of, store_image
+from autoseg.model.dataset.voxels import pad_to, padded_before
+from autoseg.model.device import choose_device, choose_precision, in_layout, with_layout
+from autoseg.model.model import TrainedModel
+from autoseg.model.preprocessing.classes import mirrored_classes
+from autoseg.model.preprocessing.sliding_window import run_by_slabs
+from autoseg.model.preprocessing.volume_grids import grid_of, to_native
 from autoseg.prediction.centreline import find_centreline
-from autoseg.volume_grids import grid_of, to_native
-from autoseg.windows import run_by_slabs
+from autoseg.prediction.copies import Copies, copies_of, mirrored_axes
 
 # Bytes of a voxel while a volume is segmented: probabilities and logits of a class, and the image.
 CLASS_BYTES, LOGIT_BYTES, IMAGE_BYTES = 2, 4, 8

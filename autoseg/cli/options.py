@@ -1,0 +1,70 @@
+"""What several commands share: how their options become cases and models."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+if TYPE_CHECKING:
+    from autoseg.data.cases import CaseFolder
+    from autoseg.model.model import TrainedModel
+
+
+Number = TypeVar("Number", int, float)
+
+
+def one_or_pair(values: list[Number] | None) -> Number | list[Number] | None:
+    """Give one number as it is, two as a pair."""
+    return values[0] if values is not None and len(values) == 1 else values
+
+
+def load_models(first: Path, further: Sequence[str]) -> list[TrainedModel]:
+    """Load a model, and further ones by their files or by their names in the folder of the first.
+
+    Raises
+    ------
+    DataError
+        If a model is given twice, which would count it twice in the mean.
+    ModelFileError
+        If one is not there or damaged.
+    """
+    from autoseg.errors import DataError
+    from autoseg.model.model import find_model, load_model
+
+    paths = [first]
+    for one in further:
+        path = Path(one)
+        path = path if path.suffix == ".pt" else find_model(first.parent, one)
+        if path.resolve() in [known.resolve() for known in paths]:
+            raise DataError(f"The model {path} is given twice. Name each model of a mean once.")
+        paths.append(path)
+    return [load_model(path) for path in paths]
+
+
+MOST_LEFT_ALONE = 20
+
+
+def find(chosen: argparse.Namespace) -> CaseFolder:
+    """Find the cases of a folder as the options say, and tell what was left alone and concluded."""
+    from autoseg.data.cases import Reading, find_cases
+
+    reading = Reading(
+        channels=tuple(chosen.channels or ()),
+        raters=chosen.raters,
+        agreeing=chosen.agreeing,
+        only_levels=chosen.only_levels,
+        pixel_spacing_mm=tuple(chosen.pixel_spacing_mm) if chosen.pixel_spacing_mm else None,
+        plane=chosen.plane,
+        trust_array=chosen.trust_array,
+    )
+    unlabelled: Literal["refuse", "skip"] = "skip" if chosen.leave_out_unlabelled else "refuse"
+    found = find_cases(chosen.folder, unlabelled=unlabelled, reading=reading)
+    for skipped in found.skipped[:MOST_LEFT_ALONE]:
+        print(f"Left alone: {skipped.path} ({skipped.reason})")
+    if len(found.skipped) > MOST_LEFT_ALONE:
+        print(f"… and {len(found.skipped) - MOST_LEFT_ALONE} more files were left alone.")
+    for note in found.notes:
+        print(f"Note: {note}")
+    return found

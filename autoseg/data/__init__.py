@@ -1,0 +1,1 @@
+"""Folders of cases: paired, read, checked, corrected, and split by subject."""

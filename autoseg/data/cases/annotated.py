@@ -1,0 +1,141 @@
+"""Say once which structures were not drawn where, or really are not there, and keep that beside the data."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+from pathlib import Path
+
+from autoseg.data.cases.case import CaseFolder, is_drawn
+from autoseg.data.cases.read import read_case
+from autoseg.errors import DataError
+from autoseg.files.tables import read_annotated, write_annotated
+
+
+def declare_missing(case_folder: CaseFolder, name: str, *, case_ids: Collection[str] | None = None) -> CaseFolder:
+    """Declare that a structure was not drawn on some cases, so that it is not learnt or scored there as absent.
+
+    `annotated.csv` in the folder keeps it; `find_cases` reads it again. Of the other structures it says no more
+    than was known.
+
+    Parameters
+    ----------
+    case_folder : CaseFolder
+    name : str
+        Of the structure.
+    case_ids : collection of str, optional
+        Where it was not drawn; by default on every case whose labels do not show it.
+
+    Returns
+    -------
+    CaseFolder
+        With what is known now.
+
+    Raises
+    ------
+    DataError
+        If there is no such structure or case, it is visible on one of them, or cases are parts of a stack.
+    OutputError
+        If `annotated.csv` cannot be written.
+    """
+    label = _label(case_folder, name)
+    shows = {c.case_id: bool(read_case(c, case_folder.structures)[1].mask(label).any()) for c in case_folder.cases}
+    wanted = {case_id for case_id, shown in shows.items() if not shown} if case_ids is None else set(case_ids)
+    unknown, visible = sorted(wanted - set(shows)), sorted(case_id for case_id in wanted if shows.get(case_id))
+    if unknown or visible:
+        raise DataError(
+            f"There is no case {', '.join(unknown[:5])}. Check the names."
+            if unknown
+            else f"{name} is drawn on {', '.join(visible[:5])}, so it cannot be missing there."
+        )
+    return _keep(case_folder, label, missing=wanted)
+
+
+def declare_absent(case_folder: CaseFolder, name: str) -> CaseFolder:
+    """Declare that a structure was looked for on every case: where the labels do not show it, it is not there.
+
+    `annotated.csv` in the folder keeps it, and `check_cases` does not ask again. Cases on which it is known not
+    to have been drawn stay so.
+
+    Parameters
+    ----------
+    case_folder : CaseFolder
+    name : str
+        Of the structure.
+
+    Returns
+    -------
+    CaseFolder
+        With what is known now.
+
+    Raises
+    ------
+    DataError
+        If there is no such structure, or cases are parts of a stack.
+    OutputError
+        If `annotated.csv` cannot be written.
+    """
+    return _keep(case_folder, _label(case_folder, name), missing=())
+
+
+def declare_unknown(case_folder: CaseFolder, name: str) -> CaseFolder:
+    """Take back what was declared of a structure: it counts as drawn everywhere, and `check_cases` asks again.
+
+    Parameters
+    ----------
+    case_folder : CaseFolder
+    name : str
+        Of the structure.
+
+    Returns
+    -------
+    CaseFolder
+        With what is known now.
+
+    Raises
+    ------
+    DataError
+        If there is no such structure, or cases are parts of a stack.
+    OutputError
+        If `annotated.csv` cannot be written.
+    """
+    return _keep(case_folder, _label(case_folder, name), missing=None)
+
+
+def _label(case_folder: CaseFolder, name: str) -> int:
+    label = next((s.label for s in case_folder.structures if s.name.casefold() == name.casefold()), None)
+    if label is None:
+        raise DataError(f"No structure is called {name!r}. Known: {[s.name for s in case_folder.structures]}.")
+    if any(case.slices is not None for case in case_folder.cases):
+        raise DataError(
+            f"Cases of {case_folder.folder} are parts of a stack. Write into annotated.csv, in the column "
+            "slices, where the structure was drawn."
+        )
+    return label
+
+
+def _keep(case_folder: CaseFolder, label: int, *, missing: Collection[str] | None) -> CaseFolder:
+    """Write what is known now, of the other structures as much as before; None: of this one nothing."""
+    every = frozenset(s.label for s in case_folder.structures)
+    drawn, unsaid = {}, {}
+    for case in case_folder.cases:
+        before = frozenset(k for k in every if is_drawn(case, k))
+        open_ = every if case.annotated is None else case.unsaid
+        if missing is None:
+            drawn[case.case_id], unsaid[case.case_id] = before | {label}, open_ | {label}
+        else:
+            drawn[case.case_id] = before - {label} if case.case_id in missing else before
+            unsaid[case.case_id] = open_ - {label}
+    path = Path(case_folder.folder) / "annotated.csv"
+    kept = read_annotated(path, case_folder.structures) if path.exists() else {}
+    others = {case_id: rows[0] for case_id, rows in kept.items() if case_id not in drawn}
+    write_annotated(
+        path,
+        drawn | {case_id: rows.labels for case_id, rows in others.items()},
+        case_folder.structures,
+        unsaid=unsaid | {case_id: rows.unsaid for case_id, rows in others.items()},
+    )
+    cases = (
+        replace(case, annotated=drawn[case.case_id], unsaid=unsaid[case.case_id]) for case in case_folder.cases
+    )
+    return replace(case_folder, cases=tuple(cases))

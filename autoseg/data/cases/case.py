@@ -1,0 +1,145 @@
+"""A case: one image with its labels, as places on the disk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+
+from autoseg.data.repairs import Repair
+from autoseg.errors import DataError
+from autoseg.files.dicom.series import SkippedFile
+from autoseg.files.sources import ImageFile, LabelFile
+from autoseg.image.structures import Structure
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the files of a folder leave open.
+
+    Parameters
+    ----------
+    channels : tuple of str
+        Ends of the names of files that are one case's contrasts (`T1w`, `T2w`), the first one's grid counts; or
+        names for the channels inside each picture ("pre-contrast", "FLAIR", "post-contrast").
+    raters : {"majority", "staple", "mean"}
+        How label files of several raters become one: what most drew, a weighing of the raters by their agreement
+        (STAPLE), or the share of raters as soft labels.
+    agreeing : int, optional
+        Raters who must agree for "majority"; by default more than half.
+    only_levels : bool
+        Leave out slices to which no level was assigned.
+    pixel_spacing_mm : (2,) tuple of float, optional
+        Distance in mm between rows and between columns of images whose files do not tell it.
+    plane : {"axial", "coronal", "sagittal"}, optional
+        Which slices to take from a volume; by default those in which its voxels are finest.
+    trust_array : bool
+        Take a NIfTI label whose coordinates differ from its image's as drawn on that image, voxel by voxel.
+    """
+
+    channels: tuple[str, ...] = ()
+    raters: Literal["majority", "staple", "mean"] = "majority"
+    agreeing: int | None = None
+    only_levels: bool = False
+    pixel_spacing_mm: tuple[float, float] | None = None
+    plane: Literal["axial", "coronal", "sagittal"] | None = None
+    trust_array: bool = False
+
+    def __post_init__(self) -> None:
+        if self.raters not in ("majority", "staple", "mean"):
+            raise DataError(f"raters is {self.raters!r}; give 'majority', 'staple' or 'mean'.")
+        spacing = self.pixel_spacing_mm
+        if spacing is not None and not (len(spacing) == 2 and all(0 < mm < 1000 for mm in spacing)):
+            raise DataError(
+                f"The pixel spacing is {spacing}; give two numbers in mm: between rows, between columns."
+            )
+
+
+@dataclass(frozen=True)
+class Case:
+    """One image and its labels, as places on the disk: cheap to copy and to pickle.
+
+    `case_id` is the image file's name without its ending, for a frame of a multi-frame file followed by `_001` and
+    on; where files in several folders share a name, their folder comes first (`p1_IM0000`). `subject_id` is the
+    DICOM's PatientID, or stands for the study where that is blank; without DICOM it is told by the names. `images`
+    are the channels' files, `labels` the label files. `annotated` are the labels that were drawn here, None if all
+    of them were; `unsaid` are those among them of which nobody has said so. `slices` (start, stop)
+    cuts a case out of a stack. `values` says what stands for which label in the files; `channels` names the
+    channels where a picture holds several. `repairs` mend the labels of the whole stack, `part_repairs` those of
+    the part that was cut out.
+    """
+
+    case_id: str
+    subject_id: str
+    images: tuple[ImageFile, ...]
+    labels: tuple[LabelFile, ...]
+    annotated: frozenset[int] | None = None
+    unsaid: frozenset[int] = frozenset()
+    slices: tuple[int, int] | None = None
+    values: tuple[tuple[int | str, int], ...] = ()
+    channels: tuple[str, ...] = ()
+    site: str = ""
+    levels_path: Path | None = None
+    rule: str = ""
+    reading: Reading = Reading()
+    repairs: tuple[Repair, ...] = ()
+    part_repairs: tuple[Repair, ...] = ()
+
+    @property
+    def image_path(self) -> Path:
+        """The first file of the image."""
+        return self.images[0].path
+
+    @property
+    def label_path(self) -> Path:
+        """The first label file."""
+        return self.labels[0].path
+
+
+@dataclass(frozen=True)
+class CaseFolder:
+    """The cases of a folder, the structures their labels name, and the files that were left alone.
+
+    `values` is what stands for the structures in the files (`files.tables.StructureTable`); `notes` are sentences
+    on what was concluded from names and files.
+    """
+
+    folder: Path
+    cases: tuple[Case, ...]
+    structures: tuple[Structure, ...]
+    skipped: tuple[SkippedFile, ...] = ()
+    values: tuple[tuple[int | str, int], ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def is_drawn(case: Case, label: int) -> bool:
+    """Tell whether a structure was drawn on a case; if not, nothing is known of it there."""
+    return case.annotated is None or label in case.annotated
+
+
+def pairs_table(case_folder: CaseFolder) -> pd.DataFrame:
+    """Show which label file belongs to which image, one row a case, for the eye to check.
+
+    Returns
+    -------
+    DataFrame
+        Columns case_id, subject_id, image, frame, label (file names), drawn (names of the structures that were
+        drawn) and rule (why image and label belong together, and what tells the subject); empty with these columns
+        if there is no case.
+    """
+    columns = ["case_id", "subject_id", "image", "frame", "label", "drawn", "rule"]
+    rows = [
+        (
+            case.case_id,
+            case.subject_id,
+            ", ".join(image.path.name for image in case.images),
+            case.images[0].frame or 0,
+            ", ".join(label.path.name for label in case.labels),
+            ", ".join(s.name for s in case_folder.structures if is_drawn(case, s.label)),
+            case.rule,
+        )
+        for case in case_folder.cases
+    ]
+    return pd.DataFrame(rows, columns=columns)

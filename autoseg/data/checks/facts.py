@@ -1,0 +1,231 @@
+"""What the checks keep of each case: it is read once, its facts are gathered, and its pixels are let go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from autoseg.data.checks.edges import EdgeFit, fit_edges
+from autoseg.data.checks.rims import Rim, find_rims
+from autoseg.data.duplicates import CaseFacts as Likeness
+from autoseg.data.duplicates import case_facts
+from autoseg.image.geometry import Affine
+from autoseg.image.image import Image, LabelMap
+
+Floats = npt.NDArray[np.float64]
+
+# So many intensities of an image stand for all where ranks and percentiles are wanted.
+SAMPLE = 20_000
+# What lies so many pixels around a label still belongs to what is looked at under it.
+AROUND = 4
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Which case it is, and where it came from.
+
+    `annotated` are the labels that count as drawn, None if all do; of those in `unsaid` nobody has said so.
+    """
+
+    case_id: str
+    subject_id: str
+    image_path: Path = Path()
+    label_path: Path = Path()
+    annotated: frozenset[int] | None = None
+    unsaid: frozenset[int] = frozenset()
+
+    def is_open(self, label: int) -> bool:
+        """Tell whether a structure counts as drawn only because nobody has said otherwise."""
+        return self.annotated is None or label in self.unsaid
+
+    def is_drawn(self, label: int) -> bool:
+        """Tell whether a structure counts as drawn."""
+        return self.annotated is None or label in self.annotated
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledImage:
+    """An image and the integers drawn on it, as they were read: nothing about them is believed yet.
+
+    `voxels` may have another shape than the image, and values without a name; `label_affine` is the label file's
+    own geometry, where it has one.
+    """
+
+    origin: Origin
+    image: Image
+    voxels: npt.NDArray[np.integer]
+    label_affine: Affine | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Facts:
+    """What is kept of a case whose labels have the shape of its image.
+
+    `values` are the values of its labels other than 0, in rising order, and the arrays below have one column for
+    each: `counts` pixels, `centres` (row, column), `spreads` (mean squared distance from the centre over the area),
+    `brightness` (mean rank among the image's intensities, 0 to 1), each for every slice; NaN where there is none.
+    `touching` (values, values) is the share of the first one's border that touches the second, on slices with both.
+    `rims` tells how much of each value looks like smoothing between two others. `contrast` is the range of the
+    intensities under and around each slice's labels over the image's own, in the channel where it is largest.
+    `range` are the first channel's 1st and 99th percentiles, `broken` the image's NaN and infinite pixels. `edges`
+    and `reversed_edges` tell for each channel how well the labels follow its edges as they are, and in the opposite
+    order of slices; both are empty without labels, the second also for one slice. `likeness` recognises the image.
+    """
+
+    origin: Origin
+    shape: tuple[int, int, int]
+    affine: Affine | None
+    values: tuple[int, ...]
+    counts: npt.NDArray[np.int64]
+    centres: Floats
+    spreads: Floats
+    brightness: Floats
+    touching: Floats
+    rims: dict[int, Rim]
+    contrast: Floats
+    range: tuple[float, float]
+    broken: int
+    edges: tuple[EdgeFit, ...]
+    reversed_edges: tuple[EdgeFit, ...]
+    likeness: Likeness
+
+    @property
+    def pixels(self) -> dict[int, int]:
+        """Pixels of each value."""
+        return dict(zip(self.values, self.counts.sum(axis=0).tolist(), strict=True))
+
+    @property
+    def drawn(self) -> npt.NDArray[np.intp]:
+        """The slices that have labels."""
+        return np.flatnonzero(self.counts.any(axis=1))
+
+    @property
+    def best_slice(self) -> int | None:
+        """The slice with most labelled pixels."""
+        return int(self.counts.sum(axis=1).argmax()) if self.values else None
+
+
+def gather_facts(labelled: LabelledImage) -> Facts:
+    """Gather what the checks keep of a case.
+
+    Parameters
+    ----------
+    labelled : LabelledImage
+        With labels of the image's shape.
+    """
+    image, voxels = labelled.image, labelled.voxels
+    channels = image.channel_voxels
+    grey = channels[0]
+    values, codes = _codes(voxels)
+    counts, centres, spreads = _shapes(codes, len(values))
+    finite = np.isfinite(image.voxels)
+    sample = _sample(grey)
+    low, high = np.percentile(sample, (1, 99))
+    drawn = np.flatnonzero(counts.any(axis=1))
+    return Facts(
+        origin=labelled.origin,
+        shape=image.shape,
+        affine=image.affine,
+        values=values,
+        counts=counts,
+        centres=centres,
+        spreads=spreads,
+        brightness=_brightness(grey, codes, counts, sample),
+        touching=_touching(codes, counts),
+        rims=find_rims(codes, values, drawn),
+        contrast=np.fmax.reduce([_contrast(channel, codes, drawn) for channel in channels]),
+        range=(float(low), float(high)),
+        broken=int(finite.size - np.count_nonzero(finite)),
+        edges=_edges(channels, codes, drawn),
+        reversed_edges=_edges(channels[:, ::-1], codes, drawn) if len(codes) > 1 else (),
+        likeness=case_facts(image, LabelMap(np.zeros(image.shape, np.uint8))),
+    )
+
+
+def _codes(voxels: npt.NDArray[np.integer]) -> tuple[tuple[int, ...], npt.NDArray[np.integer]]:
+    """Give the values other than 0 and the voxels numbered by them from 1 on."""
+    if voxels.dtype == np.uint8:
+        present = np.flatnonzero(np.bincount(voxels.ravel(), minlength=256)).tolist()
+    else:
+        present = np.unique(voxels).tolist()
+    values = [int(value) for value in present if value]
+    codes = np.searchsorted(values, voxels).astype(np.int32) + 1
+    codes[voxels == 0] = 0
+    return tuple(values), codes
+
+
+def _sample(grey: npt.NDArray[np.generic]) -> Floats:
+    """Give some of the intensities in rising order; a single 0 where none is a number."""
+    sample = grey.ravel()[:: max(1, grey.size // SAMPLE)].astype(np.float64)
+    sample = np.sort(sample[np.isfinite(sample)])
+    return sample if sample.size else np.zeros(1)
+
+
+def _edges(
+    channels: npt.NDArray[np.generic], codes: npt.NDArray[np.integer], drawn: npt.NDArray[np.intp]
+) -> tuple[EdgeFit, ...]:
+    fits = [fit_edges(channel, codes, drawn=drawn.tolist()) for channel in channels]
+    return tuple(fit for fit in fits if fit is not None)
+
+
+def _shapes(codes: npt.NDArray[np.integer], values: int) -> tuple[npt.NDArray[np.int64], Floats, Floats]:
+    """Give pixels, centre and spread of each value on each slice, columns in the order of the values."""
+    size = (codes.shape[0], values + 1)
+    slices, rows, columns = np.nonzero(codes)
+    cells = slices * size[1] + codes[slices, rows, columns]
+
+    def total(weights: npt.NDArray[np.generic] | None = None) -> Floats:
+        return np.asarray(np.bincount(cells, weights, size[0] * size[1]).reshape(size)[:, 1:], dtype=np.float64)
+
+    counts = total().astype(np.int64)
+    known = np.where(counts > 0, counts, np.nan)
+    centres = np.stack([total(rows) / known, total(columns) / known], axis=-1)
+    squares = total(rows.astype(np.float64) ** 2 + columns.astype(np.float64) ** 2) / known
+    return counts, centres, (squares - (centres**2).sum(axis=-1)) / known
+
+
+def _brightness(
+    grey: npt.NDArray[np.generic], codes: npt.NDArray[np.integer], counts: npt.NDArray[np.int64], sample: Floats
+) -> Floats:
+    """Give the mean rank of each value's intensities on each slice."""
+    size = (counts.shape[0], counts.shape[1] + 1)
+    slices, rows, columns = np.nonzero(codes)
+    ranks = np.searchsorted(sample, grey[slices, rows, columns]) / max(sample.size, 1)
+    cells = slices * size[1] + codes[slices, rows, columns]
+    totals = np.bincount(cells, ranks, size[0] * size[1]).reshape(size)[:, 1:]
+    return np.asarray(totals / np.where(counts > 0, counts, np.nan))
+
+
+def _touching(codes: npt.NDArray[np.integer], counts: npt.NDArray[np.int64]) -> Floats:
+    """Count which values lie beside which, within slices, and give shares of each one's border."""
+    size = counts.shape[1] + 1
+    met, borders = np.zeros((size - 1, size - 1)), np.zeros((size - 1, size - 1))
+    for index in np.flatnonzero((counts > 0).sum(axis=1) > 1).tolist():
+        one = codes[index]
+        pairs = np.zeros(size * size)
+        for first, second in ((one[1:], one[:-1]), (one[:, 1:], one[:, :-1])):
+            differ = first != second
+            a, b = first[differ], second[differ]
+            pairs += np.bincount(a * size + b, minlength=size * size)
+            pairs += np.bincount(b * size + a, minlength=size * size)
+        table = pairs.reshape(size, size)
+        both = np.outer(counts[index] > 0, counts[index] > 0)
+        met += table[1:, 1:] * both
+        borders += table.sum(axis=1)[1:, None] * both
+    return np.where(borders > 0, met / np.maximum(borders, 1), np.nan)
+
+
+def _contrast(grey: npt.NDArray[np.generic], codes: npt.NDArray[np.integer], drawn: npt.NDArray[np.intp]) -> Floats:
+    """Give the range of intensities under and around the labels of each drawn slice over that of the image."""
+    found = np.full(len(codes), np.nan)
+    whole = float(np.subtract(*np.percentile(_sample(grey), (99, 1))))
+    for index in drawn.tolist():
+        rows, columns = (np.flatnonzero(codes[index].any(axis=axis)) for axis in (1, 0))
+        top, left = max(0, int(rows[0]) - AROUND), max(0, int(columns[0]) - AROUND)
+        under = grey[index, top : int(rows[-1]) + AROUND + 1, left : int(columns[-1]) + AROUND + 1]
+        low, high = np.percentile(np.nan_to_num(under.astype(np.float64), posinf=0, neginf=0), (5, 95))
+        found[index] = (high - low) / max(whole, 1e-9)
+    return found

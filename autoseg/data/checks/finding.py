@@ -1,0 +1,83 @@
+"""What a check finds, and the table that shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+
+from autoseg.data.repairs import Repair
+from autoseg.errors import DataError
+
+Severity = Literal["error", "warning", "note"]
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something to know before training.
+
+    Parameters
+    ----------
+    severity : {"error", "warning", "note"}
+        error: cannot be used as it is; warning: can be used, and results may be wrong; note: good to know.
+    case_id : str
+        Empty where a finding is about several cases; `problem` then names some, `cases` all.
+    path : Path
+        The file or folder to look at.
+    problem, remedy : str
+        What is wrong, with its value; what to do.
+    kind : str
+        One word for findings of a sort: "turned", "shifted", "sides", "twins" …
+    cause : str
+        How that came about, most likely.
+    cases : tuple of str
+        The case_id of every case that it is about.
+    slice_index : int, optional
+        The slice that shows it best.
+    label : int, optional
+        The structure that it is about, where it is about one.
+    repairs : tuple of Repair
+        What would mend it if a person agrees: `autoseg.data.repairs.add_repair` keeps it. Empty where nobody can
+        tell.
+    """
+
+    severity: Severity
+    case_id: str
+    path: Path
+    problem: str
+    remedy: str
+    kind: str = ""
+    cause: str = ""
+    cases: tuple[str, ...] = ()
+    slice_index: int | None = None
+    label: int | None = None
+    repairs: tuple[Repair, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.case_id and not self.cases:
+            object.__setattr__(self, "cases", (self.case_id,))
+
+
+def findings_table(findings: Sequence[Finding]) -> pd.DataFrame:
+    """Show findings as a table: severity, case_id, path (the file's name), problem, cause, remedy.
+
+    Where nothing was found, one row says so: an empty table looks like a check that did not run.
+    """
+    findings = findings or [Finding("note", "", Path(), "Nothing is wrong with these cases.", "")]
+    columns = ["severity", "case_id", "path", "problem", "cause", "remedy"]
+    table = pd.DataFrame([[getattr(finding, name) for name in columns] for finding in findings], columns=columns)
+    table["path"] = [finding.path.name for finding in findings]
+    return table
+
+
+def raise_on_errors(findings: Sequence[Finding]) -> None:
+    """Raise a DataError that quotes the first three errors; do nothing if there is none."""
+    errors = [finding for finding in findings if finding.severity == "error"]
+    if errors:
+        quoted = "\n".join(f"- {finding.problem} {finding.remedy}" for finding in errors[:3])
+        more = f"\n… and {len(errors) - 3} more; check_cases lists all." if len(errors) > 3 else ""
+        raise DataError(f"These data cannot be used as they are, {len(errors)} error(s):\n{quoted}{more}")

@@ -1,0 +1,175 @@
+"""Grids and intensities: labels on another grid than their image, odd spacings and ranges, broken pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from autoseg.data.checks.cohort import Cohort, usual
+from autoseg.data.checks.edges import fit_edges
+from autoseg.data.checks.facts import Facts, LabelledImage
+from autoseg.data.checks.finding import Finding
+from autoseg.data.repairs import SYMMETRIES, transform, turn_slices
+from autoseg.image.geometry import same_grid, spacing_from_affine
+from autoseg.words import some
+
+# Ratio of the largest to the smallest pixel length.
+UNLIKE_SPACING = 1.5
+# Ratio of an image's range of intensities to that of the others.
+UNLIKE_RANGE = 10
+# A cohort in which more images than this differ is a mixture; fewer are the odd ones out.
+MIXTURE = 0.1
+
+
+def check_grid(labelled: LabelledImage) -> Iterator[Finding]:
+    """Find labels that have another shape, spacing or orientation than their image."""
+    origin, image, voxels = labelled.origin, labelled.image, labelled.voxels
+    if voxels.shape != image.shape:
+        symmetry = _fitting_turn(labelled)
+        yield Finding(
+            "error",
+            origin.case_id,
+            origin.label_path,
+            f"{origin.label_path} has the shape {voxels.shape} (slices, rows, columns), but "
+            f"{origin.image_path} has {image.shape}.",
+            "Save the label on the image's own grid."
+            + (f" It fits the image if it is {SYMMETRIES[symmetry]}." if symmetry else ""),
+            kind="shape",
+            cause="Rows and columns were exchanged when the label was saved."
+            if symmetry
+            else "The label was drawn on a resized, cropped or other image.",
+            repairs=(transform(origin.case_id, symmetry),) if symmetry else (),
+        )
+    elif labelled.label_affine is not None and image.affine is not None:
+        if same_grid((voxels.shape, labelled.label_affine), (image.shape, image.affine)):
+            return
+        own, others = (spacing_from_affine(affine) for affine in (labelled.label_affine, image.affine))
+        own_axes, axes = [
+            affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+            for affine in (labelled.label_affine, image.affine)
+        ]
+        differs = []
+        if not np.allclose(own, others, rtol=1e-3):
+            differs.append(f"a spacing of {_mm(own)} where the image has {_mm(others)}")
+        if not np.allclose(own_axes, axes, atol=1e-2):
+            differs.append("axes that point elsewhere")
+        apart = float(np.linalg.norm(labelled.label_affine[:3, 3] - image.affine[:3, 3]))
+        differs = differs or [f"its first voxel {apart:.3g} mm away"]
+        yield Finding(
+            "warning",
+            origin.case_id,
+            origin.label_path,
+            f"{origin.label_path} has the same shape as {origin.image_path}, but {' and '.join(differs)}.",
+            "Look whether the label lies on its structure, voxel by voxel; then save it with the image's geometry.",
+            kind="grid",
+            cause="A program saved the label without the image's geometry, or it belongs to another image.",
+        )
+
+
+def _fitting_turn(labelled: LabelledImage) -> str:
+    """Give the symmetry that makes a label of exchanged shape follow its image's edges best, or nothing."""
+    slices, rows, columns = labelled.image.shape
+    if rows == columns or labelled.voxels.shape != (slices, columns, rows):
+        return ""
+    grey, scores = labelled.image.channel_voxels[0], {}
+    labels = np.unique(labelled.voxels, return_inverse=True)[1].reshape(labelled.voxels.shape)
+    for symmetry in ("transpose", "transpose_180", "rotate_90", "rotate_270"):
+        turned = turn_slices(labels, symmetry)
+        fit = fit_edges(grey, turned, drawn=np.flatnonzero(turned.any(axis=(1, 2))).tolist())
+        if fit is not None:
+            scores[symmetry] = fit.as_it_is
+    return max(scores, key=lambda name: scores[name]) if scores else ""
+
+
+def check_broken(fact: Facts) -> Iterator[Finding]:
+    """Find images with NaN or infinite pixels."""
+    if fact.broken:
+        yield Finding(
+            "error",
+            fact.origin.case_id,
+            fact.origin.image_path,
+            f"{fact.origin.image_path} has {fact.broken} pixel(s) that are no number (NaN) or infinite.",
+            "Export the image again, or set these pixels to 0 in a copy.",
+            kind="broken",
+            cause="A quotient map divided by 0, or an export failed.",
+            slice_index=fact.best_slice,
+        )
+
+
+def check_spacing(cohort: Cohort) -> Iterator[Finding]:
+    """Find images without pixel spacing, and pixels that differ much in size."""
+    unknown = [fact.origin.case_id for fact in cohort.facts if fact.affine is None]
+    if unknown:
+        yield Finding(
+            "warning",
+            unknown[0] if len(unknown) == 1 else "",
+            cohort.folder,
+            f"{len(unknown)} of {len(cohort.facts)} images have no pixel spacing in their header: {some(unknown)}. "
+            "Nothing on them can be measured in mm or mm².",
+            "If you know how large the pixels are, type it under 'How to read the files'. A model can also be "
+            "trained as it is, on a fixed number of pixels, input_shape, which is planned for you (in code "
+            "PreprocessSettings(input_shape=(rows, columns)), on the command line --input-shape ROWS COLUMNS). "
+            "To measure areas later, type the field of view in mm.",
+            kind="uncalibrated",
+            cause="The file format has none, or it was lost in a conversion.",
+            cases=tuple(unknown),
+        )
+    known = [
+        (spacing_from_affine(fact.affine)[1:], fact.origin) for fact in cohort.facts if fact.affine is not None
+    ]
+    if not known:
+        return
+    smallest = min(known, key=lambda item: min(item[0]))
+    largest = max(known, key=lambda item: max(item[0]))
+    if max(largest[0]) > UNLIKE_SPACING * min(smallest[0]):
+        lengths = np.array([spacing for spacing, _ in known])
+        ratio = lengths / np.median(lengths, axis=0)
+        odd = ((ratio > UNLIKE_SPACING**0.5) | (ratio < UNLIKE_SPACING**-0.5)).any(axis=1)
+        yield Finding(
+            "warning",
+            "",
+            cohort.folder,
+            f"Pixels differ in size from {min(smallest[0]):.3g} mm ({smallest[1].case_id}, subject "
+            f"{smallest[1].subject_id}) to {max(largest[0]):.3g} mm ({largest[1].case_id}, subject "
+            f"{largest[1].subject_id}).",
+            "Check that all series are of one kind. Train at a spacing in mm, not with a fixed input_shape.",
+            kind="spacing",
+            cause="Series of several kinds or scanners, or a wrong header.",
+            cases=tuple(origin.case_id for (_, origin), is_odd in zip(known, odd, strict=True) if is_odd),
+        )
+
+
+def check_range(cohort: Cohort) -> Iterator[Finding]:
+    """Find images whose range of intensities is ten times that of the others, or a tenth, or nothing."""
+    widths = np.array([fact.range[1] - fact.range[0] for fact in cohort.facts])
+    if not len(widths) or not (widths > 0).any():
+        return
+    middle, _ = usual(widths[widths > 0])
+    ratios = widths / float(middle)
+    odd = np.flatnonzero((ratios > UNLIKE_RANGE) | (ratios < 1 / UNLIKE_RANGE)).tolist()
+    if len(widths) == 2 and widths.max() > UNLIKE_RANGE * widths.min():
+        odd = [0, 1]  # of two, nobody knows which is the usual one
+    if odd:
+        listed = [f"{cohort.facts[i].origin.case_id} ({_range(cohort.facts[i])})" for i in odd]
+        mixed = len(odd) > max(2, MIXTURE * len(widths))
+        yield Finding(
+            "note" if mixed else "warning",
+            cohort.facts[odd[0]].origin.case_id if len(odd) == 1 else "",
+            cohort.folder,
+            f"{len(odd)} of {len(widths)} images have another range of intensities than most (which span about "
+            f"{float(middle):.3g}): {some(listed)}.",
+            "Each image is scaled by itself before training, so a factor does no harm. Look whether these images "
+            "are of the same kind as the others.",
+            kind="range",
+            cause="Another scanner, an export without rescale slope, 8 bits instead of 16, or an empty image.",
+            cases=tuple(cohort.facts[i].origin.case_id for i in odd),
+        )
+
+
+def _range(fact: Facts) -> str:
+    return f"{fact.range[0]:.3g} to {fact.range[1]:.3g}"
+
+
+def _mm(spacing: tuple[float, ...]) -> str:
+    return " × ".join(f"{length:.4g}" for length in spacing) + " mm"

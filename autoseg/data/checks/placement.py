@@ -1,0 +1,162 @@
+"""Labels that lie beside their image: turned, mirrored, moved, of another image, or where nothing is to be seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from autoseg.data.checks.cohort import Cohort
+from autoseg.data.checks.edges import EdgeFit, sum_fits
+from autoseg.data.checks.facts import Facts
+from autoseg.data.checks.finding import Finding
+from autoseg.data.repairs import SYMMETRIES, Repair, transform
+from autoseg.words import some
+
+# How many standard deviations a turned label must fit better than as it is: hand-drawn labels reach 0.1 on
+# volumes, and on single slices once in a hundred 0.4.
+TURN_MARGIN = 0.6
+# The same for a moved label, which is chosen among more places, and on a whole volume or stack.
+SHIFT_MARGIN, SHIFT_MARGIN_OF_MANY = 0.8, 0.5
+# A moved label must lie farther off than this, pixels (and steps): closer is the drawing itself.
+LEAST_SHIFT = 4
+# A turn that leaves so many labelled pixels as they are cannot be told from none.
+TELLING_OVERLAP = 0.8
+# Below this the borders follow no edges; carefully drawn ones reach 2.5 and more.
+UNRELATED = 1.5
+# A turned or moved label is believed only if it then fits nearly as well as is usual among the cases.
+NEARLY_USUAL = 0.65
+# So many slices together are judged as one.
+MANY = 3
+# Range of intensities under a label, over the image's, below which there is nothing to be seen.
+BLANK = 0.08
+
+
+def check_placement(cohort: Cohort) -> Iterator[Finding]:
+    """Find labels that do not lie on what they show, by the edges of the image along their borders.
+
+    Whole volumes and the slices of one subject are judged together first, since their borders tell more; then each
+    slice of its own.
+    """
+    scores = [fit.as_it_is for fact in cohort.facts if (fit := cohort.edges_of(fact)) and not _is_blank(fact)]
+    enough = max(UNRELATED, NEARLY_USUAL * float(np.median(scores)) if scores else 0.0)
+    for fact in cohort.facts:
+        yield from _blank(fact)
+    for fact in cohort.volumes:
+        yield from _reversed(fact, cohort.channel) or tuple(_judge([fact], cohort.edges_of(fact), enough))
+    for stack in cohort.stacks:
+        fits = [(fact, fit) for fact in stack.facts if (fit := cohort.edges_of(fact)) and not _is_blank(fact)]
+        together = [fact for fact, _ in fits] if len(fits) >= MANY else []
+        whole = tuple(_judge(together, sum_fits([fit for _, fit in fits]), enough)) if together else ()
+        yield from whole
+        for fact, fit in () if whole else fits:
+            yield from _judge([fact], fit, enough)
+
+
+def _reversed(fact: Facts, channel: int) -> tuple[Finding, ...]:
+    if not fact.edges:
+        return ()
+    fit = fact.edges[channel]
+    as_it_is, better = fit.as_it_is, fact.reversed_edges[channel].as_it_is
+    if better < max(as_it_is + TURN_MARGIN, UNRELATED, fit.best_turn[1], fit.best_shift[1]):
+        return ()
+    finding = Finding(
+        "warning",
+        fact.origin.case_id,
+        fact.origin.label_path,
+        f"The labels of {fact.origin.case_id} follow the image's edges better with their slices in the opposite "
+        f"order: score {better:.1f} in place of {as_it_is:.1f}.",
+        "Save the labels with the slices in the image's order.",
+        kind="order",
+        cause="One program counts slices from the feet, another from the head, or files were sorted as text.",
+        slice_index=fact.best_slice,
+    )
+    return (finding,)
+
+
+def _judge(facts: Sequence[Facts], fit: EdgeFit | None, enough: float) -> Iterator[Finding]:
+    """Compare the labels as they are with the best turn and the best shift; these must score `enough`."""
+    if fit is None or (len(facts) == 1 and _is_blank(facts[0])):
+        return
+    as_it_is = fit.as_it_is
+    symmetry, turned, overlap = fit.best_turn
+    shift, moved = fit.best_shift
+    far = max(map(abs, shift)) >= max(LEAST_SHIFT, 3 * fit.step)
+    better_moved = far and moved > as_it_is + (SHIFT_MARGIN_OF_MANY if fit.slices >= MANY else SHIFT_MARGIN)
+    better_turned = overlap < TELLING_OVERLAP and turned > max(as_it_is + TURN_MARGIN, enough)
+    if better_turned and not (better_moved and moved > turned):
+        yield _misplaced(facts, "turned", as_it_is, turned, symmetry, (0, 0))
+    elif better_moved and moved > enough:
+        yield _misplaced(facts, "shifted", as_it_is, moved, "none", shift)
+    elif as_it_is < UNRELATED:
+        yield Finding(
+            "warning",
+            facts[0].origin.case_id if len(facts) == 1 else "",
+            facts[0].origin.label_path,
+            f"The borders of the labels of {_which(facts)} follow no edges of the image (score {as_it_is:.1f}, "
+            "where drawn labels have 2.5 and more).",
+            "Look whether the label file belongs to this image, and to this slice.",
+            kind="unrelated",
+            cause="The labels of another image or slice, or structures that cannot be seen on this one.",
+            cases=tuple(fact.origin.case_id for fact in facts),
+            slice_index=facts[0].best_slice,
+        )
+
+
+def _misplaced(
+    facts: Sequence[Facts], kind: str, as_it_is: float, better: float, symmetry: str, shift: tuple[int, int]
+) -> Finding:
+    repairs = tuple(_transform(fact, symmetry, shift, better - as_it_is) for fact in facts)
+    words = repairs[0].words.removeprefix("the labels are ")
+    causes = {
+        "turned": "Another program stores rows and columns, or their direction, in another order.",
+        "shifted": "The label was drawn on a cropped or padded copy, or on another slice.",
+    }
+    return Finding(
+        "warning",
+        facts[0].origin.case_id if len(facts) == 1 else "",
+        facts[0].origin.label_path,
+        f"The labels of {_which(facts)} follow the image's edges better if they are {words}: score {better:.1f} "
+        f"in place of {as_it_is:.1f}.",
+        "Look at the picture. If they do, keep the proposed repair; the files stay as they are.",
+        kind=kind,
+        cause=causes[kind],
+        cases=tuple(fact.origin.case_id for fact in facts),
+        slice_index=facts[0].best_slice,
+        repairs=repairs,
+    )
+
+
+def _transform(fact: Facts, symmetry: str, shift: tuple[int, int], gain: float) -> Repair:
+    reason = f"{SYMMETRIES[symmetry]} the labels" if symmetry != "none" else "moved, the labels"
+    repair = transform(fact.origin.case_id, symmetry, rows=shift[0], columns=shift[1])
+    return Repair(repair.case_id, repair.kind, repair.arguments, f"{reason} fit the edges better by {gain:.1f}")
+
+
+def _blank(fact: Facts) -> Iterator[Finding]:
+    blank = np.flatnonzero(fact.contrast < BLANK).tolist()
+    if blank:
+        slices = f"slice(s) {some([str(index + 1) for index in blank])} of " if fact.shape[0] > 1 else ""
+        yield Finding(
+            "warning",
+            fact.origin.case_id,
+            fact.origin.label_path,
+            f"Labels are drawn on {slices}{fact.origin.case_id} where the image shows nothing: the "
+            f"intensities under them span less than {BLANK:.0%} of the image's.",
+            "Look whether the slices of image and label are in the same order, and whether the image is whole.",
+            kind="blank",
+            cause="Slices in another order, a label moved into the air, or an image that was cut or blanked.",
+            slice_index=int(blank[0]),
+        )
+
+
+def _is_blank(fact: Facts) -> bool:
+    drawn = ~np.isnan(fact.contrast)
+    return bool(drawn.any() and (fact.contrast[drawn] < BLANK).mean() > 0.5)
+
+
+def _which(facts: Sequence[Facts]) -> str:
+    if len(facts) == 1:
+        return facts[0].origin.case_id
+    cases = some([fact.origin.case_id for fact in facts])
+    return f"all {len(facts)} slices of subject {facts[0].origin.subject_id} ({cases})"

@@ -1,0 +1,177 @@
+"""Read every case once, gather its facts, and ask all checks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from autoseg.data.cases import Case, CaseFolder, read_case_image, read_case_labels
+from autoseg.data.checks.anatomy import check_anatomy
+from autoseg.data.checks.cohort import Cohort
+from autoseg.data.checks.counts import StructureCount, count_structures
+from autoseg.data.checks.facts import Facts, LabelledImage, Origin, gather_facts
+from autoseg.data.checks.finding import SEVERITIES, Finding
+from autoseg.data.checks.gaps import check_gaps
+from autoseg.data.checks.images import check_broken, check_grid, check_range, check_spacing
+from autoseg.data.checks.levels import check_levels
+from autoseg.data.checks.placement import check_placement
+from autoseg.data.checks.sides import check_sides
+from autoseg.data.checks.twins import check_subjects, check_twins
+from autoseg.data.checks.values import check_presence, check_values
+from autoseg.errors import AutosegError
+from autoseg.image.structures import Structure
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What reading every case once told: the findings, and how often each structure was drawn."""
+
+    findings: tuple[Finding, ...]
+    counts: tuple[StructureCount, ...]
+
+
+def check_cases(
+    case_folder: CaseFolder, *, pixel_spacing_mm: tuple[float, float] | None = None
+) -> tuple[Finding, ...]:
+    """Read every case once and report what would stop or spoil a training.
+
+    Parameters
+    ----------
+    case_folder : CaseFolder
+        From `find_cases`.
+    pixel_spacing_mm : (2,) tuple of float, optional
+        Distance in mm between rows and between columns, typed in place of the header's.
+
+    Returns
+    -------
+    tuple of Finding
+        Errors first, then warnings, then notes; empty if all is well.
+    """
+    return examine_cases(case_folder, pixel_spacing_mm=pixel_spacing_mm).findings
+
+
+def examine_cases(
+    case_folder: CaseFolder,
+    *,
+    pixel_spacing_mm: tuple[float, float] | None = None,
+    tell: Callable[[int], None] | None = None,
+) -> Examination:
+    """Check cases as `check_cases` does, and count the structures in the same reading.
+
+    Parameters
+    ----------
+    case_folder : CaseFolder
+    pixel_spacing_mm : (2,) tuple of float, optional
+        Distance in mm between rows and between columns, typed in place of the header's.
+    tell : callable, optional
+        Is told after each case how many were read.
+
+    Returns
+    -------
+    Examination
+        Findings with errors first; counts in the order of the structures, then values without a name.
+    """
+    findings: list[Finding] = []
+    facts: list[Facts] = []
+    origins = [_origin(case) for case in case_folder.cases]
+    for number, (case, origin) in enumerate(zip(case_folder.cases, origins, strict=True), start=1):
+        labelled, problems = _read(case, origin, case_folder.structures, pixel_spacing_mm)
+        findings += problems if labelled is None else _gather(labelled, facts)
+        if tell is not None:
+            tell(number)
+    found = check_facts(facts, case_folder.structures, folder=case_folder.folder, origins=origins)
+    return Examination(
+        _in_order([*findings, *found, *check_levels(case_folder.cases)]),
+        count_structures(facts, case_folder.structures),
+    )
+
+
+def check_images(
+    labelled: Iterable[LabelledImage], structures: Sequence[Structure], *, folder: Path = Path()
+) -> tuple[Finding, ...]:
+    """Check images and labels that were read already, one after the other; none is kept.
+
+    Parameters
+    ----------
+    labelled : iterable of LabelledImage
+    structures : sequence of Structure
+    folder : Path
+        Named in findings that are about several cases.
+
+    Returns
+    -------
+    tuple of Finding
+        Errors first, then warnings, then notes; empty if all is well.
+    """
+    findings: list[Finding] = []
+    facts: list[Facts] = []
+    origins: list[Origin] = []
+    for one in labelled:
+        origins.append(one.origin)
+        findings += _gather(one, facts)
+    return _in_order([*findings, *check_facts(facts, structures, folder=folder, origins=origins)])
+
+
+def check_facts(
+    facts: Sequence[Facts],
+    structures: Sequence[Structure],
+    *,
+    folder: Path = Path(),
+    origins: Sequence[Origin] | None = None,
+) -> tuple[Finding, ...]:
+    """Ask all checks that need only the facts of the cases, errors first.
+
+    `origins` are all cases, also those without facts because they could not be read; by default those of `facts`.
+    """
+    known = tuple(fact.origin for fact in facts) if origins is None else tuple(origins)
+    cohort = Cohort(tuple(facts), tuple(structures), folder, known)
+    findings: list[Finding] = []
+    for fact in facts:
+        findings += [*check_values(fact, structures), *check_broken(fact)]
+    if known:
+        findings += check_subjects(cohort)
+    if not facts:
+        return _in_order(findings)
+    for check in (check_spacing, check_range, check_presence, check_gaps, check_twins):
+        findings += check(cohort)
+    placed = list(check_placement(cohort))
+    # What lies beside its image says nothing about sides and places, and spoils what is usual.
+    displaced = {case_id for finding in placed if finding.repairs for case_id in finding.cases}
+    sides = list(check_sides(cohort, leave_out=displaced))
+    displaced |= {case_id for finding in sides for case_id in finding.cases}
+    return _in_order([*findings, *placed, *sides, *check_anatomy(cohort, leave_out=displaced)])
+
+
+def _gather(labelled: LabelledImage, facts: list[Facts]) -> list[Finding]:
+    """Add the facts of a case whose labels have the shape of its image; give what its grids have against them."""
+    if labelled.voxels.shape == labelled.image.shape:
+        facts.append(gather_facts(labelled))
+    return list(check_grid(labelled))
+
+
+def _origin(case: Case) -> Origin:
+    return Origin(case.case_id, case.subject_id, case.image_path, case.label_path, case.annotated, case.unsaid)
+
+
+def _read(
+    case: Case, origin: Origin, structures: Sequence[Structure], pixel_spacing_mm: tuple[float, float] | None
+) -> tuple[LabelledImage | None, list[Finding]]:
+    """Read one case; None if it cannot be used."""
+    problems, image, voxels = [], None, None
+    remedy = "Or move the image and its label file away."
+    try:
+        image = read_case_image(case, pixel_spacing_mm=pixel_spacing_mm)
+    except AutosegError as reason:
+        problems.append(Finding("error", case.case_id, case.image_path, str(reason), remedy, kind="unreadable"))
+    try:
+        voxels = read_case_labels(case, structures)
+    except AutosegError as reason:
+        problems.append(Finding("error", case.case_id, case.label_path, str(reason), remedy, kind="unreadable"))
+    if image is None or voxels is None:
+        return None, problems
+    return LabelledImage(origin, image, voxels), problems
+
+
+def _in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    return tuple(sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity)))

@@ -1,0 +1,208 @@
+"""The same image twice, and the same person under two names."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from autoseg.data.checks.cohort import Cohort
+from autoseg.data.checks.facts import Facts
+from autoseg.data.checks.finding import Finding
+from autoseg.data.duplicates import FLAT, NEARLY_THE_SAME
+from autoseg.data.pairing.subjects import unlike_twins
+from autoseg.files.dicom.headers import is_stand_in
+from autoseg.words import some
+
+# What visits of one person are called at the end of a name: Ses2, visit-1, _run2, timepoint 3, baseline, follow-up.
+VISIT = re.compile(
+    r"[-_ .]?(?:(?:ses|session|visit|scan|run|tp|timepoint|time|exam|v|t)[-_ .]?\d+"
+    r"|pre|post|baseline|follow[-_ .]?up\d*|re(?:scan|test|peat))$",
+    re.IGNORECASE,
+)
+# Rows of the table of likenesses that are computed at once.
+AT_ONCE = 1024
+# Smaller drawings can be equal by chance.
+FEWEST_PIXELS = 200
+
+
+def check_subjects(cohort: Cohort) -> Iterator[Finding]:
+    """Find cohorts of one subject, subjects without an ID, and names that may be one person's."""
+    subjects = sorted({origin.subject_id for origin in cohort.origins})
+    if len(subjects) == 1:
+        yield Finding(
+            "warning",
+            "",
+            cohort.folder,
+            f"All {len(cohort.origins)} case(s) are of one subject ({subjects[0]}): nothing can be set aside, "
+            "so it stays unknown how well a model does on another person.",
+            "Add cases of other subjects. Subjects are told apart by the PatientID in the DICOM files.",
+            kind="one subject",
+        )
+    nameless = [subject for subject in subjects if is_stand_in(subject)]
+    if nameless:
+        yield Finding(
+            "warning",
+            "",
+            cohort.folder,
+            f"{len(nameless)} of {len(subjects)} subject(s) have no PatientID: each study is taken as one person "
+            f"(each folder, where the study has no UID either): {some(nameless)}. If one person has two studies "
+            "here, validation would see a person who was trained on.",
+            "Write a PatientID into the DICOM files, a code and not a name, the same in all studies of a person; "
+            "or keep one study of each person.",
+            kind="nameless",
+        )
+    for names in _alike([subject for subject in subjects if not is_stand_in(subject)]):
+        yield Finding(
+            "warning",
+            "",
+            cohort.folder,
+            f"The subjects {some(names)} have almost the same name: are they one person?",
+            "If they are, give them one subject (a PatientID, or one name): otherwise validation may see a person "
+            "who was trained on.",
+            kind="subjects",
+            cause="Two visits of one person, or a name that was written in two ways.",
+            cases=tuple(origin.case_id for origin in cohort.origins if origin.subject_id in names),
+        )
+
+
+def _alike(subjects: Sequence[str]) -> list[list[str]]:
+    """Group subjects whose names differ only in a visit, capitals, separators or leading zeros."""
+    groups = list(unlike_twins({subject: subject for subject in subjects}).values())
+    stems: dict[str, list[str]] = defaultdict(list)
+    for subject in subjects:
+        stems[VISIT.sub("", subject).casefold() or subject].append(subject)
+    # A stem without a number names a group ("patient"), not a person.
+    groups += [names for stem, names in stems.items() if len(names) > 1 and re.search(r"\d", stem)]
+    return [sorted(names) for names in {tuple(sorted(group)) for group in groups}]
+
+
+def check_twins(cohort: Cohort) -> Iterator[Finding]:
+    """Find images whose pixels are identical or nearly so, and studies that stand under two subjects."""
+    identical: dict[str, list[Facts]] = defaultdict(list)
+    for fact in cohort.facts:
+        identical[fact.likeness.digest].append(fact)
+    for facts in identical.values():
+        if len(facts) > 1:
+            yield _identical(facts)
+    told = {subjects for facts in identical.values() if len(subjects := _subjects(facts)) > 1}
+    alike: dict[frozenset[str], list[tuple[float, Facts, Facts]]] = defaultdict(list)
+    for (one, two), likeness in _nearly_identical(cohort.facts).items():
+        alike[_subjects((one, two))].append((likeness, one, two))
+    for subjects, pairs in alike.items():
+        if not any(subjects <= known for known in told):
+            yield _nearly(subjects, sorted(pairs, key=lambda pair: -pair[0]))
+    yield from _same_drawings(cohort, identical.values())
+    yield from _shared_studies(cohort)
+
+
+def _same_drawings(cohort: Cohort, identical: Iterable[Sequence[Facts]]) -> Iterator[Finding]:
+    """Find labels that are equal pixel by pixel under several subjects: another contrast of one person."""
+    told = {_subjects(facts) for facts in identical if len(facts) > 1}
+    drawings: dict[tuple[object, ...], list[Facts]] = defaultdict(list)
+    for fact in cohort.facts:
+        if fact.counts.sum() >= FEWEST_PIXELS:
+            # Sizes and centres on every slice: two drawings by hand never share all of them.
+            drawings[fact.shape, fact.values, fact.counts.tobytes(), fact.centres.tobytes()].append(fact)
+    for facts in drawings.values():
+        subjects = sorted(_subjects(facts))
+        if len(subjects) > 1 and frozenset(subjects) not in told:
+            yield Finding(
+                "warning",
+                facts[0].origin.case_id,
+                facts[0].origin.label_path,
+                f"The labels of {some([fact.origin.case_id for fact in facts])} are equal in every pixel, under "
+                f"the subjects {some(subjects)}.",
+                "If they are one person, write so into subjects.csv (case_id, subject_id), or validation would see "
+                "what was trained on. If not, one of the label files is a copy by mistake.",
+                kind="drawings",
+                cause="One drawing was used for two contrasts of a person.",
+                cases=tuple(fact.origin.case_id for fact in facts),
+            )
+
+
+def _subjects(facts: Iterable[Facts]) -> frozenset[str]:
+    return frozenset(fact.origin.subject_id for fact in facts)
+
+
+def _nearly(subjects: frozenset[str], pairs: Sequence[tuple[float, Facts, Facts]]) -> Finding:
+    likeness, one, two = pairs[0]
+    more = f", and {len(pairs) - 1} more pair(s)" if len(pairs) > 1 else ""
+    return Finding(
+        "error",
+        one.origin.case_id,
+        one.origin.image_path,
+        f"{one.origin.case_id} and {two.origin.case_id} show nearly the same slice (correlation {likeness:.4f}), "
+        f"under the subjects {some(sorted(subjects))}{more}.",
+        "Keep one of them, or give both one subject; else validation would see what was trained on.",
+        kind="twins",
+        cause="The same image, saved a second time in another way and under another name.",
+        cases=tuple(dict.fromkeys(fact.origin.case_id for _, *pair in pairs for fact in pair)),
+    )
+
+
+def _identical(facts: Sequence[Facts]) -> Finding:
+    origins = [fact.origin for fact in facts]
+    subjects = sorted({origin.subject_id for origin in origins})
+    across = f", under the subjects {some(subjects)}" if len(subjects) > 1 else ""
+    return Finding(
+        "error" if across else "warning",
+        origins[0].case_id,
+        origins[0].image_path,
+        f"The images of {some([origin.case_id for origin in origins])} have identical pixels{across}.",
+        "Keep one of them" + (", or validation would see what was trained on." if across else "."),
+        kind="twins",
+        cause="A file was copied under another name.",
+        cases=tuple(origin.case_id for origin in origins),
+    )
+
+
+def _shared_studies(cohort: Cohort) -> Iterator[Finding]:
+    studies: dict[str, list[Facts]] = defaultdict(list)
+    for fact in cohort.facts:
+        for uid in fact.likeness.uids:
+            studies[uid].append(fact)
+    told: set[tuple[str, ...]] = set()
+    for facts in studies.values():
+        subjects = tuple(sorted({fact.origin.subject_id for fact in facts}))
+        if len(subjects) > 1 and subjects not in told:
+            told.add(subjects)
+            yield Finding(
+                "error",
+                "",
+                cohort.folder,
+                f"The subjects {some(subjects)} share a DICOM study or series: they are one person.",
+                "Give them one PatientID.",
+                kind="subjects",
+                cause="The PatientID was changed in a part of the files.",
+                cases=tuple(fact.origin.case_id for fact in facts),
+            )
+
+
+def _nearly_identical(facts: Sequence[Facts]) -> dict[tuple[Facts, Facts], float]:
+    """Give pairs of cases of different subjects that show nearly the same slice, with their highest correlation."""
+    shown = [_shown(fact) for fact in facts]
+    table = np.concatenate(shown) if shown else np.zeros((0, 1), np.float32)
+    owner = np.repeat(np.arange(len(facts)), [len(pictures) for pictures in shown])
+    subjects = np.unique([fact.origin.subject_id for fact in facts], return_inverse=True)[1]
+    found: dict[tuple[Facts, Facts], float] = {}
+    for start in range(0, len(table), AT_ONCE):
+        likeness = table[start : start + AT_ONCE] @ table[start:].T
+        rows, columns = np.nonzero(likeness >= NEARLY_THE_SAME)
+        for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
+            one, two = sorted((int(owner[start + row]), int(owner[start + column])))
+            if subjects[one] != subjects[two]:
+                pair = facts[one], facts[two]
+                found[pair] = max(found.get(pair, 0.0), float(likeness[row, column]))
+    return found
+
+
+def _shown(fact: Facts) -> npt.NDArray[np.float32]:
+    """Give the thumbnails that show something, with mean 0 and length 1."""
+    flat = fact.likeness.thumbnails.reshape(fact.shape[0], -1)
+    shows = flat.std(axis=1) > FLAT * max(fact.range[1] - fact.range[0], 1e-9)
+    centred = flat[shows] - flat[shows].mean(axis=1, keepdims=True)
+    return np.asarray(centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-9))

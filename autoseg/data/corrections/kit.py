@@ -1,0 +1,289 @@
+"""A folder to correct labels in: images, labels, names and colours for ITK-SNAP, 3D Slicer and FSLeyes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from autoseg.data.corrections.fine_grid import fine_affine, upsample_image, upsample_labels
+from autoseg.data.corrections.guide import AS_WRITTEN, RECORD, guide
+from autoseg.data.corrections.straight import straight_affine
+from autoseg.errors import DataError, GeometryError, LabelError, ReadError
+from autoseg.files.atomic import whole_folder
+from autoseg.files.colours import write_label_colours
+from autoseg.files.file_names import safe_name, unique_names
+from autoseg.files.nifti.volumes import write_nifti
+from autoseg.files.tables import read_structures, write_structures
+from autoseg.image.geometry import Affine, check_affine
+from autoseg.image.image import Image, LabelMap
+from autoseg.image.structures import Structure
+
+SAVED_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".mha")
+KIND, VERSION = "autoseg labels to correct", 1
+
+
+@dataclass(frozen=True, eq=False)
+class KitCase:
+    """One image of a folder to correct labels in.
+
+    `name` begins its files' names. `shape` and `affine` are the image's own grid, to which corrections come back;
+    the files lie on `file_affine`, finer by `factor` in the plane of the slices. `annotated` are the labels that
+    had been drawn (or predicted) when the folder was written.
+    """
+
+    case_id: str
+    subject_id: str
+    name: str
+    shape: tuple[int, int, int]
+    affine: Affine
+    file_affine: Affine
+    factor: int
+    channels: tuple[str, ...]
+    annotated: frozenset[int]
+
+    @property
+    def labels_name(self) -> str:
+        """Name of the label file."""
+        return f"{self.name}_labels.nii.gz"
+
+    @property
+    def image_names(self) -> tuple[str, ...]:
+        """Names of the image files, one a channel."""
+        if len(self.channels) == 1:
+            return (f"{self.name}_image.nii.gz",)
+        return tuple(f"{self.name}_image_{word}.nii.gz" for word in channel_words(self.channels))
+
+    @property
+    def file_shape(self) -> tuple[int, int, int]:
+        """Shape of the files: slices, rows, columns."""
+        slices, rows, columns = self.shape
+        return slices, rows * self.factor, columns * self.factor
+
+    @property
+    def keeps_grid(self) -> bool:
+        """Whether the files lie on the image's own grid."""
+        return self.factor == 1 and np.array_equal(self.affine, self.file_affine)
+
+
+@dataclass(frozen=True)
+class Kit:
+    """A folder to correct labels in, as `write_kit` wrote it. `model` is what drew the labels, or empty."""
+
+    folder: Path
+    cases: tuple[KitCase, ...]
+    structures: tuple[Structure, ...]
+    model: str
+    written: str
+    notes: tuple[str, ...] = ()
+
+
+def write_kit(
+    folder: Path,
+    results: Sequence[tuple[Image, LabelMap]],
+    *,
+    model_name: str = "",
+    factor: int = 1,
+    method: Literal["cubic", "linear"] = "cubic",
+) -> Kit:
+    """Write images and labels to a new folder in which they can be corrected with ITK-SNAP, 3D Slicer or FSLeyes.
+
+    Files are NIfTI in the patient's coordinates, sform and qform equal, named after the case (`Source.case_id`,
+    which is free of patient names). A sheared grid (a tilted gantry) cannot be said by a qform and is refused by
+    programs that are built on ITK: its files lie on a straight grid with the same voxels, which a note says;
+    corrections come back voxel by voxel.
+
+    Parameters
+    ----------
+    folder : Path
+        Must not exist.
+    results : sequence of (Image, LabelMap)
+        As `Run.results` or `read_case` give them; each label map on its image's grid, all with the same structures.
+    model_name : str
+        What drew the labels; empty where a person did.
+    factor : int
+        How many times finer the slices become for the hand (3: each pixel becomes nine), 1 to 8.
+    method : {"cubic", "linear"}
+        How the image is made finer. Labels keep their outlines.
+
+    Returns
+    -------
+    Kit
+
+    Raises
+    ------
+    DataError, LabelError
+        If there is nothing to correct, or structures or grids differ.
+    GeometryError
+        If millimetres, or the distance between slices, are unknown.
+    OutputError
+        If the folder exists or cannot be written; nothing is left behind then.
+    """
+    folder = Path(folder)
+    if not results:
+        raise DataError(f"There are no labels to write to {folder}. Choose a folder with images.")
+    structures = _shared_structures([labels for _, labels in results])
+    cases, notes = _plan_cases(results, factor)
+    with whole_folder(folder) as temporary:
+        for case, (image, label_map) in zip(cases, results, strict=True):
+            _write_case(temporary, case, image, label_map, method)
+        write_label_colours(temporary, structures)
+        write_structures(temporary / "structures.csv", structures)
+        (temporary / "READ_ME.txt").write_text("\n".join([guide(), *notes]) + "\n", encoding="utf-8")
+        written = datetime.now().astimezone().isoformat(timespec="seconds")
+        record = {
+            "kind": KIND,
+            "version": VERSION,
+            "model": model_name,
+            "written": written,
+            "notes": notes,
+            "cases": [_as_plain(case) for case in cases],
+        }
+        text = json.dumps(record, indent=2, ensure_ascii=False)
+        (temporary / RECORD).write_text(text + "\n", encoding="utf-8")
+    return Kit(folder, tuple(cases), structures, model_name, written, tuple(notes))
+
+
+def read_kit(folder: Path) -> Kit:
+    """Read what `write_kit` noted in a folder.
+
+    Raises
+    ------
+    ReadError
+        If the folder is none to correct labels in, or its record is damaged.
+    """
+    folder = Path(folder)
+    path = folder / RECORD
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if record["kind"] != KIND or record["version"] != VERSION:
+            raise ReadError(f"{path} was written by another program or a newer autoseg.")
+        cases = tuple(_from_plain(plain) for plain in record["cases"])
+        model, written, notes = record["model"], record["written"], tuple(record["notes"])
+    except FileNotFoundError as error:
+        raise ReadError(
+            f"{folder} has no {RECORD}, so it is no folder that autoseg wrote for correcting. Choose the folder in "
+            "which the labels were corrected (autoseg correct write makes one)."
+        ) from error
+    except (OSError, ValueError, LookupError, TypeError, GeometryError) as error:
+        raise ReadError(f"{path} cannot be read ({error}). Take it from a copy of the folder.") from error
+    return Kit(folder, cases, read_structures(folder / "structures.csv").structures, model, written, notes)
+
+
+def find_kits(folder: Path) -> tuple[Path, ...]:
+    """Find the folders to correct labels in, in a folder and two floors below it; the one written last comes first.
+
+    Nothing is found in a folder that is not there.
+    """
+    records = [path for floor in ("", "*/", "*/*/") for path in Path(folder).glob(f"{floor}{RECORD}")]
+    whole = [path for path in records if not any(part.startswith(".") for part in path.relative_to(folder).parts)]
+    return tuple(path.parent for path in sorted(whole, key=lambda path: (-path.stat().st_mtime, str(path))))
+
+
+def further_files(kit: Kit) -> tuple[Path, ...]:
+    """Give label files that somebody saved in the folder under names of their own, the last one first."""
+    written = {name for case in kit.cases for name in (*case.image_names, case.labels_name)}
+    found = [path for path in kit.folder.glob("*") if path.name.lower().endswith(SAVED_ENDINGS)]
+    return tuple(sorted((p for p in found if p.name not in written), key=lambda p: (-p.stat().st_mtime, str(p))))
+
+
+def channel_words(channels: Sequence[str]) -> list[str]:
+    """Give the channels' names as ends of file names."""
+    return unique_names([safe_name(channel).replace("_", "-") for channel in channels])
+
+
+def _shared_structures(label_maps: Sequence[LabelMap]) -> tuple[Structure, ...]:
+    first = label_maps[0].structures
+    for other in label_maps[1:]:
+        if other.structures != first:
+            raise LabelError(
+                f"{label_maps[0].source.name} and {other.source.name} have other structures. Write a folder for "
+                "each."
+            )
+    if not first:
+        raise LabelError(f"{label_maps[0].source.name} has no structures, so there is nothing to correct.")
+    return first
+
+
+def _plan_cases(results: Sequence[tuple[Image, LabelMap]], factor: int) -> tuple[list[KitCase], list[str]]:
+    names = unique_names([safe_name(image.source.case_id) for image, _ in results])
+    cases, notes = [], []
+    for (image, label_map), name in zip(results, names, strict=True):
+        affine = image.calibrated_affine
+        if label_map.affine is not None and not label_map.same_grid(image):
+            raise LabelError(f"{image.source.name}: the labels {label_map!r} do not lie on the image {image!r}.")
+        label_map.on_grid_of(image)
+        if image.shape[0] > 1 and image.source.slice_spacing_source == "none" and image.source.slices:
+            raise GeometryError(
+                f"{image.source.name}: the distance between its slices is unknown, and a file would have to invent "
+                "it. Correct such slices one by one, each as a file of its own."
+            )
+        straight = straight_affine(affine, image.shape)
+        if straight is not affine:
+            notes.append(
+                f"{name}: the slices of this image are tilted against each other's stack (gantry tilt). Programs "
+                "for correcting cannot show that, so the files lie on a straight grid: voxels are the same, "
+                "distances across slices look different. Corrections come back to the right place."
+            )
+        cases.append(
+            KitCase(
+                case_id=image.source.case_id,
+                subject_id=image.source.subject_id,
+                name=name,
+                shape=image.shape,
+                affine=affine,
+                file_affine=straight if factor == 1 else fine_affine(straight, factor),
+                factor=factor,
+                channels=image.channels,
+                annotated=frozenset(label_map.annotated or ()),
+            )
+        )
+    return cases, notes
+
+
+def _write_case(folder: Path, case: KitCase, image: Image, label_map: LabelMap, method: Any) -> None:
+    files, labels = image, replace(label_map, shares=None)
+    if case.factor > 1:
+        files, labels = upsample_image(image, case.factor, method=method), upsample_labels(label_map, case.factor)
+    for name, voxels in zip(case.image_names, files.channel_voxels, strict=True):
+        write_nifti(folder / name, Image(voxels, case.file_affine))
+    labels = replace(labels, affine=case.file_affine)
+    write_nifti(folder / case.labels_name, labels)
+    write_nifti(folder / AS_WRITTEN / case.labels_name, labels)
+    if not case.keeps_grid:
+        for name, voxels in zip(case.image_names, image.channel_voxels, strict=True):
+            write_nifti(folder / AS_WRITTEN / name, Image(voxels, case.affine))
+
+
+def _as_plain(case: KitCase) -> dict[str, Any]:
+    return {
+        "case_id": case.case_id,
+        "subject_id": case.subject_id,
+        "name": case.name,
+        "shape": list(case.shape),
+        "affine": case.affine.tolist(),
+        "file_affine": case.file_affine.tolist(),
+        "factor": case.factor,
+        "channels": list(case.channels),
+        "annotated": sorted(case.annotated),
+    }
+
+
+def _from_plain(plain: dict[str, Any]) -> KitCase:
+    slices, rows, columns = plain["shape"]
+    return KitCase(
+        case_id=str(plain["case_id"]),
+        subject_id=str(plain["subject_id"]),
+        name=str(plain["name"]),
+        shape=(int(slices), int(rows), int(columns)),
+        affine=check_affine(np.array(plain["affine"])),
+        file_affine=check_affine(np.array(plain["file_affine"])),
+        factor=int(plain["factor"]),
+        channels=tuple(map(str, plain["channels"])),
+        annotated=frozenset(map(int, plain["annotated"])),
+    )

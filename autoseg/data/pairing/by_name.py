@@ -1,0 +1,306 @@
+"""Pair NIfTI files and pictures with their label files by name: suffixes, folders, BIDS derivatives."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from autoseg.data.pairing.names import LEVELS, Named, beginnings, is_label, read_name, telling_words
+from autoseg.data.pairing.subjects import site_of, subjects_by_name
+from autoseg.errors import DataError
+from autoseg.files.dicom.series import SkippedFile
+from autoseg.files.sources import (
+    LEAVING_OUT,
+    PICTURE_ENDINGS,
+    VOLUME_ENDINGS,
+    FilePair,
+    ImageFile,
+    LabelFile,
+    Pairing,
+    ending,
+    name_without_ending,
+)
+from autoseg.words import in_words, natural
+
+# A bare r needs a number: _rv, _ra and _roi are structures.
+RATER = re.compile(
+    r"(?:^|[-_])(r[-_]?\d{1,2}|(?:rater|reader|observer|expert)(?:[-_][A-Za-z0-9]{1,3}|\d{1,3}))$", re.IGNORECASE
+)
+CHANNEL_NUMBER = re.compile(r"_(\d{4})$")
+IGNORED = ("readme", "license", "licence", "dataset_description", "participants")
+WHERE = (
+    "Put the images into a folder 'images' and their labels, with the same names, into 'labels'; or give the label "
+    "files the image's name and an addition such as _mask or _seg. A label file whose image you do not have: move "
+    "it out of this folder."
+)
+
+
+def pair_by_name(
+    folder: Path,
+    files: Sequence[Path],
+    *,
+    unlabelled: Literal["refuse", "skip"],
+    channels: Sequence[str] = (),
+    tokens: Collection[str] = (),
+) -> Pairing:
+    """Pair images and labels, one file a slice or a volume, wherever they lie below the folder.
+
+    A label file lies in a folder called labels, masks, segmentations or derivatives, or its name holds such a word;
+    it belongs to the image whose name its own begins with, in the corresponding folder; the rest of its name tells
+    structure and rater (`t2s_gmseg-manual`, `site1-sc01-mask-r2`). Where no name fits, the only image of its
+    folder is taken, or the only image that shares all other words of the name.
+
+    Parameters
+    ----------
+    folder : Path
+    files : sequence of Path
+        Of the kinds NIfTI, PNG, JPEG, TIFF and NPY, and level files (`…-levels.txt`).
+    unlabelled : {"refuse", "skip"}
+    channels : sequence of str
+        Ends of names that tell the contrasts of one case apart (`T1w`, `T2w`); the first one's grid counts.
+    tokens : collection of str
+        Label files whose names add something else are left alone; by default none is.
+
+    Raises
+    ------
+    DataError
+        If there is no image or no label, a label has no image or several, or an image has no label and
+        `unlabelled` is "refuse".
+    """
+    readable, levels, skipped = _sort_out(files)
+    images = [read_name(path, folder) for path in readable if not is_label(path, folder)]
+    labels = [read_name(path, folder, of_label=True) for path in readable if is_label(path, folder)]
+    if not images or not labels:
+        what = "no image file" if not images else "no label file"
+        raise DataError(f"{folder} holds {what} ({len(readable)} NIfTI or picture file(s) in all). {WHERE}")
+    numbered_labels = any(CHANNEL_NUMBER.search(label.key) for label in labels)
+    grouped, names = _group_channels(images, tuple(channels), numbered_labels=numbered_labels)
+    belongs = _Belonging([group[0] for group in grouped])
+    found: dict[Path, list[tuple[LabelFile, str]]] = defaultdict(list)
+    for label in labels:
+        try:
+            image, rest, rule = belongs.of(label)
+        except _NoImageError as error:
+            if unlabelled == "refuse":
+                raise
+            skipped.append(SkippedFile(label.path, str(error)))
+            continue
+        file = _label_file(label.path, rest)
+        if tokens and file.token not in tokens:
+            skipped.append(SkippedFile(label.path, f"structures.csv does not name {file.token!r}"))
+        else:
+            found[image.path].append((file, rule))
+    lonely = [group for group in grouped if group[0].path not in found]
+    if lonely and unlabelled == "refuse":
+        shown = in_words([group[0].path.relative_to(folder).as_posix() for group in lonely], "image")
+        raise DataError(
+            f"{shown} without a label file in {folder}. Add the label files, or leave these images out "
+            f"({LEAVING_OUT})."
+        )
+    skipped += [SkippedFile(group[0].path, "an image without a label file") for group in lonely]
+    labelled = [group for group in grouped if group[0].path in found]
+    built = _build_pairs(labelled, found, [read_name(path, folder) for path in levels])
+    pairs = _mark_binary(built, named=bool(tokens))
+    _check_single(pairs)
+    return Pairing(tuple(sorted(pairs, key=lambda pair: natural(pair.name))), names, tuple(skipped))
+
+
+def _build_pairs(
+    grouped: Sequence[Sequence[Named]],
+    found: Mapping[Path, Sequence[tuple[LabelFile, str]]],
+    levels: Sequence[Named],
+) -> list[FilePair]:
+    """Give a pair for each image that has labels, with its subject, site and level file."""
+    case_names = _case_names([group[0] for group in grouped])
+    places = {group[0].path: "/".join((*group[0].where, group[0].key)).strip("/") for group in grouped}
+    subjects, subject_rule = subjects_by_name(list(places.values()))
+    level_of = {(named.where, named.key): named.path for named in levels}
+    pairs = []
+    for group in grouped:
+        first = group[0]
+        rules = " or ".join(dict.fromkeys(rule for _, rule in found[first.path]))
+        pairs.append(
+            FilePair(
+                name=case_names[first.path],
+                subject_id=subjects[places[first.path]],
+                images=tuple(ImageFile(image.path) for image in group),
+                labels=tuple(sorted((file for file, _ in found[first.path]), key=lambda file: natural(file.path))),
+                rule=f"{rules}; subject: {subject_rule}",
+                site=site_of(places[first.path]),
+                levels_path=level_of.get((first.where, first.key)),
+            )
+        )
+    return pairs
+
+
+def find_images_by_name(
+    folder: Path, files: Sequence[Path], *, channels: Sequence[str] = ()
+) -> tuple[list[tuple[str, tuple[ImageFile, ...]]], tuple[str, ...]]:
+    """Give the images below a folder that are no labels: their names with their channels' files, and the channels.
+
+    Raises
+    ------
+    DataError
+        If a case lacks a channel.
+    """
+    readable, _, _ = _sort_out(files)
+    images = [read_name(path, folder) for path in readable if not is_label(path, folder)]
+    wanted = tuple(channels) if len(channels) > 1 else ()
+    grouped, names = _group_channels(images, wanted, numbered_labels=True)
+    case_names = _case_names([group[0] for group in grouped])
+    found = [(case_names[g[0].path], tuple(ImageFile(image.path) for image in g)) for g in grouped]
+    return sorted(found, key=lambda item: natural(item[0])), names if len(names) > 1 else ()
+
+
+def _sort_out(files: Sequence[Path]) -> tuple[list[Path], list[Path], list[SkippedFile]]:
+    readable, levels, skipped = [], [], []
+    for path in files:
+        if ending(path) in (*VOLUME_ENDINGS, *PICTURE_ENDINGS):
+            readable.append(path)
+        elif path.suffix.lower() == ".txt" and LEVELS.search(path.stem):
+            levels.append(path)
+        elif not path.stem.lower().startswith(IGNORED) and path.suffix.lower() not in (
+            ".json",
+            ".tsv",
+            ".csv",
+            ".md",
+        ):
+            skipped.append(SkippedFile(path, "neither NIfTI nor a picture"))
+    return readable, levels, skipped
+
+
+def _group_channels(
+    images: Sequence[Named], channels: tuple[str, ...], *, numbered_labels: bool
+) -> tuple[list[list[Named]], tuple[str, ...]]:
+    """Give the images of each case, one a channel, and the channels' names."""
+    numbers = [match[1] for image in images if (match := CHANNEL_NUMBER.search(image.key))]
+    # nnU-Net's channels: counted from 0000, and the labels have no such number.
+    if not channels and len(numbers) == len(images) and "0000" in numbers and not numbered_labels:
+        channels = tuple(sorted(set(numbers))) if len(set(numbers)) > 1 else ()
+    if not channels:
+        return [[image] for image in images], ("image",)
+    if not any(re.search(rf"(?:^|[-_.]){re.escape(c)}$", image.key) for image in images for c in channels):
+        return [[image] for image in images], channels  # the names of the channels inside each picture
+    cases: dict[tuple[tuple[str, ...], str], dict[str, Named]] = defaultdict(dict)
+    for image in images:
+        for channel in channels:
+            if re.search(rf"(?:^|[-_.]){re.escape(channel)}$", image.key):
+                key = image.key[: -len(channel)].rstrip("-_.")
+                cases[image.where, key][channel] = replace(image, key=key)
+    incomplete = [
+        f"{'/'.join((*where, key))}: {sorted(have)}"
+        for (where, key), have in cases.items()
+        if len(have) < len(channels)
+    ]
+    if incomplete or not cases:
+        raise DataError(
+            f"{in_words(incomplete, 'case')} without all of the channels {list(channels)}. Add the missing "
+            "files, or name only the contrasts that every case has."
+        )
+    return [[have[channel] for channel in channels] for have in cases.values()], channels
+
+
+class _NoImageError(DataError):
+    """A label file belongs to no image."""
+
+
+class _Belonging:
+    """Answers which image a label belongs to."""
+
+    def __init__(self, images: Sequence[Named]) -> None:
+        self.by_place: dict[tuple[tuple[str, ...], str], Named] = {}
+        self.by_key: dict[str, list[Named]] = defaultdict(list)
+        self.by_folder: dict[tuple[str, ...], list[Named]] = defaultdict(list)
+        self.by_words: dict[frozenset[str], list[Named]] = defaultdict(list)
+        for image in images:
+            # The name as it is, too: t2_img.nii may have the label t2_img_seg.nii.
+            for key in {image.key, name_without_ending(image.path)}:
+                self.by_place[image.where, key] = image
+                self.by_key[key].append(image)
+            self.by_folder[image.where].append(image)
+            self.by_words[telling_words(image.key)].append(image)
+
+    def of(self, label: Named) -> tuple[Named, str, str]:
+        """Give the image, what the label's name adds to the image's, and the rule that matched."""
+        for key in beginnings(label.key):
+            image = self.by_place.get((label.where, key))
+            elsewhere = self.by_key.get(key, [])
+            if image is None and len(elsewhere) == 1:
+                image = elsewhere[0]
+            if image is not None:
+                rest = label.key[len(key) :].strip("-_.")
+                return (
+                    image,
+                    rest,
+                    f"same name with the addition {label.key[len(key) :]!r}" if rest else "same name",
+                )
+            if len(elsewhere) > 1 and key == label.key:
+                places = [image.path.as_posix() for image in elsewhere]
+                raise DataError(
+                    f"The label file {label.path} could belong to {' or '.join(places[:3])}. Put it into a folder "
+                    "of the same name as its image's."
+                )
+        alike = self.by_words.get(telling_words(label.key), [])
+        if len(alike) == 1:
+            return alike[0], "", "the same words in the name"
+        inside = self.by_folder.get(label.where, [])
+        # In the folder itself, and not a case's, another name is more likely a slip than a structure.
+        if len(inside) == 1 and (label.where or not telling_words(label.key)):
+            return inside[0], label.key, "the only image of its folder"
+        raise _NoImageError(
+            f"The label file {label.path} belongs to no image: none has a name that its own begins with. {WHERE}"
+        )
+
+
+def _label_file(path: Path, rest: str) -> LabelFile:
+    rater = RATER.search(rest)
+    token = rest[: rater.start()].strip("-_.") if rater else rest
+    return LabelFile(path, token=token, rater=rater[1].lower() if rater else "")
+
+
+def _is_generic(token: str) -> bool:
+    return not telling_words(token)
+
+
+def _mark_binary(pairs: Sequence[FilePair], *, named: bool) -> list[FilePair]:
+    """Where a case has files of several tokens, each is a structure; otherwise values tell the structures."""
+    tokens = {file.token for pair in pairs for file in pair.labels if not _is_generic(file.token)}
+    if not named and len(tokens) < 2 and all(len({file.token for file in pair.labels}) < 2 for pair in pairs):
+        return [replace(p, labels=tuple(replace(file, token="") for file in p.labels)) for p in pairs]
+    return [replace(p, labels=tuple(replace(file, binary=True) for file in p.labels)) for p in pairs]
+
+
+def _check_single(pairs: Sequence[FilePair]) -> None:
+    """Refuse two label files that say the same of one image."""
+    for pair in pairs:
+        seen: Mapping[tuple[str, str], LabelFile] = {}
+        for file in pair.labels:
+            # "a_mask" and "a_seg" are two words for one thing.
+            token = (
+                ""
+                if _is_generic(file.token)
+                and len(pair.labels) > 1
+                and all(_is_generic(f.token) for f in pair.labels)
+                else file.token
+            )
+            other = seen.get((token, file.rater))
+            if other is not None:
+                raise DataError(
+                    f"Both {other.path} and {file.path} would be the labels of {pair.images[0].path}. Keep one of "
+                    "them, or name the raters (-r1, -r2)."
+                )
+            seen = {**seen, (token, file.rater): file}
+
+
+def _case_names(images: Sequence[Named]) -> dict[Path, str]:
+    """Name each case by its file, with the folders in front where that is not unique."""
+    short = Counter(image.key for image in images)
+    names = {}
+    for image in images:
+        unique: Collection[str] = (image.key,) if image.key and short[image.key] == 1 else (*image.where, image.key)
+        names[image.path] = "_".join(part for part in unique if part) or name_without_ending(image.path)
+    return names

@@ -1,0 +1,207 @@
+"""What a folder holds, told quickly and in words, for someone who looks for the right one."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from autoseg.data.pairing.names import is_label, is_label_folder
+from autoseg.data.pairing.places import SLOW, in_time, why
+from autoseg.files.dicom.headers import DIRECTORY, NOT_PICTURES, FileHeader, read_header
+from autoseg.files.sources import PICTURE_ENDINGS, VOLUME_ENDINGS, ending
+
+# DICOM objects that hold labels, by the UID of their kind: segmentation, label map, structure set.
+LABEL_OBJECTS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7", "1.2.840.10008.5.1.4.1.1.481.3")
+# Reports, presentation states, waveforms, raw data and the like, by the beginning of their UID: no images.
+NO_IMAGES = tuple(f"1.2.840.10008.5.1.4.1.1.{number}" for number in ("88.", "11.", "9.", "66", "104.", "481.5"))
+# Files of other programs, not worth opening. What ends otherwise, or not at all, may be DICOM.
+OTHER_ENDINGS = re.compile(
+    r"\.(bat|c|cfg|cpp|css|csv|db|dll|docx?|exe|gif|gz|h|html?|ini|ipynb|jar|js|json|lnk|md|mov|mp3|mp4|msi|pdf|pptx?|"
+    r"pt|pyc?|pyd|rtf|so|svg|tar|toml|ts|tsv|xlsx?|xml|ya?ml|zip)"
+)
+NOT_ON_DISK = ("/proc", "/sys", "/dev", "/run")
+# Windows: offline, or recalled when opened; macOS: without its data. To open such a file would download it.
+AWAY_ON_WINDOWS, AWAY_ON_MACOS = 0x1000 | 0x400000, 0x40000000
+
+
+@dataclass(frozen=True)
+class Contents:
+    """How many images and labels lie in a folder, its sub-folders included.
+
+    `folders` counts only its own sub-folders. Where `whole` is False the counting ended early, after `files`
+    files, and all numbers are lower bounds. `away` files are in a cloud and were not opened, `locked` folders could
+    not. `problem` says why nothing is known.
+    """
+
+    folder: Path
+    dicoms: int = 0
+    images: int = 0
+    labels: int = 0
+    folders: int = 0
+    files: int = 0
+    away: int = 0
+    locked: int = 0
+    whole: bool = True
+    problem: str = ""
+
+    @property
+    def words(self) -> str:
+        """The numbers as a reader wants them.
+
+        Examples
+        --------
+        >>> Contents(Path("a"), dicoms=200, labels=190, folders=2, files=390).words
+        '200 DICOM images, 190 labels, 2 folders'
+        >>> Contents(Path("a"), dicoms=2990, labels=10, files=3000, whole=False).words
+        'more than 3,000 files: 2,990 DICOM images, 10 labels among them'
+        """
+        if self.problem:
+            return self.problem
+        parts = [
+            _count(self.dicoms, "DICOM image"),
+            _count(self.images, "other image" if self.dicoms else "image"),
+            _count(self.labels, "label"),
+        ]
+        inside = [_count(self.folders, "folder")]
+        inside += [f"{_count(self.away, 'file')} only in the cloud"] if self.away else []
+        inside += [f"{_count(self.locked, 'folder')} locked"] if self.locked else []
+        found = ", ".join(part for part in parts if part)
+        if self.whole:
+            nothing = "" if found else "empty" if not (self.files or self.folders) else "no images"
+            return ", ".join(part for part in (found or nothing, *inside) if part)
+        among = f"{found} among them" if found else "no image among the first"
+        return ", ".join(part for part in (f"more than {_count(self.files, 'file')}: {among}", *inside) if part)
+
+
+def folder_contents(folder: Path | str, *, most: int = 3000, seconds: float = 1.5) -> Contents:
+    """Count the images and labels in a folder and below it; never raise, and never take long.
+
+    DICOM is told by its content, whatever the file's name; other images (NIfTI, PNG, JPEG, TIFF, NPY) by their
+    endings; labels by the folder they lie in or the words in their names, as `find_cases` tells them. Hidden files
+    and links to folders are passed over.
+
+    Parameters
+    ----------
+    folder : Path or str
+    most : int
+        Files to look at, the nearest first.
+    seconds : float
+        Time to take. A drive that answers nothing at all is given two seconds more.
+
+    Returns
+    -------
+    Contents
+        With `whole` False if there was more to see, and a `problem` if nothing could be seen.
+    """
+    tally = _Tally(Path(folder))
+    deadline = time.monotonic() + seconds
+    try:
+        in_time(lambda: tally.count(most, deadline), seconds + 2)
+    except TimeoutError:
+        return Contents(tally.folder, whole=False, problem=SLOW)
+    except OSError as error:
+        return Contents(tally.folder, whole=False, problem=why(error))
+    return tally.contents()
+
+
+def is_away(facts: object) -> bool:
+    """Tell by what `os.stat` gave whether a file lies in a cloud and would be downloaded if it were opened."""
+    windows, macos = getattr(facts, "st_file_attributes", 0), getattr(facts, "st_flags", 0)
+    return bool(windows & AWAY_ON_WINDOWS or macos & AWAY_ON_MACOS)
+
+
+@dataclass
+class _Tally:
+    """Counts file by file, the folder's own first, then level by level."""
+
+    folder: Path
+    counts: dict[str, int] = field(default_factory=lambda: {"dicoms": 0, "images": 0, "labels": 0, "away": 0})
+    files: int = 0
+    folders: int = 0
+    locked: int = 0
+    whole: bool = True
+
+    def count(self, most: int, deadline: float) -> None:
+        """Look at `most` files, or until the deadline; OSError if not even the folder itself can be read."""
+        waiting = deque([self.folder])
+        while waiting:
+            place = waiting.popleft()
+            try:
+                entries = os.scandir(place)
+            except OSError:
+                if place == self.folder:
+                    raise
+                self.locked += 1
+                continue
+            with entries:
+                for entry in entries:
+                    if entry.name.startswith((".", "__MACOSX")):
+                        continue
+                    if self.files >= most or time.monotonic() > deadline:
+                        self.whole = False
+                        return
+                    try:
+                        self._look(entry, waiting)
+                    except OSError:  # gone, or not ours to read: it counts as a file of no kind
+                        continue
+
+    def _look(self, entry: os.DirEntry[str], waiting: deque[Path]) -> None:
+        if entry.is_dir():
+            self.folders += Path(entry.path).parent == self.folder
+            if not entry.is_symlink() and entry.path not in NOT_ON_DISK:
+                waiting.append(Path(entry.path))
+        elif entry.is_file():
+            self.files += 1
+            facts = entry.stat()
+            kind = "away" if is_away(facts) else _kind(Path(entry.path), self.folder, facts.st_size)
+            if kind:
+                self.counts[kind] += 1
+
+    def contents(self) -> Contents:
+        return Contents(
+            self.folder,
+            dicoms=self.counts["dicoms"],
+            images=self.counts["images"],
+            labels=self.counts["labels"],
+            away=self.counts["away"],
+            folders=self.folders,
+            files=self.files,
+            locked=self.locked,
+            whole=self.whole,
+        )
+
+
+def _kind(path: Path, folder: Path, size: int) -> str:
+    """Give "dicoms", "images" or "labels", or "" for anything else."""
+    suffix = ending(path)
+    if suffix in (*VOLUME_ENDINGS, *PICTURE_ENDINGS):
+        # The name of the folder itself counts: somebody may have walked into labels.
+        return "labels" if is_label(path, folder.parent) else "images"
+    if suffix == ".txt" and is_label_folder(path.parent.name) and "contour" in path.stem.lower():
+        return "labels"
+    if OTHER_ENDINGS.fullmatch(suffix) or size < 132:
+        return ""
+    with path.open("rb") as file:
+        start = file.read(512)
+    if start[128:132] == b"DICM":
+        # The kind stands near the beginning, in the element (0002,0002).
+        _, found, rest = start[132:].partition(b"\x02\0\x02\0UI")
+        uid = (
+            rest[2 : 2 + int.from_bytes(rest[:2], "little")].strip(b"\0 ").decode("ascii", "replace")
+            if found
+            else ""
+        )
+        if uid in LABEL_OBJECTS:
+            return "labels"
+        return "" if uid == DIRECTORY or uid in NOT_PICTURES or uid.startswith(NO_IMAGES) else "dicoms"
+    if start[:2] in (b"\x02\0", b"\x08\0", b"\0\x02", b"\0\x08"):
+        return "dicoms" if isinstance(read_header(path), FileHeader) else ""
+    return ""
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}" if number else ""

@@ -1,0 +1,116 @@
+"""Pair the images of a folder with their labels, by name and never by the order of lists."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import Literal
+
+from autoseg.data.pairing.by_contour import pair_contours
+from autoseg.data.pairing.by_name import pair_by_name
+from autoseg.data.pairing.by_series import pair_series
+from autoseg.data.pairing.by_slice import pair_slices
+from autoseg.data.pairing.names import IMAGE_FOLDERS, is_label_folder
+from autoseg.errors import DataError
+from autoseg.files.correction_table import EARLIER_FOLDER
+from autoseg.files.sources import PICTURE_ENDINGS, VOLUME_ENDINGS, Pairing, ending
+from autoseg.words import natural
+
+READABLE = (*VOLUME_ENDINGS, *PICTURE_ENDINGS)
+LAYOUT = (
+    "A training folder holds the folders dicoms (the slices) and labels (one file for each slice), or images and "
+    "masks; docs/folders.md shows every way"
+)
+
+
+def pair_files(
+    folder: Path,
+    *,
+    unlabelled: Literal["refuse", "skip"],
+    channels: Sequence[str] = (),
+    tokens: Collection[str] = (),
+) -> Pairing:
+    """Pair images and labels of a folder, whichever way it is laid out.
+
+    Parameters
+    ----------
+    folder : Path
+        With DICOM slices and a label file for each; with DICOM series and NIfTI labels, segmentation objects or
+        structure sets; or with NIfTI files or pictures and their labels.
+    unlabelled : {"refuse", "skip"}
+        What to do if an image has no label file.
+    channels : sequence of str
+        Ends of names of the contrasts that are one case's channels; or the names of the channels inside a picture.
+    tokens : collection of str
+        Additions to the image's name, one for each structure; label files with others are left alone.
+
+    Raises
+    ------
+    DataError
+        If nothing can be paired, or not without doubt; up to five files are named.
+    """
+    if not folder.is_dir():
+        raise DataError(f"The folder {folder} does not exist. Check the spelling, or choose it again. {LAYOUT}.")
+    files = visible_files(folder)
+    images = _subfolder(folder, lambda name: name in IMAGE_FOLDERS)
+    labels = _subfolder(folder, is_label_folder)
+    beside = [path for path in files if images in path.parents]
+    dicoms = images is not None and (
+        not any(ending(path) in READABLE for path in beside) or any(map(looks_like_dicom, beside))
+    )
+    if images is not None and dicoms:
+        candidates = [path for path in files if images not in path.parents]
+        if labels is not None:
+            candidates = [path for path in candidates if labels in path.parents]
+        contours = [path for path in candidates if path.suffix.lower() == ".txt" and "contour" in path.stem.lower()]
+        if labels is not None and contours:
+            return pair_contours(images, labels, contours, unlabelled=unlabelled)
+        if any(ending(path) in VOLUME_ENDINGS or looks_like_dicom(path) for path in candidates):
+            return pair_series(images, candidates, unlabelled=unlabelled)
+        if labels is not None:
+            return pair_slices(images, labels, unlabelled=unlabelled)
+    elif any(ending(path) in READABLE for path in files) and (
+        images is not None or labels is None or len(files) > 1
+    ):
+        return pair_by_name(folder, files, unlabelled=unlabelled, channels=channels, tokens=tokens)
+    elif images is None and labels is None and files:
+        return pair_series(folder, files, unlabelled=unlabelled)
+    missing = "labels" if images is not None else "dicoms"
+    inside = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    shown = ", ".join(inside[:5]) + (" …" if len(inside) > 5 else "")
+    raise DataError(f"{folder} has no folder {missing!r}; it holds {shown or 'nothing'}. {LAYOUT}.")
+
+
+def visible_files(folder: Path) -> list[Path]:
+    """Give every file that is not hidden, 2.png before 10.png; links to folders are not followed.
+
+    Labels that a correction replaced lie in a folder of their own, which is left out.
+    """
+    found = []
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith((".", "__MACOSX")) and name != EARLIER_FOLDER]
+        found += [Path(place) / name for name in names if not name.startswith(".")]
+    return sorted(found, key=natural)
+
+
+def _subfolder(folder: Path, fits: Callable[[str], bool]) -> Path | None:
+    """Give the folder of images or of labels; None if there is none, or if images and labels lie deeper."""
+    found = [path for path in sorted(folder.iterdir()) if path.is_dir() and fits(path.name.lower())]
+    if len(found) > 1:
+        names = ", ".join(path.name for path in found)
+        raise DataError(f"{folder} holds several folders of one kind: {names}. Move away all but one of them.")
+    return found[0] if found else None
+
+
+def looks_like_dicom(path: Path) -> bool:
+    """Tell by its first bytes, or its ending, whether a file is DICOM of any kind."""
+    if path.suffix.lower() in (".dcm", ".seg"):
+        return True
+    if ending(path) in READABLE or path.suffix.lower() in (".txt", ".csv", ".json", ".md"):
+        return False
+    try:
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False

@@ -1,0 +1,274 @@
+"""What can be segmented in a patient's folder, what is most likely meant, and what typed millimetres change."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from autoseg.data.cases import Case, Reading, find_images, read_case_image
+from autoseg.data.pairing.names import is_label
+from autoseg.errors import AutosegError, DataError, ReadError
+from autoseg.files.dicom.series import Series, SkippedFile, find_series
+from autoseg.files.dicom.table import series_table, thumbnail, why_unlikely
+from autoseg.image.calibration import check_typed_spacing, pixel_spacing_from_field_of_view
+from autoseg.image.orientation import Plane
+from autoseg.image.overlay import Rgb, overlay_rgb, pixel_aspect
+from autoseg.words import name_some
+
+MOST_PICTURES = 24  # files beyond are listed by their name, without being opened
+THUMBNAIL_PIXELS = 112
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """One series, NIfTI file or picture that could be segmented; without the name or the ID of a person.
+
+    `spacing_mm` is (between rows, between columns), None where the file does not tell it; `rows`, `columns` and
+    `slices` are 0 where the file was not opened (`is_read`). `refusal` says why it cannot be segmented at all,
+    `doubt` why it is hardly meant to be. `png` is its middle slice, small; empty where there is none.
+    """
+
+    case_id: str
+    description: str = ""
+    modality: str = ""
+    rows: int = 0
+    columns: int = 0
+    spacing_mm: tuple[float, float] | None = None
+    slice_spacing_mm: float | None = None
+    slices: int = 0
+    time_points: int = 1
+    orientation: str = ""
+    date: str = ""
+    notes: str = ""
+    refusal: str = ""
+    doubt: str = ""
+    png: bytes = b""
+    is_read: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class PatientFolder:
+    """What `find_patient` found: `candidates` in the order of their files, and what was left alone.
+
+    `patients` counts the different persons that its images are of, as far as files or names tell.
+    """
+
+    folder: Path
+    candidates: tuple[Candidate, ...]
+    skipped: tuple[SkippedFile, ...] = ()
+    is_dicom: bool = True
+    patients: int = 1
+
+    def choose(self, only: Collection[str] | None = None) -> tuple[Candidate, ...]:
+        """Give the candidates with these case_ids (None: all) that are not refused."""
+        return tuple(c for c in self.candidates if not c.refusal and (only is None or c.case_id in only))
+
+
+def find_patient(folder: Path, *, channels: Sequence[str] = (), plane: Plane | None = None) -> PatientFolder:
+    """Find what can be segmented in a folder: its DICOM series, or where there is none NIfTI files or pictures.
+
+    Of a series only the headers and the middle slice are read; of files without DICOM the first 24.
+
+    Parameters
+    ----------
+    folder : Path
+    channels : sequence of str
+        As the model's; several are ends of file names, or names for the channels inside each picture.
+    plane : {"axial", "coronal", "sagittal"}, optional
+        Which slices to take from a NIfTI volume; by default those in which its voxels are finest.
+
+    Raises
+    ------
+    DataError
+        If the folder is missing or holds no image; the message says what it holds.
+    """
+    folder = Path(folder)
+    try:
+        found = find_series(folder)
+    except DataError as error:
+        reading = Reading(plane=plane)
+        cases = find_images(folder, channels=channels, reading=reading) if folder.is_dir() else ()
+        if not cases:
+            raise error
+        candidates = [
+            _from_file(case)
+            if place < MOST_PICTURES
+            else Candidate(case.case_id, doubt=_doubt(case), is_read=False)
+            for place, case in enumerate(cases)
+        ]
+        persons = len({case.subject_id for case in cases})
+        return PatientFolder(folder, tuple(candidates), is_dicom=False, patients=persons)
+    rows = series_table(found).to_dict("records")
+    series = [_from_series(part, row) for part, row in zip(found.series, rows, strict=True)]
+    persons = len({part.subject_id for part in found.series if not part.refusal})
+    return PatientFolder(folder, tuple(series), found.skipped, patients=persons)
+
+
+def other_kind(modality: str, learnt: Collection[str]) -> str:
+    """Say that a model learnt from another kind of images; "" where that is not so, or not known."""
+    if not modality or not learnt or modality in learnt:
+        return ""
+    return (
+        f"The model learnt from {' and '.join(learnt)} images and this is {modality}: its areas would mean nothing."
+    )
+
+
+def suggest_series(patient: PatientFolder, modalities: Collection[str] = ()) -> tuple[tuple[str, ...], str]:
+    """Choose what is most likely meant, and say why.
+
+    Refused series, localisers and screenshots are never chosen. What is left is chosen whole if it is of one
+    kind (the same description, modality and orientation), and not at all if it is of several: only the user
+    knows which kind the model learnt. With `modalities`, those that the model learnt from, others are not chosen.
+
+    Returns
+    -------
+    tuple of (tuple of str, str)
+        The case_ids, and a sentence or two.
+    """
+    doubts = {c.case_id: c.doubt or other_kind(c.modality, modalities) for c in patient.choose()}
+    usable = [c for c in patient.choose() if not doubts[c.case_id]]
+    doubtful = [c for c in patient.choose() if doubts[c.case_id]]
+    what = "series" if patient.is_dicom else "file(s)"
+    kinds = {(c.description.casefold(), c.modality, c.orientation) for c in usable if c.is_read}
+    if not usable:
+        chosen: tuple[str, ...] = ()
+        first = f"No {what} is chosen." if doubtful else f"No {what} of this folder can be segmented."
+    elif len(kinds) > 1:
+        chosen, first = (), f"There are {len(usable)} {what} of {len(kinds)} kinds: tick what the model learnt on."
+    else:
+        chosen = tuple(c.case_id for c in usable)
+        first = f"All {len(usable)} {what} are chosen." if len(usable) > 1 else f"{chosen[0]} is chosen."
+    reasons = dict.fromkeys(doubts[c.case_id] for c in doubtful)
+    left = []
+    for reason in reasons:
+        names = [c.case_id for c in doubtful if doubts[c.case_id] == reason]
+        left.append(f"{name_some(names)} {'is' if len(names) == 1 else 'are'} not: {reason}")
+    several = f"This folder holds images of {patient.patients} patients: make sure that you tick whom you mean."
+    return chosen, " ".join([first, *([several] if patient.patients > 1 else []), *left])
+
+
+@dataclass(frozen=True)
+class TypedCheck:
+    """What typed millimetres mean for the chosen images: sentences, and whether header and typed contradict."""
+
+    lines: tuple[str, ...]
+    differs: bool = False
+
+
+def check_typed(
+    chosen: Sequence[Candidate],
+    *,
+    field_of_view_mm: float | Sequence[float],
+    matrix_size: int | Sequence[int] | None = None,
+) -> TypedCheck:
+    """Tell what a typed field of view gives for each chosen image, before anything is measured.
+
+    As in `patient_images.read_patient` the typed number serves the images whose files are silent; where there are
+    none, it is held against the headers.
+
+    Raises
+    ------
+    GeometryError
+        If a number is not above 0, or one number is typed for an image that is not square.
+    """
+    known = [c for c in chosen if c.rows]
+    silent = [c for c in known if c.spacing_mm is None]
+    said: dict[str, list[str]] = {}  # what holds for several images is said once
+    differs = False
+    for candidate in silent or known:
+        shape = (candidate.rows, candidate.columns)
+        choice = pixel_spacing_from_field_of_view(field_of_view_mm, shape, matrix_size=matrix_size)
+        name, (between_rows, between_columns) = candidate.case_id, choice.spacing_mm
+        pixel = f"{between_rows:.4g} × {between_columns:.4g} mm"
+        if candidate.spacing_mm is None:
+            words = f"a pixel is {pixel} (field of view ÷ {shape[0]} × {shape[1]} pixels)."
+            said.setdefault(words, []).append(name)
+        elif difference := check_typed_spacing(candidate.spacing_mm, choice.spacing_mm, name=name):
+            differs = True
+            said[difference] = []  # it has the name in it
+        else:
+            words = f"header and typed agree, {pixel} for a pixel; the header's is used."
+            said.setdefault(words, []).append(name)
+        if choice.note:
+            said[choice.note] = []
+    lines = [f"{name_some(names)}: {words}" if names else words for words, names in said.items()]
+    kept = [c.case_id for c in known if silent and c.spacing_mm is not None]
+    lines.extend([f"{name_some(kept)}: the header's pixel size is used."] if kept else [])
+    return TypedCheck(tuple(lines), differs)
+
+
+# --- what a candidate looks like
+
+
+def _from_series(series: Series, row: Mapping[Any, Any]) -> Candidate:
+    png, refusal = b"", series.refusal
+    if not refusal:
+        try:
+            between_rows, between_columns = series.slices[0].spacing_mm or (1.0, 1.0)
+            png = _small_png(thumbnail(series), between_rows / between_columns)
+        except ReadError:  # one damaged slice of many; reading tells which and leaves it out
+            png = b""
+    return Candidate(
+        case_id=series.case_id,
+        description=series.description,
+        modality=series.modality,
+        rows=series.rows,
+        columns=series.columns,
+        spacing_mm=_pair(series.slices[0].spacing_mm),
+        slice_spacing_mm=None if math.isnan(row["slice_spacing_mm"]) else row["slice_spacing_mm"],
+        slices=row["slices"],
+        time_points=row["time_points"],
+        orientation=row["orientation"],
+        date=series.date,
+        notes=row["notes"],
+        refusal=refusal,
+        doubt=why_unlikely(series),
+        png=png,
+    )
+
+
+def _from_file(case: Case) -> Candidate:
+    try:
+        image = read_case_image(case)
+    except (AutosegError, OSError) as error:
+        return Candidate(case.case_id, refusal=str(error))
+    slices, rows, columns = image.shape
+    middle = overlay_rgb(image.channel_voxels[0, slices // 2], None, ())[..., 0]
+    spaced = image.affine is not None and image.source.slice_spacing_source != "none" and slices > 1
+    return Candidate(
+        case_id=case.case_id,
+        rows=rows,
+        columns=columns,
+        spacing_mm=(image.spacing_mm[1], image.spacing_mm[2]) if image.affine is not None else None,
+        slice_spacing_mm=image.spacing_mm[0] if spaced else None,
+        slices=slices,
+        orientation=case.reading.plane or "",
+        notes=" ".join(image.source.notes),
+        doubt=_doubt(case),
+        png=_small_png(middle, pixel_aspect(image)),
+    )
+
+
+def _doubt(case: Case) -> str:
+    """Say that a file is hardly an image where it lies among labels, or has a name like theirs; "" elsewhere."""
+    path = case.images[0].path
+    return "By its name or its folder's it is a label, not an image." if is_label(path, path.parent.parent) else ""
+
+
+def _small_png(grey: Rgb, aspect: float) -> bytes:
+    """Give a slice as a small PNG in its true proportions; `aspect` is the height of a pixel over its width."""
+    tall, wide = grey.shape[0] * aspect, float(grey.shape[1])
+    share = THUMBNAIL_PIXELS / max(tall, wide)
+    size = (max(1, round(wide * share)), max(1, round(tall * share)))
+    done, png = cv2.imencode(".png", cv2.resize(np.ascontiguousarray(grey), size, interpolation=cv2.INTER_AREA))
+    return png.tobytes() if done else b""
+
+
+def _pair(spacing: Sequence[float] | None) -> tuple[float, float] | None:
+    return None if spacing is None else (spacing[0], spacing[1])

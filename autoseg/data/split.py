@@ -1,0 +1,320 @@
+"""Split cases into training, validation and test, always by subject, and recognise a leak."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from autoseg.data.cases import Case
+from autoseg.data.duplicates import CaseFacts, find_copy
+from autoseg.errors import DataError
+
+
+@dataclass(frozen=True)
+class Split:
+    """Cases to learn from, to choose the best epoch with, and to report on; no subject is on two sides.
+
+    `note` says in a sentence what the reader must know of how it came about; it is empty if all is well.
+    """
+
+    training: tuple[Case, ...]
+    validation: tuple[Case, ...] = ()
+    test: tuple[Case, ...] = ()
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        sides = {name: subjects_of(cases) for name, cases in self.sides().items()}
+        for (first, some), (second, others) in combinations(sides.items(), 2):
+            shared = sorted(set(some) & set(others))
+            if shared:
+                raise DataError(
+                    f"Subject {', '.join(shared[:5])} is in {first} and in {second}. A network recognises a "
+                    "person that it has seen, so its score would be too good. Put all cases of a subject on "
+                    "one side."
+                )
+
+    def sides(self) -> dict[str, tuple[Case, ...]]:
+        """Give the cases of training, validation and test by these names."""
+        return {"training": self.training, "validation": self.validation, "test": self.test}
+
+
+def subjects_of(cases: Sequence[Case]) -> tuple[str, ...]:
+    """Give every subject once, sorted."""
+    return tuple(sorted({case.subject_id for case in cases}))
+
+
+def split_cases(
+    cases: Sequence[Case],
+    *,
+    validation_subjects: Collection[str] | None = None,
+    test_subjects: Collection[str] = (),
+    validation_fraction: float = 0.2,
+    seed: int = 0,
+    facts: Mapping[str, CaseFacts] | None = None,
+) -> Split:
+    """Split cases by subject; the same cases and seed give the same split, whatever their order.
+
+    Parameters
+    ----------
+    cases : sequence of Case
+    validation_subjects : collection of str, optional
+        Subjects to validate on. By default they are drawn: a subject is preferred if training keeps every
+        structure and site without it, and then if it brings structures and sites that validation lacks.
+    test_subjects : collection of str
+        Subjects to set aside; they are neither trained nor validated on.
+    validation_fraction : float
+        Share of the remaining subjects to draw, from 0 to below 1; at least one if there are two.
+    seed : int
+    facts : mapping of CaseFacts by case_id, optional
+        With it, the structures that occur are spread; without, those that were drawn.
+
+    Returns
+    -------
+    Split
+        Without validation cases where one subject remains; `note` then says so.
+
+    Raises
+    ------
+    DataError
+        If a named subject has no case, nobody is left to train on, or a subject would be on two sides.
+    """
+    if not 0 <= validation_fraction < 1:
+        raise DataError(
+            f"validation_fraction is {validation_fraction}; give a share from 0 to below 1, for instance 0.2."
+        )
+    reserved, chosen, note = _names(test_subjects), _names(validation_subjects or ()), ""
+    _check_known(cases, reserved | chosen)
+    rest = [case for case in cases if case.subject_id not in reserved]
+    if validation_subjects is None:
+        chosen, note = _draw(rest, validation_fraction, seed, facts or {})
+    split = Split(
+        training=tuple(case for case in rest if case.subject_id not in chosen),
+        validation=tuple(case for case in cases if case.subject_id in chosen),
+        test=tuple(case for case in cases if case.subject_id in reserved),
+        note=note,
+    )
+    if not split.training:
+        raise DataError(
+            f"No case is left to train on: the subjects {', '.join(subjects_of(cases)[:5]) or '(none)'} are "
+            "all set aside for validation or test. Name fewer, or add cases of other subjects."
+        )
+    return split
+
+
+def k_folds(
+    cases: Sequence[Case],
+    *,
+    folds: int = 5,
+    seed: int = 0,
+    test_subjects: Collection[str] = (),
+    facts: Mapping[str, CaseFacts] | None = None,
+) -> tuple[Split, ...]:
+    """Split cases into folds such that every subject is tested exactly once, by a model that never saw it.
+
+    A fold's own subjects are its `test`. The best epoch and the post-processing must be chosen on other
+    subjects than those that are scored, so each fold draws its `validation` from the remaining subjects (a
+    fifth of them, at least one) and trains on the rest. Where that leaves one subject, nobody validates and
+    the last epoch counts.
+
+    Folds hold the same number of subjects, give or take one, have structures and sites spread as evenly as
+    they go, and then the slices.
+
+    Parameters
+    ----------
+    cases : sequence of Case
+    folds : int
+        2 or more. With fewer subjects than folds, each subject is a fold (leave-one-out), and the notes say so.
+    seed : int
+    test_subjects : collection of str
+        Subjects frozen for a last test; they are in no fold.
+    facts : mapping of CaseFacts by case_id, optional
+        With it folds go by the structures that occur and by slices; without, by those drawn and by cases.
+
+    Returns
+    -------
+    tuple of Split
+
+    Raises
+    ------
+    DataError
+        If there are fewer than two folds or two subjects, or a named subject has no case.
+    """
+    reserved = _names(test_subjects)
+    _check_known(cases, reserved)
+    rest = [case for case in cases if case.subject_id not in reserved]
+    subjects = subjects_of(rest)
+    if folds < 2 or len(subjects) < 2:
+        raise DataError(
+            f"folds is {folds} and there are cases of {len(subjects)} subject(s); cross-validation needs at least "
+            "two of both. Add cases of other subjects."
+        )
+    count = min(folds, len(subjects))
+    note = f"There are {count} subjects for {folds} folds, so each is left out alone." if count < folds else ""
+    traits = _traits(rest, facts or {})
+    places = _assign(rest, traits, count, seed=seed, facts=facts or {})
+    rare = sorted(t for t, n in Counter(t for found in traits.values() for t in found).items() if n < count)
+    if rare:
+        note += f" Too few subjects for every fold to test it: {', '.join(rare)}."
+    result = []
+    for fold in range(count):
+        own = {subject for subject in subjects if places[subject] == fold}
+        others = [case for case in rest if case.subject_id not in own]
+        split = split_cases(others, seed=seed + fold, facts=facts)
+        test = tuple(case for case in rest if case.subject_id in own)
+        alone = "" if split.validation else "A fold has nobody to validate on: its last epoch is taken."
+        result.append(replace(split, test=test, note=f"{note} {alone or split.note}".strip()))
+    return tuple(result)
+
+
+def check_leaks(split: Split, facts: Mapping[str, CaseFacts]) -> None:
+    """Raise DataError if a case on one side is, in disguise, a case on another.
+
+    The same image, the same DICOM study or series, or a slice that looks nearly the same (a copy saved with
+    another window, matrix or file format) is on one side only; hardly exposed slices are not compared.
+
+    Parameters
+    ----------
+    split : Split
+    facts : mapping of CaseFacts by case_id
+        Cases that it does not hold are not checked.
+
+    Raises
+    ------
+    DataError
+        The message names both cases and what they share.
+    """
+    cases = {case.case_id: case for side in split.sides().values() for case in side}
+    sides = {
+        name: {case.case_id: facts[case.case_id] for case in side if case.case_id in facts}
+        for name, side in split.sides().items()
+    }
+    for (first, some), (second, others) in combinations(sides.items(), 2):
+        found = find_copy(some, others)
+        if found is not None:
+            raise DataError(
+                f"{found.one} (subject {cases[found.one].subject_id}, in {first}) and {found.two} (subject "
+                f"{cases[found.two].subject_id}, in {second}) {found.what}, so the score would be too good. Give "
+                "both the same subject, or remove one of them."
+            )
+
+
+def _names(subjects: Collection[str]) -> frozenset[str]:
+    """Give the names as a set; a single name need not stand in a list."""
+    return frozenset([subjects] if isinstance(subjects, str) else subjects)
+
+
+def _check_known(cases: Sequence[Case], named: Collection[str]) -> None:
+    unknown = sorted(set(named) - set(known := subjects_of(cases)))
+    if unknown:
+        raise DataError(
+            f"No case belongs to subject {', '.join(unknown[:5])}. Known subjects: {', '.join(known[:20])}."
+        )
+
+
+def _traits(cases: Sequence[Case], facts: Mapping[str, CaseFacts]) -> dict[str, frozenset[str]]:
+    """Give each subject's structures ("label 3") and sites ("site A"), which every part should have."""
+    every = _union(facts[case.case_id].labels if case.case_id in facts else frozenset() for case in cases)
+    every |= _union(case.annotated or frozenset() for case in cases)
+    result: dict[str, set[str]] = {subject: set() for subject in subjects_of(cases)}
+    for case in cases:
+        labels = every if case.annotated is None else case.annotated
+        if case.case_id in facts:
+            labels = labels & facts[case.case_id].labels
+        result[case.subject_id] |= {f"label {label}" for label in labels}
+        result[case.subject_id] |= {f"site {case.site}"} if case.site else set()
+    return {subject: frozenset(found) for subject, found in result.items()}
+
+
+def _draw(
+    cases: Sequence[Case], fraction: float, seed: int, facts: Mapping[str, CaseFacts]
+) -> tuple[frozenset[str], str]:
+    """Give the subjects to validate on, and the note."""
+    subjects = subjects_of(cases)
+    unknown = "nothing is known of how well the model does on another person."
+    if len(subjects) < 2:
+        note = f"All cases are of one subject, so none can be set aside: {unknown} Add cases of a second subject."
+        return frozenset(), note
+    if fraction == 0:
+        return frozenset(), f"No subject was set aside, so {unknown}"
+    count = min(max(1, round(fraction * len(subjects))), len(subjects) - 1)
+    order = _shuffled(subjects, seed)
+    traits = _traits(cases, facts)
+    total = Counter(trait for found in traits.values() for trait in found)
+    chosen: list[str] = []
+
+    def drawback(subject: str) -> tuple[int, int, float]:
+        """Count what training would lose, what validation still lacks, and how full its traits are."""
+        left = _union(traits[other] for other in subjects if other not in (subject, *chosen))
+        held = Counter(trait for other in (*chosen, subject) for trait in traits[other])
+        # Who shows nothing comes last: there is no score for an empty image.
+        share = max((held[trait] / total[trait] for trait in traits[subject]), default=1.0)
+        return len(total) - len(left), len(total) - len(held), share
+
+    while len(chosen) < count:
+        best = min((subject for subject in order if subject not in chosen), key=drawback)
+        if chosen and drawback(best)[0]:
+            break
+        chosen.append(best)
+    kept = _union(traits[subject] for subject in subjects if subject not in chosen)
+    lost, missing = set(total) - kept, set(total) - _union(traits[subject] for subject in chosen)
+    return frozenset(chosen), _note(lost, missing)
+
+
+def _note(lost: Collection[str], missing: Collection[str]) -> str:
+    """Say which structures and sites are not in both parts."""
+    structures, sites = ([t for t in sorted(missing) if t.startswith(kind)] for kind in ("label", "site"))
+    note = ""
+    if any(trait.startswith("label") for trait in lost):
+        note = "Some structure was drawn on the validation subject only, so it cannot be learnt."
+    elif structures:
+        note = "No subject could be set aside on which every structure was drawn: validation lacks "
+        note += f"{', '.join(structures)}."
+    away = sorted(trait for trait in lost if trait.startswith("site"))
+    note += f" Training has nobody of {', '.join(away)}." if away else ""
+    note += f" Validation has nobody of {', '.join(sites)}." if sites else ""
+    return note.strip()
+
+
+def _assign(
+    cases: Sequence[Case],
+    traits: Mapping[str, frozenset[str]],
+    folds: int,
+    *,
+    seed: int,
+    facts: Mapping[str, CaseFacts],
+) -> dict[str, int]:
+    """Give each subject its fold: rarest structure or site first, as Sechidis et al. (ECML 2011) stratify."""
+    size = Counter[str]()
+    for case in cases:
+        size[case.subject_id] += facts[case.case_id].slices if case.case_id in facts else 1
+    waiting = sorted(_shuffled(tuple(sorted(traits)), seed), key=lambda subject: -size[subject])
+    held = [Counter[str]() for _ in range(folds)]
+    least, more = divmod(len(waiting), folds)
+    places: dict[str, int] = {}
+    while waiting:
+        left = Counter(trait for subject in waiting for trait in traits[subject])
+        rarest = min(left, key=lambda trait: (left[trait], trait), default="")
+        subject = next(s for s in waiting if rarest in traits[s] or not rarest)
+        # Names with a space in front are no traits: how many subjects and slices a fold has.
+        limit = least + (sum(one[" subjects"] > least for one in held) < more)
+        fold = min(
+            (k for k in range(folds) if held[k][" subjects"] < limit),
+            key=lambda k: (held[k][rarest], held[k][" subjects"], held[k][" slices"]),
+        )
+        held[fold].update({**dict.fromkeys(traits[subject], 1), " subjects": 1, " slices": size[subject]})
+        places[subject] = fold
+        waiting.remove(subject)
+    return places
+
+
+def _shuffled(subjects: Sequence[str], seed: int) -> list[str]:
+    return [subjects[i] for i in np.random.default_rng(seed).permutation(len(subjects))]
+
+
+def _union(sets: Iterable[frozenset[Any]]) -> frozenset[Any]:
+    return frozenset(item for items in sets for item in items)

@@ -1,0 +1,126 @@
+"""Entries that learn nothing themselves: the mean of all entries' models, and of turned copies of the images."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autoseg.evaluation.crossvalidation import FoldCost, FoldPlan, FoldResult, read_fold, read_model, score_fold
+from autoseg.evaluation.crossvalidation.fold import digest_of, read_content, write_fold
+from autoseg.prediction.copies import COPY_WORDS, Copies, copies_of
+from autoseg.training.inputs import sees_crop
+
+# The entry that is the mean of all others' models, and what stands after the comma of others.
+TOGETHER, EXACT = "all together", "exact centreline"
+
+
+@dataclass(frozen=True, eq=False)
+class Derived:
+    """The mean over the models of some entries, or over copies of the images, or a model around exact centrelines.
+
+    `base` is the entry whose models they are, "" for the mean of all.
+    """
+
+    name: str
+    base: str
+    plans: Mapping[str, FoldPlan]
+    folder: Path
+    copies: Copies
+    exact: bool = False
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """The entries whose models it takes."""
+        return tuple(self.plans)
+
+    def make(self, number: int, members: Sequence[FoldResult]) -> FoldResult:
+        """Score a fold, or read it where it was made of the same.
+
+        Parameters
+        ----------
+        number : int
+            From 1.
+        members : sequence of FoldResult
+            Those of the entries.
+        """
+        place = self.folder / self.name / f"fold_{number}"
+        made_from: dict[str, Any] = {
+            "of": {entry: plan.made_from(number) for entry, plan in self.plans.items()},
+            "copies": self.copies,
+            # A fold that was done again has another model, of the same settings.
+            "trainings": [digest_of(fold) for fold in members],
+        }
+        if self.exact:
+            made_from["exact"] = True
+        if place.exists():
+            if read_content(place).get("made_from") == made_from:
+                return read_fold(place, number)
+            shutil.rmtree(place)  # of other entries; it is made of what is kept, and quickly
+        folds = next(iter(self.plans.values())).folds
+        found = score_fold(
+            [read_model(fold) for fold in members],
+            folds.splits[number - 1].test,
+            folds.structures,
+            copies=self.copies,
+            exact=self.exact,
+        )
+        result = FoldResult(
+            number,
+            place,
+            found.scores,
+            found.volumes,
+            members[0].note,
+            self._cost([fold.cost for fold in members], found.ms_per_slice),
+            found.pixels,
+            found.centrelines,
+        )
+        write_fold(result, made_from, predicted=found.predicted)
+        return result
+
+    def _cost(self, costs: Sequence[FoldCost], ms_per_slice: float) -> FoldCost:
+        return FoldCost(
+            training_seconds=sum(cost.training_seconds for cost in costs),
+            epochs=costs[0].epochs if len(costs) == 1 else math.nan,
+            ms_per_slice=ms_per_slice,
+            peak_memory_mib=max(cost.peak_memory_mib for cost in costs),
+            parameters=sum(cost.parameters for cost in costs),
+            multiply_adds=len(copies_of(self.copies)) * sum(cost.multiply_adds for cost in costs),
+        )
+
+
+def derived_entries(
+    plans: Mapping[str, FoldPlan], folder: Path, *, try_copies: Copies | None, together: bool, exact: bool = False
+) -> list[Derived]:
+    """Give what is to be scored beside the entries, of which it is made.
+
+    Parameters
+    ----------
+    plans : mapping of FoldPlan by entry
+    folder : Path
+        Of the comparison.
+    try_copies, together, exact
+        As for `compare`; the mean of one entry alone is left out, copies that all predictions have already, and
+        exact centrelines of models that see whole images.
+
+    Raises
+    ------
+    SettingsError
+        If there are no copies of that name.
+    """
+    usual = next(iter(plans.values())).copies
+    found = []
+    if try_copies is not None and len(copies_of(try_copies)) > 1 and try_copies != usual:
+        for entry, plan in plans.items():
+            name = f"{entry}, {COPY_WORDS[try_copies]}"
+            found.append(Derived(name, entry, {entry: plan}, folder, try_copies))
+    if exact:
+        for entry, plan in plans.items():
+            if sees_crop(plan.settings):
+                found.append(Derived(f"{entry}, {EXACT}", entry, {entry: plan}, folder, usual, exact=True))
+    if together and len(plans) > 1:
+        found.append(Derived(TOGETHER, "", plans, folder, usual))
+    return found

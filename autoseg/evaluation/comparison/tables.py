@@ -1,0 +1,311 @@
+"""The tables of a comparison: by subject, by entry, and the differences between entries."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
+from itertools import combinations
+from typing import Any
+
+import pandas as pd
+
+from autoseg.evaluation.crossvalidation import CrossValidation, FoldCost
+from autoseg.measurement.scores import Score
+from autoseg.measurement.statistics import bland_altman, bootstrap_interval, holm, mean_interval, sign_flip_test
+from autoseg.measurement.summary import pool_subjects
+from autoseg.training.finder import centreline_table
+from autoseg.training.recipes import RECIPES
+
+# The row over all structures, in the column `structure`.
+MEAN = "mean"
+SCORES = ("dice", "iou", "hd95_mm", "pixel_accuracy")
+AREAS = ("mm2", "percent")
+RANGED = ("training_seconds", "ms_per_slice", "peak_memory_mib")
+
+
+def title_of(entry: str) -> str:
+    """Give what an entry is called: the title of the network or recipe where the entry is named like one."""
+    first, comma, rest = entry.partition(",")
+    return (RECIPES[first].title if first in RECIPES else first) + comma + rest
+
+
+def subjects_table(runs: Mapping[str, CrossValidation]) -> pd.DataFrame:
+    """Give the scores of every subject by every entry: one row a structure, and one for their mean.
+
+    Parameters
+    ----------
+    runs : mapping of CrossValidation by entry
+
+    Returns
+    -------
+    DataFrame
+        entry, title, subject_id, structure, label (0 for the mean), n_slices; dice, iou, hd95_mm as in
+        `SubjectScore`; area_error_mm2 and area_error_percent, means of the slices'; pixel_accuracy, the share of
+        right pixels: for a structure those on slices that show it, for the mean those of all classes on all slices;
+        baseline_accuracy, what an answer without any structure has. The mean's other values are means over the
+        structures that the subject has; an invented one has the Dice 0. A subject on whom nothing is drawn
+        and nothing was predicted has a row for the mean without a Dice.
+    """
+    return pd.DataFrame([row for entry, run in runs.items() for row in _rows_of_subjects(entry, run)])
+
+
+def comparison_table(runs: Mapping[str, CrossValidation]) -> pd.DataFrame:
+    """Put entries side by side: one row an entry and structure, and one for the mean over structures.
+
+    Parameters
+    ----------
+    runs : mapping of CrossValidation by entry
+        Over the same folds.
+
+    Returns
+    -------
+    DataFrame
+        - entry, title, structure ("mean": the mean over structures), label (0 for it), n_subjects, n_slices
+        - dice, iou, hd95_mm, pixel_accuracy: means over subjects of `subjects_table`, each followed by `_low` and
+          `_high`, the ends of its 95 % interval over subjects (NaN with one or two); baseline_accuracy
+        - area_bias_mm2, area_bias_percent: mean over slices of predicted - reference, the second in percent of the
+          reference where there is one, with `_low` and `_high`, the interval over subjects; area_limit_low_mm2 …:
+          the 95 % limits of agreement (`bland_altman`). The row of the mean has none unless there is one structure:
+          one that is too large would make up for one that is too small
+        - parameters, multiply_adds (of one pass over what the network sees at once), epochs: medians of the folds,
+          of two the lower
+        - training_seconds, ms_per_slice, peak_memory_mib: likewise, with `_low` and `_high`, the least and the most
+          of a fold
+    """
+    subjects = subjects_table(runs)
+    rows = []
+    for entry, run in runs.items():
+        own = subjects[subjects["entry"] == entry] if len(subjects) else subjects
+        named = dict.fromkeys((score.label, score.name) for score in run.scores)
+        of_entry = [_row(own, entry, run, label, name) for label, name in sorted(named)]
+        if of_entry:
+            rows += [*of_entry, _mean_row(own, entry, run, of_entry)]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def differences_table(runs: Mapping[str, CrossValidation], derived: Mapping[str, str]) -> pd.DataFrame:
+    """Compare entries in pairs, by the Dice of the subjects that both have.
+
+    Parameters
+    ----------
+    runs : mapping of CrossValidation by entry
+    derived : mapping of str
+        Runs that learnt nothing themselves, with the entry that each is made of: they are compared with that one,
+        or where it is "" with the best. The best is the other entry with the highest mean Dice over structures; its
+        p is corrected for the number of its rivals. Where nothing is drawn and only some entries invented
+        something, these have the Dice 0 and the others, who were right, here have 1.
+
+    Returns
+    -------
+    DataFrame
+        One row a pair and structure, the pair's better one first: entry, other, structure, n_subjects;
+        dice_difference, the mean over subjects of entry - other, with `_low` and `_high`, its 95 % interval over
+        subjects; p of `sign_flip_test`; p_corrected, for pairs of the best entry with its rivals (`holm`).
+    """
+    subjects = subjects_table(runs)
+    order = _ranked(subjects, list(runs))
+    contest = [entry for entry in order if entry not in derived]
+    bases = {entry: base or contest[0] for entry, base in derived.items() if contest}
+    rows = []
+    for structure in dict.fromkeys(subjects["structure"] if len(subjects) else ()):
+        own = _pairs(subjects, [*combinations(contest, 2)], structure)
+        for row, p in zip(own, holm([row["p"] for row in own[: len(contest) - 1]]), strict=False):
+            row["p_corrected"] = p  # the first pairs are the best entry's
+        beside = [pair for pair in combinations(order, 2) if _is_derived(pair, bases)]
+        rows += own + _pairs(subjects, beside, structure)
+    return pd.DataFrame(rows, columns=DIFFERENCES)
+
+
+def centrelines_table(runs: Mapping[str, CrossValidation]) -> pd.DataFrame:
+    """Say how good the centrelines are around which entries saw a crop: one row a case and entry.
+
+    Parameters
+    ----------
+    runs : mapping of CrossValidation by entry
+
+    Returns
+    -------
+    DataFrame
+        entry, title and the columns of `autoseg.training.finder.CentrelineScore`; of each entry the minimum, mean,
+        median and maximum below.
+    """
+    tables = []
+    for entry, run in runs.items():
+        scores = [score for fold in run.folds for score in fold.centrelines]
+        if scores:
+            table = centreline_table(scores)
+            table.insert(0, "title", title_of(entry))
+            table.insert(0, "entry", entry)
+            tables.append(table)
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def _rows_of_subjects(entry: str, run: CrossValidation) -> Iterable[dict[str, Any]]:
+    front = {"entry": entry, "title": title_of(entry)}
+    accuracy = _pixel_accuracy(run)
+    pooled = pool_subjects(run.scores)
+    for subject in dict.fromkeys([*(score.subject_id for score in pooled), *accuracy]):
+        own = [
+            front
+            | {
+                "subject_id": subject,
+                "structure": score.name,
+                "label": score.label,
+                "n_slices": score.n,
+                "dice": score.dice,
+                "iou": score.iou,
+                "hd95_mm": score.hd95_mm,
+                "area_error_mm2": score.area_error_mm2,
+                "area_error_percent": score.area_error_percent,
+                "pixel_accuracy": score.accuracy,
+                "baseline_accuracy": score.baseline_accuracy,
+            }
+            for score in pooled
+            if score.subject_id == subject
+        ]
+        yield from own
+        shown = {(s.case_id, s.slice_index) for s in run.scores if s.subject_id == subject}
+        right, baseline = accuracy.get(subject, (math.nan, math.nan))
+        means = {
+            column: _mean(float(str(row[column])) for row in own)
+            for column in ("dice", "iou", "hd95_mm", "area_error_mm2", "area_error_percent")
+        }
+        yield (
+            front
+            | {"subject_id": subject, "structure": MEAN, "label": 0, "n_slices": len(shown)}
+            | means
+            | {"pixel_accuracy": right, "baseline_accuracy": baseline}
+        )
+
+
+def _pixel_accuracy(run: CrossValidation) -> dict[str, tuple[float, float]]:
+    """Give each subject's share of right pixels over all classes, and of background."""
+    counts: dict[str, list[int]] = {}
+    for score in (score for fold in run.folds for score in fold.pixels):
+        total = counts.setdefault(score.subject_id, [0, 0, 0])
+        for place, value in enumerate((score.right, score.background, score.pixels)):
+            total[place] += value
+    return {who: (right / n, background / n) for who, (right, background, n) in counts.items() if n}
+
+
+def _row(own: pd.DataFrame, entry: str, run: CrossValidation, label: int, name: str) -> dict[str, Any]:
+    scores = [score for score in run.scores if score.label == label]
+    front = {"entry": entry, "title": title_of(entry), "structure": name, "label": label}
+    counted = _counted(own[own["label"] == label])
+    return front | counted | {"n_slices": len(scores)} | _areas(scores) | _costs(run)
+
+
+def _mean_row(
+    own: pd.DataFrame, entry: str, run: CrossValidation, rows: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    front = {"entry": entry, "title": title_of(entry), "structure": MEAN, "label": 0}
+    shown = {(score.case_id, score.slice_index) for score in run.scores}
+    areas = {column: rows[0][column] for column in COLUMNS if column.startswith("area_") and len(rows) == 1}
+    return front | _counted(own[own["label"] == 0]) | {"n_slices": len(shown)} | areas | _costs(run)
+
+
+def _counted(rows: pd.DataFrame) -> dict[str, Any]:
+    """Give the means over subjects with their intervals."""
+    scored = int(rows["dice"].notna().sum())
+    values: dict[str, Any] = {"n_subjects": scored, "baseline_accuracy": _mean(rows["baseline_accuracy"])}
+    for column in SCORES:
+        values |= _with_ends(column, _mean(rows[column]), bootstrap_interval(rows[column]))
+    return values
+
+
+def _areas(scores: Sequence[Score]) -> dict[str, float]:
+    """Give bias and limits of agreement of a structure's areas, in mm² and in percent."""
+    found: dict[str, float] = {}
+    for unit in AREAS:
+        errors = [(s.subject_id, getattr(s, f"area_error_{unit}")) for s in scores]
+        # Without a reference area there is no percentage; without calibration of all, no mm².
+        known = [(who, error) for who, error in errors if error is not None]
+        if unit == "mm2" and len(known) < len(errors):
+            known = []
+        owners, values = [who for who, _ in known], [error for _, error in known]
+        agreed = bland_altman([0.0] * len(values), values, subjects=owners)
+        whole = list(dict.fromkeys(owners))
+        sums = [sum(error for who, error in known if who == owner) for owner in whole]
+        interval = mean_interval(sums, [owners.count(owner) for owner in whole])
+        found |= _with_ends(f"area_bias_{unit}", agreed.bias, interval)
+        found |= {f"area_limit_low_{unit}": agreed.lower, f"area_limit_high_{unit}": agreed.upper}
+    return found
+
+
+def _costs(run: CrossValidation) -> dict[str, float]:
+    costs: dict[str, float] = {}
+    for name in (field.name for field in fields(FoldCost)):
+        values = [getattr(fold.cost, name) for fold in run.folds]
+        known = [value for value in values if not math.isnan(value)]
+        costs[name] = statistics.median_low(known) if known else math.nan
+        if name in RANGED:
+            costs |= {
+                f"{name}_low": min(known, default=math.nan),
+                f"{name}_high": max(known, default=math.nan),
+            }
+    return costs
+
+
+def _is_derived(pair: tuple[str, str], bases: Mapping[str, str]) -> bool:
+    """Tell whether one of a pair is made of the other."""
+    return bases.get(pair[0]) == pair[1] or bases.get(pair[1]) == pair[0]
+
+
+def _pairs(subjects: pd.DataFrame, pairs: Sequence[tuple[str, str]], structure: str) -> list[dict[str, Any]]:
+    rows = []
+    dice = dice_of(subjects, structure)
+    for entry, other in pairs:
+        difference = (dice[entry] - dice[other]).dropna()  # by subject
+        rows.append(
+            {"entry": entry, "other": other, "structure": structure, "n_subjects": len(difference)}
+            | _with_ends("dice_difference", _mean(difference), bootstrap_interval(difference))
+            | {"p": sign_flip_test(difference), "p_corrected": math.nan}
+        )
+    return rows
+
+
+def dice_of(subjects: pd.DataFrame, structure: str) -> pd.DataFrame:
+    """Give the Dice by subject and entry; 1 for who left empty what is empty where others invented something."""
+    entries = list(dict.fromkeys(subjects["entry"]))
+    rows = subjects[subjects["structure"] == structure]
+    dice = rows.pivot(index="subject_id", columns="entry", values="dice").reindex(columns=entries)
+    dice = dice.dropna(how="all")
+    # What is drawn has a score by all who were tested there.
+    tested = pd.crosstab(subjects["subject_id"], subjects["entry"]).reindex(index=dice.index, columns=entries)
+    return dice.mask(dice.isna() & (tested > 0), 1.0)
+
+
+def _ranked(subjects: pd.DataFrame, entries: list[str]) -> list[str]:
+    """Give the entries with a score, the best first, by the subjects that all of them have."""
+    if not len(subjects):
+        return []
+    dice = dice_of(subjects, MEAN).dropna(axis="columns", how="all")
+    shared = dice.dropna()
+    means = (shared if len(shared) else dice).mean()
+    return sorted((entry for entry in entries if entry in means), key=lambda entry: -means[entry])
+
+
+def _with_ends(name: str, value: float, interval: tuple[float, float] | None) -> dict[str, float]:
+    low, high = interval or (math.nan, math.nan)
+    return {name: value, f"{name}_low": low, f"{name}_high": high}
+
+
+def _mean(values: Iterable[float]) -> float:
+    known = [float(value) for value in values if not math.isnan(value)]
+    return sum(known) / len(known) if known else math.nan
+
+
+def _ends(*names: str) -> list[str]:
+    return [f"{name}{end}" for name in names for end in ("", "_low", "_high")]
+
+
+COLUMNS = [
+    *("entry", "title", "structure", "label", "n_subjects", "n_slices"),
+    *_ends("dice", "iou", "hd95_mm"),
+    *(c for u in AREAS for c in (*_ends(f"area_bias_{u}"), f"area_limit_low_{u}", f"area_limit_high_{u}")),
+    *(*_ends("pixel_accuracy"), "baseline_accuracy", "parameters", "multiply_adds", "epochs"),
+    *_ends(*RANGED),
+]
+DIFFERENCES = ["entry", "other", "structure", "n_subjects", *_ends("dice_difference"), "p", "p_corrected"]

@@ -1,0 +1,235 @@
+"""How a model agrees with the labels that an expert drew: on the slices of a run, on the test subjects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+import pandas as pd
+
+from autoseg.data.cases import CaseFolder, find_cases, read_case
+from autoseg.data.test_subjects import Ledger, read_ledger, record_look
+from autoseg.errors import DataError
+from autoseg.files.atomic import check_writable, whole_folder
+from autoseg.image.image import LabelMap
+from autoseg.measurement.scores import Score, VolumeScore, score_slices, score_volume
+from autoseg.measurement.summary import SubjectScore, score_subject, summarise
+from autoseg.model.model import TrainedModel, subject_fingerprint
+from autoseg.prediction import predict
+from autoseg.prediction.run import Run
+from autoseg.report.export import free_run_folder
+from autoseg.report.score_files import write_results
+from autoseg.training.choose_postprocess import read_reference
+
+
+class UnmatchedLabels(DataError):
+    """None of an expert's labels belongs to an image of the run."""
+
+
+def pair_with_expert(run: Run, cases: CaseFolder) -> list[tuple[LabelMap, LabelMap]]:
+    """Match a run, slice by slice, with the labels that an expert drew on the same files.
+
+    Returns
+    -------
+    list of (LabelMap, LabelMap)
+        (reference, predicted) of one slice each, in the order of the cases.
+
+    Raises
+    ------
+    UnmatchedLabels
+        If no labelled file is among those that were segmented.
+    """
+    predicted: dict[tuple[object, int], tuple[LabelMap, int]] = {}
+    for image, label_map in run.results:
+        for index, source in enumerate(image.source.slices):
+            # By its place, or, in a copy of the folder, by the instance's own identifier.
+            for name in (source.path.resolve(), source.sop_uid):
+                predicted[name, source.frame] = (label_map, index)
+    pairs = []
+    for case in cases.cases:
+        image, reference = read_case(case, cases.structures)
+        for place, source in enumerate(image.source.slices):
+            match = predicted.get((source.path.resolve(), source.frame))
+            if match is None and source.sop_uid:
+                match = predicted.get((source.sop_uid, source.frame))
+            if match is not None:
+                one = _one_slice(*match)
+                # The same pixels of the same file: what the run measured with holds for both.
+                pairs.append((replace(_one_slice(reference, place), affine=one.affine), one))
+    if not pairs:
+        raise UnmatchedLabels(
+            f"None of the labels in {cases.folder} belongs to a file that was segmented into {run.folder}. "
+            "Choose the labels of the same patient."
+        )
+    return pairs
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How a run agrees with an expert: `subjects` pooled over each patient's slices, `slices` one by one.
+
+    `places` tells of each of `slices` which of the run's images it is on (case_id), and which slice of it (from 0).
+    """
+
+    subjects: tuple[SubjectScore, ...] = ()
+    slices: tuple[Score, ...] = ()
+    places: tuple[tuple[str, int], ...] = ()
+
+
+def compare_with_expert(run: Run, labelled: CaseFolder | Path | str | None) -> Comparison:
+    """Score a run against an expert's labels.
+
+    Structures that the expert did not draw on a slice are left out. Labels that nobody named ("label 1") are taken
+    for the run's structures of the same number. The slices come in the run's order.
+
+    Parameters
+    ----------
+    run : Run
+    labelled : CaseFolder, Path, str or None
+        The same patient's folder with dicoms and labels. None: there are no labels, the comparison is empty.
+
+    Raises
+    ------
+    DataError
+        If no labelled file is among those that were segmented.
+    """
+    if labelled is None:
+        return Comparison()
+    cases = labelled if isinstance(labelled, CaseFolder) else find_cases(Path(labelled), unlabelled="skip")
+    cases = _with_names_of(run, cases)
+    known = {
+        (source.path, source.frame): (image.source.case_id, index)
+        for image, _ in run.results
+        for index, source in enumerate(image.source.slices)
+    }
+    order = {place: number for number, place in enumerate(known.values())}
+
+    def place_of(pair: tuple[LabelMap, LabelMap]) -> tuple[str, int]:
+        source = pair[1].source.slices[0]
+        return known[source.path, source.frame]
+
+    pairs = sorted(pair_with_expert(run, cases), key=lambda pair: order[place_of(pair)])
+    scores = [(score, place_of(pair)) for pair in pairs for score in score_slices(*pair)]
+    subjects = sorted({reference.source.subject_id for reference, _ in pairs})
+    return Comparison(
+        subjects=tuple(
+            score
+            for subject in subjects
+            for score in score_subject([pair for pair in pairs if pair[0].source.subject_id == subject])
+        ),
+        slices=tuple(score for score, _ in scores),
+        places=tuple(place for _, place in scores),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class FinalTest:
+    """Scores on the test subjects: the new `folder`, the `summary` (`summarise`), the `ledger` with this look."""
+
+    folder: Path
+    summary: pd.DataFrame
+    ledger: Ledger
+
+
+def score_test_subjects(model: TrainedModel, labelled: CaseFolder, *, output: Path) -> FinalTest:
+    """Score a model on the frozen test subjects of a folder, and count the look in its ledger.
+
+    Parameters
+    ----------
+    model : TrainedModel
+    labelled : CaseFolder
+        Its folder has test subjects (`autoseg.data.test_subjects.freeze_test_subjects`).
+    output : Path
+        In it a new folder `<model>_test_<date>_<time>` takes `results.csv` and the tables beside it
+        (`autoseg.report.score_files.write_results`), so that an earlier look stays as it was.
+
+    Returns
+    -------
+    FinalTest
+
+    Raises
+    ------
+    DataError
+        If no test subjects are frozen, one of them has no case, or the model has seen one of them.
+    OutputError
+        If `output` cannot be written; no look is counted then.
+    """
+    ledger = read_ledger(labelled.folder)
+    if ledger is None:
+        raise DataError(
+            f"No test subjects are frozen in {labelled.folder}. Name them before the training "
+            "(freeze_test_subjects, on the command line train --test-subject)."
+        )
+    cases = [case for case in labelled.cases if case.subject_id in ledger.subjects]
+    gone = sorted(set(ledger.subjects) - {case.subject_id for case in cases})
+    if gone:
+        raise DataError(
+            f"The frozen test subject(s) {', '.join(gone)} have no case in {labelled.folder}: files were moved, or "
+            "subjects renamed (subjects.csv). Bring them back; a test on some of them only is another test."
+        )
+    seen = set(model.origin.get("subject_fingerprints", ()))
+    known = [subject for subject in ledger.subjects if subject_fingerprint(subject) in seen]
+    if known:
+        raise DataError(
+            f"The model {model.name!r} was trained or validated on the test subject(s) {', '.join(known)}: its "
+            "score would say nothing of a new person. Train again; test subjects are left out by themselves."
+        )
+    check_writable(output)
+    scores: list[Score] = []
+    volumes: list[VolumeScore] = []
+    for case in cases:
+        image, reference = read_reference(case, labelled.structures)
+        predicted = predict(model, image)
+        scores += score_slices(reference, predicted)
+        volumes += score_volume(reference, predicted)
+    folder = free_run_folder(output, f"{model.name}_test", datetime.now())
+    with whole_folder(folder) as temporary:
+        write_results(temporary / "results.csv", scores, volumes=volumes)
+        # The last that can fail before the tables are there to be seen: none is seen uncounted.
+        ledger = record_look(labelled.folder, model.name)
+    return FinalTest(folder, summarise(scores), ledger)
+
+
+def comparison_table(scores: Sequence[Score]) -> pd.DataFrame:
+    """Give each slice's areas beside the expert's in mm², with the error in percent, Dice and HD95 in mm."""
+    rows = [
+        {
+            "case_id": score.case_id,
+            "structure": score.name,
+            "expert mm²": score.reference_mm2,
+            "autoseg mm²": score.predicted_mm2,
+            "error %": score.area_error_percent,
+            "Dice": score.dice,
+            "HD95 mm": score.hd95_mm,
+        }
+        for score in scores
+    ]
+    return pd.DataFrame(rows)
+
+
+def _with_names_of(run: Run, cases: CaseFolder) -> CaseFolder:
+    """Give labels that have only a number the names of the run's structures."""
+    known = {s.label: s for _, label_map in run.results for s in label_map.structures}
+    named = [
+        replace(s, name=known[s.label].name) if s.name == f"label {s.label}" and s.label in known else s
+        for s in cases.structures
+    ]
+    return replace(cases, structures=tuple(named))
+
+
+def _one_slice(label_map: LabelMap, index: int) -> LabelMap:
+    """Take one slice, in its place."""
+    affine = label_map.affine
+    if affine is not None:
+        affine = affine.copy()
+        affine[:3, 3] += index * affine[:3, 0]
+    slices, shares = label_map.source.slices[index : index + 1], label_map.shares
+    return replace(
+        label_map,
+        voxels=label_map.voxels[index : index + 1],
+        shares=None if shares is None else shares[:, index : index + 1],
+        affine=affine,
+        source=replace(label_map.source, slices=slices),
+    )

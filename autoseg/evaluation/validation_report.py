@@ -1,0 +1,273 @@
+"""How good a finished training is: its validation cases predicted and scored, and the worst slices kept."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import pandas as pd
+
+from autoseg.data.cases import Case
+from autoseg.data.split import Split, subjects_of
+from autoseg.evaluation.advice import Drawn, counted, listed
+from autoseg.image.image import Image, LabelMap
+from autoseg.image.structures import Structure
+from autoseg.measurement.scores import Score, VolumeScore, score_slices, score_volume
+from autoseg.measurement.statistics import FEWEST_FOR_INTERVAL
+from autoseg.measurement.summary import summarise
+from autoseg.model.model import TrainedModel
+from autoseg.prediction import predict
+from autoseg.training.choose_postprocess import read_reference
+
+WORST = 8
+# A case that is predicted takes about so many times as long as one that is only read.
+PREDICTING = 10
+UNKNOWN = "–"
+Grid = TypeVar("Grid", Image, LabelMap)
+
+
+@dataclass(frozen=True, eq=False)
+class WorstSlice:
+    """One structure on one slice that went badly: its score, and that slice alone of image, reference, prediction.
+
+    `number` is the place of its case among the validation cases, from 1, for titles without names.
+    """
+
+    score: Score
+    number: int
+    image: Image
+    reference: LabelMap
+    predicted: LabelMap
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Appraisal:
+    """What is known of a finished training.
+
+    `subjects` were validated on; `scores` and `volumes` are theirs, `summary` has one row a structure (`summarise`,
+    empty without a score), `worst` the worst slices, worst first. `drawn` tells what training had of each
+    structure. `notes` are sentences that the reader of the numbers should know.
+    """
+
+    structures: tuple[Structure, ...]
+    subjects: tuple[str, ...]
+    scores: tuple[Score, ...]
+    volumes: tuple[VolumeScore, ...]
+    summary: pd.DataFrame
+    worst: tuple[WorstSlice, ...]
+    drawn: tuple[Drawn, ...]
+    notes: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        dice = ", ".join(f"{row.name} {row.dice:.3f}" for row in self.summary.itertuples()) or "nothing scored"
+        return f"Appraisal({counted(len(self.subjects), 'validation subject')}; Dice {dice})"
+
+
+def appraise(
+    model: TrainedModel,
+    split: Split,
+    *,
+    worst: int = WORST,
+    on_progress: Callable[[float], object] | None = None,
+) -> Appraisal:
+    """Predict the validation cases on their own grids and score them against what was drawn.
+
+    The best epoch was chosen on these same cases, so their scores are a little better than a new patient's; the
+    notes say so. Test cases are not touched.
+
+    Parameters
+    ----------
+    model : TrainedModel
+    split : Split
+        By which it was trained.
+    worst : int
+        So many of the worst slices are kept with their images.
+    on_progress : callable, optional
+        Called with the share of the work that is done, 0 to 1.
+
+    Returns
+    -------
+    Appraisal
+        Without validation cases it has no scores, and a note.
+
+    Raises
+    ------
+    AutosegError
+        Of the kinds that reading, prediction and scoring raise.
+    """
+    tell = _Progress(on_progress, len(split.training) + PREDICTING * len(split.validation))
+    drawn = _count_drawn(split.training, model.structures, tell)
+    scores: list[Score] = []
+    volumes: list[VolumeScore] = []
+    kept: list[WorstSlice] = []
+    for number, case in enumerate(split.validation, start=1):
+        image, reference = read_reference(case, model.structures)
+        predicted = predict(model, image, on_slices=tell.slices)
+        tell.done(PREDICTING)
+        mine = score_slices(reference, predicted)
+        scores += mine
+        volumes += score_volume(reference, predicted)
+        # Only what may be shown is kept: whole images of many patients would fill the memory.
+        for score in rank_worst(mine)[:worst]:
+            parts = (one_slice(image, score.slice_index), one_slice(reference, score.slice_index))
+            kept.append(WorstSlice(score, number, *parts, one_slice(predicted, score.slice_index)))
+        kept = sorted(kept, key=lambda item: _badness(item.score))[:worst]
+    subjects = subjects_of(split.validation)
+    return Appraisal(
+        structures=model.structures,
+        subjects=subjects,
+        scores=tuple(scores),
+        volumes=tuple(volumes),
+        summary=summarise(scores),
+        worst=tuple(kept),
+        drawn=drawn,
+        notes=_notes(model, subjects, scores),
+    )
+
+
+def rank_worst(scores: Sequence[Score]) -> list[Score]:
+    """Give the scores worst first.
+
+    Structures that were missed entirely, or invented where there is none, come first, the largest of them first;
+    then the lowest Dice. What was not drawn has no score (`score_slices`) and so no place here.
+    """
+    return sorted(scores, key=_badness)
+
+
+def appraisal_table(appraisal: Appraisal) -> pd.DataFrame:
+    """Show the appraisal as a table of text, one row a structure.
+
+    Returns
+    -------
+    DataFrame
+        The columns name their units. Intervals in brackets are those of `summarise`; "–" stands for what is not
+        known. A structure that was not scored has a row too.
+    """
+    rows = []
+    summed: dict[Any, dict[Any, Any]] = {row["label"]: row for row in appraisal.summary.to_dict("records")}
+    seen = {drawn.label: drawn for drawn in appraisal.drawn}
+    for structure in appraisal.structures:
+        row = summed.get(structure.label, {})
+        drawn = seen.get(structure.label)
+        rows.append(
+            {
+                "structure": structure.name,
+                "Dice [95 %]": _interval(row, "dice", 2),
+                "area error of a slice in % [95 %]": _interval(row, "area_error_percent", 1),
+                "area bias in mm² [limits of agreement]": _bias(row),
+                "mean area drawn, mm²": _number(row.get("reference_mm2"), 0),
+                "mean area predicted, mm²": _number(row.get("predicted_mm2"), 0),
+                "slices (subjects)": _of(row.get("n_slices"), row.get("n_subjects")),
+                "slices missed": _number(row.get("n_missed"), 0),
+                "slices invented": _number(row.get("n_invented"), 0),
+                "learnt from slices (subjects)": UNKNOWN if drawn is None else _of(drawn.shown, drawn.subjects),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def one_slice(grid: Grid, index: int) -> Grid:
+    """Take one slice of an image or label map, in its place."""
+    affine = grid.affine
+    if affine is not None:
+        affine = affine.copy()
+        affine[:3, 3] += index * affine[:3, 0]
+    part = slice(index, index + 1)
+    source = replace(grid.source, slices=grid.source.slices[part])
+    voxels: Any = grid.voxels[..., part, :, :].copy()
+    shares: dict[str, Any] = {"shares": None} if isinstance(grid, LabelMap) else {}
+    return replace(grid, voxels=voxels, affine=affine, source=source, **shares)
+
+
+class _Progress:
+    """Turn slices and cases into a share of all work."""
+
+    def __init__(self, on_progress: Callable[[float], object] | None, work: int) -> None:
+        self.on_progress, self.work, self.before = on_progress, max(work, 1), 0
+
+    def slices(self, done: int, count: int) -> None:
+        self._tell(self.before + PREDICTING * done / count)
+
+    def done(self, work: int) -> None:
+        self.before += work
+        self._tell(self.before)
+
+    def _tell(self, done: float) -> None:
+        if self.on_progress is not None:
+            self.on_progress(done / self.work)
+
+
+def _count_drawn(cases: Sequence[Case], structures: Sequence[Structure], tell: _Progress) -> tuple[Drawn, ...]:
+    """Count the training slices of each structure, one case in memory at a time."""
+    known, shown = ({s.label: 0 for s in structures} for _ in range(2))
+    owners: dict[int, set[str]] = {s.label: set() for s in structures}
+    for case in cases:
+        _, reference = read_reference(case, structures)
+        for label in (s.label for s in structures if reference.is_annotated(s.label)):
+            there = int(reference.mask(label).any(axis=(1, 2)).sum())
+            known[label] += reference.shape[0]
+            shown[label] += there
+            owners[label] |= {case.subject_id} if there else set()
+        tell.done(1)
+    return tuple(Drawn(s.label, s.name, len(owners[s.label]), known[s.label], shown[s.label]) for s in structures)
+
+
+def _badness(score: Score) -> tuple[int, float, float]:
+    """Give what sorts the worst first."""
+    areas = (score.reference_mm2, score.predicted_mm2)
+    known = [area for area in areas if area is not None] or [score.reference_pixels, score.predicted_pixels]
+    one_sided = not (score.reference_pixels and score.predicted_pixels)
+    return (0 if one_sided else 1, score.dice, -max(known))
+
+
+def _notes(model: TrainedModel, subjects: Sequence[str], scores: Sequence[Score]) -> tuple[str, ...]:
+    if not subjects:
+        return ("There are no validation subjects, so nothing was scored.",)
+    also = "the post-processing and " if model.postprocess else ""
+    notes = [
+        f"These scores are a little kind: {also}the best epoch was chosen on these same subjects. What a new "
+        "patient would get is told by subjects set aside for a test, or by cross-validation."
+    ]
+    if len(subjects) < FEWEST_FOR_INTERVAL:
+        notes.append(
+            f"With {counted(len(subjects), 'validation subject')} there is no 95 % interval; "
+            f"{FEWEST_FOR_INTERVAL} are needed. Another person may do much better or worse."
+        )
+    scored = {score.label for score in scores}
+    missing = [s.name for s in model.structures if s.label not in scored]
+    if missing:
+        notes.append(
+            f"Nothing is known of {listed(missing)}: not drawn on any validation slice, or neither drawn nor "
+            "predicted there. Validate on a subject that shows it."
+        )
+    if any(score.reference_mm2 is None for score in scores):
+        notes.append("Some images have no pixel size, so there is no area in mm².")
+    return tuple(notes)
+
+
+def _interval(row: dict[Any, Any], field: str, digits: int) -> str:
+    ends = [row.get(f"{field}_{end}") for end in ("low", "high")]
+    return _with_ends(row.get(field), ends, digits)
+
+
+def _bias(row: dict[Any, Any]) -> str:
+    return _with_ends(row.get("area_bias_mm2"), [row.get(f"area_limit_{end}_mm2") for end in ("low", "high")], 0)
+
+
+def _with_ends(value: float | None, ends: Sequence[float | None], digits: int) -> str:
+    words = [_number(end, digits) for end in ends]
+    return _number(value, digits) + ("" if UNKNOWN in words else f" [{words[0]} to {words[1]}]")
+
+
+def _of(slices: float | None, subjects: float | None) -> str:
+    return UNKNOWN if slices is None else f"{_number(slices, 0)} ({_number(subjects, 0)})"
+
+
+def _number(value: float | None, digits: int) -> str:
+    if value is None or math.isnan(value):
+        return UNKNOWN
+    text = f"{value:,.{digits}f}"
+    # Rounded to nothing, it has no sign; otherwise the sign is a minus and not a hyphen.
+    return text.lstrip("-") if float(text.replace(",", "")) == 0 else text.replace("-", "−")

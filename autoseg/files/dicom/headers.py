@@ -1,0 +1,240 @@
+"""Read from a DICOM header what autoseg uses of it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import pydicom
+from pydicom.dataset import Dataset, FileDataset
+from pydicom.tag import Tag
+from pydicom.uid import UID
+
+from autoseg.files.dicom.mosaic import split_mosaic
+from autoseg.files.dicom.pixels import transfer_syntax, why_undecodable
+from autoseg.files.dicom.records import FileHeader, SkippedFile, SliceHeader
+from autoseg.files.dicom.spacing import pixel_spacing, slice_spacing
+from autoseg.files.dicom.values import (
+    PYDICOM_ERRORS,
+    Vector,
+    holder_of,
+    number_of,
+    numbers_of,
+    quiet,
+    shown,
+    text_of,
+)
+
+MAX_FRAMES = 100_000
+UNDEFINED_LENGTH = 0xFFFFFFFF
+ORIENTATION_TOLERANCE = (1e-3, 1e-2)  # on cosines: silently accepted, accepted with a note
+
+DIRECTORY = "1.2.840.10008.1.3.10"
+# Objects with pixels that are no pictures of the body (DICOM PS3.6, table A-1).
+NOT_PICTURES = {
+    "1.2.840.10008.5.1.4.1.1.66.4": "a DICOM segmentation: labels, not an image",
+    "1.2.840.10008.5.1.4.1.1.66.7": "a DICOM label map: labels, not an image",
+    "1.2.840.10008.5.1.4.1.1.481.2": "an RT dose distribution, not an image",
+}
+
+# When and how a slice was taken, where several lie at one position: (functional group, keyword in it,
+# keyword in a single-frame header), the first that tells all repeats apart is used.
+TIMES = (
+    ("FrameContentSequence", "FrameAcquisitionNumber", "AcquisitionNumber"),
+    ("FrameContentSequence", "TemporalPositionIndex", "TemporalPositionIdentifier"),
+    ("CardiacSynchronizationSequence", "NominalCardiacTriggerDelayTime", "TriggerTime"),
+    ("MREchoSequence", "EffectiveEchoTime", "EchoTime"),
+)
+
+_KEYWORDS = (
+    "ImageType", "SOPClassUID", "SOPInstanceUID", "StudyDate", "SeriesDate", "AcquisitionDate", "Modality",
+    "SeriesDescription", "PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "InstanceNumber",
+    "ImagePositionPatient", "ImageOrientationPatient", "SliceThickness", "SpacingBetweenSlices",
+    "ImagerPixelSpacing", "NominalScannedPixelSpacing", "SamplesPerPixel", "PhotometricInterpretation",
+    "NumberOfFrames", "Rows", "Columns", "PixelSpacing", "RescaleSlope", "RescaleIntercept",
+    "ModalityLUTSequence", "SequenceOfUltrasoundRegions", "SharedFunctionalGroupsSequence",
+    "PerFrameFunctionalGroupsSequence",
+    *(classic for _, _, classic in TIMES),
+)  # fmt: skip
+_TAGS = [Tag(keyword) for keyword in _KEYWORDS]  # found once, not once a file
+
+
+def read_header(path: Path) -> FileHeader | SkippedFile:
+    """Read one file's header without its pixels; SkippedFile where it holds no DICOM image."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(132)
+            if not _may_be_dicom(start):
+                return SkippedFile(path, "not a DICOM file" if start else "an empty file")
+            file.seek(0)
+            with quiet():
+                dataset = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=list(_TAGS))
+                start = file.read(12)
+                # A deflated file is inflated as a whole, so only an ordinary one shows that nothing follows.
+                reason = _why_no_image(dataset, bool(start) or transfer_syntax(dataset).is_deflated)
+                if reason:
+                    return SkippedFile(path, reason)
+                refusal = why_undecodable(transfer_syntax(dataset)) or _cut_off(dataset, file, start)
+                return _file_header(path, dataset, refusal)
+    except PYDICOM_ERRORS as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        return SkippedFile(path, f"the header cannot be read ({reason})")
+
+
+def _may_be_dicom(start: bytes) -> bool:
+    """Tell by 132 bytes: the magic word, or a data set of group 2 or 8 that begins at once."""
+    return start[128:132] == b"DICM" or start[:2] in (b"\x02\0", b"\x08\0", b"\0\x02", b"\0\x08")
+
+
+def _why_no_image(dataset: FileDataset, pixels: bool) -> str:
+    """Give the reason why a data set is no image, or ""."""
+    kind = str(dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID") or "")
+    if kind == DIRECTORY:
+        return "a DICOMDIR, which is an index of other files"
+    if kind in NOT_PICTURES:
+        return NOT_PICTURES[kind]
+    if not (dataset.get("Rows") and dataset.get("Columns")):
+        return f"a DICOM object without an image ({UID(kind).name if kind else 'kind unknown'})"
+    return "" if pixels else "a DICOM image header without pixel data"
+
+
+def _cut_off(dataset: FileDataset, file: BinaryIO, start: bytes) -> str:
+    """Say by the first 12 bytes of the pixels' element that some of them are missing, or ""."""
+    if not start:
+        return ""
+    implicit, little = dataset.original_encoding
+    length = int.from_bytes(start[4:8] if implicit else start[8:12], "little" if little else "big")
+    ahead = file.tell() - (4 if implicit else 0)
+    present = file.seek(0, os.SEEK_END) - ahead
+    # One byte may be the padding that makes an odd length even; some writers forget it.
+    if length == UNDEFINED_LENGTH or length - present <= 1:
+        return ""
+    return f"its pixels are cut off ({present} of {length} bytes): the file is truncated. Copy or export it again."
+
+
+def _file_header(path: Path, dataset: FileDataset, refusal: str) -> FileHeader:
+    number = number_of(dataset, "SeriesNumber")
+    dates = (text_of(dataset, keyword) for keyword in ("StudyDate", "SeriesDate", "AcquisitionDate"))
+    date = next((text for text in dates if len(text) == 8 and text.isdigit()), "")
+    kind = text_of(dataset, "ImageType").upper()
+    slices, cannot = _slices(path, dataset), ""
+    if "MOSAIC" in kind and len(slices) == 1:
+        slices, cannot = split_mosaic(slices[0])
+    return FileHeader(
+        path=path,
+        series_uid=text_of(dataset, "SeriesInstanceUID"),
+        series_number="" if number is None else f"{number:.0f}",
+        subject_id=text_of(dataset, "PatientID") or _stand_in(path, dataset),
+        description=text_of(dataset, "SeriesDescription"),
+        modality=text_of(dataset, "Modality"),
+        date=f"{date[:4]}-{date[4:6]}-{date[6:]}".replace("-00", "") if date else "",
+        localiser="LOCALIZER" in kind,
+        refusal=refusal or cannot,
+        slices=slices,
+    )
+
+
+def is_stand_in(subject_id: str) -> bool:
+    """Tell whether a subject_id was made up for want of a PatientID.
+
+    Examples
+    --------
+    >>> [is_stand_in(name) for name in ("study-0a1b2c3d", "folder-12345678", "study-7")]
+    [True, True, False]
+    """
+    return re.fullmatch("(study|folder)-[0-9a-f]{8}", subject_id) is not None
+
+
+def _stand_in(path: Path, dataset: FileDataset) -> str:
+    study = text_of(dataset, "StudyInstanceUID")
+    kind, text = ("study", study) if study else ("folder", str(path.parent.resolve()))
+    return f"{kind}-{hashlib.sha256(text.encode(errors='surrogateescape')).hexdigest()[:8]}"
+
+
+def _slices(path: Path, dataset: FileDataset) -> tuple[SliceHeader, ...]:
+    count = int(dataset.get("NumberOfFrames") or 1)
+    if not 1 <= count <= MAX_FRAMES:
+        raise ValueError(f"NumberOfFrames is {count}")
+    shared = list(dataset.get("SharedFunctionalGroupsSequence") or [])[:1]
+    per_frame = list(dataset.get("PerFrameFunctionalGroupsSequence") or [])
+    located = count == 1 or bool(per_frame)
+    slices = []
+    for frame in range(count):
+        groups = per_frame[frame : frame + 1] + shared
+        slices.append(_slice(path, frame, dataset, groups, located=located))
+    return tuple(slices)
+
+
+def _slice(path: Path, frame: int, dataset: Dataset, groups: Sequence[Dataset], *, located: bool) -> SliceHeader:
+    faults: list[str] = []
+    position, orientation = _place(dataset, groups, faults) if located else (None, None)
+    if not located:
+        faults.append("Its frames carry no position of their own, so they are kept in the file's order.")
+    slope, intercept = _rescale(dataset, groups, faults)
+    return SliceHeader(
+        path=path,
+        frame=frame,
+        sop_uid=text_of(dataset, "SOPInstanceUID"),
+        instance=number_of(dataset, "InstanceNumber") or 0.0,
+        times=_times(dataset, groups),
+        rows=int(dataset.Rows),
+        columns=int(dataset.Columns),
+        photometric=text_of(dataset, "PhotometricInterpretation").upper(),
+        position_mm=position,
+        orientation=orientation,
+        spacing_mm=pixel_spacing(dataset, groups, faults),
+        slice_spacing_mm=slice_spacing(dataset, groups),
+        slope=slope,
+        intercept=intercept,
+        faults=tuple(faults),
+    )
+
+
+def _times(dataset: Dataset, groups: Sequence[Dataset]) -> tuple[float | None, ...]:
+    if not groups:
+        return tuple(number_of(dataset, classic) for _, _, classic in TIMES)
+    return tuple(number_of(holder_of(dataset, groups, group, keyword), keyword) for group, keyword, _ in TIMES)
+
+
+def _place(dataset: Dataset, groups: Sequence[Dataset], faults: list[str]) -> tuple[Vector | None, Vector | None]:
+    """Give position and orientation; one without the other is worth nothing."""
+    holder = holder_of(dataset, groups, "PlanePositionSequence", "ImagePositionPatient")
+    position = numbers_of(holder, "ImagePositionPatient", 3)
+    orientation = _orientation(dataset, groups, faults)
+    return (None, None) if position is None or orientation is None else (position, orientation)
+
+
+def _orientation(dataset: Dataset, groups: Sequence[Dataset], faults: list[str]) -> Vector | None:
+    """Give two unit vectors, or None where the header's are not perpendicular directions."""
+    holder = holder_of(dataset, groups, "PlaneOrientationSequence", "ImageOrientationPatient")
+    numbers = numbers_of(holder, "ImageOrientationPatient", 6)
+    if numbers is None:
+        return None
+    axes = np.reshape(numbers, (2, 3))
+    lengths = np.linalg.norm(axes, axis=1)
+    error = max(abs(lengths - 1).max(), abs(float(axes[0] @ axes[1])))
+    if error > ORIENTATION_TOLERANCE[1]:
+        faults.append(f"ImageOrientationPatient {shown(numbers)} is no pair of axes and is not used.")
+        return None
+    if error > ORIENTATION_TOLERANCE[0]:
+        faults.append(f"ImageOrientationPatient is inexact by {error:.2g}; it was brought to length 1.")
+    # Unit length, because a direction of length 1.01 would make every area 1 % larger.
+    return tuple((axes / lengths[:, None]).ravel().tolist())
+
+
+def _rescale(dataset: Dataset, groups: Sequence[Dataset], faults: list[str]) -> tuple[float, float]:
+    if dataset.get("ModalityLUTSequence"):
+        faults.append("Intensities are those of the header's modality look-up table.")
+        return 1.0, 0.0
+    holder = holder_of(dataset, groups, "PixelValueTransformationSequence", "RescaleSlope")
+    if not (text_of(holder, "RescaleSlope") or text_of(holder, "RescaleIntercept")):
+        return 1.0, 0.0
+    slope, intercept = number_of(holder, "RescaleSlope"), number_of(holder, "RescaleIntercept")
+    if not slope:
+        faults.append(f"RescaleSlope in the header is {text_of(holder, 'RescaleSlope') or 'empty'}; 1 is used.")
+    return slope or 1.0, intercept or 0.0

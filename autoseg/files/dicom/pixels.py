@@ -1,0 +1,186 @@
+"""Decode the pixels of DICOM files into plain arrays, one value a pixel, bright meaning much."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pydicom
+from pydicom.dataset import FileDataset
+from pydicom.pixels import apply_color_lut, apply_modality_lut, get_decoder
+from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+from autoseg.errors import ReadError
+from autoseg.files.dicom.mosaic import untile
+from autoseg.files.dicom.records import SliceHeader
+from autoseg.files.dicom.values import PYDICOM_ERRORS, quiet
+
+Frames = npt.NDArray[np.generic]
+
+# Luma of ITU-R BT.601, the Y of JPEG and of DICOM's YBR_FULL (PS3.3 C.7.6.3.1.2).
+LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float64)
+UNCOMPRESSED = "Export the file again uncompressed (Explicit VR Little Endian) or as JPEG 2000."
+
+
+def read_frames(path: Path, *, frame: int | None = None) -> Frames:
+    """Read a DICOM file's stored values, before rescale slope and intercept.
+
+    MONOCHROME1 (bright means little) is mirrored within the range that BitsStored can hold, so that the
+    same tissue has the same value in every slice and bright means much. Colours (RGB, YBR, palette) become
+    their luminance, rounded to the stored type. A modality look-up table is applied.
+
+    Parameters
+    ----------
+    path : Path
+        A DICOM image, compressed or not.
+    frame : int, optional
+        Decode only this frame, from 0; by default all of them.
+
+    Returns
+    -------
+    (frames, rows, columns) ndarray
+        Of the smallest type that the file's bits allow, in the machine's byte order.
+
+    Raises
+    ------
+    ReadError
+        If the pixels are missing, cut off or damaged, or no decoder reads their transfer syntax; the message
+        names the file, the transfer syntax and what to do.
+    """
+    with quiet():
+        dataset = _open(path)
+        if not any(name in dataset for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
+            raise ReadError(
+                f"{path}: the pixels are missing or cut off in the middle. Copy or export the file again."
+            )
+        pixels, photometric = _decode(path, dataset, frame)
+        try:
+            return _to_monochrome2(path, dataset, pixels, photometric)
+        except PYDICOM_ERRORS as error:
+            raise ReadError(
+                f"{path}: its palette or look-up table cannot be applied: {_one_line(error)}. Export the file "
+                "as greyscale (MONOCHROME2) without a look-up table."
+            ) from error
+
+
+def slice_pixels(frames: Frames, header: SliceHeader) -> Frames:
+    """Take one slice out of its file's frames, and apply its rescale slope and intercept.
+
+    Parameters
+    ----------
+    frames : (frames, rows, columns) ndarray
+        All frames of the file, from `read_frames`.
+    header : SliceHeader
+
+    Returns
+    -------
+    (rows, columns) ndarray
+        float32 where the slope is not 1 or the intercept not 0, and of the stored type otherwise.
+
+    Raises
+    ------
+    ReadError
+        If the file's pixels are not as many as its header announced.
+    """
+    if header.frame < len(frames) * header.tiles**2 and frames.shape[1:] == (
+        header.rows * header.tiles,
+        header.columns * header.tiles,
+    ):
+        pixels = (untile(frames, header.tiles) if header.tiles > 1 else frames)[header.frame]
+        if (header.slope, header.intercept) == (1.0, 0.0):
+            return pixels
+        return np.asarray(pixels * np.float64(header.slope) + header.intercept).astype(np.float32)
+    raise ReadError(
+        f"{header.path}: frame {header.frame + 1} of {header.rows} × {header.columns} was announced, but "
+        f"the pixels are {len(frames)} of {frames.shape[1]} × {frames.shape[2]}. Export it again."
+    )
+
+
+def transfer_syntax(dataset: FileDataset) -> UID:
+    """Give the transfer syntax; a file without one is in the encoding that its header was found to have."""
+    syntax = dataset.file_meta.get("TransferSyntaxUID")
+    if syntax:
+        return UID(syntax)
+    implicit, little = dataset.original_encoding
+    if implicit:
+        return ImplicitVRLittleEndian
+    return ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+
+
+def why_undecodable(syntax: UID) -> str:
+    """Say which decoder is missing for a transfer syntax, or "" where there is one."""
+    try:
+        decoder = get_decoder(syntax)
+    except NotImplementedError:
+        return f"its pixels are compressed as {syntax.name}, which no decoder here reads. {UNCOMPRESSED}"
+    if decoder.is_available:
+        return ""
+    return (
+        f"its pixels are compressed as {syntax.name}, and the decoder for it is not installed "
+        f"({'; '.join(decoder.missing_dependencies)}). Install it: pip install python-gdcm pylibjpeg "
+        f"pylibjpeg-openjpeg. Or: {UNCOMPRESSED}"
+    )
+
+
+def _open(path: Path) -> FileDataset:
+    try:
+        return pydicom.dcmread(path, force=True)
+    except PYDICOM_ERRORS as error:
+        raise ReadError(
+            f"{path} cannot be read as DICOM ({_one_line(error)}): it is truncated or damaged. "
+            "Copy or export it again."
+        ) from error
+
+
+def _decode(path: Path, dataset: FileDataset, frame: int | None) -> tuple[Frames, str]:
+    """Give the pixels, shape (frames, rows, columns[, 3]), and their photometric interpretation."""
+    syntax = transfer_syntax(dataset)
+    refusal = why_undecodable(syntax)
+    if refusal:
+        raise ReadError(f"{path}: {refusal}")
+    dataset.file_meta.TransferSyntaxUID = syntax
+    decoder = get_decoder(syntax)
+    try:
+        pixels, found = decoder.as_array(dataset, index=frame)
+        colours = (3,) if found["samples_per_pixel"] == 3 else ()
+        frames = pixels.reshape(-1, dataset.Rows, dataset.Columns, *colours)
+    except PYDICOM_ERRORS as error:
+        more = "; ".join(decoder.missing_dependencies)
+        raise ReadError(
+            f"{path}: its pixels ({syntax.name}) cannot be decoded: {_one_line(error)}. The file is truncated or "
+            f"damaged, or of a kind that the decoders here do not read. {UNCOMPRESSED}"
+            + (f" A decoder that is not installed may read it ({more})." if more else "")
+        ) from error
+    return frames.astype(frames.dtype.newbyteorder("="), copy=False), str(found["photometric_interpretation"])
+
+
+def _to_monochrome2(path: Path, dataset: FileDataset, pixels: Frames, photometric: str) -> Frames:
+    if photometric == "PALETTE COLOR":
+        return np.stack([_luminance(apply_color_lut(frame, dataset)) for frame in pixels])
+    if photometric == "RGB":
+        return np.stack([_luminance(frame) for frame in pixels])
+    if photometric not in ("MONOCHROME1", "MONOCHROME2") or (photometric[-1] == "1" and pixels.dtype.kind == "f"):
+        raise ReadError(
+            f"{path}: its colours are stored as {photometric or 'nothing that the header names'}, which autoseg "
+            "does not read. Export the file as greyscale (MONOCHROME2) or RGB."
+        )
+    has_table = bool(dataset.get("ModalityLUTSequence"))
+    if has_table:
+        # Wider, because a table may begin below the lowest or end above the highest stored value.
+        pixels = np.asarray(apply_modality_lut(pixels.astype(np.int64), dataset))
+    if photometric == "MONOCHROME2":
+        return pixels
+    bits = pixels.dtype.itemsize * 8 if has_table else int(dataset.BitsStored)
+    ends = -1 if pixels.dtype.kind == "i" else 2**bits - 1  # lowest plus highest storable value
+    return np.subtract(ends, pixels, dtype=pixels.dtype)
+
+
+def _luminance(rgb: Frames) -> Frames:
+    return np.rint(rgb[..., :3].astype(np.float64) @ LUMA).astype(rgb.dtype)
+
+
+def _one_line(error: Exception) -> str:
+    """Give an error's text on one line; pydicom lists the reasons of several decoders on several."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return " ".join(lines[:3]).rstrip(".") or type(error).__name__

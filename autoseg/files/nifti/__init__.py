@@ -1,0 +1,1 @@
+"""NIfTI: volumes, and label files on their own grids."""

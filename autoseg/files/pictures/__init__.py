@@ -1,0 +1,1 @@
+"""PNG, JPEG and TIFF, as images and as labels."""

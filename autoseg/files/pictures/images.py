@@ -1,0 +1,130 @@
+"""Images from pictures: PNG, JPEG, TIFF and plain NumPy arrays, whose channels are sequences and no colours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from autoseg.errors import ReadError
+from autoseg.files.arrays import read_npy
+from autoseg.files.pictures.pictures import Picture, read_picture
+from autoseg.files.pictures.tiff import TIFF_SUFFIXES, read_tiff
+from autoseg.files.sources import name_without_ending
+from autoseg.image.image import Image, SliceSource, Source
+
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", *TIFF_SUFFIXES, ".npy")
+
+# A grey picture saved as a JPEG in colour comes back with channels this near to each other, in grey levels.
+JPEG_GREY = 3
+# An axis this short at an array's end (or front) counts channels.
+MOST_CHANNELS = 4
+
+
+def read_picture_image(path: Path, *, channels: Sequence[str] | None = None) -> Image:
+    """Read a picture, a TIFF of several pages, or an array as an image without a known pixel size.
+
+    Channels are kept apart: in a red, green and blue picture three sequences may have been stored. Only where
+    all three are equal is it a grey picture in disguise, and becomes one channel. What a picture says of
+    its resolution is the size of a print, and is not believed.
+
+    Parameters
+    ----------
+    path : Path
+        .png or .jpg, of 8 or 16 bits; .tif with one or more pages (slices) and any channels; .npy of the shape
+        (rows, columns), (slices, rows, columns), (rows, columns, channels) or (slices, rows, columns, channels)
+        with 2 to 4 channels, or the last with the channels in front.
+    channels : sequence of str, optional
+        Names of the channels. If there are several, equal channels stay several: in a set whose missing
+        sequences were filled with another, every image needs the same number.
+
+    Returns
+    -------
+    Image
+        Values of the stored type, `affine` None. Channels are named "image", or "channel 1" and on.
+
+    Raises
+    ------
+    ReadError
+        If the file is missing, damaged, empty, of another kind than its name says, half transparent, to be
+        shown turned, or has another number of channels than there are names.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in PICTURE_SUFFIXES:
+        raise ReadError(f"{path} is no picture that autoseg reads. Use one of {', '.join(PICTURE_SUFFIXES)}.")
+    grey_within = 0
+    if suffix == ".npy":
+        voxels = _stack_of_array(path, read_npy(path))
+    else:
+        pictures = read_tiff(path) if suffix in TIFF_SUFFIXES else (read_picture(path),)
+        voxels = np.stack([_channels_of(path, picture) for picture in pictures], axis=1)
+        grey_within = JPEG_GREY if pictures[0].is_jpeg else 0
+    if (channels is None or len(channels) == 1) and _is_grey(voxels, grey_within):
+        voxels = voxels[1:2]
+    count = len(voxels)
+    names = tuple(channels or (["image"] if count == 1 else [f"channel {n}" for n in range(1, count + 1)]))
+    if len(names) != count:
+        raise ReadError(
+            f"{path} has {count} channel{'s' if count > 1 else ''}, but {len(names)} are expected "
+            f"({', '.join(names)}). Give every image of a set the same channels."
+        )
+    return Image(
+        voxels=np.ascontiguousarray(voxels if count > 1 else voxels[0]),
+        channels=names,
+        source=Source(
+            case_id=name_without_ending(path),
+            slices=tuple(SliceSource(path, frame) for frame in range(voxels.shape[1])),
+        ),
+    )
+
+
+def _channels_of(path: Path, picture: Picture) -> npt.NDArray[np.generic]:
+    """Give a picture's channels, shape (channels, rows, columns), without palette and opacity."""
+    pixels = picture.pixels
+    if picture.palette is not None:
+        if int(pixels.max()) >= len(picture.palette):
+            raise ReadError(f"{path} has pixels without a colour in its palette. Save it again.")
+        pixels = picture.palette[pixels]
+    if pixels.dtype.kind not in "iuf":
+        raise ReadError(f"{path} holds {pixels.dtype} and not one number a pixel and channel. Save it in grey.")
+    if picture.has_alpha and pixels.ndim == 3:
+        opacity = pixels[..., -1]
+        if opacity.min() != opacity.max() or not opacity.max():
+            raise ReadError(
+                f"{path} is transparent in parts, so its values are open. Save it without transparency."
+            )
+        pixels = pixels[..., :-1]
+    return pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0)
+
+
+def _stack_of_array(path: Path, array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    """Give the array as (channels, slices, rows, columns)."""
+    if array.dtype.kind not in "iufb" or array.ndim not in (2, 3, 4):
+        raise ReadError(
+            f"{path} holds {array.dtype} of shape {array.shape}; an image holds numbers of the shape (rows, "
+            "columns), (slices, rows, columns) or (slices, rows, columns, channels)."
+        )
+    array = array.astype(np.uint8 if array.dtype.kind == "b" else array.dtype.newbyteorder("="), copy=False)
+    rows_columns = array.shape[:-1][-2:]
+    if array.ndim > 2 and 1 < array.shape[-1] <= MOST_CHANNELS < min(rows_columns):
+        array = np.moveaxis(array, -1, 0)
+        return array[:, None] if array.ndim == 3 else array
+    if array.ndim < 4:
+        return array.reshape(1, -1, *array.shape[-2:])
+    if array.shape[0] <= MOST_CHANNELS:
+        return array
+    raise ReadError(
+        f"{path} has the shape {array.shape}, in which no axis of 2 to {MOST_CHANNELS} counts channels."
+    )
+
+
+def _is_grey(voxels: npt.NDArray[np.generic], within: int) -> bool:
+    """Tell whether red, green and blue are one and the same."""
+    if len(voxels) != 3:
+        return False
+    if within:
+        return int((voxels.max(axis=0) - voxels.min(axis=0)).max()) <= within
+    return all(np.array_equal(voxels[0], other, equal_nan=voxels.dtype.kind == "f") for other in voxels[1:])

@@ -1,0 +1,238 @@
+"""Labels from pictures: PNG and TIFF exactly, JPEG where every pixel can be given back its label."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from autoseg.errors import LabelError
+from autoseg.files.arrays import whole_numbers
+from autoseg.files.pictures.jpeg import block_radius, nearest_levels, ycbcr_of_rgb
+from autoseg.files.pictures.pictures import JpegPlanes, Picture, read_jpeg_planes, read_picture
+from autoseg.files.pictures.tiff import TIFF_SUFFIXES, read_tiff
+from autoseg.image.structures import Structure
+
+REMEDY = (
+    "Save the labels as PNG or NPY from the program in which they were drawn; converting this file does not "
+    "bring the lost values back."
+)
+
+
+def read_picture_labels(
+    path: Path, structures: tuple[Structure, ...] = (), values: Mapping[int, int] | None = None
+) -> npt.NDArray[np.integer]:
+    """Read the labels of a PNG, a TIFF or a JPEG, shape (slices, rows, columns).
+
+    Parameters
+    ----------
+    path : Path
+        Grey or indexed (the values are the labels, or become them by `values`), or in the structures' colours.
+    structures : tuple of Structure
+        Needed for colour pictures (which colour is which label) and for JPEGs (which values there can be).
+    values : dict of int by int, optional
+        The label that each grey value or index stands for; see `with_labels`.
+
+    Raises
+    ------
+    ReadError
+        If the file is missing, damaged, or of another kind than its name says.
+    LabelError
+        If the values are no labels beyond doubt; the message lists values or colours with their pixel counts.
+    """
+    if path.suffix.lower() in TIFF_SUFFIXES:
+        return np.stack([_labels_of(path, picture, structures, values) for picture in read_tiff(path)])
+    picture = read_picture(path)
+    if picture.is_jpeg:
+        return _read_jpeg_labels(path, picture, structures, values)[None]
+    return _labels_of(path, picture, structures, values)[None]
+
+
+def with_labels(
+    path: Path, voxels: npt.NDArray[np.integer], values: Mapping[int, int] | None
+) -> npt.NDArray[np.integer]:
+    """Put labels in the place of a file's values.
+
+    Parameters
+    ----------
+    path : Path
+        For messages.
+    voxels : ndarray of integers
+    values : dict of int by int or None
+        Label by file value; 0 stays 0 unless it is named. None leaves everything as it is.
+
+    Raises
+    ------
+    LabelError
+        If a value is not named; the message counts its pixels.
+
+    Examples
+    --------
+    >>> with_labels(Path("a.png"), np.array([0, 29, 76]), {29: 1, 76: 2}).tolist()
+    [0, 1, 2]
+    """
+    if values is None:
+        return voxels
+    label_of = {0: 0, **values}
+    found, counts = np.unique(voxels, return_counts=True)
+    unknown = [
+        f"{v} ({n} pixels)" for v, n in zip(found.tolist(), counts.tolist(), strict=True) if v not in label_of
+    ]
+    if unknown:
+        shown = ", ".join(unknown[:8]) + (", …" if len(unknown) > 8 else "")
+        raise LabelError(
+            f"{path} holds value(s) that stand for no structure: {shown}. Known: {sorted(label_of)}. "
+            "Add them to the column values of structures.csv, or set them to 0 in the file."
+        )
+    labels = [label_of[value] for value in found.tolist()]
+    return np.array(labels, dtype=np.min_scalar_type(max(labels)))[np.searchsorted(found, voxels)]
+
+
+def _labels_of(
+    path: Path, picture: Picture, structures: tuple[Structure, ...], values: Mapping[int, int] | None
+) -> npt.NDArray[np.integer]:
+    """Read a picture that was stored without loss, shape (rows, columns)."""
+    if picture.is_jpeg:
+        raise LabelError(f"{path} is a TIFF compressed as JPEG, which blurs values. {REMEDY}")
+    pixels = whole_numbers(path, picture.pixels)
+    if pixels.ndim == 2:
+        if picture.palette is not None and values is None:
+            _check_palette(path, pixels, picture.palette, structures)
+        return with_labels(path, pixels, values)
+    if picture.has_alpha:
+        pixels = without_alpha(path, pixels)
+    if (pixels == pixels[..., :1]).all() and (values is not None or pixels.dtype != np.uint8):
+        return with_labels(path, pixels[..., 0], values)
+    if pixels.dtype != np.uint8 or pixels.shape[-1] not in (1, 3):
+        raise LabelError(
+            f"{path} has {pixels.shape[-1]} channels of {8 * pixels.dtype.itemsize} bit, and is neither grey nor a "
+            "picture in colours of 8 bits. Save the labels as one grey value a pixel."
+        )
+    return _labels_by_their_colours(path, pixels, structures)
+
+
+def _labels_by_their_colours(
+    path: Path, pixels: npt.NDArray[np.integer], structures: tuple[Structure, ...]
+) -> npt.NDArray[np.integer]:
+    rgb = np.broadcast_to(pixels, (*pixels.shape[:2], 3)).astype(np.int64)
+    codes = rgb @ (1 << 16, 1 << 8, 1)
+    colours, counts = np.unique(codes, return_counts=True)
+    label_of = _labels_by_colour(path, structures)
+    unknown = [(f"#{code:06x}", int(n)) for code, n in zip(colours, counts, strict=True) if code not in label_of]
+    if not unknown:
+        return np.array([label_of[code] for code in colours], dtype=np.uint8)[np.searchsorted(colours, codes)]
+    if (rgb == rgb[..., :1]).all():
+        # Grey values saved in three equal channels.
+        return rgb[..., 0].astype(np.uint8)
+    unknown.sort(key=lambda item: -item[1])
+    shown = ", ".join(f"{colour} ({count} pixels)" for colour, count in unknown[:8])
+    known = {f"#{code:06x}": label for code, label in label_of.items()}
+    raise LabelError(
+        f"{path} is a colour picture with {len(unknown)} colour(s) that no structure has: {shown}. "
+        f"Known: {known}. Write each structure's colour into structures.csv. If the colours are shades at "
+        "edges, save the labels again without smoothing (anti-aliasing)."
+    )
+
+
+def _check_palette(
+    path: Path,
+    indices: npt.NDArray[np.integer],
+    palette: npt.NDArray[np.uint8],
+    structures: tuple[Structure, ...],
+) -> None:
+    """Refuse an indexed picture whose indices and colours tell two different stories."""
+    label_of = {(0, 0, 0): 0} | {structure.rgb: structure.label for structure in structures}
+    # Several structures may share a colour: autoseg's own repeat after 21.
+    rgb_of = {0: (0, 0, 0)} | {structure.label: structure.rgb for structure in structures}
+    all_black = not palette.any()
+    for index in np.unique(indices).tolist():
+        red, green, blue = palette[index].tolist() if index < len(palette) else (-1, -1, -1)
+        label = label_of.get((red, green, blue), index)
+        if label != index and rgb_of.get(index) != (red, green, blue) and not all_black:
+            raise LabelError(
+                f"{path} is an indexed picture that contradicts itself: index {index} is shown as "
+                f"#{red:02x}{green:02x}{blue:02x}, the colour of label {label}. Save it in colour without "
+                "a palette, or as grey values that are the labels."
+            )
+
+
+def without_alpha(path: Path, pixels: npt.NDArray[np.integer]) -> npt.NDArray[np.integer]:
+    """Give the colours, black where the picture is transparent; LabelError if pixels are so in part."""
+    alpha = pixels[..., -1:]
+    partial = (alpha > 0) & (alpha < np.iinfo(pixels.dtype).max)
+    if partial.any():
+        raise LabelError(
+            f"{path} has {int(partial.sum())} half transparent pixels, so their label is in doubt. "
+            "Save the labels without transparency and without smoothing (anti-aliasing)."
+        )
+    return np.where(alpha == 0, 0, pixels[..., :-1])
+
+
+def _labels_by_colour(path: Path, structures: tuple[Structure, ...]) -> dict[int, int]:
+    """Give the label of each colour, as 0xrrggbb; black is the background."""
+    label_of = {0: 0}
+    for structure in structures:
+        red, green, blue = structure.rgb
+        other = label_of.setdefault((red << 16) + (green << 8) + blue, structure.label)
+        if other != structure.label:
+            raise LabelError(
+                f"{path} is a colour picture, but labels {other} and {structure.label} share the colour "
+                f"#{red:02x}{green:02x}{blue:02x} (0 is black). Give each structure a colour of its own."
+            )
+    return label_of
+
+
+def _read_jpeg_labels(
+    path: Path, picture: Picture, structures: tuple[Structure, ...], values: Mapping[int, int] | None
+) -> npt.NDArray[np.integer]:
+    if not structures and not values:
+        raise LabelError(
+            f"{path} is a JPEG, which blurs values, and nothing says which values there can be. Name them in "
+            f"structures.csv (label = grey value, or colour). {REMEDY}"
+        )
+    jpeg = read_jpeg_planes(path)
+    label_of = {0: 0} | ({s.label: s.label for s in structures} if values is None else dict(values))
+    labels = np.array([0, *(structure.label for structure in structures)], dtype=np.uint8)
+    colours = ycbcr_of_rgb(np.array([(0, 0, 0), *(s.rgb for s in structures)], dtype=np.float64))
+    greys = np.array(list(label_of), dtype=np.float64)[:, None]
+    grey_jpeg = JpegPlanes(jpeg.planes[:1], jpeg.steps[:1])
+    if len(jpeg.planes) == 1 or _is_grey(jpeg, colours, greys, block_radius(grey_jpeg)):
+        jpeg, levels = grey_jpeg, greys
+        labels = np.array(list(label_of.values()), dtype=np.uint8)
+    else:
+        _labels_by_colour(path, structures)
+        levels = colours
+    if not jpeg.colour_at_full_resolution:
+        raise LabelError(
+            f"{path} is a JPEG that keeps colours at a lower resolution than the picture (4:2:0), so the "
+            f"labels at every edge are in doubt. {REMEDY}"
+        )
+    nearest, doubt = nearest_levels(jpeg, levels)
+    if doubt.any():
+        raise LabelError(_doubt_message(path, picture.pixels[doubt], jpeg, levels))
+    return labels[nearest]
+
+
+def _is_grey(
+    jpeg: JpegPlanes, colours: npt.NDArray[np.float64], greys: npt.NDArray[np.float64], radius: float
+) -> bool:
+    """Tell whether a JPEG in colour shows grey values, and none of the colours can be taken for one of them."""
+    drawn = colours[colours[:, 0] > 0, 0]
+    return np.abs(jpeg.planes[1:] - 128).max() == 0 and bool((np.abs(drawn - greys) > radius).all())
+
+
+def _doubt_message(
+    path: Path, doubtful: npt.NDArray[np.generic], jpeg: JpegPlanes, levels: npt.NDArray[np.float64]
+) -> str:
+    values, counts = np.unique(doubtful.reshape(len(doubtful), -1), axis=0, return_counts=True)
+    order = np.argsort(-counts)[:5]
+    shown = ", ".join(f"{values[i].tolist()} ({counts[i]} pixels)" for i in order).replace("[", "").replace("]", "")
+    apart = min(float(np.linalg.norm(a - b)) for i, a in enumerate(levels) for b in levels[:i])
+    return (
+        f"{path} is a JPEG in which {len(doubtful)} pixels could carry another label than the nearest one, "
+        f"or none that is known; values in doubt: {shown}. The labels' values lie {apart:.0f} apart, and "
+        f"its compression can hide differences up to {block_radius(jpeg):.0f}; a file that was saved as "
+        f"JPEG more than once is blurred beyond what it says. {REMEDY}"
+    )

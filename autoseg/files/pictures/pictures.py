@@ -1,0 +1,241 @@
+"""Reading and writing PNG, JPEG and GIF pictures exactly as their pixels are stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from PIL import Image as PillowImage
+
+from autoseg.errors import DataError, LabelError, ReadError
+from autoseg.files.atomic import whole_file
+from autoseg.image.structures import Structure, check_structures, check_values
+
+PNG_MODES = ("1", "L", "LA", "P", "I;16", "RGB", "RGBA")
+EXIF_ORIENTATION = 0x0112
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """The pixels of a picture as they are stored, without any scaling or conversion of colours.
+
+    Parameters
+    ----------
+    pixels : (rows, columns) or (rows, columns, samples) ndarray
+        Grey values or palette indices, or several values a pixel along the last axis: grey and alpha, RGB, or
+        RGBA; in a TIFF any channels. A PNG or JPEG gives uint8 or uint16, a TIFF any numbers.
+    palette : (n, 3) ndarray of uint8 or None
+        Red, green, blue of each index in an indexed picture.
+    is_jpeg : bool
+        True if the file's content is a JPEG, whatever its name ends in; its values are near the originals.
+    has_alpha : bool
+        True if the last of several samples is the opacity and no colour.
+    """
+
+    pixels: npt.NDArray[np.generic]
+    palette: npt.NDArray[np.uint8] | None = None
+    is_jpeg: bool = False
+    has_alpha: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class JpegPlanes:
+    """The planes of a JPEG as they were coded: luminance, then two of colour unless the picture is grey.
+
+    Parameters
+    ----------
+    planes : (1 or 3, rows, columns) ndarray of float
+        Y, or Y, Cb and Cr, 0 to 255.
+    steps : (1 or 3, 8, 8) ndarray of float
+        Quantisation step of each frequency in each plane, in grey levels of an orthonormal cosine transform.
+    colour_at_full_resolution : bool
+        False if the colour planes were stored at a lower resolution (4:2:0 and the like), hence smeared.
+    """
+
+    planes: npt.NDArray[np.float64]
+    steps: npt.NDArray[np.float64]
+    colour_at_full_resolution: bool = True
+
+
+def read_picture(path: Path) -> Picture:
+    """Read a PNG or JPEG without changing a value: indices stay indices, 16 bit stays 16 bit.
+
+    Raises
+    ------
+    ReadError
+        If the file is damaged, is no PNG or JPEG, is an animation, or is to be shown turned.
+    """
+    with _opened(path) as image:
+        if image.format == "PNG":
+            return _read_png(image, path)
+        return Picture(np.asarray(image.convert("L" if image.mode == "L" else "RGB")), is_jpeg=True)
+
+
+def read_jpeg_planes(path: Path) -> JpegPlanes:
+    """Read a JPEG's planes before any conversion to red, green and blue, and their quantisation.
+
+    Raises
+    ------
+    ReadError
+        As `read_picture`; also if the JPEG stores its colours in another way than Y, Cb, Cr.
+    """
+    with _opened(path) as image:
+        layers = getattr(image, "layer", [])
+        is_rgb_inside = image.mode == "RGB" and image.info.get("adobe_transform", 1) != 1
+        if image.mode not in ("L", "RGB") or is_rgb_inside:
+            raise ReadError(f"{path} stores its colours in an unusual way ({image.mode}). Save it as PNG instead.")
+        if image.mode == "RGB":
+            image.draft("YCbCr", image.size)
+        pixels = np.asarray(image, dtype=np.float64)
+        tables = getattr(image, "quantization", {})
+        steps = np.stack([np.reshape(tables[layer[3]], (8, 8)) for layer in layers]).astype(np.float64)
+    return JpegPlanes(
+        planes=pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, -1, 0),
+        steps=steps,
+        colour_at_full_resolution=len({layer[1:3] for layer in layers}) == 1,
+    )
+
+
+def write_palette_png(path: Path, labels: npt.NDArray[np.integer], structures: Sequence[Structure]) -> None:
+    """Write labels as an indexed PNG: its pixel values are the labels, shown in the structures' colours.
+
+    Parameters
+    ----------
+    path : Path
+        The file to write; it is whole or not there.
+    labels : (rows, columns) ndarray of integers
+        One slice; 0 is the background and is shown black.
+    structures : sequence of Structure
+        Name and colour of every label.
+
+    Raises
+    ------
+    LabelError
+        If a value has no structure, or the array is not one slice.
+    OutputError
+        If the file cannot be written.
+    """
+    if labels.ndim != 2 or labels.dtype.kind not in "iub":
+        raise LabelError(
+            f"{path}: a label picture shows one slice of integers, not {labels.dtype} of shape {labels.shape}."
+        )
+    check_structures(tuple(structures))
+    check_values(labels, {s.label: s.name for s in structures}, name=str(path))
+    # A palette of full length keeps the file at 8 bits per pixel, which every program reads as bytes.
+    palette = np.zeros((256, 3), dtype=np.uint8)
+    for structure in structures:
+        palette[structure.label] = structure.rgb
+    image = PillowImage.fromarray(np.ascontiguousarray(labels, dtype=np.uint8))
+    image.putpalette(palette.ravel().tolist())
+    with whole_file(path) as temporary:
+        image.save(temporary, "PNG")
+
+
+def write_jpg(path: Path, rgb: npt.NDArray[np.uint8]) -> None:
+    """Write a picture of shape (rows, columns, 3) to look at as a JPEG; never labels, which a JPEG smears.
+
+    Raises
+    ------
+    DataError
+        If the array is not 8-bit RGB.
+    OutputError
+        If the file cannot be written.
+    """
+    image = PillowImage.fromarray(_checked_rgb(rgb, path))
+    with whole_file(path) as temporary:
+        image.save(temporary, "JPEG", quality=92, subsampling=0)
+
+
+def write_gif(path: Path, frames: Sequence[npt.NDArray[np.uint8]], frame_ms: int = 200) -> None:
+    """Write pictures of shape (rows, columns, 3) as an animation that repeats for ever.
+
+    Parameters
+    ----------
+    path : Path
+    frames : sequence of (rows, columns, 3) ndarray of uint8
+        In the order shown, all of the same shape.
+    frame_ms : int
+        Time for which each frame is shown, in milliseconds; GIF counts in tens of them.
+
+    Raises
+    ------
+    DataError
+        If there is no frame, or the frames differ in shape.
+    OutputError
+        If the file cannot be written.
+    """
+    shapes = sorted({frame.shape for frame in frames})
+    if len(shapes) != 1:
+        raise DataError(f"{path}: an animation needs frames of one shape; these have the shapes {shapes}.")
+    first, *others = [PillowImage.fromarray(_checked_rgb(frame, path)) for frame in frames]
+    with whole_file(path) as temporary:
+        first.save(temporary, "GIF", save_all=True, append_images=others, duration=frame_ms, loop=0)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[PillowImage.Image]:
+    """Open a picture, and turn whatever the decoder raises into one sentence with the remedy."""
+    try:
+        with PillowImage.open(path, formats=("PNG", "JPEG")) as image:
+            if getattr(image, "n_frames", 1) > 1:
+                raise ReadError(f"{path} is an animation. Save each picture as a file of its own.")
+            if image.getexif().get(EXIF_ORIENTATION, 1) != 1:
+                raise ReadError(
+                    f"{path} asks to be shown turned or mirrored (EXIF orientation), so it is open how it "
+                    "lies on its image. Save it the way it should lie, without that mark."
+                )
+            yield image
+    except FileNotFoundError as error:
+        raise ReadError(f"{path} does not exist. Check the name and the folder.") from error
+    except (OSError, SyntaxError, ValueError, PillowImage.DecompressionBombError) as error:
+        raise ReadError(
+            f"{path} cannot be read as a PNG or JPEG picture ({error}). Save or copy the file again."
+        ) from error
+
+
+def _read_png(image: PillowImage.Image, path: Path) -> Picture:
+    with PillowImage.open(path, formats=("PNG",)) as again:
+        again.verify()  # Of a damaged stream, Pillow gives wrong pixels; its check sums tell.
+    with path.open("rb") as file:
+        depth, colour_type = file.read(26)[24:26]
+    grey = colour_type == 0
+    if depth == 16 and not grey:
+        image.load()  # OpenCV fills up a file that is cut off; Pillow says so.
+        return _read_deep_png(path, has_alpha=colour_type in (4, 6))
+    if image.mode not in PNG_MODES:
+        raise ReadError(
+            f"{path} is a PNG of a kind that loses values when read ({depth} bit, mode {image.mode}). "
+            "Save it with 8 bits per colour, as grey, or with a palette."
+        )
+    pixels = np.asarray(image)
+    if pixels.dtype == np.bool_:
+        pixels = pixels.astype(np.uint8)
+    if grey and depth in (2, 4):
+        # Pillow stretches these to 0..255 for the eye; the file holds 0..3 or 0..15.
+        pixels = pixels // (255 // (2**depth - 1))
+    flat = image.getpalette() if image.mode == "P" else None
+    palette = None if flat is None else np.reshape(np.array(flat, dtype=np.uint8), (-1, 3))
+    return Picture(pixels, palette, has_alpha=pixels.ndim == 3 and pixels.shape[-1] in (2, 4))
+
+
+def _read_deep_png(path: Path, *, has_alpha: bool) -> Picture:
+    """Read colours of 16 bits, of which Pillow would keep 8."""
+    pixels = cv2.imdecode(np.frombuffer(path.read_bytes(), dtype=np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None or pixels.dtype != np.uint16 or pixels.ndim != 3:
+        raise ReadError(f"{path} is a PNG with 16 bits per colour that cannot be read. Save it with 8, or as grey.")
+    # OpenCV counts blue, green, red.
+    return Picture(pixels[..., [2, 1, 0, 3][: pixels.shape[-1]]], has_alpha=has_alpha)
+
+
+def _checked_rgb(rgb: npt.NDArray[np.uint8], path: Path) -> npt.NDArray[np.uint8]:
+    if rgb.ndim != 3 or rgb.shape[-1] != 3 or rgb.dtype != np.uint8:
+        raise DataError(
+            f"{path}: a picture to save is 8-bit with shape (rows, columns, 3), not {rgb.dtype} of shape "
+            f"{rgb.shape}."
+        )
+    return np.ascontiguousarray(rgb)

@@ -1,0 +1,243 @@
+"""Areas in mm²: labelled pixels on the image's own grid times the area of one pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from autoseg.data.cases import CaseFolder, read_case
+from autoseg.errors import LabelError
+from autoseg.image.calibration import calibrate, pixel_spacing_from_field_of_view
+from autoseg.image.geometry import slice_distance_mm
+from autoseg.image.image import Image, LabelMap
+from autoseg.image.structures import Structure, side_pairs
+
+# Goes up whenever the same label map could give another number or flag.
+MEASUREMENT_VERSION = 1
+
+FRAGMENT_SHARE = 0.1  # of the structure's pixels on the slice
+JUMP_FACTOR = 2.0
+SIDE_FACTOR = 3.0
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One structure on one slice: a row of the tidy table, whose columns are these fields.
+
+    `slice_index` counts from 0 in the image's own order; positions run along the slice normal towards the
+    head, the back or the left and are None where the distance between slices is unknown. `pixel_row_mm` is
+    the distance between rows, `pixel_column_mm` between columns. `mean_intensity` is None without an image
+    or without a pixel. `flags` are joined by "; ". `level` is the slice's, where levels are known. A structure that
+    includes others (`Structure.includes`) is measured with them.
+    """
+
+    case_id: str
+    subject_id: str
+    series_uid: str
+    sop_uid: str
+    slice_index: int
+    slice_position_mm: float | None
+    slice_spacing_mm: float | None
+    label: int
+    name: str
+    side: str
+    pixel_count: int
+    pixel_row_mm: float
+    pixel_column_mm: float
+    spacing_source: str
+    area_mm2: float
+    mean_intensity: float | None
+    components: int
+    touches_edge: bool
+    flags: str
+    model: str
+    level: str = ""
+    measurement_version: int = MEASUREMENT_VERSION
+
+
+def measure_areas(label_map: LabelMap, *, image: Image | None = None, model: str = "") -> list[Measurement]:
+    """Measure the cross-sectional area of every annotated structure on every slice.
+
+    The area is the number of labelled pixels times the area of one pixel, on the slices as they were
+    acquired. A slice that cuts a limb obliquely gives an oblique, and therefore larger, section.
+
+    Nothing is left out on suspicion; what deserves a look carries a flag:
+
+    - *touches edge*: a labelled pixel lies on the border of the image, so the structure may be cut off;
+    - *fragmented*: a second component (pixels that touch, corners included) holds more than 10 % of it;
+    - *missing between slices*: no pixel here, but some on slices before and behind;
+    - *jump*: more than 2 times larger, or smaller, than both nearest slices that show the structure;
+    - *side differs*: less than a third of its left or right counterpart on the same slice.
+
+    Parameters
+    ----------
+    label_map : LabelMap
+        Structures on a calibrated grid, shape (slices, rows, columns); one stack, one time point.
+    image : Image, optional
+        The image on the same grid, for `mean_intensity` (of its first channel).
+    model : str
+        Name of the model that drew the labels; repeated in every row.
+
+    Returns
+    -------
+    list of Measurement
+        One row per slice and annotated structure, ordered by slice position and then by label. A structure
+        absent from a slice has area 0 rather than no row; one that was not drawn at all has no rows.
+
+    Raises
+    ------
+    GeometryError
+        If the pixel size is unknown; the message names the file and says how to supply it.
+    LabelError
+        If the image lies on another grid.
+
+    Examples
+    --------
+    Two pixels of 0.5 mm x 0.5 mm cover half a square millimetre:
+
+    >>> from autoseg.image.geometry import affine_from_spacing
+    >>> thigh = LabelMap(
+    ...     voxels=np.array([[[1, 1], [0, 0]]]),
+    ...     affine=affine_from_spacing((3.0, 0.5, 0.5)),
+    ...     structures=(Structure(1, "vastus lateralis"),),
+    ... )
+    >>> [row.area_mm2 for row in measure_areas(thigh)]
+    [0.5]
+    """
+    affine = label_map.calibrated_affine
+    if image is not None and not label_map.same_grid(image):
+        raise LabelError(
+            f"{image.source.name}: the image {image!r} and the labels {label_map!r} lie on different grids. "
+            "Measure each label map with the image that it was drawn on."
+        )
+    source = label_map.source
+    structures = annotated_structures(label_map)
+    positions, pixel_mm2 = label_map.slice_positions_mm, label_map.pixel_mm2
+    order = np.argsort(positions, kind="stable")
+    masks = [label_map.mask(s.label) for s in structures]
+    shapes = [[_describe(mask[index]) for mask in masks] for index in order]
+    counts = np.array([[shape.pixel_count for shape in row] for row in shapes]).reshape(len(order), -1)
+    stack_flags = _flag_along_stack(counts, structures)
+    spaced = source.slice_spacing_source != "none"
+    _, row_mm, column_mm = label_map.spacing_mm
+    rows = []
+    for place, index in enumerate(order):
+        for column, structure in enumerate(structures):
+            shape = shapes[place][column]
+            rows.append(
+                Measurement(
+                    case_id=source.case_id,
+                    subject_id=source.subject_id,
+                    series_uid=source.series_uid,
+                    sop_uid=source.slices[index].sop_uid if source.slices else "",
+                    slice_index=int(index),
+                    slice_position_mm=float(positions[index]) if spaced else None,
+                    slice_spacing_mm=slice_distance_mm(affine) if spaced else None,
+                    label=structure.label,
+                    name=structure.name,
+                    side=structure.side,
+                    pixel_count=shape.pixel_count,
+                    pixel_row_mm=row_mm,
+                    pixel_column_mm=column_mm,
+                    spacing_source=source.spacing_source,
+                    area_mm2=shape.pixel_count * pixel_mm2,
+                    mean_intensity=_mean_intensity(image, masks[column], index),
+                    components=shape.components,
+                    touches_edge=shape.touches_edge,
+                    flags="; ".join(shape.flags + stack_flags[place][column]),
+                    model=model,
+                    level=source.slices[index].level if source.slices else "",
+                )
+            )
+    return rows
+
+
+def annotated_structures(label_map: LabelMap) -> tuple[Structure, ...]:
+    """Give the structures that were drawn on this label map, by rising label."""
+    drawn = [s for s in label_map.structures if label_map.is_annotated(s.label)]
+    return tuple(sorted(drawn, key=lambda s: s.label))
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """What one mask on one slice looks like."""
+
+    pixel_count: int
+    components: int
+    touches_edge: bool
+    flags: tuple[str, ...]
+
+
+def _describe(mask: npt.NDArray[np.bool_]) -> _Shape:
+    count = int(np.count_nonzero(mask))
+    if count == 0:
+        return _Shape(0, 0, False, ())
+    parts, components = ndimage.label(mask, structure=np.ones((3, 3)))
+    sizes = np.sort(np.bincount(parts.ravel())[1:])
+    edge = bool(mask[[0, -1]].any() or mask[:, [0, -1]].any())
+    fragmented = components > 1 and sizes[-2] > FRAGMENT_SHARE * count
+    flags = (("touches edge", edge), ("fragmented", fragmented))
+    return _Shape(count, int(components), edge, tuple(flag for flag, raised in flags if raised))
+
+
+def _flag_along_stack(
+    counts: npt.NDArray[np.integer], structures: Sequence[Structure]
+) -> list[list[tuple[str, ...]]]:
+    """Give the flags that need other slices or structures; counts has shape (slices, structures)."""
+    flags: list[list[tuple[str, ...]]] = [[() for _ in structures] for _ in counts]
+    for column in range(len(structures)):
+        present = np.flatnonzero(counts[:, column])
+        for place, count in enumerate(counts[:, column].tolist()):
+            before, behind = present[present < place], present[present > place]
+            if not (len(before) and len(behind)):
+                continue
+            neighbours = counts[[before[-1], behind[0]], column]
+            if count == 0:
+                flags[place][column] += ("missing between slices",)
+            elif count > JUMP_FACTOR * neighbours.max() or JUMP_FACTOR * count < neighbours.min():
+                flags[place][column] += ("jump",)
+    columns = {structure.label: column for column, structure in enumerate(structures)}
+    for pair in side_pairs(structures):
+        for mine, other in (pair, pair[::-1]):
+            smaller = SIDE_FACTOR * counts[:, columns[mine]] < counts[:, columns[other]]
+            for place in np.flatnonzero(smaller).tolist():
+                flags[place][columns[mine]] += ("side differs",)
+    return flags
+
+
+def _mean_intensity(image: Image | None, mask: npt.NDArray[np.bool_], index: int) -> float | None:
+    if image is None:
+        return None
+    inside = image.channel_voxels[0, index][mask[index]]
+    return float(inside.mean(dtype=np.float64)) if inside.size else None
+
+
+def measure_labels(
+    cases: CaseFolder,
+    *,
+    field_of_view_mm: float | Sequence[float] | None = None,
+    matrix_size: int | Sequence[int] | None = None,
+    prefer: str | None = None,
+) -> list[Measurement]:
+    """Measure labels that were drawn already, each on its own image's grid.
+
+    Returns
+    -------
+    list of Measurement
+        In the order of the cases.
+    """
+    rows = []
+    for case in cases.cases:
+        image, label_map = read_case(case, cases.structures)
+        if image.affine is None and field_of_view_mm is not None:
+            choice = pixel_spacing_from_field_of_view(field_of_view_mm, image.shape[1:], matrix_size=matrix_size)
+            # Read again, so that positions and orientation of the header are kept.
+            image, label_map = read_case(case, cases.structures, pixel_spacing_mm=choice.spacing_mm)
+        else:
+            image = calibrate(image, field_of_view_mm=field_of_view_mm, matrix_size=matrix_size, prefer=prefer)
+        rows.extend(measure_areas(label_map.on_grid_of(image), image=image))
+    return rows

@@ -1,0 +1,74 @@
+"""The label maps of an earlier run, read back from its folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from autoseg.errors import DataError, ReadError
+from autoseg.files.file_names import safe_name, unique_names
+from autoseg.files.nifti.volumes import read_nifti
+from autoseg.files.tables import read_structures
+from autoseg.image.image import LabelMap, Source
+
+RUN_FILE = "run.json"
+
+
+def is_run_folder(folder: Path) -> bool:
+    """Tell whether a folder is one that a run wrote."""
+    return (Path(folder) / RUN_FILE).is_file()
+
+
+def read_run_labels(folder: Path) -> tuple[list[LabelMap], list[str]]:
+    """Read the label maps of a run from its NIfTI files, with their names and what they include.
+
+    Levels are not kept in these files.
+
+    Returns
+    -------
+    tuple of (list of LabelMap, list of str)
+        In the run's order, and a sentence for each image whose slices are at unknown distances.
+
+    Raises
+    ------
+    DataError
+        If no image of the run has a NIfTI file.
+    ReadError
+        If a file is missing or damaged; the message names it.
+    """
+    folder = Path(folder)
+    record = _record(folder / RUN_FILE)
+    structures = read_structures(folder / "structures.csv").structures
+    images = record["images"]
+    stems = unique_names([safe_name(str(image["case_id"])) for image in images])
+    label_maps, notes = [], []
+    for image, stem in zip(images, stems, strict=True):
+        path = folder / f"{stem}.nii.gz"
+        if image.get("slice_spacing_source") == "none" and not path.exists():
+            notes.append(f"{image['case_id']}: the distance between its slices is unknown; it is left out.")
+            continue
+        voxels, affine = read_nifti(path)
+        source = Source(
+            case_id=str(image["case_id"]),
+            subject_id=str(image.get("subject_id", "")),
+            series_uid=str(image.get("series_uid", "")),
+            spacing_source=image.get("spacing_source", "header"),
+            slice_spacing_source=image.get("slice_spacing_source", "header"),
+        )
+        label_maps.append(LabelMap(voxels.astype(np.uint8), affine, structures, source=source))
+    if not label_maps:
+        raise DataError(f"{folder} holds no label map with a known distance between slices. {' '.join(notes)}")
+    return label_maps, notes
+
+
+def _record(path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(record["images"], list):
+            raise TypeError("its images are no list")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ReadError(f"{path} cannot be read as the record of a run ({error}). Segment again.") from error
+    return dict(record)

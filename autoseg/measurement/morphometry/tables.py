@@ -1,0 +1,232 @@
+"""Morphometry as tables: section by section, at equal lengths along the curve, and level by level."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy.interpolate import PchipInterpolator
+
+from autoseg.errors import DataError
+from autoseg.measurement.morphometry.rows import Morphometry, Profile, SectionRow
+
+Numbers = npt.NDArray[Any]
+
+STEP_MM = 1.0
+MOST_POSITIONS = 100_000
+
+# What is measured, and how it is called with its unit.
+MEASURES = {
+    "area_corrected_mm2": "area across the curve (mm²)",
+    "diameter_ap_mm": "anteroposterior diameter (mm)",
+    "diameter_rl_mm": "right-left diameter (mm)",
+    "diameter_si_mm": "superior-inferior diameter (mm)",
+    "eccentricity": "eccentricity",
+    "orientation_deg": "orientation (°)",
+    "solidity": "solidity",
+}
+KEYS = ("case_id", "subject_id", "label", "name", "along")
+ARC_COLUMNS = (
+    *KEYS, "arc_mm", "arc_share", "from_end_mm", "ends_seen", "level", "x_left_mm", "y_back_mm", "z_head_mm",
+    "obliquity_deg", *MEASURES, "morphometry_version",
+)  # fmt: skip
+
+
+def sections_table(morphometry: Morphometry) -> pd.DataFrame:
+    """Give one row a section and structure, columns named like SectionRow's fields.
+
+    Diameters in a direction that no structure has are left out as columns.
+    """
+    rows = [asdict(row) for profile in morphometry.profiles for row in profile.rows]
+    table = pd.DataFrame(rows, columns=[field.name for field in fields(SectionRow)])
+    return _without_empty_diameters(table)
+
+
+def arc_table(morphometry: Morphometry, *, step_mm: float = STEP_MM) -> pd.DataFrame:
+    """Give every measure at equal lengths along each structure's curve: one row a position.
+
+    Between two sections the measures are interpolated by monotone cubics (PCHIP: no value is larger or smaller than
+    those beside it), the orientation as a direction, so that it passes from 89 to -89 degrees by 90. Nothing is
+    given in a gap, where one or more sections miss the structure, nor beyond the first and the last section.
+
+    Parameters
+    ----------
+    morphometry : Morphometry
+    step_mm : float
+        Distance of the positions.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns case_id, subject_id, label, name, along, arc_mm (from the lowest, foremost or rightmost section),
+        arc_share (0 there, 1 at the other end), from_end_mm (0 at the highest, hindmost or leftmost section,
+        negative before it), ends_seen ("both", "first", "last" or "neither": where the image goes on beyond the
+        structure), level (of the nearest section), the curve's point x_left_mm, y_back_mm, z_head_mm,
+        obliquity_deg (of the sections), the measures (`MEASURES`) and morphometry_version.
+
+    Raises
+    ------
+    DataError
+        If `step_mm` is not above 0, or so small that there would be more than 100,000 positions.
+    """
+    if not (math.isfinite(step_mm) and step_mm > 0):
+        raise DataError(f"The step along the curve is {step_mm} mm; give a length above 0, for instance 1.")
+    tables = [_positions(profile, step_mm) for profile in morphometry.profiles]
+    if not tables:
+        return pd.DataFrame(columns=list(ARC_COLUMNS))
+    return _without_empty_diameters(pd.concat(tables, ignore_index=True))
+
+
+def morphometry_levels(morphometry: Morphometry) -> pd.DataFrame:
+    """Give mean and SD of every measure at each level: one row a subject, level and structure.
+
+    A section counts once, also where several scans of a subject show the level. The SD is the sample's (n - 1), NaN
+    with one section. The mean orientation and its SD are taken around the mean direction.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns subject_id, level, name, n (sections), mean_<measure> and sd_<measure>; levels in natural order.
+        Empty without levels.
+    """
+    table = sections_table(morphometry)
+    measures = [name for name in MEASURES if name in table]
+    columns = ["subject_id", "level", "name", "n", *(f"{word}_{m}" for m in measures for word in ("mean", "sd"))]
+    lines = []
+    for (subject, level, _), group in table[table["level"] != ""].groupby(["subject_id", "level", "label"]):
+        line = {"subject_id": subject, "level": level, "name": group["name"].iloc[0], "n": len(group)}
+        for measure in measures:
+            values = pd.to_numeric(group[measure]).dropna().to_numpy(dtype=np.float64)
+            values = _around_mean(values) if measure == "orientation_deg" else values
+            mean = float(values.mean()) if len(values) else math.nan
+            line[f"mean_{measure}"] = _half_turn(mean) if measure == "orientation_deg" else mean
+            line[f"sd_{measure}"] = float(values.std(ddof=1)) if len(values) > 1 else math.nan
+        lines.append(line)
+    lines.sort(key=lambda line: [_natural(str(line[name])) for name in ("subject_id", "level", "name")])
+    return pd.DataFrame(lines, columns=columns)
+
+
+def _positions(profile: Profile, step_mm: float) -> pd.DataFrame:
+    """Give the rows of one profile at equal lengths."""
+    curve, rows, first = profile.curve, profile.rows, profile.rows[0]
+    count = int(curve.length_mm / step_mm + 1e-9) + 1
+    if count > MOST_POSITIONS:
+        raise DataError(f"A step of {step_mm} mm gives {count:,} positions. Give a larger one, for instance 1 mm.")
+    arc = step_mm * np.arange(count)
+    points, _ = curve.at(arc)
+    places = np.array(profile.curve_places)
+    at_rows = curve.arc_mm[places]
+    nearest = np.abs(arc[:, None] - at_rows[None, :]).argmin(axis=1)
+    in_gap = _in_gap(arc, at_rows, places)
+    ends = {(True, True): "both", (True, False): "first", (False, True): "last", (False, False): "neither"}
+    table = pd.DataFrame({key: [getattr(first, key)] * count for key in KEYS})
+    table["arc_mm"], table["arc_share"] = arc, arc / curve.length_mm
+    table["from_end_mm"] = arc - curve.length_mm
+    table["ends_seen"] = ends[profile.first_seen, profile.last_seen]
+    table["level"] = ["" if gap else rows[near].level for near, gap in zip(nearest, in_gap, strict=True)]
+    table[["x_left_mm", "y_back_mm", "z_head_mm"]] = points
+    for name in ("obliquity_deg", *MEASURES):
+        values = np.array([_number(getattr(row, name)) for row in rows])
+        found = _along(arc, at_rows, places, values, is_direction=name == "orientation_deg")
+        table[name] = np.where(in_gap, math.nan, found)
+    table["morphometry_version"] = first.morphometry_version
+    return table[list(ARC_COLUMNS)]
+
+
+def _in_gap(arc: Numbers, at_rows: Numbers, places: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Tell which positions lie strictly between two sections that are no neighbours."""
+    after = np.clip(np.searchsorted(at_rows, arc - 1e-9), 0, len(at_rows) - 1)
+    before = np.maximum(after - 1, 0)
+    is_on_one = np.abs(at_rows[after] - arc) <= 1e-9
+    return np.asarray((places[after] - places[before] > 1) & ~is_on_one, dtype=bool)
+
+
+def _along(
+    arc: Numbers, at_rows: Numbers, places: npt.NDArray[np.int64], values: Numbers, *, is_direction: bool
+) -> Numbers:
+    """Interpolate one measure; NaN between sections of which one has none."""
+    known = np.isfinite(values)
+    if known.sum() < 2:
+        return np.full(len(arc), math.nan)
+    inside = (arc >= at_rows[known][0] - 1e-9) & (arc <= at_rows[known][-1] + 1e-9)
+    inside &= ~_in_gap(arc, at_rows[known], places[known])
+    if is_direction:
+        doubled = np.radians(2 * values[known])
+        sine, cosine = (PchipInterpolator(at_rows[known], part(doubled))(arc) for part in (np.sin, np.cos))
+        found = np.degrees(np.arctan2(sine, cosine)) / 2
+    else:
+        found = PchipInterpolator(at_rows[known], values[known])(
+            np.clip(arc, at_rows[known][0], at_rows[known][-1])
+        )
+    return np.where(inside, found, math.nan)
+
+
+def _around_mean(angles_deg: Numbers) -> Numbers:
+    """Give angles of axes, which repeat after 180 degrees, within 90 degrees of their mean direction."""
+    if not len(angles_deg):
+        return angles_deg
+    doubled = np.radians(2 * angles_deg)
+    mean = math.degrees(math.atan2(np.sin(doubled).mean(), np.cos(doubled).mean())) / 2
+    return np.asarray(mean + (angles_deg - mean + 90) % 180 - 90)
+
+
+def _half_turn(angle_deg: float) -> float:
+    """Give an axis's angle above -90 and up to 90."""
+    return angle_deg if math.isnan(angle_deg) else 90 - (90 - angle_deg) % 180
+
+
+def _without_empty_diameters(table: pd.DataFrame) -> pd.DataFrame:
+    runs = set(table["along"])
+    always = {
+        "diameter_ap_mm": "anterior-posterior",
+        "diameter_rl_mm": "right-left",
+        "diameter_si_mm": "superior-inferior",
+    }
+    empty = [name for name, along in always.items() if runs == {along}]
+    return table.drop(columns=empty).astype(
+        {name: float for name in MEASURES if name in table and name not in empty}
+    )
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
+
+
+def _natural(text: str) -> list[tuple[int, str]]:
+    """Sort t2 before t10."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", text)]
+
+
+def one_structure(table: pd.DataFrame, name: str | None = None) -> pd.DataFrame:
+    """Give the rows of one structure of one image, in the order of their positions.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        From `arc_table`, or read from its CSV.
+    name : str, optional
+        Of the structure; not needed where there is one only.
+
+    Raises
+    ------
+    DataError
+        If the table holds none, or several, or is no such table.
+    """
+    lacking = [column for column in ("case_id", "name", "arc_mm", "area_corrected_mm2") if column not in table]
+    if lacking:
+        raise DataError(f"The table has no column {', '.join(lacking)}. Give one from arc_table, or its CSV file.")
+    chosen = table if name is None else table[table["name"] == name]
+    found: Sequence[object] = chosen[["case_id", "name"]].drop_duplicates().to_numpy().tolist()
+    if len(found) != 1:
+        have = ", ".join(sorted(set(map(str, table["name"])))) or "none"
+        raise DataError(
+            f"{len(found)} structures of images stand in the table where one is needed"
+            f"{f' ({name!r})' if name else ''}; it names: {have}. Choose one image and structure."
+        )
+    return chosen.sort_values("arc_mm").reset_index(drop=True)

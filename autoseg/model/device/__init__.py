@@ -1,0 +1,42 @@
+"""The computer that learns and predicts: its device, its number format and its speed."""
+
+from autoseg.model.device.choice import (
+    LAYOUTS,
+    choose_device,
+    choose_precision,
+    in_layout,
+    keep_freed_memory,
+    with_layout,
+)
+from autoseg.model.device.computer import (
+    Computer,
+    advise_memory,
+    find_computer,
+    find_memory,
+    measure_rate,
+    measure_speed,
+)
+from autoseg.model.device.gpu import Gpu, advise_gpu, cuda_failure, find_gpu
+from autoseg.model.device.memory import halve_batch, is_out_of_memory, where_memory_allows
+
+__all__ = [
+    "LAYOUTS",
+    "Computer",
+    "Gpu",
+    "advise_gpu",
+    "advise_memory",
+    "choose_device",
+    "choose_precision",
+    "cuda_failure",
+    "find_computer",
+    "find_gpu",
+    "find_memory",
+    "halve_batch",
+    "in_layout",
+    "is_out_of_memory",
+    "keep_freed_memory",
+    "measure_rate",
+    "measure_speed",
+    "where_memory_allows",
+    "with_layout",
+]

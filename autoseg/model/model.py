@@ -1,0 +1,296 @@
+"""A trained model and its file, which holds everything that prediction needs."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from autoseg.data.fingerprints import subject_fingerprint
+from autoseg.errors import AutosegError, DataError, ModelFileError
+from autoseg.image.structures import Structure
+from autoseg.model.networks import build_network
+from autoseg.model.postprocess import StructurePostprocess
+from autoseg.model.preprocessing.neighbouring_slices import network_channels
+from autoseg.model.settings.settings import Settings, settings_from_dict, settings_to_dict
+from autoseg.model.tensor_file import MODEL, read_tensors, write_tensors
+
+# What the name of an unfinished training's file ends in (`autoseg.training.checkpoint`); it is no model.
+RESUME_ENDING = "_resume.pt"
+
+
+@dataclass(frozen=True)
+class EpochResult:
+    """What one epoch of training gave.
+
+    `training_loss` is the mean over the epoch's steps; `validation_loss`, `validation_dice`, `validation_iou`
+    (means over the structures), `dice` and `iou` (one per structure, pooled over the validation slices on the
+    network's grid) are None or empty where nothing was validated. `training_dice` and `training_iou` (one per
+    structure) are pooled over the epoch's batches as they were learnt from, augmented, so they are a little low.
+    `erosion_iou` has a tuple per structure: its IoU after 0, 1, 2, 3 erosions, where that was watched.
+    `seconds_left` is an estimate. `is_best` marks the best epoch so far. `phase`, from 1, is that of a fine-tuning.
+    """
+
+    epoch: int
+    training_loss: float
+    learning_rate: float
+    elapsed_s: float
+    seconds_left: float
+    validation_loss: float | None = None
+    validation_dice: float | None = None
+    dice: tuple[float | None, ...] = ()
+    is_best: bool = False
+    validation_iou: float | None = None
+    iou: tuple[float | None, ...] = ()
+    training_dice: tuple[float | None, ...] = ()
+    training_iou: tuple[float | None, ...] = ()
+    erosion_iou: tuple[tuple[float | None, ...], ...] = ()
+    phase: int = 1
+
+    def merit(self, best_by: str) -> float | None:
+        """Give what is larger in a better epoch, by "dice", "iou" or "loss"; None where nothing was validated."""
+        if best_by == "loss":
+            return None if self.validation_loss is None else -self.validation_loss
+        return self.validation_iou if best_by == "iou" else self.validation_dice
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedModel:
+    """A network with its weights, and all that is needed to use it on a new patient.
+
+    Parameters
+    ----------
+    name : str
+        Chosen by the user; part of the file's name.
+    settings : Settings
+        As trained, with the network's pixel size filled in.
+    structures : tuple of Structure
+        Class k of the network is the k-th structure.
+    channels : tuple of str
+        The image's channels.
+    weights : dict of str to Tensor
+        Of the best epoch.
+    history : tuple of EpochResult
+        One per epoch.
+    best_epoch : int
+        The epoch whose weights these are.
+    origin : dict
+        What it was trained on, when and with which versions, and in `ended` why it stopped learning; plain
+        values, no patient names.
+    postprocess : tuple of StructurePostprocess
+        How each structure's prediction is cleaned, chosen on validation subjects; empty: not at all.
+    finder : TrainedModel, optional
+        Finds the centreline around which this model sees a crop (`autoseg.training.finder`).
+    """
+
+    name: str
+    settings: Settings
+    structures: tuple[Structure, ...]
+    channels: tuple[str, ...]
+    weights: dict[str, Tensor]
+    history: tuple[EpochResult, ...] = ()
+    best_epoch: int = 0
+    origin: dict[str, Any] = field(default_factory=dict)
+    postprocess: tuple[StructurePostprocess, ...] = ()
+    finder: TrainedModel | None = None
+
+    def build(self) -> nn.Module:
+        """Build the network with these weights, ready to predict, on the processor."""
+        network = build_network(
+            self.settings.network,
+            in_channels=network_channels(len(self.channels), self.settings.preprocess.neighbours),
+            out_channels=len(self.structures) + 1,
+            spatial_dims=self.settings.spatial_dims,
+        )
+        network.load_state_dict(self.weights)
+        return network.eval().requires_grad_(False)
+
+    def __repr__(self) -> str:
+        names = ", ".join(structure.name for structure in self.structures)
+        best = next((row for row in self.history if row.epoch == self.best_epoch), None)
+        score = f", validation Dice {best.validation_dice:.3f}" if best and best.validation_dice else ""
+        return f"TrainedModel({self.name}: {names}; best epoch {self.best_epoch} of {len(self.history)}{score})"
+
+
+def check_model_name(name: str) -> str:
+    """Return the name if it can be part of a file's name on every system, else raise DataError."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,80}", name) or name.endswith((" ", ".")):
+        raise DataError(
+            f"The model name {name!r} cannot be a file name everywhere. Use letters, digits, '-' and '_', "
+            "at most 80 of them."
+        )
+    return name
+
+
+def describe_origin(subject_ids: Sequence[str], validation_ids: Sequence[str], slices: int) -> dict[str, Any]:
+    """Give what a model was trained on, without patient names: counts, fingerprints, date and versions.
+
+    A subject is kept only as a fingerprint (SHA-256 of its identifier, shortened), with which a later test
+    on the same subject can be recognised; `learnt_fingerprints` are of those that were not only validated on.
+    """
+    return {
+        "training_subjects": len(set(subject_ids)),
+        "validation_subjects": len(set(validation_ids)),
+        "training_slices": slices,
+        "subject_fingerprints": sorted(subject_fingerprint(s) for s in {*subject_ids, *validation_ids}),
+        "learnt_fingerprints": sorted(map(subject_fingerprint, set(subject_ids))),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": {
+            "autoseg": autoseg_version(),
+            "torch": str(torch.__version__),
+            "python": platform.python_version(),
+        },
+    }
+
+
+def model_digest(model: TrainedModel) -> str:
+    """Give 16 hexadecimal digits that no other model has: of all on which its predictions depend but the grid.
+
+    Its name and where its file lies do not count.
+    """
+    digest = hashlib.sha256()
+    for name, value in sorted(model.weights.items()):
+        digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    if model.finder is not None:
+        digest.update(model_digest(model.finder).encode())
+    named = [(structure.label, structure.name, structure.includes) for structure in model.structures]
+    digest.update(f"{named} {list(model.channels)} {list(map(asdict, model.postprocess))}".encode())
+    return digest.hexdigest()[:16]
+
+
+def autoseg_version() -> str:
+    """Give the installed version of autoseg."""
+    try:
+        return version("autoseg")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def model_path(folder: Path, model: TrainedModel) -> Path:
+    """Give the place of a model's file: `<folder>/<name>_<epochs>.pt`."""
+    return Path(folder) / f"{check_model_name(model.name)}_{len(model.history)}.pt"
+
+
+def free_model_path(folder: Path, model: TrainedModel) -> Path:
+    """Give `model_path`, with _2, _3 … added where a model of that name is there already."""
+    path = first = model_path(folder, model)
+    number = 1
+    while path.exists():
+        number += 1
+        path = first.with_stem(f"{first.stem}_{number}")
+    return path
+
+
+def model_files(folder: Path | str) -> list[Path]:
+    """Give every .pt file of a folder that may hold a model, by name; empty if there is no such folder.
+
+    What can be resumed (`autoseg.training.checkpoint`) is left out, and what was being written when the computer
+    went off.
+    """
+    files = sorted(Path(folder).glob("*.pt"))
+    return [file for file in files if file.name[0] != "." and not file.name.endswith(RESUME_ENDING)]
+
+
+def find_model(folder: Path | str, name: str) -> Path:
+    """Give the newest model file of this name in a folder; of an unfinished training the best, not the last.
+
+    Raises
+    ------
+    ModelFileError
+        If there is none; the message lists the models that are there.
+    """
+    folder = Path(folder)
+    pattern = re.compile(re.escape(name) + r"_(\d+(_\d+)?|best)\.pt")
+    files = model_files(folder)
+    found = [file for file in files if pattern.fullmatch(file.name)]
+    if not found:
+        known = ", ".join(file.name for file in files) or "none at all"
+        raise ModelFileError(
+            f"There is no model named {name!r} in {folder.resolve()} (there: {known}). Train it first with "
+            "1_train.ipynb, or correct the name."
+        )
+    return max(found, key=lambda file: file.stat().st_mtime)
+
+
+def save_model(model: TrainedModel, path: Path) -> Path:
+    """Write a model file; whole, or not at all.
+
+    Parameters
+    ----------
+    model : TrainedModel
+    path : Path
+        The file, or an existing folder, in which it is named `<name>_<epochs>.pt`.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written; the message says why.
+    """
+    path = Path(path)
+    path = model_path(path, model) if path.is_dir() else path
+    return write_tensors(model_to_dict(model), path, MODEL)
+
+
+def load_model(path: Path) -> TrainedModel:
+    """Read a model file; nothing in it is ever executed.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is missing, damaged, holds anything but tensors and plain values, or was not written by
+        autoseg. The message names the file and the remedy.
+    """
+    content = read_tensors(path, MODEL)
+    try:
+        model = model_from_dict(content)
+        model.build()  # the weights must fit the network that the settings name
+    except (AutosegError, AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ModelFileError(f"{path} is incomplete or damaged: {error}. Train anew or copy it again.") from error
+    return model
+
+
+def model_to_dict(model: TrainedModel) -> dict[str, Any]:
+    """Give a model as tensors on the processor and plain values, ready for a file."""
+    return {
+        "name": model.name,
+        "settings": settings_to_dict(model.settings),
+        "structures": [asdict(structure) for structure in model.structures],
+        "channels": list(model.channels),
+        "weights": {key: value.detach().cpu().contiguous() for key, value in model.weights.items()},
+        "history": [asdict(row) for row in model.history],
+        "best_epoch": model.best_epoch,
+        "origin": model.origin,
+        "postprocess": [asdict(post) for post in model.postprocess],
+        "finder": None if model.finder is None else model_to_dict(model.finder),
+    }
+
+
+def model_from_dict(values: dict[str, Any]) -> TrainedModel:
+    """Build a model from what `model_to_dict` gave, in any version of it; whatever is wrong is raised as it is."""
+    return TrainedModel(
+        name=values["name"],
+        settings=settings_from_dict(values["settings"]),
+        structures=tuple(Structure(**row) for row in values["structures"]),
+        channels=tuple(values["channels"]),
+        weights=values["weights"],
+        history=tuple(EpochResult(**row) for row in values["history"]),
+        best_epoch=values["best_epoch"],
+        origin=values["origin"],
+        postprocess=tuple(StructurePostprocess(**row) for row in values.get("postprocess", ())),
+        finder=None if values.get("finder") is None else model_from_dict(values["finder"]),
+    )

@@ -1,0 +1,250 @@
+"""The models of a folder and what is known of each, without building a network."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from autoseg.errors import AutosegError
+from autoseg.image.structures import Structure
+from autoseg.model.model import TrainedModel, model_files, model_from_dict
+from autoseg.model.tensor_file import MODEL, read_tensors
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = (
+    "name", "date", "structures", "validation_dice", "best_epoch", "epochs", "spatial_dims", "spacing_mm",
+    "input_shape", "channels", "training_subjects", "validation_subjects", "training_slices", "ended", "problem",
+)  # fmt: skip
+# What train_and_save leaves of a training that did not come to its end, by the end of the file's name.
+UNFINISHED = {"best": "the best so far of an unfinished training", "last": "the latest of an unfinished training"}
+
+SEGMENTS = {2: "slice by slice (2-D)", 3: "whole volumes (3-D)"}
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """One file of a folder of models, with what it was trained on and how well it did.
+
+    `validation_dice` is the mean over the structures in the best epoch, `dice` one per structure; None where
+    nothing was validated. `date` is when the training began, or where that is unknown when the file was written.
+    `unfinished` says what the file is of a training that did not come to its end. A file that cannot be read has
+    only `path`, `date` and the `problem`. A model of volumes has `spatial_dims` 3, three distances in `spacing_mm`
+    in the order of the axes (`orientation`), and `patch_size`; its `training_slices` are patches.
+    """
+
+    path: Path
+    date: datetime
+    problem: str = ""
+    name: str = ""
+    structures: tuple[Structure, ...] = ()
+    validation_dice: float | None = None
+    dice: tuple[float | None, ...] = ()
+    best_epoch: int = 0
+    epochs: int = 0
+    spacing_mm: float | tuple[float, float, float] | None = None
+    input_shape: tuple[int, int] | None = None
+    channels: tuple[str, ...] = ()
+    training_subjects: int = 0
+    validation_subjects: int = 0
+    training_slices: int = 0
+    ended: str = ""
+    unfinished: str = ""
+    spatial_dims: int = 2
+    patch_size: tuple[int, int, int] | None = None
+    orientation: str = ""
+
+    @property
+    def line(self) -> str:
+        """The entry in one line, for a list."""
+        if self.problem:
+            return f"{self.path.name} — cannot be read"
+        names = ", ".join(structure.name for structure in self.structures[:3])
+        more = f" and {len(self.structures) - 3} more" if len(self.structures) > 3 else ""
+        score = "not validated" if self.validation_dice is None else f"Dice {self.validation_dice:.2f}"
+        return " — ".join(part for part in (self.path.name, self.day, score, names + more, self.unfinished) if part)
+
+    @property
+    def day(self) -> str:
+        """The date in this computer's time, to the minute."""
+        local = self.date.astimezone()
+        return f"{local.day} {local:%b %Y, %H:%M}"
+
+    @property
+    def facts(self) -> tuple[tuple[str, str], ...]:
+        """What a reader wants to know of the model, as pairs of a heading and plain words."""
+        if self.problem:
+            return (("File", self.path.name), ("Problem", self.problem))
+        rows = [
+            ("Structures", ", ".join(_structure(structure) for structure in self.structures)),
+            ("Segments", SEGMENTS[self.spatial_dims]),
+            ("Validation score", self._score()),
+            ("Trained on", self._material()),
+            ("Trained", f"{self.day}; best epoch {self.best_epoch} of {self.epochs}"),
+            ("This file is", self.unfinished),
+            ("Ended because", self.ended),
+            ("Voxels" if self.spatial_dims == 3 else "Pixel size", self._pixels()),
+            ("Channels", ", ".join(self.channels)),
+            ("File", self.path.name),
+        ]
+        return tuple((heading, words) for heading, words in rows if words)
+
+    def _score(self) -> str:
+        if self.validation_dice is None:
+            return "none: no subject was kept aside, so nobody knows how well it does on a new patient"
+        named = zip(self.structures, self.dice, strict=False)
+        single = ", ".join(f"{s.name} {'–' if value is None else format(value, '.2f')}" for s, value in named)
+        people = _count(self.validation_subjects, "subject")
+        return f"Dice {self.validation_dice:.2f} on {people} that it did not learn from ({single})"
+
+    def _material(self) -> str:
+        if not self.training_subjects:
+            return "not recorded"
+        seen = _count(self.training_slices, "slice")
+        if self.spatial_dims == 3:
+            seen = f"{_count(self.training_slices, 'patch')} of volumes"
+        return f"{_count(self.training_subjects, 'subject')}, {seen}"
+
+    def _pixels(self) -> str:
+        if isinstance(self.spacing_mm, tuple):
+            apart = " × ".join(f"{mm:.3g}" for mm in self.spacing_mm)
+            seen = "" if self.patch_size is None else f", of which it sees {_by(self.patch_size)} at once"
+            return f"every volume is brought to voxels of {apart} mm ({self.orientation}){seen}"
+        if self.input_shape is not None:
+            return f"every slice is brought to {self.input_shape[0]} × {self.input_shape[1]} pixels"
+        if self.spacing_mm is not None:
+            return f"every slice is brought to pixels of {self.spacing_mm:.3g} mm"
+        return "as in the image"
+
+
+def list_models(folder: Path | str) -> tuple[ModelEntry, ...]:
+    """List the models of a folder, the newest first; a file that cannot be read is listed with the reason.
+
+    The weights stay on the disk, so that whether they fit the network only shows when a model is loaded.
+    Unfinished trainings that can be resumed (`<name>_resume.pt`) are no models and are left out.
+
+    Parameters
+    ----------
+    folder : Path or str
+
+    Returns
+    -------
+    tuple of ModelEntry
+        Of models trained at one time, the best of an unfinished training stands before the latest of it. Empty if
+        there is none, or no such folder.
+    """
+    entries = [_entry(path) for path in model_files(folder)]
+    return tuple(sorted(entries, key=_age, reverse=True))
+
+
+def newest_model(entries: Sequence[ModelEntry], name: str | None = None) -> ModelEntry | None:
+    """Give the newest of the models that can be read, or the newest of a name; None if there is none.
+
+    Of an unfinished training this is the best so far, never the latest.
+    """
+    usable = [entry for entry in entries if not entry.problem and (name is None or entry.name == name)]
+    return next((entry for entry in usable if entry.unfinished != UNFINISHED["last"]), None)
+
+
+def models_table(entries: Sequence[ModelEntry]) -> pd.DataFrame:
+    """Show models as a table with the columns file and `COLUMNS`: one row a file, in the order given."""
+    import pandas as pd
+
+    rows = []
+    for entry in entries:
+        row = {"file": entry.path.name, "date": entry.day, "problem": entry.problem}
+        if not entry.problem:
+            row = {
+                **{column: getattr(entry, column) for column in COLUMNS},
+                **row,
+                "structures": ", ".join(structure.name for structure in entry.structures),
+                "channels": ", ".join(entry.channels),
+                "input_shape": _by(entry.input_shape or ()),
+                "ended": entry.unfinished or entry.ended,
+            }
+        if isinstance(entry.spacing_mm, tuple):
+            row["spacing_mm"] = _by(entry.spacing_mm)
+        rows.append(row)
+    return pd.DataFrame(rows, columns=["file", *COLUMNS])
+
+
+def _age(entry: ModelEntry) -> tuple[datetime, bool, int, str]:
+    # A training that was resumed keeps its date: more epochs are newer.
+    return entry.date, entry.unfinished != UNFINISHED["last"], entry.epochs, entry.path.name
+
+
+def _entry(path: Path) -> ModelEntry:
+    date = _written(path)
+    try:
+        # Lazily: of 50 models only some kilobytes are read.
+        model = model_from_dict(read_tensors(path, MODEL, lazily=True))
+    except AutosegError as error:
+        return ModelEntry(path, date, problem=str(error))
+    except (OSError, AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        words = f"{path} is incomplete or damaged: {error}. Train anew or copy it again."
+        return ModelEntry(path, date, problem=words)
+    return _describe(path, date, model)
+
+
+def _describe(path: Path, written: datetime, model: TrainedModel) -> ModelEntry:
+    best = next((row for row in model.history if row.epoch == model.best_epoch), None)
+    found = re.search(r"_(best|last)$", path.stem)
+    origin, volume, of_volumes = model.origin, model.settings.volume, model.settings.spatial_dims == 3
+    return ModelEntry(
+        path,
+        _date(origin.get("date")) or written,
+        name=model.name,
+        structures=model.structures,
+        validation_dice=best.validation_dice if best else None,
+        dice=best.dice if best else (),
+        best_epoch=model.best_epoch,
+        epochs=len(model.history),
+        spacing_mm=volume.spacing_mm if of_volumes else model.settings.preprocess.spacing_mm,
+        input_shape=model.settings.preprocess.input_shape,
+        channels=model.channels,
+        training_subjects=int(origin.get("training_subjects") or 0),
+        validation_subjects=int(origin.get("validation_subjects") or 0),
+        training_slices=int(origin.get("training_slices") or 0),
+        ended=str(origin.get("ended") or ""),
+        unfinished=UNFINISHED[found[1]] if found and not origin.get("ended") else "",
+        spatial_dims=model.settings.spatial_dims,
+        patch_size=volume.patch_size if of_volumes else None,
+        orientation=volume.orientation if of_volumes else "",
+    )
+
+
+def _date(text: object) -> datetime | None:
+    try:
+        date = datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return date if date.tzinfo else date.replace(tzinfo=UTC)
+
+
+def _written(path: Path) -> datetime:
+    try:
+        return datetime.fromtimestamp(path.stat().st_mtime, UTC)
+    except OSError:
+        return datetime.fromtimestamp(0, UTC)
+
+
+def _structure(structure: Structure) -> str:
+    return (
+        f"{structure.name} ({structure.side})"
+        if structure.side and structure.side not in structure.name
+        else structure.name
+    )
+
+
+def _count(number: int, what: str) -> str:
+    ending = "" if number == 1 else "es" if what.endswith("ch") else "s"
+    return f"{number:,} {what}{ending}"
+
+
+def _by(numbers: Sequence[float]) -> str:
+    return " × ".join(f"{number:g}" for number in numbers)

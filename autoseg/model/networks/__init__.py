@@ -1,0 +1,26 @@
+"""Networks for segmentation, chosen by name in the settings; `build_network` is the one place that builds."""
+
+from autoseg.model.networks.build import (
+    NETWORKS,
+    USUAL_NETWORKS,
+    NetworkKind,
+    build_network,
+    standardised,
+    stride_of,
+)
+from autoseg.model.networks.outputs import Outputs, learn, strides_of
+from autoseg.model.networks.parts import part_of, parts_of
+
+__all__ = [
+    "NETWORKS",
+    "USUAL_NETWORKS",
+    "NetworkKind",
+    "Outputs",
+    "build_network",
+    "learn",
+    "part_of",
+    "parts_of",
+    "standardised",
+    "stride_of",
+    "strides_of",
+]

@@ -1,0 +1,127 @@
+"""Mask DINO (Li et al., CVPR 2023, arXiv 2206.02777), small, for slices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from autoseg.model.networks.maskdino.decoder import Answers, Decoder, mask_logits
+from autoseg.model.networks.maskdino.denoising import Denoising
+from autoseg.model.networks.maskdino.encoder import Encoder, Memory
+from autoseg.model.networks.maskdino.loss import pair_noised, pair_searching, set_loss
+from autoseg.model.networks.maskdino.targets import Targets, find_targets
+from autoseg.model.networks.outputs import Outputs
+
+QUERIES, LAYERS, DEPTH = 30, 3, 32
+# Queries of denoising, as many as there is room for; at least one group of two a structure.
+NOISED = 24
+# Of the set loss beside that of the merged logits; with less, queries take longer to part ways.
+SET_WEIGHT = 1.0
+# No share is quite 0, so that its logarithm is a number and its gradient is not lost.
+LEAST = 1e-4
+
+
+class MaskDINO(nn.Module):
+    """Find each structure by queries, each of which answers a class, a box and a mask.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+        Channels of the image; structures plus one for the background.
+    filters : sequence of int
+        Feature channels of each level of the backbone, the full-size level first.
+    width : int
+        Of the transformer.
+    dropout : float
+    """
+
+    def __init__(
+        self, in_channels: int, out_channels: int, *, filters: Sequence[int], width: int, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        structures = out_channels - 1
+        self.stride = int(2 ** (len(filters) - 1))
+        self.encoder = Encoder(in_channels, filters, width=width, depth=DEPTH, layers=LAYERS, dropout=dropout)
+        self.decoder = Decoder(
+            structures,
+            width=width,
+            depth=DEPTH,
+            queries=max(QUERIES, 2 * structures),
+            layers=LAYERS,
+            dropout=dropout,
+        )
+        self.denoising = Denoising(structures, width, groups=max(1, NOISED // (2 * structures)))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Take (batch, in_channels, rows, columns) to logits (batch, out_channels, rows, columns)."""
+        memory = self.encoder(images)
+        _, answers = self.decoder(memory)
+        return merged_logits(answers[-1], memory.pixels)
+
+    def learn(self, images: Tensor, labels: Tensor, drawn: Tensor) -> Outputs:
+        """Answer, and compare what the queries answer with the structures.
+
+        The paper learns from the set loss alone, of the selection, of each layer and of the denoising. That takes
+        very many images; the ordinary loss on the merged logits, which is our addition, makes few enough.
+        """
+        if not self.training:  # the validation looks at the answer alone
+            return Outputs(self(images))
+        targets = find_targets(labels, drawn)
+        memory = self.encoder(images)
+        queries = min(self.decoder.queries, memory.tokens.shape[1])
+        extra = self.denoising(targets, queries)
+        selected, answers = self.decoder(memory, extra)
+        count = extra.content.shape[1]
+        searching = [selected, *(one.part(slice(count, None)) for one in answers)]
+        noised = [one.part(slice(count)) for one in answers]
+        with torch.autocast(images.device.type, enabled=False):
+            loss = self._own_loss(searching, noised, memory, targets)
+        return Outputs(merged_logits(searching[-1], memory.pixels), own_loss=SET_WEIGHT * loss)
+
+    def named_parts(self) -> dict[str, tuple[str, ...]]:
+        """As `parts_of`: the bottleneck is the encoder's transformer, the tail the decoder."""
+        return {
+            "contraction": ("encoder.backbone",),
+            "bottleneck": ("encoder.inward", "encoder.level_features", "encoder.layers"),
+            "expansion": ("encoder.upsampling", "encoder.fusion", "encoder.outward"),
+            "tail": ("decoder", "denoising"),
+        }
+
+    def _own_loss(
+        self, searching: Sequence[Answers], noised: Sequence[Answers], memory: Memory, targets: Targets
+    ) -> Tensor:
+        # Every other row and column, another half each time, as the paper compares masks at random points.
+        row, column = torch.randint(2, (2,)).tolist() if min(memory.pixels.shape[2:]) > 1 else (0, 0)
+        pixels = memory.pixels.float()[:, :, row::2, column::2]
+        seen = replace(targets, masks=targets.masks[:, :, row::2, column::2])
+        coarse = replace(seen, masks=seen.masks[:, :, ::2, ::2])
+        sets = [pair_searching(one, pixels[:, :, ::2, ::2], coarse) for one in searching]
+        loss = set_loss(sets, pixels, seen)
+        sets = [pair_noised(one, targets, self.denoising.groups) for one in noised]
+        return loss + set_loss(sets, pixels, seen)
+
+
+def merged_logits(answers: Answers, pixels: Tensor) -> Tensor:
+    """Merge what all queries say into one answer for each pixel.
+
+    A structure's share of a pixel is the sum over queries of the probabilities of class and mask; what is left to 1
+    is background. Where shares add up to more than 1, none is left.
+
+    Parameters
+    ----------
+    answers : Answers
+    pixels : (batch, depth, rows, columns) Tensor
+
+    Returns
+    -------
+    (batch, structures + 1, rows, columns) Tensor of float32
+        The logarithm of the shares, whose softmax they are.
+    """
+    with torch.autocast(pixels.device.type, enabled=False):
+        masks = mask_logits(answers.masks.float(), pixels.float()).sigmoid()
+        shares = mask_logits(answers.classes.float().sigmoid().mT, masks)
+        background = (1 - shares.sum(1, keepdim=True)).clamp(min=0)
+        return (torch.cat([background, shares], dim=1) + LEAST).log()

@@ -1,0 +1,257 @@
+"""From an image's own grid to the network's frame and back.
+
+A slice is kept *stored* as it is, or, where it has more than `extents.KEPT` × the network's resolution, with
+`extents.OVERSAMPLING` × that; then *sampled* onto the frame that the network sees, by one bilinear resampling
+in which training puts its augmentation. Prediction walks the same two steps, so the network meets in use what
+it met in training. Frames are centred on the image, or on a region of it where the settings ask for crops; pixel
+centres are at whole coordinates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import psutil
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from autoseg.errors import DataError
+from autoseg.image.image import Image
+from autoseg.model.preprocessing.extents import Extent
+from autoseg.model.settings.settings import PreprocessSettings
+
+# Voxels that are normalised at once (slices are never cut): a whole scan's copies would need many times its memory.
+AT_ONCE = 2**20
+
+
+def check_memory(extents: Sequence[Extent], counts: Sequence[int], *, channels: int, shares: int = 0) -> None:
+    """Raise DataError if the slices of images would not fit into memory.
+
+    Parameters
+    ----------
+    extents : sequence of Extent
+        Of each image.
+    counts : sequence of int
+        Slices of each image.
+    channels : int
+        Of the images; neighbouring slices are not stored twice.
+    shares : int
+        Structures of which raters' shares are stored too.
+    """
+    slices = sum(counts)
+    rows, columns = (max(extent.stored[axis] for extent in extents) for axis in (0, 1))
+    needed = slices * rows * columns * (4 * (channels + 1) + 2 * shares)
+    free = psutil.virtual_memory().available
+    if needed * 2 > free:  # the slices themselves, and once more while they are put together
+        raise DataError(
+            f"{slices} slices of {rows} × {columns} pixels need {2 * needed / 2**30:.1f} GiB of memory and "
+            f"{free / 2**30:.1f} GiB are free. Close other programs, use fewer slices, or choose a larger "
+            "spacing_mm."
+        )
+
+
+def store_slices(image: Image, extent: Extent, settings: PreprocessSettings) -> Tensor:
+    """Normalise every slice of an image and bring it to its stored size.
+
+    Each channel of each slice is clipped to its own percentiles, equalised if the settings ask for it, then
+    brought to mean 0 and standard deviation 1; a constant channel is 0. Making it smaller averages (antialiasing).
+
+    Returns
+    -------
+    (slices, channels, stored rows, stored columns) Tensor of float32
+    """
+    voxels = image.channel_voxels
+    stored = torch.empty((image.shape[0], len(voxels), *extent.stored))
+    step = max(1, AT_ONCE // voxels[:, 0].size)
+    for start in range(0, image.shape[0], step):
+        chosen = slice(start, start + step)
+        part = np.ascontiguousarray(np.moveaxis(voxels[:, chosen], 0, 1), dtype=np.float32)
+        if not np.isfinite(part).all():
+            raise DataError(
+                f"{image.source.name} holds NaN or infinite intensities in {_count_non_finite(voxels)} of "
+                f"{voxels.size} voxels, as ratio and logarithm maps have them. Set them to a number (0, say) in "
+                "the program that made the image, or leave it out."
+            )
+        slices = torch.from_numpy(_normalised(part, settings))
+        if extent.stored != extent.native:
+            slices = functional.interpolate(
+                slices, extent.stored, mode="bilinear", align_corners=False, antialias=True
+            )
+        stored[chosen] = slices
+    return stored
+
+
+def _count_non_finite(voxels: npt.NDArray[np.generic]) -> int:
+    """Count channel by channel and slice by slice: as float32, in which larger numbers are infinite too."""
+    with np.errstate(over="ignore"):
+        return sum(int((~np.isfinite(one.astype(np.float32))).sum()) for channel in voxels for one in channel)
+
+
+def _normalised(voxels: npt.NDArray[np.float32], settings: PreprocessSettings) -> npt.NDArray[np.float32]:
+    """Clip, equalise and normalise slices (slices, channels, rows, columns)."""
+    flat = voxels.reshape(*voxels.shape[:2], -1)
+    # In float64, as they are given, they would make the whole volume float64.
+    low, high = np.percentile(flat, settings.clip_percentiles, axis=2, keepdims=True).astype(np.float32)
+    normal = np.clip(flat, low, high)
+    if settings.clahe:
+        normal = _equalised(normal, low, high, voxels.shape[2:], settings.clahe_limit)
+    normal -= normal.mean(axis=2, keepdims=True, dtype=np.float64).astype(np.float32)
+    normal /= np.maximum(normal.std(axis=2, keepdims=True), np.float32(1e-6))
+    # The mean of a constant channel may miss it by a rounding, which dividing by almost 0 would blow up.
+    normal[np.broadcast_to(low == high, normal.shape)] = 0
+    return normal.reshape(voxels.shape)
+
+
+def _equalised(
+    flat: npt.NDArray[np.float32],
+    low: npt.NDArray[np.float32],
+    high: npt.NDArray[np.float32],
+    shape: tuple[int, ...],
+    limit: float,
+) -> npt.NDArray[np.float32]:
+    """Equalise (slices, channels, pixels) piece by piece (CLAHE, Zuiderveld 1994), in 256 grey levels."""
+    grey = np.round(255 * (flat - low) / np.maximum(high - low, 1e-6)).astype(np.uint8)
+    equaliser = cv2.createCLAHE(clipLimit=limit, tileGridSize=(8, 8))
+    pictures = [equaliser.apply(picture) for picture in grey.reshape(-1, *shape)]
+    return np.stack(pictures).reshape(flat.shape).astype(np.float32)
+
+
+def store_labels(classes: np.ndarray, extent: Extent) -> Tensor:
+    """Bring label slices (slices, rows, columns) to their stored size by nearest neighbour, as uint8."""
+    labels = torch.from_numpy(np.ascontiguousarray(classes, dtype=np.uint8))
+    if extent.stored == extent.native:
+        return labels
+    return functional.interpolate(labels[:, None], extent.stored, mode="nearest-exact")[:, 0]
+
+
+def store_shares(shares: npt.NDArray[np.float32], extent: Extent) -> Tensor:
+    """Bring raters' shares (slices, structures, rows, columns) to their stored size by averaging, as float16."""
+    slices = torch.from_numpy(np.ascontiguousarray(shares, dtype=np.float32))
+    if extent.stored != extent.native:
+        slices = functional.interpolate(slices, extent.stored, mode="bilinear", align_corners=False, antialias=True)
+    return slices.half()
+
+
+def pad_together(slices: list[Tensor]) -> Tensor:
+    """Stack slices (…, rows, columns) of different sizes, each in the top left corner, edges repeated."""
+    rows, columns = max(s.shape[-2] for s in slices), max(s.shape[-1] for s in slices)
+    if all(s.shape[-2:] == (rows, columns) for s in slices):
+        return torch.stack(slices)
+    return torch.stack([_pad(s, rows, columns) for s in slices])
+
+
+def _pad(one: Tensor, rows: int, columns: int) -> Tensor:
+    if one.dtype in (torch.uint8, torch.float16):  # labels and shares: background beyond the edge
+        return functional.pad(one, (0, columns - one.shape[-1], 0, rows - one.shape[-2]))
+    below = one[..., -1:, :].expand(*one.shape[:-2], rows - one.shape[-2], one.shape[-1])
+    one = torch.cat([one, below], dim=-2)
+    beside = one[..., -1:].expand(*one.shape[:-1], columns - one.shape[-1])
+    return torch.cat([one, beside], dim=-1)
+
+
+def frame_offsets(frame: tuple[int, int], device: torch.device) -> Tensor:
+    """Give each frame pixel's (row, column) distance from the frame's centre, shape (rows, columns, 2)."""
+    rows, columns = (torch.arange(n, device=device) - (n - 1) / 2 for n in frame)
+    return torch.stack(torch.meshgrid(rows, columns, indexing="ij"), dim=-1)
+
+
+def frame_middles(frame: tuple[int, int], network: Tensor) -> Tensor:
+    """Give where frames lie on whole images of the sizes `network`, (n, 2) from the image's centre.
+
+    In the middle, or half a pixel beside it where one size is even and the other odd: pixels then lie on pixels,
+    and an image that has the network's resolution is not blurred.
+    """
+    return (network - torch.tensor(frame, device=network.device)) % 2 / 2
+
+
+def sample_frames(
+    slices: Tensor, offsets: Tensor, stored: Tensor, network: Tensor, *, mode: str = "bilinear"
+) -> Tensor:
+    """Sample stored slices where frame pixels lie.
+
+    Parameters
+    ----------
+    slices : (batch, channels, rows, columns) Tensor of float32
+        Stored slices, padded together.
+    offsets : (batch or 1, frame rows, frame columns, 2) Tensor
+        (row, column) distance from the image's centre in the network's pixels.
+    stored, network : (batch, 2) Tensor
+        Each slice's sizes.
+    mode : {"bilinear", "nearest", "shares"}
+        "nearest" for labels and "shares" (bilinear) for raters' shares, which are 0 outside the image;
+        intensities repeat the edge.
+
+    Returns
+    -------
+    (batch, channels, frame rows, frame columns) Tensor
+    """
+    stored, network = stored.to(offsets.dtype), network.to(offsets.dtype)
+    scale = (stored / network)[:, None, None]
+    pixels = offsets * scale + ((stored - 1) / 2)[:, None, None]
+    size = torch.tensor(slices.shape[-2:], device=slices.device, dtype=offsets.dtype)
+    if mode == "nearest":
+        grid = (2 * (pixels + _tie_break(offsets.shape[1:3], pixels)) + 1) / size - 1
+        return functional.grid_sample(
+            slices, grid.flip(-1), mode="nearest", padding_mode="zeros", align_corners=False
+        )
+    last = (stored - 1)[:, None, None]
+    grid = (2 * torch.minimum(pixels.clamp(min=0), last) + 1) / size - 1  # grid_sample wants (x, y)
+    sampled = functional.grid_sample(
+        slices, grid.flip(-1), mode="bilinear", padding_mode="border", align_corners=False
+    )
+    if mode == "shares":
+        inside = ((pixels >= -0.5) & (pixels <= last + 0.5)).all(-1)
+        sampled = sampled * inside[:, None]
+    return sampled
+
+
+def _tie_break(frame: torch.Size, like: Tensor) -> Tensor:
+    """Give a quarter of a stored pixel up or down, in turn, shape (rows, columns, 2).
+
+    Where the network's pixels are about twice the stored ones, each centre lies between two of them, and
+    rounding all one way would move every label by a quarter of a pixel against its image. Where a centre
+    lies well inside a stored pixel, a quarter changes nothing.
+    """
+    rows, columns = (1 - 2 * (torch.arange(n, device=like.device) % 2) for n in frame)
+    grid = torch.meshgrid(rows, columns, indexing="ij")
+    # Rows turn from column to column and columns from row to row, so that the two are independent.
+    return 0.25 * torch.stack([grid[1], grid[0]], dim=-1).to(like.dtype)
+
+
+def to_native(probabilities: Tensor, extent: Extent, *, centres: Tensor | None = None) -> Tensor:
+    """Bring probabilities from the network's frame back to the image's own grid, bilinearly.
+
+    Parameters
+    ----------
+    probabilities : (batch, classes, frame rows, frame columns) Tensor of float32
+    extent : Extent
+        Of every image in the batch.
+    centres : (batch, 2) Tensor, optional
+        Middle of each frame as (row, column) distance from the image's centre in the network's pixels. Beyond
+        the frame everything is background (class 0). None: frames that hold the whole image, at its centre.
+
+    Returns
+    -------
+    (batch, classes, native rows, native columns) Tensor
+    """
+    batch, device = len(probabilities), probabilities.device
+    axes = []
+    for axis, size in enumerate(probabilities.shape[-2:]):
+        count, network = extent.native[axis], extent.network[axis]
+        where = ((torch.arange(count, device=device) + 0.5) / count * network - network / 2).expand(batch, -1)
+        axes.append(2 * (where if centres is None else where - centres[:, axis, None]) / size)
+    rows, columns = axes[0][:, :, None], axes[1][:, None, :]
+    grid = torch.stack(torch.broadcast_tensors(columns, rows), dim=-1).to(probabilities.dtype)
+    native = functional.grid_sample(
+        probabilities, grid, mode="bilinear", padding_mode="border", align_corners=False
+    )
+    if centres is None:
+        return native
+    outside = (rows.abs() > 1) | (columns.abs() > 1)
+    native.masked_fill_(outside[:, None], 0.0)
+    native[:, 0].masked_fill_(outside, 1.0)
+    return native

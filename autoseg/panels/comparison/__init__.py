@@ -1,0 +1,1 @@
+"""Panels that compare networks, settings and ways of fine-tuning."""

@@ -1,0 +1,183 @@
+"""The last step of a comparison: the settings that won, ready to learn from all patients."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import ipywidgets as widgets
+
+from autoseg.data.split import split_cases, subjects_of
+from autoseg.errors import ModelFileError
+from autoseg.evaluation.comparison import title_of
+from autoseg.model.model import check_model_name, find_model
+from autoseg.model.settings.settings import Settings
+from autoseg.model.settings.text import parse_value, show_value
+from autoseg.panels.comparison.comparison_tables import best_entry
+from autoseg.panels.parts.panel import Panel
+from autoseg.panels.parts.style import heading, notice, text
+from autoseg.panels.parts.values import Compared, Task
+from autoseg.training.finetuning import split_for_base
+from autoseg.training.plan import change_settings
+
+FIRST = "Compare first; then the best can learn from all patients."
+ALL = (
+    "All patients teach it, so nobody is left to score it on: the comparison above says what it is worth. The last "
+    "epoch is kept, and Stop keeps the latest."
+)
+NOTHING = "Nothing learnt in this comparison: the model that was scored is used as it is, in 2_test.ipynb."
+ORIGINAL = (
+    "{!r} was best here: the model as it is can be used in 2_test.ipynb, and a fine-tuned one may not be worth it."
+)
+SOME = "Patients who validate choose the best epoch and are not learnt from: {}."
+
+
+class BestPanel(Panel):
+    """Take over the settings of the best, or of another; `value` is a `panels.values.Task` for a TrainingPanel.
+
+    Parameters
+    ----------
+    comparing : Panel
+        Its value is a `panels.values.Compared`.
+    name : str
+        Of the model.
+    folder : Path or str
+        Where the model will lie.
+    learn_from_all : bool
+        Learn from all patients, but for those set aside for a last test.
+    """
+
+    def __init__(
+        self,
+        comparing: Panel,
+        *,
+        name: str = "best",
+        folder: Path | str = "../trained_model",
+        learn_from_all: bool = True,
+    ) -> None:
+        super().__init__()
+        self.folder = Path(folder)
+        self._compared: Compared | None = None
+        self._quiet = False
+        wide, style = {"width": "360px"}, {"description_width": "145px"}
+        self.entry = widgets.Dropdown(
+            description="Network", tooltip="The best by Dice is chosen first", layout=dict(wide), style=style
+        )
+        self.original = widgets.HTML()
+        self.name = widgets.Text(
+            name,
+            description="Name of the model",
+            tooltip="Becomes a part of the file's name: letters and digits",
+            continuous_update=False,
+            layout=dict(wide),
+            style=style,
+        )
+        self.amount = widgets.Text(
+            description="Learn for",
+            tooltip="More patients than in a fold deserve a little more time; longer rarely harms",
+            continuous_update=False,
+            layout={"width": "230px"},
+            style=style,
+        )
+        self.unit = widgets.HTML()
+        self.all = widgets.Checkbox(
+            value=learn_from_all,
+            description="Learn from all patients",
+            tooltip="Otherwise some validate, as in 1_train",
+            indent=False,
+            layout={"width": "auto"},
+        )
+        self.note = widgets.HTML()
+        time = widgets.HBox([self.amount, self.unit], layout={"align_items": "center"})
+        self._all = (
+            widgets.HTML(heading("Use the best")),
+            *(self.original, self.entry, self.name, time, self.all, self.note),
+        )
+        for field in (self.entry, self.name, self.amount, self.all):
+            field.observe(self._changed, "value")
+        self.follow(comparing, self._take)
+
+    def choose(self, entry: str) -> None:
+        """Choose an entry by its name, as the list does."""
+        with self.attempt():
+            self.entry.value = entry
+
+    def _take(self, compared: Compared | None) -> None:
+        self.body.children = ()
+        self._compared = None
+        if compared is None:
+            self.give_up(FIRST)
+            return
+        contest = compared.contest
+        entries = list(contest.learning)
+        if not entries:
+            self.give_up(NOTHING)
+            return
+        self._quiet = True
+        try:
+            with self.entry.hold_sync():
+                self.entry.options = [(title_of(one), one) for one in entries]
+                self.entry.value = best_entry(compared.comparison, among=entries) or entries[0]
+            self.entry.description = contest.what.capitalize()
+            self.amount.value = show_value(_time(contest.scenarios[self.entry.value].settings)[1])
+        finally:
+            self._quiet = False
+        self._compared = compared
+        best = best_entry(compared.comparison, among=contest.entries)
+        is_original = best is not None and best not in entries
+        self.original.value = notice(ORIGINAL.format(best), "warning") if is_original else ""
+        self.body.children = self._all
+        self._hand_on()
+
+    def _changed(self, _: Any) -> None:
+        with self._lock:
+            if not self._quiet:
+                self._hand_on()
+
+    def _hand_on(self) -> None:
+        compared = self._compared
+        if compared is None:
+            return
+        self.value, self.note.value = None, ""
+        with self.attempt():
+            contest = compared.contest
+            scenario = contest.scenarios[self.entry.value]
+            settings = scenario.settings
+            unit, _ = _time(settings)
+            self.unit.value = text(unit)
+            typed = parse_value(unit, self.amount.value, float if unit == "minutes" else int)
+            settings = change_settings(settings, {unit: typed})
+            name = check_model_name(self.name.value.strip())
+            cases: dict[str, Any] = {
+                "validation_subjects": () if self.all.value else None,
+                "test_subjects": contest.test_subjects,
+                "seed": settings.seed,
+            }
+            if scenario.base is None:
+                split = split_cases(contest.cases.cases, **cases)
+            else:
+                split = split_for_base(scenario.base, contest.cases.cases, **cases)
+            if self.all.value:
+                split = replace(split, note="")
+            count = len(subjects_of(split.validation))
+            words = ALL if self.all.value else SOME.format(f"{count} patient{'s' * (count != 1)}")
+            self.note.value = text(f"{words}\n{_say_name(self.folder, name)}")
+            self.say("")
+            structures, finder = contest.cases.structures, contest.finder
+            self.value = Task(split, settings, structures, name, self.folder, base=scenario.base, finder=finder)
+
+
+def _time(settings: Settings) -> tuple[str, float]:
+    """Give "minutes" or "epochs", and how many."""
+    if settings.minutes is not None:
+        return "minutes", settings.minutes
+    return "epochs", settings.epochs or 100
+
+
+def _say_name(folder: Path, name: str) -> str:
+    try:
+        there = find_model(folder, name)
+    except ModelFileError:
+        return f"{name}: a new model."
+    return f"{there.name} is there already; it stays, and the new one lies beside it."

@@ -1,0 +1,1 @@
+"""Panels that show images and labels before training."""

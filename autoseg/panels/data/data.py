@@ -1,0 +1,258 @@
+"""The data panel: choose a folder; see what it holds, what is wrong with it, and mend that."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import ipywidgets as widgets
+
+from autoseg.data.cases import CaseFolder, Pseudonyms, Reading, find_cases, pairs_table
+from autoseg.data.checks import Examination, examine_cases
+from autoseg.errors import AutosegError, DataError
+from autoseg.image.structures import Structure
+from autoseg.panels.data.findings import FindingsPanel
+from autoseg.panels.data.reading import HowToRead, ReadingPanel
+from autoseg.panels.data.set_aside import SetAsidePanel
+from autoseg.panels.data.structures_editor import StructuresPanel
+from autoseg.panels.parts.chooser import FolderChooser
+from autoseg.panels.parts.panel import Panel
+from autoseg.panels.parts.style import text
+from autoseg.panels.parts.values import Data
+from autoseg.training.plan import Plan, number_subjects, plan_settings
+
+TITLE = "Folder with your images and their labels"
+PAIRS, STRUCTURES, READING, SET_ASIDE = range(4)
+SECTIONS = (
+    "Images and labels, pair by pair",
+    "Structures: what each label value is",
+    "How to read the files",
+    "Set patients aside for a last test",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class _Read:
+    """What reading a folder gave; no plan where there are errors, or where none can be made (`trouble`)."""
+
+    cases: CaseFolder
+    examined: Examination
+    plan: Plan | None
+    trouble: str = ""
+
+
+class DataPanel(Panel):
+    """Lets a person choose a folder, checks it and helps to mend it; `value` is a Data without errors, or None.
+
+    Parameters
+    ----------
+    folder : Path or str, optional
+        Is read at once.
+    reading : Reading, optional
+        What the files leave open.
+    structures : dict of str by int, or sequence of Structure, optional
+        As in `find_cases`; by default as in `structures.csv` beside the data, and once that is written, as it says.
+    unlabelled : {"refuse", "skip"}
+        What to do with images that have no label file.
+    show_ids : bool
+        Whether patients' IDs are on the screen.
+    start : Path or str, optional
+        Where choosing begins if no folder is given; by default the folder of the notebook.
+    """
+
+    def __init__(
+        self,
+        folder: Path | str | None = None,
+        *,
+        reading: Reading | None = None,
+        structures: Mapping[int, str] | Sequence[Structure] | None = None,
+        unlabelled: Literal["refuse", "skip"] = "refuse",
+        show_ids: bool = False,
+        start: Path | str | None = None,
+    ) -> None:
+        super().__init__()
+        self._structures = structures
+        self._read: _Read | None = None
+        self.chooser = FolderChooser(start, title=TITLE, chosen=folder)
+        self.found = widgets.HTML()
+        self.show_ids = widgets.Checkbox(
+            value=show_ids,
+            description="Show patient IDs",
+            tooltip="Show the IDs of patients in place of numbers",
+            indent=False,
+        )
+        self.findings = FindingsPanel(self.read)
+        self.pairs = widgets.HTML()
+        self.structures = StructuresPanel(self._structures_kept)
+        self.how = ReadingPanel(reading, unlabelled=unlabelled)
+        self.set_aside = SetAsidePanel(self.read)
+        inside = (self.pairs, self.structures, self.how, self.set_aside)
+        self.sections = tuple(
+            widgets.Accordion([panel], titles=[title], selected_index=None)
+            for panel, title in zip(inside, SECTIONS, strict=True)
+        )
+        self.sections[STRUCTURES].selected_index = 0
+        shared = super().children[3:]
+        self.children = [self.chooser, self.bar, self.message, self.body, *shared]
+        self.show_ids.observe(lambda _: self._show(), "value")
+        self.sections[PAIRS].observe(lambda _: self._show_pairs(), "selected_index")
+        self.follow(self.chooser, lambda _: self._choose())
+        self.how.observe(lambda _: self.read(), "value")
+
+    # --- what a click does, for scripts as well
+
+    def choose(self, folder: Path | str) -> None:
+        """Choose a folder and read it."""
+        self.chooser.choose(folder)
+
+    def read(self) -> None:
+        """Read and check the chosen folder (again)."""
+        folder, how = self.chooser.value, self.how.value
+        if folder is None:
+            return
+        if how is None:
+            self.start(_refuse_reading, lambda _: None)
+            return
+        mine = self._number + 1
+        self.findings.lock(True)
+
+        def tell(number: int, total: int) -> None:
+            if mine != self._number:
+                raise DataError("The folder is being read again.")  # nobody waits for this reading
+            self.progress(number / total)
+            self.say(f"Checking image {number} of {total} …")
+
+        self.start(lambda: self._look(folder, how, tell), self._take, saying=f"Looking through {folder} …")
+
+    def wait(self, timeout_s: float | None = None) -> None:
+        """Wait until the folder is chosen, read and shown, pictures included."""
+        self.chooser.wait(timeout_s)
+        super().wait(timeout_s)
+        self.findings.wait(timeout_s)
+
+    def fail(self, error: BaseException) -> None:
+        """Show why the folder cannot be read; what was shown of it goes."""
+        super().fail(error)
+        self._forget()
+        self.sections[READING].selected_index = 0
+
+    # --- reading
+
+    def _choose(self) -> None:
+        if self.chooser.value is not None:
+            self._forget()
+            self.read()
+            return
+        self.give_up()
+        self._forget()
+
+    def _structures_kept(self) -> None:
+        self._structures = None
+        self.read()
+
+    def _look(self, folder: Path, how: HowToRead, tell: Callable[[int, int], None]) -> _Read:
+        cases = find_cases(folder, structures=self._structures, unlabelled=how.unlabelled, reading=how.reading)
+        examined = examine_cases(cases, tell=lambda number: tell(number, len(cases.cases)))
+        if any(finding.severity == "error" for finding in examined.findings):
+            return _Read(cases, examined, None)
+        try:
+            return _Read(cases, examined, plan_settings(cases))
+        except AutosegError as error:  # the folder is shown all the same: it may be mended here
+            return _Read(cases, examined, None, str(error))
+
+    def _take(self, read: _Read) -> None:
+        self._read = read
+        self._show()
+        errors = sum(finding.severity == "error" for finding in read.examined.findings)
+        if errors:
+            must = "One error must" if errors == 1 else f"{errors} errors must"
+            self.say(f"{must} be mended before training. What to do stands with each, below.", "error")
+        elif read.plan is None:
+            self.say(read.trouble, "error")
+        else:
+            self.value = Data(read.cases, read.examined.findings, read.plan)
+
+    # --- showing
+
+    def _show(self) -> None:
+        """Show what was read, with IDs or without."""
+        if self._read is None:
+            return
+        cases, examined = self._read.cases, self._read.examined
+        names = self._names()
+        self.found.value = _found(cases, names)
+        self.findings.show(cases, examined.findings, names=names)
+        self.structures.show(cases, examined.counts)
+        self.set_aside.show(cases, names=names)
+        self._show_pairs()
+        self.body.children = [self.found, self.show_ids, self.findings, *self.sections]
+
+    def _show_pairs(self) -> None:
+        """Draw the table of pairs where it is unfolded; it may be long."""
+        if self._read is None or self.sections[PAIRS].selected_index is None:
+            self.pairs.value = ""
+        else:
+            self.pairs.value = _pairs(self._read.cases, self._names())
+
+    def _forget(self) -> None:
+        """Show nothing of a folder; how to read it may still be changed."""
+        self._read = None
+        self.pairs.value = ""
+        self.body.children = [self.sections[READING]] if self.chooser.value is not None else []
+
+    def _names(self) -> Pseudonyms | None:
+        if self.show_ids.value or self._read is None:
+            return None
+        cases = self._read.cases.cases
+        return Pseudonyms(number_subjects(cases), cases)
+
+
+def _refuse_reading() -> None:
+    raise DataError("Correct first how the files are to be read (below).")
+
+
+def _found(cases: CaseFolder, names: Pseudonyms | None) -> str:
+    """Say in a line what was found, then what was concluded and left alone."""
+    patients = len({case.subject_id for case in cases.cases})
+    rules = list(dict.fromkeys(case.rule for case in cases.cases if case.rule))
+    lines = [
+        f"{len(cases.cases)} images of {patients} patient{'s' * (patients != 1)}, every one with labels. "
+        f"Found by: {'; or '.join(rules[:3])}.",
+        *cases.notes,
+    ]
+    if cases.skipped:
+        lines.append(f"{len(cases.skipped)} files were left alone:")
+    left = "\n".join(f"{file.path.name}: {file.reason}" for file in cases.skipped)
+    hide = names.hide if names else str
+    unfold = (
+        '<details style="color:var(--jp-ui-font-color1,inherit)"><summary style="cursor:pointer">Which, and why'
+        '</summary><pre style="white-space:pre-wrap;font-size:11px;max-height:200px;overflow:auto">'
+        f"{html.escape(hide(left))}"
+        "</pre></details>"
+        if left
+        else ""
+    )
+    return text(hide("\n".join(lines))) + unfold
+
+
+def _pairs(cases: CaseFolder, names: Pseudonyms | None) -> str:
+    """Give the table of pairs as HTML that scrolls in itself."""
+    table = pairs_table(cases)
+    if names is not None:
+        for column in ("case_id", "image", "label"):
+            pairs = zip(table[column], table["subject_id"], strict=True)
+            table[column] = [names.within(name, subject) for name, subject in pairs]
+        table["subject_id"] = [names.of(subject) for subject in table["subject_id"]]
+    if not table["frame"].any():
+        table = table.drop(columns="frame")
+    words = {"case_id": "case", "subject_id": "patient", "label": "labels", "rule": "why they belong together"}
+    body = table.rename(columns=words).to_html(index=False, border=0, escape=True, justify="left", max_rows=None)
+    return (
+        "<style>.autoseg-pairs th,.autoseg-pairs td{padding:1px 16px 1px 0;text-align:left;white-space:nowrap}"
+        ".autoseg-pairs th{position:sticky;top:0;background:var(--jp-layout-color1,#fff)}</style>"
+        '<div class="autoseg-pairs" tabindex="0" role="region" aria-label="Images and labels, pair by pair" '
+        f'style="max-height:320px;overflow:auto;color:var(--jp-ui-font-color1,inherit);font-size:12px">{body}</div>'
+    )

@@ -1,0 +1,303 @@
+"""What the check found: each finding with its cause, its remedies as buttons, its picture, and an undo."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import partial
+
+import ipywidgets as widgets
+
+from autoseg.data.cases import (
+    CaseFolder,
+    Pseudonyms,
+    declare_absent,
+    declare_missing,
+    declare_unknown,
+    leave_out_structure,
+)
+from autoseg.data.checks import SEVERITIES, Finding
+from autoseg.data.repairs import Repair, add_repair, leave_out, read_repairs, undo_repair
+from autoseg.errors import DataError
+from autoseg.panels.data.finding_row import TITLES, FindingRow, button, offers
+from autoseg.panels.parts.panel import Panel
+from autoseg.panels.parts.style import heading, picture, text
+from autoseg.report.figures import show_findings
+
+MOST_ROWS, MOST_OF_ONE_KIND, MORE_ROWS, FIRST_PICTURES, MOST_REPAIRS = 20, 5, 20, 3, 30
+# To so many cases the buttons of one finding name each; to more, a list is offered.
+MOST_BUTTONS = 2
+# matplotlib draws one figure at a time.
+DRAWING = threading.Lock()
+
+
+_REASONS = {"leave_out": "a person left it out"}
+
+
+class FindingsPanel(Panel):
+    """Shows findings and mends them at a click; `value` is what is shown, a tuple of Finding.
+
+    Parameters
+    ----------
+    changed : callable, optional
+        Is called after something was mended, undone or answered, so that the folder is read again.
+    """
+
+    def __init__(self, changed: Callable[[], None] | None = None) -> None:
+        super().__init__()
+        self.overview, self.list, self.made = widgets.HTML(), widgets.VBox(), widgets.VBox()
+        self._changed = changed
+        self._cases: CaseFolder | None = None
+        self._names: Pseudonyms | None = None
+        self._groups: list[list[Finding]] = []
+        self._most: list[int] = []
+        self._answers: dict[str, str] = {}
+        self._drawn: dict[int, FindingRow] = {}
+        # What a click led to is said where the eye is: above the list, which may be long.
+        shared = super().children[3:]
+        self.children = [self.overview, self.bar, self.message, self.list, self.made, *shared]
+
+    @property
+    def rows(self) -> list[FindingRow]:
+        """The findings that are unfolded now."""
+        return [child for child in self.list.children if isinstance(child, FindingRow)]
+
+    # --- showing
+
+    def show(self, cases: CaseFolder, findings: Sequence[Finding], *, names: Pseudonyms | None = None) -> None:
+        """Show findings, sorted by severity and then by kind.
+
+        Parameters
+        ----------
+        cases : CaseFolder
+        findings : sequence of Finding
+            Of these cases.
+        names : Pseudonyms, optional
+            What stands in place of IDs; by default IDs are shown.
+        """
+        if self._cases is None or self._cases.folder != cases.folder:
+            self._answers = {}
+            self.say("")
+        self._cases, self._names, self._drawn = cases, names, {}
+        groups: dict[tuple[int, str], list[Finding]] = {}
+        for finding in findings:
+            groups.setdefault((SEVERITIES.index(finding.severity), finding.kind), []).append(finding)
+        self._groups = [groups[key] for key in sorted(groups, key=lambda key: key[0])]
+        self._most, left = [], MOST_ROWS
+        for group in self._groups:
+            self._most.append(min(len(group), MOST_OF_ONE_KIND, left))
+            left -= self._most[-1]
+        self.overview.value = text(_overview(findings))
+        with self.attempt():
+            self._lay_out()
+            self._list_repairs(read_repairs(cases.folder))
+            self.value = tuple(findings)
+            self._draw_first()
+
+    def lock(self, locked: bool) -> None:
+        """Make the buttons wait while the folder is read again."""
+        for box in (self.list, self.made):
+            for control in _controls(box):
+                control.disabled = locked
+
+    def _lay_out(self) -> None:
+        children: list[widgets.Widget] = []
+        for number, (group, most) in enumerate(zip(self._groups, self._most, strict=True)):
+            if len(group) > 1:
+                children += [widgets.HTML(heading(f"{len(group)} × {_kind(group[0])}")), *self._for_all(group)]
+            children += [self._row(finding) for finding in group[:most]]
+            if most < len(group):
+                more = min(len(group) - most, MORE_ROWS)
+                words = f"Show {more} more of {len(group) - most}" if most else f"Show {_kind(group[0])}"
+                children.append(button(words, partial(self.show_more, number), self))
+        self.list.children = children
+
+    def show_more(self, group: int) -> None:
+        """Show more findings of a group, counted from 0."""
+        self._most[group] = min(len(self._groups[group]), self._most[group] + MORE_ROWS)
+        self._lay_out()
+
+    def _for_all(self, group: Sequence[Finding]) -> list[widgets.Widget]:
+        """Give buttons that answer all findings of one kind at once."""
+        controls = []
+        if all(finding.repairs for finding in group):
+            every = [repair for finding in group for repair in finding.repairs]
+            words = f"Mend all {len(group)} as proposed"
+            controls.append(button(words, lambda: self.mend(every), self, "Each as its own button would"))
+        if group[0].severity == "error" and all(finding.case_id for finding in group):
+            out = list(dict.fromkeys(leave_out(finding.case_id) for finding in group))
+            controls.append(button(f"Leave all {len(out)} images out", lambda: self.mend(out), self))
+        return [widgets.HBox(controls, layout=widgets.Layout(margin="0 0 0 14px"))] if controls else []
+
+    def _row(self, finding: Finding) -> FindingRow:
+        if id(finding) not in self._drawn:
+            drawable = bool(finding.cases) and finding.kind not in ("unreadable", "absent")
+            self._drawn[id(finding)] = FindingRow(
+                finding, self._hide, self._controls_of(finding), (lambda: self._draw(finding)) if drawable else None
+            )
+        return self._drawn[id(finding)]
+
+    def _controls_of(self, finding: Finding) -> list[widgets.Widget]:
+        name = self._structure(finding.label)
+        if finding.kind == "absent" and name:
+            drawn = f"{name} is to be seen there, but nobody drew it: nothing is learnt from these images about it"
+            absent = f"Somebody looked for {name} there, and there is none: this is learnt"
+            return [
+                button("It was not drawn there", lambda: self.answer(name, drawn_everywhere=False), self, drawn),
+                button("It really is not there", lambda: self.answer(name, drawn_everywhere=True), self, absent),
+            ]
+        controls: list[widgets.Widget] = [
+            button(f"Mend: {words}", partial(self.mend, repairs), self, words) for words, repairs in offers(finding)
+        ]
+        if finding.kind == "never" and name:
+            controls.append(button(f"Leave {name} out", lambda: self.drop(name), self))
+        return controls + self._leaving_out(finding)
+
+    def _leaving_out(self, finding: Finding) -> list[widgets.Widget]:
+        known = {case.case_id for case in self._folder.cases}
+        cases = [case_id for case_id in finding.cases if case_id in known]
+        if len(cases) <= MOST_BUTTONS:
+            return [
+                button(
+                    "Leave this image out" if len(cases) == 1 else f"Leave {self._case(case_id)} out",
+                    partial(self.mend, [leave_out(case_id)]),
+                    self,
+                    f"{self._case(case_id)} is neither learnt from nor tested on; the file stays",
+                )
+                for case_id in cases
+            ]
+        if len(cases) == len(known):
+            return []
+        choice = widgets.Dropdown(options=[(self._case(c), c) for c in cases], tooltip="Image to leave out")
+        choice.layout.width = "220px"
+        every = [leave_out(case_id) for case_id in cases]
+        return [
+            choice,
+            button("Leave it out", lambda: self.mend([leave_out(choice.value)]), self),
+            button(f"Leave all {len(cases)} out", lambda: self.mend(every), self),
+        ]
+
+    # --- pictures
+
+    def _draw(self, finding: Finding) -> str:
+        if self._cases is None:
+            return ""
+        names = {case_id: self._case(case_id) for case_id in finding.cases}
+        with DRAWING:
+            figure = show_findings([finding], self._cases, most=1, names=names)
+            alt = self._hide(f"{finding.problem} As it is, and as the repair would have it.")
+            return picture(figure, alt, width="560px")
+
+    def _draw_first(self) -> None:
+        rows = [row for row in self.rows if row.can_be_drawn][:FIRST_PICTURES]
+
+        def run() -> None:
+            for row in rows:
+                if row in self._drawn.values():
+                    row.unfold.value = True
+
+        drawing = threading.Thread(target=run, daemon=True, name="pictures of findings")
+        drawing.start()
+        self._work = drawing
+
+    # --- mending
+
+    def mend(self, repairs: Iterable[Repair]) -> None:
+        """Keep repairs beside the data; those that are kept already are passed over."""
+        with self.attempt():
+            kept, new = read_repairs(self._folder.folder), dict.fromkeys(repairs)
+            for repair in new:
+                if repair not in kept:
+                    add_repair(
+                        self._folder.folder,
+                        replace(repair, reason=repair.reason or _REASONS.get(repair.kind, "the check proposed it")),
+                    )
+            self._done("Kept beside your data in repairs.csv; your own files stay as they are.")
+
+    def undo(self, repairs: Iterable[Repair]) -> None:
+        """Take repairs back."""
+        with self.attempt():
+            for repair in list(repairs):
+                undo_repair(self._folder.folder, repair)
+            self._done("Taken back.")
+
+    def answer(self, name: str, *, drawn_everywhere: bool | None) -> None:
+        """Say whether a structure was looked for everywhere, or not drawn where it is not seen; None: ask again."""
+        with self.attempt():
+            if drawn_everywhere is None:
+                declare_unknown(self._folder, name)
+                self._answers.pop(name, None)
+            elif drawn_everywhere:
+                declare_absent(self._folder, name)
+                self._answers[name] = f"{name} really is not there where it is not drawn."
+            else:
+                declare_missing(self._folder, name)
+                self._answers[name] = f"{name} was not drawn where it is not seen."
+            self._done("Kept beside your data in annotated.csv.")
+
+    def drop(self, name: str) -> None:
+        """Leave a structure out of the table of structures."""
+        with self.attempt():
+            leave_out_structure(self._folder, name)
+            self._done("Kept beside your data in structures.csv.")
+
+    def _done(self, words: str) -> None:
+        self.say(words, "done")
+        if self._changed is not None:
+            self._changed()
+
+    @property
+    def _folder(self) -> CaseFolder:
+        if self._cases is None:
+            raise DataError("No folder is chosen yet. Choose one first.")
+        return self._cases
+
+    def _list_repairs(self, repairs: Sequence[Repair]) -> None:
+        """List what was mended and answered, each with its undo."""
+        rows: list[widgets.Widget] = []
+        for name, words in self._answers.items():
+            undo = button("Undo", partial(self.answer, name, drawn_everywhere=None), self, f"Undo: {words}")
+            rows.append(widgets.HBox([undo, widgets.HTML(text(words))]))
+        for repair in repairs[:MOST_REPAIRS]:
+            words = f"{self._case(repair.case_id)}: {repair.words} ({repair.date or 'no date'})"
+            undo = button("Undo", partial(self.undo, [repair]), self, f"Undo: {words}")
+            rows.append(widgets.HBox([undo, widgets.HTML(text(words))]))
+        if len(repairs) > 1:
+            every = tuple(repairs)
+            rows.append(button(f"Undo all {len(repairs)} repairs", lambda: self.undo(every), self))
+        title = [widgets.HTML(heading("Mended and answered so far"))] if rows else []
+        self.made.children = [*title, *rows]
+
+    # --- words
+
+    def _hide(self, words: str) -> str:
+        return words if self._names is None else self._names.hide(words)
+
+    def _case(self, case_id: str) -> str:
+        return case_id if self._names is None else self._names.cases.get(case_id) or self._names.hide(case_id)
+
+    def _structure(self, label: int | None) -> str:
+        structures = self._cases.structures if self._cases else ()
+        return next((s.name for s in structures if s.label == label), "")
+
+
+def _overview(findings: Sequence[Finding]) -> str:
+    if not findings:
+        return "Nothing is wrong with these images and labels."
+    counts = [(severity, sum(finding.severity == severity for finding in findings)) for severity in SEVERITIES]
+    listed = ", ".join(f"{count} {word}{'s' * (count > 1)}" for word, count in counts if count)
+    must = " Errors must be mended before training." if counts[0][1] else ""
+    return f"The check found {listed}.{must}"
+
+
+def _kind(finding: Finding) -> str:
+    return f"{finding.severity}: {TITLES.get(finding.kind, finding.kind)}"
+
+
+def _controls(box: widgets.Box) -> Iterable[widgets.Widget]:
+    for child in box.children:
+        if isinstance(child, widgets.Box):
+            yield from _controls(child)
+        elif isinstance(child, widgets.Button | widgets.Dropdown):
+            yield child

@@ -1,0 +1,318 @@
+"""What the network will see: a batch of training slices or parts of volumes, as drawn and beside it varied."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import fields, replace
+from typing import Any, get_type_hints
+
+import ipywidgets as widgets
+
+from autoseg.data.split import Split, split_cases
+from autoseg.errors import AutosegError
+from autoseg.image.overlay import hex_colour
+from autoseg.image.structures import Structure, side_pairs
+from autoseg.model.dataset import preview_batch, preview_slices
+from autoseg.model.dataset.preview import Previewed
+from autoseg.model.settings.settings import AugmentationSettings
+from autoseg.model.settings.text import describe_fields, parse_value, show_value
+from autoseg.panels.parts.panel import Panel
+from autoseg.panels.parts.style import picture, text
+from autoseg.panels.parts.values import Data
+from autoseg.report.figures.slices import pair_pictures
+from autoseg.training.plan import hide_ids, set_aside, spread_cases
+
+PAIRS = 6
+MOST_CASES = 40
+_ALT = "Slice {0}, as it was drawn and beside it varied, with the structures {1}"
+_ALT_OF_VOLUMES = (
+    "Middle slice of part {0} of a volume, as it was drawn and beside it varied, with the structures {1}"
+)
+# What is done to slices only; volumes are mirrored by `volume.flips`.
+OF_SLICES = ("crop", "flip", "flip_rows", "quarter_turn")
+_HINTS = (
+    "How slices are varied: how much at most, and on how many of 100 slices.",
+    "Volumes are learnt from; of what is seen at once the middle slice is shown. How volumes are varied: how much "
+    "at most, and on how many of 100. Their mirrors are volume.flips, among all the settings below.",
+)
+DATA_FIRST = "Choose your images above first; then a batch of them is shown here."
+
+
+# In words and with the unit of the amount, by the first part of the settings' names: `rotation_probability` and
+# `rotation_deg`. SD: standard deviations of the image's intensities.
+_WORDS = {
+    "rotation": "Turn up to, °",
+    "scaling": "Stretch, from × to ×",
+    "zoom": "Zoom, from × to ×",
+    "crop": "Crop, part from, to",
+    "shift": "Shift, part of frame",
+    "flip": "Mirror left–right",
+    "flip_rows": "Mirror up–down",
+    "quarter_turn": "Quarter turns",
+    "brightness": "Brightness up to, SD",
+    "contrast": "Contrast, from × to ×",
+    "gamma": "Gamma, from, to",
+    "noise": "Noise up to, SD",
+}
+CHANGES = tuple(item.name[: -len("_probability")] for item in fields(AugmentationSettings) if "_prob" in item.name)
+
+
+class Switch(widgets.HBox):
+    """One change of the augmentation: on or off, how much, and on how many of the slices.
+
+    Fields rather than sliders, whose handles have no name for a screen reader.
+    """
+
+    def __init__(self, name: str) -> None:
+        told, hints = describe_fields(AugmentationSettings), get_type_hints(AugmentationSettings)
+        self.name, self.amount_name = name, next((n for n in (name, f"{name}_deg") if n in hints), None)
+        self._hint = hints.get(self.amount_name or "")
+        self._exact = (0, 0.0)
+        tooltip = told[f"{name}_probability"]
+        self.on = widgets.Checkbox(
+            description=_WORDS[name], tooltip=tooltip, indent=False, layout={"width": "185px"}
+        )
+        # The label takes no place, for it stands beside the box already, but is spoken.
+        unseen = {"description_width": "0px"}
+        self.amount: Any = None
+        if self.amount_name is not None:
+            self.amount = widgets.Text(
+                description=_WORDS[name],
+                tooltip=tooltip,
+                continuous_update=False,
+                layout={"width": "110px"},
+                style=unseen,
+            )
+        self.chance = widgets.BoundedIntText(
+            min=1,
+            max=100,
+            description=f"{_WORDS[name]}: on how many of 100 slices",
+            tooltip="On how many of 100 slices",
+            layout={"width": "75px"},
+            style=unseen,
+        )
+        amount = self.amount or widgets.HTML(layout={"width": "110px"})
+        super().__init__(
+            [self.on, amount, self.chance, widgets.HTML(text("%"))],
+            layout={"width": "416px", "align_items": "center"},
+        )
+
+    def show(self, settings: AugmentationSettings) -> None:
+        """Show what the settings say; what is off keeps a chance to be turned on with."""
+        chance = getattr(settings, f"{self.name}_probability")
+        self.on.value = chance > 0
+        self.chance.value = round(100 * chance) if chance > 0 else 50
+        self._exact = (self.chance.value, chance)
+        if self.amount is not None:
+            self.amount.value = show_value(getattr(settings, str(self.amount_name)))
+        self._enable()
+
+    def read(self) -> dict[str, Any]:
+        """Give the settings that stand here.
+
+        Raises
+        ------
+        SettingsError
+            If the amount is no number, or not two where two are wanted.
+        """
+        self._enable()
+        shown, exact = self._exact
+        chance = exact if self.chance.value == shown and exact > 0 else self.chance.value / 100
+        values: dict[str, Any] = {f"{self.name}_probability": chance if self.on.value else 0.0}
+        if self.amount is not None:
+            values[str(self.amount_name)] = parse_value(str(self.amount_name), self.amount.value, self._hint)
+        return values
+
+    def controls(self) -> list[Any]:
+        """Give what a person can change."""
+        return [self.on, self.chance, *([] if self.amount is None else [self.amount])]
+
+    def _enable(self) -> None:
+        for control in self.controls()[1:]:
+            control.disabled = not self.on.value
+
+
+class PreviewPanel(Panel):
+    """Show the batches that training would see, and choose how slices are varied.
+
+    `value` is an AugmentationSettings: the plan's, or `augmentation`, until a person changes it.
+
+    Parameters
+    ----------
+    data : Panel
+        Its value is a `panels.values.Data`.
+    augmentation : AugmentationSettings, optional
+        By default as planned for the data.
+    """
+
+    def __init__(self, data: Panel, *, augmentation: AugmentationSettings | None = None) -> None:
+        super().__init__()
+        self._chosen, self._quiet = augmentation, False
+        self._data: Data | None = None
+        self._slices: Previewed | None = None
+        self._read = 0
+        self.batch = 0
+        self.picture = widgets.HTML()
+        self.next = widgets.Button(description="Next batch", icon="arrow-right", button_style="primary")
+        self.next.tooltip = "Show other slices"
+        self.none = widgets.Button(description="None of them", tooltip="Switch all variation off")
+        self.planned = widgets.Button(description="As planned", tooltip="Vary as planned for these images")
+        self.opacity = widgets.BoundedFloatText(
+            0.45,
+            min=0,
+            max=1,
+            step=0.15,
+            description="Overlay, 0 to 1",
+            tooltip="How strongly structures are filled, 0 (outline only) to 1",
+            layout={"width": "190px"},
+            style={"description_width": "110px"},
+        )
+        self.switches = {name: Switch(name) for name in CHANGES}
+        buttons = widgets.HBox([self.next, self.none, self.planned, self.opacity], layout={"flex_flow": "row wrap"})
+        rows = widgets.HBox(list(self.switches.values()), layout={"flex_flow": "row wrap"})
+        self.hint = widgets.HTML()
+        self.body.children = [self.picture, buttons, self.hint, rows]
+        self.next.on_click(lambda _: self.show_batch(self.batch + 1))
+        self.none.on_click(lambda _: self.set_augmentation(AugmentationSettings.off()))
+        self.planned.on_click(lambda _: self.set_augmentation(self._plan()))
+        self.opacity.observe(lambda _: self.show_batch(self.batch), "value")
+        for switch in self.switches.values():
+            for control in switch.controls():
+                control.observe(self._on_change, "value")
+        self.follow(data, self._show_data)
+
+    def fail(self, error: BaseException) -> None:
+        """Show why something failed, without naming a patient, and take back the value and the picture."""
+        if isinstance(error, AutosegError) and self._data is not None:
+            error = AutosegError(hide_ids(self._data.cases.cases).hide(str(error)))
+        self.picture.value = ""
+        super().fail(error)
+
+    def show_batch(self, number: int) -> None:
+        """Show a batch of slices, counted from 0, with the augmentation that is chosen."""
+        with self.attempt():
+            self.batch = number
+            self._draw(self.augmentation())
+
+    def set_augmentation(self, augmentation: AugmentationSettings) -> None:
+        """Choose how slices are varied, and show it."""
+        with self._silence():
+            for switch in self.switches.values():
+                switch.show(augmentation)
+        self._take()
+
+    def augmentation(self) -> AugmentationSettings:
+        """Give the augmentation that the switches say."""
+        values = {name: value for switch in self.switches.values() for name, value in switch.read().items()}
+        return replace(AugmentationSettings(), **values)
+
+    @contextmanager
+    def _silence(self) -> Iterator[None]:
+        self._quiet = True
+        try:
+            yield
+        finally:
+            self._quiet = False
+
+    def _plan(self) -> AugmentationSettings:
+        if self._chosen is not None:
+            return self._chosen
+        return self._data.plan.settings.augmentation if self._data is not None else AugmentationSettings()
+
+    def _on_change(self, _: Any) -> None:
+        if not self._quiet:
+            self._take()
+
+    def _take(self) -> None:
+        with self.attempt():
+            augmentation = self.augmentation()
+            if self._slices is not None:
+                self._draw(augmentation)
+                self.value = augmentation
+
+    def _show_data(self, data: Data | None) -> None:
+        self._data, self._slices, self.batch, self.value = data, None, 0, None
+        of_volumes = data is not None and data.plan.settings.spatial_dims == 3
+        self.hint.value = text(_HINTS[of_volumes])
+        for name in OF_SLICES:
+            self.switches[name].layout.display = "none" if of_volumes else ""
+        self.picture.value = ""
+        for button in (self.next, self.none, self.planned):
+            button.disabled = True
+        if data is None:
+            self.give_up(DATA_FIRST)
+            return
+        split = split_cases(
+            data.cases.cases,
+            validation_subjects=data.plan.validation_subjects,
+            test_subjects=set_aside(data.cases),
+        )
+        self._read_slices(data, split)
+
+    def _read_slices(self, data: Data, split: Split) -> None:
+        cases = spread_cases(split.training, MOST_CASES)
+
+        def show(slices: Previewed) -> None:
+            self._slices, self._read = slices, len(cases)
+            for button in (self.next, self.none, self.planned):
+                button.disabled = False
+            self.set_augmentation(self._plan())
+
+        self.start(
+            lambda: preview_slices(cases, data.plan.settings, structures=data.cases.structures),
+            show,
+            saying=f"Reading {len(cases)} image(s) …",
+        )
+
+    def _draw(self, augmentation: AugmentationSettings) -> None:
+        if self._slices is None or self._data is None:
+            return
+        structures, seed = self._data.cases.structures, self._data.plan.settings.seed
+        varied, originals = (
+            preview_batch(self._slices, how, structures=structures, seed=seed, count=PAIRS, batch=self.batch)
+            for how in (augmentation, None)
+        )
+        pngs = pair_pictures(*varied, structures, originals, opacity=self.opacity.value)
+        of_volumes = self._data.plan.settings.spatial_dims == 3
+        self.picture.value = _pictures(pngs, structures, _ALT_OF_VOLUMES if of_volumes else _ALT)
+        self.say(*(("", "note") if of_volumes else _mirroring(augmentation, structures)))
+
+
+def _pictures(pngs: Sequence[bytes], structures: Sequence[Structure], alt: str) -> str:
+    """Give the pairs side by side, and what the colours mean."""
+    named = ", ".join(structure.name for structure in structures)
+    caption = '<figcaption style="text-align:center;font-size:12px">{}: as drawn | as varied</figcaption>'
+    shown = "".join(
+        f'<figure style="margin:0">{caption.format(number)}'
+        f"{picture(png, alt.format(number, named), width='100%')}</figure>"
+        for number, png in enumerate(pngs, start=1)
+    )
+    swatch = '<span aria-hidden="true" style="display:inline-block;width:14px;height:11px;background:{}"></span>'
+    legend = " ".join(
+        f"{swatch.format(hex_colour(structure.rgb))} {html.escape(structure.name)} &emsp;"
+        for structure in structures
+    )
+    grid = "display:grid;gap:6px 10px;grid-template-columns:repeat(auto-fill,minmax(265px,1fr))"
+    return (
+        f'<div style="color:var(--jp-ui-font-color1,inherit);max-width:1040px"><div style="{grid}">{shown}</div>'
+        f'<div style="text-align:center;margin:6px">{legend}</div></div>'
+    )
+
+
+def _mirroring(augmentation: AugmentationSettings, structures: tuple[Structure, ...]) -> tuple[str, Any]:
+    """Say what mirroring does to left and right."""
+    if not (augmentation.flip_probability or augmentation.flip_rows_probability):
+        return "", "note"
+    pairs, names = side_pairs(structures), {s.label: s.name for s in structures}
+    paired = {label for pair in pairs for label in pair}
+    alone = [s.name for s in structures if s.side in ("left", "right") and s.label not in paired]
+    words = "Mirroring exchanges left and right."
+    if pairs:
+        swapped = "; ".join(f"{names[left]} and {names[right]}" for left, right in pairs)
+        words += f" So the labels are exchanged with it: {swapped}."
+    if alone:
+        words += f" {', '.join(alone)} has no counterpart on the other side and would be learnt there, too."
+        return f"{words} Leave mirroring off.", "warning"
+    return words if pairs else f"{words} No structure here has a counterpart, so labels stay as they are.", "note"

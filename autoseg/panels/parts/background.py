@@ -1,0 +1,164 @@
+"""Work that belongs to the kernel, not to the panel that shows it: it can be looked at, stopped and waited for."""
+
+from __future__ import annotations
+
+import threading
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
+from typing import Literal
+
+from autoseg.errors import AutosegError, DataError
+from autoseg.panels.parts.turns import Turn
+
+State = Literal["waiting", "reading", "learning", "stopping", "stopped", "finished", "failed"]
+ACTIVE = ("waiting", "reading", "learning", "stopping")
+
+
+class Background:
+    """Work in a thread of its own; closing the page does not touch it.
+
+    Subclasses do the work in `_work` and say whether it came to something in `_end_state`. `state`, `lines`,
+    `error` (why it failed) and `begun` (when) may be read at any time. Work is started once.
+
+    Parameters
+    ----------
+    name : str
+        Of what is done, for the user.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name, self.begun = name, datetime.now()
+        self.state: State = "waiting"
+        self.lines: list[str] = []
+        self.error: Exception | None = None
+        self.viewer: object = None  # the panel that shows it, if any
+        self._listeners: list[Callable[[], object]] = []
+        self._stop, self._lock = threading.Event(), threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    # --- what a click does
+
+    def begin(self, turn: Turn | None = None) -> None:
+        """Begin; `turn` is given back when the work ends."""
+        if self._thread is not None:
+            raise DataError(f"{self.name!r} was started already. Start a new one.")
+        self.state = "reading"
+        self._thread = threading.Thread(target=self._run, args=(turn,), daemon=True, name=f"learning {self.name}")
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ask it to stop; it does so after the step that it is at."""
+        with self._lock:
+            if not self.is_active:
+                return
+            self.state = "stopping"
+            self._stop.set()
+        self._tell()
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait until it is done; tell whether it is."""
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+        return not self.is_active
+
+    def listen(self, listener: Callable[[], object]) -> Callable[[], None]:
+        """Call `listener` whenever something changed, in the work's thread; give a function that ends it.
+
+        It must be quick. What it raises is dropped: nobody who looks on can end the work.
+        """
+        self._listeners.append(listener)
+
+        def end() -> None:
+            with suppress(ValueError):
+                self._listeners.remove(listener)
+
+        return end
+
+    # --- what it tells
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it waits, reads, learns or is stopping."""
+        return self.state in ACTIVE
+
+    @property
+    def was_stopped(self) -> bool:
+        """Whether somebody asked it to stop."""
+        return self._stop.is_set()
+
+    def details(self) -> str:
+        """Give the traceback of what failed, for whoever helps; "" where the sentence says it all."""
+        if self.error is None or isinstance(self.error, AutosegError):
+            return ""
+        return "".join(traceback.format_exception(self.error))
+
+    def failure(self) -> str:
+        """Give why it failed as a sentence with the remedy; "" if it did not."""
+        return sentence_of_failure(self.error) if self.error is not None else ""
+
+    # --- inside its thread
+
+    def _work(self) -> None:
+        """Do it; what it raises is kept in `error`."""
+        raise NotImplementedError
+
+    def _end_state(self) -> State:
+        """Give the state in which it ended."""
+        return "failed" if self.error is not None else "finished"
+
+    def _run(self, turn: Turn | None) -> None:
+        try:
+            self._work()
+        except Exception as error:
+            self.error = error
+            let_go(error)
+        finally:
+            with self._lock:
+                self.state = self._end_state()
+            if turn is not None:
+                turn.give_back()
+            self._tell()
+
+    def _should_stop(self) -> bool:
+        self._has_begun()
+        return self._stop.is_set()
+
+    def _has_begun(self) -> None:
+        with self._lock:
+            is_new = self.state == "reading"
+            self.state = "learning" if is_new else self.state
+        if is_new:
+            self._tell()
+
+    def _say(self, line: str) -> None:
+        self.lines.append(line)
+
+    def _tell(self) -> None:
+        for listener in tuple(self._listeners):
+            with suppress(Exception):
+                listener()
+
+
+def let_go(error: BaseException) -> None:
+    """Free what the functions that failed held: the slices would fill the memory that the next try needs."""
+    known: BaseException | None = error
+    seen: list[BaseException] = []
+    while known is not None and known not in seen:
+        seen.append(known)
+        traceback.clear_frames(known.__traceback__)
+        known = known.__cause__ or known.__context__
+
+
+def sentence_of_failure(error: Exception) -> str:
+    """Say in plain words why learning failed, and what to do."""
+    words = str(error)
+    if isinstance(error, AutosegError):
+        return words
+    if isinstance(error, MemoryError) or "out of memory" in words or "can't allocate memory" in words:
+        return (
+            "There was not enough memory to learn. Choose a smaller batch size or a larger spacing_mm, or close "
+            "other programs, then start again."
+        )
+    return f"The training ended by a fault: {words or type(error).__name__}."

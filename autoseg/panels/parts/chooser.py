@@ -1,0 +1,282 @@
+"""A chooser for folders that says what each holds, on the disk of the computer that runs the notebook."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import ipywidgets as widgets
+
+from autoseg.data.pairing.contents import folder_contents
+from autoseg.data.pairing.places import nearest_folder, roots, sub_folders, typed_folder, typed_path
+from autoseg.errors import DataError
+from autoseg.panels.parts.panel import Panel
+from autoseg.panels.parts.style import heading, text
+from autoseg.panels.parts.system_dialog import ask_for_folder, why_no_dialog
+
+# How long to count what one folder holds; the list shows at once and fills up.
+SECONDS_EACH = 1.0
+SECONDS_BETWEEN_UPDATES = 1.5
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A folder that is shown, its sub-folders, and why another one that was asked for is not."""
+
+    folder: Path
+    inside: tuple[Path, ...]
+    holds: str
+    trouble: str = ""
+
+
+class FolderChooser(Panel):
+    """Lets a person choose a folder by typing, pasting or walking; `value` is its absolute Path, or None.
+
+    Once a folder is chosen the panel folds to one line, from which it can be changed.
+
+    Parameters
+    ----------
+    start : Path or str, optional
+        Where to begin; by default the folder of the notebook. If it does not exist, the nearest above it.
+    title : str
+        What the folder is for.
+    chosen : Path or str, optional
+        Choose this folder at once; if it does not exist, the panel says so.
+    describe : callable, optional
+        Gives what a folder holds in words; by default its images and labels.
+    """
+
+    def __init__(
+        self,
+        start: Path | str | None = None,
+        *,
+        title: str = "Choose a folder",
+        chosen: Path | str | None = None,
+        describe: Callable[[Path], str] | None = None,
+    ) -> None:
+        super().__init__()
+        self.title = title
+        self.folder = Path.cwd()
+        self._describe = describe or _holds
+        self._inside: tuple[Path, ...] = ()
+        self._former: Path | None = None
+        self._filling = False
+        self._build()
+        if chosen is not None:
+            self.body.children = (widgets.HTML(heading(title)),)
+            self.choose(chosen)
+        else:
+            self.show(start if start is not None else Path.cwd())
+
+    # --- what a click does, for scripts as well
+
+    def show(self, folder: Path | str) -> None:
+        """Show a folder and what its sub-folders hold, without choosing it."""
+        self._unfold()
+        self.start(lambda: self._look(str(folder)), self._list, saying="Looking …")
+
+    def choose(self, folder: Path | str) -> None:
+        """Choose a folder; where it does not exist, say which is the nearest and show that."""
+        self.start(lambda: self._look(str(folder), choosing=True), self._take, saying="Looking …")
+
+    def ask_system(self) -> None:
+        """Show the system's own dialog and choose what is chosen there."""
+        asking, folder = "The system's dialog is open; it may be behind this window.", self.folder
+        self.start(lambda: ask_for_folder(folder, self.title), self._answered, saying=asking)
+
+    # --- the widgets
+
+    def _build(self) -> None:
+        self.path = widgets.Text(
+            description="Folder",
+            continuous_update=False,
+            layout=widgets.Layout(width="auto"),
+            placeholder="Type or paste a path, then Enter",
+        )
+        self.path.tooltip = "The folder that is shown. Type or paste another path and press Enter."
+        self.up = _button("Up", "Show the folder above", "arrow-up")
+        (_, home), *others = roots()
+        self.home = _button("Home", "Show your own folder on this computer", "home")
+        self.places = widgets.Dropdown(
+            description="Go to",
+            options=[("…", ""), *others],
+            layout=widgets.Layout(width="170px"),
+            style={"description_width": "initial"},
+            tooltip="Show a drive or a disk of this computer",
+        )
+        self.dialog = _button("System dialog…", "Choose in the system's own dialog", "", width="140px")
+        self.why_no_dialog = why_no_dialog()
+        if self.why_no_dialog:
+            self.dialog.disabled, self.dialog.tooltip = True, self.why_no_dialog
+        self.list = widgets.Select(description="Inside", rows=8, layout=widgets.Layout(width="auto"))
+        self.list.tooltip = "Folders inside this one, and what they hold. Arrow keys choose one."
+        self.holds = widgets.HTML(layout=widgets.Layout(margin="0 0 0 90px"))
+        self.open = _button("Open", "Show the folder that is selected in the list", "folder-open")
+        self.use = _button("Use this folder", "", "check", width="auto", button_style="primary")
+        self.keep = _button("Keep the former", "", "", width="auto")
+        self.change = _button("Change…", "Choose another folder", "", width="100px")
+        self.line = widgets.HTML(layout=widgets.Layout(flex="1 1 auto", min_width="0"))
+        self.path.observe(lambda _: self._typed(), "value")
+        self.up.on_click(lambda _: self.show(self.folder.parent))
+        self.home.on_click(lambda _: self.show(home))
+        self.places.observe(lambda _: self._go(), "index")
+        self.dialog.on_click(lambda _: self.ask_system())
+        self.list.observe(lambda _: self._selected(), "index")
+        self.open.on_click(lambda _: self._open())
+        self.use.on_click(lambda _: self.choose(self._pointed_at()))
+        self.keep.on_click(lambda _: self.choose(self._former or self.folder))
+        self.change.on_click(lambda _: self.show(self.value or self.folder))
+        indented = widgets.Layout(margin="0 0 0 90px", flex_flow="row wrap")
+        self._unfolded = (
+            widgets.HTML(heading(self.title)),
+            self.path,
+            widgets.HBox([self.up, self.home, self.places, self.dialog], layout=indented),
+            self.list,
+            self.holds,
+            widgets.HBox([self.open, self.use, self.keep], layout=indented),
+        )
+        self._unfold()
+
+    def _unfold(self) -> None:
+        self._former = self.value or self._former
+        self.keep.layout.display = "" if self._former else "none"
+        if self._former:
+            self.keep.description = f"Keep {_short(self._former)}"
+            self.keep.tooltip = f"Choose {self._former} again"
+        if self.body.children != self._unfolded:  # drawn anew, the page would lose the focus
+            self.body.children = self._unfolded
+
+    # --- looking, in the background
+
+    def _look(self, words: str, *, choosing: bool = False) -> _Place:
+        """Find the folder, or the nearest that exists; runs in the background, because a drive may hang."""
+        trouble = ""
+        try:
+            folder = typed_folder(words)
+            inside = () if choosing else sub_folders(folder)
+        except DataError as error:
+            trouble, folder = str(error), self._nearest(words)
+            inside = _sub_folders_or_none(folder)
+        return _Place(folder, inside, self._describe(folder), trouble)
+
+    def _nearest(self, words: str) -> Path:
+        try:
+            return nearest_folder(typed_path(words)) or Path.home()
+        except DataError:
+            return self.folder
+
+    def _take(self, place: _Place) -> None:
+        """Fold to one line and hand on the folder; or say why not."""
+        if place.trouble:
+            self._unfold()
+            self._list(place)
+            return
+        self.folder = place.folder
+        self._former = None
+        self.line.value = text(f"Folder: {place.folder} — {place.holds}")
+        self.body.children = (
+            widgets.HTML(heading(self.title)),
+            widgets.HBox([self.line, self.change], layout=widgets.Layout(align_items="center")),
+        )
+        self.value = place.folder
+
+    def _list(self, place: _Place) -> None:
+        """Show the folder's sub-folders by name; what they hold follows from the background."""
+        self.folder, self._inside = place.folder, place.inside
+        self.path.value = str(place.folder)
+        self.up.disabled = place.folder.parent == place.folder
+        self.holds.value = text(f"{_short(place.folder)} holds: {place.holds}")
+        lines = [path.name for path in place.inside]
+        self._fill(lines, keep=False)
+        self.start(lambda: self._count(place.inside, lines), lambda _: self._counted(lines, place.trouble))
+        self._say_trouble(place.trouble, otherwise="Counting what the folders hold …" if place.inside else "")
+
+    def _count(self, inside: tuple[Path, ...], lines: list[str]) -> None:
+        """Say what each folder holds, and show it from time to time where that takes long."""
+        shown = time.monotonic()
+        mine = self._number
+        for number, path in enumerate(inside):
+            lines[number] = f"{path.name} — {self._describe(path)}"
+            if mine != self._number:
+                return  # something else is going on by now
+            if time.monotonic() - shown > SECONDS_BETWEEN_UPDATES:
+                self._fill(lines)
+                shown = time.monotonic()
+
+    def _counted(self, lines: list[str], trouble: str) -> None:
+        self._fill(lines)
+        self._say_trouble(trouble)
+
+    def _say_trouble(self, trouble: str, *, otherwise: str = "") -> None:
+        self.say(trouble or otherwise, "error" if trouble else "note")
+
+    def _answered(self, chosen: Path | None) -> None:
+        if chosen is not None:
+            self.choose(chosen)
+
+    # --- the list
+
+    def _fill(self, lines: list[str], *, keep: bool = True) -> None:
+        index = self.list.index if keep else None
+        with self.list.hold_sync():
+            self._filling = True
+            self.list.options = [(line, number) for number, line in enumerate(lines)]  # selects the first
+            self.list.index = index
+            self._filling = False
+        self._selected()
+
+    def _selected(self) -> None:
+        if self._filling:
+            return
+        index = self.list.index
+        name = "" if index is None else _short(self._inside[index])
+        self.use.description = f"Use {name}" if name else "Use this folder"
+        self.use.tooltip = f"Choose {self._pointed_at()}"
+
+    def _pointed_at(self) -> Path | str:
+        """Give the folder selected in the list, or else what stands in the field: it may just have been typed."""
+        return self.path.value if self.list.index is None else self._inside[self.list.index]
+
+    def _open(self) -> None:
+        if self.list.index is None:
+            self.say("Choose a folder in the list first; Open then shows what is in it.", "warning")
+        else:
+            self.show(self._pointed_at())
+
+    def _typed(self) -> None:
+        if self.path.value.strip() != str(self.folder):
+            self.list.index = None
+            self.show(self.path.value)
+
+    def _go(self) -> None:
+        if self.places.value:
+            place, self.places.index = self.places.value, 0  # so that the same place can be gone to again
+            self.show(place)
+
+
+def _holds(folder: Path) -> str:
+    return folder_contents(folder, seconds=SECONDS_EACH).words
+
+
+def _sub_folders_or_none(folder: Path) -> tuple[Path, ...]:
+    try:
+        return sub_folders(folder)
+    except DataError:
+        return ()
+
+
+def _short(folder: Path) -> str:
+    """Give a folder's name, cut where it is too long for a button."""
+    name = folder.name or str(folder)
+    return name if len(name) <= 30 else f"{name[:29]}…"
+
+
+def _button(
+    words: str, tooltip: str, icon: str, *, width: str = "90px", disabled: bool = False, button_style: str = ""
+) -> widgets.Button:
+    layout = widgets.Layout(width=width)
+    return widgets.Button(
+        description=words, tooltip=tooltip, icon=icon, layout=layout, disabled=disabled, button_style=button_style
+    )

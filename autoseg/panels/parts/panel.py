@@ -1,0 +1,143 @@
+"""What every panel shares: a value, a line that says what happens, and work that leaves the page usable."""
+
+from __future__ import annotations
+
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import ipywidgets as widgets
+import traitlets
+
+from autoseg.errors import AutosegError
+from autoseg.panels.parts.keys import OwnKeys
+from autoseg.panels.parts.style import Kind, notice
+
+Result = TypeVar("Result")
+
+
+class Panel(widgets.VBox):
+    """A part of the page with a `value` that other panels follow.
+
+    `value` is a frozen dataclass (`panels.values`), or None as long as there is none; it is set last, when the
+    panel shows it already. Whatever fails stands in the panel as a sentence, and the value is None then:
+    what is shown or handed on is never that of an earlier try. What a click does, a method or an argument of
+    the panel does too.
+
+    Subclasses build their widgets, put them into `body.children`, and use `attempt`, `start` and `say`.
+    """
+
+    value = traitlets.Any(None, allow_none=True)
+
+    def __init__(self) -> None:
+        self.body = widgets.VBox()
+        self.message = widgets.HTML()
+        self.bar = widgets.FloatProgress(min=0, max=1, layout=widgets.Layout(width="60%", display="none"))
+        self._work: threading.Thread | None = None
+        self._number = 0
+        self._lock = threading.RLock()
+        super().__init__([self.body, self.bar, self.message, OwnKeys()])
+        self.add_class("autoseg-panel")
+
+    # --- what the panel says
+
+    def say(self, words: str, kind: Kind = "note", *, details: str = "") -> None:
+        """Show a sentence below the panel, in place of the last one; "" takes it away."""
+        self.message.value = notice(words, kind, details=details) if words else ""
+
+    def fail(self, error: BaseException) -> None:
+        """Show why something failed, with the remedy, and take back the value."""
+        self.progress(None)
+        if isinstance(error, AutosegError):
+            self.say(str(error), "error")
+        else:  # a fault of ours, or of the computer: the sentence alone may not be enough to mend it
+            words = f"This did not work: {error or type(error).__name__}. The details may help whoever helps you."
+            self.say(words, "error", details="".join(traceback.format_exception(error)))
+        self.value = None
+
+    def progress(self, share: float | None) -> None:
+        """Show a bar filled to `share` (0 to 1); None hides it."""
+        self.bar.layout.display = "none" if share is None else ""
+        self.bar.value = share or 0.0
+
+    # --- what the panel does
+
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """Show what fails inside as a sentence in the panel, never as a traceback on the page."""
+        try:
+            yield
+        except Exception as error:
+            self.fail(error)
+
+    def start(
+        self, work: Callable[[], Result], then: Callable[[Result], None], *, saying: str = "One moment …"
+    ) -> None:
+        """Do `work` in the background, then show its result; the page stays usable.
+
+        The value is taken back first. Where `start` is called again before the work is done, the older
+        work's result is dropped. `then` runs in the same thread; what either raises is shown in the panel.
+        """
+        with self._lock:
+            self._number += 1
+            number = self._number
+            self.value = None
+            self.say(saying)
+
+        def run() -> None:
+            try:
+                result = work()
+            except Exception as error:
+                with self._lock:  # else a result that came since would be taken back
+                    if number == self._number:
+                        self.fail(error)
+                return
+            with self._lock:
+                if number == self._number:
+                    self.progress(None)
+                    self.say("")
+                    with self.attempt():
+                        then(result)
+
+        work_thread = threading.Thread(target=run, daemon=True, name=f"{type(self).__name__} {number}")
+        with self._lock:  # `wait` must not meet a thread that has not begun, nor miss one begun by this one
+            work_thread.start()
+            self._work = work_thread
+
+    def give_up(self, saying: str = "") -> None:
+        """Take back the value; what is being done in the background is no longer wanted and will not be shown."""
+        with self._lock:
+            self._number += 1
+            self.value = None
+            self.progress(None)
+            self.say(saying)
+
+    def wait(self, timeout_s: float | None = None) -> None:
+        """Wait until the work in the background is done, for scripts and tests.
+
+        Raises
+        ------
+        TimeoutError
+            If it takes longer than `timeout_s`.
+        """
+        while (work := self._work) is not None and work is not threading.current_thread() and work.is_alive():
+            work.join(timeout_s)
+            if work.is_alive():
+                raise TimeoutError(f"{type(self).__name__} was not done after {timeout_s} s.")
+
+    def follow(self, other: Panel, update: Callable[[Any], None]) -> None:
+        """Call `update` with another panel's value now and whenever it changes (None: there is none).
+
+        `update` and the `then` of `start` never run at once, so what is shown is never of two values. Panels that
+        follow each other must form no circle, nor may one that works change one that it follows.
+        """
+
+        def changed(change: Any) -> None:
+            with self._lock, self.attempt():
+                update(change["new"])
+
+        other.observe(changed, "value")
+        with self._lock, self.attempt():
+            update(other.value)

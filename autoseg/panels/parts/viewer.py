@@ -1,0 +1,287 @@
+"""The slice viewer on the page: slices with their labels, drawn in the browser from compressed numbers."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import numpy as np
+import traitlets
+
+from autoseg.errors import DataError
+from autoseg.image.image import Image, LabelMap
+from autoseg.image.overlay import pixel_aspect
+from autoseg.image.structures import Structure
+from autoseg.measurement.areas import Measurement
+from autoseg.panels.parts.slice_data import edge_letters, encode_slice, grey_scale, intensity_range, windows
+from autoseg.report.area_tables import area_text, explain_flags
+
+HERE = Path(__file__).parent
+# Fast beats small here: the page waits.
+COMPRESSION = 1
+# More slices than this in one message would keep the kernel from what the page asks next.
+MOST_SLICES_AT_ONCE = 8
+
+
+class SliceViewer(anywidget.AnyWidget):
+    """Slices of one or several images with their structures, to play and to look at closely.
+
+    The page fetches slices when it needs them, the one to show first and its neighbours after it, and draws them
+    itself; window, opacity and structures therefore change without the kernel. While the kernel is busy the page
+    keeps the last slice, under its own number, and says that it waits.
+
+    `image_index` and `slice_index` (from 0; the page counts slices from 1) tell what is shown, `highlight` is the
+    label of a structure that stands out, or 0. They can be set; a number beyond the last is taken as the last.
+    `marks` are drawn over the slices (`mark`), and `on_click` tells where the picture was clicked.
+
+    Parameters
+    ----------
+    results : sequence of (Image, LabelMap or None)
+        Each label map on its image's grid. The first channel is drawn.
+    measurements : sequence of Measurement, optional
+        For the areas beside the picture and the flagged slices; matched by the images' case_id.
+    references : sequence of (LabelMap or None), optional
+        One for each image: an expert's labels, drawn as dashed white outlines.
+    reference_name : str
+        What the page calls those outlines.
+    flags : mapping of str by (case_id, slice_index), optional
+        Further slices to be marked on the slider, and why.
+
+    Raises
+    ------
+    DataError
+        If there is no image, two have the same case_id, or labels have another shape than their image.
+    """
+
+    _esm = HERE / "viewer.js"
+    _css = HERE / "viewer.css"
+    image_index = traitlets.Int(0).tag(sync=True)
+    slice_index = traitlets.Int(0).tag(sync=True)
+    highlight = traitlets.Int(0).tag(sync=True)
+    marks: Any = traitlets.List().tag(sync=True)
+    _images: Any = traitlets.List().tag(sync=True)
+    _reference_name = traitlets.Unicode().tag(sync=True)
+    _click_hint = traitlets.Unicode().tag(sync=True)
+
+    def __init__(
+        self,
+        results: Sequence[tuple[Image, LabelMap | None]],
+        measurements: Sequence[Measurement] = (),
+        *,
+        references: Sequence[LabelMap | None] = (),
+        reference_name: str = "expert's outline",
+        flags: Mapping[tuple[str, int], str] | None = None,
+    ) -> None:
+        self.results = tuple((image, label_map) for image, label_map in results)
+        self.references = tuple(references) or (None,) * len(self.results)
+        _check(self.results, self.references)
+        self._areas: dict[tuple[str, int], list[Measurement]] = {}
+        for row in measurements:
+            self._areas.setdefault((row.case_id, row.slice_index), []).append(row)
+        self._scales = [grey_scale(image.channel_voxels[0]) for image, _ in self.results]
+        self._flags = dict(flags or {})
+        self._clicked: Callable[[int, int, float, float], None] | None = None
+        images = [self._describe(number) for number in range(len(self.results))]
+        super().__init__(_images=images, slice_index=images[0]["start"], _reference_name=reference_name)
+        self.on_msg(self._answer)
+
+    def on_click(self, act: Callable[[int, int, float, float], None], *, hint: str) -> None:
+        """Call `act` with image, slice, row and column whenever a slice is clicked, and tell people so by `hint`.
+
+        Rows and columns are of the image, whole numbers in the middle of a pixel; a drag is no click.
+        """
+        self._clicked, self._click_hint = act, hint
+
+    def show(self, case_id: str, slice_index: int, label: int = 0) -> None:
+        """Show a slice of an image and let a structure stand out (0: none).
+
+        Raises
+        ------
+        DataError
+            If no image has this case_id, or it has no such slice.
+        """
+        names = [image.source.case_id for image, _ in self.results]
+        if case_id not in names:
+            raise DataError(f"The viewer has no image {case_id!r}; it has {', '.join(names)}.")
+        number = names.index(case_id)
+        slices = self.results[number][0].shape[0]
+        if not 0 <= slice_index < slices:
+            raise DataError(f"{case_id!r} has the slices 0 to {slices - 1}; there is no slice {slice_index}.")
+        with self.hold_sync(), self.hold_trait_notifications():
+            self.image_index, self.slice_index, self.highlight = number, slice_index, label
+
+    def slice_message(self, image_index: int, slice_index: int) -> tuple[dict[str, Any], list[bytes]]:
+        """Give what the page gets for one slice: a description with its areas, and compressed numbers.
+
+        Returns
+        -------
+        tuple of dict and list of bytes
+            The parts (zlib) are the grey values, then the labels and the reference's labels where there are any.
+        """
+        image, label_map = self.results[image_index]
+        reference = self.references[image_index]
+        parts = [encode_slice(image.channel_voxels[0, slice_index], self._scales[image_index])]
+        for drawn in filter(None, (label_map, reference)):
+            parts.append(np.ascontiguousarray(drawn.voxels[slice_index], dtype=np.uint8).tobytes())
+        rows = self._areas.get((image.source.case_id, slice_index), [])
+        description = {
+            "image": image_index,
+            "slice": slice_index,
+            "labels": label_map is not None,
+            "reference": reference is not None,
+            "areas": {
+                str(row.label): [area_text(row.area_mm2), row.pixel_count, explain_flags(row.flags)] for row in rows
+            },
+        }
+        return description, [zlib.compress(part, COMPRESSION) for part in parts]
+
+    @traitlets.validate("image_index")
+    def _keep_image(self, proposal: Any) -> int:
+        return min(max(int(proposal["value"]), 0), len(self.results) - 1)
+
+    @traitlets.validate("slice_index")
+    def _keep_slice(self, proposal: Any) -> int:
+        image, _ = self.results[self.image_index]
+        return min(max(int(proposal["value"]), 0), image.shape[0] - 1)
+
+    @traitlets.observe("image_index")
+    def _start_image(self, change: Any) -> None:
+        if self.slice_index >= self.results[change["new"]][0].shape[0]:
+            self.slice_index = self._images[change["new"]]["start"]
+
+    def _describe(self, number: int) -> dict[str, Any]:
+        """Give what the page must know of an image before its first slice."""
+        image, label_map = self.results[number]
+        reference, scale = self.references[number], self._scales[number]
+        slices, rows, columns = image.shape
+        shown = windows(image.channel_voxels[0])
+        flagged: dict[str, str] = {}
+        for index in range(slices):
+            areas = self._areas.get((image.source.case_id, index), [])
+            words = [f"{row.name} {explain_flags(row.flags)}" for row in areas if row.flags]
+            words += filter(None, [self._flags.get((image.source.case_id, index))])
+            flagged |= {str(index): "; ".join(words)} if words else {}
+        return {
+            "name": image.source.case_id,
+            "slices": slices,
+            "rows": rows,
+            "columns": columns,
+            "aspect": pixel_aspect(image),
+            "start": _start(label_map, slices),
+            "scale": [scale.first, scale.step, scale.most],
+            "range": list(intensity_range(image.channel_voxels[0])),
+            "windows": [[w.name, w.centre, w.width] for w in shown],
+            "window": min(1, len(shown) - 1),  # air takes most of auto's range in CT: begin with soft tissue
+            "letters": list(edge_letters(image)),
+            "positions": _positions(image),
+            "levels": [source.level for source in image.source.slices],
+            "structures": [_describe_structure(s, label_map, reference) for s in _structures(label_map, reference)],
+            "labelled": label_map is not None,
+            "reference": reference is not None,
+            "measured": any((image.source.case_id, index) in self._areas for index in range(slices)),
+            "flagged": flagged,
+        }
+
+    def _answer(self, _: Any, message: Any, buffers: Any) -> None:
+        """Send the slices that the page asks for, one message each, in its order; hand on a click."""
+        if isinstance(message, dict) and "click" in message:
+            self._take_click(message["click"])
+        if not isinstance(message, dict) or "slices" not in message:
+            return
+        number = message.get("image")
+        if not isinstance(number, int) or not 0 <= number < len(self.results):
+            return
+        wanted = [i for i in message["slices"] if isinstance(i, int) and 0 <= i < self.results[number][0].shape[0]]
+        for index in wanted[:MOST_SLICES_AT_ONCE]:
+            description, parts = self.slice_message(number, index)
+            self.send(description, buffers=parts)
+
+    def _take_click(self, place: Any) -> None:
+        numbers = place if isinstance(place, list) and len(place) == 4 else []
+        is_place = bool(numbers) and all(isinstance(n, int | float) and math.isfinite(n) for n in numbers)
+        if self._clicked is None or not is_place or not 0 <= numbers[0] < len(self.results):
+            return
+        number, index, row, column = int(numbers[0]), int(numbers[1]), float(numbers[2]), float(numbers[3])
+        slices, rows, columns = self.results[number][0].shape
+        if 0 <= index < slices and -0.5 <= row <= rows - 0.5 and -0.5 <= column <= columns - 0.5:
+            self._clicked(number, index, row, column)
+
+
+def mark(
+    place: tuple[int, float, float],
+    *,
+    image: int = 0,
+    text: str = "",
+    colour: str = "#ffe100",
+    size: tuple[float, float] | None = None,
+) -> dict[str, Any]:
+    """Give a mark for `SliceViewer.marks`: a cross with a text, a ring without, or a dotted box of a size.
+
+    Parameters
+    ----------
+    place : (3,) tuple
+        Slice, row and column; of a box its middle.
+    image : int
+        Its number in the viewer.
+    text : str
+        Beside the cross.
+    colour : str
+        As CSS writes it.
+    size : (2,) tuple of float, optional
+        Rows and columns of a box.
+    """
+    index, row, column = place
+    found = {"image": image, "slice": int(index), "row": float(row), "column": float(column), "colour": colour}
+    return found | ({"text": text} if text else {}) | ({"size": [float(n) for n in size]} if size else {})
+
+
+def _check(results: Sequence[tuple[Image, LabelMap | None]], references: Sequence[LabelMap | None]) -> None:
+    if not results:
+        raise DataError("There is no image to show. Choose a folder with images.")
+    if len(references) != len(results):
+        raise DataError(
+            f"There are {len(results)} images but {len(references)} references; give one (or None) each."
+        )
+    names = [image.source.case_id for image, _ in results]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DataError(f"Two images have the case_id {twice[0]!r}. Give every image a case_id of its own.")
+    for (image, label_map), reference in zip(results, references, strict=True):
+        for drawn in filter(None, (label_map, reference)):
+            drawn.on_grid_of(image)
+
+
+def _start(label_map: LabelMap | None, slices: int) -> int:
+    """Give the slice to begin with: the middle one of those that show a structure."""
+    drawn = np.flatnonzero(label_map.voxels.any(axis=(1, 2))) if label_map is not None else np.arange(0)
+    return int(drawn[len(drawn) // 2]) if len(drawn) else slices // 2
+
+
+def _positions(image: Image) -> list[float] | None:
+    """Give the slices' positions in mm; None where the distance between slices is unknown, as in the tables."""
+    if image.affine is None or image.source.slice_spacing_source == "none":
+        return None
+    return [round(float(position), 2) for position in image.slice_positions_mm]
+
+
+def _structures(label_map: LabelMap | None, reference: LabelMap | None) -> list[Structure]:
+    found: dict[int, Structure] = {}
+    for drawn in filter(None, (label_map, reference)):
+        for structure in drawn.structures:
+            found.setdefault(structure.label, structure)
+    return [found[label] for label in sorted(found)]
+
+
+def _describe_structure(structure: Structure, *label_maps: LabelMap | None) -> dict[str, Any]:
+    drawn = next(label_map for label_map in label_maps if label_map is not None)
+    return {
+        "label": structure.label,
+        "name": structure.name,
+        "colour": list(structure.rgb),
+        "includes": list(structure.includes),
+        "drawn": drawn.is_annotated(structure.label),
+    }

@@ -1,0 +1,1 @@
+"""Panels for a new patient: predict, look, measure, correct."""

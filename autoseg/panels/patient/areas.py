@@ -1,0 +1,161 @@
+"""The panel with the areas: the table, the slice behind a cell, plots along the slices, and a table by patient."""
+
+from __future__ import annotations
+
+import html
+from functools import partial
+from typing import Any, cast
+
+import ipywidgets as widgets
+import pandas as pd
+
+from autoseg.image.structures import Structure
+from autoseg.panels.parts.area_table import AreaTable
+from autoseg.panels.parts.panel import Panel
+from autoseg.panels.parts.style import Drawn, heading, picture, text
+from autoseg.panels.parts.viewer import SliceViewer
+from autoseg.prediction.run import Run
+from autoseg.report.area_tables import fixed_text
+from autoseg.report.figures.charts import show_areas
+from autoseg.report.patient_tables import patients_table
+from autoseg.report.run_folder import read_run_file
+
+DOWNLOADS = ("areas.csv", "areas.xlsx")
+HEADERS = {
+    "patient": "Patient",
+    "subject_id": "Patient ID",
+    "image": "Image",
+    "structure": "Structure",
+    "slices": "Slices",
+    "mean_area_mm2": "Mean area (mm²)",
+    "sd_area_mm2": "SD (mm²)",
+    "max_area_mm2": "Largest area (mm²)",
+    "volume_mm3": "Volume (mm³)",
+    "flagged": "Flagged",
+}
+
+
+class AreasPanel(Panel):
+    """The areas of a run; `value` is the Run as soon as its areas are shown.
+
+    A click on a cell shows that slice and structure in a viewer below the table, and in the one of the prediction's
+    panel.
+
+    Parameters
+    ----------
+    prediction : Panel
+        Its value is a Run.
+    show_ids : bool
+        Name patients by their ID; by default they are numbered.
+    """
+
+    def __init__(self, prediction: Panel, *, show_ids: bool = False) -> None:
+        super().__init__()
+        self.prediction = prediction
+        self.run: Run | None = None
+        self.table: AreaTable | None = None
+        self.viewer: SliceViewer | None = None
+        self.ids = widgets.Checkbox(
+            value=show_ids,
+            description="Show patient IDs",
+            indent=False,
+            tooltip="Show IDs on this page; files have them",
+        )
+        self.ids.observe(lambda _: self._update(self.run), "value")
+        self.plots, self.patients, self.look = widgets.HTML(), widgets.HTML(), widgets.VBox()
+        self.follow(prediction, self._update)
+
+    def select(self, case_id: str, slice_index: int, label: int = 0) -> None:
+        """Choose a cell of the table, as a click does."""
+        with self.attempt():
+            if self.table is not None:
+                self.table.select(case_id, slice_index, label)
+
+    def _update(self, run: Run | None) -> None:
+        self.run = run
+        self.value, self.table, self.viewer = None, None, None
+        self.body.children, self.look.children = [], []
+        if run is None:
+            self.give_up("First segment a patient above.")
+            return
+        structures = structures_of(run)
+        self.table = AreaTable(
+            run.measurements,
+            structures,
+            files={name: partial(read_run_file, run.folder, name) for name in DOWNLOADS},
+            show_ids=self.ids.value,
+        )
+        self.table.observe(self._look, "selected")
+        self.plots.value = self.patients.value = ""
+        self.body.children = [self.ids, self.table, self.look, self.plots, self.patients]
+        show_ids = self.ids.value
+
+        def draw() -> tuple[str, str]:
+            figure = show_areas(run.measurements, structures=structures, show_ids=show_ids)
+            plots = heading("Along the slices") + picture(
+                cast(Drawn, figure), "Areas in mm² along the slices, one line a structure"
+            )
+            return plots, describe_patients(run, show_ids=show_ids)
+
+        def show(drawn: tuple[str, str]) -> None:
+            if self.run is run:
+                self.plots.value, self.patients.value = drawn
+                self.value = run
+
+        self.start(draw, show, saying="Drawing the areas …")
+
+    def _look(self, change: Any) -> None:
+        """Show the slice of the chosen cell; the viewer comes with the first one."""
+        chosen, run = change["new"], self.run
+        if not chosen or run is None:
+            return
+        with self.attempt():
+            if self.viewer is None:
+                self.viewer = SliceViewer(run.results, run.measurements)
+                self.look.children = [self.viewer]
+            above = getattr(self.prediction, "viewer", None) if self.prediction.value is run else None
+            for viewer in filter(None, (self.viewer, above)):
+                viewer.show(chosen["case_id"], chosen["slice_index"], chosen["label"])
+
+
+def structures_of(run: Run) -> tuple[Structure, ...]:
+    """Give a run's structures, each once."""
+    found = {s.label: s for _, label_map in run.results for s in label_map.structures}
+    return tuple(found[label] for label in sorted(found))
+
+
+def describe_patients(run: Run, *, show_ids: bool = False) -> str:
+    """Give the table by patient as HTML; "" where the run has one image only."""
+    if len(run.results) < 2:
+        return ""
+    table = patients_table(run.measurements)
+    if not show_ids:
+        table = table.drop(columns="subject_id")
+    note = (
+        "Images of one patient (time points, series) are not added up. The volume is the sum of the areas times "
+        "the distance of the slices: what lies within the slices, no more."
+    )
+    return heading("By patient") + text(note) + table_html(table.rename(columns=HEADERS))
+
+
+def table_html(table: pd.DataFrame, *, decimals: int = 1) -> str:
+    """Give a small table as HTML: words on the left, numbers on the right, – for nothing."""
+
+    def cell(value: object) -> str:
+        if isinstance(value, float):
+            shown = "–" if pd.isna(value) else fixed_text(value, decimals)
+        elif value is None:
+            shown = "–"
+        else:
+            shown = (
+                f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else html.escape(str(value))
+            )
+        side = "left" if isinstance(value, str) else "right"
+        return f'<td style="text-align:{side};padding:2px 8px;white-space:nowrap">{shown}</td>'
+
+    head = "".join(f'<th scope="col" style="padding:2px 8px">{html.escape(str(c))}</th>' for c in table.columns)
+    body = "".join(f"<tr>{''.join(map(cell, row))}</tr>" for row in table.astype(object).to_numpy().tolist())
+    return (
+        '<div style="overflow:auto;max-height:480px"><table style="border-collapse:collapse;'
+        f'color:var(--jp-ui-font-color1,inherit)"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    )

@@ -1,0 +1,294 @@
+"""The panel that writes labels to be corrected by hand, reads them back, and keeps them to learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import ipywidgets as widgets
+
+from autoseg.data.corrections import (
+    Correction,
+    Keeping,
+    Kit,
+    corrected_image,
+    find_kits,
+    further_files,
+    keep_corrections,
+    most_changed,
+    read_correction,
+    read_corrections,
+    read_kit,
+)
+from autoseg.errors import AutosegError
+from autoseg.files.archives import zip_folder
+from autoseg.panels.parts.panel import Panel
+from autoseg.panels.parts.values import Corrected
+from autoseg.panels.parts.viewer import SliceViewer
+from autoseg.panels.patient.corrections_form import CHANGED, FINER, IN_PLACE, SOME, UNCHANGED, CorrectionForm
+from autoseg.panels.patient.corrections_words import describe_corrections, describe_kept, describe_kit
+from autoseg.prediction.correction_run import kit_folder, run_to_correct
+from autoseg.prediction.run import Run
+from autoseg.report.run_folder import open_folder, why_not_openable
+
+
+class CorrectionsPanel(CorrectionForm):
+    """Labels out to be corrected, and back; `value` is a `Corrected` as soon as corrections were read.
+
+    Parameters
+    ----------
+    prediction : Panel
+        Its value is a Run.
+    output : Path or str
+        Where runs are; folders that were written for correcting on other days are found in it.
+    keep_in : Path or str
+        The folder of cases in which corrections are kept; it is made where it is not there yet.
+    by : str
+        Who corrects.
+    is_open : bool
+        Unfolded at once.
+    """
+
+    def __init__(
+        self,
+        prediction: Panel,
+        *,
+        output: Path | str = "../predictions",
+        keep_in: Path | str = "../data/corrected",
+        by: str = "",
+        is_open: bool = False,
+    ) -> None:
+        super().__init__(keep_in=str(keep_in), by=by, is_open=is_open)
+        self.output = Path(output)
+        self.run: Run | None = None
+        self.kit: Kit | None = None
+        self.viewer: SliceViewer | None = None
+        self.zip.make = self._pack
+        for button, act in (
+            (self.write_button, self.write),
+            (self.read_button, self.read),
+            (self.keep_button, self.keep),
+            (self.replace_button, self._replace),
+            (self.open_button, self.open_in_window),
+        ):
+            button.on_click(partial(_without_button, act))
+        self.folders.observe(lambda _: self._open_kit(), "value")
+        self.checked.observe(lambda _: self._place_fields(), "value")
+        for chosen in (self.checked, self.slices, self.keep_in):
+            chosen.observe(lambda _: self._ask_no_more(), "value")
+        self._list_folders(None)
+        self.follow(prediction, self._follow_run)
+
+    # --- what a click does, for scripts as well
+
+    def write(self) -> None:
+        """Write images and labels of the run to be corrected, as the button does; what is there already stays."""
+        run, factor = self.run, FINER if self.finer.value else 1
+        if run is None:
+            self.say("First segment a patient above.", "warning")
+            return
+        self._forget()
+        is_new = not kit_folder(run, factor).exists()
+        self.start(
+            lambda: run_to_correct(run, factor=factor),
+            lambda kit: self._show_written(kit, is_new=is_new),
+            saying="Writing images and labels …",
+        )
+
+    def read(self) -> None:
+        """Read the corrected files back and show what was changed, as the button does; nothing is kept yet."""
+        kit, by, file, case_id = self.kit, self.by.value, self.file.value, self.image.value or None
+        self._forget()
+        if kit is None:
+            self.say("First write a folder to correct in, or choose one.", "warning")
+            return
+        exchanged = bool(self.exchanged.value)
+
+        def work() -> tuple[Correction, ...]:
+            if file != IN_PLACE or case_id:
+                path = Path(file) if file != IN_PLACE else None
+                one = read_correction(kit.folder, by=by, file=path, case_id=case_id, exchanged_on_purpose=exchanged)
+                return (one,)
+            return read_corrections(kit.folder, by=by, exchanged_on_purpose=exchanged)
+
+        self.start(work, self._show_read, saying="Reading the corrected labels …")
+
+    def keep(self, *, replace: bool = False) -> None:
+        """Keep what was read as labels to learn from, as the button does.
+
+        Labels that are there already are replaced only with `replace`; they stay in `earlier_labels` then.
+        """
+        value, folder = self.value, Path(self.keep_in.value.strip())
+        if value is None:
+            self.say("First read the corrected file back.", "warning")
+            return
+        if not self.keep_in.value.strip():
+            self.say("Name the folder in which the labels are to be kept.", "warning")
+            return
+        checked = self.slices.value if self.checked.value == SOME else self.checked.value
+        wanted = tuple(one for one in value.corrections if one.is_changed or checked != CHANGED)
+        if not wanted:
+            self.say(UNCHANGED, "warning")
+            return
+
+        def work() -> Keeping | AutosegError:
+            try:
+                return keep_corrections(wanted, folder, checked=checked, replace=replace)
+            except AutosegError as error:  # what was read is not lost
+                return error
+
+        self._ask_no_more()
+        self.start(work, lambda done: self._show_kept(value, folder, done), saying="Keeping the corrected labels …")
+
+    def open_in_window(self) -> None:
+        """Open the folder with the files in the computer's own way, as the button does."""
+        try:
+            if self.kit is not None:
+                open_folder(self.kit.folder)
+        except AutosegError as error:  # what was read is not lost
+            self.say(str(error), "error")
+
+    # --- the widgets
+
+    def _place_fields(self) -> None:
+        """Show what there is something to do with."""
+        self.written.layout.display = "" if len(self.folders.options) > 1 else "none"
+        for part in (self.files, self.reading):
+            part.layout.display = "none" if self.kit is None else ""
+        self.keeping.layout.display = "none" if self.value is None else ""
+        self.slices.layout.display = "" if self.checked.value == SOME else "none"
+        self.write_button.disabled = self.run is None
+        reason = why_not_openable()
+        self.open_button.disabled, self.open_button.tooltip = bool(reason), reason or "Show the files"
+
+    def _pack(self) -> bytes:
+        return b"" if self.kit is None else zip_folder(self.kit.folder)
+
+    # --- 1. out
+
+    def _follow_run(self, run: Run | None) -> None:
+        if run is not self.run:
+            self.run = run
+            self._forget()
+            self.give_up()
+            self._list_folders(None)
+
+    def _show_written(self, kit: Kit, *, is_new: bool) -> None:
+        self._list_folders(kit.folder)
+        words = "The files are written" if is_new else "The folder was written before and is used as it is"
+        self.say(f"{words}: {kit.folder.resolve()}.", "done")
+
+    def _list_folders(self, wanted: Path | None) -> None:
+        """List what was written to be corrected, that of this run first; `wanted` is chosen, or the run's own."""
+        found = find_kits(self.output)
+        own = [path for path in found if self.run is not None and path.parent == self.run.folder]
+        places = list(dict.fromkeys([*([wanted] if wanted is not None else []), *own, *found]))
+        names = [
+            (str(path.relative_to(self.output) if path.is_relative_to(self.output) else path), str(path))
+            for path in places
+        ]
+        self.folders.options = [("–", ""), *names]
+        chosen = wanted or (own[0] if own else None)
+        self.folders.value = "" if chosen is None else str(chosen)
+        self._open_kit()
+
+    def _open_kit(self) -> None:
+        self.give_up()  # what is being read is of another folder
+        self._forget()
+        self.kit, self.guide.value = None, ""
+        with self.attempt():
+            if self.folders.value:
+                self.kit = read_kit(Path(self.folders.value))
+                self.guide.value = describe_kit(self.kit)
+                self.zip.name = f"{self.kit.folder.parent.name}_{self.kit.folder.name}.zip"
+                names = [case.case_id for case in self.kit.cases]
+                self.image.options = [("every image", ""), *((name, name) for name in names)]
+                self.image.value = ""
+                self.image.layout.display = "" if len(names) > 1 else "none"
+                self._list_files(self.kit)
+        self._place_fields()
+
+    def _list_files(self, kit: Kit) -> None:
+        further = further_files(kit)
+        before = self.file.value
+        options = [("in their places, under the same name", IN_PLACE), *((p.name, str(p)) for p in further)]
+        if tuple(options) != tuple(self.file.options):
+            self.file.options = options
+            self.file.value = before if before in [value for _, value in options] else IN_PLACE
+        self.file.layout.display = "" if further else "none"
+
+    # --- 2. back
+
+    def _forget(self) -> None:
+        """Take back what was read."""
+        self.value, self.viewer = None, None
+        self.changes.value, self.look.children = "", []
+        self._ask_no_more()
+        self._place_fields()
+
+    def _show_read(self, corrections: tuple[Correction, ...]) -> None:
+        changed = [one for one in corrections if one.is_changed]
+        self.changes.value = describe_corrections(corrections)
+        if changed:
+            self.viewer = SliceViewer(
+                [(corrected_image(one), one.label_map) for one in changed],
+                references=[one.before for one in changed],
+                reference_name="before",
+                flags={(one.case.case_id, index): "was changed" for one in changed for index in one.changed_slices},
+            )
+            self.viewer.show(changed[0].case.case_id, most_changed(changed[0].changes))
+            self.look.children = [self.viewer]
+        if self.kit is not None:
+            self._list_files(self.kit)
+        self.checked.value = CHANGED  # that every slice was looked at is for a person to say
+        self.value = Corrected(corrections)
+        self._place_fields()
+        self._say_read(bool(changed))
+
+    def _say_read(self, is_changed: bool) -> None:
+        further = [name for name, value in self.file.options if value != IN_PLACE]
+        if is_changed:
+            self.say("Nothing is kept yet: look at the changes, then keep them below.", "warning")
+        elif further and self.file.value == IN_PLACE:
+            names = ", ".join(further[:3])
+            self.say(
+                f"Nothing was changed in its place, but the folder holds {names} too. If that is the corrected "
+                "file, choose it under 'Which file' and read again.",
+                "warning",
+            )
+        else:
+            self.say(UNCHANGED, "warning")
+
+    # --- 3. kept
+
+    def _replace(self) -> None:
+        self.keep(replace=True)
+
+    def _ask_no_more(self) -> None:
+        self.replace_button.layout.display = "none"
+
+    def _show_kept(self, value: Corrected, folder: Path, done: Keeping | AutosegError) -> None:
+        if isinstance(done, AutosegError):
+            self.say(str(done), "error")
+            self.value = value
+        elif done.standing:
+            self.replace_button.layout.display = ""
+            asking = "Nothing was kept yet. Replace those labels? The earlier ones stay in earlier_labels."
+            self.say("\n".join([*(one.words for one in done.standing), asking]), "warning")
+            self.value = value
+        else:
+            lines = [describe_kept(folder, done.kept)] if done.kept else []
+            lines += [f"{one.case_id} is kept already, in {one.label_path}." for one in done.already]
+            lines += [f"The others were not kept: {done.error}"] if done.error is not None else []
+            self.say("\n".join(lines), "done" if done.error is None else "warning")
+            self.value = Corrected(value.corrections, folder, (*value.kept, *done.kept))
+        self._place_fields()
+
+
+def _without_button(act: Callable[[], object], _: widgets.Button) -> None:
+    act()
+
+
+def _short(path: Path, folder: Path) -> str:
+    return str(path.relative_to(folder) if path.is_relative_to(folder) else path)

@@ -1,0 +1,196 @@
+"""The model to segment with, or several, chosen from a list that says what each was trained on."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from pathlib import Path
+
+import ipywidgets as widgets
+
+from autoseg.model.model import load_model, model_files
+from autoseg.model.model_list import ModelEntry, list_models, newest_model
+from autoseg.panels.parts.chooser import FolderChooser
+from autoseg.panels.parts.panel import Panel
+from autoseg.panels.parts.style import heading, text
+from autoseg.panels.parts.values import ChosenModel
+from autoseg.prediction.ensemble import as_models
+
+MOST_ROWS = 8
+
+
+class ModelPanel(Panel):
+    """Lists the models of a folder, newest first, and loads the chosen one; `value` is a ChosenModel, or None.
+
+    Labels, channels and input size come with the model: nothing is typed. Several models of the same structures may
+    be chosen (of the folds of a cross-validation, for instance); the mean of what they answer counts then.
+
+    Parameters
+    ----------
+    folder : Path or str
+        Where the models lie.
+    name : str or sequence of str, optional
+        Choose the newest model of this name, or of each of these names, at first; by default the newest of all.
+    """
+
+    def __init__(self, folder: Path | str = "../trained_model", name: str | Sequence[str] | None = None) -> None:
+        super().__init__()
+        self.folder = Path(folder)
+        self.names = (name,) if isinstance(name, str) else tuple(name or ())
+        self.entries: tuple[ModelEntry, ...] = ()
+        self.where = widgets.HTML()
+        self.list = widgets.SelectMultiple(description="Models", layout=widgets.Layout(width="auto"))
+        self.list.tooltip = (
+            "The models of the folder, the newest first. Arrow keys choose one. Ctrl and click adds another: the "
+            "mean of their answers is often a little better, and each takes its time."
+        )
+        self.details = widgets.HTML()
+        self.again = widgets.Button(
+            description="Look again",
+            tooltip="Read the folder again, after a training for instance",
+            icon="refresh",
+            layout=widgets.Layout(width="120px"),
+        )
+        self.other = widgets.Button(
+            description="Other folder…",
+            tooltip="Choose another folder with models",
+            icon="folder-open",
+            layout=widgets.Layout(width="140px"),
+        )
+        self.chooser: FolderChooser | None = None
+        self._filling = False
+        self.list.observe(lambda _: self._selected(), "index")
+        self.again.on_click(lambda _: self.look())
+        self.other.on_click(lambda _: self.browse())
+        self._show_body()
+        self.look()
+
+    # --- what a click does, for scripts as well
+
+    def look(self, folder: Path | str | None = None) -> None:
+        """Read the folder, or another one, and choose the newest model."""
+        self.folder = Path(folder) if folder is not None else self.folder
+        self._empty()
+        self.start(lambda: list_models(self.folder), self._list, saying="Looking for models …")
+
+    def choose(self, path: Path | str, *others: Path | str) -> None:
+        """Choose a model by its file, which need not be in the list; or several, of which the mean counts."""
+        paths = list(dict.fromkeys(Path(one).absolute() for one in (path, *others)))
+        places = {entry.path.absolute(): number for number, entry in enumerate(self.entries)}
+        known = [places[one] for one in paths if one in places]
+        self._select(known)
+        self.details.value = (
+            _details([self.entries[number] for number in known]) if len(known) == len(paths) else ""
+        )
+        names = ", ".join(one.name for one in paths)
+        self.start(lambda: _load(paths), self._take, saying=f"Loading {names} …")
+
+    def browse(self) -> None:
+        """Show a folder chooser; the folder chosen there is read at once."""
+        self.chooser = FolderChooser(self.folder, title="Folder with models", describe=_models_in)
+        self._show_body()
+        self.chooser.observe(lambda change: self._browsed(change["new"]), "value")
+
+    # --- what is shown
+
+    def _show_body(self) -> None:
+        parts = [widgets.HTML(heading("Model")), self.where, self.list, self.details]
+        buttons = widgets.HBox([self.again, self.other])
+        self.body.children = (*parts, buttons, *([self.chooser] if self.chooser else []))
+
+    def _browsed(self, folder: Path | None) -> None:
+        if folder is None:
+            return
+        self.chooser = None
+        self._show_body()
+        self.look(folder)
+
+    def _empty(self) -> None:
+        self.entries = ()
+        self._fill()
+        self.where.value = self.details.value = ""
+
+    def _list(self, entries: tuple[ModelEntry, ...]) -> None:
+        self.entries = entries
+        self._fill()
+        folder = self.folder.resolve()
+        wanted = [newest_model(entries, name) for name in self.names] or [newest_model(entries)]
+        lacking = [name for name, entry in zip(self.names, wanted, strict=False) if entry is None]
+        found = [entry.path for entry in wanted if entry is not None]
+        if not entries:
+            self.say(
+                f"There is no model in {folder}. Train one first: open 1_train.ipynb and run it; its model lands "
+                "there, and Look again shows it. Or choose another folder.",
+                "warning",
+            )
+            return
+        self.where.value = text(f"Folder: {folder}")
+        if found and not lacking:
+            self.choose(*found)
+        elif lacking and newest_model(entries):
+            names = ", ".join(map(repr, lacking))
+            self.say(f"No model here is named {names}. Choose one in the list, or look again.", "warning")
+        else:
+            self.say("None of these files can be used; choose one in the list to see why.", "warning")
+
+    def _fill(self) -> None:
+        with self.list.hold_sync():
+            self._filling = True
+            self.list.options = [(entry.line, number) for number, entry in enumerate(self.entries)]
+            self.list.index = ()  # until one is chosen
+            self.list.rows = max(2, min(MOST_ROWS, len(self.entries)))
+            self.list.layout.display = "" if self.entries else "none"
+            self._filling = False
+
+    def _select(self, numbers: Sequence[int]) -> None:
+        self._filling = True
+        self.list.index = tuple(sorted(numbers))
+        self._filling = False
+
+    def _selected(self) -> None:
+        if self._filling:
+            return
+        if self.list.index:
+            self.choose(*(self.entries[number].path for number in self.list.index))
+        else:  # Ctrl and click took the last one away
+            self.details.value = ""
+            self.give_up("Choose a model in the list.")
+
+    def _take(self, chosen: ChosenModel) -> None:
+        self.value = chosen
+
+
+def _models_in(folder: Path) -> str:
+    count = len(model_files(folder))
+    return f"{count} model{'' if count == 1 else 's'}" if count else "no models"
+
+
+def _load(paths: Sequence[Path]) -> ChosenModel:
+    """Read the models; several must go together."""
+    first, *others = (ChosenModel(load_model(path), path) for path in paths)
+    chosen = ChosenModel(first.model, first.path, tuple(others))
+    as_models(chosen.models)
+    return chosen
+
+
+def _details(entries: Sequence[ModelEntry]) -> str:
+    """Say what is known of a model; of several which they are, and what is known of each in a line."""
+    entries = [entry for entry in entries if not entry.problem]
+    if not entries:
+        return ""
+    facts = entries[0].facts
+    if len(entries) > 1:
+        facts = (
+            (
+                f"{len(entries)} models",
+                f"The mean of their answers counts; segmenting takes {len(entries)} times as long.",
+            ),
+            *((entry.path.name, dict(entry.facts)["Validation score"]) for entry in entries),
+        )
+    rows = "".join(
+        '<tr><th scope="row" style="text-align:left;font-weight:600;padding:1px 12px 1px 0;vertical-align:top;'
+        f'white-space:nowrap">{html.escape(heading_)}</th><td>{html.escape(words)}</td></tr>'
+        for heading_, words in facts
+    )
+    style = "color:var(--jp-ui-font-color1,inherit);line-height:1.45;margin:4px 0 4px 90px"
+    return f'<table style="{style}">{rows}</table>'

@@ -1,0 +1,294 @@
+"""The panel that chooses a patient's folder and the series in it, and takes typed millimetres where needed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+import ipywidgets as widgets
+
+from autoseg.data.patients import Candidate, PatientFolder, check_typed, find_patient, suggest_series
+from autoseg.errors import GeometryError
+from autoseg.panels.parts.chooser import FolderChooser
+from autoseg.panels.parts.panel import Panel
+from autoseg.panels.parts.style import heading, notice, text
+from autoseg.panels.parts.values import Patient
+from autoseg.panels.patient.series_row import HEADINGS, describe_candidate, lay_row
+from autoseg.words import name_some, read_numbers
+
+BOX = {"width": "150px", "flex": "0 0 auto"}
+MANY = 3  # from more series than this on, all and none are a button each
+Typed = float | Sequence[float] | None
+
+
+class PatientPanel(Panel):
+    """A folder chooser, the series of the folder to tick, and typed millimetres; `value` is a `Patient`.
+
+    Another folder clears whatever was typed for the last one.
+
+    Parameters
+    ----------
+    model : Panel, optional
+        Its value is a ChosenModel; tells which channels and which plane to look for where a folder holds no DICOM.
+    folder : Path or str, optional
+        Chosen to begin with.
+    only : collection of str, optional
+        The case_ids to tick in this folder; by default what `suggest_series` gives.
+    field_of_view_mm, matrix_size, prefer : optional
+        Typed for this folder, as in `autoseg.segment_folder`.
+    """
+
+    def __init__(
+        self,
+        model: Panel | None = None,
+        folder: Path | str | None = None,
+        *,
+        only: Collection[str] | None = None,
+        field_of_view_mm: Typed = None,
+        matrix_size: int | Sequence[int] | None = None,
+        prefer: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.found: PatientFolder | None = None
+        self.boxes: dict[str, widgets.Checkbox] = {}
+        self.rest = widgets.SelectMultiple(description="Further files", rows=6)
+        self.rest.layout.width = "460px"
+        self._given = (only, field_of_view_mm, matrix_size, prefer)
+        self._folder: Path | None = None
+        self._looks_for: tuple[Any, ...] = ((), None)
+        self._learnt: tuple[str, ...] = ()  # the modalities that the model learnt from
+        self.chooser = FolderChooser(title="The patient's folder", chosen=None if folder is None else Path(folder))
+        self.series = widgets.VBox()
+        self._build_typed()
+        self.body.children = [self.chooser, self.series, self.typed]
+        self._place_typed(())
+        if model is not None:
+            self.follow(model, self._follow_model)
+        self.follow(self.chooser, self._follow_folder)
+
+    def wait(self, timeout_s: float | None = None) -> None:
+        """Wait until the folder is chosen and looked into."""
+        self.chooser.wait(timeout_s)
+        super().wait(timeout_s)
+
+    # --- the folder and its series
+
+    def _follow_model(self, chosen: Any) -> None:
+        origin = chosen.model.origin if chosen is not None else {}
+        wanted = (chosen.model.channels, origin.get("plane")) if chosen is not None else ((), None)
+        learnt = tuple(origin.get("modalities", ()))
+        if wanted != self._looks_for or learnt != self._learnt:
+            is_dicom_alike = learnt == self._learnt  # only files without DICOM are read by channels and plane
+            self._looks_for, self._learnt = wanted, learnt
+            if self.found is not None and not (self.found.is_dicom and is_dicom_alike):
+                self._find(self.found.folder, None)
+
+    def _follow_folder(self, folder: Path | None) -> None:
+        """Look into another folder; nothing typed or ticked for the last one stays."""
+        with self._lock:
+            if folder is not None and folder == self._folder:
+                return
+            self._folder = folder
+            if folder is None:
+                self._clear()
+                self.give_up("Choose the folder with the patient's images.")
+                return
+            # Arguments of the panel are meant for the first folder.
+            given, self._given = self._given, (None, None, None, None)
+            self._clear()
+            self._set_typed(*given[1:])
+            self._find(folder, given[0])
+
+    def _clear(self) -> None:
+        self.value, self.found, self.boxes, self.series.children = None, None, {}, []
+        self.rest.options = ()
+        self._set_typed(None, None, None)
+        self._place_typed(())
+
+    def _find(self, folder: Path, only: Collection[str] | None) -> None:
+        channels, plane = self._looks_for
+        self.start(
+            lambda: find_patient(folder, channels=channels, plane=plane),
+            lambda found: self._show(found, only),
+            saying=f"Looking into {folder} …",
+        )
+
+    def _show(self, found: PatientFolder, only: Collection[str] | None) -> None:
+        self.found = found
+        suggested, why = suggest_series(found, self._learnt)
+        usable = {candidate.case_id for candidate in found.choose()}
+        ticked = set(suggested if only is None else only) & usable
+        read = [candidate for candidate in found.candidates if candidate.is_read]
+        rest = [candidate.case_id for candidate in found.candidates if not candidate.is_read]
+        self.boxes = {candidate.case_id: self._box(candidate, candidate.case_id in ticked) for candidate in read}
+        rows: list[widgets.Widget] = [
+            widgets.HTML(heading("What to segment")),
+            _beside(widgets.Label(layout=BOX), lay_row(HEADINGS)),
+        ]
+        rows += [_beside(self.boxes[candidate.case_id], describe_candidate(candidate)) for candidate in read]
+        if rest:
+            self.rest.options = rest
+            self.rest.value = [name for name in rest if name in ticked]
+            rows.append(self.rest)
+        if len(usable) > MANY:
+            rows.append(widgets.HBox([self._tick_button("All", True), self._tick_button("None", False)]))
+        rows.append(widgets.HTML(text(why if only is None else "")))
+        if found.skipped:
+            lines = "\n".join(f"{item.path.name}: {item.reason}" for item in found.skipped[:50])
+            rows.append(widgets.HTML(notice(f"{len(found.skipped)} file(s) are left alone.", details=lines)))
+        for widget in (*self.boxes.values(), self.rest):
+            widget.observe(self._refresh, "value")
+        self.series.children = rows
+        self._refresh()
+
+    def _box(self, candidate: Candidate, ticked: bool) -> widgets.Checkbox:
+        return widgets.Checkbox(
+            value=ticked,
+            disabled=bool(candidate.refusal),
+            description=candidate.case_id,
+            tooltip=candidate.refusal or f"Segment {candidate.case_id}",
+            indent=False,
+            layout=BOX,
+        )
+
+    def _tick_button(self, words: str, ticked: bool) -> widgets.Button:
+        button = widgets.Button(description=words, tooltip=f"Tick {words.lower()}", layout={"width": "80px"})
+        button.on_click(
+            lambda _: self.tick([c.case_id for c in self.found.choose()] if ticked and self.found else [])
+        )
+        return button
+
+    def tick(self, only: Collection[str]) -> None:
+        """Tick these series (case_ids) and no others."""
+        for name, box in self.boxes.items():
+            box.value = name in only and not box.disabled
+        self.rest.value = [name for name in self.rest.options if name in only]
+
+    @property
+    def ticked(self) -> tuple[str, ...]:
+        """The case_ids that are ticked, in the order of the folder."""
+        return (*(name for name, box in self.boxes.items() if box.value), *self.rest.value)
+
+    # --- millimetres
+
+    def _build_typed(self) -> None:
+        def field(description: str, placeholder: str, tooltip: str) -> widgets.Text:
+            return widgets.Text(
+                description=description,
+                placeholder=placeholder,
+                tooltip=tooltip,
+                continuous_update=False,  # a number half typed is no number
+                style={"description_width": "150px"},
+                layout=widgets.Layout(width="380px"),
+            )
+
+        self.field_of_view = field(
+            "Field of view (mm)", "240, or 240 x 180", "What the whole image spans: rows first, then columns"
+        )
+        self.matrix = field("Matrix size", "256, or 256 x 192", "As in the protocol; it is only checked")
+        self.prefer = widgets.RadioButtons(
+            options=[("Use the header's millimetres", "header"), ("Use the typed millimetres", "typed")],
+            value=None,
+            description="Which?",
+        )
+        self.type_button = widgets.ToggleButton(
+            description="Type the millimetres",
+            icon="pencil",
+            tooltip="Type a field of view and a matrix size, to check the header's pixel size or to replace it",
+            layout=widgets.Layout(width="220px"),
+        )
+        self.check = widgets.HTML()
+        self.fields = widgets.VBox([self.field_of_view, self.matrix, self.check, self.prefer])
+        self.typed = widgets.VBox([self.type_button, self.fields])
+        for widget in (self.field_of_view, self.matrix):
+            widget.observe(self._forget_choice, "value")
+        for widget in (self.field_of_view, self.matrix, self.prefer, self.type_button):
+            widget.observe(self._refresh, "value")
+
+    def _forget_choice(self, _: object) -> None:
+        """Ask again which to prefer: the effect on areas is another one now."""
+        self.prefer.value = None
+
+    def _set_typed(self, field_of_view: Typed, matrix: int | Sequence[int] | None, prefer: str | None) -> None:
+        self.field_of_view.value, self.matrix.value, self.prefer.value = (
+            _words(field_of_view),
+            _words(matrix),
+            prefer,
+        )
+        self.type_button.value = field_of_view is not None or matrix is not None
+
+    def _place_typed(self, chosen: Sequence[Candidate]) -> bool:
+        """Show the fields where they are needed or asked for; tell whether they are needed."""
+        needed = any(candidate.rows and candidate.spacing_mm is None for candidate in chosen)
+        self.type_button.layout.display = "none" if needed or self.found is None else ""
+        self.fields.layout.display = "" if needed or (self.type_button.value and self.found) else "none"
+        return needed
+
+    # --- what is handed on
+
+    def _refresh(self, _: object = None) -> None:
+        if self.found is None:
+            return
+        self.check.value, self.prefer.layout.display = "", "none"
+        try:
+            patient, missing = self._read(self.found)
+        except GeometryError as error:
+            patient, missing = None, str(error)
+        self.say(missing, "warning")
+        if patient is None:
+            self.value = None
+        elif patient != self.value:
+            self.value = patient
+
+    def _read(self, found: PatientFolder) -> tuple[Patient | None, str]:
+        """Give what is chosen, or None and what is missing."""
+        only = self.ticked
+        chosen = found.choose(only)
+        needed = self._place_typed(chosen)
+        if not only:
+            return None, "Tick what to segment." if found.choose() else "Choose another folder."
+        if not (needed or self.type_button.value):
+            return Patient(found.folder, only), ""
+        field_of_view = read_numbers(self.field_of_view.value, "field of view")
+        matrix = _whole(read_numbers(self.matrix.value, "matrix size"))
+        if field_of_view is None:
+            silent = [c.case_id for c in chosen if c.rows and c.spacing_mm is None]
+            if needed:
+                files = "The file of {} does" if len(silent) == 1 else "The files of {} do"
+                return None, (
+                    f"{files.format(name_some(silent))} not tell the size of a pixel. Type the field of view "
+                    "in mm, as it stands in the protocol; without it there are no mm²."
+                )
+            lone = "A matrix size alone changes nothing: type the field of view too." if matrix else ""
+            return Patient(found.folder, only), lone
+        check = check_typed(chosen, field_of_view_mm=field_of_view, matrix_size=matrix)
+        self.check.value = text("\n".join(check.lines))
+        self.prefer.layout.display = "" if check.differs else "none"
+        if check.differs and self.prefer.value is None:
+            return None, "Header and typed millimetres differ. Choose which to use."
+        prefer = self.prefer.value if check.differs else None
+        return Patient(found.folder, only, field_of_view, matrix, prefer), ""
+
+
+def _whole(numbers: float | tuple[float, float] | None) -> int | tuple[int, int] | None:
+    """Give a matrix size in whole numbers."""
+    if numbers is None:
+        return None
+    pair = numbers if isinstance(numbers, tuple) else (numbers,)
+    if any(number != int(number) for number in pair):
+        raise GeometryError(
+            f"The matrix size is {' x '.join(f'{n:g}' for n in pair)}; type whole numbers of pixels."
+        )
+    return int(pair[0]) if len(pair) == 1 else (int(pair[0]), int(pair[1]))
+
+
+def _words(numbers: Typed) -> str:
+    if numbers is None:
+        return ""
+    return f"{numbers:g}" if isinstance(numbers, int | float) else " x ".join(f"{number:g}" for number in numbers)
+
+
+def _beside(box: widgets.Widget, row: str) -> widgets.HBox:
+    shown = widgets.HTML(row, layout=widgets.Layout(flex="1 1 0", min_width="0"))
+    return widgets.HBox([box, shown], layout=widgets.Layout(align_items="center", width="100%"))

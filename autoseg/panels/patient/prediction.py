@@ -1,0 +1,279 @@
+"""The panel that segments the chosen folder, shows how far it is, and then the slices with their structures."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ipywidgets as widgets
+
+from autoseg.panels.parts.panel import Panel
+from autoseg.panels.parts.style import notice, text
+from autoseg.panels.parts.values import ChosenModel
+from autoseg.panels.parts.viewer import SliceViewer
+from autoseg.prediction.copies import COPY_WORDS, Copies
+from autoseg.prediction.ensemble import copies_worth, runs_per_slice, unseen_note
+from autoseg.prediction.run import Run, RunProgress, RunStopped, segment_folder
+
+MOST_SKIPPED = 20
+MOST_NOTES = 3  # on how series were read; more unfold at a click
+# Words of notes that make areas wrong where nobody reads them.
+GRAVE = ("left out", "reaches the edge", "is a guess")
+COPY_CHOICES: tuple[tuple[str, Copies], ...] = (
+    ("none", "none"),
+    ("left-right (2 × the time)", "left-right"),
+    ("mirrored (4 × the time)", "mirrored"),
+    ("turned (4 × the time)", "turned"),
+    ("mirrored and turned (8 × the time)", "both"),
+)
+
+
+# A model, a patient, the copies and the centrelines: what a result is made with.
+Inputs = tuple[Any, Any, Any, Any]
+
+
+class PredictionPanel(Panel):
+    """A button that segments and measures; `value` is the `Run`.
+
+    A result is shown only as long as the model, the patient and the copies are those that it was made with.
+
+    Parameters
+    ----------
+    model : Panel
+        Its value is a ChosenModel.
+    patient : Panel
+        Its value is a Patient.
+    output : Path or str
+        Where the run's folder is made.
+    copies : {"none", "left-right", "mirrored", "turned", "both"}
+        Of each slice, at first; see `autoseg.prediction.predict`.
+    centreline : Panel, optional
+        Its value is a Centrelines, or None; it is shown above the button.
+    """
+
+    def __init__(
+        self,
+        model: Panel,
+        patient: Panel,
+        *,
+        output: Path | str = "../predictions",
+        copies: Copies = "none",
+        centreline: Panel | None = None,
+    ) -> None:
+        super().__init__()
+        self.model, self.patient, self.output = model, patient, Path(output)
+        self.centreline = centreline
+        self.viewer: SliceViewer | None = None
+        self.stopping: threading.Event | None = None  # of the run that is under way
+        self.button = widgets.Button(
+            description="Segment and measure",
+            button_style="primary",
+            icon="play",
+            tooltip="Segment the chosen series with the chosen model, measure, and write the files",
+            layout=widgets.Layout(width="220px"),
+        )
+        self.stop_button = widgets.Button(
+            description="Stop",
+            icon="stop",
+            tooltip="Stop; nothing is written then",
+            disabled=True,
+        )
+        self.copies = widgets.Dropdown(
+            options=COPY_CHOICES,
+            value=copies,
+            description="Mirrored copies",
+            tooltip="Also segment copies of each slice, mirrored or turned by quarters, and take the mean of the "
+            "answers: often a little better, and as many times slower",
+            layout=widgets.Layout(width="400px"),
+            style={"description_width": "120px"},
+        )
+        self.cost = widgets.HTML()
+        self.more = widgets.Accordion(
+            [widgets.VBox([self.copies, self.cost])],
+            titles=("More",),
+            selected_index=None if copies == "none" else 0,
+        )
+        self.notes = widgets.HTML()
+        self.shown = widgets.VBox()
+        self.button.on_click(lambda _: self.segment())
+        self.stop_button.on_click(lambda _: self.stop())
+        self.copies.observe(lambda _: self._switch_copies(), "value")
+        above = [] if centreline is None else [centreline]
+        self.body.children = [*above, widgets.HBox([self.button, self.stop_button]), self.more]
+        self.children = [*self.children, self.notes, self.shown]  # type: ignore[has-type]  # a trait of ipywidgets
+        self._inputs: Inputs = (None, None, "", None)
+        for panel in (model, patient, *above):
+            self.follow(panel, self._changed)
+
+    def segment(self) -> None:
+        """Segment the chosen folder in the background, as the button does."""
+        with self.attempt():
+            if self.stopping is not None or not self._can_start():
+                return
+            self._clear()
+            stopping = self.stopping = threading.Event()
+            self.button.disabled, self.stop_button.disabled = True, False
+            self.start(self._job(self._inputs, stopping), self._show, saying="Reading the images …")
+
+    def stop(self) -> None:
+        """Stop the run before it writes anything, as the button does."""
+        if self.stopping is not None:
+            self.stopping.set()
+            self.stop_button.disabled = True
+            self.say("Stopping …")
+
+    def _job(self, made_with: Inputs, stopping: threading.Event) -> Callable[[], tuple[Run | None, Inputs]]:
+        model, patient, copies, lines = made_with
+
+        def tell(progress: RunProgress) -> bool:
+            if stopping.is_set():
+                return True
+            if progress.stage == "writing":
+                self.stop_button.disabled = True
+            self.progress(progress.share)
+            self.say(
+                "\n".join(filter(None, [str(progress), progress.warning])),
+                "warning" if progress.warning else "note",
+            )
+            return False
+
+        def work() -> tuple[Run | None, Inputs]:
+            try:
+                run = segment_folder(
+                    model.models,
+                    patient.folder,
+                    output=self.output,
+                    copies=copies,
+                    field_of_view_mm=patient.field_of_view_mm,
+                    matrix_size=patient.matrix_size,
+                    prefer=patient.prefer,
+                    only=patient.only,
+                    centrelines=None if lines is None else lines.curves,
+                    on_progress=tell,
+                )
+            except RunStopped:
+                return None, made_with
+            except Exception:
+                if self._inputs == made_with:
+                    raise
+                return None, made_with  # what failed is not what is chosen now
+            finally:
+                self._ended(stopping)
+            return run, made_with
+
+        return work
+
+    def _ended(self, stopping: threading.Event) -> None:
+        if self.stopping is stopping:
+            self.stopping = None
+        self.stop_button.disabled = True
+        self.button.disabled = not self._can_start(silently=True)
+
+    def _show(self, result: tuple[Run | None, Inputs]) -> None:
+        run, made_with = result
+        is_current = self._inputs == made_with
+        if run is None and is_current:
+            self.say("Stopped. Nothing was written.", "warning")
+        elif not is_current:
+            kept = f" Its result stays in {run.folder.resolve()}." if run is not None else ""
+            what = self._what_changed(made_with)
+            self.say(f"{what} changed during the run.{kept} Segment again.", "warning")
+        elif run is not None:
+            slices = sum(image.shape[0] for image, _ in run.results)
+            self.viewer = SliceViewer(run.results, run.measurements)
+            self.notes.value = describe_notes(run)
+            self.shown.children = [self.viewer]
+            self.say(
+                f"Segmented {len(run.results)} image(s), {slices} slice(s), in {run.elapsed_s:.0f} s. "
+                f"The files are in {run.folder.resolve()}.",
+                "done",
+            )
+            self.value = run
+
+    def _switch_copies(self) -> None:
+        with self._lock, self.attempt():
+            self._changed(None)
+
+    def _changed(self, _: object) -> None:
+        """Take back a result that is not of the model, the patient and the copies that stand above now."""
+        patient, lines = self.patient.value, None if self.centreline is None else self.centreline.value
+        lines = lines if lines is not None and lines.patient == patient else None
+        before, self._inputs = self._inputs, (self.model.value, patient, self.copies.value, lines)
+        if self._inputs == before:
+            return
+        self.cost.value = text(describe_cost(self.model.value, self.copies.value))
+        earlier = self.value
+        if self.stopping is not None:
+            self.stop()
+            return
+        self._clear()
+        self.button.disabled = not self._can_start()
+        if earlier is not None:
+            words = f"{self._what_changed(before)} changed, so the earlier result is not shown any more"
+            self.say(f"{words}. Its files stay in {earlier.folder.resolve()}.", "warning")
+
+    def _what_changed(self, before: Inputs) -> str:
+        if self._inputs[:2] != before[:2]:
+            return "The model or the patient was"
+        return "The centreline was" if self._inputs[:3] == before[:3] else "The choice of copies was"
+
+    def _can_start(self, *, silently: bool = False) -> bool:
+        """Tell whether both are chosen; say what is missing."""
+        model, patient, *_ = self._inputs
+        missing = [w for w, v in (("a model", model), ("a patient's folder and series", patient)) if v is None]
+        if not silently:
+            self.say(f"First choose {' and '.join(missing)} above." if missing else "")
+        return not missing
+
+    def _clear(self) -> None:
+        self.viewer = None
+        self.notes.value = ""
+        self.shown.children = []
+        self.value = None
+
+
+def describe_cost(chosen: ChosenModel | None, copies: Copies) -> str:
+    """Say how often a network runs for each slice, and which copies are worth it for these models."""
+    if chosen is None:
+        return ""
+    count = runs_per_slice(chosen.models, copies)
+    words = f"Each slice is computed {'once' if count == 1 else f'{count} times'}."
+    wise = {copies_worth(model) for model in chosen.models}
+    better: Copies = wise.pop() if len(wise) == 1 else "none"
+    if copies == better != "none":
+        worth = "Training saw such copies too."
+    else:
+        worth = f"Worth a try with what was chosen above: {COPY_WORDS[better] or 'no copies'}."
+    return f"{words} {unseen_note(chosen.models, copies) or worth}"
+
+
+def _is_grave(note: str) -> bool:
+    return any(words in note.lower() for words in GRAVE)
+
+
+def describe_notes(run: Run) -> str:
+    """Give a run's notes as HTML, and of the files that were left alone their number; the names unfold."""
+    series = tuple({f"{image.source.case_id.rsplit('_', 1)[0]}: " for image, _ in run.results})
+    series += tuple(f"{image.source.case_id}: " for image, _ in run.results)
+    plain = [note for note in run.notes if note.startswith(series) and not _is_grave(note)]
+    if len(plain) <= MOST_NOTES:
+        plain = []
+    parts = [
+        notice(note, "warning" if _is_grave(note) else "note", announced=False)
+        for note in run.notes
+        if note not in plain
+    ]
+    parts += (
+        [notice(f"{len(plain)} notes on how the series were read.", details="\n".join(plain), announced=False)]
+        if plain
+        else []
+    )
+    if run.skipped:
+        lines = [f"{item.path.name}: {item.reason}" for item in run.skipped[:MOST_SKIPPED]]
+        lines += [f"… and {len(run.skipped) - MOST_SKIPPED} more"] if len(run.skipped) > MOST_SKIPPED else []
+        parts.append(
+            notice(f"{len(run.skipped)} file(s) were left alone.", details="\n".join(lines), announced=False)
+        )
+    return "".join(parts) or text("")

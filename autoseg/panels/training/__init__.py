@@ -1,0 +1,1 @@
+"""Panels that plan, run and judge a training."""

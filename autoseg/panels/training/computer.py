@@ -1,0 +1,49 @@
+"""The computer: what it learns on, how fast, and what to do where something is amiss."""
+
+from __future__ import annotations
+
+import ipywidgets as widgets
+
+from autoseg.model.device import Computer, find_computer, measure_speed
+from autoseg.panels.parts.panel import Panel
+from autoseg.panels.parts.style import heading, notice, text
+
+
+class ComputerPanel(Panel):
+    """Shows memory, device and advice at once, and the speed as soon as it is measured; `value` is the Computer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.facts = widgets.HTML()
+        self.speed = widgets.HTML()
+        self.advice = widgets.HTML()
+        self.again = widgets.Button(
+            description="Measure again",
+            tooltip="Look at the computer again and measure its speed, best while nothing else runs",
+            layout=widgets.Layout(width="140px"),
+        )
+        self.again.on_click(lambda _: self.measure())
+        self.body.children = (widgets.HTML(heading("Computer")), self.facts, self.speed, self.advice, self.again)
+        self.measure()
+
+    def measure(self) -> None:
+        """Look at the computer, then measure its speed in the background."""
+        self.facts.value = self.speed.value = self.advice.value = ""
+        with self.attempt():
+            computer = find_computer()
+            self.facts.value = text(f"This computer: {computer.machine}\nLearning on: {computer.learner}")
+            self.advice.value = notice(computer.advice, "warning") if computer.advice else ""
+            self.start(_speed, lambda words: self._measured(computer, words), saying="Measuring the speed …")
+            self.value = computer  # it is known already; only its speed is not
+
+    def _measured(self, computer: Computer, words: str) -> None:
+        self.speed.value = text(words)
+        self.value = computer
+
+
+def _speed() -> str:
+    """Measure; a speed that cannot be measured takes nothing from what is known of the computer."""
+    try:
+        return measure_speed()
+    except (RuntimeError, MemoryError) as error:
+        return f"Speed: could not be measured ({str(error).partition(chr(10))[0] or 'not enough memory'})."

@@ -1,0 +1,240 @@
+"""A training that learns in the background of the kernel, whoever looks at it: a panel, a script, or nobody."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from autoseg.data.split import subjects_of
+from autoseg.errors import DataError
+from autoseg.model.model import EpochResult, TrainedModel, free_model_path, save_model
+from autoseg.model.settings.settings import Settings
+from autoseg.panels.parts.background import Background, State
+from autoseg.panels.parts.turns import Turn
+from autoseg.panels.parts.values import Task, Trained, same_base
+from autoseg.panels.training.watching import SlicePicture, SliceWatch
+from autoseg.training.checkpoint import find_checkpoint, read_checkpoint, split_again
+from autoseg.training.history import format_epoch, write_history
+from autoseg.training.plan import hide_ids
+from autoseg.training.save import train_and_save
+
+
+class RunningTraining(Background):
+    """One training in a thread of its own; closing the page does not touch it.
+
+    Beside what every `Background` tells: `epochs`, `best` and `last` (models, None before the first epoch), `part`
+    (which finder of the centreline learns, before the model itself does), `pictures` of the watched slices, and
+    `trained` (what came out, None until `state` is "finished"). Its `lines` are those that the manual prints.
+    What was learnt stays in `best` when something fails; `keep_best` saves it.
+
+    Parameters
+    ----------
+    task : Task
+    choose_post : bool
+        As for `autoseg.training.save.train_and_save`.
+    watched : int
+        How many slices are watched; 0: none.
+    """
+
+    def __init__(self, task: Task, *, choose_post: bool = False, watched: int = 6) -> None:
+        super().__init__(task.name)
+        self.task, self.choose_post = task, choose_post
+        self.epochs: tuple[EpochResult, ...] = ()
+        self.best: TrainedModel | None = None
+        self.last: TrainedModel | None = None
+        self.trained: Trained | None = None
+        self.part = ""
+        self.is_resumed = False
+        self.watch = SliceWatch(most=watched)
+        self._epoch_at = time.monotonic()
+
+    def __repr__(self) -> str:
+        return f"RunningTraining({self.task.name}: {self.state}, {len(self.epochs)} epochs)"
+
+    # --- what a click does
+
+    def start(self, *, resume: bool = False, turn: Turn | None = None) -> None:
+        """Begin; with `resume` where an unfinished training of this name and folder stopped.
+
+        `turn` is given back when the training ends. A training is started once; `start_training` makes a new one.
+        """
+        if self._thread is None:
+            self.is_resumed = resume
+        self.begin(turn)
+
+    def keep_best(self) -> Trained:
+        """Save the best model after all, where the training failed or its file could not be written.
+
+        Raises
+        ------
+        DataError
+            If no epoch was finished.
+        OutputError
+            If it cannot be written; the model stays in `best`.
+        """
+        if self.best is None:
+            raise DataError("No epoch was finished, so there is nothing to keep.")
+        if self.trained is None:
+            reading = self.task.split.training[0].reading
+            origin = {"ended": "it ended early", **self.best.origin, "plane": reading.plane}
+            model = replace(self.best, origin=origin)
+            path = save_model(model, free_model_path(self.task.folder, model))
+            write_history(model, Path(self.task.folder) / f"{self.task.name}_history.csv")
+            self.trained = Trained(model, path, self.task)
+            self.state = "finished"
+            self._tell()
+        return self.trained
+
+    # --- what it tells
+
+    def failure(self) -> str:
+        """Give why it failed as a sentence without patients' IDs; "" if it did not."""
+        return self.hidden(super().failure())
+
+    def hidden(self, words: str) -> str:
+        """Give words with numbers in place of patients' IDs."""
+        split = self.task.split
+        return hide_ids((*split.training, *split.validation, *split.test)).hide(words)
+
+    @property
+    def pictures(self) -> tuple[SlicePicture, ...]:
+        """The watched slices as they were last drawn."""
+        return self.watch.pictures
+
+    @property
+    def settings(self) -> Settings:
+        """The settings that it learns with: where it was resumed, those of its beginning."""
+        return self.task.settings if self.last is None else self.last.settings
+
+    def seconds_left(self) -> float | None:
+        """Estimate the seconds of learning left; None before the first epoch."""
+        if not self.epochs:
+            return None
+        return max(0.0, self.epochs[-1].seconds_left - (time.monotonic() - self._epoch_at))
+
+    def share(self) -> float:
+        """Give how much of the learning is done, 0 to 1."""
+        left = self.seconds_left()
+        if left is None:
+            return 0.0
+        if self.settings.epochs is not None:
+            return min(1.0, len(self.epochs) / self.settings.epochs)
+        passed = self.epochs[-1].elapsed_s + self.epochs[-1].seconds_left - left
+        return passed / (passed + left) if passed + left > 0 else 1.0
+
+    def is_of(self, task: Task, *, also_settings: bool = False) -> bool:
+        """Tell whether a task has the same cases, structures and base, and, if asked for, the same settings."""
+        mine = self.task
+        same = (mine.split.training, mine.split.validation) == (task.split.training, task.split.validation)
+        same = same and tuple(mine.structures) == tuple(task.structures) and same_base(mine.base, task.base)
+        return same and (not also_settings or mine.settings == task.settings)
+
+    # --- inside its thread
+
+    def _work(self) -> None:
+        if self.is_resumed:
+            # Whichever patients validate in the settings now: those of its beginning do.
+            now = self.task.split
+            begun = read_checkpoint(find_checkpoint(self.task.folder, self.task.name))
+            sides = split_again(begun, (*now.training, *now.validation), test_subjects=subjects_of(now.test))
+            self.task = replace(self.task, split=replace(sides, test=now.test))
+        neighbours, volumes = self.task.settings.preprocess.neighbours, self.task.settings.spatial_dims == 3
+        self.watch.choose(self.task.split, self.task.structures, neighbours, volumes=volumes)
+        self._tell()
+        model, path = self._learn()
+        self.best, self.epochs = model, model.history
+        self.watch.draw(model)
+        self.trained = Trained(model, path, self.task)
+
+    def _learn(self) -> tuple[TrainedModel, Path]:
+        try:
+            return self._train()
+        except KeyboardInterrupt:
+            raise DataError(
+                "It was stopped while the finders of the centreline were learning, before the model itself began. "
+                "Those that are done are kept; Start goes on after them."
+            ) from None
+
+    def _train(self) -> tuple[TrainedModel, Path]:
+        return train_and_save(
+            self.task.split,
+            self.task.settings,
+            structures=self.task.structures,
+            name=self.task.name,
+            folder=self.task.folder,
+            choose_post=self.choose_post,
+            tell=self._say,
+            on_epoch=self._after_epoch,
+            should_stop=self._should_stop,
+            resume=self.is_resumed,
+            base=self.task.base,
+            finder=self.task.finder,
+        )
+
+    def _say(self, line: str) -> None:
+        super()._say(self.hidden(line))
+        finds = line.startswith(("Centrelines, ", "The finder "))
+        self.part = line.partition(":")[0].partition(", from")[0] if finds else ""
+
+    def _end_state(self) -> State:
+        return "finished" if self.trained is not None else "failed"
+
+    def _after_epoch(self, result: EpochResult, best: TrainedModel, last: TrainedModel) -> bool:
+        if len(last.history) > 1 and not self.epochs:  # the lines of the epochs before it was resumed
+            every = self.task.settings.print_checkpoint
+            earlier = [row for row in last.history[:-1] if row.epoch % every == 0]
+            self.lines[:0] = [self._line(row) for row in earlier]
+        self._epoch_at = time.monotonic()
+        self.best, self.last, self.epochs = best, last, last.history
+        self._has_begun()
+        if not self.was_stopped:
+            self.watch.draw_if_due(last)
+        self._tell()
+        return self.was_stopped
+
+    def _line(self, row: EpochResult) -> str:
+        return format_epoch(row, self.task.structures, settings=self.task.settings)
+
+
+_TRAININGS: dict[tuple[Path, str], RunningTraining] = {}
+_LOCK = threading.Lock()
+
+
+def find_training(folder: Path, name: str) -> RunningTraining | None:
+    """Give the running or latest training of this folder and name in this kernel, if there was one."""
+    return _TRAININGS.get((Path(folder).resolve(), name))
+
+
+def start_training(
+    task: Task, *, resume: bool = False, choose_post: bool = False, watched: int = 6, alone: bool = True
+) -> RunningTraining:
+    """Start a training in the background and give it.
+
+    Parameters
+    ----------
+    task : Task
+    resume : bool
+        Go on with the unfinished training of this name in `task.folder`.
+    choose_post, watched
+        As for `RunningTraining`.
+    alone : bool
+        Refuse while another training learns on this computer.
+
+    Raises
+    ------
+    DataError
+        If this one is running already, or another is and `alone` holds.
+    """
+    with _LOCK:
+        earlier = find_training(task.folder, task.name)
+        if earlier is not None and earlier.is_active:
+            raise DataError(
+                f"{task.name!r} is learning already. Stop it first, or give the new model another name."
+            )
+        turn = Turn(task.name) if alone else None
+        training = RunningTraining(task, choose_post=choose_post, watched=watched)
+        _TRAININGS[Path(task.folder).resolve(), task.name] = training
+        training.start(resume=resume, turn=turn)
+    return training

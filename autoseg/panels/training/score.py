@@ -1,0 +1,179 @@
+"""How good a training is: a paragraph, a table, the curves and the worst slices."""
+
+from __future__ import annotations
+
+import html
+from typing import Any, cast
+
+import ipywidgets as widgets
+import pandas as pd
+
+from autoseg.data.checks import Finding
+from autoseg.evaluation.advice import Advice, advice_text, advise, counted
+from autoseg.evaluation.validation_report import Appraisal, appraisal_table, appraise
+from autoseg.panels.parts.panel import Panel
+from autoseg.panels.parts.style import Drawn, Kind, heading, notice, picture, text
+from autoseg.panels.parts.values import Data, Trained
+from autoseg.report.figures import show_history, show_worst, slice_title
+from autoseg.training.history import history_rows
+
+FIRST = "Train a model first: run the cell above and press Start."
+KINDS: dict[str, Kind] = {"good": "done", "warning": "warning", "note": "note"}
+
+
+class ScorePanel(Panel):
+    """Appraises the training of another panel as soon as it is done, and says how good it is.
+
+    `value` is the `Appraisal`. Names of cases and subjects, which may be patients' numbers, are shown where
+    `show_ids` is ticked.
+
+    Parameters
+    ----------
+    training : Panel
+        Its value is a `panels.values.Trained`.
+    data : Panel, optional
+        Its value is a `panels.values.Data`, whose findings are taken into account.
+    show_ids : bool
+        Show names from the start.
+    """
+
+    def __init__(self, training: Panel, data: Panel | None = None, *, show_ids: bool = False) -> None:
+        super().__init__()
+        self._data = data
+        self._trained: Trained | None = None
+        self.advice: tuple[Advice, ...] = ()
+        self.show_ids = widgets.Checkbox(
+            value=show_ids,
+            description="Show names of images and subjects (they may be patients' numbers)",
+            indent=False,
+            layout=widgets.Layout(width="auto"),
+        )
+        self.paragraph, self.table, self.who = widgets.HTML(), widgets.HTML(), widgets.HTML()
+        self.curves, self.worst = widgets.HTML(), widgets.HTML()
+        self._all = (self.paragraph, self.table, self.who, self.show_ids, self.worst, self.curves)
+        self.show_ids.observe(self._name, "value")
+        self.follow(training, self._follow)
+
+    def _follow(self, trained: Trained | None) -> None:
+        """Appraise a new training; without one, show none."""
+        self.body.children = ()
+        self._trained, self.advice = trained, ()
+        if trained is None:
+            self.give_up(FIRST)
+            return
+        self.start(
+            lambda: appraise(trained.model, trained.task.split, on_progress=self._tell_progress()),
+            self._show,
+            saying="Predicting the validation subjects …",
+        )
+
+    def fail(self, error: BaseException) -> None:
+        """Show why something failed, and nothing of an appraisal."""
+        self.body.children = ()
+        super().fail(error)
+
+    def _tell_progress(self) -> Any:
+        number = self._number
+
+        def tell(share: float) -> None:
+            if number == self._number:
+                self.progress(share)
+
+        return tell
+
+    def _show(self, appraisal: Appraisal) -> None:
+        trained = self._trained
+        if trained is None:
+            return
+        model = trained.model
+        self.advice = advise(model, appraisal, findings=self._findings(trained))
+        words = "\n".join(advice_text([one]) for one in self.advice)
+        self.paragraph.value = notice(words, KINDS[self.advice[0].severity])
+        caption = f"{model.name}, epoch {model.best_epoch}: scores on validation slices"
+        self.table.value = table_html(appraisal_table(appraisal), caption=caption)
+        curves = show_history(history_rows(model), structures=model.structures)
+        self.curves.value = heading("Learning curves") + picture(cast(Drawn, curves), _curves_in_words(model))
+        self._draw(appraisal)
+        self.body.children = self._all
+        self.value = appraisal
+
+    def _findings(self, trained: Trained) -> tuple[Finding, ...]:
+        """Give what the check found, if the data are still those of the training."""
+        data = self._data.value if self._data is not None else None
+        is_same = isinstance(data, Data) and set(trained.task.split.training) <= set(data.cases.cases)
+        return data.findings if isinstance(data, Data) and is_same else ()
+
+    def _draw(self, appraisal: Appraisal) -> None:
+        """Show what holds names, or stands for them."""
+        names = self.show_ids.value
+        count = len(appraisal.subjects)
+        who = f"{counted(count, 'validation subject')}, from whom it did not learn"
+        who += f": {', '.join(appraisal.subjects)}" if names and count else ""
+        self.who.value = text("\n".join([f"Scored on {who}." if count else "", *appraisal.notes]).strip())
+        if appraisal.worst:
+            alt = "; ".join(", ".join(slice_title(one, names)) for one in appraisal.worst)
+            drawn = show_worst(appraisal, names=names)
+            self.worst.value = heading("The worst slices, worst first") + picture(
+                cast(Drawn, drawn), f"Worst slices: {alt}."
+            )
+        else:
+            self.worst.value = ""
+
+    def _name(self, change: Any) -> None:
+        if self.value is not None:
+            with self.attempt():
+                self._draw(self.value)
+
+
+def table_html(table: pd.DataFrame, *, caption: str) -> str:
+    """Give a table of text as HTML with header cells, the first column naming its row.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of text.
+    caption : str
+    """
+    edge = "border-bottom:1px solid var(--jp-border-color2, #bbb);padding:3px 5px;vertical-align:bottom"
+    head = "".join(
+        f'<th scope="col" style="{edge};text-align:{_side(place)};font-weight:600">{_cell(str(name))}</th>'
+        for place, name in enumerate(table.columns)
+    )
+    rows = []
+    for values in table.itertuples(index=False):
+        cells = [
+            f'<{"td" if place else "th scope=row"} style="{edge};text-align:{_side(place)};font-weight:'
+            f'{400 if place else 600}">{_cell(str(value))}</{"td" if place else "th"}>'
+            for place, value in enumerate(values)
+        ]
+        rows.append(f"<tr>{''.join(cells)}</tr>")
+    return (
+        # Where the page is narrow the table scrolls, also by the arrow keys, instead of being cut off.
+        f'<div role="region" aria-label="{html.escape(caption, quote=True)}" tabindex="0" style="overflow-x:auto">'
+        '<table style="border-collapse:collapse;font-size:12px;color:var(--jp-ui-font-color1,inherit);'
+        'line-height:1.35;font-variant-numeric:tabular-nums;max-width:100%">'
+        '<caption style="text-align:left;padding:4px 0">'
+        f"{html.escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def _cell(words: str) -> str:
+    """Let a cell break neither within its interval nor before its unit."""
+    return html.escape(words).replace(" to ", "&nbsp;to&nbsp;").replace(" %", "&nbsp;%")
+
+
+def _side(place: int) -> str:
+    return "right" if place else "left"
+
+
+def _curves_in_words(model: Any) -> str:
+    last = model.history[-1]
+    words = [f"{counted(len(model.history), 'epoch')}, the best is {model.best_epoch}"]
+    for name, first, end in (
+        ("training loss", model.history[0].training_loss, last.training_loss),
+        ("validation loss", model.history[0].validation_loss, last.validation_loss),
+        ("validation Dice", model.history[0].validation_dice, last.validation_dice),
+    ):
+        if first is not None and end is not None:
+            words.append(f"{name} from {first:.2f} to {end:.2f}")
+    return f"Loss and Dice epoch by epoch: {', '.join(words)}."

@@ -1,0 +1,133 @@
+"""Several models as one: which can go together, what they share, what they are called and what they cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from autoseg.errors import DataError
+from autoseg.model.model import TrainedModel
+from autoseg.model.postprocess import StructurePostprocess
+from autoseg.model.settings.settings import VolumeSettings
+from autoseg.prediction.copies import COPY_WORDS, Copies, copies_of, seen_copies, wise_copies
+
+Models = TrainedModel | Sequence[TrainedModel]
+
+
+def as_models(models: Models) -> tuple[TrainedModel, ...]:
+    """Give one model or several as a tuple, once they were found to answer the same question.
+
+    They may differ in network, pixel size, neighbouring slices and in the order of their structures.
+
+    Raises
+    ------
+    DataError
+        If there is none, or two of them differ in structures, channels or plane; the message says in what.
+    """
+    together = (models,) if isinstance(models, TrainedModel) else tuple(models)
+    if not together:
+        raise DataError("There is no model to segment with. Choose at least one.")
+    for other in together[1:]:
+        difference = _difference(together[0], other)
+        if difference:
+            raise DataError(
+                f"The models {together[0].name!r} and {other.name!r} cannot be averaged: {difference}. Choose "
+                "models of the same structures and the same kind of images."
+            )
+    return together
+
+
+def class_order(model: TrainedModel, first: TrainedModel) -> list[int]:
+    """Give for each class of the first model the class that the other has for it; 0, the background, is 0."""
+    place = {structure.label: number for number, structure in enumerate(model.structures, start=1)}
+    return [0, *(place[structure.label] for structure in first.structures)]
+
+
+def shared_postprocess(models: Sequence[TrainedModel]) -> tuple[tuple[StructurePostprocess, ...], tuple[str, ...]]:
+    """Give the cleaning that all models share, and the names of the structures that they clean in different ways.
+
+    A structure's rule counts as a whole (its erosions were chosen with its threshold), and was chosen for a model's
+    own answers: where the models differ on it, the mean is left as it is.
+
+    Returns
+    -------
+    tuple of tuple of StructurePostprocess and tuple of str
+        One rule for each structure of the first model, or none at all where nothing is cleaned.
+    """
+    first = models[0]
+    rules = [dict(zip([s.label for s in m.structures], m.postprocess, strict=False)) for m in models]
+    post, differing = [], []
+    for structure in first.structures:
+        ways = [rule.get(structure.label, StructurePostprocess()) for rule in rules]
+        alike = len(set(ways)) == 1
+        post.append(ways[0] if alike else StructurePostprocess())
+        differing += [] if alike else [structure.name]
+    return tuple(post) if any(one.steps for one in post) else (), tuple(differing)
+
+
+def ensemble_name(models: Models, copies: str = "none") -> str:
+    """Give what a result is called after: the models' names, and the copies if there were any."""
+    names = " + ".join(model.name for model in as_models(models))
+    return f"{names}, {COPY_WORDS[copies]}" if COPY_WORDS[copies] else names
+
+
+def runs_per_slice(models: Models, copies: str = "none") -> int:
+    """Give how often a network runs for each slice, which is what segmenting costs.
+
+    Once for every model and copy, and once more for every model that looks for its region first. A model of crops
+    runs over several tiles where it sees a whole slice; these count as one run.
+    """
+    count, together = len(copies_of(copies)), as_models(models)
+    return sum(count + looks_for_region(model) for model in together)
+
+
+def looks_for_region(model: TrainedModel) -> bool:
+    """Tell whether the model segments a region that it first looks for in a coarse pass over the slice."""
+    settings = model.settings.preprocess
+    has_crop = settings.crop_mm is not None or settings.crop_shape is not None
+    return has_crop and settings.find_region == "coarse"
+
+
+def unseen_note(models: Models, copies: str) -> str:
+    """Say which models never met such copies in training, and what to choose; "" where all of them did."""
+    wanted, together = set(copies_of(copies)), as_models(models)
+    strangers = [one for one in together if not wanted <= seen_copies(one.settings.augmentation, _volume(one))]
+    if not strangers:
+        return ""
+    wise = {copies_worth(model) for model in together}
+    better = COPY_WORDS[wise.pop()] if len(wise) == 1 else ""
+    names = ", ".join(repr(model.name) for model in strangers)
+    return (
+        f"{names} never met {COPY_WORDS[copies]} in training, so the mean over them may be worse than the answer "
+        f"on the slice as it is. Choose {better or 'no copies'}."
+    )
+
+
+def copies_worth(model: TrainedModel) -> Copies:
+    """Give the most copies of which the model's training met every one."""
+    return wise_copies(model.settings.augmentation, _volume(model))
+
+
+def _volume(model: TrainedModel) -> VolumeSettings | None:
+    return model.settings.volume if model.settings.spatial_dims == 3 else None
+
+
+def _difference(one: TrainedModel, other: TrainedModel) -> str:
+    """Say in what two models differ that must be alike, or give ""."""
+    mine, theirs = ({s.label: s for s in model.structures} for model in (one, other))
+    for label in sorted({*mine, *theirs}):
+        if label not in mine or label not in theirs:
+            has, lacks = (one, other) if label in mine else (other, one)
+            name = (mine.get(label) or theirs[label]).name
+            return f"{lacks.name!r} has no structure with label {label}, which is {name!r} in {has.name!r}"
+        a, b = mine[label], theirs[label]
+        if a.name != b.name:
+            return f"label {label} is {a.name!r} in the one and {b.name!r} in the other"
+        for what in ("side", "includes"):
+            if getattr(a, what) != getattr(b, what):
+                return f"{a.name!r} differs in {what!r}: {getattr(a, what)!r} and {getattr(b, what)!r}"
+    if one.channels != other.channels:
+        return f"their images have the channels {list(one.channels)} and {list(other.channels)}"
+    planes = [plane for model in (one, other) if (plane := model.origin.get("plane"))]
+    if len(set(planes)) > 1:
+        return f"they were trained on {planes[0]} and on {planes[1]} slices"
+    return ""

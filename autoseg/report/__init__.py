@@ -1,0 +1,1 @@
+"""What is shown and written: tables of areas, the files of a run, figures and animations."""

@@ -1,0 +1,276 @@
+"""The files of one prediction run: label pictures, overlays, NIfTI, tables; a new folder or nothing."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from autoseg.errors import DataError, LabelError, OutputError
+from autoseg.files.atomic import whole_folder
+from autoseg.files.colours import write_label_colours
+from autoseg.files.file_names import file_stem, safe_name, unique_names
+from autoseg.files.nifti.volumes import write_nifti
+from autoseg.files.pictures.pictures import read_picture, write_gif, write_jpg, write_palette_png
+from autoseg.files.tables import write_structures
+from autoseg.files.workbooks import Sheet, write_workbook
+from autoseg.image.image import Image, LabelMap
+from autoseg.image.overlay import hex_colour, overlay_slices
+from autoseg.image.structures import Structure
+from autoseg.measurement.areas import MEASUREMENT_VERSION, Measurement, measure_areas
+from autoseg.report.animation import GIF_PIXELS, choose_scenes, draw_scenes
+from autoseg.report.area_tables import areas_table, measurements_table
+from autoseg.report.patient_tables import patients_table
+from autoseg.report.run_folder import free_run_folder, run_folder_name, slice_stems
+
+__all__ = [
+    "file_stem", "free_run_folder", "run_folder_name", "safe_name", "slice_stems", "write_run", "write_tables",
+]  # fmt: skip
+
+Result = tuple[Image, LabelMap]
+
+# A longer animation would take minutes to write and to watch.
+MAX_GIF_FRAMES = 200
+# A file's name may hold bytes that are no UTF-8 (old archives); they are written as question marks.
+NOT_UTF8: Literal["replace"] = "replace"
+
+
+def write_run(
+    folder: Path,
+    results: Sequence[Result],
+    *,
+    model_name: str,
+    details: Mapping[str, Any] | None = None,
+    measurements: Sequence[Measurement] | None = None,
+    write_more: Callable[[Path], object] | None = None,
+) -> Path:
+    """Write everything that a prediction gave to a new folder, and compare what was written with the labels.
+
+    The folder holds `labels/<stem>.png` (pixel values are the labels), `overlays/<stem>.jpg`, one
+    `<case_id>.nii.gz` an image, `animation.gif` (at most 200 slices, evenly chosen), `areas.csv` (one row a
+    slice), `areas.xlsx` (the same as a workbook, with the details on further sheets), `measurements.csv` (one row a
+    slice and structure), where there are several images `patients.csv` (by patient), `colours` (names and colours
+    for ITK-SNAP, 3D Slicer and FSLeyes), and `run.json`. `<stem>` is the DICOM file's name without its ending, with
+    `_001` for the first frame of a multi-frame file; where two are equal the case's name is put in front.
+
+    Several slices at unknown distances get no NIfTI file, which would have to invent a distance; run.json
+    names the files that were left out.
+
+    Parameters
+    ----------
+    folder : Path
+        Must not exist.
+    results : sequence of (Image, LabelMap)
+        Each label map on its image's grid, calibrated; every image with a case_id of its own.
+    model_name : str
+        Name of the model, repeated in the tables.
+    details : mapping, optional
+        Plain values to keep in run.json (versions, the model's origin, the best epoch).
+    measurements : sequence of Measurement, optional
+        What `measure_areas` gave for these results; by default they are measured here.
+    write_more : callable, optional
+        Writes further files into the folder that it is called with, before that takes its name.
+
+    Returns
+    -------
+    Path
+        `folder`.
+
+    Raises
+    ------
+    GeometryError
+        If an image has no known pixel size; nothing is written then.
+    DataError
+        If there is nothing to write, or two images have the same case_id.
+    OutputError
+        If the folder exists, cannot be written, or a file reads back differently; nothing is left behind.
+    """
+    folder = Path(folder)
+    if not results:
+        raise DataError(f"There is no result to write to {folder}. Choose a folder with images.")
+    _check_case_ids(results)
+    results = [(image, _placed(label_map, image)) for image, label_map in results]
+    if measurements is None:
+        measurements = [
+            row for image, label_map in results for row in measure_areas(label_map, image=image, model=model_name)
+        ]
+    stems = slice_stems([image for image, _ in results])
+    volumes = unique_names([safe_name(image.source.case_id) for image, _ in results])
+    left_out = []
+    with whole_folder(folder) as temporary:
+        for (image, label_map), names, volume in zip(results, stems, volumes, strict=True):
+            _write_labels(temporary / "labels", label_map, names)
+            for name, picture in zip(names, overlay_slices(image, label_map), strict=True):
+                write_jpg(temporary / "overlays" / f"{name}.jpg", picture)
+            if image.shape[0] > 1 and image.source.slice_spacing_source == "none":
+                left_out.append(f"{volume}.nii.gz: the distance between its slices is unknown.")
+            else:
+                write_nifti(temporary / f"{volume}.nii.gz", label_map)
+        images, label_maps = zip(*results, strict=True)
+        scenes = choose_scenes(images, label_maps, max_frames=MAX_GIF_FRAMES)
+        write_gif(temporary / "animation.gif", draw_scenes(scenes, least=GIF_PIXELS), 200)
+        _write_tables(temporary, measurements, model_name=model_name, details=details)
+        # Label pictures and NIfTI hold one label a pixel: whoever counts them must know what lies inside what.
+        structures = list({s.label: s for m in label_maps for s in m.structures}.values())
+        write_structures(temporary / "structures.csv", structures)
+        if structures:
+            write_label_colours(temporary / "colours", structures)
+        record = _describe_run(results, stems, model_name, measurements)
+        record |= {"left_out": left_out, "details": dict(details or {})}
+        if write_more is not None:
+            write_more(temporary)
+        text = json.dumps(record, indent=2, ensure_ascii=False, default=str)
+        (temporary / "run.json").write_text(text + "\n", encoding="utf-8", errors=NOT_UTF8)
+    return folder
+
+
+def write_tables(folder: Path, measurements: Sequence[Measurement]) -> Path:
+    """Write `areas.csv` (wide), `areas.xlsx`, `measurements.csv` (tidy) and perhaps `patients.csv` to a new folder.
+
+    Raises
+    ------
+    OutputError
+        If the folder exists or cannot be written; nothing is left behind.
+    """
+    with whole_folder(Path(folder)) as temporary:
+        _write_tables(temporary, measurements)
+    return Path(folder)
+
+
+def areas_sheets(
+    measurements: Sequence[Measurement], *, model_name: str = "", details: Mapping[str, Any] | None = None
+) -> list[Sheet]:
+    """Give the sheets of `areas.xlsx`: areas (flagged cells marked), measurements, by patient, about.
+
+    "by patient" is there where there are several images.
+    """
+    areas = areas_table(measurements)
+    flags = areas["flags"].fillna("").tolist()
+    marked = frozenset(
+        (row, column)
+        for column, name in enumerate(areas.columns)
+        for row, words in enumerate(flags)
+        # "psoas: jump; fragmented; disc: jump": a structure's name begins the text or follows "; ".
+        if name.endswith(" mm²") and f"; {words}".find(f"; {name.removesuffix(' mm²')}: ") >= 0
+    )
+    below = frozenset(row for row, value in enumerate(areas["slice_index"].tolist()) if isinstance(value, str))
+    tidy = measurements_table(measurements)
+    sheets = [Sheet("areas", areas, marked, below), Sheet("measurements", tidy)]
+    if len({row.case_id for row in measurements}) > 1:
+        sheets.append(Sheet("by patient", patients_table(measurements)))
+    return [*sheets, Sheet("about", _about(measurements, model_name, details or {}))]
+
+
+def _about(measurements: Sequence[Measurement], model_name: str, details: Mapping[str, Any]) -> pd.DataFrame:
+    pixels = dict.fromkeys(
+        f"{row.pixel_row_mm:.6g} × {row.pixel_column_mm:.6g} mm ({row.spacing_source})" for row in measurements
+    )
+    facts = {
+        "model": model_name or "none: labels that were drawn",
+        "written": f"{datetime.now():%Y-%m-%d %H:%M}",
+        "pixel (between rows × between columns), and whence": "; ".join(pixels),
+        "area": "number of labelled pixels on the slice as it was acquired × area of one pixel",
+        "amber cells": "areas with a flag; the flags column says which",
+        "images": len({row.case_id for row in measurements}),
+        "flagged areas": sum(bool(row.flags) for row in measurements),
+        "autoseg": details.get("autoseg", ""),
+        "best epoch of the model": details.get("best_epoch", ""),
+        "version of measuring": MEASUREMENT_VERSION,
+    }
+    return pd.DataFrame([(what, value) for what, value in facts.items() if value != ""], columns=["what", "value"])
+
+
+def _check_case_ids(results: Sequence[Result]) -> None:
+    counts = Counter(image.source.case_id for image, _ in results)
+    twice = [case_id for case_id, count in counts.items() if count > 1]
+    if twice:
+        raise DataError(
+            f"{counts[twice[0]]} images have the case_id {twice[0]!r}, so their rows could not be told "
+            "apart. Give every image a case_id of its own."
+        )
+
+
+def _placed(label_map: LabelMap, image: Image) -> LabelMap:
+    """Give the label map its image's source; it must lie where the image lies."""
+    if label_map.affine is not None and not label_map.same_grid(image):
+        raise LabelError(
+            f"{image.source.name}: the labels {label_map!r} do not lie on the image {image!r}. Predict again."
+        )
+    return label_map.on_grid_of(image)
+
+
+def _write_labels(folder: Path, label_map: LabelMap, names: Sequence[str]) -> None:
+    for name, labels in zip(names, label_map.voxels, strict=True):
+        path = folder / f"{name}.png"
+        write_palette_png(path, labels, label_map.structures)
+        if not np.array_equal(read_picture(path).pixels, labels):
+            raise OutputError(f"labels/{path.name} reads back differently than it was written; nothing was saved.")
+
+
+def _write_tables(
+    folder: Path,
+    measurements: Sequence[Measurement],
+    *,
+    model_name: str = "",
+    details: Mapping[str, Any] | None = None,
+) -> None:
+    _write_csv(measurements_table(measurements), folder / "measurements.csv", encoding="utf-8")
+    # The mark in front tells Excel that the ² in the column names is UTF-8.
+    _write_csv(areas_table(measurements), folder / "areas.csv", encoding="utf-8-sig")
+    write_workbook(folder / "areas.xlsx", areas_sheets(measurements, model_name=model_name, details=details))
+    if len({row.case_id for row in measurements}) > 1:
+        _write_csv(patients_table(measurements), folder / "patients.csv", encoding="utf-8-sig")
+
+
+def _write_csv(table: pd.DataFrame, path: Path, *, encoding: str) -> None:
+    # Ten digits are more than any area has, and spare the reader 3.1500000000000004.
+    table.to_csv(path, index=False, encoding=encoding, errors=NOT_UTF8, float_format="%.10g")
+
+
+def _describe_run(
+    results: Sequence[Result],
+    stems: Sequence[Sequence[str]],
+    model_name: str,
+    measurements: Sequence[Measurement],
+) -> dict[str, Any]:
+    """Give run.json's content; of paths only the file's name, as folders are often called like patients."""
+    structures = {s.label: s for _, label_map in results for s in label_map.structures}
+    return {
+        "model": model_name,
+        "date": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "measurement_version": MEASUREMENT_VERSION,
+        "structures": [_describe_structure(structures[label]) for label in sorted(structures)],
+        "images": [
+            {
+                "case_id": image.source.case_id,
+                "subject_id": image.source.subject_id,
+                "series_uid": image.source.series_uid,
+                "shape": list(image.shape),
+                "spacing_mm": [round(value, 6) for value in image.spacing_mm],
+                "spacing_source": image.source.spacing_source,
+                "slice_spacing_source": image.source.slice_spacing_source,
+                "slices": [
+                    {"name": name, "file": source.path.name, "frame": source.frame, "sop_uid": source.sop_uid}
+                    for name, source in zip(names, image.source.slices, strict=False)
+                ],
+            }
+            for (image, _), names in zip(results, stems, strict=True)
+        ],
+        "flagged_areas": sum(bool(row.flags) for row in measurements),
+    }
+
+
+def _describe_structure(structure: Structure) -> dict[str, Any]:
+    return {
+        "label": structure.label,
+        "name": structure.name,
+        "colour": hex_colour(structure.rgb),
+        "side": structure.side,
+        **({"includes": list(structure.includes)} if structure.includes else {}),
+    }

@@ -1,0 +1,188 @@
+"""Curves: a training epoch by epoch, areas along the slices."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from autoseg.errors import DataError
+from autoseg.image.overlay import hex_colour
+from autoseg.image.structures import Structure, default_colour
+from autoseg.measurement.areas import Measurement
+from autoseg.report.area_tables import measurements_table
+from autoseg.report.figures.layout import NEUTRAL, NotebookFigure, panels
+from autoseg.report.patient_tables import has_repeated_places, image_groups, is_by_slice, patient_names
+
+MOST_AREAS = 12  # panels of areas in one figure; more are too small to read
+
+
+def show_history(
+    history: Sequence[Mapping[str, Any]] | pd.DataFrame, *, structures: Sequence[Structure] = ()
+) -> Figure:
+    """Draw the loss and the Dice of every epoch, with the best epoch marked.
+
+    Parameters
+    ----------
+    history : sequence of mapping, or DataFrame
+        One row an epoch: epoch, training_loss, and where there are any validation_loss, validation_dice,
+        dice_<name>, training_dice_<name> (dotted), is_best. Without is_best the epoch with the highest
+        validation Dice is the best.
+    structures : sequence of Structure
+        Gives the curves of dice_<name> their colours; by default in the order of labels 1, 2, …
+    """
+    table = pd.DataFrame(history)
+    if table.empty or not {"epoch", "training_loss"} <= set(table.columns):
+        raise DataError("A history to draw has rows with epoch and training_loss. Train at least one epoch.")
+    numeric = table.apply(pd.to_numeric, errors="coerce")
+    figure = NotebookFigure(figsize=(9, 3.4), layout="constrained")
+    losses, scores = figure.subplots(1, 2)
+    for column, colour, style in (("training_loss", NEUTRAL, "--"), ("validation_loss", "#0072b2", "-")):
+        _draw_curve(losses, numeric, column, colour, style, column.replace("_", " "))
+    colours = {structure.name: structure.rgb for structure in structures}
+    named = [str(column) for column in table.columns if str(column).startswith("dice_")]
+    for label, column in enumerate(named, start=1):
+        name = column.removeprefix("dice_")
+        colour = hex_colour(colours.get(name, default_colour(label)))
+        _draw_curve(scores, numeric, column, colour, "-", name)
+        # One entry in the legend stands for the dotted lines of all structures.
+        dotted = "on training batches" if label == 1 else "_dotted"
+        _draw_curve(scores, numeric, f"training_{column}", colour, ":", dotted)
+    if len(named) != 1:
+        _draw_curve(scores, numeric, "validation_dice", NEUTRAL, "--", "mean")
+    best = _best_epoch(table, numeric)
+    for ax, title in ((losses, "Loss"), (scores, "Dice on validation subjects")):
+        if best is not None:
+            ax.axvline(best, color=NEUTRAL, linewidth=0.8, linestyle=":", label=f"best epoch {best:g}")
+        ax.set(title=title, xlabel="epoch")
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.grid(alpha=0.25)
+        if ax.lines:
+            ax.legend(fontsize=8)
+    scores.set_ylim(0, 1)
+    return figure
+
+
+def show_erosions(history: Sequence[Mapping[str, Any]] | pd.DataFrame) -> Figure:
+    """Draw the validation IoU of every epoch after 0, 1, 2 and 3 erosions; one panel a structure.
+
+    Where a line with erosions lies above the one without, the network draws the structure too large.
+
+    Parameters
+    ----------
+    history : sequence of mapping, or DataFrame
+        One row an epoch: epoch, and iou_<name>_eroded_<n>, which a training with `watch_erosion` has.
+    """
+    table = pd.DataFrame(history)
+    found = [re.fullmatch(r"iou_(.+)_eroded_(\d)", str(column)) for column in table.columns]
+    names = list(dict.fromkeys(match[1] for match in found if match))
+    if not names:
+        raise DataError("No epoch was scored with erosions. Train with Settings(watch_erosion=True).")
+    numeric = table.apply(pd.to_numeric, errors="coerce")
+    figure, axes = panels(len(names), 3, inches=4.2, aspect=0.65, is_picture=False)
+    for name, ax in zip(names, axes, strict=True):
+        for number in sorted(int(match[2]) for match in found if match and match[1] == name):
+            label = ("as predicted", "1 erosion")[number] if number < 2 else f"{number} erosions"
+            _draw_curve(
+                ax, numeric, f"iou_{name}_eroded_{number}", hex_colour(default_colour(number + 1)), "-", label
+            )
+        ax.set(title=name, xlabel="epoch", ylabel="IoU on validation subjects", ylim=(0, 1))
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.grid(alpha=0.25)
+        if ax.lines:
+            ax.legend(fontsize=8)
+    return figure
+
+
+def show_areas(
+    measurements: Sequence[Measurement],
+    *,
+    structures: Sequence[Structure] = (),
+    show_ids: bool = False,
+    most: int = MOST_AREAS,
+) -> Figure:
+    """Draw each structure's area along the stack, flagged areas marked by a cross; one panel an image.
+
+    Where every image is a single slice, the slices of a patient's series share a panel. Where several time points
+    lie in one panel, areas are points without a line.
+
+    Parameters
+    ----------
+    measurements : sequence of Measurement
+        From `measure_areas`.
+    structures : sequence of Structure
+        Gives the lines their colours; by default those of the labels.
+    show_ids : bool
+        Name patients by their ID where the panel is a patient's; by default they are numbered.
+    most : int
+        Panels at most; a line below says how many are not drawn.
+    """
+    if not measurements:
+        raise DataError("There is no measurement to draw. Measure at least one image.")
+    groups = image_groups(measurements)
+    drawn = list(groups.items())[:most]
+    figure, axes = panels(len(drawn), 3, inches=4.2, aspect=0.65, is_picture=False)
+    colours = {row.name: hex_colour(default_colour(row.label)) for row in measurements}
+    colours.update({s.name: hex_colour(s.rgb) for s in structures if s.name in colours})
+    titles = _titles(measurements, list(groups), show_ids)
+    is_located = all(row.slice_position_mm is not None for row in measurements)
+    for (_, rows), title, ax in zip(drawn, titles, axes, strict=False):
+        _draw_areas(ax, rows, colours, is_located=is_located)
+        ax.set(title=title, ylabel="area (mm²)", xlabel="position (mm)" if is_located else "slice")
+    lines = {name: Line2D([], [], color=colour, marker="o") for name, colour in colours.items()}
+    if any(row.flags for _, rows in drawn for row in rows):
+        lines["flagged"] = Line2D([], [], color="black", marker="x", linestyle="")
+    columns = min(4, len(lines))
+    figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=columns, fontsize=8)
+    if len(groups) > len(drawn):
+        figure.suptitle(f"The first {len(drawn)} of {len(groups)} images; the tables have all.", fontsize=9)
+    return figure
+
+
+def _titles(measurements: Sequence[Measurement], groups: Sequence[tuple[str, str]], show_ids: bool) -> list[str]:
+    """Name each panel by its image, or where that is a series of single slices by its patient."""
+    if not is_by_slice(measurements):
+        return [image for _, image in groups]
+    names = patient_names(measurements)
+    titles, seen = [], [subject for subject, _ in groups]
+    for place, subject in enumerate(seen):
+        name = (subject or "no ID") if show_ids else names[subject]
+        number = f", series {seen[: place + 1].count(subject)}" if seen.count(subject) > 1 else ""
+        titles.append(name + number)
+    return titles
+
+
+def _draw_areas(ax: Axes, rows: Sequence[Measurement], colours: Mapping[str, str], *, is_located: bool) -> None:
+    table = measurements_table(rows)
+    # Slices that are an image each have no number of their own; they are counted in the order of the rows.
+    table["slice"] = table["slice_index"] if table["case_id"].nunique() == 1 else table.groupby("label").cumcount()
+    along = "slice_position_mm" if is_located else "slice"
+    style = "o" if is_located and has_repeated_places(rows) else "o-"
+    for name in table.sort_values("label")["name"].unique():
+        ordered = table[table["name"] == name].sort_values(along)
+        ax.plot(ordered[along], ordered["area_mm2"], style, color=colours[name], markersize=4, label=name)
+        flagged = ordered[ordered["flags"] != ""]
+        ax.plot(flagged[along], flagged["area_mm2"], "x", color="black", markersize=8, zorder=3)
+    ax.set_ylim(bottom=0)
+    ax.grid(alpha=0.25)
+
+
+def _draw_curve(ax: Axes, table: pd.DataFrame, column: str, colour: str, style: str, label: str) -> None:
+    if column in table and table[column].notna().any():
+        known = table[table[column].notna()]
+        marker = "o" if len(known) == 1 else ""
+        ax.plot(known["epoch"], known[column], color=colour, linestyle=style, marker=marker, label=label)
+
+
+def _best_epoch(table: pd.DataFrame, numeric: pd.DataFrame) -> float | None:
+    if "is_best" in table and table["is_best"].astype(str).eq("True").any():
+        return float(numeric["epoch"][table["is_best"].astype(str).eq("True")].iloc[-1])
+    if "validation_dice" in numeric and numeric["validation_dice"].notna().any():
+        return float(numeric["epoch"].iloc[int(numeric["validation_dice"].fillna(-1).to_numpy().argmax())])
+    return None

@@ -1,0 +1,95 @@
+"""The files of an evaluation: results.csv and, beside it, the summary and every slice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from autoseg.errors import DataError, OutputError
+from autoseg.files.atomic import whole_file
+from autoseg.measurement.scores import Score, VolumeScore, scores_table
+from autoseg.measurement.summary import SubjectScore, pool_subjects, summarise
+
+
+def write_results(
+    path: Path,
+    scores: Sequence[Score],
+    *,
+    subjects: Sequence[SubjectScore] | None = None,
+    volumes: Sequence[VolumeScore] = (),
+) -> list[Path]:
+    """Write what an evaluation gave as tables: UTF-8, a decimal point, empty where a value is unknown.
+
+    - `results.csv`: one row a subject and structure, columns named like the fields of `SubjectScore`
+    - `results_summary.csv`: one row a structure, over all subjects; the columns are those of `summarise`
+    - `results_levels.csv`: the same by vertebral level, where slices have one
+    - `results_slices.csv`: one row a slice and structure, as `Score`
+    - `results_volumes.csv`: one row a volume and structure, as `VolumeScore`, where volumes are given
+
+    Subjects stand there by subject_id, slices and volumes by case_id too, nobody by name.
+
+    Parameters
+    ----------
+    path : Path
+        Of the first of the files, whatever its name; the others take theirs from it. Earlier ones are replaced, and
+        those that this evaluation has no rows for are removed.
+    scores : sequence of Score
+        From `score_slices`, of all subjects, every slice once.
+    subjects : sequence of SubjectScore, optional
+        From `score_subject`, to list also structures that never occurred; by default pooled from `scores`.
+    volumes : sequence of VolumeScore
+        From `score_volume`.
+
+    Returns
+    -------
+    list of Path
+        The files that were written.
+
+    Raises
+    ------
+    DataError
+        If there is no score, or one label has two names.
+    OutputError
+        If a file cannot be written.
+    """
+    path = Path(path)
+    if not scores:
+        raise DataError(
+            f"There is no score to write to {path}: on no slice was a structure drawn or predicted. "
+            "Choose subjects with labels."
+        )
+    has_levels = any(score.level for score in scores)
+    tables = {
+        "": scores_table(pool_subjects(scores) if subjects is None else subjects),
+        "_summary": summarise(scores),
+        "_levels": summarise(scores, by_level=True) if has_levels else None,
+        "_slices": scores_table(scores),
+        "_volumes": scores_table(volumes) if volumes else None,
+    }
+    written = []
+    for suffix, table in tables.items():
+        target = path.with_name(f"{path.stem}{suffix}{path.suffix}")
+        if table is None:
+            _remove(target)
+        else:
+            _write(table, target)
+            written.append(target)
+    return written
+
+
+def _write(table: pd.DataFrame, path: Path) -> None:
+    with whole_file(path) as temporary:
+        table.to_csv(temporary, index=False, encoding="utf-8", errors="replace", float_format="%.10g")
+
+
+def _remove(path: Path) -> None:
+    # An earlier evaluation's table beside this one's would be taken for its own.
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"{path}, of an earlier evaluation, could not be removed: {error.strerror or error}. "
+            "Close the program that shows it, or choose another folder."
+        ) from error

@@ -1,0 +1,1 @@
+"""Learning: the plan, the loss, the loop, fine-tuning, and the finder of centrelines."""

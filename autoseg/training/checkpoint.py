@@ -1,0 +1,310 @@
+"""An unfinished training: all that it takes to go on where it was, and its file."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from autoseg.data.cases import Case
+from autoseg.data.fingerprints import Side, subject_fingerprint
+from autoseg.data.split import Split
+from autoseg.errors import AutosegError, DataError, ModelFileError
+from autoseg.image.structures import Structure
+from autoseg.model.device import choose_device
+from autoseg.model.model import (
+    RESUME_ENDING,
+    TrainedModel,
+    autoseg_version,
+    check_model_name,
+    model_from_dict,
+    model_to_dict,
+)
+from autoseg.model.settings.settings import Settings
+from autoseg.model.tensor_file import UNFINISHED, read_tensors, write_tensors
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A training after an epoch, complete: it goes on as if it had never stopped.
+
+    Parameters
+    ----------
+    best, last : TrainedModel
+        Of the best epoch so far and of the latest one, both with the whole history.
+    network : dict of str to Tensor
+        The weights that learn; those of the models are their running average.
+    averaged_steps : int
+        Steps that are in the average.
+    optimizer : dict of int to dict
+        The optimiser's state of each parameter; SGD without momentum has None in it.
+    generator, torch_state, device_state : Tensor of uint8
+        Of the random numbers: the training's own, torch's, and those of the GPU, where there is one.
+    steps, elapsed_s : int, float
+        Of the clock.
+    epochs_seen : str
+        Of the clock, as a fraction ("7/3"); "" in those of earlier versions, whose batches were all of one size.
+    training, validation : Side
+        What it learnt from.
+    date : str
+        When this was, in UTC, as 2026-05-01T12:00:00+00:00.
+    made_with : dict of str to str
+        Versions of autoseg and torch, and the kind of device.
+    """
+
+    best: TrainedModel
+    last: TrainedModel
+    network: dict[str, Tensor]
+    averaged_steps: int
+    optimizer: dict[int, dict[str, Tensor | None]]
+    generator: Tensor
+    torch_state: Tensor
+    device_state: Tensor | None
+    steps: int
+    elapsed_s: float
+    training: Side
+    validation: Side
+    date: str
+    made_with: dict[str, str]
+    epochs_seen: str = ""
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.last.name
+
+    @property
+    def settings(self) -> Settings:
+        """The settings, with the network's pixel size filled in."""
+        return self.last.settings
+
+    @property
+    def structures(self) -> tuple[Structure, ...]:
+        """The structures that it learns."""
+        return self.last.structures
+
+    def __repr__(self) -> str:
+        return f"Checkpoint({self.name}: after epoch {len(self.last.history)}, {self.training})"
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """A training that can be resumed, as a list shows it.
+
+    `epochs` or `minutes` were planned, the other is None; `best_dice` is the best mean Dice on the validation
+    subjects, if there are any; `date` (UTC, ISO) is that of the checkpoint. Where the file cannot be used,
+    `problem` says why and all the rest is empty.
+    """
+
+    name: str
+    path: Path
+    epochs_done: int = 0
+    minutes_done: float = 0.0
+    epochs: int | None = None
+    minutes: float | None = None
+    best_dice: float | None = None
+    date: str = ""
+    problem: str = ""
+
+
+def checkpoint_path(folder: Path | str, name: str) -> Path:
+    """Give the place of a training's checkpoint: `<folder>/<name>_resume.pt`."""
+    return Path(folder) / f"{check_model_name(name)}{RESUME_ENDING}"
+
+
+def write_checkpoint(checkpoint: Checkpoint, path: Path) -> Path:
+    """Write a checkpoint; the file is whole, or it stays as it was. No patient is named in it.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written; the message says why.
+    """
+    plain = {
+        name: getattr(checkpoint, name)
+        for name in (
+            *("network", "averaged_steps", "optimizer", "generator", "torch_state", "device_state"),
+            *("steps", "epochs_seen", "elapsed_s", "date", "made_with"),
+        )
+    }
+    content = {
+        **plain,
+        # Both have the same history.
+        "best": model_to_dict(replace(checkpoint.best, history=())),
+        "last": model_to_dict(checkpoint.last),
+        "training": asdict(checkpoint.training),
+        "validation": asdict(checkpoint.validation),
+    }
+    return write_tensors(content, path, UNFINISHED)
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint; nothing in it is ever executed.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is missing, damaged, of another kind, or of an autoseg whose checkpoints this one cannot
+        read. The message names the file and the remedy.
+    """
+    content = read_tensors(path, UNFINISHED)
+    try:
+        return _from_content(content)
+    except (AutosegError, AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ModelFileError(
+            f"{path} is incomplete or damaged: {error}. Start the training anew; the models that were saved of it "
+            "can be used."
+        ) from error
+
+
+def _from_content(content: dict[str, Any]) -> Checkpoint:
+    last = model_from_dict(content["last"])
+    best = replace(model_from_dict(content["best"]), history=last.history)
+    best.build(), last.build()  # the weights must fit the network that the settings name
+    values = {key: value for key, value in content.items() if key not in ("format", "format_version")}
+    values |= {"best": best, "last": last}
+    values |= {key: _side(content[key]) for key in ("training", "validation")}
+    return Checkpoint(**values)
+
+
+def _side(values: dict[str, Any]) -> Side:
+    return Side(**{**values, "subject_prints": tuple(values["subject_prints"])})
+
+
+def find_unfinished(folder: Path | str) -> tuple[Unfinished, ...]:
+    """Give the trainings of a folder that can be resumed, the latest first; empty if there is none.
+
+    Quick: of each file only the plain values are read.
+    """
+    files = [file for file in Path(folder).glob(f"*{RESUME_ENDING}") if file.name[0] != "."]
+    rows = [_summarise(file) for file in sorted(files)]
+    return tuple(sorted(rows, key=lambda row: row.date, reverse=True))
+
+
+def _summarise(path: Path) -> Unfinished:
+    name = path.name.removesuffix(RESUME_ENDING)
+    try:
+        content = read_tensors(path, UNFINISHED, lazily=True)
+        last = model_from_dict(content["last"])
+        scores = [row.validation_dice for row in last.history if row.validation_dice is not None]
+        return Unfinished(
+            name=name,
+            path=path,
+            epochs_done=len(last.history),
+            minutes_done=content["elapsed_s"] / 60,
+            epochs=last.settings.epochs,
+            minutes=last.settings.minutes,
+            best_dice=max(scores, default=None),
+            date=content["date"],
+        )
+    except (AutosegError, AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        problem = str(error) if isinstance(error, AutosegError) else f"{path} is incomplete or damaged: {error}."
+        return Unfinished(name=name, path=path, problem=problem)
+
+
+def find_checkpoint(folder: Path | str, name: str) -> Path:
+    """Give the file of the unfinished training of this name.
+
+    Raises
+    ------
+    ModelFileError
+        If there is none; the message lists those that are there.
+    """
+    path = checkpoint_path(folder, name)
+    if not path.is_file():
+        known = ", ".join(repr(row.name) for row in find_unfinished(folder)) or "none"
+        raise ModelFileError(
+            f"There is no unfinished training named {name!r} in {Path(folder).resolve()} (unfinished: {known}). "
+            "Start it without resuming, or correct the name."
+        )
+    return path
+
+
+# --- what was learnt from
+
+
+def check_same_data(
+    checkpoint: Checkpoint, structures: Sequence[Structure], training: Side, validation: Side
+) -> None:
+    """Raise DataError if these are not the data of a checkpoint; the message says what is another.
+
+    A training that went on with other images or labels would compare epochs that cannot be compared.
+    """
+    remedy = "Bring the data back as they were, or start a new training, with another name."
+    old, new = ([_as_learnt(s) for s in some] for some in (checkpoint.structures, structures))
+    if old != new:
+        named, other = (
+            ", ".join(f"{s.label} {s.name}" for s in some) for some in (checkpoint.structures, structures)
+        )
+        raise DataError(
+            f"The unfinished training {checkpoint.name!r} learns other structures ({named}) than the data have "
+            f"now ({other}). {remedy}"
+        )
+    sides = (("learns from", checkpoint.training, training), ("validates on", checkpoint.validation, validation))
+    for what, before, now in sides:
+        begin = f"The unfinished training {checkpoint.name!r} {what} {before}"
+        if (before.cases, before.subjects, before.slices) != (now.cases, now.subjects, now.slices):
+            raise DataError(f"{begin}, and the data have {now} there now. {remedy}")
+        if before.names_print != now.names_print:
+            raise DataError(f"{begin}, and the data have as many, but others, there now. {remedy}")
+        if before.voxels_print != now.voxels_print:
+            raise DataError(f"{begin}, and an image, a label or a pixel size of them was changed since. {remedy}")
+
+
+def _as_learnt(structure: Structure) -> tuple[object, ...]:
+    """Give what of a structure changes the learning; its colour does not."""
+    return structure.label, structure.name, structure.side, tuple(structure.includes)
+
+
+def split_again(checkpoint: Checkpoint, cases: Sequence[Case], *, test_subjects: Collection[str] = ()) -> Split:
+    """Give the cases the sides that they have in an unfinished training; those it does not know are left out.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+    cases : sequence of Case
+    test_subjects : collection of str
+        Subjects that are set aside for a last test (`autoseg.data.test_subjects.read_ledger`).
+
+    Raises
+    ------
+    DataError
+        If a subject of it has no case here (the message says how many), or was set aside since.
+    """
+    sides = [
+        tuple(case for case in cases if subject_fingerprint(case.subject_id) in side.subject_prints)
+        for side in (checkpoint.training, checkpoint.validation)
+    ]
+    split = Split(training=sides[0], validation=sides[1])
+    seen = {case.subject_id for side in sides for case in side}
+    wanted = {*checkpoint.training.subject_prints, *checkpoint.validation.subject_prints}
+    if len(seen) < len(wanted):
+        raise DataError(
+            f"The unfinished training {checkpoint.name!r} knows {len(wanted)} subject(s), and "
+            f"{len(wanted) - len(seen)} of them have no case in this folder now. Choose the folder that it was "
+            "started with, or start a new one."
+        )
+    frozen = sorted(seen & set(test_subjects))
+    if frozen:
+        raise DataError(
+            f"The unfinished training {checkpoint.name!r} has seen {', '.join(frozen[:5])}, set aside for the last "
+            "test since. That test would say nothing of a model that goes on with them: start a new training."
+        )
+    return split
+
+
+def describe_now() -> dict[str, Any]:
+    """Give `date` and `made_with` of a checkpoint that is made now."""
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "made_with": {
+            "autoseg": autoseg_version(),
+            "torch": str(torch.__version__),
+            "device": choose_device().type,
+        },
+    }

@@ -1,0 +1,318 @@
+"""Centrelines of all cases of a training: from their labels, or found by networks that never saw the subject."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from autoseg.data.cases import Case
+from autoseg.data.fingerprints import describe_side
+from autoseg.data.split import Split, k_folds, subjects_of
+from autoseg.errors import ReadError
+from autoseg.files.atomic import check_writable, whole_folder
+from autoseg.image.structures import Structure
+from autoseg.model.centreline import Centreline, from_labels, read_centreline, write_centreline
+from autoseg.model.dataset import read_cases
+from autoseg.model.model import TrainedModel, load_model, model_files, save_model
+from autoseg.model.settings.settings import Settings, settings_to_dict
+from autoseg.prediction import find_centreline
+from autoseg.training.finder.learning import finder_settings, train_finder
+from autoseg.training.inputs import Inputs
+from autoseg.training.training import STOPPED
+
+Tell = Callable[[str], object]
+FINDER, MADE_FROM = "finder", "made_from.json"
+
+
+def exact_centrelines(
+    cases: Sequence[Case], structures: Sequence[Structure], *, labels: Collection[int] | None = None
+) -> dict[str, Centreline]:
+    """Give the centreline of every case from its labels, by case_id.
+
+    Raises
+    ------
+    DataError
+        If nothing was drawn on a case; the message names it.
+    """
+    return {case.case_id: from_labels(read_cases([case], structures)[0][1], labels) for case in cases}
+
+
+def automatic_centrelines(
+    cases: Sequence[Case],
+    structures: Sequence[Structure],
+    settings: Settings | None = None,
+    *,
+    folder: Path | str | None = None,
+    folds: int = 5,
+    labels: Collection[int] | None = None,
+    tell: Tell | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> dict[str, Centreline]:
+    """Find the centreline of every case by a network that never saw its subject.
+
+    A model that is trained around such centrelines meets the errors that it will meet on a new patient.
+
+    Parameters
+    ----------
+    cases : sequence of Case
+        Of two subjects or more.
+    structures : sequence of Structure
+    settings : Settings, optional
+        Of each fold's finder, from `finder_settings`; `seed` also draws the folds.
+    folder : Path, optional
+        Each finished fold is kept there in `fold_<k>` (the finder, and a table for each centreline). Called again
+        with the same cases and settings, finished folds are read, so that what was stopped goes on where it was;
+        those of other cases or settings are made anew.
+    folds : int
+        With fewer subjects, each is left out once.
+    labels : collection of int, optional
+        Structures whose middle is looked for, taken together; by default all.
+    tell : callable, optional
+        Gets lines of text; `print`, for instance.
+    should_stop : callable, optional
+        Asked after every step of learning.
+
+    Returns
+    -------
+    dict of Centreline by case_id
+
+    Raises
+    ------
+    DataError
+        If there are not two subjects.
+    OutputError
+        If the folder cannot be written.
+    KeyboardInterrupt
+        If it was stopped; the unfinished fold is not kept.
+    """
+    settings = settings or finder_settings()
+    splits = k_folds(cases, folds=folds, seed=settings.seed)
+    found: dict[str, Centreline] = {}
+    for _, lines in _find_in_folds(splits, structures, settings, folder, labels, tell, should_stop):
+        found |= lines
+    return {case.case_id: found[case.case_id] for case in cases}
+
+
+def inputs_of_folds(
+    splits: Sequence[Split],
+    structures: Sequence[Structure],
+    settings: Settings | None = None,
+    *,
+    folder: Path | str,
+    labels: Collection[int] | None = None,
+    tell: Tell | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> tuple[Inputs, ...]:
+    """Give the training of each fold of a cross-validation all that it takes to live with automatic centrelines.
+
+    One finder a fold, as many as there are folds: it learns on the fold's training cases, finds the centrelines of
+    the fold's test cases, and goes into the fold's model. So every centreline is from a network that never saw its
+    subject; a fold's training cases have those of the other folds, whose finders may have learnt from labels of the
+    fold's test subjects: as in any stacking, where a training image is cropped depends a little on them.
+
+    Parameters
+    ----------
+    splits : sequence of Split
+        Of one cross-validation: every case is tested once.
+    structures, settings, folder, labels, tell, should_stop
+        As of `automatic_centrelines`.
+
+    Returns
+    -------
+    tuple of Inputs, one a split
+        Each with the centrelines of all cases.
+
+    Raises
+    ------
+    DataError, OutputError, KeyboardInterrupt
+        As `automatic_centrelines` does.
+    """
+    found = list(
+        _find_in_folds(splits, structures, settings or finder_settings(), folder, labels, tell, should_stop)
+    )
+    lines = {case_id: line for _, own in found for case_id, line in own.items()}
+    return tuple(Inputs(lines, finder) for finder, _ in found)
+
+
+def automatic_inputs(
+    split: Split,
+    structures: Sequence[Structure],
+    settings: Settings | None = None,
+    *,
+    folder: Path | str,
+    folds: int = 5,
+    labels: Collection[int] | None = None,
+    tell: Tell | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> Inputs:
+    """Give a training all that it takes to live with automatic centrelines; the split's test cases are not touched.
+
+    The centrelines of training and validation cases come from folds that did not see the subject; the finder, which
+    goes into the model's file, learns on all training cases and validates on the validation cases.
+
+    Parameters
+    ----------
+    split, structures, settings, labels, tell, should_stop
+        As of `automatic_centrelines` and `train_finder`.
+    folder : Path
+        What is finished is kept there and read the next time: the folds, and the finder.
+    folds : int
+
+    Returns
+    -------
+    Inputs
+        For `train(…, inputs=…)` with settings that have `volume.crop_mm`.
+
+    Raises
+    ------
+    DataError, OutputError, KeyboardInterrupt
+        As `automatic_centrelines` does.
+    """
+    settings, folder = settings or finder_settings(), Path(folder)
+    cases = [*split.training, *split.validation]
+    lines = automatic_centrelines(
+        cases, structures, settings, folder=folder, folds=folds, labels=labels, tell=tell, should_stop=should_stop
+    )
+    own = folder / FINDER
+    made_from = _made_from(split, structures, settings, labels, _contents(cases, structures), tested=False)
+    if _is_finished(own, made_from, tell or (lambda line: None)):
+        return Inputs(lines, _model_in(own))
+    if tell is not None:
+        tell(f"The finder itself, from {len(subjects_of(split.training))} subject(s)")
+    finder = _trained(replace(split, test=()), structures, settings, labels, should_stop)
+    with whole_folder(own) as temporary:
+        save_model(finder, temporary)
+        text = json.dumps(made_from, indent=1, ensure_ascii=False)
+        (temporary / MADE_FROM).write_text(text, encoding="utf-8")
+    return Inputs(lines, finder)
+
+
+def kept_inputs(cases: Sequence[Case], folder: Path | str) -> Inputs | None:
+    """Give what `automatic_inputs` has kept for these cases, whatever it was made from; None where something lacks.
+
+    For a training that is resumed: with other centrelines it could not go on, and it sees itself whether these,
+    the images and the labels are as they were.
+
+    Raises
+    ------
+    ReadError, ModelFileError
+        If a file is damaged.
+    """
+    folder = Path(folder)
+    found = {case.case_id: [*folder.glob(f"fold_*/{_file_name(case.case_id)}")] for case in cases}
+    if not all(found.values()) or not (folder / FINDER / MADE_FROM).is_file():
+        return None
+    # Of more folds, earlier, an older one may still lie there.
+    last = {case_id: max(paths, key=lambda path: path.stat().st_mtime) for case_id, paths in found.items()}
+    return Inputs({case_id: read_centreline(path) for case_id, path in last.items()}, _model_in(folder / FINDER))
+
+
+def _find_in_folds(
+    splits: Sequence[Split],
+    structures: Sequence[Structure],
+    settings: Settings,
+    folder: Path | str | None,
+    labels: Collection[int] | None,
+    tell: Tell | None,
+    should_stop: Callable[[], bool] | None,
+) -> Iterator[tuple[TrainedModel, dict[str, Centreline]]]:
+    """Train a finder a fold, or read it, and give it with the centrelines of its test cases."""
+    say, place = tell or (lambda line: None), None if folder is None else Path(folder)
+    if place is not None:
+        check_writable(place)
+    cases = [case for split in splits for case in split.test]
+    contents = {} if place is None else _contents(cases, structures)
+    for number, split in enumerate(splits, start=1):
+        say(f"Centrelines, fold {number} of {len(splits)}: {', '.join(subjects_of(split.test))}")
+        made_from = _made_from(split, structures, settings, labels, contents)
+        own = None if place is None else place / f"fold_{number}"
+        if own is not None and _is_finished(own, made_from, say):
+            say("  finished before")
+            yield (
+                _model_in(own),
+                {case.case_id: read_centreline(own / _file_name(case.case_id)) for case in split.test},
+            )
+            continue
+        finder = _trained(split, structures, settings, labels, should_stop)
+        lines = {case.case_id: find_centreline(finder, read_cases([case], structures)[0][0]) for case in split.test}
+        if own is not None:
+            with whole_folder(own) as temporary:
+                save_model(finder, temporary)
+                for case_id, line in lines.items():
+                    write_centreline(line, temporary / _file_name(case_id))
+                text = json.dumps(made_from, indent=1, ensure_ascii=False)
+                (temporary / MADE_FROM).write_text(text, encoding="utf-8")
+        yield finder, lines
+
+
+def _trained(
+    split: Split,
+    structures: Sequence[Structure],
+    settings: Settings,
+    labels: Collection[int] | None,
+    should_stop: Callable[[], bool] | None,
+) -> TrainedModel:
+    model = train_finder(split, structures, settings, labels=labels, should_stop=should_stop)
+    if model.origin["ended"] == STOPPED:
+        raise KeyboardInterrupt
+    return model
+
+
+def _is_finished(folder: Path, made_from: dict[str, Any], say: Tell) -> bool:
+    """Tell whether a finder lies there that was made from the same; one of something else is removed."""
+    if not folder.exists():
+        return False
+    try:
+        before = json.loads((folder / MADE_FROM).read_text(encoding="utf-8"))
+        now = json.loads(json.dumps(made_from))
+        changed = [key for key in now if before.get(key) != now[key]]
+    except (OSError, ValueError, AttributeError) as error:
+        raise ReadError(
+            f"{folder / MADE_FROM} cannot be read ({error}). Move {folder} away; it is then made again."
+        ) from error
+    if changed:
+        say(f"  {', '.join(changed)} changed, so it is made anew")
+        shutil.rmtree(folder)
+    return not changed
+
+
+def _model_in(folder: Path) -> TrainedModel:
+    files = model_files(folder)
+    if not files:
+        raise ReadError(f"{folder} holds no model. Move it away; it is then made again.")
+    return load_model(files[0])
+
+
+def _contents(cases: Sequence[Case], structures: Sequence[Structure]) -> dict[str, str]:
+    """Give what stands for the voxels of every case, by which a change is noticed."""
+    return {case.case_id: describe_side([case], read_cases([case], structures)).voxels_print for case in cases}
+
+
+def _made_from(
+    split: Split,
+    structures: Sequence[Structure],
+    settings: Settings,
+    labels: Collection[int] | None,
+    contents: Mapping[str, str],
+    *,
+    tested: bool = True,
+) -> dict[str, Any]:
+    """Give everything on which what is found depends, as plain values."""
+    sides = {side: cases for side, cases in split.sides().items() if tested or side != "test"}
+    return {
+        "structures": [asdict(structure) for structure in structures],
+        "labels": None if labels is None else sorted(labels),
+        "settings": settings_to_dict(settings),
+        **{side: {case.case_id: contents.get(case.case_id, "") for case in cases} for side, cases in sides.items()},
+    }
+
+
+def _file_name(case_id: str) -> str:
+    """Name a case's file: the name itself may not do on every system, and two must not become one."""
+    plain = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in case_id)[:60]
+    return f"{plain}_{hashlib.sha256(case_id.encode()).hexdigest()[:8]}.csv"

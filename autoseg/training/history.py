@@ -1,0 +1,87 @@
+"""What is kept and printed of a training, epoch by epoch."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+from autoseg.files.atomic import whole_file
+from autoseg.image.structures import Structure
+from autoseg.model.model import EpochResult, TrainedModel
+from autoseg.model.settings.settings import Settings
+from autoseg.training.recipes import has_published_scale, mean_dice_of
+
+
+def write_history(model: TrainedModel, path: Path) -> Path:
+    """Write one row an epoch as CSV: losses, Dice and IoU of every structure, learning rate, seconds."""
+    with whole_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        rows = history_rows(model)
+        # Epochs that were not validated have no erosion columns.
+        columns = dict.fromkeys(column for row in rows for column in row) or {"epoch": None}
+        writer = csv.DictWriter(file, fieldnames=list(columns))
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def history_rows(model: TrainedModel) -> list[dict[str, object]]:
+    """Give one dictionary an epoch.
+
+    Its columns are the losses, `validation_dice` and `validation_iou` (means over the structures), and for every
+    structure `dice_<name>`, `iou_<name>`, `training_dice_<name>` and `training_iou_<name>`. Where erosion was
+    watched, `iou_<name>_eroded_<n>` follow.
+    """
+    rows: list[dict[str, object]] = []
+    empty = (None,) * len(model.structures)
+    for row in model.history:
+        scores = {
+            "dice": row.dice,
+            "iou": row.iou,
+            "training_dice": row.training_dice,
+            "training_iou": row.training_iou,
+        }
+        columns: dict[str, object] = {
+            f"{what}_{s.name}": value
+            for what, values in scores.items()
+            for s, value in zip(model.structures, values or empty, strict=True)
+        }
+        for structure, eroded in zip(model.structures, row.erosion_iou, strict=False):
+            columns |= {f"iou_{structure.name}_eroded_{n}": value for n, value in enumerate(eroded)}
+        rows.append(
+            {
+                "epoch": row.epoch,
+                "training_loss": row.training_loss,
+                "validation_loss": row.validation_loss,
+                "validation_dice": row.validation_dice,
+                "validation_iou": row.validation_iou,
+                **columns,
+                "learning_rate": row.learning_rate,
+                "elapsed_s": round(row.elapsed_s, 2),
+                "is_best": row.epoch == model.best_epoch,
+            }
+        )
+    return rows
+
+
+def format_epoch(
+    result: EpochResult, structures: Sequence[Structure] = (), *, settings: Settings | None = None
+) -> str:
+    """Give the line that is printed after an epoch.
+
+    With the settings of a training whose loss is that of the published multi-scale pyramid, between 0 and 2, the
+    mean Dice stands beside the loss as there (`recipes.mean_dice_of`).
+    """
+    scaled = settings is not None and has_published_scale(settings)
+
+    def told(loss: float) -> str:
+        return f"{loss:.3f}" + (f" (mean Dice {mean_dice_of(loss):.3f})" if scaled else "")
+
+    parts = [f"Epoch {result.epoch}", f"training loss {told(result.training_loss)}"]
+    if result.validation_loss is not None:
+        parts.append(f"validation loss {told(result.validation_loss)}")
+        named = zip(structures, result.dice, strict=False)
+        parts += [f"Dice {s.name} {'–' if value is None else format(value, '.3f')}" for s, value in named]
+    minutes, seconds = divmod(round(result.seconds_left), 60)
+    parts.append(f"{minutes}:{seconds:02d} min left")
+    return ", ".join(parts) + (" (best so far)" if result.is_best and result.dice else "")

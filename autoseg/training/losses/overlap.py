@@ -1,0 +1,93 @@
+"""The part of a loss that compares shapes: soft Dice, IoU and Tversky, hand-countable."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from autoseg.training.losses.reference import one_hot
+
+# Added to numerator and denominator of Dice, so that a structure absent from a batch costs nothing.
+SMOOTHING = 1.0
+
+
+def soft_dice(probabilities: Tensor, labels: Tensor, drawn: Tensor) -> Tensor:
+    """Give the mean over structures of their soft Dice in the whole batch, images without them left out.
+
+    As `soft_overlap` with what stands there by default.
+    """
+    return soft_overlap(probabilities, labels, drawn)
+
+
+def soft_overlap(
+    probabilities: Tensor,
+    labels: Tensor,
+    drawn: Tensor,
+    *,
+    kind: Literal["dice", "iou", "tversky"] = "dice",
+    per_sample: bool = False,
+    squared: bool = False,
+    background: bool = False,
+    missed_weight: float = 0.5,
+) -> Tensor:
+    """Give the mean over structures of how well probabilities p and reference t overlap.
+
+    - dice: (2 Σ p·t + 1) / (Σ p + Σ t + 1), or squared (2 Σ p·t + 1) / (Σ p² + Σ t² + 1). The squared one is the
+      V-Net's (Milletari et al., 3DV 2016, section 3); there it is of one structure against the background, which is
+      not counted itself, and without the 1, by which an absent structure costs nothing here.
+    - iou: dice / (2 − dice), which is the soft Jaccard index with the same 1.
+    - tversky: (Σ p·t + ½) / (Σ p·t + w Σ (1 − p)·t + (1 − w) Σ p·(1 − t) + ½) with w the `missed_weight` (Salehi et
+      al., MLMI 2017); at ½ it is dice.
+
+    Parameters
+    ----------
+    probabilities : (batch, classes, …) Tensor
+        Of every class, the background's first, in any number of dimensions.
+    labels : (batch, …) Tensor of int64, or (batch, classes, …) Tensor
+        Class of each pixel, or the share of raters who gave it to each class.
+    drawn : (batch, classes - 1) Tensor of bool
+        Which structures were drawn on which image; the others are left out there.
+    kind : {"dice", "iou", "tversky"}
+    per_sample : bool
+        Image by image, and then the mean; otherwise the sums go over the whole batch.
+    squared : bool
+        Of dice and iou.
+    background : bool
+        The background counts as one structure more, on every image where anything was drawn.
+    missed_weight : float
+        Of tversky.
+
+    Returns
+    -------
+    () Tensor
+        Between 0 and 1. A structure drawn on no image of the batch is not counted; if none was drawn, 1.
+    """
+    first = 0 if background else 1
+    known = torch.cat([drawn.any(1, keepdim=True), drawn], dim=1) if background else drawn
+    if labels.dim() < probabilities.dim():
+        target = one_hot(labels, probabilities.shape[1], first=first, dtype=probabilities.dtype)
+    else:
+        target = labels[:, first:].to(probabilities.dtype)
+    chosen = probabilities[:, first:]
+    pixels = tuple(range(2, chosen.dim()))
+    counted = known.to(chosen.dtype)
+
+    def add(values: Tensor) -> Tensor:
+        sums = values * counted
+        return sums if per_sample else sums.sum(0)
+
+    both = add((chosen * target).sum(pixels))
+    if squared:
+        total = add(chosen.square().sum(pixels) + target.square().sum(pixels))
+    elif kind == "tversky":
+        total = add(2 * (1 - missed_weight) * chosen.sum(pixels) + 2 * missed_weight * target.sum(pixels))
+    else:
+        total = add(chosen.sum(pixels) + target.sum(pixels))
+    scores = (2 * both + SMOOTHING) / (total + SMOOTHING)
+    if kind == "iou":
+        scores = scores / (2 - scores)
+    present = known if per_sample else known.any(0)
+    # Where nothing was drawn every score is 1, and hangs on the probabilities as a loss must.
+    return scores[present].mean() if bool(present.any()) else scores.mean()

@@ -1,0 +1,161 @@
+"""The loss of an answer, and of everything that a network answers while it learns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from autoseg.errors import SettingsError
+from autoseg.model.settings.settings import LossSettings
+from autoseg.training.losses.overlap import soft_overlap
+from autoseg.training.losses.pixels import balanced_binary_entropy, cross_entropy, focal_entropy
+from autoseg.training.losses.reference import reference_of_size
+from autoseg.training.losses.unknown import merge_undrawn
+
+
+@dataclass(frozen=True)
+class LossParts:
+    """The parts of the loss, each a () Tensor, not weighted yet.
+
+    `overlap` compares shapes, `pixel` compares pixels, `own` is what the network compares in a way of its own.
+    """
+
+    overlap: Tensor
+    pixel: Tensor
+    own: Tensor | None = None
+
+    def total(self, settings: LossSettings, *, progress: float = 0.0) -> Tensor:
+        """Add the parts with their weights at this progress (0 start, 1 end) of the training; `own` never fades."""
+        # Where no shapes are compared, there is nothing that the pixels' part would have to take over from.
+        fade = 1.0 if settings.overlap == "none" else max(0.0, 1.0 - progress / settings.overlap_until)
+        late = settings.late_pixel_weight
+        pixel_weight = late + fade * (settings.pixel_weight - late)
+        total = fade * settings.overlap_weight * self.overlap + pixel_weight * self.pixel
+        return total if self.own is None else total + self.own
+
+
+class Answers(Protocol):
+    """What a network answers while it learns, as `networks.Outputs` has it."""
+
+    @property
+    def logits(self) -> Tensor:
+        """The answer, (batch, classes, …)."""
+
+    @property
+    def others(self) -> tuple[Tensor, ...]:
+        """Further answers with the same classes, each of a size of its own."""
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """Weights of the loss of `logits` and of each of `others`."""
+
+    @property
+    def own_loss(self) -> Tensor | None:
+        """What is added as it is, a () Tensor."""
+
+
+def outputs_loss(
+    outputs: Answers, reference: Tensor, drawn: Tensor, settings: LossSettings, *, outer: Tensor | None = None
+) -> LossParts:
+    """Compare everything that a network answered with the reference, and add it up with the network's weights.
+
+    An answer of another size is compared with the reference's shares at that size (`reference_of_size`).
+
+    Parameters
+    ----------
+    outputs : Answers
+        From `networks.learn`. An answer with weight 0 is not compared.
+    reference : (batch, …) Tensor of int64, or (batch, classes, …) Tensor of float32
+        Class of each pixel, or the share of raters who gave it to each class.
+    drawn, settings, outer
+        As for `segmentation_loss`.
+
+    Returns
+    -------
+    LossParts
+        Of the sum. With one answer of weight 1 that of `segmentation_loss`.
+    """
+    classes = outputs.logits.shape[1]
+    overlap = pixel = outputs.logits.new_zeros((), dtype=_exact(outputs.logits).dtype)
+    for logits, weight in zip((outputs.logits, *outputs.others), outputs.weights, strict=True):
+        if weight:
+            compared = reference_of_size(reference, logits.shape[2:], classes)
+            parts = segmentation_loss(logits, compared, drawn, settings, outer=outer)
+            overlap, pixel = overlap + weight * parts.overlap, pixel + weight * parts.pixel
+    return LossParts(overlap=overlap, pixel=pixel, own=outputs.own_loss)
+
+
+def segmentation_loss(
+    logits: Tensor, labels: Tensor, drawn: Tensor, settings: LossSettings, *, outer: Tensor | None = None
+) -> LossParts:
+    """Compare logits with labels, taking a structure that was not drawn as unknown rather than absent.
+
+    Where structure k was not drawn on an image, its pixels carry the label 0 there. The probabilities of
+    k and of the background are added before the comparison (the loss asks only that the pixel is one of the
+    two), and k is left out of that image's Dice. Marginal loss: Shi et al., Medical Image Analysis 2021. A
+    structure inside one that was drawn joins that one instead: where only the cord was drawn, grey matter is cord.
+
+    Parameters
+    ----------
+    logits : (batch, classes, …) Tensor
+        Class 0 is the background, class k the k-th structure; rows and columns, in 3-D the slices before them.
+    labels : (batch, …) Tensor of int64, or (batch, classes, …) Tensor of float32
+        Class of each pixel, or the share of raters who gave it to each class.
+    drawn : (batch, classes - 1) Tensor of bool
+        Which structures were drawn on which image.
+    settings : LossSettings
+    outer : (classes,) Tensor of int64, optional
+        The class of the smallest structure that includes each class, 0 where none does.
+
+    Returns
+    -------
+    LossParts
+        `overlap` is 1 − `soft_overlap`, `pixel` one of `cross_entropy`, `balanced_binary_entropy` and
+        `focal_entropy`; a part that the settings leave out is 0.
+
+    Raises
+    ------
+    SettingsError
+        If the weight of structures was to be counted from the training images, and was not.
+    """
+    logits = merge_undrawn(_exact(logits), drawn, outer)
+    return LossParts(
+        overlap=_overlap_part(logits, labels, drawn, settings), pixel=_pixel_part(logits, labels, drawn, settings)
+    )
+
+
+def _exact(logits: Tensor) -> Tensor:
+    return logits if logits.dtype.itemsize >= 4 else logits.float()
+
+
+def _overlap_part(logits: Tensor, labels: Tensor, drawn: Tensor, settings: LossSettings) -> Tensor:
+    if settings.overlap == "none":
+        return logits.new_zeros(())
+    return 1 - soft_overlap(
+        logits.softmax(1),
+        labels,
+        drawn,
+        kind=settings.overlap,
+        per_sample=settings.per_sample,
+        squared=settings.squared,
+        background=settings.background,
+        missed_weight=settings.missed_weight,
+    )
+
+
+def _pixel_part(logits: Tensor, labels: Tensor, drawn: Tensor, settings: LossSettings) -> Tensor:
+    if settings.pixel == "none":
+        return logits.new_zeros(())
+    weight = settings.structure_weight
+    if weight is None:
+        raise SettingsError(
+            "structure_weight is None, so it has to be counted from the training images before the loss can be "
+            "taken; call losses.with_counted_weight, or give a number."
+        )
+    if settings.pixel == "bce":
+        return balanced_binary_entropy(logits, labels, drawn, structure_weight=weight)
+    if settings.pixel == "focal":
+        return focal_entropy(logits, labels, gamma=settings.focal_gamma, structure_weight=weight)
+    return cross_entropy(logits, labels, structure_weight=weight)

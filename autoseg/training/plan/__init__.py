@@ -1,0 +1,32 @@
+"""The plan: settings chosen from the data and the computer, each with its reason."""
+
+from autoseg.training.plan.choice import Choice, Plan, change_settings
+from autoseg.training.plan.choices import hide_ids, number_subjects, plan_comparison, plan_settings, set_aside
+from autoseg.training.plan.fingerprint import (
+    Fingerprint,
+    StructureFacts,
+    contrast_words,
+    describe_fingerprint,
+    measure_fingerprint,
+)
+from autoseg.training.plan.survey import Survey, fingerprint_of, spread_cases, survey_cases
+
+__all__ = [
+    "Choice",
+    "Fingerprint",
+    "Plan",
+    "StructureFacts",
+    "Survey",
+    "change_settings",
+    "contrast_words",
+    "describe_fingerprint",
+    "fingerprint_of",
+    "hide_ids",
+    "measure_fingerprint",
+    "number_subjects",
+    "plan_comparison",
+    "plan_settings",
+    "set_aside",
+    "spread_cases",
+    "survey_cases",
+]

@@ -1,0 +1,266 @@
+"""A look at a few cases of a folder: how large the images, how wide the structures, which way they lie."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations, zip_longest
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from autoseg.data.cases import Case, read_case
+from autoseg.data.duplicates import CaseFacts, case_facts
+from autoseg.errors import AutosegError, DataError
+from autoseg.image.image import Image, LabelMap
+from autoseg.image.structures import Structure
+from autoseg.model.preprocessing.extents import plan_spacing
+from autoseg.model.settings.settings import PreprocessSettings
+from autoseg.training.plan.fingerprint import Fingerprint, measure_fingerprint
+
+Kind = TypeVar("Kind")
+
+# Enough to know a folder by, and read in a second or two.
+MOST_CASES = 20
+MOST_BYTES = 32_000_000
+# Of the labelled slices of a case those at these parts of the way: at the ends there is little of anything.
+PLACES = (0.25, 0.5, 0.75)
+# Drawings are compared as pictures of so many pixels, which reach this many times their mean radius.
+PICTURE, REACH = 48, 2.2
+FEWEST_PIXELS = 30
+
+
+@dataclass(frozen=True, eq=False)
+class Survey:
+    """What a look at a few cases told; lengths in mm, or in pixels where the images have no millimetres.
+
+    `sizes_mm` are the (rows, columns) of the images, `pixels_mm` their pixels' (rows, columns), `widths` tells for
+    each structure's name how wide it typically is (the largest circle that fits into it), `drawn` the largest
+    (rows, columns) that structures fill on one slice, `slices` the slices of a typical case. `turned` compares
+    drawings of different subjects: how well they agree after one was turned by quarters, over how well they agree
+    as they are. About 1 means round, or lying any way round; near 0, the same way up in everybody. None: unknown.
+    `spans` tells for each image over how many neighbouring slices its longest structure goes on. `fingerprint` says
+    the rest, `facts` what a split needs to know of each case that was read, by case_id.
+    """
+
+    images: tuple[Image, ...]
+    sizes_mm: tuple[tuple[float, float], ...]
+    pixels_mm: tuple[tuple[float, float], ...]
+    widths: dict[str, float]
+    drawn: tuple[float, float]
+    slices: float
+    turned: float | None
+    fingerprint: Fingerprint
+    facts: Mapping[str, CaseFacts]
+    spans: tuple[int, ...] = ()
+
+    @property
+    def has_millimetres(self) -> bool:
+        """Tell whether lengths are in mm."""
+        return self.images[0].affine is not None
+
+
+def spread_cases(cases: Sequence[Case], most: int, *, most_bytes: int = MOST_BYTES) -> tuple[Case, ...]:
+    """Choose at most `most` cases, spread over the subjects and over each one's cases; the same ones every time.
+
+    Parameters
+    ----------
+    cases : sequence of Case
+    most : int
+    most_bytes : int
+        Their image files have together no more than this, but for the first two.
+
+    Returns
+    -------
+    tuple of Case
+    """
+    by_subject: dict[str, list[Case]] = {}
+    for case in cases:
+        by_subject.setdefault(case.subject_id, []).append(case)
+    chosen = [by_subject[name] for name in _spread(sorted(by_subject), most)]
+    own = -(-most // max(1, len(chosen)))
+    turns = zip_longest(*(_spread(some, own) for some in chosen))
+    found = [case for turn in turns for case in turn if case is not None][:most]
+    total, kept = 0, list[Case]()
+    for case in found:
+        total += _bytes_of(case)
+        if total > most_bytes and len(kept) >= 2:
+            break
+        kept.append(case)
+    return tuple(kept)
+
+
+def survey_cases(cases: Sequence[Case], structures: Sequence[Structure]) -> Survey:
+    """Look at a few of the cases; one that cannot be read is passed over.
+
+    Raises
+    ------
+    DataError
+        If there is no case, or some images have millimetres and some have not.
+    AutosegError
+        If none can be read: why the first one cannot.
+    """
+    read = _read(cases, structures)
+    pairs = list(read.values())
+    images = tuple(image for image, _ in pairs)
+    plan_spacing(PreprocessSettings(), images)  # refuses a mixture of images with and without millimetres
+    pixels = tuple(_pixel(image) for image in images)
+    typical = [_Drawing(*pair, index) for pair in pairs for index in _inner_slices(pair[1])]
+    fullest = [_Drawing(*pair, index) for pair in pairs for index in _fullest_slices(pair[1])]
+    boxes = [box for drawing in typical if (box := drawing.box()) is not None]
+    widths = _widths(typical, structures)
+    return Survey(
+        images=images,
+        sizes_mm=tuple((i.shape[1] * p[0], i.shape[2] * p[1]) for i, p in zip(images, pixels, strict=True)),
+        pixels_mm=pixels,
+        widths=widths,
+        drawn=(max((box[0] for box in boxes), default=0.0), max((box[1] for box in boxes), default=0.0)),
+        slices=float(np.mean([image.shape[0] for image in images])),
+        turned=_turned(fullest),
+        fingerprint=measure_fingerprint(
+            pairs, structures, widths, subjects=len({case.subject_id for case in cases}), images=len(cases)
+        ),
+        facts={case_id: case_facts(*pair) for case_id, pair in read.items()},
+        spans=tuple(_span(label_map) for _, label_map in pairs),
+    )
+
+
+def fingerprint_of(pairs: Sequence[tuple[Image, LabelMap]], structures: Sequence[Structure]) -> Fingerprint | None:
+    """Give the fingerprint of images that were read already, from a few of them.
+
+    None where there are none, or some have millimetres and some have not.
+    """
+    few = _spread(pairs, MOST_CASES)
+    if len({image.affine is None for image, _ in pairs}) != 1:
+        return None
+    typical = [_Drawing(*pair, index) for pair in few for index in _inner_slices(pair[1])]
+    subjects = len({image.source.subject_id for image, _ in pairs})
+    widths = _widths(typical, structures)
+    return measure_fingerprint(few, structures, widths, subjects=subjects, images=len(pairs))
+
+
+def _read(cases: Sequence[Case], structures: Sequence[Structure]) -> dict[str, tuple[Image, LabelMap]]:
+    """Read a few of the cases; where none can be read, say why of the first."""
+    read: dict[str, tuple[Image, LabelMap]] = {}
+    failed: list[AutosegError] = []
+    for case in spread_cases(cases, MOST_CASES):
+        try:
+            read[case.case_id] = read_case(case, tuple(structures))
+        except AutosegError as error:
+            failed.append(error)
+    if not read:
+        raise failed[0] if failed else DataError("There are no cases to plan with. Choose a folder with labels.")
+    return read
+
+
+def _spread(items: Sequence[Kind], most: int) -> list[Kind]:
+    places = np.linspace(0, len(items) - 1, min(most, len(items))).round().astype(int)
+    return [items[place] for place in places]
+
+
+def _bytes_of(case: Case) -> int:
+    paths = [path for image in case.images for path in (image.path, *image.others)]
+    return sum(path.stat().st_size for path in paths if path.exists())
+
+
+def _inner_slices(label_map: LabelMap) -> list[int]:
+    labelled = np.flatnonzero(label_map.voxels.any(axis=(1, 2)))
+    places = {round(part * (len(labelled) - 1)) for part in PLACES} if len(labelled) else set()
+    return [int(labelled[place]) for place in sorted(places)]
+
+
+def _fullest_slices(label_map: LabelMap) -> list[int]:
+    """Give the slices with most labels: there the drawings of different people are most alike."""
+    counts = np.count_nonzero(label_map.voxels, axis=(1, 2))
+    return [int(index) for index in np.argsort(-counts, kind="stable")[: len(PLACES)]]
+
+
+def _span(label_map: LabelMap) -> int:
+    """Give the most neighbouring slices on which one structure goes on."""
+    longest = 0
+    for structure in label_map.structures:
+        shown = label_map.mask(structure.label).any(axis=(1, 2))
+        ends = np.flatnonzero(np.diff(np.concatenate([[False], shown, [False]]).astype(np.int8)))
+        longest = max([longest, *(ends[1::2] - ends[::2]).tolist()])
+    return longest
+
+
+def _pixel(image: Image) -> tuple[float, float]:
+    return (1.0, 1.0) if image.affine is None else (image.spacing_mm[1], image.spacing_mm[2])
+
+
+class _Drawing:
+    """The labels of one slice."""
+
+    def __init__(self, image: Image, label_map: LabelMap, index: int) -> None:
+        self.subject_id, self.pixel = image.source.subject_id, _pixel(image)
+        self.label_map, self.index = label_map, index
+        self.labels = label_map.voxels[index]
+        self.known = [s.label for s in label_map.structures if label_map.is_annotated(s.label)]
+
+    def box(self) -> tuple[float, float] | None:
+        """Give the (rows, columns) that the structures fill."""
+        found = ndimage.find_objects((self.labels > 0).astype(np.uint8))
+        if not found or found[0] is None:
+            return None
+        rows, columns = (place.stop - place.start for place in found[0])
+        return rows * self.pixel[0], columns * self.pixel[1]
+
+    def width(self, label: int) -> float | None:
+        """Give the diameter of the largest circle inside a structure; None where it is not."""
+        mask = self.label_map.mask(label)[self.index]
+        if label not in self.known or not mask.any():
+            return None
+        (box,) = ndimage.find_objects(mask.astype(np.uint8))
+        inside = np.pad(mask[box], 1)
+        farthest = float(ndimage.distance_transform_edt(inside, sampling=self.pixel).max())
+        return 2 * farthest - min(self.pixel) / 2  # three pixels and four are equally far from their middle
+
+    def picture(self) -> npt.NDArray[np.integer] | None:
+        """Give the labels in a small square around their middle, at one size; None if they are too few."""
+        rows, columns = np.nonzero(np.isin(self.labels, self.known) & (self.labels > 0))
+        if len(rows) < FEWEST_PIXELS:
+            return None
+        middle = rows.mean(), columns.mean()
+        away = np.hypot((rows - middle[0]) * self.pixel[0], (columns - middle[1]) * self.pixel[1])
+        half = REACH * float(np.sqrt(np.mean(away**2)))
+        steps = ((np.arange(PICTURE) + 0.5) / PICTURE * 2 - 1) * half
+        picture = np.zeros((PICTURE, PICTURE), dtype=self.labels.dtype)
+        places = [
+            np.round(centre + steps / size).astype(int) for centre, size in zip(middle, self.pixel, strict=True)
+        ]
+        fits = [(place >= 0) & (place < n) for place, n in zip(places, self.labels.shape, strict=True)]
+        picture[np.ix_(*fits)] = self.labels[np.ix_(places[0][fits[0]], places[1][fits[1]])]
+        return picture
+
+
+def _widths(drawings: Sequence[_Drawing], structures: Sequence[Structure]) -> dict[str, float]:
+    widths = {}
+    for structure in structures:
+        found = [width for drawing in drawings if (width := drawing.width(structure.label)) is not None]
+        if found:
+            widths[structure.name] = float(np.median(found))
+    return widths
+
+
+def _turned(drawings: Sequence[_Drawing]) -> float | None:
+    """Give how well drawings agree after turning by quarters, over how well they agree as they are."""
+    pictures = [(one, picture) for one in drawings if (picture := one.picture()) is not None]
+    alone = len({one.subject_id for one, _ in pictures}) < 2
+    as_is, turned = [], []
+    for (one, first), (two, second) in combinations(pictures, 2):
+        if one.subject_id == two.subject_id and not alone:
+            continue
+        both = [label for label in one.known if label in two.known]
+        first, second = (np.where(np.isin(picture, both), picture, 0) for picture in (first, second))
+        if first.any() and second.any():
+            as_is.append(_agreement(first, second))
+            turned.append(np.mean([_agreement(np.rot90(first, k), second) for k in (1, 2, 3)]))
+    return float(np.mean(turned) / np.mean(as_is)) if as_is and np.mean(as_is) > 0 else None
+
+
+def _agreement(one: npt.NDArray[np.integer], two: npt.NDArray[np.integer]) -> float:
+    same = np.count_nonzero((one == two) & (one > 0))
+    return 2 * same / (np.count_nonzero(one) + np.count_nonzero(two))

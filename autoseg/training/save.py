@@ -1,0 +1,223 @@
+"""Whole runs: train on a folder, segment a folder, and say what it is worth against an expert's labels."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from autoseg.data.split import Split
+from autoseg.errors import ModelFileError, OutputError
+from autoseg.files.atomic import check_writable, whole_file
+from autoseg.image.structures import Structure
+from autoseg.measurement.areas import measure_labels
+from autoseg.model.model import (
+    EpochResult,
+    TrainedModel,
+    check_model_name,
+    free_model_path,
+    save_model,
+)
+from autoseg.model.settings.settings import Settings
+from autoseg.prediction.run import Run, RunProgress, RunStopped, segment_folder
+from autoseg.training.checkpoint import (
+    Checkpoint,
+    checkpoint_path,
+    describe_now,
+    find_checkpoint,
+    read_checkpoint,
+    write_checkpoint,
+)
+from autoseg.training.choose_postprocess import tune_postprocess
+from autoseg.training.finder import automatic_inputs, kept_inputs
+from autoseg.training.history import format_epoch, write_history
+from autoseg.training.inputs import Inputs, sees_crop
+from autoseg.training.training import STOPPED, OnEpoch, train
+
+__all__ = ["Run", "RunProgress", "RunStopped", "measure_labels", "segment_folder", "train_and_save"]
+
+# Of learning, that a crash may lose where epochs are short.
+LONGEST_UNSAVED_S = 60.0
+# By how many finders the centrelines are found that a model learns with.
+FINDER_FOLDS = 3
+
+
+def train_and_save(
+    split: Split,
+    settings: Settings,
+    *,
+    structures: Sequence[Structure],
+    name: str,
+    folder: Path,
+    choose_post: bool = False,
+    tell: Callable[[str], object] | None = None,
+    on_epoch: OnEpoch | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    resume: bool = False,
+    base: TrainedModel | None = None,
+    finder: Settings | None = None,
+) -> tuple[TrainedModel, Path]:
+    """Train, and keep what was learnt in `folder`.
+
+    Every `settings.save_checkpoint` epochs, after the first epoch that ends a minute later, and when it is stopped,
+    the best model so far and the latest one are saved as `<name>_best.pt` and `<name>_last.pt`, with which
+    predictions can be made, and the training itself as `<name>_resume.pt`, from which it can go on. At the end
+    `<name>_<epochs>.pt` takes their place (`<name>_<epochs>_2.pt` where that name is taken: no older model is
+    lost); of a training that was stopped `<name>_resume.pt` stays. `<name>_history.csv` has one row an epoch.
+
+    Parameters
+    ----------
+    split, settings, structures, name, on_epoch, should_stop
+        As for `autoseg.training.training.train`.
+    folder : Path
+        Where the model lands, normally trained_model.
+    choose_post : bool
+        Choose a post-processing on the validation cases (`autoseg.training.choose_postprocess.tune_postprocess`)
+        and keep it in the model; what was tried is in `<name>_postprocess.csv`.
+    tell : callable, optional
+        Gets a line of text every `settings.print_checkpoint` epochs; `print`, for instance.
+    resume : bool
+        Go on with the unfinished training of this name (`autoseg.training.checkpoint.find_unfinished` lists them),
+        with its own settings; `settings` is not looked at.
+    base : TrainedModel, optional
+        Fine-tuned, as for `autoseg.training.training.train`; what of it did not fit is told.
+    finder : Settings, optional
+        Of what finds the centreline, from `autoseg.training.finder.finder_settings`, where the model sees a crop
+        around it
+        (`volume.crop_mm`). Four are trained before the model, so that it learns with centrelines of such as did
+        not see the subject; they are kept in `<name>_centrelines`. With `resume` those count, whatever is given.
+
+    Returns
+    -------
+    tuple of TrainedModel and Path
+        The model and its file.
+
+    Raises
+    ------
+    OutputError
+        If the folder cannot be written; this is tried before the training starts.
+    ModelFileError
+        If there is nothing to resume, or it cannot be read.
+    DataError
+        If the data are not those of the training to resume; the message says what has changed.
+    KeyboardInterrupt
+        If it was stopped before the model itself began to learn.
+    """
+    check_model_name(name)
+    files = _TrainingFiles(Path(folder), name, tell)
+    check_writable(files.folder)
+    unfinished = files.read_unfinished(resume)
+    settings = settings if unfinished is None else unfinished.settings
+
+    def after_epoch(result: EpochResult, best: TrainedModel, last: TrainedModel) -> bool | None:
+        if tell is not None and result.epoch % settings.print_checkpoint == 0:
+            tell(format_epoch(result, structures, settings=settings))
+        for note in last.origin.get("notes", ()):
+            # Those of the start, about a base, and this epoch's own.
+            begun = result.epoch == 1 and not note.startswith("Epoch ")
+            if tell is not None and (begun or note.startswith(f"Epoch {result.epoch}:")):
+                tell(note)
+        return on_epoch(result, best, last) if on_epoch is not None else None
+
+    def after_checkpoint(take: Callable[[], Checkpoint], stopped: bool) -> None:
+        files.epochs += 1
+        if stopped or files.are_due(settings.save_checkpoint):
+            files.save(take(), stopped=stopped)
+
+    inputs = Inputs()
+    if sees_crop(settings):
+        lines, cases = files.centrelines, (*split.training, *split.validation)
+        # With other centrelines it could not go on.
+        inputs = (kept_inputs(cases, lines) if resume else None) or automatic_inputs(
+            split, structures, finder, folder=lines, folds=FINDER_FOLDS, tell=tell, should_stop=should_stop
+        )
+    model = train(
+        split,
+        settings,
+        structures=structures,
+        name=name,
+        on_epoch=after_epoch,
+        should_stop=should_stop,
+        on_checkpoint=after_checkpoint,
+        resume=unfinished,
+        base=base,
+        inputs=inputs,
+    )
+    # New volumes are cut along the same plane.
+    plane = split.training[0].reading.plane
+    model = replace(model, origin={**model.origin, "plane": plane})
+    model, choice = tune_postprocess(model, split.validation if choose_post else ())
+    if choice is not None:
+        with whole_file(files.folder / f"{name}_postprocess.csv") as temporary:
+            choice.table().to_csv(temporary, index=False)
+    path = save_model(model, free_model_path(files.folder, model))
+    write_history(model, files.history)
+    files.remove(finished=model.origin["ended"] != STOPPED)
+    return model, path
+
+
+class _TrainingFiles:
+    """What a training leaves in a folder before it has ended, so that a crash loses little."""
+
+    def __init__(self, folder: Path, name: str, tell: Callable[[str], object] | None) -> None:
+        self.folder, self.name = folder, name
+        self.tell, self.caution = tell or (lambda line: None), tell or _warn
+        self.history, self.centrelines = folder / f"{name}_history.csv", folder / f"{name}_centrelines"
+        self.best, self.last = (folder / f"{name}_{kind}.pt" for kind in ("best", "last"))
+        self.epochs, self.saved_at_s = 0, time.monotonic()
+
+    def read_unfinished(self, resume: bool) -> Checkpoint | None:
+        """Give the training to go on with, if that is wanted; say so if one is there and is not."""
+        if not resume:
+            if checkpoint_path(self.folder, self.name).exists():
+                self.tell(
+                    f"There is an unfinished training {self.name!r}; it is not resumed, and this takes its place."
+                )
+            return None
+        path = find_checkpoint(self.folder, self.name)
+        checkpoint = read_checkpoint(path)
+        if checkpoint.name != self.name:
+            raise ModelFileError(
+                f"{path} holds the training {checkpoint.name!r}, under another name. Rename it to "
+                f"{checkpoint_path(self.folder, checkpoint.name).name}, and resume {checkpoint.name!r}."
+            )
+        self.epochs = len(checkpoint.last.history)
+        self.tell(f"Going on with {self.name!r} after epoch {self.epochs}, with the settings it was started with.")
+        if checkpoint.made_with != (now := describe_now()["made_with"]):
+            before, today = (", ".join(f"{k} {v}" for k, v in some.items()) for some in (checkpoint.made_with, now))
+            self.caution(
+                f"It was begun with {before}, and this is {today}: the result may differ a little from a training "
+                "in one go."
+            )
+        return checkpoint
+
+    def are_due(self, every: int) -> bool:
+        """Tell whether it is time to save."""
+        return self.epochs % every == 0 or time.monotonic() - self.saved_at_s >= LONGEST_UNSAVED_S
+
+    def save(self, checkpoint: Checkpoint, *, stopped: bool) -> None:
+        """Save the models and the training; a disk that is full does not end it."""
+        try:
+            save_model(checkpoint.best, self.best)
+            save_model(checkpoint.last, self.last)
+            write_history(checkpoint.best, self.history)
+            write_checkpoint(checkpoint, checkpoint_path(self.folder, self.name))
+        except OutputError as error:  # hours of learning are worth more than a checkpoint
+            then = (
+                "What was learnt is kept, but it cannot be resumed, or only from an earlier epoch."
+                if stopped
+                else "The training goes on."
+            )
+            self.caution(f"No checkpoint: {error} {then}")
+        self.saved_at_s = time.monotonic()
+
+    def remove(self, *, finished: bool) -> None:
+        """Remove what the model replaces; of a training that is finished also what could be resumed."""
+        for path in (self.best, self.last, *([checkpoint_path(self.folder, self.name)] if finished else [])):
+            path.unlink(missing_ok=True)
+
+
+def _warn(line: str) -> None:
+    warnings.warn(line, stacklevel=4)

@@ -1,0 +1,277 @@
+"""The training loop, readable from top to bottom."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from fractions import Fraction
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from autoseg.data.split import Split
+from autoseg.errors import DataError
+from autoseg.image.structures import Structure
+from autoseg.model.device import keep_freed_memory, where_memory_allows
+from autoseg.model.model import EpochResult, TrainedModel, check_model_name
+from autoseg.model.settings.settings import Settings
+from autoseg.training.checkpoint import Checkpoint
+from autoseg.training.clock import Clock, count_drops, epochs_without_gain
+from autoseg.training.finetuning import seed_of
+from autoseg.training.inputs import Inputs
+from autoseg.training.step import Step, TrainingState, read_material
+from autoseg.training.validation import SliceScores, evaluate_slices
+
+OnEpoch = Callable[[EpochResult, TrainedModel, TrainedModel], bool | None]
+OnCheckpoint = Callable[[Callable[[], Checkpoint], bool], object]
+
+# What `origin["ended"]` of a model says, beside patience and a loss that is no number.
+COMPLETE, STOPPED = "all epochs or minutes were used", "it was stopped"
+
+
+def train(
+    split: Split,
+    settings: Settings,
+    *,
+    structures: Sequence[Structure],
+    name: str = "model",
+    on_epoch: OnEpoch | None = None,
+    should_stop: Callable[[], bool] | None = None,
+    on_checkpoint: OnCheckpoint | None = None,
+    resume: Checkpoint | None = None,
+    inputs: Inputs = Inputs(),  # noqa: B008  # it never changes
+    base: TrainedModel | None = None,
+) -> TrainedModel:
+    """Train a network on the split's training cases and keep the epoch that is best on its validation cases.
+
+    The test cases are not touched. Without validation cases the last epoch is kept, and nothing is known of
+    how well the model does on a new patient.
+
+    Parameters
+    ----------
+    split : Split
+    settings : Settings
+        With `epochs`, or with `minutes`, to which the learning-rate schedule is then fitted (reading the
+        files comes on top). Same settings and data give the same weights on the same machine; a time budget
+        does not, because the number of steps follows the clock.
+    structures : sequence of Structure
+    name : str
+        Of the model, as part of its file's name.
+    on_epoch : callable, optional
+        Called after every epoch with its EpochResult, the best model so far and the latest one; returns True
+        to stop. Interrupting (Ctrl-C, the notebook's stop button) also stops and keeps the best.
+    should_stop : callable, optional
+        Asked after every step. Once it says True, the epoch ends there, is validated and counts.
+    on_checkpoint : callable, optional
+        Called after every epoch, and after `on_epoch`, with a function that gives the Checkpoint, and with
+        whether the training is being stopped. The function copies the network, so call it only for a checkpoint
+        that will be kept.
+    resume : Checkpoint, optional
+        Go on from here instead of starting. Its settings and name count, not the arguments. With `epochs`, the
+        model is the same, bit for bit, as of a training in one go on the same machine; an epoch that
+        `should_stop` cut short stays short, and makes one more of them.
+    inputs : Inputs
+        Centrelines around which volumes are cropped, and what finds them on a new image.
+    base : TrainedModel, optional
+        Fine-tune this one: begin with its weights as far as they fit, learn as `settings.finetune` says. Take the
+        settings from `settings_from_base`. What did not fit stands in the model's `origin["notes"]`.
+
+    Returns
+    -------
+    TrainedModel
+
+    Raises
+    ------
+    DataError
+        If there is nothing to learn from, the loss is not a number from the start, the data or the base are not
+        those of the training that is resumed (the message then says what has changed), or the base has learnt from
+        a validation subject.
+    SettingsError
+        If the base is another kind of network than the settings ask for.
+    """
+    settings, name = (settings, name) if resume is None else (resume.settings, resume.name)
+    check_model_name(name)
+    keep_freed_memory()
+    torch.manual_seed(seed_of(settings, base))
+    prints = on_checkpoint is not None
+    material = read_material(split, settings, structures, resume, fingerprints=prints, inputs=inputs, base=base)
+    settings, validation = material.settings, material.validation
+    step = Step(material, structures)
+    clock = Clock(settings, () if material.tuned is None else material.tuned.phases)
+    generator = torch.Generator().manual_seed(settings.seed)
+    state = TrainingState(material, step, clock, generator)
+    untrained = material.untrained(name, structures)
+    best, last = (untrained, untrained) if resume is None else state.restore(resume)
+    history, ended = list(last.history), COMPLETE
+    try:
+        while not clock.is_over():
+            if not _begin_epoch(step, clock, history, validated=validation is not None):
+                ended = _patience_words(settings)
+                break
+            training_loss, stopped = _learn_epoch(step, clock, generator, should_stop)
+            if not math.isfinite(training_loss):
+                ended = f"the loss became NaN in epoch {len(history) + 1}"
+                break
+            result = _result(len(history) + 1, training_loss, step, clock)
+            due = result.epoch % settings.validate_every == 0 or stopped or clock.is_over()
+            if validation is not None and due:
+                network = step.averaged.module
+                scores = evaluate_slices(network, validation, step.settings, structures=structures)
+                result = _validated(result, scores)
+            result = replace(result, is_best=validation is None or _is_better(result, history, settings.best_by))
+            history.append(result)
+            last = _latest(step, last, history)
+            # As long as nothing was validated, the latest is the best that is known.
+            better = result.is_best or all(row.merit(settings.best_by) is None for row in history)
+            best = last if better else replace(last, weights=best.weights, best_epoch=best.best_epoch)
+            if on_epoch is not None and on_epoch(result, best, last):
+                stopped = True
+            # It may also have been asked for while the epoch was validated and shown.
+            stopped = (stopped or (should_stop is not None and should_stop())) and not clock.is_over()
+            if on_checkpoint is not None and step.is_sound():
+                on_checkpoint(partial(state.checkpoint, best, last), stopped)
+            if stopped:
+                ended = STOPPED
+                break
+    except KeyboardInterrupt:
+        if not best.weights:
+            raise
+        ended = STOPPED
+    return _finished(best, ended)
+
+
+def _finished(best: TrainedModel, ended: str) -> TrainedModel:
+    """Give the model with the reason for its end, or say that nothing could be learnt."""
+    if not best.weights:
+        raise DataError(
+            "The loss is not a number (NaN) from the first epoch on. Check the images for damaged "
+            "intensities, or choose a smaller learning_rate."
+        )
+    if "NaN" in ended:
+        warnings.warn(
+            f"Training stopped, because {ended}; the best epoch so far is kept. A smaller learning_rate usually "
+            "helps.",
+            stacklevel=3,
+        )
+    return replace(best, origin={**best.origin, "ended": ended})
+
+
+def _begin_epoch(step: Step, clock: Clock, history: Sequence[EpochResult], *, validated: bool) -> bool:
+    """Enter the phase of the next epoch and count the drops in it; False if patience has come to its end."""
+    phase = clock.begin_epoch()
+    within = [row for row in history if row.phase == phase]
+    if phase == len(clock.phases) and _has_stalled(within, clock.settings):
+        return False
+    clock.drops = _drops(within, clock.settings, validated=validated)
+    if step.tuned is not None:
+        step.tuned.enter(phase)
+    return True
+
+
+def _learn_epoch(
+    step: Step, clock: Clock, generator: torch.Generator, should_stop: Callable[[], bool] | None
+) -> tuple[float, bool]:
+    """See every slice once, or as many as time allows; return the mean loss, and whether it was stopped."""
+    order, left, losses, stopped = step.order(generator), Fraction(1), [], False
+    while order:
+        size = step.settings.batch_size
+        loss = where_memory_allows(partial(_compare_next, step, order.next(size), generator, clock.progress()))
+        if loss is None:
+            step.halve_batch()
+            warnings.warn(_memory_words(size, step.settings), stacklevel=3)
+            continue
+        step.update(clock.learning_rate())
+        losses.append(loss)
+        # Batches count the same, and together they are the whole epoch, whatever became of their size.
+        part = left / order.batches_left(size)
+        left -= part
+        order.done(size)
+        clock.count_step(part)
+        stopped = should_stop is not None and should_stop()
+        if stopped or clock.is_over():
+            break
+    return float(torch.stack(losses).mean()), stopped
+
+
+def _compare_next(step: Step, indices: Tensor, generator: torch.Generator, progress: float) -> Tensor:
+    varied = step.settings.augmentation
+    return step.compare(step.slices.sample(indices, augmentation=varied, generator=generator), progress)
+
+
+def _memory_words(before: int, settings: Settings) -> str:
+    """Say that the memory was not enough for so many at once, and with how many the training goes on."""
+    seen, smaller = ("slices", "a crop") if settings.spatial_dims == 2 else ("patches", "a smaller patch_size")
+    return (
+        f"The memory was not enough for {before} {seen} at once (batch_size); the training goes on with "
+        f"{settings.batch_size}. A larger spacing_mm, {smaller} or a smaller network would need less."
+    )
+
+
+def _latest(step: Step, before: TrainedModel, history: Sequence[EpochResult]) -> TrainedModel:
+    """Give the model after the latest epoch, with the batch size that fits into the memory, and a note of that."""
+    settings, origin, epoch = step.settings, before.origin, history[-1].epoch
+    if before.settings.batch_size != settings.batch_size:
+        words = _memory_words(before.settings.batch_size, settings)
+        origin = {**origin, "notes": [*origin.get("notes", []), f"Epoch {epoch}: {words}"]}
+    weights = step.weights()
+    return replace(
+        before, settings=settings, origin=origin, weights=weights, best_epoch=epoch, history=tuple(history)
+    )
+
+
+def _result(epoch: int, training_loss: float, step: Step, clock: Clock) -> EpochResult:
+    """Give what is known of an epoch before its validation."""
+    dice, iou = step.take_scores()
+    return EpochResult(
+        epoch=epoch,
+        training_loss=training_loss,
+        learning_rate=clock.learning_rate(),
+        elapsed_s=clock.elapsed_s(),
+        seconds_left=clock.seconds_left(),
+        training_dice=dice,
+        training_iou=iou,
+        phase=clock.phase,
+    )
+
+
+def _validated(result: EpochResult, scores: SliceScores) -> EpochResult:
+    return replace(
+        result,
+        validation_loss=scores.loss,
+        validation_dice=scores.mean_dice,
+        validation_iou=scores.mean_iou,
+        dice=scores.dice,
+        iou=scores.iou,
+        erosion_iou=scores.erosion_iou,
+    )
+
+
+def _is_better(result: EpochResult, history: Sequence[EpochResult], best_by: str) -> bool:
+    merit = result.merit(best_by)
+    earlier = [value for row in history if (value := row.merit(best_by)) is not None and not math.isnan(value)]
+    return merit is not None and (not earlier or merit > max(earlier))
+
+
+def _has_stalled(history: Sequence[EpochResult], settings: Settings) -> bool:
+    if settings.patience is None:
+        return False
+    return epochs_without_gain([row.merit(settings.best_by) for row in history]) >= settings.patience
+
+
+def _patience_words(settings: Settings) -> str:
+    """Say why patience ended a training."""
+    what = {"dice": "better validation Dice", "iou": "better validation IoU", "loss": "lower validation loss"}
+    epochs = "epoch" if settings.validate_every == 1 else "validation"
+    plural = "s" * (settings.patience != 1)
+    return f"there was no {what[settings.best_by]} in {settings.patience} {epochs}{plural}"
+
+
+def _drops(history: Sequence[EpochResult], settings: Settings, *, validated: bool) -> int:
+    """Count the drops of the learning rate on plateaus; without validation the training loss tells of them."""
+    if settings.schedule != "plateau":
+        return 0
+    merits = [row.merit(settings.best_by) if validated else -row.training_loss for row in history]
+    return count_drops(merits, settings.plateau_epochs)

@@ -1,0 +1,89 @@
+"""Words for people: lists, counts and slices in sentences, and numbers as a person types them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from autoseg.errors import GeometryError
+
+
+def natural(text: object) -> list[tuple[int, str]]:
+    """Give a key that sorts 2.png before 10.png."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", str(text))]
+
+
+def in_words(names: Sequence[str], what: str) -> str:
+    """Say how many there are and name the first five.
+
+    Examples
+    --------
+    >>> in_words(["a.png", "b.png"], "label file")
+    'There are 2 label files (a.png, b.png)'
+    """
+    shown = ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
+    return f"There is 1 {what} ({shown})" if len(names) == 1 else f"There are {len(names)} {what}s ({shown})"
+
+
+def say_slices(slices: Sequence[int]) -> str:
+    """Say which slices (from 0) as people count them, from 1.
+
+    Examples
+    --------
+    >>> say_slices([3, 4, 5, 11])
+    '4-6 12'
+    """
+    parts: list[list[int]] = []
+    for number in sorted({index + 1 for index in slices}):
+        if parts and number == parts[-1][1] + 1:
+            parts[-1][1] = number
+        else:
+            parts.append([number, number])
+    return " ".join(str(first) if first == last else f"{first}-{last}" for first, last in parts)
+
+
+def name_some(names: Sequence[str], most: int = 3) -> str:
+    """Give names as words for a sentence, those beyond `most` as their number.
+
+    Examples
+    --------
+    >>> name_some(["a", "b"]), name_some(["a", "b", "c", "d", "e"])
+    ('a, b', 'a, b, c and 2 more')
+    """
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def read_numbers(words: str, what: str) -> float | tuple[float, float] | None:
+    """Read one or two numbers as a person types them: "240", "240 x 180", "240; 180", "" (None).
+
+    A comma may be a decimal sign or a separator, and is only taken where a space follows it.
+
+    Raises
+    ------
+    GeometryError
+        If the words are no number, more than two, or not above 0.
+
+    Examples
+    --------
+    >>> read_numbers(" 240.5 ", "field of view"), read_numbers("240 × 180", "field of view")
+    (240.5, (240.0, 180.0))
+    """
+    tidy = re.sub(r"(?<![A-Za-z])mm\b", " ", words.replace("[", " ").replace("]", " ")).strip()
+    if not tidy:
+        return None
+    parts = [part for part in re.split(r"\s*[x×X*;/]\s*|,\s+|\s+", tidy) if part]
+    if not all(re.fullmatch(r"\d+(\.\d+)?|\.\d+", part) for part in parts) or len(parts) > 2:
+        raise GeometryError(
+            f"The {what} {words.strip()!r} is not understood. Type one number (240, or 240.5 with a point), or "
+            "two: rows, then columns (240 x 180)."
+        )
+    numbers = [float(part) for part in parts]
+    if min(numbers) <= 0:
+        raise GeometryError(f"The {what} is {words.strip()}; it must be above 0.")
+    return numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])
+
+
+def some(names: Sequence[str]) -> str:
+    """List the first five names, and say how many there are."""
+    return ", ".join(names[:5]) + (f" … ({len(names)} in all)" if len(names) > 5 else "")

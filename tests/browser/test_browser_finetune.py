@@ -1,0 +1,94 @@
+"""Fine-tuning in JupyterLab and a real Chromium: a model, new images, ways, the table of patients, the best kept.
+
+Pictures are kept in the folder that AUTOSEG_SCREENSHOTS names.
+"""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+from bases import make_base
+from discs import STRUCTURES, make_pair
+from lab import BROWSER_OPTIONS, Notebook, running_lab
+
+from autoseg.files.nifti.volumes import write_nifti
+from autoseg.files.tables import write_structures
+from autoseg.model.model import save_model
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def screens(tmp_path_factory):
+    chosen = os.environ.get("AUTOSEG_SCREENSHOTS")
+    return Path(chosen) if chosen else tmp_path_factory.mktemp("screens")
+
+
+def write_discs(place, names):
+    """Write images and labels of made-up people, as a folder of NIfTI files."""
+    for part in ("images", "labels"):
+        (place / part).mkdir(parents=True)
+    for number, name in enumerate(names):
+        image, labels = make_pair(number, size=(48, 48), slices=3)
+        write_nifti(place / "images" / f"{name}.nii.gz", image)
+        write_nifti(place / "labels" / f"{name}.nii.gz", labels)
+    write_structures(place / "structures.csv", STRUCTURES)
+
+
+@pytest.fixture
+def notebook(root, tmp_path, chromium, screens):
+    from playwright.sync_api import sync_playwright
+
+    with running_lab(root, tmp_path, folders=("notebooks",)) as (address, home), sync_playwright() as playwright:
+        save_model(make_base(taught_by=["ann"]), home / "trained_model")
+        write_discs(home / "data" / "discs", ("ann", "bob", "cas", "dot", "eve"))
+        browser = playwright.chromium.launch(executable_path=chromium, args=BROWSER_OPTIONS)
+        book = Notebook(
+            browser.new_context(viewport={"width": 1280, "height": 900}).new_page(), address, home, "4_finetune"
+        )
+        book.home = home
+        yield book
+        book.page.screenshot(path=str(screens / "last.png"))
+        browser.close()
+        assert book.complaints == []
+
+
+def test_finetune_from_the_model_to_the_best_of_the_ways(notebook, screens):
+    page, home = notebook.page, notebook.home
+    notebook.run_all()
+    notebook.wait_for_text("slice by slice (2-D)", seconds=120)
+    notebook.wait_for_text("Choose your images above; then it is seen how the model fits them")
+
+    # The folder is chosen by the list, and what the model knows is said before anything is learnt.
+    page.locator("option", has_text=re.compile("^discs")).first.wait_for(state="attached")
+    page.get_by_label("Inside", exact=True).first.select_option(index=0)
+    notebook.click(notebook.button("Use discs"))
+    notebook.wait_for_text("How the model fits your images", seconds=60)
+    notebook.wait_for_text("the model sees pixels of 3 mm")
+    notebook.wait_for_text("knows patient 1")
+    for way in ("From scratch", "Fine-tuned", "Own rates"):
+        page.get_by_label(way, exact=True).first.uncheck()
+    page.get_by_label("Folds", exact=True).first.select_option("2")
+    amount = page.get_by_label("Each learns for", exact=True).first
+    amount.fill("0.02")
+    amount.press("Tab")
+    notebook.wait_for_text("1 way that learns × 2 folds × 0.02 minutes: ")
+    notebook.shot_cells(screens / "light", "ways")
+
+    notebook.click(notebook.button("Start"))
+    notebook.wait_for_text("Dice of every patient", seconds=120)
+    table = page.locator("table", has_text="Dice of every patient").first.text_content()
+    assert re.findall("patient [0-9]", table) == [f"patient {n}" for n in (2, 3, 4, 5)]
+    for words in ("original", "fine-tuned faster", "Minimum", "Maximum", "Mean", "Median"):
+        assert words in table
+    page.locator("img[alt*='reference and models']").first.wait_for(timeout=60_000)
+    notebook.shot_cells(screens / "light", "tuned")
+
+    # The best learns from all but a few, the known patient included, and lands where 2_test looks.
+    notebook.wait_for_text("choose the best epoch and are not learnt from: 1 patient")
+    notebook.wait_for_text("Ready to start")
+    notebook.click(page.locator("button:visible", has_text=re.compile("^Start$")).last)
+    notebook.wait_for_text("The model is in", seconds=120)
+    assert list((home / "trained_model").glob("new_region_*.pt"))
+    assert "Traceback" not in page.locator(".jp-Notebook").text_content()

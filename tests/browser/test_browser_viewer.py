@@ -1,0 +1,220 @@
+"""The slice viewer and the table of areas in JupyterLab and a real Chromium: keys, clicks, a busy kernel, files."""
+
+import pytest
+from lab import BROWSER_OPTIONS, TOKEN, running_lab, write_notebook
+
+pytestmark = pytest.mark.browser
+
+# Slice k of image i has the grey level 4 k (+ 2 in image 2) at the corner, so a picture tells its own number.
+MADE_UP = """
+import time
+from pathlib import Path
+import numpy as np
+from IPython.display import display
+from autoseg.image.geometry import affine_from_spacing
+from autoseg.image.image import Image, LabelMap, Source
+from autoseg.measurement.areas import measure_areas
+from autoseg.panels.parts.area_table import AreaTable
+from autoseg.panels.parts.viewer import SliceViewer
+from autoseg.image.structures import Structure
+
+def made_up(name, extra):
+    source = Source(name, spacing_source="header", slice_spacing_source="header")
+    voxels = np.zeros((30, 64, 64), np.int16) + 4 * np.arange(30, dtype=np.int16)[:, None, None] + extra
+    voxels[:, -1, -2:] = 0, 255
+    labels = np.zeros(voxels.shape, np.uint8)
+    for k in range(5, 25):
+        labels[k, 10:30, 10 : 20 + k] = 1
+        labels[k, 15:20, 12:18] = 2
+    labels[12] = 0
+    affine = affine_from_spacing((3.0, 1.0, 0.5))
+    return Image(voxels, affine, source=source), LabelMap(labels, affine, structures, source=source)
+
+structures = (Structure(1, "cord", includes=(2,)), Structure(2, "grey matter"))
+results = [made_up("series-1", 0), made_up("series-2", 2)]
+rows = [row for image, labels in results for row in measure_areas(labels, image=image)]
+viewer = SliceViewer(results, rows)
+files = {"areas.csv": b"\\xef\\xbb\\xbfa,b\\r\\n", "areas.xlsx": lambda: b"PK\\x00\\xff"}
+table = AreaTable(rows, structures, files=files)
+table.lead(viewer)
+
+def held_up(*place, answer=viewer.slice_message):  # a kernel that is busy until the test lets it go on
+    while not Path("go").exists():
+        time.sleep(0.05)
+    return answer(*place)
+
+viewer.slice_message = held_up
+"""
+CELLS = [MADE_UP, "display(viewer)", "display(table)"]
+
+# The first eight bits of the picture's corner, and what the page says that it is.
+SEEN = """() => {
+  const canvas = document.querySelector(".asv-canvas");
+  const [red, green, blue] = canvas.getContext("2d").getImageData(0, 0, 1, 1).data;
+  return { red, green, blue, title: document.querySelector(".asv-title").textContent, ...canvas.dataset };
+}"""
+AT = """([x, y]) => {
+  const { data } = document.querySelector(".asv-canvas").getContext("2d").getImageData(x, y, 1, 1);
+  return [...data.slice(0, 3)];
+}"""
+# Every drawn picture from now on, to compare its number with its grey level.
+WATCH = """() => {
+  window.drawn = [];
+  document.addEventListener("autoseg-drawn", (event) => {
+    const canvas = event.target.querySelector(".asv-canvas");
+    const grey = canvas.getContext("2d").getImageData(0, 0, 1, 1).data[0];
+    const title = event.target.querySelector(".asv-title").textContent;
+    window.drawn.push([event.detail.image, event.detail.slice, grey, title]);
+  });
+}"""
+
+
+@pytest.fixture
+def lab(root, tmp_path):
+    """A JupyterLab with one notebook; gives the notebook's address and its folder."""
+    with running_lab(root, tmp_path, folders=()) as (address, home):
+        write_notebook(home / "viewer.ipynb", CELLS)
+        yield f"{address}/lab/tree/viewer.ipynb?token={TOKEN}&reset", home
+
+
+def _until(page, words, selector=".asv-title"):
+    page.wait_for_function(
+        "([selector, words]) => document.querySelector(selector)?.textContent.includes(words)",
+        arg=[selector, words],
+        timeout=20_000,
+    )
+
+
+def _press(page, *keys):
+    for key in keys:
+        page.keyboard.press(key)
+
+
+def test_viewer_and_table_in_a_real_browser(lab, chromium, tmp_path):
+    from playwright.sync_api import sync_playwright
+
+    address, home = lab
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=BROWSER_OPTIONS)
+        context = browser.new_context(
+            viewport={"width": 1280, "height": 900}, permissions=["clipboard-read", "clipboard-write"]
+        )
+        page = context.new_page()
+        complaints = []
+        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(address)
+        page.wait_for_selector(".jp-Notebook", timeout=60_000)
+        page.wait_for_function("document.body.innerText.includes('| Idle')", timeout=60_000)
+        page.evaluate(WATCH)
+        page.click("text=Run >> nth=0")
+        page.click("text=Run All Cells >> nth=0")
+        _begin(page, home)
+        _look_at_slices(page)
+        _use_the_table(page)
+        _wait_for_a_busy_kernel(page, home)
+        page.screenshot(path=str(tmp_path / "viewer.png"))
+        drawn = page.evaluate("window.drawn")
+        browser.close()
+    assert complaints == []
+    # No picture ever stood under another slice's number: the window is fixed, so grey tells the slice.
+    assert len(drawn) > 10
+    greys = {}
+    for image, index, grey, title in drawn:
+        assert f"Slice {index + 1} of 30 · series-{image + 1}" in title
+        greys.setdefault((image, index), grey)
+    ordered = [grey for (image, _), grey in sorted(greys.items()) if image == 0]
+    assert ordered == sorted(set(ordered))
+
+
+def _begin(page, home):
+    _until(page, "Waiting for the kernel", ".asv-waiting")
+    assert page.locator(".asv-canvas[data-slice]").count() == 0
+    (home / "go").touch()
+    _until(page, "Slice 16 of 30")
+    page.wait_for_selector(".ast-table", timeout=20_000)
+
+
+def _look_at_slices(page):
+    page.wait_for_function("document.querySelector('.asv-waiting').textContent === ''")
+    page.wait_for_selector(".ast-table", timeout=20_000)
+    page.locator(".asv-canvas").click()
+    _press(page, "ArrowRight", "ArrowUp")
+    _until(page, "Slice 18 of 30 · series-1 · 51.0 mm")
+    _press(page, "ArrowLeft")
+    _until(page, "Slice 17 of 30")
+    _press(page, "Home")
+    _until(page, "Slice 1 of 30")
+    assert page.evaluate(SEEN)["red"] == page.evaluate(SEEN)["blue"]
+    _press(page, "f")
+    _until(page, "Slice 13 of 30")  # where the structures are missing between their neighbours
+    assert "is missing here" in page.locator(".asv-areas").inner_text()
+    _press(page, "ArrowRight")
+    _until(page, "Slice 14 of 30")
+    inside, around = page.evaluate(AT, [14, 17]), page.evaluate(AT, [25, 25])
+    assert inside != around  # two structures, two colours
+    page.get_by_label("Show grey matter").uncheck()
+    assert page.evaluate(AT, [14, 17]) == around  # it still counts to the cord
+    page.get_by_label("Show cord").uncheck()
+    assert len(set(page.evaluate(AT, [14, 17]))) == 1  # grey
+    page.get_by_label("Show cord").check()
+    page.get_by_label("Show grey matter").check()
+    page.locator(".asv-canvas").focus()
+    _press(page, "Space")
+    _until(page, "Slice 18 of 30")
+    _press(page, "Space", "End")
+    _until(page, "Slice 30 of 30")
+    page.wait_for_timeout(400)
+    assert page.evaluate(SEEN)["slice"] == "29"  # it no longer plays
+
+
+def _use_the_table(page):
+    cell = page.locator(".ast-table tbody").nth(0).locator("tr[data-r='7'] td[data-c='0']")
+    cell.click()
+    _until(page, "Slice 8 of 30")
+    _until(page, "series-1, slice 8, cord: 170 mm² = 340 pixels × 0.5 mm² (header); grey matter", ".ast-line")
+    _press(page, "ArrowDown", "ArrowRight", "Enter")
+    _until(page, "Slice 9 of 30")
+    _until(page, "slice 9, grey matter: 15 mm² = 30 pixels", ".ast-line")
+    # The same cell again, after the viewer has moved on.
+    page.locator(".asv-canvas").focus()
+    _press(page, "Home")
+    _until(page, "Slice 1 of 30")
+    cell.click()
+    _until(page, "Slice 8 of 30")
+    heading = page.locator(".ast-table thead th").nth(2)
+    first = page.locator(".ast-table tbody").nth(0).locator("tr[data-r] th")
+    for direction, slice_number in (("ascending", "1"), ("descending", "25"), ("none", "1")):
+        heading.get_by_role("button").click()
+        assert heading.get_attribute("aria-sort") == direction
+        assert first.nth(0).inner_text() == slice_number
+        last = page.locator(".ast-table tbody").nth(0).locator("tr").last
+        assert last.inner_text().startswith("n (unflagged)")
+    page.locator(".ast").get_by_role("button", name="Copy").click()
+    _until(page, "Copied", ".ast-says")
+    lines = page.evaluate("navigator.clipboard.readText()").splitlines()
+    assert lines[0] == "Slice\tPosition mm\tcord mm²\tgrey matter mm²\tFlags"
+    assert lines[1] == "series-1"
+    assert lines[9] == "8\t21\t170\t15\t"
+    for words, name, content in (
+        ("CSV", "areas.csv", b"\xef\xbb\xbfa,b\r\n"),
+        ("XLSX", "areas.xlsx", b"PK\x00\xff"),
+    ):
+        with page.expect_download() as download:
+            page.locator(".ast").get_by_role("button", name=f"Download {words}").click()
+        assert download.value.suggested_filename == name
+        with open(download.value.path(), "rb") as file:
+            assert file.read() == content
+
+
+def _wait_for_a_busy_kernel(page, home):
+    (home / "go").unlink()
+    page.get_by_label("Image").select_option(label="series-2")
+    _until(page, "Waiting for the kernel", ".asv-waiting")
+    seen = page.evaluate(SEEN)
+    assert (seen["image"], seen["slice"]) == ("0", "7")  # the last picture stays, under its own name and number
+    assert "Slice 8 of 30 · series-1" in seen["title"]
+    (home / "go").touch()
+    _until(page, "Slice 16 of 30 · series-2")
+    page.wait_for_function("document.querySelector('.asv-waiting').textContent === ''")

@@ -1,0 +1,375 @@
+"""The command line says what a person needs, on the right stream, with the right exit code."""
+
+import csv
+import shutil
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image as PillowImage
+
+from autoseg.cli import learning, main
+from autoseg.cli.parser import build_parser
+from autoseg.data.test_subjects import freeze_test_subjects, read_ledger
+from autoseg.model.model import load_model
+from autoseg.model.settings.settings import Settings
+
+
+@pytest.fixture(scope="module")
+def model(sample, tmp_path_factory):
+    """A model file made by the command itself, in seconds, on a coarse grid."""
+    folder = tmp_path_factory.mktemp("models")
+    arguments = ["train", str(sample / "train"), "--name", "heart", "--epochs", "2", "--spacing-mm", "9"]
+    assert main([*arguments, "--validation-subject", "SCD0000501", "--output", str(folder)]) == 0
+    return folder / "heart_2.pt"
+
+
+def test_help_names_the_commands(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["--help"])
+    assert stopped.value.code == 0
+    shown = capsys.readouterr().out
+    assert all(word in shown for word in ("check", "train", "predict", "measure", "selftest", "demo"))
+    with pytest.raises(SystemExit):
+        main(["predict", "--help"])
+    assert "--field-of-view-mm" in capsys.readouterr().out
+
+
+def test_check_shows_pairs_and_ends_well(sample, capsys):
+    assert main(["check", str(sample / "test")]) == 0
+    shown = capsys.readouterr().out
+    assert "SCD0000301_007" in shown
+    assert "20 pairs can be learnt from." in shown
+
+
+def test_train_leaves_model_history_and_curves(model):
+    assert sorted(path.name for path in model.parent.iterdir()) == [
+        "heart_2.pt",
+        "heart_history.csv",
+        "heart_history.png",
+    ]
+
+
+def test_predict_prints_and_saves_the_areas_and_compares(model, sample, tmp_path, capsys):
+    command = ["predict", str(model), str(sample / "test" / "dicoms"), "--output", str(tmp_path)]
+    assert main([*command, "--reference", str(sample / "test")]) == 0
+    shown = capsys.readouterr().out
+    assert "cavity mm²" in shown
+    assert "mean" in shown
+    assert "SCD0000301, cavity: Dice" in shown
+    (run,) = tmp_path.iterdir()
+    assert (run / "areas.csv").is_file()
+    assert str(run) in shown
+
+
+def test_measure_measures_drawn_labels(sample, tmp_path, capsys):
+    assert main(["measure", str(sample / "test"), "--output", str(tmp_path / "out")]) == 0
+    assert "cavity mm²" in capsys.readouterr().out
+    text = (tmp_path / "out" / "measurements.csv").read_text(encoding="utf-8")
+    rows = list(csv.DictReader(text.splitlines()))
+    assert len(rows) == 30
+    assert float(rows[0]["area_mm2"]) == pytest.approx(int(rows[0]["pixel_count"]) * 1.2891**2, rel=1e-4)
+
+
+@pytest.mark.parametrize("command", ["train", "crossvalidate"])
+def test_any_setting_can_be_given_by_its_name(command):
+    typed = ["--set", "network.name=resunet", "--set", "loss.overlap=tversky", "--set", "patience=7"]
+    chosen = build_parser().parse_args([command, "folder", "--batch-size", "3", "--minutes", "2", *typed])
+    settings = learning.settings_of(chosen)
+    assert (settings.network.name, settings.loss.overlap, settings.patience) == ("resunet", "tversky", 7)
+    assert (settings.batch_size, settings.minutes, settings.epochs) == (3, 2, None)
+
+
+def test_a_time_budget_given_by_its_name_takes_the_place_of_the_epochs():
+    def settings(*typed):
+        return learning.settings_of(build_parser().parse_args(["train", "folder", *typed]))
+
+    assert settings("--set", "minutes=5").epochs is None
+    assert settings("--set", "epochs=5", "--minutes", "3").minutes is None
+    assert settings() == Settings()
+    # What is given by its name counts, whatever option says the same.
+    assert settings("--batch-size", "3", "--set", "batch_size=5").batch_size == 5
+
+
+def test_a_training_with_settings_by_name(sample, tmp_path):
+    command = ["train", str(sample / "train"), "--output", str(tmp_path), "--epochs", "1", "--spacing-mm", "9"]
+    assert (
+        main([*command, "--set", "network.filters=4,8", "--set", "optimizer=sgd", "--set", "schedule=plateau"]) == 0
+    )
+    settings = load_model(tmp_path / "model_1.pt").settings
+    assert (settings.network.filters, settings.optimizer, settings.schedule) == ((4, 8), "sgd", "plateau")
+    assert settings.preprocess.spacing_mm == 9
+
+
+def test_a_model_is_gone_on_from_by_its_name_or_its_file(model, sample, tmp_path, capsys):
+    command = ["train", str(sample / "train"), "--output", str(tmp_path), "--epochs", "1", "--base", str(model)]
+    typed = ["--set", "finetune.frozen=contraction,bottleneck", "--learning-rate", "1e-4"]
+    assert main([*command, "--name", "on", *typed]) == 0
+    # Only this one has the base not learnt from.
+    shown = capsys.readouterr().out
+    assert "of 1 subject(s): SCD0000501" in shown
+    assert "Going on from TrainedModel(heart:" in shown
+    assert "The base model 'heart' was validated on SCD0000501, too" in shown
+    tuned, base = load_model(tmp_path / "on_1.pt"), load_model(model)
+    assert tuned.settings.preprocess == base.settings.preprocess
+    assert (tuned.settings.batch_size, tuned.settings.learning_rate) == (5, 1e-4)
+    assert tuned.settings.finetune.frozen == ("contraction", "bottleneck")
+    assert tuned.origin["base"]["name"] == "heart"
+    assert torch.equal(tuned.weights["contraction.0.0.weight"], base.weights["contraction.0.0.weight"])
+    assert main([*command[:-1], "on", "--name", "again"]) == 0
+    assert load_model(tmp_path / "again_1.pt").origin["base"]["base"]["name"] == "heart"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--base", "nothing.pt"], "nothing.pt is not there"),
+        (["--base", "nothing"], "There is no model named 'nothing'"),
+        (["--validation-subject", "SCD0000101"], "has learnt from the validation subject(s) SCD0000101"),
+        (["--set", "network.name=resunet"], "network.name is 'resunet' and the base model 'heart' is a 'unet'"),
+        (["--set", "finetune.frozen=encoder"], "a network has contraction, bottleneck, expansion, tail"),
+    ],
+)
+def test_a_base_that_cannot_be_gone_on_from(arguments, words, model, sample, tmp_path, capsys):
+    command = ["train", str(sample / "train"), "--output", str(tmp_path), "--base", str(model)]
+    assert main([*command, *arguments]) == 1
+    assert words in capsys.readouterr().err
+    assert list(tmp_path.glob("*.pt")) == []
+
+
+def test_the_settings_are_shown(capsys):
+    assert main(["settings"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "network.name=unet" in lines
+    assert "patience=none" in lines
+    assert "    Slices seen at once. Halved, and said so, where the memory is not enough." in lines
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["check", "nowhere"], "nowhere"),
+        (["train", "nowhere", "--set", "network.nam=unet"], "no setting 'network.nam'. Did you mean network.name"),
+        (["crossvalidate", "nowhere", "--set", "network.name"], "give NAME=VALUE"),
+        (["train", "nowhere", "--set", "minutes=3", "--set", "epochs=3"], "give one of them"),
+        (["predict", "nowhere.pt", "scan"], "nowhere.pt is not there"),
+        (["train", "nowhere", "--epochs", "0"], "epochs is 0"),
+        (["train", "nowhere", "--name", "a/b"], "nowhere"),
+    ],
+)
+def test_what_goes_wrong_is_one_sentence_on_the_error_stream(arguments, words, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 1
+    shown = capsys.readouterr()
+    assert shown.err.startswith("autoseg: ")
+    assert words in shown.err
+    assert "Traceback" not in shown.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_subject_that_does_not_exist_is_told_before_training(sample, tmp_path, capsys):
+    command = ["train", str(sample / "train"), "--output", str(tmp_path / "models")]
+    assert main([*command, "--validation-subject", "Mickey"]) == 1
+    assert "SCD0000101" in capsys.readouterr().err
+    assert not (tmp_path / "models").exists()
+
+
+def test_a_model_file_that_is_not_ours(sample, tmp_path, capsys):
+    torch.save({"weights": torch.zeros(1)}, tmp_path / "other.pt")
+    command = ["predict", str(tmp_path / "other.pt"), str(sample / "test" / "dicoms")]
+    assert main([*command, "--output", str(tmp_path / "out")]) == 1
+    assert "not written by autoseg" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_selftest_prints_the_worst_error(capsys):
+    assert main(["selftest"]) == 0
+    assert "Passed. The worst area is wrong by 0.000 %" in capsys.readouterr().out
+
+
+def test_computer_and_interruption(capsys, monkeypatch):
+    monkeypatch.setattr("autoseg.model.device.measure_speed", lambda: "Speed: measured.")
+    assert main(["computer"]) == 0
+    assert "Learning on:" in capsys.readouterr().out
+
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("autoseg.model.device.measure_speed", interrupted)
+    assert main(["computer"]) == 130
+    assert "stopped" in capsys.readouterr().err
+
+
+def _press_ctrl_c_at(word, presses, monkeypatch):
+    real = learning.tell
+
+    def tell(line):
+        real(line)
+        if word in line:
+            for _ in range(presses):
+                signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(learning, "tell", tell)
+
+
+def test_ctrl_c_stops_a_training_that_resume_goes_on_with(sample, tmp_path, capsys, monkeypatch):
+    command = ["train", str(sample / "train"), "--name", "heart", "--output", str(tmp_path)]
+    options = ["--epochs", "4", "--spacing-mm", "9", "--validation-subject", "SCD0000501"]
+    usual = signal.getsignal(signal.SIGINT)
+    with monkeypatch.context() as patch:
+        _press_ctrl_c_at("Epoch 2,", 1, patch)
+        assert main([*command, *options]) == 0
+    assert signal.getsignal(signal.SIGINT) is usual
+    shown = capsys.readouterr().out
+    assert "Stopping after this step." in shown
+    assert "give the same command with --resume" in shown
+    assert {"heart_2.pt", "heart_resume.pt"} <= {path.name for path in tmp_path.iterdir()}
+
+    # Neither the settings nor the subject to validate on need be said again.
+    assert main([*command, "--resume"]) == 0
+    shown = capsys.readouterr().out
+    assert "Going on with 'heart' after epoch 2" in shown
+    assert "Validation: 22 image(s) of 1 subject(s): SCD0000501" in shown
+    assert "Epoch 4, " in shown
+    assert "--resume" not in shown
+    assert len(read_rows(tmp_path / "heart_history.csv")) == 4
+    assert not (tmp_path / "heart_resume.pt").exists()
+
+    assert main([*command, "--resume"]) == 1
+    assert "no unfinished training named 'heart'" in capsys.readouterr().err
+
+
+def test_a_second_ctrl_c_does_not_wait(sample, tmp_path, capsys, monkeypatch):
+    command = ["train", str(sample / "train"), "--output", str(tmp_path), "--epochs", "4", "--spacing-mm", "9"]
+    _press_ctrl_c_at("Epoch 2,", 2, monkeypatch)
+    assert main(command) == 0
+    assert (tmp_path / "model_2.pt").is_file()
+    assert "--resume" not in capsys.readouterr().out  # nothing was kept that could go on
+
+
+def test_a_subject_set_aside_since_is_not_learnt_from_again(sample, tmp_path, capsys, monkeypatch):
+    data = tmp_path / "data"
+    shutil.copytree(sample / "train", data)
+    command = ["train", str(data), "--output", str(tmp_path / "models"), "--epochs", "3", "--spacing-mm", "9"]
+    with monkeypatch.context() as patch:
+        _press_ctrl_c_at("Epoch 1,", 1, patch)
+        assert main(command) == 0
+    freeze_test_subjects(data, ["SCD0000501"])
+    assert main([*command, "--resume"]) == 1
+    assert "has seen SCD0000501, set aside" in capsys.readouterr().err
+
+
+def test_demo_runs_from_end_to_end(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(learning, "DEMO_SPACING_MM", 9.0)
+    assert main(["demo", "--minutes", "0.03", "--output", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert "SCD0000301, cavity: Dice" in shown
+    assert "SCD0000301, myocardium: Dice" in shown
+    assert "expert mm²" in shown
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["predictions", "trained_model"]
+
+
+def read_rows(path):
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+class TestOtherFolders:
+    """Pictures in images and masks, from six people: check, train with test subjects, score, folds."""
+
+    @pytest.fixture
+    def folder(self, tmp_path):
+        rng = np.random.default_rng(0)
+        for part in ("images", "masks"):
+            (tmp_path / "data" / part).mkdir(parents=True)
+        rows, columns = np.mgrid[:48, :40]
+        for person in "abcdef":
+            for k in (1, 2):
+                centre = rng.integers(15, 30, 2)
+                disc = (rows - centre[0]) ** 2 + (columns - centre[1]) ** 2 < 60
+                grey = (60 + 120 * disc + rng.normal(0, 8, disc.shape)).clip(0, 255).astype(np.uint8)
+                PillowImage.fromarray(grey).save(tmp_path / "data" / "images" / f"{person}_slice{k}.png")
+                PillowImage.fromarray(disc.astype(np.uint8)).save(
+                    tmp_path / "data" / "masks" / f"{person}_slice{k}.png"
+                )
+        return tmp_path / "data"
+
+    def test_the_test_subjects_are_set_aside_and_looks_are_counted(self, folder, capsys):
+        models = folder.parent / "models"
+        train = ["train", str(folder), "--epochs", "2", "--output", str(models), "--input-shape", "48", "48"]
+        assert main([*train, "--test-subject", "a"]) == 0
+        assert "Test, set aside: 2 image(s) of 1 subject(s): a" in capsys.readouterr().out
+        places = []
+        for looks in ("once", "2 times"):
+            score = ["score", str(models / "model_2.pt"), str(folder), "--output", str(folder.parent / "out")]
+            assert main(score) == 0
+            shown = capsys.readouterr().out
+            assert f"looked at {looks}" in shown
+            places.append(Path(shown.splitlines()[-1].removeprefix("Saved in ")))
+            assert {row["subject_id"] for row in read_rows(places[-1] / "results.csv")} == {"a"}
+        assert sorted(places) == sorted((folder.parent / "out").iterdir())
+        assert all(place.name.startswith("model_test_2") for place in places)
+        assert main([*train, "--test-subject", "b"]) == 1
+        assert "frozen since" in capsys.readouterr().err
+
+    def test_a_test_subject_that_does_not_exist_is_not_frozen(self, folder, capsys):
+        train = ["train", str(folder), "--epochs", "1", "--output", str(folder.parent / "models")]
+        assert main([*train, "--test-subject", "Mickey"]) == 1
+        assert "No case belongs to subject Mickey" in capsys.readouterr().err
+        assert read_ledger(folder) is None
+
+    def test_frozen_subjects_that_are_gone_stop_the_folds(self, folder, capsys):
+        freeze_test_subjects(folder, ["a", "gone"])
+        command = ["crossvalidate", str(folder), "--output", str(folder.parent / "models")]
+        assert main([*command, "--input-shape", "48", "48", "--epochs", "1"]) == 1
+        assert "No case belongs to subject gone" in capsys.readouterr().err
+        assert not (folder.parent / "models").exists()
+        assert main(["train", str(folder), "--epochs", "1", "--output", str(folder.parent / "models")]) == 1
+        shown = capsys.readouterr()
+        assert "2 patients are set aside for a last test, frozen since" in shown.out
+        assert "No case belongs to subject gone" in shown.err
+
+    def test_folds_score_everyone_once(self, folder, capsys):
+        output = folder.parent / "models"
+        command = ["crossvalidate", str(folder), "--folds", "3", "--epochs", "1", "--output", str(output)]
+        assert main([*command, "--input-shape", "48", "48"]) == 0
+        rows = read_rows(output / "model_folds" / "results.csv")
+        assert sorted(row["subject_id"] for row in rows) == list("abcdef")
+        assert "dice" in capsys.readouterr().out
+        assert main([*command, "--input-shape", "48", "48"]) == 0
+        assert "finished before" in capsys.readouterr().out
+
+    def test_pictures_are_segmented_with_a_typed_field_of_view(self, folder, capsys):
+        models = folder.parent / "models"
+        assert (
+            main(["train", str(folder), "--epochs", "1", "--output", str(models), "--input-shape", "48", "48"]) == 0
+        )
+        predict = [
+            "predict",
+            str(models / "model_1.pt"),
+            str(folder / "images"),
+            "--output",
+            str(folder.parent / "out"),
+        ]
+        assert main(predict) == 1
+        assert "Type the field of view" in capsys.readouterr().err
+        assert main([*predict, "--field-of-view-mm", "96", "80"]) == 0
+        (run,) = (folder.parent / "out").iterdir()
+        areas = read_rows(run / "measurements.csv")
+        assert {row["pixel_row_mm"] for row in areas} == {"2"}
+        assert {row["spacing_source"] for row in areas} == {"typed"}
+
+    def test_a_structure_that_was_not_drawn_is_written_down(self, folder, capsys):
+        empty = folder / "masks" / "a_slice1.png"
+        PillowImage.fromarray(np.zeros((48, 40), np.uint8)).save(empty)
+        assert main(["check", str(folder), "--not-drawn", "label 1"]) == 0
+        assert "a_slice1,0" in (folder / "annotated.csv").read_text()
+        assert "written down" in capsys.readouterr().out
+
+    def test_series_and_raters(self, folder, sample, tmp_path, capsys):
+        assert main(["series", str(sample / "test" / "dicoms"), "--picture", str(tmp_path / "series.png")]) == 0
+        assert "axial" in capsys.readouterr().out or (tmp_path / "series.png").stat().st_size > 1000
+        assert main(["raters", str(folder)]) == 1
+        assert "several raters" in capsys.readouterr().err

@@ -1,0 +1,193 @@
+"""Sides, names, places, sizes and gaps of structures, against the patient's axes and the other cases."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from patients import STRUCTURES, cohort, of_kind, patient, renamed, with_labels
+
+from autoseg.data.checks import check_images
+from autoseg.data.repairs import apply_repairs, relabel
+from autoseg.image.structures import Structure
+
+
+def check(faulty, others, structures=STRUCTURES):
+    return check_images([faulty, *others], structures)
+
+
+# --- sides
+
+
+@pytest.mark.parametrize("slices", [1, 6])
+@pytest.mark.parametrize("calibrated", [True, False])
+def test_left_and_right_exchanged(slices, calibrated):
+    patients = cohort(6, slices=slices, calibrated=calibrated)
+    faulty = with_labels(patients[0], renamed(a1=2, a2=1))
+    (finding,) = of_kind(check(faulty, patients[1:]), "sides")
+    assert (finding.severity, finding.case_id) == ("error", "case1")
+    assert ("the patient's axes" in finding.problem) == calibrated
+    assert finding.repairs == (relabel("case1", {1: 2, 2: 1}),)
+    np.testing.assert_array_equal(apply_repairs(faulty.voxels, finding.repairs), patients[0].voxels)
+    assert of_kind(check(faulty, patients[1:]), "permuted") == []
+
+
+def test_one_case_alone_is_enough_where_the_patient_s_axes_are_known():
+    faulty = with_labels(patient(1, slices=4), renamed(a1=2, a2=1))
+    assert [f.case_id for f in of_kind(check(faulty, []), "sides")] == ["case1"]
+    assert of_kind(check(patient(1, slices=4), []), "sides") == []
+
+
+def test_sides_are_told_in_the_patient_not_on_the_screen():
+    def turned(labelled):
+        """Store the same patient with columns running to the right."""
+        affine = labelled.image.affine.copy()
+        affine[:3, 3] += affine[:3, 2] * (labelled.voxels.shape[2] - 1)
+        affine[:3, 2] *= -1
+        image = replace(labelled.image, voxels=labelled.image.voxels[..., ::-1], affine=affine)
+        return replace(labelled, image=image, voxels=labelled.voxels[..., ::-1])
+
+    patients = cohort(6)
+    assert of_kind(check(turned(patients[0]), patients[1:]), "sides") == []
+    swapped = with_labels(turned(patients[0]), renamed(a1=2, a2=1))
+    assert len(of_kind(check(swapped, patients[1:]), "sides")) == 1
+
+
+def test_sides_on_some_slices_only_are_named_and_left_to_the_user():
+    def swap(labels):
+        labels[2:4] = renamed(a1=2, a2=1)(labels[2:4])
+        return labels
+
+    patients = cohort(5, slices=6)
+    (finding,) = of_kind(check(with_labels(patients[0], swap), patients[1:]), "sides")
+    assert "on slice(s) 3, 4" in finding.problem
+    assert finding.repairs == ()
+
+
+def test_all_swapped_is_one_finding_about_the_table():
+    patients = [with_labels(one, renamed(a1=2, a2=1)) for one in cohort(6)]
+    (finding,) = of_kind(check_images(patients, STRUCTURES), "sides")
+    assert len(finding.cases) == len(finding.repairs) == 6
+    assert "structures.csv" in finding.remedy
+
+
+# --- names
+
+
+def test_numbers_exchanged():
+    patients = cohort(8)
+    faulty = with_labels(patients[0], renamed(a1=3, a3=1))
+    names = tuple(Structure(label, name) for label, name in ((1, "kidney A"), (2, "kidney B"), (3, "spine")))
+    (finding,) = of_kind(check(faulty, patients[1:], names), "permuted")
+    assert (finding.severity, finding.case_id) == ("warning", "case1")
+    assert "kidney A (1) looks like spine (3)" in finding.problem
+    np.testing.assert_array_equal(apply_repairs(faulty.voxels, finding.repairs), patients[0].voxels)
+
+
+def test_of_few_cases_nobody_knows_what_is_usual():
+    patients = cohort(3)
+    findings = check(with_labels(patients[0], renamed(a1=3, a3=1)), patients[1:])
+    assert of_kind(findings, "permuted") == []
+
+
+# --- places and sizes
+
+
+def test_a_structure_much_larger_than_elsewhere():
+    def grow(labels):
+        labels[0, 40:70, 20:66] = 3
+        return labels
+
+    patients = cohort(8)
+    (finding,) = of_kind(check(with_labels(patients[0], grow), patients[1:]), "area")
+    assert (finding.severity, finding.case_id) == ("warning", "case1")
+    assert "spine is" in finding.problem
+    assert "times as large" in finding.problem
+
+
+def test_a_structure_elsewhere():
+    def move(labels):
+        labels[labels == 3] = 0
+        labels[0, 2:12, 36:52] = 3
+        return labels
+
+    patients = cohort(8)
+    findings = of_kind(check(with_labels(patients[0], move), patients[1:]), "position")
+    assert {finding.case_id for finding in findings} == {"case1"}
+    assert any("spine lies" in finding.problem for finding in findings)
+
+
+def test_what_usually_touches_and_lies_apart():
+    def shell(labels):
+        """Draw a rind around the spine."""
+        grown = np.pad(labels[0], 3)
+        near = np.any([np.roll(grown, (i, j), (0, 1)) == 3 for i in (-3, 0, 3) for j in (-3, 0, 3)], axis=0)[
+            3:-3, 3:-3
+        ]
+        labels[0][near & (labels[0] == 0)] = 4
+        return labels
+
+    def beside(labels):
+        rind = labels == 4
+        labels[rind] = 0
+        labels[np.roll(rind, (0, 16), (1, 2)) & (labels == 0)] = 4
+        return labels
+
+    patients = [with_labels(one, shell) for one in cohort(8)]
+    names = (*STRUCTURES, Structure(4, "rind"))
+    findings = check(with_labels(patients[0], beside), patients[1:], names)
+    finding = of_kind(findings, "apart")[0]
+    assert (finding.severity, finding.cases) == ("warning", ("case1",))
+    assert "spine and rind" in finding.problem
+    assert "annotated.csv" in finding.remedy
+    assert of_kind(check_images(patients, names), "apart") == []
+
+
+# --- gaps
+
+
+def without_kidney(*indices):
+    def remove(labels):
+        for index in indices:
+            labels[index][labels[index] == 1] = 0
+        return labels
+
+    return remove
+
+
+def test_missing_in_the_middle_of_a_volume():
+    patients = cohort(5, slices=7)
+    (finding,) = of_kind(check(with_labels(patients[0], without_kidney(3, 4)), patients[1:]), "gap")
+    assert (finding.severity, finding.case_id, finding.slice_index) == ("warning", "case1", 3)
+    assert "kidney left is missing in the middle of case1: on slice 4, slice 5" in finding.problem
+
+
+def test_missing_at_the_ends_is_where_it_ends():
+    patients = cohort(5, slices=7)
+    assert of_kind(check(with_labels(patients[0], without_kidney(0, 1, 6)), patients[1:]), "gap") == []
+
+
+def test_missing_on_a_single_slice_among_a_subject_s_others_whatever_their_order():
+    own = [patient(number, subject="Anna", place=number) for number in (3, 1, 2)]
+    own[2] = with_labels(own[2], without_kidney(0))
+    (finding,) = of_kind(check_images([*own, *cohort(4)[3:], patient(9)], STRUCTURES), "gap")
+    assert finding.cases == ("case2",)
+    assert "subject Anna" in finding.problem
+
+
+def test_of_two_phases_at_one_place_one_is_enough():
+    own = [patient(number, subject="Anna", place=place) for number, place in ((1, 0), (2, 1), (3, 1), (4, 2))]
+    own[1] = with_labels(own[1], without_kidney(0))
+    assert of_kind(check_images(own, STRUCTURES), "gap") == []
+
+
+def test_what_comes_and_goes_everywhere_is_a_note():
+    patients = [with_labels(one, without_kidney(1, 3, 5)) for one in cohort(5, slices=7)]
+    findings = of_kind(check_images(patients, STRUCTURES), "gap")
+    assert [finding.severity for finding in findings] == ["note"] * 5
+
+
+def test_what_was_not_drawn_is_no_gap():
+    labelled = with_labels(patient(1, slices=7), without_kidney(3))
+    undrawn = replace(labelled, origin=replace(labelled.origin, annotated=frozenset({2, 3})))
+    findings = check_images([undrawn, *cohort(5, slices=7)[1:]], STRUCTURES)
+    assert of_kind(findings, "gap") == []

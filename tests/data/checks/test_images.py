@@ -1,0 +1,128 @@
+"""Images: on another grid than their labels, broken, of another range, twice, one person under two names."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from patients import STRUCTURES, cohort, of_kind, patient, with_labels, with_voxels
+
+from autoseg.data.checks import check_images
+from autoseg.data.checks.cohort import usual
+from autoseg.data.repairs import apply_repairs
+from autoseg.image.image import Source
+
+
+def findings_of(kind, labelled):
+    return of_kind(check_images(labelled, STRUCTURES), kind)
+
+
+@pytest.mark.parametrize("change", [lambda a: a[:, :-1], lambda a: a[:, ::2, ::2]])
+def test_another_shape(change):
+    (finding,) = findings_of("shape", [with_labels(patient(1), change), patient(2)])
+    assert (finding.severity, finding.case_id, finding.repairs) == ("error", "case1", ())
+    assert "own grid" in finding.remedy
+
+
+@pytest.mark.parametrize("change", [lambda a: a.swapaxes(1, 2), lambda a: np.rot90(a, 1, (1, 2))])
+def test_rows_and_columns_exchanged_are_recognised_and_the_repair_fits(change):
+    labelled = patient(1, slices=3)
+    faulty = with_labels(labelled, change)
+    (finding,) = findings_of("shape", [faulty, patient(2)])
+    np.testing.assert_array_equal(apply_repairs(faulty.voxels, finding.repairs), labelled.voxels)
+
+
+def test_a_label_file_with_another_geometry():
+    labelled = patient(1, slices=3)
+    own = labelled.image.affine
+    moved = own.copy()
+    moved[0, 3] += 12
+    for affine, words in (
+        (own * [1, 1, 1.5, 1], "5 × 1.5 × 2.25 mm"),
+        (own * [1, -1, 1, 1], "axes that point elsewhere"),
+        (moved, "12 mm away"),
+    ):
+        (finding,) = findings_of("grid", [replace(labelled, label_affine=affine)])
+        assert finding.severity == "warning"
+        assert words in finding.problem
+    assert findings_of("grid", [replace(labelled, label_affine=own)]) == []
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_pixels_that_are_no_number(value):
+    def spoil(voxels):
+        voxels[0, 30, 30:33] = value
+        return voxels
+
+    (finding,) = findings_of("broken", [with_voxels(patient(1), spoil), patient(2)])
+    assert finding.severity == "error"
+    assert "3 pixel(s)" in finding.problem
+
+
+def test_another_range_of_intensities():
+    patients = cohort(6)
+    patients[3] = with_voxels(patients[3], lambda voxels: voxels * 1000)
+    (finding,) = findings_of("range", patients)
+    assert (finding.severity, finding.case_id) == ("warning", "case4")
+
+
+def test_a_mixture_of_ranges_is_a_note():
+    patients = [with_voxels(one, lambda voxels, n=n: voxels * 40 ** (n % 2)) for n, one in enumerate(cohort(9))]
+    assert [finding.severity for finding in findings_of("range", patients)] == ["note"]
+
+
+def test_the_same_image_under_two_subjects():
+    copied = replace(patient(1), origin=replace(patient(2).origin, case_id="copy", subject_id="somebody"))
+    (finding,) = findings_of("twins", [*cohort(4), copied])
+    assert (finding.severity, set(finding.cases)) == ("error", {"case1", "copy"})
+    assert "identical pixels, under the subjects somebody, subject1" in finding.problem
+
+
+def test_nearly_the_same_image_under_two_subjects():
+    rng = np.random.default_rng(0)
+    like = with_voxels(patient(1), lambda voxels: np.rint(voxels * 0.7 + rng.normal(0, 1, voxels.shape) + 40))
+    copied = replace(like, origin=replace(patient(2).origin, case_id="copy", subject_id="somebody"))
+    (finding,) = findings_of("twins", [*cohort(4), copied])
+    assert (finding.severity, set(finding.cases)) == ("error", {"case1", "copy"})
+    assert "nearly the same slice" in finding.problem
+
+
+def test_neighbouring_slices_of_one_subject_are_alike_by_nature():
+    own = [replace(patient(1), origin=replace(patient(1).origin, case_id=f"slice{n}")) for n in range(3)]
+    like = [with_voxels(one, lambda voxels, n=n: voxels + n) for n, one in enumerate(own)]
+    assert findings_of("twins", [*like, patient(2)]) == []
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("sub-07ses1", "sub-07ses2"), ("P-0012", "p12"), ("leg 3 visit 1", "leg 3 visit 2"), ("A_7_pre", "A_7_post")],
+)
+def test_one_subject_under_two_names(names):
+    patients = [*[patient(n, subject=name) for n, name in enumerate(names, start=1)], patient(5), patient(6)]
+    (finding,) = findings_of("subjects", patients)
+    assert finding.severity == "warning"
+    assert finding.cases == ("case1", "case2")
+    assert all(name in finding.problem for name in names)
+
+
+@pytest.mark.parametrize(
+    "names", [("SCD0000101", "SCD0000201"), ("hippocampus_001", "hippocampus_007"), ("a1", "a2")]
+)
+def test_different_numbers_are_different_people(names):
+    assert findings_of("subjects", [patient(n, subject=name) for n, name in enumerate(names)]) == []
+
+
+def test_a_series_under_two_subjects():
+    def of_series(labelled):
+        source = Source(case_id=labelled.origin.case_id, series_uid="1.2.3")
+        return replace(labelled, image=replace(labelled.image, source=source))
+
+    (finding,) = findings_of("subjects", [of_series(patient(1)), of_series(patient(2)), patient(3)])
+    assert finding.severity == "error"
+    assert "share a DICOM study or series" in finding.problem
+
+
+def test_what_is_usual_stands_firm_against_a_few_odd_ones():
+    middle, deviation = usual(np.array([[1.0, np.nan], [1.1, np.nan], [0.9, np.nan], [900.0, np.nan]]), least=0.05)
+    assert middle[0] == pytest.approx(1.05)
+    assert deviation[0] < 0.3
+    assert np.isnan(middle[1])

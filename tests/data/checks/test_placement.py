@@ -1,0 +1,116 @@
+"""Labels beside their image: each symmetry, shift and order of slices is found, with the repair that undoes it."""
+
+import numpy as np
+import pytest
+from patients import STRUCTURES, cohort, patient, with_labels, with_voxels
+
+from autoseg.data.checks import check_images
+from autoseg.data.checks.edges import TURNS, fit_edges
+from autoseg.data.repairs import apply_repairs, shift_slices, turn_slices
+
+SQUARE = slice(8, 80)
+
+
+def square(labelled):
+    """Cut the patient to 72 × 72 pixels, which has all eight symmetries."""
+    cut = with_voxels(labelled, lambda voxels: voxels[..., SQUARE])
+    return with_labels(cut, lambda labels: labels[..., SQUARE])
+
+
+def check(faulty, others):
+    findings = check_images([faulty, *others], STRUCTURES)
+    return [f for f in findings if f.kind in ("turned", "shifted", "unrelated", "blank", "order")]
+
+
+def test_clean_patients_have_no_finding():
+    for slices in (1, 6):
+        assert check_images(cohort(slices=slices), STRUCTURES) == ()
+
+
+@pytest.mark.parametrize("symmetry", TURNS)
+def test_each_turn_is_found_and_undone(symmetry):
+    patients = [square(one) for one in cohort(6)]
+    faulty = with_labels(patients[0], lambda labels: turn_slices(labels, symmetry))
+    (finding,) = check(faulty, patients[1:])
+    assert (finding.severity, finding.kind, finding.case_id) == ("warning", "turned", "case1")
+    assert finding.repairs[0].words.removeprefix("the labels are ") in finding.problem
+    np.testing.assert_array_equal(apply_repairs(faulty.voxels, finding.repairs), patients[0].voxels)
+
+
+def test_a_shift_is_found_and_undone_to_the_pixel():
+    patients = cohort(6)
+    faulty = with_labels(patients[0], lambda labels: shift_slices(labels, (5, -4)))
+    (finding,) = check(faulty, patients[1:])
+    assert (finding.severity, finding.kind) == ("warning", "shifted")
+    assert "5 pixel(s) up and 4 pixel(s) to the right" in finding.problem
+    np.testing.assert_array_equal(apply_repairs(faulty.voxels, finding.repairs), patients[0].voxels)
+
+
+def test_what_lies_closer_than_a_drawing_is_exact_is_no_finding():
+    patients = cohort(6)
+    assert check(with_labels(patients[0], lambda labels: shift_slices(labels, (1, -2))), patients[1:]) == []
+
+
+def test_slices_of_one_subject_are_judged_together():
+    own = [patient(number, subject="Anna", place=number) for number in (1, 2, 3, 4)]
+    moved = [with_labels(one, lambda labels: shift_slices(labels, (0, 6))) for one in own]
+    (finding,) = check(moved[0], [*moved[1:], *[patient(number) for number in range(5, 12)]])
+    assert finding.cases == ("case1", "case2", "case3", "case4")
+    assert "all 4 slices of subject Anna" in finding.problem
+    assert [repair.case_id for repair in finding.repairs] == list(finding.cases)
+
+
+def test_the_order_of_slices():
+    # Along the body the patient moves to one side, as a spine does.
+    def lean(array):
+        return np.stack([np.roll(one, 2 * index, axis=1) for index, one in enumerate(array)])
+
+    leaning = [with_labels(with_voxels(one, lean), lean) for one in cohort(5, slices=8)]
+    (finding,) = check(with_labels(leaning[0], lambda labels: labels[::-1]), leaning[1:])
+    assert (finding.severity, finding.kind) == ("warning", "order")
+    assert "opposite order" in finding.problem
+
+
+def test_labels_of_something_else():
+    def elsewhere(labels):
+        labels[:] = 0
+        labels[0, 20:60:9, 10:70] = 1
+        return labels
+
+    patients = cohort(6)
+    (finding,) = check(with_labels(patients[0], elsewhere), patients[1:])
+    assert (finding.severity, finding.kind) == ("warning", "unrelated")
+    assert "belongs to this image" in finding.remedy
+
+
+@pytest.mark.parametrize("slices", [1, 6])
+def test_labels_where_nothing_is_to_be_seen(slices):
+    def blank(voxels):
+        voxels[slices // 2] = voxels.min()
+        return voxels
+
+    patients = cohort(6, slices=slices)
+    (finding,) = check(with_voxels(patients[0], blank), patients[1:])
+    assert (finding.severity, finding.kind, finding.slice_index) == ("warning", "blank", slices // 2)
+    assert ("slice(s) 4 of case1" in finding.problem) == (slices == 6)
+
+
+def test_the_score_asks_neither_for_bright_nor_for_dark():
+    labelled = patient(1)
+    fit = fit_edges(labelled.image.voxels, labelled.voxels, drawn=[0])
+    inverse = fit_edges(-labelled.image.voxels, labelled.voxels, drawn=[0])
+    assert inverse.as_it_is == pytest.approx(fit.as_it_is, rel=0.02)
+    assert fit.as_it_is > 3
+    assert max(map(abs, fit.best_shift[0])) <= 1
+
+
+def test_large_images_are_made_smaller_and_shifts_are_told_in_their_own_pixels():
+    labelled = patient(1)
+    large = [array.repeat(8, axis=1).repeat(8, axis=2) for array in (labelled.image.voxels, labelled.voxels)]
+    fit = fit_edges(large[0], shift_slices(large[1], (0, 32)), drawn=[0])
+    assert fit.step == 2
+    np.testing.assert_allclose(fit.best_shift[0], (0, -32), atol=4)
+
+
+def test_without_labels_there_is_no_score():
+    assert fit_edges(np.zeros((1, 9, 9)), np.zeros((1, 9, 9), np.uint8), drawn=[]) is None

@@ -1,0 +1,54 @@
+"""What stands for people, images and labels: the same for the same, whatever their order, and never a name."""
+
+from dataclasses import replace
+
+import numpy as np
+from discs import make_case, make_pair
+
+from autoseg.data.fingerprints import Side, describe_side, subject_fingerprint
+
+
+def side(numbers, **changes):
+    return describe_side([make_case(n) for n in numbers], [make_pair(n, **changes) for n in numbers])
+
+
+def test_a_subject_is_not_named():
+    assert subject_fingerprint("Miller^Anna") == subject_fingerprint("Miller^Anna")
+    assert subject_fingerprint("Miller^Anna") != subject_fingerprint("Miller^Ann")
+    assert len(subject_fingerprint("Miller^Anna")) == 12
+
+
+def test_the_numbers_are_those_of_the_cases():
+    found = side([1, 2, 3], slices=4)
+    assert (found.cases, found.subjects, found.slices) == (3, 3, 12)
+    assert str(found) == "3 case(s) of 3 subject(s) with 12 slice(s)"
+    assert describe_side([], []) == Side()
+
+
+def test_the_order_does_not_matter_and_everything_else_does():
+    found = side([1, 2])
+    assert side([2, 1]) == found
+    assert side([1, 3]).names_print != found.names_print
+    for change in ({"spacing": (8.0, 1.5, 1.6)}, {"annotated": frozenset({1})}):
+        other = side([1, 2], **change)
+        assert other.names_print == found.names_print
+        assert other.voxels_print != found.voxels_print
+
+
+def test_one_pixel_of_a_label_is_seen():
+    image, label_map = make_pair(1)
+    voxels = np.array(label_map.voxels)
+    voxels[0, 0, 0] = 1
+    changed = describe_side([make_case(1)], [(image, replace(label_map, voxels=voxels))])
+    assert changed.voxels_print != side([1]).voxels_print
+
+
+def test_rounding_of_millimetres_is_not():
+    assert side([1], spacing=(8.0, 1.5, 1.5 + 1e-13)) == side([1])
+
+
+def test_an_image_without_millimetres_has_a_fingerprint():
+    image, label_map = make_pair(1)
+    bare = replace(image, affine=None, source=replace(image.source, spacing_source="none"))
+    found = describe_side([make_case(1)], [(bare, replace(label_map, affine=None))])
+    assert found.voxels_print not in ("", side([1]).voxels_print)

@@ -1,0 +1,294 @@
+"""Cross-validation on made-up discs: every subject once, resumable, and nothing mixed."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from discs import STRUCTURES, make_case, make_pair, patch_reading, quick_settings
+
+from autoseg.data.cases import find_cases
+from autoseg.errors import DataError, ReadError
+from autoseg.evaluation.crossvalidation import FoldCost, cross_validate, read_fold, read_model, read_prediction
+from autoseg.evaluation.crossvalidation import run as running
+from autoseg.image.image import SliceSource
+from autoseg.image.structures import Structure
+from autoseg.model.model import find_model, load_model
+from autoseg.model.settings.settings import PreprocessSettings
+
+CASES = [make_case(number) for number in range(6)]
+
+
+@pytest.fixture
+def reading(monkeypatch):
+    patch_reading(monkeypatch)
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """Count the trainings, and let only the first have epochs enough."""
+    real, names = running.train, []
+
+    def counted(split, settings, **arguments):
+        names.append(arguments["name"])
+        return real(split, settings, **arguments)
+
+    monkeypatch.setattr(running, "train", counted)
+    return names
+
+
+def run(folder, cases=CASES, structures=STRUCTURES, folds=3, choose_post=True, tell=None, **settings):
+    chosen = quick_settings(**{"epochs": 2, **settings})
+    return cross_validate(cases, structures, chosen, folder=folder, folds=folds, choose_post=choose_post, tell=tell)
+
+
+def test_every_subject_is_scored_once_and_learnt(reading, tmp_path):
+    lines = []
+    cases = [make_case(number) for number in range(12)]
+    found = run(tmp_path / "cv", cases=cases, epochs=8, folds=2, tell=lines.append)
+    results = pd.read_csv(tmp_path / "cv" / "results.csv")
+    assert sorted(results["subject_id"]) == sorted(2 * [case.subject_id for case in cases])
+    assert set(results["name"]) == {"core", "ring"}
+    assert len(found.scores) == 2 * 2 * 12  # structures, slices, subjects
+    assert len(pd.read_csv(tmp_path / "cv" / "results_slices.csv")) == len(found.scores)
+    assert len(pd.read_csv(tmp_path / "cv" / "results_volumes.csv")) == 2 * 12
+    summary = pd.read_csv(tmp_path / "cv" / "results_summary.csv")
+    assert summary["dice"].tolist() == pytest.approx(found.summary["dice"].tolist())
+    assert summary["dice"].min() > 0.8
+    assert summary["n_subjects"].tolist() == [12, 12]
+    assert lines[0].startswith("Fold 1 of 2: training")
+    assert any("Epoch 8" in line for line in lines)
+    assert "core: Dice 0." in lines[-2]
+    for number in (1, 2):
+        fold = tmp_path / "cv" / f"fold_{number}"
+        model = load_model(find_model(fold, f"model_fold{number}"))
+        assert len(model.postprocess) == 2
+        assert len(pd.read_csv(fold / f"model_fold{number}_history.csv")) == 8
+        tried = pd.read_csv(fold / "postprocess.csv")
+        assert tried["is_chosen"].sum() == 2
+        scored = set(pd.read_csv(fold / "scores.csv")["subject_id"])
+        tested = json.loads((fold / "fold.json").read_text(encoding="utf-8"))["made_from"]["test"]
+        assert scored == {name.replace("case", "subject") for name in tested}
+        assert model.origin["training_subjects"] + model.origin["validation_subjects"] + len(scored) == 12
+
+
+def test_a_stopped_run_goes_on_where_it_was(reading, trained, tmp_path, monkeypatch):
+    whole = run(tmp_path / "whole")
+    trained.clear()
+
+    def stop_in_second(line):
+        if "Epoch 1" in line and len(trained) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "cv", tell=stop_in_second)
+    assert sorted(path.name for path in (tmp_path / "cv").iterdir()) == ["fold_1"]
+    again = run(tmp_path / "cv")
+    assert trained == ["model_fold1", "model_fold2", "model_fold2", "model_fold3"]
+    assert again.scores == whole.scores
+    third = run(tmp_path / "cv")
+    assert len(trained) == 4
+    assert third.scores == whole.scores
+    pd.testing.assert_frame_equal(third.summary, whole.summary)
+
+
+def test_other_settings_or_data_are_not_mixed_in(reading, trained, tmp_path, monkeypatch):
+    run(tmp_path, folds=2)
+    trained.clear()
+    with pytest.raises(
+        DataError, match=r"fold_1 was made from something else: learning_rate was 0\.01 and is 0\.02"
+    ):
+        run(tmp_path, folds=2, learning_rate=0.02)
+    with pytest.raises(DataError, match=r"choose_post was True and is False.*choose another folder"):
+        run(tmp_path, folds=2, choose_post=False)
+    with pytest.raises(DataError, match="structures was core, ring and is core, rim"):
+        run(tmp_path, folds=2, structures=(STRUCTURES[0], Structure(5, "rim")))
+    with pytest.raises(DataError, match=r"cases of (training|validation|test), such as case"):
+        run(tmp_path, folds=2, cases=CASES[:-1])
+    others = [make_case(20 + number) for number in range(len(CASES))]
+    with pytest.raises(DataError, match=r"made from something else: other images, none of which is here\."):
+        run(tmp_path, folds=2, cases=others)
+    patch_reading(monkeypatch, annotated=frozenset({1}))
+    with pytest.raises(DataError, match="such as case"):
+        run(tmp_path, folds=2)
+    assert trained == []
+
+
+@pytest.mark.parametrize("change", ["subject", "level", "channel", "shares"])
+def test_what_stands_beside_the_pixels_is_no_other_data_either(change, reading, trained, tmp_path, monkeypatch):
+    run(tmp_path, folds=2, epochs=1)
+    trained.clear()
+
+    def changed(case, structures):
+        image, labels = make_pair(int(case.case_id.removeprefix("case")))
+        if change == "level":
+            slices = tuple(SliceSource(Path(f"{case.case_id}.dcm"), level="C2") for _ in range(2))
+            labels = replace(labels, source=replace(labels.source, slices=slices))
+        if change == "channel":
+            image = replace(image, channels=("T2w",))
+        if change == "shares":
+            shares = np.stack([labels.voxels == structure.label for structure in STRUCTURES])
+            labels = replace(labels, shares=shares.astype(np.float32))
+        return image, labels
+
+    monkeypatch.setattr("autoseg.model.dataset.build.read_case", changed)
+    renamed = [replace(case, subject_id=case.subject_id.replace("sub", "Sub")) for case in CASES]
+    with pytest.raises(DataError, match=r"fold_1 was made from something else: cases of .*such as case"):
+        run(tmp_path, cases=renamed if change == "subject" else CASES, folds=2, epochs=1)
+    assert trained == []
+
+
+def test_another_version_of_autoseg_is_a_note(reading, trained, tmp_path, monkeypatch):
+    first = run(tmp_path, folds=2, epochs=1)
+    monkeypatch.setattr("autoseg.evaluation.crossvalidation.fold.autoseg_version", lambda: "99.0")
+    again = run(tmp_path, folds=2, epochs=1)
+    assert again.scores == first.scores
+    assert len(trained) == 2
+    assert any("Fold 2 was made with autoseg" in note and "this is 99.0" in note for note in again.notes)
+
+
+def test_test_subjects_are_in_no_fold_and_not_even_read(tmp_path, monkeypatch):
+    def read(case, structures):
+        assert case.subject_id != "subject3"
+        return make_pair(int(case.case_id.removeprefix("case")))
+
+    monkeypatch.setattr("autoseg.model.dataset.build.read_case", read)
+    chosen = quick_settings(epochs=1)
+    found = cross_validate(CASES, STRUCTURES, chosen, folder=tmp_path, folds=2, test_subjects=["subject3"])
+    others = {case.subject_id for case in CASES} - {"subject3"}
+    assert {score.subject_id for score in found.scores} == others
+
+
+def test_a_test_subject_without_cases_is_told_before_anything_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("autoseg.model.dataset.build.read_case", lambda *_: pytest.fail("read"))
+    with pytest.raises(DataError, match="No case belongs to subject gone"):
+        cross_validate(CASES, STRUCTURES, quick_settings(), folder=tmp_path, test_subjects=["subject3", "gone"])
+
+
+def test_a_damaged_fold_is_said(reading, tmp_path):
+    run(tmp_path, folds=2, epochs=1)
+    (tmp_path / "fold_2" / "fold.json").write_text("{")
+    with pytest.raises(ReadError, match=r"fold\.json cannot be read.*Move .*fold_2 away"):
+        run(tmp_path, folds=2, epochs=1)
+
+
+def test_the_choice_is_made_on_other_subjects_than_the_scores(reading, tmp_path, monkeypatch):
+    seen = []
+    real = running.tune_postprocess
+
+    def watched(model, validation):
+        seen.append({case.subject_id for case in validation})
+        return real(model, validation)
+
+    monkeypatch.setattr(running, "tune_postprocess", watched)
+    found = run(tmp_path, epochs=1)
+    for subjects, fold in zip(seen, found.folds, strict=True):
+        assert subjects
+        assert not subjects & {score.subject_id for score in fold.scores}
+    assert (tmp_path / "fold_1" / "postprocess.csv").exists()
+    run(tmp_path / "plain", epochs=1, choose_post=False)
+    assert seen[3:] == [set()] * 3
+    assert not (tmp_path / "plain" / "fold_1" / "postprocess.csv").exists()
+
+
+def test_the_same_image_under_two_subjects_stops_it(tmp_path, monkeypatch):
+    def twin(case, structures):
+        image, labels = make_pair(min(4, int(case.case_id.removeprefix("case"))))
+        return replace(image, source=replace(image.source, case_id=case.case_id)), labels
+
+    monkeypatch.setattr("autoseg.model.dataset.build.read_case", twin)
+    with pytest.raises(DataError, match=r"case4 .*case5 .*identical pixels|case5 .*case4 .*identical pixels"):
+        run(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_structure_nobody_drew_has_no_score(monkeypatch, tmp_path):
+    patch_reading(monkeypatch, annotated=frozenset({1}))
+    found = run(tmp_path, folds=2, epochs=1)
+    assert found.summary["name"].tolist() == ["core"]
+
+
+def test_two_subjects_are_enough(reading, tmp_path):
+    found = run(tmp_path, cases=CASES[:2], epochs=1, folds=5)
+    assert len(found.folds) == 2
+    assert "last epoch" in found.notes[0]
+    assert "left out alone" in found.notes[0]
+    model = load_model(find_model(tmp_path / "fold_1", "model_fold1"))
+    assert model.postprocess == ()
+    assert all(torch.isfinite(value).all() for value in model.weights.values())
+
+
+def test_scores_survive_the_file_exactly(reading, tmp_path):
+    first = run(tmp_path, folds=2, epochs=1)
+    again = run(tmp_path, folds=2, epochs=1)
+    for one, two in zip(first.scores, again.scores, strict=True):
+        for name, value in vars(one).items():
+            other = getattr(two, name)
+            assert value == other or (math.isnan(value) and math.isnan(other)), name
+
+
+def test_real_cords_with_two_sessions_of_one_subject(tmp_path):
+    data = Path(__file__).parents[4] / "shared" / "data" / "cord-gm-t2star-bids"
+    if not data.is_dir():
+        pytest.skip("the real cords (shared/data/cord-gm-t2star-bids) are not beside the checkout")
+    found = find_cases(data, unlabelled="skip")
+    preprocess = PreprocessSettings(spacing_mm=4.0)
+    settings = {"folds": 2, "epochs": 1, "preprocess": preprocess, "choose_post": False}
+    result = run(tmp_path, cases=found.cases, structures=found.structures, **settings)
+    results = pd.read_csv(tmp_path / "results.csv", dtype={"subject_id": str})
+    assert sorted(results["subject_id"]) == sorted(2 * ["sub-9418", "sub-9584", "sub-9604", "sub-9709"])
+    sessions = {score.case_id for score in result.scores if score.subject_id == "sub-9709"}
+    assert len(sessions) == 2
+    assert sum({score.case_id for score in fold.scores} >= sessions for fold in result.folds) == 1
+    assert result.notes == ()
+
+
+def test_each_fold_keeps_what_it_cost_and_predicted(reading, tmp_path):
+    fold = run(tmp_path, folds=2, epochs=2, choose_post=False).folds[0]
+    cost, model = fold.cost, read_model(fold)
+    assert cost.parameters == sum(value.numel() for value in model.weights.values())
+    assert cost.epochs == 2
+    assert cost.training_seconds == pytest.approx(model.history[-1].elapsed_s)
+    assert cost.ms_per_slice > 0
+    assert cost.peak_memory_mib >= 0
+    assert cost.multiply_adds > 1e6
+    for case_id in {score.case_id for score in fold.scores}:
+        predicted = read_prediction(fold, case_id)
+        told = {(s.slice_index, s.label): s.predicted_pixels for s in fold.scores if s.case_id == case_id}
+        assert {(k, label): int((predicted[k] == label).sum()) for k, label in told} == told
+        _, reference = make_pair(int(case_id.removeprefix("case")))
+        (pixels,) = [score for score in fold.pixels if score.case_id == case_id]
+        assert pixels.right == (predicted == reference.voxels).sum()
+        assert pixels.background == (reference.voxels == 0).sum()
+    assert read_prediction(fold, "other") is None
+
+
+def test_a_fold_of_an_earlier_version_is_read_without_its_costs(reading, trained, tmp_path):
+    first = run(tmp_path, folds=2, epochs=1)
+    trained.clear()
+    path = tmp_path / "fold_1" / "fold.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    for new in ("cost", "pixels", "predicted"):
+        del content[new]
+    for new in ("optimizer", "schedule", "oversampling"):
+        del content["made_from"]["settings"][new]
+    path.write_text(json.dumps(content), encoding="utf-8")
+    again = run(tmp_path, folds=2, epochs=1)
+    assert trained == []
+    assert again.scores == first.scores
+    assert math.isnan(again.folds[0].cost.ms_per_slice)
+    assert again.folds[0].pixels == ()
+    assert read_prediction(again.folds[0], again.scores[0].case_id) is None
+    assert again.folds[1].cost == first.folds[1].cost != FoldCost()
+
+
+def test_a_damaged_prediction_is_said(reading, tmp_path):
+    fold = run(tmp_path, folds=2, epochs=1, choose_post=False).folds[0]
+    (fold.folder / "predictions.npz").write_bytes(b"no archive")
+    assert read_fold(fold.folder, 1).scores == fold.scores
+    with pytest.raises(ReadError, match="fold_1"):
+        read_prediction(fold, fold.scores[0].case_id)

@@ -1,0 +1,88 @@
+"""Agreement with an expert: slices with raters' shares, and the one test on subjects that were set aside."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from discs import STRUCTURES, make_case, make_pair, patch_reading
+
+from autoseg.data.cases import CaseFolder
+from autoseg.data.test_subjects import freeze_test_subjects, read_ledger
+from autoseg.errors import DataError, OutputError
+from autoseg.evaluation import expert as agreement
+from autoseg.evaluation.expert import pair_with_expert, score_test_subjects
+from autoseg.image.image import SliceSource
+from autoseg.model.model import TrainedModel, subject_fingerprint
+from autoseg.model.settings.settings import Settings
+from autoseg.prediction.run import Run
+
+MODEL = TrainedModel("discs", Settings(), STRUCTURES, ("image",), {})
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Six subjects, of whom 1 and 2 are kept for the test; a prediction is what was drawn."""
+    patch_reading(monkeypatch)
+    made = {make_pair(number)[0].source.case_id: make_pair(number)[1] for number in range(6)}
+    monkeypatch.setattr(agreement, "predict", lambda model, image: made[image.source.case_id])
+    (tmp_path / "data").mkdir()
+    freeze_test_subjects(tmp_path / "data", ["subject1", "subject2"])
+    return CaseFolder(tmp_path / "data", tuple(map(make_case, range(6))), STRUCTURES)
+
+
+def test_every_look_is_counted_and_has_a_folder_of_its_own(folder, tmp_path):
+    first = score_test_subjects(MODEL, folder, output=tmp_path / "out")
+    before = (first.folder / "results.csv").read_bytes()
+    second = score_test_subjects(replace(MODEL, name="other"), folder, output=tmp_path / "out")
+    third = score_test_subjects(MODEL, folder, output=tmp_path / "out")
+    assert len({first.folder, second.folder, third.folder}) == 3 == len(list((tmp_path / "out").iterdir()))
+    assert first.folder.name.startswith("discs_test_")
+    assert (first.folder / "results.csv").read_bytes() == before
+    assert set(pd.read_csv(first.folder / "results.csv")["subject_id"]) == {"subject1", "subject2"}
+    assert first.summary["dice"].tolist() == [1, 1]
+    assert [look.model for look in third.ledger.looks] == ["discs", "other", "discs"]
+    assert third.ledger == read_ledger(folder.folder)
+
+
+def test_a_frozen_subject_without_a_case_is_named(folder, tmp_path):
+    fewer = replace(folder, cases=tuple(case for case in folder.cases if case.subject_id != "subject2"))
+    with pytest.raises(DataError, match=r"frozen test subject\(s\) subject2 have no case.*subjects\.csv"):
+        score_test_subjects(MODEL, fewer, output=tmp_path / "out")
+    assert read_ledger(folder.folder).looks == ()
+
+
+def test_a_model_that_saw_a_test_subject_is_refused(folder, tmp_path):
+    model = replace(MODEL, origin={"subject_fingerprints": [subject_fingerprint("subject2")]})
+    with pytest.raises(DataError, match=r"trained or validated on the test subject\(s\) subject2"):
+        score_test_subjects(model, folder, output=tmp_path / "out")
+    with pytest.raises(DataError, match="No test subjects are frozen"):
+        score_test_subjects(MODEL, replace(folder, folder=tmp_path), output=tmp_path / "out")
+
+
+def test_what_fails_is_no_look(folder, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError):
+        score_test_subjects(MODEL, folder, output=tmp_path / "file")
+
+    def broken(model, image):
+        raise DataError("channels")
+
+    monkeypatch.setattr(agreement, "predict", broken)
+    with pytest.raises(DataError, match="channels"):
+        score_test_subjects(MODEL, folder, output=tmp_path / "out")
+    assert read_ledger(folder.folder).looks == ()
+    assert not (tmp_path / "out").exists()
+
+
+def test_labels_with_shares_are_compared_slice_by_slice(monkeypatch, tmp_path):
+    image, drawn = make_pair(3)
+    source = replace(image.source, slices=tuple(SliceSource(Path(f"{k}.png")) for k in range(2)))
+    shares = np.stack([drawn.voxels == structure.label for structure in STRUCTURES]).astype(np.float32)
+    image, soft = replace(image, source=source), replace(drawn, source=source, shares=shares)
+    monkeypatch.setattr(agreement, "read_case", lambda case, structures: (image, soft))
+    run = Run(tmp_path, ((image, replace(drawn, source=source)),), (), pd.DataFrame(), (), ())
+    pairs = pair_with_expert(run, CaseFolder(tmp_path, (make_case(3),), STRUCTURES))
+    assert [reference.shares.shape for reference, _ in pairs] == [(2, 1, 64, 64)] * 2
+    np.testing.assert_array_equal(pairs[1][0].shares[:, 0], shares[:, 1])

@@ -1,0 +1,72 @@
+"""Pixel sizes where PixelSpacing is missing: ultrasound regions."""
+
+import pydicom
+import pytest
+from pydicom.dataset import Dataset
+
+from autoseg.files.dicom.phantom_files import write_phantom
+from autoseg.files.dicom.phantoms import Phantom
+from autoseg.files.dicom.series import find_series, read_dicom_file, read_series
+
+
+def region(delta_x=0.02, delta_y=0.03, kind=1, units=3):
+    item = Dataset()
+    item.RegionSpatialFormat, item.RegionDataType = kind, 1
+    item.PhysicalUnitsXDirection = item.PhysicalUnitsYDirection = units
+    item.PhysicalDeltaX, item.PhysicalDeltaY = delta_x, delta_y
+    item.RegionLocationMinX0, item.RegionLocationMinY0 = 2, 3
+    item.RegionLocationMaxX1, item.RegionLocationMaxY1 = 30, 20
+    return item
+
+
+def ultrasound(folder, *regions, spacing=None):
+    """Write one slice with these regions and, if given, a PixelSpacing."""
+    (path,) = write_phantom(folder, Phantom("us", rows=40, columns=36, places_mm=(0.0,)))
+    dataset = pydicom.dcmread(path)
+    del dataset.PixelSpacing, dataset.ImagePositionPatient, dataset.ImageOrientationPatient
+    if spacing:
+        dataset.PixelSpacing = spacing
+    dataset.Modality = "US"
+    dataset.SequenceOfUltrasoundRegions = list(regions)
+    dataset.save_as(path)
+    (series,) = find_series(folder).series
+    return read_dicom_file(path)[0], " ".join(series.notes)
+
+
+def test_centimetres_of_a_region_become_the_pixel_size_and_it_is_said_where(tmp_path):
+    image, notes = ultrasound(tmp_path, region(), region(0.5, 0.0, kind=4, units=4))
+    assert image.spacing_mm[1:] == pytest.approx((0.3, 0.2))
+    assert image.source.spacing_source == "header"
+    assert "0.3 × 0.2 mm" in notes
+    assert "inside it only (rows 3 to 20, columns 2 to 30)" in notes
+
+
+def test_pixel_spacing_comes_first(tmp_path):
+    image, notes = ultrasound(tmp_path, region(), spacing=[0.7, 0.7])
+    assert image.spacing_mm[1:] == pytest.approx((0.7, 0.7))
+    assert "ultrasound" not in notes
+
+
+def test_two_regions_of_one_size_are_used_and_of_two_are_not(tmp_path):
+    same, notes = ultrasound(tmp_path / "same", region(), region(-0.02, 0.03))
+    assert same.spacing_mm[1:] == pytest.approx((0.3, 0.2))
+    assert notes.count("rows 3 to 20") == 2
+    other, notes = ultrasound(tmp_path / "other", region(), region(0.04, 0.06))
+    assert other.affine is None
+    assert "2 ultrasound regions have pixels of several sizes" in notes
+    assert "type the pixel size" in notes
+
+
+@pytest.mark.parametrize("wrong", [region(units=4), region(kind=2), region(0.0, 0.0), region(float("nan"), 1.0)])
+def test_regions_without_a_length_give_none(tmp_path, wrong):
+    image, notes = ultrasound(tmp_path, wrong)
+    assert image.affine is None
+    assert "no PixelSpacing" in notes or "of none" in notes
+
+
+def test_a_real_ultrasound_with_a_scale_and_two_doppler_strips(shared_data):
+    folder = shared_data / "dicom-zoo" / "monochrome1-or-no-spacing"
+    series = next(s for s in find_series(folder).series if s.modality == "US")
+    (image,) = read_series(series)
+    assert image.spacing_mm[1:] == pytest.approx((0.3305420890, 0.3305420890))
+    assert "rows 60 to 518, columns 120 to 800" in " ".join(series.notes)

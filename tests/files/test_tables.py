@@ -1,0 +1,125 @@
+"""structures.csv and annotated.csv, as people and their spreadsheets write them."""
+
+import pytest
+
+from autoseg.errors import LabelError, OutputError, ReadError
+from autoseg.files.tables import Drawn, read_annotated, read_structures, write_annotated, write_structures
+from autoseg.image.structures import Structure
+
+STRUCTURES = (
+    Structure(1, "Rückenstrecker, links", (1, 2, 254), "left"),
+    Structure(7, 'disc "L4"'),
+    Structure(255, "psoas right", side="right"),
+)
+
+
+def write(path, text, encoding="utf-8"):
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+def test_structures_come_back(tmp_path):
+    write_structures(tmp_path / "s.csv", STRUCTURES)
+    assert read_structures(tmp_path / "s.csv").structures == STRUCTURES
+    assert (tmp_path / "s.csv").read_text(encoding="utf-8").splitlines()[0] == "label,name,colour,side"
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_every_spreadsheets_csv_is_read(tmp_path, separator, mark, newline):
+    rows = ["Label;Name;Colour;Side;", "1;großer Muskel;#0a0B0c;Left;", ";;;;", "2; disc ;;;", ""]
+    text = mark + newline.join(rows).replace(";", separator)
+    structures = read_structures(write(tmp_path / "s.csv", text)).structures
+    assert structures == (Structure(1, "großer Muskel", (10, 11, 12), "left"), Structure(2, "disc"))
+
+
+def test_label_and_name_suffice_and_other_columns_do_not_disturb(tmp_path):
+    path = write(tmp_path / "s.csv", "name,remark,label\ndisc,L4/L5,3\n")
+    assert read_structures(path).structures == (Structure(3, "disc"),)
+
+
+def test_american_spelling_of_the_colour_is_read(tmp_path):
+    assert read_structures(write(tmp_path / "s.csv", "label,name,color\n1,a,#010203\n")).structures[0].rgb == (
+        1,
+        2,
+        3,
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", r"lacks the column\(s\) \['label', 'name'\]"),
+        ("1,psoas\n", r"lacks the column.*its columns are \['1', 'psoas'\]"),
+        ("label,name\n", "names no structure"),
+        ("label,label,name\n1,1,a\n", "more than once"),
+        ("label,name\n1,a,b\n", r"row 2 has more cells.*\['b'\]"),
+        ("label,name\nx,a\n", "row 2: label 'x' is not a whole number"),
+        ("label,name\n1,a\n\n1.5,b\n", "row 4: label '1.5'"),
+        ("label,name\n0,a\n", "names no structure"),
+        ("label,name,values\n1,a,7\n2,b,7 8\n", "row 3: the value 7 stands in another row"),
+        ("label,name\n256,a\n", "row 2: .*256"),
+        ("label,name\n3,\n", "row 2: Label 3 has an empty name"),
+        ("label,name,colour\n3,a,red\n", "row 2: colour 'red'.*#rrggbb"),
+        ("label,name,side\n3,a,links\n", "row 2: .*side 'links'"),
+        ("label,name\n1,a\n1,b\n", "label 1 more than once"),
+        ("label,name\n1,a\n2,a\n", "name a more than once"),
+    ],
+)
+def test_what_is_wrong_with_a_structures_table_is_said(tmp_path, text, words):
+    with pytest.raises((LabelError, ReadError), match=words) as caught:
+        read_structures(write(tmp_path / "my structures.csv", text))
+    assert "my structures.csv" in str(caught.value)
+
+
+def test_a_table_in_another_encoding_names_the_remedy(tmp_path):
+    path = write(tmp_path / "s.csv", "label;name\n1;Rückenstrecker\n", encoding="cp1252")
+    with pytest.raises(ReadError, match=r"not text in UTF-8.*CSV UTF-8"):
+        read_structures(path)
+
+
+def test_a_missing_table_and_a_folder_in_its_place_are_named(tmp_path):
+    with pytest.raises(ReadError, match=r"s\.csv does not exist"):
+        read_structures(tmp_path / "s.csv")
+    with pytest.raises(ReadError, match="cannot be read"):
+        read_structures(tmp_path)
+
+
+def test_annotated_comes_back(tmp_path):
+    drawn = {"leg_1": {1, 255}, "leg_2": (), "leg 3, left": {7}}
+    write_annotated(tmp_path / "a.csv", drawn, STRUCTURES)
+    read = read_annotated(tmp_path / "a.csv", STRUCTURES)
+    assert read == {name: (Drawn(frozenset(labels)),) for name, labels in drawn.items()}
+    assert list(read) == list(drawn)
+
+
+def test_annotated_from_excel(tmp_path):
+    text = "\ufeffCase_ID;Psoas Right;disc \r\nleg_1;1;0\r\nleg_2; 0 ;1\r\n;;\r\n"
+    structures = (Structure(4, "psoas right"), Structure(5, "disc"))
+    read = read_annotated(write(tmp_path / "a.csv", text), structures)
+    assert read == {"leg_1": (Drawn(frozenset({4})),), "leg_2": (Drawn(frozenset({5})),)}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("case_id,psoas\nx,1\n", r"lacks the column\(s\) \['disc'\]"),
+        ("psoas,disc\n1,1\n", r"lacks the column\(s\) \['case_id'\]"),
+        ("case_id,psoas,disc,dsic\nx,1,1,1\n", r"'dsic', which names no structure.*\['psoas', 'disc'\]"),
+        ("case_id,psoas,disc\nx,1,yes\n", "row 2, column 'disc': 'yes' is neither"),
+        ("case_id,psoas,disc\nx,1,\n", "row 2, column 'disc': '' is neither"),
+        ("case_id,psoas,disc\nx,1\n", "row 2, column 'disc': '' is neither"),
+        ("case_id,psoas,disc\nx,1,1\nx,1,0\n", "row 3: case_id 'x' stands there already"),
+        ("case_id,psoas,disc\n,1,1\n", "row 2: case_id '' is empty"),
+    ],
+)
+def test_what_is_wrong_with_an_annotated_table_is_said(tmp_path, text, words):
+    with pytest.raises(ReadError, match=words):
+        read_annotated(write(tmp_path / "a.csv", text), (Structure(1, "psoas"), Structure(2, "disc")))
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="file"):
+        write_structures(tmp_path / "file" / "s.csv", STRUCTURES)

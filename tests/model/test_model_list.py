@@ -1,0 +1,156 @@
+"""The list of models: newest first, with the facts, and no file hidden."""
+
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+
+from autoseg.image.structures import Structure
+from autoseg.model.model import EpochResult, TrainedModel, save_model
+from autoseg.model.model_list import list_models, models_table, newest_model
+from autoseg.model.networks import build_network
+from autoseg.model.settings.settings import NetworkSettings, PreprocessSettings, Settings, VolumeSettings
+
+ORIGIN = {"training_subjects": 9, "validation_subjects": 2, "training_slices": 1234, "ended": "it was stopped"}
+
+
+def made_up_model(name="thigh", day="2026-03-02", epochs=3, best=2, **changes):
+    settings = Settings(network=NetworkSettings(filters=(4, 8)), preprocess=PreprocessSettings(spacing_mm=0.75))
+    rows = [EpochResult(n, 1 / n, 1e-3, n, 0, 0.5, n / 10, (n / 10, None)) for n in range(1, epochs + 1)]
+    model = TrainedModel(
+        name=name,
+        settings=settings,
+        structures=(Structure(1, "psoas", side="left"), Structure(2, "gracilis")),
+        channels=("T1w",),
+        weights=build_network(settings.network, in_channels=1, out_channels=3).state_dict(),
+        history=tuple(rows),
+        best_epoch=best,
+        origin={**ORIGIN, "date": f"{day}T10:00:00+00:00"},
+    )
+    return replace(model, **changes)
+
+
+def unfinished(model):
+    return replace(model, origin={key: value for key, value in model.origin.items() if key != "ended"})
+
+
+def test_the_facts_of_a_model(tmp_path):
+    path = save_model(made_up_model(), tmp_path)
+    (entry,) = list_models(tmp_path)
+    assert (entry.path, entry.name, entry.problem, entry.unfinished) == (path, "thigh", "", "")
+    assert (entry.validation_dice, entry.dice, entry.best_epoch, entry.epochs) == (0.2, (0.2, None), 2, 3)
+    assert (entry.spacing_mm, entry.input_shape, entry.channels) == (0.75, None, ("T1w",))
+    assert (entry.training_subjects, entry.validation_subjects, entry.training_slices) == (9, 2, 1234)
+    assert (entry.ended, entry.date.isoformat()) == ("it was stopped", "2026-03-02T10:00:00+00:00")
+    facts = dict(entry.facts)
+    assert facts["Structures"] == "psoas (left), gracilis"
+    assert facts["Validation score"].startswith(
+        "Dice 0.20 on 2 subjects that it did not learn from (psoas 0.20, grac"
+    )
+    assert facts["Trained on"] == "9 subjects, 1,234 slices"
+    assert facts["Pixel size"] == "every slice is brought to pixels of 0.75 mm"
+    assert facts["Ended because"] == "it was stopped"
+    assert "best epoch 2 of 3" in facts["Trained"]
+    assert entry.line.startswith("thigh_3.pt — 2 Mar 2026, ")
+    assert entry.line.endswith(" — Dice 0.20 — psoas, gracilis")
+
+
+def test_the_newest_comes_first_whatever_the_file_s_own_date(tmp_path):
+    for name, day in (("old", "2024-01-01"), ("new", "2026-01-01"), ("middle", "2025-01-01")):
+        save_model(made_up_model(name, day), tmp_path)
+    save_model(made_up_model("new", "2026-01-01", epochs=12), tmp_path)  # resumed: the date of its start
+    entries = list_models(tmp_path)
+    assert [entry.path.name for entry in entries] == ["new_12.pt", "new_3.pt", "middle_3.pt", "old_3.pt"]
+    assert newest_model(entries).path.name == "new_12.pt"
+    assert newest_model(entries, "middle").path.name == "middle_3.pt"
+    assert newest_model(entries, "none") is None
+
+
+def test_no_file_is_hidden_and_what_is_no_model_is_left_out(tmp_path):
+    path = save_model(made_up_model(), tmp_path)
+    (tmp_path / "part.pt").write_bytes(path.read_bytes()[:2000])
+    torch.save({"weights": torch.zeros(2)}, tmp_path / "other.pt")
+    content = torch.load(path, weights_only=True)
+    del content["structures"]
+    torch.save(content, tmp_path / "gap.pt")
+    for name in ("thigh_resume.pt", "README.md", "thigh_history.csv"):
+        (tmp_path / name).write_text("no model")
+    entries = {entry.path.name: entry for entry in list_models(tmp_path)}
+    assert sorted(entries) == ["gap.pt", "other.pt", "part.pt", "thigh_3.pt"]
+    assert "only a part of one" in entries["part.pt"].problem
+    assert "not written by autoseg" in entries["other.pt"].problem
+    assert "incomplete or damaged: 'structures'" in entries["gap.pt"].problem
+    assert entries["part.pt"].line == "part.pt — cannot be read"
+    assert dict(entries["gap.pt"].facts)["Problem"] == entries["gap.pt"].problem
+    assert newest_model(tuple(entries.values())).path == path
+
+
+def test_an_unfinished_training_is_said_and_its_latest_never_chosen(tmp_path):
+    model = unfinished(made_up_model())
+    save_model(model, tmp_path / "thigh_last.pt")
+    save_model(model, tmp_path / "thigh_best.pt")
+    best, last = list_models(tmp_path)
+    assert (best.path.name, last.path.name) == ("thigh_best.pt", "thigh_last.pt")
+    assert best.unfinished == "the best so far of an unfinished training"
+    assert best.line.endswith(best.unfinished)
+    assert newest_model([last]) is None
+    assert newest_model([last, best]) is best
+
+
+def test_a_model_without_validation_or_origin(tmp_path):
+    rows = (EpochResult(1, 1.0, 1e-3, 1, 0),)
+    settings = Settings(
+        network=NetworkSettings(filters=(4, 8)), preprocess=PreprocessSettings(input_shape=(64, 96))
+    )
+    save_model(made_up_model(history=rows, best_epoch=1, origin={}, settings=settings), tmp_path)
+    (entry,) = list_models(tmp_path)
+    facts = dict(entry.facts)
+    assert entry.validation_dice is None
+    assert "no subject was kept aside" in facts["Validation score"]
+    assert facts["Trained on"] == "not recorded"
+    assert facts["Pixel size"] == "every slice is brought to 64 × 96 pixels"
+    assert "not validated" in entry.line
+    assert abs(entry.date.timestamp() - time.time()) < 600
+
+
+def test_the_table(tmp_path):
+    path = save_model(made_up_model(), tmp_path)
+    (tmp_path / "part.pt").write_bytes(path.read_bytes()[:2000])
+    table = models_table(list_models(tmp_path)).set_index("file")
+    assert table.loc["thigh_3.pt", "structures"] == "psoas, gracilis"
+    assert table.loc["thigh_3.pt", "validation_dice"] == 0.2
+    assert table.loc["thigh_3.pt", "problem"] == ""
+    assert table.loc["part.pt"].drop(["date", "problem"]).isna().all()
+    assert len(models_table(())) == 0
+
+
+def test_a_folder_that_is_empty_or_missing(tmp_path):
+    assert list_models(tmp_path) == ()
+    assert list_models(tmp_path / "nowhere") == ()
+
+
+@pytest.mark.parametrize("count", [50])
+def test_fifty_models_are_listed_without_building_one(tmp_path, monkeypatch, count):
+    path = save_model(made_up_model(), tmp_path)
+    for number in range(1, count):
+        (tmp_path / f"thigh_3_{number}.pt").hardlink_to(path)
+    monkeypatch.setattr("autoseg.model.model.build_network", lambda *a, **k: pytest.fail("a network was built"))
+    assert len(list_models(tmp_path)) == count
+
+
+def test_a_model_of_volumes_tells_three_distances_and_its_patches(tmp_path):
+    network = NetworkSettings(filters=(4, 8))
+    volume = VolumeSettings(spacing_mm=(0.5, 0.5, 3.0), patch_size=(64, 48, 16), orientation="LPS")
+    settings = Settings(spatial_dims=3, network=network, volume=volume)
+    weights = build_network(network, in_channels=1, out_channels=3, spatial_dims=3).state_dict()
+    save_model(made_up_model(settings=settings, weights=weights), tmp_path)
+    (entry,) = list_models(tmp_path)
+    assert (entry.spatial_dims, entry.spacing_mm, entry.patch_size) == (3, (0.5, 0.5, 3.0), (64, 48, 16))
+    facts = dict(entry.facts)
+    words = "every volume is brought to voxels of 0.5 × 0.5 × 3 mm (LPS), of which it sees 64 × 48 × 16 at once"
+    assert facts["Voxels"] == words
+    assert "Pixel size" not in facts
+    assert facts["Trained on"] == "9 subjects, 1,234 patches of volumes"
+    row = models_table([entry]).iloc[0]
+    assert (row["spatial_dims"], row["spacing_mm"]) == (3, "0.5 × 0.5 × 3")

@@ -1,0 +1,177 @@
+"""What to compare: nothing is handed on that cannot run, and the time is told before."""
+
+import html
+
+import pytest
+from discs import STRUCTURES, make_case, make_pair
+from test_panels_earlier import begin
+
+from autoseg.data.cases import CaseFolder
+from autoseg.data.test_subjects import freeze_test_subjects
+from autoseg.model.device import Computer
+from autoseg.model.networks import NETWORKS, USUAL_NETWORKS
+from autoseg.panels.comparison.contestants import DATA_FIRST, ContestantsPanel
+from autoseg.panels.parts.panel import Panel
+from autoseg.panels.parts.values import Data
+from autoseg.training.plan import plan_comparison, plan_settings
+
+LAPTOP = Computer("cpu", "processor", 8.0, None, 2, "bfloat16", "")
+
+
+@pytest.fixture(autouse=True)
+def made_up(monkeypatch):
+    monkeypatch.setattr(
+        "autoseg.training.plan.survey.read_case", lambda case, _: make_pair(int(case.case_id.removeprefix("case")))
+    )
+    monkeypatch.setattr("autoseg.training.plan.choices.find_computer", lambda: LAPTOP)
+
+
+def make_data(folder, numbers=range(5)):
+    cases = CaseFolder(folder, tuple(make_case(number) for number in numbers), STRUCTURES)
+    return Data(cases, (), plan_settings(cases))
+
+
+@pytest.fixture
+def source(tmp_path):
+    panel = Panel()
+    panel.value = make_data(tmp_path)
+    return panel
+
+
+def shown(source, **named):
+    panel = ContestantsPanel(source, **{"folder": source.value.cases.folder, **named})
+    panel.wait(60)
+    return panel
+
+
+def test_at_first_all_networks_are_compared_with_the_planned_settings(source):
+    panel = shown(source, name="leg")
+    contest, data = panel.value, source.value
+    assert tuple(contest.entries) == USUAL_NETWORKS
+    planned = plan_comparison(data.cases, minutes=2).settings
+    assert contest.entries["unet"] == planned
+    for name, settings in contest.entries.items():
+        assert settings.network.name == name
+        assert (settings.minutes, settings.seed) == (2, planned.seed)
+        assert settings.preprocess == planned.preprocess
+        assert html.escape(NETWORKS[name].words) in panel_text(panel)
+    assert (contest.folds, contest.name) == (3, "leg")
+    assert contest.folder == data.cases.folder / "leg_comparison"
+    assert "Kept in " in panel.note.value
+    assert f"{len(USUAL_NETWORKS)} networks × 3 folds × 2 minutes: about" in panel.time.value
+    assert "spacing_mm" in panel.table.value
+    assert "validation_subjects" not in panel.table.value
+
+
+def panel_text(widget):
+    own = str(getattr(widget, "value", "")) + str(getattr(widget, "description", ""))
+    return own + "".join(panel_text(child) for child in getattr(widget, "children", ()))
+
+
+def test_ticks_folds_and_name_change_what_is_handed_on(source):
+    panel = shown(source, chosen=["unet", "resunet", "unext"])
+    panel.boxes["resunet"].value = False
+    assert tuple(panel.value.entries) == ("unet", "unext")
+    panel.folds.value = 5
+    assert panel.value.folds == 5
+    assert "2 networks × 5 folds" in panel.time.value
+    panel.together.value = True
+    assert panel.value.together
+    panel.boxes["unext"].value = False
+    assert panel.value is None
+    assert "Tick at least two; 1 is ticked" in panel.message.value
+    assert panel.time.value == ""
+    panel.boxes["pyramid"].value = True
+    assert panel.message.value == ""
+    panel.name.value = "a/b"
+    assert panel.value is None
+    assert "cannot be a file name" in panel.message.value
+
+
+def test_another_time_is_planned_for(source):
+    panel = shown(source, minutes=60)
+    fine = panel.value.entries["unet"].preprocess.spacing_mm
+    panel.amount.value = "0,01"
+    panel.wait(60)
+    assert panel.value.entries["unet"].minutes == 0.01
+    assert panel.value.entries["unet"].preprocess.spacing_mm > fine
+    panel.amount.value = "soon"
+    assert panel.value is None
+    assert "give a number" in panel.message.value
+    panel.unit.value = "epochs"
+    panel.wait(60)
+    assert {(one.epochs, one.minutes) for one in panel.value.entries.values()} == {(50, None)}
+    assert "× 50 epochs: how long that takes is seen" in panel.time.value
+    panel.choose(minutes=-1)
+    panel.wait(60)
+    assert panel.value is None
+    assert "minutes is -1" in panel.message.value
+
+
+def test_choose_does_what_clicks_do(source):
+    panel = shown(source)
+    panel.choose(["unet", "pyramid"], epochs=2, folds=2, name="quick")
+    panel.wait(60)
+    contest = panel.value
+    assert (tuple(contest.entries), contest.folds, contest.name) == (("unet", "pyramid"), 2, "quick")
+    assert {one.epochs for one in contest.entries.values()} == {2}
+    panel.choose(["segnet"])
+    assert "Known: unet, resunet" in panel.message.value
+
+
+def test_a_comparison_of_this_name_is_told_to_go_on(source):
+    panel = shown(source, name="leg", chosen=["unet", "unext"])
+    for place in ("unet/fold_1", "unext/fold_1", "pyramid/fold_1"):
+        folder = panel.value.folder / place
+        folder.mkdir(parents=True)
+        (folder / "fold.json").write_text("{}")
+    panel.boxes["pyramid"].value = True
+    assert "leg_comparison is there already, with 3 finished trainings" in panel.note.value
+    assert "goes on where it was" in panel.note.value
+    panel.boxes["pyramid"].value = False
+    assert "with 2 finished trainings" in panel.note.value
+
+
+@pytest.mark.parametrize(("patients", "folds"), [(2, [2]), (3, [2, 3]), (12, list(range(2, 11)))])
+def test_there_are_no_more_folds_than_patients(tmp_path, patients, folds):
+    source = Panel()
+    source.value = make_data(tmp_path, range(patients))
+    panel = shown(source)
+    assert [value for _, value in panel.folds.options] == folds
+    assert panel.value.folds == min(3, patients)
+    assert ("each patient alone" in panel.folds.options[-1][0]) == (patients < 11)
+
+
+def test_one_patient_is_too_few_and_those_set_aside_do_not_count(tmp_path):
+    freeze_test_subjects(tmp_path, ["subject1"])
+    source = Panel()
+    source.value = make_data(tmp_path, range(2))
+    panel = shown(source)
+    assert panel.value is None
+    assert "images of one patient" in panel.message.value
+    source.value = make_data(tmp_path, range(4))
+    panel.wait(60)
+    assert panel.value.test_subjects == {"subject1"}
+    assert [value for _, value in panel.folds.options] == [2, 3]
+
+
+def test_without_images_nothing_is_handed_on(source):
+    panel = shown(source)
+    source.value = None
+    assert panel.value is None
+    assert DATA_FIRST in panel.message.value
+    assert panel.table.value == panel.time.value == ""
+
+
+def test_one_click_asks_for_what_the_comparison_was_begun_with(source):
+    panel = shown(source, name="leg", chosen=["unet", "unext"], minutes=0.5, folds=2, together=True)
+    contest = panel.value
+    begin(contest, derived=["all together"], epochs=None, minutes=0.5)
+    again = shown(source, name="leg")
+    assert "U-Net and UNeXt, 2 folds, 0.5 minutes each" in again.earlier.words.value
+    again.earlier.button.click()
+    again.wait(60)
+    assert tuple(again.value.entries) == ("unet", "unext")
+    assert (again.value.folds, again.value.together, again.amount.value) == (2, True, "0.5")
+    assert again.value.entries["unet"].minutes == 0.5
+    assert again.earlier.layout.display == "none"

@@ -1,0 +1,190 @@
+"""Findings on the page: mended, left out, answered and undone by clicks."""
+
+import errno
+
+import numpy as np
+import pytest
+from folders import add_subject, change_label
+
+from autoseg.data.cases import Pseudonyms, find_cases
+from autoseg.data.checks import Finding, check_cases
+from autoseg.data.repairs import clear, leave_out, read_repairs, relabel
+from autoseg.panels.data import findings as module
+from autoseg.panels.data.findings import FindingsPanel
+
+NAMES = {1: "psoas", 2: "disc", 3: "fat"}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for subject in ("Anna", "Bert"):
+        add_subject(tmp_path, subject)
+    return tmp_path
+
+
+def found(folder):
+    return find_cases(folder, structures=NAMES)
+
+
+def shown(folder, findings=None, told=None, **options):
+    panel = FindingsPanel(None if told is None else lambda: told.append(1))
+    cases = found(folder)
+    panel.show(cases, check_cases(cases) if findings is None else findings, **options)
+    panel.wait(60)
+    return panel
+
+
+def finding_of(folder, case_id="Anna_01", severity="warning", **changes):
+    given = {"problem": f"{case_id} is odd.", "remedy": "Mend it.", "kind": "sides"} | changes
+    return Finding(severity, case_id, folder / "labels" / f"{case_id}.npy", **given)
+
+
+def row_of(panel, kind):
+    (row,) = [row for row in panel.rows if row.finding.kind == kind]
+    return row
+
+
+def test_a_fault_is_mended_and_the_repair_undone(folder):
+    change_label(folder, "Anna_01", lambda labels: np.where(labels == 3, 9, labels))
+    told = []
+    panel = shown(folder, told=told)
+    row_of(panel, "values").press("Mend: values are renamed: 9 becomes 3")
+    assert read_repairs(folder) == (relabel("Anna_01", {9: 3}),)
+    assert told == [1]
+    assert "own files stay" in panel.message.value
+    panel = shown(folder, told=told)
+    assert not any(row.finding.kind == "values" for row in panel.rows)
+    undo = panel.made.children[1].children[0]
+    assert "9 becomes 3" in undo.tooltip
+    undo.click()
+    assert read_repairs(folder) == ()
+    assert told == [1, 1]
+
+
+def test_a_case_is_left_out(folder):
+    panel = shown(folder, [finding_of(folder)])
+    row_of(panel, "sides").press("Leave this image out")
+    assert read_repairs(folder) == (leave_out("Anna_01"),)
+    assert len(found(folder).cases) == 3
+
+
+def test_of_two_cases_each_can_be_left_out_of_more_one_is_chosen(folder):
+    two = finding_of(folder, "", problem="Alike.", cases=("Anna_01", "Bert_02"), kind="twins")
+    three = finding_of(folder, "", problem="Odd.", cases=("Anna_01", "Anna_02", "Bert_02"), kind="gap")
+    panel = shown(folder, [two, three])
+    row_of(panel, "twins").press("Leave Bert_02 out")
+    row = row_of(panel, "gap")
+    row.controls[0].value = "Anna_02"
+    row.press("Leave it out")
+    assert read_repairs(folder) == (leave_out("Bert_02"), leave_out("Anna_02"))
+    row.press("Leave all 3 out")  # those that are left out already are passed over
+    assert len(read_repairs(folder)) == 3
+
+
+def test_the_question_is_answered_once_and_the_answer_taken_back(folder):
+    for name in ("Anna_01", "Bert_01"):
+        change_label(folder, name, lambda labels: np.where(labels == 2, 0, labels))
+    panel = shown(folder)
+    row_of(panel, "absent").press("It was not drawn there")
+    assert [case.annotated for case in found(folder).cases] == [{1, 3}, {1, 2, 3}] * 2
+    cases = found(folder)
+    panel.show(cases, check_cases(cases))
+    assert not any(row.finding.kind == "absent" for row in panel.rows)
+    panel.made.children[1].children[0].click()
+    panel.show(found(folder), check_cases(found(folder)))
+    row_of(panel, "absent").press("It really is not there")
+    assert not any(finding.kind == "absent" for finding in check_cases(found(folder)))
+    assert all(case.annotated == {1, 2, 3} for case in found(folder).cases)
+
+
+def test_a_structure_that_nobody_drew_is_left_out(folder):
+    (folder / "structures.csv").write_text("label,name\n1,psoas\n2,disc\n3,fat\n4,nerve\n")
+    panel = FindingsPanel()
+    cases = find_cases(folder)
+    panel.show(cases, check_cases(cases))
+    row_of(panel, "never").press("Leave nerve out")
+    assert [s.name for s in find_cases(folder).structures] == ["psoas", "disc", "fat"]
+
+
+def test_the_worst_come_first_and_those_of_one_kind_together(folder):
+    given = [
+        finding_of(folder, severity=s, kind=k)
+        for s, k in (("note", "a"), ("error", "b"), ("warning", "c"), ("error", "b"))
+    ]
+    panel = shown(folder, given)
+    assert [row.finding.kind for row in panel.rows] == ["b", "b", "c", "a"]
+    assert "2 errors, 1 warning, 1 note. Errors must be mended" in panel.overview.value
+    assert "Nothing is wrong" in shown(folder, []).overview.value
+
+
+def test_of_hundreds_a_few_are_shown_and_more_on_demand(folder):
+    given = [finding_of(folder, kind=f"kind{n % 8}", problem=f"Problem {n}.") for n in range(240)]
+    panel = shown(folder, given)
+    assert len(panel.rows) == module.MOST_ROWS
+    more = [child for child in panel.list.children if getattr(child, "description", "").startswith("Show")]
+    assert len(more) == 8
+    assert more[0].description == "Show 20 more of 25"
+    more[0].click()
+    assert len(panel.rows) == module.MOST_ROWS + 20
+    assert sum(bool(row.picture.value) for row in panel.rows) == module.FIRST_PICTURES
+
+
+def test_all_of_one_kind_are_mended_at_once(folder):
+    given = [finding_of(folder, name, repairs=(clear(name, 1),)) for name in ("Anna_01", "Anna_02", "Bert_01")]
+    panel = shown(folder, given)
+    (box,) = [child for child in panel.list.children if type(child).__name__ == "HBox"]
+    box.children[0].click()
+    assert read_repairs(folder) == tuple(clear(name, 1) for name in ("Anna_01", "Anna_02", "Bert_01"))
+    panel = shown(folder, given)
+    panel.made.children[-1].click()
+    assert read_repairs(folder) == ()
+
+
+def test_pictures_of_the_first_are_drawn_the_others_when_unfolded(folder):
+    given = [finding_of(folder, kind=f"kind{n}") for n in range(5)]
+    panel = shown(folder, given)
+    assert [bool(row.picture.value) for row in panel.rows] == [True, True, True, False, False]
+    panel.rows[4].unfold.value = True
+    assert "<img" in panel.rows[4].picture.value
+
+
+def test_ids_are_hidden_where_names_are_given(folder):
+    names = Pseudonyms({"Anna": "patient 1", "Bert": "patient 2"}, found(folder).cases)
+    two = finding_of(
+        folder, "", problem="Anna_01 and Bert_02 are alike.", cases=("Anna_01", "Bert_02"), kind="twins"
+    )
+    panel = shown(folder, [two], names=names)
+    page = (
+        panel.rows[0].words.value
+        + panel.rows[0].picture.value
+        + str([c.description for c in panel.rows[0].controls])
+    )
+    assert "Anna" not in page
+    assert "patient 2_02" in page
+
+
+def test_a_folder_that_cannot_be_written_to_is_a_sentence(folder, monkeypatch):
+    def refuse(*arguments, **_):
+        raise PermissionError(errno.EACCES, "Permission denied", str(folder / ".unfinished"))
+
+    told = []
+    panel = shown(folder, [finding_of(folder, repairs=(clear("Anna_01", 1),))], told=told)
+    monkeypatch.setattr("autoseg.files.atomic.tempfile.mkstemp", refuse)
+    row_of(panel, "sides").press("Mend")
+    assert "could not be written: Permission denied" in panel.message.value
+    assert "Traceback" not in panel.message.value
+    assert told == []
+
+
+def test_buttons_wait_while_the_folder_is_read_again(folder):
+    panel = shown(folder, [finding_of(folder, repairs=(clear("Anna_01", 1),))])
+    panel.lock(True)
+    assert all(control.disabled for control in panel.rows[0].controls)
+    panel.lock(False)
+    assert not any(control.disabled for control in panel.rows[0].controls)
+
+
+def test_before_a_folder_is_chosen():
+    panel = FindingsPanel()
+    panel.mend([clear("a", 1)])
+    assert "No folder is chosen yet" in panel.message.value

@@ -1,0 +1,244 @@
+import re
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from autoseg.errors import DataError, LabelError
+from autoseg.image.geometry import affine_from_spacing
+from autoseg.image.image import Image, LabelMap, SliceSource, Source
+from autoseg.image.structures import Structure
+from autoseg.measurement.areas import measure_areas
+from autoseg.panels.parts import viewer as module
+from autoseg.panels.parts.slice_data import GreyScale, decode_slice
+from autoseg.panels.parts.viewer import SliceViewer
+
+CORD = (Structure(1, "cord", includes=(2,)), Structure(2, "grey matter", (1, 2, 3)))
+
+
+def result(case_id="series-1", *, slices=6, drawn=None, annotated=None, spaced="header"):
+    rng = np.random.default_rng(3)
+    voxels = rng.integers(-1000, 2000, (slices, 20, 30)).astype(np.int16)
+    labels = np.zeros(voxels.shape, np.uint8)
+    for index in range(2, slices) if drawn is None else drawn:
+        labels[index, 4:16, 4:20] = 1
+        labels[index, 8:12, 8:12] = 2
+    levels = tuple(SliceSource(Path("a.dcm"), level="L3" if index == 2 else "") for index in range(slices))
+    source = Source(case_id, spacing_source="header", slice_spacing_source=spaced, slices=levels)
+    affine = affine_from_spacing((3.0, 1.0, 0.5), (0.0, 0.0, -7.5))
+    return Image(voxels, affine, source=source), LabelMap(labels, affine, CORD, annotated, source)
+
+
+def build(*results, **more):
+    rows = [row for image, label_map in results for row in measure_areas(label_map, image=image)]
+    return SliceViewer(results, rows, **more)
+
+
+class Page:
+    """Stands in for the browser: asks the viewer, and keeps what it sends."""
+
+    def __init__(self, viewer, monkeypatch):
+        self.viewer, self.got = viewer, []
+        monkeypatch.setattr(viewer, "send", lambda content, buffers=None: self.got.append((content, buffers)))
+
+    def ask(self, content):
+        self.viewer._handle_custom_msg(content, [])
+        got, self.got = self.got, []
+        return got
+
+    def set(self, **state):
+        self.viewer.set_state(state)
+
+
+@pytest.fixture
+def page(monkeypatch):
+    return Page(build(result(), result("series-2", slices=3)), monkeypatch)
+
+
+def test_a_slice_arrives_as_it_is(page):
+    ((content, buffers),) = page.ask({"image": 0, "slices": [3]})
+    image, label_map = page.viewer.results[0]
+    assert (content["image"], content["slice"], content["labels"], content["reference"]) == (0, 3, True, False)
+    first, step, most = page.viewer._images[0]["scale"]
+    grey = decode_slice(zlib.decompress(buffers[0]), GreyScale(first, step, most), (20, 30))
+    assert (grey == image.voxels[3]).all()
+    labels = np.frombuffer(zlib.decompress(buffers[1]), np.uint8).reshape(20, 30)
+    assert (labels == label_map.voxels[3]).all()
+
+
+def test_areas_travel_with_their_slice(page):
+    ((content, _),) = page.ask({"image": 0, "slices": [3]})
+    # 12 x 16 pixels of 0.5 mm²: the inner structure is counted too.
+    assert content["areas"]["1"] == ["96", 192, ""]
+    assert content["areas"]["2"] == ["8", 16, ""]
+    ((empty, _),) = page.ask({"image": 0, "slices": [0]})
+    assert empty["areas"]["1"][:2] == ["0", 0]
+
+
+def test_slices_come_one_by_one_in_the_order_asked(page):
+    answers = page.ask({"image": 1, "slices": [2, 0, 1]})
+    assert [(content["image"], content["slice"]) for content, _ in answers] == [(1, 2), (1, 0), (1, 1)]
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        "text",
+        None,
+        {},
+        {"image": 9, "slices": [0]},
+        {"image": "0", "slices": [0]},
+        {"image": 0, "slices": [-1, 6, "1"]},
+    ],
+)
+def test_nonsense_is_not_answered(page, nonsense):
+    assert page.ask(nonsense) == []
+
+
+def test_one_message_cannot_ask_for_everything(monkeypatch):
+    page = Page(build(result(slices=40)), monkeypatch)
+    assert len(page.ask({"image": 0, "slices": list(range(40))})) == module.MOST_SLICES_AT_ONCE
+
+
+def test_the_page_learns_what_it_needs_to_know():
+    viewer = build(result(drawn=(2, 4)), result("series-2", slices=3, spaced="none"))
+    first, second = viewer._images
+    assert (first["slices"], first["rows"], first["columns"], first["aspect"]) == (6, 20, 30, 2.0)
+    assert first["positions"] == [-7.5, -4.5, -1.5, 1.5, 4.5, 7.5]
+    assert second["positions"] is None  # a placeholder's millimetres are never shown
+    assert first["levels"] == ["", "", "L3", "", "", ""]
+    assert first["letters"] == ["R", "L", "A", "P"]
+    assert first["structures"][1]["colour"] == [1, 2, 3]
+    assert first["structures"][0]["includes"] == [2]
+    assert list(first["flagged"]) == ["3"]
+    assert "cord is missing here" in first["flagged"]["3"]
+    assert second["flagged"] == {}
+
+
+def test_it_begins_where_something_is_drawn():
+    assert build(result(drawn=(1,))).slice_index == 1
+    assert build(result(drawn=())).slice_index == 3
+
+
+def test_what_was_not_drawn_is_told_apart_from_what_is_absent():
+    viewer = build(result(annotated=frozenset({1})))
+    assert [structure["drawn"] for structure in viewer._images[0]["structures"]] == [True, False]
+    assert "2" not in viewer.slice_message(0, 3)[0]["areas"]
+
+
+def test_show_goes_to_slice_and_structure():
+    viewer = build(result(), result("series-2", slices=3))
+    seen = []
+    viewer.observe(lambda change: seen.append((change["name"], change["new"])), ["image_index", "slice_index"])
+    viewer.show("series-2", 2, 1)
+    assert (viewer.image_index, viewer.slice_index, viewer.highlight) == (1, 2, 1)
+    viewer.show("series-1", 5)
+    assert (viewer.image_index, viewer.slice_index, viewer.highlight) == (0, 5, 0)
+    assert ("slice_index", 5) in seen
+
+
+@pytest.mark.parametrize(("case_id", "index", "words"), [("other", 0, "series-1"), ("series-1", 6, "0 to 5")])
+def test_show_says_what_there_is(case_id, index, words):
+    with pytest.raises(DataError, match=words):
+        build(result()).show(case_id, index)
+
+
+def test_indices_stay_inside(page):
+    page.set(image_index=1, slice_index=2)  # as the page sends them, in one message
+    assert (page.viewer.image_index, page.viewer.slice_index) == (1, 2)
+    page.viewer.slice_index = 99
+    assert page.viewer.slice_index == 2
+    page.viewer.image_index, page.viewer.slice_index = 0, 5
+    page.viewer.image_index = 1
+    assert 0 <= page.viewer.slice_index < 3
+
+
+def test_images_without_labels_and_with_an_experts(monkeypatch):
+    image, label_map = result()
+    alone = SliceViewer([(image, None)])
+    assert alone._images[0]["structures"] == []
+    assert len(alone.slice_message(0, 0)[1]) == 1
+    beside = SliceViewer([(image, None)], references=[label_map])
+    content, buffers = beside.slice_message(0, 3)
+    assert (content["labels"], content["reference"], len(buffers)) == (False, True, 2)
+    assert (np.frombuffer(zlib.decompress(buffers[1]), np.uint8) == label_map.voxels[3].ravel()).all()
+    both = SliceViewer([(image, label_map)], references=[label_map])
+    assert len(both.slice_message(0, 3)[1]) == 3
+    assert len(both._images[0]["structures"]) == 2
+
+
+def test_uncalibrated_images_are_shown_without_millimetres():
+    viewer = SliceViewer([(Image(np.zeros((2, 4, 8))), None)])
+    described = viewer._images[0]
+    assert (described["positions"], described["aspect"], described["letters"]) == (None, 1.0, ["", "", "", ""])
+
+
+def test_ct_begins_with_soft_tissue():
+    voxels = np.full((2, 50, 50), -1000, np.int16)
+    voxels[:, 10:40, 10:40] = 50
+    described = SliceViewer([(Image(voxels), None)])._images[0]
+    assert described["windows"][described["window"]][0] == "soft tissue"
+    assert build(result())._images[0]["window"] == 0
+
+
+def test_what_cannot_be_shown_is_refused():
+    image, label_map = result()
+    with pytest.raises(DataError, match="no image"):
+        SliceViewer([])
+    with pytest.raises(DataError, match="series-1"):
+        SliceViewer([(image, None), (image, None)])
+    with pytest.raises(DataError, match="references"):
+        SliceViewer([(image, None)], references=[None, None])
+    smaller = LabelMap(label_map.voxels[:, :5], None, CORD)
+    with pytest.raises(LabelError, match="shape"):
+        SliceViewer([(image, smaller)])
+
+
+def test_a_click_is_handed_on_with_its_place(page):
+    got = []
+    page.ask({"click": [0, 3, 4.5, 7.0]})  # nobody asked for clicks
+    page.viewer.on_click(lambda *place: got.append(place), hint="Click the middle.")
+    assert page.viewer._click_hint == "Click the middle."
+    for click in ([0, 3, 4.5, 7.0], [1, 2, -0.5, 29.5]):
+        assert page.ask({"click": click}) == []
+    assert got == [(0, 3, 4.5, 7.0), (1, 2, -0.5, 29.5)]
+    inf, nan = float("inf"), float("nan")
+    for nonsense in (
+        *([2, 0, 1, 1], [-1, 0, 1, 1], [0, 6, 1, 1], [0, -1, 1, 1], [0, 0, 19.6, 1], [0, 0, 1, -0.6]),
+        *([0, 0, inf, 1], [0, 0, nan, 1], [0, 0, "1", 1], [0, 0, 1], None, 3, {}),
+    ):
+        page.ask({"click": nonsense})
+    assert len(got) == 2
+
+
+def test_marks_reach_the_page():
+    viewer = build(result())
+    viewer.marks = [
+        module.mark((3, 4.5, 7), text="1"),
+        module.mark((3, 4, 7), image=1, colour="#fff", size=(6, 8)),
+    ]
+    cross, box = viewer.get_state("marks")["marks"]
+    assert cross == {"image": 0, "slice": 3, "row": 4.5, "column": 7.0, "colour": "#ffe100", "text": "1"}
+    assert (box["size"], box["image"]) == ([6.0, 8.0], 1)
+    assert "text" not in box
+
+
+def test_further_slices_are_flagged_and_outlines_named():
+    image, label_map = result(drawn=(2, 4))
+    flags = {("series-1", 3): "was changed", ("series-1", 0): "was changed", ("series-9", 1): "of another"}
+    viewer = build((image, label_map), references=[label_map], reference_name="before", flags=flags)
+    flagged = viewer._images[0]["flagged"]
+    assert flagged["0"] == "was changed"
+    assert "cord is missing here" in flagged["3"]
+    assert flagged["3"].endswith("; was changed")
+    assert set(flagged) == {"0", "3"}
+    assert viewer._reference_name == "before"
+    assert build(result())._reference_name == "expert's outline"
+
+
+def test_the_script_and_the_style_are_whole_and_ask_no_server():
+    for name in ("viewer.js", "viewer.css", "area_table.js", "area_table.css"):
+        text = (Path(module.__file__).parent / name).read_text(encoding="utf-8")
+        assert not re.search(r"https?://(?!\))|\bimport\b .* from|@import|fetch\(", text), name
+    assert "data-lm-suppress-shortcuts" in str(SliceViewer._esm)

@@ -1,0 +1,114 @@
+"""The table of areas, the slice behind a cell, plots and the table by patient."""
+
+import dataclasses
+
+import pandas as pd
+import pytest
+from untrained import Fixed, untrained_model
+
+from autoseg.panels.parts.viewer import SliceViewer
+from autoseg.panels.patient.areas import AreasPanel, describe_patients, table_html
+from autoseg.prediction.run import segment_folder
+
+
+@pytest.fixture(scope="module")
+def run(sample, tmp_path_factory):
+    return segment_folder(untrained_model(), sample / "test" / "dicoms", output=tmp_path_factory.mktemp("out"))
+
+
+def shown(run, **more):
+    panel = AreasPanel(Fixed(run), **more)
+    panel.wait(60)
+    return panel
+
+
+def test_without_a_run_it_says_what_to_do():
+    panel = shown(None)
+    assert "First segment a patient" in panel.message.value
+    assert panel.value is None
+
+
+def test_table_plots_and_patients_are_shown(run):
+    panel = shown(run)
+    assert panel.value is run
+    assert panel.table in panel.body.children
+    assert "data:image/png" in panel.plots.value
+    assert "patient 1" in panel.patients.value
+    assert "Volume (mm³)" in panel.patients.value
+
+
+def test_a_cell_leads_to_its_slice_and_structure(run):
+    panel = shown(run)
+    assert panel.viewer is None
+    panel.select("series-5_t02", 3, 2)
+    assert panel.viewer in panel.look.children
+    assert (panel.viewer.image_index, panel.viewer.slice_index, panel.viewer.highlight) == (1, 3, 2)
+    row = next(r for r in run.measurements if (r.case_id, r.slice_index, r.label) == ("series-5_t02", 3, 2))
+    assert f"{row.pixel_count:,}" in panel.table.explanation
+    first = panel.viewer
+    panel.select("series-5_t01", 0, 1)
+    assert panel.viewer is first
+    assert (first.image_index, first.slice_index, first.highlight) == (0, 0, 1)
+
+
+def test_a_cell_leads_the_predictions_viewer_too(run):
+    prediction = Fixed(run)
+    prediction.viewer = SliceViewer(run.results, run.measurements)
+    panel = AreasPanel(prediction)
+    panel.wait(60)
+    panel.table.selected = {"case_id": "series-5_t02", "slice_index": 3, "label": 2}
+    for viewer in (prediction.viewer, panel.viewer):
+        assert (viewer.image_index, viewer.slice_index, viewer.highlight) == (1, 3, 2)
+
+
+def test_downloads_are_the_files_of_the_run(run):
+    panel = shown(run)
+    for name in ("areas.csv", "areas.xlsx"):
+        assert panel.table.files[name]() == (run.folder / name).read_bytes()
+
+
+def test_a_cell_that_is_not_there_is_a_sentence(run):
+    panel = shown(run)
+    panel.select("series-5_t02", 99, 1)
+    assert "has no area" in panel.message.value
+
+
+def test_patients_are_numbered_until_ids_are_asked_for(run):
+    panel = shown(run)
+    assert "SCD0000301" not in panel.patients.value
+    panel.ids.value = True
+    panel.wait(60)
+    assert "SCD0000301" in panel.patients.value
+    assert "SCD0000301" in shown(run, show_ids=True).patients.value
+
+
+def test_a_run_that_is_taken_back_takes_its_areas_away(run):
+    prediction = Fixed(run)
+    panel = AreasPanel(prediction)
+    panel.wait(60)
+    panel.select("series-5_t01", 0, 1)
+    prediction.value = None
+    assert panel.body.children == ()
+    assert panel.look.children == ()
+    assert panel.value is None
+    panel.select("series-5_t01", 0, 1)
+    assert panel.viewer is None
+
+
+def test_one_image_needs_no_table_by_patient(run):
+    assert describe_patients(dataclasses.replace(run, results=run.results[:1])) == ""
+
+
+def test_a_table_shows_numbers_with_units_and_nothing_as_a_dash():
+    import pandas as pd
+
+    page = table_html(pd.DataFrame({"<b>": ["a & b"], "mm²": [1234.56], "n": [3], "SD": [float("nan")]}))
+    assert "&lt;b&gt;" in page
+    assert "a &amp; b" in page
+    assert "1,234.6" in page
+    assert ">3<" in page
+    assert ">–<" in page
+
+
+def test_a_small_table_rounds_as_the_large_one():
+    assert ">113.3<" in table_html(pd.DataFrame({"Mean area (mm²)": [113.25]}))

@@ -1,0 +1,169 @@
+"""The list of models: the newest is chosen, whatever cannot be read says why, and nothing is typed."""
+
+from dataclasses import replace
+
+import pytest
+from test_model_list import made_up_model, unfinished
+
+from autoseg.image.structures import Structure
+from autoseg.model.model import save_model
+from autoseg.panels.patient.models import ModelPanel
+
+
+@pytest.fixture
+def folder(tmp_path):
+    save_model(made_up_model("thigh", "2025-05-05"), tmp_path)
+    save_model(made_up_model("heart", "2024-05-05"), tmp_path)
+    (tmp_path / "part.pt").write_bytes((tmp_path / "heart_3.pt").read_bytes()[:2000])
+    return tmp_path
+
+
+def shown(panel):
+    panel.wait(60)
+    return panel
+
+
+def lines(panel):
+    return [line for line, _ in panel.list.options]
+
+
+def test_the_newest_model_that_can_be_read_is_loaded(folder):
+    panel = shown(ModelPanel(folder))
+    assert [line.split(" — ")[0] for line in lines(panel)] == ["part.pt", "thigh_3.pt", "heart_3.pt"]
+    assert panel.list.index == (1,)
+    assert panel.value.model.name == "thigh"
+    assert panel.value.path == folder / "thigh_3.pt"
+    assert panel.value.model.weights
+    for words in ("psoas (left), gracilis", "Dice 0.20", "9 subjects, 1,234 slices", "0.75 mm"):
+        assert words in panel.details.value
+    assert panel.message.value == ""
+
+
+def test_a_name_chooses_its_newest_and_an_unknown_one_nothing(folder):
+    assert shown(ModelPanel(folder, name="heart")).value.path.name == "heart_3.pt"
+    panel = shown(ModelPanel(folder, name="liver"))
+    assert panel.value is None
+    assert "No model here is named &#x27;liver&#x27;" in panel.message.value
+
+
+def test_another_model_is_chosen_in_the_list(folder):
+    panel = shown(ModelPanel(folder))
+    panel.list.index = (2,)
+    shown(panel)
+    assert panel.value.path.name == "heart_3.pt"
+    assert "heart_3.pt" in panel.details.value
+
+
+def test_a_file_that_cannot_be_read_says_why_and_leaves_no_earlier_model(folder):
+    panel = shown(ModelPanel(folder))
+    panel.list.index = (0,)
+    shown(panel)
+    assert panel.value is None
+    assert "only a part of one" in panel.message.value
+    assert 'role="alert"' in panel.message.value
+    assert panel.details.value == ""
+
+
+def test_look_again_finds_a_new_model(tmp_path):
+    panel = shown(ModelPanel(tmp_path))
+    assert panel.value is None
+    assert "There is no model in" in panel.message.value
+    assert "1_train.ipynb" in panel.message.value
+    assert panel.list.layout.display == "none"
+    save_model(made_up_model(), tmp_path)
+    panel.again.click()
+    assert shown(panel).value.model.name == "thigh"
+    assert panel.list.layout.display == ""
+
+
+def test_a_folder_that_does_not_exist_is_like_an_empty_one(tmp_path):
+    panel = shown(ModelPanel(tmp_path / "nowhere"))
+    assert panel.value is None
+    assert "There is no model in" in panel.message.value
+
+
+def test_a_model_that_went_away_meanwhile(folder):
+    panel = shown(ModelPanel(folder))
+    (folder / "heart_3.pt").unlink()
+    panel.list.index = (2,)
+    shown(panel)
+    assert panel.value is None
+    assert "is not there" in panel.message.value
+
+
+def test_only_files_that_cannot_be_used(tmp_path):
+    (tmp_path / "part.pt").write_bytes(b"PK")
+    save_model(unfinished(made_up_model()), tmp_path / "thigh_last.pt")
+    panel = shown(ModelPanel(tmp_path))
+    assert panel.value is None
+    assert "choose one in the list" in panel.message.value
+    panel.choose(tmp_path / "thigh_last.pt")
+    assert shown(panel).value.model.name == "thigh"
+    assert panel.list.index == (1,)
+
+
+def test_another_folder_is_chosen_in_the_chooser(folder, tmp_path_factory):
+    empty = tmp_path_factory.mktemp("empty")
+    panel = shown(ModelPanel(empty))
+    panel.other.click()
+    shown(panel.chooser)
+    assert "no models" in panel.chooser.holds.value
+    panel.chooser.choose(folder)
+    chooser = panel.chooser
+    chooser.wait(60)
+    assert shown(panel).value.path == folder / "thigh_3.pt"
+    assert panel.chooser is None
+    assert chooser not in panel.body.children
+
+
+# --- several
+
+
+def test_several_are_chosen_by_ctrl_and_click_and_taken_together(folder):
+    panel = shown(ModelPanel(folder))
+    panel.list.index = (1, 2)
+    value = shown(panel).value
+    assert value.path.name == "thigh_3.pt"
+    assert [model.name for model in value.models] == ["thigh", "heart"]
+    assert [other.path.name for other in value.others] == ["heart_3.pt"]
+    for words in ("2 models", "takes 2 times as long", "thigh_3.pt", "heart_3.pt"):
+        assert words in panel.details.value
+    panel.list.index = (2,)
+    assert shown(panel).value.others == ()
+    assert "2 models" not in panel.details.value
+
+
+def test_several_can_be_named_from_the_start(folder):
+    panel = shown(ModelPanel(folder, name=["heart", "thigh"]))
+    assert [model.name for model in panel.value.models] == ["heart", "thigh"]
+    assert panel.list.index == (1, 2)
+    panel = shown(ModelPanel(folder, name=["heart", "liver"]))
+    assert panel.value is None
+    assert "No model here is named &#x27;liver&#x27;" in panel.message.value
+
+
+def test_models_of_other_structures_are_not_taken_together(folder):
+    other = made_up_model("knee", "2023-05-05")
+    save_model(replace(other, structures=(Structure(1, "femur"), *other.structures[1:])), folder)
+    panel = shown(ModelPanel(folder))
+    panel.list.index = (1, 3)
+    assert shown(panel).value is None
+    assert "cannot be averaged" in panel.message.value
+    assert "&#x27;femur&#x27;" in panel.message.value
+
+
+def test_a_broken_one_among_several_leaves_none(folder):
+    panel = shown(ModelPanel(folder))
+    panel.list.index = (0, 1)
+    assert shown(panel).value is None
+    assert "only a part of one" in panel.message.value
+    panel.list.index = ()
+    assert shown(panel).value is None
+    assert "Choose a model" in panel.message.value
+    assert panel.details.value == ""
+
+
+def test_the_same_file_twice_is_one_model(folder):
+    panel = shown(ModelPanel(folder))
+    panel.choose(folder / "heart_3.pt", folder / "heart_3.pt")
+    assert len(shown(panel).value.models) == 1

@@ -1,0 +1,233 @@
+"""Choosing a patient's folder, series and millimetres, by clicks."""
+
+import threading
+
+import cv2
+import numpy as np
+import pydicom
+import pytest
+from untrained import Fixed, chosen_model
+
+from autoseg.files.dicom.phantom_files import write_phantom
+from autoseg.files.dicom.phantoms import Phantom
+from autoseg.files.dicom.values import quiet
+from autoseg.panels.parts.values import Patient
+from autoseg.panels.patient import patient as module
+from autoseg.panels.patient.patient import PatientPanel
+
+
+def write(folder, uid="1.2.3", description="T1", *, spacing=True, kind=None):
+    for path in write_phantom(folder, Phantom("leg", rows=40, columns=20, pixel_spacing_mm=(1.0, 2.0))):
+        with quiet():
+            dataset = pydicom.dcmread(path)
+            dataset.SeriesInstanceUID, dataset.SeriesDescription = uid, description
+            dataset.PatientName, dataset.PatientID = "Doe^Jane", "ID4711"
+            if kind:
+                dataset.ImageType = kind
+            if not spacing:
+                del dataset.PixelSpacing
+            dataset.save_as(path)
+
+
+def opened(*arguments, **more):
+    panel = PatientPanel(*arguments, **more)
+    panel.wait(60)
+    return panel
+
+
+def words(widget):
+    """All that a panel shows, as one text."""
+    shown = getattr(widget, "value", "")
+    shown = shown if isinstance(shown, str) else ""
+    shown += getattr(widget, "description", "")
+    return shown + " ".join(words(child) for child in getattr(widget, "children", ()))
+
+
+def choose(panel, folder):
+    panel.chooser.choose(folder)
+    panel.wait(60)
+
+
+def test_without_a_folder_it_says_what_to_do():
+    panel = opened()
+    assert panel.value is None
+    assert "Choose the folder" in panel.message.value
+    assert panel.type_button.layout.display == "none"
+
+
+def test_the_only_series_is_ticked_and_handed_on(tmp_path):
+    write(tmp_path)
+    panel = opened(None, tmp_path)
+    assert panel.value == Patient(tmp_path, ("series-1",))
+    assert panel.boxes["series-1"].value
+    assert "data:image/png;base64" in words(panel)
+    for shown in ("T1", "MR", "40 × 20, 1 × 2 mm", "axial"):
+        assert shown in words(panel)
+
+
+def test_no_name_and_no_id_stands_on_the_page(tmp_path):
+    write(tmp_path)
+    panel = opened(None, tmp_path)
+    assert "Doe" not in words(panel.series)
+    assert "4711" not in words(panel.series)
+
+
+def test_a_scout_is_not_ticked_and_the_reason_is_said_but_it_can_be(tmp_path):
+    write(tmp_path / "a")
+    write(tmp_path / "b", "1.2.4", "survey")
+    panel = opened(None, tmp_path)
+    assert panel.ticked == ("series-1",)
+    assert "series-1-2 is not: A localiser" in words(panel)
+    panel.boxes["series-1-2"].value = True
+    assert panel.value.only == ("series-1", "series-1-2")
+
+
+def test_a_refused_series_tells_why_and_cannot_be_ticked(tmp_path):
+    write(tmp_path / "a")
+    write(tmp_path / "b", "1.2.4", kind=["ORIGINAL", "PRIMARY", "MOSAIC"])
+    panel = opened(None, tmp_path)
+    assert panel.boxes["series-1-2"].disabled
+    assert "series-1-2 cannot be segmented" in words(panel)
+    panel.tick(["series-1", "series-1-2"])
+    assert panel.value.only == ("series-1",)
+
+
+def test_nothing_ticked_is_nothing_handed_on(tmp_path):
+    write(tmp_path)
+    panel = opened(None, tmp_path)
+    panel.boxes["series-1"].value = False
+    assert panel.value is None
+    assert "Tick what to segment" in panel.message.value
+
+
+def test_a_silent_header_asks_for_the_field_of_view_and_checks_it_at_once(tmp_path):
+    write(tmp_path, spacing=False)
+    panel = opened(None, tmp_path)
+    assert panel.value is None
+    assert "Type the field of view" in panel.message.value
+    assert panel.fields.layout.display == ""
+    panel.field_of_view.value = "80 x 60"
+    assert panel.value == Patient(tmp_path, ("series-1",), (80.0, 60.0))
+    assert "a pixel is 2 × 3 mm" in panel.check.value
+    panel.matrix.value = "32 x 16"
+    assert panel.value.matrix_size == (32, 16)
+    assert "acquisition&#x27;s" in panel.check.value
+    panel.field_of_view.value = "80"
+    assert panel.value is None
+    assert "Type two numbers" in panel.message.value
+    panel.field_of_view.value = "a lot"
+    assert "is not understood" in panel.message.value
+
+
+def test_header_against_typed_waits_for_a_choice_and_asks_again_for_other_numbers(tmp_path):
+    write(tmp_path)
+    panel = opened(None, tmp_path)
+    assert panel.fields.layout.display == "none"
+    panel.type_button.value = True
+    assert panel.fields.layout.display == ""
+    panel.field_of_view.value = "80 x 40"
+    assert panel.value is None
+    assert "Choose which to use" in panel.message.value
+    assert "100.0 % larger" in panel.check.value
+    assert panel.prefer.layout.display == ""
+    panel.prefer.value = "typed"
+    assert panel.value == Patient(tmp_path, ("series-1",), (80.0, 40.0), None, "typed")
+    panel.field_of_view.value = "40 x 80"
+    assert panel.value is None
+    panel.field_of_view.value = "40 x 40"
+    assert panel.value == Patient(tmp_path, ("series-1",), (40.0, 40.0))
+    assert panel.prefer.layout.display == "none"
+
+
+def test_another_folder_clears_what_was_typed(tmp_path):
+    write(tmp_path / "silent", spacing=False)
+    write(tmp_path / "other", "1.2.9", spacing=False)
+    panel = opened(None, tmp_path / "silent", field_of_view_mm=(80, 40))
+    assert panel.value.field_of_view_mm == (80.0, 40.0)
+    choose(panel, tmp_path / "other")
+    assert panel.field_of_view.value == ""
+    assert panel.value is None
+    assert panel.found.folder == tmp_path / "other"
+
+
+def test_arguments_choose_what_clicks_would(tmp_path):
+    write(tmp_path / "a")
+    write(tmp_path / "b", "1.2.4", "T2")
+    panel = opened(None, tmp_path, only=["series-1-2"], field_of_view_mm=(80, 40), matrix_size=40, prefer="header")
+    assert panel.value == Patient(tmp_path, ("series-1-2",), (80.0, 40.0), 40, "header")
+
+
+def test_a_wrong_folder_is_a_sentence_and_takes_the_last_one_away(tmp_path):
+    write(tmp_path / "a")
+    (tmp_path / "empty").mkdir()
+    panel = opened(None, tmp_path / "a")
+    choose(panel, tmp_path / "empty")
+    assert panel.value is None
+    assert "is empty" in panel.message.value
+    assert "Traceback" not in panel.message.value
+    assert panel.boxes == {}
+
+
+@pytest.mark.parametrize(("name", "ticked"), [("All", 4), ("None", 0)])
+def test_many_series_are_ticked_at_once(tmp_path, name, ticked):
+    for number in range(4):
+        write(tmp_path / str(number), f"1.2.{number + 3}", f"T{number}")
+    panel = opened(None, tmp_path)
+    assert panel.ticked == ()
+    buttons = {button.description: button for button in panel.series.children[-2].children}
+    buttons["All"].click()
+    buttons[name].click()
+    assert len(panel.ticked) == ticked
+
+
+def test_the_models_channels_are_looked_for_where_there_is_no_dicom(tmp_path):
+    import cv2
+    import numpy as np
+
+    for name in ("p1_T1w", "p1_T2w"):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.zeros((30, 20), np.uint8))
+    model = Fixed()
+    panel = opened(model, tmp_path, field_of_view_mm=(60, 40))
+    assert panel.value.only == ("p1_T1w", "p1_T2w")
+    model.value = chosen_model(tmp_path, channels=("T1w", "T2w"))
+    panel.wait(60)
+    assert panel.ticked == ("p1",)
+
+
+def test_a_folder_that_is_given_up_while_it_is_read_is_not_shown(tmp_path, monkeypatch):
+    write(tmp_path)
+    reading, go_on, real = threading.Event(), threading.Event(), module.find_patient
+
+    def slow(*arguments, **more):
+        reading.set()
+        go_on.wait(30)
+        return real(*arguments, **more)
+
+    monkeypatch.setattr(module, "find_patient", slow)
+    panel = opened()
+    panel.chooser.choose(tmp_path)
+    assert reading.wait(30)
+    panel.chooser.change.click()
+    go_on.set()
+    panel.wait(60)
+    assert panel.value is None
+    assert panel.found is None
+    assert not panel.boxes
+
+
+def test_many_silent_files_are_named_in_part(tmp_path):
+    for number in range(6):
+        cv2.imwrite(str(tmp_path / f"p{number}.png"), np.full((30, 20), number, np.uint8))
+    panel = opened(folder=tmp_path)
+    assert "The files of p0, p1, p2 and 3 more do not tell the size of a pixel" in panel.message.value
+
+
+def test_images_of_another_kind_than_the_model_learnt_are_not_ticked(tmp_path):
+    write(tmp_path / "scan")
+    model = Fixed(chosen_model(tmp_path, origin={"modalities": ["CT"]}))
+    panel = opened(model, tmp_path / "scan")
+    assert panel.value is None
+    assert "learnt from CT images" in words(panel)
+    model.value = chosen_model(tmp_path, origin={"modalities": ["MR"]})
+    panel.wait(60)
+    assert panel.value is not None

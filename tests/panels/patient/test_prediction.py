@@ -1,0 +1,282 @@
+"""Segmenting by a click: progress, stop, notes, and no result of another patient."""
+
+import errno
+import os
+import shutil
+import threading
+from dataclasses import replace
+
+import pytest
+from untrained import Fixed, chosen_model, untrained_model
+
+from autoseg.panels.parts.values import ChosenModel, Patient
+from autoseg.panels.patient import prediction as module
+from autoseg.panels.patient.prediction import PredictionPanel
+from autoseg.prediction.copies import COPIES
+
+
+@pytest.fixture
+def above(sample, tmp_path):
+    """What stands above the panel: a model and a patient."""
+    return Fixed(chosen_model(tmp_path)), Fixed(Patient(sample / "test" / "dicoms", ("series-5",)))
+
+
+def run(panel, seconds=60):
+    panel.button.click()
+    panel.wait(seconds)
+    return panel
+
+
+def test_before_the_choice_it_says_what_is_missing(above, tmp_path):
+    model, patient = Fixed(), Fixed()
+    panel = PredictionPanel(model, patient, output=tmp_path / "out")
+    assert panel.button.disabled
+    assert "First choose a model and a patient" in panel.message.value
+    model.value = above[0].value
+    assert "First choose a patient" in panel.message.value
+    patient.value = above[1].value
+    assert not panel.button.disabled
+    assert panel.message.value == ""
+
+
+def test_a_click_segments_measures_and_shows(above, tmp_path):
+    panel = run(PredictionPanel(*above, output=tmp_path / "out"))
+    assert panel.value.folder.parent == tmp_path / "out"
+    assert panel.viewer in panel.shown.children
+    assert "2 image(s), 20 slice(s)" in panel.message.value
+    assert "time points" in panel.notes.value
+    assert not panel.button.disabled
+    assert panel.stop_button.disabled
+    assert panel.bar.layout.display == "none"
+
+
+def test_progress_is_shown_by_series_and_slice(above, tmp_path, monkeypatch):
+    panel, said = PredictionPanel(*above, output=tmp_path / "out"), []
+    panel.message.observe(lambda change: said.append(change["new"]), "value")
+    filled = []
+    panel.bar.observe(lambda change: filled.append(change["new"]), "value")
+    run(panel)
+    assert any("Series 2 of 2, slice 10 of 10" in words for words in said)
+    assert max(filled) > 0.9
+
+
+def test_stop_writes_nothing(above, tmp_path, monkeypatch):
+    inside, go_on, real = threading.Event(), threading.Event(), module.segment_folder
+
+    def slow(*arguments, on_progress, **more):
+        def tell(progress):
+            if progress.stage == "predicting":
+                inside.set()
+                go_on.wait(30)
+            return on_progress(progress)
+
+        return real(*arguments, on_progress=tell, **more)
+
+    monkeypatch.setattr(module, "segment_folder", slow)
+    panel = PredictionPanel(*above, output=tmp_path / "out")
+    panel.button.click()
+    assert inside.wait(30)
+    assert panel.button.disabled
+    panel.stop_button.click()
+    go_on.set()
+    panel.wait(60)
+    assert panel.value is None
+    assert "Stopped. Nothing was written." in panel.message.value
+    assert not (tmp_path / "out").exists()
+    assert not panel.button.disabled
+
+
+def test_another_patient_takes_the_old_result_away(above, sample, tmp_path):
+    panel = run(PredictionPanel(*above, output=tmp_path / "out"))
+    earlier = panel.value.folder
+    above[1].value = Patient(sample / "train" / "dicoms")
+    assert panel.value is None
+    assert panel.shown.children == ()
+    assert panel.notes.value == ""
+    assert str(earlier) in panel.message.value
+    assert earlier.is_dir()
+
+
+def test_another_model_takes_the_old_result_away_too(above, tmp_path):
+    panel = run(PredictionPanel(*above, output=tmp_path / "out"))
+    above[0].value = None
+    assert panel.value is None
+    assert panel.shown.children == ()
+    assert panel.button.disabled
+
+
+def test_a_patient_changed_during_the_run_gets_no_result_of_the_other(above, sample, tmp_path, monkeypatch):
+    inside, go_on, real = threading.Event(), threading.Event(), module.segment_folder
+
+    def late(*arguments, **more):
+        run = real(*arguments, **more)
+        inside.set()
+        go_on.wait(30)
+        return run
+
+    monkeypatch.setattr(module, "segment_folder", late)
+    panel = PredictionPanel(*above, output=tmp_path / "out")
+    panel.button.click()
+    assert inside.wait(60)
+    above[1].value = Patient(sample / "train" / "dicoms")
+    go_on.set()
+    panel.wait(60)
+    assert panel.value is None
+    assert panel.shown.children == ()
+    assert "changed during the run" in panel.message.value
+    assert not panel.button.disabled
+
+
+def test_a_damaged_slice_is_named_and_the_others_are_measured(above, sample, tmp_path):
+    patient = tmp_path / "patient"
+    shutil.copytree(sample / "test" / "dicoms", patient)
+    broken = sorted(patient.iterdir())[3]
+    broken.write_bytes(broken.read_bytes()[:50_000])
+    above[1].value = Patient(patient)
+    panel = run(PredictionPanel(*above, output=tmp_path / "out"))
+    assert "19 slice(s)" in panel.message.value
+    assert f"{broken.name} was left out" in panel.notes.value
+    assert "1 file(s) were left alone" in panel.notes.value
+
+
+def test_a_folder_that_went_away_is_a_sentence(above, tmp_path):
+    above[1].value = Patient(tmp_path / "gone")
+    panel = run(PredictionPanel(*above, output=tmp_path / "out"))
+    assert panel.value is None
+    assert "does not exist" in panel.message.value
+    assert not panel.button.disabled
+    assert panel.bar.layout.display == "none"
+
+
+def test_a_full_disk_is_a_sentence_and_leaves_no_folder_and_no_old_result(above, tmp_path, monkeypatch):
+    panel = run(PredictionPanel(*above, output=tmp_path / "out"))
+
+    def full(path, *arguments):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr("autoseg.report.export.write_gif", full)
+    run(panel)
+    assert "No space left" in panel.message.value
+    assert "Traceback" not in panel.message.value
+    assert panel.value is None
+    assert panel.shown.children == ()
+    assert len(list((tmp_path / "out").iterdir())) == 1
+
+
+def test_two_clicks_are_one_run(above, tmp_path):
+    panel = PredictionPanel(*above, output=tmp_path / "out")
+    panel.segment()
+    panel.segment()
+    panel.wait(60)
+    assert len(list((tmp_path / "out").iterdir())) == 1
+
+
+def test_many_notes_on_reading_unfold_and_what_was_left_out_stays_in_sight():
+    from autoseg.image.image import Image, Source
+    from autoseg.prediction.run import Run
+
+    def noted(notes):
+        import numpy as np
+        import pandas as pd
+
+        images = tuple((Image(np.zeros((1, 2, 2)), source=Source(case_id=f"s-{n}_t01")), None) for n in range(5))
+        return module.describe_notes(Run(None, images, (), pd.DataFrame(), tuple(notes), ()))
+
+    few, many = [f"s-{n}: read as 2." for n in range(3)], [f"s-{n}: read as 2." for n in range(5)]
+    assert "<details" not in noted(few)
+    shown = noted([*many, "s-1: a.dcm was left out: cut off.", "The folder holds images of 5 patients."])
+    assert "5 notes on how the series were read." in shown
+    plain = shown.split("<details")[0]
+    assert "a.dcm was left out" in plain
+    assert "images of 5 patients" in plain
+    assert "s-0: read as 2." not in plain
+    grave = [
+        "s-1_t01: on 3 of 24 slices across the centreline a structure reaches the edge of what the model saw.",
+        "s-2_t01: the structure was hardly found, so its centreline is a guess.",
+    ]
+    plain = noted([*many, *grave]).split("<details")[0]
+    assert all(note in plain for note in grave)
+    assert plain.count("⚠") == 2
+
+
+def test_a_model_that_is_changed_while_the_result_is_drawn_takes_it_away(above, tmp_path, monkeypatch):
+    drawing, go_on, real = threading.Event(), threading.Event(), module.SliceViewer
+
+    def slow(*arguments):
+        drawing.set()
+        go_on.wait(1)
+        return real(*arguments)
+
+    monkeypatch.setattr(module, "SliceViewer", slow)
+    panel = PredictionPanel(*above, output=tmp_path / "out")
+    panel.button.click()
+    assert drawing.wait(30)
+    above[0].value = chosen_model(tmp_path)
+    go_on.set()
+    panel.wait(60)
+    assert panel.value is None
+    assert panel.viewer is None
+    assert not panel.shown.children
+    assert "was changed" in panel.message.value
+
+
+# --- several models, copies
+
+
+def test_nobody_has_to_decide_on_copies(above, tmp_path):
+    panel = PredictionPanel(*above, output=tmp_path / "out")
+    assert panel.copies.value == "none"
+    assert panel.more.selected_index is None
+    assert {value for _, value in panel.copies.options} == set(COPIES)
+    assert [f"({len(COPIES[value])} × the time)" in words for words, value in panel.copies.options[1:]] == [
+        True
+    ] * 4
+    assert run(panel).value.model == "heart"
+
+
+def test_chosen_copies_are_taken_and_their_cost_is_told(above, tmp_path):
+    panel = PredictionPanel(*above, output=tmp_path / "out")
+    assert "computed once. Worth a try with what was chosen above: turned copies." in panel.cost.value
+    panel.copies.value = "turned"
+    assert "computed 4 times. Training saw such copies too." in panel.cost.value
+    assert run(panel).value.model == "heart, turned copies"
+    panel.copies.value = "left-right"
+    assert panel.value is None
+    assert "The choice of copies was changed" in panel.message.value
+    assert "never met left-right copies" in panel.cost.value
+    assert "never met left-right copies" in run(panel).notes.value
+
+
+def test_copies_can_be_given(above, tmp_path):
+    panel = PredictionPanel(*above, output=tmp_path / "out", copies="turned")
+    assert panel.more.selected_index == 0
+    assert run(panel).value.model == "heart, turned copies"
+
+
+def test_several_models_are_taken_together(above, tmp_path):
+    first = above[0].value
+    other = ChosenModel(replace(untrained_model(spacing_mm=9.0), name="other"), tmp_path / "other.pt")
+    above[0].value = replace(first, others=(other,))
+    panel = PredictionPanel(*above, output=tmp_path / "out")
+    assert "computed 2 times" in panel.cost.value
+    assert run(panel).value.model == "heart + other"
+
+
+def test_copies_changed_during_a_run_leave_no_result(above, tmp_path, monkeypatch):
+    inside, go_on, real = threading.Event(), threading.Event(), module.segment_folder
+
+    def late(*arguments, **more):
+        run = real(*arguments, **more)
+        inside.set()
+        go_on.wait(30)
+        return run
+
+    monkeypatch.setattr(module, "segment_folder", late)
+    panel = PredictionPanel(*above, output=tmp_path / "out")
+    panel.button.click()
+    assert inside.wait(60)
+    panel.copies.value = "turned"
+    go_on.set()
+    panel.wait(60)
+    assert panel.value is None
+    assert "The choice of copies was changed during the run" in panel.message.value

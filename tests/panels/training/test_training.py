@@ -1,0 +1,438 @@
+"""The training panel, driven by its buttons: start, stop, resume, see it again, and fail in plain words."""
+
+import math
+import re
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from bases import SMALL, make_base
+from trainings import alone, make_task, until
+
+from autoseg.errors import OutputError, ReadError
+from autoseg.panels.parts.panel import Panel
+from autoseg.panels.training import running
+from autoseg.panels.training.training import GIVE_UP, TrainingPanel
+from autoseg.training.checkpoint import find_unfinished
+
+
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch, tmp_path):
+    alone(monkeypatch, tmp_path)
+    monkeypatch.setattr("autoseg.panels.training.training.GLANCE_S", 0.02)
+    yield
+    for training in running._TRAININGS.values():
+        training.stop()
+        assert training.wait(60)
+
+
+def make_panel(task=None, **arguments):
+    settings = Panel()
+    settings.value = task
+    return TrainingPanel(settings, **arguments), settings
+
+
+def is_shown(widget):
+    return widget.layout.display != "none"
+
+
+def stopped_panel(task, epochs=2):
+    """A panel whose training was stopped by its button after some epochs."""
+    panel, settings = make_panel(task)
+    panel.start_button.click()
+    until(lambda: len(panel.training.epochs) >= epochs)
+    panel.stop_button.click()
+    panel.wait(60)
+    return panel, settings
+
+
+def test_start_learns_and_hands_on_what_came_out(tmp_path):
+    task = make_task(tmp_path, epochs=3)
+    panel, _ = make_panel(task)
+    assert panel.stop_button.disabled
+    panel.start_button.click()
+    assert panel.start_button.disabled
+    panel.wait(60)
+    assert panel.value.task is task
+    assert panel.value.path.is_file()
+    assert str(panel.value.path) in panel.message.value
+    assert "Done after epoch 3 of 3" in panel.state_line.value
+    assert panel.curves.value.count("<polyline") == 6
+    assert panel.slices.value.count("<img") == 4
+    assert "Epoch 3, training loss" in panel.lines.value
+    assert is_shown(panel.lines_box)
+    assert not panel.start_button.disabled
+    assert panel.stop_button.disabled
+    assert not is_shown(panel.share_bar)
+    assert not is_shown(panel.resume_button)
+    assert is_shown(panel.start_button)
+
+
+def test_without_settings_there_is_nothing_to_start():
+    panel, _ = make_panel()
+    assert panel.start_button.disabled
+    assert "Choose the settings above first" in panel.state_line.value
+    panel.learn()
+    assert "nothing to start yet" in panel.message.value
+
+
+def test_what_the_check_called_an_error_is_pointed_out(tmp_path):
+    data, settings = Panel(), Panel()
+    settings.value = make_task(tmp_path)
+    data.value = SimpleNamespace(findings=[SimpleNamespace(severity=s) for s in ("error", "error", "note")])
+    assert "found 2 error(s)" in TrainingPanel(settings, data=data).state_line.value
+
+
+def test_while_it_learns_the_panel_tells_how_far_it_is(tmp_path):
+    panel, _ = make_panel(make_task(tmp_path, epochs=500))
+    panel.learn()
+    until(lambda: "Learning: epoch" in panel.state_line.value and "<polyline" in panel.curves.value)
+    assert re.search(r"epoch \d+ of 500 done, (about|a few) .* left; the best is epoch", panel.state_line.value)
+    assert panel.value is None
+    assert is_shown(panel.share_bar)
+    assert 0 < panel.share_bar.value < 1
+    assert re.search(r">patient \d+, slice", panel.slices.value)
+    assert "Dice core" in panel.lines.value
+
+
+def test_stop_keeps_the_best_and_resume_goes_on(tmp_path):
+    panel, _ = stopped_panel(make_task(tmp_path, epochs=12))
+    done = len(panel.value.model.history)
+    assert 2 <= done < 12
+    assert f"Epoch {panel.value.model.best_epoch} of {done} was kept" in panel.message.value
+    assert "Resume goes on" in panel.message.value
+    assert is_shown(panel.resume_button)
+    assert re.fullmatch(rf"Resume from epoch {done} of 12, of today \d\d:\d\d", panel.resume_button.description)
+    panel.resume_button.click()
+    assert panel.value is None
+    panel.wait(60)
+    total = len(panel.value.model.history)
+    assert total in (12, 13)  # an epoch that was cut short is made up for by one more
+    assert f"Done after epoch {total} of {total}" in panel.state_line.value
+    assert [line.split(",")[0] for line in panel.training.lines if line.startswith("Epoch")] == [
+        f"Epoch {n}" for n in range(1, total + 1)
+    ]
+    assert not is_shown(panel.resume_button)
+
+
+def test_starting_anew_over_an_unfinished_training_takes_a_second_click(tmp_path):
+    panel, settings = stopped_panel(make_task(tmp_path, epochs=50))
+    first = panel.training
+    panel.start_button.click()
+    assert panel.training is first
+    assert panel.start_button.description == GIVE_UP
+    assert "unfinished training of this name" in panel.message.value
+    settings.value = make_task(tmp_path, epochs=2)  # another choice in between: it must be asked again
+    assert panel.start_button.description == "Start"
+    panel.start_button.click()
+    assert panel.training is first
+    panel.start_button.click()
+    assert panel.training is not first
+    panel.wait(60)
+    assert len(panel.value.model.history) == 2
+    assert find_unfinished(tmp_path) == ()
+
+
+def test_a_panel_made_anew_shows_the_running_training_and_starts_no_second_one(tmp_path):
+    task = make_task(tmp_path, epochs=500)
+    panel, _ = make_panel(task)
+    panel.learn()
+    until(lambda: panel.training.epochs)
+    again, _ = make_panel(make_task(tmp_path, epochs=500))
+    assert again.training is panel.training
+    assert again.start_button.disabled
+    until(lambda: "<polyline" in again.curves.value)
+    again.stop_button.click()
+    again.wait(60)
+    panel.wait(60)
+    assert again.value.path == panel.value.path
+    third, _ = make_panel(make_task(tmp_path, epochs=500))
+    third.wait(60)
+    assert third.value.path == panel.value.path
+
+
+def test_a_training_of_other_images_is_not_shown_again(tmp_path):
+    panel, settings = make_panel(make_task(tmp_path, epochs=1))
+    panel.learn()
+    panel.wait(60)
+    settings.value = make_task(tmp_path, epochs=1, training=(4, 5))
+    assert panel.value is None
+    assert panel.curves.value == ""
+    settings.value = make_task(tmp_path, epochs=1)
+    panel.wait(60)
+    assert panel.value is not None
+
+
+def test_settings_changed_meanwhile_count_from_the_next_start(tmp_path):
+    panel, settings = make_panel(make_task(tmp_path, epochs=500))
+    panel.learn()
+    first = panel.training
+    settings.value = make_task(tmp_path, epochs=1)
+    assert panel.training is first
+    assert first.is_active
+    assert "counts from the next start" in panel.note.value
+    settings.value = make_task(tmp_path, name="other", epochs=1)
+    assert "&#x27;other&#x27; can be started when it is done" in panel.note.value
+    settings.value = None
+    assert first.is_active
+    settings.value = make_task(tmp_path, epochs=1)
+    panel.stop()
+    panel.wait(60)
+    assert panel.value.task.settings.epochs == 500
+    assert "count from the next start" in panel.note.value
+    panel.learn(give_up=True)
+    panel.wait(60)
+    assert len(panel.value.model.history) == 1
+    assert panel.note.value == ""
+
+
+def test_a_second_training_at_the_same_time_gets_a_sentence(tmp_path):
+    panel, _ = make_panel(make_task(tmp_path, epochs=500))
+    panel.learn()
+    other, _ = make_panel(make_task(tmp_path, name="other"))
+    other.start_button.click()
+    assert other.training is None
+    assert "Another training (&#x27;discs&#x27;, since" in other.message.value
+    panel.stop()
+    panel.wait(60)
+    other.start_button.click()
+    other.wait(60)
+    assert other.value is not None
+
+
+def test_a_full_disk_at_the_end_loses_nothing(tmp_path, monkeypatch):
+    is_full = threading.Event()
+    is_full.set()
+    from autoseg.training import save as report
+
+    def save(model, path, _save=report.save_model):
+        if is_full.is_set():
+            raise OutputError(f"{path} could not be written: the disk is full. Free some space.")
+        return _save(model, path)
+
+    monkeypatch.setattr(report, "save_model", save)
+    monkeypatch.setattr(running, "save_model", save)
+    panel, _ = make_panel(make_task(tmp_path, epochs=2))
+    panel.learn()
+    panel.wait(60)
+    assert panel.value is None
+    assert "the disk is full. Free some space. Nothing of what was learnt is lost" in panel.message.value
+    assert "Traceback" not in panel.message.value
+    assert is_shown(panel.keep_button)
+    panel.keep_button.click()  # still full
+    panel.wait(60)
+    assert "the disk is full" in panel.message.value
+    panel.start_button.click()  # would give it up: asks
+    assert panel.start_button.description == GIVE_UP
+    is_full.clear()
+    panel.keep_button.click()
+    panel.wait(60)
+    assert panel.value.path.is_file()
+    assert not is_shown(panel.keep_button)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (MemoryError(), "not enough memory"),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "smaller batch size"),
+        (ReadError("a.dcm is damaged. Copy it again."), "a.dcm is damaged. Copy it again."),
+    ],
+)
+def test_a_failure_is_a_sentence_and_the_panel_can_start_again(error, words, tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise error
+
+    panel, _ = make_panel(make_task(tmp_path, epochs=1))
+    with monkeypatch.context() as broken:
+        broken.setattr(running, "train_and_save", fail)
+        panel.learn()
+        panel.wait(60)
+    assert words in panel.message.value
+    assert 'role="alert"' in panel.message.value
+    assert panel.value is None
+    assert not is_shown(panel.keep_button)
+    panel.start_button.click()
+    panel.wait(60)
+    assert panel.value is not None
+    assert words not in panel.message.value
+
+
+def test_a_fault_of_ours_unfolds_its_details(tmp_path, monkeypatch):
+    monkeypatch.setattr(running, "train_and_save", lambda *_, **__: 1 / 0)
+    panel, _ = make_panel(make_task(tmp_path))
+    panel.learn()
+    panel.wait(60)
+    assert "ended by a fault: division by zero" in panel.message.value
+    assert panel.message.value.index("<details") < panel.message.value.index("Traceback")
+
+
+@pytest.mark.filterwarnings("ignore:Training stopped, because the loss became NaN")
+def test_a_loss_that_becomes_no_number_keeps_the_best(tmp_path, monkeypatch):
+    from autoseg.training import step as training_state
+
+    original, calls = training_state.outputs_loss, []
+
+    def breaking(*arguments, **named):
+        calls.append(1)
+        parts = original(*arguments, **named)
+        return replace(parts, overlap=parts.overlap * (math.nan if len(calls) > 4 else 1.0))
+
+    monkeypatch.setattr(training_state, "outputs_loss", breaking)
+    panel, _ = make_panel(make_task(tmp_path, epochs=9))
+    panel.learn()
+    panel.wait(60)
+    assert "the loss became NaN in epoch" in panel.message.value
+    assert "smaller learning rate" in panel.message.value
+    assert panel.value.path.is_file()
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+import pytest
+folder = Path(sys.argv[1])
+sys.path.insert(0, sys.argv[2])
+from trainings import alone, make_task
+from autoseg.panels.training.running import start_training
+alone(pytest.MonkeyPatch(), folder)
+training = start_training(make_task(folder, epochs=5, save_checkpoint=1))
+training.listen(lambda: len(training.epochs) == 3 and (print("third", flush=True), time.sleep(600)))
+training.wait()
+"""
+
+
+def test_after_the_kernel_was_killed_a_new_panel_resumes(tmp_path):
+    command = [sys.executable, "-c", KILLED, str(tmp_path), str(Path(__file__).parent)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as kernel:
+        try:
+            assert kernel.stdout.readline() == "third\n"
+        finally:
+            kernel.kill()
+    panel, _ = make_panel(make_task(tmp_path, epochs=5, save_checkpoint=1))
+    assert panel.training is None
+    assert panel.resume_button.description.startswith("Resume from epoch 2 of 5, of today")
+    panel.resume_button.click()
+    panel.wait(60)
+    assert [row.epoch for row in panel.value.model.history] == [1, 2, 3, 4, 5]
+    assert panel.value.model.origin["resumed_after_epochs"] == [2]
+    uninterrupted, _ = make_panel(make_task(tmp_path / "again", epochs=5))
+    uninterrupted.learn()
+    uninterrupted.wait(60)
+    one, other = panel.value.model.weights, uninterrupted.value.model.weights
+    assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_an_unfinished_training_of_another_name_is_not_offered(tmp_path):
+    stopped_panel(make_task(tmp_path, epochs=50))
+    other, _ = make_panel(make_task(tmp_path, name="other"))
+    assert not is_shown(other.resume_button)
+
+
+def test_a_damaged_unfinished_training_is_explained(tmp_path):
+    (tmp_path / "discs_resume.pt").write_bytes(b"half")
+    panel, _ = make_panel(make_task(tmp_path, epochs=1))
+    assert not is_shown(panel.resume_button)
+    panel.start_button.click()
+    assert "which cannot go on:" in panel.message.value
+    panel.start_button.click()
+    panel.wait(60)
+    assert panel.value is not None
+
+
+def test_drawing_that_fails_does_not_end_the_training(tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise ValueError("no ink")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("autoseg.panels.training.training.draw_curves", fail)
+        panel, _ = make_panel(make_task(tmp_path, epochs=500))
+        panel.learn()
+        until(lambda: "no ink" in panel.message.value and len(panel.training.epochs) > 2)
+    panel.stop()
+    panel.wait(60)
+    assert panel.value is not None
+
+
+# --- from a model
+
+
+def tuned_task(folder, base, **changes):
+    """Give a task that goes on from a model."""
+    task = make_task(folder, network=SMALL, **{"epochs": 2} | changes)
+    return replace(task, base=base)
+
+
+def test_a_model_is_gone_on_from(tmp_path):
+    base = make_base(taught_by=["subject77"])
+    panel, settings = make_panel(tuned_task(tmp_path, base))
+    panel.start_button.click()
+    panel.wait(60)
+    origin = panel.value.model.origin
+    assert origin["base"]["name"] == "neck"
+    assert set(base.origin["subject_fingerprints"]) < set(origin["subject_fingerprints"])
+    training = panel.training
+    assert training.is_of(tuned_task(tmp_path, make_base(taught_by=["subject77"])))
+    settings.value = make_task(tmp_path, network=SMALL, epochs=2)  # the same from scratch is another training
+    assert panel.training is None
+
+
+def test_a_stopped_fine_tuning_resumes_also_with_the_model_read_again(tmp_path, monkeypatch):
+    panel, _ = stopped_panel(tuned_task(tmp_path, make_base(), epochs=60))
+    done = len(panel.training.epochs)
+    assert done < 60
+    monkeypatch.setattr(running, "_TRAININGS", {})  # another kernel
+    later, settings = make_panel(tuned_task(tmp_path, make_base(), epochs=60))
+    assert is_shown(later.resume_button)
+    later.resume_button.click()
+    until(lambda: len(later.training.epochs) > done)
+    later.stop_button.click()
+    later.wait(60)
+    assert later.value.model.origin["base"]["name"] == "neck"
+    # Another model under the same name is not mixed with it.
+    monkeypatch.setattr(running, "_TRAININGS", {})
+    other = make_base()
+    other.weights[next(iter(other.weights))] += 1
+    settings.value = tuned_task(tmp_path, other, epochs=60)
+    later.resume_button.click()
+    later.wait(60)
+    assert later.value is None
+    assert "was begun from the base model &#x27;neck&#x27;, and another one is given now" in later.message.value
+
+
+def test_a_model_that_knows_who_validates_is_refused_in_words(tmp_path):
+    panel, _ = make_panel(tuned_task(tmp_path, make_base(taught_by=["subject8"])))
+    panel.start_button.click()
+    panel.wait(60)
+    assert panel.value is None
+    assert "has learnt from the validation subject(s) patient 5" in panel.message.value
+
+
+def test_who_validated_the_model_before_is_told_by_number(tmp_path):
+    base = make_base(taught_by=["subject9"])
+    base.origin["learnt_fingerprints"] = []
+    panel, _ = make_panel(tuned_task(tmp_path, base))
+    panel.start_button.click()
+    panel.wait(60)
+    assert "was validated on patient 6, too" in panel.lines.value
+    assert not re.search("subject[0-9]", panel.lines.value + panel.state_line.value)
+
+
+def test_stopped_while_the_finders_learn_is_a_sentence(tmp_path, monkeypatch):
+    def train_and_save(*args, **arguments):
+        assert arguments["finder"] is task.finder
+        raise KeyboardInterrupt
+
+    task = replace(tuned_task(tmp_path, make_base()), finder=make_base().settings)
+    monkeypatch.setattr(running, "train_and_save", train_and_save)
+    panel, _ = make_panel(task)
+    panel.start_button.click()
+    panel.wait(60)
+    assert panel.value is None
+    assert "stopped while the finders of the centreline were learning" in panel.message.value
+    assert not panel.start_button.disabled

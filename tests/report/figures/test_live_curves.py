@@ -1,0 +1,78 @@
+"""Curves of a training as SVG: right numbers, right colours, any number of epochs."""
+
+import re
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+from discs import STRUCTURES
+
+from autoseg.model.model import EpochResult
+from autoseg.report.figures.live_curves import MOST_POINTS, draw_curves
+
+
+def make_rows(count, *, scored=True):
+    return [
+        EpochResult(
+            n,
+            training_loss=2 / n,
+            learning_rate=0.01,
+            elapsed_s=n,
+            seconds_left=1,
+            validation_loss=3 / n if scored else None,
+            validation_dice=0.5 if scored else None,
+            dice=(0.25, None) if scored else (),
+            training_dice=(0.5, 0.75),
+            is_best=n == 2,
+        )
+        for n in range(1, count + 1)
+    ]
+
+
+def lines_of(page):
+    found = re.findall(r'<polyline points="([^"]+)" fill="none" stroke="([^"]+)"', page)
+    return [([tuple(map(float, point.split(","))) for point in points.split()], colour) for points, colour in found]
+
+
+def test_every_known_curve_is_drawn_in_its_colour():
+    page = draw_curves(make_rows(4), STRUCTURES, planned=10)
+    lines = lines_of(page)
+    assert [colour for _, colour in lines] == ["currentColor", "#3b8fd0", "#e69f00", "#e69f00", "#cc79a7"]
+    assert "core 0.250" in page
+    assert "ring, training 0.750" in page
+    assert "ring 0" not in page.replace("ring, training 0", "")
+    # Dice of 0.25 and 0.5: heights above the axis are as 1 to 2.
+    low, high = (170 - lines[place][0][0][1] for place in (2, 3))
+    assert high == 2 * low
+    # Four of ten epochs reach over a third of the axis.
+    xs = [x for x, _ in lines[0][0]]
+    assert xs == pytest.approx([38 + (412 - 38) * n / 9 for n in range(4)], abs=0.1)
+
+
+def test_the_best_epoch_is_marked_and_said():
+    page = draw_curves(make_rows(4), STRUCTURES)
+    assert page.count("best epoch 2") == 4  # heading and spoken text of both charts
+    assert "best epoch" not in draw_curves(make_rows(4, scored=False), STRUCTURES)
+
+
+def test_it_is_well_formed_with_no_one_and_ten_thousand_epochs():
+    for count in (0, 1, 10_000):
+        page = draw_curves(make_rows(count), STRUCTURES)
+        ElementTree.fromstring(page)
+        assert all(len(points) <= MOST_POINTS for points, _ in lines_of(page))
+        assert len(re.findall(r"<text", page)) < 40
+        assert len(page) < 60_000
+    assert "no epoch yet" in draw_curves([], STRUCTURES)
+
+
+def test_names_of_structures_cannot_break_the_page():
+    from autoseg.image.structures import Structure
+
+    page = draw_curves(make_rows(2), [Structure(1, "<b>'a\" & b")])
+    ElementTree.fromstring(page)
+
+
+def test_every_picture_has_words_for_those_who_cannot_see_it():
+    page = draw_curves(make_rows(3), STRUCTURES)
+    labels = re.findall(r'role="img" aria-label="([^"]+)"', page)
+    assert len(labels) == 2
+    assert "training 0.667; validation 1.000" in labels[0]

@@ -1,0 +1,151 @@
+import math
+import re
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from autoseg.errors import DataError
+from autoseg.image.geometry import affine_from_spacing
+from autoseg.image.image import LabelMap, Source
+from autoseg.image.structures import Structure
+from autoseg.measurement.areas import Measurement, measure_areas
+from autoseg.report.area_tables import FLAG_WORDS, area_blocks, area_text, areas_table, explain_area, explain_flags
+
+CORD = (Structure(1, "cord", includes=(2,)), Structure(2, "grey matter"))
+
+
+def measured(
+    case_id="leg", *, slices=4, spacing=(3.0, 0.9375, 0.9375), source="header", subject="", structures=CORD
+):
+    voxels = np.zeros((slices, 60, 60), np.uint8)
+    for index in range(slices):
+        voxels[index, 5 : 20 + index, 5:30] = 1
+        voxels[index, 10 : 13 + index, 10:14] = 2
+    voxels[0] = 0
+    place = Source(case_id, subject, spacing_source="header", slice_spacing_source="header")
+    return measure_areas(LabelMap(voxels, affine_from_spacing(spacing), structures, source=place))
+
+
+def product(line):
+    """Both sides of the equation in a line, as they are written."""
+    area, count, pixel = re.match(r"([\d,.]+) mm² = ([\d,]+) pixels? × ([\d.]+) mm²", line).groups()
+    return area, int(count.replace(",", "")) * float(pixel)
+
+
+@pytest.mark.parametrize("spacing", [(3, 0.9375, 0.9375), (3, 0.351, 0.351), (3, 1.2890625, 1.289), (3, 0.1, 7)])
+@pytest.mark.parametrize("count", [1, 3, 7, 99, 1409, 20_001, 123_457])
+def test_the_product_in_the_line_gives_the_area_in_the_line(count, spacing):
+    (row, *_) = measured(spacing=spacing)
+    row = replace(row, pixel_count=count, area_mm2=count * spacing[1] * spacing[2])
+    area, by_hand = product(explain_area(row))
+    decimals = len(area.partition(".")[2])
+    assert float(area.replace(",", "")) == pytest.approx(row.area_mm2, abs=0.5 * 10**-decimals)
+    assert f"{by_hand:.{decimals}f}" == area.replace(",", "")
+
+
+def test_the_line_reads_as_the_clinicians_asked_for():
+    row = replace(measured()[0], pixel_count=1409, area_mm2=1409 * 0.9375**2, name="psoas")
+    assert explain_area(row) == "1,238 mm² = 1,409 pixels × 0.8789 mm² (header)"
+    assert explain_area(replace(row, spacing_source="typed")).endswith("(typed field of view)")
+    assert "nobody said" in explain_area(replace(row, spacing_source="none"))
+    assert "1 pixel × " in explain_area(replace(row, pixel_count=1, area_mm2=0.9375**2))
+
+
+def test_the_line_tells_of_what_lies_inside_and_of_nothing_where_nothing_is():
+    cord, grey = measured()[2:4]
+    assert explain_area(cord, CORD).endswith("; grey matter inside it is counted too")
+    assert "inside" not in explain_area(grey, CORD)
+    assert "inside" not in explain_area(cord)
+    empty = measured()[0]
+    assert explain_area(empty) == "0 mm² = 0 pixels: cord is not on this slice"
+
+
+def test_the_area_of_a_sheared_pixel_is_that_of_the_parallelogram():
+    affine = affine_from_spacing((3, 1, 1)).copy()
+    affine[:3, 2] = (0.8, 0.6, 0)  # 1 mm apart, yet the pixel is 0.8 mm²
+    voxels = np.zeros((1, 30, 30), np.uint8)
+    voxels[0, 5:15, 5:15] = 1
+    (row,) = measure_areas(LabelMap(voxels, affine, (Structure(1, "disc"),)))
+    assert explain_area(row).startswith("80 mm² = 100 pixels × 0.8 mm²")
+
+
+def test_every_flag_has_words_and_an_unknown_one_stays():
+    for flag, words in FLAG_WORDS.items():
+        assert explain_flags(flag) == words
+    assert explain_flags("") == ""
+    assert explain_flags("jump; new kind") == f"{FLAG_WORDS['jump']}; new kind"
+
+
+def test_numbers_are_never_cut_before_the_point():
+    assert [area_text(area) for area in (123_456.7, 9_999.6, 16.724, 0.25)] == [
+        "123,457",
+        "10,000",
+        "16.72",
+        "0.25",
+    ]
+
+
+def assert_same_numbers(rows: list[Measurement]):
+    """Blocks and table hold the same rows, words and numbers, in the same order."""
+    table = areas_table(rows)
+    columns = [column for column in table if column.endswith(" mm²") and column != "slice_position_mm"]
+    lines = []
+    for block in area_blocks(rows):
+        for group in block.rows:
+            lines.append([group[0].slice_index, *[_area(group, column) for column in columns]])
+        for word, values in block.statistics.items():
+            lines.append([word, *[values.get(column, _missing(word)) for column in columns]])
+    assert [line[0] for line in lines] == list(table["slice_index"])
+    pd.testing.assert_frame_equal(
+        pd.DataFrame([line[1:] for line in lines], columns=columns).astype(float),
+        table[columns].reset_index(drop=True),
+    )
+
+
+def _area(group, column):
+    return next((row.area_mm2 for row in group if f"{row.name} mm²" == column), math.nan)
+
+
+def _missing(word):
+    return 0.0 if word.startswith("n") else math.nan
+
+
+def test_blocks_are_the_table():
+    psoas = measured("b10", structures=(Structure(1, "psoas"), Structure(2, "disc")), slices=3)
+    assert_same_numbers([*measured("b2"), *psoas])
+    assert [block.case_id for block in area_blocks([*psoas, *measured("b2")])] == ["b2", "b10"]
+
+
+def test_single_slices_of_a_patient_are_one_block():
+    rows = [row for n in range(3) for row in singles(n)]
+    assert_same_numbers(rows)
+    (block,) = area_blocks(rows)
+    assert block.is_single_slices
+    assert block.case_id == "all of P7"
+    assert block.statistics["n"]["cord mm²"] == 2
+
+
+def test_moments_at_one_place_have_no_mean():
+    rows = [*singles(1), *[replace(row, case_id="later") for row in singles(1)]]
+    (block,) = area_blocks(rows)
+    assert block.statistics == {}
+    assert_same_numbers(rows)
+
+
+def singles(number):
+    rows = [row for row in measured(subject="P7") if row.slice_index == number]
+    return [replace(row, case_id=f"image-{number}", slice_index=0) for row in rows]
+
+
+def test_what_was_measured_twice_is_refused():
+    with pytest.raises(DataError, match="twice"):
+        area_blocks([*measured(), *measured()])
+    assert area_blocks([]) == ()
+
+
+def test_a_half_is_rounded_up_as_the_page_rounds_it():
+    assert [area_text(area) for area in (113.25, 1002.5, 20.125)] == ["113.3", "1,003", "20.13"]
+    row = replace(measured()[0], pixel_count=453, area_mm2=453 * 0.25)
+    assert explain_area(row).startswith("113.3 mm² = 453 pixels × 0.25 mm²")

@@ -1,0 +1,339 @@
+import csv
+import json
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import openpyxl
+import pytest
+from PIL import Image as PillowImage
+
+from autoseg.errors import DataError, GeometryError, LabelError, OutputError
+from autoseg.files.nifti.volumes import read_nifti
+from autoseg.image.geometry import affine_from_spacing
+from autoseg.image.image import Image, LabelMap, SliceSource, Source
+from autoseg.image.structures import Structure
+from autoseg.measurement.areas import measure_areas
+from autoseg.report import export
+from autoseg.report.export import (
+    file_stem,
+    free_run_folder,
+    run_folder_name,
+    safe_name,
+    slice_stems,
+    write_run,
+    write_tables,
+)
+
+STRUCTURES = (Structure(1, "psoas left", side="left"), Structure(7, "Bandscheibe é"))
+NOW = datetime(2026, 3, 1, 14, 5, 9)
+
+
+def result(case_id="series-2", *, slices=3, size=(40, 30), affine=None, folder="Doe^Jane", names=None):
+    rng = np.random.default_rng(len(case_id))
+    voxels = np.zeros((slices, *size), np.uint8)
+    voxels[:, 5:15, 5:15] = 1
+    voxels[:, 20:25, 5:25] = 7
+    names = [f"{n}.dcm" for n in range(slices)] if names is None else names
+    source = Source(
+        case_id=case_id,
+        subject_id="P7",
+        series_uid="1.2",
+        spacing_source="header",
+        slice_spacing_source="header",
+        slices=tuple(SliceSource(Path("/scans") / folder / name, 0, f"1.2.{name}") for name in names),
+    )
+    affine = affine_from_spacing((4.0, 0.5, 0.8)) if affine is None else affine
+    image = Image(rng.normal(100, 20, (slices, *size)).astype(np.float32), affine, source=source)
+    return image, LabelMap(voxels, affine, STRUCTURES, source=source)
+
+
+def files(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_run_is_one_folder_with_everything(tmp_path):
+    folder = write_run(tmp_path / "out" / "run", [result(slices=2)], model_name="psoas_40")
+    assert folder == tmp_path / "out" / "run"
+    assert files(folder) == [
+        "animation.gif",
+        "areas.csv",
+        "areas.xlsx",
+        "colours/labels_fsleyes.lut",
+        "colours/labels_itksnap.txt",
+        "colours/labels_slicer.ctbl",
+        "labels/0.png",
+        "labels/1.png",
+        "measurements.csv",
+        "overlays/0.jpg",
+        "overlays/1.jpg",
+        "run.json",
+        "series-2.nii.gz",
+        "structures.csv",
+    ]
+    assert [path.name for path in folder.parent.iterdir()] == ["run"]
+
+
+def test_further_files_lie_in_the_folder_or_there_is_none(tmp_path):
+    folder = write_run(
+        tmp_path / "run",
+        [result()],
+        model_name="psoas",
+        write_more=lambda place: (place / "more.txt").write_text("x"),
+    )
+    assert (folder / "more.txt").read_text() == "x"
+
+    def fail(place):
+        (place / "more.txt").write_text("half")
+        raise OutputError("the disk is full")
+
+    with pytest.raises(OutputError, match="the disk is full"):
+        write_run(tmp_path / "other", [result()], model_name="psoas", write_more=fail)
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_the_pixel_values_of_a_label_picture_are_the_labels(tmp_path):
+    image, labels = result()
+    folder = write_run(tmp_path / "run", [(image, labels)], model_name="m")
+    with PillowImage.open(folder / "labels" / "1.png") as picture:
+        assert picture.mode == "P"
+        np.testing.assert_array_equal(np.asarray(picture), labels.voxels[1])
+        assert tuple(picture.getpalette()[21:24]) == STRUCTURES[1].rgb
+
+
+def test_the_nifti_lies_on_the_images_grid(tmp_path):
+    image, labels = result()
+    folder = write_run(tmp_path / "run", [(image, labels)], model_name="m")
+    voxels, affine = read_nifti(folder / "series-2.nii.gz")
+    np.testing.assert_array_equal(voxels, labels.voxels)
+    np.testing.assert_allclose(affine, image.affine, atol=1e-5)
+
+
+def test_small_pictures_are_enlarged_with_the_proportions_of_the_pixels(tmp_path):
+    folder = write_run(tmp_path / "run", [result()], model_name="m")
+    with PillowImage.open(folder / "overlays" / "0.jpg") as picture:
+        assert picture.height == 40 * 13
+        assert picture.width == 30 * 21
+    with PillowImage.open(folder / "animation.gif") as picture:
+        assert picture.n_frames == 3
+
+
+def test_the_tables_hold_the_areas_with_a_decimal_point(tmp_path):
+    folder = write_run(tmp_path / "run", [result()], model_name="psoas_40")
+    with (folder / "areas.csv").open(encoding="utf-8-sig", newline="") as file:
+        wide = list(csv.DictReader(file))
+    assert list(wide[0]) == ["slice_index", "slice_position_mm", "psoas left mm²", "Bandscheibe é mm²", "flags"]
+    assert [row["slice_index"] for row in wide[:4]] == ["0", "1", "2", "mean"]
+    assert [row["slice_position_mm"] for row in wide[:3]] == ["0", "4", "8"]
+    assert wide[0]["psoas left mm²"] == "40"
+    with (folder / "measurements.csv").open(encoding="utf-8", newline="") as file:
+        tidy = list(csv.DictReader(file))
+    assert len(tidy) == 6
+    assert (tidy[0]["pixel_column_mm"], tidy[0]["area_mm2"], tidy[0]["model"]) == ("0.8", "40", "psoas_40")
+    assert float(tidy[0]["mean_intensity"]) == pytest.approx(100, abs=10)
+
+
+def test_the_workbook_holds_the_same_areas_with_flagged_cells_marked(tmp_path):
+    image, labels = result(slices=3)
+    labels.voxels[1][labels.voxels[1] == 7] = 0  # missing between slices
+    details = {"autoseg": "1.2", "best_epoch": 12}
+    folder = write_run(tmp_path / "run", [(image, labels)], model_name="psoas_40", details=details)
+    book = openpyxl.load_workbook(folder / "areas.xlsx")
+    assert book.sheetnames == ["areas", "measurements", "about"]
+    page = book["areas"]
+    with (folder / "areas.csv").open(encoding="utf-8-sig", newline="") as file:
+        wide = list(csv.reader(file))
+    shown = [["" if cell is None else cell for cell in row] for row in page.iter_rows(values_only=True)]
+    assert shown[0] == wide[0]
+    assert [[str(cell) for cell in row[:1]] for row in shown] == [row[:1] for row in wide]
+    areas = wide[0].index("Bandscheibe é mm²")
+    assert [float(row[areas] or 0) for row in shown[1:]] == [float(row[areas] or 0) for row in wide[1:]]
+    marked = [cell.coordinate for row in page.iter_rows() for cell in row if cell.fill.fill_type == "solid"]
+    assert marked == ["D3"]  # the second slice, the fourth column
+    about = dict(book["about"].iter_rows(min_row=2, values_only=True))
+    assert about["model"] == "psoas_40"
+    assert about["autoseg"] == "1.2"
+    assert about["pixel (between rows × between columns), and whence"] == "0.5 × 0.8 mm (header)"
+    assert about["flagged areas"] == 1
+
+
+def test_several_images_have_a_table_by_patient_more(tmp_path):
+    folder = write_run(tmp_path / "run", [result("a"), result("b", names=["x", "y", "z"])], model_name="m")
+    with (folder / "patients.csv").open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["subject_id"], row["image"], row["structure"]) for row in rows] == [
+        ("P7", "a", "psoas left"),
+        ("P7", "a", "Bandscheibe é"),
+        ("P7", "b", "psoas left"),
+        ("P7", "b", "Bandscheibe é"),
+    ]
+    assert rows[0]["volume_mm3"] == "480"
+    assert "by patient" in openpyxl.load_workbook(folder / "areas.xlsx").sheetnames
+
+
+def test_run_json_tells_where_everything_came_from_but_no_folder(tmp_path):
+    folder = write_run(tmp_path / "run", [result()], model_name="m", details={"best_epoch": 12})
+    text = (folder / "run.json").read_text(encoding="utf-8")
+    record = json.loads(text)
+    assert (record["model"], record["details"]["best_epoch"]) == ("m", 12)
+    assert record["images"][0]["slices"][1] == {"name": "1", "file": "1.dcm", "frame": 0, "sop_uid": "1.2.1.dcm"}
+    assert record["images"][0]["spacing_source"] == "header"
+    assert [structure["name"] for structure in record["structures"]] == ["psoas left", "Bandscheibe é"]
+    # Folders are often called like the patient.
+    assert "Doe" not in text
+
+
+def test_images_of_several_sizes_share_a_run(tmp_path):
+    first, second = result("a", slices=2), result("b", slices=1, size=(30, 60), names=["9.dcm"])
+    folder = write_run(tmp_path / "run", [first, second], model_name="m")
+    assert {"a.nii.gz", "b.nii.gz", "labels/0.png", "labels/9.png"} <= set(files(folder))
+    with PillowImage.open(folder / "animation.gif") as picture:
+        assert picture.n_frames == 3
+
+
+def test_slices_with_equal_names_are_told_apart_by_their_case(tmp_path):
+    runs = [result("a", slices=1, names=["IM1.dcm"]), result("b", slices=2, names=["im1.dcm", "IM2.dcm"])]
+    folder = write_run(tmp_path / "run", runs, model_name="m")
+    assert [name for name in files(folder) if name.startswith("labels")] == [
+        "labels/IM2.png", "labels/a_IM1.png", "labels/b_im1.png",
+    ]  # fmt: skip
+
+
+def test_frames_of_a_multi_frame_file_are_numbered():
+    source = Source(slices=tuple(SliceSource(Path("cine.dcm"), frame) for frame in (0, 1, 11)))
+    image = Image(np.zeros((3, 4, 4)), source=source)
+    assert slice_stems([image]) == [["cine_001", "cine_002", "cine_012"]]
+    # Also where only one frame of the file is there, unless it is the first.
+    alone = Image(np.zeros((1, 4, 4)), source=Source(slices=(SliceSource(Path("cine.dcm"), 4),)))
+    assert slice_stems([alone]) == [["cine_005"]]
+
+
+def test_no_two_slices_ever_share_a_name():
+    # Equal file names in folders of one case, and a file that is called like the way out.
+    paths = ["x/1.dcm", "y/1.dcm", "y/c_1.dcm"]
+    source = Source(case_id="c", slices=tuple(SliceSource(Path(path)) for path in paths))
+    (names,) = slice_stems([Image(np.zeros((3, 4, 4)), source=source)])
+    assert len({name.casefold() for name in names}) == 3
+
+
+def test_names_are_fit_for_every_system():
+    assert file_stem(Path("1.3.46.670589")) == "1.3.46.670589"
+    assert file_stem(Path("leg 07.DCM")) == "leg 07"
+    assert safe_name("a/b\\c:d*?") == "a_b_c_d"
+    assert safe_name("..hidden.") == "hidden"
+    assert safe_name("///") == "unnamed"
+    assert safe_name("nul.txt") == "_nul.txt"
+    assert len(safe_name("x" * 300)) == 100
+
+
+def test_the_runs_name_has_model_and_time():
+    assert run_folder_name("psoas 40", NOW) == "psoas_40_2026-03-01_140509"
+
+
+def test_runs_of_the_same_second_get_folders_of_their_own(tmp_path):
+    names = []
+    for _ in range(3):
+        folder = free_run_folder(tmp_path, "psoas 40", NOW)
+        folder.mkdir()
+        names.append(folder.name)
+    assert names == [f"psoas_40_2026-03-01_140509{number}" for number in ("", "_2", "_3")]
+
+
+def test_a_file_name_that_is_no_utf8_does_not_stop_a_run(tmp_path):
+    # As Linux gives the byte E9 of an old archive.
+    folder = write_run(
+        tmp_path / "run",
+        [result("caf\udce9", slices=1, names=["caf\udce9.dcm"]), result("b", slices=1)],
+        model_name="m",
+    )
+    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    assert record["images"][0]["slices"][0]["file"] == "caf?.dcm"
+    for table in ("areas.csv", "measurements.csv"):
+        assert "caf?" in (folder / table).read_text(encoding="utf-8-sig")
+    assert "labels/caf.png" in files(folder)
+
+
+def test_slices_at_unknown_distances_get_no_nifti_with_an_invented_one(tmp_path):
+    def unspaced(case_id, slices):
+        image, labels = result(case_id, slices=slices, names=[f"{case_id}{n}.dcm" for n in range(slices)])
+        source = replace(image.source, slice_spacing_source="none")
+        return replace(image, source=source), replace(labels, source=source)
+
+    runs = [unspaced("stack", 2), unspaced("single", 1), result("known")]
+    folder = write_run(tmp_path / "run", runs, model_name="m")
+    assert {path.name for path in folder.glob("*.nii.gz")} == {"single.nii.gz", "known.nii.gz"}
+    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    assert record["left_out"] == ["stack.nii.gz: the distance between its slices is unknown."]
+
+
+def test_what_was_measured_already_is_not_measured_again(tmp_path, monkeypatch):
+    image, labels = result()
+    rows = measure_areas(labels, image=image, model="m")
+    monkeypatch.setattr(export, "measure_areas", None)
+    folder = write_run(tmp_path / "run", [(image, labels)], model_name="m", measurements=rows)
+    assert len((folder / "measurements.csv").read_text(encoding="utf-8").splitlines()) == 1 + len(rows)
+
+
+def test_two_runs_are_never_mixed(tmp_path):
+    folder = write_run(tmp_path / "run", [result()], model_name="m")
+    before = files(folder)
+    with pytest.raises(OutputError, match="exists already"):
+        write_run(folder, [result("other")], model_name="m")
+    assert files(folder) == before
+
+
+def test_without_millimetres_nothing_is_written(tmp_path):
+    image, labels = result()
+    bare = replace(image, affine=None), replace(labels, affine=None)
+    with pytest.raises(GeometryError, match="field of view"):
+        write_run(tmp_path / "run", [result("first"), bare], model_name="m")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_to_write_and_mixed_up_results_are_refused(tmp_path):
+    with pytest.raises(DataError, match="no result"):
+        write_run(tmp_path / "run", [], model_name="m")
+    with pytest.raises(DataError, match="2 images have the case_id 'series-2'"):
+        write_run(tmp_path / "run", [result(), result()], model_name="m")
+    image, labels = result()
+    moved = replace(labels, affine=affine_from_spacing((4.0, 0.5, 0.9)))
+    with pytest.raises(LabelError, match="do not lie on the image"):
+        write_run(tmp_path / "run", [(image, moved)], model_name="m")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("writer", ["write_palette_png", "write_jpg", "write_nifti", "write_gif"])
+def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch, writer):
+    def full(*_args, **_more):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(export, writer, full)
+    with pytest.raises(OutputError, match=r"run could not be written: No space left"):
+        write_run(tmp_path / "run", [result()], model_name="m")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_label_picture_that_reads_back_differently_is_not_delivered(tmp_path, monkeypatch):
+    right = export.write_palette_png
+    monkeypatch.setattr(
+        export, "write_palette_png", lambda path, labels, structures: right(path, labels[::-1], structures)
+    )
+    with pytest.raises(OutputError, match=r"0\.png reads back differently"):
+        write_run(tmp_path / "run", [result()], model_name="m")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_tables_alone_can_be_written_to_a_new_folder(tmp_path):
+    rows = measure_areas(result()[1])
+    assert files(write_tables(tmp_path / "tables", rows)) == ["areas.csv", "areas.xlsx", "measurements.csv"]
+    with pytest.raises(OutputError, match="exists already"):
+        write_tables(tmp_path / "tables", rows)
+
+
+def test_a_long_stack_has_a_short_animation(tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "MAX_GIF_FRAMES", 4)
+    folder = write_run(tmp_path / "run", [result("a", slices=9)], model_name="m")
+    with PillowImage.open(folder / "animation.gif") as picture:
+        assert picture.n_frames == 4
+    assert sum(name.startswith("labels/") for name in files(folder)) == 9

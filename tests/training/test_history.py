@@ -1,0 +1,53 @@
+"""What is kept of a training: every column filled, read back from the file."""
+
+import pandas as pd
+import pytest
+from discs import STRUCTURES, make_split, patch_reading, quick_settings
+
+from autoseg.model.model import EpochResult
+from autoseg.report.figures import show_erosions, show_history
+from autoseg.training.history import format_epoch, history_rows, write_history
+from autoseg.training.recipes import recipe
+from autoseg.training.training import train
+
+
+@pytest.fixture
+def model(monkeypatch):
+    patch_reading(monkeypatch)
+    settings = quick_settings(epochs=5, validate_every=2, watch_erosion=True)
+    return train(make_split(range(4), [8]), settings, structures=STRUCTURES)
+
+
+def test_the_file_has_losses_dice_and_iou_of_every_structure(model, tmp_path):
+    table = pd.read_csv(write_history(model, tmp_path / "history.csv"))
+    assert table["epoch"].tolist() == [1, 2, 3, 4, 5]
+    assert table["validation_iou"].notna().tolist() == [False, True, False, True, True]
+    for what in ("core", "ring"):
+        assert table[f"training_dice_{what}"].between(0, 1).all()
+        dice, iou = table[f"dice_{what}"].dropna(), table[f"iou_{what}"].dropna()
+        assert iou.tolist() == pytest.approx((dice / (2 - dice)).tolist())
+        assert table[f"iou_{what}_eroded_0"].dropna().tolist() == pytest.approx(iou.tolist())
+    assert table["validation_iou"].dropna().iloc[-1] == pytest.approx(
+        table[["iou_core", "iou_ring"]].iloc[-1].mean()
+    )
+    assert table["is_best"].sum() == 1
+    # It learns, and the training's own curve shows it.
+    assert table["training_dice_core"].iloc[-1] > table["training_dice_core"].iloc[0]
+    assert len(show_history(table).axes) == 2
+    erosions = show_erosions(table)
+    assert [ax.get_title() for ax in erosions.axes] == ["core", "ring"]
+
+
+def test_the_printed_line(model):
+    assert format_epoch(model.history[0]).startswith("Epoch 1, training loss")
+    assert "Dice ring 0." in format_epoch(model.history[-1], model.structures)
+    assert "mean Dice" not in format_epoch(model.history[-1], model.structures, settings=model.settings)
+
+    assert [row["epoch"] for row in history_rows(model)] == [1, 2, 3, 4, 5]
+
+
+def test_the_published_pyramid_shows_its_loss_with_the_mean_dice_beside_it():
+    row = EpochResult(1, 0.5, 1e-4, 1.0, 2.0, validation_loss=1.2, validation_dice=0.4, dice=(0.4,))
+    line = format_epoch(row, (), settings=recipe("pyramid-published", epochs=3))
+    assert "training loss 0.500 (mean Dice 0.750), validation loss 1.200 (mean Dice 0.400)" in line
+    assert "mean Dice" not in format_epoch(row, (), settings=recipe("pyramid", epochs=3))
