@@ -1,6 +1,7 @@
 """Small comparisons in the background, for the tests of their panels: made-up discs, quick networks."""
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 
 import pandas as pd
 from discs import STRUCTURES, make_case, make_pair, patch_reading, quick_settings
@@ -10,7 +11,7 @@ from autoseg.evaluation.comparison import Comparison, SideBySide
 from autoseg.evaluation.comparison.scenarios import scenarios_of
 from autoseg.evaluation.comparison.tables import COLUMNS, DIFFERENCES
 from autoseg.evaluation.validation_report import one_slice
-from autoseg.model.settings.settings import NetworkSettings
+from autoseg.model.settings.settings import NetworkSettings, Settings, settings_to_dict
 from autoseg.panels.comparison import contest as running
 from autoseg.panels.parts.values import Contest
 
@@ -36,7 +37,7 @@ def alone(monkeypatch, folder):
     patch_reading(monkeypatch)
     # The panels draw their own; test_comparison.py looks at the files.
     monkeypatch.setattr("autoseg.evaluation.comparison.run.write_pictures", lambda comparison: None)
-    monkeypatch.setattr("autoseg.panels.parts.turns.turn_file", lambda: folder / "turn.lock")
+    monkeypatch.setattr("autoseg.panels.parts.background.turn_file", lambda: folder / "turn.lock")
     monkeypatch.setattr(running, "_COMPARISONS", {})
 
 
@@ -91,3 +92,20 @@ def make_comparison(folder, **changes):
         "structures": STRUCTURES,
     }
     return Comparison(**(named | changes))
+
+
+def begin(contest, *, derived=(), **time):
+    """Write what `compare` keeps of a comparison, with one finished training."""
+    place = contest.folder / next(iter(contest.entries)) / "fold_1"
+    place.mkdir(parents=True)
+    (place / "fold.json").write_text("{}")
+    state = {
+        "entries": list(contest.entries),
+        "folds": contest.folds,
+        "structures": [asdict(one) for one in STRUCTURES],
+        "derived": dict.fromkeys(derived, ""),
+        "failed": {},
+        "notes": [],
+        "base": settings_to_dict(replace(Settings(), **time)),
+    }
+    (contest.folder / "comparison.json").write_text(json.dumps(state))

@@ -6,8 +6,7 @@ import numpy as np
 import pydicom
 
 from autoseg.data.cases import Case
-from autoseg.files.dicom.phantom_files import write_phantom
-from autoseg.files.dicom.phantoms import Phantom
+from autoseg.files.dicom.phantoms import Phantom, write_phantom
 from autoseg.files.sources import ImageFile, LabelFile
 
 PHANTOM = {"rows": 40, "columns": 48, "pixel_spacing_mm": (2.0, 1.5)}

@@ -15,7 +15,7 @@ def alone(monkeypatch, folder):
         "autoseg.prediction.watched.read_case",
         lambda case, structures: make_pair(int(case.case_id.removeprefix("case"))),
     )
-    monkeypatch.setattr("autoseg.panels.parts.turns.turn_file", lambda: folder / "turn.lock")
+    monkeypatch.setattr("autoseg.panels.parts.background.turn_file", lambda: folder / "turn.lock")
     monkeypatch.setattr(running, "_TRAININGS", {})
 
 

@@ -9,6 +9,16 @@ from autoseg.files.sources import ImageFile, LabelFile
 from autoseg.image.geometry import affine_from_spacing
 from autoseg.image.image import Image, LabelMap, Source
 from autoseg.image.structures import Structure
+from autoseg.model.centreline import CENTRELINE
+from autoseg.model.model import TrainedModel
+from autoseg.model.networks import build_network
+from autoseg.model.settings.settings import (
+    AugmentationSettings,
+    NetworkSettings,
+    PreprocessSettings,
+    Settings,
+    VolumeSettings,
+)
 
 STRUCTURES = (Structure(1, "cord"),)
 SIZE, SPACING = (24, 40, 40), (4.0, 1.5, 1.5)
@@ -60,3 +70,17 @@ def patch_tubes(monkeypatch):
         "autoseg.model.dataset.build.read_case",
         lambda case, structures: make_tube(int(case.case_id.removeprefix("tube"))),
     )
+
+
+def cropping(*, finder=True, crop_mm=(22.5, 18.0), **changes):
+    """A model that sees a crop and never learnt; its finder is answered for by `found`."""
+    settings = Settings(
+        spatial_dims=3,
+        preprocess=PreprocessSettings(clip_percentiles=(0.0, 100.0)),
+        network=NetworkSettings(filters=(4, 8)),
+        volume=VolumeSettings(spacing_mm=(1.5, 1.5, 4.0), patch_size=(16, 12, 24), crop_mm=crop_mm),
+        augmentation=AugmentationSettings.off(),
+    )
+    weights = build_network(settings.network, in_channels=1, out_channels=2, spatial_dims=3).state_dict()
+    own = TrainedModel("finder", Settings(), (CENTRELINE,), ("image",), {}) if finder else None
+    return TrainedModel("cord", settings, STRUCTURES, ("image",), weights, finder=own, **changes)

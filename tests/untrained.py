@@ -1,9 +1,11 @@
 """A model that never learnt anything: enough wherever the way is tested and not the result, and made at once."""
 
+from dataclasses import replace
+
 import torch
 
 from autoseg.image.structures import Structure
-from autoseg.model.model import TrainedModel
+from autoseg.model.model import EpochResult, TrainedModel
 from autoseg.model.networks import build_network
 from autoseg.model.settings.settings import NetworkSettings, PreprocessSettings, Settings
 from autoseg.panels.parts.panel import Panel
@@ -31,3 +33,26 @@ class Fixed(Panel):
 
 def chosen_model(folder, **changes):
     return ChosenModel(untrained_model(**changes), folder / "heart.pt")
+
+
+ORIGIN = {"training_subjects": 9, "validation_subjects": 2, "training_slices": 1234, "ended": "it was stopped"}
+
+
+def made_up_model(name="thigh", day="2026-03-02", epochs=3, best=2, **changes):
+    settings = Settings(network=NetworkSettings(filters=(4, 8)), preprocess=PreprocessSettings(spacing_mm=0.75))
+    rows = [EpochResult(n, 1 / n, 1e-3, n, 0, 0.5, n / 10, (n / 10, None)) for n in range(1, epochs + 1)]
+    model = TrainedModel(
+        name=name,
+        settings=settings,
+        structures=(Structure(1, "psoas", side="left"), Structure(2, "gracilis")),
+        channels=("T1w",),
+        weights=build_network(settings.network, in_channels=1, out_channels=3).state_dict(),
+        history=tuple(rows),
+        best_epoch=best,
+        origin={**ORIGIN, "date": f"{day}T10:00:00+00:00"},
+    )
+    return replace(model, **changes)
+
+
+def unfinished(model):
+    return replace(model, origin={key: value for key, value in model.origin.items() if key != "ended"})

@@ -135,7 +135,7 @@ def read(chosen: argparse.Namespace) -> None:
 
 def combine(chosen: argparse.Namespace) -> None:
     """Segment a folder with two models along the body, measure and save."""
-    from autoseg.prediction.combined_run import combine_folder
+    from autoseg.prediction.run import combine_folder
 
     (upper,), (lower,) = load_models(chosen.upper, ()), load_models(chosen.lower, ())
     run = combine_folder(

@@ -14,8 +14,8 @@ def finetune(chosen: argparse.Namespace) -> None:
     from autoseg.cli.comparing import print_result, run_contest
     from autoseg.cli.learning import base_of, check_found
     from autoseg.cli.options import find
-    from autoseg.evaluation.comparison.per_subject import per_subject_table
     from autoseg.evaluation.comparison.scenarios import WAYS, scenarios_of
+    from autoseg.evaluation.comparison.tables import per_subject_table
     from autoseg.model.settings.text import read_assignments
 
     base = base_of(chosen)

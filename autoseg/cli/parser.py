@@ -10,7 +10,7 @@ from autoseg.cli import comparing, data, finetuning, learning, morphometry, usin
 from autoseg.cli.correcting import add_correcting_commands
 
 Command = Callable[[str, Callable[[argparse.Namespace], None], str], argparse.ArgumentParser]
-# Those of `autoseg.prediction.copies`, which would load torch.
+# Those of `autoseg.prediction.ensemble`, which would load torch.
 COPIES = ("none", "left-right", "mirrored", "turned", "both")
 CHOOSE_POST = (
     "choose erosion, threshold, largest piece and holes on the validation patients; with one or two of them the "

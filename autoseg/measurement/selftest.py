@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from autoseg.errors import AutosegError
-from autoseg.files.dicom.phantom_files import write_phantom
-from autoseg.files.dicom.phantoms import INTENSITY, PHANTOMS, Phantom, PhantomArea
+from autoseg.files.dicom.phantoms import INTENSITY, PHANTOMS, Phantom, PhantomArea, write_phantom
 from autoseg.files.dicom.series import find_series, read_series
 from autoseg.image.image import Image, LabelMap
 from autoseg.image.structures import Structure

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from autoseg.data.patient_images import read_patient
+from autoseg.data.patients import read_patient
 from autoseg.errors import AutosegError, DataError
 from autoseg.files.file_names import safe_name
 from autoseg.image.image import Image

@@ -9,12 +9,11 @@ from typing import Any, Literal
 
 from autoseg.data.cases import CaseFolder, read_case
 from autoseg.data.corrections import Kit, read_kit, whole_cases, write_kit
-from autoseg.data.patient_images import read_patient
+from autoseg.data.patients import read_patient
 from autoseg.errors import DataError, OutputError
 from autoseg.files.atomic import check_writable
 from autoseg.prediction import predict
-from autoseg.prediction.copies import Copies
-from autoseg.prediction.ensemble import Models, as_models, ensemble_name
+from autoseg.prediction.ensemble import Copies, Models, as_models, ensemble_name
 from autoseg.prediction.run import Run, enough_memory
 
 TO_CORRECT = "to_correct"

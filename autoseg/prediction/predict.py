@@ -14,8 +14,7 @@ from autoseg.model.centreline import Centreline
 from autoseg.model.device import keep_freed_memory
 from autoseg.model.model import TrainedModel
 from autoseg.model.postprocess import choose_classes, clean_labels
-from autoseg.prediction.copies import Copies
-from autoseg.prediction.ensemble import Models, as_models, class_order, shared_postprocess, unseen_note
+from autoseg.prediction.ensemble import Copies, Models, as_models, class_order, shared_postprocess, unseen_note
 from autoseg.prediction.slices import SliceRun
 from autoseg.prediction.volumes import VolumeRun
 

@@ -25,8 +25,7 @@ from autoseg.model.preprocessing.preprocess import (
 )
 from autoseg.model.preprocessing.regions import count_cut_off, find_centres
 from autoseg.model.preprocessing.sliding_window import run_in_tiles
-from autoseg.prediction.copies import copies_of, make_copy, undo_copy
-from autoseg.prediction.ensemble import looks_for_region
+from autoseg.prediction.ensemble import copies_of, looks_for_region, make_copy, undo_copy
 
 
 class SliceRun:

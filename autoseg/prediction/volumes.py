@@ -22,7 +22,7 @@ from autoseg.model.preprocessing.classes import mirrored_classes
 from autoseg.model.preprocessing.sliding_window import run_by_slabs
 from autoseg.model.preprocessing.volume_grids import grid_of, to_native
 from autoseg.prediction.centreline import find_centreline
-from autoseg.prediction.copies import Copies, copies_of, mirrored_axes
+from autoseg.prediction.ensemble import Copies, copies_of, mirrored_axes
 
 # Bytes of a voxel while a volume is segmented: probabilities and logits of a class, and the image.
 CLASS_BYTES, LOGIT_BYTES, IMAGE_BYTES = 2, 4, 8

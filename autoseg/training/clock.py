@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from fractions import Fraction
 
-from autoseg.model.settings.finetune import Phase
+from autoseg.model.settings.groups import Phase
 from autoseg.model.settings.settings import Settings
 
 # A pause is taken for sleep if it is this many times longer than anything before it, and this long at least.

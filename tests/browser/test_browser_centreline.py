@@ -12,9 +12,9 @@ pytestmark = pytest.mark.browser
 
 CELL = f"""
 import sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
+sys.path.insert(0, {str(Path(__file__).parents[1])!r})
 from pathlib import Path
-from test_panels_centreline import cropping
+from tubes import cropping
 from tubes import make_tube
 from untrained import Fixed
 from autoseg.files.nifti.volumes import write_nifti

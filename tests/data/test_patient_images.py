@@ -6,7 +6,7 @@ import numpy as np
 import psutil
 import pytest
 
-from autoseg.data.patient_images import read_patient, warn_of_memory
+from autoseg.data.patients import read_patient, warn_of_memory
 from autoseg.errors import DataError, GeometryError, ReadError
 from autoseg.image.image import Image
 

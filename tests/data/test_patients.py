@@ -9,9 +9,8 @@ import pytest
 
 from autoseg.data.patients import MOST_PICTURES, check_typed, find_patient, other_kind, suggest_series
 from autoseg.errors import DataError, GeometryError
-from autoseg.files.dicom.phantom_files import write_phantom
-from autoseg.files.dicom.phantoms import Phantom
-from autoseg.files.dicom.values import quiet
+from autoseg.files.dicom.phantoms import Phantom, write_phantom
+from autoseg.files.dicom.records import quiet
 from autoseg.words import read_numbers
 
 

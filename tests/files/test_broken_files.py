@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image as PillowImage
 
 from autoseg.errors import AutosegError, LabelError, ReadError
-from autoseg.files.labels import read_label_file, read_label_volume
-from autoseg.files.masks import read_binary_file
+from autoseg.files.labels import read_binary_file, read_label_file, read_label_volume
 from autoseg.files.nifti.images import read_nifti_image
 from autoseg.files.nifti.volumes import nifti_header
 from autoseg.files.pictures.images import read_picture_image

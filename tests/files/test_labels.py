@@ -15,7 +15,7 @@ from PIL import Image as PillowImage
 from autoseg.errors import LabelError, ReadError
 from autoseg.files.labels import read_label_file, read_label_volume
 from autoseg.files.nifti.images import read_nifti_image
-from autoseg.files.pictures.jpeg import COSINES, block_radius, nearest_levels
+from autoseg.files.pictures.labels import COSINES, block_radius, nearest_levels
 from autoseg.files.pictures.pictures import JpegPlanes, write_palette_png
 from autoseg.image.structures import Structure
 

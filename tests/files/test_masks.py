@@ -7,7 +7,7 @@ import tifffile
 from PIL import Image as PillowImage
 
 from autoseg.errors import LabelError, ReadError
-from autoseg.files.masks import read_binary_file
+from autoseg.files.labels import read_binary_file
 from autoseg.files.nifti.images import read_nifti_image
 
 MASK = np.zeros((12, 10), bool)

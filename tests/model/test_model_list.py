@@ -1,38 +1,15 @@
 """The list of models: newest first, with the facts, and no file hidden."""
 
 import time
-from dataclasses import replace
 
 import pytest
 import torch
+from untrained import made_up_model, unfinished
 
-from autoseg.image.structures import Structure
-from autoseg.model.model import EpochResult, TrainedModel, save_model
+from autoseg.model.model import EpochResult, save_model
 from autoseg.model.model_list import list_models, models_table, newest_model
 from autoseg.model.networks import build_network
 from autoseg.model.settings.settings import NetworkSettings, PreprocessSettings, Settings, VolumeSettings
-
-ORIGIN = {"training_subjects": 9, "validation_subjects": 2, "training_slices": 1234, "ended": "it was stopped"}
-
-
-def made_up_model(name="thigh", day="2026-03-02", epochs=3, best=2, **changes):
-    settings = Settings(network=NetworkSettings(filters=(4, 8)), preprocess=PreprocessSettings(spacing_mm=0.75))
-    rows = [EpochResult(n, 1 / n, 1e-3, n, 0, 0.5, n / 10, (n / 10, None)) for n in range(1, epochs + 1)]
-    model = TrainedModel(
-        name=name,
-        settings=settings,
-        structures=(Structure(1, "psoas", side="left"), Structure(2, "gracilis")),
-        channels=("T1w",),
-        weights=build_network(settings.network, in_channels=1, out_channels=3).state_dict(),
-        history=tuple(rows),
-        best_epoch=best,
-        origin={**ORIGIN, "date": f"{day}T10:00:00+00:00"},
-    )
-    return replace(model, **changes)
-
-
-def unfinished(model):
-    return replace(model, origin={key: value for key, value in model.origin.items() if key != "ended"})
 
 
 def test_the_facts_of_a_model(tmp_path):

@@ -16,8 +16,7 @@ from autoseg.model.networks import build_network
 from autoseg.model.postprocess import StructurePostprocess
 from autoseg.model.settings.settings import NetworkSettings, Settings, VolumeSettings
 from autoseg.prediction import predict
-from autoseg.prediction.combine import combine
-from autoseg.prediction.join import heights_mm, plan_join
+from autoseg.prediction.combine import combine, heights_mm, plan_join
 
 # The body runs along slices, rows or columns, to the head or to the feet.
 UPWARD = affine_from_spacing((4.0, 0.5, 0.8), (-10, -20, 100.0))

@@ -15,7 +15,7 @@ from autoseg.image.geometry import affine_from_spacing
 from autoseg.image.image import Image
 from autoseg.model.networks import build_network
 from autoseg.prediction import predict
-from autoseg.prediction.combined_run import combine_folder
+from autoseg.prediction.run import combine_folder
 
 UPPER = untrained_model()
 

@@ -8,7 +8,7 @@ from autoseg.cli.parser import build_parser
 from autoseg.errors import SettingsError
 from autoseg.model.preprocessing.augment import draw_geometry
 from autoseg.model.settings.settings import AugmentationSettings, VolumeSettings
-from autoseg.prediction.copies import (
+from autoseg.prediction.ensemble import (
     COPIES,
     COPY_WORDS,
     Copy,

@@ -9,7 +9,7 @@ from untrained import untrained_model
 
 from autoseg.cli import main
 from autoseg.data.cases import find_cases, read_case
-from autoseg.data.patient_images import read_patient
+from autoseg.data.patients import read_patient
 from autoseg.errors import DataError, OutputError
 from autoseg.files.nifti.volumes import read_nifti, write_nifti
 from autoseg.files.tables import write_structures

@@ -25,7 +25,7 @@ from autoseg.model.settings.settings import (
     VolumeSettings,
 )
 from autoseg.prediction import predict, predict_probabilities
-from autoseg.prediction.copies import COPIES
+from autoseg.prediction.ensemble import COPIES
 from autoseg.prediction.volumes import VolumeRun
 
 SIDES = (Structure(4, "left lobe", side="left"), Structure(7, "right lobe", side="right"))
@@ -237,7 +237,7 @@ MEASURE = """
 import sys
 import numpy as np
 sys.path.insert(0, {tests!r})
-from test_prediction_volumes import AFFINES, Reader, _image, _model
+from test_volumes import AFFINES, Reader, _image, _model
 from autoseg.model.model import TrainedModel
 from autoseg.prediction import predict
 from autoseg.image.structures import Structure

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from autoseg.model.settings.settings import Settings
-from autoseg.training.optimizers import build_optimizer
+from autoseg.training.step import build_optimizer
 
 GRADIENTS = (1.5, -0.5, 2.0)
 CPU = torch.device("cpu")

@@ -21,9 +21,8 @@ from autoseg.data.cases import Reading, find_cases
 from autoseg.data.split import Split, split_cases
 from autoseg.errors import DataError, GeometryError, ModelFileError, OutputError
 from autoseg.evaluation.expert import compare_with_expert, comparison_table
-from autoseg.files.dicom.phantom_files import write_phantom
-from autoseg.files.dicom.phantoms import Phantom
-from autoseg.files.dicom.values import quiet
+from autoseg.files.dicom.phantoms import Phantom, write_phantom
+from autoseg.files.dicom.records import quiet
 from autoseg.files.pictures.pictures import read_picture
 from autoseg.measurement.areas import measure_labels
 from autoseg.model.dataset import preview

@@ -18,11 +18,10 @@ from autoseg.data.pairing.pairs import pair_files, visible_files
 from autoseg.data.pairing.subjects import subjects_by_name
 from autoseg.data.repairs import Repair, is_left_out, read_repairs
 from autoseg.errors import DataError
-from autoseg.files.correction_table import correction_notes
 from autoseg.files.dicom.series import SkippedFile
 from autoseg.files.pictures.images import read_picture_image
 from autoseg.files.sources import PICTURE_ENDINGS, FilePair, ending, name_without_ending
-from autoseg.files.tables import Drawn, read_annotated, read_structures, read_subjects
+from autoseg.files.tables import Drawn, correction_notes, read_annotated, read_structures, read_subjects
 from autoseg.image.structures import Structure, check_structures
 from autoseg.words import in_words
 

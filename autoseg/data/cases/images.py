@@ -14,8 +14,8 @@ from autoseg.data.cases.case import Case
 from autoseg.errors import DataError, ReadError
 from autoseg.files.dicom.grouping import group_series
 from autoseg.files.dicom.headers import FileHeader, read_header
+from autoseg.files.dicom.records import quiet
 from autoseg.files.dicom.series import read_dicom_file, read_series
-from autoseg.files.dicom.values import quiet
 from autoseg.files.levels import read_levels
 from autoseg.files.nifti.images import read_nifti_image
 from autoseg.files.pictures.images import read_picture_image

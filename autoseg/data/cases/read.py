@@ -18,8 +18,7 @@ from autoseg.files.dicom.rtstruct import labels_on as contours_on
 from autoseg.files.dicom.rtstruct import read_structure_set
 from autoseg.files.dicom.seg import labels_on as segments_on
 from autoseg.files.dicom.seg import read_segmentation
-from autoseg.files.labels import read_label_file, read_label_volume
-from autoseg.files.masks import read_binary_file
+from autoseg.files.labels import read_binary_file, read_label_file, read_label_volume
 from autoseg.files.sources import PICTURE_ENDINGS, VOLUME_ENDINGS, LabelFile, ending, name_without_ending
 from autoseg.image.contours import combine_masks, fill_contour
 from autoseg.image.image import Image, LabelMap, SliceSource, Source

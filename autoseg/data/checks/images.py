@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from autoseg.data.cases import Case, read_case_image
 from autoseg.data.checks.cohort import Cohort, usual
 from autoseg.data.checks.edges import fit_edges
 from autoseg.data.checks.facts import Facts, LabelledImage
 from autoseg.data.checks.finding import Finding
 from autoseg.data.repairs import SYMMETRIES, transform, turn_slices
+from autoseg.errors import AutosegError
+from autoseg.files.levels import read_levels
 from autoseg.image.geometry import same_grid, spacing_from_affine
 from autoseg.words import some
 
@@ -173,3 +176,34 @@ def _range(fact: Facts) -> str:
 
 def _mm(spacing: tuple[float, ...]) -> str:
     return " × ".join(f"{length:.4g}" for length in spacing) + " mm"
+
+
+# --- level files that do not fit their images
+
+
+def check_levels(cases: Sequence[Case]) -> Iterator[Finding]:
+    """Compare the slices that a level file names with those of the image."""
+    for path in dict.fromkeys(case.levels_path for case in cases):
+        mine = [case for case in cases if case.levels_path == path]
+        if path is None:
+            continue
+        try:
+            levels = read_levels(path)
+            frames = {place.frame for case in mine for place in read_case_image(case).source.slices}
+        except AutosegError as error:
+            remedy = "Correct the file, or remove it if levels are not needed."
+            yield Finding("error", mine[0].case_id, path, str(error), remedy, kind="levels")
+            continue
+        whole = all(case.slices is None for case in mine)
+        if set(levels) - frames if not whole else set(levels) != frames:
+            yield Finding(
+                "warning",
+                mine[0].case_id,
+                path,
+                f"{path} names {len(levels)} slices (the last is {max(levels)}, counted from 0) and the image of "
+                f"{mine[0].case_id} has {len(frames)}.",
+                "Check that slices are counted in the order of the image file, each once, with - where there is no "
+                "level.",
+                kind="levels",
+                cause="Slices were cut off after the levels were assigned, or the file belongs to another image.",
+            )

@@ -9,16 +9,12 @@ from pathlib import Path
 from autoseg.data.cases import Case, CaseFolder, read_case_image, read_case_labels
 from autoseg.data.checks.anatomy import check_anatomy
 from autoseg.data.checks.cohort import Cohort
-from autoseg.data.checks.counts import StructureCount, count_structures
-from autoseg.data.checks.facts import Facts, LabelledImage, Origin, gather_facts
+from autoseg.data.checks.facts import Facts, LabelledImage, Origin, StructureCount, count_structures, gather_facts
 from autoseg.data.checks.finding import SEVERITIES, Finding
-from autoseg.data.checks.gaps import check_gaps
-from autoseg.data.checks.images import check_broken, check_grid, check_range, check_spacing
-from autoseg.data.checks.levels import check_levels
-from autoseg.data.checks.placement import check_placement
-from autoseg.data.checks.sides import check_sides
+from autoseg.data.checks.images import check_broken, check_grid, check_levels, check_range, check_spacing
+from autoseg.data.checks.placement import check_placement, check_sides
 from autoseg.data.checks.twins import check_subjects, check_twins
-from autoseg.data.checks.values import check_presence, check_values
+from autoseg.data.checks.values import check_gaps, check_presence, check_values
 from autoseg.errors import AutosegError
 from autoseg.image.structures import Structure
 

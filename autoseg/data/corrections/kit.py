@@ -12,17 +12,116 @@ from typing import Any, Literal
 import numpy as np
 
 from autoseg.data.corrections.fine_grid import fine_affine, upsample_image, upsample_labels
-from autoseg.data.corrections.guide import AS_WRITTEN, RECORD, guide
-from autoseg.data.corrections.straight import straight_affine
 from autoseg.errors import DataError, GeometryError, LabelError, ReadError
 from autoseg.files.atomic import whole_folder
-from autoseg.files.colours import write_label_colours
+from autoseg.files.colours import FSLEYES_NAME, ITKSNAP_NAME, SLICER_NAME, write_label_colours
 from autoseg.files.file_names import safe_name, unique_names
 from autoseg.files.nifti.volumes import write_nifti
 from autoseg.files.tables import read_structures, write_structures
 from autoseg.image.geometry import Affine, check_affine
 from autoseg.image.image import Image, LabelMap
 from autoseg.image.structures import Structure
+
+# --- what to do with a folder of labels to correct, in the words of the three programs
+
+RECORD = "correction.json"
+AS_WRITTEN = "as_written"
+
+# What to open and how to save, step by step; {image} and {labels} are names of files.
+STEPS: dict[str, tuple[str, ...]] = {
+    "ITK-SNAP": (
+        "Open the image: File, Open Main Image, {image}.",
+        "Open the labels: Segmentation, Open Segmentation, {labels}.",
+        f"Names and colours: Segmentation, Import Label Descriptions, {ITKSNAP_NAME}.",
+        "Save: Segmentation, Save Segmentation Image, as NIfTI, under the same name: {labels}.",
+    ),
+    "3D Slicer": (
+        f"Drop {SLICER_NAME} on the window, then {{image}}.",
+        f'Add {{labels}} with Add Data: description "Segmentation", and under Options the colour table '
+        f"{SLICER_NAME.partition('.')[0]}.",
+        'Save from the module Segmentations, "Export to files": NIfTI, with the image as reference and with "Use '
+        "color table values\", under the same name: {labels}. Slicer's own format .seg.nrrd is not read.",
+    ),
+    "FSLeyes": (
+        "Open {image}, then {labels} (File, Add from file).",
+        f'Choose the overlay type "Label image" for the labels, and load {FSLEYES_NAME} as lookup table.',
+        "Correct in edit mode (Tools, Edit mode), and save the overlay under the same name: {labels}.",
+    ),
+}
+RULES = (
+    "Do not give the labels other numbers, and do not crop or resample: the labels must keep the grid of the "
+    f"image. Leave the folder {AS_WRITTEN} and the file {RECORD} as they are: they tell later what was changed."
+)
+
+
+def steps(program: str, *, image: str, labels: str) -> tuple[str, ...]:
+    """Give what to do in a program, step by step, with the names of the files.
+
+    Examples
+    --------
+    >>> steps("FSLeyes", image="a_image.nii.gz", labels="a_labels.nii.gz")[0]
+    'Open a_image.nii.gz, then a_labels.nii.gz (File, Add from file).'
+    """
+    return tuple(step.format(image=image, labels=labels) for step in STEPS[program])
+
+
+def guide() -> str:
+    """Give the text of the folder's READ_ME.txt."""
+    lines = [
+        "Labels to correct",
+        "=================",
+        "",
+        "For each image there are two files: ..._image.nii.gz, the image, and ..._labels.nii.gz, the labels. Open",
+        "both, correct the labels, and save them under the same name, in the same place.",
+    ]
+    for program in STEPS:
+        lines += ["", program]
+        found = steps(program, image="..._image.nii.gz", labels="..._labels.nii.gz")
+        lines += [f"  {number}. {step}" for number, step in enumerate(found, start=1)]
+    return "\n".join([*lines, "", RULES, ""])
+
+
+# --- grids whose axes are at right angles, the only ones that programs for correcting labels show
+
+# Directions of the axes that differ from right angles by less are straight to every program.
+STRAIGHT = 1e-5
+
+
+def straight_affine(affine: Affine, shape: Sequence[int]) -> Affine:
+    """Give the nearest affine whose axes are at right angles, with the same middle of the volume.
+
+    Steps of rows and columns keep their lengths; slices are as far apart as along their normal. Where the axes
+    are at right angles already, the affine itself is given.
+
+    Examples
+    --------
+    A gantry tilted by 45 degrees:
+
+    >>> from autoseg.image.geometry import affine_from_spacing
+    >>> tilted = affine_from_spacing((4, 1, 1)).copy()
+    >>> tilted[1, 0] = 4
+    >>> straight_affine(tilted, (3, 9, 9))[:3, :3].round(6).tolist()
+    [[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [4.0, 0.0, 0.0]]
+    """
+    steps = affine[:3, :3]
+    lengths = np.linalg.norm(steps, axis=0)
+    directions = steps / lengths
+    if np.abs(directions.T @ directions - np.eye(3)).max() <= STRAIGHT:
+        return affine
+    normal = np.cross(directions[:, 1], directions[:, 2])
+    normal *= np.sign(normal @ directions[:, 0]) / np.linalg.norm(normal)
+    # Rows and columns that are not at right angles either meet half-way.
+    first, second = directions[:, 1], directions[:, 2]
+    both, apart = first + second, first - second
+    both, apart = both / np.linalg.norm(both), apart / np.linalg.norm(apart)
+    straight = np.stack([normal, (both + apart) / np.sqrt(2), (both - apart) / np.sqrt(2)], axis=1)
+    lengths[0] = abs(normal @ steps[:, 0])
+    result = np.eye(4)
+    result[:3, :3] = straight * lengths + 0.0  # turns -0.0 into 0.0
+    middle = (np.array(shape) - 1) / 2
+    result[:3, 3] = affine[:3, :3] @ middle + affine[:3, 3] - result[:3, :3] @ middle
+    return check_affine(result)
+
 
 SAVED_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".mha")
 KIND, VERSION = "autoseg labels to correct", 1

@@ -13,7 +13,7 @@ from autoseg.data.corrections.keep import cases_of, checked_slices, keep_correct
 from autoseg.data.corrections.place import find_place
 from autoseg.data.corrections.read import Correction, say_date
 from autoseg.errors import AutosegError, DataError
-from autoseg.files.correction_table import KeptCorrection, read_kept_corrections
+from autoseg.files.tables import KeptCorrection, read_kept_corrections
 from autoseg.words import say_slices
 
 

@@ -7,14 +7,13 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Literal
 
-from autoseg.data.pairing.by_contour import pair_contours
 from autoseg.data.pairing.by_name import pair_by_name
-from autoseg.data.pairing.by_series import pair_series
+from autoseg.data.pairing.by_series import pair_contours, pair_series
 from autoseg.data.pairing.by_slice import pair_slices
 from autoseg.data.pairing.names import IMAGE_FOLDERS, is_label_folder
 from autoseg.errors import DataError
-from autoseg.files.correction_table import EARLIER_FOLDER
 from autoseg.files.sources import PICTURE_ENDINGS, VOLUME_ENDINGS, Pairing, ending
+from autoseg.files.tables import EARLIER_FOLDER
 from autoseg.words import natural
 
 READABLE = (*VOLUME_ENDINGS, *PICTURE_ENDINGS)

@@ -1,8 +1,7 @@
 """Networks and settings side by side: the same folds, the same seeds, the same time."""
 
 from autoseg.evaluation.comparison.compared import Comparison, OnEpoch, earlier_base, read_comparison
-from autoseg.evaluation.comparison.derived import TOGETHER
-from autoseg.evaluation.comparison.entries import estimate_seconds
+from autoseg.evaluation.comparison.derived import TOGETHER, estimate_seconds
 from autoseg.evaluation.comparison.run import compare
 from autoseg.evaluation.comparison.side_by_side import SideBySide
 from autoseg.evaluation.comparison.tables import MEAN, title_of

@@ -11,9 +11,15 @@ from typing import Any
 import pandas as pd
 
 from autoseg.errors import DataError, ReadError, SettingsError
-from autoseg.evaluation.comparison.per_subject import tell_outliers
 from autoseg.evaluation.comparison.side_by_side import SideBySide, read_side_by_side
-from autoseg.evaluation.comparison.tables import MEAN, comparison_table, differences_table, subjects_table, title_of
+from autoseg.evaluation.comparison.tables import (
+    MEAN,
+    comparison_table,
+    differences_table,
+    subjects_table,
+    tell_outliers,
+    title_of,
+)
 from autoseg.evaluation.comparison.verdict import gain_note, give_verdict, order_of
 from autoseg.evaluation.crossvalidation import RESULT, CrossValidation, FoldResult, gather, read_fold
 from autoseg.files.atomic import whole_file

@@ -11,12 +11,16 @@ from pathlib import Path
 from autoseg.data.cases import Case
 from autoseg.errors import AutosegError, DataError, OutputError
 from autoseg.evaluation.comparison.compared import Comparison, OnEpoch, State, failing, put_together, write_state
-from autoseg.evaluation.comparison.derived import Derived, derived_entries
-from autoseg.evaluation.comparison.entries import LINES, budget_notes, check_entries, check_finished
-from autoseg.evaluation.comparison.files import write_pictures, write_tables
-from autoseg.evaluation.comparison.per_subject import outliers_of
+from autoseg.evaluation.comparison.derived import (
+    LINES,
+    Derived,
+    budget_notes,
+    check_entries,
+    check_finished,
+    derived_entries,
+)
 from autoseg.evaluation.comparison.side_by_side import choose_slices, write_side_by_side
-from autoseg.evaluation.comparison.tables import title_of
+from autoseg.evaluation.comparison.tables import centrelines_table, outliers_of, per_subject_table, title_of
 from autoseg.evaluation.crossvalidation import (
     Centrelines,
     FoldPlan,
@@ -29,11 +33,68 @@ from autoseg.evaluation.crossvalidation import (
     run_fold,
 )
 from autoseg.evaluation.crossvalidation.fold import read_content
-from autoseg.files.atomic import check_writable
+from autoseg.files.atomic import check_writable, whole_file
 from autoseg.image.structures import Structure
 from autoseg.model.settings.settings import Settings, settings_to_dict
-from autoseg.prediction.copies import Copies
+from autoseg.prediction.ensemble import Copies
+from autoseg.report.figures import show_comparison, show_learning_curves, show_side_by_side
 from autoseg.training.finder import finder_settings
+
+# --- the files of a comparison: tables, the verdict, pictures
+
+PICTURES = {
+    "comparison.png": show_comparison,
+    "learning_curves.png": show_learning_curves,
+    "side_by_side.png": show_side_by_side,
+}
+
+
+def write_tables(comparison: Comparison) -> None:
+    """Write results.csv, subjects.csv, per_subject.csv, differences.csv and verdict.txt, each whole or not at all.
+
+    With centrelines also centrelines.csv.
+
+    Raises
+    ------
+    OutputError
+        If one cannot be written.
+    """
+    tables = {
+        "results.csv": comparison.table,
+        "subjects.csv": comparison.subjects,
+        "per_subject.csv": per_subject_table(comparison.subjects),
+        "differences.csv": comparison.differences,
+    }
+    lines = centrelines_table(comparison.runs)
+    if len(lines):
+        tables["centrelines.csv"] = lines
+    else:  # an earlier table would be of something else
+        (comparison.folder / "centrelines.csv").unlink(missing_ok=True)
+    for name, table in tables.items():
+        with whole_file(comparison.folder / name) as temporary:
+            table.to_csv(temporary, index=False, encoding="utf-8", errors="replace", float_format="%.10g")
+    with whole_file(comparison.folder / "verdict.txt") as temporary:
+        temporary.write_text("\n".join((comparison.verdict, *comparison.notes, "")), encoding="utf-8")
+
+
+def write_pictures(comparison: Comparison) -> None:
+    """Write the pictures that there is something to draw of; earlier ones are replaced.
+
+    Raises
+    ------
+    OutputError
+        If one cannot be written.
+    """
+    for name, show in PICTURES.items():
+        path = comparison.folder / name
+        try:
+            figure = show(comparison)
+        except DataError:  # nothing was scored, or kept; an earlier picture would be of something else
+            path.unlink(missing_ok=True)
+            continue
+        with whole_file(path) as temporary:
+            figure.savefig(temporary, format="png", dpi=150, bbox_inches="tight")
+
 
 # What ends one entry and lets the others go on; torch tells of a full memory by a RuntimeError.
 FAILURES = (AutosegError, RuntimeError, MemoryError, ValueError)

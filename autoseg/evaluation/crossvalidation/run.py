@@ -23,7 +23,7 @@ from autoseg.measurement.scores import Score
 from autoseg.measurement.summary import summarise
 from autoseg.model.model import EpochResult, TrainedModel, check_model_name, model_digest
 from autoseg.model.settings.settings import Settings
-from autoseg.prediction.copies import Copies
+from autoseg.prediction.ensemble import Copies
 from autoseg.report.score_files import write_results
 from autoseg.training.choose_postprocess import tune_postprocess
 from autoseg.training.finder import finder_settings

@@ -19,7 +19,7 @@ from autoseg.measurement.scores import PixelScore, Score, VolumeScore, score_pix
 from autoseg.model.centreline import Centreline
 from autoseg.model.model import TrainedModel
 from autoseg.prediction import predict
-from autoseg.prediction.copies import Copies
+from autoseg.prediction.ensemble import Copies
 from autoseg.training.choose_postprocess import read_reference
 from autoseg.training.finder import CentrelineScore
 from autoseg.training.inputs import sees_crop

@@ -9,8 +9,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from autoseg.files.dicom.records import SliceHeader
-from autoseg.files.dicom.values import Vector
+from autoseg.files.dicom.records import SliceHeader, Vector
 from autoseg.image.geometry import Affine, affine_from_axes, affine_from_spacing, slice_normal
 from autoseg.image.image import SpacingSource
 

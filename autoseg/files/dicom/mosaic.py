@@ -16,8 +16,7 @@ import numpy.typing as npt
 import pydicom
 from pydicom.dataset import FileDataset
 
-from autoseg.files.dicom.records import SliceHeader
-from autoseg.files.dicom.values import PYDICOM_ERRORS, number_of, quiet
+from autoseg.files.dicom.records import PYDICOM_ERRORS, SliceHeader, number_of, quiet
 
 REMEDY = "Export the series as single slices or as enhanced multi-frame DICOM, or without removing private tags."
 ALONG_NORMAL = 0.999  # cosine between Siemens' SliceNormalVector and the plane's normal

@@ -10,7 +10,7 @@ import pydicom
 from pydicom.dataset import Dataset, FileDataset
 
 from autoseg.errors import LabelError, ReadError
-from autoseg.files.dicom.values import PYDICOM_ERRORS, text_of
+from autoseg.files.dicom.records import PYDICOM_ERRORS, text_of
 from autoseg.image.image import Image
 
 

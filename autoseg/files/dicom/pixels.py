@@ -13,8 +13,7 @@ from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, Implic
 
 from autoseg.errors import ReadError
 from autoseg.files.dicom.mosaic import untile
-from autoseg.files.dicom.records import SliceHeader
-from autoseg.files.dicom.values import PYDICOM_ERRORS, quiet
+from autoseg.files.dicom.records import PYDICOM_ERRORS, SliceHeader, quiet
 
 Frames = npt.NDArray[np.generic]
 

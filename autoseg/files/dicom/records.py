@@ -2,10 +2,80 @@
 
 from __future__ import annotations
 
+import math
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from autoseg.files.dicom.values import Vector
+from pydicom.dataset import Dataset
+from pydicom.errors import BytesLengthException, InvalidDicomError
+
+# --- attributes of a DICOM dataset as plain values, whatever state they are in
+
+Vector = tuple[float, ...]
+# What pydicom and its plug-ins raise on damaged files; MemoryError and KeyboardInterrupt pass through.
+PYDICOM_ERRORS = (
+    ArithmeticError, AttributeError, BytesLengthException, EOFError, InvalidDicomError, LookupError, OSError,
+    RuntimeError, TypeError, ValueError, struct.error, zlib.error,
+)  # fmt: skip
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep pydicom's warnings (odd UIDs and value representations) from the user."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def value_of(dataset: Dataset, keyword: str) -> Any:
+    """Give an attribute's value; pydicom converts it only now, and fails on what is no number."""
+    try:
+        return dataset.get(keyword)
+    except PYDICOM_ERRORS:
+        return "unreadable"
+
+
+def text_of(dataset: Dataset, keyword: str) -> str:
+    """Give an attribute as text without padding, "" where it is missing."""
+    value = value_of(dataset, keyword)
+    return "" if value is None else str(value).strip(" \0")
+
+
+def numbers_of(dataset: Dataset, keyword: str, count: int) -> Vector | None:
+    """Give exactly `count` finite numbers, or None."""
+    value = value_of(dataset, keyword)
+    try:
+        listed = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+        numbers = tuple(float(number) for number in listed)
+    except (TypeError, ValueError):
+        return None
+    return numbers if len(numbers) == count and all(map(math.isfinite, numbers)) else None
+
+
+def number_of(dataset: Dataset, keyword: str) -> float | None:
+    """Give one finite number, or None."""
+    numbers = numbers_of(dataset, keyword, 1)
+    return numbers[0] if numbers else None
+
+
+def shown(numbers: Sequence[float]) -> str:
+    """Give numbers as a header shows them, for messages."""
+    return "\\".join(f"{number:.4g}" for number in numbers)
+
+
+def holder_of(dataset: Dataset, groups: Sequence[Dataset], sequence: str, keyword: str) -> Dataset:
+    """Give the frame's or the shared functional group that holds the keyword, or else the header itself."""
+    for group in groups:
+        items = group.get(sequence)
+        if items and keyword in items[0]:
+            return items[0]
+    return dataset
 
 
 @dataclass(frozen=True)

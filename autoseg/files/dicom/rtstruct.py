@@ -13,7 +13,7 @@ from pydicom.dataset import Dataset
 
 from autoseg.errors import LabelError, ReadError
 from autoseg.files.dicom.objects import items, other_image, read_object, slices_by_instance
-from autoseg.files.dicom.values import PYDICOM_ERRORS, numbers_of, quiet, text_of
+from autoseg.files.dicom.records import PYDICOM_ERRORS, numbers_of, quiet, text_of
 from autoseg.image.contours import fill_contours
 from autoseg.image.image import Image
 

@@ -17,7 +17,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 from autoseg.errors import LabelError, ReadError
 from autoseg.files.dicom.objects import items, other_image, read_object, slices_by_instance
 from autoseg.files.dicom.pixels import UNCOMPRESSED, transfer_syntax
-from autoseg.files.dicom.values import PYDICOM_ERRORS, Vector, number_of, numbers_of, quiet, text_of
+from autoseg.files.dicom.records import PYDICOM_ERRORS, Vector, number_of, numbers_of, quiet, text_of
 from autoseg.image.geometry import affine_from_axes
 from autoseg.image.image import Image
 from autoseg.image.structures import Side

@@ -17,8 +17,7 @@ from autoseg.files.dicom.grids import Grid, grid_affine, plan_grids
 from autoseg.files.dicom.grouping import Series, group_series, left_out
 from autoseg.files.dicom.headers import read_header
 from autoseg.files.dicom.pixels import Frames, read_frames, slice_pixels
-from autoseg.files.dicom.records import FileHeader, SkippedFile, SliceHeader
-from autoseg.files.dicom.values import quiet
+from autoseg.files.dicom.records import FileHeader, SkippedFile, SliceHeader, quiet
 from autoseg.image.image import Image, SliceSource, Source
 
 __all__ = [

@@ -8,11 +8,25 @@ from autoseg.measurement.morphometry.landmarks import (
     describe_enlargement,
     locate_enlargement,
 )
-from autoseg.measurement.morphometry.measure import measure_morphometry, measure_profile
-from autoseg.measurement.morphometry.rows import MORPHOMETRY_VERSION, Morphometry, Profile, SectionRow
+from autoseg.measurement.morphometry.measure import (
+    MORPHOMETRY_VERSION,
+    Morphometry,
+    Profile,
+    SectionRow,
+    measure_morphometry,
+    measure_profile,
+)
 from autoseg.measurement.morphometry.sections import Along
-from autoseg.measurement.morphometry.tables import MEASURES, STEP_MM, arc_table, morphometry_levels, sections_table
-from autoseg.measurement.morphometry.write import morphometry_tables, read_arc_tables, write_morphometry
+from autoseg.measurement.morphometry.tables import (
+    MEASURES,
+    STEP_MM,
+    arc_table,
+    morphometry_levels,
+    morphometry_tables,
+    read_arc_tables,
+    sections_table,
+    write_morphometry,
+)
 
 __all__ = [
     "ALIGNMENTS",

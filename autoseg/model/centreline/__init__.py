@@ -4,8 +4,8 @@ Finding one on a new image is `autoseg.prediction.find_centreline`; training wha
 `autoseg.training.finder`.
 """
 
-from autoseg.model.centreline.chosen import ChosenCurves
 from autoseg.model.centreline.clicks import (
+    ChosenCurves,
     add_click,
     check_on,
     crop_sizes,
@@ -16,9 +16,8 @@ from autoseg.model.centreline.clicks import (
 )
 from autoseg.model.centreline.crop import Crop, plan_crop
 from autoseg.model.centreline.curve import Centreline, Point, clicked, read_centreline, write_centreline
-from autoseg.model.centreline.from_labels import from_labels, structure_mask
+from autoseg.model.centreline.from_labels import from_labels, smooth, structure_mask
 from autoseg.model.centreline.path import find_path, longest_run, refine_path
-from autoseg.model.centreline.smoothing import smooth
 from autoseg.model.centreline.view import AXIAL, CENTRELINE, axial_grid, axial_target, axial_view, view_to_click
 
 __all__ = [

@@ -4,8 +4,7 @@ from autoseg.model.dataset.batch import Batch, Samples
 from autoseg.model.dataset.build import build_samples, fix_patch, plan_input, plan_samples, read_cases
 from autoseg.model.dataset.preview import preview, preview_batch, preview_slices
 from autoseg.model.dataset.slices import SliceSet, build_slices, sample_batch
-from autoseg.model.dataset.volume_set import Volume, VolumeSet
-from autoseg.model.dataset.volumes import build_volumes, crop_of, patch_size, store_image
+from autoseg.model.dataset.volumes import Volume, VolumeSet, build_volumes, crop_of, patch_size, store_image
 
 __all__ = [
     "Batch",

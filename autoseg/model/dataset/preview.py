@@ -16,8 +16,7 @@ from autoseg.data.split import Split
 from autoseg.image.structures import Structure
 from autoseg.model.dataset.build import plan_input, plan_samples, read_cases
 from autoseg.model.dataset.slices import SliceSet, build_slices, sample_batch
-from autoseg.model.dataset.volume_set import VolumeSet
-from autoseg.model.dataset.volumes import build_volumes
+from autoseg.model.dataset.volumes import VolumeSet, build_volumes
 from autoseg.model.networks import build_network, stride_of, strides_of
 from autoseg.model.preprocessing.neighbouring_slices import own_channel
 from autoseg.model.preprocessing.volume_grids import axes_of

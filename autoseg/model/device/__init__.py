@@ -2,10 +2,17 @@
 
 from autoseg.model.device.choice import (
     LAYOUTS,
+    Gpu,
+    advise_gpu,
     choose_device,
     choose_precision,
+    cuda_failure,
+    find_gpu,
+    halve_batch,
     in_layout,
+    is_out_of_memory,
     keep_freed_memory,
+    where_memory_allows,
     with_layout,
 )
 from autoseg.model.device.computer import (
@@ -16,8 +23,6 @@ from autoseg.model.device.computer import (
     measure_rate,
     measure_speed,
 )
-from autoseg.model.device.gpu import Gpu, advise_gpu, cuda_failure, find_gpu
-from autoseg.model.device.memory import halve_batch, is_out_of_memory, where_memory_allows
 
 __all__ = [
     "LAYOUTS",

@@ -2,13 +2,161 @@
 
 from __future__ import annotations
 
+import gc
+import os
+import re
+import shutil
+import subprocess
 import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from autoseg.errors import SettingsError
-from autoseg.model.device.gpu import cuda_failure
+from autoseg.errors import DataError, SettingsError
+
+# --- an NVIDIA GPU that torch does not use: found without torch, with what to do about it
+
+# Where NVIDIA's own tool lies when it is not on the PATH: Windows, old Windows drivers, Linux in Windows.
+DRIVER_TOOLS = (
+    r"C:\Windows\System32\nvidia-smi.exe",
+    r"C:\Program Files\NVIDIA Corporation\NVSMI\nvidia-smi.exe",
+    "/usr/lib/wsl/lib/nvidia-smi",
+)
+AGAIN = "Then restart the notebook's kernel (Kernel ▸ Restart Kernel)."
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """An NVIDIA GPU that was found without torch, and what torch can make of it.
+
+    Parameters
+    ----------
+    name : str
+    driver_cuda : str or None
+        Newest CUDA version that the driver supports, "12.4"; "" if unknown; None if no driver answers.
+    torch_cuda : str or None
+        CUDA version that torch was built for; None if for processors only.
+    visible : str or None
+        The variable CUDA_VISIBLE_DEVICES, where it is set.
+    failure : str
+        What torch said when it was to use the GPU; "" if it can.
+    """
+
+    name: str
+    driver_cuda: str | None
+    torch_cuda: str | None
+    visible: str | None = None
+    failure: str = ""
+
+
+def find_gpu(
+    ask: Callable[[Sequence[str]], str] | None = None, *, pci: Path = Path("/sys/bus/pci/devices")
+) -> Gpu | None:
+    """Find an NVIDIA GPU without torch: by the driver's own tool, and on Linux on the bus; None if there is none.
+
+    `ask` gives what the driver's tool prints for some arguments, "" where it is missing or fails.
+    """
+    ask = ask or _ask_driver
+    name = ask(("--query-gpu=name", "--format=csv,noheader")).strip().partition("\n")[0]
+    if not name and not _has_nvidia(pci):
+        return None
+    version = re.search(r"CUDA Version:\s*([\d.]+)", ask(()))
+    return Gpu(
+        name=name or "NVIDIA GPU",
+        driver_cuda=(version[1] if version else "") if name else None,
+        torch_cuda=torch.version.cuda,
+        visible=os.environ.get("CUDA_VISIBLE_DEVICES"),
+        failure=cuda_failure() if torch.version.cuda else "",
+    )
+
+
+def cuda_failure() -> str:
+    """Try to compute on the GPU; give torch's words where it refuses, or ""."""
+    try:
+        _use_cuda()
+    except (RuntimeError, AssertionError) as error:
+        return str(error).strip().partition("\n")[0] or type(error).__name__
+    return ""
+
+
+@cache  # a success is remembered, a failure is not: a busy GPU may be free later
+def _use_cuda() -> None:
+    torch.ones(1, device="cuda").add(1).item()
+
+
+def advise_gpu(gpu: Gpu | None) -> str:
+    """Say why torch cannot use the NVIDIA GPU and what to do, or "" where there is none or nothing is wrong."""
+    if gpu is None:
+        return ""
+    there = f"This computer has a GPU ({gpu.name})"
+    if gpu.driver_cuda is None:
+        return (
+            f"{there}, but NVIDIA's driver does not answer. Install the driver from NVIDIA's website, or ask "
+            "whoever looks after the computer, and start the computer again."
+        )
+    if gpu.torch_cuda is None:
+        fitting = f"CUDA {gpu.driver_cuda} or lower" if gpu.driver_cuda else "CUDA"
+        return (
+            f"{there}, but the torch that is installed was built for processors only, so that learning is slow. "
+            "Open a terminal in this environment (Anaconda Navigator ▸ Environments ▸ Open Terminal), and install "
+            f"the same version of torch, {torch.__version__.partition('+')[0]}, with the command that the PyTorch "
+            f"website shows for your system, Pip and {fitting}. {AGAIN} Everything else stays as it is."
+        )
+    if not gpu.failure:
+        return ""
+    if gpu.visible is not None and (gpu.visible.strip() in ("", "-1") or "No CUDA GPUs" in gpu.failure):
+        return (
+            f"{there}, but it is hidden from this notebook: the environment variable CUDA_VISIBLE_DEVICES is "
+            f"{gpu.visible!r}. Remove it, or set it to 0, where the notebook is started. {AGAIN}"
+        )
+    if "too old" in gpu.failure or _major(gpu.driver_cuda) < _major(gpu.torch_cuda):
+        knows = f" (it knows CUDA {gpu.driver_cuda})" if gpu.driver_cuda else ""
+        return (
+            f"{there}, but its driver{knows} is too old for this torch, which needs CUDA {gpu.torch_cuda}. Install "
+            "the newest driver from NVIDIA's website, or ask whoever looks after the computer, and start it again."
+        )
+    if "no kernel image" in gpu.failure:
+        return f"{there}, but it is too old for this torch ({gpu.failure}). The processor is used instead."
+    if re.search("busy|unavailable|out of memory", gpu.failure):
+        return (
+            f"{there}, but another program holds it or fills its memory. Close that program (perhaps another "
+            f"notebook: Kernel ▸ Shut Down All Kernels). {AGAIN}"
+        )
+    return f"{there}, but torch cannot use it: {gpu.failure}. Show this line to whoever looks after the computer."
+
+
+def _ask_driver(arguments: Sequence[str]) -> str:
+    tool = shutil.which("nvidia-smi") or next((path for path in DRIVER_TOOLS if Path(path).is_file()), None)
+    if tool is None:
+        return ""
+    no_window = getattr(subprocess, "CREATE_NO_WINDOW", 0)
+    try:
+        done = subprocess.run(
+            [tool, *arguments], capture_output=True, text=True, timeout=8, creationflags=no_window
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout if done.returncode == 0 else ""
+
+
+def _has_nvidia(pci: Path) -> bool:
+    """Tell whether a display device (class 03) of NVIDIA (vendor 10de) is on Linux's bus."""
+    for vendor in pci.glob("*/vendor"):
+        try:
+            if vendor.read_text().strip() == "0x10de" and (vendor.parent / "class").read_text().startswith("0x03"):
+                return True
+        except OSError:
+            continue
+    return False
+
+
+def _major(version: str) -> float:
+    return int(version.partition(".")[0]) if version else float("inf")
 
 
 def choose_device() -> torch.device:
@@ -85,3 +233,64 @@ def keep_freed_memory() -> None:
     mallopt(trim_threshold, 2**31 - 1)
     mallopt(mmap_threshold, 2**31 - 1)
     mallopt(mmap_max, 0)
+
+
+# --- what a device says when its memory is full, and how to get memory back
+
+Result = TypeVar("Result")
+
+# What torch and its libraries say of it in errors that have no kind of their own, in small letters.
+WORDS = (
+    "out of memory",
+    "not enough memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "bad_alloc",
+    "alloc_failed",
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error says that the memory of the processor or of the GPU was not enough.
+
+    Examples
+    --------
+    >>> is_out_of_memory(MemoryError()), is_out_of_memory(RuntimeError("MPS backend out of memory"))
+    (True, True)
+    >>> is_out_of_memory(RuntimeError("shapes do not fit"))
+    False
+    """
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in WORDS)
+
+
+def where_memory_allows(work: Callable[[], Result]) -> Result | None:
+    """Give what `work` gives, or None if the memory was not enough; all that it held is free then."""
+    try:
+        return work()
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+    return None  # only after the error is gone, which holds what filled the memory
+
+
+def halve_batch(batch_size: int, device: torch.device) -> int:
+    """Give half as many slices as were too many for the memory, which is handed back first.
+
+    Raises
+    ------
+    DataError
+        If it was one slice already; the message tells what needs less memory.
+    """
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
+    if batch_size == 1:
+        raise DataError(
+            "The memory is not enough for a single slice at once (batch_size is 1). Choose a larger spacing_mm, a "
+            "crop (crop_mm) or a smaller network (network.filters), or close other programs, then start again."
+        )
+    return batch_size // 2

@@ -13,8 +13,14 @@ from statistics import median
 import psutil
 import torch
 
-from autoseg.model.device.choice import choose_device, choose_precision, in_layout, with_layout
-from autoseg.model.device.gpu import advise_gpu, find_gpu
+from autoseg.model.device.choice import (
+    advise_gpu,
+    choose_device,
+    choose_precision,
+    find_gpu,
+    in_layout,
+    with_layout,
+)
 
 # Below these the advice speaks of memory.
 LITTLE_GIB, LITTLE_FREE_GIB = 8.0, 2.0

@@ -8,8 +8,7 @@ from autoseg.model.networks.build import (
     standardised,
     stride_of,
 )
-from autoseg.model.networks.outputs import Outputs, learn, strides_of
-from autoseg.model.networks.parts import part_of, parts_of
+from autoseg.model.networks.outputs import Outputs, learn, part_of, parts_of, strides_of
 
 __all__ = [
     "NETWORKS",

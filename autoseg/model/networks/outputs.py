@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -60,3 +61,55 @@ def learn(network: nn.Module, images: Tensor, labels: Tensor, drawn: Tensor) -> 
     if isinstance(network, Learner):
         return network.learn(images, labels, drawn)
     return Outputs(network(images))
+
+
+# --- the named parts of a network: what of it looks, what decides, what answers
+
+# What a network that names no parts is.
+REST = "rest"
+
+
+@runtime_checkable
+class Parted(Protocol):
+    """A network that tells what its parts are."""
+
+    def named_parts(self) -> Mapping[str, tuple[str, ...]]:
+        """Give the names of modules and parameters in each part; of two that fit a name the longer one counts."""
+        ...
+
+
+def part_of(network: nn.Module, name: str) -> str:
+    """Give the part in which a module, a parameter or a buffer of this name lies; "rest" where none names it.
+
+    Examples
+    --------
+    >>> from autoseg.model.networks import build_network
+    >>> from autoseg.model.settings.settings import NetworkSettings
+    >>> part_of(build_network(NetworkSettings(), in_channels=1, out_channels=2), "tail.bias")
+    'tail'
+    """
+    named = _modules_in(network)
+    found = [prefix for prefix in named if name == prefix or name.startswith(f"{prefix}.")]
+    return named[max(found, key=len)] if found else REST
+
+
+def parts_of(network: nn.Module) -> dict[str, list[str]]:
+    """Give the names of the parameters of each part of a network, from the image to the answer.
+
+    Returns
+    -------
+    dict of list of str
+        By "contraction", "bottleneck", "expansion" and "tail", every parameter in exactly one of them; "rest" has
+        those that are in none, and is only there if there are any.
+    """
+    order = [*dict.fromkeys(_modules_in(network).values()), REST]
+    found: dict[str, list[str]] = {part: [] for part in order}
+    for name, _ in network.named_parameters():
+        found[part_of(network, name)].append(name)
+    return {part: names for part, names in found.items() if names}
+
+
+def _modules_in(network: nn.Module) -> dict[str, str]:
+    """Give the part of each module or parameter that a network names."""
+    parts = network.named_parts() if isinstance(network, Parted) else {}
+    return {prefix: part for part, prefixes in parts.items() for prefix in prefixes}

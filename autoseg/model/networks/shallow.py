@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from autoseg.errors import SettingsError
 from autoseg.model.networks.layers import Parts, initialise
-from autoseg.model.settings.finetune import PARTS
+from autoseg.model.settings.groups import PARTS
 from autoseg.model.settings.settings import NetworkSettings
 
 # Of each convolution in its order: two before the pooling, two after it, two after the concatenation.

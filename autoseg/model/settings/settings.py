@@ -7,11 +7,15 @@ from dataclasses import dataclass, field, is_dataclass
 from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
 from autoseg.errors import SettingsError
-from autoseg.model.settings.finetune import FineTuneSettings
-from autoseg.model.settings.groups import AugmentationSettings, PreprocessSettings
-from autoseg.model.settings.network import LossSettings, NetworkSettings
-from autoseg.model.settings.rules import require as _require
-from autoseg.model.settings.volume import VolumeSettings
+from autoseg.model.settings.groups import (
+    AugmentationSettings,
+    FineTuneSettings,
+    LossSettings,
+    NetworkSettings,
+    PreprocessSettings,
+    VolumeSettings,
+)
+from autoseg.model.settings.groups import require as _require
 
 __all__ = [
     "AugmentationSettings",

@@ -19,10 +19,9 @@ from autoseg.evaluation.crossvalidation.fold import RESULT
 from autoseg.measurement.scores import Score
 from autoseg.measurement.summary import pool_subjects
 from autoseg.model.model import EpochResult
-from autoseg.panels.parts.background import Background, State
-from autoseg.panels.parts.turns import Turn
+from autoseg.panels.parts.background import Background, State, Turn
 from autoseg.panels.parts.values import Contest
-from autoseg.report.figures.live_ways import Curve
+from autoseg.report.figures.live_curves import Curve
 from autoseg.training.plan import hide_ids
 
 

@@ -16,11 +16,11 @@ from autoseg.model.model import check_model_name
 from autoseg.model.networks import NETWORKS, USUAL_NETWORKS
 from autoseg.model.settings.text import show_value
 from autoseg.panels.comparison.asked import USUAL_EPOCHS, Asked
-from autoseg.panels.comparison.comparing_words import describe_length
+from autoseg.panels.comparison.comparing import describe_length
 from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.style import heading, text
 from autoseg.panels.parts.values import Contest, Data
-from autoseg.panels.training.plan_table import plan_table
+from autoseg.panels.training.settings import plan_table
 from autoseg.training.plan import Plan, hide_ids, plan_comparison, set_aside
 from autoseg.training.recipes import RECIPES, recipe
 

@@ -7,15 +7,15 @@ import math
 from collections.abc import Mapping
 
 from autoseg.evaluation.comparison import MEAN, Comparison, title_of
-from autoseg.evaluation.comparison.per_subject import (
+from autoseg.evaluation.comparison.tables import (
     CUTOFF,
     FEWEST,
     STATISTICS,
+    dice_of,
     find_outliers,
     per_subject_table,
     tell_outliers,
 )
-from autoseg.evaluation.comparison.tables import dice_of
 from autoseg.panels.comparison.comparison_tables import models_of
 from autoseg.panels.parts.style import text
 

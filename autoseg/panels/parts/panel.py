@@ -8,12 +8,46 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+import anywidget
 import ipywidgets as widgets
 import traitlets
 
 from autoseg.errors import AutosegError
-from autoseg.panels.parts.keys import OwnKeys
 from autoseg.panels.parts.style import Kind, notice
+
+# --- keys that belong to a panel: without this, JupyterLab takes them for itself
+
+# In a notebook's output an arrow key moves to the next cell, and "d d" deletes it, even while a list or a button
+# has the focus. The attribute is JupyterLab's own word for "leave these keys alone". It has to stand on the very
+# element that has the focus before JupyterLab looks, and only for keys without Ctrl, Alt or Cmd, so that Ctrl+S
+# still saves; Escape still leaves the panel.
+ESM = """
+export default {
+  render({ el }) {
+    el.style.display = "none";
+    const name = "data-lm-suppress-shortcuts";
+    const claim = (event) => {
+      const target = event.target;
+      const panel = el.closest(".autoseg-panel");
+      if (!panel || !panel.contains(target)) return;
+      const theirs = event.ctrlKey || event.metaKey || event.altKey || event.key === "Escape";
+      target.toggleAttribute(name, !theirs);
+    };
+    window.addEventListener("keydown", claim, true);
+    return () => window.removeEventListener("keydown", claim, true);
+  },
+};
+"""
+
+
+class OwnKeys(anywidget.AnyWidget):
+    """Lets the keys that are pressed in the panel around it (class `autoseg-panel`) do what they do elsewhere.
+
+    It shows nothing.
+    """
+
+    _esm = ESM
+
 
 Result = TypeVar("Result")
 

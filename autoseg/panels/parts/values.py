@@ -17,7 +17,7 @@ from autoseg.image.structures import Structure
 from autoseg.model.centreline import Centreline
 from autoseg.model.model import TrainedModel, model_digest
 from autoseg.model.settings.settings import Settings
-from autoseg.prediction.copies import Copies
+from autoseg.prediction.ensemble import Copies
 from autoseg.training.plan import Plan
 
 

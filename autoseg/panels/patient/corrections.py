@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import html
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 import ipywidgets as widgets
+import pandas as pd
 
 from autoseg.data.corrections import (
+    RULES,
+    STEPS,
     Correction,
     Keeping,
+    KeptCorrection,
     Kit,
+    compare_structures,
     corrected_image,
     find_kits,
     further_files,
@@ -20,17 +26,200 @@ from autoseg.data.corrections import (
     read_correction,
     read_corrections,
     read_kit,
+    say_date,
+    steps,
 )
 from autoseg.errors import AutosegError
 from autoseg.files.archives import zip_folder
+from autoseg.panels.parts.download import DownloadButton
 from autoseg.panels.parts.panel import Panel
+from autoseg.panels.parts.style import heading, notice, text
 from autoseg.panels.parts.values import Corrected
 from autoseg.panels.parts.viewer import SliceViewer
-from autoseg.panels.patient.corrections_form import CHANGED, FINER, IN_PLACE, SOME, UNCHANGED, CorrectionForm
-from autoseg.panels.patient.corrections_words import describe_corrections, describe_kept, describe_kit
+from autoseg.panels.patient.areas import table_html
 from autoseg.prediction.correction_run import kit_folder, run_to_correct
 from autoseg.prediction.run import Run
 from autoseg.report.run_folder import open_folder, why_not_openable
+
+# --- the fields and buttons with which labels are corrected, in three steps: write, read back, keep
+
+FINER = 3
+WORDS = (
+    "Mend the outlines by hand in ITK-SNAP, 3D Slicer or FSLeyes, read them back, and keep them as labels from "
+    "which training and fine-tuning go on."
+)
+IN_PLACE = ""
+CHANGED, ALL, SOME = "changed", "all", "some"
+CHECKED_CHOICES = (
+    ("the slices on which I changed something", CHANGED),
+    ("every slice: I looked at all of them", ALL),
+    ("these slices:", SOME),
+)
+UNCHANGED = (
+    "Nothing was changed. If somebody looked at every slice and found it right, choose that below, and keep it."
+)
+ABOUT_CHECKED = (
+    "Only slices that somebody looked at are learnt from; a model that sees volumes needs every slice of an image."
+)
+WIDE = {"description_width": "130px"}
+PLACE = {"width": "520px"}
+BUTTON = {"width": "auto", "align_self": "flex-start"}
+ROW = {"align_items": "center", "flex_flow": "row wrap"}
+
+
+class CorrectionForm(Panel):
+    """What a person fills in and clicks; what it does is in `panels.corrections`."""
+
+    def __init__(self, *, keep_in: str, by: str, is_open: bool) -> None:
+        super().__init__()
+        self._build_writing()
+        self._build_reading(by)
+        self._build_keeping(keep_in)
+        parts = [self.writing, self.written, self.reading, self.keeping]
+        self.fold = widgets.Accordion([widgets.VBox([widgets.HTML(text(WORDS)), *parts])])
+        self.fold.set_title(0, "Correct by hand (optional)")
+        self.fold.selected_index = 0 if is_open else None
+        self.body.children = [self.fold]
+
+    def _build_writing(self) -> None:
+        self.finer = widgets.Checkbox(
+            description=f"finer in plane, {FINER} times (for thin structures)", indent=False
+        )
+        self.write_button = _button(
+            "Write for correction", "pencil", "Write images and labels into the run's folder"
+        )
+        self.folders = widgets.Dropdown(description="Folder", layout=PLACE, style=WIDE)
+        self.guide = widgets.HTML()
+        self.open_button = _button("Open the folder", "folder-open", "Show the files")
+        self.zip = DownloadButton("to_correct.zip", lambda: b"", description="Download as zip")
+        self.writing = widgets.VBox(
+            [
+                widgets.HTML(heading("1. Write the files")),
+                widgets.HBox([self.write_button, self.finer], layout=ROW),
+            ]
+        )
+        self.files = widgets.VBox([self.guide, widgets.HBox([self.open_button, self.zip], layout=ROW)])
+        self.written = widgets.VBox([self.folders, self.files])
+
+    def _build_reading(self, by: str) -> None:
+        self.by = _field("Corrected by", by, "initials or a name")
+        self.image = widgets.Dropdown(description="Image", layout=PLACE, style=WIDE)
+        self.file = widgets.Dropdown(description="Which file", layout=PLACE, style=WIDE)
+        self.exchanged = widgets.Checkbox(
+            description="two structures were exchanged on purpose (left and right, say)",
+            indent=False,
+            layout={"width": "auto"},
+        )
+        self.read_button = _button(
+            "Read the corrected file back", "refresh", "Show what was changed; nothing is kept yet"
+        )
+        self.changes, self.look = widgets.HTML(), widgets.VBox()
+        above = widgets.HTML(heading("2. Correct, save, and read back"))
+        fields = [self.by, self.image, self.file, self.exchanged]
+        self.reading = widgets.VBox([above, *fields, self.read_button, self.changes, self.look])
+
+    def _build_keeping(self, keep_in: str) -> None:
+        self.checked = widgets.RadioButtons(options=CHECKED_CHOICES, layout={"width": "auto"})
+        self.slices = _field("Slices", "", "counted from 1, such as 4-9 12")
+        self.keep_in = _field("Keep in the folder", keep_in, "a folder of cases, or a new one")
+        self.keep_button = _button("Keep as labels", "check", "Write the corrected labels to learn from them")
+        self.replace_button = _button("Replace those labels", "warning", "The earlier ones stay in earlier_labels")
+        self.keeping = widgets.VBox(
+            [
+                widgets.HTML(heading("3. Keep as labels") + text(ABOUT_CHECKED)),
+                self.checked,
+                self.slices,
+                self.keep_in,
+                widgets.HBox([self.keep_button, self.replace_button], layout=ROW),
+            ]
+        )
+
+
+def _button(words: str, icon: str, tooltip: str) -> widgets.Button:
+    return widgets.Button(description=words, icon=icon, tooltip=tooltip, layout=BUTTON)
+
+
+def _field(words: str, value: str, placeholder: str) -> widgets.Text:
+    return widgets.Text(value=value, placeholder=placeholder, description=words, layout=PLACE, style=WIDE)
+
+
+# --- what the corrections' panel says: how to open the files, what was changed, and what became of it
+
+HEADERS = {
+    "name": "Structure",
+    "slices": "Slices changed",
+    "voxels_before": "Voxels before",
+    "voxels_after": "Voxels now",
+    "voxels_added": "Voxels added",
+    "voxels_removed": "Voxels taken away",
+    "added_mm2": "Added (mm²)",
+    "removed_mm2": "Taken away (mm²)",
+    "dice": "Dice",
+}
+ABOUT = (
+    "Areas are summed over the slices. Dice tells how much before and now are alike: 1 where nothing was changed, "
+    "0 where nothing is as it was. A structure that lies inside another counts to both."
+)
+MOST_PAIRS = 6
+
+
+def describe_kit(kit: Kit) -> str:
+    """Say which files to open, and how in each program, as HTML; each program unfolds at a click."""
+    cases = kit.cases
+    finer = cases[0].factor
+    words = f"The files lie in {kit.folder.resolve()}."
+    if finer > 1:
+        words += (
+            f" They are {finer} times finer in the plane of the slices; corrections come back to the image's grid."
+        )
+    pairs = [f"{', '.join(case.image_names)} with {case.labels_name}" for case in cases[:MOST_PAIRS]]
+    pairs += [f"… and {len(cases) - MOST_PAIRS} more"] if len(cases) > MOST_PAIRS else []
+    image, labels = cases[0].image_names[0], cases[0].labels_name
+    programs = "".join(_program(name, steps(name, image=image, labels=labels)) for name in STEPS)
+    notes = "".join(notice(note, announced=False) for note in kit.notes)
+    return text(words) + text("Open together: " + "; ".join(pairs) + ".") + programs + text(RULES) + notes
+
+
+def _program(name: str, lines: Sequence[str]) -> str:
+    items = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
+    return (
+        '<details style="color:var(--jp-ui-font-color1,inherit);line-height:1.45;margin:2px 0">'
+        f'<summary style="cursor:pointer">{html.escape(name)}</summary>'
+        f'<ol style="margin:2px 0 6px">{items}</ol></details>'
+    )
+
+
+def describe_corrections(corrections: Sequence[Correction]) -> str:
+    """Say what was changed, image by image, and structure by structure, as HTML."""
+    parts = []
+    for correction in corrections:
+        parts.append(notice(correction.words, "note" if correction.is_changed else "warning", announced=False))
+        if correction.is_changed:
+            table = compare_structures(correction.before, correction.label_map)[list(HEADERS)]
+            parts.append(table_html(_rounded(table).rename(columns=HEADERS)))
+    about = text(ABOUT) if any(correction.is_changed for correction in corrections) else ""
+    return heading("What was changed") + "".join(parts) + about
+
+
+def _rounded(table: pd.DataFrame) -> pd.DataFrame:
+    """Give Dice with the digits in which small corrections show."""
+    dice = ["–" if pd.isna(value) else f"{value:.3f}" for value in table["dice"]]
+    return table.assign(dice=dice)
+
+
+def describe_kept(folder: Path, kept: Sequence[KeptCorrection]) -> str:
+    """Say where corrections are kept and what is learnt from them."""
+    lines = []
+    for row in kept:
+        others = "the others stay as they were" if row.earlier_file else "the others are not learnt from"
+        which = "all slices" if row.checked == "all" else f"slices {row.checked}; {others}"
+        lines.append(
+            f"{row.case_id}, corrected by {row.by} ({say_date(row.date)}): {folder / row.label_file} ({which})."
+        )
+        if row.earlier_file:
+            lines.append(f"The labels before are in {folder / row.earlier_file}.")
+    lines.append(f"To learn from them, choose {folder.resolve()} as the data in 1_train.ipynb or 4_finetune.ipynb.")
+    return "\n".join(lines)
 
 
 class CorrectionsPanel(CorrectionForm):

@@ -25,14 +25,13 @@ from autoseg.measurement.morphometry import (
     write_morphometry,
 )
 from autoseg.measurement.morphometry.cohort import without_subject
-from autoseg.measurement.morphometry.write import ARC_FILE, SECTIONS_FILE, csv_bytes
+from autoseg.measurement.morphometry.tables import ARC_FILE, SECTIONS_FILE, csv_bytes
 from autoseg.panels.parts.chooser import FolderChooser
 from autoseg.panels.parts.download import DownloadButton
-from autoseg.panels.parts.later import LaterPicture
 from autoseg.panels.parts.panel import Panel
-from autoseg.panels.parts.style import Drawn, heading, notice, picture, text
+from autoseg.panels.parts.style import Drawn, LaterPicture, heading, notice, picture, text
 from autoseg.panels.patient.areas import structures_of, table_html
-from autoseg.panels.patient.centreline_words import draw_course
+from autoseg.panels.patient.centreline import draw_course
 from autoseg.prediction.run import Run
 from autoseg.report.figures.morphometry import Spread, show_morphometry
 

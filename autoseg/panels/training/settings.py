@@ -2,39 +2,237 @@
 
 from __future__ import annotations
 
+import html
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import ipywidgets as widgets
 
+from autoseg.data.cases import Case
 from autoseg.data.split import split_cases, subjects_of
-from autoseg.errors import AutosegError
-from autoseg.model.model import check_model_name
-from autoseg.model.settings.settings import Settings
-from autoseg.model.settings.text import parse_value, show_value
+from autoseg.errors import AutosegError, ModelFileError
+from autoseg.model.model import check_model_name, find_model
+from autoseg.model.settings.settings import AugmentationSettings, Settings
+from autoseg.model.settings.text import describe_fields, parse_value, show_value, value_of
 from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.settings_form import SettingsForm
-from autoseg.panels.parts.style import text
+from autoseg.panels.parts.style import heading, text
 from autoseg.panels.parts.values import Data, Task
-from autoseg.panels.training.plan_table import plan_table
-from autoseg.panels.training.questions import Questions
-from autoseg.panels.training.settings_words import (
-    CHANGED,
-    DATA_FIRST,
-    NOBODY,
-    PLANNING,
-    PREVIEW_FIRST,
-    say_name,
-    say_other_dims,
-    say_validation,
-    subject_options,
-    time_of,
-    with_time,
-    with_variation,
+from autoseg.training.plan import (
+    Choice,
+    Fingerprint,
+    Plan,
+    StructureFacts,
+    change_settings,
+    contrast_words,
+    describe_fingerprint,
+    hide_ids,
+    number_subjects,
+    plan_settings,
+    set_aside,
 )
-from autoseg.training.plan import Plan, change_settings, hide_ids, plan_settings, set_aside
+
+# --- the plan as a table: each setting as it stands, and why
+
+_HEAD = ("Setting", "Value", "Why")
+_FACTS = ("Structure", "Width", "Beside what is around it", "Part of the pixels", "Slices that show it")
+# Settings whose last name alone says too little.
+_SHOWN = {"network.name": "network.name"}
+_CELL = "text-align:left;padding:2px 14px 2px 0;vertical-align:top"
+_TABLE = "color:var(--jp-ui-font-color1,inherit);border-collapse:collapse;line-height:1.4"
+
+
+def plan_table(plan: Plan, settings: Settings, validation: str, *, as_planned: bool = True) -> str:
+    """Give the table as HTML.
+
+    Parameters
+    ----------
+    plan : Plan
+    settings : Settings
+        As they stand; what differs from the plan is told to be the user's choice.
+    validation : str
+        Who validates, in words.
+    as_planned : bool
+        Whether those are the ones of the plan.
+    """
+    rows = "".join(_row(choice, settings, validation, as_planned) for choice in plan.choices)
+    head = "".join(f'<th scope="col" style="{_CELL}">{words}</th>' for words in _HEAD)
+    title = heading("Planned for your images and this computer")
+    facts = "" if plan.fingerprint is None else fingerprint_table(plan.fingerprint)
+    return f'{title}{facts}<table style="{_TABLE}"><tr>{head}</tr>{rows}</table>'
+
+
+def fingerprint_table(fingerprint: Fingerprint) -> str:
+    """Give what the plan saw of the images as HTML: two lines, and a table of the structures to unfold."""
+    head = "".join(f'<th scope="col" style="{_CELL}">{words}</th>' for words in _FACTS)
+    rows = "".join(_facts_row(structure, fingerprint.unit) for structure in fingerprint.structures)
+    note = "SD: standard deviations of the intensities of a structure and of a ring around it."
+    return (
+        f"{text(describe_fingerprint(fingerprint))}"
+        '<details style="color:var(--jp-ui-font-color1,inherit);margin-bottom:6px">'
+        '<summary style="cursor:pointer">What the structures are like</summary>'
+        f'<table style="{_TABLE}"><tr>{head}</tr>{rows}</table>{text(note)}</details>'
+    )
+
+
+def _facts_row(structure: StructureFacts, unit: str) -> str:
+    width = "not seen" if structure.width is None else f"{structure.width:.1f} {unit}"
+    part = f"{structure.pixels:.2%}" if structure.pixels < 0.1 else f"{structure.pixels:.0%}"
+    shown = (structure.name, width, contrast_words(structure.contrast), part, f"{structure.slices:.0%}")
+    return "<tr>" + "".join(f'<td style="{_CELL}">{html.escape(cell)}</td>' for cell in shown) + "</tr>"
+
+
+def _row(choice: Choice, settings: Settings, validation: str, as_planned: bool) -> str:
+    if choice.name == "validation_subjects":
+        shown, why = validation or "nobody", choice.reason
+        same, planned = as_planned, ""
+    else:
+        now = value_of(settings, choice.name)
+        shown, why = show_value(now) or "none", choice.reason
+        same, planned = now == choice.value, f" {show_value(choice.value) or 'none'}"
+    if not same:
+        why = f"Your choice. Planned{planned}: {why}"
+    name = _SHOWN.get(choice.name, choice.name.rpartition(".")[2])
+    cells = (f"<code>{html.escape(name)}</code>", html.escape(shown), html.escape(why))
+    return "<tr>" + "".join(f'<td style="{_CELL}">{cell}</td>' for cell in cells) + "</tr>"
+
+
+# --- the few questions that everybody answers before a training: its name, how long, by what, and on whom
+
+
+class Questions(widgets.HBox):
+    """Fields for a model's name, the time to learn, what is best, and who validates; they do nothing themselves."""
+
+    def __init__(self, name: str) -> None:
+        wide, style = {"width": "350px"}, {"description_width": "135px"}
+        told = describe_fields(Settings)
+        self.name = widgets.Text(
+            name,
+            description="Name of the model",
+            tooltip="Becomes a part of the file's name: letters and digits",
+            layout=wide,
+            style=style,
+        )
+        self.name_note = widgets.HTML()
+        self.unit = widgets.Dropdown(
+            options=["minutes", "epochs"],
+            description="Learn for",
+            tooltip="A time budget, or how often every slice is seen",
+            layout={"width": "230px"},
+            style=style,
+        )
+        self.amount = widgets.Text(
+            description="How many minutes or epochs",
+            continuous_update=False,
+            tooltip="How many minutes or epochs",
+            layout={"width": "70px"},
+            style={"description_width": "0px"},  # spoken, not seen
+        )
+        self.again = widgets.Button(
+            description="Plan for this time",
+            tooltip="Plan pixel size and network anew for the time that stands here",
+            layout={"width": "auto", "flex": "0 0 auto"},
+        )
+        self.best_by = widgets.Dropdown(
+            options=["dice", "iou", "loss"],
+            description="Keep the best by",
+            tooltip=told["best_by"],
+            layout=wide,
+            style=style,
+        )
+        self.validation = widgets.SelectMultiple(
+            description="Validate on",
+            tooltip="Patients who are never trained on; Ctrl and click chooses several",
+            rows=6,
+            layout=wide,
+            style=style,
+        )
+        self.show_ids = widgets.Checkbox(
+            description="Show IDs", tooltip="Show patients by their IDs", indent=False, layout={"width": "120px"}
+        )
+        time = widgets.HBox([self.unit, self.amount, self.again])
+        left = widgets.VBox([self.name, self.name_note, time, self.best_by], layout={"width": "454px"})
+        right = widgets.VBox([self.validation, self.show_ids])
+        super().__init__([left, right], layout={"flex_flow": "row wrap"})
+
+
+# --- what the settings panel says, and how it takes what stands in it and in the preview together
+
+DATA_FIRST = "Choose your images above first; then settings are planned for them."
+CHANGED = "The images changed: these are the settings planned for them, in place of what stood here."
+PREVIEW_FIRST = (
+    "These settings can be used as soon as the preview above is there; if it says why not, mend that first."
+)
+NOBODY = "No patient is set aside: the score will be unknown for anyone whom the model has not seen."
+PLANNING = "Planning …"
+SEEN_AS = {2: "slices", 3: "volumes"}
+
+
+def say_other_dims(shown: int, learnt: int) -> str:
+    """Say that the preview shows something else than what will be learnt from."""
+    return (
+        f"The preview above shows {SEEN_AS[shown]}, and you chose {SEEN_AS[learnt]} (spatial_dims = {learnt}). "
+        f"They are varied as planned for {SEEN_AS[learnt]}, unless you changed that in the preview."
+    )
+
+
+def say_name(folder: Path, name: str) -> str:
+    """Say whether a model of this name is there already."""
+    try:
+        there = find_model(folder, name)
+    except ModelFileError:
+        return f"{name}: a new model."
+    return f"{there.name} is there already; it stays, and the new one lies beside it."
+
+
+def say_validation(chosen: Collection[str], cases: Sequence[Case], *, by_id: bool) -> str:
+    """Say who validates: up to four by their numbers or IDs, more by their count."""
+    names = {s: s for s in chosen} if by_id else number_subjects(cases)
+    return ", ".join(names[s] for s in sorted(chosen)) if len(chosen) <= 4 else f"{len(chosen)} patients"
+
+
+def subject_options(cases: Sequence[Case], offered: Sequence[str], *, by_id: bool) -> list[tuple[str, str]]:
+    """Give the patients that are offered as (words, ID): by their numbers or IDs, each with its images' count."""
+    names, counts = number_subjects(cases), Counter(case.subject_id for case in cases)
+    return [(f"{s if by_id else names[s]} ({counts[s]} image{'' if counts[s] == 1 else 's'})", s) for s in offered]
+
+
+def with_time(settings: Mapping[str, object]) -> dict[str, object]:
+    """Take back the other one of minutes and epochs where one is given."""
+    other = {"minutes": "epochs", "epochs": "minutes"}
+    return {other[name]: None for name in settings if name in other} | dict(settings)
+
+
+def time_of(settings: Settings) -> dict[str, float | None]:
+    """Give the minutes or epochs of settings, as `plan_settings` takes them."""
+    return {"minutes": settings.minutes, "epochs": settings.epochs}
+
+
+def with_variation(
+    settings: Settings, planned: Settings | None, variation: AugmentationSettings | None
+) -> Settings:
+    """Vary images as the preview has it; where it shows slices and volumes are learnt from, only if changed there.
+
+    Parameters
+    ----------
+    settings : Settings
+        With the variation planned for what they learn from.
+    planned : Settings, optional
+        What the preview shows, as it was planned.
+    variation : AugmentationSettings, optional
+        The preview's.
+    """
+    if variation is None:
+        return settings
+    other = planned is not None and planned.spatial_dims != settings.spatial_dims
+    if other and planned is not None and variation == planned.augmentation:
+        return settings
+    return replace(settings, augmentation=variation)
+
 
 # Settings with a place of their own above the form, or without effect in a training from scratch.
 FIXED = {"num_labels": "Structures and background, as the table of structures has them"}

@@ -6,17 +6,70 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from autoseg.errors import DataError
 from autoseg.image.structures import Structure
 from autoseg.model.model import TrainedModel
-from autoseg.model.networks import part_of, parts_of
+from autoseg.model.networks import build_network, part_of, parts_of
 from autoseg.model.networks.build import standardised
 from autoseg.model.preprocessing.neighbouring_slices import network_channels
-from autoseg.model.settings.settings import Settings
+from autoseg.model.settings.settings import NetworkSettings, Settings
 from autoseg.model.settings.text import show_value
-from autoseg.training.finetuning.axes import Axis, changing_axes
+
+# --- which axes of a network's weights belong to the image's channels and to the classes, found by building it
+
+
+@dataclass(frozen=True)
+class Axis:
+    """An axis of a tensor whose size is `channels` × image channels + `classes` × classes + `rest`.
+
+    Where it has both, the classes come first, as the pyramid's second stage sees them. A `rest` of −1 leaves out
+    the background.
+    """
+
+    axis: int
+    channels: int
+    classes: int
+    rest: int
+
+    def size(self, channels: int, classes: int) -> int:
+        """Give the axis's size for so many channels and classes."""
+        return self.channels * channels + self.classes * classes + self.rest
+
+
+def changing_axes(settings: NetworkSettings, *, spatial_dims: int) -> dict[str, tuple[Axis, ...]]:
+    """Find the axes of each tensor of a network that depend on the image's channels and on the classes.
+
+    Nothing is computed: networks are built without memory, of different numbers of both, and their sizes compared.
+
+    Returns
+    -------
+    dict of tuple of Axis
+        By the tensor's name in `state_dict`; those without such an axis are left out.
+    """
+    few = (2, 3)
+    at_few, more_channels, more_classes = (
+        _shapes(settings, channels, classes, spatial_dims) for channels, classes in (few, (3, 3), (2, 4))
+    )
+    found = {}
+    for name, shape in at_few.items():
+        axes = []
+        for axis, size in enumerate(shape):
+            by_channels, by_classes = more_channels[name][axis] - size, more_classes[name][axis] - size
+            if by_channels or by_classes:
+                axes.append(Axis(axis, by_channels, by_classes, size - by_channels * few[0] - by_classes * few[1]))
+        if axes:
+            found[name] = tuple(axes)
+    return found
+
+
+def _shapes(settings: NetworkSettings, channels: int, classes: int, dims: int) -> dict[str, torch.Size]:
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        network = build_network(settings, in_channels=channels, out_channels=classes, spatial_dims=dims)
+    return {name: value.shape for name, value in network.state_dict().items()}
+
 
 # Settings by which the network sees an image in another way, though it is built alike.
 SEEN_BY = (

@@ -13,7 +13,7 @@ from autoseg.errors import DataError
 from autoseg.image.structures import Structure
 from autoseg.model.model import TrainedModel, model_digest
 from autoseg.model.networks import part_of
-from autoseg.model.settings.finetune import Phase, phases_of
+from autoseg.model.settings.groups import Phase, phases_of
 from autoseg.model.settings.settings import Settings
 from autoseg.training.finetuning.base import describe_base, knows_validation
 from autoseg.training.finetuning.carry import carry_over

@@ -1,11 +1,17 @@
 """What a training makes small: how far the answer is from the reference, in shapes and in pixels."""
 
-from autoseg.training.losses.counting import LARGEST_WEIGHT, count_weight, with_counted_weight
 from autoseg.training.losses.overlap import SMOOTHING, soft_dice, soft_overlap
 from autoseg.training.losses.pixels import balanced_binary_entropy, cross_entropy, focal_entropy, log_probabilities
 from autoseg.training.losses.reference import one_hot, reference_of_size
-from autoseg.training.losses.total import LossParts, outputs_loss, segmentation_loss
-from autoseg.training.losses.unknown import merge_undrawn
+from autoseg.training.losses.total import (
+    LARGEST_WEIGHT,
+    LossParts,
+    count_weight,
+    merge_undrawn,
+    outputs_loss,
+    segmentation_loss,
+    with_counted_weight,
+)
 
 __all__ = [
     "LARGEST_WEIGHT",

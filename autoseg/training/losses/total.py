@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from autoseg.errors import SettingsError
@@ -12,7 +14,48 @@ from autoseg.model.settings.settings import LossSettings
 from autoseg.training.losses.overlap import soft_overlap
 from autoseg.training.losses.pixels import balanced_binary_entropy, cross_entropy, focal_entropy
 from autoseg.training.losses.reference import reference_of_size
-from autoseg.training.losses.unknown import merge_undrawn
+
+# --- structures that were not drawn: unknown, not absent
+
+# So far below any other logit that nothing of it is left, and still a number when it is multiplied by 0.
+IMPOSSIBLE = -1e9
+
+
+def merge_undrawn(logits: Tensor, drawn: Tensor, outer: Tensor | None = None) -> Tensor:
+    """Add the probability of every undrawn structure to what it lies in, and leave it none of its own.
+
+    Parameters
+    ----------
+    logits : (batch, classes, …) Tensor of float32
+    drawn : (batch, classes - 1) Tensor of bool
+    outer : (classes,) Tensor of int64, optional
+        As `segmentation_loss`; by default every structure lies in the background.
+
+    Returns
+    -------
+    (batch, classes, …) Tensor
+        Logits whose softmax has the sums.
+    """
+    if bool(drawn.all()):
+        return logits
+    everywhere = (..., *[None] * (logits.dim() - 2))
+    if outer is not None and bool(outer.any()):
+        joins = _joined_classes(drawn, outer)[everywhere]
+        classes = range(logits.shape[1])
+        return torch.stack([logits.masked_fill(joins != k, IMPOSSIBLE).logsumexp(1) for k in classes], dim=1)
+    structures_drawn = drawn[everywhere]
+    unknown = logits[:, 1:].masked_fill(structures_drawn, IMPOSSIBLE)
+    background = torch.cat([logits[:, :1], unknown], dim=1).logsumexp(1, keepdim=True)
+    return torch.cat([background, logits[:, 1:].masked_fill(~structures_drawn, IMPOSSIBLE)], dim=1)
+
+
+def _joined_classes(drawn: Tensor, outer: Tensor) -> Tensor:
+    """Give the class that each class counts for on each image, (batch, classes): itself, or what it lies in."""
+    known = torch.cat([drawn.new_ones(len(drawn), 1), drawn], dim=1)
+    joined = torch.arange(known.shape[1], device=drawn.device).expand(known.shape)
+    for _ in range(known.shape[1]):  # as deep as structures can lie in one another
+        joined = torch.where(known.gather(1, joined), joined, outer[joined])
+    return joined
 
 
 @dataclass(frozen=True)
@@ -159,3 +202,57 @@ def _pixel_part(logits: Tensor, labels: Tensor, drawn: Tensor, settings: LossSet
     if settings.pixel == "focal":
         return focal_entropy(logits, labels, gamma=settings.focal_gamma, structure_weight=weight)
     return cross_entropy(logits, labels, structure_weight=weight)
+
+
+# --- how much a structure's pixel should weigh, from the training images themselves
+
+LARGEST_WEIGHT = 50.0
+
+
+def count_weight(seen: Iterable[tuple[Tensor, Tensor]]) -> float:
+    """Give how many times as many pixels the background has as the structures, at most 50 times.
+
+    An image on which nothing was drawn tells nothing and is left out. A structure that was not drawn is counted for
+    what it lies in, as the loss does.
+
+    Parameters
+    ----------
+    seen : iterable of (Tensor, Tensor)
+        Of batches as training sees them: the reference, (batch, …) classes or (batch, classes, …) shares, and
+        `drawn` (batch, structures).
+
+    Returns
+    -------
+    float
+        Between 1/50 and 50; 1 where no pixel of any structure was drawn.
+
+    Examples
+    --------
+    >>> import torch
+    >>> count_weight([(torch.tensor([[[0, 0, 0, 1]]]), torch.tensor([[True]]))])
+    3.0
+    """
+    background = structures = 0.0
+    for reference, drawn in seen:
+        chosen = reference[drawn.any(1)]
+        if chosen.is_floating_point():
+            inside = float(chosen[:, 1:].double().sum())
+            pixels = chosen[:, 0].numel()
+        else:
+            inside = int((chosen > 0).sum())
+            pixels = chosen.numel()
+        structures += inside
+        background += pixels - inside
+    if not structures:
+        return 1.0
+    return min(max(background / structures, 1 / LARGEST_WEIGHT), LARGEST_WEIGHT)
+
+
+def with_counted_weight(settings: LossSettings, seen: Iterable[tuple[Tensor, Tensor]]) -> LossSettings:
+    """Fill in the weight of structures from the training images, where the settings leave it open.
+
+    `seen` is as for `count_weight`, and is not touched where a weight is given.
+    """
+    if settings.structure_weight is not None:
+        return settings
+    return replace(settings, structure_weight=count_weight(seen))

@@ -10,8 +10,7 @@ from PIL import Image as PillowImage
 
 from autoseg.data.cases import find_cases, is_drawn, pairs_table, read_case
 from autoseg.errors import DataError, LabelError, ReadError
-from autoseg.files.dicom.phantom_files import write_phantom
-from autoseg.files.dicom.phantoms import INTENSITY, Phantom
+from autoseg.files.dicom.phantoms import INTENSITY, Phantom, write_phantom
 from autoseg.image.structures import Structure
 
 

@@ -5,7 +5,7 @@ import numpy as np
 from patients import STRUCTURES, cohort, of_kind, patient, renamed, with_labels
 
 from autoseg.data.checks import check_images
-from autoseg.data.checks.rims import find_rims
+from autoseg.data.checks.facts import find_rims
 from autoseg.data.repairs import apply_repairs
 from autoseg.image.structures import Structure
 

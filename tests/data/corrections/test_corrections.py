@@ -31,7 +31,7 @@ from autoseg.data.corrections import (
     whole_cases,
     write_kit,
 )
-from autoseg.data.corrections.straight import straight_affine
+from autoseg.data.corrections.kit import straight_affine
 from autoseg.errors import DataError, GeometryError, LabelError, OutputError, ReadError
 from autoseg.files.nifti.volumes import write_nifti
 from autoseg.files.tables import write_structures

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from autoseg.data.pairing import places
-from autoseg.data.pairing.places import in_time, nearest_folder, roots, sub_folders, typed_folder
+from autoseg.data.pairing import contents as places
+from autoseg.data.pairing.contents import in_time, nearest_folder, roots, sub_folders, typed_folder
 from autoseg.errors import DataError
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from autoseg.evaluation.comparison.per_subject import (
+from autoseg.evaluation.comparison.tables import (
     CUTOFF,
     find_outliers,
     modified_z,

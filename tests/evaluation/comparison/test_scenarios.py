@@ -6,7 +6,7 @@ from discs import STRUCTURES, make_split, patch_reading, quick_settings
 from autoseg.errors import DataError, SettingsError
 from autoseg.evaluation.comparison.scenarios import ORIGINAL, SCRATCH, USUAL, WAYS, scenarios_of
 from autoseg.image.structures import Structure
-from autoseg.model.settings.finetune import phases_of
+from autoseg.model.settings.groups import phases_of
 from autoseg.model.settings.settings import NetworkSettings
 from autoseg.training.training import train
 

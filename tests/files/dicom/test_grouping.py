@@ -3,8 +3,7 @@
 import pydicom
 import pytest
 
-from autoseg.files.dicom.phantom_files import write_phantom
-from autoseg.files.dicom.phantoms import AXIAL, CORONAL, SAGITTAL, Phantom
+from autoseg.files.dicom.phantoms import AXIAL, CORONAL, SAGITTAL, Phantom, write_phantom
 from autoseg.files.dicom.series import find_series
 
 

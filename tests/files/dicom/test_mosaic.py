@@ -8,10 +8,9 @@ import pydicom
 import pytest
 
 from autoseg.errors import ReadError
-from autoseg.files.dicom.phantom_files import write_phantom
-from autoseg.files.dicom.phantoms import SAGITTAL, Phantom
+from autoseg.files.dicom.phantoms import SAGITTAL, Phantom, write_phantom
+from autoseg.files.dicom.records import quiet
 from autoseg.files.dicom.series import find_series, read_dicom_file, read_series
-from autoseg.files.dicom.values import quiet
 
 OBLIQUE = (0.8, 0.6, 0.0, 0.0, 0.0, -1.0)
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)

@@ -4,8 +4,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from autoseg.files.dicom.phantom_files import SYNTAXES, write_phantom
-from autoseg.files.dicom.phantoms import PHANTOMS, Phantom, Shape
+from autoseg.files.dicom.phantoms import PHANTOMS, SYNTAXES, Phantom, Shape, write_phantom
 
 
 def test_a_rectangle_on_whole_pixels_has_its_exact_area():

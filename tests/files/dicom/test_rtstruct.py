@@ -9,8 +9,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ImplicitVRLittleEndian
 
 from autoseg.errors import GeometryError, LabelError, ReadError
-from autoseg.files.dicom.phantom_files import write_phantom
-from autoseg.files.dicom.phantoms import Phantom
+from autoseg.files.dicom.phantoms import Phantom, write_phantom
 from autoseg.files.dicom.rtstruct import labels_on, read_structure_set
 from autoseg.files.dicom.series import find_series, read_series
 from autoseg.image.contours import contour_area, fill_contour, fill_contours

@@ -11,8 +11,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from autoseg.errors import AutosegError, LabelError, ReadError
-from autoseg.files.dicom.phantom_files import write_phantom
-from autoseg.files.dicom.phantoms import Phantom
+from autoseg.files.dicom.phantoms import Phantom, write_phantom
 from autoseg.files.dicom.seg import labels_on, read_segmentation
 from autoseg.files.dicom.series import find_series, read_series
 from autoseg.image.contours import combine_masks

@@ -12,8 +12,7 @@ from pydicom.dataset import Dataset
 
 from autoseg.errors import AutosegError, DataError, GeometryError, ReadError
 from autoseg.files.dicom import pixels as dicom_pixels
-from autoseg.files.dicom.phantom_files import write_phantom
-from autoseg.files.dicom.phantoms import SAGITTAL, Phantom
+from autoseg.files.dicom.phantoms import SAGITTAL, Phantom, write_phantom
 from autoseg.files.dicom.pixels import read_frames
 from autoseg.files.dicom.series import find_series, is_dicom, read_dicom_file, read_series
 

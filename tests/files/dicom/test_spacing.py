@@ -4,8 +4,7 @@ import pydicom
 import pytest
 from pydicom.dataset import Dataset
 
-from autoseg.files.dicom.phantom_files import write_phantom
-from autoseg.files.dicom.phantoms import Phantom
+from autoseg.files.dicom.phantoms import Phantom, write_phantom
 from autoseg.files.dicom.series import find_series, read_dicom_file, read_series
 
 

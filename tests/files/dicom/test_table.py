@@ -6,8 +6,7 @@ import pytest
 
 from autoseg.errors import ReadError
 from autoseg.files.dicom import table as module
-from autoseg.files.dicom.phantom_files import write_phantom
-from autoseg.files.dicom.phantoms import SAGITTAL, Phantom
+from autoseg.files.dicom.phantoms import SAGITTAL, Phantom, write_phantom
 from autoseg.files.dicom.series import find_series
 from autoseg.files.dicom.table import series_table, thumbnail, why_unlikely
 

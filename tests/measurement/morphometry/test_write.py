@@ -13,7 +13,7 @@ from autoseg.measurement.morphometry import (
     sections_table,
     write_morphometry,
 )
-from autoseg.measurement.morphometry.write import ARC_FILE
+from autoseg.measurement.morphometry.tables import ARC_FILE
 
 
 def measured(subject="007", **source):

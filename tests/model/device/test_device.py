@@ -21,8 +21,8 @@ from autoseg.model.device import (
     measure_rate,
     measure_speed,
 )
+from autoseg.model.device import choice as gpu_module
 from autoseg.model.device import computer as computer_module
-from autoseg.model.device import gpu as gpu_module
 
 SMI = "| NVIDIA-SMI 550.54   Driver Version: 550.54   CUDA Version: 12.4     |"
 IDLE = Gpu("NVIDIA RTX 4000", driver_cuda="12.4", torch_cuda="12.8", failure="No CUDA GPUs are available")

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from autoseg.errors import SettingsError
-from autoseg.model.settings.finetune import Phase, phases_of
+from autoseg.model.settings.groups import Phase, phases_of
 from autoseg.model.settings.settings import FineTuneSettings, Settings, settings_from_dict, settings_to_dict
 
 

@@ -9,7 +9,7 @@ from contests import make_contest, make_ways
 from autoseg.evaluation.crossvalidation import Scenario
 from autoseg.model.model import EpochResult
 from autoseg.model.settings.settings import Settings
-from autoseg.panels.comparison.comparing_words import (
+from autoseg.panels.comparison.comparing import (
     describe_comparing,
     describe_folder,
     describe_length,

@@ -3,8 +3,8 @@
 import html
 
 import pytest
+from contests import begin
 from discs import STRUCTURES, make_case, make_pair
-from test_panels_earlier import begin
 
 from autoseg.data.cases import CaseFolder
 from autoseg.data.test_subjects import freeze_test_subjects

@@ -1,31 +1,11 @@
 """A comparison of the same name tells what it was begun with, and one click asks for the same again."""
 
-import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import pytest
-from contests import make_contest
-from discs import STRUCTURES
+from contests import begin, make_contest
 
-from autoseg.model.settings.settings import Settings, settings_to_dict
-from autoseg.panels.comparison.earlier import EarlierRow, find_earlier
-
-
-def begin(contest, *, derived=(), **time):
-    """Write what `compare` keeps of a comparison, with one finished training."""
-    place = contest.folder / next(iter(contest.entries)) / "fold_1"
-    place.mkdir(parents=True)
-    (place / "fold.json").write_text("{}")
-    state = {
-        "entries": list(contest.entries),
-        "folds": contest.folds,
-        "structures": [asdict(one) for one in STRUCTURES],
-        "derived": dict.fromkeys(derived, ""),
-        "failed": {},
-        "notes": [],
-        "base": settings_to_dict(replace(Settings(), **time)),
-    }
-    (contest.folder / "comparison.json").write_text(json.dumps(state))
+from autoseg.panels.comparison.asked import EarlierRow, find_earlier
 
 
 def test_it_says_what_differs_and_nothing_where_nothing_does(tmp_path):

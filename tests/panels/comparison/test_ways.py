@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 from bases import make_base, patch_looking
+from contests import begin
 from discs import STRUCTURES, make_case
-from test_panels_earlier import begin
 from untrained import Fixed
 
 from autoseg.data.cases import CaseFolder
@@ -15,8 +15,7 @@ from autoseg.data.test_subjects import freeze_test_subjects
 from autoseg.evaluation.comparison.scenarios import ORIGINAL, SCRATCH, USUAL
 from autoseg.image.structures import Structure
 from autoseg.model.settings.settings import Settings, settings_to_dict
-from autoseg.panels.comparison.ways import AS_IT_IS, DATA_FIRST, MODEL_FIRST, WaysPanel
-from autoseg.panels.comparison.ways_form import OWN
+from autoseg.panels.comparison.ways import AS_IT_IS, DATA_FIRST, MODEL_FIRST, OWN, WaysPanel
 from autoseg.panels.parts.values import ChosenModel, Data
 from autoseg.training.plan import Plan
 

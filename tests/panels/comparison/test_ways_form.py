@@ -7,7 +7,7 @@ from autoseg.errors import SettingsError
 from autoseg.evaluation.comparison.scenarios import ORIGINAL, SCRATCH, WAYS
 from autoseg.model.settings.settings import FineTuneSettings, Settings
 from autoseg.panels.comparison.asked import Asked
-from autoseg.panels.comparison.ways_form import OWN, WaysForm
+from autoseg.panels.comparison.ways import OWN, WaysForm
 
 
 class Counting:

@@ -6,7 +6,7 @@ import pytest
 
 from autoseg.data.checks import Finding
 from autoseg.data.repairs import clear, relabel, transform
-from autoseg.panels.data.finding_row import FindingRow, button, offers
+from autoseg.panels.data.findings import FindingRow, button, offers
 from autoseg.panels.parts.panel import Panel
 
 

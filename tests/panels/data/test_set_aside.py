@@ -5,7 +5,7 @@ from folders import add_subject
 
 from autoseg.data.cases import Pseudonyms, find_cases
 from autoseg.data.test_subjects import read_ledger, record_look
-from autoseg.panels.data.set_aside import SetAsidePanel
+from autoseg.panels.data.data import SetAsidePanel
 
 NAMES = Pseudonyms({"Anna": "patient 1", "Bert": "patient 2"})
 

@@ -5,9 +5,8 @@ import threading
 import pytest
 
 from autoseg.panels.parts import chooser as module
-from autoseg.panels.parts import system_dialog
-from autoseg.panels.parts.chooser import FolderChooser
-from autoseg.panels.parts.system_dialog import ask_for_folder, why_no_dialog
+from autoseg.panels.parts import chooser as system_dialog
+from autoseg.panels.parts.chooser import FolderChooser, ask_for_folder, why_no_dialog
 
 
 @pytest.fixture

@@ -5,8 +5,7 @@ import json
 import pytest
 from lab import BROWSER_OPTIONS, Notebook, running_lab
 
-from autoseg.panels.parts.keys import OwnKeys
-from autoseg.panels.parts.panel import Panel
+from autoseg.panels.parts.panel import OwnKeys, Panel
 
 CELLS = ["from autoseg.panels.parts.chooser import FolderChooser\nFolderChooser('../data')", "'another cell'"]
 

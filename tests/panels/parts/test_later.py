@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from autoseg.panels.parts.later import LaterPicture
+from autoseg.panels.parts.style import LaterPicture
 
 
 def test_the_latest_of_several_wishes_is_shown():

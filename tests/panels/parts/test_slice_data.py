@@ -8,7 +8,7 @@ from autoseg.files.dicom.records import SliceHeader
 from autoseg.image.calibration import calibrate
 from autoseg.image.geometry import affine_from_axes, affine_from_spacing
 from autoseg.image.image import Image, Source
-from autoseg.panels.parts.slice_data import (
+from autoseg.panels.parts.viewer import (
     decode_slice,
     edge_letters,
     encode_slice,

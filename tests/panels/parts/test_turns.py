@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from autoseg.errors import DataError
-from autoseg.panels.parts.turns import Turn, turn_file
+from autoseg.panels.parts.background import Turn, turn_file
 
 
 def test_a_second_one_is_told_who_learns_and_gets_the_turn_afterwards(tmp_path):
@@ -23,7 +23,7 @@ def test_a_second_one_is_told_who_learns_and_gets_the_turn_afterwards(tmp_path):
 
 
 def test_the_turn_of_a_process_that_was_killed_is_free(tmp_path):
-    code = "import sys; from pathlib import Path; from autoseg.panels.parts.turns import Turn; "
+    code = "import sys; from pathlib import Path; from autoseg.panels.parts.background import Turn; "
     code += "turn = Turn('heart', place=Path(sys.argv[1])); print('mine', flush=True); sys.stdin.read()"
     command = [sys.executable, "-c", code, str(tmp_path / "turn")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
@@ -48,5 +48,5 @@ def test_where_the_disk_knows_no_locks_nobody_is_refused(tmp_path, monkeypatch):
     def no_locks(file):
         raise OSError(errno.ENOLCK, "no locks available")
 
-    monkeypatch.setattr("autoseg.panels.parts.turns._lock", no_locks)
+    monkeypatch.setattr("autoseg.panels.parts.background._lock", no_locks)
     Turn("heart", place=tmp_path / "turn").give_back()

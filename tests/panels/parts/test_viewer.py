@@ -11,8 +11,7 @@ from autoseg.image.image import Image, LabelMap, SliceSource, Source
 from autoseg.image.structures import Structure
 from autoseg.measurement.areas import measure_areas
 from autoseg.panels.parts import viewer as module
-from autoseg.panels.parts.slice_data import GreyScale, decode_slice
-from autoseg.panels.parts.viewer import SliceViewer
+from autoseg.panels.parts.viewer import GreyScale, SliceViewer, decode_slice
 
 CORD = (Structure(1, "cord", includes=(2,)), Structure(2, "grey matter", (1, 2, 3)))
 

@@ -1,9 +1,9 @@
 """The model to begin from is one model, chosen as in the list of models."""
 
-from test_model_list import made_up_model
+from untrained import made_up_model
 
 from autoseg.model.model import save_model
-from autoseg.panels.patient.base import ONE, BasePanel
+from autoseg.panels.patient.models import ONE, BasePanel
 
 
 def test_the_newest_is_chosen_and_said_in_plain_words(tmp_path):

@@ -7,40 +7,17 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
-from tubes import STRUCTURES, make_tube, tube_middle
+from tubes import cropping, make_tube, tube_middle
 from untrained import Fixed, chosen_model
 
 from autoseg.files.nifti.volumes import write_nifti
-from autoseg.model.centreline import CENTRELINE, Centreline, clicked, read_centreline, write_centreline
-from autoseg.model.model import TrainedModel
-from autoseg.model.networks import build_network
-from autoseg.model.settings.settings import (
-    AugmentationSettings,
-    NetworkSettings,
-    PreprocessSettings,
-    Settings,
-    VolumeSettings,
-)
+from autoseg.model.centreline import Centreline, clicked, read_centreline, write_centreline
 from autoseg.panels.parts.values import ChosenModel, Patient
 from autoseg.panels.patient.centreline import CentrelinePanel
 from autoseg.panels.patient.prediction import PredictionPanel
 from autoseg.prediction import centreline_run, predict
 
 OFF_MM = 6.0  # the finder of these tests errs by this to the left
-
-
-def cropping(*, finder=True, crop_mm=(22.5, 18.0), **changes):
-    """A model that sees a crop and never learnt; its finder is answered for by `found`."""
-    settings = Settings(
-        spatial_dims=3,
-        preprocess=PreprocessSettings(clip_percentiles=(0.0, 100.0)),
-        network=NetworkSettings(filters=(4, 8)),
-        volume=VolumeSettings(spacing_mm=(1.5, 1.5, 4.0), patch_size=(16, 12, 24), crop_mm=crop_mm),
-        augmentation=AugmentationSettings.off(),
-    )
-    weights = build_network(settings.network, in_channels=1, out_channels=2, spatial_dims=3).state_dict()
-    own = TrainedModel("finder", Settings(), (CENTRELINE,), ("image",), {}) if finder else None
-    return TrainedModel("cord", settings, STRUCTURES, ("image",), weights, finder=own, **changes)
 
 
 def found(finder, image, **_):

@@ -14,8 +14,7 @@ from autoseg.image.geometry import affine_from_spacing
 from autoseg.image.image import Image, LabelMap, Source
 from autoseg.image.structures import Structure
 from autoseg.panels.patient import corrections as module
-from autoseg.panels.patient.corrections import CorrectionsPanel
-from autoseg.panels.patient.corrections_form import ALL, CHANGED, SOME
+from autoseg.panels.patient.corrections import ALL, CHANGED, SOME, CorrectionsPanel
 from autoseg.prediction.correction_run import run_to_correct
 from autoseg.prediction.run import Run
 

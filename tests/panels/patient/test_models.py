@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from test_model_list import made_up_model, unfinished
+from untrained import made_up_model, unfinished
 
 from autoseg.image.structures import Structure
 from autoseg.model.model import save_model

@@ -8,7 +8,7 @@ import zipfile
 import pytest
 from untrained import Fixed, untrained_model
 
-from autoseg.panels.patient.output import OutputPanel
+from autoseg.panels.patient.prediction import OutputPanel
 from autoseg.prediction.run import segment_folder
 from autoseg.report import run_folder
 

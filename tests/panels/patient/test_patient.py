@@ -8,9 +8,8 @@ import pydicom
 import pytest
 from untrained import Fixed, chosen_model
 
-from autoseg.files.dicom.phantom_files import write_phantom
-from autoseg.files.dicom.phantoms import Phantom
-from autoseg.files.dicom.values import quiet
+from autoseg.files.dicom.phantoms import Phantom, write_phantom
+from autoseg.files.dicom.records import quiet
 from autoseg.panels.parts.values import Patient
 from autoseg.panels.patient import patient as module
 from autoseg.panels.patient.patient import PatientPanel

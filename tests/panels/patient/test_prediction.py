@@ -12,7 +12,7 @@ from untrained import Fixed, chosen_model, untrained_model
 from autoseg.panels.parts.values import ChosenModel, Patient
 from autoseg.panels.patient import prediction as module
 from autoseg.panels.patient.prediction import PredictionPanel
-from autoseg.prediction.copies import COPIES
+from autoseg.prediction.ensemble import COPIES
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """One series as a row of the page."""
 
 from autoseg.data.patients import Candidate
-from autoseg.panels.patient.series_row import HEADINGS, describe_candidate, lay_row
+from autoseg.panels.patient.patient import HEADINGS, describe_candidate, lay_row
 
 
 def test_a_row_tells_the_header_in_words_and_units():

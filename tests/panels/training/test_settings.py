@@ -17,8 +17,7 @@ from autoseg.model.settings.settings import (
 from autoseg.model.settings.text import value_of
 from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.values import Data, Task
-from autoseg.panels.training.plan_table import fingerprint_table
-from autoseg.panels.training.settings import SettingsPanel
+from autoseg.panels.training.settings import SettingsPanel, fingerprint_table
 from autoseg.training.plan import Fingerprint, StructureFacts, plan_settings
 
 LAPTOP = Computer("cpu", "processor", 8.0, None, 2, "bfloat16", "")

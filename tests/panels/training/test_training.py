@@ -308,7 +308,7 @@ training.wait()
 
 
 def test_after_the_kernel_was_killed_a_new_panel_resumes(tmp_path):
-    command = [sys.executable, "-c", KILLED, str(tmp_path), str(Path(__file__).parent)]
+    command = [sys.executable, "-c", KILLED, str(tmp_path), str(Path(__file__).parents[2])]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as kernel:
         try:
             assert kernel.stdout.readline() == "third\n"

@@ -10,7 +10,7 @@ from trainings import alone, make_task
 
 from autoseg.model.model import EpochResult, TrainedModel
 from autoseg.panels.training.running import RunningTraining
-from autoseg.panels.training.training_words import (
+from autoseg.panels.training.training import (
     MOST_LINES,
     best_words,
     describe_date,

@@ -5,8 +5,8 @@ from discs import STRUCTURES, make_split
 from trainings import alone
 
 from autoseg.errors import ReadError
-from autoseg.panels.training import watching
-from autoseg.panels.training.watching import Budget, SliceWatch
+from autoseg.panels.training import running as watching
+from autoseg.panels.training.running import Budget, SliceWatch
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import re
 
 from autoseg.image.overlay import hex_colour
 from autoseg.image.structures import default_colour
-from autoseg.report.figures.live_ways import BOTTOM, LEFT, RIGHT, TOP, draw_ways
+from autoseg.report.figures.live_curves import BOTTOM, LEFT, RIGHT, TOP, draw_ways
 
 
 def lines_of(page):

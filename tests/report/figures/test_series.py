@@ -3,8 +3,7 @@
 import matplotlib.pyplot as plt
 import pydicom
 
-from autoseg.files.dicom.phantom_files import write_phantom
-from autoseg.files.dicom.phantoms import Phantom
+from autoseg.files.dicom.phantoms import Phantom, write_phantom
 from autoseg.files.dicom.series import find_series
 from autoseg.report.figures import show_series
 

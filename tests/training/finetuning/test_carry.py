@@ -11,7 +11,7 @@ from autoseg.model.model import TrainedModel
 from autoseg.model.networks import NETWORKS, build_network, part_of
 from autoseg.model.settings.settings import FineTuneSettings, NetworkSettings, PreprocessSettings, Settings
 from autoseg.training.finetuning import carry_over
-from autoseg.training.finetuning.axes import Axis, changing_axes
+from autoseg.training.finetuning.carry import Axis, changing_axes
 
 FILTERS = {
     "unet": (4, 8, 8),

@@ -17,7 +17,7 @@ from autoseg.model.settings.settings import NetworkSettings, Settings, VolumeSet
 from autoseg.prediction import predict
 from autoseg.training.checkpoint import read_checkpoint, write_checkpoint
 from autoseg.training.finetuning import check_base, settings_from_base, split_for_base
-from autoseg.training.optimizers import build_optimizer, set_learning_rate
+from autoseg.training.step import build_optimizer, set_learning_rate
 from autoseg.training.training import train
 
 BATCH = NetworkSettings(filters=(4, 8, 16), norm="batch", dropout=0.1)

@@ -20,10 +20,10 @@ from autoseg.training.plan.volume_choices import (
     choose_validation,
     choose_volume_batch,
     find_voxel_room,
+    measure_volumes,
     tell_volume_time,
     voxels_in_time,
 )
-from autoseg.training.plan.volumes import measure_volumes
 
 LAPTOP = Computer("cpu", "processor", 8.0, None, 2, "bfloat16", "")
 

@@ -10,7 +10,7 @@ from discs import STRUCTURES, make_case, make_pair
 from autoseg.errors import DataError, GeometryError
 from autoseg.image.image import Image
 from autoseg.training.plan import survey_cases
-from autoseg.training.plan.volumes import MOST_IN_PATCH, Volumes, choose_view, fit_patch, measure_volumes
+from autoseg.training.plan.volume_choices import MOST_IN_PATCH, Volumes, choose_view, fit_patch, measure_volumes
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from autoseg.model.networks.maskdino.boxes import generalised_iou
+from autoseg.model.networks.maskdino.boxes import Targets, generalised_iou
 from autoseg.model.networks.maskdino.decoder import Answers, mask_logits
 from autoseg.model.networks.maskdino.matching import (
     BCE_WEIGHT,
@@ -21,7 +21,6 @@ from autoseg.model.networks.maskdino.matching import (
     L1_WEIGHT,
     pair,
 )
-from autoseg.model.networks.maskdino.targets import Targets
 
 
 @dataclass(frozen=True, eq=False)

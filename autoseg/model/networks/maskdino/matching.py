@@ -8,9 +8,8 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn import functional
 
-from autoseg.model.networks.maskdino.boxes import generalised_iou
+from autoseg.model.networks.maskdino.boxes import Targets, generalised_iou
 from autoseg.model.networks.maskdino.decoder import Answers, mask_logits
-from autoseg.model.networks.maskdino.targets import Targets
 
 # Weights of the authors' program, for pairing and loss alike.
 CLASS_WEIGHT, BCE_WEIGHT, DICE_WEIGHT, L1_WEIGHT, GIOU_WEIGHT = 4.0, 5.0, 5.0, 5.0, 2.0

@@ -8,11 +8,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from autoseg.model.networks.maskdino.decoder import Answers, Decoder, mask_logits
-from autoseg.model.networks.maskdino.denoising import Denoising
+from autoseg.model.networks.maskdino.boxes import Targets, find_targets
+from autoseg.model.networks.maskdino.decoder import Answers, Decoder, Denoising, mask_logits
 from autoseg.model.networks.maskdino.encoder import Encoder, Memory
 from autoseg.model.networks.maskdino.loss import pair_noised, pair_searching, set_loss
-from autoseg.model.networks.maskdino.targets import Targets, find_targets
 from autoseg.model.networks.outputs import Outputs
 
 QUERIES, LAYERS, DEPTH = 30, 3, 32

@@ -2,9 +2,8 @@
 
 import torch
 
-from autoseg.model.networks.maskdino.boxes import corners
-from autoseg.model.networks.maskdino.denoising import Denoising, allowed_looks, noised
-from autoseg.model.networks.maskdino.targets import find_targets
+from autoseg.model.networks.maskdino.boxes import corners, find_targets
+from autoseg.model.networks.maskdino.decoder import Denoising, allowed_looks, noised
 
 
 def test_the_first_box_moves_a_little_and_the_other_more():

@@ -5,10 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from autoseg.model.networks.maskdino.boxes import generalised_iou
+from autoseg.model.networks.maskdino.boxes import find_targets, generalised_iou
 from autoseg.model.networks.maskdino.decoder import Answers, mask_logits
 from autoseg.model.networks.maskdino.loss import focal_loss, mask_losses, pair_noised, pair_searching, set_loss
-from autoseg.model.networks.maskdino.targets import find_targets
 
 ALL = torch.ones(2, 2, dtype=torch.bool)
 

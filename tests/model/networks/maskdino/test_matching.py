@@ -6,10 +6,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from autoseg.model.networks.maskdino.boxes import generalised_iou
+from autoseg.model.networks.maskdino.boxes import find_targets, generalised_iou
 from autoseg.model.networks.maskdino.decoder import Answers
 from autoseg.model.networks.maskdino.matching import pair, pairing_costs
-from autoseg.model.networks.maskdino.targets import find_targets
 
 
 def made_up(queries, seed=0, structures=3):
