@@ -59,11 +59,6 @@ def read_numbers(words: str, what: str) -> float | tuple[float, float] | None:
 
     A comma may be a decimal sign or a separator, and is only taken where a space follows it.
 
-    Raises
-    ------
-    GeometryError
-        If the words are no number, more than two, or not above 0.
-
     Examples
     --------
     >>> read_numbers(" 240.5 ", "field of view"), read_numbers("240 × 180", "field of view")

@@ -100,13 +100,7 @@ def base_of(chosen: argparse.Namespace, found: CaseFolder, place: Path) -> Setti
 
 
 def entries_of(chosen: argparse.Namespace, base: Settings) -> dict[str, Settings]:
-    """Give the settings of each network or recipe that was asked for, made from the plan for these data.
-
-    Raises
-    ------
-    SettingsError
-        If a name or a setting is unknown; the message lists those that are known.
-    """
+    """Give the settings of each network or recipe that was asked for, made from the plan for these data."""
     from autoseg.model.networks import USUAL_NETWORKS
     from autoseg.model.settings.text import read_assignments
     from autoseg.training.plan import change_settings

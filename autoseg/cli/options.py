@@ -21,15 +21,7 @@ def one_or_pair(values: list[Number] | None) -> Number | list[Number] | None:
 
 
 def load_models(first: Path, further: Sequence[str]) -> list[TrainedModel]:
-    """Load a model, and further ones by their files or by their names in the folder of the first.
-
-    Raises
-    ------
-    DataError
-        If a model is given twice, which would count it twice in the mean.
-    ModelFileError
-        If one is not there or damaged.
-    """
+    """Load a model, and further ones by their files or by their names in the folder of the first."""
     from autoseg.errors import DataError
     from autoseg.model.model import find_model, load_model
 

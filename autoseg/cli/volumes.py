@@ -24,15 +24,7 @@ PLANNED_NETWORKS = ("unet", "resunet")
 
 
 def plan_volumes(chosen: argparse.Namespace, found: CaseFolder, settings: Settings) -> Settings:
-    """Plan for these images what was not typed, and print it with the reasons; for slices nothing is planned.
-
-    Raises
-    ------
-    SettingsError
-        If an option of slices was typed.
-    DataError, GeometryError
-        If an image cannot be seen as a volume.
-    """
+    """Plan for these images what was not typed, and print it with the reasons; for slices nothing is planned."""
     if settings.spatial_dims == 2:
         return settings
     from autoseg.errors import SettingsError

@@ -42,15 +42,7 @@ class CaseFacts:
 
 
 def case_facts(image: Image, label_map: LabelMap) -> CaseFacts:
-    """Give what a split needs to know of a case, from its image and labels.
-
-    Parameters
-    ----------
-    image : Image
-        Of shape (slices, rows, columns); of several channels the first is shown in the thumbnails.
-    label_map : LabelMap
-        On the same grid.
-    """
+    """Give what a split needs to know of a case, from its image and labels."""
     pixels = np.ascontiguousarray(image.voxels)
     digest = hashlib.sha256(str(pixels.shape).encode() + pixels.tobytes()).hexdigest()
     counts = np.bincount(label_map.voxels.ravel().astype(np.uint8), minlength=256)
@@ -73,15 +65,6 @@ def find_copy(some: Mapping[str, CaseFacts], others: Mapping[str, CaseFacts]) ->
 
     The same image, the same DICOM study or series, or a slice that looks nearly the same: a copy saved with
     another window, matrix or file format. Slices on which hardly anything is to be seen are not compared.
-
-    Parameters
-    ----------
-    some, others : mapping of CaseFacts by case_id
-
-    Returns
-    -------
-    Copy or None
-        The first that is found; None if there is none.
     """
     digests = {facts.digest: case_id for case_id, facts in some.items()}
     uids = {uid: case_id for case_id, facts in some.items() for uid in facts.uids}

@@ -76,19 +76,6 @@ def find_patient(folder: Path, *, channels: Sequence[str] = (), plane: Plane | N
     """Find what can be segmented in a folder: its DICOM series, or where there is none NIfTI files or pictures.
 
     Of a series only the headers and the middle slice are read; of files without DICOM the first 24.
-
-    Parameters
-    ----------
-    folder : Path
-    channels : sequence of str
-        As the model's; several are ends of file names, or names for the channels inside each picture.
-    plane : {"axial", "coronal", "sagittal"}, optional
-        Which slices to take from a NIfTI volume; by default those in which its voxels are finest.
-
-    Raises
-    ------
-    DataError
-        If the folder is missing or holds no image; the message says what it holds.
     """
     folder = Path(folder)
     try:
@@ -127,11 +114,6 @@ def suggest_series(patient: PatientFolder, modalities: Collection[str] = ()) -> 
     Refused series, localisers and screenshots are never chosen. What is left is chosen whole if it is of one
     kind (the same description, modality and orientation), and not at all if it is of several: only the user
     knows which kind the model learnt. With `modalities`, those that the model learnt from, others are not chosen.
-
-    Returns
-    -------
-    tuple of (tuple of str, str)
-        The case_ids, and a sentence or two.
     """
     doubts = {c.case_id: c.doubt or other_kind(c.modality, modalities) for c in patient.choose()}
     usable = [c for c in patient.choose() if not doubts[c.case_id]]
@@ -173,11 +155,6 @@ def check_typed(
 
     As in `patient_images.read_patient` the typed number serves the images whose files are silent; where there are
     none, it is held against the headers.
-
-    Raises
-    ------
-    GeometryError
-        If a number is not above 0, or one number is typed for an image that is not square.
     """
     known = [c for c in chosen if c.rows]
     silent = [c for c in known if c.spacing_mm is None]
@@ -289,30 +266,7 @@ def read_patient(
     plane: Plane | None = None,
     typed: Mapping[str, Any] | None = None,
 ) -> tuple[list[Image], list[str], tuple[SkippedFile, ...]]:
-    """Read the images of a patient's folder, each with the millimetres in force.
-
-    Parameters
-    ----------
-    folder, channels, plane
-        As for `patients.find_patient`.
-    only : collection of str, optional
-        The case_id of each series or file to read; by default all.
-    typed : mapping, optional
-        field_of_view_mm, matrix_size and prefer, as of `calibration.calibrate`. Typed millimetres are meant for the
-        images whose files are silent; where there are none, they are checked against the headers.
-
-    Returns
-    -------
-    tuple of (list of Image, list of str, tuple of SkippedFile)
-        The calibrated images, sentences that the reader should know, and the files that were left alone.
-
-    Raises
-    ------
-    DataError
-        If there is no image, or none of that name.
-    GeometryError, ReadError
-        If no image can be read or measured; where some can, the others are named in the sentences.
-    """
+    """Read the images of a patient's folder, each with the millimetres in force."""
     folder = Path(folder)
     typed = {"field_of_view_mm": None, "matrix_size": None, "prefer": None, **(typed or {})}
     try:

@@ -123,18 +123,6 @@ def apply_repairs(voxels: npt.NDArray[np.integer], repairs: Sequence[Repair]) ->
 
     Whether the case is left out is asked with `is_left_out`; that repair changes no pixel.
 
-    Parameters
-    ----------
-    voxels : (slices, rows, columns) ndarray of integers
-    repairs : sequence of Repair
-        All of one case.
-
-    Returns
-    -------
-    (slices, rows, columns) ndarray of integers
-        A new array of the same type, or one that holds the new values; turned by 90° rows and columns exchange
-        their numbers. What is moved over the edge is lost, and what comes in is 0.
-
     Examples
     --------
     >>> labels = np.array([[[1, 2], [0, 0]]])

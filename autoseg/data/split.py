@@ -176,17 +176,6 @@ def check_leaks(split: Split, facts: Mapping[str, CaseFacts]) -> None:
 
     The same image, the same DICOM study or series, or a slice that looks nearly the same (a copy saved with
     another window, matrix or file format) is on one side only; hardly exposed slices are not compared.
-
-    Parameters
-    ----------
-    split : Split
-    facts : mapping of CaseFacts by case_id
-        Cases that it does not hold are not checked.
-
-    Raises
-    ------
-    DataError
-        The message names both cases and what they share.
     """
     cases = {case.case_id: case for side in split.sides().values() for case in side}
     sides = {

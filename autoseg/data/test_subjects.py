@@ -114,13 +114,7 @@ def freeze_test_subjects(folder: Path, subjects: Collection[str]) -> Ledger:
 
 
 def record_look(folder: Path, model_name: str) -> Ledger:
-    """Count one look at the test subjects; call it before the scores are shown.
-
-    Raises
-    ------
-    DataError
-        If no test subjects are frozen in this folder.
-    """
+    """Count one look at the test subjects; call it before the scores are shown."""
     ledger = read_ledger(folder)
     if ledger is None:
         raise DataError(f"No test subjects are frozen in {folder}. Freeze them first (freeze_test_subjects).")

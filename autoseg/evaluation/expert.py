@@ -29,18 +29,7 @@ class UnmatchedLabels(DataError):
 
 
 def pair_with_expert(run: Run, cases: CaseFolder) -> list[tuple[LabelMap, LabelMap]]:
-    """Match a run, slice by slice, with the labels that an expert drew on the same files.
-
-    Returns
-    -------
-    list of (LabelMap, LabelMap)
-        (reference, predicted) of one slice each, in the order of the cases.
-
-    Raises
-    ------
-    UnmatchedLabels
-        If no labelled file is among those that were segmented.
-    """
+    """Match a run, slice by slice, with the labels that an expert drew on the same files."""
     predicted: dict[tuple[object, int], tuple[LabelMap, int]] = {}
     for image, label_map in run.results:
         for index, source in enumerate(image.source.slices):
@@ -134,28 +123,7 @@ class FinalTest:
 
 
 def score_test_subjects(model: TrainedModel, labelled: CaseFolder, *, output: Path) -> FinalTest:
-    """Score a model on the frozen test subjects of a folder, and count the look in its ledger.
-
-    Parameters
-    ----------
-    model : TrainedModel
-    labelled : CaseFolder
-        Its folder has test subjects (`autoseg.data.test_subjects.freeze_test_subjects`).
-    output : Path
-        In it a new folder `<model>_test_<date>_<time>` takes `results.csv` and the tables beside it
-        (`autoseg.report.score_files.write_results`), so that an earlier look stays as it was.
-
-    Returns
-    -------
-    FinalTest
-
-    Raises
-    ------
-    DataError
-        If no test subjects are frozen, one of them has no case, or the model has seen one of them.
-    OutputError
-        If `output` cannot be written; no look is counted then.
-    """
+    """Score a model on the frozen test subjects of a folder, and count the look in its ledger."""
     ledger = read_ledger(labelled.folder)
     if ledger is None:
         raise DataError(

@@ -15,13 +15,7 @@ PACKED = {".gz", ".jpg", ".jpeg", ".png", ".gif", ".xlsx", ".zip"}
 
 
 def files_of(folder: Path) -> list[Path]:
-    """Give the files in a folder and the folders within, in the order of their names; hidden ones left out.
-
-    Raises
-    ------
-    ReadError
-        If the folder is not there.
-    """
+    """Give the files in a folder and the folders within, in the order of their names; hidden ones left out."""
     folder = Path(folder)
     if not folder.is_dir():
         raise ReadError(f"The folder {folder} is not there any more; it was moved or deleted.")
@@ -43,21 +37,7 @@ def size_words(count: int) -> str:
 
 
 def zip_folder(folder: Path, *, most_bytes: int = MOST_BYTES) -> bytes:
-    """Pack a folder into a zip that unpacks to a folder of the same name.
-
-    Parameters
-    ----------
-    folder : Path
-    most_bytes : int
-        What its files may hold together.
-
-    Raises
-    ------
-    OutputError
-        If the files are too large to pack in memory; the message tells both sizes and the remedy.
-    ReadError
-        If the folder is not there, or a file in it cannot be read.
-    """
+    """Pack a folder into a zip that unpacks to a folder of the same name."""
     folder = Path(folder)
     files = files_of(folder)
     size = sum(path.stat().st_size for path in files)

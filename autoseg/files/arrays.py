@@ -16,13 +16,7 @@ ROUNDED = 0.005
 
 
 def read_npy(path: Path) -> npt.NDArray[np.generic]:
-    """Read the one array of an .npy file; a pickle is never opened.
-
-    Raises
-    ------
-    ReadError
-        If the file is missing, cut off, of another kind, or holds nothing or Python objects.
-    """
+    """Read the one array of an .npy file; a pickle is never opened."""
     try:
         with path.open("rb") as file:
             array = np.lib.format.read_array(file, allow_pickle=False)
@@ -39,21 +33,7 @@ def read_npy(path: Path) -> npt.NDArray[np.generic]:
 
 
 def whole_numbers(path: Path, voxels: npt.NDArray[Any], *, rounded: bool = False) -> npt.NDArray[np.integer]:
-    """Give integers as they are, booleans as 0 and 1, and floats if they are whole.
-
-    Parameters
-    ----------
-    path : Path
-        For messages.
-    voxels : ndarray
-    rounded : bool
-        True if the file scales its values, so that whole numbers may be off by a rounding (0.005 at most).
-
-    Raises
-    ------
-    LabelError
-        If a value is not whole, is NaN or infinite, or is no number; the message shows some.
-    """
+    """Give integers as they are, booleans as 0 and 1, and floats if they are whole."""
     if voxels.dtype.kind == "b":
         return voxels.astype(np.uint8)
     if voxels.dtype.kind in "iu":

@@ -17,11 +17,6 @@ def whole_file(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; it takes the name `path` only if the block ends well.
 
     The ending is kept, so that libraries that look at it write the right format.
-
-    Raises
-    ------
-    OutputError
-        If the folder cannot be written to or the disk is full; nothing is left behind.
     """
     path = Path(path)
     with _explained(path):
@@ -38,13 +33,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def check_writable(folder: Path) -> None:
-    """Try to write in a folder, making it if needed, before work is done whose result shall land there.
-
-    Raises
-    ------
-    OutputError
-        If it cannot be written to.
-    """
+    """Try to write in a folder, making it if needed, before work is done whose result shall land there."""
     folder = Path(folder)
     # What is not there yet will be made in the nearest folder that is.
     existing = next(place for place in (folder, *folder.absolute().parents) if place.exists())
@@ -54,13 +43,7 @@ def check_writable(folder: Path) -> None:
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """Give a temporary folder beside `path`; it takes the name `path` only if the block ends well.
-
-    Raises
-    ------
-    OutputError
-        If `path` exists already (results of two runs are never mixed), cannot be written, or the disk is full.
-    """
+    """Give a temporary folder beside `path`; it takes the name `path` only if the block ends well."""
     path = Path(path)
     with _explained(path):
         if path.exists():

@@ -42,16 +42,6 @@ def write_label_colours(folder: Path, structures: Sequence[Structure]) -> tuple[
     In ITK-SNAP: Segmentation, Import Label Descriptions. In 3D Slicer: drop the file on the window, then choose it
     as colour table where the labels are opened. In FSLeyes: the overlay's settings, overlay type "label", load a
     lookup table.
-
-    Returns
-    -------
-    tuple of Path
-        The three files, in this order.
-
-    Raises
-    ------
-    OutputError
-        If there is no structure, or a file cannot be written.
     """
     if not structures:
         raise OutputError(f"{folder}: there is no structure whose name and colour could be written.")

@@ -19,22 +19,6 @@ def read_contour_file(path: Path) -> npt.NDArray[np.float64]:
     x counts columns and y counts rows, in pixels from the centre of the first pixel, which is (0, 0). Blanks,
     tabs, commas or semicolons stand between the two; empty lines, lines that begin with #, and one line of column
     names at the start are passed over.
-
-    Parameters
-    ----------
-    path : Path
-
-    Returns
-    -------
-    (n, 2) ndarray of float
-        Row and column (y and x) of each point, in the order of the file.
-
-    Raises
-    ------
-    ReadError
-        If the file is missing or is no text.
-    LabelError
-        If a line does not hold two numbers (the message names it), or there are fewer than three points.
     """
     path = Path(path)
     points = []

@@ -36,32 +36,6 @@ def read_label_file(
     """Read the integers of one label file exactly, or not at all.
 
     Whether every value has a name is not asked here: `LabelMap` does.
-
-    Parameters
-    ----------
-    path : Path
-        `.npy` of integers, booleans, or whole-numbered floats; `.png` or `.tif`, grey or indexed (the values
-        are the labels) or in the structures' colours; `.jpg` where its compression leaves no pixel in doubt;
-        `.nii` or `.nii.gz`, laid out as `read_nifti_image` lays out images.
-    structures : sequence of Structure, optional
-        Needed for colour pictures (which colour is which label) and for JPEGs (which values there can be).
-    values : dict of int by int, optional
-        The label that each value in the file stands for, where these differ (29 is label 1); several values may
-        become one label, or 0. Colours of a colour picture are the structures' and stand for their labels.
-    slice_axis : {"axial", "coronal", "sagittal"}, optional
-        As the image's; only for NIfTI.
-
-    Returns
-    -------
-    (slices, rows, columns) ndarray of integers
-        A picture or a two-dimensional array is one slice.
-
-    Raises
-    ------
-    ReadError
-        If the file is missing, damaged, empty, or of another kind than its name says.
-    LabelError
-        If the values are no labels beyond doubt; the message lists values or colours with their pixel counts.
     """
     return _read(Path(path), tuple(structures or ()), values or None, slice_axis)[0]
 
@@ -79,33 +53,6 @@ def read_label_volume(
 
     A NIfTI file that describes the image's grid with its axes reordered or turned is brought to the image's axes
     exactly; nothing is resampled.
-
-    Parameters
-    ----------
-    path : Path
-        As `read_label_file`.
-    like : Image, optional
-        The whole image, with the affine of its own file (not with a typed spacing). Without it, the file is laid
-        out as `read_nifti_image` does.
-    structures, values, slice_axis
-        As `read_label_file`.
-    trust_array : bool
-        True to pair voxels by their place in the two files' arrays and not by coordinates, for files whose
-        coordinates were reset on the way. The result then has the image's affine.
-
-    Returns
-    -------
-    (slices, rows, columns) ndarray of integers
-    (4, 4) ndarray or None
-        Index to DICOM patient coordinates in mm; None where nothing gives millimetres.
-
-    Raises
-    ------
-    ReadError
-        As `read_label_file`.
-    LabelError
-        As `read_label_file`; also if a NIfTI file lies on another grid than the image: shapes, spacings and
-        first voxels of both are named.
     """
     path, known = Path(path), tuple(structures or ())
     if like is None or ending(path) not in NIFTI_ENDINGS:
@@ -146,30 +93,7 @@ SOFT_RANGE = (-0.5, 1.5)
 def read_binary_file(
     path: Path, like: Image | None = None, *, slice_axis: Plane | None = None, trust_array: bool = False
 ) -> tuple[npt.NDArray[np.bool_], str]:
-    """Read which voxels a file marks.
-
-    Parameters
-    ----------
-    path : Path
-        As `autoseg.files.labels.read_label_file`, with 0 and one other value (1, 255, any colour), or with soft
-        edges: floats from 0 to about 1, of which those of 0.5 and more count (of half the maximum, where that
-        is below 1).
-    like, slice_axis, trust_array
-        As `autoseg.files.labels.read_label_volume`.
-
-    Returns
-    -------
-    (slices, rows, columns) ndarray of bool
-    str
-        What a user should know of the reading (soft edges), or nothing.
-
-    Raises
-    ------
-    ReadError
-        If the file is missing, damaged, empty, or of another kind than its name says.
-    LabelError
-        If it holds more than one value beside 0, NaN or infinity, or lies on another grid than the image.
-    """
+    """Read which voxels a file marks."""
     path = Path(path)
     kind = ending(path)
     if kind in NIFTI_ENDINGS:

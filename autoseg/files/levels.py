@@ -12,24 +12,7 @@ NONE = {"-", "", "na", "n/a", "none", "nan"}
 
 
 def read_levels(path: Path) -> dict[int, str]:
-    """Read the level of each slice.
-
-    Parameters
-    ----------
-    path : Path
-        Text with a line `slice, level` for each slice, slices counted from 0 or from 1 as the first line says; the
-        level is `2`, `2/3` (between two), `2+` or `-` (none). A first line of words is the header.
-
-    Returns
-    -------
-    dict of str by int
-        Level by slice, counted from 0 in the order of the file of the image; "" where there is none.
-
-    Raises
-    ------
-    ReadError
-        If the file is missing or a line is no such pair; the message names the line.
-    """
+    """Read the level of each slice."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:

@@ -31,29 +31,7 @@ class StructureTable:
 
 
 def read_structures(path: Path) -> StructureTable:
-    """Read which integer in the label files is which structure.
-
-    Parameters
-    ----------
-    path : Path
-        CSV in UTF-8 with the columns label and name, and where wanted colour (#rrggbb), side (left, right, both
-        or empty), includes (labels of structures inside this one, as 2 or "2 3") and values (what stands for it in
-        the files, as "76 150" or "gmseg-manual; wmseg": several are merged). A row with the label 0 leaves its
-        values out. Commas, semicolons or tabs between the columns; other columns are ignored. Where label files of
-        several structures overlap, a later row is drawn over an earlier one.
-
-    Returns
-    -------
-    StructureTable
-        In the order of the file.
-
-    Raises
-    ------
-    ReadError
-        If the file is no such table.
-    LabelError
-        If a row cannot be a structure; the message names the row and the value.
-    """
+    """Read which integer in the label files is which structure."""
     columns, rows = read_rows(path)
     require_columns(path, columns, ("label", "name"), example="1,psoas left,#e69f00,left")
     structures = tuple(_structure(path, number, row) for number, row in rows if row["label"] != "0")
@@ -119,28 +97,7 @@ class Drawn:
 
 
 def read_annotated(path: Path, structures: Sequence[Structure]) -> dict[str, tuple[Drawn, ...]]:
-    """Read which structures were drawn on which case.
-
-    Parameters
-    ----------
-    path : Path
-        CSV with the column case_id and one column for each structure's name: 1 where it was drawn (or looked
-        for and found absent), 0 where it was not drawn, so that nothing is known of it, ? where nobody has said
-        so yet: that counts as drawn. A column slices
-        ("4-9" or "4", counted from 1) says where that holds; a case then has a row for each range, and slices
-        that no row names are left out.
-    structures : sequence of Structure
-
-    Returns
-    -------
-    dict of tuple of Drawn
-        By case_id; one without slices where it holds for the whole case.
-
-    Raises
-    ------
-    ReadError
-        If a column is missing or has no structure, a cell is neither 0 nor 1, or a case stands there twice.
-    """
+    """Read which structures were drawn on which case."""
     columns, rows = read_rows(path)
     names = {structure.name.lower(): structure.label for structure in structures}
     require_columns(path, columns, ("case_id", *names), example="case_001" + ",1" * len(names))
@@ -170,13 +127,7 @@ def read_annotated(path: Path, structures: Sequence[Structure]) -> dict[str, tup
 
 
 def read_subjects(path: Path) -> dict[str, str]:
-    """Read whose image each case is: a CSV with the columns case_id and subject_id.
-
-    Raises
-    ------
-    ReadError
-        If a column is missing, a cell is empty, or a case stands there twice.
-    """
+    """Read whose image each case is: a CSV with the columns case_id and subject_id."""
     columns, rows = read_rows(path)
     require_columns(path, columns, ("case_id", "subject_id"), example="leg_07,patient3")
     subjects: dict[str, str] = {}
@@ -200,11 +151,6 @@ def write_annotated(
     """Write which structures were drawn on which case, as `read_annotated` reads it.
 
     `unsaid` are labels of a case of which nobody has said whether they were drawn.
-
-    Raises
-    ------
-    OutputError
-        If the file cannot be written.
     """
     rows: list[tuple[object, ...]] = []
     for case_id, labels in annotated.items():
@@ -335,13 +281,7 @@ COLUMNS = tuple(item.name for item in fields(KeptCorrection))
 
 
 def read_kept_corrections(folder: Path) -> tuple[KeptCorrection, ...]:
-    """Read who corrected what in a folder of cases, the oldest first; empty if nobody did.
-
-    Raises
-    ------
-    ReadError
-        If `corrections.csv` is no such table.
-    """
+    """Read who corrected what in a folder of cases, the oldest first; empty if nobody did."""
     path = Path(folder) / FILE_NAME
     if not path.exists():
         return ()

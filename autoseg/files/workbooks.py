@@ -36,18 +36,6 @@ def write_workbook(path: Path, sheets: Sequence[Sheet]) -> Path:
 
     Numbers are written as numbers and words as words: a name that starts with "=" is no formula. NaN and None
     are empty cells. The header stays in sight, columns are as wide as their words.
-
-    Parameters
-    ----------
-    path : Path
-        Ends in .xlsx.
-    sheets : sequence of Sheet
-        At least one; titles have at most 31 letters, none twice.
-
-    Raises
-    ------
-    OutputError
-        If the file cannot be written; nothing is left behind.
     """
     book = Workbook()
     for place, sheet in enumerate(sheets):

@@ -33,26 +33,6 @@ def pixel_spacing_from_field_of_view(
     The matrix size in a protocol is that of the acquisition; scanners interpolate to a finer image. Only the
     image's own rows and columns give the size of its pixels, so a typed matrix is compared and never used.
 
-    Parameters
-    ----------
-    field_of_view_mm : float or (2,) sequence of float
-        What the whole image spans, mm: along a column (rows x their distance) first, along a row second. One
-        number serves only where the image has as many rows as columns; else it would squeeze the pixels.
-    image_shape : (2,) sequence of int
-        Rows and columns of the image.
-    matrix_size : int or (2,) sequence of int, optional
-        Rows and columns as they stand in the protocol.
-
-    Returns
-    -------
-    SpacingChoice
-        With a note where the typed matrix is not the image's: both, and the effect on areas in percent.
-
-    Raises
-    ------
-    GeometryError
-        If a number is not above 0, or one number is typed for an image that is not square.
-
     Examples
     --------
     >>> pixel_spacing_from_field_of_view(240, (256, 256)).spacing_mm
@@ -83,18 +63,6 @@ def pixel_spacing_from_field_of_view(
 
 def check_typed_spacing(header_mm: Sequence[float], typed_mm: Sequence[float], *, name: str = "") -> str:
     """Tell how the typed pixel spacing differs from the header's; "" if by no more than 0.5 %.
-
-    Parameters
-    ----------
-    header_mm, typed_mm : (2,) sequence of float
-        Distance between rows, between columns in mm.
-    name : str
-        The file, for the message.
-
-    Returns
-    -------
-    str
-        Both spacings and the effect on areas in percent (typed against header), in one or two sentences.
 
     Examples
     --------

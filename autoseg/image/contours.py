@@ -34,22 +34,6 @@ def fill_contour(points: npt.ArrayLike, shape: tuple[int, int]) -> Mask:
     for one to three pixels in a contour. Filling every pixel that the line touches, as drawing libraries do,
     makes a structure half a pixel larger all around.
 
-    Parameters
-    ----------
-    points : (n, 2) array_like of float
-        Row and column of each point, in pixels; what lies outside the image is cut off.
-    shape : (2,) tuple of int
-        Rows and columns of the image.
-
-    Returns
-    -------
-    (rows, columns) ndarray of bool
-
-    Raises
-    ------
-    LabelError
-        If the points are not (n, 2) finite numbers.
-
     Examples
     --------
     A square of 2 × 2 pixels whose corners are corners of pixels:
@@ -68,11 +52,6 @@ def fill_contours(contours: Sequence[npt.ArrayLike], shape: tuple[int, int]) -> 
 
     A contour inside another is a hole in it, one inside that an island, and so on; where two contours cross,
     what they share is left out (exclusive or). No contour gives an empty mask.
-
-    Raises
-    ------
-    LabelError
-        As `fill_contour`.
     """
     shares = contours_coverage([_checked(points) + NUDGE for points in contours], shape)
     filled = shares >= 0.5 + DOUBT
@@ -90,23 +69,6 @@ def coverage(points: npt.ArrayLike, shape: tuple[int, int]) -> Points:
     The shares are exact for a contour that does not cross itself, whichever way around it runs; a bridge to an
     inner ring and back (a keyhole) is a line without area. Where a contour crosses itself, as at the end of one
     drawn by hand, the loop belongs to the inside (non-zero winding).
-
-    Parameters
-    ----------
-    points : (n, 2) array_like of float
-        Row and column, in pixels. Fewer than three points cover nothing.
-    shape : (2,) tuple of int
-        Rows and columns.
-
-    Returns
-    -------
-    (rows, columns) ndarray of float
-        Source: Green's theorem summed along the edges pixel by pixel, as anti-aliasing font rasterisers do.
-
-    Raises
-    ------
-    LabelError
-        If the points are not (n, 2) finite numbers.
 
     Examples
     --------
@@ -155,25 +117,6 @@ def combine_masks(
     masks: Mapping[int, Mask], order: Sequence[int]
 ) -> tuple[npt.NDArray[np.uint8], dict[tuple[int, int], int]]:
     """Draw the masks of several structures into one array; where they overlap, the later in `order` wins.
-
-    Parameters
-    ----------
-    masks : dict of (...) ndarray of bool by int
-        The voxels of each structure by its label, 1 to 255, all of one shape.
-    order : sequence of int
-        Every label in `masks` once; others are passed over.
-
-    Returns
-    -------
-    voxels : (...) ndarray of uint8
-    overlaps : dict of int by (int, int)
-        Number of voxels that two structures share, by their labels (earlier, later in `order`); only pairs
-        that do.
-
-    Raises
-    ------
-    LabelError
-        If there is no mask, the shapes differ, a label is not in `order`, or is no label.
 
     Examples
     --------

@@ -21,13 +21,7 @@ LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def check_affine(affine: npt.ArrayLike) -> Affine:
-    """Return the affine as a read-only (4, 4) float array.
-
-    Raises
-    ------
-    GeometryError
-        If it has another shape, holds NaN or infinity, or is singular.
-    """
+    """Return the affine as a read-only (4, 4) float array."""
     matrix = np.array(affine, dtype=np.float64)
     if matrix.shape != (4, 4):
         raise GeometryError(f"An affine has shape (4, 4), not {matrix.shape}.")
@@ -47,17 +41,6 @@ def check_affine(affine: npt.ArrayLike) -> Affine:
 
 def affine_from_spacing(spacing_mm: Sequence[float], origin_mm: Sequence[float] = (0.0, 0.0, 0.0)) -> Affine:
     """Build the affine of axial slices: columns run left, rows run back, slices run to the head.
-
-    Parameters
-    ----------
-    spacing_mm : (3,) sequence of float
-        Distance in mm between slices, between rows, between columns.
-    origin_mm : (3,) sequence of float
-        Patient coordinates (x, y, z) in mm of the first voxel's centre.
-
-    Returns
-    -------
-    (4, 4) ndarray
 
     Examples
     --------
@@ -80,24 +63,7 @@ def affine_from_axes(
     pixel_spacing_mm: Sequence[float],
     slice_step_mm: Sequence[float],
 ) -> Affine:
-    """Build an affine from DICOM's attributes of the first slice.
-
-    Parameters
-    ----------
-    position_mm : (3,) sequence of float
-        ImagePositionPatient of the first slice, mm.
-    orientation : (6,) sequence of float
-        ImageOrientationPatient: direction cosines of a row (towards growing column index), then of a column.
-    pixel_spacing_mm : (2,) sequence of float
-        PixelSpacing: between rows first, between columns second, mm.
-    slice_step_mm : (3,) sequence of float
-        From the first slice's position to the second's, mm. It need not lie along the normal (gantry tilt).
-
-    Returns
-    -------
-    (4, 4) ndarray
-        Source: DICOM PS3.3 C.7.6.2.1.1, equation C.7.6.2.1-1, with a slice axis in front.
-    """
+    """Build an affine from DICOM's attributes of the first slice."""
     along_row, along_column = np.asarray(orientation, dtype=np.float64).reshape(2, 3)
     matrix = np.eye(4)
     matrix[:3, 0] = slice_step_mm
@@ -139,15 +105,6 @@ def slice_normal(orientation: npt.ArrayLike) -> npt.NDArray[np.float64]:
 
     The sign follows the normal's largest component, so axial slices count from the feet to the head
     whichever way the scanner ran.
-
-    Parameters
-    ----------
-    orientation : (6,) sequence of float
-        ImageOrientationPatient.
-
-    Returns
-    -------
-    (3,) ndarray
 
     Examples
     --------

@@ -58,20 +58,6 @@ def arrangement_for(affine: Affine, shape: tuple[int, ...], plane: Plane | None 
     Axial: rows run to the back, columns to the patient's left; sagittal: rows to the feet, columns to the back;
     coronal: rows to the feet, columns to the left. Slices run to the head, the left or the back.
 
-    Parameters
-    ----------
-    affine : (4, 4) ndarray
-        Index of the array to DICOM patient coordinates.
-    shape : (3,) tuple of int
-    plane : {"axial", "coronal", "sagittal"}, optional
-        By default, slices lie across the only axis of length 1; else across the axis whose steps are at least
-        1.5 times as long as those of both others; else they are axial.
-
-    Raises
-    ------
-    DataError
-        If there is no such plane.
-
     Examples
     --------
     An array (x, y, z) as NIfTI has it, x to the right and y to the front:

@@ -31,24 +31,6 @@ def overlay_rgb(
 ) -> Rgb:
     """Draw one slice in grey with its structures filled in their colours and outlined more strongly.
 
-    Parameters
-    ----------
-    intensities : (rows, columns) ndarray
-    labels : (rows, columns) ndarray of integers or None
-        0 is left grey. A label without a structure gets its default colour. None draws no labels.
-    structures : sequence of Structure
-    opacity : float
-        Of the fill, 0 (only the outline) to 1.
-    window : (2,) tuple of float, optional
-        Intensities shown black and white; by default the slice's 0.5 and 99.5 percentiles.
-    scale : (2,) tuple of int
-        Each pixel becomes this many rows and columns; outlines stay one pixel of the picture thin.
-
-    Returns
-    -------
-    (rows * scale[0], columns * scale[1], 3) ndarray of uint8
-        Red, green, blue.
-
     Examples
     --------
     >>> picture = overlay_rgb(np.eye(4), np.eye(4, dtype=int), [Structure(1, "disc")], scale=(2, 3))
@@ -108,23 +90,7 @@ def display_scale(shape: Sequence[int], *, aspect: float = 1.0, least: int = 512
 def overlay_slices(
     image: Image, label_map: LabelMap | None, *, slices: Sequence[int] | None = None, least: int = 512
 ) -> Iterator[Rgb]:
-    """Draw slices of one image one after the other, all with the same window and scale.
-
-    Parameters
-    ----------
-    image : Image
-        The first channel is drawn.
-    label_map : LabelMap or None
-        On the image's grid.
-    slices : sequence of int, optional
-        Which, in which order; by default all.
-    least : int
-        About how many pixels the longer side of a picture has; larger images keep theirs.
-
-    Yields
-    ------
-    (rows, columns, 3) ndarray of uint8
-    """
+    """Draw slices of one image one after the other, all with the same window and scale."""
     if label_map is not None:
         _check_shape(image, label_map)
     voxels = image.channel_voxels[0]
@@ -137,13 +103,7 @@ def overlay_slices(
 
 
 def choose_slices(image: Image, label_maps: Sequence[LabelMap | None], *, most: int) -> list[int]:
-    """Choose at most `most` slices, evenly among those that any label map has a label on; all if none has.
-
-    Raises
-    ------
-    DataError
-        If a label map has another shape than the image.
-    """
+    """Choose at most `most` slices, evenly among those that any label map has a label on; all if none has."""
     drawn = np.zeros(image.shape[0], dtype=bool)
     for label_map in filter(None, label_maps):
         _check_shape(image, label_map)

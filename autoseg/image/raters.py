@@ -45,27 +45,6 @@ def combine_raters(
     Only raters who drew a structure (`LabelMap.annotated`) count for it. Where several structures claim a voxel,
     the one within another (`Structure.includes`) has it, else the one that more raters (for STAPLE, the greater
     probability) gave it to, else the first of `structures`.
-
-    Parameters
-    ----------
-    label_maps : sequence of LabelMap
-        One a rater. Structures with one label have one name.
-    rule : {"majority", "staple", "mean"}
-        "majority": voxels that enough raters gave to the structure. "staple": those that belong to it with a
-        probability of at least one half, raters being weighed by their sensitivity and specificity (`staple`).
-        "mean": voxels as for "majority", and `shares` holds the share of raters as soft labels.
-    agreeing : int, optional
-        How many raters must agree; by default more than half of those who drew the structure. Not for "staple".
-
-    Returns
-    -------
-    LabelMap
-        With the affine and source of the first; `annotated` are the structures that any rater drew.
-
-    Raises
-    ------
-    LabelError
-        If the grids or names differ, or fewer than `agreeing` raters drew a structure.
     """
     if rule not in ("majority", "staple", "mean"):
         raise LabelError(f"The rule for several raters is {rule!r}; give 'majority', 'staple' or 'mean'.")
@@ -100,16 +79,6 @@ def staple(masks: Sequence[Mask]) -> Staple:
     Expectation and maximisation run on the box around everything that anybody drew, because more background
     around it would only raise every specificity; outside the box the probability is 0. The prior is the mean
     share of raters in the box.
-
-    Parameters
-    ----------
-    masks : sequence of (...) ndarray of bool
-        One a rater, of one shape.
-
-    Returns
-    -------
-    Staple
-        Source: Warfield, Zou and Wells, IEEE Trans Med Imaging 2004, equations 14, 18 and 19.
 
     Examples
     --------
@@ -149,25 +118,6 @@ def rater_agreement(label_maps: Sequence[LabelMap], names: Sequence[str]) -> pd.
     dice = 2 |A and B| / (|A| + |B|), pooled over all slices. area_cv_percent = 100 × standard deviation (n - 1) /
     mean of the raters' areas on a slice, averaged over the slices on which anybody drew the structure; who left it
     out there counts with area 0.
-
-    Parameters
-    ----------
-    label_maps : sequence of LabelMap
-        One a rater, on one grid.
-    names : sequence of str
-        What to call the raters.
-
-    Returns
-    -------
-    DataFrame
-        Columns label, name, rater_1, rater_2, slices, dice, area_cv_percent. A row for every pair of raters who
-        both drew the structure, and for each structure one with rater_1 "all": the mean Dice of the pairs, and
-        the CV of all raters' areas. Where both left it empty there is NaN; no pair, no row.
-
-    Raises
-    ------
-    LabelError
-        If the grids or the structures differ, or the names are not one a rater.
     """
     if len(set(names)) != len(label_maps) or len(names) != len(label_maps):
         raise LabelError(f"{len(label_maps)} raters have the names {list(names)}; give each a name of its own.")

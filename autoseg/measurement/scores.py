@@ -175,25 +175,7 @@ def score_slices(reference: LabelMap, predicted: LabelMap, *, tolerance_mm: floa
 
 
 def score_volume(reference: LabelMap, predicted: LabelMap, *, tolerance_mm: float = 1.0) -> list[VolumeScore]:
-    """Score a stack of slices as a volume, structure by structure, with distances between surfaces in 3-D.
-
-    Parameters
-    ----------
-    reference, predicted : LabelMap
-        As for `score_slices`.
-    tolerance_mm : float
-        As for `score_slices`.
-
-    Returns
-    -------
-    list of VolumeScore
-        One per structure that was drawn, by label, without those that are absent in both; none of a single slice.
-
-    Raises
-    ------
-    DataError
-        As `score_slices`.
-    """
+    """Score a stack of slices as a volume, structure by structure, with distances between surfaces in 3-D."""
     source = reference.source
     masks = _masks(reference, predicted)
     spaced = source.slice_spacing_source != "none" and reference.affine is not None

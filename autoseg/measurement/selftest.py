@@ -91,20 +91,7 @@ class SelftestReport:
 
 
 def run_selftest(folder: Path | None = None, *, phantoms: Sequence[Phantom] = PHANTOMS) -> SelftestReport:
-    """Write DICOM phantoms, read and measure them as any series, and compare with the truth.
-
-    Parameters
-    ----------
-    folder : Path, optional
-        Where to write them, to look at them afterwards; by default a temporary folder that is removed.
-    phantoms : sequence of Phantom, optional
-        Which ones; by default all.
-
-    Returns
-    -------
-    SelftestReport
-        With `passed` False, and never an exception, if reading or measuring goes wrong.
-    """
+    """Write DICOM phantoms, read and measure them as any series, and compare with the truth."""
     if folder is None:
         with tempfile.TemporaryDirectory(prefix="autoseg-selftest-") as temporary:
             return run_selftest(Path(temporary), phantoms=phantoms)

@@ -41,18 +41,6 @@ def bland_altman(
     with the mean squares between (MSB) and within (MSW) the k subjects in a one-way analysis of variance, n_i
     differences each and N in all (Bland & Altman, J Biopharm Stat 2007, section 3).
 
-    Parameters
-    ----------
-    reference, measured : (n,) array_like of float
-        In the same unit and order.
-    subjects : sequence of str, optional
-        To whom each pair belongs.
-
-    Returns
-    -------
-    BlandAltman
-        The bias is NaN without a pair, the limits with fewer than two.
-
     Examples
     --------
     >>> bland_altman([10, 20, 30], [10, 22, 34])
@@ -78,15 +66,6 @@ def icc_agreement(measurements: npt.ArrayLike) -> float:
 
     Source: Shrout & Fleiss, Psychol Bull 1979; the ICC(A,1) of McGraw & Wong, Psychol Methods 1996. It grows with
     the spread of the targets: slices from thin to thick agree better by it than slices of one size.
-
-    Parameters
-    ----------
-    measurements : (n, k) array_like of float
-
-    Returns
-    -------
-    float
-        NaN with fewer than two targets or raters, or where nothing varies.
     """
     table = np.asarray(measurements, dtype=np.float64)
     if table.ndim != 2 or min(table.shape) < 2:
@@ -110,16 +89,6 @@ def within_target_cv(measurements: npt.ArrayLike) -> float:
     s_i² = (difference)² / 2. This is the root mean square method (Glüer et al., Osteoporos Int 1995). A difference
     that is the same on all targets, a bias, counts too.
 
-    Parameters
-    ----------
-    measurements : (n, k) array_like of float
-        Positive; targets with the mean 0 are left out.
-
-    Returns
-    -------
-    float
-        NaN without a target or with one measurement each.
-
     Examples
     --------
     >>> round(within_target_cv([[98, 102], [196, 204]]), 3)
@@ -141,20 +110,6 @@ def bootstrap_interval(values: npt.ArrayLike, *, level: float = 0.95, seed: int 
 
     Give one value a subject, never one a slice: slices of one subject are not independent, and an interval over
     them is far too narrow. Over a handful of subjects it is still rather too narrow.
-
-    Parameters
-    ----------
-    values : (n,) array_like of float
-        NaN are left out.
-    level : float
-        Between 0 and 1.
-    seed : int
-        The same seed gives the same interval.
-
-    Returns
-    -------
-    tuple of float, or None
-        Lower and upper end.
 
     Examples
     --------
@@ -183,19 +138,6 @@ def mean_interval(
     The mean is sum(sums) / sum(counts), in which a subject with many slices weighs more. With one slice each this
     is `bootstrap_interval`.
 
-    Parameters
-    ----------
-    sums, counts : (n,) array_like of float
-        Of each subject: the sum of its slices' values, and how many they are. Subjects with a count of 0 or a sum
-        that is NaN are left out.
-    level, seed
-        As for `bootstrap_interval`.
-
-    Returns
-    -------
-    tuple of float, or None
-        Lower and upper end; None with fewer than three subjects.
-
     Examples
     --------
     >>> low, high = mean_interval([8, 2, 3, 4], [2, 1, 1, 1])
@@ -219,18 +161,6 @@ def sign_flip_test(differences: npt.ArrayLike, *, seed: int = 0) -> float:
     2^n changes of signs whose mean is at least as far from 0 as the one found; it counts itself, so p is never 0,
     and with n subjects at least `smallest_p(n)`. With more than 14 subjects 10,000 changes are drawn, and
     p = (1 + those as far) / 10,001 (Phipson & Smyth, Stat Appl Genet Mol Biol 2010).
-
-    Parameters
-    ----------
-    differences : (n,) array_like of float
-        One a subject, never one a slice; NaN are left out.
-    seed : int
-        Of the changes that are drawn.
-
-    Returns
-    -------
-    float
-        Two-sided; NaN without a difference.
 
     Examples
     --------

@@ -69,25 +69,7 @@ class SubjectScore:
 
 
 def score_subject(pairs: Iterable[tuple[LabelMap, LabelMap]], *, tolerance_mm: float = 1.0) -> list[SubjectScore]:
-    """Pool the scores of one subject's images, structure by structure.
-
-    Parameters
-    ----------
-    pairs : iterable of (LabelMap, LabelMap)
-        (reference, predicted), all of the same subject.
-    tolerance_mm : float
-        As for `score_slices`.
-
-    Returns
-    -------
-    list of SubjectScore
-        One per structure that was drawn in any reference, by label; n is 0 where it never occurred.
-
-    Raises
-    ------
-    DataError
-        If the pairs belong to several subjects, the grids of a pair differ, or one label has two names.
-    """
+    """Pool the scores of one subject's images, structure by structure."""
     pairs = list(pairs)
     subjects = sorted({reference.source.subject_id for reference, _ in pairs})
     if len(subjects) > 1:
@@ -107,23 +89,7 @@ def score_subject(pairs: Iterable[tuple[LabelMap, LabelMap]], *, tolerance_mm: f
 
 
 def pool_subjects(scores: Sequence[Score]) -> list[SubjectScore]:
-    """Pool the slices of each subject, structure by structure.
-
-    Parameters
-    ----------
-    scores : sequence of Score
-        Of any number of images and subjects.
-
-    Returns
-    -------
-    list of SubjectScore
-        Subjects as they come, each one's structures by label. A structure without a score has no row.
-
-    Raises
-    ------
-    DataError
-        If one label has two names.
-    """
+    """Pool the slices of each subject, structure by structure."""
     names = _names((score.label, score.name) for score in scores)
     groups: dict[tuple[str, int], list[Score]] = {}
     for score in scores:

@@ -45,23 +45,6 @@ def compare_surfaces(
     The two differ: the surface of a volume holds all pixels of its first and last slice, and the nearest point of
     the other surface may lie on another slice.
 
-    Parameters
-    ----------
-    reference, predicted : (rows, columns) or (slices, rows, columns) ndarray of bool
-    spacing_mm : sequence of float
-        Distance in mm between neighbours along each axis, in the order of the axes, which are at right angles.
-    tolerance_mm : float
-        Up to this distance an outline counts as right in `nsd`. About the disagreement of two experts is sensible.
-
-    Returns
-    -------
-    SurfaceAgreement
-
-    Raises
-    ------
-    DataError
-        If the shapes differ, the spacing does not fit them, or the tolerance is not a length.
-
     Examples
     --------
     Two pixels, three columns of 2 mm apart:

@@ -67,17 +67,6 @@ class StructurePostprocess:
 def choose_classes(probabilities: Probabilities, post: Sequence[StructurePostprocess]) -> npt.NDArray[np.uint8]:
     """Give each pixel its class: the most probable one, but for structures that have a threshold.
 
-    Parameters
-    ----------
-    probabilities : (slices, classes, rows, columns) ndarray
-        Class 0 is the background, class k the k-th structure.
-    post : sequence of StructurePostprocess
-        One per structure; empty: the most probable class everywhere.
-
-    Returns
-    -------
-    (slices, rows, columns) ndarray of uint8
-
     Examples
     --------
     >>> probabilities = np.array([0.6, 0.4]).reshape(1, 2, 1, 1)
@@ -108,13 +97,6 @@ def clean_labels(label_map: LabelMap, post: Sequence[StructurePostprocess]) -> L
     its own label are taken away. They fall to the structure that includes it, else to the background; holes
     are filled from there only, so no other structure loses a pixel. Outer structures come first. The edge of
     the image is no edge of a structure: what is cut off there is not eroded from that side.
-
-    Parameters
-    ----------
-    label_map : LabelMap
-        A prediction.
-    post : sequence of StructurePostprocess
-        One per structure, in the order of `label_map.structures`; empty: nothing is done.
     """
     _check_count(post, len(label_map.structures))
     voxels = label_map.voxels.copy()
@@ -169,17 +151,6 @@ def choose_postprocess(pairs: Iterable[tuple[LabelMap, Probabilities]]) -> Postp
 
     Each structure is tried alone, with all others as they are, by its mean Dice over the subjects, pooled
     over each subject's slices. Where several are within 0.001, the simplest is chosen.
-
-    Parameters
-    ----------
-    pairs : iterable of (LabelMap, ndarray)
-        The reference and the predicted probabilities (slices, classes, rows, columns) on its grid, of
-        validation subjects only: what is chosen on test subjects says nothing of a new patient. Read once.
-
-    Raises
-    ------
-    DataError
-        If there is no pair, or probabilities do not fit their reference.
     """
     counts: dict[tuple[int, StructurePostprocess], dict[str, npt.NDArray[np.int64]]] = defaultdict(dict)
     structures: tuple[Structure, ...] = ()

@@ -68,13 +68,7 @@ KINDS = {kind.format: kind for kind in (MODEL, UNFINISHED)}
 
 
 def write_tensors(content: dict[str, Any], path: Path, kind: FileKind) -> Path:
-    """Write tensors and plain values; the file is whole, or it stays as it was.
-
-    Raises
-    ------
-    OutputError
-        If it cannot be written; the message says why.
-    """
+    """Write tensors and plain values; the file is whole, or it stays as it was."""
     path = Path(path)
     with whole_file(path) as temporary, _full_disk_as_oserror():
         torch.save({"format": kind.format, "format_version": kind.version, **content}, temporary)
@@ -93,27 +87,7 @@ def _full_disk_as_oserror() -> Iterator[None]:
 
 
 def read_tensors(path: Path, kind: FileKind, *, lazily: bool = False) -> dict[str, Any]:
-    """Read a file of this kind; nothing in it is ever executed.
-
-    Parameters
-    ----------
-    path : Path
-    kind : FileKind
-    lazily : bool
-        Leave the tensors on the disk until they are used: quick where only the plain values are wanted. As long
-        as they are in use, Windows does not let the file be replaced.
-
-    Returns
-    -------
-    dict
-        As it was given to `write_tensors`.
-
-    Raises
-    ------
-    ModelFileError
-        If the file is missing, damaged, of another kind or version, or holds anything but tensors and plain
-        values. The message names the file and the remedy.
-    """
+    """Read a file of this kind; nothing in it is ever executed."""
     path = Path(path)
     if not path.is_file():
         raise ModelFileError(f"{path} is not there. Choose a .pt file that autoseg saved in trained_model.")

@@ -96,13 +96,7 @@ def find_centreline(finder: TrainedModel, image: Image, *, precision: str = "flo
 def own_centreline(
     models: Sequence[TrainedModel], image: Image, *, precision: str = "float32"
 ) -> Centreline | None:
-    """Find the centreline around which models see an image; None where they see it whole, or each finds its own.
-
-    Raises
-    ------
-    DataError, GeometryError
-        As `find_centreline` does.
-    """
+    """Find the centreline around which models see an image; None where they see it whole, or each finds its own."""
     crop = [one for one in models if one.settings.spatial_dims == 3 and one.settings.volume.crop_mm is not None]
     if len(crop) != 1 or crop[0].finder is None:
         return None
@@ -110,16 +104,7 @@ def own_centreline(
 
 
 def cut_off_note(models: Sequence[TrainedModel], label_map: LabelMap, centreline: Centreline) -> str:
-    """Say on how many slices a structure reaches the edge of what models saw around a centreline; "" if on none.
-
-    Parameters
-    ----------
-    models : sequence of TrainedModel
-        Those that see a crop are asked; the one that cuts off most counts.
-    label_map : LabelMap
-        What was found.
-    centreline : Centreline
-    """
+    """Say on how many slices a structure reaches the edge of what models saw around a centreline; "" if on none."""
     worst, count = 0, 1
     for one in models:
         volume = one.settings.volume

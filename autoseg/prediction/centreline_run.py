@@ -47,13 +47,7 @@ def sees_crop(model: TrainedModel) -> bool:
 
 
 def crop_of_model(model: TrainedModel) -> tuple[float, float]:
-    """Give what a model sees around a centreline, from right to left and from front to back, in mm.
-
-    Raises
-    ------
-    DataError
-        If it sees whole images.
-    """
+    """Give what a model sees around a centreline, from right to left and from front to back, in mm."""
     settings = model.settings.volume
     if not sees_crop(model) or settings.crop_mm is None:
         raise DataError(f"The model {model.name!r} sees whole images, so it needs no centreline.")
@@ -116,11 +110,6 @@ def save_clicked(centreline: Centreline, image: Image, output: Path) -> Path:
     """Write a centreline to `centrelines` in a folder, under a new name; `saved_centrelines` finds it again.
 
     The name tells the image and the time, and the patient only by a digest.
-
-    Raises
-    ------
-    OutputError
-        If it cannot be written.
     """
     stem = f"{_beginning(image)}_{datetime.now():%Y-%m-%d_%H%M%S}"
     names = (stem if number == 1 else f"{stem}_{number}" for number in range(1, 1000))

@@ -86,18 +86,6 @@ def plan_join(
 ) -> Join:
     """Work out where two models meet in an image, and how much each counts where.
 
-    Parameters
-    ----------
-    image, at_mm, at_slice, at_level, blend_mm
-        As of `combine`.
-    names : tuple of str
-        Of the upper and of the lower model.
-
-    Raises
-    ------
-    DataError, GeometryError
-        As `combine` does.
-
     Examples
     --------
     Five axial slices 4 mm apart, blended over 8 mm:
@@ -132,11 +120,6 @@ def heights_mm(image: Image) -> tuple[int, npt.NDArray[np.float64]]:
     """Give the image's axis that runs most nearly along the body, and the height (z) of every place along it.
 
     Of an oblique image the height is that of the middle of each slice (or row, or column).
-
-    Raises
-    ------
-    GeometryError
-        If millimetres, or the distance between slices, are unknown.
     """
     affine = image.calibrated_affine
     axis = nearest_axes(affine).index(HEAD)

@@ -47,13 +47,7 @@ COPY_WORDS = {
 
 
 def copies_of(copies: str) -> tuple[Copy, ...]:
-    """Give the copies of that name, the slice as it is first.
-
-    Raises
-    ------
-    SettingsError
-        If there is none of that name; the message lists the names.
-    """
+    """Give the copies of that name, the slice as it is first."""
     if copies not in COPIES:
         raise SettingsError(f"copies is {copies!r}; give one of {', '.join(COPIES)}.")
     return COPIES[copies]
@@ -65,15 +59,7 @@ def make_copy(frames: Tensor, copy: Copy) -> Tensor:
 
 
 def undo_copy(answer: Tensor, copy: Copy, sides: Tensor) -> Tensor:
-    """Turn and mirror a network's answer on a copy back.
-
-    Parameters
-    ----------
-    answer : (batch, classes, rows, columns) Tensor
-    copy : Copy
-    sides : (classes,) Tensor of int64
-        The class that each becomes in a mirror (`classes.mirrored_classes`).
-    """
+    """Turn and mirror a network's answer on a copy back."""
     answer = torch.rot90(answer, -copy.turns, (-2, -1))
     return answer.flip(-1)[:, sides] if copy.is_mirrored else answer
 
@@ -143,11 +129,6 @@ def as_models(models: Models) -> tuple[TrainedModel, ...]:
     """Give one model or several as a tuple, once they were found to answer the same question.
 
     They may differ in network, pixel size, neighbouring slices and in the order of their structures.
-
-    Raises
-    ------
-    DataError
-        If there is none, or two of them differ in structures, channels or plane; the message says in what.
     """
     together = (models,) if isinstance(models, TrainedModel) else tuple(models)
     if not together:
@@ -173,11 +154,6 @@ def shared_postprocess(models: Sequence[TrainedModel]) -> tuple[tuple[StructureP
 
     A structure's rule counts as a whole (its erosions were chosen with its threshold), and was chosen for a model's
     own answers: where the models differ on it, the mean is left as it is.
-
-    Returns
-    -------
-    tuple of tuple of StructurePostprocess and tuple of str
-        One rule for each structure of the first model, or none at all where nothing is cleaned.
     """
     first = models[0]
     rules = [dict(zip([s.label for s in m.structures], m.postprocess, strict=False)) for m in models]

@@ -116,24 +116,7 @@ def predict_probabilities(
     on_slices: Callable[[int, int], None] | None = None,
     centreline: Centreline | None = None,
 ) -> Iterator[tuple[slice, npt.NDArray[np.float32]]]:
-    """Give the probability of every class in every pixel, some slices at a time.
-
-    Parameters
-    ----------
-    model, image, copies, batch_size, precision, on_slices, centreline
-        As of `predict`.
-
-    Yields
-    ------
-    tuple of slice and ndarray
-        Which slices, and their (slices, classes, rows, columns) probabilities on the image's own grid;
-        class 0 is the background, class k the (first) model's k-th structure.
-
-    Raises
-    ------
-    DataError, GeometryError, SettingsError
-        As `predict` does, when the first slices are asked for.
-    """
+    """Give the probability of every class in every pixel, some slices at a time."""
     models = as_models(model)
     strange = unseen_note(models, copies)
     if strange:

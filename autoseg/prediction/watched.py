@@ -54,22 +54,6 @@ def choose_watched(
 
     They are validation slices; training slices where there is nobody to validate on (`WatchedSlice.side`). The
     same split gives the same slices. Patients are numbered, not named.
-
-    Parameters
-    ----------
-    split : Split
-    structures : sequence of Structure
-    most : int
-        How many at most; so many cases and as many again are read.
-    neighbours : int
-        As in the `PreprocessSettings` of the training; that many slices on either side are kept too.
-    volumes : bool
-        Keep the whole images, for a training on volumes; the slices are then of three of them at most.
-
-    Returns
-    -------
-    tuple of WatchedSlice
-        By subject, then along the stack. Empty where the split is.
     """
     side, cases = ("validation", split.validation) if split.validation else ("training", split.training)
     everyone = subjects_of((*split.training, *split.validation, *split.test))  # numbered as in the settings
@@ -93,13 +77,7 @@ def choose_watched(
 
 
 def predict_watched(model: TrainedModel, watched: Sequence[WatchedSlice]) -> tuple[LabelMap, ...]:
-    """Segment the watched slices with a model, each on its own grid and as a whole, without cleaning.
-
-    Raises
-    ------
-    DataError
-        If the model sees volumes, and those were not kept (`choose_watched`).
-    """
+    """Segment the watched slices with a model, each on its own grid and as a whole, without cleaning."""
     if model.settings.spatial_dims == 3:
         return _predict_volumes(replace(model, postprocess=()), watched)
     whole = replace(model.settings, preprocess=replace(model.settings.preprocess, find_region="whole"))
@@ -147,11 +125,6 @@ def draw_watched(watched: WatchedSlice, predicted: LabelMap | None, *, least: in
 
     The dashes are white and black in turn, so that they are seen on any ground. A structure that was not drawn
     has no outline.
-
-    Returns
-    -------
-    bytes
-        A JPEG about `least` pixels long.
     """
     top, end, left, right = watched.zoom
     shown = (slice(top, end), slice(left, right))

@@ -87,13 +87,7 @@ class Animation:
             raise DataError(f"A frame is shown for {self.frame_ms} ms; give 10 ms or more.")
 
     def save_gif(self, path: Path) -> Path:
-        """Write the animation as a GIF and return its path.
-
-        Raises
-        ------
-        OutputError
-            If the file cannot be written.
-        """
+        """Write the animation as a GIF and return its path."""
         write_gif(Path(path), draw_scenes(self.scenes, least=GIF_PIXELS), self.frame_ms)
         return Path(path)
 

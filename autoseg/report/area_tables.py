@@ -93,22 +93,7 @@ def areas_table(measurements: Sequence[Measurement]) -> pd.DataFrame:
 
 
 def area_blocks(measurements: Sequence[Measurement]) -> tuple[AreaBlock, ...]:
-    """Give what `areas_table` holds block by block, with the measurement behind every cell.
-
-    Parameters
-    ----------
-    measurements : sequence of Measurement
-
-    Returns
-    -------
-    tuple of AreaBlock
-        In the table's order; empty without measurements.
-
-    Raises
-    ------
-    DataError
-        If two measurements are of the same case, slice and structure.
-    """
+    """Give what `areas_table` holds block by block, with the measurement behind every cell."""
     blocks = []
     for title, rows in _blocks(measurements):
         _slice_lines(rows)  # refuses what was measured twice

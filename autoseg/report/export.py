@@ -61,35 +61,6 @@ def write_run(
 
     Several slices at unknown distances get no NIfTI file, which would have to invent a distance; run.json
     names the files that were left out.
-
-    Parameters
-    ----------
-    folder : Path
-        Must not exist.
-    results : sequence of (Image, LabelMap)
-        Each label map on its image's grid, calibrated; every image with a case_id of its own.
-    model_name : str
-        Name of the model, repeated in the tables.
-    details : mapping, optional
-        Plain values to keep in run.json (versions, the model's origin, the best epoch).
-    measurements : sequence of Measurement, optional
-        What `measure_areas` gave for these results; by default they are measured here.
-    write_more : callable, optional
-        Writes further files into the folder that it is called with, before that takes its name.
-
-    Returns
-    -------
-    Path
-        `folder`.
-
-    Raises
-    ------
-    GeometryError
-        If an image has no known pixel size; nothing is written then.
-    DataError
-        If there is nothing to write, or two images have the same case_id.
-    OutputError
-        If the folder exists, cannot be written, or a file reads back differently; nothing is left behind.
     """
     folder = Path(folder)
     if not results:
@@ -131,13 +102,7 @@ def write_run(
 
 
 def write_tables(folder: Path, measurements: Sequence[Measurement]) -> Path:
-    """Write `areas.csv` (wide), `areas.xlsx`, `measurements.csv` (tidy) and perhaps `patients.csv` to a new folder.
-
-    Raises
-    ------
-    OutputError
-        If the folder exists or cannot be written; nothing is left behind.
-    """
+    """Write `areas.csv` (wide), `areas.xlsx`, `measurements.csv` (tidy) and perhaps `patients.csv`."""
     with whole_folder(Path(folder)) as temporary:
         _write_tables(temporary, measurements)
     return Path(folder)

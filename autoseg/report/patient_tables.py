@@ -27,14 +27,7 @@ def is_by_slice(measurements: Sequence[Measurement]) -> bool:
 
 
 def image_groups(measurements: Sequence[Measurement]) -> dict[Group, list[Measurement]]:
-    """Put together what belongs in one plot and one row: the slices of an image, or of a series of single slices.
-
-    Returns
-    -------
-    dict
-        By (subject_id, case_id), or where every image is a single slice by (subject_id, series_uid); natural order,
-        rows by position (where it is unknown by case_id and slice) and then by label.
-    """
+    """Put together what belongs in one plot and row: the slices of an image, or of a series of single slices."""
     single = is_by_slice(measurements)
     groups: dict[Group, list[Measurement]] = {}
     for row in sorted(measurements, key=lambda row: (*map(_natural, _group(row, single)), *_place(row))):
@@ -116,18 +109,7 @@ def patients_table(measurements: Sequence[Measurement]) -> pd.DataFrame:
 
 
 def volume_mm3(rows: Sequence[Measurement]) -> float:
-    """Give the sum of one structure's areas times the distance of the slices (Cavalieri's rule).
-
-    Parameters
-    ----------
-    rows : sequence of Measurement
-        Of one structure, every slice of one stack, also those that do not show it.
-
-    Returns
-    -------
-    float
-        mm³; NaN with fewer than two slices, or where their distance is unknown or uneven.
-    """
+    """Give the sum of one structure's areas times the distance of the slices (Cavalieri's rule)."""
     positions = sorted(row.slice_position_mm for row in rows if row.slice_position_mm is not None)
     if len(positions) < 2 or len(positions) < len(rows):
         return math.nan

@@ -55,13 +55,7 @@ class RunFile:
 
 
 def list_run_files(folder: Path) -> list[RunFile]:
-    """List what a run's folder holds, tables first; the pictures of one folder are one line.
-
-    Raises
-    ------
-    ReadError
-        If the folder is not there any more.
-    """
+    """List what a run's folder holds, tables first; the pictures of one folder are one line."""
     folder = Path(folder)
     lines: dict[str, list[int]] = {}
     for path in files_of(folder):
@@ -81,13 +75,7 @@ def list_run_files(folder: Path) -> list[RunFile]:
 
 
 def read_run_file(folder: Path, name: str) -> bytes:
-    """Read a file of a run as it stands on the disk.
-
-    Raises
-    ------
-    ReadError
-        If it cannot be read; the message says why.
-    """
+    """Read a file of a run as it stands on the disk."""
     path = Path(folder) / name
     try:
         return path.read_bytes()
@@ -110,13 +98,7 @@ def why_not_openable() -> str:
 
 
 def open_folder(folder: Path) -> None:
-    """Open a folder in Explorer, Finder or the desktop's file manager.
-
-    Raises
-    ------
-    OutputError
-        If there is no screen, or the folder is not there any more; the message gives the path to type.
-    """
+    """Open a folder in Explorer, Finder or the desktop's file manager."""
     folder = Path(folder).absolute()
     reason = why_not_openable()
     if not reason and not folder.is_dir():

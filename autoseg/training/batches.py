@@ -69,22 +69,7 @@ class EpochOrder:
 
 
 def oversample(indices: Tensor, with_structure: Tensor, part: float, generator: torch.Generator) -> Tensor:
-    """Exchange empty slices of a batch for ones with a structure, until these are at least the part wanted.
-
-    Parameters
-    ----------
-    indices : (batch,) Tensor of int64
-    with_structure : (slices,) Tensor of bool
-    part : float
-        0 to 1.
-    generator : torch.Generator
-
-    Returns
-    -------
-    (batch,) Tensor of int64
-        The same where there are enough of them already, or none at all. None comes twice as long as there are
-        enough different ones.
-    """
+    """Exchange empty slices of a batch for ones with a structure, until these are at least the part wanted."""
     lacking = math.ceil(part * len(indices) - 1e-9) - int(with_structure[indices].sum())
     known = with_structure.nonzero()[:, 0]
     if lacking <= 0 or not len(known):

@@ -118,13 +118,7 @@ def checkpoint_path(folder: Path | str, name: str) -> Path:
 
 
 def write_checkpoint(checkpoint: Checkpoint, path: Path) -> Path:
-    """Write a checkpoint; the file is whole, or it stays as it was. No patient is named in it.
-
-    Raises
-    ------
-    OutputError
-        If it cannot be written; the message says why.
-    """
+    """Write a checkpoint; the file is whole, or it stays as it was. No patient is named in it."""
     plain = {
         name: getattr(checkpoint, name)
         for name in (
@@ -144,14 +138,7 @@ def write_checkpoint(checkpoint: Checkpoint, path: Path) -> Path:
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint; nothing in it is ever executed.
-
-    Raises
-    ------
-    ModelFileError
-        If the file is missing, damaged, of another kind, or of an autoseg whose checkpoints this one cannot
-        read. The message names the file and the remedy.
-    """
+    """Read a checkpoint; nothing in it is ever executed."""
     content = read_tensors(path, UNFINISHED)
     try:
         return _from_content(content)
@@ -208,13 +195,7 @@ def _summarise(path: Path) -> Unfinished:
 
 
 def find_checkpoint(folder: Path | str, name: str) -> Path:
-    """Give the file of the unfinished training of this name.
-
-    Raises
-    ------
-    ModelFileError
-        If there is none; the message lists those that are there.
-    """
+    """Give the file of the unfinished training of this name."""
     path = checkpoint_path(folder, name)
     if not path.is_file():
         known = ", ".join(repr(row.name) for row in find_unfinished(folder)) or "none"

@@ -17,19 +17,7 @@ from autoseg.prediction import predict_probabilities
 def tune_postprocess(
     model: TrainedModel, validation: Sequence[Case]
 ) -> tuple[TrainedModel, PostprocessChoice | None]:
-    """Choose each structure's post-processing on the cases that also chose the best epoch.
-
-    Parameters
-    ----------
-    model : TrainedModel
-    validation : sequence of Case
-        Of the model's split, never its test cases. Empty: nothing is chosen.
-
-    Returns
-    -------
-    tuple of TrainedModel and PostprocessChoice
-        The model with the choice in it, and what was tried; the model as it is and None without cases.
-    """
+    """Choose each structure's post-processing on the cases that also chose the best epoch."""
     if not validation:
         return model, None
     choice = choose_postprocess(_probabilities(model, validation))

@@ -44,15 +44,6 @@ def build_optimizer(
 
     AdamW takes the decay off the weights themselves, the other two add it to the gradient, where it is much
     stronger: published recipes give Adam 0 and SGD 3e-5, not AdamW's 1e-2.
-
-    Parameters
-    ----------
-    network : torch.nn.Module
-    settings : Settings
-    device : torch.device
-        On which the network lies.
-    groups : mapping of str by the parameter's name, optional
-        The name of the group of each, for `set_learning_rate`; by default all are one.
     """
     rate, decay = settings.learning_rate, settings.weight_decay
     weights = list(network.parameters()) if groups is None else _grouped(network, groups)
@@ -139,19 +130,7 @@ def read_material(
     inputs: Inputs = Inputs(),  # noqa: B008  # it never changes
     base: TrainedModel | None = None,
 ) -> Material:
-    """Read the cases once and build the network.
-
-    Parameters
-    ----------
-    split, settings, structures
-        As for `autoseg.training.training.train`.
-    resume : Checkpoint, optional
-        Raise DataError, before anything is prepared, if these are not its data.
-    fingerprints : bool
-        Give `sides`; they take a look at every voxel.
-    base : TrainedModel, optional
-        Whose weights the network begins with.
-    """
+    """Read the cases once and build the network."""
     if not split.training:
         raise DataError("There are no training cases. Put labelled images of at least one subject there.")
     record = None if resume is None else resume.last.origin.get("base")

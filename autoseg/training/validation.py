@@ -48,11 +48,6 @@ def evaluate_slices(
     while it learns, but without what it compares in a way of its own (`Outputs.own_loss`), which is costly and
     partly drawn at random. In tiles only the answer itself is compared. Where the memory is not enough, fewer
     slices are looked at together.
-
-    Raises
-    ------
-    DataError
-        If the memory is not enough for a single slice.
     """
     device = slices.device
     precision = choose_precision(settings.precision, device)

@@ -79,26 +79,7 @@ def declare_absent(case_folder: CaseFolder, name: str) -> CaseFolder:
 
 
 def declare_unknown(case_folder: CaseFolder, name: str) -> CaseFolder:
-    """Take back what was declared of a structure: it counts as drawn everywhere, and `check_cases` asks again.
-
-    Parameters
-    ----------
-    case_folder : CaseFolder
-    name : str
-        Of the structure.
-
-    Returns
-    -------
-    CaseFolder
-        With what is known now.
-
-    Raises
-    ------
-    DataError
-        If there is no such structure, or cases are parts of a stack.
-    OutputError
-        If `annotated.csv` cannot be written.
-    """
+    """Take back what was declared of a structure: it counts as drawn everywhere, and `check_cases` asks again."""
     return _keep(case_folder, _label(case_folder, name), missing=None)
 
 

@@ -102,20 +102,7 @@ def find_cases(
 
 
 def find_images(folder: Path, *, channels: Sequence[str] = (), reading: Reading | None = None) -> tuple[Case, ...]:
-    """Find the NIfTI files and pictures of a folder, without labels, as cases to read with `read_case_image`.
-
-    Parameters
-    ----------
-    folder : Path
-    channels : sequence of str
-        As the model's; several are ends of file names, or names for the channels inside each picture.
-    reading : Reading, optional
-
-    Returns
-    -------
-    tuple of Case
-        In natural order; empty if there is none. Files that look like labels are left out.
-    """
+    """Find the NIfTI files and pictures of a folder, without labels, as cases to read with `read_case_image`."""
     folder = Path(folder)
     found, names = find_images_by_name(folder, visible_files(folder), channels=channels)
     subjects, rule = subjects_by_name([name for name, _ in found])

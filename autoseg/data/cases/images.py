@@ -31,11 +31,6 @@ def read_case_image(case: Case, *, pixel_spacing_mm: tuple[float, float] | None 
     """Read the image of a case, shape (slices, rows, columns), with channels in front where there are several.
 
     Further channels that lie on another grid are brought to the first one's by linear interpolation.
-
-    Raises
-    ------
-    ReadError
-        If a file is damaged.
     """
     image = read_whole_image(case, pixel_spacing_mm)
     if case.slices is None:  # what is read is the caller's own, and the cached one stays as it is

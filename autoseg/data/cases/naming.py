@@ -46,20 +46,7 @@ class Naming:
 
 
 def list_namings(case_folder: CaseFolder, *, unnamed: Iterable[int] = ()) -> tuple[Naming, ...]:
-    """List what stands in a folder's label files, and what it means so far.
-
-    Parameters
-    ----------
-    case_folder : CaseFolder
-    unnamed : iterable of int
-        Values in the labels that no structure has (`checks.count_structures` gives them).
-
-    Returns
-    -------
-    tuple of Naming
-        The structures in their order, each followed by the values that are part of it; then values left out, then
-        those without a name.
-    """
+    """List what stands in a folder's label files, and what it means so far."""
     stands: dict[int, list[int | str]] = {}
     for value, label in case_folder.values:
         stands.setdefault(label, []).append(value)
@@ -96,14 +83,7 @@ def new_naming(value: int, taken: Iterable[int] = ()) -> Naming:
 
 
 def build_table(namings: Sequence[Naming]) -> StructureTable:
-    """Build the table of structures from what each value stands for.
-
-    Raises
-    ------
-    LabelError
-        If a name is empty, stands there twice or cannot be kept, no structure remains, or a structure includes
-        one that is left out.
-    """
+    """Build the table of structures from what each value stands for."""
     own = [row for row in namings if row.counts_as == row.label]
     if not own:
         raise LabelError("No structure remains. Keep at least one value as a structure of its own.")
@@ -144,20 +124,6 @@ def name_structures(case_folder: CaseFolder, table: StructureTable) -> None:
 
     `find_cases` reads both again. Of a structure that is new nobody has said where it was drawn; two that become
     one were drawn where both were.
-
-    Parameters
-    ----------
-    case_folder : CaseFolder
-        As it was found, with the structures so far.
-    table : StructureTable
-        From `build_table`.
-
-    Raises
-    ------
-    LabelError
-        If the table would not be read again as it is.
-    OutputError
-        If one of the two cannot be written; both are then as they were.
     """
     folder = Path(case_folder.folder)
     check_structures(table.structures)
@@ -179,15 +145,7 @@ def name_structures(case_folder: CaseFolder, table: StructureTable) -> None:
 
 
 def leave_out_structure(case_folder: CaseFolder, name: str) -> None:
-    """Leave a structure out of a folder's table: its pixels count as background from now on.
-
-    Raises
-    ------
-    LabelError
-        If there is no such structure, no other one, or another one includes it.
-    OutputError
-        If the table cannot be written.
-    """
+    """Leave a structure out of a folder's table: its pixels count as background from now on."""
     label = next((s.label for s in case_folder.structures if s.name == name), None)
     if label is None:
         raise LabelError(f"No structure is called {name!r}. Known: {[s.name for s in case_folder.structures]}.")

@@ -69,13 +69,7 @@ def read_case(
 
 
 def read_case_labels(case: Case, structures: Sequence[Structure]) -> Voxels:
-    """Read the labels of a case as they are in its files, shape (slices, rows, columns).
-
-    Raises
-    ------
-    ReadError, LabelError
-        As `autoseg.files.labels.read_label_file`, or if a file of several slices is not one for each frame.
-    """
+    """Read the labels of a case as they are in its files, shape (slices, rows, columns)."""
     return read_labels(case, tuple(structures))[0]
 
 

@@ -24,13 +24,7 @@ Found = tuple[tuple[Structure, ...], tuple[tuple[int | str, int], ...], tuple[st
 
 
 def find_structures(folder: Path, cases: Sequence[Case]) -> Found:
-    """Give structures, what stands for them in the files, and notes, from the label files themselves.
-
-    Raises
-    ------
-    LabelError
-        If the values are too many to be structures, or there is none.
-    """
+    """Give structures, what stands for them in the files, and notes, from the label files themselves."""
     if any(file.binary for case in cases for file in case.labels):
         return _from_masks(cases)
     return _from_values(folder, cases), (), ()

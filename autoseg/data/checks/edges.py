@@ -79,21 +79,7 @@ class EdgeFit:
 def fit_edges(
     intensities: npt.NDArray[np.generic], labels: npt.NDArray[np.integer], *, drawn: Sequence[int]
 ) -> EdgeFit | None:
-    """Score the labels of an image against its edges.
-
-    Parameters
-    ----------
-    intensities : (slices, rows, columns) ndarray
-    labels : (slices, rows, columns) ndarray of integers
-        0 is background; all others count, each with its own border; small numbers from 1 on are quickest.
-    drawn : sequence of int
-        Slices that have labels.
-
-    Returns
-    -------
-    EdgeFit or None
-        None where there is no label.
-    """
+    """Score the labels of an image against its edges."""
     if not len(drawn):
         return None
     chosen = np.asarray(drawn)[np.linspace(0, len(drawn) - 1, min(MOST_SLICES, len(drawn))).round().astype(int)]

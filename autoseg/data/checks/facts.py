@@ -41,15 +41,6 @@ def find_rims(codes: npt.NDArray[np.integer], values: Sequence[int], drawn: npt.
 
     A rim is at most two pixels wide, with a lower and a higher value beside it.
 
-    Parameters
-    ----------
-    codes : (slices, rows, columns) ndarray of integers
-        Labels numbered from 1 on in the order of their values, 0 for background.
-    values : sequence of int
-        The values behind those numbers, in rising order.
-    drawn : (n,) ndarray of int
-        Slices with labels.
-
     Examples
     --------
     >>> smeared = np.array([[[0, 0, 1, 2, 2], [0, 0, 1, 2, 2], [0, 0, 1, 2, 2]]])
@@ -170,13 +161,7 @@ class Facts:
 
 
 def gather_facts(labelled: LabelledImage) -> Facts:
-    """Gather what the checks keep of a case.
-
-    Parameters
-    ----------
-    labelled : LabelledImage
-        With labels of the image's shape.
-    """
+    """Gather what the checks keep of a case."""
     image, voxels = labelled.image, labelled.voxels
     channels = image.channel_voxels
     grey = channels[0]
@@ -320,19 +305,7 @@ class StructureCount:
 
 
 def count_structures(facts: Sequence[Facts], structures: Sequence[Structure]) -> tuple[StructureCount, ...]:
-    """Count pixels and cases of each structure, and of each value without a name.
-
-    Parameters
-    ----------
-    facts : sequence of Facts
-        Of the cases whose labels have the shape of their image; others cannot be counted.
-    structures : sequence of Structure
-
-    Returns
-    -------
-    tuple of StructureCount
-        In the order of the structures, then the values without a name in rising order.
-    """
+    """Count pixels and cases of each structure, and of each value without a name."""
     counts = []
     for structure in structures:
         wanted = {structure.label, *structure.includes}

@@ -173,14 +173,7 @@ LEAST_CASES = 4
 
 
 def check_sides(cohort: Cohort, *, leave_out: Set[str] = frozenset()) -> Iterator[Finding]:
-    """Find cases in which the left structure of a pair lies to the patient's right.
-
-    Parameters
-    ----------
-    cohort : Cohort
-    leave_out : set of str
-        Cases that were found to be turned: mirrored as a whole, their sides are exchanged as well.
-    """
+    """Find cases in which the left structure of a pair lies to the patient's right."""
     pairs = side_pairs(cohort.structures)
     facts = [fact for fact in cohort.facts if fact.origin.case_id not in leave_out]
     wrong: dict[Facts, list[tuple[tuple[int, int], list[int]]]] = {}

@@ -86,20 +86,7 @@ def examine_cases(
 def check_images(
     labelled: Iterable[LabelledImage], structures: Sequence[Structure], *, folder: Path = Path()
 ) -> tuple[Finding, ...]:
-    """Check images and labels that were read already, one after the other; none is kept.
-
-    Parameters
-    ----------
-    labelled : iterable of LabelledImage
-    structures : sequence of Structure
-    folder : Path
-        Named in findings that are about several cases.
-
-    Returns
-    -------
-    tuple of Finding
-        Errors first, then warnings, then notes; empty if all is well.
-    """
+    """Check images and labels that were read already, one after the other; none is kept."""
     findings: list[Finding] = []
     facts: list[Facts] = []
     origins: list[Origin] = []

@@ -38,18 +38,6 @@ def upsample_image(image: Image, factor: int = 3, *, method: Literal["cubic", "l
     """Give an image on the fine grid, interpolated within each slice; no slice looks at its neighbours.
 
     Whole numbers stay whole and within the image's own range, which cubic interpolation would leave at sharp edges.
-
-    Parameters
-    ----------
-    image : Image
-    factor : int
-        2 to 8.
-    method : {"cubic", "linear"}
-
-    Raises
-    ------
-    DataError
-        If the factor or the method cannot be, or a value is no number.
     """
     _check_factor(factor)
     if method not in ("cubic", "linear"):
@@ -92,24 +80,6 @@ def downsample_labels(
     Where two labels have equally many, the one of the block's middle pixel wins if it is among them (there is one
     where the factor is odd), else the smaller label, the background first. What was not touched on the fine grid
     comes back as it was.
-
-    Parameters
-    ----------
-    label_map : LabelMap
-        On the fine grid.
-    factor : int
-        As it was made finer.
-    affine : (4, 4) ndarray, optional
-        Of the image's own grid, which the result gets to the last digit; by default worked out.
-    as_shares : bool
-        True to keep the part of each pixel that every structure covers (`LabelMap.shares`) beside the labels: the
-        sum of the shares times the area of a pixel is the area that was drawn on the fine grid, without rounding
-        to whole pixels.
-
-    Raises
-    ------
-    LabelError
-        If the size is no multiple of the factor.
     """
     _check_factor(factor)
     slices, rows, columns = label_map.shape

@@ -56,27 +56,6 @@ def mark_slices(
     Of a checked slice these structures count as drawn; of the others it stays known what was, if they still lie
     where they lay. Other slices of the case, and other cases, keep what was known of them; a new case has nothing
     else.
-
-    Parameters
-    ----------
-    folder : Path
-    structures : sequence of Structure
-        Of the folder.
-    cases : sequence of Case
-        That the folder had before.
-    place : Place
-        The corrected case.
-    voxels : (slices, rows, columns) ndarray of integers
-        Its labels from now on.
-    checked : collection of int
-        Slices of the case, from 0.
-    labels : collection of int
-        Of the structures that were looked at.
-
-    Raises
-    ------
-    ReadError, OutputError
-        If the table cannot be read or written.
     """
     path = Path(folder) / "annotated.csv"
     every = [structure.label for structure in structures]

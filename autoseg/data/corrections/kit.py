@@ -249,13 +249,7 @@ def write_kit(
 
 
 def read_kit(folder: Path) -> Kit:
-    """Read what `write_kit` noted in a folder.
-
-    Raises
-    ------
-    ReadError
-        If the folder is none to correct labels in, or its record is damaged.
-    """
+    """Read what `write_kit` noted in a folder."""
     folder = Path(folder)
     path = folder / RECORD
     try:

@@ -67,15 +67,7 @@ def whole_cases(found: CaseFolder) -> tuple[Case, ...]:
 
 
 def find_place(correction: Correction, folder: Path, found: CaseFolder | None) -> Place:
-    """Find the case of the folder that was corrected, or choose the files of a new one.
-
-    Raises
-    ------
-    DataError
-        If the folder has the case on another grid or with labels of another kind, or keeps images in another way.
-    OutputError
-        If files of a new case's names are there already.
-    """
+    """Find the case of the folder that was corrected, or choose the files of a new one."""
     return (_existing(correction, found) if found else None) or _new(correction, folder, found)
 
 
@@ -126,13 +118,7 @@ def _on_labels(case: Case, image: Image, arrangement: Arrangement, found: CaseFo
 
 
 def read_own_images(correction: Correction) -> list[npt.NDArray[np.generic]]:
-    """Read the image that was corrected, on its own grid, channel by channel.
-
-    Raises
-    ------
-    OutputError
-        If it is not the one that was written with the labels.
-    """
+    """Read the image that was corrected, on its own grid, channel by channel."""
     case = correction.case
     folder = correction.kit.folder / ("" if case.keeps_grid else AS_WRITTEN)
     channels = []
@@ -147,15 +133,7 @@ def read_own_images(correction: Correction) -> list[npt.NDArray[np.generic]]:
 
 
 def corrected_image(correction: Correction) -> Image:
-    """Read the image that was corrected, where it lies in the patient.
-
-    Raises
-    ------
-    OutputError
-        If it is not the one that was written with the labels.
-    ReadError
-        If its file cannot be read.
-    """
+    """Read the image that was corrected, where it lies in the patient."""
     case = correction.case
     channels = read_own_images(correction)
     voxels = channels[0] if len(channels) == 1 else np.stack(channels)

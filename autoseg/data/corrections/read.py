@@ -46,15 +46,7 @@ class Change:
 
 
 def find_changes(before: LabelMap, after: LabelMap) -> tuple[Change, ...]:
-    """Give what was changed, slice by slice and structure by structure; nothing where nothing was.
-
-    Raises
-    ------
-    LabelError
-        If the two do not lie on the same grid.
-    GeometryError
-        If the pixel size is unknown.
-    """
+    """Give what was changed, slice by slice and structure by structure; nothing where nothing was."""
     if not after.same_grid(before):
         raise LabelError(f"{after!r} does not lie on the grid of {before!r}, so they cannot be compared.")
     pixel, voxel = after.pixel_mm2, float(abs(np.linalg.det(after.calibrated_affine[:3, :3])))
@@ -101,14 +93,7 @@ def changes_table(changes: Sequence[Change]) -> pd.DataFrame:
 
 
 def changes_by_structure(changes: Sequence[Change]) -> pd.DataFrame:
-    """Give the changes structure by structure.
-
-    Returns
-    -------
-    DataFrame
-        Columns case_id, label, name, slices (how many were changed), added_mm2, removed_mm2 (sums over the slices),
-        added_mm3, removed_mm3; empty with these columns if nothing was changed.
-    """
+    """Give the changes structure by structure."""
     columns = ["case_id", "label", "name", "slices", "added_mm2", "removed_mm2", "added_mm3", "removed_mm3"]
     rows = []
     for case_id, label, name in dict.fromkeys((c.case_id, c.label, c.name) for c in changes):
@@ -291,11 +276,6 @@ def read_corrections(
     """Read all label files of a folder back that were corrected in their places; untouched ones are not changed.
 
     Parameters are as of `read_correction`.
-
-    Raises
-    ------
-    ReadError, LabelError
-        As `read_correction` does.
     """
     return tuple(
         read_correction(folder, by=by, case_id=case.case_id, date=date, exchanged_on_purpose=exchanged_on_purpose)
@@ -316,11 +296,6 @@ def say_date(date: str) -> str:
 
 def read_slices(text: str, count: int) -> tuple[int, ...]:
     """Read slices as people write them, counted from 1, with blanks or commas between; "all" are all.
-
-    Raises
-    ------
-    DataError
-        If it is no such text, or a slice is not there.
 
     Examples
     --------

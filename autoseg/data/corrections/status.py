@@ -42,18 +42,7 @@ class Standing:
 def find_standing(
     correction: Correction, folder: Path, *, checked: str = "changed", reading: Reading | None = None
 ) -> Standing | None:
-    """Look which labels `keep_correction` would replace; None if none.
-
-    Parameters
-    ----------
-    correction, folder, checked, reading
-        As of `keep_correction`.
-
-    Raises
-    ------
-    DataError, OutputError, ReadError
-        As `keep_correction` does.
-    """
+    """Look which labels `keep_correction` would replace; None if none."""
     folder = Path(folder)
     slices = checked_slices(correction, checked)
     found = cases_of(correction, folder, reading)

@@ -53,23 +53,6 @@ def pair_by_name(
     it belongs to the image whose name its own begins with, in the corresponding folder; the rest of its name tells
     structure and rater (`t2s_gmseg-manual`, `site1-sc01-mask-r2`). Where no name fits, the only image of its
     folder is taken, or the only image that shares all other words of the name.
-
-    Parameters
-    ----------
-    folder : Path
-    files : sequence of Path
-        Of the kinds NIfTI, PNG, JPEG, TIFF and NPY, and level files (`…-levels.txt`).
-    unlabelled : {"refuse", "skip"}
-    channels : sequence of str
-        Ends of names that tell the contrasts of one case apart (`T1w`, `T2w`); the first one's grid counts.
-    tokens : collection of str
-        Label files whose names add something else are left alone; by default none is.
-
-    Raises
-    ------
-    DataError
-        If there is no image or no label, a label has no image or several, or an image has no label and
-        `unlabelled` is "refuse".
     """
     readable, levels, skipped = _sort_out(files)
     images = [read_name(path, folder) for path in readable if not is_label(path, folder)]
@@ -140,13 +123,7 @@ def _build_pairs(
 def find_images_by_name(
     folder: Path, files: Sequence[Path], *, channels: Sequence[str] = ()
 ) -> tuple[list[tuple[str, tuple[ImageFile, ...]]], tuple[str, ...]]:
-    """Give the images below a folder that are no labels: their names with their channels' files, and the channels.
-
-    Raises
-    ------
-    DataError
-        If a case lacks a channel.
-    """
+    """Give the images below a folder that are no labels, by name with their channels' files; and the channels."""
     readable, _, _ = _sort_out(files)
     images = [read_name(path, folder) for path in readable if not is_label(path, folder)]
     wanted = tuple(channels) if len(channels) > 1 else ()

@@ -32,19 +32,6 @@ def pair_series(images: Path, label_files: Sequence[Path], *, unlabelled: Litera
 
     A segmentation object or a structure set belongs to the series whose instances it refers to. A NIfTI file
     belongs to the series that lies in a folder of its name, or to the only one there is.
-
-    Parameters
-    ----------
-    images : Path
-        Holds the series.
-    label_files : sequence of Path
-        Files among which the labels are, DICOM or NIfTI; others are left alone.
-    unlabelled : {"refuse", "skip"}
-
-    Raises
-    ------
-    DataError
-        If there is no label, a label has no series, or a series has no label and `unlabelled` is "refuse".
     """
     found = find_series(images)
     used: dict[int, list[tuple[LabelFile, str]]] = defaultdict(list)
@@ -131,20 +118,6 @@ def pair_contours(
 
     `contours/<patient>/…/IM-0001-0048-icontour-manual.txt` belongs to `images/<patient>/48.dcm`; where the
     patients' folders have other names, a `link.csv` beside them has the columns patient_id and original_id.
-
-    Parameters
-    ----------
-    images, contours : Path
-        Folders.
-    files : sequence of Path
-        The contour files.
-    unlabelled : {"refuse", "skip"}
-        What to do with slices without a contour.
-
-    Raises
-    ------
-    DataError
-        If a contour belongs to no slice, or a slice has none and `unlabelled` is "refuse".
     """
     found = find_series(images)
     slices: dict[tuple[str, int], set[tuple[Path, str]]] = defaultdict(set)

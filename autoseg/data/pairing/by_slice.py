@@ -34,17 +34,6 @@ def pair_slices(images: Path, labels: Path, *, unlabelled: Literal["refuse", "sk
 
     A label in a folder of the same name comes first (`dicoms/p1/IM0.dcm`, `labels/p1/IM0.png`); else a label of
     the same name anywhere, if no other image and no other label has that name.
-
-    Returns
-    -------
-    Pairing
-        Series by series, 2.dcm before 10.dcm; at least one pair.
-
-    Raises
-    ------
-    DataError
-        If the folders are missing or empty, two cases would share a name or a label, a label has no image, or
-        an image has no label and `unlabelled` is not "skip". Up to five files are named.
     """
     label_files, skipped = _find_labels(labels)
     found = find_series(images)

@@ -28,13 +28,7 @@ SLOW = "does not answer (a network drive that is away, perhaps)"
 
 
 def sub_folders(folder: Path) -> tuple[Path, ...]:
-    """Give the folders in a folder, 2 before 10, without the hidden ones.
-
-    Raises
-    ------
-    DataError
-        If the folder cannot be read, or does not answer.
-    """
+    """Give the folders in a folder, 2 before 10, without the hidden ones."""
     try:
         return in_time(lambda: _sub_folders(folder), 4)
     except TimeoutError:
@@ -48,11 +42,6 @@ def typed_path(text: str) -> Path:
 
     Quotes around it, `~`, `%USERPROFILE%` and `file://` are understood. Links and network drives are left as they
     are.
-
-    Raises
-    ------
-    DataError
-        If nothing was typed, or a path that only another computer can have.
     """
     words = text.strip().strip("\"'\u2018\u2019\u201c\u201d«»").strip()
     if not words:
@@ -68,13 +57,7 @@ def typed_path(text: str) -> Path:
 
 
 def typed_folder(text: str) -> Path:
-    """Give the folder that somebody typed or pasted; of a file, the folder it lies in.
-
-    Raises
-    ------
-    DataError
-        If there is no such folder, and the message names the nearest that exists; or as for `typed_path`.
-    """
+    """Give the folder that somebody typed or pasted; of a file, the folder it lies in."""
     path = typed_path(text)
     try:
         if "\\ " in text and not in_time(path.exists, 4):  # as a terminal writes blanks
@@ -107,15 +90,6 @@ def roots(
 ) -> tuple[tuple[str, Path], ...]:
     r"""Give the places to start from, each with its name: home, and the drives, volumes or `/`.
 
-    Parameters
-    ----------
-    system : str
-        As `sys.platform`.
-    drives : iterable of str, optional
-        Letters of the drives of Windows; by default as Windows tells, without asking the drives themselves.
-    volumes : Path, optional
-        Where other disks are: `/Volumes` on macOS, `/media` on Linux.
-
     Examples
     --------
     >>> [name for name, _ in roots("win32", drives="CZ")]
@@ -135,13 +109,7 @@ def roots(
 
 
 def in_time(work: Callable[[], Result], seconds: float) -> Result:
-    """Do something that may hang, such as asking a network drive, and stop waiting after `seconds`.
-
-    Raises
-    ------
-    TimeoutError
-        If it was not done by then; it is left to itself.
-    """
+    """Do something that may hang, such as asking a network drive, and stop waiting after `seconds`."""
     results: list[Result] = []
     errors: list[Exception] = []
 
@@ -250,19 +218,6 @@ def folder_contents(folder: Path | str, *, most: int = 3000, seconds: float = 1.
     DICOM is told by its content, whatever the file's name; other images (NIfTI, PNG, JPEG, TIFF, NPY) by their
     endings; labels by the folder they lie in or the words in their names, as `find_cases` tells them. Hidden files
     and links to folders are passed over.
-
-    Parameters
-    ----------
-    folder : Path or str
-    most : int
-        Files to look at, the nearest first.
-    seconds : float
-        Time to take. A drive that answers nothing at all is given two seconds more.
-
-    Returns
-    -------
-    Contents
-        With `whole` False if there was more to see, and a `problem` if nothing could be seen.
     """
     tally = _Tally(Path(folder))
     deadline = time.monotonic() + seconds

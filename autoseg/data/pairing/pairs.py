@@ -30,25 +30,7 @@ def pair_files(
     channels: Sequence[str] = (),
     tokens: Collection[str] = (),
 ) -> Pairing:
-    """Pair images and labels of a folder, whichever way it is laid out.
-
-    Parameters
-    ----------
-    folder : Path
-        With DICOM slices and a label file for each; with DICOM series and NIfTI labels, segmentation objects or
-        structure sets; or with NIfTI files or pictures and their labels.
-    unlabelled : {"refuse", "skip"}
-        What to do if an image has no label file.
-    channels : sequence of str
-        Ends of names of the contrasts that are one case's channels; or the names of the channels inside a picture.
-    tokens : collection of str
-        Additions to the image's name, one for each structure; label files with others are left alone.
-
-    Raises
-    ------
-    DataError
-        If nothing can be paired, or not without doubt; up to five files are named.
-    """
+    """Pair images and labels of a folder, whichever way it is laid out."""
     if not folder.is_dir():
         raise DataError(f"The folder {folder} does not exist. Check the spelling, or choose it again. {LAYOUT}.")
     files = visible_files(folder)

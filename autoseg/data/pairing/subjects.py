@@ -36,18 +36,6 @@ def subjects_by_name(places: Sequence[str]) -> tuple[dict[str, str], str]:
     several images share it (`5_t2_slice3`); the name without contrast, side or moment; else each image is a person
     of its own.
 
-    Parameters
-    ----------
-    places : sequence of str
-        Paths relative to the folder, without ending, with "/" between folders, each once.
-
-    Returns
-    -------
-    dict of str by str
-        The subject of each place.
-    str
-        The rule, in a few words.
-
     Examples
     --------
     >>> subjects_by_name(["p5_t2_slice1", "p5_t2_slice2", "p22_t2_slice1"])[0]

@@ -178,19 +178,6 @@ def earlier_base(folder: Path, wanted: Settings) -> Settings | None:
 
     A plan depends on how fast the computer was and on its free memory. Made anew, it may differ, and finished folds
     would not fit it.
-
-    Parameters
-    ----------
-    folder : Path
-        Of the comparison.
-    wanted : Settings
-        With the minutes or epochs and the seed that are wanted now.
-
-    Returns
-    -------
-    Settings, or None
-        None where there is no earlier comparison with a finished fold, its time or seed was another, or it is not
-        known.
     """
     if not any(Path(folder).glob(f"*/fold_*/{RESULT}")):
         return None

@@ -52,15 +52,7 @@ class Derived:
         return tuple(self.plans)
 
     def make(self, number: int, members: Sequence[FoldResult]) -> FoldResult:
-        """Score a fold, or read it where it was made of the same.
-
-        Parameters
-        ----------
-        number : int
-            From 1.
-        members : sequence of FoldResult
-            Those of the entries.
-        """
+        """Score a fold, or read it where it was made of the same."""
         place = self.folder / self.name / f"fold_{number}"
         made_from: dict[str, Any] = {
             "of": {entry: plan.made_from(number) for entry, plan in self.plans.items()},
@@ -109,22 +101,7 @@ class Derived:
 def derived_entries(
     plans: Mapping[str, FoldPlan], folder: Path, *, try_copies: Copies | None, together: bool, exact: bool = False
 ) -> list[Derived]:
-    """Give what is to be scored beside the entries, of which it is made.
-
-    Parameters
-    ----------
-    plans : mapping of FoldPlan by entry
-    folder : Path
-        Of the comparison.
-    try_copies, together, exact
-        As for `compare`; the mean of one entry alone is left out, copies that all predictions have already, and
-        exact centrelines of models that see whole images.
-
-    Raises
-    ------
-    SettingsError
-        If there are no copies of that name.
-    """
+    """Give what is to be scored beside the entries, of which it is made."""
     usual = next(iter(plans.values())).copies
     found = []
     if try_copies is not None and len(copies_of(try_copies)) > 1 and try_copies != usual:

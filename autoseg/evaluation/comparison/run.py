@@ -53,11 +53,6 @@ def write_tables(comparison: Comparison) -> None:
     """Write results.csv, subjects.csv, per_subject.csv, differences.csv and verdict.txt, each whole or not at all.
 
     With centrelines also centrelines.csv.
-
-    Raises
-    ------
-    OutputError
-        If one cannot be written.
     """
     tables = {
         "results.csv": comparison.table,
@@ -78,13 +73,7 @@ def write_tables(comparison: Comparison) -> None:
 
 
 def write_pictures(comparison: Comparison) -> None:
-    """Write the pictures that there is something to draw of; earlier ones are replaced.
-
-    Raises
-    ------
-    OutputError
-        If one cannot be written.
-    """
+    """Write the pictures that there is something to draw of; earlier ones are replaced."""
     for name, show in PICTURES.items():
         path = comparison.folder / name
         try:

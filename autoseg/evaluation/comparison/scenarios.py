@@ -68,29 +68,6 @@ def scenarios_of(
 
     All prepare images as the model does and have its network, so that they differ in what they begin from alone.
     From scratch has the learning rate, batch size and schedule with which the model itself was trained.
-
-    Parameters
-    ----------
-    base : TrainedModel
-    structures : sequence of Structure
-        Of the cases that will be learnt from.
-    names : collection of str
-        "original", "from scratch" and names of `WAYS`. By default the usual ones, "original" only where the model
-        knows every structure.
-    minutes, epochs : float or int, optional
-        Of each learning in each fold; by default 3 minutes.
-    seed : int
-    changes : dict, optional
-        Settings that are others in all that learn, by their names as `plan.change_settings` takes them.
-    subjects : collection of int
-        How many subjects to learn from: each way once a number, as "fine-tuned with 2 subjects". By default all.
-
-    Raises
-    ------
-    SettingsError
-        If there is no scenario of that name, or a setting cannot be; the message lists those that are known.
-    DataError
-        If "original" was named and the model does not know a structure.
     """
     known = (ORIGINAL, SCRATCH, *WAYS)
     for name in names:

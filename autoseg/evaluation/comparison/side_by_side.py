@@ -49,19 +49,6 @@ def choose_slices(
 
     A slice's Dice is that of all its structures together, and how bad it is the mean over the entries. Slices on
     which nothing was drawn come last.
-
-    Parameters
-    ----------
-    runs : mapping of CrossValidation by entry
-    cases : sequence of Case
-        Those that were scored; the chosen ones are read again.
-    structures : sequence of Structure
-    most : int
-
-    Returns
-    -------
-    tuple of SideBySide
-        Empty where an entry's predictions were not kept.
     """
     found: dict[tuple[str, int], dict[str, tuple[float, int]]] = {}
     for entry, run in runs.items():
@@ -110,13 +97,7 @@ def write_side_by_side(folder: Path, slices: Sequence[SideBySide]) -> None:
 
 
 def read_side_by_side(folder: Path, entries: Sequence[str]) -> tuple[SideBySide, ...]:
-    """Read the slices that are kept; none where they are not of these entries.
-
-    Raises
-    ------
-    ReadError
-        If the file is damaged.
-    """
+    """Read the slices that are kept; none where they are not of these entries."""
     path = folder / KEPT
     if not path.is_file():
         return ()

@@ -34,48 +34,12 @@ def title_of(entry: str) -> str:
 
 
 def subjects_table(runs: Mapping[str, CrossValidation]) -> pd.DataFrame:
-    """Give the scores of every subject by every entry: one row a structure, and one for their mean.
-
-    Parameters
-    ----------
-    runs : mapping of CrossValidation by entry
-
-    Returns
-    -------
-    DataFrame
-        entry, title, subject_id, structure, label (0 for the mean), n_slices; dice, iou, hd95_mm as in
-        `SubjectScore`; area_error_mm2 and area_error_percent, means of the slices'; pixel_accuracy, the share of
-        right pixels: for a structure those on slices that show it, for the mean those of all classes on all slices;
-        baseline_accuracy, what an answer without any structure has. The mean's other values are means over the
-        structures that the subject has; an invented one has the Dice 0. A subject on whom nothing is drawn
-        and nothing was predicted has a row for the mean without a Dice.
-    """
+    """Give the scores of every subject by every entry: one row a structure, and one for their mean."""
     return pd.DataFrame([row for entry, run in runs.items() for row in _rows_of_subjects(entry, run)])
 
 
 def comparison_table(runs: Mapping[str, CrossValidation]) -> pd.DataFrame:
-    """Put entries side by side: one row an entry and structure, and one for the mean over structures.
-
-    Parameters
-    ----------
-    runs : mapping of CrossValidation by entry
-        Over the same folds.
-
-    Returns
-    -------
-    DataFrame
-        - entry, title, structure ("mean": the mean over structures), label (0 for it), n_subjects, n_slices
-        - dice, iou, hd95_mm, pixel_accuracy: means over subjects of `subjects_table`, each followed by `_low` and
-          `_high`, the ends of its 95 % interval over subjects (NaN with one or two); baseline_accuracy
-        - area_bias_mm2, area_bias_percent: mean over slices of predicted - reference, the second in percent of the
-          reference where there is one, with `_low` and `_high`, the interval over subjects; area_limit_low_mm2 …:
-          the 95 % limits of agreement (`bland_altman`). The row of the mean has none unless there is one structure:
-          one that is too large would make up for one that is too small
-        - parameters, multiply_adds (of one pass over what the network sees at once), epochs: medians of the folds,
-          of two the lower
-        - training_seconds, ms_per_slice, peak_memory_mib: likewise, with `_low` and `_high`, the least and the most
-          of a fold
-    """
+    """Put entries side by side: one row an entry and structure, and one for the mean over structures."""
     subjects = subjects_table(runs)
     rows = []
     for entry, run in runs.items():
@@ -88,24 +52,7 @@ def comparison_table(runs: Mapping[str, CrossValidation]) -> pd.DataFrame:
 
 
 def differences_table(runs: Mapping[str, CrossValidation], derived: Mapping[str, str]) -> pd.DataFrame:
-    """Compare entries in pairs, by the Dice of the subjects that both have.
-
-    Parameters
-    ----------
-    runs : mapping of CrossValidation by entry
-    derived : mapping of str
-        Runs that learnt nothing themselves, with the entry that each is made of: they are compared with that one,
-        or where it is "" with the best. The best is the other entry with the highest mean Dice over structures; its
-        p is corrected for the number of its rivals. Where nothing is drawn and only some entries invented
-        something, these have the Dice 0 and the others, who were right, here have 1.
-
-    Returns
-    -------
-    DataFrame
-        One row a pair and structure, the pair's better one first: entry, other, structure, n_subjects;
-        dice_difference, the mean over subjects of entry - other, with `_low` and `_high`, its 95 % interval over
-        subjects; p of `sign_flip_test`; p_corrected, for pairs of the best entry with its rivals (`holm`).
-    """
+    """Compare entries in pairs, by the Dice of the subjects that both have."""
     subjects = subjects_table(runs)
     order = _ranked(subjects, list(runs))
     contest = [entry for entry in order if entry not in derived]
@@ -121,18 +68,7 @@ def differences_table(runs: Mapping[str, CrossValidation], derived: Mapping[str,
 
 
 def centrelines_table(runs: Mapping[str, CrossValidation]) -> pd.DataFrame:
-    """Say how good the centrelines are around which entries saw a crop: one row a case and entry.
-
-    Parameters
-    ----------
-    runs : mapping of CrossValidation by entry
-
-    Returns
-    -------
-    DataFrame
-        entry, title and the columns of `autoseg.training.finder.CentrelineScore`; of each entry the minimum, mean,
-        median and maximum below.
-    """
+    """Say how good the centrelines are around which entries saw a crop: one row a case and entry."""
     tables = []
     for entry, run in runs.items():
         scores = [score for fold in run.folds for score in fold.centrelines]
@@ -325,21 +261,7 @@ STATISTICS = {"minimum": "min", "maximum": "max", "mean": "mean", "median": "med
 
 
 def per_subject_table(subjects: pd.DataFrame, structure: str = MEAN) -> pd.DataFrame:
-    """Give the Dice of every subject by every entry, and then minimum, maximum, mean and median over all of them.
-
-    Parameters
-    ----------
-    subjects : DataFrame
-        From `subjects_table`.
-    structure : str
-        Name of a structure, or "mean" for the mean over structures.
-
-    Returns
-    -------
-    DataFrame
-        subject_id, one column an entry, and `outlier`: the titles of the entries in which the subject is one
-        (`find_outliers`), or empty. Outliers are in all four last rows.
-    """
+    """Give the Dice of every subject by every entry; below, minimum, maximum, mean and median over all."""
     if subjects.empty:
         return pd.DataFrame(columns=["subject_id", "outlier"])
     dice = dice_of(subjects, structure)
@@ -360,16 +282,6 @@ def find_outliers(dice: pd.DataFrame) -> pd.DataFrame:
 
     Their modified z-score, 0.6745 (value − median) / (median absolute deviation), lies below −3.5 (Iglewicz and
     Hoaglin 1993). With fewer than five subjects none is marked.
-
-    Parameters
-    ----------
-    dice : DataFrame
-        One row a subject, one column an entry; NaN where there is no score.
-
-    Returns
-    -------
-    DataFrame of bool
-        Of the same rows and columns.
 
     Examples
     --------

@@ -22,15 +22,7 @@ LEVEL = 1e-9
 
 
 def give_verdict(table: pd.DataFrame, differences: pd.DataFrame, contest: Sequence[str]) -> str:
-    """Say in a sentence which entry is best for these data, and whether that is more than chance.
-
-    Parameters
-    ----------
-    table, differences : DataFrame
-        From `comparison_table` and `differences_table`.
-    contest : sequence of str
-        The entries that are compared.
-    """
+    """Say in a sentence which entry is best for these data, and whether that is more than chance."""
     rows: dict[str, dict[Any, Any]] = {
         str(row["entry"]): row
         for row in table.to_dict("records")

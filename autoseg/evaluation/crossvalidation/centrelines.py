@@ -81,22 +81,7 @@ class Centrelines:
 
 
 def centreline_of(model: TrainedModel, image: Image, reference: LabelMap, *, exact: bool) -> Centreline | None:
-    """Give the centreline around which a model will see an image; None of a model that sees whole images.
-
-    Parameters
-    ----------
-    model : TrainedModel
-    image : Image
-    reference : LabelMap
-        What was drawn on it.
-    exact : bool
-        From what was drawn, not by the model's finder; where nothing was drawn, by the finder all the same.
-
-    Raises
-    ------
-    DataError
-        If the model has no finder, and the exact one is not asked for or nothing was drawn.
-    """
+    """Give the centreline around which a model will see an image; None of a model that sees whole images."""
     if not sees_crop(model.settings):
         return None
     if exact and (_is_drawn(reference) or model.finder is None):

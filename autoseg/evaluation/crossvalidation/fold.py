@@ -81,19 +81,7 @@ def write_fold(
     model: TrainedModel | None = None,
     choice: PostprocessChoice | None = None,
 ) -> None:
-    """Keep a fold in its folder, whole or not at all.
-
-    Parameters
-    ----------
-    result : FoldResult
-    made_from : dict
-        All on which it depends, as plain values.
-    predicted : mapping of (slices, rows, columns) ndarray by case_id
-        The labels that were predicted.
-    model : TrainedModel, optional
-        Kept with its history.
-    choice : PostprocessChoice, optional
-    """
+    """Keep a fold in its folder, whole or not at all."""
     with whole_folder(result.folder) as temporary:
         if model is not None:
             save_model(model, temporary)
@@ -120,23 +108,7 @@ def write_fold(
 
 
 def read_fold(place: Path, number: int, made_from: dict[str, Any] | None = None) -> FoldResult:
-    """Read a finished fold.
-
-    Parameters
-    ----------
-    place : Path
-        Its folder.
-    number : int
-    made_from : dict, optional
-        What it must have been made from.
-
-    Raises
-    ------
-    ReadError
-        If it cannot be read.
-    DataError
-        If it was made from something else; the message says what.
-    """
+    """Read a finished fold."""
     content = read_content(place)
     try:
         scores = tuple(Score(**row) for row in content["scores"])
@@ -178,13 +150,7 @@ def digest_of(fold: FoldResult) -> str:
 
 
 def read_prediction(fold: FoldResult, case_id: str) -> Labels | None:
-    """Read the labels (slices, rows, columns) that were predicted for a test case; None where they were not kept.
-
-    Raises
-    ------
-    ReadError
-        If the file is damaged.
-    """
+    """Read what was predicted for a test case, shape (slices, rows, columns); None where it was not kept."""
     names = read_content(fold.folder).get("predicted", [])
     path = fold.folder / PREDICTIONS
     if case_id not in names or not path.is_file():
@@ -198,13 +164,7 @@ def read_prediction(fold: FoldResult, case_id: str) -> Labels | None:
 
 
 def read_model(fold: FoldResult) -> TrainedModel:
-    """Load the model of a fold.
-
-    Raises
-    ------
-    ModelFileError
-        If it is not there or damaged.
-    """
+    """Load the model of a fold."""
     files = model_files(fold.folder)
     if not files:
         raise ModelFileError(f"{fold.folder} holds no model. Move it away; the fold is then done again.")

@@ -181,21 +181,7 @@ def cross_validate(
 
 
 def run_fold(plan: FoldPlan, number: int) -> FoldResult:
-    """Read a finished fold, or train, choose, predict, score and keep it; a line a structure is told.
-
-    Parameters
-    ----------
-    plan : FoldPlan
-    number : int
-        From 1.
-
-    Raises
-    ------
-    DataError
-        If the fold that lies there was made from something else, or there is nothing to learn from.
-    KeyboardInterrupt
-        If it was stopped; nothing is kept then.
-    """
+    """Read a finished fold, or train, choose, predict, score and keep it; a line a structure is told."""
     if plan.place(number).exists():
         plan.tell("  finished before")
         result = read_fold(plan.place(number), number, plan.made_from(number))

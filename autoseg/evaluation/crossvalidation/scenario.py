@@ -70,11 +70,6 @@ def as_it_is(base: TrainedModel, structures: Sequence[Structure], *, name: str) 
     """Give a model with the labels that structures of the same names have here, unchanged otherwise.
 
     Its post-processing is left out, which those that it is compared with have not either.
-
-    Raises
-    ------
-    DataError
-        If it does not know one of the structures; the message names it.
     """
     places = match_structures(base.structures, structures)
     unknown = [one.name for one, place in zip(structures, places, strict=True) if place is None]

@@ -52,20 +52,7 @@ def score_fold(
     copies: Copies = "none",
     exact: bool = False,
 ) -> Scored:
-    """Predict cases and score them against what was drawn, on their own grids.
-
-    Parameters
-    ----------
-    models : sequence of TrainedModel
-        Of several the mean is taken.
-    cases : sequence of Case
-        At least one.
-    structures : sequence of Structure
-    copies : Copies
-        Turned copies of each image whose mean is taken, as for `predict`.
-    exact : bool
-        Look around the centreline of what was drawn, with one model that sees a crop.
-    """
+    """Predict cases and score them against what was drawn, on their own grids."""
     scores: list[Score] = []
     volumes: list[VolumeScore] = []
     pixels: list[PixelScore] = []

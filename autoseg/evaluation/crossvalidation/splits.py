@@ -47,13 +47,7 @@ class Folds:
         return replace(self, splits=splits)
 
     def without(self, subjects: Collection[str]) -> Folds:
-        """Give the same folds with some subjects left out of training; they are validated on and tested as before.
-
-        Raises
-        ------
-        DataError
-            If nobody is left to learn from in a fold.
-        """
+        """Give the same folds with some subjects left out of training, not of validation and test."""
         splits = []
         for number, split in enumerate(self.splits, start=1):
             kept = tuple(case for case in split.training if case.subject_id not in subjects)
@@ -85,18 +79,7 @@ def prepare_folds(
     seed: int = 0,
     test_subjects: Collection[str] = (),
 ) -> Folds:
-    """Read the cases, draw the folds, and see that no image is on two sides of one.
-
-    Parameters
-    ----------
-    cases, structures, folds, seed, test_subjects
-        As for `cross_validate`; cases of the test subjects are not read.
-
-    Raises
-    ------
-    DataError
-        If there are not two subjects, a test subject has no case, or two subjects share an image.
-    """
+    """Read the cases, draw the folds, and see that no image is on two sides of one."""
     facts: dict[str, CaseFacts] = {}
     contents: dict[str, str] = {}
     # Before anything is read: whom the cases do not know is told at once, and nobody reads test subjects.

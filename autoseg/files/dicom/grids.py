@@ -39,15 +39,7 @@ class Grid:
 
 
 def plan_grids(slices: Sequence[SliceHeader]) -> tuple[tuple[Grid, ...], tuple[str, ...]]:
-    """Sort slices of one orientation into uniform grids, each a time point or a run without a gap.
-
-    Returns
-    -------
-    grids : tuple of Grid
-        Time points in order, and within one the runs along the normal.
-    notes : tuple of str
-        A sentence for everything that was not as simple as one even stack.
-    """
+    """Sort slices of one orientation into uniform grids, each a time point or a run without a gap."""
     if any(header.position_mm is None for header in slices):
         return _unlocated(slices)
     notes: list[str] = []

@@ -23,21 +23,7 @@ ALONG_NORMAL = 0.999  # cosine between Siemens' SliceNormalVector and the plane'
 
 
 def split_mosaic(picture: SliceHeader) -> tuple[tuple[SliceHeader, ...], str]:
-    """Give the slices of a mosaic in the order of its tiles, empty tiles left out, and the reason if it has none.
-
-    Parameters
-    ----------
-    picture : SliceHeader
-        The mosaic as if it were one slice.
-
-    Returns
-    -------
-    slices : tuple of SliceHeader
-        `position_mm` is None where the header does not tell how the slices lie. Only the picture where it
-        cannot be cut into slices at all.
-    refusal : str
-        Why it cannot be cut, or "".
-    """
+    """Give the slices of a mosaic in the order of its tiles, without empty ones, or the reason why it has none."""
     with quiet():
         dataset = pydicom.dcmread(picture.path, stop_before_pixels=True, force=True)
         count, normal = _private_values(dataset)
@@ -75,16 +61,6 @@ def split_mosaic(picture: SliceHeader) -> tuple[tuple[SliceHeader, ...], str]:
 
 def untile(frames: npt.NDArray[np.generic], tiles: int) -> npt.NDArray[np.generic]:
     """Cut the picture of a mosaic into its tiles, row by row.
-
-    Parameters
-    ----------
-    frames : (1, rows, columns) ndarray
-    tiles : int
-        Across and down.
-
-    Returns
-    -------
-    (tiles², rows / tiles, columns / tiles) ndarray
 
     Examples
     --------

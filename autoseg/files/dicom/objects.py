@@ -15,21 +15,7 @@ from autoseg.image.image import Image
 
 
 def read_object(path: Path, kinds: Sequence[str], *, what: str) -> FileDataset:
-    """Read a DICOM file without its pixels; a file without preamble and meta header is read too.
-
-    Parameters
-    ----------
-    path : Path
-    kinds : sequence of str
-        SOP class UIDs, of which it must be one.
-    what : str
-        What that is, for messages ("DICOM segmentation").
-
-    Raises
-    ------
-    ReadError
-        If the file is missing or damaged, or is something else; the message says what.
-    """
+    """Read a DICOM file without its pixels; a file without preamble and meta header is read too."""
     try:
         dataset = pydicom.dcmread(path, force=True, stop_before_pixels=True)
     except PYDICOM_ERRORS as error:

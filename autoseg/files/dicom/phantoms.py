@@ -221,20 +221,7 @@ SYNTAXES: dict[Syntax, UID] = {
 
 
 def write_phantom(folder: Path, phantom: Phantom) -> tuple[Path, ...]:
-    """Write a phantom as a DICOM series: one file per slice, or one enhanced multi-frame file.
-
-    Parameters
-    ----------
-    folder : Path
-        Is made if needed. Files are named 1.dcm, 2.dcm … in the order of `places_mm`.
-    phantom : Phantom
-        What to write.
-
-    Returns
-    -------
-    tuple of Path
-        The files.
-    """
+    """Write a phantom as a DICOM series: one file per slice, or one enhanced multi-frame file."""
     folder.mkdir(parents=True, exist_ok=True)
     datasets = [_enhanced(phantom)] if phantom.multiframe else list(_single_frames(phantom))
     paths = []

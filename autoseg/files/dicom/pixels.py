@@ -28,24 +28,6 @@ def read_frames(path: Path, *, frame: int | None = None) -> Frames:
     MONOCHROME1 (bright means little) is mirrored within the range that BitsStored can hold, so that the
     same tissue has the same value in every slice and bright means much. Colours (RGB, YBR, palette) become
     their luminance, rounded to the stored type. A modality look-up table is applied.
-
-    Parameters
-    ----------
-    path : Path
-        A DICOM image, compressed or not.
-    frame : int, optional
-        Decode only this frame, from 0; by default all of them.
-
-    Returns
-    -------
-    (frames, rows, columns) ndarray
-        Of the smallest type that the file's bits allow, in the machine's byte order.
-
-    Raises
-    ------
-    ReadError
-        If the pixels are missing, cut off or damaged, or no decoder reads their transfer syntax; the message
-        names the file, the transfer syntax and what to do.
     """
     with quiet():
         dataset = _open(path)
@@ -64,24 +46,7 @@ def read_frames(path: Path, *, frame: int | None = None) -> Frames:
 
 
 def slice_pixels(frames: Frames, header: SliceHeader) -> Frames:
-    """Take one slice out of its file's frames, and apply its rescale slope and intercept.
-
-    Parameters
-    ----------
-    frames : (frames, rows, columns) ndarray
-        All frames of the file, from `read_frames`.
-    header : SliceHeader
-
-    Returns
-    -------
-    (rows, columns) ndarray
-        float32 where the slope is not 1 or the intercept not 0, and of the stored type otherwise.
-
-    Raises
-    ------
-    ReadError
-        If the file's pixels are not as many as its header announced.
-    """
+    """Take one slice out of its file's frames, and apply its rescale slope and intercept."""
     if header.frame < len(frames) * header.tiles**2 and frames.shape[1:] == (
         header.rows * header.tiles,
         header.columns * header.tiles,

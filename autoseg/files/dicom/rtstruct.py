@@ -56,13 +56,7 @@ class StructureSet:
 
 
 def read_structure_set(path: Path) -> StructureSet:
-    """Read a DICOM structure set, also one without preamble and file meta information.
-
-    Raises
-    ------
-    ReadError
-        If the file is missing, damaged or cut off, is no structure set, or a contour's coordinates are no points.
-    """
+    """Read a DICOM structure set, also one without preamble and file meta information."""
     path = Path(path)
     with quiet():
         dataset = read_object(path, (STRUCTURE_SET,), what="DICOM structure set (RTSTRUCT)")
@@ -82,27 +76,6 @@ def labels_on(
     A contour belongs to the slice that it refers to; one without a reference to the slice in whose plane it lies,
     to within half the distance between slices. A pixel belongs to a region where at least half of it lies inside.
     Of several contours on one slice, one inside another is a hole. No contour is drawn between slices.
-
-    Parameters
-    ----------
-    structure_set : StructureSet
-    image : Image
-        The image on which it was drawn, at any angle.
-
-    Returns
-    -------
-    masks : dict of (slices, rows, columns) ndarray of bool by int
-        One for every region that has a closed contour in the file, by its number. Regions may overlap;
-        `autoseg.image.contours.combine_masks` makes one label map of them.
-    notes : tuple of str
-        Sentences for the user: what is not drawn, contours on slices that are not in this image.
-
-    Raises
-    ------
-    GeometryError
-        If the image has no affine: contours are in millimetres.
-    LabelError
-        If no contour lies on this image, or one does not lie in the plane of the slice that it refers to.
     """
     into = np.linalg.inv(image.calibrated_affine)
     instances = slices_by_instance(image)

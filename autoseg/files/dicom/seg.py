@@ -81,13 +81,7 @@ class Segmentation:
 
 
 def read_segmentation(path: Path) -> Segmentation:
-    """Read the header of a DICOM segmentation: what its segments are and on which slices they were drawn.
-
-    Raises
-    ------
-    ReadError
-        If the file is missing or damaged, is no segmentation, or does not say where its frames belong.
-    """
+    """Read the header of a DICOM segmentation: what its segments are and on which slices they were drawn."""
     path = Path(path)
     with quiet():
         dataset = read_object(path, KINDS, what="DICOM segmentation")
@@ -105,26 +99,6 @@ def labels_on(segmentation: Segmentation, image: Image) -> tuple[dict[int, npt.N
     Frames are matched by the SOP instance (and frame) that they refer to; only where a frame or the image has
     no reference, by position and orientation. Segments may overlap; `autoseg.image.contours.combine_masks` makes
     one label map of them. Fractional segments count where they are at least 0.5.
-
-    Parameters
-    ----------
-    segmentation : Segmentation
-    image : Image
-        On the grid on which the segmentation was drawn; a smaller frame whose pixels lie on the image's is
-        put in its place.
-
-    Returns
-    -------
-    masks : dict of (slices, rows, columns) ndarray of bool by int
-        One for every segment, by its number; frames that were left out, being empty, are False.
-    notes : tuple of str, sentences for the user
-
-    Raises
-    ------
-    LabelError
-        If the segmentation was drawn on other images, or its pixels do not lie on this one's.
-    ReadError
-        If the pixels are cut off, or compressed in a way that no decoder here reads.
     """
     instances = slices_by_instance(image)
     places = [_slice_of(segmentation, frame, image, instances) for frame in segmentation.frames]

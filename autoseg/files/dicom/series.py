@@ -127,11 +127,6 @@ def read_dicom_file(path: Path, *, pixel_spacing_mm: tuple[float, float] | None 
     """Read one DICOM file; a single-frame file is one image of one slice, named after the file.
 
     A multi-frame file is one image per uniform grid, as in `read_series`.
-
-    Raises
-    ------
-    ReadError
-        If the file is missing, is no DICOM image, or cannot be decoded.
     """
     path = Path(path)
     if not os.path.isfile(path):

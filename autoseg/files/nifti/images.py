@@ -25,36 +25,6 @@ def read_nifti_image(
     Axes are found by the affine, reordered and turned; every voxel keeps its value and its place in the patient,
     so areas are the file's. Where the file does not say how it lies (`nifti_header(path).is_oriented` is False),
     nothing is turned round, and left and right are unknown.
-
-    Parameters
-    ----------
-    path : Path
-        .nii or .nii.gz, or one of a pair .hdr and .img.
-    slice_axis : {"axial", "coronal", "sagittal"}, optional
-        By default across the axis along which steps are clearly longest (1.5 times), else axial.
-    time_point : int, optional
-        From 0; only this one is read of a file with several.
-    channels_last : bool
-        True if the fourth axis holds channels of one image and not time points.
-
-    Returns
-    -------
-    tuple of Image
-        One; of a file with four axes one a time point, called `_t01` and on. Stored integers stay as they are;
-        scaled ones become float32 (float64 where they have more than 16 bits). A slice's `frame` is its number
-        from 0 along the file's own axis (added to time point x slices), whichever way that axis runs. `affine`
-        is None where the file has no spacing that could be a person's.
-
-    Raises
-    ------
-    ReadError
-        If the file is missing, damaged, empty, cut off, or holds vectors, colours or complex numbers.
-    DataError
-        If there is no such plane.
-
-    See Also
-    --------
-    autoseg.image.image.Image.non_finite_count : voxels that are NaN or infinite, which are read as they are.
     """
     path = Path(path)
     header, data = open_nifti(path)

@@ -19,15 +19,7 @@ Array = npt.NDArray[np.generic]
 
 
 def read_nifti_labels(path: Path) -> tuple[NiftiHeader, Array]:
-    """Read what a label file holds, whole numbers or not, in the file's own order (x, y, z).
-
-    Raises
-    ------
-    ReadError
-        If the file is missing, damaged, empty or cut off.
-    LabelError
-        If it has more than three axes.
-    """
+    """Read what a label file holds, whole numbers or not, in the file's own order (x, y, z)."""
     header, data = open_nifti(path)
     if len(header.shape) > 3:
         raise LabelError(
@@ -46,13 +38,7 @@ def onto_image(
     slice_axis: Plane | None = None,
     trust_array: bool = False,
 ) -> Array:
-    """Give a NIfTI file's array in the order of axes of its image, shape (slices, rows, columns).
-
-    Raises
-    ------
-    LabelError
-        If the file lies on another grid; the message names both grids and the remedy.
-    """
+    """Give a NIfTI file's array in the order of axes of its image, shape (slices, rows, columns)."""
     found = _arrangement(header, like, slice_axis, trust_array)
     if found is None or found.shape(array.shape) != like.shape:
         raise LabelError(_other_grid(path, header, like))

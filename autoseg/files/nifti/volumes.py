@@ -69,13 +69,7 @@ class NiftiHeader:
 
 
 def nifti_header(path: Path) -> NiftiHeader:
-    """Read the shape and the place of a NIfTI file's voxels, but not the voxels.
-
-    Raises
-    ------
-    ReadError
-        If the file is missing, damaged, empty or no NIfTI file.
-    """
+    """Read the shape and the place of a NIfTI file's voxels, but not the voxels."""
     path = Path(path)
     try:
         with pair_member(path, ".hdr").open("rb") as file:
@@ -193,19 +187,7 @@ _REVERSED_AXES = np.eye(4)[[2, 1, 0, 3]]
 
 
 def open_nifti(path: Path) -> tuple[NiftiHeader, ArrayProxy]:
-    """Read a NIfTI file (.nii, .nii.gz, or a pair .hdr and .img), its values still packed.
-
-    Returns
-    -------
-    NiftiHeader
-    ArrayProxy
-        Gives values, scaled where the header says so, when it is indexed in the file's own order of axes.
-
-    Raises
-    ------
-    ReadError
-        If a file is missing, damaged, empty, cut off, or holds colours or complex numbers.
-    """
+    """Read a NIfTI file (.nii, .nii.gz, or a pair .hdr and .img), its values still packed."""
     path = Path(path)
     try:
         data = pair_member(path, ".hdr").read_bytes()
@@ -219,18 +201,6 @@ def read_nifti(path: Path) -> tuple[npt.NDArray[np.generic], Affine]:
     """Read a 3-D NIfTI file, as autoseg writes it, in its own order of axes.
 
     For files of other programs, `autoseg.files.nifti.images.read_nifti_image` finds slices by the affine.
-
-    Returns
-    -------
-    voxels : (slices, rows, columns) ndarray
-        The last axis of the file is the slice. Scaled where the header says so.
-    affine : (4, 4) ndarray
-        Index (slice, row, column) to mm: x left, y back, z head.
-
-    Raises
-    ------
-    ReadError
-        If the file is damaged, is no NIfTI file, is not 3-D or has no coordinates (sform and qform codes 0).
     """
     return _in_file_order(path, *open_nifti(path))
 
@@ -242,26 +212,6 @@ def write_nifti(path: Path, grid: Image | LabelMap) -> Path:
     and the qform the same, both with the code "scanner". A qform knows no shear: where the axes are not at right
     angles (a tilted gantry) it is left out, its code 0, rather than put the slices into another place; programs
     that are built on ITK (ITK-SNAP, 3D Slicer) refuse such a file. Units are mm; labels have the intent "label".
-
-    Parameters
-    ----------
-    path : Path
-        Ends in .nii or .nii.gz.
-    grid : Image or LabelMap
-        Calibrated; an image with one channel.
-
-    Returns
-    -------
-    Path
-        `path`.
-
-    Raises
-    ------
-    GeometryError
-        If the pixel size is unknown: a NIfTI file without millimetres would lie.
-    OutputError
-        If the ending is another, the image has several channels or values that do not fit, the file cannot
-        be written, or what was written reads back differently.
     """
     path = Path(path)
     affine = grid.calibrated_affine

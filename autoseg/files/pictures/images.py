@@ -29,27 +29,6 @@ def read_picture_image(path: Path, *, channels: Sequence[str] | None = None) -> 
     Channels are kept apart: in a red, green and blue picture three sequences may have been stored. Only where
     all three are equal is it a grey picture in disguise, and becomes one channel. What a picture says of
     its resolution is the size of a print, and is not believed.
-
-    Parameters
-    ----------
-    path : Path
-        .png or .jpg, of 8 or 16 bits; .tif with one or more pages (slices) and any channels; .npy of the shape
-        (rows, columns), (slices, rows, columns), (rows, columns, channels) or (slices, rows, columns, channels)
-        with 2 to 4 channels, or the last with the channels in front.
-    channels : sequence of str, optional
-        Names of the channels. If there are several, equal channels stay several: in a set whose missing
-        sequences were filled with another, every image needs the same number.
-
-    Returns
-    -------
-    Image
-        Values of the stored type, `affine` None. Channels are named "image", or "channel 1" and on.
-
-    Raises
-    ------
-    ReadError
-        If the file is missing, damaged, empty, of another kind than its name says, half transparent, to be
-        shown turned, or has another number of channels than there are names.
     """
     path = Path(path)
     suffix = path.suffix.lower()

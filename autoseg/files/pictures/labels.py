@@ -35,20 +35,6 @@ def nearest_levels(jpeg: JpegPlanes, levels: Array) -> tuple[npt.NDArray[np.intp
     A block of 8 × 8 is beyond doubt if its nearest levels, coded again, give the very values that are in the
     file, and no other choice of levels lies within the radius. The best other choice changes the one pixel
     that loses least by it. Clipping to 0..255 only brings a picture nearer to the one that was saved.
-
-    Parameters
-    ----------
-    jpeg : JpegPlanes
-        Planes at full resolution.
-    levels : (n, planes) ndarray of float
-        At least two values that pixels can have had.
-
-    Returns
-    -------
-    (rows, columns) ndarray of int
-        Index into `levels`.
-    (rows, columns) ndarray of bool
-        True where another level explains the file as well, or these levels do not explain it at all.
     """
     squares = np.stack([((jpeg.planes - level[:, None, None]) ** 2).sum(axis=0) for level in levels])
     first, second = np.partition(squares, 1, axis=0)[:2]
@@ -113,24 +99,7 @@ REMEDY = (
 def read_picture_labels(
     path: Path, structures: tuple[Structure, ...] = (), values: Mapping[int, int] | None = None
 ) -> npt.NDArray[np.integer]:
-    """Read the labels of a PNG, a TIFF or a JPEG, shape (slices, rows, columns).
-
-    Parameters
-    ----------
-    path : Path
-        Grey or indexed (the values are the labels, or become them by `values`), or in the structures' colours.
-    structures : tuple of Structure
-        Needed for colour pictures (which colour is which label) and for JPEGs (which values there can be).
-    values : dict of int by int, optional
-        The label that each grey value or index stands for; see `with_labels`.
-
-    Raises
-    ------
-    ReadError
-        If the file is missing, damaged, or of another kind than its name says.
-    LabelError
-        If the values are no labels beyond doubt; the message lists values or colours with their pixel counts.
-    """
+    """Read the labels of a PNG, a TIFF or a JPEG, shape (slices, rows, columns)."""
     if path.suffix.lower() in TIFF_SUFFIXES:
         return np.stack([_labels_of(path, picture, structures, values) for picture in read_tiff(path)])
     picture = read_picture(path)
@@ -143,19 +112,6 @@ def with_labels(
     path: Path, voxels: npt.NDArray[np.integer], values: Mapping[int, int] | None
 ) -> npt.NDArray[np.integer]:
     """Put labels in the place of a file's values.
-
-    Parameters
-    ----------
-    path : Path
-        For messages.
-    voxels : ndarray of integers
-    values : dict of int by int or None
-        Label by file value; 0 stays 0 unless it is named. None leaves everything as it is.
-
-    Raises
-    ------
-    LabelError
-        If a value is not named; the message counts its pixels.
 
     Examples
     --------

@@ -63,13 +63,7 @@ class JpegPlanes:
 
 
 def read_picture(path: Path) -> Picture:
-    """Read a PNG or JPEG without changing a value: indices stay indices, 16 bit stays 16 bit.
-
-    Raises
-    ------
-    ReadError
-        If the file is damaged, is no PNG or JPEG, is an animation, or is to be shown turned.
-    """
+    """Read a PNG or JPEG without changing a value: indices stay indices, 16 bit stays 16 bit."""
     with _opened(path) as image:
         if image.format == "PNG":
             return _read_png(image, path)
@@ -77,13 +71,7 @@ def read_picture(path: Path) -> Picture:
 
 
 def read_jpeg_planes(path: Path) -> JpegPlanes:
-    """Read a JPEG's planes before any conversion to red, green and blue, and their quantisation.
-
-    Raises
-    ------
-    ReadError
-        As `read_picture`; also if the JPEG stores its colours in another way than Y, Cb, Cr.
-    """
+    """Read a JPEG's planes before any conversion to red, green and blue, and their quantisation."""
     with _opened(path) as image:
         layers = getattr(image, "layer", [])
         is_rgb_inside = image.mode == "RGB" and image.info.get("adobe_transform", 1) != 1
@@ -102,24 +90,7 @@ def read_jpeg_planes(path: Path) -> JpegPlanes:
 
 
 def write_palette_png(path: Path, labels: npt.NDArray[np.integer], structures: Sequence[Structure]) -> None:
-    """Write labels as an indexed PNG: its pixel values are the labels, shown in the structures' colours.
-
-    Parameters
-    ----------
-    path : Path
-        The file to write; it is whole or not there.
-    labels : (rows, columns) ndarray of integers
-        One slice; 0 is the background and is shown black.
-    structures : sequence of Structure
-        Name and colour of every label.
-
-    Raises
-    ------
-    LabelError
-        If a value has no structure, or the array is not one slice.
-    OutputError
-        If the file cannot be written.
-    """
+    """Write labels as an indexed PNG: its pixel values are the labels, shown in the structures' colours."""
     if labels.ndim != 2 or labels.dtype.kind not in "iub":
         raise LabelError(
             f"{path}: a label picture shows one slice of integers, not {labels.dtype} of shape {labels.shape}."
@@ -137,38 +108,14 @@ def write_palette_png(path: Path, labels: npt.NDArray[np.integer], structures: S
 
 
 def write_jpg(path: Path, rgb: npt.NDArray[np.uint8]) -> None:
-    """Write a picture of shape (rows, columns, 3) to look at as a JPEG; never labels, which a JPEG smears.
-
-    Raises
-    ------
-    DataError
-        If the array is not 8-bit RGB.
-    OutputError
-        If the file cannot be written.
-    """
+    """Write a picture of shape (rows, columns, 3) to look at as a JPEG; never labels, which a JPEG smears."""
     image = PillowImage.fromarray(_checked_rgb(rgb, path))
     with whole_file(path) as temporary:
         image.save(temporary, "JPEG", quality=92, subsampling=0)
 
 
 def write_gif(path: Path, frames: Sequence[npt.NDArray[np.uint8]], frame_ms: int = 200) -> None:
-    """Write pictures of shape (rows, columns, 3) as an animation that repeats for ever.
-
-    Parameters
-    ----------
-    path : Path
-    frames : sequence of (rows, columns, 3) ndarray of uint8
-        In the order shown, all of the same shape.
-    frame_ms : int
-        Time for which each frame is shown, in milliseconds; GIF counts in tens of them.
-
-    Raises
-    ------
-    DataError
-        If there is no frame, or the frames differ in shape.
-    OutputError
-        If the file cannot be written.
-    """
+    """Write pictures of shape (rows, columns, 3) as an animation that repeats for ever."""
     shapes = sorted({frame.shape for frame in frames})
     if len(shapes) != 1:
         raise DataError(f"{path}: an animation needs frames of one shape; these have the shapes {shapes}.")

@@ -43,18 +43,6 @@ def read_tiff(path: Path) -> tuple[Picture, ...]:
     """Read the pages of a TIFF without changing a value.
 
     Resolutions are ignored: in a TIFF they tell how large to print it.
-
-    Returns
-    -------
-    tuple of Picture
-        One a page (or a plane of a stack), in the file's order, all of one shape and type. Samples and channels
-        lie along the last axis.
-
-    Raises
-    ------
-    ReadError
-        If the file is missing, damaged, cut off, is to be shown turned, stores white as 0, or holds pictures of
-        several sizes, or time points beside slices.
     """
     try:
         with _faults() as faults, tifffile.TiffFile(path) as file:

@@ -31,25 +31,7 @@ ALIGNMENTS = {
 
 
 def places_along(table: pd.DataFrame, *, align: str = "lowest", name: str | None = None) -> pd.Series[float]:
-    """Give each position of one structure of one image its place on an axis that people share.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        From `arc_table`, or read from its CSV; one image.
-    align : str
-        "lowest": mm above the lowest section (the conus tip where the label ends there). "highest": mm from the
-        highest, negative below. "share": share of the length. "enlargement": mm from the largest area of
-        the lumbosacral cord. "conus": 0 at the tip of the conus, 1 at the largest area. "level C3": mm from the
-        middle of that level. For a structure that runs another way lowest means foremost or rightmost.
-    name : str, optional
-        Of the structure, where there are several.
-
-    Raises
-    ------
-    DataError
-        If the structure has no such landmark; the message says what is missing.
-    """
+    """Give each position of one structure of one image its place on an axis that people share."""
     rows = one_structure(table, name)
     arc = rows["arc_mm"].astype(float)
     where = f"{rows['case_id'].iloc[0]}, {rows['name'].iloc[0]}"

@@ -62,27 +62,6 @@ def smooth_curve(
     The penalty is set by a length: waves of the centroids shorter than about 2 pi times `smoothing_mm` are smoothed
     away, however far apart the sections are.
 
-    Parameters
-    ----------
-    points_mm : (n, 3) array
-        Centroids in patient coordinates; rows with weight 0 are not looked at.
-    positions_mm : (n,) array
-        Position of each section along the stack, rising.
-    weights : (n,) array, optional
-        How much each centroid counts; 0 where the structure is missing. By default 1.
-    smoothing_mm : float
-        Above 0.
-
-    Returns
-    -------
-    Curve
-        At all n sections, also at those with weight 0.
-
-    Raises
-    ------
-    DataError
-        If fewer than three sections have a weight, or `smoothing_mm` is not above 0.
-
     Examples
     --------
     A line that climbs 3 mm and runs 4 mm to the left with each section:

@@ -174,28 +174,6 @@ def measure_profile(
     Perimeters are not given: those counted on pixels are several percent too long, by an amount that depends on the
     orientation and the pixel size.
 
-    Parameters
-    ----------
-    label_map : LabelMap
-        Calibrated, with known distance between slices. Where `shares` are given, areas and moments weigh each pixel
-        with its share.
-    label : int
-    along : {"auto", "slices", "superior-inferior", "anterior-posterior", "right-left"}
-        Which planes cut the structure across; see `sections.find_sections`.
-    smoothing_mm : float
-        Of the curve; more for short wavy labels, less for strong bends.
-
-    Returns
-    -------
-    Profile
-
-    Raises
-    ------
-    DataError
-        If the structure is missing, the image is one slice, or fewer than three sections show the structure.
-    GeometryError
-        If millimetres are unknown, in the slices or between them.
-
     Notes
     -----
     Diameters, eccentricity, orientation and solidity follow sct_process_segmentation of the Spinal Cord Toolbox
@@ -303,19 +281,6 @@ def _across(sections: Sections, tangent: Vector, shape: PixelShape) -> tuple[flo
 
 def plane_axes(along: str, tangent: npt.ArrayLike) -> Vector:
     """Give the two unit axes of the plane across a curve, nearest to the patient's own.
-
-    Parameters
-    ----------
-    along : str
-        The patient's direction that the structure runs along.
-    tangent : (3,) array
-        Unit tangent of its curve, patient coordinates.
-
-    Returns
-    -------
-    (2, 3) ndarray
-        The first is the patient's left (the back for a structure that runs right-left), laid into the plane; the
-        second is square to it, towards the back (the head for one that does not run superior-inferior).
 
     Examples
     --------

@@ -26,18 +26,6 @@ def read_run_labels(folder: Path) -> tuple[list[LabelMap], list[str]]:
     """Read the label maps of a run from its NIfTI files, with their names and what they include.
 
     Levels are not kept in these files.
-
-    Returns
-    -------
-    tuple of (list of LabelMap, list of str)
-        In the run's order, and a sentence for each image whose slices are at unknown distances.
-
-    Raises
-    ------
-    DataError
-        If no image of the run has a NIfTI file.
-    ReadError
-        If a file is missing or damaged; the message names it.
     """
     folder = Path(folder)
     record = _record(folder / RUN_FILE)

@@ -71,23 +71,6 @@ def find_sections(label_map: LabelMap, label: int, *, along: Along = "auto") -> 
     The largest body of touching voxels is measured (corners count as touching), and with it every other that lies
     on sections where nothing of those was, if it holds at least a tenth of the largest: the cord below a gap in
     the labels. What lies beside is left out, counted in `left_out`, and told in `notes`.
-
-    Parameters
-    ----------
-    label_map : LabelMap
-        Calibrated, with known distance between slices; with `shares`, those are the weights.
-    label : int
-    along : {"auto", "slices", "superior-inferior", "anterior-posterior", "right-left"}
-        Which way the sections follow each other.
-
-    Raises
-    ------
-    GeometryError
-        If the pixel size or the distance between slices is unknown.
-    DataError
-        If the image is one slice, or the structure is not on it or was not drawn.
-    SettingsError
-        If `along` is none of the words above.
     """
     name = _check(label_map, label, along)
     affine = label_map.calibrated_affine

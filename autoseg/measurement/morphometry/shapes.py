@@ -65,16 +65,6 @@ NO_ELLIPSE = Ellipse(math.nan, math.nan, math.nan, math.nan)
 def describe_pixels(weights: npt.NDArray[np.floating]) -> PixelShape:
     """Describe one section.
 
-    Parameters
-    ----------
-    weights : (rows, columns) ndarray
-        The share of each pixel that belongs to the structure, 0 to 1; of drawn labels 0 or 1. Solidity, pieces and
-        holes are those of the pixels with a share of at least one half.
-
-    Returns
-    -------
-    PixelShape
-
     Examples
     --------
     >>> shape = describe_pixels(np.ones((3, 5)))
@@ -107,16 +97,6 @@ def describe_pixels(weights: npt.NDArray[np.floating]) -> PixelShape:
 
 def fit_ellipse(covariance_mm2: npt.ArrayLike) -> Ellipse:
     """Give the ellipse with these second moments: an axis is four standard deviations long.
-
-    Parameters
-    ----------
-    covariance_mm2 : (2, 2) array
-        Of the section's points about their centroid, mm².
-
-    Returns
-    -------
-    Ellipse
-        Its eccentricity is sqrt(1 - minor² / major²).
 
     Examples
     --------

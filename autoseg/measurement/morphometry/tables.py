@@ -90,12 +90,6 @@ def morphometry_levels(morphometry: Morphometry) -> pd.DataFrame:
 
     A section counts once, also where several scans of a subject show the level. The SD is the sample's (n - 1), NaN
     with one section. The mean orientation and its SD are taken around the mean direction.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Columns subject_id, level, name, n (sections), mean_<measure> and sd_<measure>; levels in natural order.
-        Empty without levels.
     """
     table = sections_table(morphometry)
     measures = [name for name in MEASURES if name in table]
@@ -206,20 +200,7 @@ def _natural(text: str) -> list[tuple[int, str]]:
 
 
 def one_structure(table: pd.DataFrame, name: str | None = None) -> pd.DataFrame:
-    """Give the rows of one structure of one image, in the order of their positions.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        From `arc_table`, or read from its CSV.
-    name : str, optional
-        Of the structure; not needed where there is one only.
-
-    Raises
-    ------
-    DataError
-        If the table holds none, or several, or is no such table.
-    """
+    """Give the rows of one structure of one image, in the order of their positions."""
     lacking = [column for column in ("case_id", "name", "arc_mm", "area_corrected_mm2") if column not in table]
     if lacking:
         raise DataError(f"The table has no column {', '.join(lacking)}. Give one from arc_table, or its CSV file.")
@@ -279,15 +260,7 @@ def csv_bytes(table: pd.DataFrame) -> bytes:
 
 
 def read_arc_tables(paths: Sequence[Path]) -> pd.DataFrame:
-    """Read the arc tables of a cohort: files, or folders with `morphometry_arc.csv` in them or below.
-
-    Raises
-    ------
-    DataError
-        If a folder holds none, or a file stands twice.
-    ReadError
-        If a file is no such table; the message names it.
-    """
+    """Read the arc tables of a cohort: files, or folders with `morphometry_arc.csv` in them or below."""
     files: list[Path] = []
     for path in map(Path, paths):
         found = sorted(path.rglob(ARC_FILE)) if path.is_dir() else [path]

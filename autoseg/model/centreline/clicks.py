@@ -13,24 +13,7 @@ from autoseg.words import say_slices
 
 
 def point_on(view: Image, slice_index: int, row: float, column: float) -> Point:
-    """Give the place of a click in patient coordinates, in mm.
-
-    Parameters
-    ----------
-    view : Image
-        The slices that were clicked on, with millimetres.
-    slice_index : int
-        From 0.
-    row, column : float
-        Whole numbers are the middles of pixels.
-
-    Raises
-    ------
-    DataError
-        If the place lies outside the image.
-    GeometryError
-        If the image has no millimetres.
-    """
+    """Give the place of a click in patient coordinates, in mm."""
     slices, rows, columns = view.shape
     inside = 0 <= slice_index < slices and -0.5 <= row <= rows - 0.5 and -0.5 <= column <= columns - 0.5
     if not inside:
@@ -49,13 +32,7 @@ def place_on(view: Image, point: Point) -> tuple[int, float, float]:
 
 
 def add_click(view: Image, points: Sequence[Point], point: Point) -> tuple[Point, ...]:
-    """Give points, from the feet to the head, with a further one; it takes the place of one on the same slice.
-
-    Raises
-    ------
-    DataError
-        If the point lies outside the image.
-    """
+    """Give points, from the feet to the head, with a further one; it takes the place of one on the same slice."""
     slice_index, row, column = place_on(view, point)
     point_on(view, slice_index, row, column)
     others = [other for other in points if place_on(view, other)[0] != slice_index]
@@ -71,13 +48,7 @@ def slices_outside(centreline: Centreline, view: Image) -> tuple[int, ...]:
 
 
 def check_on(centreline: Centreline, view: Image) -> str:
-    """Say on which slices a curve leaves an image, and what to do; "" where it does not.
-
-    Raises
-    ------
-    DataError
-        If it lies outside on all slices, or at other heights: it is not this image's.
-    """
+    """Say on which slices a curve leaves an image, and what to do; "" where it does not."""
     outside = slices_outside(centreline, view)
     count = view.shape[0]
     points = np.column_stack([centreline.points_mm, np.ones(len(centreline.points_mm))])
@@ -149,13 +120,7 @@ class ChosenCurves:
         return clicked(points) if len(points) > 1 else loaded
 
     def keep(self, key: Hashable, points: Sequence[Point]) -> None:
-        """Take these points for an image in place of the former ones; none at all also forgets a loaded curve.
-
-        Raises
-        ------
-        DataError
-            If no curve runs through them; the former ones stay then.
-        """
+        """Take these points for an image in place of the former ones; none at all also forgets a loaded curve."""
         if len(points) > 1:
             clicked(points)
         former, loaded = self._kept.get(key, ((), None))

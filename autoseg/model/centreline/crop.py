@@ -38,18 +38,7 @@ class Crop:
         return sizes[0], sizes[1], sizes[2]
 
     def cut(self, volume: Tensor, *, outside: float | None = None) -> Tensor:
-        """Cut the crop out of a volume.
-
-        Parameters
-        ----------
-        volume : (channels, *whole) Tensor
-        outside : float, optional
-            What lies beyond the grid; None: the voxel at its edge.
-
-        Returns
-        -------
-        (channels, *shape) Tensor
-        """
+        """Cut the crop out of a volume."""
         slices = volume.movedim(1 + self.axis, 0)
         starts = torch.from_numpy(self.starts).to(volume.device)
         at = [starts[:, k, None] + torch.arange(n, device=volume.device) for k, n in enumerate(self.size)]
@@ -62,12 +51,7 @@ class Crop:
         return found.movedim(1, 1 + self.axis).contiguous()
 
     def count_cut_off(self, found: Tensor) -> int:
-        """Count the slices along the structure on which something was found at an edge that is not the grid's own.
-
-        Parameters
-        ----------
-        found : (*shape) Tensor of bool
-        """
+        """Count the slices on which something was found at an edge of the crop that is not the grid's own."""
         slices = found.movedim(self.axis, 0)
         sizes = [n for k, n in enumerate(self.whole) if k != self.axis]
         starts = torch.from_numpy(self.starts).to(found.device)
@@ -78,18 +62,7 @@ class Crop:
         return int(touched.sum())
 
     def put_back(self, part: Tensor, *, outside: Tensor) -> Tensor:
-        """Put what was cut out back in its place.
-
-        Parameters
-        ----------
-        part : (channels, *shape) Tensor
-        outside : (channels,) Tensor
-            What lies around the crop.
-
-        Returns
-        -------
-        (channels, *whole) Tensor
-        """
+        """Put what was cut out back in its place."""
         whole = outside.to(part)[:, None, None, None].repeat(1, *self.whole)
         slices, parts = whole.movedim(1 + self.axis, 0), part.movedim(1 + self.axis, 0)
         for one, cropped, start in zip(slices, parts, self.starts.tolist(), strict=True):
@@ -112,27 +85,7 @@ def plan_crop(
     *,
     name: str = "The image",
 ) -> Crop:
-    """Choose the voxels around a centreline on the network's grid.
-
-    Parameters
-    ----------
-    centreline : Centreline
-    grid : VolumeGrid
-    affine : (4, 4) ndarray
-        Of the image, not of the network's grid.
-    crop_mm : (2,) tuple of float
-        Lengths along the two axes across, in their order; rounded up to whole voxels.
-    orientation : str
-        Of the network's grid.
-    name : str
-        Of the image, for the message.
-
-    Raises
-    ------
-    DataError
-        If the centreline lies in no slice of the image. Where it leaves the image on some slices only, the crop
-        stays at the edge there.
-    """
+    """Choose the voxels around a centreline on the network's grid."""
     axis = next(k for k, letter in enumerate(orientation) if letter in "IS")
     across = [k for k in range(3) if k != axis]
     on_grid, count = grid.affine(affine), grid.network[axis]

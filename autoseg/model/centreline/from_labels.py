@@ -31,22 +31,6 @@ def smooth(
     a = (wavelength / 2π)⁴, so that half of a wave of that length is kept, and b = a / flatten². Beyond the last
     weight the line goes on straight, and turns parallel to the axis over about `flatten_mm`.
 
-    Parameters
-    ----------
-    values : (n, k) ndarray
-    weights : (n,) ndarray
-        From 0; at least one is more. A mean of about 1 where there are values makes `wavelength_mm` true.
-    step_mm : float
-        From each row to the next.
-    wavelength_mm : float
-        Waves of this length are halved, longer ones kept.
-    flatten_mm : float
-        By default never.
-
-    Returns
-    -------
-    (n, k) ndarray
-
     Examples
     --------
     >>> line = np.arange(5.0)[:, None]
@@ -83,22 +67,6 @@ def from_labels(
     The centroid of every slice across the axis that is nearest to feet and head, whatever the image's own slices,
     interpolated where nothing was drawn in between, smoothed, and going on straight to the image's ends. Stray
     pieces, of less than a hundredth of all that was drawn, do not count.
-
-    Parameters
-    ----------
-    label_map : LabelMap
-        With millimetres.
-    labels : collection of int, optional
-        Which structures count; by default all.
-    wavelength_mm : float
-        Of waves that are halved by the smoothing (`smooth`).
-
-    Raises
-    ------
-    DataError
-        If nothing of these structures was drawn, or there is a single slice.
-    GeometryError
-        If the image has no millimetres.
     """
     check_volume(label_map)
     mask = structure_mask(label_map, labels)

@@ -27,21 +27,6 @@ def find_path(
     places of all slices are candidates, and the minimum is exact (Viterbi 1967); a step is not steeper than
     `steepest` along either axis, or one pixel. Where the probability is nil throughout, the way goes straight.
 
-    Parameters
-    ----------
-    probability : (n, rows, columns) ndarray of float32
-    spacing_mm : (3,) tuple of float
-        Between slices, rows, columns.
-    stiffness : float
-        Cost of a mm at 45°, over that of a mm of a structure whose probability is 1/e.
-    steepest : float
-        Most mm across for each mm along.
-
-    Returns
-    -------
-    (n, 2) ndarray of int
-        Row and column on every slice.
-
     Examples
     --------
     A bright place that lies apart from the others on one slice is passed by:
@@ -89,13 +74,7 @@ def _cheapest(total: Maps, cost: Maps, axis: int) -> tuple[Maps, npt.NDArray[np.
 def refine_path(
     probability: Maps, path: npt.NDArray[np.intp], spacing_mm: tuple[float, float, float]
 ) -> tuple[Floats, Floats]:
-    """Move every place of a way to the middle of the probability around it.
-
-    Returns
-    -------
-    tuple of (n, 2) ndarray and (n,) ndarray
-        Row and column, between the pixels, and the largest probability within 6 mm.
-    """
+    """Move every place of a way to the middle of the probability around it."""
     rows, columns = probability.shape[1:]
     middles, peaks = path.astype(np.float64), np.zeros(len(path))
     reach = [math.ceil(AROUND_MM / mm) for mm in spacing_mm[1:]]

@@ -29,11 +29,6 @@ def axial_grid(image: Image | LabelMap, settings: VolumeSettings) -> VolumeGrid:
 
     Their distance and pixels are those of `settings.spacing_mm` (slices, rows, columns), but slices that are
     further apart stay as they are.
-
-    Raises
-    ------
-    DataError, GeometryError
-        As `grid_of` does: a single slice, or no millimetres.
     """
     check_volume(image)
     if settings.spacing_mm is None:
@@ -58,11 +53,6 @@ def view_to_click(image: Image) -> Image:
 
     Where its own slices are axial they stay as they are, with their numbers. Other slices are brought to pixels as
     fine as the image's finest, but not finer than FINEST_MM, and slices no closer than CLOSEST_MM.
-
-    Raises
-    ------
-    DataError, GeometryError
-        As `axial_grid` does.
     """
     check_volume(image)
     axes, flipped = axes_of(image.calibrated_affine, AXIAL)
@@ -87,21 +77,6 @@ def axial_target(
 
     The blob is Gaussian, 1 in the middle, given as a rater's share; the label itself is where it is above a half.
     Slices beyond the structure's end have none. Where none of the structures was drawn, nothing is known.
-
-    Parameters
-    ----------
-    label_map : LabelMap
-    settings : VolumeSettings
-        As for `axial_grid`.
-    labels : collection of int, optional
-        Structures whose middle is meant, together; by default all.
-    blob_mm : float
-        Standard deviation.
-
-    Returns
-    -------
-    LabelMap
-        On the grid of `axial_view`, with the one structure CENTRELINE.
     """
     grid = axial_grid(label_map, settings)
     affine = grid.affine(label_map.calibrated_affine)

@@ -28,24 +28,12 @@ def read_cases(cases: Sequence[Case], structures: Sequence[Structure]) -> list[t
 
 
 def plan_input(settings: PreprocessSettings, images: Sequence[Image]) -> PreprocessSettings:
-    """Fill in what the training images decide: the network's pixel size, and whether there are neighbours to see.
-
-    Raises
-    ------
-    DataError
-        As `plan_spacing` does.
-    """
+    """Fill in what the training images decide: the network's pixel size, and whether slices have neighbours."""
     return plan_neighbours(plan_spacing(settings, images), [image.shape[0] for image in images])
 
 
 def plan_samples(settings: Settings, images: Sequence[Image]) -> Settings:
-    """Fill in what the training images decide: of slices as `plan_input` does, of volumes spacing and landmarks.
-
-    Raises
-    ------
-    DataError, GeometryError
-        As `plan_spacing` and `plan_volume` do.
-    """
+    """Fill in what the training images decide: of slices as `plan_input` does, of volumes spacing and landmarks."""
     if settings.spatial_dims == 2:
         return replace(settings, preprocess=plan_input(settings.preprocess, images))
     volume = plan_volume(settings.volume, images)
@@ -65,11 +53,6 @@ def build_samples(
     """Prepare cases as the settings say; a network tells what sizes it takes.
 
     `centrelines`, by case_id, are of volumes that are cropped.
-
-    Raises
-    ------
-    DataError, GeometryError
-        As `build_slices` and `build_volumes` do.
     """
     if settings.spatial_dims == 2:
         return build_slices(pairs, settings.preprocess, stride=int(getattr(network, "stride", 1)))

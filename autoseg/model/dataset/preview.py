@@ -88,12 +88,6 @@ def preview_batch(
     originals. Batches go through all of them before one comes again; a batch never holds one twice. With crops the
     varied slices are smaller than the originals. Of patches of volumes the middle slices are shown; where patches
     move, the varied ones lie elsewhere in the volume.
-
-    Returns
-    -------
-    tuple of ndarray
-        Images (count, rows, columns) float32, of the first channel of the slices themselves, and labels (count,
-        rows, columns) uint8.
     """
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(len(samples), generator=generator)

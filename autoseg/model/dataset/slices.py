@@ -132,22 +132,7 @@ class SliceSet:
 
 
 def build_slices(pairs: Sequence[tuple[Image, LabelMap]], settings: PreprocessSettings, *, stride: int) -> SliceSet:
-    """Normalise and store every slice of the cases.
-
-    Parameters
-    ----------
-    pairs : sequence of (Image, LabelMap)
-        On one grid each, with the same structures and the same number of channels.
-    settings : PreprocessSettings
-        With the spacing or the shape chosen (`plan_spacing`).
-    stride : int
-        The frame's size is a multiple of it.
-
-    Raises
-    ------
-    DataError
-        If there is no case, the channels differ, or memory would not suffice; nothing was stored then.
-    """
+    """Normalise and store every slice of the cases."""
     if not pairs:
         raise DataError("There are no cases to learn from.")
     channels = {image.channels for image, _ in pairs}
@@ -206,19 +191,6 @@ def sample_batch(
     """Bring the slices with these indices to the network's frame, varied if `augmentation` is given.
 
     Crops are seen with augmentation only; without, each slice is seen as a whole.
-
-    Parameters
-    ----------
-    slices : SliceSet
-    indices : (batch,) Tensor of int64
-    augmentation : AugmentationSettings, optional
-        None: as they are.
-    generator : torch.Generator, optional
-        On the processor; needed with augmentation.
-
-    Returns
-    -------
-    Batch
     """
     chosen = indices.to(slices.images.device)
     images = gather_slices(slices.images, chosen, slices.ends[chosen], slices.neighbours)

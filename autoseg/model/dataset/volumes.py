@@ -136,17 +136,7 @@ class VolumeSet:
         augmentation: AugmentationSettings | None = None,
         generator: torch.Generator | None = None,
     ) -> Batch:
-        """Give the patches with these indices; with `augmentation` each is moved, turned, zoomed and varied.
-
-        Parameters
-        ----------
-        indices : (batch,) Tensor of int64
-        augmentation : AugmentationSettings, optional
-            None: as they are. Patches then move by up to half a step too. Mirrors are those of `volume.flips`;
-            crops and quarter turns are of slices.
-        generator : torch.Generator, optional
-            On the processor; needed with augmentation.
-        """
+        """Give the patches with these indices; with `augmentation` each is moved, turned, zoomed and varied."""
         if augmentation is not None and generator is None:
             raise DataError("Augmentation needs a random generator.")
         count, device = len(indices), self.device
@@ -230,25 +220,7 @@ def build_volumes(
     strides: Sequence[int],
     centrelines: Mapping[str, Centreline] | None = None,
 ) -> VolumeSet:
-    """Bring every case to the network's grid.
-
-    Parameters
-    ----------
-    pairs : sequence of (Image, LabelMap)
-        On one grid each, with the same structures and the same number of channels.
-    settings : Settings
-        With the spacing chosen (`plan_volume`) and, where they are asked for, the landmarks learnt.
-    strides : (3,) sequence of int
-        The patch's sizes are multiples of these.
-    centrelines : mapping of Centreline by case_id, optional
-        With `volume.crop_mm` each volume is cropped around its own.
-
-    Raises
-    ------
-    DataError
-        If there is no case, the channels differ, a case has no centreline or one that leaves it, or memory would
-        not suffice; nothing was stored then.
-    """
+    """Bring every case to the network's grid."""
     if not pairs:
         raise DataError("There are no cases to learn from.")
     channels = {len(image.channels) for image, _ in pairs}
@@ -291,16 +263,7 @@ def build_volumes(
 
 
 def patch_size(settings: VolumeSettings, sizes: Sequence[Size], strides: Sequence[int]) -> Size:
-    """Give the voxels that a network sees at once: as the settings say, else those of a typical volume.
-
-    Parameters
-    ----------
-    settings : VolumeSettings
-    sizes : sequence of (3,) tuple of int
-        Of the training volumes on the network's grid.
-    strides : (3,) sequence of int
-        What each size is rounded up to a multiple of.
-    """
+    """Give the voxels that a network sees at once: as the settings say, else those of a typical volume."""
     wanted = [float(n) for n in settings.patch_size or np.max(sizes, axis=0)]
     while settings.patch_size is None and math.prod(wanted) > MOST_IN_PATCH:
         longest = max(range(3), key=lambda k: wanted[k])
@@ -315,13 +278,7 @@ def store_image(image: Image, grid: VolumeGrid, settings: Settings) -> Tensor:
 
 
 def crop_of(image: Image, grid: VolumeGrid, settings: VolumeSettings, centreline: Centreline | None) -> Crop | None:
-    """Choose what is seen of an image on the network's grid; None where the settings ask for no crop.
-
-    Raises
-    ------
-    DataError
-        If there is no centreline, or it does not meet the image.
-    """
+    """Choose what is seen of an image on the network's grid; None where the settings ask for no crop."""
     if settings.crop_mm is None:
         return None
     name = image.source.name

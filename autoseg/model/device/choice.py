@@ -172,19 +172,7 @@ def choose_device() -> torch.device:
 
 
 def choose_precision(wanted: str, device: torch.device) -> torch.dtype:
-    """Give the number format of the network's convolutions.
-
-    Parameters
-    ----------
-    wanted : {"auto", "float32", "bfloat16"}
-        "auto" takes bfloat16 on GPUs that have it and on processors with AMX or AVX512-BF16 units;
-        elsewhere bfloat16 would be emulated, and slow.
-
-    Raises
-    ------
-    SettingsError
-        For any other word.
-    """
+    """Give the number format of the network's convolutions."""
     if wanted == "float32":
         return torch.float32
     if wanted == "bfloat16":
@@ -276,13 +264,7 @@ def where_memory_allows(work: Callable[[], Result]) -> Result | None:
 
 
 def halve_batch(batch_size: int, device: torch.device) -> int:
-    """Give half as many slices as were too many for the memory, which is handed back first.
-
-    Raises
-    ------
-    DataError
-        If it was one slice already; the message tells what needs less memory.
-    """
+    """Give half as many slices as were too many for the memory, which is handed back first."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()

@@ -149,18 +149,6 @@ def measure_rate(
 
     A training is a little slower, for it also varies its slices. The median of the steps counts, so that another
     program's short burst of work does not.
-
-    Parameters
-    ----------
-    frame : (2,) tuple of int
-        Rows and columns, multiples of what the network's levels need.
-    batch : int
-        Slices seen at once.
-    in_channels : int
-        Of the image, neighbouring slices counted (`neighbours.network_channels`).
-    seconds : float
-    again : bool
-        Measure even if it is known since Python started.
     """
     from autoseg.model.networks import build_network
     from autoseg.model.settings.settings import NetworkSettings

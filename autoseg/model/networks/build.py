@@ -64,29 +64,7 @@ USUAL_NETWORKS = tuple(name for name in NETWORKS if name != "shallow")
 def build_network(
     settings: NetworkSettings, *, in_channels: int, out_channels: int, spatial_dims: int = 2
 ) -> nn.Module:
-    """Build the network that the settings name, with fresh weights.
-
-    Parameters
-    ----------
-    settings : NetworkSettings
-    in_channels : int
-        Channels of the image, neighbouring slices counted.
-    out_channels : int
-        Structures plus one for the background.
-    spatial_dims : {2, 3}
-
-    Returns
-    -------
-    torch.nn.Module
-        Takes (batch, in_channels, rows, columns) to logits (batch, out_channels, rows, columns), in 3-D with the
-        slices before the rows. Every size must be a multiple of its attribute `stride`. What it answers beside its
-        logits while it learns, `learn` gives.
-
-    Raises
-    ------
-    SettingsError
-        If there is no network of that name, or not in so many dimensions; the message lists the names.
-    """
+    """Build the network that the settings name, with fresh weights."""
     if settings.name not in KINDS:
         raise SettingsError(f"There is no network {settings.name!r}. Known: {', '.join(NETWORKS)}.")
     kind = KINDS[settings.name]

@@ -31,18 +31,6 @@ class Cost:
 def count_cost(network: nn.Module, image_shape: tuple[int, ...]) -> Cost:
     """Count a network's parameters, and the multiply-adds of one image by running it once.
 
-    Parameters
-    ----------
-    network : torch.nn.Module
-        It is left as it was, in training or not.
-    image_shape : tuple of int
-        (channels, rows, columns), in 3-D (channels, slices, rows, columns), in the network's pixels. Sizes that are
-        no multiple of its strides are counted as the next one, to which such an image is padded.
-
-    Returns
-    -------
-    Cost
-
     Examples
     --------
     >>> count_cost(nn.Conv2d(1, 4, kernel_size=3, padding=1), (1, 8, 8))

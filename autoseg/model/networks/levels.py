@@ -20,18 +20,6 @@ HALVED_TOGETHER = 2.0
 def divide_axes(size: Sequence[float], spacing_mm: Sequence[float]) -> tuple[Step, ...]:
     """Give by what each level divides each axis: by 2 where enough voxels are left and they are not the long ones.
 
-    Parameters
-    ----------
-    size : (3,) sequence of float
-        Voxels that the network sees at once.
-    spacing_mm : (3,) sequence of float
-        Distance between them.
-
-    Returns
-    -------
-    tuple of (3,) tuples of int
-        At most one fewer than the standard U-Net has levels; at least one.
-
     Examples
     --------
     Slices three times as thick as their pixels are halved once the pixels have caught up:

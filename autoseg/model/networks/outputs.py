@@ -43,21 +43,7 @@ def strides_of(network: nn.Module, spatial_dims: int) -> tuple[int, ...]:
 
 
 def learn(network: nn.Module, images: Tensor, labels: Tensor, drawn: Tensor) -> Outputs:
-    """Run a network that learns.
-
-    Parameters
-    ----------
-    network : torch.nn.Module
-        From `build_network`. Most give their logits and nothing else.
-    images : (batch, channels, rows, columns) Tensor
-    labels : (batch, rows, columns) Tensor of int64
-        Class of each pixel; a structure that was not drawn is 0.
-    drawn : (batch, structures) Tensor of bool
-
-    Returns
-    -------
-    Outputs
-    """
+    """Run a network that learns."""
     if isinstance(network, Learner):
         return network.learn(images, labels, drawn)
     return Outputs(network(images))
@@ -94,14 +80,7 @@ def part_of(network: nn.Module, name: str) -> str:
 
 
 def parts_of(network: nn.Module) -> dict[str, list[str]]:
-    """Give the names of the parameters of each part of a network, from the image to the answer.
-
-    Returns
-    -------
-    dict of list of str
-        By "contraction", "bottleneck", "expansion" and "tail", every parameter in exactly one of them; "rest" has
-        those that are in none, and is only there if there are any.
-    """
+    """Give the names of the parameters of each part of a network, from the image to the answer."""
     order = [*dict.fromkeys(_modules_in(network).values()), REST]
     found: dict[str, list[str]] = {part: [] for part in order}
     for name, _ in network.named_parameters():

@@ -27,13 +27,7 @@ POOLS = {2: functional.max_pool2d, 3: functional.max_pool3d}
 
 
 def build(settings: NetworkSettings, *, in_channels: int, out_channels: int, spatial_dims: int) -> nn.Module:
-    """Build a shallow U-Net.
-
-    Raises
-    ------
-    SettingsError
-        If there are not six filters, or not one step for every axis.
-    """
+    """Build a shallow U-Net."""
     filters = settings.filters or STANDARD_FILTERS
     if len(filters) != len(STANDARD_FILTERS):
         raise SettingsError(

@@ -144,11 +144,6 @@ class UNet(nn.Module):
 def supervised_levels(levels: int) -> int:
     """Give how many coarser levels answer under deep supervision: all but the two coarsest, but at least one.
 
-    Raises
-    ------
-    SettingsError
-        If there are fewer than three levels.
-
     Examples
     --------
     >>> supervised_levels(6), supervised_levels(3)

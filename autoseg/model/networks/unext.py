@@ -168,18 +168,7 @@ class _Mixing(nn.Module):
 
 
 def shifted(tokens: Tensor, axis: int) -> Tensor:
-    """Shift five groups of channels by −2, −1, 0, 1 and 2 places; what comes in from outside is 0.
-
-    Parameters
-    ----------
-    tokens : (batch, rows, columns, channels) Tensor
-    axis : {1, 2}
-        Along which to shift: 1 the rows, 2 the columns.
-
-    Returns
-    -------
-    (batch, rows, columns, channels) Tensor
-    """
+    """Shift five groups of channels by −2, −1, 0, 1 and 2 places; what comes in from outside is 0."""
     most, size = max(SHIFTS), tokens.shape[axis]
     margins = (0, 0, most, most) if axis == COLUMNS else (0, 0, 0, 0, most, most)
     groups = functional.pad(tokens, margins).tensor_split(len(SHIFTS), dim=-1)

@@ -97,22 +97,6 @@ def draw_volume_geometry(
 
     A rotation that would mix an axis with another whose voxels are three times as long or more is left out: thick
     slices are turned in their plane only.
-
-    Parameters
-    ----------
-    count : int
-    settings : AugmentationSettings
-    flips : (3,) sequence of float
-        Probability of a mirror along each axis.
-    spacing_mm : (3,) sequence of float
-        Between voxels; turning is in millimetres.
-    generator : torch.Generator
-
-    Returns
-    -------
-    tuple of Tensor
-        (count, 3, 3) matrices that take a patch voxel's distance from its centre to the volume's; (count, 3) shifts
-        as fractions of the patch; (count, 3) bool, which axes were mirrored.
     """
 
     def uniform(low: float, high: float) -> Tensor:
@@ -182,20 +166,7 @@ def draw_intensity(count: int, settings: AugmentationSettings, generator: torch.
 
 
 def apply_intensity(images: Tensor, draw: IntensityDraw, generator: torch.Generator) -> Tensor:
-    """Change contrast, brightness and gamma and add noise; a constant channel (an absent contrast) stays.
-
-    Parameters
-    ----------
-    images : (batch, channels, …) Tensor
-        Normalised intensities (mean 0, standard deviation 1), of slices or volumes.
-    draw : IntensityDraw
-    generator : torch.Generator
-        Of the noise, on the processor.
-
-    Returns
-    -------
-    (batch, channels, …) Tensor
-    """
+    """Change contrast, brightness and gamma and add noise; a constant channel (an absent contrast) stays."""
     within = tuple(range(2, images.dim()))
     contrast, brightness, gamma, noise = (
         value.to(images.device).view(-1, *[1] * (images.dim() - 1))

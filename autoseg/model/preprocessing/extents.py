@@ -35,11 +35,6 @@ def plan_spacing(settings: PreprocessSettings, images: Sequence[Image]) -> Prepr
     """Fill in the network's pixel size from the training images, where neither it nor a shape was given.
 
     Where no image has millimetres, a shape is filled in instead.
-
-    Raises
-    ------
-    DataError
-        If some images have millimetres and some have not; the message names one of each.
     """
     if settings.spacing_mm is not None or settings.input_shape is not None:
         return settings
@@ -104,13 +99,7 @@ def choose_input_shape(shapes: list[tuple[int, int]], *, widest: int = WIDEST) -
 
 
 def extent_of(image: Image, settings: PreprocessSettings) -> Extent:
-    """Give the sizes of an image's slices on its own grid, in memory and on the network's grid.
-
-    Raises
-    ------
-    GeometryError
-        If the settings ask for a spacing in mm and the image has no known pixel size.
-    """
+    """Give the sizes of an image's slices on its own grid, in memory and on the network's grid."""
     native = image.shape[1:]
     site = _site_crop(image, settings)
     if settings.input_shape is None and settings.spacing_mm is None:
@@ -149,16 +138,7 @@ def _site_crop(image: Image, settings: PreprocessSettings) -> tuple[float, float
 
 
 def crop_size(settings: PreprocessSettings, whole: tuple[int, int], stride: int) -> tuple[int, int] | None:
-    """Give the (rows, columns) in the network's pixels of a crop; None where the whole frame is taken.
-
-    Parameters
-    ----------
-    settings : PreprocessSettings
-    whole : (2,) tuple of int
-        The frame that holds the whole image; no crop is larger.
-    stride : int
-        The crop is rounded up to a multiple of it.
-    """
+    """Give the (rows, columns) in the network's pixels of a crop; None where the whole frame is taken."""
     if settings.crop_shape is not None:
         wanted: tuple[float, float] = settings.crop_shape
     elif settings.crop_mm is not None and settings.spacing_mm is not None:

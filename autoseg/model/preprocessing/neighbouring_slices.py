@@ -35,14 +35,6 @@ def own_channel(channels: int, neighbours: int) -> int:
 def neighbour_indices(chosen: Tensor, ends: Tensor, neighbours: int) -> Tensor:
     """Give which slices the network sees for each chosen one, shape (n, 2 neighbours + 1).
 
-    Parameters
-    ----------
-    chosen : (n,) Tensor of int64
-        Places of the slices.
-    ends : (n, 2) or (1, 2) Tensor of int64
-        Places of the first and the last slice of the stack in which each lies.
-    neighbours : int
-
     Examples
     --------
     >>> neighbour_indices(torch.tensor([3, 5]), torch.tensor([[3, 5]]), 1).tolist()
@@ -53,18 +45,7 @@ def neighbour_indices(chosen: Tensor, ends: Tensor, neighbours: int) -> Tensor:
 
 
 def gather_slices(slices: Tensor, chosen: Tensor, ends: Tensor, neighbours: int) -> Tensor:
-    """Give the chosen slices with their neighbours.
-
-    Parameters
-    ----------
-    slices : (all, channels, rows, columns) Tensor
-    chosen, ends, neighbours
-        As of `neighbour_indices`.
-
-    Returns
-    -------
-    (n, channels × (2 neighbours + 1), rows, columns) Tensor
-    """
+    """Give the chosen slices with their neighbours."""
     if neighbours == 0:
         return slices[chosen]
     return slices[neighbour_indices(chosen, ends, neighbours)].flatten(1, 2)
@@ -74,12 +55,6 @@ def plan_neighbours(settings: PreprocessSettings, slice_counts: Sequence[int]) -
     """Give the settings with as many neighbours as training can see: none if every image is a single slice.
 
     A network that had met each slice only beside itself would be led astray by a new patient's true neighbours.
-
-    Parameters
-    ----------
-    settings : PreprocessSettings
-    slice_counts : sequence of int
-        Slices of each training image.
     """
     if settings.neighbours and all(count == 1 for count in slice_counts):
         return replace(settings, neighbours=0)

@@ -29,19 +29,7 @@ AT_ONCE = 2**20
 
 
 def check_memory(extents: Sequence[Extent], counts: Sequence[int], *, channels: int, shares: int = 0) -> None:
-    """Raise DataError if the slices of images would not fit into memory.
-
-    Parameters
-    ----------
-    extents : sequence of Extent
-        Of each image.
-    counts : sequence of int
-        Slices of each image.
-    channels : int
-        Of the images; neighbouring slices are not stored twice.
-    shares : int
-        Structures of which raters' shares are stored too.
-    """
+    """Raise DataError if the slices of images would not fit into memory."""
     slices = sum(counts)
     rows, columns = (max(extent.stored[axis] for extent in extents) for axis in (0, 1))
     needed = slices * rows * columns * (4 * (channels + 1) + 2 * shares)
@@ -59,10 +47,6 @@ def store_slices(image: Image, extent: Extent, settings: PreprocessSettings) -> 
 
     Each channel of each slice is clipped to its own percentiles, equalised if the settings ask for it, then
     brought to mean 0 and standard deviation 1; a constant channel is 0. Making it smaller averages (antialiasing).
-
-    Returns
-    -------
-    (slices, channels, stored rows, stored columns) Tensor of float32
     """
     voxels = image.channel_voxels
     stored = torch.empty((image.shape[0], len(voxels), *extent.stored))
@@ -171,24 +155,7 @@ def frame_middles(frame: tuple[int, int], network: Tensor) -> Tensor:
 def sample_frames(
     slices: Tensor, offsets: Tensor, stored: Tensor, network: Tensor, *, mode: str = "bilinear"
 ) -> Tensor:
-    """Sample stored slices where frame pixels lie.
-
-    Parameters
-    ----------
-    slices : (batch, channels, rows, columns) Tensor of float32
-        Stored slices, padded together.
-    offsets : (batch or 1, frame rows, frame columns, 2) Tensor
-        (row, column) distance from the image's centre in the network's pixels.
-    stored, network : (batch, 2) Tensor
-        Each slice's sizes.
-    mode : {"bilinear", "nearest", "shares"}
-        "nearest" for labels and "shares" (bilinear) for raters' shares, which are 0 outside the image;
-        intensities repeat the edge.
-
-    Returns
-    -------
-    (batch, channels, frame rows, frame columns) Tensor
-    """
+    """Sample stored slices where frame pixels lie."""
     stored, network = stored.to(offsets.dtype), network.to(offsets.dtype)
     scale = (stored / network)[:, None, None]
     pixels = offsets * scale + ((stored - 1) / 2)[:, None, None]
@@ -223,21 +190,7 @@ def _tie_break(frame: torch.Size, like: Tensor) -> Tensor:
 
 
 def to_native(probabilities: Tensor, extent: Extent, *, centres: Tensor | None = None) -> Tensor:
-    """Bring probabilities from the network's frame back to the image's own grid, bilinearly.
-
-    Parameters
-    ----------
-    probabilities : (batch, classes, frame rows, frame columns) Tensor of float32
-    extent : Extent
-        Of every image in the batch.
-    centres : (batch, 2) Tensor, optional
-        Middle of each frame as (row, column) distance from the image's centre in the network's pixels. Beyond
-        the frame everything is background (class 0). None: frames that hold the whole image, at its centre.
-
-    Returns
-    -------
-    (batch, classes, native rows, native columns) Tensor
-    """
+    """Bring probabilities from the network's frame back to the image's own grid, bilinearly."""
     batch, device = len(probabilities), probabilities.device
     axes = []
     for axis, size in enumerate(probabilities.shape[-2:]):

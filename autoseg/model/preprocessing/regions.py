@@ -55,16 +55,7 @@ def room_for(crop: tuple[int, int], network: Tensor) -> Tensor:
 
 
 def count_cut_off(found: Tensor, centres: Tensor, network: Tensor) -> int:
-    """Count the crops in which something was found at an edge that is not the image's own.
-
-    Parameters
-    ----------
-    found : (n, rows, columns) Tensor of bool
-    centres : (n, 2) Tensor
-        Middle of each crop from the image's centre, in the network's pixels.
-    network : (1, 2) Tensor
-        The image's size.
-    """
+    """Count the crops in which something was found at an edge that is not the image's own."""
     room = room_for((found.shape[1], found.shape[2]), network)
     touched = torch.zeros(len(found), dtype=torch.bool, device=found.device)
     for axis, lines in enumerate((found.any(2), found.any(1))):
@@ -75,19 +66,7 @@ def count_cut_off(found: Tensor, centres: Tensor, network: Tensor) -> int:
 
 
 def measure_region(drawn: npt.NDArray[np.bool_], extent: Extent) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Give the middle of all that was drawn on a case, and the largest size that it has on one slice.
-
-    Parameters
-    ----------
-    drawn : (slices, rows, columns) ndarray of bool
-    extent : Extent
-
-    Returns
-    -------
-    tuple of (2,) tuples of float
-        The centroid's (row, column) distance from the image's centre and the (rows, columns) of the largest
-        bounding box, in the network's pixels; zeros where nothing was drawn.
-    """
+    """Give the middle of all that was drawn on a case, and the largest size that it has on one slice."""
     middle, largest = [0.0, 0.0], [0.0, 0.0]
     for axis, (native, network) in enumerate(zip(extent.native, extent.network, strict=True)):
         counts = drawn.sum(axis=2 - axis)  # (slices, pixels along this axis)
@@ -104,13 +83,7 @@ def measure_region(drawn: npt.NDArray[np.bool_], extent: Extent) -> tuple[tuple[
 def region_centre(
     drawn: npt.NDArray[np.bool_], extent: Extent, settings: PreprocessSettings, crop: tuple[int, int], *, name: str
 ) -> tuple[float, float]:
-    """Give the middle of all that was drawn on a case, as `measure_region` does, if it fits into the crop.
-
-    Raises
-    ------
-    DataError
-        If new images will be cropped and what was drawn on a slice would not fit; the message has the `name`.
-    """
+    """Give the middle of all that was drawn on a case, as `measure_region` does, if it fits into the crop."""
     centre, size = measure_region(drawn, extent)
     if settings.find_region == "coarse" and (size[0] > crop[0] or size[1] > crop[1]):
         wanted = " × ".join(f"{100 * part / whole:.0f} %" for part, whole in zip(size, crop, strict=True))
@@ -129,21 +102,6 @@ def find_centres(
 
     Each slice is looked at together with its neighbours, so that a slice on which the network is unsure
     follows the stack. The window is then moved to the centroid of what it holds.
-
-    Parameters
-    ----------
-    foreground : (slices, rows, columns) ndarray of float32
-        Probability of any structure on the frame of the whole image (`preprocess.frame_middles`).
-    crop : (2,) tuple of int
-        Rows and columns of the window.
-    network : (2,) tuple of int
-        Of the image in that frame.
-
-    Returns
-    -------
-    (slices, 2) ndarray of float32
-        (row, column) distance of the window's middle from the image's centre, such that the window lies inside the
-        image and its pixels on the image's.
     """
     # Squared, so that a wide haze of small probabilities weighs less than a small structure of which it is sure.
     weight = ndimage.gaussian_filter1d(foreground**2, ALONG_STACK, axis=0, mode="nearest")

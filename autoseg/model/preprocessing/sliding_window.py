@@ -33,18 +33,7 @@ def run_in_windows(
     overlap: float,
     weight: Tensor | None = None,
 ) -> Tensor:
-    """Run a network over larger images in windows, weighted by a Gaussian about each one's middle.
-
-    Parameters
-    ----------
-    network, image, size, overlap, weight
-        As of `run_by_slabs`.
-
-    Returns
-    -------
-    (batch, classes, …) Tensor of float32
-        Logits, the weighted mean over the windows.
-    """
+    """Run a network over larger images in windows, weighted by a Gaussian about each one's middle."""
     found: Tensor | None = None
     for where, logits in run_by_slabs(network, image, size, overlap=overlap, weight=weight):
         if logits.shape[2:] == image.shape[2:]:
@@ -63,27 +52,7 @@ def run_by_slabs(
     overlap: float,
     weight: Tensor | None = None,
 ) -> Iterator[tuple[slice, Tensor]]:
-    """Run a network over larger images in windows, and give the answer slab by slab along the first axis.
-
-    Parameters
-    ----------
-    network : callable
-        From (batch, channels, *size) to logits (batch, classes, *size).
-    image : (batch, channels, …) Tensor
-        At least as large as a window along every axis.
-    size : sequence of int
-        Of a window.
-    overlap : float
-        Part of a window that it shares with the next one, at least.
-    weight : (*size) Tensor, optional
-        How much each voxel of a window counts; None: `gaussian_weight`.
-
-    Yields
-    ------
-    tuple of slice and Tensor
-        Where along the first axis of the image, one after the other, and the (batch, classes, …) logits there,
-        float32, the weighted mean over the windows.
-    """
+    """Run a network over larger images in windows, and give the answer slab by slab along the first axis."""
     first, *others = (window_starts(n, one, overlap) for n, one in zip(image.shape[2:], size, strict=True))
     depth, across = size[0], size[1:]
     weight = (gaussian_weight(size) if weight is None else weight).to(image.device)
@@ -120,17 +89,6 @@ def run_in_tiles(network: Callable[[Tensor], Tensor], frames: Tensor, tile: tupl
 
     Seen whole, a frame has other means and deviations than a crop, and to these the network's instance
     normalisation is sensitive.
-
-    Parameters
-    ----------
-    network : callable
-    frames : (batch, channels, rows, columns) Tensor
-    tile : (2,) tuple of int, optional
-        Rows and columns of a tile; None: the frames are run as they are.
-
-    Returns
-    -------
-    (batch, classes, rows, columns) Tensor of logits
     """
     if tile is None:
         return network(frames)

@@ -24,23 +24,6 @@ def standardise(voxels: npt.NDArray[np.generic], settings: Settings, *, name: st
 
     With landmarks each channel is first mapped, piece by piece linearly, such that its own deciles become the usual
     ones (Nyúl, Udupa and Zhang, IEEE TMI 2000). A constant channel is 0.
-
-    Parameters
-    ----------
-    voxels : (channels, slices, rows, columns) ndarray
-    settings : Settings
-        With `volume.landmarks` learnt, where `volume.standardise` asks for them.
-    name : str
-        Of the image, for messages.
-
-    Returns
-    -------
-    (channels, slices, rows, columns) ndarray of float32
-
-    Raises
-    ------
-    DataError
-        If an intensity is NaN or infinite, or landmarks are asked for and were not learnt.
     """
     result = np.empty(voxels.shape, dtype=np.float32)
     by_landmarks = settings.volume.standardise == "landmarks"
@@ -82,19 +65,7 @@ def _standardise_channel(
 
 
 def learn_landmarks(images: Iterable[npt.NDArray[np.generic]], settings: Settings) -> tuple[float, ...]:
-    """Give the usual landmarks: each image's deciles, its clipping percentiles brought to 0 and 100, and the mean.
-
-    Parameters
-    ----------
-    images : iterable of (channels, slices, rows, columns) ndarray
-        Of the training subjects alone.
-    settings : Settings
-
-    Returns
-    -------
-    tuple of float
-        Channel after channel, the landmarks from 0 to 100.
-    """
+    """Give the mean over images of their deciles, after clipping percentiles are brought to 0 and 100."""
     found = []
     for voxels in images:
         rows = []

@@ -58,15 +58,7 @@ class VolumeGrid:
 
 
 def plan_volume(settings: VolumeSettings, images: Sequence[Image]) -> VolumeSettings:
-    """Fill in the distance between the network's voxels: the median of the training images' along each axis.
-
-    Raises
-    ------
-    GeometryError
-        If an image has no millimetres, or a spacing that cannot be.
-    DataError
-        If an image has a single slice.
-    """
+    """Fill in the distance between the network's voxels: the median of the training images' along each axis."""
     found = []
     for image in images:
         check_volume(image)
@@ -117,13 +109,7 @@ def axes_of(affine: Affine, orientation: str) -> tuple[tuple[int, int, int], tup
 
 
 def grid_of(image: Image | LabelMap, settings: VolumeSettings) -> VolumeGrid:
-    """Give how an image lies on the network's grid.
-
-    Raises
-    ------
-    DataError, GeometryError
-        As `check_volume` does, or if the volume would be beyond all measure.
-    """
+    """Give how an image lies on the network's grid."""
     check_volume(image)
     if settings.spacing_mm is None:
         raise DataError("The network's grid is not chosen: give volume.spacing_mm.")
@@ -144,20 +130,7 @@ def grid_of(image: Image | LabelMap, settings: VolumeSettings) -> VolumeGrid:
 
 
 def to_network(voxels: Tensor, grid: VolumeGrid, *, mode: str = "linear") -> Tensor:
-    """Bring voxels from the image's grid to the network's.
-
-    Parameters
-    ----------
-    voxels : (channels, slices, rows, columns) Tensor
-        On the processor.
-    grid : VolumeGrid
-    mode : {"linear", "nearest"}
-        "linear" averages where the network's voxels are larger; "nearest" is for labels.
-
-    Returns
-    -------
-    (channels, *network) Tensor
-    """
+    """Bring voxels from the image's grid to the network's."""
     turns = tuple(slice(None, None, -1 if flip else None) for flip in grid.flipped)
     given = voxels.numpy().transpose(0, *(1 + axis for axis in grid.axes))[(slice(None), *turns)]
     turned = torch.from_numpy(np.ascontiguousarray(given))
@@ -217,19 +190,7 @@ def _read_nearest(voxels: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def to_native(volume: Tensor, grid: VolumeGrid, chosen: slice) -> Tensor:
-    """Bring some slices of a volume from the network's grid back to the image's own, linearly along each axis.
-
-    Parameters
-    ----------
-    volume : (classes, *network) Tensor of float32 or float16
-    grid : VolumeGrid
-    chosen : slice
-        Which of the image's slices.
-
-    Returns
-    -------
-    (slices, classes, rows, columns) Tensor of float32
-    """
+    """Bring some slices of a volume from the network's grid back to the image's own, linearly along each axis."""
     ranges = [range(n) for n in grid.native]
     ranges[0] = range(*chosen.indices(grid.native[0]))
     # The slices first: what is left out need not be resampled along the others.

@@ -201,13 +201,7 @@ def settings_to_dict(settings: Settings) -> dict[str, Any]:
 
 
 def settings_from_dict(values: dict[str, Any]) -> Settings:
-    """Build settings from what `settings_to_dict` gave.
-
-    Raises
-    ------
-    SettingsError
-        If a name is unknown (a newer version wrote it) or a value cannot work.
-    """
+    """Build settings from what `settings_to_dict` gave."""
     return _from_dict(Settings, values)
 
 

@@ -22,22 +22,6 @@ def read_assignments(texts: Sequence[str]) -> dict[str, object]:
     Of `epochs` and `minutes`, of which a training has one, the other becomes None where only one is typed. Whether
     the values fit together is found where they are used (`autoseg.training.plan.change_settings`).
 
-    Parameters
-    ----------
-    texts : sequence of str
-        The name as in `Settings`, with its group ("batch_size=4", "network.name=resunet"). Where a setting may
-        be None, "none" or nothing after the sign says so.
-
-    Returns
-    -------
-    dict of str to object
-        By name, as `change_settings` takes them.
-
-    Raises
-    ------
-    SettingsError
-        If there is no sign, no such setting, or the value is of another type; the message tells what is expected.
-
     Examples
     --------
     >>> read_assignments(["network.name=resunet", "network.filters=16,32,64", "patience=none"])
@@ -126,11 +110,6 @@ def describe_fields(kind: type) -> dict[str, str]:
 
 def parse_value(name: str, text: str, hint: Any) -> object:
     """Read what was typed for a setting of this type; nothing means None where the setting may be None.
-
-    Raises
-    ------
-    SettingsError
-        If it is not of that type; the message tells what is expected.
 
     Examples
     --------

@@ -203,13 +203,7 @@ class Asked(widgets.VBox):
         super().__init__([self.name, self.note, self.earlier, how_long, self.folds])
 
     def typed_time(self) -> dict[str, Any]:
-        """Give the minutes or epochs that were typed, by their name.
-
-        Raises
-        ------
-        SettingsError
-            If it is no number, or one that cannot be.
-        """
+        """Give the minutes or epochs that were typed, by their name."""
         hint: type = float if self.unit.value == "minutes" else int
         typed = {self.unit.value: parse_value(self.unit.value, self.amount.value, hint)}
         change_settings(Settings(), {"minutes": None, "epochs": None} | typed)  # says what cannot be

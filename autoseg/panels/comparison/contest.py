@@ -209,19 +209,7 @@ def find_running(folder: Path) -> RunningComparison | None:
 
 
 def start_comparison(contest: Contest, *, alone: bool = True) -> RunningComparison:
-    """Start a comparison in the background and give it; what its folder holds already is not trained again.
-
-    Parameters
-    ----------
-    contest : Contest
-    alone : bool
-        Refuse while another training learns on this computer.
-
-    Raises
-    ------
-    DataError
-        If this one is running already, or something else learns and `alone` holds.
-    """
+    """Start a comparison in the background and give it; what its folder holds already is not trained again."""
     with _LOCK:
         earlier = find_running(contest.folder)
         if earlier is not None and earlier.is_active:

@@ -30,18 +30,7 @@ TOO_FEW = f"With fewer than {FEWEST} patients nobody can be called unusually low
 def per_subject_html(
     comparison: Comparison, structure: str = MEAN, names: Mapping[str, str] | None = None, *, what: str = "network"
 ) -> str:
-    """Give the Dice of every patient by every entry as HTML, with a sentence on outliers.
-
-    Parameters
-    ----------
-    comparison : Comparison
-    structure : str
-        Name of a structure, or "mean" for the mean over structures.
-    names : mapping of str, optional
-        What each subject is called; by default its ID.
-    what : str
-        What is compared: "network" or "way".
-    """
+    """Give the Dice of every patient by every entry as HTML, with a sentence on outliers."""
     table = per_subject_table(comparison.subjects, structure)
     entries = [name for name in table.columns if name not in ("subject_id", "outlier")]
     if not entries:

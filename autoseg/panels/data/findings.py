@@ -93,13 +93,7 @@ class FindingRow(widgets.VBox):
         return self._draw is not None
 
     def press(self, words: str) -> None:
-        """Click the button whose text begins with these words.
-
-        Raises
-        ------
-        KeyError
-            If there is no such button.
-        """
+        """Click the button whose text begins with these words."""
         for control in self.controls:
             if isinstance(control, widgets.Button) and control.description.startswith(words):
                 control.click()
@@ -192,16 +186,7 @@ class FindingsPanel(Panel):
     # --- showing
 
     def show(self, cases: CaseFolder, findings: Sequence[Finding], *, names: Pseudonyms | None = None) -> None:
-        """Show findings, sorted by severity and then by kind.
-
-        Parameters
-        ----------
-        cases : CaseFolder
-        findings : sequence of Finding
-            Of these cases.
-        names : Pseudonyms, optional
-            What stands in place of IDs; by default IDs are shown.
-        """
+        """Show findings, sorted by severity and then by kind."""
         if self._cases is None or self._cases.folder != cases.folder:
             self._answers = {}
             self.say("")

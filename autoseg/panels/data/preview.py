@@ -110,13 +110,7 @@ class Switch(widgets.HBox):
         self._enable()
 
     def read(self) -> dict[str, Any]:
-        """Give the settings that stand here.
-
-        Raises
-        ------
-        SettingsError
-            If the amount is no number, or not two where two are wanted.
-        """
+        """Give the settings that stand here."""
         self._enable()
         shown, exact = self._exact
         chance = exact if self.chance.value == shown and exact > 0 else self.chance.value / 100

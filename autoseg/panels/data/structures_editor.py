@@ -202,13 +202,7 @@ class StructureRow(widgets.HBox):
 
     @property
     def naming(self) -> Naming:
-        """What stands in the controls.
-
-        Raises
-        ------
-        LabelError
-            If `includes` are no numbers.
-        """
+        """What stands in the controls."""
         if not self.is_own:
             return replace(self._naming, counts_as=self.counts_as.value)
         if not re.fullmatch(r"[\d\s,;]*", self.includes.value):

@@ -68,13 +68,7 @@ class AreaTable(anywidget.AnyWidget):
         self.on_msg(self._answer)
 
     def select(self, case_id: str, slice_index: int, label: int = 0) -> None:
-        """Choose a cell, as a click does; label 0 chooses the slice alone.
-
-        Raises
-        ------
-        DataError
-            If the table has no such cell.
-        """
+        """Choose a cell, as a click does; label 0 chooses the slice alone."""
         self.selected = {"case_id": case_id, "slice_index": slice_index, "label": label}
 
     def lead(self, viewer: SliceViewer) -> None:

@@ -43,17 +43,7 @@ LONGEST_S = 600
 def why_no_dialog(
     environment: Mapping[str, str] | None = None, system: str = sys.platform, *, has_tkinter: bool | None = None
 ) -> str:
-    """Say why the system's dialog cannot be shown, or "" where it can.
-
-    Parameters
-    ----------
-    environment : mapping, optional
-        The environment variables; by default this process's.
-    system : str
-        As `sys.platform`.
-    has_tkinter : bool, optional
-        Whether Python has its window package; by default looked up.
-    """
+    """Say why the system's dialog cannot be shown, or "" where it can."""
     environment = os.environ if environment is None else environment
     if any(name.startswith("JUPYTERHUB_") for name in environment):
         return "This notebook runs on a hub: the dialog would open on a computer that nobody sits at."
@@ -69,13 +59,7 @@ def why_no_dialog(
 
 
 def ask_for_folder(start: Path, title: str) -> Path | None:
-    """Show the dialog and wait; give the folder, or None where it was closed without one.
-
-    Raises
-    ------
-    DataError
-        If the dialog cannot be shown, or is not answered in ten minutes.
-    """
+    """Show the dialog and wait; give the folder, or None where it was closed without one."""
     command = [sys.executable, "-c", DIALOG, title, str(start)]
     no_window = getattr(subprocess, "CREATE_NO_WINDOW", 0)  # on Windows: no black console beside the dialog
     try:

@@ -149,13 +149,7 @@ class Panel(widgets.VBox):
             self.say(saying)
 
     def wait(self, timeout_s: float | None = None) -> None:
-        """Wait until the work in the background is done, for scripts and tests.
-
-        Raises
-        ------
-        TimeoutError
-            If it takes longer than `timeout_s`.
-        """
+        """Wait until the work in the background is done, for scripts and tests."""
         while (work := self._work) is not None and work is not threading.current_thread() and work.is_alive():
             work.join(timeout_s)
             if work.is_alive():

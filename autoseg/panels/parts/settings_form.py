@@ -77,13 +77,7 @@ class SettingsForm(widgets.VBox):
             note.value = notice(sentence, "warning") if name in meant else ""
 
     def read(self) -> dict[str, object]:
-        """Give the settings that stand in the fields, by name ("batch_size", "preprocess.spacing_mm").
-
-        Raises
-        ------
-        SettingsError
-            If a text is not of its setting's type; values that do not fit are found by the settings themselves.
-        """
+        """Give the settings that stand in the fields, by name ("batch_size", "preprocess.spacing_mm")."""
         return {
             name: field.value
             if isinstance(field, widgets.Checkbox | widgets.Dropdown)

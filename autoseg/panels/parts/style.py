@@ -96,13 +96,7 @@ class LaterPicture(widgets.HTML):
                 self._work.start()
 
     def wait(self, timeout_s: float | None = None) -> None:
-        """Wait until the picture is drawn.
-
-        Raises
-        ------
-        TimeoutError
-            If it takes longer than `timeout_s`.
-        """
+        """Wait until the picture is drawn."""
         work = self._work
         if work is not None:
             work.join(timeout_s)

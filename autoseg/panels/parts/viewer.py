@@ -249,13 +249,7 @@ class SliceViewer(anywidget.AnyWidget):
         self._clicked, self._click_hint = act, hint
 
     def show(self, case_id: str, slice_index: int, label: int = 0) -> None:
-        """Show a slice of an image and let a structure stand out (0: none).
-
-        Raises
-        ------
-        DataError
-            If no image has this case_id, or it has no such slice.
-        """
+        """Show a slice of an image and let a structure stand out (0: none)."""
         names = [image.source.case_id for image, _ in self.results]
         if case_id not in names:
             raise DataError(f"The viewer has no image {case_id!r}; it has {', '.join(names)}.")
@@ -267,13 +261,7 @@ class SliceViewer(anywidget.AnyWidget):
             self.image_index, self.slice_index, self.highlight = number, slice_index, label
 
     def slice_message(self, image_index: int, slice_index: int) -> tuple[dict[str, Any], list[bytes]]:
-        """Give what the page gets for one slice: a description with its areas, and compressed numbers.
-
-        Returns
-        -------
-        tuple of dict and list of bytes
-            The parts (zlib) are the grey values, then the labels and the reference's labels where there are any.
-        """
+        """Give what the page gets for one slice: a description with its areas, and compressed numbers."""
         image, label_map = self.results[image_index]
         reference = self.references[image_index]
         parts = [encode_slice(image.channel_voxels[0, slice_index], self._scales[image_index])]
@@ -371,21 +359,7 @@ def mark(
     colour: str = "#ffe100",
     size: tuple[float, float] | None = None,
 ) -> dict[str, Any]:
-    """Give a mark for `SliceViewer.marks`: a cross with a text, a ring without, or a dotted box of a size.
-
-    Parameters
-    ----------
-    place : (3,) tuple
-        Slice, row and column; of a box its middle.
-    image : int
-        Its number in the viewer.
-    text : str
-        Beside the cross.
-    colour : str
-        As CSS writes it.
-    size : (2,) tuple of float, optional
-        Rows and columns of a box.
-    """
+    """Give a mark for `SliceViewer.marks`: a cross with a text, a ring without, or a dotted box of a size."""
     index, row, column = place
     found = {"image": image, "slice": int(index), "row": float(row), "column": float(column), "colour": colour}
     return found | ({"text": text} if text else {}) | ({"size": [float(n) for n in size]} if size else {})

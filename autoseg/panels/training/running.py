@@ -167,15 +167,7 @@ class RunningTraining(Background):
         self.begin(turn)
 
     def keep_best(self) -> Trained:
-        """Save the best model after all, where the training failed or its file could not be written.
-
-        Raises
-        ------
-        DataError
-            If no epoch was finished.
-        OutputError
-            If it cannot be written; the model stays in `best`.
-        """
+        """Save the best model after all, where the training failed or its file could not be written."""
         if self.best is None:
             raise DataError("No epoch was finished, so there is nothing to keep.")
         if self.trained is None:
@@ -312,23 +304,7 @@ def find_training(folder: Path, name: str) -> RunningTraining | None:
 def start_training(
     task: Task, *, resume: bool = False, choose_post: bool = False, watched: int = 6, alone: bool = True
 ) -> RunningTraining:
-    """Start a training in the background and give it.
-
-    Parameters
-    ----------
-    task : Task
-    resume : bool
-        Go on with the unfinished training of this name in `task.folder`.
-    choose_post, watched
-        As for `RunningTraining`.
-    alone : bool
-        Refuse while another training learns on this computer.
-
-    Raises
-    ------
-    DataError
-        If this one is running already, or another is and `alone` holds.
-    """
+    """Start a training in the background and give it."""
     with _LOCK:
         earlier = find_training(task.folder, task.name)
         if earlier is not None and earlier.is_active:

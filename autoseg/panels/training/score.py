@@ -126,14 +126,7 @@ class ScorePanel(Panel):
 
 
 def table_html(table: pd.DataFrame, *, caption: str) -> str:
-    """Give a table of text as HTML with header cells, the first column naming its row.
-
-    Parameters
-    ----------
-    table : DataFrame
-        Of text.
-    caption : str
-    """
+    """Give a table of text as HTML with header cells, the first column naming its row."""
     edge = "border-bottom:1px solid var(--jp-border-color2, #bbb);padding:3px 5px;vertical-align:bottom"
     head = "".join(
         f'<th scope="col" style="{edge};text-align:{_side(place)};font-weight:600">{_cell(str(name))}</th>'

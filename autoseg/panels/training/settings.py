@@ -47,18 +47,7 @@ _TABLE = "color:var(--jp-ui-font-color1,inherit);border-collapse:collapse;line-h
 
 
 def plan_table(plan: Plan, settings: Settings, validation: str, *, as_planned: bool = True) -> str:
-    """Give the table as HTML.
-
-    Parameters
-    ----------
-    plan : Plan
-    settings : Settings
-        As they stand; what differs from the plan is told to be the user's choice.
-    validation : str
-        Who validates, in words.
-    as_planned : bool
-        Whether those are the ones of the plan.
-    """
+    """Give the table as HTML."""
     rows = "".join(_row(choice, settings, validation, as_planned) for choice in plan.choices)
     head = "".join(f'<th scope="col" style="{_CELL}">{words}</th>' for words in _HEAD)
     title = heading("Planned for your images and this computer")
@@ -215,17 +204,7 @@ def time_of(settings: Settings) -> dict[str, float | None]:
 def with_variation(
     settings: Settings, planned: Settings | None, variation: AugmentationSettings | None
 ) -> Settings:
-    """Vary images as the preview has it; where it shows slices and volumes are learnt from, only if changed there.
-
-    Parameters
-    ----------
-    settings : Settings
-        With the variation planned for what they learn from.
-    planned : Settings, optional
-        What the preview shows, as it was planned.
-    variation : AugmentationSettings, optional
-        The preview's.
-    """
+    """Vary images as the preview has it; where volumes are learnt from, only if it was changed there."""
     if variation is None:
         return settings
     other = planned is not None and planned.spatial_dims != settings.spatial_dims
@@ -343,13 +322,7 @@ class SettingsPanel(Panel):
             self._changed()
 
     def settings(self) -> Settings:
-        """Give the settings that stand in the panel.
-
-        Raises
-        ------
-        SettingsError
-            If a value cannot work; the message names it.
-        """
+        """Give the settings that stand in the panel."""
         start = self._plan.settings if self._plan is not None else Settings()
         typed = self.form.read() | self._typed_time() | {"best_by": self.best_by.value}
         settings = change_settings(start, typed)

@@ -27,15 +27,6 @@ def draw_curves(
 
     Solid lines are of the validation subjects, dashed ones of the batches that were learnt from; a thin upright
     line marks the best epoch.
-
-    Parameters
-    ----------
-    epochs : sequence of EpochResult
-        Without any, the empty axes are drawn.
-    structures : sequence of Structure
-        Give the curves of the Dice their names and colours.
-    planned : int, optional
-        Epochs in all, which the axis then shows.
     """
     training: list[_Curve] = [("training", "currentColor", True, [row.training_loss for row in epochs])]
     losses = [*training, ("validation", "#3b8fd0", False, [row.validation_loss for row in epochs])]
@@ -134,19 +125,7 @@ LEFT, RIGHT, BOTTOM, TOP = 38.0, 628.0, 180.0, 12.0
 
 
 def draw_ways(curves: Mapping[str, Curve], *, fold: int) -> str:
-    """Draw how each entry learns in one fold, as HTML that follows the page's light or dark theme.
-
-    Parameters
-    ----------
-    curves : mapping of (seconds, Dice) pairs by title
-        Entries keep their colours by their place, so give those without a point as well.
-    fold : int
-
-    Returns
-    -------
-    str
-        "" where there is no point.
-    """
+    """Draw how each entry learns in one fold, as HTML that follows the page's light or dark theme."""
     longest = max((seconds for curve in curves.values() for seconds, _ in curve), default=0.0)
     if not any(curves.values()):
         return ""

@@ -98,13 +98,7 @@ def pair_pictures(
     *,
     opacity: float = 0.45,
 ) -> tuple[bytes, ...]:
-    """Give each slice as it was and beside it as it is varied, as PNG pictures; quicker than a figure.
-
-    Parameters
-    ----------
-    images, labels, structures, originals, opacity
-        As for `show_batch`.
-    """
+    """Give each slice as it was and beside it as it is varied, as PNG pictures; quicker than a figure."""
     return tuple(encode_picture(pair, "png") for pair in _pairs(images, labels, structures, originals, opacity))
 
 
@@ -136,14 +130,7 @@ def _pairs(
 
 
 def show_cases(cases: Sequence[tuple[Image, LabelMap | None]], *, columns: int = 4) -> Figure:
-    """Draw one slice of each case: that with most labelled pixels, or the middle one without labels.
-
-    Parameters
-    ----------
-    cases : sequence of (Image, LabelMap or None)
-    columns : int
-        Cases side by side.
-    """
+    """Draw one slice of each case: that with most labelled pixels, or the middle one without labels."""
     figure, axes = panels(len(cases), columns)
     structures: dict[str, Structure] = {}
     for (image, label_map), ax in zip(cases, axes, strict=True):

@@ -32,13 +32,7 @@ FINDER, MADE_FROM = "finder", "made_from.json"
 def exact_centrelines(
     cases: Sequence[Case], structures: Sequence[Structure], *, labels: Collection[int] | None = None
 ) -> dict[str, Centreline]:
-    """Give the centreline of every case from its labels, by case_id.
-
-    Raises
-    ------
-    DataError
-        If nothing was drawn on a case; the message names it.
-    """
+    """Give the centreline of every case from its labels, by case_id."""
     return {case.case_id: from_labels(read_cases([case], structures)[0][1], labels) for case in cases}
 
 
@@ -114,23 +108,6 @@ def inputs_of_folds(
     the fold's test cases, and goes into the fold's model. So every centreline is from a network that never saw its
     subject; a fold's training cases have those of the other folds, whose finders may have learnt from labels of the
     fold's test subjects: as in any stacking, where a training image is cropped depends a little on them.
-
-    Parameters
-    ----------
-    splits : sequence of Split
-        Of one cross-validation: every case is tested once.
-    structures, settings, folder, labels, tell, should_stop
-        As of `automatic_centrelines`.
-
-    Returns
-    -------
-    tuple of Inputs, one a split
-        Each with the centrelines of all cases.
-
-    Raises
-    ------
-    DataError, OutputError, KeyboardInterrupt
-        As `automatic_centrelines` does.
     """
     found = list(
         _find_in_folds(splits, structures, settings or finder_settings(), folder, labels, tell, should_stop)
@@ -154,24 +131,6 @@ def automatic_inputs(
 
     The centrelines of training and validation cases come from folds that did not see the subject; the finder, which
     goes into the model's file, learns on all training cases and validates on the validation cases.
-
-    Parameters
-    ----------
-    split, structures, settings, labels, tell, should_stop
-        As of `automatic_centrelines` and `train_finder`.
-    folder : Path
-        What is finished is kept there and read the next time: the folds, and the finder.
-    folds : int
-
-    Returns
-    -------
-    Inputs
-        For `train(…, inputs=…)` with settings that have `volume.crop_mm`.
-
-    Raises
-    ------
-    DataError, OutputError, KeyboardInterrupt
-        As `automatic_centrelines` does.
     """
     settings, folder = settings or finder_settings(), Path(folder)
     cases = [*split.training, *split.validation]
@@ -197,11 +156,6 @@ def kept_inputs(cases: Sequence[Case], folder: Path | str) -> Inputs | None:
 
     For a training that is resumed: with other centrelines it could not go on, and it sees itself whether these,
     the images and the labels are as they were.
-
-    Raises
-    ------
-    ReadError, ModelFileError
-        If a file is damaged.
     """
     folder = Path(folder)
     found = {case.case_id: [*folder.glob(f"fold_*/{_file_name(case.case_id)}")] for case in cases}

@@ -32,15 +32,6 @@ PIXEL_MM, STEP_MM = 1.0, 2.0
 def finder_settings(*, pixel_mm: float = PIXEL_MM, step_mm: float = STEP_MM, **changes: Any) -> Settings:
     """Give the settings of a training that learns to find a centreline.
 
-    Parameters
-    ----------
-    pixel_mm : float
-        Pixels of the axial slices that it sees; a few of them should lie across the structure.
-    step_mm : float
-        Distance between them; an image's own slices that are further apart stay as they are.
-    **changes
-        Of `Settings`: `minutes` or `epochs`, above all (2 minutes by default).
-
     Examples
     --------
     >>> finder_settings(epochs=30).network.name

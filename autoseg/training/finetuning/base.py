@@ -106,16 +106,7 @@ def has_seen(model: TrainedModel) -> frozenset[str]:
 
 
 def check_base(model: TrainedModel, split: Split, settings: Settings) -> None:
-    """See that a model can be gone on from, and that the scores to come will be honest.
-
-    Raises
-    ------
-    DataError
-        If it has learnt from a subject that is to be validated on, or has seen one that is set aside for a test;
-        the message names them.
-    SettingsError
-        If the settings ask for another kind of network, or one of other dimensions.
-    """
+    """See that a model can be gone on from, and that the scores to come will be honest."""
     _check_kind(model, settings)
     told = f"The base model {model.name!r}"
     known = sorted(_subjects(split.validation, learnt_from(model)))
@@ -144,14 +135,7 @@ def knows_validation(model: TrainedModel, split: Split) -> list[str]:
 
 
 def describe_base(model: TrainedModel, new: Sequence[str]) -> dict[str, Any]:
-    """Give what a fine-tuned model keeps of its base, as plain values without names of patients.
-
-    Parameters
-    ----------
-    model : TrainedModel
-    new : sequence of str
-        Parameters of the network that began anew.
-    """
+    """Give what a fine-tuned model keeps of its base, as plain values without names of patients."""
     before = model.origin.get("base")
     return {
         "name": model.name,

@@ -43,11 +43,6 @@ def changing_axes(settings: NetworkSettings, *, spatial_dims: int) -> dict[str, 
     """Find the axes of each tensor of a network that depend on the image's channels and on the classes.
 
     Nothing is computed: networks are built without memory, of different numbers of both, and their sizes compared.
-
-    Returns
-    -------
-    dict of tuple of Axis
-        By the tensor's name in `state_dict`; those without such an axis are left out.
     """
     few = (2, 3)
     at_few, more_channels, more_classes = (
@@ -106,22 +101,6 @@ def carry_over(
     by its name; one of a new name takes those of one that is gone, in order, and else begins with zeros, so that
     the network answers at first as if it were not there. What has another size begins anew, and so do the parts
     that `settings.finetune.replaced` names.
-
-    Parameters
-    ----------
-    network : torch.nn.Module
-        Fresh, on the processor, built by these settings for these structures and channels; changed in place.
-    base : TrainedModel
-        Of the same kind of network and dimensions (`check_base`).
-    settings : Settings
-    structures : sequence of Structure
-    channels : sequence of str
-        Of the images.
-
-    Raises
-    ------
-    DataError
-        If nothing of the base would be left.
     """
     maps = _Maps.between(base, settings, structures, channels)
     axes = changing_axes(settings.network, spatial_dims=settings.spatial_dims)

@@ -104,19 +104,7 @@ def go_on_from(
     base: TrainedModel | None,
     record: dict[str, Any] | None = None,
 ) -> Tuned | None:
-    """Give a fresh network the weights of a base, or what is known of one where a training is resumed.
-
-    Parameters
-    ----------
-    network, settings, structures, channels
-        As for `carry_over`.
-    split : Split
-        Who is validated on.
-    base : TrainedModel, optional
-        None: nothing is gone on from, unless there is a record.
-    record : dict, optional
-        Of a training that is resumed: the weights come from its checkpoint, and the base is not needed.
-    """
+    """Give a fresh network the weights of a base, or what is known of one where a training is resumed."""
     if record is not None:
         return Tuned(network, settings, record)
     if base is None:
@@ -139,17 +127,7 @@ def seed_of(settings: Settings, base: TrainedModel | None) -> int:
 
 
 def check_same_base(name: str, record: dict[str, Any] | None, base: TrainedModel | None) -> None:
-    """Raise DataError if an unfinished training was begun from another base than is given now.
-
-    Parameters
-    ----------
-    name : str
-        Of the training.
-    record : dict, optional
-        What is kept of its base.
-    base : TrainedModel, optional
-        None: it goes on with what is kept.
-    """
+    """Raise DataError if an unfinished training was begun from another base than is given now."""
     if base is None or (record is not None and record["digest"] == model_digest(base)):
         return
     begun = "without a base model" if record is None else f"from the base model {record['name']!r}"

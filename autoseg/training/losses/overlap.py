@@ -40,29 +40,6 @@ def soft_overlap(
     - iou: dice / (2 − dice), which is the soft Jaccard index with the same 1.
     - tversky: (Σ p·t + ½) / (Σ p·t + w Σ (1 − p)·t + (1 − w) Σ p·(1 − t) + ½) with w the `missed_weight` (Salehi et
       al., MLMI 2017); at ½ it is dice.
-
-    Parameters
-    ----------
-    probabilities : (batch, classes, …) Tensor
-        Of every class, the background's first, in any number of dimensions.
-    labels : (batch, …) Tensor of int64, or (batch, classes, …) Tensor
-        Class of each pixel, or the share of raters who gave it to each class.
-    drawn : (batch, classes - 1) Tensor of bool
-        Which structures were drawn on which image; the others are left out there.
-    kind : {"dice", "iou", "tversky"}
-    per_sample : bool
-        Image by image, and then the mean; otherwise the sums go over the whole batch.
-    squared : bool
-        Of dice and iou.
-    background : bool
-        The background counts as one structure more, on every image where anything was drawn.
-    missed_weight : float
-        Of tversky.
-
-    Returns
-    -------
-    () Tensor
-        Between 0 and 1. A structure drawn on no image of the batch is not counted; if none was drawn, 1.
     """
     first = 0 if background else 1
     known = torch.cat([drawn.any(1, keepdim=True), drawn], dim=1) if background else drawn

@@ -12,21 +12,7 @@ from autoseg.training.losses.reference import one_hot
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, *, structure_weight: float = 1.0) -> Tensor:
-    """Give the mean over pixels of −log p of the right class, weighted.
-
-    Parameters
-    ----------
-    logits : (batch, classes, …) Tensor
-        In any number of dimensions; undrawn structures merged into what they lie in (`merge_undrawn`).
-    labels : (batch, …) Tensor of int64, or (batch, classes, …) Tensor
-        Class of each pixel, or the share of raters who gave it to each class.
-    structure_weight : float
-        Weight of a structure's pixels; a background pixel has 1. The sum is divided by all weights.
-
-    Returns
-    -------
-    () Tensor
-    """
+    """Give the mean over pixels of −log p of the right class, weighted."""
     weight = _class_weights(logits, structure_weight)
     if labels.dim() < logits.dim():
         return functional.cross_entropy(logits, labels, weight=weight)
@@ -39,17 +25,6 @@ def focal_entropy(logits: Tensor, labels: Tensor, *, gamma: float, structure_wei
     """Give the mean over pixels of −(1 − p)^gamma log p of the right class, weighted as `cross_entropy` is.
 
     With gamma 0 it is `cross_entropy` (Lin et al., ICCV 2017).
-
-    Parameters
-    ----------
-    logits, labels, structure_weight
-        As for `cross_entropy`. Of shares, each class counts with its own share.
-    gamma : float
-        How much is passed over pixels that are right already.
-
-    Returns
-    -------
-    () Tensor
     """
     log_right, log_wrong = log_probabilities(logits)
     # (1 − p)^gamma itself has no finite slope at p = 1 where gamma is below 1.
@@ -65,20 +40,6 @@ def balanced_binary_entropy(
 
     p is the structure's softmax probability, the one that a prediction uses: one structure against all the rest.
     The mean is over the pixels of every structure that was drawn on an image; it is not divided by w.
-
-    Parameters
-    ----------
-    logits, labels
-        As for `cross_entropy`.
-    drawn : (batch, classes - 1) Tensor of bool
-        Structures that were not drawn on an image are not asked for there.
-    structure_weight : float
-        w, the weight of the pixels that are of the structure ("positive weight").
-
-    Returns
-    -------
-    () Tensor
-        0 where nothing was drawn.
     """
     log_right, log_wrong = (values[:, 1:] for values in log_probabilities(logits))
     shares = _shares(logits, labels, first=1)

@@ -22,20 +22,7 @@ IMPOSSIBLE = -1e9
 
 
 def merge_undrawn(logits: Tensor, drawn: Tensor, outer: Tensor | None = None) -> Tensor:
-    """Add the probability of every undrawn structure to what it lies in, and leave it none of its own.
-
-    Parameters
-    ----------
-    logits : (batch, classes, …) Tensor of float32
-    drawn : (batch, classes - 1) Tensor of bool
-    outer : (classes,) Tensor of int64, optional
-        As `segmentation_loss`; by default every structure lies in the background.
-
-    Returns
-    -------
-    (batch, classes, …) Tensor
-        Logits whose softmax has the sums.
-    """
+    """Add the probability of every undrawn structure to what it lies in, and leave it none of its own."""
     if bool(drawn.all()):
         return logits
     everywhere = (..., *[None] * (logits.dim() - 2))
@@ -105,20 +92,6 @@ def outputs_loss(
     """Compare everything that a network answered with the reference, and add it up with the network's weights.
 
     An answer of another size is compared with the reference's shares at that size (`reference_of_size`).
-
-    Parameters
-    ----------
-    outputs : Answers
-        From `networks.learn`. An answer with weight 0 is not compared.
-    reference : (batch, …) Tensor of int64, or (batch, classes, …) Tensor of float32
-        Class of each pixel, or the share of raters who gave it to each class.
-    drawn, settings, outer
-        As for `segmentation_loss`.
-
-    Returns
-    -------
-    LossParts
-        Of the sum. With one answer of weight 1 that of `segmentation_loss`.
     """
     classes = outputs.logits.shape[1]
     overlap = pixel = outputs.logits.new_zeros((), dtype=_exact(outputs.logits).dtype)
@@ -139,29 +112,6 @@ def segmentation_loss(
     k and of the background are added before the comparison (the loss asks only that the pixel is one of the
     two), and k is left out of that image's Dice. Marginal loss: Shi et al., Medical Image Analysis 2021. A
     structure inside one that was drawn joins that one instead: where only the cord was drawn, grey matter is cord.
-
-    Parameters
-    ----------
-    logits : (batch, classes, …) Tensor
-        Class 0 is the background, class k the k-th structure; rows and columns, in 3-D the slices before them.
-    labels : (batch, …) Tensor of int64, or (batch, classes, …) Tensor of float32
-        Class of each pixel, or the share of raters who gave it to each class.
-    drawn : (batch, classes - 1) Tensor of bool
-        Which structures were drawn on which image.
-    settings : LossSettings
-    outer : (classes,) Tensor of int64, optional
-        The class of the smallest structure that includes each class, 0 where none does.
-
-    Returns
-    -------
-    LossParts
-        `overlap` is 1 − `soft_overlap`, `pixel` one of `cross_entropy`, `balanced_binary_entropy` and
-        `focal_entropy`; a part that the settings leave out is 0.
-
-    Raises
-    ------
-    SettingsError
-        If the weight of structures was to be counted from the training images, and was not.
     """
     logits = merge_undrawn(_exact(logits), drawn, outer)
     return LossParts(
@@ -214,17 +164,6 @@ def count_weight(seen: Iterable[tuple[Tensor, Tensor]]) -> float:
 
     An image on which nothing was drawn tells nothing and is left out. A structure that was not drawn is counted for
     what it lies in, as the loss does.
-
-    Parameters
-    ----------
-    seen : iterable of (Tensor, Tensor)
-        Of batches as training sees them: the reference, (batch, …) classes or (batch, classes, …) shares, and
-        `drawn` (batch, structures).
-
-    Returns
-    -------
-    float
-        Between 1/50 and 50; 1 where no pixel of any structure was drawn.
 
     Examples
     --------

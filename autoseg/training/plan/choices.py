@@ -139,18 +139,7 @@ def plan_comparison(
     computer: Computer | None = None,
     seed: int = 0,
 ) -> Plan:
-    """Plan for networks side by side: for slices, and in `settings.volume` for those that learn from volumes.
-
-    Parameters
-    ----------
-    cases, minutes, epochs, computer, seed
-        As for `plan_settings`, which says what it raises.
-
-    Returns
-    -------
-    Plan
-        Where the images are no volumes, `settings.volume` is as it is without a plan.
-    """
+    """Plan for networks side by side: for slices, and in `settings.volume` for those that learn from volumes."""
     computer = computer or find_computer()
     plan = plan_settings(cases, minutes=minutes, epochs=epochs, computer=computer, seed=seed, spatial_dims=2)
     try:

@@ -27,21 +27,7 @@ MOST_ANISOTROPIC, FEWEST_IN_VOLUME, SHORTEST_SPAN = 3.0, 16, 8
 
 
 def choose_spatial_dims(survey: Survey, views: float, least: float) -> Choice:
-    """Choose between slices (2-D and 2.5-D) and volumes (3-D).
-
-    Parameters
-    ----------
-    survey : Survey
-    views : float
-        Patches of volumes that the time suffices for.
-    least : float
-        So many are needed to learn anything.
-
-    Returns
-    -------
-    Choice
-        Of `spatial_dims`.
-    """
+    """Choose between slices (2-D and 2.5-D) and volumes (3-D)."""
     why = _why_slices(survey, views, least)
     if why:
         return Choice("spatial_dims", 2, f"Slices, not volumes: {why}.")
@@ -91,19 +77,7 @@ def _shape(survey: Survey) -> tuple[int, float, float]:
 
 
 def choose_dimensions(survey: Survey, pixel: float) -> Choice:
-    """Choose 2-D or 2.5-D, where slices are learnt from.
-
-    Parameters
-    ----------
-    survey : Survey
-    pixel : float
-        Size of the network's pixels, in the survey's unit.
-
-    Returns
-    -------
-    Choice
-        Of `neighbours`.
-    """
+    """Choose 2-D or 2.5-D, where slices are learnt from."""
     counts = [image.shape[0] for image in survey.images]
     typical, distance = round(float(np.median(counts))), survey.fingerprint.slice_distance_mm
     narrowest = min(survey.widths.values(), default=math.inf)

@@ -80,18 +80,7 @@ def measure_fingerprint(
     subjects: int,
     images: int,
 ) -> Fingerprint:
-    """Measure what images and their labels are like.
-
-    Parameters
-    ----------
-    pairs : sequence of (Image, LabelMap)
-        At least one; with millimetres all, or none.
-    structures : sequence of Structure
-    widths : dict of str to float
-        Of the structures that were seen, by name.
-    subjects, images : int
-        How many there are in all.
-    """
+    """Measure what images and their labels are like."""
     counts = [_counts(label_map) for _, label_map in pairs]
     whole = [image for image, _ in pairs]
     calibrated = all(image.affine is not None for image in whole)
@@ -199,20 +188,6 @@ def contrast_of(
     """Give how much brighter a structure is than a ring around it on a slice, in standard deviations.
 
     The ring is about half as wide as the structure, and lies within the image.
-
-    Parameters
-    ----------
-    image : Image
-    label_map : LabelMap
-    labels : collection of int
-        The structure's own and those of what it includes.
-    index : int
-        Place of the slice.
-
-    Returns
-    -------
-    (channels,) ndarray or None
-        None where too few pixels are on either side, or all are alike.
     """
     mask = np.isin(label_map.voxels[index], list(labels))
     boxes = ndimage.find_objects(mask.astype(np.uint8))

@@ -25,21 +25,7 @@ def frame_of(survey: Survey, preprocess: PreprocessSettings, stride: int) -> tup
 
 
 def choose_grid(survey: Survey, wanted: float, most: float = math.inf) -> Choice:
-    """Choose the pixel size: fine enough for the smallest structure, no finer than time allows or images have.
-
-    Parameters
-    ----------
-    survey : Survey
-    wanted : float
-        Pixels of an image that there is time for.
-    most : float
-        Pixels of an image that there is memory for; it goes before everything else.
-
-    Returns
-    -------
-    Choice
-        Of `spacing_mm`, or of `input_shape` where the images have no millimetres.
-    """
+    """Choose the pixel size: fine enough for the smallest structure, no finer than time allows or images have."""
     own = float(np.median(survey.pixels_mm))
     rows, columns = (max(size[axis] for size in survey.sizes_mm) for axis in (0, 1))
     smallest = min(survey.widths, key=lambda name: survey.widths[name], default="")

@@ -73,19 +73,7 @@ def choose_network(survey: Survey, preprocess: PreprocessSettings) -> NetworkSet
 def choose_width(
     network: NetworkSettings, views: float | None, slices: int, frame: tuple[int, int]
 ) -> tuple[Choice, float]:
-    """Choose how wide the network is, with the reason for its depth too; and how many times faster that makes it.
-
-    Parameters
-    ----------
-    network : NetworkSettings
-        Of the standard width, with its levels.
-    views : float or None
-        Slices that the time suffices for; None where epochs are given.
-    slices : int
-        Of all training images.
-    frame : (2,) tuple of int
-        Rows and columns that the network sees.
-    """
+    """Choose how wide the network is, with the reason, and tell how many times faster that makes it."""
     filters = network.filters or ()
     levels = len(filters)
     why = f"{levels} levels: halved {levels - 1} times, {frame[0]} × {frame[1]} pixels become "
@@ -99,18 +87,7 @@ def choose_width(
 
 
 def choose_batch(frame: tuple[int, int], slices: int, computer: Computer, room: Room) -> Choice:
-    """Choose how many slices are seen at once.
-
-    Parameters
-    ----------
-    frame : (2,) tuple of int
-        Rows and columns that the network sees.
-    slices : int
-        Of all training images.
-    computer : Computer
-    room : Room
-        For what this computer has.
-    """
+    """Choose how many slices are seen at once."""
     area, shown = math.prod(frame), f"{frame[0]} × {frame[1]}"
     usual = 32 if area <= 64**2 else 16 if area <= 96**2 else 8
     why = f"Images are small for the network ({shown} pixels), so that more at once are faster."

@@ -44,21 +44,7 @@ def views_in_time(time: Settings, rate: float, frame: tuple[int, int]) -> float 
 
 
 def tell_time(time: Settings, rate: float, slices: int, frame: tuple[int, int], *, measured: bool) -> Choice:
-    """Give the minutes or epochs, with what they make of the slices.
-
-    Parameters
-    ----------
-    time : Settings
-        With minutes or epochs.
-    rate : float
-        Pixels learnt from in a second.
-    slices : int
-        Of all training images.
-    frame : (2,) tuple of int
-        Rows and columns that the network sees.
-    measured : bool
-        Whether the rate was measured here.
-    """
+    """Give the minutes or epochs, with what they make of the slices."""
     speed, by = rate / math.prod(frame), "by the speed measured here" if measured else "by estimate"
     if time.epochs is not None:
         about = time.epochs * slices / speed / 60

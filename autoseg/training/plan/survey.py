@@ -63,19 +63,7 @@ class Survey:
 
 
 def spread_cases(cases: Sequence[Case], most: int, *, most_bytes: int = MOST_BYTES) -> tuple[Case, ...]:
-    """Choose at most `most` cases, spread over the subjects and over each one's cases; the same ones every time.
-
-    Parameters
-    ----------
-    cases : sequence of Case
-    most : int
-    most_bytes : int
-        Their image files have together no more than this, but for the first two.
-
-    Returns
-    -------
-    tuple of Case
-    """
+    """Choose at most `most` cases, spread over the subjects and over each one's cases; the same ones every time."""
     by_subject: dict[str, list[Case]] = {}
     for case in cases:
         by_subject.setdefault(case.subject_id, []).append(case)
@@ -93,15 +81,7 @@ def spread_cases(cases: Sequence[Case], most: int, *, most_bytes: int = MOST_BYT
 
 
 def survey_cases(cases: Sequence[Case], structures: Sequence[Structure]) -> Survey:
-    """Look at a few of the cases; one that cannot be read is passed over.
-
-    Raises
-    ------
-    DataError
-        If there is no case, or some images have millimetres and some have not.
-    AutosegError
-        If none can be read: why the first one cannot.
-    """
+    """Look at a few of the cases; one that cannot be read is passed over."""
     read = _read(cases, structures)
     pairs = list(read.values())
     images = tuple(image for image, _ in pairs)

@@ -53,13 +53,7 @@ class Volumes:
 
 
 def measure_volumes(survey: Survey, wholes: int, crop_mm: tuple[float, float] | None = None) -> Volumes:
-    """Give what the images, or crops of this width and depth, are like along the axes of the default orientation.
-
-    Raises
-    ------
-    DataError, GeometryError
-        If an image cannot be seen as a volume: a single slice, or no millimetres; the message names it.
-    """
+    """Give what the images, or crops of this width and depth, are like along the default orientation's axes."""
     spacings, sizes = [], []
     for image in survey.images:
         check_volume(image)
@@ -92,15 +86,6 @@ def choose_view(survey: Survey, volumes: Volumes, wanted: float, most: float) ->
     Voxels are the images' own unless the time or the memory is short. The finest axes are made coarser first; thick
     slices stay as they are, and are never made thinner. A patch is a typical volume, not the largest one, because
     padding takes time and teaches nothing.
-
-    Parameters
-    ----------
-    survey : Survey
-    volumes : Volumes
-    wanted : float
-        Voxels that a volume may have, as long as the smallest structure keeps some.
-    most : float
-        Voxels that may be seen at once.
     """
     spacing, spacing_why = _spacing(survey, volumes, wanted)
     whole = volumes.size(spacing)
@@ -130,17 +115,7 @@ def choose_view(survey: Survey, volumes: Volumes, wanted: float, most: float) ->
 def fit_patch(
     size: Sequence[float], spacing_mm: Sequence[float], most: float
 ) -> tuple[tuple[int, int, int], tuple[Step, ...]]:
-    """Give how many voxels of a volume are seen at once, and by what the network's levels divide them.
-
-    Parameters
-    ----------
-    size : (3,) sequence of float
-        Voxels of the volume.
-    spacing_mm : (3,) sequence of float
-        Distance between them.
-    most : float
-        Voxels seen at once, about; the longest axes are cut, but none to fewer than 32.
-    """
+    """Give how many voxels of a volume are seen at once, and by what the network's levels divide them."""
     part, limit = list(size), min(most, MOST_IN_PATCH)
     while math.prod(part) > limit and max(part) > SHORTEST:
         longest = max(range(3), key=lambda k: part[k])
@@ -225,24 +200,7 @@ def choose_volume_settings(
     split: Split,
     crop_mm: tuple[float, float] | None = None,
 ) -> list[Choice]:
-    """Choose all that volumes are learnt with.
-
-    Parameters
-    ----------
-    survey : Survey
-    time : Settings
-        With minutes or epochs.
-    computer : Computer
-    split : Split
-        Its sides are counted.
-    crop_mm : (2,) tuple of float, optional
-        What is seen around a centreline.
-
-    Raises
-    ------
-    DataError, GeometryError
-        If an image cannot be seen as a volume; the message names it and says what to do.
-    """
+    """Choose all that volumes are learnt with."""
     volumes = measure_volumes(survey, len(split.training), crop_mm)
     cropped = [] if crop_mm is None else [Choice("volume.crop_mm", crop_mm, AROUND)]
     voxels = voxels_in_time(time, computer)
@@ -298,18 +256,7 @@ def patches_of(volumes: Volumes, view: View) -> int:
 
 
 def choose_volume_batch(patch: Sequence[int], patches: int, room: float, free: float | None) -> Choice:
-    """Choose how many patches are seen at once: few, so that there are many steps.
-
-    Parameters
-    ----------
-    patch : (3,) sequence of int
-    patches : int
-        Of all training volumes.
-    room : float
-        Voxels that the memory takes at once.
-    free : float or None
-        GiB of memory that are free.
-    """
+    """Choose how many patches are seen at once: few, so that there are many steps."""
     voxels, usual = math.prod(patch), BATCH if patches > 1 else 1
     size = usual if room >= usual * voxels else max(1, int(room / voxels))
     if size < usual and free is not None:
@@ -320,19 +267,7 @@ def choose_volume_batch(patch: Sequence[int], patches: int, room: float, free: f
 
 
 def tell_volume_time(time: Settings, patches_per_s: float, patches: int, wholes: int, *, measured: bool) -> Choice:
-    """Give the minutes or epochs, with what they make of the volumes.
-
-    Parameters
-    ----------
-    time : Settings
-        With minutes or epochs.
-    patches_per_s : float
-        Learnt from in a second.
-    patches, wholes : int
-        Of all training volumes; the volumes themselves.
-    measured : bool
-        Whether the speed was measured here.
-    """
+    """Give the minutes or epochs, with what they make of the volumes."""
     by = "by the speed measured here" if measured else "by estimate"
     if time.epochs is not None:
         about = _minutes(time.epochs * patches / patches_per_s / 60)
@@ -349,13 +284,7 @@ def tell_volume_time(time: Settings, patches_per_s: float, patches: int, wholes:
 
 
 def choose_validation(patches: int, validated: int) -> Choice:
-    """Choose how often it is validated: so often that it takes a twentieth of the time at most.
-
-    Parameters
-    ----------
-    patches, validated : int
-        Learnt from, and validated on, in an epoch.
-    """
+    """Choose how often it is validated: so often that it takes a twentieth of the time at most."""
     # Looking at a patch takes about a third of learning from it.
     cost = validated / 3
     every = max(1, math.ceil(cost / (VALIDATION_PART * max(1, patches))))

@@ -19,13 +19,7 @@ STANDARD_FILTERS = (16, 32, 64, 128, 256, 256, 128)
 
 
 def build(settings: NetworkSettings, *, in_channels: int, out_channels: int, spatial_dims: int) -> nn.Module:
-    """Build a Mask DINO.
-
-    Raises
-    ------
-    SettingsError
-        If the filters are too few, or the transformer's width cannot be divided among its heads.
-    """
+    """Build a Mask DINO."""
     *filters, width = settings.filters or ()
     if len(filters) < LEVELS or width % HEADS:
         raise SettingsError(

@@ -13,23 +13,7 @@ Sizes = Sequence[tuple[int, int]]
 
 
 def sample_levels(values: Tensor, places: Tensor, weights: Tensor, sizes: Sizes) -> Tensor:
-    """Add up what lies at some places of several maps, each with its weight.
-
-    Parameters
-    ----------
-    values : (batch, tokens, heads, depth) Tensor
-        The maps one after the other, each row by row.
-    places : (batch, queries, heads, levels, points, 2) Tensor of float32
-        Along the columns, then along the rows, in parts of the frame. Between pixels' middles the four around are
-        interpolated; outside a map there are zeros.
-    weights : (batch, queries, heads, levels, points) Tensor of float32
-    sizes : sequence of (int, int)
-        Rows and columns of each map.
-
-    Returns
-    -------
-    (batch, queries, heads · depth) Tensor of float32
-    """
+    """Add up what lies at some places of several maps, each with its weight."""
     batch, _, heads, depth = values.shape
     queries, levels, points = places.shape[1], places.shape[3], places.shape[4]
     maps = values.float().permute(0, 2, 3, 1).flatten(0, 1).split([r * c for r, c in sizes], dim=2)
@@ -74,23 +58,7 @@ class DeformableAttention(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, queries: Tensor, reference: Tensor, tokens: Tensor, sizes: Sizes) -> Tensor:
-        """Look around points or boxes.
-
-        Parameters
-        ----------
-        queries : (batch, queries, width) Tensor
-        reference : (batch, queries, 2 or 4) Tensor of float32
-            Middles, from which offsets count in the level's own pixels; or boxes, in which they count in parts of
-            the box.
-        tokens : (batch, tokens, width) Tensor
-            The levels one after the other.
-        sizes : sequence of (int, int)
-            Rows and columns of each level.
-
-        Returns
-        -------
-        (batch, queries, width) Tensor
-        """
+        """Look around points or boxes."""
         heads, _, points = self.shape
         offsets = self.offsets(queries).float().unflatten(2, (*self.shape, 2))
         shares = self.shares(queries).float().unflatten(2, (heads, -1)).softmax(3).unflatten(3, self.shape[1:])
@@ -105,19 +73,7 @@ class DeformableAttention(nn.Module):
 
 
 def sine_positions(places: Tensor, width: int) -> Tensor:
-    """Write each coordinate as sines and cosines of many wavelengths.
-
-    Parameters
-    ----------
-    places : (…, n) Tensor of float32
-        In parts of the frame.
-    width : int
-        Numbers for each coordinate, even.
-
-    Returns
-    -------
-    (…, n · width) Tensor of float32
-    """
+    """Write each coordinate as sines and cosines of many wavelengths."""
     waves = 2 * math.pi * 10000 ** (-torch.arange(width // 2, device=places.device) * 2 / width)
     phases = places.float()[..., None] * waves * 10
     return torch.cat([phases.sin(), phases.cos()], dim=-1).flatten(-2)

@@ -11,16 +11,6 @@ from torch import Tensor
 def boxes_of(masks: Tensor) -> Tensor:
     """Give the smallest box around each mask.
 
-    Parameters
-    ----------
-    masks : (batch, n, rows, columns) Tensor of bool
-
-    Returns
-    -------
-    (batch, n, 4) Tensor of float32
-        Middle (x along the columns, y along the rows), width and height, each a part of the frame, 0 to 1. A mask
-        without a pixel has four zeros.
-
     Examples
     --------
     >>> mask = torch.zeros(1, 1, 4, 8, dtype=torch.bool)
@@ -51,15 +41,6 @@ def generalised_iou(one: Tensor, other: Tensor) -> Tensor:
 
     The area of both over the area of either, less the part of the smallest box around the two that is in neither
     (Rezatofighi et al., CVPR 2019): 1 for equal boxes, down to −1 for far ones.
-
-    Parameters
-    ----------
-    one, other : (…, 4) Tensor
-        Middle and size; shapes that broadcast.
-
-    Returns
-    -------
-    (…) Tensor
 
     Examples
     --------
@@ -104,19 +85,7 @@ class Targets:
 
 
 def find_targets(labels: Tensor, drawn: Tensor) -> Targets:
-    """Give what queries shall find.
-
-    Parameters
-    ----------
-    labels : (batch, rows, columns) Tensor of int64
-        Class of each pixel; a structure that was not drawn is 0.
-    drawn : (batch, structures) Tensor of bool
-
-    Returns
-    -------
-    Targets
-        A structure that was not drawn is not present, whatever the labels say.
-    """
+    """Give what queries shall find."""
     classes = torch.arange(1, drawn.shape[1] + 1, device=labels.device)
     masks = (labels[:, None] == classes[:, None, None]) & drawn[:, :, None, None]
     return Targets(masks, boxes_of(masks), masks.flatten(2).any(2), drawn)

@@ -219,18 +219,7 @@ def noised(boxes: Tensor) -> Tensor:
 
 
 def allowed_looks(present: Tensor, groups: int, queries: int) -> Tensor:
-    """Tell who may look at whom.
-
-    Parameters
-    ----------
-    present : (batch, structures) Tensor of bool
-    groups, queries : int
-
-    Returns
-    -------
-    (batch, n, n) Tensor of bool
-        n = groups · 2 · structures + queries; true where the row's query may look at the column's.
-    """
+    """Tell who may look at whom."""
     batch, count = present.shape
     extra = groups * 2 * count
     group = torch.cat(

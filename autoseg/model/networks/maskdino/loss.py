@@ -75,22 +75,7 @@ def pair_noised(answers: Answers, targets: Targets, groups: int) -> Pairs:
 
 
 def set_loss(sets: Sequence[Pairs], pixels: Tensor, targets: Targets) -> Tensor:
-    """Compare classes (focal loss), masks (cross-entropy and Dice) and boxes (L1 and generalised IoU).
-
-    Parameters
-    ----------
-    sets : sequence of Pairs
-        Of several layers, or of groups; each counts the same.
-    pixels : (batch, depth, rows, columns) Tensor of float32
-        Of the pixels on which masks are compared.
-    targets : Targets
-        With masks on those pixels.
-
-    Returns
-    -------
-    () Tensor
-        The mean over sets of the sum over queries, divided by the structures present in the batch (at least 1).
-    """
+    """Compare classes (focal loss), masks (cross-entropy and Dice) and boxes (L1 and generalised IoU)."""
     total = pixels.new_zeros(())
     for one in sets:
         structures = one.valid.sum().clamp(min=1)

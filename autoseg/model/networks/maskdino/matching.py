@@ -18,22 +18,7 @@ FOCAL_ALPHA, FOCAL_GAMMA = 0.25, 2.0
 
 @torch.no_grad()
 def pair(answers: Answers, pixels: Tensor, targets: Targets) -> Tensor:
-    """Find the query of each structure.
-
-    Parameters
-    ----------
-    answers : Answers
-        Of at least as many queries as structures; if fewer, some structures go without.
-    pixels : (batch, depth, rows, columns) Tensor of float32
-        Of the pixels on which masks are compared.
-    targets : Targets
-        With masks on those pixels.
-
-    Returns
-    -------
-    (batch, structures) Tensor of int64
-        The query's index, −1 for a structure that is not present or has none left.
-    """
+    """Find the query of each structure."""
     costs = pairing_costs(answers, pixels, targets).cpu().numpy()
     present = targets.present.cpu().numpy()
     paired = np.full(present.shape, -1, dtype=np.int64)

@@ -108,16 +108,6 @@ def merged_logits(answers: Answers, pixels: Tensor) -> Tensor:
 
     A structure's share of a pixel is the sum over queries of the probabilities of class and mask; what is left to 1
     is background. Where shares add up to more than 1, none is left.
-
-    Parameters
-    ----------
-    answers : Answers
-    pixels : (batch, depth, rows, columns) Tensor
-
-    Returns
-    -------
-    (batch, structures + 1, rows, columns) Tensor of float32
-        The logarithm of the shares, whose softmax they are.
     """
     with torch.autocast(pixels.device.type, enabled=False):
         masks = mask_logits(answers.masks.float(), pixels.float()).sigmoid()
