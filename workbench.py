@@ -36,6 +36,16 @@ ABOUT = {
     "test": "Running autoseg's tests (a few minutes).",
 }
 
+# Whatever a file's tests share is made once; the longest files come first (tests/conftest.py).
+TWO_WORKERS = ["-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder"]
+# What also runs before a commit, once and before all tests.
+CHECKS = (
+    ["-m", "ruff", "check", "."],
+    ["-m", "ruff", "format", "--check", "."],
+    ["-c", "from importlinter.cli import lint_imports_command; lint_imports_command()"],
+    ["-m", "mypy"],
+)
+
 # What pip prints when a package fails, in the order of how precisely it names the package.
 FAILED_PACKAGE = (
     r"[Ff]ailed building (?:wheel|editable) for ([\w.-]+)",
@@ -193,7 +203,7 @@ def command_line(place: Place, name: str, arguments: list[str]) -> list[str]:
     """Give what a command starts in the environment; the user's arguments come last and win."""
     python = [str(place.python), "-m"]
     if name == "test":
-        return [*python, "pytest", *arguments]
+        return [*python, "pytest", *(arguments or TWO_WORKERS)]
     if name != "lab":
         return [*python, "autoseg", name, *arguments]
     lab = [
@@ -240,7 +250,14 @@ def main(arguments: list[str], place: Place) -> int:
         print("\nStopped during the set-up; the next start does it again.", file=sys.stderr)
         return 130
     print(ABOUT[name], flush=True)
-    return run(place, command_line(place, name, arguments[1:]))
+    failed = run_checks(place) if name == "test" and not arguments[1:] else 0
+    return run(place, command_line(place, name, arguments[1:])) or failed
+
+
+def run_checks(place: Place) -> int:
+    """Check lint, layout, imports and types, and show what fails; give 0, or the last exit code that is not."""
+    codes = [run(place, [str(place.python), *check]) for check in CHECKS]
+    return next((code for code in reversed(codes) if code), 0)
 
 
 if __name__ == "__main__":

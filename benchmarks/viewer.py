@@ -24,7 +24,7 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))  # JupyterLab is started as the browser tests start it
-from lab import TOKEN, running_lab, write_notebook  # noqa: E402 - needs the line above
+from lab import running_lab, write_notebook  # noqa: E402 - needs the line above
 
 TARGET_MS = 100.0
 
@@ -157,9 +157,8 @@ def open_notebook(page: Any, address: str) -> None:
 @contextmanager
 def lab(cells: list[str]) -> Iterator[str]:
     """A JupyterLab of its own with one notebook; gives the notebook's address."""
-    with tempfile.TemporaryDirectory() as folder, running_lab(ROOT, Path(folder), folders=()) as (address, home):
-        write_notebook(home / "viewer.ipynb", cells)
-        yield f"{address}/lab/tree/viewer.ipynb?token={TOKEN}&reset"
+    with tempfile.TemporaryDirectory() as folder, running_lab(ROOT, Path(folder)) as lab:
+        yield lab.page_of(write_notebook(lab.home / "viewer.ipynb", cells))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 .venv/bin/python docs/draw_screens.py [minutes of learning, by default 4] [of each in the comparison, by default 1]
 
-It is the browser tests (tests/test_browser.py, test_browser_compare.py) with more time to learn, so that the
+It is the browser tests (tests/browser) with more time to learn, so that the
 pictures are worth looking at. 0 minutes leave the pictures of those notebooks as they are.
 """
 
@@ -22,9 +22,9 @@ COLOURS = 256  # enough for a page, and a third of the size
 def main(minutes: str = "4", compared: str = "1") -> None:
     """Write docs/pictures/screens/train_1.png and on, test_1.png and on, comparing_1.png and on."""
     if float(minutes):
-        take(["tests/test_browser.py", "-k", "train or segment"], minutes)
+        take(["tests/browser/test_train_and_test.py", "-k", "train or segment"], minutes)
     if float(compared):
-        take(["tests/test_browser_compare.py"], compared)
+        take(["tests/browser/test_compare.py"], compared)
 
 
 def take(test: list[str], minutes: str) -> None:

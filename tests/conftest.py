@@ -5,6 +5,8 @@ import os
 # Before torch and matplotlib are first imported, which may be while tests are collected.
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 os.environ["MPLBACKEND"] = "Agg"
+if "PYTEST_XDIST_WORKER" in os.environ:  # each worker has a core of its own
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 import importlib.util
 import shutil
@@ -15,7 +17,11 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:  # what a file or the browser tests have made is made once, by one worker
+        group = "browser" if item.get_closest_marker("browser") else item.path.as_posix()
+        item.add_marker(pytest.mark.xdist_group(group))
     for marker, missing in (("gpu", _missing_gpu), ("browser", _missing_browser)):
         marked = [item for item in items if item.get_closest_marker(marker)]
         word = missing() if marked else ""

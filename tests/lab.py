@@ -1,4 +1,4 @@
-"""A JupyterLab of its own on a copy of the project's notebooks, driven through a real Chromium."""
+"""A JupyterLab on copies of the project's notebooks, driven through a real Chromium."""
 
 import contextlib
 import json
@@ -9,6 +9,8 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 TOKEN = "for-this-test-only"
@@ -17,14 +19,43 @@ BROWSER_OPTIONS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-backgro
 NOT_OURS = ("favicon", "Failed to load resource: the server responded with a status of 404")
 
 
+@dataclass(frozen=True)
+class Lab:
+    """A running JupyterLab; `home` is the folder that it shows."""
+
+    root: Path
+    address: str
+    home: Path
+
+    def project(self, name: str, folders: Sequence[str] = ("notebooks", "data/sample")) -> Path:
+        """Make a folder of its own with copies of the project's `folders`, and with empty ones for what is made."""
+        place = self.home / name
+        for folder in folders:
+            ignored = shutil.ignore_patterns(".ipynb_checkpoints")
+            shutil.copytree(self.root / folder, place / folder, ignore=ignored)
+        for folder in ("notebooks", "trained_model", "predictions"):
+            (place / folder).mkdir(parents=True, exist_ok=True)
+        return place
+
+    def page_of(self, notebook: Path) -> str:
+        """Give the address of a notebook."""
+        return f"{self.address}/lab/tree/{notebook.relative_to(self.home).as_posix()}?token={TOKEN}&reset"
+
+    def end_kernels(self) -> None:
+        """End whatever still computes, so that nobody waits for its turn."""
+        kernels = f"{self.address}/api/kernels"
+        with urllib.request.urlopen(f"{kernels}?token={TOKEN}", timeout=30) as answer:
+            running = json.load(answer)
+        for kernel in running:
+            end = urllib.request.Request(f"{kernels}/{kernel['id']}?token={TOKEN}", method="DELETE")
+            urllib.request.urlopen(end, timeout=30).close()
+
+
 @contextlib.contextmanager
-def running_lab(root: Path, place: Path, *, folders=("notebooks", "data/sample"), environment=None):
-    """Start JupyterLab on copies of `folders` in `place`, without a screen; give (address, home)."""
+def running_lab(root: Path, place: Path) -> Iterator[Lab]:
+    """Start JupyterLab in `place`, without a screen and with settings of its own."""
     home = place / "home"
-    for name in folders:
-        shutil.copytree(root / name, home / name, ignore=shutil.ignore_patterns(".ipynb_checkpoints"))
-    for name in ("trained_model", "predictions"):
-        (home / name).mkdir(parents=True, exist_ok=True)
+    home.mkdir(parents=True)
     settings = os.environ | {
         **{f"JUPYTER_{name}": str(place / name) for name in ("CONFIG_DIR", "DATA_DIR", "RUNTIME_DIR")},
         **{
@@ -33,7 +64,6 @@ def running_lab(root: Path, place: Path, *, folders=("notebooks", "data/sample")
         },
         "JUPYTER_PREFER_ENV_PATH": "1",
         "TMPDIR": str(place / "tmp"),  # where trainings of other tests hold the computer's turn
-        **(environment or {}),
     }
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "MPLBACKEND"):
         settings.pop(name, None)
@@ -49,7 +79,7 @@ def running_lab(root: Path, place: Path, *, folders=("notebooks", "data/sample")
         )
         try:
             wait_for(f"http://127.0.0.1:{port}/api?token={TOKEN}")
-            yield f"http://127.0.0.1:{port}", home
+            yield Lab(root, f"http://127.0.0.1:{port}", home)
         finally:
             process.terminate()
             process.wait(timeout=30)
@@ -93,12 +123,12 @@ def wait_for(address: str, seconds: float = 60) -> None:
 class Notebook:
     """A notebook open in the browser; what a person does with mouse and keys, and the clicks counted."""
 
-    def __init__(self, page, address: str, home: Path, name: str) -> None:
-        self.page, self.path, self.clicks = page, home / "notebooks" / f"{name}.ipynb", 0
+    def __init__(self, page, lab: Lab, path: Path) -> None:
+        self.page, self.path, self.clicks = page, path, 0
         self.complaints: list[str] = []
         page.on("console", self._listen)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.goto(f"{address}/lab/tree/notebooks/{name}.ipynb?token={TOKEN}&reset")
+        page.goto(lab.page_of(path))
         page.wait_for_selector(".jp-Notebook", timeout=60_000)
         # Earlier requests are lost without a word.
         page.wait_for_function("document.body.innerText.includes('| Idle')", timeout=60_000)

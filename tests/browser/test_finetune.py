@@ -3,26 +3,17 @@
 Pictures are kept in the folder that AUTOSEG_SCREENSHOTS names.
 """
 
-import os
 import re
-from pathlib import Path
 
 import pytest
 from bases import make_base
 from discs import STRUCTURES, make_pair
-from lab import BROWSER_OPTIONS, Notebook, running_lab
 
 from autoseg.files.nifti.volumes import write_nifti
 from autoseg.files.tables import write_structures
 from autoseg.model.model import save_model
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def screens(tmp_path_factory):
-    chosen = os.environ.get("AUTOSEG_SCREENSHOTS")
-    return Path(chosen) if chosen else tmp_path_factory.mktemp("screens")
 
 
 def write_discs(place, names):
@@ -36,26 +27,12 @@ def write_discs(place, names):
     write_structures(place / "structures.csv", STRUCTURES)
 
 
-@pytest.fixture
-def notebook(root, tmp_path, chromium, screens):
-    from playwright.sync_api import sync_playwright
-
-    with running_lab(root, tmp_path, folders=("notebooks",)) as (address, home), sync_playwright() as playwright:
-        save_model(make_base(taught_by=["ann"]), home / "trained_model")
-        write_discs(home / "data" / "discs", ("ann", "bob", "cas", "dot", "eve"))
-        browser = playwright.chromium.launch(executable_path=chromium, args=BROWSER_OPTIONS)
-        book = Notebook(
-            browser.new_context(viewport={"width": 1280, "height": 900}).new_page(), address, home, "4_finetune"
-        )
-        book.home = home
-        yield book
-        book.page.screenshot(path=str(screens / "last.png"))
-        browser.close()
-        assert book.complaints == []
-
-
-def test_finetune_from_the_model_to_the_best_of_the_ways(notebook, screens):
-    page, home = notebook.page, notebook.home
+def test_finetune_from_the_model_to_the_best_of_the_ways(lab, opened, screens):
+    home = lab.project("finetune", folders=["notebooks"])
+    save_model(make_base(taught_by=["ann"]), home / "trained_model")
+    write_discs(home / "data" / "discs", ("ann", "bob", "cas", "dot", "eve"))
+    notebook = opened(home / "notebooks/4_finetune.ipynb")
+    page = notebook.page
     notebook.run_all()
     notebook.wait_for_text("slice by slice (2-D)", seconds=120)
     notebook.wait_for_text("Choose your images above; then it is seen how the model fits them")

@@ -8,34 +8,14 @@ import re
 from pathlib import Path
 
 import pytest
-from lab import BROWSER_OPTIONS, Notebook, running_lab
 
 pytestmark = pytest.mark.browser
 
 
-@pytest.fixture(scope="module")
-def screens(tmp_path_factory):
-    chosen = os.environ.get("AUTOSEG_SCREENSHOTS")
-    return Path(chosen) if chosen else tmp_path_factory.mktemp("screens")
-
-
-@pytest.fixture
-def notebook(root, tmp_path, chromium, screens):
-    from playwright.sync_api import sync_playwright
-
-    with running_lab(root, tmp_path) as (address, home), sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=BROWSER_OPTIONS)
-        context = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
-        book = Notebook(context.new_page(), address, home, "3_compare")
-        book.home = home
-        yield book
-        book.page.screenshot(path=str(screens / "last.png"))
-        browser.close()
-        assert book.complaints == []
-
-
-def test_compare_from_the_ticks_to_the_best(notebook, screens):
-    page, home = notebook.page, notebook.home
+def test_compare_from_the_ticks_to_the_best(lab, opened, screens):
+    home = lab.project("compare")
+    notebook = opened(home / "notebooks/3_compare.ipynb")
+    page = notebook.page
     minutes = os.environ.get("AUTOSEG_MINUTES", "0.05")
     notebook.run_all()
     notebook.wait_for_text("5 networks × 3 folds × 2 minutes: about 33 minutes", seconds=120)

@@ -1,7 +1,7 @@
 """The slice viewer and the table of areas in JupyterLab and a real Chromium: keys, clicks, a busy kernel, files."""
 
 import pytest
-from lab import BROWSER_OPTIONS, TOKEN, running_lab, write_notebook
+from lab import write_notebook
 
 pytestmark = pytest.mark.browser
 
@@ -69,14 +69,6 @@ WATCH = """() => {
 }"""
 
 
-@pytest.fixture
-def lab(root, tmp_path):
-    """A JupyterLab with one notebook; gives the notebook's address and its folder."""
-    with running_lab(root, tmp_path, folders=()) as (address, home):
-        write_notebook(home / "viewer.ipynb", CELLS)
-        yield f"{address}/lab/tree/viewer.ipynb?token={TOKEN}&reset", home
-
-
 def _until(page, words, selector=".asv-title"):
     page.wait_for_function(
         "([selector, words]) => document.querySelector(selector)?.textContent.includes(words)",
@@ -90,34 +82,20 @@ def _press(page, *keys):
         page.keyboard.press(key)
 
 
-def test_viewer_and_table_in_a_real_browser(lab, chromium, tmp_path):
-    from playwright.sync_api import sync_playwright
-
-    address, home = lab
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=BROWSER_OPTIONS)
-        context = browser.new_context(
-            viewport={"width": 1280, "height": 900}, permissions=["clipboard-read", "clipboard-write"]
-        )
-        page = context.new_page()
-        complaints = []
-        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(address)
-        page.wait_for_selector(".jp-Notebook", timeout=60_000)
-        page.wait_for_function("document.body.innerText.includes('| Idle')", timeout=60_000)
-        page.evaluate(WATCH)
-        page.click("text=Run >> nth=0")
-        page.click("text=Run All Cells >> nth=0")
-        _begin(page, home)
-        _look_at_slices(page)
-        _use_the_table(page)
-        _wait_for_a_busy_kernel(page, home)
-        page.screenshot(path=str(tmp_path / "viewer.png"))
-        drawn = page.evaluate("window.drawn")
-        browser.close()
-    assert complaints == []
+def test_viewer_and_table_in_a_real_browser(lab, opened, tmp_path):
+    home = lab.project("viewer", folders=())
+    notebook = opened(
+        write_notebook(home / "viewer.ipynb", CELLS), permissions=["clipboard-read", "clipboard-write"]
+    )
+    page = notebook.page
+    page.evaluate(WATCH)
+    notebook.run_all()
+    _begin(page, home)
+    _look_at_slices(page)
+    _use_the_table(page)
+    _wait_for_a_busy_kernel(page, home)
+    page.screenshot(path=str(tmp_path / "viewer.png"))
+    drawn = page.evaluate("window.drawn")
     # No picture ever stood under another slice's number: the window is fixed, so grey tells the slice.
     assert len(drawn) > 10
     greys = {}

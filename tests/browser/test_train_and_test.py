@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 
 import pytest
-from lab import BROWSER_OPTIONS, Notebook, running_lab
 
 pytestmark = pytest.mark.browser
 # What the issue asks of a first use, from the open notebook to the first preview or the table of areas.
@@ -20,44 +19,8 @@ MOST_CLICKS, MOST_SECONDS = 5, 60
 
 
 @pytest.fixture(scope="module")
-def screens(tmp_path_factory):
-    chosen = os.environ.get("AUTOSEG_SCREENSHOTS")
-    return Path(chosen) if chosen else tmp_path_factory.mktemp("screens")
-
-
-@pytest.fixture(scope="module")
-def lab(root, tmp_path_factory):
-    with running_lab(root, tmp_path_factory.mktemp("lab")) as (address, home):
-        yield address, home
-
-
-@pytest.fixture(scope="module")
-def browser(chromium):
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=BROWSER_OPTIONS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def opened(lab, browser, screens):
-    """Open a notebook in a page of its own; nothing may complain in the browser's console."""
-    address, home = lab
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
-    books = []
-
-    def open_(name):
-        books.append(Notebook(context.new_page(), address, home, name))
-        return books[-1]
-
-    yield open_
-    for book in books:
-        if not book.page.is_closed():  # the test failed: show where
-            book.page.screenshot(path=str(screens / "failed.png"))
-    context.close()
-    assert [complaint for book in books for complaint in book.complaints] == []
+def home(lab):
+    return lab.project("train_and_test")
 
 
 def keep_pictures(notebook, screens, prefix):
@@ -67,9 +30,8 @@ def keep_pictures(notebook, screens, prefix):
         notebook.shot_cells(screens / theme.lower(), prefix)
 
 
-def test_train_from_the_folder_to_the_score(opened, lab, screens, capsys):
-    home = lab[1]
-    notebook = opened("1_train")
+def test_train_from_the_folder_to_the_score(opened, home, screens, capsys):
+    notebook = opened(home / "notebooks/1_train.ipynb")
     page = notebook.page
     notebook.run_all()
     page.wait_for_selector("img[alt*='varied']", timeout=120_000)
@@ -115,10 +77,9 @@ def test_train_from_the_folder_to_the_score(opened, lab, screens, capsys):
     page.close()
 
 
-def test_segment_from_the_model_to_the_downloads(opened, lab, screens, capsys):
-    home = lab[1]
+def test_segment_from_the_model_to_the_downloads(opened, home, screens, capsys):
     need_a_model(home)
-    notebook = opened("2_test")
+    notebook = opened(home / "notebooks/2_test.ipynb")
     page = notebook.page
     notebook.run_all()
     button = notebook.button("Segment and measure")
@@ -173,14 +134,13 @@ def need_a_model(home):
     subprocess.run(command, check=True, capture_output=True)
 
 
-def test_a_wrong_folder_and_damaged_files_are_sentences(opened, lab):
-    home = lab[1]
+def test_a_wrong_folder_and_damaged_files_are_sentences(opened, home):
     need_a_model(home)
     damaged = home / "damaged"
     shutil.copytree(home / "data/sample/test/dicoms", damaged)
     for path in damaged.iterdir():
         path.write_bytes(path.read_bytes()[:2000])  # the header is whole, the pixels are not
-    notebook = opened("2_test")
+    notebook = opened(home / "notebooks/2_test.ipynb")
     page = notebook.page
     notebook.run_all()
     page.wait_for_function(f"() => {{ {FIND_BUTTON} return b && !b.disabled; }}", timeout=120_000)
@@ -200,8 +160,7 @@ def test_a_wrong_folder_and_damaged_files_are_sentences(opened, lab):
     page.close()
 
 
-def test_a_full_disk_is_a_sentence_and_leaves_nothing_behind(opened, lab):
-    home = lab[1]
+def test_a_full_disk_is_a_sentence_and_leaves_nothing_behind(opened, home):
     need_a_model(home)
     output = home / "predictions"
     mounted = subprocess.run(
@@ -210,7 +169,7 @@ def test_a_full_disk_is_a_sentence_and_leaves_nothing_behind(opened, lab):
     if mounted.returncode:
         pytest.skip("a small disk can be made only by an administrator on Linux")
     try:
-        notebook = opened("2_test")
+        notebook = opened(home / "notebooks/2_test.ipynb")
         notebook.run_all()
         notebook.page.wait_for_function(f"() => {{ {FIND_BUTTON} return b && !b.disabled; }}", timeout=120_000)
         notebook.click(notebook.button("Segment and measure"))
