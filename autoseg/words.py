@@ -21,8 +21,9 @@ def in_words(names: Sequence[str], what: str) -> str:
     >>> in_words(["a.png", "b.png"], "label file")
     'There are 2 label files (a.png, b.png)'
     """
-    shown = ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
-    return f"There is 1 {what} ({shown})" if len(names) == 1 else f"There are {len(names)} {what}s ({shown})"
+    if len(names) == 1:
+        return f"There is 1 {what} ({names[0]})"
+    return f"There are {len(names)} {what}{'' if what.endswith('s') else 's'} ({name_some(names)})"
 
 
 def say_slices(slices: Sequence[int]) -> str:
@@ -42,12 +43,12 @@ def say_slices(slices: Sequence[int]) -> str:
     return " ".join(str(first) if first == last else f"{first}-{last}" for first, last in parts)
 
 
-def name_some(names: Sequence[str], most: int = 3) -> str:
+def name_some(names: Sequence[str], most: int = 5) -> str:
     """Give names as words for a sentence, those beyond `most` as their number.
 
     Examples
     --------
-    >>> name_some(["a", "b"]), name_some(["a", "b", "c", "d", "e"])
+    >>> name_some(["a", "b"]), name_some(["a", "b", "c", "d", "e"], 3)
     ('a, b', 'a, b, c and 2 more')
     """
     rest = len(names) - most
@@ -77,8 +78,3 @@ def read_numbers(words: str, what: str) -> float | tuple[float, float] | None:
     if min(numbers) <= 0:
         raise GeometryError(f"The {what} is {words.strip()}; it must be above 0.")
     return numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])
-
-
-def some(names: Sequence[str]) -> str:
-    """List the first five names, and say how many there are."""
-    return ", ".join(names[:5]) + (f" … ({len(names)} in all)" if len(names) > 5 else "")

@@ -3,7 +3,7 @@
 import torch
 from discs import STRUCTURES, make_pair
 
-from autoseg.data.fingerprints import subject_fingerprint
+from autoseg.data.digests import subject_pseudonym
 from autoseg.model.model import TrainedModel
 from autoseg.model.networks import build_network
 from autoseg.model.settings.settings import (
@@ -33,7 +33,7 @@ def make_base(*, taught_by=(), structures=STRUCTURES, channels=("image",), dims=
     network = build_network(
         SMALL, in_channels=len(channels), out_channels=len(structures) + 1, spatial_dims=settings.spatial_dims
     )
-    prints = [subject_fingerprint(subject) for subject in taught_by]
+    prints = [subject_pseudonym(subject) for subject in taught_by]
     origin = {"subject_fingerprints": prints, "learnt_fingerprints": prints, "training_subjects": len(prints)}
     named = {"name": "neck", "origin": origin} | changes
     return TrainedModel(

@@ -52,7 +52,7 @@ def case_facts(image: Image, label_map: LabelMap) -> CaseFacts:
 
 
 @dataclass(frozen=True)
-class Copy:
+class Duplicate:
     """Two cases, by case_id, that are one in disguise; `what` is the rest of a sentence about them."""
 
     one: str
@@ -60,7 +60,7 @@ class Copy:
     what: str
 
 
-def find_copy(some: Mapping[str, CaseFacts], others: Mapping[str, CaseFacts]) -> Copy | None:
+def find_duplicate(some: Mapping[str, CaseFacts], others: Mapping[str, CaseFacts]) -> Duplicate | None:
     """Find a case of the first group that is, in disguise, one of the second.
 
     The same image, the same DICOM study or series, or a slice that looks nearly the same: a copy saved with
@@ -70,9 +70,9 @@ def find_copy(some: Mapping[str, CaseFacts], others: Mapping[str, CaseFacts]) ->
     uids = {uid: case_id for case_id, facts in some.items() for uid in facts.uids}
     for case_id, facts in others.items():
         if facts.digest in digests:
-            return Copy(digests[facts.digest], case_id, "have identical pixels")
+            return Duplicate(digests[facts.digest], case_id, "have identical pixels")
         for uid in sorted(facts.uids & set(uids)):
-            return Copy(uids[uid], case_id, f"are of the same DICOM study or series ({uid})")
+            return Duplicate(uids[uid], case_id, f"are of the same DICOM study or series ({uid})")
     shown = [(case_id, picture) for case_id, facts in some.items() for picture in _shown(facts)]
     if not shown:
         return None
@@ -81,7 +81,7 @@ def find_copy(some: Mapping[str, CaseFacts], others: Mapping[str, CaseFacts]) ->
         likeness = (table @ _shown(facts).T).max(axis=1, initial=0)
         if likeness.max() >= NEARLY_THE_SAME:
             what = f"show nearly the same slice (correlation {likeness.max():.4f})"
-            return Copy(shown[int(likeness.argmax())][0], case_id, what)
+            return Duplicate(shown[int(likeness.argmax())][0], case_id, what)
     return None
 
 

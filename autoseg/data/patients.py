@@ -132,7 +132,7 @@ def suggest_series(patient: PatientFolder, modalities: Collection[str] = ()) -> 
     left = []
     for reason in reasons:
         names = [c.case_id for c in doubtful if doubts[c.case_id] == reason]
-        left.append(f"{name_some(names)} {'is' if len(names) == 1 else 'are'} not: {reason}")
+        left.append(f"{name_some(names, 3)} {'is' if len(names) == 1 else 'are'} not: {reason}")
     several = f"This folder holds images of {patient.patients} patients: make sure that you tick whom you mean."
     return chosen, " ".join([first, *([several] if patient.patients > 1 else []), *left])
 
@@ -176,9 +176,9 @@ def check_typed(
             said.setdefault(words, []).append(name)
         if choice.note:
             said[choice.note] = []
-    lines = [f"{name_some(names)}: {words}" if names else words for words, names in said.items()]
+    lines = [f"{name_some(names, 3)}: {words}" if names else words for words, names in said.items()]
     kept = [c.case_id for c in known if silent and c.spacing_mm is not None]
-    lines.extend([f"{name_some(kept)}: the header's pixel size is used."] if kept else [])
+    lines.extend([f"{name_some(kept, 3)}: the header's pixel size is used."] if kept else [])
     return TypedCheck(tuple(lines), differs)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from autoseg.data.cases import Case
-from autoseg.data.duplicates import CaseFacts, find_copy
+from autoseg.data.duplicates import CaseFacts, find_duplicate
 from autoseg.errors import DataError
 
 
@@ -183,7 +183,7 @@ def check_leaks(split: Split, facts: Mapping[str, CaseFacts]) -> None:
         for name, side in split.sides().items()
     }
     for (first, some), (second, others) in combinations(sides.items(), 2):
-        found = find_copy(some, others)
+        found = find_duplicate(some, others)
         if found is not None:
             raise DataError(
                 f"{found.one} (subject {cases[found.one].subject_id}, in {first}) and {found.two} (subject "

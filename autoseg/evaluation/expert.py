@@ -16,7 +16,7 @@ from autoseg.files.atomic import check_writable, whole_folder
 from autoseg.image.image import LabelMap
 from autoseg.measurement.scores import Score, VolumeScore, score_slices, score_volume
 from autoseg.measurement.summary import SubjectScore, score_subject, summarise
-from autoseg.model.model import TrainedModel, subject_fingerprint
+from autoseg.model.model import TrainedModel, subject_pseudonym
 from autoseg.prediction import predict
 from autoseg.prediction.run import Run
 from autoseg.report.export import free_run_folder
@@ -138,7 +138,7 @@ def score_test_subjects(model: TrainedModel, labelled: CaseFolder, *, output: Pa
             "subjects renamed (subjects.csv). Bring them back; a test on some of them only is another test."
         )
     seen = set(model.origin.get("subject_fingerprints", ()))
-    known = [subject for subject in ledger.subjects if subject_fingerprint(subject) in seen]
+    known = [subject for subject in ledger.subjects if subject_pseudonym(subject) in seen]
     if known:
         raise DataError(
             f"The model {model.name!r} was trained or validated on the test subject(s) {', '.join(known)}: its "

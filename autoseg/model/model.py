@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from autoseg.data.fingerprints import subject_fingerprint
+from autoseg.data.digests import subject_pseudonym
 from autoseg.errors import AutosegError, DataError, ModelFileError
 from autoseg.image.structures import Structure
 from autoseg.model.networks import build_network
@@ -132,17 +132,17 @@ def check_model_name(name: str) -> str:
 
 
 def describe_origin(subject_ids: Sequence[str], validation_ids: Sequence[str], slices: int) -> dict[str, Any]:
-    """Give what a model was trained on, without patient names: counts, fingerprints, date and versions.
+    """Give what a model was trained on, without patient names: counts, pseudonyms, date and versions.
 
-    A subject is kept only as a fingerprint (SHA-256 of its identifier, shortened), with which a later test
+    A subject is kept only as a pseudonym (SHA-256 of its identifier, shortened), with which a later test
     on the same subject can be recognised; `learnt_fingerprints` are of those that were not only validated on.
     """
     return {
         "training_subjects": len(set(subject_ids)),
         "validation_subjects": len(set(validation_ids)),
         "training_slices": slices,
-        "subject_fingerprints": sorted(subject_fingerprint(s) for s in {*subject_ids, *validation_ids}),
-        "learnt_fingerprints": sorted(map(subject_fingerprint, set(subject_ids))),
+        "subject_fingerprints": sorted(subject_pseudonym(s) for s in {*subject_ids, *validation_ids}),
+        "learnt_fingerprints": sorted(map(subject_pseudonym, set(subject_ids))),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {
             "autoseg": autoseg_version(),

@@ -14,7 +14,7 @@ from autoseg.errors import AutosegError, DataError
 from autoseg.files.file_names import safe_name
 from autoseg.image.image import Image
 from autoseg.model.centreline import Centreline, crop_sizes, view_to_click, write_centreline
-from autoseg.model.model import TrainedModel, subject_fingerprint
+from autoseg.model.model import TrainedModel, subject_pseudonym
 from autoseg.prediction import find_centreline
 from autoseg.prediction.ensemble import Models, as_models
 from autoseg.prediction.run import enough_memory
@@ -139,4 +139,4 @@ def _look(model: TrainedModel, image: Image) -> ImageCentreline:
 
 def _beginning(image: Image) -> str:
     source = image.source
-    return f"{safe_name(source.case_id)}_{subject_fingerprint(source.subject_id)[:8]}"
+    return f"{safe_name(source.case_id)}_{subject_pseudonym(source.subject_id)[:8]}"

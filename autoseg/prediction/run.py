@@ -22,7 +22,7 @@ from autoseg.files.file_names import safe_name, unique_names
 from autoseg.image.image import Image, LabelMap
 from autoseg.measurement.areas import Measurement, measure_areas
 from autoseg.model.centreline import Centreline, write_centreline
-from autoseg.model.model import TrainedModel, autoseg_version, subject_fingerprint
+from autoseg.model.model import TrainedModel, autoseg_version, subject_pseudonym
 from autoseg.prediction import cut_off_note, own_centreline, predict
 from autoseg.prediction.combine import Join, combine, heights_mm
 from autoseg.prediction.ensemble import Copies, Models, as_models, ensemble_name
@@ -258,8 +258,8 @@ def about_images(models: Sequence[TrainedModel], images: Sequence[Image]) -> lis
             f"The folder holds images of {len(subjects)} patients; patients.csv and measurements.csv tell them "
             "apart."
         )
-    learnt = {fingerprint for one in models for fingerprint in one.origin.get("subject_fingerprints", ())}
-    known = sum(subject_fingerprint(subject) in learnt for subject in subjects)
+    learnt = {pseudonym for one in models for pseudonym in one.origin.get("subject_fingerprints", ())}
+    known = sum(subject_pseudonym(subject) in learnt for subject in subjects)
     if known:
         whom = "this patient" if len(subjects) == 1 else f"{known} of these {len(subjects)} patients"
         what, do = ("The model was", "it does") if len(models) == 1 else ("Some of the models were", "they do")

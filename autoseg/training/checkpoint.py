@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from autoseg.data.cases import Case
-from autoseg.data.fingerprints import Side, subject_fingerprint
+from autoseg.data.digests import Side, subject_pseudonym
 from autoseg.data.split import Split
 from autoseg.errors import AutosegError, DataError, ModelFileError
 from autoseg.image.structures import Structure
@@ -131,8 +131,8 @@ def write_checkpoint(checkpoint: Checkpoint, path: Path) -> Path:
         # Both have the same history.
         "best": model_to_dict(replace(checkpoint.best, history=())),
         "last": model_to_dict(checkpoint.last),
-        "training": asdict(checkpoint.training),
-        "validation": asdict(checkpoint.validation),
+        "training": checkpoint.training.stored(),
+        "validation": checkpoint.validation.stored(),
     }
     return write_tensors(content, path, UNFINISHED)
 
@@ -155,12 +155,8 @@ def _from_content(content: dict[str, Any]) -> Checkpoint:
     best.build(), last.build()  # the weights must fit the network that the settings name
     values = {key: value for key, value in content.items() if key not in ("format", "format_version")}
     values |= {"best": best, "last": last}
-    values |= {key: _side(content[key]) for key in ("training", "validation")}
+    values |= {key: Side.read(content[key]) for key in ("training", "validation")}
     return Checkpoint(**values)
-
-
-def _side(values: dict[str, Any]) -> Side:
-    return Side(**{**values, "subject_prints": tuple(values["subject_prints"])})
 
 
 def find_unfinished(folder: Path | str) -> tuple[Unfinished, ...]:
@@ -231,9 +227,9 @@ def check_same_data(
         begin = f"The unfinished training {checkpoint.name!r} {what} {before}"
         if (before.cases, before.subjects, before.slices) != (now.cases, now.subjects, now.slices):
             raise DataError(f"{begin}, and the data have {now} there now. {remedy}")
-        if before.names_print != now.names_print:
+        if before.names_digest != now.names_digest:
             raise DataError(f"{begin}, and the data have as many, but others, there now. {remedy}")
-        if before.voxels_print != now.voxels_print:
+        if before.voxels_digest != now.voxels_digest:
             raise DataError(f"{begin}, and an image, a label or a pixel size of them was changed since. {remedy}")
 
 
@@ -258,12 +254,12 @@ def split_again(checkpoint: Checkpoint, cases: Sequence[Case], *, test_subjects:
         If a subject of it has no case here (the message says how many), or was set aside since.
     """
     sides = [
-        tuple(case for case in cases if subject_fingerprint(case.subject_id) in side.subject_prints)
+        tuple(case for case in cases if subject_pseudonym(case.subject_id) in side.subject_pseudonyms)
         for side in (checkpoint.training, checkpoint.validation)
     ]
     split = Split(training=sides[0], validation=sides[1])
     seen = {case.subject_id for side in sides for case in side}
-    wanted = {*checkpoint.training.subject_prints, *checkpoint.validation.subject_prints}
+    wanted = {*checkpoint.training.subject_pseudonyms, *checkpoint.validation.subject_pseudonyms}
     if len(seen) < len(wanted):
         raise DataError(
             f"The unfinished training {checkpoint.name!r} knows {len(wanted)} subject(s), and "

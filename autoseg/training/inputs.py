@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from autoseg.data.cases import Case
-from autoseg.data.fingerprints import Side, describe_side
+from autoseg.data.digests import Side, describe_side
 from autoseg.image.image import Image, LabelMap
 from autoseg.image.structures import Structure
 from autoseg.model.centreline import Centreline
@@ -44,14 +44,14 @@ class Inputs:
     read: Read = read_cases
 
     def describe(self, cases: Sequence[Case], pairs: Sequence[tuple[Image, LabelMap]]) -> Side:
-        """Give the fingerprints of cases, read as `pairs`, and of their centrelines."""
+        """Give the digests of cases, read as `pairs`, and of their centrelines."""
         side = describe_side(cases, pairs)
         lines = [
             (case.case_id, self.centrelines[case.case_id]) for case in cases if case.case_id in self.centrelines
         ]
         if not lines:
             return side
-        digest = hashlib.sha256(side.voxels_print.encode())
+        digest = hashlib.sha256(side.voxels_digest.encode())
         for case_id, line in sorted(lines, key=lambda one: one[0]):
             digest.update(case_id.encode("utf-8", "surrogateescape") + np.round(line.points_mm, 3).tobytes())
-        return replace(side, voxels_print=digest.hexdigest())
+        return replace(side, voxels_digest=digest.hexdigest())

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
-from autoseg.data.fingerprints import Side
+from autoseg.data.digests import Side
 from autoseg.data.split import Split
 from autoseg.errors import DataError, ModelFileError
 from autoseg.image.structures import Structure
@@ -126,7 +126,7 @@ def read_material(
     structures: Sequence[Structure],
     resume: Checkpoint | None,
     *,
-    fingerprints: bool,
+    digests: bool,
     inputs: Inputs = Inputs(),  # noqa: B008  # it never changes
     base: TrainedModel | None = None,
 ) -> Material:
@@ -141,7 +141,7 @@ def read_material(
     device = choose_device()
     pairs, validation_pairs = inputs.read(split.training, structures), inputs.read(split.validation, structures)
     sides = (Side(), Side())
-    if fingerprints or resume is not None:
+    if digests or resume is not None:
         sides = inputs.describe(split.training, pairs), inputs.describe(split.validation, validation_pairs)
     if resume is not None:
         check_same_data(resume, structures, *sides)

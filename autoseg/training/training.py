@@ -96,8 +96,8 @@ def train(
     check_model_name(name)
     keep_freed_memory()
     torch.manual_seed(seed_of(settings, base))
-    prints = on_checkpoint is not None
-    material = read_material(split, settings, structures, resume, fingerprints=prints, inputs=inputs, base=base)
+    digests = on_checkpoint is not None
+    material = read_material(split, settings, structures, resume, digests=digests, inputs=inputs, base=base)
     settings, validation = material.settings, material.validation
     step = Step(material, structures)
     clock = Clock(settings, () if material.tuned is None else material.tuned.phases)

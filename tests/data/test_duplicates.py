@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from discs import make_pair
 
-from autoseg.data.duplicates import case_facts, find_copy
+from autoseg.data.duplicates import case_facts, find_duplicate
 from autoseg.image.image import Image, LabelMap, Source
 
 
@@ -36,15 +36,17 @@ def test_facts_of_a_case():
 
 
 def test_identical_pixels():
-    found = find_copy({"a": facts(anatomy(1)), "b": facts(anatomy(2))}, {"c": facts(anatomy(2))})
+    found = find_duplicate({"a": facts(anatomy(1)), "b": facts(anatomy(2))}, {"c": facts(anatomy(2))})
     assert (found.one, found.two) == ("b", "c")
     assert "identical pixels" in found.what
 
 
 def test_the_same_series():
-    found = find_copy({"a": facts(anatomy(1), series_uid="1.2.3")}, {"b": facts(anatomy(2), series_uid="1.2.3")})
+    found = find_duplicate(
+        {"a": facts(anatomy(1), series_uid="1.2.3")}, {"b": facts(anatomy(2), series_uid="1.2.3")}
+    )
     assert "1.2.3" in found.what
-    assert find_copy({"a": facts(anatomy(1))}, {"b": facts(anatomy(2))}) is None
+    assert find_duplicate({"a": facts(anatomy(1))}, {"b": facts(anatomy(2))}) is None
 
 
 @pytest.mark.parametrize(
@@ -62,7 +64,7 @@ def test_the_same_series():
 )
 def test_nearly_the_same_slice(change):
     original = anatomy(5)
-    found = find_copy({"a": facts(original)}, {"b": facts(change(original))})
+    found = find_duplicate({"a": facts(original)}, {"b": facts(change(original))})
     assert found is not None
     assert "nearly the same slice" in found.what
 
@@ -71,11 +73,11 @@ def test_empty_slices_are_no_copies_of_each_other():
     empty = np.zeros((2, 40, 40))
     spot = empty.copy()
     spot[:, 20, 20] = 1  # one hot pixel is no anatomy
-    assert find_copy({"a": facts(empty)}, {"b": facts(empty + 1)}) is None
-    assert find_copy({"a": facts(spot)}, {"b": facts(2 * spot + 1)}) is None
+    assert find_duplicate({"a": facts(empty)}, {"b": facts(empty + 1)}) is None
+    assert find_duplicate({"a": facts(spot)}, {"b": facts(2 * spot + 1)}) is None
 
 
 def test_two_hundred_people_are_not_mistaken_for_each_other():
     people = {str(number): facts(anatomy(number)) for number in range(200)}
     some = {name: fact for name, fact in people.items() if int(name) < 100}
-    assert find_copy(some, {name: fact for name, fact in people.items() if name not in some}) is None
+    assert find_duplicate(some, {name: fact for name, fact in people.items() if name not in some}) is None

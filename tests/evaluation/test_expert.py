@@ -14,7 +14,7 @@ from autoseg.errors import DataError, OutputError
 from autoseg.evaluation import expert as agreement
 from autoseg.evaluation.expert import pair_with_expert, score_test_subjects
 from autoseg.image.image import SliceSource
-from autoseg.model.model import TrainedModel, subject_fingerprint
+from autoseg.model.model import TrainedModel, subject_pseudonym
 from autoseg.model.settings.settings import Settings
 from autoseg.prediction.run import Run
 
@@ -54,7 +54,7 @@ def test_a_frozen_subject_without_a_case_is_named(folder, tmp_path):
 
 
 def test_a_model_that_saw_a_test_subject_is_refused(folder, tmp_path):
-    model = replace(MODEL, origin={"subject_fingerprints": [subject_fingerprint("subject2")]})
+    model = replace(MODEL, origin={"subject_fingerprints": [subject_pseudonym("subject2")]})
     with pytest.raises(DataError, match=r"trained or validated on the test subject\(s\) subject2"):
         score_test_subjects(model, folder, output=tmp_path / "out")
     with pytest.raises(DataError, match="No test subjects are frozen"):

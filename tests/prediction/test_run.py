@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from untrained import untrained_model
 
-from autoseg.data.fingerprints import subject_fingerprint
+from autoseg.data.digests import subject_pseudonym
 from autoseg.errors import DataError
 from autoseg.prediction import run as patient_run
 from autoseg.prediction.run import RunProgress, RunStopped, segment_folder
@@ -102,7 +102,7 @@ def test_a_run_of_several_models_says_which_they_were_and_which_copies(patient, 
 
 def test_whom_one_of_several_models_knows_is_noted(patient, tmp_path):
     subject = segment_folder(untrained_model(), patient, output=tmp_path).results[0][0].source.subject_id
-    knows = untrained_model(origin={"subject_fingerprints": [subject_fingerprint(subject)], "modalities": ["CT"]})
+    knows = untrained_model(origin={"subject_fingerprints": [subject_pseudonym(subject)], "modalities": ["CT"]})
     run = segment_folder([untrained_model(), knows], patient, output=tmp_path)
     assert any(
         note.startswith("Some of the models were trained or validated on this patient") for note in run.notes

@@ -12,7 +12,7 @@ from autoseg.data.checks.facts import Facts
 from autoseg.data.checks.finding import Finding
 from autoseg.data.repairs import relabel
 from autoseg.image.geometry import pixel_area_mm2, spacing_from_affine
-from autoseg.words import some
+from autoseg.words import name_some
 
 # With fewer cases nobody knows what is usual.
 LEAST_CASES = 5
@@ -105,8 +105,8 @@ def _permuted(cohort: Cohort, fact: Facts, mapping: dict[int, int], gain: float)
         fact.origin.case_id,
         fact.origin.label_path,
         f"The structures of {fact.origin.case_id} seem to have each other's numbers: "
-        f"{some([f'{names[old]} ({old}) looks like {names[new]} ({new})' for old, new in mapping.items()])} in the "
-        f"other cases (by {gain:.1f} standard deviations in place, size and brightness).",
+        f"{name_some([f'{names[old]} ({old}) looks like {names[new]} ({new})' for old, new in mapping.items()])} "
+        f"in the other cases (by {gain:.1f} standard deviations in place, size and brightness).",
         "Look at the picture. If so, keep the proposed repair, which renames the values.",
         kind="permuted",
         cause="Another program or person numbers the structures in another order.",
@@ -133,8 +133,8 @@ def _apart(cohort: Cohort, facts: Sequence[Facts], labels: Sequence[int]) -> Ite
             "warning",
             cases[0].origin.case_id if len(cases) == 1 else "",
             cases[0].origin.label_path,
-            f"{first} and {second} lie beside each other on {some([fact.origin.case_id for fact in cases])}: only "
-            f"{shares.min():.0%} to {shares.max():.0%} of the border of {first} touches {second}, where it is "
+            f"{first} and {second} lie beside each other on {name_some([fact.origin.case_id for fact in cases])}: "
+            f"only {shares.min():.0%} to {shares.max():.0%} of the border of {first} touches {second}, where it is "
             f"{middle[one, two]:.0%} in most cases.",
             f"Look which of the two lies beside its place. Draw it again, or write 0 for it into "
             f"{cohort.folder / 'annotated.csv'}.",

@@ -15,7 +15,7 @@ from autoseg.data.repairs import SYMMETRIES, transform, turn_slices
 from autoseg.errors import AutosegError
 from autoseg.files.levels import read_levels
 from autoseg.image.geometry import same_grid, spacing_from_affine
-from autoseg.words import some
+from autoseg.words import name_some
 
 # Ratio of the largest to the smallest pixel length.
 UNLIKE_SPACING = 1.5
@@ -108,8 +108,8 @@ def check_spacing(cohort: Cohort) -> Iterator[Finding]:
             "warning",
             unknown[0] if len(unknown) == 1 else "",
             cohort.folder,
-            f"{len(unknown)} of {len(cohort.facts)} images have no pixel spacing in their header: {some(unknown)}. "
-            "Nothing on them can be measured in mm or mm².",
+            f"{len(unknown)} of {len(cohort.facts)} images have no pixel spacing in their header: "
+            f"{name_some(unknown)}. Nothing on them can be measured in mm or mm².",
             "If you know how large the pixels are, type it under 'How to read the files'. A model can also be "
             "trained as it is, on a fixed number of pixels, input_shape, which is planned for you (in code "
             "PreprocessSettings(input_shape=(rows, columns)), on the command line --input-shape ROWS COLUMNS). "
@@ -161,7 +161,7 @@ def check_range(cohort: Cohort) -> Iterator[Finding]:
             cohort.facts[odd[0]].origin.case_id if len(odd) == 1 else "",
             cohort.folder,
             f"{len(odd)} of {len(widths)} images have another range of intensities than most (which span about "
-            f"{float(middle):.3g}): {some(listed)}.",
+            f"{float(middle):.3g}): {name_some(listed)}.",
             "Each image is scaled by itself before training, so a factor does no harm. Look whether these images "
             "are of the same kind as the others.",
             kind="range",

@@ -12,7 +12,7 @@ from autoseg.data.checks.facts import Facts
 from autoseg.data.checks.finding import Finding
 from autoseg.data.repairs import SYMMETRIES, Repair, relabel, transform
 from autoseg.image.structures import side_pairs
-from autoseg.words import some
+from autoseg.words import name_some
 
 # How many standard deviations a turned label must fit better than as it is: hand-drawn labels reach 0.1 on
 # volumes, and on single slices once in a hundred 0.4.
@@ -137,7 +137,7 @@ def _transform(fact: Facts, symmetry: str, shift: tuple[int, int], gain: float) 
 def _blank(fact: Facts) -> Iterator[Finding]:
     blank = np.flatnonzero(fact.contrast < BLANK).tolist()
     if blank:
-        slices = f"slice(s) {some([str(index + 1) for index in blank])} of " if fact.shape[0] > 1 else ""
+        slices = f"slice(s) {name_some([str(index + 1) for index in blank])} of " if fact.shape[0] > 1 else ""
         yield Finding(
             "warning",
             fact.origin.case_id,
@@ -159,7 +159,7 @@ def _is_blank(fact: Facts) -> bool:
 def _which(facts: Sequence[Facts]) -> str:
     if len(facts) == 1:
         return facts[0].origin.case_id
-    cases = some([fact.origin.case_id for fact in facts])
+    cases = name_some([fact.origin.case_id for fact in facts])
     return f"all {len(facts)} slices of subject {facts[0].origin.subject_id} ({cases})"
 
 
@@ -225,7 +225,7 @@ def _one_case(cohort: Cohort, fact: Facts, swapped: Sequence[tuple[tuple[int, in
     slices = sorted({index for _, indices in swapped for index in indices})
     both = [set(np.flatnonzero(fact.counts[:, [fact.values.index(v) for v in pair]].all(axis=1))) for pair in pairs]
     whole = all(set(indices) == there for (_, indices), there in zip(swapped, both, strict=True))
-    where = "" if whole else f" on slice(s) {some([str(index + 1) for index in slices])}"
+    where = "" if whole else f" on slice(s) {name_some([str(index + 1) for index in slices])}"
     against = "the patient's axes" if fact.affine is not None else "the other cases"
     exchange = {old: new for left, right in pairs for old, new in ((left, right), (right, left))}
     return Finding(
@@ -233,7 +233,7 @@ def _one_case(cohort: Cohort, fact: Facts, swapped: Sequence[tuple[tuple[int, in
         case_id,
         fact.origin.label_path,
         f"Left and right are exchanged on {case_id}{where}, by {against}: "
-        f"{some([f'{names[left]} lies to the right of {names[right]}' for left, right in pairs])}.",
+        f"{name_some([f'{names[left]} lies to the right of {names[right]}' for left, right in pairs])}.",
         "Look at the picture. If so, keep the proposed repair, which exchanges the labels."
         if whole
         else "Draw these slices again, or exchange their labels in the program in which they were drawn.",
@@ -253,7 +253,7 @@ def _everywhere(cohort: Cohort, facts: Sequence[Facts]) -> Finding:
         "error",
         "",
         cohort.folder,
-        f"Left and right are exchanged on {len(facts)} of {len(cohort.facts)} cases: {some(cases)}.",
+        f"Left and right are exchanged on {len(facts)} of {len(cohort.facts)} cases: {name_some(cases)}.",
         "Look at a picture. If the names are wrong, exchange them in structures.csv.",
         kind="sides",
         cause="The names of left and right are exchanged in the structures table, or images were stored mirrored.",

@@ -15,7 +15,7 @@ from autoseg.data.checks.finding import Finding
 from autoseg.data.duplicates import FLAT, NEARLY_THE_SAME
 from autoseg.data.pairing.subjects import unlike_twins
 from autoseg.files.dicom.headers import is_stand_in
-from autoseg.words import some
+from autoseg.words import name_some
 
 # What visits of one person are called at the end of a name: Ses2, visit-1, _run2, timepoint 3, baseline, follow-up.
 VISIT = re.compile(
@@ -49,8 +49,8 @@ def check_subjects(cohort: Cohort) -> Iterator[Finding]:
             "",
             cohort.folder,
             f"{len(nameless)} of {len(subjects)} subject(s) have no PatientID: each study is taken as one person "
-            f"(each folder, where the study has no UID either): {some(nameless)}. If one person has two studies "
-            "here, validation would see a person who was trained on.",
+            f"(each folder, where the study has no UID either): {name_some(nameless)}. If one person has two "
+            "studies here, validation would see a person who was trained on.",
             "Write a PatientID into the DICOM files, a code and not a name, the same in all studies of a person; "
             "or keep one study of each person.",
             kind="nameless",
@@ -60,7 +60,7 @@ def check_subjects(cohort: Cohort) -> Iterator[Finding]:
             "warning",
             "",
             cohort.folder,
-            f"The subjects {some(names)} have almost the same name: are they one person?",
+            f"The subjects {name_some(names)} have almost the same name: are they one person?",
             "If they are, give them one subject (a PatientID, or one name): otherwise validation may see a person "
             "who was trained on.",
             kind="subjects",
@@ -114,8 +114,8 @@ def _same_drawings(cohort: Cohort, identical: Iterable[Sequence[Facts]]) -> Iter
                 "warning",
                 facts[0].origin.case_id,
                 facts[0].origin.label_path,
-                f"The labels of {some([fact.origin.case_id for fact in facts])} are equal in every pixel, under "
-                f"the subjects {some(subjects)}.",
+                f"The labels of {name_some([fact.origin.case_id for fact in facts])} are equal in every pixel, "
+                f"under the subjects {name_some(subjects)}.",
                 "If they are one person, write so into subjects.csv (case_id, subject_id), or validation would see "
                 "what was trained on. If not, one of the label files is a copy by mistake.",
                 kind="drawings",
@@ -136,7 +136,7 @@ def _nearly(subjects: frozenset[str], pairs: Sequence[tuple[float, Facts, Facts]
         one.origin.case_id,
         one.origin.image_path,
         f"{one.origin.case_id} and {two.origin.case_id} show nearly the same slice (correlation {likeness:.4f}), "
-        f"under the subjects {some(sorted(subjects))}{more}.",
+        f"under the subjects {name_some(sorted(subjects))}{more}.",
         "Keep one of them, or give both one subject; else validation would see what was trained on.",
         kind="twins",
         cause="The same image, saved a second time in another way and under another name.",
@@ -147,12 +147,12 @@ def _nearly(subjects: frozenset[str], pairs: Sequence[tuple[float, Facts, Facts]
 def _identical(facts: Sequence[Facts]) -> Finding:
     origins = [fact.origin for fact in facts]
     subjects = sorted({origin.subject_id for origin in origins})
-    across = f", under the subjects {some(subjects)}" if len(subjects) > 1 else ""
+    across = f", under the subjects {name_some(subjects)}" if len(subjects) > 1 else ""
     return Finding(
         "error" if across else "warning",
         origins[0].case_id,
         origins[0].image_path,
-        f"The images of {some([origin.case_id for origin in origins])} have identical pixels{across}.",
+        f"The images of {name_some([origin.case_id for origin in origins])} have identical pixels{across}.",
         "Keep one of them" + (", or validation would see what was trained on." if across else "."),
         kind="twins",
         cause="A file was copied under another name.",
@@ -174,7 +174,7 @@ def _shared_studies(cohort: Cohort) -> Iterator[Finding]:
                 "error",
                 "",
                 cohort.folder,
-                f"The subjects {some(subjects)} share a DICOM study or series: they are one person.",
+                f"The subjects {name_some(subjects)} share a DICOM study or series: they are one person.",
                 "Give them one PatientID.",
                 kind="subjects",
                 cause="The PatientID was changed in a part of the files.",

@@ -14,7 +14,7 @@ from autoseg.data.checks.facts import Facts, Rim
 from autoseg.data.checks.finding import Finding
 from autoseg.data.repairs import Repair, clear, relabel
 from autoseg.image.structures import Structure
-from autoseg.words import some
+from autoseg.words import name_some
 
 # One pixel more or less changes the area of so small a structure by a tenth.
 SMALL_PIXELS = 10
@@ -59,16 +59,14 @@ def _unknown_values(fact: Facts, unknown: Mapping[int, int], structures: Sequenc
     names = {structure.label: structure.name for structure in structures}
     size = fact.shape[0] * fact.shape[1] * fact.shape[2]
     listed = [f"{value} ({count} pixels, {count / size:.2%})" for value, count in unknown.items()]
-    problem = (
-        f"{fact.origin.label_path} holds {len(unknown)} value(s) without a name: {some(listed)}. Known: {names}."
-    )
     on_rims = sum(fact.rims[value].share * count for value, count in unknown.items()) / sum(unknown.values())
     smeared = on_rims > RIM_SHARE or len(unknown) >= MANY_VALUES
     return Finding(
         "error",
         fact.origin.case_id,
         fact.origin.label_path,
-        problem,
+        f"{fact.origin.label_path} holds {len(unknown)} value(s) without a name: {name_some(listed)}. "
+        f"Known: {names}.",
         "Add them to structures.csv, set them to 0, or save the labels without smoothed edges.",
         kind="rims" if smeared else "values",
         cause="The labels were smoothed, resized or saved as JPEG, which makes new values at borders."
@@ -118,7 +116,7 @@ def check_presence(cohort: Cohort) -> Iterator[Finding]:
             "warning",
             empty[0] if len(empty) == 1 else "",
             cohort.folder,
-            f"{len(empty)} of {len(facts)} label files are empty: {some(empty)}.",
+            f"{len(empty)} of {len(facts)} label files are empty: {name_some(empty)}.",
             "If nothing is to be seen there, all is well. If nothing was drawn, move these cases away.",
             kind="empty",
             cause="Nothing was to be drawn, or the drawing was not saved.",
@@ -166,7 +164,7 @@ def _check_structure(cohort: Cohort, structure: Structure) -> Iterator[Finding]:
             next(iter(present)) if len(present) == 1 else "",
             cohort.folder,
             f"{name} (label {structure.label}) has {total} pixel(s) in all {len(facts)} cases together: "
-            f"{some(list(present))}. That is too little to be learnt, or a slip while drawing.",
+            f"{name_some(list(present))}. That is too little to be learnt, or a slip while drawing.",
             "Look at these pixels. If they are a slip, remove them; else leave the structure out.",
             kind="rare",
             cause="A stray click, or a value that a program left behind.",
@@ -187,7 +185,7 @@ def _check_small(cohort: Cohort, structure: Structure, present: Mapping[str, int
             small[0][1] if len(small) == 1 else "",
             cohort.folder,
             f"{structure.name} is smaller than {SMALL_PIXELS} pixels on {len(small)} case(s): "
-            f"{some([f'{case_id} ({count})' for count, case_id in small])}.",
+            f"{name_some([f'{case_id} ({count})' for count, case_id in small])}.",
             "Look for stray pixels; areas so small are uncertain by a tenth and more.",
             kind="small",
             cause="A stray click, or the end of the structure.",
@@ -257,8 +255,8 @@ def _finding(run: _Run, gap: npt.NDArray[np.intp], structure: Structure, *, natu
         "note" if natural else "warning",
         cases[0] if len(cases) == 1 else "",
         first.origin.label_path,
-        f"{structure.name} is missing in the middle of {whose}: on {some([run.names[i] for i in gap.tolist()])}, "
-        "but it is there before and behind.",
+        f"{structure.name} is missing in the middle of {whose}: on "
+        f"{name_some([run.names[i] for i in gap.tolist()])}, but it is there before and behind.",
         "Draw it there; or if nothing was drawn on these slices, say so in annotated.csv or leave them out.",
         kind="gap",
         cause="Only some slices were drawn, or the structure comes and goes."

@@ -14,7 +14,7 @@ from autoseg.data.pairing.names import IMAGE_FOLDERS, is_label_folder
 from autoseg.errors import DataError
 from autoseg.files.sources import PICTURE_ENDINGS, VOLUME_ENDINGS, Pairing, ending
 from autoseg.files.tables import EARLIER_FOLDER
-from autoseg.words import natural
+from autoseg.words import name_some, natural
 
 READABLE = (*VOLUME_ENDINGS, *PICTURE_ENDINGS)
 LAYOUT = (
@@ -59,8 +59,7 @@ def pair_files(
         return pair_series(folder, files, unlabelled=unlabelled)
     missing = "labels" if images is not None else "dicoms"
     inside = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
-    shown = ", ".join(inside[:5]) + (" …" if len(inside) > 5 else "")
-    raise DataError(f"{folder} has no folder {missing!r}; it holds {shown or 'nothing'}. {LAYOUT}.")
+    raise DataError(f"{folder} has no folder {missing!r}; it holds {name_some(inside) or 'nothing'}. {LAYOUT}.")
 
 
 def visible_files(folder: Path) -> list[Path]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from autoseg.files.dicom.grids import plan_grids
 from autoseg.files.dicom.records import FileHeader, SliceHeader
+from autoseg.words import name_some
 
 SAME_SPACING = 1e-4  # relative; two parts in ten thousand of an area
 SAME_ORIENTATION = (1e-4, 1e-3)  # direction cosines: silently the same, the same with a note
@@ -143,7 +144,7 @@ def _without_copies(slices: Iterable[SliceHeader]) -> tuple[list[SliceHeader], l
         return list(kept.values()), []
     return list(kept.values()), [
         f"{len(copies)} slice(s) are there twice (the same SOP instance UID and header) and were left out: "
-        f"{', '.join(dict.fromkeys(copies[:5]))}{' …' if len(copies) > 5 else ''}."
+        f"{name_some(list(dict.fromkeys(copies)))}."
     ]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from autoseg.files.dicom.headers import read_header
 from autoseg.files.dicom.pixels import Frames, read_frames, slice_pixels
 from autoseg.files.dicom.records import FileHeader, SkippedFile, SliceHeader, quiet
 from autoseg.image.image import Image, SliceSource, Source
+from autoseg.words import natural
 
 __all__ = [
     "DicomFolder",
@@ -168,16 +168,11 @@ def _visible_files(folder: Path, skipped: list[SkippedFile]) -> list[Path]:
                 found.append(path)
             else:
                 skipped.append(SkippedFile(path, "not an ordinary file"))
-    return sorted(found, key=_natural)
+    return sorted(found, key=natural)
 
 
 def _is_hidden(name: str) -> bool:
     return name.startswith(".") or name.lower() in HIDDEN
-
-
-def _natural(path: Path) -> list[tuple[int, str]]:
-    """Sort 2.dcm before 10.dcm."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", str(path))]
 
 
 def _nothing_found(folder: Path, skipped: Sequence[SkippedFile]) -> str:

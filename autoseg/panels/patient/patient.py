@@ -300,7 +300,7 @@ class PatientPanel(Panel):
             if needed:
                 files = "The file of {} does" if len(silent) == 1 else "The files of {} do"
                 return None, (
-                    f"{files.format(name_some(silent))} not tell the size of a pixel. Type the field of view "
+                    f"{files.format(name_some(silent, 3))} not tell the size of a pixel. Type the field of view "
                     "in mm, as it stands in the protocol; without it there are no mm²."
                 )
             lone = "A matrix size alone changes nothing: type the field of view too." if matrix else ""

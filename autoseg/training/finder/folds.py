@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from autoseg.data.cases import Case
-from autoseg.data.fingerprints import describe_side
+from autoseg.data.digests import describe_side
 from autoseg.data.split import Split, k_folds, subjects_of
 from autoseg.errors import ReadError
 from autoseg.files.atomic import check_writable, whole_folder
@@ -244,7 +244,7 @@ def _model_in(folder: Path) -> TrainedModel:
 
 def _contents(cases: Sequence[Case], structures: Sequence[Structure]) -> dict[str, str]:
     """Give what stands for the voxels of every case, by which a change is noticed."""
-    return {case.case_id: describe_side([case], read_cases([case], structures)).voxels_print for case in cases}
+    return {case.case_id: describe_side([case], read_cases([case], structures)).voxels_digest for case in cases}
 
 
 def _made_from(

@@ -7,12 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 from autoseg.data.cases import Case
-from autoseg.data.fingerprints import subject_fingerprint
+from autoseg.data.digests import subject_pseudonym
 from autoseg.data.split import Split, split_cases, subjects_of
 from autoseg.errors import DataError, SettingsError
 from autoseg.model.model import TrainedModel, model_digest
 from autoseg.model.settings.settings import FineTuneSettings, Settings
 from autoseg.training.plan import change_settings
+from autoseg.words import name_some
 
 
 def settings_from_base(model: TrainedModel, **changes: object) -> Settings:
@@ -89,7 +90,7 @@ def split_for_base(
 
 
 def learnt_from(model: TrainedModel) -> frozenset[str]:
-    """Give the fingerprints of whom a model, or one that it went on from, has learnt from.
+    """Give the pseudonyms of whom a model, or one that it went on from, has learnt from.
 
     Of model files of earlier versions also those of whom it was validated on, which were not told apart.
     """
@@ -97,7 +98,7 @@ def learnt_from(model: TrainedModel) -> frozenset[str]:
 
 
 def has_seen(model: TrainedModel) -> frozenset[str]:
-    """Give the fingerprints of whom a model, one that it went on from, or its finder, has learnt or validated on.
+    """Give the pseudonyms of whom a model, one that it went on from, or its finder, has learnt or validated on.
 
     Of a model that learnt without outliers, the finder knows these all the same.
     """
@@ -112,14 +113,14 @@ def check_base(model: TrainedModel, split: Split, settings: Settings) -> None:
     known = sorted(_subjects(split.validation, learnt_from(model)))
     if known:
         raise DataError(
-            f"{told} has learnt from the validation subject(s) {_listed(known)}: the validation would be too good, "
-            "and would choose the wrong epoch. Move them to training, or validate on others."
+            f"{told} has learnt from the validation subject(s) {name_some(known)}: the validation would be too "
+            "good, and would choose the wrong epoch. Move them to training, or validate on others."
         )
     known = sorted(_subjects(split.test, has_seen(model)))
     if known:
         raise DataError(
-            f"{told} has learnt from the test subject(s) {_listed(known)}, or was validated on them: a test would "
-            "say nothing of a new person. Leave them out, or begin from a model that does not know them."
+            f"{told} has learnt from the test subject(s) {name_some(known)}, or was validated on them: a test "
+            "would say nothing of a new person. Leave them out, or begin from a model that does not know them."
         )
 
 
@@ -129,7 +130,7 @@ def knows_validation(model: TrainedModel, split: Split) -> list[str]:
     if not known:
         return []
     return [
-        f"The base model {model.name!r} was validated on {_listed(known)}, too: it did not learn from them, but "
+        f"The base model {model.name!r} was validated on {name_some(known)}, too: it did not learn from them, but "
         "its best epoch was chosen by them, so that their score may be a little too good."
     ]
 
@@ -164,9 +165,5 @@ def _check_kind(model: TrainedModel, settings: Settings) -> None:
         )
 
 
-def _subjects(cases: Sequence[Case], fingerprints: Collection[str]) -> set[str]:
-    return {case.subject_id for case in cases if subject_fingerprint(case.subject_id) in fingerprints}
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+def _subjects(cases: Sequence[Case], pseudonyms: Collection[str]) -> set[str]:
+    return {case.subject_id for case in cases if subject_pseudonym(case.subject_id) in pseudonyms}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from autoseg.data.cases import Case, read_case
-from autoseg.data.fingerprints import subject_fingerprint
+from autoseg.data.digests import subject_pseudonym
 from autoseg.data.split import subjects_of
 from autoseg.errors import DataError
 from autoseg.image.image import Image
@@ -86,7 +86,7 @@ def check_fit(
     places = match_structures(base.structures, structures)
     seen = has_seen(base)
     people = subjects_of(cases)
-    known = frozenset(subject for subject in people if subject_fingerprint(subject) in seen)
+    known = frozenset(subject for subject in people if subject_pseudonym(subject) in seen)
     return Fit(
         notes=(*carried.notes, *_size_notes(images, settings)),
         unknown=tuple(one.name for one, place in zip(structures, places, strict=True) if place is None),

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Literal
 
 from autoseg.data.cases import Case, CaseFolder, Pseudonyms, is_drawn
-from autoseg.data.duplicates import CaseFacts, Copy, find_copy
+from autoseg.data.duplicates import CaseFacts, Duplicate, find_duplicate
 from autoseg.data.split import Split, split_cases, subjects_of
 from autoseg.data.test_subjects import read_ledger
 from autoseg.errors import AutosegError
@@ -81,13 +81,13 @@ def plan_settings(
     reserved = set_aside(cases) if test_subjects is None else test_subjects
     first = split_cases(cases.cases, test_subjects=reserved, seed=seed)
     survey = survey_cases([*first.training, *first.validation], cases.structures)
-    split, copy = _draw(cases.cases, reserved, seed, survey.facts)
+    split, duplicate = _draw(cases.cases, reserved, seed, survey.facts)
     planned = _choose(survey, time, split, computer or find_computer(), spatial_dims, crop_mm)
     values = {"seed": seed} | {choice.name: choice.value for choice in planned}
     return Plan(
         settings=change_settings(time, values),
         validation_subjects=subjects_of(split.validation),
-        choices=(_tell_validation(split, cases, copy), *planned),
+        choices=(_tell_validation(split, cases, duplicate), *planned),
         fingerprint=survey.fingerprint,
     )
 
@@ -170,23 +170,23 @@ def set_aside(cases: CaseFolder) -> frozenset[str]:
 
 def _draw(
     cases: Sequence[Case], reserved: Collection[str], seed: int, facts: Mapping[str, CaseFacts]
-) -> tuple[Split, Copy | None]:
+) -> tuple[Split, Duplicate | None]:
     """Draw validation subjects, anew where an image of one is also learnt from; with what cannot be helped."""
     draws = [split_cases(cases, test_subjects=reserved, seed=seed, facts=facts)]
-    while (copy := _copy_between(draws[-1], facts)) is not None and len(draws) < DRAWS:
+    while (duplicate := _duplicate_between(draws[-1], facts)) is not None and len(draws) < DRAWS:
         draws.append(split_cases(cases, test_subjects=reserved, seed=seed + len(draws), facts=facts))
-    return draws[0 if copy is not None else -1], copy and _copy_between(draws[0], facts)
+    return draws[0 if duplicate is not None else -1], duplicate and _duplicate_between(draws[0], facts)
 
 
-def _copy_between(split: Split, facts: Mapping[str, CaseFacts]) -> Copy | None:
+def _duplicate_between(split: Split, facts: Mapping[str, CaseFacts]) -> Duplicate | None:
     learnt, validated = (
         {case.case_id: facts[case.case_id] for case in side if case.case_id in facts}
         for side in (split.training, split.validation)
     )
-    return find_copy(learnt, validated)
+    return find_duplicate(learnt, validated)
 
 
-def _tell_validation(split: Split, cases: CaseFolder, copy: Copy | None) -> Choice:
+def _tell_validation(split: Split, cases: CaseFolder, duplicate: Duplicate | None) -> Choice:
     chosen = subjects_of(split.validation)
     rest = [case for case in cases.cases if case not in split.test]
     if not chosen:
@@ -204,11 +204,11 @@ def _tell_validation(split: Split, cases: CaseFolder, copy: Copy | None) -> Choi
         }
         for name, missing in [(name, missing) for name, missing in lacking.items() if missing][:1]:
             words.append(f"Not {name}: {_listed(missing)} was not drawn there and would have no score.")
-    if copy is not None:
+    if duplicate is not None:
         owners = {case.case_id: names[case.subject_id] for case in cases.cases}
         words.append(
-            f"But an image of {owners[copy.two]} seems to be one of {owners[copy.one]}, too, and that is learnt "
-            "from: the score would be too good. Give both the same patient, or leave one out."
+            f"But an image of {owners[duplicate.two]} seems to be one of {owners[duplicate.one]}, too, and that is "
+            "learnt from: the score would be too good. Give both the same patient, or leave one out."
         )
     return Choice("validation_subjects", chosen, " ".join(words))
 

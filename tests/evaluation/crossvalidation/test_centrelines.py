@@ -9,7 +9,7 @@ import pytest
 import torch
 from tubes import STRUCTURES, make_tube, patch_tubes, tube_cases
 
-from autoseg.data.fingerprints import subject_fingerprint
+from autoseg.data.digests import subject_pseudonym
 from autoseg.errors import DataError
 from autoseg.evaluation.comparison import compare, estimate_seconds
 from autoseg.evaluation.crossvalidation import Scenario, cross_validate, prepare_folds, read_model
@@ -86,8 +86,8 @@ def test_every_fold_learns_and_is_scored_around_centrelines_of_finders_that_neve
     for fold in found.runs["cropped"].folds:
         model = read_model(fold)
         (tested,) = {score.subject_id for score in fold.scores}
-        assert subject_fingerprint(tested) not in model.finder.origin["learnt_fingerprints"]
-        assert subject_fingerprint(tested) not in model.finder.origin["subject_fingerprints"]
+        assert subject_pseudonym(tested) not in model.finder.origin["learnt_fingerprints"]
+        assert subject_pseudonym(tested) not in model.finder.origin["subject_fingerprints"]
         finders[tested] = model.finder
     assert sorted(finders) == ["s1", "s2", "s3"]
     # A training's own cases are seen around what the fold found in which they were tested.

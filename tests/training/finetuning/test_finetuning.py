@@ -7,7 +7,7 @@ import pytest
 import torch
 from discs import STRUCTURES, make_case, make_pair, make_split, patch_reading, quick_settings
 
-from autoseg.data.fingerprints import subject_fingerprint
+from autoseg.data.digests import subject_pseudonym
 from autoseg.data.split import Split, subjects_of
 from autoseg.errors import DataError, ModelFileError, SettingsError
 from autoseg.image.structures import Structure
@@ -278,10 +278,10 @@ def test_the_base_is_written_into_the_model(base, tmp_path):
         ["core", "ring"],
     )
     assert record["base"] is None
-    everybody = sorted(subject_fingerprint(f"subject{n}") for n in (0, 1, 2, 3, 30, 31, 32, 34))
+    everybody = sorted(subject_pseudonym(f"subject{n}") for n in (0, 1, 2, 3, 30, 31, 32, 34))
     assert tuned.origin["subject_fingerprints"] == everybody
     assert tuned.origin["training_subjects"] == 3
-    learnt = sorted(subject_fingerprint(f"subject{n}") for n in (0, 1, 2, 30, 31, 32))
+    learnt = sorted(subject_pseudonym(f"subject{n}") for n in (0, 1, 2, 30, 31, 32))
     assert tuned.origin["learnt_fingerprints"] == learnt
     again = tune(tuned, split=make_split([50], [51]), epochs=1)
     assert again.origin["base"]["base"]["name"] == "heart"
@@ -307,7 +307,7 @@ def test_a_validation_on_whom_the_base_learnt_from_is_refused(base):
     split = replace(make_split([30], [31]), test=(make_case(3),))
     with pytest.raises(DataError, match=r"has learnt from the test subject\(s\) subject3, or was validated"):
         tune(base, split=split)
-    finder = replace(base, origin={"subject_fingerprints": [subject_fingerprint("subject30")]})
+    finder = replace(base, origin={"subject_fingerprints": [subject_pseudonym("subject30")]})
     split = replace(make_split([31], [32]), test=(make_case(30),))
     check_base(base, split, base.settings)
     with pytest.raises(DataError, match=r"has learnt from the test subject\(s\) subject30"):

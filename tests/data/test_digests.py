@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 from discs import make_case, make_pair
 
-from autoseg.data.fingerprints import Side, describe_side, subject_fingerprint
+from autoseg.data.digests import Side, describe_side, subject_pseudonym
 
 
 def side(numbers, **changes):
@@ -13,9 +13,9 @@ def side(numbers, **changes):
 
 
 def test_a_subject_is_not_named():
-    assert subject_fingerprint("Miller^Anna") == subject_fingerprint("Miller^Anna")
-    assert subject_fingerprint("Miller^Anna") != subject_fingerprint("Miller^Ann")
-    assert len(subject_fingerprint("Miller^Anna")) == 12
+    assert subject_pseudonym("Miller^Anna") == subject_pseudonym("Miller^Anna")
+    assert subject_pseudonym("Miller^Anna") != subject_pseudonym("Miller^Ann")
+    assert len(subject_pseudonym("Miller^Anna")) == 12
 
 
 def test_the_numbers_are_those_of_the_cases():
@@ -28,11 +28,11 @@ def test_the_numbers_are_those_of_the_cases():
 def test_the_order_does_not_matter_and_everything_else_does():
     found = side([1, 2])
     assert side([2, 1]) == found
-    assert side([1, 3]).names_print != found.names_print
+    assert side([1, 3]).names_digest != found.names_digest
     for change in ({"spacing": (8.0, 1.5, 1.6)}, {"annotated": frozenset({1})}):
         other = side([1, 2], **change)
-        assert other.names_print == found.names_print
-        assert other.voxels_print != found.voxels_print
+        assert other.names_digest == found.names_digest
+        assert other.voxels_digest != found.voxels_digest
 
 
 def test_one_pixel_of_a_label_is_seen():
@@ -40,7 +40,7 @@ def test_one_pixel_of_a_label_is_seen():
     voxels = np.array(label_map.voxels)
     voxels[0, 0, 0] = 1
     changed = describe_side([make_case(1)], [(image, replace(label_map, voxels=voxels))])
-    assert changed.voxels_print != side([1]).voxels_print
+    assert changed.voxels_digest != side([1]).voxels_digest
 
 
 def test_rounding_of_millimetres_is_not():
@@ -51,4 +51,4 @@ def test_an_image_without_millimetres_has_a_fingerprint():
     image, label_map = make_pair(1)
     bare = replace(image, affine=None, source=replace(image.source, spacing_source="none"))
     found = describe_side([make_case(1)], [(bare, replace(label_map, affine=None))])
-    assert found.voxels_print not in ("", side([1]).voxels_print)
+    assert found.voxels_digest not in ("", side([1]).voxels_digest)
