@@ -62,8 +62,13 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "prediction.correction_run": ["labels_to_correct", "run_to_correct", "segment_to_correct"],
         "prediction.ensemble": ["wise_copies", "runs_per_slice"],
         "image.calibration": ["calibrate"],
-        "report.area_tables": ["areas_table", "explain_area", "levels_table", "measurements_table"],
-        "report.patient_tables": ["patients_table"],
+        "report.area_tables": [
+            "areas_table",
+            "explain_area",
+            "levels_table",
+            "measurements_table",
+            "patients_table",
+        ],
         "measurement.morphometry": [
             "arc_table",
             "cohort_band",

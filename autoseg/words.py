@@ -78,3 +78,25 @@ def read_numbers(words: str, what: str) -> float | tuple[float, float] | None:
     if min(numbers) <= 0:
         raise GeometryError(f"The {what} is {words.strip()}; it must be above 0.")
     return numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])
+
+
+def listed(names: Sequence[str]) -> str:
+    """Give names as in a sentence.
+
+    Examples
+    --------
+    >>> listed(["cavity", "myocardium", "fat"])
+    'cavity, myocardium and fat'
+    """
+    return " and ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)
+
+
+def counted(count: int, noun: str) -> str:
+    """Give a number with its noun.
+
+    Examples
+    --------
+    >>> counted(1, "slice"), counted(1200, "slice")
+    ('1 slice', '1,200 slices')
+    """
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -10,7 +10,6 @@ from autoseg.data.cases import CaseFolder
 from autoseg.evaluation.comparison import Comparison, SideBySide
 from autoseg.evaluation.comparison.scenarios import scenarios_of
 from autoseg.evaluation.comparison.tables import COLUMNS, DIFFERENCES
-from autoseg.evaluation.validation_report import one_slice
 from autoseg.model.settings.settings import NetworkSettings, Settings, settings_to_dict
 from autoseg.panels.comparison import contest as running
 from autoseg.panels.parts.values import Contest
@@ -69,14 +68,14 @@ def make_comparison(folder, **changes):
     slices = []
     for number in (3, 1):
         image, reference = make_pair(number)
-        predicted = {"unet": one_slice(reference, 0), "resunet": one_slice(reference, 0)}
+        predicted = {"unet": reference.one_slice(0), "resunet": reference.one_slice(0)}
         slices.append(
             SideBySide(
                 case_id=f"case of subject{number}",
                 number=number + 1,
                 slice_index=7,
-                image=one_slice(image, 0),
-                reference=one_slice(reference, 0),
+                image=image.one_slice(0),
+                reference=reference.one_slice(0),
                 predicted=predicted,
                 dice={"unet": 0.25, "resunet": 0.75},
             )

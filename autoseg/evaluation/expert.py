@@ -44,9 +44,9 @@ def pair_with_expert(run: Run, cases: CaseFolder) -> list[tuple[LabelMap, LabelM
             if match is None and source.sop_uid:
                 match = predicted.get((source.sop_uid, source.frame))
             if match is not None:
-                one = _one_slice(*match)
+                one = match[0].one_slice(match[1])
                 # The same pixels of the same file: what the run measured with holds for both.
-                pairs.append((replace(_one_slice(reference, place), affine=one.affine), one))
+                pairs.append((replace(reference.one_slice(place), affine=one.affine), one))
     if not pairs:
         raise UnmatchedLabels(
             f"None of the labels in {cases.folder} belongs to a file that was segmented into {run.folder}. "
@@ -185,19 +185,3 @@ def _with_names_of(run: Run, cases: CaseFolder) -> CaseFolder:
         for s in cases.structures
     ]
     return replace(cases, structures=tuple(named))
-
-
-def _one_slice(label_map: LabelMap, index: int) -> LabelMap:
-    """Take one slice, in its place."""
-    affine = label_map.affine
-    if affine is not None:
-        affine = affine.copy()
-        affine[:3, 3] += index * affine[:3, 0]
-    slices, shares = label_map.source.slices[index : index + 1], label_map.shares
-    return replace(
-        label_map,
-        voxels=label_map.voxels[index : index + 1],
-        shares=None if shares is None else shares[:, index : index + 1],
-        affine=affine,
-        source=replace(label_map.source, slices=slices),
-    )

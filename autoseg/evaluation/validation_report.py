@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
 from autoseg.data.cases import Case
 from autoseg.data.split import Split, subjects_of
-from autoseg.evaluation.advice import Drawn, counted, listed
+from autoseg.evaluation.advice import Drawn
 from autoseg.image.image import Image, LabelMap
 from autoseg.image.structures import Structure
 from autoseg.measurement.scores import Score, VolumeScore, score_slices, score_volume
@@ -20,12 +20,12 @@ from autoseg.measurement.summary import summarise
 from autoseg.model.model import TrainedModel
 from autoseg.prediction import predict
 from autoseg.training.choose_postprocess import read_reference
+from autoseg.words import counted, listed
 
 WORST = 8
 # A case that is predicted takes about so many times as long as one that is only read.
 PREDICTING = 10
 UNKNOWN = "–"
-Grid = TypeVar("Grid", Image, LabelMap)
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,8 +111,10 @@ def appraise(
         volumes += score_volume(reference, predicted)
         # Only what may be shown is kept: whole images of many patients would fill the memory.
         for score in rank_worst(mine)[:worst]:
-            parts = (one_slice(image, score.slice_index), one_slice(reference, score.slice_index))
-            kept.append(WorstSlice(score, number, *parts, one_slice(predicted, score.slice_index)))
+            at = score.slice_index
+            kept.append(
+                WorstSlice(score, number, image.one_slice(at), reference.one_slice(at), predicted.one_slice(at))
+            )
         kept = sorted(kept, key=lambda item: _badness(item.score))[:worst]
     subjects = subjects_of(split.validation)
     return Appraisal(
@@ -166,19 +168,6 @@ def appraisal_table(appraisal: Appraisal) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
-
-
-def one_slice(grid: Grid, index: int) -> Grid:
-    """Take one slice of an image or label map, in its place."""
-    affine = grid.affine
-    if affine is not None:
-        affine = affine.copy()
-        affine[:3, 3] += index * affine[:3, 0]
-    part = slice(index, index + 1)
-    source = replace(grid.source, slices=grid.source.slices[part])
-    voxels: Any = grid.voxels[..., part, :, :].copy()
-    shares: dict[str, Any] = {"shares": None} if isinstance(grid, LabelMap) else {}
-    return replace(grid, voxels=voxels, affine=affine, source=source, **shares)
 
 
 class _Progress:

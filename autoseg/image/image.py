@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Self, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -103,6 +103,20 @@ class _Grid:
     def same_grid(self, other: Image | LabelMap) -> bool:
         """Tell whether the other has the same voxels in the same places."""
         return same_grid((self.shape, self.affine), (other.shape, other.affine))
+
+    def one_slice(self, index: int) -> Self:
+        """Give one slice alone, in its place; a copy, so that the rest of the scan can be forgotten."""
+        part = slice(index, index + 1)
+        changes: dict[str, Any] = {
+            name: values[..., part, :, :].copy()
+            for name in ("voxels", "shares")
+            if (values := getattr(self, name, None)) is not None
+        }
+        if self.affine is not None:
+            changes["affine"] = self.affine.copy()
+            changes["affine"][:3, 3] += index * self.affine[:3, 0]
+        source = replace(self.source, slices=self.source.slices[part])
+        return cast(Self, replace(cast(Any, self), source=source, **changes))
 
     def _check_grid(self, kind: str) -> None:
         if min(self.voxels.shape) == 0:

@@ -68,7 +68,7 @@ def choose_watched(
             if image.shape[0] == 1 and len(own) > 1:
                 where = f"image {own.index(case.case_id) + 1} of {len(own)}"
             caption = f"patient {numbers[case.subject_id]}, {where}"
-            single = _one_slice(image, index)
+            single = image.one_slice(index)
             window = display_window(single.channel_voxels[0])
             near = _neighbours(image.channel_voxels, index, neighbours) if neighbours else None
             watched = WatchedSlice(single, _one_label(label_map, index, single), caption, side, window, zoom, near)
@@ -188,16 +188,6 @@ def _between(watched: WatchedSlice, count: int) -> npt.NDArray[np.generic]:
     near = watched.near if watched.near is not None else watched.image.channel_voxels
     middle, around = near.shape[1] // 2, count // 2
     return _neighbours(near, middle, around)
-
-
-def _one_slice(image: Image, index: int) -> Image:
-    voxels = image.voxels[..., index : index + 1, :, :].copy()  # so that the rest of the scan can be forgotten
-    source = replace(image.source, slices=image.source.slices[index : index + 1])
-    affine = None
-    if image.affine is not None:
-        affine = image.affine.copy()
-        affine[:3, 3] += index * affine[:3, 0]
-    return Image(voxels, affine, image.channels, source)
 
 
 def _one_label(label_map: LabelMap, index: int, image: Image) -> LabelMap:

@@ -25,8 +25,7 @@ from autoseg.image.overlay import hex_colour, overlay_slices
 from autoseg.image.structures import Structure
 from autoseg.measurement.areas import MEASUREMENT_VERSION, Measurement, measure_areas
 from autoseg.report.animation import GIF_PIXELS, choose_scenes, draw_scenes
-from autoseg.report.area_tables import areas_table, measurements_table
-from autoseg.report.patient_tables import patients_table
+from autoseg.report.area_tables import areas_table, measurements_table, patients_table
 from autoseg.report.run_folder import free_run_folder, run_folder_name, slice_stems
 
 __all__ = [

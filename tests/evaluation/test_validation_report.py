@@ -9,7 +9,7 @@ from discs import STRUCTURES, make_pair, make_split, patch_reading, quick_settin
 
 from autoseg.evaluation import validation_report as appraisal
 from autoseg.evaluation.advice import advise
-from autoseg.evaluation.validation_report import appraisal_table, appraise, one_slice, rank_worst
+from autoseg.evaluation.validation_report import appraisal_table, appraise, rank_worst
 from autoseg.image.image import LabelMap, SliceSource
 from autoseg.image.structures import Structure
 from autoseg.measurement.scores import score_slices
@@ -196,13 +196,13 @@ def test_one_slice_stays_in_its_place():
     image, labels = make_pair(1)
     source = replace(image.source, slices=tuple(SliceSource(Path(f"{n}.dcm")) for n in range(2)))
     image = replace(image, source=source)
-    second = one_slice(image, 1)
+    second = image.one_slice(1)
     assert np.array_equal(second.voxels[0], image.voxels[1])
     assert second.slice_positions_mm[0] == image.slice_positions_mm[1]
     assert second.source.slices == source.slices[1:]
     stacked = replace(image, voxels=np.stack([image.voxels] * 2), channels=("a", "b"))
-    assert one_slice(stacked, 0).channel_voxels.shape == (2, 1, 64, 64)
-    assert one_slice(labels, 1).structures == STRUCTURES
+    assert stacked.one_slice(0).channel_voxels.shape == (2, 1, 64, 64)
+    assert labels.one_slice(1).structures == STRUCTURES
 
 
 def test_a_real_training_that_hardly_began_is_called_so(monkeypatch):

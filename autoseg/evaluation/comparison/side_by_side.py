@@ -15,7 +15,6 @@ import numpy as np
 from autoseg.data.cases import Case
 from autoseg.errors import DataError, ReadError
 from autoseg.evaluation.crossvalidation import CrossValidation, FoldResult, read_prediction
-from autoseg.evaluation.validation_report import one_slice
 from autoseg.files.atomic import whole_file
 from autoseg.image.image import Image, LabelMap, Source
 from autoseg.image.structures import Structure
@@ -144,9 +143,9 @@ def _take(
         if labels is None or labels.shape != reference.shape:
             return None
         whole = LabelMap(labels, reference.affine, reference.structures, source=reference.source)
-        predicted[entry] = one_slice(whole, index)
+        predicted[entry] = whole.one_slice(index)
     first = replace(image, voxels=image.channel_voxels[0], channels=image.channels[:1])
-    return SideBySide(case.case_id, 0, index, one_slice(first, index), one_slice(reference, index), predicted, dice)
+    return SideBySide(case.case_id, 0, index, first.one_slice(index), reference.one_slice(index), predicted, dice)
 
 
 def _kept(fold: FoldResult, case: Case) -> Any:

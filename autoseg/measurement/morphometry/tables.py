@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -17,6 +16,7 @@ from scipy.interpolate import PchipInterpolator
 from autoseg.errors import DataError, ReadError
 from autoseg.files.atomic import whole_folder
 from autoseg.measurement.morphometry.measure import Morphometry, Profile, SectionRow
+from autoseg.words import natural
 
 Numbers = npt.NDArray[Any]
 
@@ -104,7 +104,7 @@ def morphometry_levels(morphometry: Morphometry) -> pd.DataFrame:
             line[f"mean_{measure}"] = _half_turn(mean) if measure == "orientation_deg" else mean
             line[f"sd_{measure}"] = float(values.std(ddof=1)) if len(values) > 1 else math.nan
         lines.append(line)
-    lines.sort(key=lambda line: [_natural(str(line[name])) for name in ("subject_id", "level", "name")])
+    lines.sort(key=lambda line: [natural(line[name]) for name in ("subject_id", "level", "name")])
     return pd.DataFrame(lines, columns=columns)
 
 
@@ -192,11 +192,6 @@ def _without_empty_diameters(table: pd.DataFrame) -> pd.DataFrame:
 
 def _number(value: float | None) -> float:
     return math.nan if value is None else float(value)
-
-
-def _natural(text: str) -> list[tuple[int, str]]:
-    """Sort t2 before t10."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", text)]
 
 
 def one_structure(table: pd.DataFrame, name: str | None = None) -> pd.DataFrame:

@@ -14,8 +14,7 @@ from autoseg.errors import AutosegError, DataError
 from autoseg.image.structures import Structure, default_colour
 from autoseg.measurement.areas import Measurement
 from autoseg.panels.parts.viewer import SliceViewer
-from autoseg.report.area_tables import AreaBlock, area_blocks, explain_area, explain_flags
-from autoseg.report.patient_tables import patient_names
+from autoseg.report.area_tables import AreaBlock, area_blocks, explain_area, explain_flags, patient_names
 
 Content = bytes | Callable[[], bytes]
 HERE = Path(__file__).parent

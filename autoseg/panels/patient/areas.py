@@ -15,9 +15,8 @@ from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.style import Drawn, heading, picture, text
 from autoseg.panels.parts.viewer import SliceViewer
 from autoseg.prediction.run import Run
-from autoseg.report.area_tables import fixed_text
+from autoseg.report.area_tables import fixed_text, patients_table
 from autoseg.report.figures.charts import show_areas
-from autoseg.report.patient_tables import patients_table
 from autoseg.report.run_folder import read_run_file
 
 DOWNLOADS = ("areas.csv", "areas.xlsx")

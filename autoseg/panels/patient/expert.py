@@ -15,7 +15,7 @@ from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.style import heading, text
 from autoseg.panels.patient.areas import table_html
 from autoseg.prediction.run import Run
-from autoseg.report.patient_tables import patient_names
+from autoseg.report.area_tables import patient_names
 
 SCORES = {
     "name": "Structure",

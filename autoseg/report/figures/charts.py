@@ -16,9 +16,14 @@ from autoseg.errors import DataError
 from autoseg.image.overlay import hex_colour
 from autoseg.image.structures import Structure, default_colour
 from autoseg.measurement.areas import Measurement
-from autoseg.report.area_tables import measurements_table
+from autoseg.report.area_tables import (
+    has_repeated_places,
+    image_groups,
+    is_by_slice,
+    measurements_table,
+    patient_names,
+)
 from autoseg.report.figures.layout import NEUTRAL, NotebookFigure, panels
-from autoseg.report.patient_tables import has_repeated_places, image_groups, is_by_slice, patient_names
 
 MOST_AREAS = 12  # panels of areas in one figure; more are too small to read
 

@@ -399,5 +399,5 @@ def test_a_model_of_an_older_version_without_these_numbers_still_gets_advice():
 def test_the_table_of_kinds_is_that_of_the_checks(root):
     from autoseg.evaluation.advice.causes import ABOUT_LABELS
 
-    written = "".join(path.read_text("utf-8") for path in (root / "autoseg" / "checks").glob("*.py"))
+    written = "".join(path.read_text("utf-8") for path in (root / "autoseg" / "data" / "checks").glob("*.py"))
     assert [kind for kind in ABOUT_LABELS if f'"{kind}"' not in written] == []
