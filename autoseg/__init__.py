@@ -37,7 +37,14 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "data.test_subjects": ["freeze_test_subjects", "read_ledger"],
         "evaluation.expert": ["compare_with_expert", "comparison_table"],
         "measurement.areas": ["measure_labels", "measure_areas"],
-        "prediction.run": ["segment_folder", "combine_folder"],
+        "prediction.run": [
+            "combine_folder",
+            "find_patient_centrelines",
+            "labels_to_correct",
+            "run_to_correct",
+            "segment_folder",
+            "segment_to_correct",
+        ],
         "training.save": ["train_and_save"],
         "training.plan": ["change_settings", "plan_settings"],
         "training.recipes": ["recipe"],
@@ -49,7 +56,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "model.model_list": ["list_models", "models_table"],
         "prediction": ["find_centreline", "predict"],
         "model.centreline": ["Centreline", "clicked", "read_centreline", "write_centreline"],
-        "prediction.centreline_run": ["find_patient_centrelines"],
         "training.finder": ["automatic_centrelines", "centreline_table", "score_centreline", "train_finder"],
         "prediction.combine": ["combine"],
         "data.corrections": [
@@ -59,7 +65,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "read_correction",
             "write_kit",
         ],
-        "prediction.correction_run": ["labels_to_correct", "run_to_correct", "segment_to_correct"],
         "prediction.ensemble": ["wise_copies", "runs_per_slice"],
         "image.calibration": ["calibrate"],
         "report.area_tables": [

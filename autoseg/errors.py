@@ -31,3 +31,7 @@ class ModelFileError(AutosegError):
 
 class OutputError(AutosegError):
     """A result cannot be written where it was asked for."""
+
+
+class AreaWarning(UserWarning):
+    """Areas may be wrong: whoever uses them must look first."""

@@ -8,6 +8,18 @@ from collections.abc import Sequence
 from autoseg.errors import GeometryError
 
 
+class ReadingNote(str):
+    """A note on how an image was read; code tells notes apart by their type, never by their words."""
+
+    __slots__ = ()
+
+
+class GraveNote(str):
+    """A note without which somebody would take wrong areas for right ones; it must stay in sight."""
+
+    __slots__ = ()
+
+
 def natural(text: object) -> list[tuple[int, str]]:
     """Give a key that sorts 2.png before 10.png."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", str(text))]

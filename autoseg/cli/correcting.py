@@ -80,7 +80,7 @@ def add_correcting_commands(command: Command, add_calibration: Callable[[argpars
 
 def write(chosen: argparse.Namespace) -> None:
     """Write labels to be corrected: a model's of a patient, or those of a folder of cases."""
-    from autoseg.prediction.correction_run import labels_to_correct, segment_to_correct
+    from autoseg.prediction.run import labels_to_correct, segment_to_correct
 
     options = {"factor": chosen.finer, "method": chosen.method}
     if chosen.model is not None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,14 +17,20 @@ from autoseg.data.pairing.names import is_label
 from autoseg.errors import AutosegError, DataError, GeometryError, ReadError
 from autoseg.files.dicom.series import DicomFolder, Series, SkippedFile, find_series, read_series
 from autoseg.files.dicom.table import series_table, thumbnail, why_unlikely
-from autoseg.image.calibration import calibrate, check_typed_spacing, pixel_spacing_from_field_of_view
+from autoseg.image.calibration import (
+    TypedCalibration,
+    calibrate,
+    check_typed_spacing,
+    pixel_spacing_from_field_of_view,
+)
 from autoseg.image.image import Image
 from autoseg.image.orientation import Plane
 from autoseg.image.overlay import Rgb, overlay_rgb, pixel_aspect
-from autoseg.words import name_some
+from autoseg.words import GraveNote, ReadingNote, name_some
 
 MOST_PICTURES = 24  # files beyond are listed by their name, without being opened
 THUMBNAIL_PIXELS = 112
+NOTHING_TYPED = TypedCalibration()
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,25 +84,29 @@ def find_patient(folder: Path, *, channels: Sequence[str] = (), plane: Plane | N
     Of a series only the headers and the middle slice are read; of files without DICOM the first 24.
     """
     folder = Path(folder)
+    found = _find_images(folder, channels, plane)
+    if isinstance(found, DicomFolder):
+        rows = series_table(found).to_dict("records")
+        series = [_from_series(part, row) for part, row in zip(found.series, rows, strict=True)]
+        persons = len({part.subject_id for part in found.series if not part.refusal})
+        return PatientFolder(folder, tuple(series), found.skipped, patients=persons)
+    candidates = [
+        _from_file(case) if place < MOST_PICTURES else Candidate(case.case_id, doubt=_doubt(case), is_read=False)
+        for place, case in enumerate(found)
+    ]
+    persons = len({case.subject_id for case in found})
+    return PatientFolder(folder, tuple(candidates), is_dicom=False, patients=persons)
+
+
+def _find_images(folder: Path, channels: Sequence[str], plane: Plane | None) -> DicomFolder | tuple[Case, ...]:
+    """Find a folder's DICOM series, or where there is none its NIfTI files or pictures as cases without labels."""
     try:
-        found = find_series(folder)
+        return find_series(folder)
     except DataError as error:
-        reading = Reading(plane=plane)
-        cases = find_images(folder, channels=channels, reading=reading) if folder.is_dir() else ()
+        cases = find_images(folder, channels=channels, reading=Reading(plane=plane)) if folder.is_dir() else ()
         if not cases:
             raise error
-        candidates = [
-            _from_file(case)
-            if place < MOST_PICTURES
-            else Candidate(case.case_id, doubt=_doubt(case), is_read=False)
-            for place, case in enumerate(cases)
-        ]
-        persons = len({case.subject_id for case in cases})
-        return PatientFolder(folder, tuple(candidates), is_dicom=False, patients=persons)
-    rows = series_table(found).to_dict("records")
-    series = [_from_series(part, row) for part, row in zip(found.series, rows, strict=True)]
-    persons = len({part.subject_id for part in found.series if not part.refusal})
-    return PatientFolder(folder, tuple(series), found.skipped, patients=persons)
+        return cases
 
 
 def other_kind(modality: str, learnt: Collection[str]) -> str:
@@ -255,8 +265,6 @@ def _pair(spacing: Sequence[float] | None) -> tuple[float, float] | None:
 
 # --- the images of a patient's folder, each with the millimetres in force
 
-Named = TypeVar("Named", Case, Series)
-
 
 def read_patient(
     folder: Path,
@@ -264,20 +272,17 @@ def read_patient(
     only: Collection[str] | None = None,
     channels: Sequence[str] = (),
     plane: Plane | None = None,
-    typed: Mapping[str, Any] | None = None,
+    typed: TypedCalibration = NOTHING_TYPED,
 ) -> tuple[list[Image], list[str], tuple[SkippedFile, ...]]:
-    """Read the images of a patient's folder, each with the millimetres in force."""
+    """Read the images of a patient's folder, each with the millimetres in force.
+
+    Also gives notes (`ReadingNote`, or `GraveNote` of what was left out), and the files that are no images.
+    """
     folder = Path(folder)
-    typed = {"field_of_view_mm": None, "matrix_size": None, "prefer": None, **(typed or {})}
-    try:
-        found = find_series(folder)
-    except DataError as error:
-        reading = Reading(plane=plane)
-        cases = find_images(folder, channels=channels, reading=reading) if folder.is_dir() else ()
-        if not cases:
-            raise error
-        return *_read_files(_chosen(cases, only, folder), typed), ()
-    return *_read_series(replace(found, series=_chosen(found.series, only, folder)), typed), found.skipped
+    found = _find_images(folder, channels, plane)
+    if isinstance(found, DicomFolder):
+        return *_read_all(_chosen(found.series, only, folder), typed), found.skipped
+    return *_read_all(_chosen(found, only, folder), typed), ()
 
 
 def warn_of_memory(images: Sequence[Image], classes: int) -> str:
@@ -297,77 +302,61 @@ def warn_of_memory(images: Sequence[Image], classes: int) -> str:
     )
 
 
-def _chosen(items: Sequence[Named], only: Collection[str] | None, folder: Path) -> tuple[Named, ...]:
+def _chosen(
+    items: Sequence[Case] | Sequence[Series], only: Collection[str] | None, folder: Path
+) -> list[Case | Series]:
     """Give the series or files with these names."""
     if only is None:
-        return tuple(items)
+        return list(items)
     wanted, known = {only} if isinstance(only, str) else set(only), [item.case_id for item in items]
     unknown = sorted(wanted - set(known))
     if unknown:
         raise DataError(f"{folder} has no image {', '.join(unknown[:5])}. It has: {', '.join(known[:20])}.")
-    return tuple(item for item in items if item.case_id in wanted)
+    return [item for item in items if item.case_id in wanted]
 
 
-def _read_files(cases: Sequence[Case], typed: Mapping[str, Any]) -> tuple[list[Image], list[str]]:
-    """Read and calibrate NIfTI files or pictures; leave one out, and say why, where others can be measured."""
-    read: list[tuple[Case, Image]] = []
+def _read(item: Case | Series, pixel_spacing_mm: tuple[float, float] | None = None) -> tuple[Image, ...]:
+    if isinstance(item, Series):
+        return read_series(item, pixel_spacing_mm=pixel_spacing_mm)
+    return (read_case_image(item, pixel_spacing_mm=pixel_spacing_mm),)
+
+
+def _read_all(items: Sequence[Case | Series], typed: TypedCalibration) -> tuple[list[Image], list[str]]:
+    """Read and calibrate every series or file; leave one out, and say why, where others can be measured."""
+    read: list[tuple[Case | Series, tuple[Image, ...]]] = []
     problems: list[AutosegError] = []
-    for case in cases:
+    notes = [_reading_note(item, note) for item in items if isinstance(item, Series) for note in item.notes]
+    for item in items:
         try:
-            image = read_case_image(case)
-            if typed["field_of_view_mm"] is None:
-                image.calibrated_affine  # noqa: B018 - raises where nothing can be measured
-            read.append((case, image))
-        except (GeometryError, ReadError) as error:
-            problems.append(error)
-    if not read:
-        raise problems[0]
-    notes = [f"Left out: {error}" for error in problems]
-    silent = any(image.affine is None for _, image in read)
-    images = []
-    for case, image in read:
-        if image.affine is None:
-            choice = pixel_spacing_from_field_of_view(
-                typed["field_of_view_mm"], image.shape[1:], matrix_size=typed["matrix_size"]
-            )
-            notes.extend([f"{case.case_id}: {choice.note}"] if choice.note else [])
-            image = read_case_image(case, pixel_spacing_mm=choice.spacing_mm)
-        elif not silent:
-            image = calibrate(image, **typed)
-        images.append(image)
-    return images, notes
-
-
-def _read_series(found: DicomFolder, typed: Mapping[str, Any]) -> tuple[list[Image], list[str]]:
-    """Read and calibrate every series; leave one out, and say why, where others can be measured."""
-    read: list[tuple[Series, tuple[Image, ...]]] = []
-    problems: list[AutosegError] = []
-    notes = [f"{series.case_id}: {note}" for series in found.series for note in series.notes]
-    for series in found.series:
-        try:
-            images = read_series(series)
-            if typed["field_of_view_mm"] is None:
+            images = _read(item)
+            if typed.field_of_view_mm is None:
                 images[0].calibrated_affine  # noqa: B018 - raises where nothing can be measured
-            notes.extend(f"{series.case_id}: {note}" for note in images[0].source.notes)
-            read.append((series, images))
+            if isinstance(item, Series):
+                notes += [_reading_note(item, note) for note in images[0].source.notes]
+            read.append((item, images))
         except (GeometryError, ReadError) as error:
             problems.append(error)
     if not read:
         raise problems[0]
-    notes.extend(f"Left out: {error}" for error in problems)
-    # What is typed is meant for the images whose header is silent; where there are none, it is checked.
-    silent = [images for _, images in read if images[0].affine is None]
+    notes += [GraveNote(f"Left out: {error}") for error in problems]
+    # What is typed is meant for the images whose files are silent; where there are none, it is checked.
+    silent = any(images[0].affine is None for _, images in read)
     result: list[Image] = []
-    for series, images in read:
-        field_of_view = typed["field_of_view_mm"] if images[0].affine is None or not silent else None
-        if field_of_view is None:
-            result.extend(images)
+    for item, images in read:
+        if typed.field_of_view_mm is None or (silent and images[0].affine is not None):
+            result += images
             continue
-        shape = images[0].shape[1:]
-        choice = pixel_spacing_from_field_of_view(field_of_view, shape, matrix_size=typed["matrix_size"])
-        notes.extend([f"{series.case_id}: {choice.note}"] if choice.note else [])
+        choice = pixel_spacing_from_field_of_view(
+            typed.field_of_view_mm, images[0].shape[1:], matrix_size=typed.matrix_size
+        )
+        notes += [_reading_note(item, choice.note)] if choice.note else []
         if images[0].affine is None:
-            result.extend(read_series(series, pixel_spacing_mm=choice.spacing_mm))
+            result += _read(item, choice.spacing_mm)
         else:
-            result.extend(calibrate(image, **typed) for image in images)
+            result += [calibrate(image, **vars(typed)) for image in images]
     return result, notes
+
+
+def _reading_note(item: Case | Series, note: str) -> str:
+    kind = GraveNote if isinstance(note, GraveNote) else ReadingNote
+    return kind(f"{item.case_id}: {note}")

@@ -14,6 +14,19 @@ TOLERANCE = 0.005
 
 
 @dataclass(frozen=True)
+class TypedCalibration:
+    """What a person typed of an image's millimetres, and which to believe; see `calibrate`."""
+
+    field_of_view_mm: float | Sequence[float] | None = None
+    matrix_size: int | Sequence[int] | None = None
+    prefer: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.prefer not in (None, "header", "typed"):
+            raise GeometryError(f'prefer is {self.prefer!r}; use "header" or "typed".')
+
+
+@dataclass(frozen=True)
 class SpacingChoice:
     """The pixel spacing to use: between rows, between columns in mm; whence; and what to tell the user."""
 
@@ -111,8 +124,7 @@ def calibrate(
         If header and typed spacing differ and `prefer` is not given; the message states both, the effect on
         areas in percent and the remedy. Also if `prefer` is another word or a number is not above 0.
     """
-    if prefer not in (None, "header", "typed"):
-        raise GeometryError(f'prefer is {prefer!r}; use "header" or "typed".')
+    TypedCalibration(field_of_view_mm, matrix_size, prefer)  # refuses another word
     image = _with_slice_spacing(image, slice_spacing_mm)
     if field_of_view_mm is None:
         return image

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from autoseg.errors import DataError, GeometryError
 from autoseg.image.geometry import nearest_axes
 from autoseg.image.image import Image, LabelMap
+from autoseg.model.centreline import Centreline
 from autoseg.model.model import TrainedModel
 from autoseg.model.postprocess import StructurePostprocess, choose_classes, clean_labels
 from autoseg.prediction import predict_probabilities
@@ -23,6 +24,24 @@ from autoseg.prediction.ensemble import Copies, Models, as_models, ensemble_name
 
 HEAD = 2  # the patient axis that points to the head
 AXIS_WORDS = ("slices", "rows", "columns")
+
+
+@dataclass(frozen=True)
+class JoinAt:
+    """Where two models are to meet, said in one of three ways, and over how many mm they blend; see `combine`."""
+
+    at_mm: float | None = None
+    at_slice: int | None = None
+    at_level: str | None = None
+    blend_mm: float = 0.0
+
+    def __post_init__(self) -> None:
+        if sum(given is not None for given in (self.at_mm, self.at_slice, self.at_level)) != 1:
+            raise DataError("Say once where the models meet: at_mm, at_slice or at_level.")
+        if not (math.isfinite(self.blend_mm) and self.blend_mm >= 0):
+            raise DataError(
+                f"blend_mm is {self.blend_mm}; give the millimetres over which the models blend, 0 or more."
+            )
 
 
 @dataclass(frozen=True)
@@ -47,6 +66,12 @@ class Join:
         """Give the name of the model that a place along the axis comes from, or of both."""
         share = self.upper_shares[index]
         return self.upper if share == 1 else self.lower if share == 0 else f"{self.upper} + {self.lower}"
+
+    def shares_on_grid(self) -> npt.NDArray[np.float32]:
+        """Give the upper model's shares with three axes, of which all but the join's own have one place."""
+        shape = [1, 1, 1]
+        shape[self.axis] = -1
+        return np.array(self.upper_shares, dtype=np.float32).reshape(shape)
 
     @property
     def words(self) -> str:
@@ -75,15 +100,7 @@ class Join:
         }
 
 
-def plan_join(
-    image: Image,
-    *,
-    names: tuple[str, str] = ("upper", "lower"),
-    at_mm: float | None = None,
-    at_slice: int | None = None,
-    at_level: str | None = None,
-    blend_mm: float = 0.0,
-) -> Join:
+def plan_join(image: Image, where: JoinAt, names: tuple[str, str] = ("upper", "lower")) -> Join:
     """Work out where two models meet in an image, and how much each counts where.
 
     Examples
@@ -92,17 +109,14 @@ def plan_join(
 
     >>> from autoseg.image.geometry import affine_from_spacing
     >>> image = Image(np.zeros((5, 8, 8)), affine_from_spacing((4, 1, 1)))
-    >>> plan_join(image, at_mm=8, blend_mm=8).upper_shares
+    >>> plan_join(image, JoinAt(at_mm=8, blend_mm=8)).upper_shares
     (0.0, 0.0, 0.5, 1.0, 1.0)
     """
-    if sum(given is not None for given in (at_mm, at_slice, at_level)) != 1:
-        raise DataError("Say once where the models meet: at_mm, at_slice or at_level.")
-    if not (math.isfinite(blend_mm) and blend_mm >= 0):
-        raise DataError(f"blend_mm is {blend_mm}; give the millimetres over which the models blend, 0 or more.")
     axis, heights = heights_mm(image)
     half = abs(heights[1] - heights[0]) / 2 if len(heights) > 1 else 0.0
+    at_mm, blend_mm = where.at_mm, where.blend_mm
     if at_mm is None:
-        at_mm = _lowest_of(image, axis, heights, at_slice, at_level) - half
+        at_mm = _lowest_of(image, axis, heights, where) - half
     low, high = float(heights.min()) - half, float(heights.max()) + half
     if not low < at_mm < high:
         raise DataError(
@@ -113,7 +127,7 @@ def plan_join(
     above = np.round(heights - at_mm, 4)
     shares = (above >= 0).astype(np.float64) if blend_mm == 0 else np.clip(above / blend_mm + 0.5, 0, 1)
     places = tuple(heights.tolist()), tuple(shares.tolist())
-    return Join(names[0], names[1], float(at_mm), float(blend_mm), axis, *places)
+    return Join(*names, float(at_mm), float(blend_mm), axis, *places)
 
 
 def heights_mm(image: Image) -> tuple[int, npt.NDArray[np.float64]]:
@@ -134,24 +148,23 @@ def heights_mm(image: Image) -> tuple[int, npt.NDArray[np.float64]]:
     return axis, start + affine[HEAD, axis] * np.arange(image.shape[axis])
 
 
-def _lowest_of(
-    image: Image, axis: int, heights: npt.NDArray[np.float64], at_slice: int | None, at_level: str | None
-) -> float:
+def _lowest_of(image: Image, axis: int, heights: npt.NDArray[np.float64], where: JoinAt) -> float:
     """Give the height of the lowest slice that is the upper model's."""
     if axis != 0:
         raise DataError(
             f"{image.source.name}: the body runs along its {AXIS_WORDS[axis]}, so no slice parts above from below. "
             "Give the height (at_mm)."
         )
-    if at_slice is not None:
-        if not 0 <= at_slice < len(heights):
-            raise DataError(f"{image.source.name} has the slices 0 to {len(heights) - 1}, and no {at_slice}.")
-        return float(heights[at_slice])
+    if where.at_slice is not None:
+        if not 0 <= where.at_slice < len(heights):
+            raise DataError(f"{image.source.name} has the slices 0 to {len(heights) - 1}, and no {where.at_slice}.")
+        return float(heights[where.at_slice])
     levels = [place.level for place in image.source.slices]
-    mine = [heights[n] for n, level in enumerate(levels) if level and level.casefold() == str(at_level).casefold()]
+    wanted = str(where.at_level).casefold()
+    mine = [heights[n] for n, level in enumerate(levels) if level and level.casefold() == wanted]
     if not mine:
         known = ", ".join(dict.fromkeys(level for level in levels if level)) or "none"
-        raise DataError(f"{image.source.name} has no slice of the level {at_level!r}. Its levels: {known}.")
+        raise DataError(f"{image.source.name} has no slice of the level {where.at_level!r}. Its levels: {known}.")
     return float(min(mine))
 
 
@@ -206,6 +219,7 @@ def combine(
     copies: Copies = "none",
     precision: str = "float32",
     on_slices: Callable[[int, int], None] | None = None,
+    centreline: Centreline | None = None,
 ) -> Combination:
     """Segment an image with one model above a height and another one below.
 
@@ -229,7 +243,7 @@ def combine(
         end.
     blend_mm : float
         Over how many mm the one goes over into the other, half of them above the join.
-    copies, precision, on_slices
+    copies, precision, on_slices, centreline
         As of `predict`.
 
     Returns
@@ -250,22 +264,18 @@ def combine(
     """
     uppers, lowers = as_models(upper), as_models(lower)
     order = _match(uppers, lowers)
-    join = plan_join(
-        image,
-        names=(ensemble_name(uppers, copies), ensemble_name(lowers, copies)),
-        at_mm=at_mm,
-        at_slice=at_slice,
-        at_level=at_level,
-        blend_mm=blend_mm,
-    )
+    names = (ensemble_name(uppers, copies), ensemble_name(lowers, copies))
+    join = plan_join(image, JoinAt(at_mm, at_slice, at_level, blend_mm), names)
     posts, differing = _posts(uppers, lowers, order)
     structures = uppers[0].structures
     table = np.array([0, *(structure.label for structure in structures)], dtype=np.uint8)
-    shares = _along(np.array(join.upper_shares, dtype=np.float32), join.axis)
+    shares = join.shares_on_grid()
     drawn = [np.empty(image.shape, dtype=np.uint8) for _ in posts]
     answers = (
-        predict_probabilities(uppers, image, copies=copies, precision=precision, on_slices=on_slices),
-        predict_probabilities(lowers, image, copies=copies, precision=precision),
+        predict_probabilities(
+            models, image, copies=copies, precision=precision, on_slices=tell, centreline=centreline
+        )
+        for models, tell in ((uppers, None), (lowers, on_slices))
     )
     for (chosen, above), (_, below) in zip(*answers, strict=True):
         matched = below[:, order]
@@ -336,13 +346,6 @@ def _posts(
     both = tuple(one if one == other else UNTOUCHED for one, other in pairs)
     differing = [s.name for s, (one, other) in zip(structures, pairs, strict=True) if one != other]
     return [above, below, both if any(one.steps for one in both) else ()], differing
-
-
-def _along(shares: npt.NDArray[np.float32], axis: int) -> npt.NDArray[np.float32]:
-    """Give the shares the axes (slice, row, column)."""
-    shape = [1, 1, 1]
-    shape[axis] = -1
-    return shares.reshape(shape)
 
 
 def _jumps(above: LabelMap, below: LabelMap, join: Join) -> tuple[Jump, ...]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from autoseg.errors import DataError
+from autoseg.errors import AreaWarning, DataError
 from autoseg.image.image import Image, LabelMap
 from autoseg.model.centreline import Centreline
 from autoseg.model.device import keep_freed_memory
@@ -146,6 +146,7 @@ def predict_probabilities(
             f"{image.source.name}: on {cut_off} of {image.shape[0]} slices a structure reaches the edge of the "
             "region that was segmented, and may go on beyond it. Look at them; a model with a larger crop, or "
             "with find_region='whole', sees more.",
+            AreaWarning,
             stacklevel=2,
         )
 

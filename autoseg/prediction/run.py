@@ -1,33 +1,101 @@
-"""One run over a patient's folder: read, predict, measure, write; with its progress, and a way to stop it."""
+"""One run over a patient's folder: read, segment, measure, write; with its progress, and a way to stop it.
+
+One model, the mean of several or two along the body, for tables or to be corrected: the same loop serves them all.
+"""
 
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
+import numpy as np
 import pandas as pd
 import torch
 
-from autoseg.data.patients import other_kind, read_patient, warn_of_memory
-from autoseg.errors import AutosegError, DataError
+from autoseg.data.cases import CaseFolder, read_case
+from autoseg.data.corrections import Kit, read_kit, whole_cases, write_kit
+from autoseg.data.patients import NOTHING_TYPED, other_kind, read_patient, warn_of_memory
+from autoseg.errors import AutosegError, DataError, OutputError
 from autoseg.files.atomic import check_writable
 from autoseg.files.dicom.series import SkippedFile
 from autoseg.files.file_names import safe_name, unique_names
+from autoseg.image.calibration import TypedCalibration
 from autoseg.image.image import Image, LabelMap
 from autoseg.measurement.areas import Measurement, measure_areas
 from autoseg.model.centreline import Centreline, write_centreline
 from autoseg.model.model import TrainedModel, autoseg_version, subject_pseudonym
 from autoseg.prediction import cut_off_note, own_centreline, predict
-from autoseg.prediction.combine import Join, combine, heights_mm
+from autoseg.prediction.centreline import (
+    ImageCentreline,
+    cropping_model,
+    look_for_centreline,
+    warnings_as_notes,
+)
+from autoseg.prediction.combine import JoinAt, combine, heights_mm
 from autoseg.prediction.ensemble import Copies, Models, as_models, ensemble_name
 from autoseg.report.area_tables import areas_table
 from autoseg.report.export import free_run_folder, write_run
+from autoseg.words import GraveNote
+
+# --- how far a run is, and what it gave
+
+
+class Stage(StrEnum):
+    """What a run does at the moment."""
+
+    READING = "reading"
+    FINDING = "finding"  # centrelines
+    PREDICTING = "predicting"
+    WRITING = "writing"
+
+
+@dataclass(frozen=True)
+class RunProgress:
+    """How far a run is; image and slice are numbered from 1.
+
+    `series` counts the images of the run: two time points of one DICOM series are two. `warning` is a sentence that
+    should be read while the run goes on (memory is short).
+    """
+
+    stage: Stage
+    series: int = 0
+    series_count: int = 0
+    slice: int = 0
+    slice_count: int = 0
+    warning: str = ""
+
+    @property
+    def share(self) -> float:
+        """How much is done, 0 to 1; reading counts little, writing a tenth."""
+        if self.stage == Stage.READING:
+            return 0.0
+        if self.stage == Stage.WRITING:
+            return 0.92
+        done = self.series - 1 + self.slice / max(1, self.slice_count)
+        return 0.02 + 0.9 * done / max(1, self.series_count)
+
+    def __str__(self) -> str:
+        place = f"Series {self.series} of {self.series_count}"
+        return {
+            Stage.READING: "Reading the images …",
+            Stage.FINDING: f"{place}: looking for the centreline …",
+            Stage.PREDICTING: f"{place}, slice {self.slice} of {self.slice_count}",
+            Stage.WRITING: "Writing the files …",
+        }[self.stage]
+
+
+OnProgress = Callable[[RunProgress], bool | None]
+OnSlices = Callable[[int, int], None]
+
+
+class RunStopped(AutosegError):
+    """The user stopped a run; nothing was written."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,9 +103,9 @@ class Run:
     """What segmenting a folder gave: `results` pairs every image with its label map.
 
     `folder` holds the files, `areas` is the table with one row a slice, `measurements` the tidy rows, `notes`
-    are sentences that the reader should know, `skipped` the files that were left alone, `elapsed_s` how long it
-    took, `model` the model's name, or of a mean all names and the copies (`ensemble.ensemble_name`). `centrelines`
-    are those around which a model looked, by case_id.
+    are sentences that the reader should know (some a `GraveNote` or `ReadingNote`), `skipped` the files that were
+    left alone, `elapsed_s` how long it took, `model` the model's name, or of a mean all names and the copies
+    (`ensemble.ensemble_name`). `centrelines` are those around which a model looked, by case_id.
     """
 
     folder: Path
@@ -51,42 +119,276 @@ class Run:
     centrelines: Mapping[str, Centreline] = field(default_factory=dict)
 
 
-class RunStopped(AutosegError):
-    """The user stopped a run; nothing was written."""
+# --- what segments an image: one model, the mean of several, or two along the body
 
 
-@dataclass(frozen=True)
-class RunProgress:
-    """How far a run is: "reading", "predicting" or "writing"; image and slice are numbered from 1.
+@dataclass(frozen=True, eq=False)
+class Segmented:
+    """An image with its labels: the model that each slice comes from, and the centreline that was looked around.
 
-    `series` counts the images of the run: two time points of one DICOM series are two. `warning` is a sentence that
-    should be read while the run goes on (memory is short).
+    `join` is what run.json says of two models along the image.
     """
 
-    stage: str
-    series: int = 0
-    series_count: int = 0
-    slice: int = 0
-    slice_count: int = 0
-    warning: str = ""
+    image: Image
+    label_map: LabelMap
+    slice_models: tuple[str, ...]
+    centreline: Centreline | None = None
+    notes: tuple[str, ...] = ()
+    join: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Mean:
+    """One model, or several of which the mean counts."""
+
+    models: tuple[TrainedModel, ...]
+    copies: Copies = "none"
 
     @property
-    def share(self) -> float:
-        """How much is done, 0 to 1; reading counts little, writing a tenth."""
-        if self.stage == "reading":
-            return 0.0
-        if self.stage == "writing":
-            return 0.92
-        done = self.series - 1 + self.slice / max(1, self.slice_count)
-        return 0.02 + 0.9 * done / max(1, self.series_count)
+    def name(self) -> str:
+        """What results are called after."""
+        return ensemble_name(self.models, self.copies)
 
-    def __str__(self) -> str:
-        if self.stage != "predicting":
-            return {"reading": "Reading the images …", "writing": "Writing the files …"}[self.stage]
-        return f"Series {self.series} of {self.series_count}, slice {self.slice} of {self.slice_count}"
+    def segment(self, image: Image, clicked: Centreline | None, on_slices: OnSlices) -> Segmented:
+        """Segment an image, around the clicked centreline or what the model finds by itself."""
+        line = clicked or own_centreline(self.models, image)
+        label_map = predict(self.models, image, copies=self.copies, on_slices=on_slices, centreline=line)
+        notes = _cut_off(self.models, label_map, line)
+        return Segmented(image, label_map, (self.name,) * image.shape[0], line, notes)
 
 
-OnProgress = Callable[[RunProgress], bool | None]
+@dataclass(frozen=True, eq=False)
+class Joined:
+    """One model (or mean) above a height and another below."""
+
+    upper: Mean
+    lower: Mean
+    where: JoinAt
+
+    @property
+    def models(self) -> tuple[TrainedModel, ...]:
+        """All models, those for above first."""
+        return (*self.upper.models, *self.lower.models)
+
+    @property
+    def copies(self) -> Copies:
+        """The copies of each slice."""
+        return self.upper.copies
+
+    @property
+    def name(self) -> str:
+        """What results are called after."""
+        return f"{self.upper.name} above {self.lower.name}"
+
+    def segment(self, image: Image, clicked: Centreline | None, on_slices: OnSlices) -> Segmented:
+        """Segment an image with both models, or with one if it lies wholly on one side of the join."""
+        at_mm = self.where.at_mm
+        if at_mm is not None:
+            axis, heights = heights_mm(image)
+            half = abs(image.calibrated_affine[2, axis]) / 2
+            side = "above" if heights.min() - half >= at_mm else "below" if heights.max() + half <= at_mm else ""
+            if side:
+                alone = self.upper if side == "above" else self.lower
+                words = f"lies wholly {side} z = {at_mm:.1f} mm and comes from {alone.name} alone."
+                found = alone.segment(image, clicked, on_slices)
+                join = {"model": alone.name, "at_mm": at_mm, "side": side}
+                return replace(found, notes=(f"{image.source.case_id} {words}", *found.notes), join=join)
+        line = clicked or own_centreline(self.models, image)
+        both = combine(
+            self.upper.models,
+            self.lower.models,
+            image,
+            **asdict(self.where),
+            copies=self.copies,
+            on_slices=on_slices,
+            centreline=line,
+        )
+        notes, shares = both.notes, both.join.shares_on_grid()
+        for part, mine in ((self.upper, shares > 0), (self.lower, shares < 1)):
+            own = replace(both.label_map, voxels=np.where(mine, both.label_map.voxels, 0).astype(np.uint8))
+            notes += _cut_off(part.models, own, line)
+        # Where the body runs along the slices, each of them comes from both.
+        slices = range(image.shape[0])
+        names = tuple(both.join.model_at(n) if both.join.axis == 0 else self.name for n in slices)
+        return Segmented(image, both.label_map, names, line, notes, both.join.as_plain())
+
+
+Segmenter = Mean | Joined
+
+
+def _cut_off(
+    models: Sequence[TrainedModel], label_map: LabelMap, centreline: Centreline | None
+) -> tuple[GraveNote, ...]:
+    note = cut_off_note(models, label_map, centreline) if centreline is not None else ""
+    return (GraveNote(note),) if note else ()
+
+
+# --- the loop over a patient's images
+
+
+@dataclass(frozen=True, eq=False)
+class RunRequest:
+    """What is asked of a run over a patient's folder, whatever becomes of the labels then.
+
+    `only` are case_ids (None: all), `centrelines` are clicked ones by case_id. `on_slices` is told (slices done,
+    slices in all) of each image; `on_progress` is told at each step, and stops the run by giving True.
+    """
+
+    segmenter: Segmenter
+    folder: Path
+    only: Collection[str] | None = None
+    typed: TypedCalibration = NOTHING_TYPED
+    centrelines: Mapping[str, Centreline] = field(default_factory=dict)
+    on_slices: OnSlices | None = None
+    on_progress: OnProgress | None = None
+
+    def tell(self, progress: RunProgress) -> None:
+        """Report progress, and end the run where that is wished for."""
+        if self.on_progress is not None and self.on_progress(progress):
+            raise RunStopped(f"The run on {self.folder} was stopped. Nothing was written.")
+
+
+Done = TypeVar("Done")
+
+
+def over_images(
+    request: RunRequest, work: Callable[[Image, OnSlices], Done], stage: Stage = Stage.PREDICTING
+) -> tuple[list[Done], list[str], tuple[SkippedFile, ...]]:
+    """Read a patient's images and do `work` on each; also gives notes, what was warned of among them."""
+    request.tell(RunProgress(Stage.READING))
+    models = request.segmenter.models
+    plane = next((plane for one in models if (plane := one.origin.get("plane"))), None)
+    images, notes, skipped = read_patient(
+        request.folder, only=request.only, channels=models[0].channels, plane=plane, typed=request.typed
+    )
+    notes += about_images(models, images)
+    known = [image.source.case_id for image in images]
+    unknown = sorted(set(request.centrelines) - set(known))
+    if unknown:
+        raise DataError(
+            f"{request.folder} has no image {', '.join(unknown)} for a centreline. It has: {', '.join(known)}."
+        )
+    answers = 2 if isinstance(request.segmenter, Joined) else 1  # that are held at once
+    warning = warn_of_memory(images, answers * (len(models[0].structures) + 1))
+    done = []
+    for number, image in enumerate(images, start=1):
+        place = RunProgress(stage, number, len(images), 0, image.shape[0], warning)
+
+        def after_slices(done: int, count: int, place: RunProgress = place) -> None:
+            if request.on_slices is not None:
+                request.on_slices(done, count)
+            request.tell(replace(place, slice=done))
+
+        request.tell(place)
+        with warnings_as_notes() as said:
+            done.append(work(image, after_slices))
+        notes += said
+    return done, notes, skipped
+
+
+def _segment_images(request: RunRequest) -> tuple[list[Segmented], list[str], tuple[SkippedFile, ...]]:
+    def segment(image: Image, on_slices: OnSlices) -> Segmented:
+        return request.segmenter.segment(image, request.centrelines.get(image.source.case_id), on_slices)
+
+    found, notes, skipped = over_images(request, segment)
+    return found, [*notes, *(note for one in found for note in one.notes)], skipped
+
+
+def _segment_and_write(request: RunRequest, output: Path) -> Run:
+    """Segment, measure the areas and write everything to a new folder, as `segment_folder` says."""
+    started = time.monotonic()
+    segmenter = request.segmenter
+    check_writable(output)
+    with _enough_memory(request.folder):
+        found, notes, skipped = _segment_images(request)
+        results = tuple((one.image, one.label_map) for one in found)
+        measurements = tuple(
+            replace(row, model=one.slice_models[row.slice_index])
+            for one in found
+            for row in measure_areas(one.label_map, image=one.image)
+        )
+        lines = {one.image.source.case_id: one.centreline for one in found if one.centreline is not None}
+        joins = [{"case_id": one.image.source.case_id, **one.join} for one in found if one.join is not None]
+        details = _details_of(segmenter)
+        details |= {"combination": joins} if joins else {}
+        if lines or not joins:
+            details["centrelines"] = {case_id: line.source for case_id, line in lines.items()}
+        request.tell(RunProgress(Stage.WRITING))
+        target = write_run(
+            free_run_folder(Path(output), segmenter.name, datetime.now()),
+            results,
+            model_name=segmenter.name,
+            details=details,
+            measurements=measurements,
+            write_more=lambda place: _write_lines(place / "centrelines", lines),
+        )
+    return Run(
+        folder=target,
+        results=results,
+        measurements=measurements,
+        areas=areas_table(measurements),
+        notes=tuple(dict.fromkeys(notes)),
+        skipped=skipped,
+        elapsed_s=time.monotonic() - started,
+        model=segmenter.name,
+        centrelines=lines,
+    )
+
+
+def _details_of(segmenter: Segmenter) -> dict[str, Any]:
+    """Give what run.json keeps of the models: of several, a list of each."""
+    models = segmenter.models
+    origins, epochs = [one.origin for one in models], [one.best_epoch for one in models]
+    alone = len(models) == 1
+    return {
+        "autoseg": autoseg_version(),
+        "models": [one.name for one in models],
+        "copies": segmenter.copies,
+        "model_origin": origins[0] if alone else origins,
+        "best_epoch": epochs[0] if alone else ", ".join(map(str, epochs)),
+    }
+
+
+def _write_lines(folder: Path, centrelines: Mapping[str, Centreline]) -> None:
+    names = unique_names([safe_name(case_id) for case_id in centrelines])
+    for name, line in zip(names, centrelines.values(), strict=True):
+        write_centreline(line, folder / f"{name}.csv")
+
+
+def about_images(models: Sequence[TrainedModel], images: Sequence[Image]) -> list[str]:
+    """Say what is strange about these images for these models: their subjects, their kind."""
+    subjects = {image.source.subject_id for image in images}
+    notes = []
+    if len(subjects) > 1:
+        notes.append(
+            f"The folder holds images of {len(subjects)} patients; patients.csv and measurements.csv tell them "
+            "apart."
+        )
+    learnt = {pseudonym for one in models for pseudonym in one.origin.get("subject_fingerprints", ())}
+    known = sum(subject_pseudonym(subject) in learnt for subject in subjects)
+    if known:
+        whom = "this patient" if len(subjects) == 1 else f"{known} of these {len(subjects)} patients"
+        what, do = ("The model was", "it does") if len(models) == 1 else ("Some of the models were", "they do")
+        notes.append(f"{what} trained or validated on {whom}; how well {do} there says nothing of a new one.")
+    for image in images:
+        kinds = [other_kind(image.source.modality, one.origin.get("modalities", ())) for one in models]
+        notes += [f"{image.source.case_id}: {words}" for words in dict.fromkeys(kinds) if words]
+    return notes
+
+
+@contextmanager
+def _enough_memory(folder: Path) -> Iterator[None]:
+    """Turn what happens when the memory is full into a DataError about this folder."""
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        raise DataError(
+            f"The memory was not enough for {folder}; nothing was written. Close other programs, or choose fewer "
+            "series at once."
+        ) from error
+
+
+# --- what is asked for by name
 
 
 def segment_folder(
@@ -100,7 +402,7 @@ def segment_folder(
     prefer: str | None = None,
     only: Collection[str] | None = None,
     centrelines: Mapping[str, Centreline] | None = None,
-    on_slices: Callable[[int, int], None] | None = None,
+    on_slices: OnSlices | None = None,
     on_progress: OnProgress | None = None,
 ) -> Run:
     """Segment every image of a folder, measure the areas and write everything to a new folder.
@@ -138,151 +440,10 @@ def segment_folder(
     RunStopped
         If `on_progress` returned True.
     """
-    started = time.monotonic()
-    tell = _teller(on_progress, Path(folder))
-    models, name = as_models(model), ensemble_name(model, copies)
-    tell(RunProgress("reading"))
-    check_writable(output)
-    typed = {"field_of_view_mm": field_of_view_mm, "matrix_size": matrix_size, "prefer": prefer}
-    plane = next((plane for one in models if (plane := one.origin.get("plane"))), None)
-    with enough_memory(Path(folder)):
-        images, notes, skipped = read_patient(
-            Path(folder), only=only, channels=models[0].channels, plane=plane, typed=typed
-        )
-        notes += about_images(models, images)
-        lines = _own_lines(centrelines or {}, images, Path(folder))
-        warning = warn_of_memory(images, len(models[0].structures) + 1)
-        results, measurements = [], []
-        for number, image in enumerate(images, start=1):
-            place = RunProgress("predicting", number, len(images), 0, image.shape[0], warning)
-            line, case_id = lines.get(image.source.case_id), image.source.case_id
-            label_map, line, said = _predict_and_tell(models, copies, image, place, tell, on_slices, line)
-            lines |= {case_id: line} if line is not None else {}
-            notes += said
-            results.append((image, label_map))
-            measurements.extend(measure_areas(label_map, image=image, model=name))
-        tell(RunProgress("writing"))
-        target = write_run(
-            free_run_folder(Path(output), name, datetime.now()),
-            results,
-            model_name=name,
-            details=details_of(models, copies)
-            | {"centrelines": {case_id: line.source for case_id, line in lines.items()}},
-            measurements=measurements,
-            write_more=lambda place: _write_lines(place / "centrelines", lines),
-        )
-    return Run(
-        folder=target,
-        results=tuple(results),
-        measurements=tuple(measurements),
-        areas=areas_table(measurements),
-        notes=tuple(dict.fromkeys(notes)),
-        skipped=skipped,
-        elapsed_s=time.monotonic() - started,
-        model=name,
-        centrelines=lines,
-    )
-
-
-def details_of(models: Sequence[TrainedModel], copies: str) -> dict[str, Any]:
-    """Give what run.json keeps of the models: of several, a list of each."""
-    origins, epochs = [one.origin for one in models], [one.best_epoch for one in models]
-    alone = len(models) == 1
-    return {
-        "autoseg": autoseg_version(),
-        "models": [one.name for one in models],
-        "copies": copies,
-        "model_origin": origins[0] if alone else origins,
-        "best_epoch": epochs[0] if alone else ", ".join(map(str, epochs)),
-    }
-
-
-def _teller(on_progress: OnProgress | None, folder: Path) -> Callable[[RunProgress], None]:
-    """Give a function that reports progress and ends the run where it is asked to."""
-
-    def tell(progress: RunProgress) -> None:
-        if on_progress is not None and on_progress(progress):
-            raise RunStopped(f"The run on {folder} was stopped. Nothing was written.")
-
-    return tell
-
-
-def _own_lines(
-    centrelines: Mapping[str, Centreline], images: Sequence[Image], folder: Path
-) -> dict[str, Centreline]:
-    known = [image.source.case_id for image in images]
-    unknown = sorted(set(centrelines) - set(known))
-    if unknown:
-        raise DataError(f"{folder} has no image {', '.join(unknown)} for a centreline. It has: {', '.join(known)}.")
-    return dict(centrelines)
-
-
-def _write_lines(folder: Path, centrelines: Mapping[str, Centreline]) -> None:
-    names = unique_names([safe_name(case_id) for case_id in centrelines])
-    for name, line in zip(names, centrelines.values(), strict=True):
-        write_centreline(line, folder / f"{name}.csv")
-
-
-def _predict_and_tell(
-    models: Sequence[TrainedModel],
-    copies: Copies,
-    image: Image,
-    place: RunProgress,
-    tell: Callable[[RunProgress], None],
-    on_slices: Callable[[int, int], None] | None,
-    centreline: Centreline | None,
-) -> tuple[LabelMap, Centreline | None, list[str]]:
-    """Predict one image; what is warned of on the way becomes a note, which a notebook shows."""
-
-    def after_slices(done: int, count: int) -> None:
-        if on_slices is not None:
-            on_slices(done, count)
-        tell(replace(place, slice=done))
-
-    tell(place)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        line = centreline or own_centreline(models, image)
-        label_map = predict(models, image, copies=copies, on_slices=after_slices, centreline=line)
-    said = [str(item.message) for item in caught if issubclass(item.category, UserWarning)]
-    cut_off = cut_off_note(models, label_map, line) if line is not None else ""
-    return label_map, line, [*said, *([cut_off] if cut_off else [])]
-
-
-def about_images(models: Sequence[TrainedModel], images: Sequence[Image]) -> list[str]:
-    """Say what is strange about these images for these models: their subjects, their kind."""
-    subjects = {image.source.subject_id for image in images}
-    notes = []
-    if len(subjects) > 1:
-        notes.append(
-            f"The folder holds images of {len(subjects)} patients; patients.csv and measurements.csv tell them "
-            "apart."
-        )
-    learnt = {pseudonym for one in models for pseudonym in one.origin.get("subject_fingerprints", ())}
-    known = sum(subject_pseudonym(subject) in learnt for subject in subjects)
-    if known:
-        whom = "this patient" if len(subjects) == 1 else f"{known} of these {len(subjects)} patients"
-        what, do = ("The model was", "it does") if len(models) == 1 else ("Some of the models were", "they do")
-        notes.append(f"{what} trained or validated on {whom}; how well {do} there says nothing of a new one.")
-    for image in images:
-        kinds = [other_kind(image.source.modality, one.origin.get("modalities", ())) for one in models]
-        notes += [f"{image.source.case_id}: {words}" for words in dict.fromkeys(kinds) if words]
-    return notes
-
-
-@contextmanager
-def enough_memory(folder: Path) -> Iterator[None]:
-    """Turn what happens when the memory is full into a DataError about this folder."""
-    try:
-        yield
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        raise DataError(
-            f"The memory was not enough for {folder}; nothing was written. Close other programs, or choose fewer "
-            "series at once."
-        ) from error
-
-
-# --- one run of two models over a patient's folder: read, combine, measure, write
+    typed = TypedCalibration(field_of_view_mm, matrix_size, prefer)
+    segmenter = Mean(as_models(model), copies)
+    request = RunRequest(segmenter, Path(folder), only, typed, centrelines or {}, on_slices, on_progress)
+    return _segment_and_write(request, output)
 
 
 def combine_folder(
@@ -297,7 +458,10 @@ def combine_folder(
     blend_mm: float = 0.0,
     copies: Copies = "none",
     only: Collection[str] | None = None,
-    typed: Mapping[str, Any] | None = None,
+    typed: TypedCalibration | Mapping[str, Any] | None = None,
+    centrelines: Mapping[str, Centreline] | None = None,
+    on_slices: OnSlices | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Run:
     """Segment every image of a folder with one model above a height and another below, and write everything.
 
@@ -308,12 +472,12 @@ def combine_folder(
     Parameters
     ----------
     upper, lower : TrainedModel, or sequence of TrainedModel
-    folder, output, copies, only
+    folder, output, copies, only, centrelines, on_slices, on_progress
         As of `segment_folder`.
     at_mm, at_slice, at_level, blend_mm
-        As of `combination.combine`.
-    typed : mapping, optional
-        field_of_view_mm, matrix_size and prefer, as of `calibration.calibrate`.
+        As of `autoseg.prediction.combine.combine`.
+    typed : TypedCalibration or mapping, optional
+        field_of_view_mm, matrix_size and prefer, as of `autoseg.image.calibration.calibrate`.
 
     Returns
     -------
@@ -324,74 +488,212 @@ def combine_folder(
     ------
     AutosegError
         Of the kinds that reading, calibration, combining and writing raise; nothing is written then.
+    RunStopped
+        If `on_progress` returned True.
     """
-    started = time.monotonic()
-    uppers, lowers = as_models(upper), as_models(lower)
-    names = (ensemble_name(uppers, copies), ensemble_name(lowers, copies))
-    name = f"{names[0]} above {names[1]}"
-    check_writable(output)
-    plane = next((plane for one in (*uppers, *lowers) if (plane := one.origin.get("plane"))), None)
-    where = {"at_mm": at_mm, "at_slice": at_slice, "at_level": at_level, "blend_mm": blend_mm}
-    results: list[tuple[Image, LabelMap]] = []
-    measurements: list[Measurement] = []
-    joins: list[dict[str, Any]] = []
-    with enough_memory(Path(folder)):
-        images, notes, skipped = read_patient(
-            Path(folder), only=only, channels=uppers[0].channels, plane=plane, typed=typed
-        )
-        notes += about_images((*uppers, *lowers), images)
-        for image in images:
-            with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("always")
-                label_map, said, join = _segment(uppers, lowers, names, image, where, copies)
-            notes += [*said, *(str(one.message) for one in caught if issubclass(one.category, UserWarning))]
-            results.append((image, label_map))
-            rows = measure_areas(label_map, image=image)
-            measurements += [replace(row, model=_model_of(row, join, name)) for row in rows]
-            joins.append({"case_id": image.source.case_id, **(join if isinstance(join, dict) else join.as_plain())})
-        target = write_run(
-            free_run_folder(Path(output), name, datetime.now()),
-            results,
-            model_name=name,
-            details=details_of((*uppers, *lowers), copies) | {"combination": joins},
-            measurements=measurements,
-        )
-    return Run(
-        folder=target,
-        results=tuple(results),
-        measurements=tuple(measurements),
-        areas=areas_table(measurements),
-        notes=tuple(dict.fromkeys(notes)),
-        skipped=skipped,
-        elapsed_s=time.monotonic() - started,
-        model=name,
-    )
+    where = JoinAt(at_mm, at_slice, at_level, blend_mm)
+    both = Joined(Mean(as_models(upper), copies), Mean(as_models(lower), copies), where)
+    request = RunRequest(both, Path(folder), only, _as_typed(typed), centrelines or {}, on_slices, on_progress)
+    return _segment_and_write(request, output)
 
 
-def _segment(
-    uppers: Sequence[TrainedModel],
-    lowers: Sequence[TrainedModel],
-    names: tuple[str, str],
-    image: Image,
-    where: Mapping[str, Any],
-    copies: Copies,
-) -> tuple[LabelMap, Sequence[str], Join | dict[str, Any]]:
-    """Segment one image with both models, or with one if it lies wholly on one side of the join."""
-    at_mm = where["at_mm"]
-    if at_mm is not None and where["at_slice"] is None and where["at_level"] is None:
-        axis, heights = heights_mm(image)
-        half = abs(image.calibrated_affine[2, axis]) / 2
-        side = "above" if heights.min() - half >= at_mm else "below" if heights.max() + half <= at_mm else ""
-        if side:
-            models, name = (uppers, names[0]) if side == "above" else (lowers, names[1])
-            note = f"{image.source.case_id} lies wholly {side} z = {at_mm:.1f} mm and comes from {name} alone."
-            return predict(models, image, copies=copies), [note], {"model": name, "at_mm": at_mm, "side": side}
-    together = combine(uppers, lowers, image, copies=copies, **where)
-    return together.label_map, together.notes, together.join
+def segment_to_correct(
+    model: Models,
+    folder: Path,
+    target: Path,
+    *,
+    factor: int = 1,
+    method: Literal["cubic", "linear"] = "cubic",
+    copies: Copies = "none",
+    only: Collection[str] | None = None,
+    typed: TypedCalibration | Mapping[str, Any] | None = None,
+    centrelines: Mapping[str, Centreline] | None = None,
+    on_slices: OnSlices | None = None,
+    on_progress: OnProgress | None = None,
+) -> Kit:
+    """Segment every image of a folder and write images and labels to a new folder, to be corrected there.
+
+    Parameters
+    ----------
+    model, folder, copies, only, centrelines, on_slices, on_progress
+        As of `segment_folder`.
+    target : Path
+        The new folder.
+    factor, method
+        As of `autoseg.data.corrections.write_kit`.
+    typed : TypedCalibration or mapping, optional
+        field_of_view_mm, matrix_size and prefer, as of `autoseg.image.calibration.calibrate`.
+
+    Returns
+    -------
+    Kit
+        Its notes tell what the reader of the folder should know.
+
+    Raises
+    ------
+    AutosegError
+        Of the kinds that reading, calibration, prediction and writing raise; nothing is written then.
+    RunStopped
+        If `on_progress` returned True.
+    """
+    segmenter = Mean(as_models(model), copies)
+    request = RunRequest(segmenter, Path(folder), only, _as_typed(typed), centrelines or {}, on_slices, on_progress)
+    check_writable(Path(target).absolute().parent)
+    with _enough_memory(request.folder):
+        found, notes, _ = _segment_images(request)
+        results = [(one.image, one.label_map) for one in found]
+        request.tell(RunProgress(Stage.WRITING))
+        kit = write_kit(target, results, model_name=segmenter.name, factor=factor, method=method)
+    return replace(kit, notes=tuple(dict.fromkeys((*notes, *kit.notes))))
 
 
-def _model_of(row: Measurement, join: Join | dict[str, Any], name: str) -> str:
-    """Say which model a slice comes from; both, where the body runs along the slice."""
-    if isinstance(join, dict):
-        return str(join["model"])
-    return join.model_at(row.slice_index) if join.axis == 0 else name
+def find_patient_centrelines(
+    model: Models,
+    folder: Path,
+    *,
+    only: Collection[str] | None = None,
+    typed: TypedCalibration | Mapping[str, Any] | None = None,
+    on_image: Callable[[int, int], None] | None = None,
+    on_progress: OnProgress | None = None,
+) -> tuple[ImageCentreline, ...]:
+    """Read a patient's images and find their centrelines as a prediction would.
+
+    Parameters
+    ----------
+    model : TrainedModel, or sequence of TrainedModel
+        Of several, the first that sees a crop and finds its centreline.
+    folder, only, on_progress
+        As of `segment_folder`.
+    typed : TypedCalibration or mapping, optional
+        field_of_view_mm, matrix_size and prefer, as of `autoseg.image.calibration.calibrate`.
+    on_image : callable, optional
+        Called with (images done, images in all).
+
+    Returns
+    -------
+    tuple of ImageCentreline
+        One for each image; where nothing can be found a note says why.
+
+    Raises
+    ------
+    DataError
+        If no model sees a crop, or no image is a volume.
+    AutosegError
+        Of the kinds that reading raises.
+    RunStopped
+        If `on_progress` returned True.
+    """
+    models = as_models(model)
+    chosen = cropping_model(models)
+    if chosen is None:
+        raise DataError(f"The model {models[0].name!r} sees whole images, so it needs no centreline.")
+
+    def tell(progress: RunProgress) -> bool | None:
+        if on_image is not None and progress.stage == Stage.FINDING and progress.slice == progress.slice_count:
+            on_image(progress.series, progress.series_count)
+        return on_progress(progress) if on_progress is not None else None
+
+    def look(image: Image, on_slices: OnSlices) -> ImageCentreline | AutosegError:
+        found: ImageCentreline | AutosegError
+        try:
+            found = look_for_centreline(chosen, image)
+        except AutosegError as error:  # a single slice, or no millimetres
+            found = error
+        on_slices(image.shape[0], image.shape[0])
+        return found
+
+    request = RunRequest(Mean(models), Path(folder), only, _as_typed(typed), on_progress=tell)
+    with _enough_memory(request.folder):
+        looked, _, _ = over_images(request, look, Stage.FINDING)
+    found = [one for one in looked if isinstance(one, ImageCentreline)]
+    problems = [one for one in looked if isinstance(one, AutosegError)]
+    if not found:
+        raise problems[0]
+    more = tuple(f"Without a centreline: {error}" for error in problems)
+    return (replace(found[0], notes=(*found[0].notes, *more)), *found[1:])
+
+
+def _as_typed(typed: TypedCalibration | Mapping[str, Any] | None) -> TypedCalibration:
+    return typed if isinstance(typed, TypedCalibration) else TypedCalibration(**(typed or {}))
+
+
+# --- folders to correct in, of a run that is done and of labels that were drawn
+
+TO_CORRECT = "to_correct"
+
+
+def run_to_correct(run: Run, *, factor: int = 1, method: Literal["cubic", "linear"] = "cubic") -> Kit:
+    """Write what a run gave to a folder in the run's own, to be corrected there; or give the one that is there.
+
+    A folder that was written before is never written again, so nothing that was corrected in it is lost. Files that
+    are finer than the image lie in a folder of their own.
+
+    Parameters
+    ----------
+    run : Run
+    factor, method
+        As of `autoseg.data.corrections.write_kit`.
+
+    Returns
+    -------
+    Kit
+        Its notes tell what the reader of the folder should know.
+
+    Raises
+    ------
+    OutputError
+        If the run's folder is not there any more, or the files cannot be written.
+    AutosegError
+        Of the kinds that `autoseg.data.corrections.write_kit` raises; nothing is written then.
+    """
+    folder = kit_folder(run, factor)
+    if not run.folder.is_dir():
+        raise OutputError(f"{run.folder} is not there any more; it was moved or deleted. Segment again.")
+    if folder.exists():
+        return read_kit(folder)
+    return write_kit(folder, run.results, model_name=run.model, factor=factor, method=method)
+
+
+def kit_folder(run: Run, factor: int = 1) -> Path:
+    """Give the folder in a run's own in which its labels are corrected."""
+    return run.folder / (TO_CORRECT if factor == 1 else f"{TO_CORRECT}_finer_{factor}")
+
+
+def labels_to_correct(
+    found: CaseFolder,
+    target: Path,
+    *,
+    factor: int = 1,
+    method: Literal["cubic", "linear"] = "cubic",
+    case_ids: Collection[str] | None = None,
+) -> Kit:
+    """Write the labels of a folder of cases to a new folder, to be corrected there; all slices of each.
+
+    Parameters
+    ----------
+    found : CaseFolder
+    target : Path
+        The new folder.
+    factor, method
+        As of `autoseg.data.corrections.write_kit`.
+    case_ids : collection of str, optional
+        Only these cases.
+
+    Returns
+    -------
+    Kit
+
+    Raises
+    ------
+    DataError
+        If there is no such case.
+    AutosegError
+        Of the kinds that reading and writing raise; nothing is written then.
+    """
+    cases = whole_cases(found)
+    unknown = sorted(set(case_ids or ()) - {case.case_id for case in cases})
+    if unknown:
+        known = ", ".join(case.case_id for case in cases[:20])
+        raise DataError(f"{found.folder} has no case {', '.join(unknown[:5])}. It has: {known}.")
+    chosen = [case for case in cases if case_ids is None or case.case_id in case_ids]
+    return write_kit(target, [read_case(case, found.structures) for case in chosen], factor=factor, method=method)

@@ -12,14 +12,13 @@ from autoseg.files.nifti.volumes import write_nifti
 from autoseg.model.centreline import Centreline, clicked, from_labels, read_centreline
 from autoseg.model.settings.settings import Settings, VolumeSettings
 from autoseg.prediction import cut_off_note, own_centreline
-from autoseg.prediction.centreline_run import (
+from autoseg.prediction.centreline import (
     crop_of_model,
     cropping_model,
-    find_patient_centrelines,
     save_clicked,
     saved_centrelines,
 )
-from autoseg.prediction.run import segment_folder
+from autoseg.prediction.run import find_patient_centrelines, segment_folder
 
 
 def cropping(crop_mm=(20.0, 30.0), orientation="PRI", **changes):
@@ -43,12 +42,12 @@ def test_what_a_model_sees_is_said_from_right_to_left_first():
     assert crop_of_model(cropping()) == (30, 20)
     with pytest.raises(DataError, match="'heart' sees whole images"):
         crop_of_model(untrained_model())
-    assert cropping_model(untrained_model()) is None
-    assert cropping_model(cropping(crop_mm=None)) is None
+    assert cropping_model([untrained_model()]) is None
+    assert cropping_model([cropping(crop_mm=None)]) is None
 
 
 def test_every_image_gets_its_centreline(patient, monkeypatch):
-    monkeypatch.setattr("autoseg.prediction.centreline_run.find_centreline", beside)
+    monkeypatch.setattr("autoseg.prediction.centreline.find_centreline", beside)
     told = []
     found = find_patient_centrelines(
         cropping(finder=untrained_model()), patient, on_image=lambda *of: told.append(of)

@@ -16,7 +16,7 @@ from autoseg.model.networks import build_network
 from autoseg.model.postprocess import StructurePostprocess
 from autoseg.model.settings.settings import NetworkSettings, Settings, VolumeSettings
 from autoseg.prediction import predict
-from autoseg.prediction.combine import combine, heights_mm, plan_join
+from autoseg.prediction.combine import JoinAt, combine, heights_mm, plan_join
 
 # The body runs along slices, rows or columns, to the head or to the feet.
 UPWARD = affine_from_spacing((4.0, 0.5, 0.8), (-10, -20, 100.0))
@@ -164,18 +164,18 @@ def test_the_join_can_be_a_slice_or_a_level():
     places = tuple(SliceSource(Path(f"{n}.dcm"), level=level) for n, level in enumerate(levels))
     image = make_image(UPWARD, (10, 6, 7), slices=places)
     # The faces between slices lie half-way.
-    assert plan_join(image, at_slice=3).at_mm == pytest.approx(110)
-    assert plan_join(image, at_slice=3).upper_shares == (0, 0, 0, 1, 1, 1, 1, 1, 1, 1)
-    assert plan_join(image, at_level="t9").at_mm == pytest.approx(114)
+    assert plan_join(image, JoinAt(at_slice=3)).at_mm == pytest.approx(110)
+    assert plan_join(image, JoinAt(at_slice=3)).upper_shares == (0, 0, 0, 1, 1, 1, 1, 1, 1, 1)
+    assert plan_join(image, JoinAt(at_level="t9")).at_mm == pytest.approx(114)
     downward = make_image(DOWNWARD, (10, 6, 7), slices=places)
-    assert plan_join(downward, at_slice=3).upper_shares == (1, 1, 1, 1, 0, 0, 0, 0, 0, 0)
-    assert plan_join(downward, at_level="T9").at_mm == pytest.approx(118)
+    assert plan_join(downward, JoinAt(at_slice=3)).upper_shares == (1, 1, 1, 1, 0, 0, 0, 0, 0, 0)
+    assert plan_join(downward, JoinAt(at_level="T9")).at_mm == pytest.approx(118)
     with pytest.raises(DataError, match=r"no slice of the level .L1.\. Its levels: T11, T10, T9, T8, T7"):
-        plan_join(image, at_level="L1")
+        plan_join(image, JoinAt(at_level="L1"))
     with pytest.raises(DataError, match="slices 0 to 9, and no 10"):
-        plan_join(image, at_slice=10)
+        plan_join(image, JoinAt(at_slice=10))
     with pytest.raises(DataError, match=r"runs along its rows.*at_mm"):
-        plan_join(make_image(SAGITTAL, (6, 10, 7)), at_slice=3)
+        plan_join(make_image(SAGITTAL, (6, 10, 7)), JoinAt(at_slice=3))
 
 
 def test_an_oblique_stack_is_joined_between_slices():
@@ -205,15 +205,15 @@ def test_an_oblique_stack_is_joined_between_slices():
 )
 def test_a_join_that_cannot_be_is_refused(where, words):
     with pytest.raises(DataError, match=words):
-        plan_join(make_image(UPWARD, (10, 6, 7)), **where)
+        plan_join(make_image(UPWARD, (10, 6, 7)), JoinAt(**where))
 
 
 def test_without_millimetres_there_is_no_height():
     with pytest.raises(GeometryError, match="no pixel spacing"):
-        plan_join(make_image(None, (10, 6, 7)), at_mm=118)
+        plan_join(make_image(None, (10, 6, 7)), JoinAt(at_mm=118))
     slices = tuple(SliceSource(Path(f"{n}.dcm")) for n in range(10))
     with pytest.raises(GeometryError, match="distance between its slices is unknown"):
-        plan_join(make_image(UPWARD, (10, 6, 7), slices=slices, slice_spacing_source="none"), at_mm=118)
+        plan_join(make_image(UPWARD, (10, 6, 7), slices=slices, slice_spacing_source="none"), JoinAt(at_mm=118))
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,7 @@ from autoseg.image.image import Image, LabelMap
 from autoseg.image.structures import Structure
 from autoseg.model.model import save_model
 from autoseg.prediction import predict
-from autoseg.prediction.correction_run import kit_folder, labels_to_correct, run_to_correct, segment_to_correct
-from autoseg.prediction.run import segment_folder
+from autoseg.prediction.run import kit_folder, labels_to_correct, run_to_correct, segment_folder, segment_to_correct
 from autoseg.report.run_folder import list_run_files
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from autoseg.files.dicom.grids import plan_grids
 from autoseg.files.dicom.records import FileHeader, SliceHeader
-from autoseg.words import name_some
+from autoseg.words import GraveNote, name_some
 
 SAME_SPACING = 1e-4  # relative; two parts in ten thousand of an area
 SAME_ORIENTATION = (1e-4, 1e-3)  # direction cosines: silently the same, the same with a note
@@ -104,7 +104,7 @@ def _parts(files: Sequence[FileHeader]) -> list[Series]:
 
 def left_out(path: Path, reason: str) -> str:
     """Say that a file is missing from its series, and why."""
-    return f"{path.name} was left out: {reason}"
+    return GraveNote(f"{path.name} was left out: {reason}")
 
 
 def _scout(first: FileHeader, planes: Sequence[Sequence[SliceHeader]]) -> list[str]:
@@ -142,10 +142,11 @@ def _without_copies(slices: Iterable[SliceHeader]) -> tuple[list[SliceHeader], l
         kept.setdefault(key, header)
     if not copies:
         return list(kept.values()), []
-    return list(kept.values()), [
+    words = (
         f"{len(copies)} slice(s) are there twice (the same SOP instance UID and header) and were left out: "
         f"{name_some(list(dict.fromkeys(copies)))}."
-    ]
+    )
+    return list(kept.values()), [GraveNote(words)]
 
 
 def _split_planes(slices: Sequence[SliceHeader]) -> list[list[SliceHeader]]:

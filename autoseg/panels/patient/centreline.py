@@ -30,14 +30,14 @@ from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.style import Drawn, LaterPicture, heading, notice, picture, text
 from autoseg.panels.parts.values import Centrelines, Patient
 from autoseg.panels.parts.viewer import SliceViewer, mark
-from autoseg.prediction.centreline_run import (
+from autoseg.prediction.centreline import (
     ImageCentreline,
     crop_of_model,
     cropping_model,
-    find_patient_centrelines,
     save_clicked,
     saved_centrelines,
 )
+from autoseg.prediction.run import find_patient_centrelines
 from autoseg.report.figures.centreline import show_centrelines
 
 # --- what the centreline's panel says and draws: which curve is used, where it runs, and what lies around it

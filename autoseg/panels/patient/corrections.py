@@ -37,8 +37,7 @@ from autoseg.panels.parts.style import heading, notice, text
 from autoseg.panels.parts.values import Corrected
 from autoseg.panels.parts.viewer import SliceViewer
 from autoseg.panels.patient.areas import table_html
-from autoseg.prediction.correction_run import kit_folder, run_to_correct
-from autoseg.prediction.run import Run
+from autoseg.prediction.run import Run, kit_folder, run_to_correct
 from autoseg.report.run_folder import open_folder, why_not_openable
 
 # --- the fields and buttons with which labels are corrected, in three steps: write, read back, keep

@@ -15,7 +15,9 @@ from autoseg.model.centreline import Centreline, clicked, read_centreline, write
 from autoseg.panels.parts.values import ChosenModel, Patient
 from autoseg.panels.patient.centreline import CentrelinePanel
 from autoseg.panels.patient.prediction import PredictionPanel
-from autoseg.prediction import centreline_run, predict
+from autoseg.prediction import centreline as finding
+from autoseg.prediction import predict
+from autoseg.prediction.run import find_patient_centrelines
 
 OFF_MM = 6.0  # the finder of these tests errs by this to the left
 
@@ -30,7 +32,7 @@ def found(finder, image, **_):
 @pytest.fixture
 def above(tmp_path, monkeypatch):
     """What stands above the panel: a model that sees a crop, and a patient with two images."""
-    monkeypatch.setattr(centreline_run, "find_centreline", found)
+    monkeypatch.setattr(finding, "find_centreline", found)
     monkeypatch.setattr("autoseg.prediction.centreline.find_centreline", found)
     for number in (7, 8):
         write_nifti(tmp_path / "patient" / f"tube{number}.nii.gz", make_tube(number)[0])
@@ -197,7 +199,7 @@ def test_each_image_has_its_own_points_and_they_survive_another_patient(above, t
 
 def test_what_is_no_longer_wanted_shows_no_progress(above, tmp_path, monkeypatch):
     inside, go_on, told = threading.Event(), threading.Event(), []
-    real = centreline_run.find_patient_centrelines
+    real = find_patient_centrelines
 
     def slow(models, folder, *, on_image, **more):
         if not inside.is_set():
@@ -232,7 +234,7 @@ def test_a_guess_of_the_finder_is_said(above, tmp_path, monkeypatch):
         warnings.warn("tube7: hardly found, so its centreline is a guess.", stacklevel=2)
         return found(finder, image)
 
-    monkeypatch.setattr(centreline_run, "find_centreline", guess)
+    monkeypatch.setattr(finding, "find_centreline", guess)
     assert "is a guess" in shown(above, tmp_path).state.value
 
 
@@ -352,6 +354,6 @@ def test_a_curve_of_another_patient_is_never_used(above, tmp_path):
 
 def test_the_first_model_that_finds_a_centreline_is_asked():
     whole, blind, able = cropping(crop_mm=None), cropping(finder=False), cropping()
-    assert centreline_run.cropping_model([whole, blind, able]) is able
-    assert centreline_run.cropping_model([whole, blind]) is blind
-    assert centreline_run.cropping_model([whole]) is None
+    assert finding.cropping_model([whole, blind, able]) is able
+    assert finding.cropping_model([whole, blind]) is blind
+    assert finding.cropping_model([whole]) is None

@@ -15,8 +15,7 @@ from autoseg.image.image import Image, LabelMap, Source
 from autoseg.image.structures import Structure
 from autoseg.panels.patient import corrections as module
 from autoseg.panels.patient.corrections import ALL, CHANGED, SOME, CorrectionsPanel
-from autoseg.prediction.correction_run import run_to_correct
-from autoseg.prediction.run import Run
+from autoseg.prediction.run import Run, run_to_correct
 
 CORD, DISC = Structure(1, "cord"), Structure(2, "disc")
 AFFINE = affine_from_spacing((5.0, 0.5, 0.8), (-12.0, 30.0, -101.0))
