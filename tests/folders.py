@@ -7,7 +7,12 @@ import pydicom
 
 from autoseg.data.cases import Case
 from autoseg.files.dicom.phantoms import Phantom, write_phantom
+from autoseg.files.nifti.volumes import write_nifti
 from autoseg.files.sources import ImageFile, LabelFile
+from autoseg.files.tables import write_structures
+from autoseg.image.geometry import affine_from_spacing
+from autoseg.image.image import Image, LabelMap
+from autoseg.image.structures import Structure
 
 PHANTOM = {"rows": 40, "columns": 48, "pixel_spacing_mm": (2.0, 1.5)}
 LABEL_VALUES = (1, 2, 3)
@@ -43,6 +48,21 @@ def change_label(folder: Path, name: str, change) -> None:
     """Replace a label file's array by `change(array)`."""
     path = folder / "labels" / f"{name}.npy"
     np.save(path, change(np.load(path)))
+
+
+def add_volumes(folder: Path) -> Path:
+    """Write two small NIfTI volumes, a and b, with labels of a cord and a disc."""
+    rng = np.random.default_rng(0)
+    affine = affine_from_spacing((4.0, 1.0, 1.0))
+    structures = (Structure(1, "cord"), Structure(2, "disc"))
+    for name in ("a", "b"):
+        image = Image(rng.normal(0, 9, (5, 12, 14)).astype(np.float32), affine)
+        labels = np.zeros((5, 12, 14), np.uint8)
+        labels[:, 3:7, 3:8] = 1
+        write_nifti(folder / "images" / f"{name}.nii.gz", image)
+        write_nifti(folder / "labels" / f"{name}.nii.gz", LabelMap(labels, affine, structures))
+    write_structures(folder / "structures.csv", structures)
+    return folder
 
 
 def write_table(folder: Path, name: str, *rows: str) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autoseg.cli.options import load_models, one_or_pair
-from autoseg.cli.using import print_run
+from autoseg.cli.options import load_models
+from autoseg.cli.using import add_centreline, print_run, run_options, typed_calibration
 
 if TYPE_CHECKING:
     from autoseg.data.corrections import Correction, Kit
@@ -37,6 +37,7 @@ def add_correcting_commands(command: Command, add_calibration: Callable[[argpars
         "--method", choices=("cubic", "linear"), default="cubic", help="how the image is made finer"
     )
     writing.add_argument("--case", nargs="+", metavar="ID", help="only these images")
+    add_centreline(writing)
     add_calibration(writing)
 
     text = "Read corrected labels back, show what was changed, and keep them in a folder to learn from."
@@ -75,6 +76,7 @@ def add_correcting_commands(command: Command, add_calibration: Callable[[argpars
     combine_.add_argument("--blend-mm", type=float, default=0.0, help="over which they blend (default: 0)")
     combine_.add_argument("--output", type=Path, default=Path("predictions"))
     combine_.add_argument("--series", nargs="+", metavar="ID", help="only these (autoseg series shows them)")
+    add_centreline(combine_)
     add_calibration(combine_)
 
 
@@ -89,8 +91,9 @@ def write(chosen: argparse.Namespace) -> None:
             chosen.folder,
             chosen.output,
             only=chosen.case,
-            typed=_typed(chosen),
+            typed=typed_calibration(chosen),
             **options,
+            **run_options(chosen),
         )
     else:
         from autoseg.data.cases import find_cases
@@ -148,17 +151,10 @@ def combine(chosen: argparse.Namespace) -> None:
         at_level=chosen.at_level,
         blend_mm=chosen.blend_mm,
         only=chosen.series,
-        typed=_typed(chosen),
+        typed=typed_calibration(chosen),
+        **run_options(chosen),
     )
     print_run(run)
-
-
-def _typed(chosen: argparse.Namespace) -> dict[str, object]:
-    return {
-        "field_of_view_mm": one_or_pair(chosen.field_of_view_mm),
-        "matrix_size": one_or_pair(chosen.matrix_size),
-        "prefer": chosen.prefer,
-    }
 
 
 def _print_kit(kit: Kit) -> None:

@@ -202,6 +202,7 @@ def _add_using_commands(command: Command) -> None:
     predict.add_argument("--output", type=Path, default=Path("predictions"))
     predict.add_argument("--series", nargs="+", metavar="ID", help="only these (autoseg series shows them)")
     predict.add_argument("--reference", type=Path, help="a folder with dicoms and labels to compare with")
+    using.add_centreline(predict)
     _add_calibration(predict)
 
     command("selftest", using.selftest, "Measure made-up DICOM series of known shapes and print the worst error.")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from autoseg.cli.options import load_models, one_or_pair
 
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from autoseg.data.cases import CaseFolder
-    from autoseg.prediction.run import Run
+    from autoseg.image.calibration import TypedCalibration
+    from autoseg.prediction.run import Run, RunProgress
 
 
 def predict(chosen: argparse.Namespace) -> None:
@@ -26,16 +28,63 @@ def predict(chosen: argparse.Namespace) -> None:
         chosen.folder,
         output=chosen.output,
         copies=chosen.copies,
-        field_of_view_mm=one_or_pair(chosen.field_of_view_mm),
-        matrix_size=one_or_pair(chosen.matrix_size),
-        prefer=chosen.prefer,
         only=chosen.series,
+        **vars(typed_calibration(chosen)),
+        **run_options(chosen),
     )
     if chosen.further_models or chosen.copies != "none":
         print(f"Segmented with the mean of {run.model}")
     print_run(run)
     if chosen.reference is not None:
         print_comparison(run, find_cases(chosen.reference, unlabelled="skip"))
+
+
+def add_centreline(parser: argparse.ArgumentParser) -> None:
+    """Add how a clicked centreline is given."""
+    parser.add_argument(
+        "--centreline",
+        dest="centrelines",
+        action="append",
+        metavar="ID=CSV",
+        help="for models that see a crop around a centreline: take this one for the image ID, in place of what the "
+        "model finds; may be given again",
+    )
+
+
+def typed_calibration(chosen: argparse.Namespace) -> TypedCalibration:
+    """Give the millimetres that were typed."""
+    from autoseg.image.calibration import TypedCalibration
+
+    return TypedCalibration(one_or_pair(chosen.field_of_view_mm), one_or_pair(chosen.matrix_size), chosen.prefer)
+
+
+def run_options(chosen: argparse.Namespace) -> dict[str, Any]:
+    """Give what every run over a patient's folder takes: clicked centrelines, and what hears of its progress."""
+    from autoseg.errors import DataError
+    from autoseg.model.centreline import read_centreline
+
+    lines = {}
+    for words in chosen.centrelines or ():
+        case_id, _, path = words.partition("=")
+        if not path:
+            raise DataError(f"--centreline {words}: say of which image it is, as ID=CSV.")
+        lines[case_id] = read_centreline(path)
+    return {"centrelines": lines, "on_progress": _Progress()}
+
+
+class _Progress:
+    """Prints once that memory is short; on a terminal also how far the run is, on one line."""
+
+    def __init__(self) -> None:
+        self.warned = False
+
+    def __call__(self, progress: RunProgress) -> None:
+        if progress.warning and not self.warned:
+            self.warned = True
+            print(progress.warning, file=sys.stderr)
+        if sys.stderr.isatty():
+            end = "\n" if progress.stage == "writing" else ""
+            print(f"\r{progress!s:60}", end=end, file=sys.stderr, flush=True)
 
 
 def print_run(run: Run) -> None:

@@ -3,11 +3,14 @@
 from dataclasses import replace
 
 import pytest
+from tubes import cropping, make_tube
 from untrained import untrained_model
 
 from autoseg.cli import main
 from autoseg.cli.options import load_models
 from autoseg.errors import DataError, ModelFileError
+from autoseg.files.nifti.volumes import write_nifti
+from autoseg.model.centreline import clicked, read_centreline, write_centreline
 from autoseg.model.model import save_model
 
 
@@ -50,3 +53,17 @@ def test_models_that_do_not_go_together_are_a_sentence(models, sample, tmp_path,
     command = ["predict", str(models / "heart_0.pt"), str(sample / "test" / "dicoms"), "--model", "two"]
     assert main([*command, "--output", str(tmp_path / "out")]) == 1
     assert "cannot be averaged" in capsys.readouterr().err
+
+
+def test_a_clicked_centreline_is_given_by_its_image(models, tmp_path, capsys):
+    for number in (7, 8):
+        write_nifti(tmp_path / "in" / f"tube{number}.nii.gz", make_tube(number)[0])
+    path = save_model(cropping(finder=False), models)
+    line = write_centreline(clicked([(0.0, 0.0, -40.0), (0.0, 0.0, 40.0)]), tmp_path / "line.csv")
+    given = [words for number in (7, 8) for words in ("--centreline", f"tube{number}={line}")]
+    command = ["predict", str(path), str(tmp_path / "in"), "--output", str(tmp_path / "out")]
+    assert main([*command, *given]) == 0
+    (run,) = (tmp_path / "out").iterdir()
+    assert read_centreline(run / "centrelines" / "tube8.csv").clicks_mm == read_centreline(line).clicks_mm
+    assert main([*command, "--centreline", str(line)]) == 1
+    assert "say of which image it is, as ID=CSV" in capsys.readouterr().err

@@ -1,18 +1,54 @@
-"""A run's progress, how it is stopped, and what it says when memory ends; the rest is in test_report.py."""
+"""Runs over a patient's folder: progress, how they are stopped, what they say and write."""
 
 import json
+import shutil
 import warnings
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from folders import add_volumes
+from tubes import cropping, make_tube
 from untrained import untrained_model
 
+from autoseg.data.cases import find_cases
 from autoseg.data.digests import subject_pseudonym
-from autoseg.errors import DataError
+from autoseg.data.patients import read_patient
+from autoseg.errors import AreaWarning, DataError, OutputError
+from autoseg.files.nifti.volumes import read_nifti, write_nifti
+from autoseg.image.geometry import affine_from_spacing
+from autoseg.image.image import Image
+from autoseg.model.centreline import clicked, read_centreline
+from autoseg.model.networks import build_network
+from autoseg.prediction import predict
 from autoseg.prediction import run as patient_run
-from autoseg.prediction.run import RunProgress, RunStopped, segment_folder
+from autoseg.prediction.run import (
+    RunProgress,
+    RunStopped,
+    combine_folder,
+    find_patient_centrelines,
+    kit_folder,
+    labels_to_correct,
+    run_to_correct,
+    segment_folder,
+    segment_to_correct,
+)
+from autoseg.report.run_folder import list_run_files
+from autoseg.words import GraveNote
+
+UPPER = untrained_model()
+CORD = cropping(finder=False)
+ENDS = [(0.0, 0.0, -40.0), (0.0, 0.0, 40.0)]
+# The four runs over a patient's folder, each with what it needs beside it.
+RUNS = {
+    "segment": lambda model, folder, out, **more: segment_folder(model, folder, output=out, **more),
+    "combine": lambda model, folder, out, **more: combine_folder(
+        model, model, folder, output=out, at_slice=2, **more
+    ),
+    "correct": lambda model, folder, out, **more: segment_to_correct(model, folder, out / "kit", **more),
+}
 
 
 @pytest.fixture
@@ -20,51 +56,148 @@ def patient(sample):
     return sample / "test" / "dicoms"
 
 
-def test_progress_is_told_by_series_and_slice_and_only_grows(patient, tmp_path):
-    told = []
-    run = segment_folder(untrained_model(), patient, output=tmp_path, on_progress=told.append)
+@pytest.fixture
+def stacks(tmp_path):
+    """A folder of two small stacks of slices."""
+    write_stack(tmp_path / "in" / "a.nii.gz", 0.0, count=3)
+    write_stack(tmp_path / "in" / "b.nii.gz", 0.0, count=4)
+    return tmp_path / "in"
+
+
+@pytest.fixture
+def tubes(tmp_path):
+    """A folder of two volumes with a tube."""
+    for number in (7, 8):
+        write_nifti(tmp_path / "in" / f"tube{number}.nii.gz", make_tube(number)[0])
+    return tmp_path / "in"
+
+
+@pytest.fixture
+def lower():
+    torch.manual_seed(8)
+    weights = build_network(UPPER.settings.network, in_channels=1, out_channels=3).state_dict()
+    return replace(UPPER, name="lumbar", weights=weights)
+
+
+def write_stack(path, first_mm, count=6):
+    rng = np.random.default_rng(count)
+    voxels = rng.normal(100, 30, (count, 40, 40)).astype(np.float32)
+    write_nifti(path, Image(voxels, affine_from_spacing((5.0, 2.0, 2.0), (0, 0, first_mm))))
+
+
+# --- what all runs share
+
+
+@pytest.mark.parametrize("kind", RUNS)
+def test_progress_is_told_by_series_and_slice_and_only_grows(kind, stacks, tmp_path):
+    told, slices = [], []
+    RUNS[kind](UPPER, stacks, tmp_path, on_progress=told.append, on_slices=lambda *of: slices.append(of))
     assert [p.stage for p in (told[0], told[-1])] == ["reading", "writing"]
-    assert str(told[-2]) == "Series 2 of 2, slice 10 of 10"
+    assert str(told[-2]) == "Series 2 of 2, slice 4 of 4"
+    assert slices == [(3, 3), (4, 4)]
     shares = [p.share for p in told]
     assert shares == sorted(shares)
     assert shares[-1] < 1
-    assert run.elapsed_s > 0
 
 
+@pytest.mark.parametrize("kind", RUNS)
 @pytest.mark.parametrize("stage", ["reading", "predicting", "writing"])
-def test_a_stopped_run_writes_nothing(patient, tmp_path, stage):
+def test_a_stopped_run_writes_nothing(kind, stage, stacks, tmp_path):
     with pytest.raises(RunStopped, match="Nothing was written"):
-        segment_folder(untrained_model(), patient, output=tmp_path, on_progress=lambda p: p.stage == stage)
-    assert list(tmp_path.iterdir()) == []
+        RUNS[kind](UPPER, stacks, tmp_path / "out", on_progress=lambda p: p.stage == stage)
+    assert not (tmp_path / "out").exists()
 
 
-def test_what_is_warned_of_while_predicting_becomes_a_note(patient, tmp_path, monkeypatch):
-    real = patient_run.predict
+@pytest.mark.parametrize("kind", RUNS)
+def test_short_memory_is_said_and_full_memory_ends_the_run(kind, stacks, tmp_path, monkeypatch):
+    monkeypatch.setattr(patient_run, "warn_of_memory", lambda images, classes: f"{classes} classes")
+    told = []
+    RUNS[kind](UPPER, stacks, tmp_path, on_progress=told.append)
+    # Two models hold their answers at once.
+    assert {p.warning for p in told if p.stage == "predicting"} == {f"{6 if kind == 'combine' else 3} classes"}
 
-    def warning(*arguments, **more):
-        warnings.warn("a structure reaches the edge", stacklevel=2)
-        return real(*arguments, **more)
-
-    monkeypatch.setattr(patient_run, "predict", warning)
-    run = segment_folder(untrained_model(), patient, output=tmp_path)
-    assert run.notes.count("a structure reaches the edge") == 1
-
-
-def test_memory_that_ends_is_a_sentence(patient, tmp_path, monkeypatch):
     def greedy(*_, **__):
         raise MemoryError
 
-    monkeypatch.setattr(patient_run, "predict", greedy)
+    for name in ("predict", "combine"):
+        monkeypatch.setattr(patient_run, name, greedy)
     with pytest.raises(DataError, match="fewer series"):
-        segment_folder(untrained_model(), patient, output=tmp_path)
-    assert list(tmp_path.iterdir()) == []
+        RUNS[kind](UPPER, stacks, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
-def test_short_memory_is_said_while_the_run_goes_on(patient, tmp_path, monkeypatch):
-    monkeypatch.setattr(patient_run, "warn_of_memory", lambda images, classes: "Memory is short.")
-    told = []
-    segment_folder(untrained_model(), patient, output=tmp_path, on_progress=told.append)
-    assert {p.warning for p in told if p.stage == "predicting"} == {"Memory is short."}
+@pytest.mark.parametrize("kind", RUNS)
+def test_clicked_centrelines_are_looked_around(kind, tubes, tmp_path, monkeypatch):
+    lines = {f"tube{number}": clicked(ENDS) for number in (7, 8)}
+    used = []
+    real = patient_run.cut_off_note
+
+    def cut_off(models, label_map, line):
+        used.append(line)
+        return real(models, label_map, line)
+
+    monkeypatch.setattr(patient_run, "cut_off_note", cut_off)
+    with pytest.raises(DataError, match="centreline"):  # the model finds none by itself
+        RUNS[kind](CORD, tubes, tmp_path / "out")
+    done = RUNS[kind](CORD, tubes, tmp_path / "out", centrelines=lines)
+    assert {id(line) for line in used} == {id(line) for line in lines.values()}
+    if kind != "correct":
+        assert done.centrelines == lines
+        details = json.loads((done.folder / "run.json").read_text("utf-8"))["details"]
+        assert details["centrelines"] == {"tube7": "clicked", "tube8": "clicked"}
+        assert read_centreline(done.folder / "centrelines" / "tube7.csv").clicks_mm == lines["tube7"].clicks_mm
+    with pytest.raises(DataError, match=r"has no image leg for a centreline\. It has: tube7, tube8"):
+        RUNS[kind](CORD, tubes, tmp_path / "none", centrelines={"leg": clicked(ENDS)})
+    assert not (tmp_path / "none").exists()
+
+
+def test_of_two_models_each_is_asked_about_the_edge_of_its_own_part(tubes, tmp_path, monkeypatch):
+    """What lies beyond the join is the other model's, whatever it sees."""
+    upper, lower = replace(CORD, name="upper"), replace(CORD, name="lower")
+    monkeypatch.setattr(
+        patient_run,
+        "cut_off_note",
+        lambda models, label_map, line: (
+            f"{models[0].name} {label_map.voxels.any(axis=(1, 2)).nonzero()[0].tolist()}"
+        ),
+    )
+
+    def everywhere(models, image, **_):
+        yield (
+            slice(0, image.shape[0]),
+            np.tile(np.float32([0.1, 0.9])[:, None, None], (image.shape[0], 1, *image.shape[1:])),
+        )
+
+    monkeypatch.setattr("autoseg.prediction.combine.predict_probabilities", everywhere)
+    run = combine_folder(
+        upper, lower, tubes, output=tmp_path, at_slice=20, only=["tube7"], centrelines={"tube7": clicked(ENDS)}
+    )
+    notes = [note for note in run.notes if isinstance(note, GraveNote)]
+    assert notes == ["upper [20, 21, 22, 23]", f"lower {list(range(20))}"]
+
+
+def test_looking_for_centrelines_can_be_followed_and_stopped(tubes):
+    told, images = [], []
+    find_patient_centrelines(CORD, tubes, on_progress=told.append, on_image=lambda *of: images.append(of))
+    assert [p.stage for p in told] == ["reading", *["finding"] * 4]
+    assert str(told[-1]) == "Series 2 of 2: looking for the centreline …"
+    assert images == [(1, 2), (2, 2)]
+    with pytest.raises(RunStopped):
+        find_patient_centrelines(CORD, tubes, on_progress=lambda p: p.series == 2)
+
+
+def test_what_is_warned_of_while_predicting_becomes_a_note(stacks, tmp_path, monkeypatch):
+    real = patient_run.predict
+
+    def warning(*arguments, **more):
+        warnings.warn("areas", AreaWarning, stacklevel=2)
+        warnings.warn("something else", stacklevel=2)
+        return real(*arguments, **more)
+
+    monkeypatch.setattr(patient_run, "predict", warning)
+    run = segment_folder(UPPER, stacks, output=tmp_path)
+    assert [(type(note), note) for note in run.notes] == [(GraveNote, "areas"), (str, "something else")]
+    assert run.elapsed_s > 0
 
 
 def test_a_run_of_no_series_is_at_its_beginning():
@@ -114,3 +247,78 @@ def test_models_that_do_not_go_together_write_nothing(patient, tmp_path):
     with pytest.raises(DataError, match="cannot be averaged"):
         segment_folder([untrained_model(), untrained_model(channels=("a", "b"))], patient, output=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+# --- two models along the body
+
+
+def test_every_slice_says_its_model_and_the_run_where_they_meet(tmp_path, lower):
+    write_stack(tmp_path / "in" / "spine.nii.gz", 0.0)
+    write_stack(tmp_path / "in" / "neck.nii.gz", 200.0, count=3)
+    run = combine_folder(UPPER, lower, tmp_path / "in", output=tmp_path / "out", at_mm=12.0, blend_mm=6.0)
+    assert run.model == "heart above lumbar"
+    table = pd.read_csv(run.folder / "measurements.csv")
+    models = table.groupby(["case_id", "slice_index"])["model"].first()
+    # Slices at 0, 5 … 25 mm; those between 9 and 15 mm are of both, and 15 mm is the upper model's.
+    assert models["spine"].tolist() == ["lumbar", "lumbar", "heart + lumbar", "heart", "heart", "heart"]
+    assert models["neck"].tolist() == ["heart"] * 3
+    details = json.loads((run.folder / "run.json").read_text(encoding="utf-8"))["details"]
+    joins = {join["case_id"]: join for join in details["combination"]}
+    assert joins["spine"]["upper_shares"] == pytest.approx([0, 0, 1 / 6, 1, 1, 1], abs=1e-3)
+    assert joins["neck"] == {"case_id": "neck", "model": "heart", "at_mm": 12.0, "side": "above"}
+    assert details["models"] == ["heart", "lumbar"]
+    assert any("neck lies wholly above" in note for note in run.notes)
+    assert any("heart above and lumbar below z = 12.0 mm, blended over 6 mm" in note for note in run.notes)
+    spine = next((image, labels) for image, labels in run.results if image.source.case_id == "spine")
+    assert np.array_equal(spine[1].voxels[:2], predict(lower, spine[0]).voxels[:2])
+    assert np.array_equal(spine[1].voxels[3:], predict(UPPER, spine[0]).voxels[3:])
+
+
+def test_nothing_is_written_where_the_models_cannot_meet(tmp_path, lower):
+    write_stack(tmp_path / "in" / "spine.nii.gz", 0.0)
+    with pytest.raises(DataError, match="and no 9"):
+        combine_folder(UPPER, lower, tmp_path / "in", output=tmp_path / "out", at_slice=9)
+    assert not (tmp_path / "out").exists() or list((tmp_path / "out").iterdir()) == []
+
+
+# --- folders to correct in
+
+
+def test_a_patients_dicom_folder_becomes_one_to_correct_in(sample, tmp_path):
+    model = untrained_model()
+    kit = segment_to_correct(model, sample / "test" / "dicoms", tmp_path / "kit", only=["series-5"], factor=3)
+    images, _, _ = read_patient(sample / "test" / "dicoms", only=["series-5"])
+    assert [case.case_id for case in kit.cases] == ["series-5_t01", "series-5_t02"]
+    case, image = kit.cases[1], images[1]
+    assert (kit.model, case.shape, case.factor) == ("heart", image.shape, 3)
+    voxels, _ = read_nifti(kit.folder / case.labels_name)
+    assert np.array_equal(voxels[:, 1::3, 1::3], predict(model, image).voxels)
+
+
+def test_a_run_is_written_once_and_then_gone_on_with(sample, tmp_path):
+    run = segment_folder(untrained_model(), sample / "test" / "dicoms", output=tmp_path, only=["series-5"])
+    kit = run_to_correct(run)
+    assert kit.folder == kit_folder(run) == run.folder / "to_correct"
+    assert kit.model == run.model
+    corrected = kit.folder / kit.cases[0].labels_name
+    corrected.write_bytes(b"corrected by hand")
+    assert run_to_correct(run).cases[0].name == kit.cases[0].name
+    assert corrected.read_bytes() == b"corrected by hand"
+    finer = run_to_correct(run, factor=3)
+    assert finer.folder == kit_folder(run, 3) != kit.folder
+    assert [one.name for one in list_run_files(run.folder) if one.meaning.startswith("Images and labels")] == [
+        "to_correct/",
+        "to_correct_finer_3/",
+    ]
+    shutil.rmtree(run.folder)
+    with pytest.raises(OutputError, match="not there any more"):
+        run_to_correct(run)
+    assert not run.folder.exists()
+
+
+def test_only_the_cases_that_are_wanted_are_written(tmp_path):
+    train = add_volumes(tmp_path / "train")
+    kit = labels_to_correct(find_cases(train), tmp_path / "kit", case_ids=["b"])
+    assert [case.case_id for case in kit.cases] == ["b"]
+    with pytest.raises(DataError, match=r"has no case c\. It has: a, b"):
+        labels_to_correct(find_cases(train), tmp_path / "other", case_ids=["c"])

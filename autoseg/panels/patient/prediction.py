@@ -17,13 +17,12 @@ from autoseg.panels.parts.style import heading, notice, text
 from autoseg.panels.parts.values import ChosenModel
 from autoseg.panels.parts.viewer import SliceViewer
 from autoseg.prediction.ensemble import COPY_WORDS, Copies, copies_worth, runs_per_slice, unseen_note
-from autoseg.prediction.run import Run, RunProgress, RunStopped, segment_folder
+from autoseg.prediction.run import Run, RunProgress, RunStopped, Stage, segment_folder
 from autoseg.report.run_folder import list_run_files, open_folder, why_not_openable
+from autoseg.words import GraveNote, ReadingNote
 
 MOST_SKIPPED = 20
 MOST_NOTES = 3  # on how series were read; more unfold at a click
-# Words of notes that make areas wrong where nobody reads them.
-GRAVE = ("left out", "reaches the edge", "is a guess")
 COPY_CHOICES: tuple[tuple[str, Copies], ...] = (
     ("none", "none"),
     ("left-right (2 × the time)", "left-right"),
@@ -133,7 +132,7 @@ class PredictionPanel(Panel):
         def tell(progress: RunProgress) -> bool:
             if stopping.is_set():
                 return True
-            if progress.stage == "writing":
+            if progress.stage == Stage.WRITING:
                 self.stop_button.disabled = True
             self.progress(progress.share)
             self.say(
@@ -252,33 +251,26 @@ def describe_cost(chosen: ChosenModel | None, copies: Copies) -> str:
     return f"{words} {unseen_note(chosen.models, copies) or worth}"
 
 
-def _is_grave(note: str) -> bool:
-    return any(words in note.lower() for words in GRAVE)
-
-
 def describe_notes(run: Run) -> str:
-    """Give a run's notes as HTML, and of the files that were left alone their number; the names unfold."""
-    series = tuple({f"{image.source.case_id.rsplit('_', 1)[0]}: " for image, _ in run.results})
-    series += tuple(f"{image.source.case_id}: " for image, _ in run.results)
-    plain = [note for note in run.notes if note.startswith(series) and not _is_grave(note)]
-    if len(plain) <= MOST_NOTES:
-        plain = []
+    """Give a run's notes as HTML, and of the files that were left alone their number.
+
+    Many notes on how series were read, and the names of the files, unfold at a click.
+    """
+    reading = [note for note in run.notes if isinstance(note, ReadingNote)]
+    folded = reading if len(reading) > MOST_NOTES else []
     parts = [
-        notice(note, "warning" if _is_grave(note) else "note", announced=False)
+        notice(note, "warning" if isinstance(note, GraveNote) else "note", announced=False)
         for note in run.notes
-        if note not in plain
+        if not (folded and isinstance(note, ReadingNote))
     ]
-    parts += (
-        [notice(f"{len(plain)} notes on how the series were read.", details="\n".join(plain), announced=False)]
-        if plain
-        else []
-    )
+    if folded:
+        words = f"{len(folded)} notes on how the series were read."
+        parts.append(notice(words, details="\n".join(folded), announced=False))
     if run.skipped:
         lines = [f"{item.path.name}: {item.reason}" for item in run.skipped[:MOST_SKIPPED]]
         lines += [f"… and {len(run.skipped) - MOST_SKIPPED} more"] if len(run.skipped) > MOST_SKIPPED else []
-        parts.append(
-            notice(f"{len(run.skipped)} file(s) were left alone.", details="\n".join(lines), announced=False)
-        )
+        words = f"{len(run.skipped)} file(s) were left alone."
+        parts.append(notice(words, details="\n".join(lines), announced=False))
     return "".join(parts) or text("")
 
 

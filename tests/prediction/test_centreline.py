@@ -18,7 +18,7 @@ from autoseg.prediction.centreline import (
     save_clicked,
     saved_centrelines,
 )
-from autoseg.prediction.run import find_patient_centrelines, segment_folder
+from autoseg.prediction.run import find_patient_centrelines
 
 
 def cropping(crop_mm=(20.0, 30.0), orientation="PRI", **changes):
@@ -48,13 +48,9 @@ def test_what_a_model_sees_is_said_from_right_to_left_first():
 
 def test_every_image_gets_its_centreline(patient, monkeypatch):
     monkeypatch.setattr("autoseg.prediction.centreline.find_centreline", beside)
-    told = []
-    found = find_patient_centrelines(
-        cropping(finder=untrained_model()), patient, on_image=lambda *of: told.append(of)
-    )
+    found = find_patient_centrelines(cropping(finder=untrained_model()), patient)
     assert [one.image.source.case_id for one in found] == ["tube7", "tube8"]
     assert {one.automatic.source for one in found} == {"automatic"}
-    assert told == [(1, 2), (2, 2)]
     (one,) = find_patient_centrelines(cropping(), patient, only=["tube8"])
     assert one.automatic is None
     with pytest.raises(DataError, match="sees whole images"):
@@ -119,9 +115,3 @@ def test_what_reaches_the_edge_of_the_crop_is_counted_on_its_slices():
     halved = replace(labels, voxels=labels.voxels[:, :, :21])
     assert halved.voxels[:, :, -1].any()
     assert cut_off_note([model], halved, exact) == ""
-
-
-def test_a_centreline_of_no_image_is_refused_before_anything_is_computed(patient, tmp_path):
-    with pytest.raises(DataError, match=r"has no image leg for a centreline\. It has: tube7, tube8"):
-        segment_folder(untrained_model(), patient, output=tmp_path / "out", centrelines={"leg": beside(None, None)})
-    assert not (tmp_path / "out").exists()
