@@ -11,7 +11,6 @@ import pandas as pd
 
 from autoseg.data.cases import Case
 from autoseg.data.split import Split, subjects_of
-from autoseg.evaluation.advice import Drawn
 from autoseg.image.image import Image, LabelMap
 from autoseg.image.structures import Structure
 from autoseg.measurement.scores import Score, VolumeScore, score_slices, score_volume
@@ -40,6 +39,21 @@ class WorstSlice:
     image: Image
     reference: LabelMap
     predicted: LabelMap
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What training had of one structure.
+
+    `subjects` are the people who show it, `slices` those on which it was drawn or is known to be absent, `shown`
+    those of them that show it.
+    """
+
+    label: int
+    name: str
+    subjects: int
+    slices: int
+    shown: int
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -9,13 +9,14 @@ import ipywidgets as widgets
 import pandas as pd
 
 from autoseg.data.checks import Finding
-from autoseg.evaluation.advice import Advice, advice_text, advise, counted
+from autoseg.evaluation.advice import Advice, advice_text, advise
 from autoseg.evaluation.validation_report import Appraisal, appraisal_table, appraise
 from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.style import Drawn, Kind, heading, notice, picture, text
 from autoseg.panels.parts.values import Data, Trained
 from autoseg.report.figures import show_history, show_worst, slice_title
 from autoseg.training.history import history_rows
+from autoseg.words import counted
 
 FIRST = "Train a model first: run the cell above and press Start."
 KINDS: dict[str, Kind] = {"good": "done", "warning": "warning", "note": "note"}

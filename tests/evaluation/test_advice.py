@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from autoseg.data.checks import Finding
-from autoseg.evaluation.advice import Drawn, advice_text, advise, smooth
+from autoseg.evaluation.advice import ABOUT_LABELS, advice_text, advise, smooth
+from autoseg.evaluation.validation_report import Drawn
 from autoseg.image.structures import Structure
 from autoseg.measurement.scores import Score, accuracy_ratios, overlap_ratios
 from autoseg.measurement.summary import summarise
@@ -397,7 +398,5 @@ def test_a_model_of_an_older_version_without_these_numbers_still_gets_advice():
 
 
 def test_the_table_of_kinds_is_that_of_the_checks(root):
-    from autoseg.evaluation.advice.causes import ABOUT_LABELS
-
     written = "".join(path.read_text("utf-8") for path in (root / "autoseg" / "data" / "checks").glob("*.py"))
     assert [kind for kind in ABOUT_LABELS if f'"{kind}"' not in written] == []
