@@ -4,6 +4,7 @@ import time
 
 from discs import STRUCTURES, make_pair, make_split, patch_reading, quick_settings
 
+from autoseg.panels.parts.background import Kernel
 from autoseg.panels.parts.values import Task
 from autoseg.panels.training import running
 
@@ -16,7 +17,7 @@ def alone(monkeypatch, folder):
         lambda case, structures: make_pair(int(case.case_id.removeprefix("case"))),
     )
     monkeypatch.setattr("autoseg.panels.parts.background.turn_file", lambda: folder / "turn.lock")
-    monkeypatch.setattr(running, "_TRAININGS", {})
+    monkeypatch.setattr(running, "TRAININGS", Kernel())
 
 
 def make_task(folder, name="discs", training=(0, 1, 2, 3), validation=(8, 9), **changes):

@@ -35,7 +35,10 @@ def chosen_model(folder, **changes):
     return ChosenModel(untrained_model(**changes), folder / "heart.pt")
 
 
-ORIGIN = {"training_subjects": 9, "validation_subjects": 2, "training_slices": 1234, "ended": "it was stopped"}
+ORIGIN = {
+    **{"training_subjects": 9, "validation_subjects": 2, "training_slices": 1234},
+    **{"ended": "it was stopped", "ended_by": "stopped"},
+}
 
 
 def made_up_model(name="thigh", day="2026-03-02", epochs=3, best=2, **changes):
@@ -55,4 +58,4 @@ def made_up_model(name="thigh", day="2026-03-02", epochs=3, best=2, **changes):
 
 
 def unfinished(model):
-    return replace(model, origin={key: value for key, value in model.origin.items() if key != "ended"})
+    return replace(model, origin={key: value for key, value in model.origin.items() if not key.startswith("ended")})

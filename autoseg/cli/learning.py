@@ -40,8 +40,8 @@ def tell(line: str) -> None:
 def train(chosen: argparse.Namespace) -> None:
     """Train on a folder, check it first, save the model; or go on with a training that did not end."""
     from autoseg.data.test_subjects import freeze_test_subjects, read_ledger
+    from autoseg.model.ended import Ended
     from autoseg.training.checkpoint import checkpoint_path, find_checkpoint, read_checkpoint, split_again
-    from autoseg.training.training import STOPPED
 
     base = base_of(chosen)
     settings = settings_of(chosen, base)
@@ -67,7 +67,7 @@ def train(chosen: argparse.Namespace) -> None:
         base=base,
         finder=finder_of(chosen),
     )
-    if model.origin["ended"] == STOPPED and checkpoint_path(chosen.output, chosen.name).is_file():
+    if model.ended is Ended.STOPPED and checkpoint_path(chosen.output, chosen.name).is_file():
         print("The training was stopped. To go on with it, give the same command with --resume.")
 
 

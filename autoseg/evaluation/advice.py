@@ -14,8 +14,8 @@ import numpy.typing as npt
 from autoseg.data.checks import Finding
 from autoseg.evaluation.validation_report import Appraisal
 from autoseg.image.structures import Structure
+from autoseg.model.ended import Ended
 from autoseg.model.model import TrainedModel
-from autoseg.training.training import STOPPED
 from autoseg.words import counted, listed
 
 # Pooled Dice over a subject's slices. Two readers of one image mostly agree by more than the first; below the
@@ -221,7 +221,7 @@ def unvalidated() -> Advice:
 def too_fast(seen: Seen) -> Iterator[Advice]:
     """Look for a loss that became no number, jumps, or ends above its lowest point."""
     remedy = f'Choose a learning rate of about a third ({seen.settings.learning_rate / 3:.2g}) under "more".'
-    if "NaN" in seen.ended:
+    if seen.model.ended is Ended.NOT_A_NUMBER:
         yield Advice("too fast", f"Learning went too fast and broke down: {seen.ended}.", remedy)
         return
     raw = [row.training_loss for row in seen.history]
@@ -251,7 +251,7 @@ def unfinished(seen: Seen) -> Iterator[Advice]:
     if len(dice) < FEW_EPOCHS:
         return
     before = float(dice[round((1 - LAST_PART) * (len(dice) - 1))])
-    stopped = " before it was stopped" if seen.ended == STOPPED else ""
+    stopped = " before it was stopped" if seen.model.ended is Ended.STOPPED else ""
     remedy = "Give it more time: about twice as many minutes or epochs."
     rates = [row.learning_rate for row in seen.history]
     if dice[-1] - before >= STILL_GAINING:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from autoseg.data.digests import subject_pseudonym
 from autoseg.errors import AutosegError, DataError, ModelFileError
 from autoseg.image.structures import Structure
+from autoseg.model.ended import Ended, ended_by, read_origin
 from autoseg.model.networks import build_network
 from autoseg.model.postprocess import StructurePostprocess
 from autoseg.model.preprocessing.neighbouring_slices import network_channels
@@ -84,8 +85,8 @@ class TrainedModel:
     best_epoch : int
         The epoch whose weights these are.
     origin : dict
-        What it was trained on, when and with which versions, and in `ended` why it stopped learning; plain
-        values, no patient names.
+        What it was trained on, when and with which versions, and why it stopped learning: in `ended` as a
+        sentence, in `ended_by` as the value of an `Ended`; plain values, no patient names.
     postprocess : tuple of StructurePostprocess
         How each structure's prediction is cleaned, chosen on validation subjects; empty: not at all.
     finder : TrainedModel, optional
@@ -102,6 +103,11 @@ class TrainedModel:
     origin: dict[str, Any] = field(default_factory=dict)
     postprocess: tuple[StructurePostprocess, ...] = ()
     finder: TrainedModel | None = None
+
+    @property
+    def ended(self) -> Ended | None:
+        """How its training ended; None: it has not, or that is not known."""
+        return ended_by(self.origin)
 
     def build(self) -> nn.Module:
         """Build the network with these weights, ready to predict, on the processor."""
@@ -290,7 +296,7 @@ def model_from_dict(values: dict[str, Any]) -> TrainedModel:
         weights=values["weights"],
         history=tuple(EpochResult(**row) for row in values["history"]),
         best_epoch=values["best_epoch"],
-        origin=values["origin"],
+        origin=read_origin(values["origin"]),
         postprocess=tuple(StructurePostprocess(**row) for row in values.get("postprocess", ())),
         finder=None if values.get("finder") is None else model_from_dict(values["finder"]),
     )

@@ -211,7 +211,7 @@ def _describe(path: Path, written: datetime, model: TrainedModel) -> ModelEntry:
         validation_subjects=int(origin.get("validation_subjects") or 0),
         training_slices=int(origin.get("training_slices") or 0),
         ended=str(origin.get("ended") or ""),
-        unfinished=UNFINISHED[found[1]] if found and not origin.get("ended") else "",
+        unfinished=UNFINISHED[found[1]] if found and model.ended is None else "",
         spatial_dims=model.settings.spatial_dims,
         patch_size=volume.patch_size if of_volumes else None,
         orientation=volume.orientation if of_volumes else "",

@@ -13,6 +13,7 @@ from autoseg.errors import ModelFileError, OutputError
 from autoseg.files.atomic import check_writable, whole_file
 from autoseg.image.structures import Structure
 from autoseg.measurement.areas import measure_labels
+from autoseg.model.ended import Ended
 from autoseg.model.model import (
     EpochResult,
     TrainedModel,
@@ -31,10 +32,11 @@ from autoseg.training.checkpoint import (
     write_checkpoint,
 )
 from autoseg.training.choose_postprocess import tune_postprocess
+from autoseg.training.events import Epoch, Note, OnEvent, listener
 from autoseg.training.finder import automatic_inputs, kept_inputs
-from autoseg.training.history import format_epoch, write_history
+from autoseg.training.history import write_history
 from autoseg.training.inputs import Inputs, sees_crop
-from autoseg.training.training import STOPPED, OnEpoch, train
+from autoseg.training.training import OnEpoch, train
 
 __all__ = ["Run", "RunProgress", "RunStopped", "measure_labels", "segment_folder", "train_and_save"]
 
@@ -53,6 +55,7 @@ def train_and_save(
     folder: Path,
     choose_post: bool = False,
     tell: Callable[[str], object] | None = None,
+    on_event: OnEvent | None = None,
     on_epoch: OnEpoch | None = None,
     should_stop: Callable[[], bool] | None = None,
     resume: bool = False,
@@ -78,6 +81,8 @@ def train_and_save(
         and keep it in the model; what was tried is in `<name>_postprocess.csv`.
     tell : callable, optional
         Gets a line of text every `settings.print_checkpoint` epochs; `print`, for instance.
+    on_event : callable, optional
+        Gets what `tell` gets as an `autoseg.training.events.Event`, for programs.
     resume : bool
         Go on with the unfinished training of this name (`autoseg.training.checkpoint.find_unfinished` lists them),
         with its own settings; `settings` is not looked at.
@@ -106,19 +111,22 @@ def train_and_save(
         If it was stopped before the model itself began to learn.
     """
     check_model_name(name)
-    files = _TrainingFiles(Path(folder), name, tell)
+    hear = listener(tell, on_event)
+    files = _TrainingFiles(Path(folder), name, hear, is_heard=tell is not None or on_event is not None)
     check_writable(files.folder)
     unfinished = files.read_unfinished(resume)
     settings = settings if unfinished is None else unfinished.settings
 
+    noted = 0 if unfinished is None else len(unfinished.last.origin.get("notes", ()))
+
     def after_epoch(result: EpochResult, best: TrainedModel, last: TrainedModel) -> bool | None:
-        if tell is not None and result.epoch % settings.print_checkpoint == 0:
-            tell(format_epoch(result, structures, settings=settings))
-        for note in last.origin.get("notes", ()):
-            # Those of the start, about a base, and this epoch's own.
-            begun = result.epoch == 1 and not note.startswith("Epoch ")
-            if tell is not None and (begun or note.startswith(f"Epoch {result.epoch}:")):
-                tell(note)
+        nonlocal noted
+        if result.epoch % settings.print_checkpoint == 0:
+            hear(Epoch(result, tuple(structures), settings))
+        notes = last.origin.get("notes", ())
+        for note in notes[noted:]:
+            hear(Note(note))
+        noted = len(notes)
         return on_epoch(result, best, last) if on_epoch is not None else None
 
     def after_checkpoint(take: Callable[[], Checkpoint], stopped: bool) -> None:
@@ -131,7 +139,7 @@ def train_and_save(
         lines, cases = files.centrelines, (*split.training, *split.validation)
         # With other centrelines it could not go on.
         inputs = (kept_inputs(cases, lines) if resume else None) or automatic_inputs(
-            split, structures, finder, folder=lines, folds=FINDER_FOLDS, tell=tell, should_stop=should_stop
+            split, structures, finder, folder=lines, folds=FINDER_FOLDS, on_event=hear, should_stop=should_stop
         )
     model = train(
         split,
@@ -154,16 +162,16 @@ def train_and_save(
             choice.table().to_csv(temporary, index=False)
     path = save_model(model, free_model_path(files.folder, model))
     write_history(model, files.history)
-    files.remove(finished=model.origin["ended"] != STOPPED)
+    files.remove(finished=model.ended is not Ended.STOPPED)
     return model, path
 
 
 class _TrainingFiles:
     """What a training leaves in a folder before it has ended, so that a crash loses little."""
 
-    def __init__(self, folder: Path, name: str, tell: Callable[[str], object] | None) -> None:
+    def __init__(self, folder: Path, name: str, hear: OnEvent, *, is_heard: bool) -> None:
         self.folder, self.name = folder, name
-        self.tell, self.caution = tell or (lambda line: None), tell or _warn
+        self.hear, self.is_heard = hear, is_heard
         self.history, self.centrelines = folder / f"{name}_history.csv", folder / f"{name}_centrelines"
         self.best, self.last = (folder / f"{name}_{kind}.pt" for kind in ("best", "last"))
         self.epochs, self.saved_at_s = 0, time.monotonic()
@@ -172,9 +180,10 @@ class _TrainingFiles:
         """Give the training to go on with, if that is wanted; say so if one is there and is not."""
         if not resume:
             if checkpoint_path(self.folder, self.name).exists():
-                self.tell(
+                words = (
                     f"There is an unfinished training {self.name!r}; it is not resumed, and this takes its place."
                 )
+                self.hear(Note(words))
             return None
         path = find_checkpoint(self.folder, self.name)
         checkpoint = read_checkpoint(path)
@@ -184,7 +193,8 @@ class _TrainingFiles:
                 f"{checkpoint_path(self.folder, checkpoint.name).name}, and resume {checkpoint.name!r}."
             )
         self.epochs = len(checkpoint.last.history)
-        self.tell(f"Going on with {self.name!r} after epoch {self.epochs}, with the settings it was started with.")
+        words = f"Going on with {self.name!r} after epoch {self.epochs}, with the settings it was started with."
+        self.hear(Note(words))
         if checkpoint.made_with != (now := describe_now()["made_with"]):
             before, today = (", ".join(f"{k} {v}" for k, v in some.items()) for some in (checkpoint.made_with, now))
             self.caution(
@@ -192,6 +202,13 @@ class _TrainingFiles:
                 "in one go."
             )
         return checkpoint
+
+    def caution(self, words: str) -> None:
+        """Tell what may be wrong; where nobody listens, as a warning."""
+        if self.is_heard:
+            self.hear(Note(words))
+        else:
+            warnings.warn(words, stacklevel=4)
 
     def are_due(self, every: int) -> bool:
         """Tell whether it is time to save."""
@@ -217,7 +234,3 @@ class _TrainingFiles:
         """Remove what the model replaces; of a training that is finished also what could be resumed."""
         for path in (self.best, self.last, *([checkpoint_path(self.folder, self.name)] if finished else [])):
             path.unlink(missing_ok=True)
-
-
-def _warn(line: str) -> None:
-    warnings.warn(line, stacklevel=4)

@@ -16,6 +16,7 @@ from autoseg.data.split import Split
 from autoseg.errors import DataError
 from autoseg.image.structures import Structure
 from autoseg.model.device import keep_freed_memory, where_memory_allows
+from autoseg.model.ended import Ended
 from autoseg.model.model import EpochResult, TrainedModel, check_model_name
 from autoseg.model.settings.settings import Settings
 from autoseg.training.checkpoint import Checkpoint
@@ -27,9 +28,6 @@ from autoseg.training.validation import SliceScores, evaluate_slices
 
 OnEpoch = Callable[[EpochResult, TrainedModel, TrainedModel], bool | None]
 OnCheckpoint = Callable[[Callable[[], Checkpoint], bool], object]
-
-# What `origin["ended"]` of a model says, beside patience and a loss that is no number.
-COMPLETE, STOPPED = "all epochs or minutes were used", "it was stopped"
 
 
 def train(
@@ -105,15 +103,15 @@ def train(
     state = TrainingState(material, step, clock, generator)
     untrained = material.untrained(name, structures)
     best, last = (untrained, untrained) if resume is None else state.restore(resume)
-    history, ended = list(last.history), COMPLETE
+    history, ended = list(last.history), Ended.COMPLETE
     try:
         while not clock.is_over():
             if not _begin_epoch(step, clock, history, validated=validation is not None):
-                ended = _patience_words(settings)
+                ended = Ended.PATIENCE
                 break
             training_loss, stopped = _learn_epoch(step, clock, generator, should_stop)
             if not math.isfinite(training_loss):
-                ended = f"the loss became NaN in epoch {len(history) + 1}"
+                ended = Ended.NOT_A_NUMBER
                 break
             result = _result(len(history) + 1, training_loss, step, clock)
             due = result.epoch % settings.validate_every == 0 or stopped or clock.is_over()
@@ -134,29 +132,30 @@ def train(
             if on_checkpoint is not None and step.is_sound():
                 on_checkpoint(partial(state.checkpoint, best, last), stopped)
             if stopped:
-                ended = STOPPED
+                ended = Ended.STOPPED
                 break
     except KeyboardInterrupt:
         if not best.weights:
             raise
-        ended = STOPPED
-    return _finished(best, ended)
+        ended = Ended.STOPPED
+    return _finished(best, ended, settings, epochs=len(history))
 
 
-def _finished(best: TrainedModel, ended: str) -> TrainedModel:
+def _finished(best: TrainedModel, ended: Ended, settings: Settings, *, epochs: int) -> TrainedModel:
     """Give the model with the reason for its end, or say that nothing could be learnt."""
     if not best.weights:
         raise DataError(
             "The loss is not a number (NaN) from the first epoch on. Check the images for damaged "
             "intensities, or choose a smaller learning_rate."
         )
-    if "NaN" in ended:
+    words = _end_words(ended, settings, epochs)
+    if ended is Ended.NOT_A_NUMBER:
         warnings.warn(
-            f"Training stopped, because {ended}; the best epoch so far is kept. A smaller learning_rate usually "
+            f"Training stopped, because {words}; the best epoch so far is kept. A smaller learning_rate usually "
             "helps.",
             stacklevel=3,
         )
-    return replace(best, origin={**best.origin, "ended": ended})
+    return replace(best, origin={**best.origin, "ended": words, "ended_by": ended.value})
 
 
 def _begin_epoch(step: Step, clock: Clock, history: Sequence[EpochResult], *, validated: bool) -> bool:
@@ -261,12 +260,18 @@ def _has_stalled(history: Sequence[EpochResult], settings: Settings) -> bool:
     return epochs_without_gain([row.merit(settings.best_by) for row in history]) >= settings.patience
 
 
-def _patience_words(settings: Settings) -> str:
-    """Say why patience ended a training."""
+def _end_words(ended: Ended, settings: Settings, epochs: int) -> str:
+    """Say why a training ended after so many epochs."""
+    if ended is Ended.COMPLETE:
+        return "all epochs or minutes were used"
+    if ended is Ended.STOPPED:
+        return "it was stopped"
+    if ended is Ended.NOT_A_NUMBER:
+        return f"the loss became NaN in epoch {epochs + 1}"
     what = {"dice": "better validation Dice", "iou": "better validation IoU", "loss": "lower validation loss"}
-    epochs = "epoch" if settings.validate_every == 1 else "validation"
+    unit = "epoch" if settings.validate_every == 1 else "validation"
     plural = "s" * (settings.patience != 1)
-    return f"there was no {what[settings.best_by]} in {settings.patience} {epochs}{plural}"
+    return f"there was no {what[settings.best_by]} in {settings.patience} {unit}{plural}"
 
 
 def _drops(history: Sequence[EpochResult], settings: Settings, *, validated: bool) -> int:

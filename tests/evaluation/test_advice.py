@@ -13,6 +13,7 @@ from autoseg.evaluation.validation_report import Drawn
 from autoseg.image.structures import Structure
 from autoseg.measurement.scores import Score, accuracy_ratios, overlap_ratios
 from autoseg.measurement.summary import summarise
+from autoseg.model.ended import Ended
 from autoseg.model.model import EpochResult, TrainedModel
 from autoseg.model.settings.settings import (
     AugmentationSettings,
@@ -21,7 +22,6 @@ from autoseg.model.settings.settings import (
     Settings,
     VolumeSettings,
 )
-from autoseg.training.training import COMPLETE, STOPPED
 
 HEART = (Structure(1, "cavity"), Structure(2, "wall"))
 EPOCHS = 60
@@ -106,7 +106,8 @@ def model(
     pace=6.0,
     epochs=EPOCHS,
     validated=True,
-    ended=COMPLETE,
+    ended=Ended.COMPLETE,
+    words="",
     rate=0.0,
     people=12,
     **settings,
@@ -132,7 +133,7 @@ def model(
             row = replace(row, validation_loss=float(validation_loss[n]), dice=now, validation_dice=np.mean(known))
         rows.append(row)
     chosen = {"preprocess": PreprocessSettings(spacing_mm=1.5), **settings}
-    origin = {"training_subjects": people, "training_slices": 200, "ended": ended}
+    origin = {"training_subjects": people, "training_slices": 200, "ended": words, "ended_by": ended.value}
     return TrainedModel("heart", Settings(**chosen), HEART, ("image",), {}, tuple(rows), epochs, origin)
 
 
@@ -216,7 +217,7 @@ def test_a_training_cut_short_is_told_although_it_is_good():
 
 
 def test_a_loss_that_is_no_number_is_told_although_the_kept_epoch_is_good():
-    first = advise(model(ended="the loss became NaN in epoch 61"), seen())[0]
+    first = advise(model(ended=Ended.NOT_A_NUMBER, words="the loss became NaN in epoch 61"), seen())[0]
     assert first.kind == "too fast"
     assert "NaN in epoch 61" in first.words
     assert "0.00067" in first.remedy
@@ -247,7 +248,7 @@ def test_a_dice_still_rising_asks_for_more_time():
 
 
 def test_stopped_at_a_high_learning_rate():
-    stopped = {"dice": (0.75, 0.72), "training_dice": (0.76, 0.74), "ended": STOPPED}
+    stopped = {"dice": (0.75, 0.72), "training_dice": (0.76, 0.74), "ended": Ended.STOPPED}
     assert kinds(model(**stopped, rate=0.7), seen(dice=(0.75, 0.72))) == ["unfinished"]
     assert kinds(model(**stopped, rate=0.05), seen(dice=(0.75, 0.72))) == ["unexplained"]
 

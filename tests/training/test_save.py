@@ -26,6 +26,7 @@ from autoseg.files.dicom.records import quiet
 from autoseg.files.pictures.pictures import read_picture
 from autoseg.measurement.areas import measure_labels
 from autoseg.model.dataset import preview
+from autoseg.model.ended import Ended
 from autoseg.model.model import find_model, load_model
 from autoseg.model.settings.settings import (
     AugmentationSettings,
@@ -39,7 +40,6 @@ from autoseg.training.checkpoint import find_unfinished
 from autoseg.training.finder import finder_settings, kept_inputs, train_finder
 from autoseg.training.history import format_epoch
 from autoseg.training.save import train_and_save
-from autoseg.training.training import STOPPED
 
 
 @pytest.fixture(scope="module")
@@ -439,7 +439,7 @@ def test_a_stopped_training_leaves_a_model_and_can_go_on(monkeypatch, tmp_path):
     patch_reading(monkeypatch)
     steps = []
     stopped, path = _discs(tmp_path, should_stop=lambda: steps.append(1) or len(steps) >= 4)
-    assert stopped.origin["ended"] == STOPPED
+    assert stopped.ended is Ended.STOPPED
     assert _names(tmp_path) == ["discs_2.pt", "discs_history.csv", "discs_resume.pt"]
     assert find_unfinished(tmp_path)[0].epochs_done == 2
     model, _ = _discs(tmp_path, resume=True)

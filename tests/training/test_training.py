@@ -9,9 +9,10 @@ from discs import STRUCTURES, make_pair, make_split, patch_reading, quick_settin
 
 from autoseg.errors import DataError
 from autoseg.model.dataset import build_slices
+from autoseg.model.ended import Ended
 from autoseg.model.settings.settings import LossSettings, NetworkSettings
 from autoseg.training.checkpoint import read_checkpoint, write_checkpoint
-from autoseg.training.training import COMPLETE, STOPPED, train
+from autoseg.training.training import train
 from autoseg.training.validation import evaluate_slices
 
 
@@ -36,7 +37,7 @@ def test_it_learns_and_keeps_the_best_epoch(monkeypatch):
     slices = build_slices(pairs, model.settings.preprocess, stride=4)
     again = evaluate_slices(model.build(), slices, model.settings)
     assert again.mean_dice == pytest.approx(best.validation_dice, abs=1e-6)
-    assert model.origin["ended"] == COMPLETE
+    assert model.ended is Ended.COMPLETE
 
 
 def test_same_seed_same_weights_another_seed_others(monkeypatch):
@@ -75,7 +76,7 @@ def test_stopping_keeps_the_best(monkeypatch):
         split, quick_settings(epochs=50), structures=STRUCTURES, on_epoch=lambda result, *_: result.epoch == 3
     )
     assert len(stopped.history) == 3
-    assert stopped.origin["ended"] == STOPPED
+    assert stopped.ended is Ended.STOPPED
 
     def interrupt(result, *_):
         if result.epoch == 2:
@@ -84,7 +85,7 @@ def test_stopping_keeps_the_best(monkeypatch):
     interrupted = train(split, quick_settings(epochs=50), structures=STRUCTURES, on_epoch=interrupt)
     assert len(interrupted.history) == 2
     assert interrupted.weights
-    assert interrupted.origin["ended"] == STOPPED
+    assert interrupted.ended is Ended.STOPPED
 
 
 def test_patience_stops(monkeypatch):
@@ -169,6 +170,7 @@ def test_a_loss_that_is_no_number_keeps_the_last_good_weights(monkeypatch):
     with pytest.warns(UserWarning, match=r"became NaN in epoch .*smaller learning_rate"):
         model = train(make_split([0, 1, 2, 3], [4]), quick_settings(epochs=9), structures=STRUCTURES)
     assert 1 <= len(model.history) < 9
+    assert model.ended is Ended.NOT_A_NUMBER
     assert "NaN" in model.origin["ended"]
     assert all(torch.isfinite(value).all() for value in model.weights.values())
     calls["count"], first_nan = 0, 0
@@ -207,7 +209,7 @@ def test_a_stop_is_heard_after_the_next_step_and_the_epoch_counts(length, monkey
     assert len(model.history) == 3
     assert model.history[-1].validation_dice is not None
     assert model.best_epoch == 3
-    assert model.origin["ended"] == STOPPED
+    assert model.ended is Ended.STOPPED
     assert [stopped for _, stopped in notes] == [False, False, True]
     assert notes[-1][0] == 8
 
@@ -227,7 +229,7 @@ def test_a_stop_during_the_validation_needs_no_other_epoch(monkeypatch):
         make_split([0, 1], [2]), quick_settings(), structures=STRUCTURES, should_stop=lambda: bool(clicked)
     )
     assert len(model.history) == 1
-    assert model.origin["ended"] == STOPPED
+    assert model.ended is Ended.STOPPED
 
 
 def test_stopping_after_the_last_step_is_no_stop(monkeypatch):
@@ -235,7 +237,7 @@ def test_stopping_after_the_last_step_is_no_stop(monkeypatch):
     model = train(
         make_split([0, 1]), quick_settings(), structures=STRUCTURES, on_epoch=lambda result, *_: result.epoch == 4
     )
-    assert model.origin["ended"] == COMPLETE
+    assert model.ended is Ended.COMPLETE
 
 
 class _Killed(Exception):
@@ -288,7 +290,7 @@ def test_killed_and_resumed_is_the_same_bit_for_bit_as_in_one_go(through_file, t
         assert without_times(one.history) == without_times(two.history)
         assert all(torch.equal(value, two.weights[key]) for key, value in one.weights.items())
     assert [row.elapsed_s for row in resumed.history] == sorted(row.elapsed_s for row in resumed.history)
-    assert resumed.origin["ended"] == COMPLETE
+    assert resumed.ended is Ended.COMPLETE
     assert resumed.origin["resumed_after_epochs"] == [3]
     assert "resumed_after_epochs" not in whole.origin
 
@@ -331,7 +333,7 @@ def test_the_time_of_a_budget_goes_on_counting(monkeypatch):
     model = train(split, settings, structures=STRUCTURES, resume=checkpoint)
     assert 299.9 <= model.history[-1].elapsed_s <= 315
     assert model.history[2].learning_rate < 1e-4
-    assert model.origin["ended"] == COMPLETE
+    assert model.ended is Ended.COMPLETE
 
 
 def test_what_was_complete_when_it_was_killed_needs_no_more_learning(monkeypatch):
@@ -339,7 +341,7 @@ def test_what_was_complete_when_it_was_killed_needs_no_more_learning(monkeypatch
     split = make_split([0, 1], [2])
     checkpoint = run_killed_after(2, split, quick_settings(epochs=2))
     model = train(split, checkpoint.settings, structures=STRUCTURES, resume=checkpoint)
-    assert (len(model.history), model.origin["ended"]) == (2, COMPLETE)
+    assert (len(model.history), model.ended) == (2, Ended.COMPLETE)
     settings = quick_settings(epochs=40, learning_rate=1e-9, patience=2)
     whole = train(split, settings, structures=STRUCTURES)
     checkpoint = run_killed_after(len(whole.history), split, settings)

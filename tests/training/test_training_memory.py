@@ -8,12 +8,13 @@ from discs import STRUCTURES, make_pair, make_split, patch_reading, quick_settin
 
 from autoseg.errors import DataError
 from autoseg.model.dataset import build_slices
+from autoseg.model.ended import Ended
 from autoseg.model.model import load_model, save_model
 from autoseg.training import step as training_state
 from autoseg.training.checkpoint import read_checkpoint, write_checkpoint
 from autoseg.training.history import history_rows
 from autoseg.training.save import train_and_save
-from autoseg.training.training import COMPLETE, train
+from autoseg.training.training import train
 from autoseg.training.validation import evaluate_slices
 
 CUDA = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
@@ -61,7 +62,7 @@ def test_the_batch_is_halved_said_aloud_and_kept(error, tmp_path, monkeypatch):
     # Ten slices three times, in whole epochs, and the learning rate at its end.
     assert memory.seen == [2] * 15
     assert [row.epoch for row in model.history] == [1, 2, 3]
-    assert model.origin["ended"] == COMPLETE
+    assert model.ended is Ended.COMPLETE
     assert rates[-1] == pytest.approx(0, abs=1e-12)
     again = load_model(save_model(model, tmp_path / "model.pt"))
     assert again.settings == replace(model.settings, batch_size=2) == model.settings

@@ -38,6 +38,7 @@ from autoseg.image.structures import Structure
 from autoseg.model.settings.settings import Settings, settings_to_dict
 from autoseg.prediction.ensemble import Copies
 from autoseg.report.figures import show_comparison, show_learning_curves, show_side_by_side
+from autoseg.training.events import listener
 from autoseg.training.finder import finder_settings
 
 # --- the files of a comparison: tables, the verdict, pictures
@@ -182,13 +183,13 @@ def compare(
     for one in scenarios.values():
         one.check(prepared.splits, prepared.structures)
     say = tell or (lambda line: None)
-    lines = Centrelines(prepared, finder or finder_settings(seed=seed), folder / LINES, say, should_stop)
+    lines = Centrelines(prepared, finder or finder_settings(seed=seed), folder / LINES, listener(say), should_stop)
     # How much is lost by having few subjects is not to be hidden by a finder that has learnt from all.
     finders = {
         one.subjects: lines if one.subjects is None else lines.with_few(one.subjects) for one in scenarios.values()
     }
     plans = {
-        entry: _plan_of(entry, one, finders[one.subjects], folder, on_epoch, copies)
+        entry: _plan_of(entry, one, finders[one.subjects], folder, on_epoch, copies, say)
         for entry, one in scenarios.items()
     }
     derived = derived_entries(plans, folder, try_copies=try_copies, together=together, exact=exact)
@@ -215,7 +216,13 @@ def compare(
 
 
 def _plan_of(
-    entry: str, one: Scenario, lines: Centrelines, folder: Path, on_epoch: OnEpoch | None, copies: Copies
+    entry: str,
+    one: Scenario,
+    lines: Centrelines,
+    folder: Path,
+    on_epoch: OnEpoch | None,
+    copies: Copies,
+    tell: Tell,
 ) -> FoldPlan:
     return FoldPlan(
         lines.folds,
@@ -223,7 +230,7 @@ def _plan_of(
         folder / entry,
         name=entry,
         copies=copies,
-        tell=lines.tell,
+        tell=tell,
         on_epoch=None if on_epoch is None else partial(on_epoch, entry),
         should_stop=lines.should_stop,
         base=one.base,

@@ -17,7 +17,8 @@ from autoseg.model.centreline import Centreline, from_labels, structure_mask
 from autoseg.model.model import TrainedModel
 from autoseg.model.settings.settings import Settings, settings_to_dict
 from autoseg.prediction import find_centreline
-from autoseg.training.finder import CentrelineScore, Tell, inputs_of_folds, score_centreline
+from autoseg.training.events import OnEvent, listener
+from autoseg.training.finder import CentrelineScore, inputs_of_folds, score_centreline
 from autoseg.training.inputs import Inputs, sees_crop
 
 
@@ -33,7 +34,7 @@ class Centrelines:
     settings : Settings
         Of the finders, from `autoseg.training.finder.finder_settings`.
     folder : Path
-    tell, should_stop : callable
+    on_event, should_stop : callable
         As of `autoseg.training.finder.inputs_of_folds`.
     subjects : int, optional
         The finders learn from so many of a fold's subjects (`with_few`); by default from all.
@@ -42,7 +43,7 @@ class Centrelines:
     folds: Folds
     settings: Settings
     folder: Path
-    tell: Tell = lambda line: None
+    on_event: OnEvent = listener(None)  # noqa: RUF009  # it never changes
     should_stop: Callable[[], bool] | None = None
     subjects: int | None = None
 
@@ -53,7 +54,7 @@ class Centrelines:
             self.folds.structures,
             self.settings,
             folder=self.folder,
-            tell=self.tell,
+            on_event=self.on_event,
             should_stop=self.should_stop,
         )
 

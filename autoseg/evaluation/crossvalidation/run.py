@@ -21,15 +21,17 @@ from autoseg.files.atomic import check_writable
 from autoseg.image.structures import Structure, name_labels
 from autoseg.measurement.scores import Score
 from autoseg.measurement.summary import summarise
+from autoseg.model.ended import Ended
 from autoseg.model.model import EpochResult, TrainedModel, check_model_name, model_digest
 from autoseg.model.settings.settings import Settings
 from autoseg.prediction.ensemble import Copies
 from autoseg.report.score_files import write_results
 from autoseg.training.choose_postprocess import tune_postprocess
+from autoseg.training.events import listener
 from autoseg.training.finder import finder_settings
 from autoseg.training.history import format_epoch
 from autoseg.training.inputs import Inputs, sees_crop
-from autoseg.training.training import STOPPED, train
+from autoseg.training.training import train
 
 Tell = Callable[[str], object]
 
@@ -167,7 +169,9 @@ def cross_validate(
     prepared = prepare_folds(cases, structures, folds=folds, seed=settings.seed, test_subjects=test_subjects)
     Scenario(settings, base).check(prepared.splits, prepared.structures)
     say = tell or (lambda line: None)
-    lines = Centrelines(prepared, finder or finder_settings(seed=settings.seed), folder / "centrelines", say)
+    lines = Centrelines(
+        prepared, finder or finder_settings(seed=settings.seed), folder / "centrelines", listener(say)
+    )
     plan = FoldPlan(prepared, settings, folder, name, choose_post, copies, say, base=base, centrelines=lines)
     results = []
     for number, split in enumerate(prepared.splits, start=1):
@@ -250,6 +254,6 @@ def _model_of(plan: FoldPlan, number: int, inputs: Inputs) -> TrainedModel:
         base=plan.base,
         inputs=inputs,
     )
-    if model.origin["ended"] == STOPPED:
+    if model.ended is Ended.STOPPED:
         raise KeyboardInterrupt
     return model

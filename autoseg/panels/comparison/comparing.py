@@ -16,12 +16,12 @@ from autoseg.evaluation.comparison.derived import finders_in_fold
 from autoseg.evaluation.crossvalidation import Scenario
 from autoseg.model.settings.settings import Settings
 from autoseg.panels.comparison.contest import RunningComparison, find_running, finished_trainings, start_comparison
+from autoseg.panels.parts.background import Budget
+from autoseg.panels.parts.follows_work import describe_time, lines_as_html
 from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.style import heading, notice, text
 from autoseg.panels.parts.values import Compared, Contest
-from autoseg.panels.training.running import Budget
 from autoseg.panels.training.score import table_html
-from autoseg.panels.training.training import describe_time, lines_as_html
 from autoseg.report.figures.live_curves import draw_curves, draw_ways
 from autoseg.training.finder import finder_settings
 
@@ -210,7 +210,7 @@ class ComparingPanel(Panel):
         buttons = widgets.HBox([self.start_button, self.stop_button], layout={"flex_flow": "row wrap"})
         self.body.children = (self.scores, self.ways, self.curves, self.lines_box)
         top = (widgets.HTML(heading("Comparison")), buttons, self.state_line, self.share_bar)
-        self.children = (*top, self.bar, self.message, self.note, self.body, *super().children[3:])
+        self.stack(*top, self.bar, self.message, self.note, self.body)
 
     # --- what it follows
 

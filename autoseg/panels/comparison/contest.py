@@ -22,7 +22,6 @@ from autoseg.model.model import EpochResult
 from autoseg.panels.parts.background import Background, State, Turn
 from autoseg.panels.parts.values import Contest
 from autoseg.report.figures.live_curves import Curve
-from autoseg.training.plan import hide_ids
 
 
 class RunningComparison(Background):
@@ -40,7 +39,7 @@ class RunningComparison(Background):
     """
 
     def __init__(self, contest: Contest) -> None:
-        super().__init__(contest.name)
+        super().__init__(contest.name, contest.cases.cases)
         self.contest = contest
         self.current: tuple[str, int] | None = None
         self.epochs: tuple[EpochResult, ...] = ()
@@ -56,10 +55,6 @@ class RunningComparison(Background):
         )
 
     # --- what it tells
-
-    def failure(self) -> str:
-        """Give why it failed as a sentence without patients' IDs; "" if it did not."""
-        return hide_ids(self.contest.cases.cases).hide(super().failure())
 
     def has_failed(self, entry: str) -> bool:
         """Tell whether an entry failed while the others went on."""
@@ -131,12 +126,12 @@ class RunningComparison(Background):
 
     def _end_state(self) -> State:
         if self.error is not None:
-            return "failed"
+            return State.FAILED
         is_finished = self.comparison is not None and self.comparison.is_finished
-        return "finished" if is_finished else "stopped"
+        return State.FINISHED if is_finished else State.STOPPED
 
     def _say(self, line: str) -> None:
-        super()._say(hide_ids(self.contest.cases.cases).hide(line))
+        self.lines.append(self.hidden(line))
         if line.startswith(("Fold ", "Centrelines, ")):  # the part before is done
             self._look()
             self.current, self.epochs = None, ()

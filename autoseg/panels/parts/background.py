@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import getpass
 import os
@@ -10,14 +9,19 @@ import re
 import sys
 import tempfile
 import threading
+import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
+from enum import StrEnum
 from pathlib import Path
-from typing import Literal
+from typing import Generic, TypeVar
 
+from autoseg.data.cases import Case
 from autoseg.errors import AutosegError, DataError
+from autoseg.training.events import Event
+from autoseg.training.plan import hide_ids
 
 # --- one training at a time on a computer: two at once would each take twice as long, or run out of memory
 
@@ -67,7 +71,7 @@ class Turn:
     def give_back(self) -> None:
         """Let others learn."""
         if self._file is not None:
-            with contextlib.suppress(OSError):
+            with suppress(OSError):
                 os.close(self._file)
             self._file = None
 
@@ -102,28 +106,48 @@ def _lock(file: int) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-State = Literal["waiting", "reading", "learning", "stopping", "stopped", "finished", "failed"]
-ACTIVE = ("waiting", "reading", "learning", "stopping")
+# --- the work itself
+
+
+class State(StrEnum):
+    """Where work in the background stands."""
+
+    WAITING = "waiting"
+    READING = "reading"
+    LEARNING = "learning"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    FINISHED = "finished"
+    FAILED = "failed"
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it is not done yet."""
+        return self in (State.WAITING, State.READING, State.LEARNING, State.STOPPING)
 
 
 class Background:
     """Work in a thread of its own; closing the page does not touch it.
 
-    Subclasses do the work in `_work` and say whether it came to something in `_end_state`. `state`, `lines`,
-    `error` (why it failed) and `begun` (when) may be read at any time. Work is started once.
+    Subclasses do the work in `_work` and say whether it came to something in `_end_state`. They hand every `Event`
+    of the work to `_hear`, which keeps its line in `lines`. `state`, `lines`, `error` (why it failed) and `begun`
+    (when) may be read at any time. Work is started once.
 
     Parameters
     ----------
     name : str
         Of what is done, for the user.
+    cases : sequence of Case
+        Whose IDs stand in no line and in no failure.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, cases: Sequence[Case] = ()) -> None:
         self.name, self.begun = name, datetime.now()
-        self.state: State = "waiting"
+        self.state = State.WAITING
         self.lines: list[str] = []
         self.error: Exception | None = None
         self.viewer: object = None  # the panel that shows it, if any
+        self._pseudonyms = hide_ids(cases)
         self._listeners: list[Callable[[], object]] = []
         self._stop, self._lock = threading.Event(), threading.Lock()
         self._thread: threading.Thread | None = None
@@ -134,7 +158,7 @@ class Background:
         """Begin; `turn` is given back when the work ends."""
         if self._thread is not None:
             raise DataError(f"{self.name!r} was started already. Start a new one.")
-        self.state = "reading"
+        self.state = State.READING
         self._thread = threading.Thread(target=self._run, args=(turn,), daemon=True, name=f"learning {self.name}")
         self._thread.start()
 
@@ -143,7 +167,7 @@ class Background:
         with self._lock:
             if not self.is_active:
                 return
-            self.state = "stopping"
+            self.state = State.STOPPING
             self._stop.set()
         self._tell()
 
@@ -171,12 +195,16 @@ class Background:
     @property
     def is_active(self) -> bool:
         """Whether it waits, reads, learns or is stopping."""
-        return self.state in ACTIVE
+        return self.state.is_active
 
     @property
     def was_stopped(self) -> bool:
         """Whether somebody asked it to stop."""
         return self._stop.is_set()
+
+    def share(self) -> float:
+        """Give how much is done, 0 to 1."""
+        return 0.0 if self.is_active else 1.0
 
     def details(self) -> str:
         """Give the traceback of what failed, for whoever helps; "" where the sentence says it all."""
@@ -185,8 +213,12 @@ class Background:
         return "".join(traceback.format_exception(self.error))
 
     def failure(self) -> str:
-        """Give why it failed as a sentence with the remedy; "" if it did not."""
-        return sentence_of_failure(self.error) if self.error is not None else ""
+        """Give why it failed as a sentence with the remedy, without patients' IDs; "" if it did not."""
+        return self.hidden(sentence_of_failure(self.error)) if self.error is not None else ""
+
+    def hidden(self, words: str) -> str:
+        """Give words with numbers in place of patients' IDs."""
+        return self._pseudonyms.hide(words)
 
     # --- inside its thread
 
@@ -196,7 +228,7 @@ class Background:
 
     def _end_state(self) -> State:
         """Give the state in which it ended."""
-        return "failed" if self.error is not None else "finished"
+        return State.FAILED if self.error is not None else State.FINISHED
 
     def _run(self, turn: Turn | None) -> None:
         try:
@@ -217,13 +249,14 @@ class Background:
 
     def _has_begun(self) -> None:
         with self._lock:
-            is_new = self.state == "reading"
-            self.state = "learning" if is_new else self.state
+            is_new = self.state is State.READING
+            self.state = State.LEARNING if is_new else self.state
         if is_new:
             self._tell()
 
-    def _say(self, line: str) -> None:
-        self.lines.append(line)
+    def _hear(self, event: Event) -> None:
+        """Keep the line of an event; what follows from the event itself is a subclass's."""
+        self.lines.append(self.hidden(str(event)))
 
     def _tell(self) -> None:
         for listener in tuple(self._listeners):
@@ -252,3 +285,62 @@ def sentence_of_failure(error: Exception) -> str:
             "other programs, then start again."
         )
     return f"The training ended by a fault: {words or type(error).__name__}."
+
+
+Work = TypeVar("Work", bound=Background)
+
+
+class Kernel(Generic[Work]):
+    """The work of one kind in this kernel, by a key under which another panel finds it; none runs twice at once."""
+
+    def __init__(self) -> None:
+        self._known: dict[Hashable, Work] = {}
+        self._lock = threading.Lock()
+
+    def __iter__(self) -> Iterator[Work]:
+        return iter(tuple(self._known.values()))
+
+    def find(self, key: Hashable) -> Work | None:
+        """Give what runs under this key or ran last, if anything did."""
+        return self._known.get(key)
+
+    def start(self, key: Hashable, make: Callable[[], Work], *, busy: str, alone: bool = True) -> Work:
+        """Make the work, begin it and give it; `alone` refuses where another training learns on this computer.
+
+        `busy` says what to do where the work under this key still runs.
+        """
+        with self._lock:
+            earlier = self.find(key)
+            if earlier is not None and earlier.is_active:
+                raise DataError(busy)
+            work = make()
+            turn = Turn(work.name) if alone else None
+            self._known[key] = work
+            work.begin(turn)
+        return work
+
+
+class Budget:
+    """Says when work beside the learning may be done again: not too often, and for a small share of the time.
+
+    `every_s` are the seconds between two pieces of work, at least; after costly work the pause is so much longer
+    that the `share` of the time (more than 0 to 1) is kept.
+    """
+
+    def __init__(self, every_s: float, share: float) -> None:
+        self.every_s, self.share = every_s, share
+        self.spent_s, self._next = 0.0, 0.0
+
+    def is_due(self) -> bool:
+        """Tell whether the work may be done now."""
+        return time.monotonic() >= self._next
+
+    def do(self, work: Callable[[], None]) -> None:
+        """Do it, and note what it cost."""
+        start = time.monotonic()
+        try:
+            work()
+        finally:
+            end = time.monotonic()
+            self.spent_s += end - start
+            self._next = end + max(self.every_s, (end - start) / self.share)

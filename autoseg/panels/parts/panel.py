@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anywidget
 import ipywidgets as widgets
@@ -14,6 +14,9 @@ import traitlets
 
 from autoseg.errors import AutosegError
 from autoseg.panels.parts.style import Kind, notice
+
+if TYPE_CHECKING:
+    from autoseg.data.cases import Case, Pseudonyms
 
 # --- keys that belong to a panel: without this, JupyterLab takes them for itself
 
@@ -60,7 +63,9 @@ class Panel(widgets.VBox):
     what is shown or handed on is never that of an earlier try. What a click does, a method or an argument of
     the panel does too.
 
-    Subclasses build their widgets, put them into `body.children`, and use `attempt`, `start` and `say`.
+    Subclasses build their widgets, put them into `body.children`, and use `attempt`, `start` and `say`. One that
+    shows patients calls `hide_ids_of` with their cases, and may have a box `show_ids` to tick: what fails is then
+    told without IDs, and `hidden` does the same for other words.
     """
 
     value = traitlets.Any(None, allow_none=True)
@@ -72,8 +77,15 @@ class Panel(widgets.VBox):
         self._work: threading.Thread | None = None
         self._number = 0
         self._lock = threading.RLock()
-        super().__init__([self.body, self.bar, self.message, OwnKeys()])
+        self._pseudonyms: Pseudonyms | None = None
+        self._keys = OwnKeys()
+        super().__init__()
+        self.stack(self.body, self.bar, self.message)
         self.add_class("autoseg-panel")
+
+    def stack(self, *parts: widgets.Widget) -> None:
+        """Put the parts of the panel one below the other."""
+        self.children = [*parts, self._keys]
 
     # --- what the panel says
 
@@ -84,17 +96,38 @@ class Panel(widgets.VBox):
     def fail(self, error: BaseException) -> None:
         """Show why something failed, with the remedy, and take back the value."""
         self.progress(None)
-        if isinstance(error, AutosegError):
-            self.say(str(error), "error")
-        else:  # a fault of ours, or of the computer: the sentence alone may not be enough to mend it
+        words, details = str(error), ""
+        if not isinstance(error, AutosegError):
+            # A fault of ours, or of the computer: the sentence alone may not be enough to mend it.
             words = f"This did not work: {error or type(error).__name__}. The details may help whoever helps you."
-            self.say(words, "error", details="".join(traceback.format_exception(error)))
+            details = "".join(traceback.format_exception(error))
+        self.say(self.hidden(words), "error", details=self.hidden(details))
         self.value = None
 
     def progress(self, share: float | None) -> None:
         """Show a bar filled to `share` (0 to 1); None hides it."""
         self.bar.layout.display = "none" if share is None else ""
         self.bar.value = share or 0.0
+
+    # --- who may be named
+
+    show_ids: Any = None  # a box to tick, where there is one
+
+    def hide_ids_of(self, cases: Sequence[Case]) -> None:
+        """Name the patients of these cases by numbers from now on; none of no cases."""
+        # Here, because it brings torch.
+        from autoseg.training.plan import hide_ids
+
+        self._pseudonyms = hide_ids(cases) if cases else None
+
+    @property
+    def pseudonyms(self) -> Pseudonyms | None:
+        """What stands in place of IDs; None where they may be seen."""
+        return None if self.show_ids is not None and self.show_ids.value else self._pseudonyms
+
+    def hidden(self, words: str) -> str:
+        """Give words with numbers in place of patients' IDs, unless those may be seen."""
+        return words if self.pseudonyms is None else self.pseudonyms.hide(words)
 
     # --- what the panel does
 

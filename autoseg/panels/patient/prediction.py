@@ -104,7 +104,7 @@ class PredictionPanel(Panel):
         self.copies.observe(lambda _: self._switch_copies(), "value")
         above = [] if centreline is None else [centreline]
         self.body.children = [*above, widgets.HBox([self.button, self.stop_button]), self.more]
-        self.children = [*self.children, self.notes, self.shown]  # type: ignore[has-type]  # a trait of ipywidgets
+        self.children = [*self.children, self.notes, self.shown]
         self._inputs: Inputs = (None, None, "", None)
         for panel in (model, patient, *above):
             self.follow(panel, self._changed)

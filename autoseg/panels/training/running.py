@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,14 +11,15 @@ from autoseg.data.split import Split, subjects_of
 from autoseg.errors import DataError
 from autoseg.image.image import LabelMap
 from autoseg.image.structures import Structure
+from autoseg.model.ended import Ended
 from autoseg.model.model import EpochResult, TrainedModel, free_model_path, save_model
 from autoseg.model.settings.settings import Settings
-from autoseg.panels.parts.background import Background, State, Turn
+from autoseg.panels.parts.background import Background, Budget, Kernel, State
 from autoseg.panels.parts.values import Task, Trained, same_base
 from autoseg.prediction.watched import WatchedSlice, choose_watched, draw_watched, predict_watched
 from autoseg.training.checkpoint import find_checkpoint, read_checkpoint, split_again
+from autoseg.training.events import Epoch, Event, Finder
 from autoseg.training.history import format_epoch, write_history
-from autoseg.training.plan import hide_ids
 from autoseg.training.save import train_and_save
 
 # --- the slices that improve before one's eyes, redrawn for a small share of the time of learning
@@ -35,36 +35,6 @@ class SlicePicture:
     jpeg: bytes
     caption: str
     epoch: int
-
-
-class Budget:
-    """Says when work beside the learning may be done again: not too often, and for a small share of the time.
-
-    Parameters
-    ----------
-    every_s : float
-        Seconds between two pieces of work, at least.
-    share : float
-        Largest share of the time, more than 0 to 1: after costly work the pause is so much longer.
-    """
-
-    def __init__(self, every_s: float, share: float) -> None:
-        self.every_s, self.share = every_s, share
-        self.spent_s, self._next = 0.0, 0.0
-
-    def is_due(self) -> bool:
-        """Tell whether the work may be done now."""
-        return time.monotonic() >= self._next
-
-    def do(self, work: Callable[[], None]) -> None:
-        """Do it, and note what it cost."""
-        start = time.monotonic()
-        try:
-            work()
-        finally:
-            end = time.monotonic()
-            self.spent_s += end - start
-            self._next = end + max(self.every_s, (end - start) / self.share)
 
 
 class SliceWatch:
@@ -126,9 +96,9 @@ class SliceWatch:
 class RunningTraining(Background):
     """One training in a thread of its own; closing the page does not touch it.
 
-    Beside what every `Background` tells: `epochs`, `best` and `last` (models, None before the first epoch), `part`
-    (which finder of the centreline learns, before the model itself does), `pictures` of the watched slices, and
-    `trained` (what came out, None until `state` is "finished"). Its `lines` are those that the manual prints.
+    Beside what every `Background` tells: `epochs`, `best` and `last` (models, None before the first epoch),
+    `finder` (which one of the centreline learns, before the model itself does), `pictures` of the watched slices,
+    and `trained` (what came out, None until it is finished). Its `lines` are those that the manual prints.
     What was learnt stays in `best` when something fails; `keep_best` saves it.
 
     Parameters
@@ -138,17 +108,20 @@ class RunningTraining(Background):
         As for `autoseg.training.save.train_and_save`.
     watched : int
         How many slices are watched; 0: none.
+    resume : bool
+        Begin where an unfinished training of this name and folder stopped.
     """
 
-    def __init__(self, task: Task, *, choose_post: bool = False, watched: int = 6) -> None:
-        super().__init__(task.name)
+    def __init__(self, task: Task, *, choose_post: bool = False, watched: int = 6, resume: bool = False) -> None:
+        split = task.split
+        super().__init__(task.name, (*split.training, *split.validation, *split.test))
         self.task, self.choose_post = task, choose_post
         self.epochs: tuple[EpochResult, ...] = ()
         self.best: TrainedModel | None = None
         self.last: TrainedModel | None = None
         self.trained: Trained | None = None
-        self.part = ""
-        self.is_resumed = False
+        self.finder: Finder | None = None
+        self.is_resumed = resume
         self.watch = SliceWatch(most=watched)
         self._epoch_at = time.monotonic()
 
@@ -157,40 +130,23 @@ class RunningTraining(Background):
 
     # --- what a click does
 
-    def start(self, *, resume: bool = False, turn: Turn | None = None) -> None:
-        """Begin; with `resume` where an unfinished training of this name and folder stopped.
-
-        `turn` is given back when the training ends. A training is started once; `start_training` makes a new one.
-        """
-        if self._thread is None:
-            self.is_resumed = resume
-        self.begin(turn)
-
     def keep_best(self) -> Trained:
         """Save the best model after all, where the training failed or its file could not be written."""
         if self.best is None:
             raise DataError("No epoch was finished, so there is nothing to keep.")
         if self.trained is None:
             reading = self.task.split.training[0].reading
-            origin = {"ended": "it ended early", **self.best.origin, "plane": reading.plane}
+            early = {"ended": "it ended early", "ended_by": Ended.FAILED.value}
+            origin = {**early, **self.best.origin, "plane": reading.plane}
             model = replace(self.best, origin=origin)
             path = save_model(model, free_model_path(self.task.folder, model))
             write_history(model, Path(self.task.folder) / f"{self.task.name}_history.csv")
             self.trained = Trained(model, path, self.task)
-            self.state = "finished"
+            self.state = State.FINISHED
             self._tell()
         return self.trained
 
     # --- what it tells
-
-    def failure(self) -> str:
-        """Give why it failed as a sentence without patients' IDs; "" if it did not."""
-        return self.hidden(super().failure())
-
-    def hidden(self, words: str) -> str:
-        """Give words with numbers in place of patients' IDs."""
-        split = self.task.split
-        return hide_ids((*split.training, *split.validation, *split.test)).hide(words)
 
     @property
     def pictures(self) -> tuple[SlicePicture, ...]:
@@ -259,7 +215,7 @@ class RunningTraining(Background):
             name=self.task.name,
             folder=self.task.folder,
             choose_post=self.choose_post,
-            tell=self._say,
+            on_event=self._hear,
             on_epoch=self._after_epoch,
             should_stop=self._should_stop,
             resume=self.is_resumed,
@@ -267,13 +223,13 @@ class RunningTraining(Background):
             finder=self.task.finder,
         )
 
-    def _say(self, line: str) -> None:
-        super()._say(self.hidden(line))
-        finds = line.startswith(("Centrelines, ", "The finder "))
-        self.part = line.partition(":")[0].partition(", from")[0] if finds else ""
+    def _hear(self, event: Event) -> None:
+        super()._hear(event)
+        if isinstance(event, Finder | Epoch):
+            self.finder = event if isinstance(event, Finder) else None
 
     def _end_state(self) -> State:
-        return "finished" if self.trained is not None else "failed"
+        return State.FINISHED if self.trained is not None else State.FAILED
 
     def _after_epoch(self, result: EpochResult, best: TrainedModel, last: TrainedModel) -> bool:
         if len(last.history) > 1 and not self.epochs:  # the lines of the epochs before it was resumed
@@ -292,27 +248,21 @@ class RunningTraining(Background):
         return format_epoch(row, self.task.structures, settings=self.task.settings)
 
 
-_TRAININGS: dict[tuple[Path, str], RunningTraining] = {}
-_LOCK = threading.Lock()
+TRAININGS: Kernel[RunningTraining] = Kernel()
 
 
 def find_training(folder: Path, name: str) -> RunningTraining | None:
     """Give the running or latest training of this folder and name in this kernel, if there was one."""
-    return _TRAININGS.get((Path(folder).resolve(), name))
+    return TRAININGS.find((Path(folder).resolve(), name))
 
 
 def start_training(
     task: Task, *, resume: bool = False, choose_post: bool = False, watched: int = 6, alone: bool = True
 ) -> RunningTraining:
     """Start a training in the background and give it."""
-    with _LOCK:
-        earlier = find_training(task.folder, task.name)
-        if earlier is not None and earlier.is_active:
-            raise DataError(
-                f"{task.name!r} is learning already. Stop it first, or give the new model another name."
-            )
-        turn = Turn(task.name) if alone else None
-        training = RunningTraining(task, choose_post=choose_post, watched=watched)
-        _TRAININGS[Path(task.folder).resolve(), task.name] = training
-        training.start(resume=resume, turn=turn)
-    return training
+    return TRAININGS.start(
+        (Path(task.folder).resolve(), task.name),
+        lambda: RunningTraining(task, choose_post=choose_post, watched=watched, resume=resume),
+        busy=f"{task.name!r} is learning already. Stop it first, or give the new model another name.",
+        alone=alone,
+    )

@@ -1,7 +1,6 @@
 """Training what finds centrelines, centrelines from folds that did not see the subject, and how good they are."""
 
 from autoseg.training.finder.folds import (
-    Tell,
     automatic_centrelines,
     automatic_inputs,
     exact_centrelines,
@@ -13,7 +12,6 @@ from autoseg.training.finder.scoring import CentrelineScore, centreline_table, s
 
 __all__ = [
     "CentrelineScore",
-    "Tell",
     "automatic_centrelines",
     "automatic_inputs",
     "centreline_table",

@@ -18,14 +18,14 @@ from autoseg.files.atomic import check_writable, whole_folder
 from autoseg.image.structures import Structure
 from autoseg.model.centreline import Centreline, from_labels, read_centreline, write_centreline
 from autoseg.model.dataset import read_cases
+from autoseg.model.ended import Ended
 from autoseg.model.model import TrainedModel, load_model, model_files, save_model
 from autoseg.model.settings.settings import Settings, settings_to_dict
 from autoseg.prediction import find_centreline
+from autoseg.training.events import Finder, Note, OnEvent, listener
 from autoseg.training.finder.learning import finder_settings, train_finder
 from autoseg.training.inputs import Inputs
-from autoseg.training.training import STOPPED
 
-Tell = Callable[[str], object]
 FINDER, MADE_FROM = "finder", "made_from.json"
 
 
@@ -44,7 +44,8 @@ def automatic_centrelines(
     folder: Path | str | None = None,
     folds: int = 5,
     labels: Collection[int] | None = None,
-    tell: Tell | None = None,
+    tell: Callable[[str], object] | None = None,
+    on_event: OnEvent | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> dict[str, Centreline]:
     """Find the centreline of every case by a network that never saw its subject.
@@ -68,6 +69,8 @@ def automatic_centrelines(
         Structures whose middle is looked for, taken together; by default all.
     tell : callable, optional
         Gets lines of text; `print`, for instance.
+    on_event : callable, optional
+        Gets the same as an `autoseg.training.events.Event`, for programs.
     should_stop : callable, optional
         Asked after every step of learning.
 
@@ -87,7 +90,9 @@ def automatic_centrelines(
     settings = settings or finder_settings()
     splits = k_folds(cases, folds=folds, seed=settings.seed)
     found: dict[str, Centreline] = {}
-    for _, lines in _find_in_folds(splits, structures, settings, folder, labels, tell, should_stop):
+    for _, lines in _find_in_folds(
+        splits, structures, settings, folder, labels, listener(tell, on_event), should_stop
+    ):
         found |= lines
     return {case.case_id: found[case.case_id] for case in cases}
 
@@ -99,7 +104,7 @@ def inputs_of_folds(
     *,
     folder: Path | str,
     labels: Collection[int] | None = None,
-    tell: Tell | None = None,
+    on_event: OnEvent = listener(None),  # noqa: B008  # it never changes
     should_stop: Callable[[], bool] | None = None,
 ) -> tuple[Inputs, ...]:
     """Give the training of each fold of a cross-validation all that it takes to live with automatic centrelines.
@@ -110,7 +115,7 @@ def inputs_of_folds(
     fold's test subjects: as in any stacking, where a training image is cropped depends a little on them.
     """
     found = list(
-        _find_in_folds(splits, structures, settings or finder_settings(), folder, labels, tell, should_stop)
+        _find_in_folds(splits, structures, settings or finder_settings(), folder, labels, on_event, should_stop)
     )
     lines = {case_id: line for _, own in found for case_id, line in own.items()}
     return tuple(Inputs(lines, finder) for finder, _ in found)
@@ -124,7 +129,7 @@ def automatic_inputs(
     folder: Path | str,
     folds: int = 5,
     labels: Collection[int] | None = None,
-    tell: Tell | None = None,
+    on_event: OnEvent = listener(None),  # noqa: B008  # it never changes
     should_stop: Callable[[], bool] | None = None,
 ) -> Inputs:
     """Give a training all that it takes to live with automatic centrelines; the split's test cases are not touched.
@@ -135,14 +140,20 @@ def automatic_inputs(
     settings, folder = settings or finder_settings(), Path(folder)
     cases = [*split.training, *split.validation]
     lines = automatic_centrelines(
-        cases, structures, settings, folder=folder, folds=folds, labels=labels, tell=tell, should_stop=should_stop
+        cases,
+        structures,
+        settings,
+        folder=folder,
+        folds=folds,
+        labels=labels,
+        on_event=on_event,
+        should_stop=should_stop,
     )
     own = folder / FINDER
     made_from = _made_from(split, structures, settings, labels, _contents(cases, structures), tested=False)
-    if _is_finished(own, made_from, tell or (lambda line: None)):
+    if _is_finished(own, made_from, on_event):
         return Inputs(lines, _model_in(own))
-    if tell is not None:
-        tell(f"The finder itself, from {len(subjects_of(split.training))} subject(s)")
+    on_event(Finder(subjects_of(split.training)))
     finder = _trained(replace(split, test=()), structures, settings, labels, should_stop)
     with whole_folder(own) as temporary:
         save_model(finder, temporary)
@@ -172,21 +183,21 @@ def _find_in_folds(
     settings: Settings,
     folder: Path | str | None,
     labels: Collection[int] | None,
-    tell: Tell | None,
+    on_event: OnEvent,
     should_stop: Callable[[], bool] | None,
 ) -> Iterator[tuple[TrainedModel, dict[str, Centreline]]]:
     """Train a finder a fold, or read it, and give it with the centrelines of its test cases."""
-    say, place = tell or (lambda line: None), None if folder is None else Path(folder)
+    place = None if folder is None else Path(folder)
     if place is not None:
         check_writable(place)
     cases = [case for split in splits for case in split.test]
     contents = {} if place is None else _contents(cases, structures)
     for number, split in enumerate(splits, start=1):
-        say(f"Centrelines, fold {number} of {len(splits)}: {', '.join(subjects_of(split.test))}")
+        on_event(Finder(subjects_of(split.test), number, len(splits)))
         made_from = _made_from(split, structures, settings, labels, contents)
         own = None if place is None else place / f"fold_{number}"
-        if own is not None and _is_finished(own, made_from, say):
-            say("  finished before")
+        if own is not None and _is_finished(own, made_from, on_event):
+            on_event(Note("  finished before"))
             yield (
                 _model_in(own),
                 {case.case_id: read_centreline(own / _file_name(case.case_id)) for case in split.test},
@@ -212,12 +223,12 @@ def _trained(
     should_stop: Callable[[], bool] | None,
 ) -> TrainedModel:
     model = train_finder(split, structures, settings, labels=labels, should_stop=should_stop)
-    if model.origin["ended"] == STOPPED:
+    if model.ended is Ended.STOPPED:
         raise KeyboardInterrupt
     return model
 
 
-def _is_finished(folder: Path, made_from: dict[str, Any], say: Tell) -> bool:
+def _is_finished(folder: Path, made_from: dict[str, Any], on_event: OnEvent) -> bool:
     """Tell whether a finder lies there that was made from the same; one of something else is removed."""
     if not folder.exists():
         return False
@@ -230,7 +241,7 @@ def _is_finished(folder: Path, made_from: dict[str, Any], say: Tell) -> bool:
             f"{folder / MADE_FROM} cannot be read ({error}). Move {folder} away; it is then made again."
         ) from error
     if changed:
-        say(f"  {', '.join(changed)} changed, so it is made anew")
+        on_event(Note(f"  {', '.join(changed)} changed, so it is made anew"))
         shutil.rmtree(folder)
     return not changed
 

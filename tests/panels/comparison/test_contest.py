@@ -14,6 +14,7 @@ from autoseg.panels.comparison.contest import (
     fold_folder,
     start_comparison,
 )
+from autoseg.panels.parts.background import Kernel
 from autoseg.panels.training import running
 from autoseg.panels.training.running import start_training
 
@@ -89,7 +90,7 @@ def test_stopping_keeps_finished_folds_and_the_next_start_goes_on(tmp_path):
 
 
 def test_only_one_learns_at_a_time_whichever_panel_started_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(running, "_TRAININGS", {})
+    monkeypatch.setattr(running, "TRAININGS", Kernel())
     comparison = start_comparison(make_contest(tmp_path, epochs=500))
     with pytest.raises(DataError, match="Another training \\('discs', since"):
         start_training(make_task(tmp_path, name="other"))

@@ -21,7 +21,7 @@ from autoseg.training.history import format_epoch
 def quiet(monkeypatch, tmp_path):
     alone(monkeypatch, tmp_path)
     yield
-    for training in running._TRAININGS.values():
+    for training in running.TRAININGS:
         training.stop()
         assert training.wait(60)
 
@@ -53,7 +53,7 @@ def test_it_goes_through_its_states_and_tells_of_each(tmp_path):
             training.stop()
 
     training.listen(look)
-    training.start()
+    training.begin()
     assert training.wait(60)
     assert states == ["reading", "learning", "stopping", "finished"]
     training.stop()  # too late: nothing happens
@@ -82,7 +82,7 @@ def test_who_looks_on_cannot_end_it(tmp_path):
     forget = training.listen(lambda: calls.append("never"))
     forget()
     forget()
-    training.start()
+    training.begin()
     assert training.wait(60)
     assert training.trained is not None
     assert len(calls) > 2
@@ -115,14 +115,14 @@ def test_a_name_learns_once_at_a_time_and_a_computer_too(tmp_path):
 def test_it_is_started_once(tmp_path):
     training = start_training(make_task(tmp_path, epochs=1))
     with pytest.raises(DataError, match="started already"):
-        training.start()
+        training.begin()
 
 
 def test_time_left_runs_down_between_epochs(tmp_path, monkeypatch):
     training = RunningTraining(make_task(tmp_path, epochs=None, minutes=1))
     assert training.seconds_left() is None
     assert training.share() == 0
-    assert training.start is not None
+    assert training.begin is not None
     row = make_row(elapsed_s=12.0, seconds_left=48.0)
     training.epochs, training._epoch_at = (row,), time.monotonic() - 18
     assert training.seconds_left() == pytest.approx(30, abs=1)
@@ -146,7 +146,7 @@ def test_a_failure_is_kept_with_what_was_learnt(tmp_path, monkeypatch):
         training.keep_best()
     with monkeypatch.context() as full:
         full.setattr("autoseg.training.save.save_model", save)
-        training.start()
+        training.begin()
         assert training.wait(60)
     assert training.state == "failed"
     assert training.failure() == "the disk is full. Free some space."

@@ -15,6 +15,7 @@ from bases import SMALL, make_base
 from trainings import alone, make_task, until
 
 from autoseg.errors import OutputError, ReadError
+from autoseg.panels.parts.background import Kernel
 from autoseg.panels.parts.panel import Panel
 from autoseg.panels.training import running
 from autoseg.panels.training.training import GIVE_UP, TrainingPanel
@@ -24,9 +25,9 @@ from autoseg.training.checkpoint import find_unfinished
 @pytest.fixture(autouse=True)
 def quiet(monkeypatch, tmp_path):
     alone(monkeypatch, tmp_path)
-    monkeypatch.setattr("autoseg.panels.training.training.GLANCE_S", 0.02)
+    monkeypatch.setattr("autoseg.panels.parts.follows_work.GLANCE_S", 0.02)
     yield
-    for training in running._TRAININGS.values():
+    for training in running.TRAININGS:
         training.stop()
         assert training.wait(60)
 
@@ -45,7 +46,7 @@ def stopped_panel(task, epochs=2):
     """A panel whose training was stopped by its button after some epochs."""
     panel, settings = make_panel(task)
     panel.start_button.click()
-    until(lambda: len(panel.training.epochs) >= epochs)
+    until(lambda: len(panel.running.epochs) >= epochs)
     panel.stop_button.click()
     panel.wait(60)
     return panel, settings
@@ -114,7 +115,7 @@ def test_stop_keeps_the_best_and_resume_goes_on(tmp_path):
     total = len(panel.value.model.history)
     assert total in (12, 13)  # an epoch that was cut short is made up for by one more
     assert f"Done after epoch {total} of {total}" in panel.state_line.value
-    assert [line.split(",")[0] for line in panel.training.lines if line.startswith("Epoch")] == [
+    assert [line.split(",")[0] for line in panel.running.lines if line.startswith("Epoch")] == [
         f"Epoch {n}" for n in range(1, total + 1)
     ]
     assert not is_shown(panel.resume_button)
@@ -122,17 +123,17 @@ def test_stop_keeps_the_best_and_resume_goes_on(tmp_path):
 
 def test_starting_anew_over_an_unfinished_training_takes_a_second_click(tmp_path):
     panel, settings = stopped_panel(make_task(tmp_path, epochs=50))
-    first = panel.training
+    first = panel.running
     panel.start_button.click()
-    assert panel.training is first
+    assert panel.running is first
     assert panel.start_button.description == GIVE_UP
     assert "unfinished training of this name" in panel.message.value
     settings.value = make_task(tmp_path, epochs=2)  # another choice in between: it must be asked again
     assert panel.start_button.description == "Start"
     panel.start_button.click()
-    assert panel.training is first
+    assert panel.running is first
     panel.start_button.click()
-    assert panel.training is not first
+    assert panel.running is not first
     panel.wait(60)
     assert len(panel.value.model.history) == 2
     assert find_unfinished(tmp_path) == ()
@@ -142,9 +143,9 @@ def test_a_panel_made_anew_shows_the_running_training_and_starts_no_second_one(t
     task = make_task(tmp_path, epochs=500)
     panel, _ = make_panel(task)
     panel.learn()
-    until(lambda: panel.training.epochs)
+    until(lambda: panel.running.epochs)
     again, _ = make_panel(make_task(tmp_path, epochs=500))
-    assert again.training is panel.training
+    assert again.running is panel.running
     assert again.start_button.disabled
     until(lambda: "<polyline" in again.curves.value)
     again.stop_button.click()
@@ -171,9 +172,9 @@ def test_a_training_of_other_images_is_not_shown_again(tmp_path):
 def test_settings_changed_meanwhile_count_from_the_next_start(tmp_path):
     panel, settings = make_panel(make_task(tmp_path, epochs=500))
     panel.learn()
-    first = panel.training
+    first = panel.running
     settings.value = make_task(tmp_path, epochs=1)
-    assert panel.training is first
+    assert panel.running is first
     assert first.is_active
     assert "counts from the next start" in panel.note.value
     settings.value = make_task(tmp_path, name="other", epochs=1)
@@ -196,7 +197,7 @@ def test_a_second_training_at_the_same_time_gets_a_sentence(tmp_path):
     panel.learn()
     other, _ = make_panel(make_task(tmp_path, name="other"))
     other.start_button.click()
-    assert other.training is None
+    assert other.running is None
     assert "Another training (&#x27;discs&#x27;, since" in other.message.value
     panel.stop()
     panel.wait(60)
@@ -315,7 +316,7 @@ def test_after_the_kernel_was_killed_a_new_panel_resumes(tmp_path):
         finally:
             kernel.kill()
     panel, _ = make_panel(make_task(tmp_path, epochs=5, save_checkpoint=1))
-    assert panel.training is None
+    assert panel.running is None
     assert panel.resume_button.description.startswith("Resume from epoch 2 of 5, of today")
     panel.resume_button.click()
     panel.wait(60)
@@ -353,7 +354,7 @@ def test_drawing_that_fails_does_not_end_the_training(tmp_path, monkeypatch):
         broken.setattr("autoseg.panels.training.training.draw_curves", fail)
         panel, _ = make_panel(make_task(tmp_path, epochs=500))
         panel.learn()
-        until(lambda: "no ink" in panel.message.value and len(panel.training.epochs) > 2)
+        until(lambda: "no ink" in panel.message.value and len(panel.running.epochs) > 2)
     panel.stop()
     panel.wait(60)
     assert panel.value is not None
@@ -376,26 +377,26 @@ def test_a_model_is_gone_on_from(tmp_path):
     origin = panel.value.model.origin
     assert origin["base"]["name"] == "neck"
     assert set(base.origin["subject_fingerprints"]) < set(origin["subject_fingerprints"])
-    training = panel.training
+    training = panel.running
     assert training.is_of(tuned_task(tmp_path, make_base(taught_by=["subject77"])))
     settings.value = make_task(tmp_path, network=SMALL, epochs=2)  # the same from scratch is another training
-    assert panel.training is None
+    assert panel.running is None
 
 
 def test_a_stopped_fine_tuning_resumes_also_with_the_model_read_again(tmp_path, monkeypatch):
     panel, _ = stopped_panel(tuned_task(tmp_path, make_base(), epochs=60))
-    done = len(panel.training.epochs)
+    done = len(panel.running.epochs)
     assert done < 60
-    monkeypatch.setattr(running, "_TRAININGS", {})  # another kernel
+    monkeypatch.setattr(running, "TRAININGS", Kernel())  # another kernel
     later, settings = make_panel(tuned_task(tmp_path, make_base(), epochs=60))
     assert is_shown(later.resume_button)
     later.resume_button.click()
-    until(lambda: len(later.training.epochs) > done)
+    until(lambda: len(later.running.epochs) > done)
     later.stop_button.click()
     later.wait(60)
     assert later.value.model.origin["base"]["name"] == "neck"
     # Another model under the same name is not mixed with it.
-    monkeypatch.setattr(running, "_TRAININGS", {})
+    monkeypatch.setattr(running, "TRAININGS", Kernel())
     other = make_base()
     other.weights[next(iter(other.weights))] += 1
     settings.value = tuned_task(tmp_path, other, epochs=60)

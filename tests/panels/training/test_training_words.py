@@ -9,25 +9,26 @@ import pytest
 from trainings import alone, make_task
 
 from autoseg.model.model import EpochResult, TrainedModel
+from autoseg.panels.parts.background import State
+from autoseg.panels.parts.follows_work import MOST_LINES, lines_as_html
 from autoseg.panels.training.running import RunningTraining
 from autoseg.panels.training.training import (
-    MOST_LINES,
     best_words,
     describe_date,
     describe_question,
     describe_resume,
     describe_run,
-    lines_as_html,
     slices_as_html,
 )
 from autoseg.training.checkpoint import Unfinished
+from autoseg.training.events import Epoch, Finder
 
 
 def make_training(rows=(), **changes):
     """A training that never ran, as it would be after these (epoch, Dice)."""
     task = make_task(Path("nowhere"), **changes)
     training = RunningTraining(task)
-    training.state = "learning"
+    training.state = State.LEARNING
     training.epochs = tuple(
         EpochResult(n, 0.5, 0.01, 6.0 * n, 60.0, validation_dice=dice, is_best=True) for n, dice in rows
     )
@@ -43,17 +44,17 @@ def test_how_far_a_training_is():
     assert told.startswith("Learning: epoch 2 of 40 done, about a minute left")
     assert told.endswith("the best is epoch 2 with a validation Dice of 0.750.")
     finding = make_training()
-    finding._say("Centrelines, fold 1 of 3: subject1, subject8")
+    finding._hear(Finder(("subject1", "subject8"), 1, 3))
     assert finding.lines == ["Centrelines, fold 1 of 3: patient 2, patient 5"]
     assert describe_run(finding).startswith("Centrelines, fold 1 of 3: learning to find the centreline")
-    finding._say("The finder itself, from 4 subject(s)")
+    finding._hear(Finder(("subject1",) * 4))
     assert describe_run(finding).startswith("The finder itself: learning")
-    finding._say("Epoch 1, training loss 1")
-    assert finding.part == ""
+    finding._hear(Epoch(EpochResult(1, 1.0, 0.1, 0.0, 60.0), finding.task.structures, finding.settings))
+    assert finding.finder is None
     timed = describe_run(make_training([(1, 0.5), (2, 0.75)], epochs=None, minutes=1.2))
     assert "epoch 2 done, minute 0.2 of 1.2, about a minute left" in timed
     reading = make_training()
-    reading.state = "reading"
+    reading.state = State.READING
     assert describe_run(reading) == "Reading 6 labelled images …"
 
 
@@ -62,7 +63,7 @@ def test_a_batch_that_had_to_be_halved_is_told():
     notes = ["Epoch 1: the batch size is 4.", "Epoch 2: the batch size is 2."]
     training.last = replace(training.last, origin={"notes": notes})
     assert describe_run(training).endswith("validation Dice of 0.750. Epoch 2: the batch size is 2.")
-    training.state = "finished"
+    training.state = State.FINISHED
     assert describe_run(training).endswith("validation Dice of 0.750. Epoch 2: the batch size is 2.")
 
 

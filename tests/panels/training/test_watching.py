@@ -5,8 +5,9 @@ from discs import STRUCTURES, make_split
 from trainings import alone
 
 from autoseg.errors import ReadError
-from autoseg.panels.training import running as watching
-from autoseg.panels.training.running import Budget, SliceWatch
+from autoseg.panels.parts import background as watching
+from autoseg.panels.parts.background import Budget
+from autoseg.panels.training.running import SliceWatch
 
 
 @pytest.fixture

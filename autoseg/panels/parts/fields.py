@@ -1,0 +1,62 @@
+"""What a person types into and clicks on: labelled fields, boxes to tick, and buttons."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import ipywidgets as widgets
+
+from autoseg.panels.parts.panel import Panel
+
+Kind = TypeVar("Kind", bound=widgets.DOMWidget)
+
+
+def field(
+    kind: type[Kind], words: str, tooltip: str = "", *, width: str = "350px", label: str = "135px", **more: Any
+) -> Kind:
+    """Give a widget with its words before it: `field(widgets.Text, "Name", "Of the model", value="leg")`.
+
+    `label` is the width of the words; "0px" lets them be spoken and not seen. A text counts once it is left.
+    """
+    if kind is widgets.Text:
+        more = {"continuous_update": False} | more
+    return kind(
+        description=words,
+        tooltip=tooltip or words,
+        layout=widgets.Layout(width=width),
+        style={"description_width": label},
+        **more,
+    )
+
+
+def tick(words: str, tooltip: str = "", *, value: bool = False, width: str = "auto") -> widgets.Checkbox:
+    """Give a box to tick, with its words behind it."""
+    return widgets.Checkbox(
+        value=value, description=words, tooltip=tooltip or words, indent=False, layout=widgets.Layout(width=width)
+    )
+
+
+def button(
+    words: str,
+    act: Callable[[], object],
+    tooltip: str = "",
+    *,
+    panel: Panel | None = None,
+    style: str = "",
+    icon: str = "",
+    width: str = "auto",
+) -> widgets.Button:
+    """Give a button; with `panel`, what fails at a click is said there."""
+    layout = widgets.Layout(width=width, max_width="100%")  # one for each: a layout that two share hides both
+    made = widgets.Button(description=words, tooltip=tooltip or words, button_style=style, icon=icon, layout=layout)
+
+    def clicked(_: widgets.Button) -> None:
+        if panel is None:
+            act()
+            return
+        with panel.attempt():
+            act()
+
+    made.on_click(clicked)
+    return made

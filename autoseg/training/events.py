@@ -1,0 +1,114 @@
+"""What a long run tells while it works: one dataclass for each thing that happens.
+
+Programs look at the event; people read its line, which is `str(event)`. No program reads the line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from autoseg.image.structures import Structure
+from autoseg.model.model import EpochResult
+from autoseg.model.settings.settings import Settings
+from autoseg.training.history import format_epoch
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened; `str` gives its line."""
+
+
+@dataclass(frozen=True)
+class Note(Event):
+    """Words for people alone: nothing follows from them."""
+
+    words: str
+
+    def __str__(self) -> str:
+        return self.words
+
+
+@dataclass(frozen=True)
+class Epoch(Event):
+    """An epoch was learnt, of those that are told (`settings.print_checkpoint`)."""
+
+    result: EpochResult
+    structures: tuple[Structure, ...]
+    settings: Settings
+    indent: str = ""
+
+    def __str__(self) -> str:
+        return self.indent + format_epoch(self.result, self.structures, settings=self.settings)
+
+
+@dataclass(frozen=True)
+class Finder(Event):
+    """A finder of the centreline begins to learn, or is read: that of a fold, or the one of the model's own file.
+
+    `subjects` are those whose centrelines it finds, or, where `fold` is None, those that it learns from.
+    """
+
+    subjects: tuple[str, ...]
+    fold: int | None = None
+    folds: int = 0
+
+    @property
+    def title(self) -> str:
+        """What learns, in words."""
+        return "The finder itself" if self.fold is None else f"Centrelines, fold {self.fold} of {self.folds}"
+
+    def __str__(self) -> str:
+        if self.fold is None:
+            return f"{self.title}, from {len(self.subjects)} subject(s)"
+        return f"{self.title}: {', '.join(self.subjects)}"
+
+
+@dataclass(frozen=True)
+class Fold(Event):
+    """A fold begins, of a cross-validation or of one entry of a comparison: it is learnt, read or scored.
+
+    `entry` and `entry_title` are its name and its name in words, both "" in a cross-validation; `details` is what
+    more the line tells, with the punctuation before it.
+    """
+
+    fold: int
+    folds: int
+    entry: str = ""
+    entry_title: str = ""
+    details: str = ""
+
+    @property
+    def title(self) -> str:
+        """Which fold of what, in words."""
+        return f"Fold {self.fold} of {self.folds}" + (f", {self.entry_title}" if self.entry_title else "")
+
+    def __str__(self) -> str:
+        return self.title + self.details
+
+
+@dataclass(frozen=True)
+class EntryFailed(Event):
+    """A fold of an entry failed; the other entries go on."""
+
+    entry: str
+    entry_title: str
+    error: str
+
+    def __str__(self) -> str:
+        return f"  {self.entry_title} failed, and the others go on. {self.error}"
+
+
+OnEvent = Callable[[Event], object]
+
+
+def listener(tell: Callable[[str], object] | None, on_event: OnEvent | None = None) -> OnEvent:
+    """Give what passes an event on: its line to `tell`, itself to `on_event`, whichever there is."""
+
+    def hear(event: Event) -> None:
+        if on_event is not None:
+            on_event(event)
+        if tell is not None:
+            tell(str(event))
+
+    return hear
