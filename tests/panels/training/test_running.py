@@ -7,7 +7,7 @@ import weakref
 
 import pytest
 import torch
-from trainings import alone, make_task, until
+from trainings import alone, make_task, stand_in, until
 
 from autoseg.errors import DataError, OutputError
 from autoseg.model.model import load_model
@@ -17,16 +17,23 @@ from autoseg.panels.training.running import RunningTraining, find_training, star
 from autoseg.training.history import format_epoch
 
 
+@pytest.fixture
+def really():
+    """For tests in which a network learns; in all others epochs are made up."""
+
+
 @pytest.fixture(autouse=True)
-def quiet(monkeypatch, tmp_path):
+def quiet(request, monkeypatch, tmp_path):
     alone(monkeypatch, tmp_path)
+    if "really" not in request.fixturenames:
+        stand_in(monkeypatch)
     yield
     for training in running.TRAININGS:
         training.stop()
         assert training.wait(60)
 
 
-def test_it_learns_in_the_background_and_leaves_a_model(tmp_path):
+def test_it_learns_in_the_background_and_leaves_a_model(tmp_path, really):
     training = start_training(make_task(tmp_path, epochs=3))
     assert training.is_active
     assert training.wait(60)
@@ -60,7 +67,7 @@ def test_it_goes_through_its_states_and_tells_of_each(tmp_path):
     assert training.state == "finished"
 
 
-def test_stopping_is_quick_and_keeps_the_best(tmp_path):
+def test_stopping_is_quick_and_keeps_the_best(tmp_path, really):
     training = start_training(make_task(tmp_path, training=range(20, 60), epochs=500))
     until(lambda: training.state == "learning")
     training.stop()
@@ -89,7 +96,7 @@ def test_who_looks_on_cannot_end_it(tmp_path):
     assert "never" not in calls
 
 
-def test_watching_changes_no_weight(tmp_path):
+def test_watching_changes_no_weight(tmp_path, really):
     weights = []
     network = NetworkSettings(filters=(8, 16, 32), dropout=0.3)
     for watched, name in ((6, "watched"), (0, "alone")):
@@ -194,7 +201,7 @@ def test_a_training_that_failed_does_not_keep_its_slices_in_memory(tmp_path, mon
     assert held[0]() is None
 
 
-def test_a_resumed_training_keeps_its_own_validation_patients(tmp_path):
+def test_a_resumed_training_keeps_its_own_validation_patients(tmp_path, really):
     first = start_training(make_task(tmp_path, epochs=60))
     until(lambda: len(first.epochs) >= 2)
     first.stop()
