@@ -22,7 +22,11 @@ class DataError(AutosegError):
 
 
 class SettingsError(AutosegError):
-    """A setting has a value that cannot work."""
+    """A setting has a value that cannot work; `setting` is its name in `Settings` ("network.filters")."""
+
+    def __init__(self, message: str, setting: str = "") -> None:
+        super().__init__(message)
+        self.setting = setting
 
 
 class ModelFileError(AutosegError):

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from autoseg.cli.options import find
+from autoseg.cli.options import find, typed_settings
 from autoseg.cli.using import print_comparison, print_run, print_summary
 from autoseg.cli.volumes import plan_volumes
 
@@ -87,26 +87,9 @@ def settings_of(chosen: argparse.Namespace, base: TrainedModel | None = None) ->
     }
     if chosen.augmentation is not None:
         settings = replace(settings, augmentation=augmentations[chosen.augmentation])
-    options = {
-        "epochs": chosen.epochs,
-        "minutes": chosen.minutes,
-        "batch_size": chosen.batch_size,
-        "learning_rate": chosen.learning_rate,
-        "seed": chosen.seed,
-        "best_by": chosen.best_by,
-        "print_checkpoint": chosen.print_checkpoint,
-        "validate_every": chosen.validate_every,
-        "save_checkpoint": chosen.save_checkpoint,
-        "preprocess.spacing_mm": chosen.spacing_mm,
-        "preprocess.crop_mm": tuple(chosen.crop_mm) if chosen.crop_mm else None,
-        "preprocess.clahe": chosen.clahe or None,
-        "preprocess.input_shape": tuple(chosen.input_shape) if chosen.input_shape else None,
-        "augmentation.rotation_deg": chosen.rotation_deg,
-        "augmentation.rotation_probability": None
-        if chosen.rotation_deg is None
-        else float(chosen.rotation_deg > 0),
-    }
-    given: dict[str, object] = {name: value for name, value in options.items() if value is not None}
+    given = typed_settings(chosen)
+    if chosen.rotation_deg is not None:
+        given["augmentation.rotation_probability"] = float(chosen.rotation_deg > 0)
     if chosen.minutes is not None:
         given["epochs"] = None
     return change_settings(settings, given | typed)
@@ -132,11 +115,11 @@ def finder_of(chosen: argparse.Namespace) -> Settings:
 def show_settings(chosen: argparse.Namespace) -> None:
     """Show every setting as `--set` takes it, with its default and what it means."""
     from autoseg.model.settings.settings import Settings
-    from autoseg.model.settings.text import setting_words, show_value, value_of
+    from autoseg.model.settings.text import all_settings, show_value, value_of
 
-    for name, words in setting_words().items():
+    for name, setting in all_settings().items():
         print(f"{name}={show_value(value_of(Settings(), name)) or 'none'}")
-        print(textwrap.fill(words, 100, initial_indent="    ", subsequent_indent="    "))
+        print(textwrap.fill(setting.told, 100, initial_indent="    ", subsequent_indent="    "))
 
 
 def crossvalidate(chosen: argparse.Namespace) -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
+
+from autoseg.model.settings.settings import Settings
+from autoseg.model.settings.text import all_settings, show_value, value_of
 
 if TYPE_CHECKING:
     from autoseg.data.cases import CaseFolder
@@ -13,6 +16,48 @@ if TYPE_CHECKING:
 
 
 Number = TypeVar("Number", int, float)
+# Settings that have an option of their own, by the last part of their name; `--set` takes every one.
+OWN_OPTIONS = (
+    "epochs",
+    "minutes",
+    "preprocess.spacing_mm",
+    "preprocess.input_shape",
+    "preprocess.crop_mm",
+    "preprocess.clahe",
+    "batch_size",
+    "learning_rate",
+    "augmentation.rotation_deg",
+    "best_by",
+    "seed",
+    "print_checkpoint",
+    "save_checkpoint",
+    "validate_every",
+)
+
+
+def add_setting(parser: argparse._ActionsContainer, name: str, default: object = None) -> None:
+    """Add the option of a setting, made from what is declared of it.
+
+    Without a default the option is None where it is not typed, so that the settings of a base or a plan count.
+    """
+    setting = all_settings()[name]
+    usual = show_value(value_of(Settings(), name) if default is None else default) or "none"
+    words = setting.words if setting.kind is bool else f"{setting.words} Give {setting.wanted_value}."
+    more: dict[str, Any] = {"type": setting.kind, "metavar": setting.unit.upper() or None}
+    if setting.kind is bool:
+        more = {"action": "store_const", "const": True}
+    elif setting.choices:
+        more = {"choices": setting.choices}
+    elif kinds := get_args(setting.kind):
+        more = {"type": kinds[0], "nargs": len(kinds), "metavar": ("ROWS", "COLUMNS")}
+    words = f"{words} (default: {usual})".replace("%", "%%")
+    parser.add_argument(f"--{setting.short.replace('_', '-')}", default=default, help=words, **more)
+
+
+def typed_settings(chosen: argparse.Namespace) -> dict[str, object]:
+    """Give the settings whose own options were typed, by their names."""
+    given = {name: getattr(chosen, name.rpartition(".")[2]) for name in OWN_OPTIONS}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def one_or_pair(values: list[Number] | None) -> Number | list[Number] | None:

@@ -8,14 +8,16 @@ from pathlib import Path
 
 from autoseg.cli import comparing, data, finetuning, learning, morphometry, using
 from autoseg.cli.correcting import add_correcting_commands
+from autoseg.cli.options import OWN_OPTIONS, add_setting
 
-Command = Callable[[str, Callable[[argparse.Namespace], None], str], argparse.ArgumentParser]
 # Those of `autoseg.prediction.ensemble`, which would load torch.
 COPIES = ("none", "left-right", "mirrored", "turned", "both")
 CHOOSE_POST = (
     "choose erosion, threshold, largest piece and holes on the validation patients; with one or two of them the "
     "choice did not help new ones"
 )
+FOLDS = "with fewer subjects, each is left out once (default: 5)"
+MODEL = "a .pt file of trained_model"
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -32,23 +34,12 @@ def build_parser() -> argparse.ArgumentParser:
         sub.set_defaults(run=run)
         return sub
 
-    _add_data_commands(command)
-    _add_learning_commands(command)
-    _add_using_commands(command)
-    add_correcting_commands(command, _add_calibration)
-    return parser
+    # --- looking at images and labels, and measuring labels
 
-
-def _add_data_commands(command: Command) -> None:
     check = command("check", data.check, "Look at a folder of images and labels and say what is wrong with it.")
     _add_training_folder(check)
-
-    check.add_argument(
-        "--not-drawn",
-        action="append",
-        metavar="STRUCTURE",
-        help="it was not drawn wherever it is not visible; kept",
-    )
+    drawn = "it was not drawn wherever it is not visible; kept"
+    check.add_argument("--not-drawn", action="append", metavar="STRUCTURE", help=drawn)
     check.add_argument("--repair", type=int, nargs="+", metavar="N", help="keep these of the offered repairs")
 
     series = command("series", data.series, "Show the DICOM series of a folder.")
@@ -71,21 +62,17 @@ def _add_data_commands(command: Command) -> None:
     _add_training_folder(along, "holds images and labels, or is the folder of a run in predictions")
     morphometry.add_arguments(along)
 
+    # --- learning
 
-def _add_learning_commands(command: Command) -> None:
     train = command("train", learning.train, "Train a network on a folder of images and labels.")
     _add_training_folder(train)
     train.add_argument("--name", default="model", help="name of the model (default: model)")
     train.add_argument("--validation-subject", action="append", metavar="ID", help="validate on this patient")
-    train.add_argument(
-        "--test-subject", action="append", metavar="ID", help="set this patient aside for the last test, for ever"
-    )
+    aside = "set this patient aside for the last test, for ever"
+    train.add_argument("--test-subject", action="append", metavar="ID", help=aside)
     train.add_argument("--choose-post", action="store_true", help=CHOOSE_POST)
-    train.add_argument(
-        "--resume",
-        action="store_true",
-        help="go on with the training of this name that did not end, with its own settings and sides",
-    )
+    again = "go on with the training of this name that did not end, with its own settings and sides"
+    train.add_argument("--resume", action="store_true", help=again)
     _add_learning(train)
 
     folds = command(
@@ -94,34 +81,21 @@ def _add_learning_commands(command: Command) -> None:
         "Train a model a fold; every subject is scored once, by a model that never saw it.",
     )
     _add_training_folder(folds)
-    folds.add_argument(
-        "--folds", type=int, default=5, help="with fewer subjects, each is left out once (default: 5)"
-    )
+    folds.add_argument("--folds", type=int, default=5, help=FOLDS)
     folds.add_argument("--name", default="model", help="name of the models (default: model)")
     folds.add_argument("--choose-post", action="store_true", help=CHOOSE_POST)
     _add_learning(folds)
-    _add_comparing(command)
 
-    command("settings", learning.show_settings, "Show every setting for --set, its default and what it means.")
-
-    demo = command("demo", learning.demo, "Learn from the sample hearts, segment one never seen, print its areas.")
-    demo.add_argument("--minutes", type=float, default=3.7, help="time of the learning (default: 3.7)")
-    demo.add_argument("--output", type=Path, default=learning.ROOT, help="where trained_model and predictions lie")
-
-
-def _add_comparing(command: Command) -> None:
     compare = command(
         "compare",
         comparing.compare,
         "Cross-validate networks on the same folds for the same time, and say which is best for these data. "
         "Settings come from a plan for the data; called again, it goes on where it was.",
     )
-    compare.add_argument(
-        "--networks", nargs="+", metavar="NAME", help="networks or recipes (default: all networks)"
-    )
-    compare.add_argument(
-        "--copies", choices=COPIES, default="none", help="turned copies, of which the mean is taken (default: none)"
-    )
+    which = "networks or recipes (default: all networks)"
+    compare.add_argument("--networks", nargs="+", metavar="NAME", help=which)
+    mean = "turned copies, of which the mean is taken (default: none)"
+    compare.add_argument("--copies", choices=COPIES, default="none", help=mean)
     compare.add_argument("--try-copies", choices=COPIES[1:], help="score every network with such copies as well")
     compare.add_argument("--together", action="store_true", help="score the mean of all networks as well")
     _add_contest(compare, name="networks")
@@ -134,64 +108,31 @@ def _add_comparing(command: Command) -> None:
     )
     tune.add_argument("--base", required=True, help="the model: its name, or a .pt file")
     tune.add_argument("--scenarios", nargs="+", metavar="NAME", help="only these (default: the usual ones)")
-    tune.add_argument(
-        "--subjects",
-        type=int,
-        nargs="+",
-        default=(),
-        metavar="N",
-        help="learn from so many subjects of each fold, each way once a number: how many must be drawn?",
-    )
+    few = "learn from so many subjects of each fold, each way once a number: how many must be drawn?"
+    tune.add_argument("--subjects", type=int, nargs="+", default=(), metavar="N", help=few)
     _add_contest(tune, name="finetuned")
 
+    command("settings", learning.show_settings, "Show every setting for --set, its default and what it means.")
 
-def _add_contest(parser: argparse.ArgumentParser, *, name: str) -> None:
-    """Add what every comparison has: the images, the time, the folds, and what is scored beside."""
-    _add_training_folder(parser)
-    length = parser.add_mutually_exclusive_group()
-    length.add_argument("--minutes", type=float, default=3.0, help="time of each learning (default: 3)")
-    length.add_argument("--epochs", type=int, help="or: times that everything is seen")
-    parser.add_argument(
-        "--folds", type=int, default=5, help="with fewer subjects, each is left out once (default: 5)"
-    )
-    parser.add_argument("--name", default=name, help=f"name of the comparison (default: {name})")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--exact",
-        action="store_true",
-        help="score models that see a crop around a centreline with the labels' own centrelines as well",
-    )
-    parser.add_argument(
-        "--without-outliers",
-        action="store_true",
-        help="then learn anew, without the outliers, what has some; they are tested as before",
-    )
-    _add_changes(parser)
-    parser.add_argument(
-        "--output", type=Path, default=Path("trained_model"), help="folder of models and comparisons"
-    )
+    demo = command("demo", learning.demo, "Learn from the sample hearts, segment one never seen, print its areas.")
+    add_setting(demo, "minutes", default=3.7)
+    demo.add_argument("--output", type=Path, default=learning.ROOT, help="where trained_model and predictions lie")
 
+    # --- using what was learnt
 
-def _add_using_commands(command: Command) -> None:
     score = command(
         "score", using.score, "Score a model on the test subjects that were set aside, and count the look."
     )
-    score.add_argument("model", type=Path, help="a .pt file of trained_model")
+    score.add_argument("model", type=Path, help=MODEL)
     _add_training_folder(score)
-    score.add_argument(
-        "--output", type=Path, default=Path("predictions"), help="a new folder with results.csv is made in it"
-    )
+    new = "a new folder with results.csv is made in it"
+    score.add_argument("--output", type=Path, default=Path("predictions"), help=new)
 
     predict = command("predict", using.predict, "Segment a folder of DICOM files and measure the areas.")
-    predict.add_argument("model", type=Path, help="a .pt file of trained_model")
+    predict.add_argument("model", type=Path, help=MODEL)
     predict.add_argument("folder", type=Path, help="the patient's DICOM files")
-    predict.add_argument(
-        "--model",
-        dest="further_models",
-        action="append",
-        metavar="NAME",
-        help="a further model (name or .pt file): the mean of all is taken; may be given again",
-    )
+    further = "a further model (name or .pt file): the mean of all is taken; may be given again"
+    predict.add_argument("--model", dest="further_models", action="append", metavar="NAME", help=further)
     predict.add_argument(
         "--copies",
         choices=COPIES,
@@ -207,59 +148,61 @@ def _add_using_commands(command: Command) -> None:
 
     command("selftest", using.selftest, "Measure made-up DICOM series of known shapes and print the worst error.")
     command("computer", using.computer, "Show memory, device and speed of this computer.")
+    add_correcting_commands(command, _add_calibration)
+    return parser
+
+
+# --- what several commands have
 
 
 def _add_training_folder(
     parser: argparse.ArgumentParser, text: str = "holds images and labels, paired by their names"
 ) -> None:
     parser.add_argument("folder", type=Path, help=text)
-    parser.add_argument(
-        "--leave-out-unlabelled", action="store_true", help="images without a label are not an error"
-    )
-    reading = parser.add_argument_group("what the files leave open")
-    reading.add_argument("--channels", nargs="+", metavar="NAME", help="contrasts of a case: ends of file names")
-    reading.add_argument("--raters", choices=("majority", "staple", "mean"), default="majority")
-    reading.add_argument(
-        "--agreeing", type=int, metavar="N", help="raters who must agree (default: more than half)"
-    )
-    reading.add_argument("--only-levels", action="store_true", help="leave out slices without a level")
-    reading.add_argument(
-        "--pixel-spacing-mm", type=float, nargs=2, metavar=("ROWS", "COLUMNS"), help="where files do not tell it"
-    )
-    reading.add_argument("--plane", choices=("axial", "coronal", "sagittal"), help="which slices of a volume")
-    reading.add_argument("--trust-array", action="store_true", help="labels whose coordinates were reset")
+    unlabelled = "images without a label are not an error"
+    parser.add_argument("--leave-out-unlabelled", action="store_true", help=unlabelled)
+    add = parser.add_argument_group("what the files leave open").add_argument
+    add("--channels", nargs="+", metavar="NAME", help="contrasts of a case: ends of file names")
+    add("--raters", choices=("majority", "staple", "mean"), default="majority")
+    add("--agreeing", type=int, metavar="N", help="raters who must agree (default: more than half)")
+    add("--only-levels", action="store_true", help="leave out slices without a level")
+    untold = "where files do not tell it"
+    add("--pixel-spacing-mm", type=float, nargs=2, metavar=("ROWS", "COLUMNS"), help=untold)
+    add("--plane", choices=("axial", "coronal", "sagittal"), help="which slices of a volume")
+    add("--trust-array", action="store_true", help="labels whose coordinates were reset")
 
 
 def _add_learning(parser: argparse.ArgumentParser) -> None:
     length = parser.add_mutually_exclusive_group()
-    length.add_argument("--epochs", type=int, help="times that every slice is seen (default: 100)")
-    length.add_argument("--minutes", type=float, help="or: the time that learning may take")
-    parser.add_argument("--spacing-mm", type=float, help="the network's pixel size (default: from the images)")
-    parser.add_argument(
-        "--input-shape", type=int, nargs=2, metavar=("ROWS", "COLUMNS"), help="or: resize every image to this"
-    )
-    parser.add_argument(
-        "--crop-mm", type=float, nargs=2, metavar=("ROWS", "COLUMNS"), help="look only at a region of this size"
-    )
-    parser.add_argument("--clahe", action="store_true", help="equalise the contrast piece by piece")
+    for name in OWN_OPTIONS:
+        add_setting(length if name in ("epochs", "minutes") else parser, name)
+    parser.add_argument("--augmentation", choices=("wide", "manual", "off"), help="(default: wide)")
     parser.add_argument(
         "--base",
         metavar="MODEL",
         help="fine-tune this model (name or .pt file): its settings count but for those given here; 'autoseg "
         "settings' shows those of finetune",
     )
-    # Without a value, so that those of a base count: the defaults are those of Settings.
-    parser.add_argument("--batch-size", type=int, help="(default: 8)")
-    parser.add_argument("--learning-rate", type=float, help="(default: 0.002)")
-    parser.add_argument("--augmentation", choices=("wide", "manual", "off"), help="(default: wide)")
-    parser.add_argument("--rotation-deg", type=float, help="turn at most this far (wide: 180, manual: 5)")
-    parser.add_argument("--best-by", choices=("dice", "iou", "loss"), help="chooses the best epoch (default: dice)")
-    parser.add_argument("--seed", type=int, help="(default: 0)")
-    parser.add_argument("--print-checkpoint", type=int, metavar="EPOCHS", help="(default: 1)")
-    parser.add_argument("--save-checkpoint", type=int, metavar="EPOCHS", help="(default: 10)")
-    parser.add_argument("--validate-every", type=int, metavar="EPOCHS", help="(default: 1)")
     _add_changes(parser)
     parser.add_argument("--output", type=Path, default=Path("trained_model"), help="folder of the model")
+
+
+def _add_contest(parser: argparse.ArgumentParser, *, name: str) -> None:
+    """Add what every comparison has: the images, the time, the folds, and what is scored beside."""
+    _add_training_folder(parser)
+    length = parser.add_mutually_exclusive_group()
+    add_setting(length, "minutes", default=3.0)
+    add_setting(length, "epochs")
+    add_setting(parser, "seed", default=0)
+    parser.add_argument("--folds", type=int, default=5, help=FOLDS)
+    parser.add_argument("--name", default=name, help=f"name of the comparison (default: {name})")
+    exact = "score models that see a crop around a centreline with the labels' own centrelines as well"
+    parser.add_argument("--exact", action="store_true", help=exact)
+    outliers = "then learn anew, without the outliers, what has some; they are tested as before"
+    parser.add_argument("--without-outliers", action="store_true", help=outliers)
+    _add_changes(parser)
+    output = "folder of models and comparisons"
+    parser.add_argument("--output", type=Path, default=Path("trained_model"), help=output)
 
 
 def _add_changes(parser: argparse.ArgumentParser) -> None:
@@ -281,8 +224,7 @@ def _add_changes(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_calibration(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--field-of-view-mm", type=float, nargs="+", metavar="MM", help="where the header has no spacing"
-    )
+    missing = "where the header has no spacing"
+    parser.add_argument("--field-of-view-mm", type=float, nargs="+", metavar="MM", help=missing)
     parser.add_argument("--matrix-size", type=int, nargs="+", metavar="N", help="rows and columns, as a check")
     parser.add_argument("--prefer", choices=("header", "typed"), help="which to trust where both are known")

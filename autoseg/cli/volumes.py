@@ -7,17 +7,12 @@ import math
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
+from autoseg.cli.options import typed_settings
+
 if TYPE_CHECKING:
     from autoseg.data.cases import CaseFolder
     from autoseg.model.settings.settings import Settings
 
-# Options of `autoseg train`, by the setting or the group of settings that they stand for.
-OPTIONS = {
-    "batch_size": "batch_size",
-    "validate_every": "validate_every",
-    "rotation_deg": "augmentation.rotation_deg",
-    "augmentation": "augmentation",
-}
 # What is given by other options, or drawn when the folder is split.
 APART = ("validation_subjects", "spatial_dims", "minutes", "epochs")
 PLANNED_NETWORKS = ("unet", "resunet")
@@ -35,8 +30,8 @@ def plan_volumes(chosen: argparse.Namespace, found: CaseFolder, settings: Settin
         raise SettingsError(
             f"--spacing-mm {chosen.spacing_mm:g} is of slices; of volumes give --set volume.spacing_mm=X,Y,Z."
         )
-    typed = {*read_assignments(chosen.changes or ())}
-    typed |= {name for option, name in OPTIONS.items() if getattr(chosen, option) is not None}
+    typed = {*read_assignments(chosen.changes or ()), *typed_settings(chosen)}
+    typed |= {"augmentation"} if chosen.augmentation is not None else set()
     time: dict[str, Any] = {"minutes": settings.minutes, "epochs": settings.epochs}
     plan = plan_settings(found, **time, seed=settings.seed, spatial_dims=3, crop_mm=settings.volume.crop_mm)
     planned = {choice.name: choice for choice in plan.choices if choice.name not in APART}

@@ -7,8 +7,7 @@ import time
 from collections.abc import Sequence
 from fractions import Fraction
 
-from autoseg.model.settings.groups import Phase
-from autoseg.model.settings.settings import Settings
+from autoseg.model.settings.settings import Phase, Settings
 
 # A pause is taken for sleep if it is this many times longer than anything before it, and this long at least.
 FAR_LONGER, SHORTEST_SLEEP_S = 10, 60.0

@@ -6,8 +6,7 @@ from fractions import Fraction
 import pytest
 import torch
 
-from autoseg.model.settings.groups import Phase
-from autoseg.model.settings.settings import Settings
+from autoseg.model.settings.settings import Phase, Settings
 from autoseg.training import clock as module
 from autoseg.training.clock import Clock, count_drops, epochs_without_gain
 

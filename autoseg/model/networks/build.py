@@ -65,8 +65,6 @@ def build_network(
     settings: NetworkSettings, *, in_channels: int, out_channels: int, spatial_dims: int = 2
 ) -> nn.Module:
     """Build the network that the settings name, with fresh weights."""
-    if settings.name not in KINDS:
-        raise SettingsError(f"There is no network {settings.name!r}. Known: {', '.join(NETWORKS)}.")
     kind = KINDS[settings.name]
     if spatial_dims not in kind.spatial_dims:
         able = [name for name, other in NETWORKS.items() if spatial_dims in other.spatial_dims]

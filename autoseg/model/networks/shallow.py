@@ -18,8 +18,7 @@ from torch.nn import functional
 
 from autoseg.errors import SettingsError
 from autoseg.model.networks.layers import Parts, initialise
-from autoseg.model.settings.groups import PARTS
-from autoseg.model.settings.settings import NetworkSettings
+from autoseg.model.settings.settings import PARTS, NetworkSettings
 
 # Of each convolution in its order: two before the pooling, two after it, two after the concatenation.
 STANDARD_FILTERS = (24, 48, 48, 96, 48, 48)

@@ -1,36 +1,22 @@
-"""Every choice that a training can be given, with its default, its unit and its limits."""
+"""Every choice that a training can be given, declared once: kind, default, unit, limits and what it does."""
 
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass, field, is_dataclass
-from typing import Any, Literal, TypeVar, get_args, get_type_hints
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+from functools import cache
+from typing import Any, Literal, get_type_hints
 
 from autoseg.errors import SettingsError
-from autoseg.model.settings.groups import (
-    AugmentationSettings,
-    FineTuneSettings,
-    LossSettings,
-    NetworkSettings,
-    PreprocessSettings,
-    VolumeSettings,
-)
-from autoseg.model.settings.groups import require as _require
+from autoseg.model.settings.declare import NOTHING, SettingsGroup, setting
 
-__all__ = [
-    "AugmentationSettings",
-    "FineTuneSettings",
-    "LossSettings",
-    "NetworkSettings",
-    "PreprocessSettings",
-    "Settings",
-    "VolumeSettings",
-    "settings_from_dict",
-    "settings_to_dict",
-]
-
-Kind = TypeVar("Kind")
-MOST_MINUTES = 30 * 24 * 60
+Pair = tuple[float, float]
+Triple = tuple[float, float, float]
+# The parts that every network has (`autoseg.model.networks.parts_of`), from the image to the answer.
+PARTS = ("contraction", "bottleneck", "expansion", "tail")
+# Which pair of directions each letter of an axis code belongs to.
+SIDES = ("RL", "AP", "IS")
 # What settings were called in the model files of earlier versions.
 FORMER_NAMES = {
     "dice_weight": "overlap_weight",
@@ -40,89 +26,417 @@ FORMER_NAMES = {
 }
 
 
-@dataclass(frozen=True)
-class Settings:
-    """All settings of a training; saved in the model file.
+Problems = Iterator[tuple[str, str]]
 
-    Parameters
-    ----------
-    epochs : int, optional
-        Times that every training slice is seen. None: as many as fit into `minutes`.
-    minutes : float, optional
-        Time budget of the learning. The learning-rate schedule is fitted to it, so that "cosine" and "polynomial"
-        end low in time.
-    batch_size : int
-        Slices seen at once. Halved, and said so, where the memory is not enough.
-    oversampling : float
-        At least this part of each batch are slices with a structure on them; empty ones give way. 0: as they come.
-    optimizer : {"adamw", "adam", "sgd"}
-        What turns gradients into steps; "sgd" has Nesterov's momentum, and wants a learning rate of about 0.01.
-    learning_rate : float
-        The peak, reached after the warm-up.
-    schedule : {"cosine", "polynomial", "multistep", "plateau", "constant"}
-        How the learning rate falls: smoothly to zero ("cosine", "polynomial"), in steps at the `milestones`, after
-        `plateau_epochs` validated epochs without improvement, or not at all.
-    milestones : tuple of float
-        Of "multistep": the parts of the training after which the rate drops.
-    plateau_epochs : int
-        Of "plateau": validated epochs without improvement by `best_by` (without validation subjects: epochs
-        without a lower training loss) after which it drops.
-    drop_factor : float
-        By which it is multiplied at each drop.
-    warmup_fraction : float
-        Part of the training in which the learning rate rises.
-    momentum : float
-        Of "sgd": how much of the last step the next one keeps.
-    weight_decay : float
-        The optimiser's decay of weights; "adam" and "sgd" want far less than "adamw", about 0.00003.
-    gradient_clip : float
-        Largest norm of a step's gradient; infinity: any.
-    average_decay : float
-        The weights that are kept are a running average; near 1 averages over more steps, 0 takes them as they are.
-    best_by : {"dice", "iou", "loss"}
-        The kept epoch has the best of these on the validation subjects (Dice and IoU are means over structures).
-    patience : int, optional
-        Stop after this many validated epochs in which `best_by` did not improve. None: never.
-    print_checkpoint : int
-        Epochs between printed lines.
-    save_checkpoint : int
-        Epochs between checkpoints on disk.
-    validate_every : int
-        Epochs between validations; with few slices an epoch is short, and validation would take the time.
-    watch_erosion : bool
-        Also validate with each structure eroded by one, two and three pixels of the network's grid.
-    seed : int
-        Of everything random: same seed, same weights on the same machine.
-    precision : {"auto", "float32", "bfloat16"}
-        "auto" takes bfloat16 where the processor is fast at it.
-    spatial_dims : {2, 3}
-        2: slices are learnt from; 3: volumes, as `volume` says.
+
+def _probability(default: float, of: str) -> float:
+    return setting(default, at_least=0, at_most=1, words=f"Probability of {of}.")
+
+
+def _size(*, at_least: int, at_most: int, unit: str) -> Any:
+    return setting(None, at_least=at_least, at_most=at_most, unit=unit, written="(rows, columns)")
+
+
+@dataclass(frozen=True)
+class PreprocessSettings(SettingsGroup, group="preprocess"):
+    """How an image is brought to the network's grid."""
+
+    spacing_mm: float | None = setting(None, above=0, at_most=20, unit="mm")
+    """Distance between the network's pixels, the same along rows and columns. None: chosen from the training images
+    (their median, but no more than about 192 pixels across an image, or across its crop)."""
+    input_shape: tuple[int, int] | None = _size(at_least=32, at_most=4096, unit="pixels")
+    """Resize every image to this instead, whatever its spacing, as the published workbench does. The proportions of
+    an image that is not of that shape change. None and no image with a spacing: chosen from the training images'
+    median shape."""
+    clip_percentiles: Pair = setting((0.5, 99.5), at_least=0, at_most=100, ascending=True)
+    """Each image's intensities are clipped to these of its own percentiles, then brought to mean 0 and standard
+    deviation 1."""
+    clahe: bool = False
+    """Equalise the contrast of each slice piece by piece first (CLAHE); off by default."""
+    clahe_limit: float = setting(2.0, at_least=1)
+    """How far CLAHE may raise the contrast; 1 hardly at all."""
+    crop_mm: Pair | None = _size(at_least=1, at_most=2000, unit="mm")
+    """The region that the network sees in place of the whole image, for small structures in large images. Rounded
+    up to what the network's stages need."""
+    crop_shape: tuple[int, int] | None = _size(at_least=16, at_most=4096, unit="the network's pixels")
+    """The same as `crop_mm` for images without millimetres."""
+    crop_by_site: tuple[tuple[str, float, float], ...] = setting((), above=0, written="(site, rows, columns) each")
+    """Regions of images whose case or subject is named after that site (`site1` of `site1-sc01`), in mm with
+    `crop_mm` and in the image's own pixels with `crop_shape`. They are brought to the size of that crop. Other
+    images have the crop as it is. Written as "site1, 50, 40; site2, 30, 30"."""
+    crop_shift: float = setting(0.25, at_least=0, at_most=0.5)
+    """In training the crop lies this fraction of its size, at most, beside the middle of the case's labels, drawn
+    anew each time: the network must not learn that the structure is in the middle."""
+    crop_anywhere: float = _probability(
+        0.2, "a training crop anywhere in the image, so that the network meets the rest"
+    )
+    find_region: Literal["coarse", "whole"] = "coarse"
+    """How a new image is segmented where training saw crops. "coarse": a first pass over the whole image finds the
+    region, a second segments it, and outside is background. "whole": the whole image is segmented."""
+    neighbours: int = setting(0, at_least=0, at_most=8)
+    """Slices on either side that the network sees along with each slice ("2.5-D"), as further channels. At the ends
+    of an image the last slice stands in for those that are not there."""
+
+    def problems(self) -> Problems:
+        """Find more than one way to a grid, or more than one crop."""
+        given = {name for name in ("spacing_mm", "input_shape", "crop_mm", "crop_shape") if getattr(self, name)}
+        for one, other in (("spacing_mm", "input_shape"), ("crop_mm", "crop_shape")):
+            if given >= {one, other}:
+                yield one, f"Give {one} or {other}, not both."
+        if given >= {"crop_mm", "input_shape"}:
+            yield (
+                "crop_mm",
+                "crop_mm needs the images' millimetres, which input_shape passes over; give crop_shape.",
+            )
+        if self.crop_by_site and not given & {"crop_mm", "crop_shape"}:
+            yield "crop_by_site", "crop_by_site changes a crop; give crop_mm or crop_shape too."
+        for site in self.crop_by_site:
+            if not site[0]:
+                yield "crop_by_site", f"crop_by_site holds {site}; give the site's name first."
+
+
+@dataclass(frozen=True)
+class AugmentationSettings(SettingsGroup, group="augmentation"):
+    """How training slices are varied; every sample draws anew, each change with its own probability and range.
+
+    The defaults turn and zoom far more than the published manual (`manual()`), which few subjects need.
     """
 
-    epochs: int | None = None
-    minutes: float | None = None
-    batch_size: int = 8
-    oversampling: float = 0.0
+    rotation_probability: float = _probability(1.0, "a turn by up to `rotation_deg`")
+    rotation_deg: float = setting(180.0, at_least=0, at_most=180, unit="degrees")
+    """Turn by up to this either way."""
+    scaling_probability: float = _probability(1.0, "`scaling`")
+    scaling: Pair = setting((0.9, 1.1), at_least=0.1, at_most=10, ascending=True)
+    """Factor on the size of what is seen, drawn for rows and columns apart."""
+    zoom_probability: float = _probability(1.0, "`zoom`")
+    zoom: Pair = setting((0.7, 1.4), at_least=0.1, at_most=10, ascending=True)
+    """Factor on the size of what is seen, the same for rows and columns."""
+    crop_probability: float = _probability(0.0, "`crop`")
+    crop: Pair = setting((0.5, 0.8), at_least=0.1, at_most=1, ascending=True)
+    """Keep this fraction of the width and height at a random place and enlarge it to the full frame. (Not the crop
+    around the structures, which is one of the `PreprocessSettings`.)"""
+    shift_probability: float = _probability(1.0, "a `shift`")
+    shift: float = setting(0.1, at_least=0, at_most=1)
+    """Move by up to this fraction of the frame along each axis."""
+    flip_probability: float = _probability(0.0, "a mirror left to right; labels of paired structures are exchanged")
+    flip_rows_probability: float = _probability(0.0, "a mirror up to down, which exchanges paired structures, too")
+    quarter_turn_probability: float = _probability(0.0, "a turn by 90, 180 or 270 degrees")
+    brightness_probability: float = _probability(0.8, "a change of `brightness`")
+    brightness: float = setting(0.3, at_least=0, at_most=100, unit="standard deviations")
+    """Add or take away up to this."""
+    contrast_probability: float = _probability(0.8, "a change of `contrast`")
+    contrast: Pair = setting((0.7, 1.4), at_least=0.01, at_most=100, ascending=True)
+    """Factor about the image's mean."""
+    gamma_probability: float = _probability(0.8, "a change by `gamma`")
+    gamma: Pair = setting((0.7, 1.5), at_least=0.01, at_most=100, ascending=True)
+    """Exponent on the intensities scaled to 0 … 1."""
+    noise_probability: float = _probability(0.5, "`noise`")
+    noise: float = setting(0.15, at_least=0, at_most=100, unit="standard deviations")
+    """Gaussian noise of up to this."""
+
+    @classmethod
+    def manual(cls) -> AugmentationSettings:
+        """Give exactly the augmentation of the published workbench's manual."""
+        half: dict[str, Any] = {"rotation_probability": 0.5, "scaling_probability": 0.5, "crop_probability": 0.5}
+        return dataclasses.replace(cls.off(), **half, rotation_deg=5.0, scaling=(0.8, 1.0), crop=(0.5, 0.8))
+
+    @classmethod
+    def volumes(cls) -> AugmentationSettings:
+        """Give what volumes are varied with: turned by 15 degrees at most about every axis, and zoomed less."""
+        return cls(rotation_deg=15.0, zoom=(0.85, 1.2), scaling_probability=0.5)
+
+    @classmethod
+    def off(cls) -> AugmentationSettings:
+        """Give settings that leave every sample as it is."""
+        never: dict[str, Any] = {name: 0.0 for name in cls.declared if name.endswith("_probability")}
+        return cls(**never)
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of a training: the parts that rest, the peak learning rate, where it begins and ends (0 to 1)."""
+
+    frozen: tuple[str, ...]
+    learning_rate: float
+    start: float = 0.0
+    end: float = 1.0
+
+
+@dataclass(frozen=True)
+class FineTuneSettings(SettingsGroup, group="finetune"):
+    """What of a trained model goes on learning when it is fine-tuned; without effect in other trainings.
+
+    The parts of a network are "contraction" (from the image downward), "bottleneck" (its deepest stage),
+    "expansion" (upward again) and "tail" (the answer). The learning rate is `learning_rate` of all settings, for
+    which 0.00001 was found good, with the contraction frozen and nothing replaced.
+    """
+
+    frozen: tuple[str, ...] = setting(("contraction",), written=f"none or some of {', '.join(PARTS)}")
+    """Parts that stay as they are, to the last bit; empty or "none": all learn. What had to begin anew in them
+    learns nevertheless. Without effect where there are `phases`, which have their own."""
+    replaced: tuple[str, ...] = setting((), written=f"none or some of {', '.join(PARTS)}")
+    """Parts that begin anew instead of going on from the trained ones ("network surgery")."""
+    rates: tuple[tuple[str, float], ...] = setting((), above=0, at_most=10000, written="(part, factor) each")
+    """Parts that learn more slowly or faster than the others: the part, and what its learning rate is multiplied
+    by. Written as "contraction, 0.1; tail, 10". A part that is not to learn is one of `frozen`."""
+    new_learning_rate: float = setting(1e-3, above=0, below=10)
+    """The learning rate's peak where a layer begins anew, because it was replaced or did not fit; that of the
+    others where it is higher. What was learnt already wants small steps, what is new the usual ones. `rates` do not
+    count there."""
+    phases: tuple[tuple[str, float, float], ...] = setting(
+        (), above=0, below=1000000, written="(frozen parts, learning rate, length) each"
+    )
+    """Stretches of the training one after the other, each with the parts that are frozen in it ("none", or several
+    with + between), its own learning rate, and how long it is in proportion to the others. With 40 epochs,
+    "contraction+bottleneck, 0.0001, 10; none, 0.00001, 30" frees all parts after 10 of them. The schedule of the
+    learning rate runs anew in each, and `patience` counts in the last one only. A phase begins with an epoch, and
+    each has one at least where there is time."""
+
+    def problems(self) -> Problems:
+        """Find parts that there are not, and what leaves nothing to learn."""
+        rates, phases = tuple(part for part, _ in self.rates), [_parts(names) for names, _, _ in self.phases]
+        named = (("frozen", self.frozen), ("replaced", self.replaced), ("rates", rates))
+        for name, parts in (*named, *(("phases", parts) for parts in phases)):
+            unknown = ", ".join(part for part in parts if part not in PARTS)
+            if unknown:
+                yield name, f"{name} names the part(s) {unknown}; a network has {', '.join(PARTS)}."
+            if name in ("frozen", "phases") and set(parts) == set(PARTS):
+                yield name, f"{name} names all parts, so nothing would be learnt; leave one out."
+        if len(set(rates)) < len(rates):
+            yield "rates", f"rates is {self.rates}; give each part once."
+        for _, rate, _ in self.phases:
+            if rate >= 10:
+                yield "phases", f"phases is {self.phases}; the learning rate {rate} is not below 10."
+
+    def phases_at(self, learning_rate: float) -> tuple[Phase, ...]:
+        """Give the phases of a fine-tuning; one of this learning rate where the settings have none.
+
+        Examples
+        --------
+        >>> FineTuneSettings(phases=(("contraction", 1e-4, 10), ("none", 1e-5, 30))).phases_at(1e-5)[1]
+        Phase(frozen=(), learning_rate=1e-05, start=0.25, end=1.0)
+        """
+        if not self.phases:
+            return (Phase(self.frozen, learning_rate),)
+        total, done, found = sum(length for _, _, length in self.phases), 0.0, []
+        for names, rate, length in self.phases:
+            found.append(Phase(_parts(names), rate, done / total, (done + length) / total))
+            done += length
+        return tuple(found)
+
+
+def _parts(names: str) -> tuple[str, ...]:
+    """Give the parts that stand with + between; "none" is no part."""
+    return tuple(part.strip() for part in names.split("+") if part.strip().lower() not in NOTHING)
+
+
+@dataclass(frozen=True)
+class NetworkSettings(SettingsGroup, group="network"):
+    """Which network, and how large."""
+
+    name: Literal["unet", "resunet", "shallow", "unext", "pyramid", "maskdino", "dilated"] = "unet"
+    """Name in `autoseg.model.networks`."""
+    filters: tuple[int, ...] | None = setting(None, at_least=1, at_most=2048, written="2 to 8 values")
+    """Feature channels of each stage, the finest first; in the U-Nets every further stage halves the size. In the
+    shallow one those of each of its six convolutions. None: the network's own standard size."""
+    dropout: float | None = setting(None, at_least=0, below=1)
+    """Probability with which a feature channel is left out while training. None: the network's own, 0.3 in the
+    pyramid and 0 in the others."""
+    norm: Literal["instance", "batch"] = "instance"
+    """Normalisation in U-Net and ResUNet: of each image by itself, or of the batch. The others have their own."""
+    deep_supervision: bool = False
+    """U-Net and ResUNet also learn from what their coarser stages answer."""
+    strides: tuple[tuple[int, ...], ...] | None = setting(
+        None, at_least=1, at_most=4, written='two or three for each stage, as in "2, 2; 1, 2"'
+    )
+    """Of the U-Nets: by how much each stage divides the size that it is given, along every axis; one fewer than
+    filters. Thick slices are halved later than pixels. None: by 2 everywhere."""
+
+    def problems(self) -> Problems:
+        """Find too few or too many stages, and steps that are not along two axes or three."""
+        if self.filters is not None and not 2 <= len(self.filters) <= 8:
+            yield "filters", f"filters is {self.filters}; give 2 to 8 numbers of feature channels."
+        if any(len(step) not in (2, 3) for step in self.strides or ()):
+            yield "strides", f"strides is {self.strides}; give a number for each axis, two or three, of each stage."
+
+
+@dataclass(frozen=True)
+class LossSettings(SettingsGroup, group="loss"):
+    """What a training makes small: a part that compares shapes plus a part that compares pixels.
+
+    Dice finds structures fast but enlarges unsure ones (Bertels et al., Medical Image Analysis 2021), which
+    cross-entropy does not; so the shapes' part fades out on the way.
+
+    Structures that were not drawn on an image are unknown to every loss; raters' shares are compared as they are.
+
+    Examples
+    --------
+    What is often asked for; without a part that compares pixels, the other must not fade away:
+
+    >>> bce_and_iou = LossSettings(overlap="iou", pixel="bce", structure_weight=None)
+    >>> missed_more = LossSettings(overlap="tversky", pixel="none", overlap_until=float("inf"))
+    >>> v_net = LossSettings(squared=True, pixel="none", overlap_until=float("inf"))
+    """
+
+    overlap: Literal["dice", "iou", "tversky", "none"] = "dice"
+    """How shapes are compared."""
+    pixel: Literal["cross_entropy", "bce", "focal", "none"] = "cross_entropy"
+    """How pixels are compared. "bce", binary cross-entropy, asks of every structure apart whether the pixel is of
+    it or of anything else, by the probability with which the network predicts it."""
+    overlap_weight: float = setting(1.0, at_least=0, at_most=1000)
+    """Weight of the shapes' part at the start."""
+    pixel_weight: float = setting(1.0, at_least=0, at_most=1000)
+    """Weight of the pixels' part at the start."""
+    overlap_until: float = setting(0.6, above=0)
+    """Fraction of the training after which the shapes' part has faded away; infinity (inf) keeps it whole."""
+    late_pixel_weight: float = setting(10.0, at_least=0, at_most=1000)
+    """Weight of the pixels' part then; its gradient, a mean over all pixels, is the smaller one. Without effect
+    where the shapes' part stays, or where there is none."""
+    structure_weight: float | None = setting(1.0, above=0, at_most=1000)
+    """Weight of a structure's pixels in the pixels' part; a background pixel has 1. None: from the training images,
+    as many times as they have more background than structures, at most 50."""
+    per_sample: bool = False
+    """Compare shapes image by image, not in the whole batch together."""
+    squared: bool = False
+    """Square the probabilities in the denominator, as the V-Net does (Milletari et al. 2016). Not of "tversky"."""
+    background: bool = False
+    """The background counts as one structure more where shapes are compared."""
+    focal_gamma: float = setting(2.0, at_least=0, at_most=10)
+    """Of "focal": how much it passes over pixels that are right already; at 0 it is cross-entropy."""
+    missed_weight: float = setting(0.7, at_least=0, at_most=1)
+    """Of "tversky": weight of pixels that were missed; those found wrongly have 1 minus it. 0.5 is Dice."""
+
+    def problems(self) -> Problems:
+        """Find what "tversky" cannot do, and what would leave nothing to compare at the start or at the end."""
+        if self.overlap == "tversky" and not 0 < self.missed_weight < 1:
+            yield (
+                "missed_weight",
+                f"missed_weight is {self.missed_weight}; with tversky it lies between 0 and 1: at 0 the network "
+                "would learn to find nothing, at 1 everything.",
+            )
+        if self.overlap == "tversky" and self.squared:
+            known = "squared is True and overlap is 'tversky', which has no squares"
+            yield "squared", f"{known}; give squared=False, or 'dice'."
+        shapes = 0.0 if self.overlap == "none" else self.overlap_weight
+        pixels = 0.0 if self.pixel == "none" else self.pixel_weight
+        if shapes + pixels == 0:
+            yield (
+                "overlap_weight",
+                f"Both parts of the loss have weight 0 (overlap is {self.overlap!r} with overlap_weight "
+                f"{self.overlap_weight}, pixel {self.pixel!r} with pixel_weight {self.pixel_weight}), so nothing "
+                "is learnt; give one of them.",
+            )
+        until, fades = f"overlap_until is {self.overlap_until}", self.overlap != "none" and self.overlap_until <= 1
+        if fades and self.pixel == "none":
+            yield (
+                "pixel",
+                f"pixel is 'none' and {until}: without a part that compares pixels, the whole loss would fade out; "
+                "give overlap_until = inf.",
+            )
+        if fades and self.late_pixel_weight == 0:
+            yield (
+                "late_pixel_weight",
+                f"late_pixel_weight is {self.late_pixel_weight} and {until}: the whole loss would fade out; give a "
+                "weight above 0, or overlap_until = inf.",
+            )
+
+
+@dataclass(frozen=True)
+class VolumeSettings(SettingsGroup, group="volume"):
+    """How whole volumes are learnt from, in 3-D; without effect where `spatial_dims` is 2.
+
+    A volume is turned by whole quarters so that its axes run as `orientation` says, brought to `spacing_mm`, and
+    learnt from in patches. A prediction is put together from overlapping patches and brought back.
+    """
+
+    orientation: str = setting(
+        "RPI", written="three letters, one of R and L, one of A and P, one of I and S, such as RPI"
+    )
+    """Where each of the three axes begins: R or L, A or P, I or S, as the Spinal Cord Toolbox writes it. "RPI": the
+    first axis runs from right to left, the second from the back (posterior) to the front, the third from the feet
+    (inferior) to the head."""
+    spacing_mm: Triple | None = setting(None, above=0, at_most=50, unit="mm")
+    """Distance between the network's voxels along these axes. None: the training images' median of each."""
+    patch_size: tuple[int, int, int] | None = setting(None, at_least=1, at_most=1024, unit="voxels")
+    """What the network sees at once along these axes, rounded up to what its stages need. None: the whole volume
+    where that is not more than about 128 × 128 × 128 voxels, else a part of it."""
+    overlap: float = setting(0.5, at_least=0, below=0.95)
+    """Part of a patch that it shares with the next one, in training and in prediction."""
+    standardise: Literal["image", "landmarks"] = "image"
+    """How intensities are made comparable after clipping: "image" brings each image to mean 0 and standard
+    deviation 1; "landmarks" maps the percentiles of its intensities to those that are usual in the training images
+    (Nyúl, Udupa and Zhang, IEEE TMI 2000) before."""
+    landmarks: tuple[float, ...] = ()
+    """The usual intensities, learnt from the training images and saved with the model; empty before."""
+    flips: Triple = setting((0.0, 0.0, 0.0), at_least=0, at_most=1)
+    """Probability of a mirror along each axis in training. A body that was mirrored has its left on the right, so
+    the labels of paired structures are exchanged; along two axes it is only turned, and they stay."""
+    crop_mm: Pair | None = setting(None, at_least=1, at_most=2000, unit="mm")
+    """What is seen around the centreline along the two axes that lie across it. None: the whole volume."""
+
+    def problems(self) -> Problems:
+        """Find an orientation that has not one letter of each pair."""
+        sides = sorted(pair for letter in self.orientation for pair in SIDES if letter in pair)
+        if len(self.orientation) != 3 or sides != sorted(SIDES):
+            yield "orientation", f"orientation is {self.orientation!r}; give {self.declared['orientation'].wanted}."
+
+
+@dataclass(frozen=True)
+class Settings(SettingsGroup):
+    """All settings of a training; saved in the model file."""
+
+    epochs: int | None = setting(None, at_least=1)
+    """Times that every training slice is seen; 100 where `minutes` is not given either. None: as many as fit into
+    `minutes`."""
+    minutes: float | None = setting(None, above=0, at_most=30 * 24 * 60)
+    """Time budget of the learning, 30 days at most. The learning-rate schedule is fitted to it, so that "cosine"
+    and "polynomial" end low in time."""
+    batch_size: int = setting(8, at_least=1)
+    """Slices seen at once. Halved, and said so, where the memory is not enough."""
+    oversampling: float = setting(0.0, at_least=0, at_most=1)
+    """At least this part of each batch are slices with a structure on them; empty ones give way. 0: as they are."""
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
-    learning_rate: float = 2e-3
+    """What turns gradients into steps; "sgd" has Nesterov's momentum, and wants a learning rate of about 0.01."""
+    learning_rate: float = setting(2e-3, above=0, below=10)
+    """The learning rate's peak, reached after the warm-up."""
     schedule: Literal["cosine", "polynomial", "multistep", "plateau", "constant"] = "cosine"
-    milestones: tuple[float, ...] = (0.5, 0.75)
-    plateau_epochs: int = 10
-    drop_factor: float = 0.5
-    warmup_fraction: float = 0.05
-    momentum: float = 0.99
-    weight_decay: float = 1e-2
-    gradient_clip: float = 12.0
-    average_decay: float = 0.99
+    """How the learning rate falls: smoothly to zero ("cosine", "polynomial"), in steps at the `milestones`, after
+    `plateau_epochs` validated epochs without improvement, or not at all."""
+    milestones: tuple[float, ...] = setting((0.5, 0.75), above=0, below=1)
+    """Of "multistep": the parts of the training after which the rate drops."""
+    plateau_epochs: int = setting(10, at_least=1)
+    """Of "plateau": validated epochs without improvement by `best_by` (without validation subjects: epochs without
+    a lower training loss) after which it drops."""
+    drop_factor: float = setting(0.5, above=0, below=1)
+    """By which the learning rate is multiplied at each drop."""
+    warmup_fraction: float = setting(0.05, at_least=0, below=1)
+    """Part of the training in which the learning rate rises."""
+    momentum: float = setting(0.99, at_least=0, below=1)
+    """Of "sgd": how much of the last step the next one keeps."""
+    weight_decay: float = setting(1e-2, at_least=0, at_most=10)
+    """The optimiser's decay of weights; "adam" and "sgd" want far less than "adamw", about 0.00003."""
+    gradient_clip: float = setting(12.0, above=0)
+    """Largest norm of a step's gradient; infinity (inf): any."""
+    average_decay: float = setting(0.99, at_least=0, below=1)
+    """The weights that are kept are a running average; near 1 averages more steps, 0 takes them as they are."""
     best_by: Literal["dice", "iou", "loss"] = "dice"
-    patience: int | None = None
-    print_checkpoint: int = 1
-    save_checkpoint: int = 10
-    validate_every: int = 1
+    """The kept epoch has the best of these on the validation subjects (Dice and IoU are means over structures)."""
+    patience: int | None = setting(None, at_least=1)
+    """Stop after this many validated epochs in which `best_by` did not improve. None: never."""
+    print_checkpoint: int = setting(1, at_least=1, unit="epochs")
+    """Epochs between printed lines."""
+    save_checkpoint: int = setting(10, at_least=1, unit="epochs")
+    """Epochs between checkpoints on disk."""
+    validate_every: int = setting(1, at_least=1, unit="epochs")
+    """Epochs between validations; with few slices an epoch is short, and validation would take the time."""
     watch_erosion: bool = False
-    seed: int = 0
+    """Also validate with each structure eroded by one, two and three pixels of the network's grid."""
+    seed: int = setting(0, at_least=0, at_most=2**63 - 1)
+    """Of everything random: same seed, same weights on the same machine."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """"auto" takes bfloat16 where the processor is fast at it."""
     spatial_dims: Literal[2, 3] = 2
+    """2: slices are learnt from; 3: volumes, as `volume` says."""
     preprocess: PreprocessSettings = field(default_factory=PreprocessSettings)
     volume: VolumeSettings = field(default_factory=VolumeSettings)
     network: NetworkSettings = field(default_factory=NetworkSettings)
@@ -133,66 +447,27 @@ class Settings:
     def __post_init__(self) -> None:
         if self.epochs is None and self.minutes is None:
             object.__setattr__(self, "epochs", 100)
-        _require(
-            self.epochs is None or self.minutes is None,
-            f"epochs is {self.epochs} and minutes is {self.minutes}; give one of them, the other None.",
-        )
-        if self.epochs is not None:
-            _require(
-                isinstance(self.epochs, int) and self.epochs >= 1,
-                f"epochs is {self.epochs}; give a whole number from 1.",
-            )
-        if self.minutes is not None:
-            _require(
-                0 < self.minutes <= MOST_MINUTES,
-                f"minutes is {self.minutes}; give more than 0, and at most {MOST_MINUTES} (30 days).",
-            )
-        for name in ("batch_size", "plateau_epochs", "print_checkpoint", "save_checkpoint", "validate_every"):
-            value = getattr(self, name)
-            _require(isinstance(value, int) and value >= 1, f"{name} is {value}; give a whole number from 1.")
-        _require(0 < self.learning_rate < 10, f"learning_rate is {self.learning_rate}; give 0 to 10.")
-        self._check_learning_rate()
-        self._check_dimensions()
-        _require(0 <= self.warmup_fraction < 1, f"warmup_fraction is {self.warmup_fraction}; give 0 to 1.")
-        _require(0 <= self.weight_decay <= 10, f"weight_decay is {self.weight_decay}; give 0 to 10.")
-        _require(self.gradient_clip > 0, f"gradient_clip is {self.gradient_clip}; give more than 0.")
-        _require(0 <= self.seed < 2**63, f"seed is {self.seed}; give a whole number from 0, of at most 18 digits.")
-        _require(0 <= self.average_decay < 1, f"average_decay is {self.average_decay}; give 0 to 1.")
-        _require(self.best_by in ("dice", "iou", "loss"), f"best_by is {self.best_by!r}; give dice, iou or loss.")
-        _require(
-            self.patience is None or self.patience >= 1, f"patience is {self.patience}; give 1 or more, or None."
-        )
-        _require(
-            self.precision in ("auto", "float32", "bfloat16"),
-            f"precision is {self.precision!r}; give auto, float32 or bfloat16.",
-        )
+        super().__post_init__()
 
-    def _check_dimensions(self) -> None:
-        _require(self.spatial_dims in (2, 3), f"spatial_dims is {self.spatial_dims}; give 2 or 3.")
-        sliced = self.preprocess
-        for name, value in (
-            ("neighbours", sliced.neighbours),
-            ("crop_mm", sliced.crop_mm),
-            ("crop_shape", sliced.crop_shape),
-            ("input_shape", sliced.input_shape),
-        ):
-            _require(
-                self.spatial_dims == 2 or not value,
-                f"preprocess.{name} is {value} and spatial_dims is 3; it is of slices. Take it away, or give 2.",
-            )
+    def problems(self) -> Problems:
+        """Find two lengths of a training, and settings of slices where volumes are learnt from."""
+        if self.epochs is not None and self.minutes is not None:
+            both = f"epochs is {self.epochs} and minutes is {self.minutes}"
+            yield "epochs", f"{both}; give one of them, the other None."
+        for name, kind in group_kinds().items():
+            if not isinstance(getattr(self, name), kind):
+                yield name, f"{name} is {getattr(self, name)!r}; give {kind.__name__}(…)."
+        for name in ("neighbours", "crop_mm", "crop_shape", "input_shape"):
+            value, full = getattr(self.preprocess, name), f"preprocess.{name}"
+            if self.spatial_dims == 3 and value:
+                yield full, f"{full} is {value} and spatial_dims is 3; it is of slices. Take it away, or give 2."
 
-    def _check_learning_rate(self) -> None:
-        known = get_type_hints(Settings)
-        for name in ("optimizer", "schedule"):
-            words = get_args(known[name])
-            _require(getattr(self, name) in words, f"{name} is {getattr(self, name)!r}; give {', '.join(words)}.")
-        _require(
-            all(0 < part < 1 for part in self.milestones),
-            f"milestones is {self.milestones}; give parts of the training between 0 and 1.",
-        )
-        _require(0 < self.drop_factor < 1, f"drop_factor is {self.drop_factor}; give 0 to 1.")
-        _require(0 <= self.momentum < 1, f"momentum is {self.momentum}; give 0 to 1.")
-        _require(0 <= self.oversampling <= 1, f"oversampling is {self.oversampling}; it is a part, 0 to 1.")
+
+@cache
+def group_kinds() -> dict[str, type[SettingsGroup]]:
+    """Give the groups of `Settings` by their names, in their order."""
+    kinds = get_type_hints(Settings).items()
+    return {name: kind for name, kind in kinds if isinstance(kind, type) and issubclass(kind, SettingsGroup)}
 
 
 def settings_to_dict(settings: Settings) -> dict[str, Any]:
@@ -201,22 +476,15 @@ def settings_to_dict(settings: Settings) -> dict[str, Any]:
 
 
 def settings_from_dict(values: dict[str, Any]) -> Settings:
-    """Build settings from what `settings_to_dict` gave."""
-    return _from_dict(Settings, values)
+    """Build settings from what `settings_to_dict` gave, also in earlier versions."""
+    groups = group_kinds()
+    read = {n: _build(groups[n], v) if n in groups and isinstance(v, dict) else v for n, v in values.items()}
+    return _build(Settings, read)
 
 
-def _from_dict(kind: type[Kind], values: dict[str, Any]) -> Kind:
-    hints = get_type_hints(kind)
+def _build(kind: Any, values: dict[str, Any]) -> Any:
     values = {FORMER_NAMES.get(name, name): value for name, value in values.items()}
-    unknown = sorted(set(values) - set(hints))
-    _require(not unknown, f"Unknown setting(s) {unknown} of {kind.__name__}; update autoseg to read them.")
-    arguments = {}
-    for name, value in values.items():
-        if is_dataclass(hints[name]) and isinstance(value, dict):
-            arguments[name] = _from_dict(hints[name], value)
-        else:
-            arguments[name] = tuple(value) if isinstance(value, list) else value
-    try:
-        return kind(**arguments)
-    except TypeError as error:
-        raise SettingsError(f"A setting of {kind.__name__} has a value of the wrong type: {error}.") from error
+    unknown = sorted(set(values) - {item.name for item in fields(kind)})
+    if unknown:
+        raise SettingsError(f"Unknown setting(s) {unknown} of {kind.__name__}; update autoseg to read them.")
+    return kind(**values)

@@ -412,8 +412,8 @@ class WaysPanel(Panel):
             return
         self.value, self.form.time.value = None, ""
         self.asked.show_place(None)
-        self.form.own.complain("")
-        self.form.all.complain("")
+        self.form.own.complain()
+        self.form.all.complain()
         with self.attempt():
             name = check_model_name(self.name.value.strip())
             self._check(model, data, fit)
@@ -489,9 +489,9 @@ class WaysPanel(Panel):
     def fail(self, error: BaseException) -> None:
         """Show why something failed, without patients' IDs, and take back the value."""
         if isinstance(error, AutosegError) and self._data is not None:
-            error = type(error)(hide_ids(self._data.cases.cases).hide(str(error)))
-        self.form.own.complain(str(error))
-        self.form.all.complain(str(error))
+            error.args = (hide_ids(self._data.cases.cases).hide(str(error)),)
+        self.form.own.complain(error)
+        self.form.all.complain(error)
         super().fail(error)
 
     @contextmanager

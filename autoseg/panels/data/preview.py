@@ -6,7 +6,7 @@ import html
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
-from typing import Any, get_type_hints
+from typing import Any
 
 import ipywidgets as widgets
 
@@ -17,7 +17,7 @@ from autoseg.image.structures import Structure, side_pairs
 from autoseg.model.dataset import preview_batch, preview_slices
 from autoseg.model.dataset.preview import Previewed
 from autoseg.model.settings.settings import AugmentationSettings
-from autoseg.model.settings.text import describe_fields, parse_value, show_value
+from autoseg.model.settings.text import show_value
 from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.style import picture, text
 from autoseg.panels.parts.values import Data
@@ -66,18 +66,17 @@ class Switch(widgets.HBox):
     """
 
     def __init__(self, name: str) -> None:
-        told, hints = describe_fields(AugmentationSettings), get_type_hints(AugmentationSettings)
-        self.name, self.amount_name = name, next((n for n in (name, f"{name}_deg") if n in hints), None)
-        self._hint = hints.get(self.amount_name or "")
+        declared = AugmentationSettings.declared
+        self.name, self._amount = name, declared.get(name) or declared.get(f"{name}_deg")
         self._exact = (0, 0.0)
-        tooltip = told[f"{name}_probability"]
+        tooltip = declared[f"{name}_probability"].words if self._amount is None else self._amount.told
         self.on = widgets.Checkbox(
             description=_WORDS[name], tooltip=tooltip, indent=False, layout={"width": "185px"}
         )
         # The label takes no place, for it stands beside the box already, but is spoken.
         unseen = {"description_width": "0px"}
         self.amount: Any = None
-        if self.amount_name is not None:
+        if self._amount is not None:
             self.amount = widgets.Text(
                 description=_WORDS[name],
                 tooltip=tooltip,
@@ -105,8 +104,8 @@ class Switch(widgets.HBox):
         self.on.value = chance > 0
         self.chance.value = round(100 * chance) if chance > 0 else 50
         self._exact = (self.chance.value, chance)
-        if self.amount is not None:
-            self.amount.value = show_value(getattr(settings, str(self.amount_name)))
+        if self._amount is not None:
+            self.amount.value = show_value(getattr(settings, self._amount.short))
         self._enable()
 
     def read(self) -> dict[str, Any]:
@@ -115,8 +114,8 @@ class Switch(widgets.HBox):
         shown, exact = self._exact
         chance = exact if self.chance.value == shown and exact > 0 else self.chance.value / 100
         values: dict[str, Any] = {f"{self.name}_probability": chance if self.on.value else 0.0}
-        if self.amount is not None:
-            values[str(self.amount_name)] = parse_value(str(self.amount_name), self.amount.value, self._hint)
+        if self._amount is not None:
+            values[self._amount.short] = self._amount.read(self.amount.value)
         return values
 
     def controls(self) -> list[Any]:

@@ -1,15 +1,17 @@
-"""A form for settings, made from the dataclasses themselves: a field each, its docstring as the tooltip."""
+"""A form for settings, made from what is declared of them: a field each, what it does and takes as the tooltip."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import fields, is_dataclass
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from itertools import groupby
+from typing import Any
 
 import ipywidgets as widgets
 
+from autoseg.errors import SettingsError
+from autoseg.model.settings.declare import Setting
 from autoseg.model.settings.settings import Settings
-from autoseg.model.settings.text import describe_fields, parse_value, show_value, value_of
+from autoseg.model.settings.text import all_settings, show_value, value_of
 from autoseg.panels.parts.style import heading, notice
 
 _HEADINGS = {"volume": "Volume (where spatial_dims is 3)"}
@@ -19,16 +21,9 @@ _FIELD = {"layout": {"width": "350px"}, "style": {"description_width": "195px"}}
 class SettingsForm(widgets.VBox):
     """A field for every setting, in the groups of `Settings`, with the settings' own names as labels.
 
-    Parameters
-    ----------
-    settings : Settings
-        Shown at first.
-    changed : callable
-        Called after a person changed a field.
-    without : collection of str
-        Settings and groups ("epochs", "augmentation") that stand elsewhere.
-    fixed : mapping of str to str
-        Shown first and not to be changed: label and tooltip; `tell` gives their values.
+    `changed` is called after a person changed a field. `without` names settings and groups ("epochs",
+    "augmentation") that stand elsewhere. `fixed` are shown first and not to be changed: label and tooltip; `tell`
+    gives their values.
     """
 
     def __init__(
@@ -39,15 +34,18 @@ class SettingsForm(widgets.VBox):
         without: Collection[str] = (),
         fixed: Mapping[str, str] | None = None,
     ) -> None:
+        self._changed, self._quiet = changed, False
+        self.fixed = {name: _text_field(name, tooltip, disabled=True) for name, tooltip in (fixed or {}).items()}
         self.fields: dict[str, Any] = {}
         self.notes: dict[str, Any] = {}
-        self._hints: dict[str, Any] = {}
-        self._changed, self._quiet, self._last = changed, False, ""
-        told = {name: _text_field(name, name, disabled=True) for name in fixed or {}}
-        self.fixed: dict[str, Any] = told
-        super().__init__(
-            [self._group("", settings, without, tuple(told.values())), *self._groups(settings, without)]
-        )
+        rows: list[widgets.Widget] = []
+        for group, found in groupby(all_settings().items(), lambda item: item[0].rpartition(".")[0]):
+            made = [] if group else list(self.fixed.values())
+            made += [self._field(setting) for name, setting in found if not {name, group} & {*without}]
+            if group and group not in without:
+                rows.append(widgets.HTML(heading(_HEADINGS.get(group, group.capitalize()))))
+            rows += [widgets.HBox(made, layout={"flex_flow": "row wrap"})] if made else []
+        super().__init__(rows)
         self.show(settings)
 
     def tell(self, fixed: Mapping[str, str]) -> None:
@@ -61,67 +59,35 @@ class SettingsForm(widgets.VBox):
         try:
             for name, field in self.fields.items():
                 value = value_of(settings, name)
-                field.value = value if isinstance(field, widgets.Checkbox | widgets.Dropdown) else show_value(value)
+                field.value = show_value(value) if isinstance(field, widgets.Text) else value
         finally:
             self._quiet = False
 
-    def complain(self, sentence: str) -> None:
-        """Show a sentence under the field with whose name it begins, if there is one; "" takes it away.
-
-        Of fields of the same name in two groups it is the one that was changed last.
-        """
-        meant = [name for name in self.notes if sentence.startswith(f"{name.rpartition('.')[2]} ")]
-        if len(meant) > 1 and self._last in meant:
-            meant = [self._last]
+    def complain(self, error: BaseException | None = None) -> None:
+        """Show an error under the field of the setting that it is about, if there is one; None takes it away."""
+        meant = error.setting if isinstance(error, SettingsError) else ""
         for name, note in self.notes.items():
-            note.value = notice(sentence, "warning") if name in meant else ""
+            note.value = notice(str(error), "warning") if name == meant else ""
 
     def read(self) -> dict[str, object]:
         """Give the settings that stand in the fields, by name ("batch_size", "preprocess.spacing_mm")."""
+        known = all_settings()
         return {
-            name: field.value
-            if isinstance(field, widgets.Checkbox | widgets.Dropdown)
-            else parse_value(name.rpartition(".")[2], field.value, self._hints[name])
+            name: known[name].read(field.value) if isinstance(field, widgets.Text) else field.value
             for name, field in self.fields.items()
         }
 
-    def _groups(self, settings: Settings, without: Collection[str]) -> list[widgets.Widget]:
-        found = []
-        for item in fields(settings):
-            part = getattr(settings, item.name)
-            if is_dataclass(part) and item.name not in without:
-                words = heading(_HEADINGS.get(item.name, item.name.capitalize()))
-                found += [widgets.HTML(words), self._group(f"{item.name}.", part, without)]
-        return found
-
-    def _group(
-        self, prefix: str, part: Any, without: Collection[str], first: tuple[widgets.Widget, ...] = ()
-    ) -> widgets.Widget:
-        hints, words = get_type_hints(type(part)), describe_fields(type(part))
-        made = list(first)
-        for item in fields(part):
-            name = prefix + item.name
-            if name in without or is_dataclass(getattr(part, item.name)):
-                continue
-            self.fields[name], self._hints[name] = _field(item.name, hints[item.name], words), hints[item.name]
-            self.fields[name].observe(lambda _, name=name: self._on_change(name), "value")
-            self.notes[name] = widgets.HTML(layout={"width": "345px"})
-            made.append(widgets.VBox([self.fields[name], self.notes[name]]))
-        return widgets.HBox(made, layout={"flex_flow": "row wrap"})
-
-    def _on_change(self, name: str) -> None:
-        if not self._quiet:
-            self._last = name
-            self._changed()
-
-
-def _field(name: str, hint: Any, words: Mapping[str, str]) -> Any:
-    tooltip = words.get(name, name)
-    if hint is bool:
-        return widgets.Checkbox(description=name, tooltip=tooltip, **_FIELD)
-    if get_origin(hint) is Literal:
-        return widgets.Dropdown(options=list(get_args(hint)), description=name, tooltip=tooltip, **_FIELD)
-    return _text_field(name, tooltip)
+    def _field(self, setting: Setting) -> widgets.Widget:
+        named = {"description": setting.short, "tooltip": setting.told, **_FIELD}
+        if setting.kind is bool:
+            field = widgets.Checkbox(**named)
+        elif setting.choices:
+            field = widgets.Dropdown(options=list(setting.choices), **named)
+        else:
+            field = _text_field(setting.short, setting.told)
+        field.observe(lambda _: None if self._quiet else self._changed(), "value")
+        self.fields[setting.name], self.notes[setting.name] = field, widgets.HTML(layout={"width": "345px"})
+        return widgets.VBox([field, self.notes[setting.name]])
 
 
 def _text_field(name: str, tooltip: str, *, disabled: bool = False) -> Any:

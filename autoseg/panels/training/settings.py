@@ -17,7 +17,7 @@ from autoseg.data.split import split_cases, subjects_of
 from autoseg.errors import AutosegError, ModelFileError
 from autoseg.model.model import check_model_name, find_model
 from autoseg.model.settings.settings import AugmentationSettings, Settings
-from autoseg.model.settings.text import describe_fields, parse_value, show_value, value_of
+from autoseg.model.settings.text import parse_value, show_value, value_of
 from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.settings_form import SettingsForm
 from autoseg.panels.parts.style import heading, text
@@ -98,7 +98,6 @@ class Questions(widgets.HBox):
 
     def __init__(self, name: str) -> None:
         wide, style = {"width": "350px"}, {"description_width": "135px"}
-        told = describe_fields(Settings)
         self.name = widgets.Text(
             name,
             description="Name of the model",
@@ -127,9 +126,9 @@ class Questions(widgets.HBox):
             layout={"width": "auto", "flex": "0 0 auto"},
         )
         self.best_by = widgets.Dropdown(
-            options=["dice", "iou", "loss"],
+            options=Settings.declared["best_by"].choices,
             description="Keep the best by",
-            tooltip=told["best_by"],
+            tooltip=Settings.declared["best_by"].told,
             layout=wide,
             style=style,
         )
@@ -351,7 +350,7 @@ class SettingsPanel(Panel):
     def _forget(self) -> None:
         """Show nothing of a folder that is gone or being read."""
         self.table.value, self.name_note.value, self.more.layout.display = "", "", "none"
-        self.form.complain("")
+        self.form.complain()
         with self._silence():
             self._offer_subjects([], ())
 
@@ -439,7 +438,7 @@ class SettingsPanel(Panel):
         data, plan = self._data, self._plan
         if data is None or plan is None or self._source.value is not data:
             return
-        self.form.complain("")
+        self.form.complain()
         with self.attempt():
             self.name_note.value = ""
             name = check_model_name(self.name.value.strip())
@@ -467,8 +466,8 @@ class SettingsPanel(Panel):
     def fail(self, error: BaseException) -> None:
         """Show why something failed, also under the field that it names, and take back the value."""
         if isinstance(error, AutosegError) and self._data is not None and not self.show_ids.value:
-            error = AutosegError(hide_ids(self._data.cases.cases).hide(str(error)))
-        self.form.complain(str(error))
+            error.args = (hide_ids(self._data.cases.cases).hide(str(error)),)
+        self.form.complain(error)
         super().fail(error)
 
     def _typed_time(self) -> dict[str, Any]:

@@ -13,8 +13,7 @@ from autoseg.errors import DataError
 from autoseg.image.structures import Structure
 from autoseg.model.model import TrainedModel, model_digest
 from autoseg.model.networks import part_of
-from autoseg.model.settings.groups import Phase, phases_of
-from autoseg.model.settings.settings import Settings
+from autoseg.model.settings.settings import Phase, Settings
 from autoseg.training.finetuning.base import describe_base, knows_validation
 from autoseg.training.finetuning.carry import carry_over
 
@@ -48,7 +47,7 @@ class Tuned:
     @property
     def phases(self) -> tuple[Phase, ...]:
         """The phases of the training, one at least."""
-        return phases_of(self.settings.finetune, self.settings.learning_rate)
+        return self.settings.finetune.phases_at(self.settings.learning_rate)
 
     @property
     def groups(self) -> dict[str, str]:
@@ -110,7 +109,7 @@ def go_on_from(
     if base is None:
         return None
     carried = carry_over(network, base, settings, structures=structures, channels=channels)
-    frozen = {part for phase in phases_of(settings.finetune, settings.learning_rate) for part in phase.frozen}
+    frozen = {part for phase in settings.finetune.phases_at(settings.learning_rate) for part in phase.frozen}
     free = sorted({part_of(network, name) for name in carried.new} & frozen - set(settings.finetune.replaced))
     notes = [*knows_validation(base, split), *carried.notes]
     if free:

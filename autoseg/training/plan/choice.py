@@ -57,8 +57,4 @@ def _changed(part: Any, values: Mapping[str, object], group: str) -> Any:
             new[first] = value
     for name, inner in new.items():
         new[name] = _changed(known[name], inner, f"{name}.") if is_dataclass(known[name]) else inner
-    try:
-        return replace(part, **new)
-    except TypeError as error:
-        shown = ", ".join(f"{name} = {value!r}" for name, value in new.items())
-        raise SettingsError(f"A setting has a value of the wrong kind ({shown}): {error}.") from error
+    return replace(part, **new)

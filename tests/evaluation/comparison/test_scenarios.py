@@ -6,7 +6,6 @@ from discs import STRUCTURES, make_split, patch_reading, quick_settings
 from autoseg.errors import DataError, SettingsError
 from autoseg.evaluation.comparison.scenarios import ORIGINAL, SCRATCH, USUAL, WAYS, scenarios_of
 from autoseg.image.structures import Structure
-from autoseg.model.settings.groups import phases_of
 from autoseg.model.settings.settings import NetworkSettings
 from autoseg.training.training import train
 
@@ -33,7 +32,7 @@ def test_all_differ_in_what_they_begin_from_and_how_they_learn_alone(base):
     assert found["fine-tuned"].settings.finetune.frozen == ("contraction",)
     assert found["all parts"].settings.finetune.frozen == ()
     assert found["new tail"].settings.finetune.replaced == ("tail",)
-    first, last = phases_of(found["in phases"].settings.finetune, 1e-5)
+    first, last = found["in phases"].settings.finetune.phases_at(1e-5)
     assert (first.frozen, last.frozen) == (("contraction", "bottleneck"), ())
     assert (first.end, last.learning_rate) == (pytest.approx(1 / 3), 3e-4)
 

@@ -8,6 +8,7 @@ from autoseg.errors import SettingsError
 from autoseg.image.structures import Structure
 from autoseg.model.model import TrainedModel, load_model, save_model
 from autoseg.model.networks import NETWORKS, build_network, learn, stride_of
+from autoseg.model.networks.build import FINDERS
 from autoseg.model.settings.settings import LossSettings, NetworkSettings, Settings
 from autoseg.training.losses import outputs_loss
 
@@ -146,9 +147,10 @@ def test_standard_size_is_built_where_the_settings_give_none(name):
     assert sum(p.numel() for p in network.parameters()) < 12e6
 
 
-def test_unknown_network_names_the_known_ones():
-    with pytest.raises(SettingsError, match=r"no network 'vnet'.*unet"):
-        build_network(NetworkSettings(name="vnet"), in_channels=1, out_channels=2)
+def test_settings_know_every_network_and_an_unknown_one_is_refused():
+    with pytest.raises(SettingsError, match=r"name is 'vnet'; give unet, resunet"):
+        NetworkSettings(name="vnet")
+    assert NetworkSettings.declared["name"].choices == (*NETWORKS, *FINDERS)
 
 
 @pytest.mark.parametrize("name", [name for name, kind in NETWORKS.items() if 3 not in kind.spatial_dims])

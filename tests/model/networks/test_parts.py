@@ -4,8 +4,7 @@ import pytest
 from torch import nn
 
 from autoseg.model.networks import NETWORKS, build_network, part_of, parts_of
-from autoseg.model.settings.groups import PARTS
-from autoseg.model.settings.settings import NetworkSettings
+from autoseg.model.settings.settings import PARTS, NetworkSettings
 
 KINDS = [
     *((name, {}, dims) for name, kind in NETWORKS.items() for dims in kind.spatial_dims),

@@ -117,8 +117,8 @@ def test_what_a_script_asks_for_is_kept_exactly(source):
     ("name", "typed", "words"),
     [
         ("rotation", "far", "rotation_deg is 'far'; give a number"),
-        ("rotation", "200", "rotation_deg is 200.0; give 0 to 180"),
-        ("zoom", "1.2", "zoom is (1.2,); give two numbers"),
+        ("rotation", "200", "rotation_deg is 200.0; give a number from 0 to 180, in degrees"),
+        ("zoom", "1.2", "zoom is '1.2'; give two numbers"),
         ("zoom", "2, 1", "the smaller first"),
     ],
 )

@@ -260,8 +260,8 @@ def test_a_field_changes_its_setting(source, name, typed, value):
         ("learning_rate", "", "learning_rate is ''; give a number"),
         ("batch_size", "2.5", "batch_size is '2.5'; give a whole number"),
         ("batch_size", "0", "batch_size is 0; give a whole number from 1"),
-        ("network.dropout", "2", "dropout is 2.0; it lies between"),
-        ("preprocess.clip_percentiles", "99", "clip_percentiles is (99.0,)"),
+        ("network.dropout", "2", "dropout is 2.0; give a number from 0, below 1"),
+        ("preprocess.clip_percentiles", "99", "clip_percentiles is '99'; give two numbers"),
         ("preprocess.spacing_mm", "nan", "spacing_mm is nan"),
     ],
 )

@@ -15,11 +15,11 @@ WHOLE = {"overlap_until": math.inf}
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"overlap": "jaccard"}, ["overlap is 'jaccard'", "dice, iou, tversky, none"]),
-        ({"pixel": "entropy"}, ["pixel is 'entropy'", "cross_entropy, bce, focal, none"]),
+        ({"overlap": "jaccard"}, ["overlap is 'jaccard'", "dice, iou, tversky or none"]),
+        ({"pixel": "entropy"}, ["pixel is 'entropy'", "cross_entropy, bce, focal or none"]),
         ({"overlap_weight": -1}, ["overlap_weight is -1", "0 to 1000"]),
         ({"pixel_weight": math.nan}, ["pixel_weight is nan"]),
-        ({"structure_weight": 0}, ["structure_weight is 0", "more than 0", "None"]),
+        ({"structure_weight": 0}, ["structure_weight is 0", "above 0", "None"]),
         ({"structure_weight": 2000}, ["structure_weight is 2000"]),
         ({"focal_gamma": 11}, ["focal_gamma is 11", "0 to 10"]),
         ({"missed_weight": 1.2}, ["missed_weight is 1.2"]),
