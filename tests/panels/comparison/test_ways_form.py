@@ -71,7 +71,7 @@ def test_slices_have_no_centreline_and_volumes_can_follow_it(form):
     form.crop.value = "30 × 25"
     assert form.read_all() == {"volume.crop_mm": (30.0, 25.0)}
     form.crop.value = "30"
-    with pytest.raises(SettingsError, match="give two lengths from 1 to 2000 mm"):
+    with pytest.raises(SettingsError, match="give two numbers from 1 to 2000, in mm"):
         form.read_all()
     form.show_model(make_base(dims=3, crop_mm=(20.0, 22.0)))
     assert form.read_all() == {"volume.crop_mm": (20.0, 22.0)}

@@ -359,7 +359,7 @@ def test_settings_are_changed_by_their_names_all_at_once():
         ({"batch_size.x": 4}, "no setting"),
         ({"preprocess": 4}, "no setting 'preprocess'"),
         ({"batch_size": 0}, "batch_size is 0"),
-        ({"preprocess.spacing_mm": "x"}, "wrong kind"),
+        ({"preprocess.spacing_mm": "x"}, "spacing_mm is .x.; give a number above 0"),
     ],
 )
 def test_a_wrong_name_or_value_is_named(values, words):
