@@ -15,7 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from autoseg.files.contours import read_contour_file
+from autoseg.files.text_files import read_contour_file
 from autoseg.image.contours import contour_area, coverage, fill_contour
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "cardiac-sunnybrook-dicom"

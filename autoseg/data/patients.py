@@ -15,8 +15,9 @@ import psutil
 from autoseg.data.cases import Case, Reading, find_images, read_case_image
 from autoseg.data.pairing.names import is_label
 from autoseg.errors import AutosegError, DataError, GeometryError, ReadError
-from autoseg.files.dicom.series import DicomFolder, Series, SkippedFile, find_series, read_series
+from autoseg.files.dicom.series import DicomFolder, Series, find_series, read_series
 from autoseg.files.dicom.table import series_table, thumbnail, why_unlikely
+from autoseg.files.sources import SkippedFile
 from autoseg.image.calibration import (
     TypedCalibration,
     calibrate,

@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 
 from autoseg.errors import OutputError, ReadError
+from autoseg.files.sources import walk
 
 MOST_BYTES = 200 * 2**20  # what a page can take in one piece
 
@@ -19,8 +20,7 @@ def files_of(folder: Path) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise ReadError(f"The folder {folder} is not there any more; it was moved or deleted.")
-    found = (path for path in folder.rglob("*") if path.is_file())
-    return sorted(p for p in found if not any(part.startswith(".") for part in p.relative_to(folder).parts))
+    return walk(folder)[0]
 
 
 def size_words(count: int) -> str:

@@ -1,8 +1,13 @@
-"""Read label files: NPY, PNG, TIFF, NIfTI, and those JPEGs whose every pixel can be given back its label."""
+"""Read label files: NPY, PNG, TIFF, NIfTI, some JPEGs, contours as text, DICOM segmentations, structure sets.
+
+A file is opened once (`_open`: what is accepted, on the image's axes); then its values are labels
+(`read_label_volume`), or it marks structures (`read_marked`, `read_binary_file`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +16,24 @@ import numpy.typing as npt
 
 from autoseg.errors import LabelError, ReadError
 from autoseg.files.arrays import read_npy, whole_numbers
+from autoseg.files.dicom import rtstruct, seg
 from autoseg.files.nifti.images import lay_out
 from autoseg.files.nifti.labels import onto_image, read_nifti_labels
 from autoseg.files.nifti.volumes import NIFTI_ENDINGS
-from autoseg.files.pictures.labels import REMEDY, read_picture_labels, with_labels, without_alpha
+from autoseg.files.pictures.labels import REMEDY, picture_labels, with_labels, without_alpha
 from autoseg.files.pictures.pictures import Picture, read_picture
 from autoseg.files.pictures.tiff import TIFF_SUFFIXES, read_tiff
-from autoseg.files.sources import ending
+from autoseg.files.sources import READABLE, LabelFile, ending
+from autoseg.files.text_files import read_contour_file
+from autoseg.image.contours import fill_contour
 from autoseg.image.geometry import Affine
 from autoseg.image.image import Image
 from autoseg.image.orientation import Plane
 from autoseg.image.structures import Structure
 
 LABEL_SUFFIXES = (".npy", ".png", ".jpg", ".jpeg", *TIFF_SUFFIXES, ".nii", ".nii.gz")
+
+Mask = npt.NDArray[np.bool_]
 
 
 def read_label_file(
@@ -33,11 +43,11 @@ def read_label_file(
     values: Mapping[int, int] | None = None,
     slice_axis: Plane | None = None,
 ) -> npt.NDArray[np.integer]:
-    """Read the integers of one label file exactly, or not at all.
+    """Read the integers of one label file exactly, or not at all, shape (slices, rows, columns).
 
     Whether every value has a name is not asked here: `LabelMap` does.
     """
-    return _read(Path(path), tuple(structures or ()), values or None, slice_axis)[0]
+    return read_label_volume(path, structures=structures, values=values, slice_axis=slice_axis)[0]
 
 
 def read_label_volume(
@@ -49,42 +59,87 @@ def read_label_volume(
     slice_axis: Plane | None = None,
     trust_array: bool = False,
 ) -> tuple[npt.NDArray[np.integer], Affine | None]:
-    """Read a label file in the order of axes of its image.
+    """Read a label file in the order of axes of its image, and the affine where the file or the image has one.
 
     A NIfTI file that describes the image's grid with its axes reordered or turned is brought to the image's axes
-    exactly; nothing is resampled.
+    exactly; nothing is resampled. `values` says which label each value of the file stands for.
     """
-    path, known = Path(path), tuple(structures or ())
-    if like is None or ending(path) not in NIFTI_ENDINGS:
-        return _read(path, known, values or None, slice_axis)
-    header, voxels = read_nifti_labels(path)
-    voxels = onto_image(path, header, voxels, like, slice_axis=slice_axis, trust_array=trust_array)
-    return with_labels(path, whole_numbers(path, voxels, rounded=header.is_scaled), values or None), like.affine
+    path = Path(path)
+    stored = _open(path, like, slice_axis, trust_array)
+    if stored.pictures:
+        return picture_labels(path, stored.pictures, tuple(structures or ()), values or None), None
+    whole = whole_numbers(path, stored.voxels, rounded=stored.rounded)
+    return with_labels(path, whole, values or None), stored.affine
 
 
-def _read(
-    path: Path, structures: tuple[Structure, ...], values: Mapping[int, int] | None, slice_axis: Plane | None
-) -> tuple[npt.NDArray[np.integer], Affine | None]:
+@dataclass(frozen=True, eq=False)
+class _Stored:
+    """What a label file holds before anything is made of it: numbers (slices, rows, columns), or its pictures.
+
+    Numbers that are `rounded` were stored as multiples of something, and are whole only nearly.
+    """
+
+    voxels: npt.NDArray[Any]
+    pictures: tuple[Picture, ...] = ()
+    affine: Affine | None = None
+    rounded: bool = False
+
+
+def _open(path: Path, like: Image | None, slice_axis: Plane | None, trust_array: bool) -> _Stored:
+    """Open a file of any kind; ReadError where it is of none."""
     kind = ending(path)
-    if kind not in LABEL_SUFFIXES and kind not in NIFTI_ENDINGS:
-        raise ReadError(f"{path} is no label file that autoseg reads. Use one of {', '.join(LABEL_SUFFIXES)}.")
     if kind in NIFTI_ENDINGS:
         header, voxels = read_nifti_labels(path)
+        if like is not None:
+            voxels = onto_image(path, header, voxels, like, slice_axis=slice_axis, trust_array=trust_array)
+            return _Stored(voxels, affine=like.affine, rounded=header.is_scaled)
         arrangement, affine = lay_out(header, slice_axis)
-        whole = whole_numbers(path, np.ascontiguousarray(arrangement.apply(voxels)), rounded=header.is_scaled)
-        return with_labels(path, whole, values), affine
-    if kind != ".npy":
-        return read_picture_labels(path, structures, values), None
-    array = read_npy(path)
-    if array.ndim not in (2, 3):
-        raise LabelError(
-            f"{path} has the shape {array.shape}; labels have (rows, columns) or (slices, rows, columns)."
-        )
-    voxels = with_labels(path, whole_numbers(path, array), values)
-    return (voxels[None] if voxels.ndim == 2 else voxels), None
+        return _Stored(np.ascontiguousarray(arrangement.apply(voxels)), affine=affine, rounded=header.is_scaled)
+    if kind not in LABEL_SUFFIXES:
+        raise ReadError(f"{path} is no label file that autoseg reads. Use one of {', '.join(LABEL_SUFFIXES)}.")
+    if kind == ".npy":
+        array = read_npy(path)
+        if array.ndim not in (2, 3):
+            raise LabelError(
+                f"{path} has the shape {array.shape}; labels have (rows, columns) or (slices, rows, columns)."
+            )
+        return _Stored(array if array.ndim == 3 else array[None])
+    return _Stored(np.empty(0), read_tiff(path) if kind in TIFF_SUFFIXES else (read_picture(path),))
 
 
-# --- read files that mark one structure: whatever their value for it, and whether their edges are soft
+# --- files that mark structures: one each, or several with names
+
+
+def marked_names(file: LabelFile) -> tuple[str, ...]:
+    """Give the structures that a binary file is about, also those of which it marks nothing."""
+    return (file.token,) if file.token else tuple(region.name for region in _regions(read_drawn_object(file.path)))
+
+
+def read_marked(file: LabelFile, image: Image, *, trust_array: bool = False) -> list[tuple[str, Mask]]:
+    """Give the structures that a file marks on its image, by their names or by the token of the file's name."""
+    if file.path.suffix.lower() == ".txt":
+        return [(file.token, fill_contour(read_contour_file(file.path), image.shape[1:])[None])]
+    if ending(file.path) in READABLE:
+        return [(file.token, read_binary_file(file.path, image, trust_array=trust_array)[0])]
+    drawn = read_drawn_object(file.path)
+    if isinstance(drawn, seg.Segmentation):
+        masks, _ = seg.labels_on(drawn, image)
+    else:
+        masks, _ = rtstruct.labels_on(drawn, image)
+    return [(region.name, masks[region.number]) for region in _regions(drawn) if region.number in masks]
+
+
+def read_drawn_object(path: Path) -> seg.Segmentation | rtstruct.StructureSet:
+    """Read what was drawn on a DICOM series: a segmentation or a structure set; ReadError where it is neither."""
+    try:
+        return seg.read_segmentation(path)
+    except ReadError:
+        return rtstruct.read_structure_set(path)
+
+
+def _regions(drawn: seg.Segmentation | rtstruct.StructureSet) -> Sequence[seg.Segment | rtstruct.Roi]:
+    return drawn.segments if isinstance(drawn, seg.Segmentation) else drawn.rois
+
 
 # Interpolation swings past 0 and 1 at edges.
 SOFT_RANGE = (-0.5, 1.5)
@@ -92,30 +147,16 @@ SOFT_RANGE = (-0.5, 1.5)
 
 def read_binary_file(
     path: Path, like: Image | None = None, *, slice_axis: Plane | None = None, trust_array: bool = False
-) -> tuple[npt.NDArray[np.bool_], str]:
-    """Read which voxels a file marks."""
+) -> tuple[Mask, str]:
+    """Read which voxels a file marks, whatever its value for it, and a note where its edges are soft."""
     path = Path(path)
-    kind = ending(path)
-    if kind in NIFTI_ENDINGS:
-        header, array = read_nifti_labels(path)
-        if like is None:
-            array = np.ascontiguousarray(lay_out(header, slice_axis)[0].apply(array))
-        else:
-            array = onto_image(path, header, array, like, slice_axis=slice_axis, trust_array=trust_array)
-        return _marked(path, array)
-    if kind == ".npy":
-        array = read_npy(path)
-        if array.ndim not in (2, 3):
-            raise LabelError(
-                f"{path} has the shape {array.shape}; masks have (rows, columns), with slices in front."
-            )
-        return _marked(path, array if array.ndim == 3 else array[None])
-    if kind in TIFF_SUFFIXES:
-        return _marked(path, np.stack([_numbers_of(path, picture) for picture in read_tiff(path)]))
-    picture = read_picture(path)
-    if picture.is_jpeg:
-        return read_label_file(path, (Structure(255, "marked", (255, 255, 255)),)) > 0, ""
-    return _marked(path, _numbers_of(path, picture)[None])
+    stored = _open(path, like, slice_axis, trust_array)
+    if not stored.pictures:
+        return _marked(path, stored.voxels)
+    if stored.pictures[0].is_jpeg and ending(path) not in TIFF_SUFFIXES:
+        white = (Structure(255, "marked", (255, 255, 255)),)
+        return picture_labels(path, stored.pictures, white) > 0, ""
+    return _marked(path, np.stack([_numbers_of(path, picture) for picture in stored.pictures]))
 
 
 def _numbers_of(path: Path, picture: Picture) -> npt.NDArray[Any]:
@@ -131,7 +172,7 @@ def _numbers_of(path: Path, picture: Picture) -> npt.NDArray[Any]:
     return np.where(pixels.any(axis=-1), number.reshape(pixels.shape[:-1]) + 1, 0)
 
 
-def _marked(path: Path, values: npt.NDArray[Any]) -> tuple[npt.NDArray[np.bool_], str]:
+def _marked(path: Path, values: npt.NDArray[Any]) -> tuple[Mask, str]:
     if values.dtype.kind not in "iufb":
         raise LabelError(f"{path} holds {values.dtype} and no numbers. Save the mask as 0 and 1.")
     broken = int((~np.isfinite(values)).sum()) if values.dtype.kind == "f" else 0

@@ -1,14 +1,26 @@
-"""Where the image and the labels of a case lie on the disk, in the words of every kind of file."""
+"""Where images and labels lie on the disk: folders walked, and files told by their endings."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from autoseg.files.dicom.series import SkippedFile
+from autoseg.files.file_names import file_stem
+from autoseg.words import natural
 
 VOLUME_ENDINGS = (".nii", ".nii.gz")
 PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".npy")
+READABLE = (*VOLUME_ENDINGS, *PICTURE_ENDINGS)
+HIDDEN = {"__macosx", "thumbs.db", "desktop.ini", "ehthumbs.db"}
+
+
+@dataclass(frozen=True)
+class SkippedFile:
+    """A file or folder that was left alone, and why, in words."""
+
+    path: Path
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -40,28 +52,6 @@ class LabelFile:
     binary: bool = False
 
 
-@dataclass(frozen=True)
-class FilePair:
-    """An image (its channels) and its label files; `rule` says in a few words why they belong together."""
-
-    name: str
-    subject_id: str
-    images: tuple[ImageFile, ...]
-    labels: tuple[LabelFile, ...]
-    rule: str = ""
-    site: str = ""
-    levels_path: Path | None = None
-
-
-@dataclass(frozen=True)
-class Pairing:
-    """The pairs of a folder, the names of the channels, and the files that were left alone."""
-
-    pairs: tuple[FilePair, ...]
-    channels: tuple[str, ...] = ("image",)
-    skipped: tuple[SkippedFile, ...] = ()
-
-
 def name_without_ending(path: Path) -> str:
     """Give a file's name without its ending (`.nii.gz` is one), unless the ending is a number.
 
@@ -70,9 +60,7 @@ def name_without_ending(path: Path) -> str:
     >>> [name_without_ending(Path(name)) for name in ("leg_07.dcm", "leg_07", "CT.1.2.840", "t2.nii.gz")]
     ['leg_07', 'leg_07', 'CT.1.2.840', 't2']
     """
-    if path.name.lower().endswith(".nii.gz"):
-        return path.name[:-7]
-    return path.name if path.suffix[1:].isdecimal() else path.stem
+    return path.name[:-7] if path.name.lower().endswith(".nii.gz") else file_stem(path)
 
 
 def ending(path: Path) -> str:
@@ -80,8 +68,33 @@ def ending(path: Path) -> str:
     return ".nii.gz" if path.name.lower().endswith(".nii.gz") else path.suffix.lower()
 
 
-# How images without labels are left out: in the notebook, in code, on the command line.
-LEAVING_OUT = (
-    "tick that under 'How to read the files', or in code unlabelled='skip', on the command line "
-    "--leave-out-unlabelled"
-)
+def walk(folder: Path) -> tuple[list[Path], list[SkippedFile]]:
+    """Give the files of a folder and the folders within, 2.png before 10.png, and what was left alone.
+
+    That is what is hidden, a link to a folder (it may lead back to where it lies), or may not be opened.
+    """
+    found: list[Path] = []
+    skipped: list[SkippedFile] = []
+
+    def refuse(error: OSError) -> None:
+        skipped.append(SkippedFile(Path(error.filename), f"may not be opened ({error.strerror})"))
+
+    for place, folders, names in os.walk(folder, onerror=refuse):
+        here = Path(place)
+        hidden = [name for name in folders if _is_hidden(name)]
+        skipped += [SkippedFile(here / name, "a hidden folder") for name in sorted(hidden)]
+        links = [name for name in folders if name not in hidden and (here / name).is_symlink()]
+        skipped += [SkippedFile(here / name, "a link to a folder, which is not followed") for name in sorted(links)]
+        folders[:] = [name for name in folders if name not in hidden and name not in links]
+        for path in (here / name for name in names):
+            if _is_hidden(path.name):
+                skipped.append(SkippedFile(path, "a hidden file"))
+            elif os.path.isfile(path):
+                found.append(path)
+            else:
+                skipped.append(SkippedFile(path, "not an ordinary file"))
+    return sorted(found, key=natural), skipped
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name.lower() in HIDDEN

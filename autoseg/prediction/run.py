@@ -23,8 +23,8 @@ from autoseg.data.corrections import Kit, read_kit, whole_cases, write_kit
 from autoseg.data.patients import NOTHING_TYPED, other_kind, read_patient, warn_of_memory
 from autoseg.errors import AutosegError, DataError, OutputError
 from autoseg.files.atomic import check_writable
-from autoseg.files.dicom.series import SkippedFile
 from autoseg.files.file_names import safe_name, unique_names
+from autoseg.files.sources import SkippedFile
 from autoseg.image.calibration import TypedCalibration
 from autoseg.image.image import Image, LabelMap
 from autoseg.measurement.areas import Measurement, measure_areas

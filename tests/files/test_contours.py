@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from autoseg.errors import LabelError, ReadError
-from autoseg.files.contours import read_contour_file
+from autoseg.files.text_files import read_contour_file
 
 
 def write(folder, text, encoding="utf-8"):

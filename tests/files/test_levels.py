@@ -1,7 +1,7 @@
 import pytest
 
 from autoseg.errors import ReadError
-from autoseg.files.levels import read_levels
+from autoseg.files.text_files import read_levels
 
 
 def write(path, *lines):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoseg.errors import LabelError
-from autoseg.files.contours import read_contour_file
+from autoseg.files.text_files import read_contour_file
 from autoseg.image.contours import (
     combine_masks,
     contour_area,

@@ -3,7 +3,6 @@
 from autoseg.data.cases.annotated import declare_absent, declare_missing, declare_unknown
 from autoseg.data.cases.case import Case, CaseFolder, Reading, is_drawn, pairs_table
 from autoseg.data.cases.find import find_cases, find_images
-from autoseg.data.cases.images import read_case_image
 from autoseg.data.cases.naming import (
     Naming,
     build_table,
@@ -13,28 +12,4 @@ from autoseg.data.cases.naming import (
     new_naming,
 )
 from autoseg.data.cases.pseudonyms import Pseudonyms
-from autoseg.data.cases.read import read_case, read_case_labels, read_rater_labels
-
-__all__ = [
-    "Case",
-    "CaseFolder",
-    "Naming",
-    "Pseudonyms",
-    "Reading",
-    "build_table",
-    "declare_absent",
-    "declare_missing",
-    "declare_unknown",
-    "find_cases",
-    "find_images",
-    "is_drawn",
-    "leave_out_structure",
-    "list_namings",
-    "name_structures",
-    "new_naming",
-    "pairs_table",
-    "read_case",
-    "read_case_image",
-    "read_case_labels",
-    "read_rater_labels",
-]
+from autoseg.data.cases.read import read_case, read_case_image, read_case_labels, read_rater_labels

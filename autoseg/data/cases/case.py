@@ -10,8 +10,7 @@ import pandas as pd
 
 from autoseg.data.repairs import Repair
 from autoseg.errors import DataError
-from autoseg.files.dicom.series import SkippedFile
-from autoseg.files.sources import ImageFile, LabelFile
+from autoseg.files.sources import ImageFile, LabelFile, SkippedFile
 from autoseg.image.structures import Structure
 
 

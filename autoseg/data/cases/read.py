@@ -3,31 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 from autoseg.data.cases.case import Case
-from autoseg.data.cases.images import file_stamp, read_case_image, read_image_file, read_whole_image
 from autoseg.data.repairs import apply_repairs
-from autoseg.errors import LabelError, ReadError
-from autoseg.files.contours import read_contour_file
-from autoseg.files.dicom.rtstruct import labels_on as contours_on
-from autoseg.files.dicom.rtstruct import read_structure_set
-from autoseg.files.dicom.seg import labels_on as segments_on
-from autoseg.files.dicom.seg import read_segmentation
-from autoseg.files.labels import read_binary_file, read_label_file, read_label_volume
-from autoseg.files.sources import PICTURE_ENDINGS, VOLUME_ENDINGS, LabelFile, ending, name_without_ending
-from autoseg.image.contours import combine_masks, fill_contour
+from autoseg.errors import DataError, LabelError, ReadError
+from autoseg.files.dicom.grouping import group_series
+from autoseg.files.dicom.headers import FileHeader, read_header
+from autoseg.files.dicom.records import quiet
+from autoseg.files.dicom.series import read_dicom_file, read_series
+from autoseg.files.labels import marked_names, read_label_file, read_label_volume, read_marked
+from autoseg.files.nifti.images import read_nifti_image
+from autoseg.files.pictures.images import read_picture_image
+from autoseg.files.sources import (
+    PICTURE_ENDINGS,
+    VOLUME_ENDINGS,
+    ImageFile,
+    LabelFile,
+    ending,
+    name_without_ending,
+)
+from autoseg.files.text_files import read_levels
+from autoseg.image.contours import combine_masks
+from autoseg.image.geometry import affine_from_spacing
 from autoseg.image.image import Image, LabelMap, SliceSource, Source
+from autoseg.image.orientation import Plane
 from autoseg.image.raters import combine_raters
 from autoseg.image.structures import Structure
 
 Voxels = npt.NDArray[np.integer]
-Masks = dict[int, npt.NDArray[np.bool_]]
 Shares = npt.NDArray[np.float32]
+Stamp = tuple[int, int]
 
 
 def read_case(
@@ -111,16 +123,6 @@ def read_labels(case: Case, structures: tuple[Structure, ...]) -> tuple[Voxels, 
     return voxels.copy(), shares
 
 
-def marked_names(file: LabelFile) -> tuple[str, ...]:
-    """Give the structures that a binary file is about, also those of which it marks nothing."""
-    if file.token:
-        return (file.token,)
-    try:
-        return tuple(segment.name for segment in read_segmentation(file.path).segments)
-    except ReadError:
-        return tuple(roi.name for roi in read_structure_set(file.path).rois)
-
-
 def _drawn_by(case: Case, files: Sequence[LabelFile], structures: Sequence[Structure]) -> frozenset[int] | None:
     """Give what one rater drew: where each structure has its own file, those of which there is one."""
     if not files[0].binary:
@@ -134,7 +136,7 @@ def _read_rater(case: Case, files: Sequence[LabelFile], structures: tuple[Struct
     if not files[0].binary:
         return _read_values(case, files[0], structures)
     names: Mapping[object, int] = {s.name: s.label for s in structures} | dict(case.values)
-    masks: Masks = {}
+    masks: dict[int, npt.NDArray[np.bool_]] = {}
     for file in files:
         for token, mask in read_label_masks(case, file):
             if token not in names:
@@ -151,20 +153,7 @@ def _read_rater(case: Case, files: Sequence[LabelFile], structures: tuple[Struct
 
 def read_label_masks(case: Case, file: LabelFile) -> list[tuple[str, npt.NDArray[np.bool_]]]:
     """Give the structures that a file marks, by their names or by the token of the file's name."""
-    image = read_whole_image(case)
-    if file.path.suffix.lower() == ".txt":
-        return [(file.token, fill_contour(read_contour_file(file.path), image.shape[1:])[None])]
-    if ending(file.path) in (*VOLUME_ENDINGS, *PICTURE_ENDINGS):
-        mask, _ = read_binary_file(file.path, image, trust_array=case.reading.trust_array)
-        return [(file.token, mask)]
-    try:
-        segmentation = read_segmentation(file.path)
-    except ReadError:
-        drawn = read_structure_set(file.path)
-        masks, _ = contours_on(drawn, image)
-        return [(roi.name, masks[roi.number]) for roi in drawn.rois if roi.number in masks]
-    masks, _ = segments_on(segmentation, image)
-    return [(segment.name, masks[segment.number]) for segment in segmentation.segments if segment.number in masks]
+    return read_marked(file, read_whole_image(case), trust_array=case.reading.trust_array)
 
 
 def _read_values(case: Case, file: LabelFile, structures: tuple[Structure, ...]) -> Voxels:
@@ -204,3 +193,142 @@ def _read_picture_labels(
     path: Path, stamp: tuple[int, int], structures: tuple[Structure, ...], values: tuple[tuple[int, int], ...]
 ) -> Voxels:
     return read_label_file(path, structures, values=dict(values))
+
+
+# --- images, whatever kind of files they are kept in
+
+
+def read_case_image(case: Case, *, pixel_spacing_mm: tuple[float, float] | None = None) -> Image:
+    """Read the image of a case, shape (slices, rows, columns), with channels in front where there are several.
+
+    Further channels that lie on another grid are brought to the first one's by linear interpolation.
+    """
+    image = read_whole_image(case, pixel_spacing_mm)
+    if case.slices is None:  # what is read is the caller's own, and the cached one stays as it is
+        return replace(image, voxels=image.voxels.copy())
+    return _cut(image, case.slices)
+
+
+def read_whole_image(case: Case, typed: tuple[float, float] | None = None) -> Image:
+    """Read all slices of the image of a case."""
+    channels = [_read_channel(file, case, typed) for file in case.images]
+    first = channels[0]
+    if len(channels) > 1:
+        voxels = np.stack([_on_grid_of(first, channel) for channel in channels])
+        first = replace(first, voxels=voxels, channels=case.channels)
+    slices = first.source.slices
+    if case.levels_path is not None:
+        levels = read_levels(case.levels_path)
+        slices = tuple(replace(place, level=levels.get(place.frame, "")) for place in slices)
+    return replace(
+        first, source=replace(first.source, case_id=case.case_id, subject_id=case.subject_id, slices=slices)
+    )
+
+
+def _read_channel(file: ImageFile, case: Case, typed: tuple[float, float] | None) -> Image:
+    images = read_image_file(
+        file.path, file.others, file_stamp(file.path, *file.others), typed, case.reading.plane, _inside(case)
+    )
+    if ending(file.path) in PICTURE_ENDINGS or ending(file.path) in VOLUME_ENDINGS:
+        images = images if file.frame is None else images[file.frame : file.frame + 1]
+        if len(images) != 1:
+            raise ReadError(
+                f"{file.path} holds {len(images)} time points, and its labels do not say to which they belong. "
+                "Save the time point that was drawn on as a file of its own."
+            )
+        image = images[0]
+        spacing = typed or case.reading.pixel_spacing_mm
+        if image.affine is None and spacing is not None:
+            source = replace(image.source, spacing_source="typed", slice_spacing_source="none")
+            image = replace(image, affine=affine_from_spacing((1.0, *spacing)), source=source)
+        return image
+    spacing = case.reading.pixel_spacing_mm
+    if typed is None and spacing is not None and images[0].affine is None:
+        return _read_channel(file, case, spacing)
+    if file.frame is None:
+        if len(images) != 1:
+            raise ReadError(
+                f"The series of {file.path} is {len(images)} stacks (time points, or parts with a gap between), "
+                "and one label volume cannot lie on all of them. Keep the stack that was drawn on."
+            )
+        return images[0]
+    for image in images:
+        for index, place in enumerate(image.source.slices):
+            if place.frame == file.frame:
+                return _cut(image, (index, index + 1))
+    raise ReadError(
+        f"{file.path} has no frame {file.frame + 1}; it was changed after the folder was searched. "
+        "Search the folder again."
+    )
+
+
+def _inside(case: Case) -> tuple[str, ...]:
+    """Give the channels' names where one file holds them all."""
+    return case.channels if len(case.images) == 1 else ()
+
+
+def _on_grid_of(first: Image, other: Image) -> npt.NDArray[np.generic]:
+    """Give another channel's voxels on the first one's grid."""
+    if other.same_grid(first):
+        return other.voxels
+    if first.affine is None or other.affine is None or other.voxels.ndim != 3:
+        raise DataError(
+            f"{other.source.name} has the shape {other.shape} and {first.source.name} {first.shape}, and without "
+            "coordinates the one cannot be laid on the other. Save all contrasts on one grid."
+        )
+    there = np.linalg.inv(other.affine) @ first.affine
+    voxels = other.voxels.astype(np.float32)
+    return ndimage.affine_transform(
+        voxels, there[:3, :3], there[:3, 3], output_shape=first.shape, order=1, mode="nearest"
+    )
+
+
+def _cut(image: Image, slices: tuple[int, int] | None) -> Image:
+    """Cut slices out of an image, in their place in the patient."""
+    if slices is None:
+        return image
+    start, stop = slices
+    affine = None if image.affine is None else image.affine.copy()
+    if affine is not None:
+        affine[:3, 3] += start * affine[:3, 0]
+    return Image(
+        voxels=image.voxels[..., start:stop, :, :].copy(),
+        affine=affine,
+        channels=image.channels,
+        source=replace(image.source, slices=image.source.slices[start:stop]),
+    )
+
+
+def file_stamp(*paths: Path) -> Stamp:
+    """Give what changes when one of the files does; zeros if it is not there, which its reader will tell."""
+    times, sizes = [0], [0]
+    for path in paths:
+        try:
+            status = path.stat()
+        except OSError:
+            continue
+        times.append(status.st_mtime_ns)
+        sizes.append(status.st_size)
+    return hash(tuple(times)), sum(sizes)
+
+
+# The frames of one file are neighbouring cases, and a label is read beside its image: the last few are kept.
+@lru_cache(maxsize=2)
+def read_image_file(
+    path: Path,
+    others: tuple[Path, ...],
+    stamp: Stamp,
+    typed: tuple[float, float] | None,
+    plane: Plane | None,
+    channels: tuple[str, ...],
+) -> tuple[Image, ...]:
+    """Read a file, or a series that starts with it, as one image a stack or time point."""
+    if ending(path) in VOLUME_ENDINGS:
+        return read_nifti_image(path, slice_axis=plane)
+    if ending(path) in PICTURE_ENDINGS:
+        return (read_picture_image(path, channels=channels or None),)
+    if not others:
+        return read_dicom_file(path, pixel_spacing_mm=typed)
+    with quiet():
+        headers = [header for header in map(read_header, (path, *others)) if isinstance(header, FileHeader)]
+    return tuple(image for part in group_series(headers) for image in read_series(part, pixel_spacing_mm=typed))

@@ -3,18 +3,3 @@
 from autoseg.data.checks.facts import LabelledImage, Origin, StructureCount, count_structures
 from autoseg.data.checks.finding import SEVERITIES, Finding, findings_table, raise_on_errors
 from autoseg.data.checks.run import Examination, check_cases, check_images, examine_cases
-
-__all__ = [
-    "SEVERITIES",
-    "Examination",
-    "Finding",
-    "LabelledImage",
-    "Origin",
-    "StructureCount",
-    "check_cases",
-    "check_images",
-    "count_structures",
-    "examine_cases",
-    "findings_table",
-    "raise_on_errors",
-]

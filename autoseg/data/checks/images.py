@@ -13,7 +13,7 @@ from autoseg.data.checks.facts import Facts, LabelledImage
 from autoseg.data.checks.finding import Finding
 from autoseg.data.repairs import SYMMETRIES, transform, turn_slices
 from autoseg.errors import AutosegError
-from autoseg.files.levels import read_levels
+from autoseg.files.text_files import read_levels
 from autoseg.image.geometry import same_grid, spacing_from_affine
 from autoseg.words import name_some
 

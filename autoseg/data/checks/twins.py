@@ -13,7 +13,7 @@ from autoseg.data.checks.cohort import Cohort
 from autoseg.data.checks.facts import Facts
 from autoseg.data.checks.finding import Finding
 from autoseg.data.duplicates import FLAT, NEARLY_THE_SAME
-from autoseg.data.pairing.subjects import unlike_twins
+from autoseg.data.pairing.names import unlike_twins
 from autoseg.files.dicom.headers import is_stand_in
 from autoseg.words import name_some
 

@@ -15,7 +15,7 @@ from autoseg.data.cases import Case, CaseFolder, Reading, find_cases, read_case
 from autoseg.data.corrections.kit import channel_words
 from autoseg.data.corrections.place import PART, Place, find_place, read_own_images
 from autoseg.data.corrections.read import Correction, read_slices
-from autoseg.data.pairing.pairs import visible_files
+from autoseg.data.pairing.layout import visible_files
 from autoseg.errors import DataError, OutputError
 from autoseg.files.nifti.volumes import write_nifti
 from autoseg.files.sources import ending, name_without_ending

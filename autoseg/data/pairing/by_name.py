@@ -7,23 +7,20 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
-from autoseg.data.pairing.names import LEVELS, Named, beginnings, is_label, read_name, telling_words
-from autoseg.data.pairing.subjects import site_of, subjects_by_name
-from autoseg.errors import DataError
-from autoseg.files.dicom.series import SkippedFile
-from autoseg.files.sources import (
-    LEAVING_OUT,
-    PICTURE_ENDINGS,
-    VOLUME_ENDINGS,
-    FilePair,
-    ImageFile,
-    LabelFile,
-    Pairing,
-    ending,
-    name_without_ending,
+from autoseg.data.pairing.layout import FilePair, Pairing, Unlabelled, leave_out, pair
+from autoseg.data.pairing.names import (
+    LEVELS,
+    Named,
+    beginnings,
+    is_label,
+    read_name,
+    site_of,
+    subjects_by_name,
+    telling_words,
 )
+from autoseg.errors import DataError
+from autoseg.files.sources import READABLE, ImageFile, LabelFile, SkippedFile, ending, name_without_ending
 from autoseg.words import in_words, natural
 
 # A bare r needs a number: _rv, _ra and _roi are structures.
@@ -31,6 +28,7 @@ RATER = re.compile(
     r"(?:^|[-_])(r[-_]?\d{1,2}|(?:rater|reader|observer|expert)(?:[-_][A-Za-z0-9]{1,3}|\d{1,3}))$", re.IGNORECASE
 )
 CHANNEL_NUMBER = re.compile(r"_(\d{4})$")
+TABLES_AND_TEXTS = (".json", ".tsv", ".csv", ".md")
 IGNORED = ("readme", "license", "licence", "dataset_description", "participants")
 WHERE = (
     "Put the images into a folder 'images' and their labels, with the same names, into 'labels'; or give the label "
@@ -43,7 +41,7 @@ def pair_by_name(
     folder: Path,
     files: Sequence[Path],
     *,
-    unlabelled: Literal["refuse", "skip"],
+    unlabelled: Unlabelled,
     channels: Sequence[str] = (),
     tokens: Collection[str] = (),
 ) -> Pairing:
@@ -78,13 +76,13 @@ def pair_by_name(
         else:
             found[image.path].append((file, rule))
     lonely = [group for group in grouped if group[0].path not in found]
-    if lonely and unlabelled == "refuse":
-        shown = in_words([group[0].path.relative_to(folder).as_posix() for group in lonely], "image")
-        raise DataError(
-            f"{shown} without a label file in {folder}. Add the label files, or leave these images out "
-            f"({LEAVING_OUT})."
-        )
-    skipped += [SkippedFile(group[0].path, "an image without a label file") for group in lonely]
+    skipped += leave_out(
+        {group[0].path: group[0].path.relative_to(folder).as_posix() for group in lonely},
+        unlabelled,
+        "a label file",
+        folder=folder,
+        remedy="Add the label files",
+    )
     labelled = [group for group in grouped if group[0].path in found]
     built = _build_pairs(labelled, found, [read_name(path, folder) for path in levels])
     pairs = _mark_binary(built, named=bool(tokens))
@@ -105,14 +103,13 @@ def _build_pairs(
     pairs = []
     for group in grouped:
         first = group[0]
-        rules = " or ".join(dict.fromkeys(rule for _, rule in found[first.path]))
         pairs.append(
-            FilePair(
-                name=case_names[first.path],
-                subject_id=subjects[places[first.path]],
-                images=tuple(ImageFile(image.path) for image in group),
-                labels=tuple(sorted((file for file, _ in found[first.path]), key=lambda file: natural(file.path))),
-                rule=f"{rules}; subject: {subject_rule}",
+            pair(
+                case_names[first.path],
+                subjects[places[first.path]],
+                [ImageFile(image.path) for image in group],
+                found[first.path],
+                subject_rule,
                 site=site_of(places[first.path]),
                 levels_path=level_of.get((first.where, first.key)),
             )
@@ -136,16 +133,11 @@ def find_images_by_name(
 def _sort_out(files: Sequence[Path]) -> tuple[list[Path], list[Path], list[SkippedFile]]:
     readable, levels, skipped = [], [], []
     for path in files:
-        if ending(path) in (*VOLUME_ENDINGS, *PICTURE_ENDINGS):
+        if ending(path) in READABLE:
             readable.append(path)
         elif path.suffix.lower() == ".txt" and LEVELS.search(path.stem):
             levels.append(path)
-        elif not path.stem.lower().startswith(IGNORED) and path.suffix.lower() not in (
-            ".json",
-            ".tsv",
-            ".csv",
-            ".md",
-        ):
+        elif not path.stem.lower().startswith(IGNORED) and path.suffix.lower() not in TABLES_AND_TEXTS:
             skipped.append(SkippedFile(path, "neither NIfTI nor a picture"))
     return readable, levels, skipped
 
@@ -210,11 +202,8 @@ class _Belonging:
                 image = elsewhere[0]
             if image is not None:
                 rest = label.key[len(key) :].strip("-_.")
-                return (
-                    image,
-                    rest,
-                    f"same name with the addition {label.key[len(key) :]!r}" if rest else "same name",
-                )
+                rule = f"same name with the addition {label.key[len(key) :]!r}" if rest else "same name"
+                return image, rest, rule
             if len(elsewhere) > 1 and key == label.key:
                 places = [image.path.as_posix() for image in elsewhere]
                 raise DataError(
@@ -253,24 +242,17 @@ def _mark_binary(pairs: Sequence[FilePair], *, named: bool) -> list[FilePair]:
 
 def _check_single(pairs: Sequence[FilePair]) -> None:
     """Refuse two label files that say the same of one image."""
-    for pair in pairs:
-        seen: Mapping[tuple[str, str], LabelFile] = {}
-        for file in pair.labels:
+    for one in pairs:
+        seen: dict[tuple[str, str], LabelFile] = {}
+        for file in one.labels:
             # "a_mask" and "a_seg" are two words for one thing.
-            token = (
-                ""
-                if _is_generic(file.token)
-                and len(pair.labels) > 1
-                and all(_is_generic(f.token) for f in pair.labels)
-                else file.token
-            )
-            other = seen.get((token, file.rater))
-            if other is not None:
+            token = "" if all(_is_generic(f.token) for f in one.labels) else file.token
+            other = seen.setdefault((token, file.rater), file)
+            if other is not file:
                 raise DataError(
-                    f"Both {other.path} and {file.path} would be the labels of {pair.images[0].path}. Keep one of "
+                    f"Both {other.path} and {file.path} would be the labels of {one.images[0].path}. Keep one of "
                     "them, or name the raters (-r1, -r2)."
                 )
-            seen = {**seen, (token, file.rater): file}
 
 
 def _case_names(images: Sequence[Named]) -> dict[Path, str]:

@@ -6,20 +6,17 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
+from autoseg.data.pairing.layout import Pairing, Unlabelled, leave_out, pair
 from autoseg.errors import DataError, ReadError
 from autoseg.files.dicom.grids import plan_grids
-from autoseg.files.dicom.rtstruct import StructureSet, read_structure_set
-from autoseg.files.dicom.seg import Segmentation, read_segmentation
-from autoseg.files.dicom.series import Series, SkippedFile, find_series
+from autoseg.files.dicom.series import Series, find_series
+from autoseg.files.labels import read_drawn_object
 from autoseg.files.sources import (
-    LEAVING_OUT,
     VOLUME_ENDINGS,
-    FilePair,
     ImageFile,
     LabelFile,
-    Pairing,
+    SkippedFile,
     ending,
     name_without_ending,
 )
@@ -27,7 +24,7 @@ from autoseg.files.tables import read_rows, require_columns
 from autoseg.words import in_words, natural
 
 
-def pair_series(images: Path, label_files: Sequence[Path], *, unlabelled: Literal["refuse", "skip"]) -> Pairing:
+def pair_series(images: Path, label_files: Sequence[Path], *, unlabelled: Unlabelled) -> Pairing:
     """Pair the DICOM series of a folder with labels that hold a whole stack.
 
     A segmentation object or a structure set belongs to the series whose instances it refers to. A NIfTI file
@@ -57,12 +54,14 @@ def pair_series(images: Path, label_files: Sequence[Path], *, unlabelled: Litera
             "series."
         )
     lonely = [series for number, series in enumerate(found.series) if number not in used]
-    if lonely and unlabelled == "refuse":
-        raise DataError(
-            f"{in_words([series.case_id for series in lonely], 'series')} in {images} without labels. Add them, or "
-            f"leave these series out ({LEAVING_OUT})."
-        )
-    skipped += [SkippedFile(series.files[0], "a series without labels") for series in lonely]
+    skipped += leave_out(
+        {series.files[0]: series.case_id for series in lonely},
+        unlabelled,
+        "labels",
+        folder=images,
+        remedy="Add them",
+        what="series",
+    )
     names = Counter(found.series[number].case_id for number in used)
     pairs = []
     for number, files in sorted(used.items()):
@@ -70,14 +69,13 @@ def pair_series(images: Path, label_files: Sequence[Path], *, unlabelled: Litera
         several = len(plan_grids(series.slices)[0]) > 1
         image = ImageFile(series.files[0], others=series.files[1:], part=-1 if several else 0)
         name = series.case_id if names[series.case_id] == 1 else f"{series.case_id}_{number + 1}"
-        rules = " or ".join(dict.fromkeys(rule for _, rule in files))
-        labels = tuple(file for file, _ in files)
+        labels = [file for file, _ in files]
         if len(labels) > 1 and not all(file.binary for file in labels):
             raise DataError(
                 f"{in_words([file.path.name for file in labels], 'label file')} would be the labels of one series "
                 f"({series.files[0].parent}). Keep one of them, or save one file with a value for each structure."
             )
-        pairs.append(FilePair(name, series.subject_id, (image,), labels, f"{rules}; subject: PatientID"))
+        pairs.append(pair(name, series.subject_id, [image], files))
     return Pairing(tuple(pairs), skipped=(*found.skipped, *skipped))
 
 
@@ -89,20 +87,17 @@ def _series_of(path: Path, series: Sequence[Series]) -> tuple[int, LabelFile, st
         if len(near) == 1:
             return near[0], LabelFile(path), "the series of the same name"
         return (0, LabelFile(path), "the only series") if len(series) == 1 else None
-    for read in (read_segmentation, read_structure_set):
-        try:
-            labels: Segmentation | StructureSet = read(path)
-        except ReadError:
-            continue
-        instances = labels.sop_uids
-        shares = [sum(h.sop_uid in instances for h in one.slices) for one in series]
-        best = max(range(len(series)), key=shares.__getitem__)
-        if shares[best]:
-            return best, LabelFile(path, binary=True), "it refers to this series"
+    try:
+        drawn = read_drawn_object(path)
+    except ReadError:
+        return None
+    shares = [sum(header.sop_uid in drawn.sop_uids for header in one.slices) for one in series]
+    best = max(range(len(series)), key=shares.__getitem__)
+    if not shares[best]:
         raise ReadError(
             f"{path} refers to none of the images that were found. Put its images into the same folder."
         )
-    return None
+    return best, LabelFile(path, binary=True), "it refers to this series"
 
 
 # --- pair DICOM slices with contours kept as text files, one file a structure and slice
@@ -111,9 +106,7 @@ def _series_of(path: Path, series: Sequence[Series]) -> tuple[int, LabelFile, st
 NAME = re.compile(r"(?:^|[-_])(?P<number>\d+)[-_](?P<token>[A-Za-z]+)", re.IGNORECASE)
 
 
-def pair_contours(
-    images: Path, contours: Path, files: Sequence[Path], *, unlabelled: Literal["refuse", "skip"]
-) -> Pairing:
+def pair_contours(images: Path, contours: Path, files: Sequence[Path], *, unlabelled: Unlabelled) -> Pairing:
     """Pair DICOM slices with contour files by patient and number.
 
     `contours/<patient>/…/IM-0001-0048-icontour-manual.txt` belongs to `images/<patient>/48.dcm`; where the
@@ -127,7 +120,7 @@ def pair_contours(
                 for folder in path.relative_to(images).parts[:-1] or ("",):
                     slices[folder, int(number)].add((path, series.subject_id))
     links = _read_links(images.parent / "link.csv")
-    labels: dict[Path, list[LabelFile]] = defaultdict(list)
+    labels: dict[Path, list[tuple[LabelFile, str]]] = defaultdict(list)
     subjects, lonely = {}, []
     for path in files:
         numbers = list(NAME.finditer(path.stem))
@@ -138,7 +131,8 @@ def pair_contours(
             several = ", ".join(sorted(place.as_posix() for place, _ in places))
             raise DataError(f"{path} could be drawn on {several}. Keep one series a patient in {images}.")
         for image, subject_id in places if match else ():
-            labels[image].append(LabelFile(path, token=match["token"].lower() if match else "", binary=True))
+            token = match["token"].lower() if match else ""
+            labels[image].append((LabelFile(path, token=token, binary=True), "patient and number"))
             subjects[image] = subject_id
         if not places:
             lonely.append(path.relative_to(contours).as_posix())
@@ -149,23 +143,17 @@ def pair_contours(
             f"{images.parent / 'link.csv'}."
         )
     without = [path for series in found.series for path in series.files if path not in labels]
-    if without and unlabelled == "refuse":
-        names = [path.relative_to(images).as_posix() for path in without]
-        raise DataError(
-            f"{in_words(names, 'image')} in {images} without a contour in {contours}. Leave these images out "
-            f"({LEAVING_OUT}), or add their contours."
-        )
-    pairs = [
-        FilePair(
-            name="_".join((*path.relative_to(images).parts[:-1], name_without_ending(path))),
-            subject_id=subjects[path],
-            images=(ImageFile(path, 0),),
-            labels=tuple(sorted(mine, key=lambda file: natural(file.path))),
-            rule="patient and number; subject: PatientID",
-        )
-        for path, mine in sorted(labels.items(), key=lambda item: natural(item[0]))
-    ]
-    skipped = [SkippedFile(path, "an image without a contour") for path in without]
+    skipped = leave_out(
+        {path: path.relative_to(images).as_posix() for path in without},
+        unlabelled,
+        "a contour",
+        folder=images,
+        remedy=f"Add contours to {contours}",
+    )
+    pairs = []
+    for path, mine in sorted(labels.items(), key=lambda item: natural(item[0])):
+        name = "_".join((*path.relative_to(images).parts[:-1], name_without_ending(path)))
+        pairs.append(pair(name, subjects[path], [ImageFile(path, 0)], mine))
     return Pairing(tuple(pairs), skipped=(*found.skipped, *skipped))
 
 

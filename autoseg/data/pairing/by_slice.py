@@ -4,32 +4,20 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
+from autoseg.data.pairing.layout import FilePair, Pairing, Unlabelled, leave_out, pair
 from autoseg.errors import DataError
-from autoseg.files.dicom.series import DicomFolder, SkippedFile, find_series
+from autoseg.files.dicom.series import DicomFolder, find_series
 from autoseg.files.labels import LABEL_SUFFIXES
-from autoseg.files.sources import LEAVING_OUT, FilePair, ImageFile, LabelFile, Pairing, name_without_ending
+from autoseg.files.sources import ImageFile, LabelFile, SkippedFile, name_without_ending, walk
 from autoseg.words import in_words
 
 Labels = dict[tuple[Path, str], Path]
 """Label files by their folder (relative to `labels`) and their name without ending."""
 
 
-@dataclass(frozen=True)
-class _SlicePair:
-    """A slice's file and frame (from 0), its label file, and the name that they share."""
-
-    name: str
-    subject_id: str
-    image_path: Path
-    frame: int
-    label_path: Path
-
-
-def pair_slices(images: Path, labels: Path, *, unlabelled: Literal["refuse", "skip"]) -> Pairing:
+def pair_slices(images: Path, labels: Path, *, unlabelled: Unlabelled) -> Pairing:
     """Pair the DICOM files of one folder with the label files of another; a multi-frame file gives a pair a frame.
 
     A label in a folder of the same name comes first (`dicoms/p1/IM0.dcm`, `labels/p1/IM0.png`); else a label of
@@ -39,50 +27,31 @@ def pair_slices(images: Path, labels: Path, *, unlabelled: Literal["refuse", "sk
     found = find_series(images)
     pairs, missing = _pair(images, found, label_files)
     _check_used_once(pairs)
-    used = {pair.label_path for pair in pairs}
+    used = {one.labels[0].path for one in pairs}
     lonely = [path for path in label_files.values() if path not in used]
     if lonely:
         raise DataError(_about_lonely_labels(images, labels, lonely, found))
-    if missing and unlabelled == "refuse":
-        names = [path.relative_to(images).as_posix() for path in missing]
-        raise DataError(
-            f"{in_words(names, 'image')} in {images} without a label file of the same name in "
-            f"{labels} ({', '.join(LABEL_SUFFIXES)}). Add the label files (where images share a name, "
-            f"in folders of the same names), or leave these images out ({LEAVING_OUT})."
-        )
-    skipped += [SkippedFile(path, "an image without a label file") for path in missing]
-    return Pairing(
-        pairs=tuple(
-            FilePair(
-                name=pair.name,
-                subject_id=pair.subject_id,
-                images=(ImageFile(pair.image_path, pair.frame),),
-                labels=(LabelFile(pair.label_path),),
-                rule="same name; subject: PatientID",
-            )
-            for pair in pairs
-        ),
-        skipped=(*found.skipped, *skipped),
+    skipped += leave_out(
+        {path: path.relative_to(images).as_posix() for path in missing},
+        unlabelled,
+        "a label file",
+        folder=images,
+        remedy=f"Add label files of the same names to {labels} ({', '.join(LABEL_SUFFIXES)}; where images share a "
+        "name, in folders of the same names)",
     )
+    return Pairing(tuple(pairs), skipped=(*found.skipped, *skipped))
 
 
 def _find_labels(folder: Path) -> tuple[Labels, list[SkippedFile]]:
     """Give the label files, and what else lies there."""
     labels: Labels = {}
     skipped = []
-    for path in sorted(folder.rglob("*")):
-        inside = path.relative_to(folder)
-        if path.is_dir() or any(part.startswith(".") for part in inside.parts):
-            continue
-        key = (inside.parent, path.stem)
+    for path in walk(folder)[0]:
+        key = (path.relative_to(folder).parent, path.stem)
         if path.suffix.lower() not in LABEL_SUFFIXES:
             skipped.append(SkippedFile(path, f"not a label file ({', '.join(LABEL_SUFFIXES)})"))
-        elif key in labels:
-            raise DataError(
-                f"Two label files are called {path.stem!r}: {labels[key]} and {path}. Keep one of them."
-            )
-        else:
-            labels[key] = path
+        elif (other := labels.setdefault(key, path)) != path:
+            raise DataError(f"Two label files are called {path.stem!r}: {other} and {path}. Keep one of them.")
     if not labels:
         raise DataError(
             f"The folder {folder} holds no label file. Put one file for each DICOM slice into it, with the "
@@ -91,7 +60,7 @@ def _find_labels(folder: Path) -> tuple[Labels, list[SkippedFile]]:
     return labels, skipped
 
 
-def _pair(folder: Path, found: DicomFolder, labels: Labels) -> tuple[list[_SlicePair], list[Path]]:
+def _pair(folder: Path, found: DicomFolder, labels: Labels) -> tuple[list[FilePair], list[Path]]:
     """Give the pairs, and the images that lack a label, if only of one frame."""
     frames: dict[Path, list[int]] = defaultdict(list)
     subjects = {}
@@ -120,7 +89,9 @@ def _pair(folder: Path, found: DicomFolder, labels: Labels) -> tuple[list[_Slice
                 missing.append(path)
             else:
                 name = "_".join((*where.parts, both[0])) if shared else both[0]
-                pairs.append(_SlicePair(name, subjects[path], path, frame, label))
+                pairs.append(
+                    pair(name, subjects[path], [ImageFile(path, frame)], [(LabelFile(label), "same name")])
+                )
     return pairs, list(dict.fromkeys(missing))
 
 
@@ -128,36 +99,37 @@ def _frame_name(path: Path, frame: int, frames: int) -> str:
     return name_without_ending(path) + (f"_{frame + 1:03d}" if frames > 1 else "")
 
 
-def _check_used_once(pairs: Sequence[_SlicePair]) -> None:
+def _check_used_once(pairs: Sequence[FilePair]) -> None:
     """Refuse a case name of two cases, a label of two images, and a picture as the label of several frames."""
-    cases: dict[str, _SlicePair] = {}
-    labels: dict[Path, _SlicePair] = {}
-    for pair in pairs:
-        other = cases.setdefault(pair.name, pair)
-        if other is not pair:
+    cases: dict[str, FilePair] = {}
+    labels: dict[Path, FilePair] = {}
+    for one in pairs:
+        other = cases.setdefault(one.name, one)
+        if other is not one:
             raise DataError(
-                f"Two images are called {pair.name!r}: {_place(other)} and {_place(pair)}, so their labels cannot "
+                f"Two images are called {one.name!r}: {_place(other)} and {_place(one)}, so their labels cannot "
                 "be told apart. Give every DICOM file a name of its own, and its label file the same."
             )
-        other = labels.setdefault(pair.label_path, pair)
-        same_file = other.image_path == pair.image_path
-        if other is not pair and not (same_file and pair.label_path.suffix.lower() == ".npy"):
-            frames = f": {_frame_name(pair.image_path, 0, 2)}.png and so on" if same_file else ""
+        path, image_path = one.labels[0].path, one.images[0].path
+        other = labels.setdefault(path, one)
+        same_file = other.images[0].path == image_path
+        if other is not one and not (same_file and path.suffix.lower() == ".npy"):
+            frames = f": {_frame_name(image_path, 0, 2)}.png and so on" if same_file else ""
             raise DataError(
-                f"The label file {pair.label_path} would be used for {_place(other)} and for {_place(pair)}. Save "
-                f"a label file for each of them, with its name{frames}."
+                f"The label file {path} would be used for {_place(other)} and for {_place(one)}. Save a label "
+                f"file for each of them, with its name{frames}."
             )
 
 
-def _place(pair: _SlicePair) -> str:
-    return f"{pair.image_path} (frame {pair.frame + 1})"
+def _place(one: FilePair) -> str:
+    return f"{one.images[0].path} (frame {(one.images[0].frame or 0) + 1})"
 
 
 def _about_lonely_labels(images: Path, folder: Path, labels: Sequence[Path], found: DicomFolder) -> str:
     """Say which labels have no image, and why the file of that name, if there is one, is no image."""
     reasons = {name_without_ending(skipped.path): skipped.reason for skipped in found.skipped}
     read = {name_without_ending(path) for series in found.series for path in series.files}
-    present = {name_without_ending(path) for path in images.rglob("*") if path.is_file()}
+    present = set(map(name_without_ending, walk(images)[0]))
     names = []
     for path in labels:
         name = name_without_ending(Path(path.stem))

@@ -7,18 +7,18 @@ import re
 import sys
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from autoseg.data.pairing.names import is_label, is_label_folder
 from autoseg.errors import DataError
 from autoseg.files.dicom.headers import DIRECTORY, NOT_PICTURES, FileHeader, read_header
-from autoseg.files.sources import PICTURE_ENDINGS, VOLUME_ENDINGS, ending
+from autoseg.files.sources import READABLE, ending
 from autoseg.words import natural
 
 # --- folders as somebody names or looks for them: typed paths, what lies in them, home and drives
@@ -227,7 +227,7 @@ def folder_contents(folder: Path | str, *, most: int = 3000, seconds: float = 1.
         return Contents(tally.folder, whole=False, problem=SLOW)
     except OSError as error:
         return Contents(tally.folder, whole=False, problem=why(error))
-    return tally.contents()
+    return Contents(tally.folder, whole=tally.whole, **tally.counts)
 
 
 def is_away(facts: object) -> bool:
@@ -236,16 +236,12 @@ def is_away(facts: object) -> bool:
     return bool(windows & AWAY_ON_WINDOWS or macos & AWAY_ON_MACOS)
 
 
-@dataclass
 class _Tally:
     """Counts file by file, the folder's own first, then level by level."""
 
-    folder: Path
-    counts: dict[str, int] = field(default_factory=lambda: {"dicoms": 0, "images": 0, "labels": 0, "away": 0})
-    files: int = 0
-    folders: int = 0
-    locked: int = 0
-    whole: bool = True
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.whole = folder, True
+        self.counts: dict[str, Any] = Counter()
 
     def count(self, most: int, deadline: float) -> None:
         """Look at `most` files, or until the deadline; OSError if not even the folder itself can be read."""
@@ -257,13 +253,13 @@ class _Tally:
             except OSError:
                 if place == self.folder:
                     raise
-                self.locked += 1
+                self.counts["locked"] += 1
                 continue
             with entries:
                 for entry in entries:
                     if entry.name.startswith((".", "__MACOSX")):
                         continue
-                    if self.files >= most or time.monotonic() > deadline:
+                    if self.counts["files"] >= most or time.monotonic() > deadline:
                         self.whole = False
                         return
                     try:
@@ -273,34 +269,21 @@ class _Tally:
 
     def _look(self, entry: os.DirEntry[str], waiting: deque[Path]) -> None:
         if entry.is_dir():
-            self.folders += Path(entry.path).parent == self.folder
+            self.counts["folders"] += Path(entry.path).parent == self.folder
             if not entry.is_symlink() and entry.path not in NOT_ON_DISK:
                 waiting.append(Path(entry.path))
         elif entry.is_file():
-            self.files += 1
+            self.counts["files"] += 1
             facts = entry.stat()
             kind = "away" if is_away(facts) else _kind(Path(entry.path), self.folder, facts.st_size)
             if kind:
                 self.counts[kind] += 1
 
-    def contents(self) -> Contents:
-        return Contents(
-            self.folder,
-            dicoms=self.counts["dicoms"],
-            images=self.counts["images"],
-            labels=self.counts["labels"],
-            away=self.counts["away"],
-            folders=self.folders,
-            files=self.files,
-            locked=self.locked,
-            whole=self.whole,
-        )
-
 
 def _kind(path: Path, folder: Path, size: int) -> str:
     """Give "dicoms", "images" or "labels", or "" for anything else."""
     suffix = ending(path)
-    if suffix in (*VOLUME_ENDINGS, *PICTURE_ENDINGS):
+    if suffix in READABLE:
         # The name of the folder itself counts: somebody may have walked into labels.
         return "labels" if is_label(path, folder.parent) else "images"
     if suffix == ".txt" and is_label_folder(path.parent.name) and "contour" in path.stem.lower():

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Literal
 
 from autoseg.data.pairing.by_name import pair_by_name
 from autoseg.data.pairing.by_series import pair_contours, pair_series
 from autoseg.data.pairing.by_slice import pair_slices
+from autoseg.data.pairing.layout import Pairing, Unlabelled, visible_files
 from autoseg.data.pairing.names import IMAGE_FOLDERS, is_label_folder
 from autoseg.errors import DataError
-from autoseg.files.sources import PICTURE_ENDINGS, VOLUME_ENDINGS, Pairing, ending
-from autoseg.files.tables import EARLIER_FOLDER
-from autoseg.words import name_some, natural
+from autoseg.files.sources import READABLE, VOLUME_ENDINGS, ending
+from autoseg.words import name_some
 
-READABLE = (*VOLUME_ENDINGS, *PICTURE_ENDINGS)
 LAYOUT = (
     "A training folder holds the folders dicoms (the slices) and labels (one file for each slice), or images and "
     "masks; docs/folders.md shows every way"
@@ -26,7 +23,7 @@ LAYOUT = (
 def pair_files(
     folder: Path,
     *,
-    unlabelled: Literal["refuse", "skip"],
+    unlabelled: Unlabelled,
     channels: Sequence[str] = (),
     tokens: Collection[str] = (),
 ) -> Pairing:
@@ -60,18 +57,6 @@ def pair_files(
     missing = "labels" if images is not None else "dicoms"
     inside = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
     raise DataError(f"{folder} has no folder {missing!r}; it holds {name_some(inside) or 'nothing'}. {LAYOUT}.")
-
-
-def visible_files(folder: Path) -> list[Path]:
-    """Give every file that is not hidden, 2.png before 10.png; links to folders are not followed.
-
-    Labels that a correction replaced lie in a folder of their own, which is left out.
-    """
-    found = []
-    for place, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith((".", "__MACOSX")) and name != EARLIER_FOLDER]
-        found += [Path(place) / name for name in names if not name.startswith(".")]
-    return sorted(found, key=natural)
 
 
 def _subfolder(folder: Path, fits: Callable[[str], bool]) -> Path | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from autoseg.files.dicom.grids import plan_grids
 from autoseg.files.dicom.records import FileHeader, SliceHeader
+from autoseg.files.file_names import file_stem
 from autoseg.words import GraveNote, name_some
 
 SAME_SPACING = 1e-4  # relative; two parts in ten thousand of an area
@@ -87,7 +88,7 @@ def _parts(files: Sequence[FileHeader]) -> list[Series]:
         parts.append(
             Series(
                 uid=first.series_uid,
-                case_id=_stem(plane[0].path) if len(paths) == 1 else number,
+                case_id=file_stem(plane[0].path) if len(paths) == 1 else number,
                 subject_id=first.subject_id,
                 description=first.description,
                 modality=first.modality,
@@ -121,11 +122,6 @@ def _scout(first: FileHeader, planes: Sequence[Sequence[SliceHeader]]) -> list[s
     else:
         return []
     return [f"{SCOUT_NOTE}, {why}: made to plan the scan, hardly to measure on."]
-
-
-def _stem(path: Path) -> str:
-    """Give the name without its ending, unless the ending is a number (IM.1, or a UID as a name)."""
-    return path.name if path.suffix[1:].isdecimal() else path.stem
 
 
 def _without_copies(slices: Iterable[SliceHeader]) -> tuple[list[SliceHeader], list[str]]:

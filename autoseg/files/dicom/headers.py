@@ -20,7 +20,6 @@ from autoseg.files.dicom.pixels import transfer_syntax, why_undecodable
 from autoseg.files.dicom.records import (
     PYDICOM_ERRORS,
     FileHeader,
-    SkippedFile,
     SliceHeader,
     Vector,
     holder_of,
@@ -31,6 +30,7 @@ from autoseg.files.dicom.records import (
     text_of,
     value_of,
 )
+from autoseg.files.sources import SkippedFile
 
 # --- pixel sizes and slice distances from a DICOM header, whichever attribute holds them
 

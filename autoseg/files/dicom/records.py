@@ -79,14 +79,6 @@ def holder_of(dataset: Dataset, groups: Sequence[Dataset], sequence: str, keywor
 
 
 @dataclass(frozen=True)
-class SkippedFile:
-    """A file or folder that was left alone, and why, in words."""
-
-    path: Path
-    reason: str
-
-
-@dataclass(frozen=True)
 class SliceHeader:
     """One slice: a single-frame file, or one frame of a multi-frame file.
 

@@ -16,21 +16,9 @@ from autoseg.files.dicom.grids import Grid, grid_affine, plan_grids
 from autoseg.files.dicom.grouping import Series, group_series, left_out
 from autoseg.files.dicom.headers import read_header
 from autoseg.files.dicom.pixels import Frames, read_frames, slice_pixels
-from autoseg.files.dicom.records import FileHeader, SkippedFile, SliceHeader, quiet
+from autoseg.files.dicom.records import FileHeader, SliceHeader, quiet
+from autoseg.files.sources import SkippedFile, walk
 from autoseg.image.image import Image, SliceSource, Source
-from autoseg.words import natural
-
-__all__ = [
-    "DicomFolder",
-    "Series",
-    "SkippedFile",
-    "find_series",
-    "is_dicom",
-    "read_dicom_file",
-    "read_series",
-]
-
-HIDDEN = {"__macosx", "thumbs.db", "desktop.ini", "ehthumbs.db"}
 
 
 @dataclass(frozen=True)
@@ -72,10 +60,10 @@ def find_series(folder: Path) -> DicomFolder:
     """
     folder = Path(folder)
     _check_folder(folder)
-    skipped: list[SkippedFile] = []
     headers: list[FileHeader] = []
+    files, skipped = walk(folder)
     with quiet():
-        for path in _visible_files(folder, skipped):
+        for path in files:
             header = read_header(path)
             headers.append(header) if isinstance(header, FileHeader) else skipped.append(header)
     if not headers:
@@ -144,35 +132,6 @@ def _check_folder(folder: Path) -> None:
         raise DataError(f"{folder} is a file. Give the folder that it lies in.")
     if not os.path.isdir(folder):
         raise DataError(f"The folder {folder} does not exist. Check the spelling, or choose the folder again.")
-
-
-def _visible_files(folder: Path, skipped: list[SkippedFile]) -> list[Path]:
-    """Walk the folder in natural order; what is hidden or may not be opened goes to `skipped`."""
-    found: list[Path] = []
-
-    def refuse(error: OSError) -> None:
-        skipped.append(SkippedFile(Path(error.filename), f"may not be opened ({error.strerror})"))
-
-    for place, folders, names in os.walk(folder, onerror=refuse):
-        here = Path(place)
-        hidden = [name for name in folders if _is_hidden(name)]
-        skipped += [SkippedFile(here / name, "a hidden folder") for name in sorted(hidden)]
-        # A link may lead back to where it lies, so none is followed.
-        links = [name for name in folders if name not in hidden and (here / name).is_symlink()]
-        skipped += [SkippedFile(here / name, "a link to a folder, which is not followed") for name in sorted(links)]
-        folders[:] = [name for name in folders if name not in hidden and name not in links]
-        for path in (here / name for name in names):
-            if _is_hidden(path.name):
-                skipped.append(SkippedFile(path, "a hidden file"))
-            elif os.path.isfile(path):
-                found.append(path)
-            else:
-                skipped.append(SkippedFile(path, "not an ordinary file"))
-    return sorted(found, key=natural)
-
-
-def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or name.lower() in HIDDEN
 
 
 def _nothing_found(folder: Path, skipped: Sequence[SkippedFile]) -> str:

@@ -178,8 +178,6 @@ def _plausible(matrix: npt.NDArray[np.float64]) -> Affine | None:
     return affine if low <= min(steps) and max(steps) <= high else None
 
 
-__all__ = ["NIFTI_ENDINGS", "NiftiHeader", "nifti_header", "open_nifti", "read_nifti", "write_nifti"]
-
 NIFTI_ENDINGS = (".nii", ".nii.gz", ".hdr", ".img")
 
 # Our index (slice, row, column) from NIfTI's (x = column, y = row, z = slice).

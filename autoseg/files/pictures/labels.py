@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from autoseg.errors import LabelError
 from autoseg.files.arrays import whole_numbers
-from autoseg.files.pictures.pictures import JpegPlanes, Picture, read_jpeg_planes, read_picture
-from autoseg.files.pictures.tiff import TIFF_SUFFIXES, read_tiff
+from autoseg.files.pictures.pictures import JpegPlanes, Picture, read_jpeg_planes
+from autoseg.files.pictures.tiff import TIFF_SUFFIXES
 from autoseg.image.structures import Structure
 
 # --- give the pixels of a JPEG back their labels, where that is beyond doubt
@@ -96,16 +96,16 @@ REMEDY = (
 )
 
 
-def read_picture_labels(
-    path: Path, structures: tuple[Structure, ...] = (), values: Mapping[int, int] | None = None
+def picture_labels(
+    path: Path,
+    pictures: Sequence[Picture],
+    structures: tuple[Structure, ...] = (),
+    values: Mapping[int, int] | None = None,
 ) -> npt.NDArray[np.integer]:
-    """Read the labels of a PNG, a TIFF or a JPEG, shape (slices, rows, columns)."""
-    if path.suffix.lower() in TIFF_SUFFIXES:
-        return np.stack([_labels_of(path, picture, structures, values) for picture in read_tiff(path)])
-    picture = read_picture(path)
-    if picture.is_jpeg:
-        return _read_jpeg_labels(path, picture, structures, values)[None]
-    return _labels_of(path, picture, structures, values)[None]
+    """Give the labels of a PNG, of the pages of a TIFF, or of a JPEG, shape (slices, rows, columns)."""
+    if pictures[0].is_jpeg and path.suffix.lower() not in TIFF_SUFFIXES:
+        return _read_jpeg_labels(path, pictures[0], structures, values)[None]
+    return np.stack([_labels_of(path, picture, structures, values) for picture in pictures])
 
 
 def with_labels(

@@ -20,8 +20,8 @@ from autoseg.data.cases import (
 )
 from autoseg.data.repairs import add_repair, leave_out, relabel
 from autoseg.errors import DataError, LabelError, ReadError
-from autoseg.files.contours import read_contour_file
 from autoseg.files.tables import read_structures, write_structures
+from autoseg.files.text_files import read_contour_file
 from autoseg.image.contours import contour_area
 from autoseg.image.structures import Structure, check_structures
 

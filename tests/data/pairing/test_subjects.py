@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoseg.data.pairing.subjects import site_of, subjects_by_name, unlike_twins
+from autoseg.data.pairing.names import site_of, subjects_by_name, unlike_twins
 
 
 @pytest.mark.parametrize(
