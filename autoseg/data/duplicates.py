@@ -73,22 +73,25 @@ def find_duplicate(some: Mapping[str, CaseFacts], others: Mapping[str, CaseFacts
             return Duplicate(digests[facts.digest], case_id, "have identical pixels")
         for uid in sorted(facts.uids & set(uids)):
             return Duplicate(uids[uid], case_id, f"are of the same DICOM study or series ({uid})")
-    shown = [(case_id, picture) for case_id, facts in some.items() for picture in _shown(facts)]
+    shown = [(case_id, picture) for case_id, facts in some.items() for picture in shown_slices(facts)]
     if not shown:
         return None
     table = np.stack([picture for _, picture in shown])
     for case_id, facts in others.items():
-        likeness = (table @ _shown(facts).T).max(axis=1, initial=0)
+        likeness = (table @ shown_slices(facts).T).max(axis=1, initial=0)
         if likeness.max() >= NEARLY_THE_SAME:
             what = f"show nearly the same slice (correlation {likeness.max():.4f})"
             return Duplicate(shown[int(likeness.argmax())][0], case_id, what)
     return None
 
 
-def _shown(facts: CaseFacts) -> npt.NDArray[np.float32]:
-    """Give the thumbnails that show something, with mean 0 and length 1, shape (n, pixels)."""
+def shown_slices(facts: CaseFacts, width: float | None = None) -> npt.NDArray[np.float32]:
+    """Give the thumbnails that show something, with mean 0 and length 1, shape (n, pixels).
+
+    They do so by their contrast over the `width` of the image's intensities, or by default over their own.
+    """
     flat = facts.thumbnails.reshape(len(facts.thumbnails), -1)
-    shows = flat.std(1) > FLAT * np.maximum(np.ptp(flat, axis=1), 1e-9)
+    shows = flat.std(1) > FLAT * np.maximum(np.ptp(flat, axis=1) if width is None else width, 1e-9)
     centred = flat[shows] - flat[shows].mean(1, keepdims=True)
     length: npt.NDArray[np.float32] = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-9)
     return length

@@ -46,15 +46,9 @@ _ARGUMENTS: dict[str, tuple[str, ...] | None] = {
 class Repair:
     """One change to the labels of one case; build it with `transform`, `relabel`, `clear` or `leave_out`.
 
-    Parameters
-    ----------
-    case_id : str
-    kind : {"transform", "relabel", "clear", "leave_out"}
-    arguments : tuple of (str, str)
-        transform: symmetry (one of `SYMMETRIES`), rows and columns (the shift that follows, in pixels, down and
-        to the right); relabel: each value and what it becomes, all at once; clear: label; leave_out: none.
-    reason, date : str
-        Why and when (2025-03-31). They do not count when repairs are compared.
+    Its arguments, as text. transform: symmetry (one of `SYMMETRIES`), rows and columns (the shift that follows, in
+    pixels, down and to the right); relabel: each value and what it becomes, all at once; clear: label; leave_out:
+    none. Reason and date (2025-03-31) do not count when repairs are compared.
     """
 
     case_id: str

@@ -236,13 +236,7 @@ class LabelMap(_Grid):
         return self.annotated is not None and label in self.annotated
 
     def on_grid_of(self, image: Image) -> LabelMap:
-        """Give the label map the image's affine and source, once its shape was found equal.
-
-        Raises
-        ------
-        LabelError
-            If the shapes differ; the message names both.
-        """
+        """Give the label map the image's affine and source; LabelError, which names both, where shapes differ."""
         if self.shape != image.shape:
             raise LabelError(
                 f"{self.source.name} has the shape {self.shape} (slices, rows, columns) but its image "

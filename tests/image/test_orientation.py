@@ -35,35 +35,35 @@ def places(affine, shape):
 
 
 @pytest.mark.parametrize("plane", DIRECTIONS)
-@pytest.mark.parametrize(("axes", "signs"), ORIENTATIONS)
-def test_every_voxel_keeps_its_value_and_its_place(axes, signs, plane):
-    affine = turned(axes, signs)
+def test_every_voxel_keeps_its_value_and_its_place(plane):
     array = np.arange(60).reshape(SHAPE)
-    found = arrangement_for(affine, SHAPE, plane)
-    voxels, new = found.apply(array), found.affine(affine, SHAPE)
-    assert voxels.shape == found.shape(SHAPE)
-    before, after = places(affine, SHAPE), places(new, voxels.shape)
-    np.testing.assert_allclose(after[np.argsort(voxels.ravel())], before, atol=1e-9)
-    for axis, direction in enumerate(DIRECTIONS[plane]):
-        assert new[:3, axis] @ direction > 0.9 * np.linalg.norm(new[:3, axis])
-    assert plane_of(new) == plane
-    assert pixel_area_mm2(new) == pytest.approx(np.prod(spacing_from_affine(new)[1:]))
+    for axes, signs in ORIENTATIONS:
+        affine = turned(axes, signs)
+        found = arrangement_for(affine, SHAPE, plane)
+        voxels, new = found.apply(array), found.affine(affine, SHAPE)
+        assert voxels.shape == found.shape(SHAPE)
+        before, after = places(affine, SHAPE), places(new, voxels.shape)
+        np.testing.assert_allclose(after[np.argsort(voxels.ravel())], before, atol=1e-9)
+        for axis, direction in enumerate(DIRECTIONS[plane]):
+            assert new[:3, axis] @ direction > 0.9 * np.linalg.norm(new[:3, axis])
+        assert plane_of(new) == plane
+        assert pixel_area_mm2(new) == pytest.approx(np.prod(spacing_from_affine(new)[1:]))
 
 
-@pytest.mark.parametrize(("axes", "signs"), ORIENTATIONS)
-def test_one_grid_in_two_orientations_is_found_to_be_one(axes, signs):
+def test_one_grid_in_two_orientations_is_found_to_be_one():
     image_affine, image_shape = affine_from_spacing((0.9, 0.8, 0.7), (5, 6, 7)), (5, 4, 3)
-    back = Arrangement(tuple(int(np.argsort(axes)[k]) for k in range(3)), (False,) * 3)
     image = np.arange(60).reshape(image_shape)
-    # The label's array: the image's with its axes in another order, some of them backwards.
-    label = image.transpose(axes)[tuple(slice(None, None, sign) for sign in signs)]
-    step = np.eye(4)
-    step[:3, :3] = np.eye(3)[:, list(axes)] * signs
-    step[:3, 3] = [(image_shape[axis] - 1) * (signs[list(axes).index(axis)] < 0) for axis in range(3)]
-    found = arrangement_onto(image_affine @ step, label.shape, image_affine, image_shape)
-    assert found.axes == back.axes
-    np.testing.assert_array_equal(found.apply(label), image)
-    np.testing.assert_allclose(found.affine(image_affine @ step, label.shape), image_affine)
+    for axes, signs in ORIENTATIONS:
+        back = Arrangement(tuple(int(np.argsort(axes)[k]) for k in range(3)), (False,) * 3)
+        # The label's array: the image's with its axes in another order, some of them backwards.
+        label = image.transpose(axes)[tuple(slice(None, None, sign) for sign in signs)]
+        step = np.eye(4)
+        step[:3, :3] = np.eye(3)[:, list(axes)] * signs
+        step[:3, 3] = [(image_shape[axis] - 1) * (signs[list(axes).index(axis)] < 0) for axis in range(3)]
+        found = arrangement_onto(image_affine @ step, label.shape, image_affine, image_shape)
+        assert found.axes == back.axes
+        np.testing.assert_array_equal(found.apply(label), image)
+        np.testing.assert_allclose(found.affine(image_affine @ step, label.shape), image_affine)
 
 
 def test_another_grid_is_not_taken_for_the_same():

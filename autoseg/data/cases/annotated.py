@@ -84,9 +84,7 @@ def declare_unknown(case_folder: CaseFolder, name: str) -> CaseFolder:
 
 
 def _label(case_folder: CaseFolder, name: str) -> int:
-    label = next((s.label for s in case_folder.structures if s.name.casefold() == name.casefold()), None)
-    if label is None:
-        raise DataError(f"No structure is called {name!r}. Known: {[s.name for s in case_folder.structures]}.")
+    label = case_folder.label_of(name)
     if any(case.slices is not None for case in case_folder.cases):
         raise DataError(
             f"Cases of {case_folder.folder} are parts of a stack. Write into annotated.csv, in the column "

@@ -112,6 +112,13 @@ class CaseFolder:
     values: tuple[tuple[int | str, int], ...] = ()
     notes: tuple[str, ...] = ()
 
+    def label_of(self, name: str) -> int:
+        """Give the label of a structure by its name, capitals aside; DataError if there is none."""
+        for structure in self.structures:
+            if structure.name.casefold() == name.casefold():
+                return structure.label
+        raise DataError(f"No structure is called {name!r}. Known: {[s.name for s in self.structures]}.")
+
 
 def is_drawn(case: Case, label: int) -> bool:
     """Tell whether a structure was drawn on a case; if not, nothing is known of it there."""

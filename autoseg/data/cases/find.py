@@ -76,7 +76,7 @@ def find_cases(
     tokens = [value for value, _ in table.values if isinstance(value, str)] if table else []
     pairing = pair_files(folder, unlabelled=unlabelled, channels=reading.channels, tokens=tokens)
     channels = pairing.channels if len(pairing.channels) > 1 else _picture_channels(pairing.pairs)
-    cases = [_case(pair, reading, channels) for pair in pairing.pairs]
+    cases = [Case(**vars(pair), reading=reading, channels=channels) for pair in pairing.pairs]
     values = table.values if table else ()
     notes: tuple[str, ...] = ()
     if structures is not None:
@@ -112,20 +112,6 @@ def find_images(folder: Path, *, channels: Sequence[str] = (), reading: Reading 
         for name, files in found
     ]
     return tuple(_with_subjects(folder, cases)[0])
-
-
-def _case(pair: FilePair, reading: Reading, channels: tuple[str, ...]) -> Case:
-    return Case(
-        case_id=pair.name,
-        subject_id=pair.subject_id,
-        images=pair.images,
-        labels=pair.labels,
-        channels=channels,
-        site=pair.site,
-        levels_path=pair.levels_path,
-        rule=pair.rule,
-        reading=reading,
-    )
 
 
 def _picture_channels(pairs: Sequence[FilePair]) -> tuple[str, ...]:

@@ -24,16 +24,8 @@ RESERVED = ("case_id", "slices")
 class Naming:
     """What one value of the label files, or the addition to a binary file's name, stands for.
 
-    Parameters
-    ----------
-    value : int or str
-        As it stands in the files.
-    label : int
-        Its label where it is a structure of its own.
-    name, colour, side, includes
-        As in `Structure`, where it is one.
-    counts_as : int
-        Its own label; another structure's label, of which it then is a part; `LEFT_OUT` or `UNNAMED`.
+    `label` is its label where it is a structure of its own, and the fields below are then that `Structure`'s.
+    `counts_as` is its own label, or another structure's of which it is a part, or `LEFT_OUT`, or `UNNAMED`.
     """
 
     value: int | str
@@ -146,14 +138,9 @@ def name_structures(case_folder: CaseFolder, table: StructureTable) -> None:
 
 def leave_out_structure(case_folder: CaseFolder, name: str) -> None:
     """Leave a structure out of a folder's table: its pixels count as background from now on."""
-    label = next((s.label for s in case_folder.structures if s.name == name), None)
-    if label is None:
-        raise LabelError(f"No structure is called {name!r}. Known: {[s.name for s in case_folder.structures]}.")
-    rows = list_namings(case_folder)
-    name_structures(
-        case_folder,
-        build_table([replace(row, counts_as=LEFT_OUT) if row.counts_as == label else row for row in rows]),
-    )
+    label, rows = case_folder.label_of(name), list_namings(case_folder)
+    left = [replace(row, counts_as=LEFT_OUT) if row.counts_as == label else row for row in rows]
+    name_structures(case_folder, build_table(left))
 
 
 def _same(one: StructureTable, other: StructureTable) -> bool:

@@ -14,14 +14,8 @@ LEAST_LETTERS = 4
 class Pseudonyms:
     """What stands for patients and their images where no ID shall be seen.
 
-    Names of files and cases keep what does not stand for the patient: `SCD0000101_048` reads `patient 1_048`.
-
-    Parameters
-    ----------
-    numbers : mapping of str by str
-        By subject_id, for instance "patient 1" (`plan.number_subjects`).
-    cases : sequence of Case
-        Whose names are to be told.
+    `numbers` are by subject_id, for instance "patient 1" (`plan.number_subjects`). Names of files and cases keep
+    what does not stand for the patient: `SCD0000101_048` reads `patient 1_048`.
 
     Examples
     --------

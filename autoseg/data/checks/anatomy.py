@@ -7,8 +7,7 @@ from collections.abc import Iterator, Sequence, Set
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from autoseg.data.checks.cohort import MAD, SAME_PLACE_MM, Cohort, Floats, usual
-from autoseg.data.checks.facts import Facts
+from autoseg.data.checks.facts import MAD, SAME_PLACE_MM, Cohort, Facts, Floats, finding_of, usual
 from autoseg.data.checks.finding import Finding
 from autoseg.data.repairs import relabel
 from autoseg.image.geometry import pixel_area_mm2, spacing_from_affine
@@ -100,17 +99,15 @@ def _best_names(table: Floats, middle: Floats, deviation: Floats) -> tuple[dict[
 
 def _permuted(cohort: Cohort, fact: Facts, mapping: dict[int, int], gain: float) -> Finding:
     names = cohort.names
-    return Finding(
+    return finding_of(
+        [fact],
         "warning",
-        fact.origin.case_id,
-        fact.origin.label_path,
         f"The structures of {fact.origin.case_id} seem to have each other's numbers: "
         f"{name_some([f'{names[old]} ({old}) looks like {names[new]} ({new})' for old, new in mapping.items()])} "
         f"in the other cases (by {gain:.1f} standard deviations in place, size and brightness).",
         "Look at the picture. If so, keep the proposed repair, which renames the values.",
         kind="permuted",
         cause="Another program or person numbers the structures in another order.",
-        slice_index=fact.best_slice,
         repairs=(relabel(fact.origin.case_id, mapping),),
     )
 
@@ -129,10 +126,9 @@ def _apart(cohort: Cohort, facts: Sequence[Facts], labels: Sequence[int]) -> Ite
         cases = [fact for fact, is_apart in zip(facts, found[:, one, two], strict=True) if is_apart]
         shares = touching[found[:, one, two], one, two]
         first, second = (cohort.structures[place].name for place in (one, two))
-        yield Finding(
+        yield finding_of(
+            cases,
             "warning",
-            cases[0].origin.case_id if len(cases) == 1 else "",
-            cases[0].origin.label_path,
             f"{first} and {second} lie beside each other on {name_some([fact.origin.case_id for fact in cases])}: "
             f"only {shares.min():.0%} to {shares.max():.0%} of the border of {first} touches {second}, where it is "
             f"{middle[one, two]:.0%} in most cases.",
@@ -140,8 +136,6 @@ def _apart(cohort: Cohort, facts: Sequence[Facts], labels: Sequence[int]) -> Ite
             f"{cohort.folder / 'annotated.csv'}.",
             kind="apart",
             cause="The contour of one of them was stored for another image size, crop or slice.",
-            cases=tuple(fact.origin.case_id for fact in cases),
-            slice_index=cases[0].best_slice,
         )
 
 
@@ -233,15 +227,13 @@ def _log_area(fact: Facts, labels: Sequence[int], *, in_mm: bool) -> Floats:
 
 
 def _outlier(fact: Facts, kind: str, what: str) -> Finding:
-    return Finding(
+    return finding_of(
+        [fact],
         "warning",
-        fact.origin.case_id,
-        fact.origin.label_path,
         f"On {fact.origin.case_id} {what}.",
         "Look at it: another structure, a slip, a wrong spacing, or an unusual patient?",
         kind=kind,
         cause="Only a part was drawn, another structure was taken for it, or the drawing slipped."
         if kind == "area"
         else "Another structure was taken for it, or it was drawn at another level.",
-        slice_index=fact.best_slice,
     )

@@ -1,19 +1,26 @@
-"""What the checks keep of each case: it is read once, its facts are gathered, and its pixels are let go."""
+"""What the checks keep of each case, and of all cases together.
+
+A case is read once, its facts are gathered, and its pixels are let go.
+"""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
 from autoseg.data.checks.edges import EdgeFit, fit_edges
+from autoseg.data.checks.finding import Finding, Severity
 from autoseg.data.duplicates import CaseFacts as Likeness
 from autoseg.data.duplicates import case_facts
-from autoseg.image.geometry import Affine
+from autoseg.image.geometry import Affine, slice_normal
 from autoseg.image.image import Image, LabelMap
 from autoseg.image.structures import Structure
 
@@ -282,19 +289,10 @@ def _contrast(grey: npt.NDArray[np.generic], codes: npt.NDArray[np.integer], dra
 
 @dataclass(frozen=True)
 class StructureCount:
-    """How much of a structure, or of a value that has no name, is in the labels.
+    """How much of a structure, or of a value that has no name (""), is in the labels.
 
-    Parameters
-    ----------
-    label : int
-    name : str
-        Empty for a value that no structure has.
-    pixels : int
-        In all cases together, with those of the structures inside it.
-    cases : int
-        Cases that show it.
-    drawn_cases : int
-        Cases on which it counts as drawn, whether they show it or not.
+    `pixels` are those in all cases together, with those of the structures inside it; `cases` show it; on
+    `drawn_cases` it counts as drawn, whether they show it or not.
     """
 
     label: int
@@ -318,3 +316,99 @@ def count_structures(facts: Sequence[Facts], structures: Sequence[Structure]) ->
         own = [fact.pixels[value] for fact in facts if value in fact.values]
         counts.append(StructureCount(value, "", sum(own), len(own), len(facts)))
     return tuple(counts)
+
+
+def finding_of(facts: Sequence[Facts], severity: Severity, problem: str, remedy: str, **more: Any) -> Finding:
+    """Give a finding about the labels of one case, or of several together; it points to the first one's file."""
+    first = facts[0]
+    cases = tuple(fact.origin.case_id for fact in facts)
+    more = {"slice_index": first.best_slice, "cases": cases, **more}
+    return Finding(severity, cases[0] if len(cases) == 1 else "", first.origin.label_path, problem, remedy, **more)
+
+
+# --- all cases together: what is usual among them, and which single slices are one subject's stack
+
+# Slices closer than this are one place (phases of one heart), mm.
+SAME_PLACE_MM = 0.1
+# Median absolute deviation to standard deviation, for a normal distribution.
+MAD = 1.4826
+
+
+@dataclass(frozen=True, eq=False)
+class Stack:
+    """The single slices of one subject that have one shape, in order; `positions_mm` where all are known."""
+
+    subject_id: str
+    facts: tuple[Facts, ...]
+    positions_mm: tuple[float, ...] | None
+
+
+@dataclass(frozen=True, eq=False)
+class Cohort:
+    """The facts of all cases that could be read, the structures, their folder, and what is known of all cases."""
+
+    facts: tuple[Facts, ...]
+    structures: tuple[Structure, ...]
+    folder: Path = Path()
+    origins: tuple[Origin, ...] = ()
+
+    @property
+    def names(self) -> dict[int, str]:
+        """Name of each label."""
+        return {structure.label: structure.name for structure in self.structures}
+
+    @cached_property
+    def channel(self) -> int:
+        """The channel whose edges the labels follow best: a lesion may show on one contrast only."""
+        scores = [[fit.as_it_is for fit in fact.edges] for fact in self.facts if fact.edges]
+        channels = min(map(len, scores), default=1)
+        return int(np.argmax(np.median([one[:channels] for one in scores], axis=0))) if scores else 0
+
+    def edges_of(self, fact: Facts) -> EdgeFit | None:
+        """Give how well a case's labels follow its image's edges, None without labels."""
+        return fact.edges[self.channel] if fact.edges else None
+
+    @cached_property
+    def volumes(self) -> tuple[Facts, ...]:
+        """The cases of several slices."""
+        return tuple(fact for fact in self.facts if fact.shape[0] > 1)
+
+    @cached_property
+    def stacks(self) -> tuple[Stack, ...]:
+        """The cases of one slice, subject by subject and ordered by place where that is known."""
+        groups: dict[tuple[str, tuple[int, int, int]], list[Facts]] = defaultdict(list)
+        for fact in self.facts:
+            if fact.shape[0] == 1:
+                groups[fact.origin.subject_id, fact.shape].append(fact)
+        return tuple(_stack(subject, facts) for (subject, _), facts in groups.items())
+
+
+def _stack(subject_id: str, facts: Sequence[Facts]) -> Stack:
+    affines = [fact.affine for fact in facts if fact.affine is not None]
+    if len(affines) < len(facts):
+        return Stack(subject_id, tuple(facts), None)
+    normal = slice_normal(np.concatenate([affines[0][:3, 2], affines[0][:3, 1]]))
+    places = [float(normal @ affine[:3, 3]) for affine in affines]
+    order = np.argsort(places, kind="stable").tolist()
+    return Stack(subject_id, tuple(facts[i] for i in order), tuple(places[i] for i in order))
+
+
+def usual(values: Floats, *, least: float | Floats = 0.0) -> tuple[Floats, Floats]:
+    """Give the median and the robust standard deviation (of at least `least`) along the first axis, without NaN.
+
+    Source: median absolute deviation times 1.4826 (Rousseeuw and Croux, JASA 1993).
+
+    Examples
+    --------
+    >>> middle, deviation = usual(np.array([1.0, 2.0, 3.0, 50.0, np.nan]))
+    >>> float(middle), float(deviation)
+    (2.5, 1.4826)
+    """
+    known = ~np.isnan(values).all(axis=0)
+    middle, deviation = np.full(values.shape[1:], np.nan), np.full(values.shape[1:], np.nan)
+    if known.any():
+        chosen = values[:, known] if values.ndim > 1 else values
+        centre = np.nanmedian(chosen, axis=0)
+        middle[known] = centre
+        deviation[known] = MAD * np.nanmedian(np.abs(chosen - centre), axis=0)
+    return middle, np.maximum(deviation, least)

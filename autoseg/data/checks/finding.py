@@ -20,29 +20,12 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 class Finding:
     """Something to know before training.
 
-    Parameters
-    ----------
-    severity : {"error", "warning", "note"}
-        error: cannot be used as it is; warning: can be used, and results may be wrong; note: good to know.
-    case_id : str
-        Empty where a finding is about several cases; `problem` then names some, `cases` all.
-    path : Path
-        The file or folder to look at.
-    problem, remedy : str
-        What is wrong, with its value; what to do.
-    kind : str
-        One word for findings of a sort: "turned", "shifted", "sides", "twins" …
-    cause : str
-        How that came about, most likely.
-    cases : tuple of str
-        The case_id of every case that it is about.
-    slice_index : int, optional
-        The slice that shows it best.
-    label : int, optional
-        The structure that it is about, where it is about one.
-    repairs : tuple of Repair
-        What would mend it if a person agrees: `autoseg.data.repairs.add_repair` keeps it. Empty where nobody can
-        tell.
+    An error cannot be used as it is; with a warning it can, and results may be wrong; a note is good to know.
+    `case_id` is empty where it is about several cases: `problem` then names some, `cases` all. `path` is the file
+    or folder to look at; `problem` says what is wrong, with its value, `remedy` what to do, `cause` how it came
+    about, most likely. `kind` is one word for findings of a sort ("turned", "shifted", "sides", "twins" …),
+    `slice_index` the slice (from 0) that shows it best, `label` the structure, where it is about one. `repairs`
+    would mend it if a person agrees (`autoseg.data.repairs.add_repair` keeps them); none where nobody can tell.
     """
 
     severity: Severity

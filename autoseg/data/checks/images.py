@@ -7,9 +7,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from autoseg.data.cases import Case, read_case_image
-from autoseg.data.checks.cohort import Cohort, usual
 from autoseg.data.checks.edges import fit_edges
-from autoseg.data.checks.facts import Facts, LabelledImage
+from autoseg.data.checks.facts import Cohort, Facts, LabelledImage, usual
 from autoseg.data.checks.finding import Finding
 from autoseg.data.repairs import SYMMETRIES, transform, turn_slices
 from autoseg.errors import AutosegError

@@ -6,9 +6,8 @@ from collections.abc import Iterator, Sequence, Set
 
 import numpy as np
 
-from autoseg.data.checks.cohort import Cohort, Floats
 from autoseg.data.checks.edges import EdgeFit, sum_fits
-from autoseg.data.checks.facts import Facts
+from autoseg.data.checks.facts import Cohort, Facts, Floats, finding_of
 from autoseg.data.checks.finding import Finding
 from autoseg.data.repairs import SYMMETRIES, Repair, relabel, transform
 from autoseg.image.structures import side_pairs
@@ -61,16 +60,14 @@ def _reversed(fact: Facts, channel: int) -> tuple[Finding, ...]:
     as_it_is, better = fit.as_it_is, fact.reversed_edges[channel].as_it_is
     if better < max(as_it_is + TURN_MARGIN, UNRELATED, fit.best_turn[1], fit.best_shift[1]):
         return ()
-    finding = Finding(
+    finding = finding_of(
+        [fact],
         "warning",
-        fact.origin.case_id,
-        fact.origin.label_path,
         f"The labels of {fact.origin.case_id} follow the image's edges better with their slices in the opposite "
         f"order: score {better:.1f} in place of {as_it_is:.1f}.",
         "Save the labels with the slices in the image's order.",
         kind="order",
         cause="One program counts slices from the feet, another from the head, or files were sorted as text.",
-        slice_index=fact.best_slice,
     )
     return (finding,)
 
@@ -90,17 +87,14 @@ def _judge(facts: Sequence[Facts], fit: EdgeFit | None, enough: float) -> Iterat
     elif better_moved and moved > enough:
         yield _misplaced(facts, "shifted", as_it_is, moved, "none", shift)
     elif as_it_is < UNRELATED:
-        yield Finding(
+        yield finding_of(
+            facts,
             "warning",
-            facts[0].origin.case_id if len(facts) == 1 else "",
-            facts[0].origin.label_path,
             f"The borders of the labels of {_which(facts)} follow no edges of the image (score {as_it_is:.1f}, "
             "where drawn labels have 2.5 and more).",
             "Look whether the label file belongs to this image, and to this slice.",
             kind="unrelated",
             cause="The labels of another image or slice, or structures that cannot be seen on this one.",
-            cases=tuple(fact.origin.case_id for fact in facts),
-            slice_index=facts[0].best_slice,
         )
 
 
@@ -113,17 +107,14 @@ def _misplaced(
         "turned": "Another program stores rows and columns, or their direction, in another order.",
         "shifted": "The label was drawn on a cropped or padded copy, or on another slice.",
     }
-    return Finding(
+    return finding_of(
+        facts,
         "warning",
-        facts[0].origin.case_id if len(facts) == 1 else "",
-        facts[0].origin.label_path,
         f"The labels of {_which(facts)} follow the image's edges better if they are {words}: score {better:.1f} "
         f"in place of {as_it_is:.1f}.",
         "Look at the picture. If they do, keep the proposed repair; the files stay as they are.",
         kind=kind,
         cause=causes[kind],
-        cases=tuple(fact.origin.case_id for fact in facts),
-        slice_index=facts[0].best_slice,
         repairs=repairs,
     )
 
@@ -138,10 +129,9 @@ def _blank(fact: Facts) -> Iterator[Finding]:
     blank = np.flatnonzero(fact.contrast < BLANK).tolist()
     if blank:
         slices = f"slice(s) {name_some([str(index + 1) for index in blank])} of " if fact.shape[0] > 1 else ""
-        yield Finding(
+        yield finding_of(
+            [fact],
             "warning",
-            fact.origin.case_id,
-            fact.origin.label_path,
             f"Labels are drawn on {slices}{fact.origin.case_id} where the image shows nothing: the "
             f"intensities under them span less than {BLANK:.0%} of the image's.",
             "Look whether the slices of image and label are in the same order, and whether the image is whole.",
@@ -228,10 +218,9 @@ def _one_case(cohort: Cohort, fact: Facts, swapped: Sequence[tuple[tuple[int, in
     where = "" if whole else f" on slice(s) {name_some([str(index + 1) for index in slices])}"
     against = "the patient's axes" if fact.affine is not None else "the other cases"
     exchange = {old: new for left, right in pairs for old, new in ((left, right), (right, left))}
-    return Finding(
+    return finding_of(
+        [fact],
         "error",
-        case_id,
-        fact.origin.label_path,
         f"Left and right are exchanged on {case_id}{where}, by {against}: "
         f"{name_some([f'{names[left]} lies to the right of {names[right]}' for left, right in pairs])}.",
         "Look at the picture. If so, keep the proposed repair, which exchanges the labels."

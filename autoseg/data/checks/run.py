@@ -8,8 +8,15 @@ from pathlib import Path
 
 from autoseg.data.cases import Case, CaseFolder, read_case_image, read_case_labels
 from autoseg.data.checks.anatomy import check_anatomy
-from autoseg.data.checks.cohort import Cohort
-from autoseg.data.checks.facts import Facts, LabelledImage, Origin, StructureCount, count_structures, gather_facts
+from autoseg.data.checks.facts import (
+    Cohort,
+    Facts,
+    LabelledImage,
+    Origin,
+    StructureCount,
+    count_structures,
+    gather_facts,
+)
 from autoseg.data.checks.finding import SEVERITIES, Finding
 from autoseg.data.checks.images import check_broken, check_grid, check_levels, check_range, check_spacing
 from autoseg.data.checks.placement import check_placement, check_sides

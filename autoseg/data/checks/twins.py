@@ -7,12 +7,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-from autoseg.data.checks.cohort import Cohort
-from autoseg.data.checks.facts import Facts
+from autoseg.data.checks.facts import Cohort, Facts
 from autoseg.data.checks.finding import Finding
-from autoseg.data.duplicates import FLAT, NEARLY_THE_SAME
+from autoseg.data.duplicates import NEARLY_THE_SAME, shown_slices
 from autoseg.data.pairing.names import unlike_twins
 from autoseg.files.dicom.headers import is_stand_in
 from autoseg.words import name_some
@@ -184,7 +182,7 @@ def _shared_studies(cohort: Cohort) -> Iterator[Finding]:
 
 def _nearly_identical(facts: Sequence[Facts]) -> dict[tuple[Facts, Facts], float]:
     """Give pairs of cases of different subjects that show nearly the same slice, with their highest correlation."""
-    shown = [_shown(fact) for fact in facts]
+    shown = [shown_slices(fact.likeness, fact.range[1] - fact.range[0]) for fact in facts]
     table = np.concatenate(shown) if shown else np.zeros((0, 1), np.float32)
     owner = np.repeat(np.arange(len(facts)), [len(pictures) for pictures in shown])
     subjects = np.unique([fact.origin.subject_id for fact in facts], return_inverse=True)[1]
@@ -198,11 +196,3 @@ def _nearly_identical(facts: Sequence[Facts]) -> dict[tuple[Facts, Facts], float
                 pair = facts[one], facts[two]
                 found[pair] = max(found.get(pair, 0.0), float(likeness[row, column]))
     return found
-
-
-def _shown(fact: Facts) -> npt.NDArray[np.float32]:
-    """Give the thumbnails that show something, with mean 0 and length 1."""
-    flat = fact.likeness.thumbnails.reshape(fact.shape[0], -1)
-    shows = flat.std(axis=1) > FLAT * max(fact.range[1] - fact.range[0], 1e-9)
-    centred = flat[shows] - flat[shows].mean(axis=1, keepdims=True)
-    return np.asarray(centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-9))

@@ -9,8 +9,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from autoseg.data.checks.cohort import SAME_PLACE_MM, Cohort, Stack
-from autoseg.data.checks.facts import Facts, Rim
+from autoseg.data.checks.facts import SAME_PLACE_MM, Cohort, Facts, Rim, Stack, finding_of
 from autoseg.data.checks.finding import Finding
 from autoseg.data.repairs import Repair, clear, relabel
 from autoseg.image.structures import Structure
@@ -43,15 +42,13 @@ def check_values(fact: Facts, structures: Sequence[Structure]) -> Iterator[Findi
     origin = fact.origin
     undrawn = [names[value] for value in fact.values if value in names and not origin.is_drawn(value)]
     if undrawn:
-        yield Finding(
+        yield finding_of(
+            [fact],
             "error",
-            origin.case_id,
-            origin.label_path,
             f"annotated.csv says that {', '.join(undrawn)} was not drawn on {origin.case_id}, but "
             f"{origin.label_path} has it.",
             "Write 1 into annotated.csv, or remove the drawing.",
             kind="undrawn",
-            slice_index=fact.best_slice,
         )
 
 
@@ -61,10 +58,9 @@ def _unknown_values(fact: Facts, unknown: Mapping[int, int], structures: Sequenc
     listed = [f"{value} ({count} pixels, {count / size:.2%})" for value, count in unknown.items()]
     on_rims = sum(fact.rims[value].share * count for value, count in unknown.items()) / sum(unknown.values())
     smeared = on_rims > RIM_SHARE or len(unknown) >= MANY_VALUES
-    return Finding(
+    return finding_of(
+        [fact],
         "error",
-        fact.origin.case_id,
-        fact.origin.label_path,
         f"{fact.origin.label_path} holds {len(unknown)} value(s) without a name: {name_some(listed)}. "
         f"Known: {names}.",
         "Add them to structures.csv, set them to 0, or save the labels without smoothed edges.",
@@ -72,7 +68,6 @@ def _unknown_values(fact: Facts, unknown: Mapping[int, int], structures: Sequenc
         cause="The labels were smoothed, resized or saved as JPEG, which makes new values at borders."
         if smeared
         else "A structure that the table does not name, another numbering, or a slip while drawing.",
-        slice_index=fact.best_slice,
         repairs=(_rename(fact, unknown, structures, smeared=smeared),),
     )
 
@@ -94,16 +89,14 @@ def _smeared_structures(fact: Facts, structures: Sequence[Structure]) -> Iterato
         # What includes another structure may be thin around it.
         smeared = rim.share > NAMED_RIM_SHARE and rim.between > RIM_SHARE and rim.pixels > NAMED_RIM_PIXELS
         if smeared and not structure.includes:
-            yield Finding(
+            yield finding_of(
+                [fact],
                 "warning",
-                fact.origin.case_id,
-                fact.origin.label_path,
                 f"{rim.share:.0%} of {structure.name} (label {structure.label}) on {fact.origin.case_id} is a thin "
                 "rim between a lower and a higher value.",
                 "Save the labels again at the image's own size, without interpolation (nearest neighbour).",
                 kind="rims",
                 cause="The labels were resized with interpolation: halfway between two labels lies a third.",
-                slice_index=fact.best_slice,
             )
 
 

@@ -87,7 +87,7 @@ def pair_by_name(
     built = _build_pairs(labelled, found, [read_name(path, folder) for path in levels])
     pairs = _mark_binary(built, named=bool(tokens))
     _check_single(pairs)
-    return Pairing(tuple(sorted(pairs, key=lambda pair: natural(pair.name))), names, tuple(skipped))
+    return Pairing(tuple(sorted(pairs, key=lambda pair: natural(pair.case_id))), names, tuple(skipped))
 
 
 def _build_pairs(

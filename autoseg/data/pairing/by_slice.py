@@ -45,8 +45,9 @@ def pair_slices(images: Path, labels: Path, *, unlabelled: Unlabelled) -> Pairin
 def _find_labels(folder: Path) -> tuple[Labels, list[SkippedFile]]:
     """Give the label files, and what else lies there."""
     labels: Labels = {}
-    skipped = []
-    for path in walk(folder)[0]:
+    files, passed_over = walk(folder)
+    skipped = [file for file in passed_over if not file.path.name.startswith(".")]
+    for path in files:
         key = (path.relative_to(folder).parent, path.stem)
         if path.suffix.lower() not in LABEL_SUFFIXES:
             skipped.append(SkippedFile(path, f"not a label file ({', '.join(LABEL_SUFFIXES)})"))
@@ -104,10 +105,10 @@ def _check_used_once(pairs: Sequence[FilePair]) -> None:
     cases: dict[str, FilePair] = {}
     labels: dict[Path, FilePair] = {}
     for one in pairs:
-        other = cases.setdefault(one.name, one)
+        other = cases.setdefault(one.case_id, one)
         if other is not one:
             raise DataError(
-                f"Two images are called {one.name!r}: {_place(other)} and {_place(one)}, so their labels cannot "
+                f"Two images are called {one.case_id!r}: {_place(other)} and {_place(one)}, so their labels cannot "
                 "be told apart. Give every DICOM file a name of its own, and its label file the same."
             )
         path, image_path = one.labels[0].path, one.images[0].path

@@ -17,7 +17,9 @@ from urllib.request import url2pathname
 
 from autoseg.data.pairing.names import is_label, is_label_folder
 from autoseg.errors import DataError
-from autoseg.files.dicom.headers import DIRECTORY, NOT_PICTURES, FileHeader, read_header
+from autoseg.files.dicom.headers import DIRECTORY, NOT_PICTURES, FileHeader, may_be_dicom, read_header
+from autoseg.files.dicom.rtstruct import STRUCTURE_SET
+from autoseg.files.dicom.seg import KINDS
 from autoseg.files.sources import READABLE, ending
 from autoseg.words import natural
 
@@ -150,7 +152,7 @@ def why(error: OSError) -> str:
 
 
 # DICOM objects that hold labels, by the UID of their kind: segmentation, label map, structure set.
-LABEL_OBJECTS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7", "1.2.840.10008.5.1.4.1.1.481.3")
+LABEL_OBJECTS = (*KINDS, STRUCTURE_SET)
 # Reports, presentation states, waveforms, raw data and the like, by the beginning of their UID: no images.
 NO_IMAGES = tuple(f"1.2.840.10008.5.1.4.1.1.{number}" for number in ("88.", "11.", "9.", "66", "104.", "481.5"))
 # Files of other programs, not worth opening. What ends otherwise, or not at all, may be DICOM.
@@ -303,9 +305,7 @@ def _kind(path: Path, folder: Path, size: int) -> str:
         if uid in LABEL_OBJECTS:
             return "labels"
         return "" if uid == DIRECTORY or uid in NOT_PICTURES or uid.startswith(NO_IMAGES) else "dicoms"
-    if start[:2] in (b"\x02\0", b"\x08\0", b"\0\x02", b"\0\x08"):
-        return "dicoms" if isinstance(read_header(path), FileHeader) else ""
-    return ""
+    return "dicoms" if may_be_dicom(start) and isinstance(read_header(path), FileHeader) else ""
 
 
 def _count(number: int, what: str) -> str:

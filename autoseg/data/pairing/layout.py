@@ -23,9 +23,9 @@ LEAVING_OUT = (
 
 @dataclass(frozen=True)
 class FilePair:
-    """An image (its channels) and its label files; `rule` says in a few words why they belong together."""
+    """What a `Case` begins with: an image (its channels), its label files, and why they belong together."""
 
-    name: str
+    case_id: str
     subject_id: str
     images: tuple[ImageFile, ...]
     labels: tuple[LabelFile, ...]
@@ -44,7 +44,7 @@ class Pairing:
 
 
 def pair(
-    name: str,
+    case_id: str,
     subject_id: str,
     images: Sequence[ImageFile],
     found: Sequence[tuple[LabelFile, str]],
@@ -54,7 +54,7 @@ def pair(
     """Give the pair of an image and the label files that were found for it, each with the rule that found it."""
     labels = sorted((file for file, _ in found), key=lambda file: natural(file.path))
     rules = " or ".join(dict.fromkeys(rule for _, rule in found))
-    return FilePair(name, subject_id, tuple(images), tuple(labels), f"{rules}; subject: {subject_rule}", **more)
+    return FilePair(case_id, subject_id, tuple(images), tuple(labels), f"{rules}; subject: {subject_rule}", **more)
 
 
 def leave_out(

@@ -148,7 +148,7 @@ def read_header(path: Path) -> FileHeader | SkippedFile:
     try:
         with path.open("rb") as file:
             start = file.read(132)
-            if not _may_be_dicom(start):
+            if not may_be_dicom(start):
                 return SkippedFile(path, "not a DICOM file" if start else "an empty file")
             file.seek(0)
             with quiet():
@@ -165,7 +165,7 @@ def read_header(path: Path) -> FileHeader | SkippedFile:
         return SkippedFile(path, f"the header cannot be read ({reason})")
 
 
-def _may_be_dicom(start: bytes) -> bool:
+def may_be_dicom(start: bytes) -> bool:
     """Tell by 132 bytes: the magic word, or a data set of group 2 or 8 that begins at once."""
     return start[128:132] == b"DICM" or start[:2] in (b"\x02\0", b"\x08\0", b"\0\x02", b"\0\x08")
 

@@ -48,18 +48,11 @@ DAMAGED = (
 class NiftiHeader:
     """What a NIfTI file says of its voxels before they are read.
 
-    Parameters
-    ----------
-    shape : tuple of int
-        In the file's own order (x, y, z, then time and further axes); at least three, later ones of length 1 left
-        out.
-    affine : (4, 4) ndarray or None
-        The file's own index (x, y, z) to DICOM patient coordinates in mm. None where even the spacing is unknown.
-    is_oriented : bool
-        False where the file does not say how it lies in the patient (sform and qform unset, or impossible):
-        left and right are then unknown, and the affine holds only the spacing.
-    is_scaled : bool
-        True where stored values are multiplied or shifted (scl_slope, scl_inter).
+    `shape` is in the file's own order (x, y, z, then time and further axes; at least three, later ones of length 1
+    left out), and `affine` takes an index in that order to DICOM patient coordinates in mm, None where even the
+    spacing is unknown. Where the file does not say how it lies in the patient (sform and qform unset, or
+    impossible) it is not `is_oriented`: left and right are unknown, and the affine holds only the spacing.
+    `is_scaled` is True where stored values are multiplied or shifted (scl_slope, scl_inter).
     """
 
     shape: tuple[int, ...]

@@ -24,17 +24,10 @@ EXIF_ORIENTATION = 0x0112
 class Picture:
     """The pixels of a picture as they are stored, without any scaling or conversion of colours.
 
-    Parameters
-    ----------
-    pixels : (rows, columns) or (rows, columns, samples) ndarray
-        Grey values or palette indices, or several values a pixel along the last axis: grey and alpha, RGB, or
-        RGBA; in a TIFF any channels. A PNG or JPEG gives uint8 or uint16, a TIFF any numbers.
-    palette : (n, 3) ndarray of uint8 or None
-        Red, green, blue of each index in an indexed picture.
-    is_jpeg : bool
-        True if the file's content is a JPEG, whatever its name ends in; its values are near the originals.
-    has_alpha : bool
-        True if the last of several samples is the opacity and no colour.
+    `pixels` are grey values or palette indices (rows, columns), or several samples along a last axis: grey and
+    alpha, RGB, RGBA; in a TIFF any channels. A PNG or JPEG gives uint8 or uint16, a TIFF any numbers. `palette`,
+    (n, 3), is red, green, blue of each index. `is_jpeg` goes by the content, whatever the name ends in: values are
+    near the originals only. `has_alpha` tells that the last sample is the opacity and no colour.
     """
 
     pixels: npt.NDArray[np.generic]
@@ -45,16 +38,10 @@ class Picture:
 
 @dataclass(frozen=True, eq=False)
 class JpegPlanes:
-    """The planes of a JPEG as they were coded: luminance, then two of colour unless the picture is grey.
+    """The planes of a JPEG as they were coded: Y, or Y, Cb and Cr, 0 to 255, shape (1 or 3, rows, columns).
 
-    Parameters
-    ----------
-    planes : (1 or 3, rows, columns) ndarray of float
-        Y, or Y, Cb and Cr, 0 to 255.
-    steps : (1 or 3, 8, 8) ndarray of float
-        Quantisation step of each frequency in each plane, in grey levels of an orthonormal cosine transform.
-    colour_at_full_resolution : bool
-        False if the colour planes were stored at a lower resolution (4:2:0 and the like), hence smeared.
+    `steps`, shape (1 or 3, 8, 8), are the quantisation steps of the frequencies, in grey levels of an orthonormal
+    cosine transform. Where colours are not at full resolution (4:2:0 and the like) they are smeared.
     """
 
     planes: npt.NDArray[np.float64]

@@ -16,7 +16,7 @@ from autoseg.data.cases import (
     read_case_labels,
 )
 from autoseg.data.cases.naming import LEFT_OUT, UNNAMED
-from autoseg.errors import LabelError, OutputError
+from autoseg.errors import DataError, LabelError, OutputError
 from autoseg.files.tables import read_structures
 from autoseg.image.structures import Structure
 
@@ -154,7 +154,7 @@ def test_one_structure_is_left_out_and_the_last_one_is_not(folder):
     assert [s.name for s in find_cases(folder).structures] == ["label 1"]
     with pytest.raises(LabelError, match="No structure remains"):
         leave_out_structure(find_cases(folder), "label 1")
-    with pytest.raises(LabelError, match="No structure is called 'disc'"):
+    with pytest.raises(DataError, match="No structure is called 'disc'"):
         leave_out_structure(find_cases(folder), "disc")
 
 

@@ -7,7 +7,7 @@ import pytest
 from patients import STRUCTURES, cohort, of_kind, patient, with_labels, with_voxels
 
 from autoseg.data.checks import check_images
-from autoseg.data.checks.cohort import usual
+from autoseg.data.checks.facts import usual
 from autoseg.data.repairs import apply_repairs
 from autoseg.image.image import Source
 

@@ -142,7 +142,7 @@ def test_what_cannot_be_paired_is_said(tmp_path, names, words):
 def test_an_image_without_label_may_be_left_out(tmp_path):
     touch(tmp_path, "images/a.png", "images/b.png", "labels/a.png")
     pairing = pair_files(tmp_path, unlabelled="skip")
-    assert [pair.name for pair in pairing.pairs] == ["a"]
+    assert [pair.case_id for pair in pairing.pairs] == ["a"]
     assert [(s.path.name, s.reason) for s in pairing.skipped] == [("b.png", "an image without a label file")]
 
 
