@@ -25,11 +25,13 @@ import nibabel
 import numpy as np
 import pydicom
 
-from autoseg.data.checks.facts import Facts, LabelledImage, Origin, gather_facts
+from autoseg.data.cases import Case
+from autoseg.data.checks.facts import Facts, LabelledImage, gather_facts
 from autoseg.data.checks.finding import Finding
 from autoseg.data.checks.images import check_grid
 from autoseg.data.checks.run import check_facts
 from autoseg.data.repairs import shift_slices, turn_slices
+from autoseg.files.sources import ImageFile, LabelFile
 from autoseg.image.geometry import LPS_TO_RAS, affine_from_axes
 from autoseg.image.image import Image, Source
 from autoseg.image.structures import Structure, side_pairs
@@ -63,8 +65,8 @@ def labelled(case_id, subject_id, voxels, labels, affine=None) -> LabelledImage:
     source = Source(case_id=case_id, subject_id=subject_id)
     channels = tuple(f"channel {number}" for number in range(len(voxels) if voxels.ndim == 4 else 1))
     image = Image(np.ascontiguousarray(voxels), affine, channels, source=source)
-    paths = Path(f"{case_id}-image"), Path(f"{case_id}-label")
-    return LabelledImage(Origin(case_id, subject_id, *paths), image, np.ascontiguousarray(labels), affine)
+    files = (ImageFile(Path(f"{case_id}-image")),), (LabelFile(Path(f"{case_id}-label")),)
+    return LabelledImage(Case(case_id, subject_id, *files), image, np.ascontiguousarray(labels), affine)
 
 
 def nifti(path: Path):
@@ -335,7 +337,7 @@ def reversed_order(case, real, random):
 
 @fault("labels of another case", "unrelated", "shifted", "turned", "order", "blank")
 def foreign(case, real, random):
-    others = [c for c in real.cases if c.origin.subject_id != case.origin.subject_id]
+    others = [c for c in real.cases if c.case.subject_id != case.case.subject_id]
     other = others[int(random.integers(len(others)))].voxels if others else case.voxels
     if np.array_equal(other, case.voxels):
         return None
@@ -416,7 +418,7 @@ def displaced(case, real, random):
 
 
 def copied(case: LabelledImage, image: Image) -> LabelledImage:
-    return replace(case, origin=replace(case.origin, case_id="copy", subject_id="somebody else"), image=image)
+    return replace(case, case=replace(case.case, case_id="copy", subject_id="somebody else"), image=image)
 
 
 @fault("the same image under another subject", "twins")
@@ -434,8 +436,8 @@ def resaved(case, real, random):
 
 @fault("one subject under two names", "subjects")
 def two_names(case, real, random):
-    others = [c for c in real.cases if c.origin.case_id != case.origin.case_id]
-    other = next((c for c in others if c.origin.subject_id == case.origin.subject_id), others[0])
+    others = [c for c in real.cases if c.case.case_id != case.case.case_id]
+    other = next((c for c in others if c.case.subject_id == case.case.subject_id), others[0])
     forms = [
         ("sub-07ses1", "sub-07ses2"),
         ("P-0012", "p12"),
@@ -444,7 +446,7 @@ def two_names(case, real, random):
     ]
     names = forms[int(random.integers(len(forms)))]
     return [
-        replace(one, origin=replace(one.origin, subject_id=name))
+        replace(one, case=replace(one.case, subject_id=name))
         for one, name in zip((case, other), names, strict=True)
     ]
 
@@ -490,10 +492,10 @@ def check(real: RealSet, clean: dict[str, Facts], faulty: list[LabelledImage]) -
     facts = dict(clean)
     structures = real.structures
     for case in faulty:
-        facts.pop(case.origin.case_id, None)
+        facts.pop(case.case.case_id, None)
         findings += check_grid(case)
         if case.voxels.shape == case.image.shape:
-            facts[case.origin.case_id] = gather_facts(case)
+            facts[case.case.case_id] = gather_facts(case)
             if (case.voxels == 9).any():
                 structures = (*real.structures, Structure(9, "rare structure"))
     return alarms([*findings, *check_facts(list(facts.values()), structures)])
@@ -501,10 +503,10 @@ def check(real: RealSet, clean: dict[str, Facts], faulty: list[LabelledImage]) -
 
 def halves(real: RealSet, tuning: bool) -> list[LabelledImage]:
     """Give the cases of every other subject; of one subject every other case."""
-    subjects = sorted({case.origin.subject_id for case in real.cases})
+    subjects = sorted({case.case.subject_id for case in real.cases})
     if len(subjects) == 1:
         return [case for number, case in enumerate(real.cases) if number % 2 != tuning]
-    return [case for case in real.cases if subjects.index(case.origin.subject_id) % 2 != tuning]
+    return [case for case in real.cases if subjects.index(case.case.subject_id) % 2 != tuning]
 
 
 @dataclass
@@ -520,12 +522,12 @@ def measure(
     real: RealSet, *, cases: int, seed: int, tuning: bool = False
 ) -> tuple[dict[str, Count], int, int, list[str]]:
     """Count faults injected and found, clean cases and false alarms among them; and say what went wrong."""
-    clean = {case.origin.case_id: gather_facts(case) for case in real.cases}
+    clean = {case.case.case_id: gather_facts(case) for case in real.cases}
     known = {kind for name, kind in KNOWN if name == real.name}
     usual = check(real, clean, [])
     chosen = halves(real, tuning)
     said, counts = [], defaultdict(Count)
-    false = {(case.origin.case_id, kind) for case in chosen for name, kind in usual if name == case.origin.case_id}
+    false = {(case.case.case_id, kind) for case in chosen for name, kind in usual if name == case.case.case_id}
     false = {alarm for alarm in false if alarm[1] not in known}
     said += [f"{real.name}: false alarm {kind!r} on the clean {name}" for name, kind in sorted(false)]
     for number, (name, (kinds, function)) in enumerate(FAULTS.items()):
@@ -540,13 +542,13 @@ def measure(
             done += 1
             faulty = made if isinstance(made, list) else [made]
             found = check(real, clean, faulty)
-            touched = {case.origin.case_id for case in faulty}
+            touched = {case.case.case_id for case in faulty}
             hit = {kind for case_id, kind in found if case_id in touched} & kinds
             new = hit - {kind for case_id, kind in usual if case_id in touched}
             counts[name].injected += 1
             counts[name].found += bool(new)
-            own = {c.origin.subject_id for c in real.cases if c.origin.case_id in touched}
-            aside = {c.origin.case_id for c in real.cases if c.origin.subject_id in own} | touched
+            own = {c.case.subject_id for c in real.cases if c.case.case_id in touched}
+            aside = {c.case.case_id for c in real.cases if c.case.subject_id in own} | touched
             others = {alarm for alarm in found - usual if alarm[0] not in aside and alarm[1] not in known}
             counts[name].others += bool(others)
             if not new or others:

@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import zoom
 
-from autoseg.data.checks import LabelledImage, Origin
+from autoseg.data.cases import Case
+from autoseg.data.checks import LabelledImage
+from autoseg.files.sources import ImageFile, LabelFile
 from autoseg.image.geometry import affine_from_spacing
 from autoseg.image.image import Image, Source
 from autoseg.image.structures import Structure
@@ -49,7 +51,8 @@ def patient(number, *, slices=1, subject=None, calibrated=True, place=0):
     affine = affine_from_spacing((5.0, 1.5, 1.5), (0.0, 0.0, 5.0 * place)) if calibrated else None
     name, subject = f"case{number}", subject or f"subject{number}"
     image = Image(voxels.astype(np.float32), affine, source=Source(case_id=name, subject_id=subject))
-    return LabelledImage(Origin(name, subject, Path(f"{name}.dcm"), Path(f"{name}.png")), image, labels)
+    case = Case(name, subject, (ImageFile(Path(f"{name}.dcm")),), (LabelFile(Path(f"{name}.png")),))
+    return LabelledImage(case, image, labels)
 
 
 def cohort(count=8, **arguments):

@@ -1,7 +1,7 @@
 """Find the cases of a folder, pair images with labels, and read them: every kind of file in one way."""
 
 from autoseg.data.cases.annotated import declare_absent, declare_missing, declare_unknown
-from autoseg.data.cases.case import Case, CaseFolder, Reading, is_drawn, pairs_table
+from autoseg.data.cases.case import Case, CaseFolder, Reading, pairs_table
 from autoseg.data.cases.find import find_cases, find_images
 from autoseg.data.cases.naming import (
     Naming,

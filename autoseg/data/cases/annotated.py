@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
-from autoseg.data.cases.case import CaseFolder, is_drawn
+from autoseg.data.cases.case import CaseFolder
 from autoseg.data.cases.read import read_case
 from autoseg.errors import DataError
 from autoseg.files.tables import read_annotated, write_annotated
@@ -98,7 +98,7 @@ def _keep(case_folder: CaseFolder, label: int, *, missing: Collection[str] | Non
     every = frozenset(s.label for s in case_folder.structures)
     drawn, unsaid = {}, {}
     for case in case_folder.cases:
-        before = frozenset(k for k in every if is_drawn(case, k))
+        before = frozenset(k for k in every if case.is_drawn(k))
         open_ = every if case.annotated is None else case.unsaid
         if missing is None:
             drawn[case.case_id], unsaid[case.case_id] = before | {label}, open_ | {label}

@@ -96,6 +96,14 @@ class Case:
         """The first label file."""
         return self.labels[0].path
 
+    def is_drawn(self, label: int) -> bool:
+        """Tell whether a structure was drawn here; if not, nothing is known of it."""
+        return self.annotated is None or label in self.annotated
+
+    def is_open(self, label: int) -> bool:
+        """Tell whether a structure counts as drawn only because nobody has said otherwise."""
+        return self.annotated is None or label in self.unsaid
+
 
 @dataclass(frozen=True)
 class CaseFolder:
@@ -120,11 +128,6 @@ class CaseFolder:
         raise DataError(f"No structure is called {name!r}. Known: {[s.name for s in self.structures]}.")
 
 
-def is_drawn(case: Case, label: int) -> bool:
-    """Tell whether a structure was drawn on a case; if not, nothing is known of it there."""
-    return case.annotated is None or label in case.annotated
-
-
 def pairs_table(case_folder: CaseFolder) -> pd.DataFrame:
     """Show which label file belongs to which image, one row a case, for the eye to check.
 
@@ -143,7 +146,7 @@ def pairs_table(case_folder: CaseFolder) -> pd.DataFrame:
             ", ".join(image.path.name for image in case.images),
             case.images[0].frame or 0,
             ", ".join(label.path.name for label in case.labels),
-            ", ".join(s.name for s in case_folder.structures if is_drawn(case, s.label)),
+            ", ".join(s.name for s in case_folder.structures if case.is_drawn(s.label)),
             case.rule,
         )
         for case in case_folder.cases

@@ -36,10 +36,10 @@ def check_anatomy(cohort: Cohort, *, leave_out: Set[str] = frozenset()) -> Itera
     labels = tuple(structure.label for structure in cohort.structures)
     facts = [fact for fact in cohort.facts if fact.values]
     # Of two subjects nobody knows which one is usual; the slices of one subject are like each other.
-    if len(facts) < LEAST_CASES or len({fact.origin.subject_id for fact in facts}) == 2:
+    if len(facts) < LEAST_CASES or len({fact.case.subject_id for fact in facts}) == 2:
         return
     yield from _unusual_areas(cohort, facts, labels)
-    facts = [fact for fact in facts if fact.origin.case_id not in leave_out]
+    facts = [fact for fact in facts if fact.case_id not in leave_out]
     if not facts:
         return
     in_patient = all(fact.affine is not None for fact in facts)
@@ -50,11 +50,11 @@ def check_anatomy(cohort: Cohort, *, leave_out: Set[str] = frozenset()) -> Itera
         if (found := _best_names(described, middle, deviation)) is not None:
             mapping, gain = found
             yield _permuted(cohort, fact, {labels[i]: labels[j] for i, j in mapping.items()}, gain)
-            told.add(fact.origin.case_id)
-    apart = list(_apart(cohort, [fact for fact in facts if fact.origin.case_id not in told], labels))
+            told.add(fact.case_id)
+    apart = list(_apart(cohort, [fact for fact in facts if fact.case_id not in told], labels))
     yield from apart
     told.update(case_id for finding in apart for case_id in finding.cases)
-    rest = [number for number, fact in enumerate(facts) if fact.origin.case_id not in told]
+    rest = [number for number, fact in enumerate(facts) if fact.case_id not in told]
     if rest:
         yield from _unusual_places(cohort, [facts[number] for number in rest], labels, in_patient=in_patient)
 
@@ -102,13 +102,13 @@ def _permuted(cohort: Cohort, fact: Facts, mapping: dict[int, int], gain: float)
     return finding_of(
         [fact],
         "warning",
-        f"The structures of {fact.origin.case_id} seem to have each other's numbers: "
+        f"The structures of {fact.case_id} seem to have each other's numbers: "
         f"{name_some([f'{names[old]} ({old}) looks like {names[new]} ({new})' for old, new in mapping.items()])} "
         f"in the other cases (by {gain:.1f} standard deviations in place, size and brightness).",
         "Look at the picture. If so, keep the proposed repair, which renames the values.",
         kind="permuted",
         cause="Another program or person numbers the structures in another order.",
-        repairs=(relabel(fact.origin.case_id, mapping),),
+        repairs=(relabel(fact.case_id, mapping),),
     )
 
 
@@ -129,7 +129,7 @@ def _apart(cohort: Cohort, facts: Sequence[Facts], labels: Sequence[int]) -> Ite
         yield finding_of(
             cases,
             "warning",
-            f"{first} and {second} lie beside each other on {name_some([fact.origin.case_id for fact in cases])}: "
+            f"{first} and {second} lie beside each other on {name_some([fact.case_id for fact in cases])}: "
             f"only {shares.min():.0%} to {shares.max():.0%} of the border of {first} touches {second}, where it is "
             f"{middle[one, two]:.0%} in most cases.",
             f"Look which of the two lies beside its place. Draw it again, or write 0 for it into "
@@ -230,7 +230,7 @@ def _outlier(fact: Facts, kind: str, what: str) -> Finding:
     return finding_of(
         [fact],
         "warning",
-        f"On {fact.origin.case_id} {what}.",
+        f"On {fact.case_id} {what}.",
         "Look at it: another structure, a slip, a wrong spacing, or an unusual patient?",
         kind=kind,
         cause="Only a part was drawn, another structure was taken for it, or the drawing slipped."

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from autoseg.data.cases.case import Case
 from autoseg.data.checks.edges import EdgeFit, fit_edges
 from autoseg.data.checks.finding import Finding, Severity
 from autoseg.data.duplicates import CaseFacts as Likeness
@@ -82,29 +83,6 @@ SAMPLE = 20_000
 AROUND = 4
 
 
-@dataclass(frozen=True)
-class Origin:
-    """Which case it is, and where it came from.
-
-    `annotated` are the labels that count as drawn, None if all do; of those in `unsaid` nobody has said so.
-    """
-
-    case_id: str
-    subject_id: str
-    image_path: Path = Path()
-    label_path: Path = Path()
-    annotated: frozenset[int] | None = None
-    unsaid: frozenset[int] = frozenset()
-
-    def is_open(self, label: int) -> bool:
-        """Tell whether a structure counts as drawn only because nobody has said otherwise."""
-        return self.annotated is None or label in self.unsaid
-
-    def is_drawn(self, label: int) -> bool:
-        """Tell whether a structure counts as drawn."""
-        return self.annotated is None or label in self.annotated
-
-
 @dataclass(frozen=True, eq=False)
 class LabelledImage:
     """An image and the integers drawn on it, as they were read: nothing about them is believed yet.
@@ -113,7 +91,7 @@ class LabelledImage:
     own geometry, where it has one.
     """
 
-    origin: Origin
+    case: Case
     image: Image
     voxels: npt.NDArray[np.integer]
     label_affine: Affine | None = None
@@ -134,7 +112,7 @@ class Facts:
     order of slices; both are empty without labels, the second also for one slice. `likeness` recognises the image.
     """
 
-    origin: Origin
+    case: Case
     shape: tuple[int, int, int]
     affine: Affine | None
     values: tuple[int, ...]
@@ -150,6 +128,11 @@ class Facts:
     edges: tuple[EdgeFit, ...]
     reversed_edges: tuple[EdgeFit, ...]
     likeness: Likeness
+
+    @property
+    def case_id(self) -> str:
+        """The case's name."""
+        return self.case.case_id
 
     @property
     def pixels(self) -> dict[int, int]:
@@ -179,7 +162,7 @@ def gather_facts(labelled: LabelledImage) -> Facts:
     low, high = np.percentile(sample, (1, 99))
     drawn = np.flatnonzero(counts.any(axis=1))
     return Facts(
-        origin=labelled.origin,
+        case=labelled.case,
         shape=image.shape,
         affine=image.affine,
         values=values,
@@ -308,7 +291,7 @@ def count_structures(facts: Sequence[Facts], structures: Sequence[Structure]) ->
     for structure in structures:
         wanted = {structure.label, *structure.includes}
         pixels = [sum(count for value, count in fact.pixels.items() if value in wanted) for fact in facts]
-        drawn = sum(fact.origin.is_drawn(structure.label) for fact in facts)
+        drawn = sum(fact.case.is_drawn(structure.label) for fact in facts)
         shown = sum(count > 0 for count in pixels)
         counts.append(StructureCount(structure.label, structure.name, sum(pixels), shown, drawn))
     known = {structure.label for structure in structures}
@@ -321,9 +304,9 @@ def count_structures(facts: Sequence[Facts], structures: Sequence[Structure]) ->
 def finding_of(facts: Sequence[Facts], severity: Severity, problem: str, remedy: str, **more: Any) -> Finding:
     """Give a finding about the labels of one case, or of several together; it points to the first one's file."""
     first = facts[0]
-    cases = tuple(fact.origin.case_id for fact in facts)
+    cases = tuple(fact.case_id for fact in facts)
     more = {"slice_index": first.best_slice, "cases": cases, **more}
-    return Finding(severity, cases[0] if len(cases) == 1 else "", first.origin.label_path, problem, remedy, **more)
+    return Finding(severity, cases[0] if len(cases) == 1 else "", first.case.label_path, problem, remedy, **more)
 
 
 # --- all cases together: what is usual among them, and which single slices are one subject's stack
@@ -350,7 +333,7 @@ class Cohort:
     facts: tuple[Facts, ...]
     structures: tuple[Structure, ...]
     folder: Path = Path()
-    origins: tuple[Origin, ...] = ()
+    cases: tuple[Case, ...] = ()
 
     @property
     def names(self) -> dict[int, str]:
@@ -379,7 +362,7 @@ class Cohort:
         groups: dict[tuple[str, tuple[int, int, int]], list[Facts]] = defaultdict(list)
         for fact in self.facts:
             if fact.shape[0] == 1:
-                groups[fact.origin.subject_id, fact.shape].append(fact)
+                groups[fact.case.subject_id, fact.shape].append(fact)
         return tuple(_stack(subject, facts) for (subject, _), facts in groups.items())
 
 

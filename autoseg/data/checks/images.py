@@ -26,22 +26,22 @@ MIXTURE = 0.1
 
 def check_grid(labelled: LabelledImage) -> Iterator[Finding]:
     """Find labels that have another shape, spacing or orientation than their image."""
-    origin, image, voxels = labelled.origin, labelled.image, labelled.voxels
+    case, image, voxels = labelled.case, labelled.image, labelled.voxels
     if voxels.shape != image.shape:
         symmetry = _fitting_turn(labelled)
         yield Finding(
             "error",
-            origin.case_id,
-            origin.label_path,
-            f"{origin.label_path} has the shape {voxels.shape} (slices, rows, columns), but "
-            f"{origin.image_path} has {image.shape}.",
+            case.case_id,
+            case.label_path,
+            f"{case.label_path} has the shape {voxels.shape} (slices, rows, columns), but "
+            f"{case.image_path} has {image.shape}.",
             "Save the label on the image's own grid."
             + (f" It fits the image if it is {SYMMETRIES[symmetry]}." if symmetry else ""),
             kind="shape",
             cause="Rows and columns were exchanged when the label was saved."
             if symmetry
             else "The label was drawn on a resized, cropped or other image.",
-            repairs=(transform(origin.case_id, symmetry),) if symmetry else (),
+            repairs=(transform(case.case_id, symmetry),) if symmetry else (),
         )
     elif labelled.label_affine is not None and image.affine is not None:
         if same_grid((voxels.shape, labelled.label_affine), (image.shape, image.affine)):
@@ -60,9 +60,9 @@ def check_grid(labelled: LabelledImage) -> Iterator[Finding]:
         differs = differs or [f"its first voxel {apart:.3g} mm away"]
         yield Finding(
             "warning",
-            origin.case_id,
-            origin.label_path,
-            f"{origin.label_path} has the same shape as {origin.image_path}, but {' and '.join(differs)}.",
+            case.case_id,
+            case.label_path,
+            f"{case.label_path} has the same shape as {case.image_path}, but {' and '.join(differs)}.",
             "Look whether the label lies on its structure, voxel by voxel; then save it with the image's geometry.",
             kind="grid",
             cause="A program saved the label without the image's geometry, or it belongs to another image.",
@@ -89,9 +89,9 @@ def check_broken(fact: Facts) -> Iterator[Finding]:
     if fact.broken:
         yield Finding(
             "error",
-            fact.origin.case_id,
-            fact.origin.image_path,
-            f"{fact.origin.image_path} has {fact.broken} pixel(s) that are no number (NaN) or infinite.",
+            fact.case_id,
+            fact.case.image_path,
+            f"{fact.case.image_path} has {fact.broken} pixel(s) that are no number (NaN) or infinite.",
             "Export the image again, or set these pixels to 0 in a copy.",
             kind="broken",
             cause="A quotient map divided by 0, or an export failed.",
@@ -101,7 +101,7 @@ def check_broken(fact: Facts) -> Iterator[Finding]:
 
 def check_spacing(cohort: Cohort) -> Iterator[Finding]:
     """Find images without pixel spacing, and pixels that differ much in size."""
-    unknown = [fact.origin.case_id for fact in cohort.facts if fact.affine is None]
+    unknown = [fact.case_id for fact in cohort.facts if fact.affine is None]
     if unknown:
         yield Finding(
             "warning",
@@ -117,9 +117,7 @@ def check_spacing(cohort: Cohort) -> Iterator[Finding]:
             cause="The file format has none, or it was lost in a conversion.",
             cases=tuple(unknown),
         )
-    known = [
-        (spacing_from_affine(fact.affine)[1:], fact.origin) for fact in cohort.facts if fact.affine is not None
-    ]
+    known = [(spacing_from_affine(fact.affine)[1:], fact.case) for fact in cohort.facts if fact.affine is not None]
     if not known:
         return
     smallest = min(known, key=lambda item: min(item[0]))
@@ -138,7 +136,7 @@ def check_spacing(cohort: Cohort) -> Iterator[Finding]:
             "Check that all series are of one kind. Train at a spacing in mm, not with a fixed input_shape.",
             kind="spacing",
             cause="Series of several kinds or scanners, or a wrong header.",
-            cases=tuple(origin.case_id for (_, origin), is_odd in zip(known, odd, strict=True) if is_odd),
+            cases=tuple(case.case_id for (_, case), is_odd in zip(known, odd, strict=True) if is_odd),
         )
 
 
@@ -153,11 +151,11 @@ def check_range(cohort: Cohort) -> Iterator[Finding]:
     if len(widths) == 2 and widths.max() > UNLIKE_RANGE * widths.min():
         odd = [0, 1]  # of two, nobody knows which is the usual one
     if odd:
-        listed = [f"{cohort.facts[i].origin.case_id} ({_range(cohort.facts[i])})" for i in odd]
+        listed = [f"{cohort.facts[i].case_id} ({_range(cohort.facts[i])})" for i in odd]
         mixed = len(odd) > max(2, MIXTURE * len(widths))
         yield Finding(
             "note" if mixed else "warning",
-            cohort.facts[odd[0]].origin.case_id if len(odd) == 1 else "",
+            cohort.facts[odd[0]].case_id if len(odd) == 1 else "",
             cohort.folder,
             f"{len(odd)} of {len(widths)} images have another range of intensities than most (which span about "
             f"{float(middle):.3g}): {name_some(listed)}.",
@@ -165,7 +163,7 @@ def check_range(cohort: Cohort) -> Iterator[Finding]:
             "are of the same kind as the others.",
             kind="range",
             cause="Another scanner, an export without rescale slope, 8 bits instead of 16, or an empty image.",
-            cases=tuple(cohort.facts[i].origin.case_id for i in odd),
+            cases=tuple(cohort.facts[i].case_id for i in odd),
         )
 
 

@@ -63,7 +63,7 @@ def _reversed(fact: Facts, channel: int) -> tuple[Finding, ...]:
     finding = finding_of(
         [fact],
         "warning",
-        f"The labels of {fact.origin.case_id} follow the image's edges better with their slices in the opposite "
+        f"The labels of {fact.case_id} follow the image's edges better with their slices in the opposite "
         f"order: score {better:.1f} in place of {as_it_is:.1f}.",
         "Save the labels with the slices in the image's order.",
         kind="order",
@@ -121,7 +121,7 @@ def _misplaced(
 
 def _transform(fact: Facts, symmetry: str, shift: tuple[int, int], gain: float) -> Repair:
     reason = f"{SYMMETRIES[symmetry]} the labels" if symmetry != "none" else "moved, the labels"
-    repair = transform(fact.origin.case_id, symmetry, rows=shift[0], columns=shift[1])
+    repair = transform(fact.case_id, symmetry, rows=shift[0], columns=shift[1])
     return Repair(repair.case_id, repair.kind, repair.arguments, f"{reason} fit the edges better by {gain:.1f}")
 
 
@@ -132,7 +132,7 @@ def _blank(fact: Facts) -> Iterator[Finding]:
         yield finding_of(
             [fact],
             "warning",
-            f"Labels are drawn on {slices}{fact.origin.case_id} where the image shows nothing: the "
+            f"Labels are drawn on {slices}{fact.case_id} where the image shows nothing: the "
             f"intensities under them span less than {BLANK:.0%} of the image's.",
             "Look whether the slices of image and label are in the same order, and whether the image is whole.",
             kind="blank",
@@ -148,9 +148,9 @@ def _is_blank(fact: Facts) -> bool:
 
 def _which(facts: Sequence[Facts]) -> str:
     if len(facts) == 1:
-        return facts[0].origin.case_id
-    cases = name_some([fact.origin.case_id for fact in facts])
-    return f"all {len(facts)} slices of subject {facts[0].origin.subject_id} ({cases})"
+        return facts[0].case_id
+    cases = name_some([fact.case_id for fact in facts])
+    return f"all {len(facts)} slices of subject {facts[0].case.subject_id} ({cases})"
 
 
 # --- left and right exchanged: against the patient's own axes or, where these are unknown, the other cases
@@ -165,7 +165,7 @@ LEAST_CASES = 4
 def check_sides(cohort: Cohort, *, leave_out: Set[str] = frozenset()) -> Iterator[Finding]:
     """Find cases in which the left structure of a pair lies to the patient's right."""
     pairs = side_pairs(cohort.structures)
-    facts = [fact for fact in cohort.facts if fact.origin.case_id not in leave_out]
+    facts = [fact for fact in cohort.facts if fact.case_id not in leave_out]
     wrong: dict[Facts, list[tuple[tuple[int, int], list[int]]]] = {}
     for pair in pairs:
         sides = [_to_the_left(fact, pair) for fact in facts]
@@ -210,7 +210,7 @@ def _usual_direction(sides: Sequence[Floats]) -> float:
 
 
 def _one_case(cohort: Cohort, fact: Facts, swapped: Sequence[tuple[tuple[int, int], list[int]]]) -> Finding:
-    names, case_id = cohort.names, fact.origin.case_id
+    names, case_id = cohort.names, fact.case_id
     pairs = [pair for pair, _ in swapped]
     slices = sorted({index for _, indices in swapped for index in indices})
     both = [set(np.flatnonzero(fact.counts[:, [fact.values.index(v) for v in pair]].all(axis=1))) for pair in pairs]
@@ -237,7 +237,7 @@ def _everywhere(cohort: Cohort, facts: Sequence[Facts]) -> Finding:
     exchange = {
         old: new for left, right in side_pairs(cohort.structures) for old, new in ((left, right), (right, left))
     }
-    cases = tuple(fact.origin.case_id for fact in facts)
+    cases = tuple(fact.case_id for fact in facts)
     return Finding(
         "error",
         "",

@@ -12,7 +12,6 @@ from autoseg.data.checks.facts import (
     Cohort,
     Facts,
     LabelledImage,
-    Origin,
     StructureCount,
     count_structures,
     gather_facts,
@@ -77,13 +76,12 @@ def examine_cases(
     """
     findings: list[Finding] = []
     facts: list[Facts] = []
-    origins = [_origin(case) for case in case_folder.cases]
-    for number, (case, origin) in enumerate(zip(case_folder.cases, origins, strict=True), start=1):
-        labelled, problems = _read(case, origin, case_folder.structures, pixel_spacing_mm)
+    for number, case in enumerate(case_folder.cases, start=1):
+        labelled, problems = _read(case, case_folder.structures, pixel_spacing_mm)
         findings += problems if labelled is None else _gather(labelled, facts)
         if tell is not None:
             tell(number)
-    found = check_facts(facts, case_folder.structures, folder=case_folder.folder, origins=origins)
+    found = check_facts(facts, case_folder.structures, folder=case_folder.folder, cases=case_folder.cases)
     return Examination(
         _in_order([*findings, *found, *check_levels(case_folder.cases)]),
         count_structures(facts, case_folder.structures),
@@ -96,11 +94,11 @@ def check_images(
     """Check images and labels that were read already, one after the other; none is kept."""
     findings: list[Finding] = []
     facts: list[Facts] = []
-    origins: list[Origin] = []
+    cases: list[Case] = []
     for one in labelled:
-        origins.append(one.origin)
+        cases.append(one.case)
         findings += _gather(one, facts)
-    return _in_order([*findings, *check_facts(facts, structures, folder=folder, origins=origins)])
+    return _in_order([*findings, *check_facts(facts, structures, folder=folder, cases=cases)])
 
 
 def check_facts(
@@ -108,13 +106,13 @@ def check_facts(
     structures: Sequence[Structure],
     *,
     folder: Path = Path(),
-    origins: Sequence[Origin] | None = None,
+    cases: Sequence[Case] | None = None,
 ) -> tuple[Finding, ...]:
     """Ask all checks that need only the facts of the cases, errors first.
 
-    `origins` are all cases, also those without facts because they could not be read; by default those of `facts`.
+    `cases` are all of them, also those without facts because they could not be read; by default those of `facts`.
     """
-    known = tuple(fact.origin for fact in facts) if origins is None else tuple(origins)
+    known = tuple(fact.case for fact in facts) if cases is None else tuple(cases)
     cohort = Cohort(tuple(facts), tuple(structures), folder, known)
     findings: list[Finding] = []
     for fact in facts:
@@ -140,12 +138,8 @@ def _gather(labelled: LabelledImage, facts: list[Facts]) -> list[Finding]:
     return list(check_grid(labelled))
 
 
-def _origin(case: Case) -> Origin:
-    return Origin(case.case_id, case.subject_id, case.image_path, case.label_path, case.annotated, case.unsaid)
-
-
 def _read(
-    case: Case, origin: Origin, structures: Sequence[Structure], pixel_spacing_mm: tuple[float, float] | None
+    case: Case, structures: Sequence[Structure], pixel_spacing_mm: tuple[float, float] | None
 ) -> tuple[LabelledImage | None, list[Finding]]:
     """Read one case; None if it cannot be used."""
     problems, image, voxels = [], None, None
@@ -160,7 +154,7 @@ def _read(
         problems.append(Finding("error", case.case_id, case.label_path, str(reason), remedy, kind="unreadable"))
     if image is None or voxels is None:
         return None, problems
-    return LabelledImage(origin, image, voxels), problems
+    return LabelledImage(case, image, voxels), problems
 
 
 def _in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:

@@ -29,13 +29,13 @@ FEWEST_PIXELS = 200
 
 def check_subjects(cohort: Cohort) -> Iterator[Finding]:
     """Find cohorts of one subject, subjects without an ID, and names that may be one person's."""
-    subjects = sorted({origin.subject_id for origin in cohort.origins})
+    subjects = sorted({case.subject_id for case in cohort.cases})
     if len(subjects) == 1:
         yield Finding(
             "warning",
             "",
             cohort.folder,
-            f"All {len(cohort.origins)} case(s) are of one subject ({subjects[0]}): nothing can be set aside, "
+            f"All {len(cohort.cases)} case(s) are of one subject ({subjects[0]}): nothing can be set aside, "
             "so it stays unknown how well a model does on another person.",
             "Add cases of other subjects. Subjects are told apart by the PatientID in the DICOM files.",
             kind="one subject",
@@ -63,7 +63,7 @@ def check_subjects(cohort: Cohort) -> Iterator[Finding]:
             "who was trained on.",
             kind="subjects",
             cause="Two visits of one person, or a name that was written in two ways.",
-            cases=tuple(origin.case_id for origin in cohort.origins if origin.subject_id in names),
+            cases=tuple(case.case_id for case in cohort.cases if case.subject_id in names),
         )
 
 
@@ -110,20 +110,20 @@ def _same_drawings(cohort: Cohort, identical: Iterable[Sequence[Facts]]) -> Iter
         if len(subjects) > 1 and frozenset(subjects) not in told:
             yield Finding(
                 "warning",
-                facts[0].origin.case_id,
-                facts[0].origin.label_path,
-                f"The labels of {name_some([fact.origin.case_id for fact in facts])} are equal in every pixel, "
+                facts[0].case_id,
+                facts[0].case.label_path,
+                f"The labels of {name_some([fact.case_id for fact in facts])} are equal in every pixel, "
                 f"under the subjects {name_some(subjects)}.",
                 "If they are one person, write so into subjects.csv (case_id, subject_id), or validation would see "
                 "what was trained on. If not, one of the label files is a copy by mistake.",
                 kind="drawings",
                 cause="One drawing was used for two contrasts of a person.",
-                cases=tuple(fact.origin.case_id for fact in facts),
+                cases=tuple(fact.case_id for fact in facts),
             )
 
 
 def _subjects(facts: Iterable[Facts]) -> frozenset[str]:
-    return frozenset(fact.origin.subject_id for fact in facts)
+    return frozenset(fact.case.subject_id for fact in facts)
 
 
 def _nearly(subjects: frozenset[str], pairs: Sequence[tuple[float, Facts, Facts]]) -> Finding:
@@ -131,30 +131,30 @@ def _nearly(subjects: frozenset[str], pairs: Sequence[tuple[float, Facts, Facts]
     more = f", and {len(pairs) - 1} more pair(s)" if len(pairs) > 1 else ""
     return Finding(
         "error",
-        one.origin.case_id,
-        one.origin.image_path,
-        f"{one.origin.case_id} and {two.origin.case_id} show nearly the same slice (correlation {likeness:.4f}), "
+        one.case_id,
+        one.case.image_path,
+        f"{one.case_id} and {two.case_id} show nearly the same slice (correlation {likeness:.4f}), "
         f"under the subjects {name_some(sorted(subjects))}{more}.",
         "Keep one of them, or give both one subject; else validation would see what was trained on.",
         kind="twins",
         cause="The same image, saved a second time in another way and under another name.",
-        cases=tuple(dict.fromkeys(fact.origin.case_id for _, *pair in pairs for fact in pair)),
+        cases=tuple(dict.fromkeys(fact.case_id for _, *pair in pairs for fact in pair)),
     )
 
 
 def _identical(facts: Sequence[Facts]) -> Finding:
-    origins = [fact.origin for fact in facts]
-    subjects = sorted({origin.subject_id for origin in origins})
+    cases = [fact.case for fact in facts]
+    subjects = sorted({case.subject_id for case in cases})
     across = f", under the subjects {name_some(subjects)}" if len(subjects) > 1 else ""
     return Finding(
         "error" if across else "warning",
-        origins[0].case_id,
-        origins[0].image_path,
-        f"The images of {name_some([origin.case_id for origin in origins])} have identical pixels{across}.",
+        cases[0].case_id,
+        cases[0].image_path,
+        f"The images of {name_some([case.case_id for case in cases])} have identical pixels{across}.",
         "Keep one of them" + (", or validation would see what was trained on." if across else "."),
         kind="twins",
         cause="A file was copied under another name.",
-        cases=tuple(origin.case_id for origin in origins),
+        cases=tuple(case.case_id for case in cases),
     )
 
 
@@ -165,7 +165,7 @@ def _shared_studies(cohort: Cohort) -> Iterator[Finding]:
             studies[uid].append(fact)
     told: set[tuple[str, ...]] = set()
     for facts in studies.values():
-        subjects = tuple(sorted({fact.origin.subject_id for fact in facts}))
+        subjects = tuple(sorted({fact.case.subject_id for fact in facts}))
         if len(subjects) > 1 and subjects not in told:
             told.add(subjects)
             yield Finding(
@@ -176,7 +176,7 @@ def _shared_studies(cohort: Cohort) -> Iterator[Finding]:
                 "Give them one PatientID.",
                 kind="subjects",
                 cause="The PatientID was changed in a part of the files.",
-                cases=tuple(fact.origin.case_id for fact in facts),
+                cases=tuple(fact.case_id for fact in facts),
             )
 
 
@@ -185,7 +185,7 @@ def _nearly_identical(facts: Sequence[Facts]) -> dict[tuple[Facts, Facts], float
     shown = [shown_slices(fact.likeness, fact.range[1] - fact.range[0]) for fact in facts]
     table = np.concatenate(shown) if shown else np.zeros((0, 1), np.float32)
     owner = np.repeat(np.arange(len(facts)), [len(pictures) for pictures in shown])
-    subjects = np.unique([fact.origin.subject_id for fact in facts], return_inverse=True)[1]
+    subjects = np.unique([fact.case.subject_id for fact in facts], return_inverse=True)[1]
     found: dict[tuple[Facts, Facts], float] = {}
     for start in range(0, len(table), AT_ONCE):
         likeness = table[start : start + AT_ONCE] @ table[start:].T

@@ -39,14 +39,14 @@ def check_values(fact: Facts, structures: Sequence[Structure]) -> Iterator[Findi
         yield _unknown_values(fact, unknown, structures)
     else:
         yield from _smeared_structures(fact, structures)
-    origin = fact.origin
-    undrawn = [names[value] for value in fact.values if value in names and not origin.is_drawn(value)]
+    case = fact.case
+    undrawn = [names[value] for value in fact.values if value in names and not case.is_drawn(value)]
     if undrawn:
         yield finding_of(
             [fact],
             "error",
-            f"annotated.csv says that {', '.join(undrawn)} was not drawn on {origin.case_id}, but "
-            f"{origin.label_path} has it.",
+            f"annotated.csv says that {', '.join(undrawn)} was not drawn on {case.case_id}, but "
+            f"{case.label_path} has it.",
             "Write 1 into annotated.csv, or remove the drawing.",
             kind="undrawn",
         )
@@ -61,7 +61,7 @@ def _unknown_values(fact: Facts, unknown: Mapping[int, int], structures: Sequenc
     return finding_of(
         [fact],
         "error",
-        f"{fact.origin.label_path} holds {len(unknown)} value(s) without a name: {name_some(listed)}. "
+        f"{fact.case.label_path} holds {len(unknown)} value(s) without a name: {name_some(listed)}. "
         f"Known: {names}.",
         "Add them to structures.csv, set them to 0, or save the labels without smoothed edges.",
         kind="rims" if smeared else "values",
@@ -76,11 +76,11 @@ def _rename(fact: Facts, unknown: Mapping[int, int], structures: Sequence[Struct
     """Propose names: the nearest for smoothing; what is absent, if as many are; else the background."""
     known = sorted(structure.label for structure in structures)
     if smeared:
-        return relabel(fact.origin.case_id, {v: min([0, *known], key=lambda name: abs(name - v)) for v in unknown})
+        return relabel(fact.case_id, {v: min([0, *known], key=lambda name: abs(name - v)) for v in unknown})
     absent = [label for label in known if label not in fact.values]
     if len(unknown) == len(absent):
-        return relabel(fact.origin.case_id, dict(zip(sorted(unknown), absent, strict=True)))
-    return relabel(fact.origin.case_id, dict.fromkeys(unknown, 0))
+        return relabel(fact.case_id, dict(zip(sorted(unknown), absent, strict=True)))
+    return relabel(fact.case_id, dict.fromkeys(unknown, 0))
 
 
 def _smeared_structures(fact: Facts, structures: Sequence[Structure]) -> Iterator[Finding]:
@@ -92,7 +92,7 @@ def _smeared_structures(fact: Facts, structures: Sequence[Structure]) -> Iterato
             yield finding_of(
                 [fact],
                 "warning",
-                f"{rim.share:.0%} of {structure.name} (label {structure.label}) on {fact.origin.case_id} is a thin "
+                f"{rim.share:.0%} of {structure.name} (label {structure.label}) on {fact.case_id} is a thin "
                 "rim between a lower and a higher value.",
                 "Save the labels again at the image's own size, without interpolation (nearest neighbour).",
                 kind="rims",
@@ -103,7 +103,7 @@ def _smeared_structures(fact: Facts, structures: Sequence[Structure]) -> Iterato
 def check_presence(cohort: Cohort) -> Iterator[Finding]:
     """Find label files that are empty, and structures that are tiny, rare, often absent, or drawn nowhere."""
     facts = cohort.facts
-    empty = [f.origin.case_id for f in facts if not f.values and f.origin.annotated != frozenset()]
+    empty = [f.case_id for f in facts if not f.values and f.case.annotated != frozenset()]
     if empty:
         yield Finding(
             "warning",
@@ -121,10 +121,8 @@ def check_presence(cohort: Cohort) -> Iterator[Finding]:
 
 def _check_structure(cohort: Cohort, structure: Structure) -> Iterator[Finding]:
     facts, name = cohort.facts, structure.name
-    drawn = [fact for fact in facts if fact.origin.is_drawn(structure.label)]
-    present = {
-        fact.origin.case_id: fact.pixels[structure.label] for fact in drawn if structure.label in fact.values
-    }
+    drawn = [fact for fact in facts if fact.case.is_drawn(structure.label)]
+    present = {fact.case_id: fact.pixels[structure.label] for fact in drawn if structure.label in fact.values}
     absent = len(drawn) - len(present)
     if not present and facts:
         yield Finding(
@@ -136,7 +134,7 @@ def _check_structure(cohort: Cohort, structure: Structure) -> Iterator[Finding]:
             kind="never",
             label=structure.label,
         )
-    elif absent >= OFTEN_ABSENT * len(facts) and all(fact.origin.is_open(structure.label) for fact in facts):
+    elif absent >= OFTEN_ABSENT * len(facts) and all(fact.case.is_open(structure.label) for fact in facts):
         yield Finding(
             "warning",
             "",
@@ -146,7 +144,7 @@ def _check_structure(cohort: Cohort, structure: Structure) -> Iterator[Finding]:
             f"If it was not drawn, say so in {cohort.folder / 'annotated.csv'}: columns case_id and the "
             "names of the structures, 1 = drawn, 0 = not drawn.",
             kind="absent",
-            cases=tuple(fact.origin.case_id for fact in drawn if structure.label not in fact.values),
+            cases=tuple(fact.case_id for fact in drawn if structure.label not in fact.values),
             label=structure.label,
         )
     everything = sum(sum(fact.pixels.values()) for fact in facts)
@@ -207,7 +205,7 @@ class _Run:
 def check_gaps(cohort: Cohort) -> Iterator[Finding]:
     """Find structures that are there before and behind a slice, but not on it."""
     for structure in cohort.structures:
-        runs = [_of_volume(fact, structure) for fact in cohort.volumes if fact.origin.is_drawn(structure.label)]
+        runs = [_of_volume(fact, structure) for fact in cohort.volumes if fact.case.is_drawn(structure.label)]
         runs += [_of_stack(stack, structure) for stack in cohort.stacks if stack.positions_mm is not None]
         present = [run for run in runs if run.areas.any()]
         found = [(run, gap) for run in present if len(gap := _gap(run.areas))]
@@ -227,9 +225,9 @@ def _of_stack(stack: Stack, structure: Structure) -> _Run:
     apart = np.diff(np.asarray(stack.positions_mm)) > SAME_PLACE_MM
     starts = [0, *(np.flatnonzero(apart) + 1).tolist(), len(stack.facts)]
     places = [stack.facts[start:stop] for start, stop in pairwise(starts)]
-    places = [facts for facts in places if any(fact.origin.is_drawn(structure.label) for fact in facts)]
+    places = [facts for facts in places if any(fact.case.is_drawn(structure.label) for fact in facts)]
     areas = [max(fact.pixels.get(structure.label, 0) for fact in facts) for facts in places]
-    names = (" and ".join(fact.origin.case_id for fact in facts) for facts in places)
+    names = (" and ".join(fact.case_id for fact in facts) for facts in places)
     return _Run(np.array(areas, dtype=np.int64), tuple(names), tuple(places))
 
 
@@ -242,12 +240,12 @@ def _gap(areas: npt.NDArray[np.int64]) -> npt.NDArray[np.intp]:
 
 def _finding(run: _Run, gap: npt.NDArray[np.intp], structure: Structure, *, natural: bool) -> Finding:
     first = run.facts[int(gap[0])][0]
-    cases = tuple(dict.fromkeys(fact.origin.case_id for place in gap.tolist() for fact in run.facts[place]))
-    whose = first.origin.case_id if first.shape[0] > 1 else f"subject {first.origin.subject_id}"
+    cases = tuple(dict.fromkeys(fact.case_id for place in gap.tolist() for fact in run.facts[place]))
+    whose = first.case_id if first.shape[0] > 1 else f"subject {first.case.subject_id}"
     return Finding(
         "note" if natural else "warning",
         cases[0] if len(cases) == 1 else "",
-        first.origin.label_path,
+        first.case.label_path,
         f"{structure.name} is missing in the middle of {whose}: on "
         f"{name_some([run.names[i] for i in gap.tolist()])}, but it is there before and behind.",
         "Draw it there; or if nothing was drawn on these slices, say so in annotated.csv or leave them out.",

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
-from autoseg.data.cases import Case, CaseFolder, Pseudonyms, is_drawn
+from autoseg.data.cases import Case, CaseFolder, Pseudonyms
 from autoseg.data.duplicates import CaseFacts, Duplicate, find_duplicate
 from autoseg.data.split import Split, split_cases, subjects_of
 from autoseg.data.test_subjects import read_ledger
@@ -214,7 +214,7 @@ def _tell_validation(split: Split, cases: CaseFolder, duplicate: Duplicate | Non
 
 
 def _is_drawn_on(cases: Sequence[Case], subject: str, label: int) -> bool:
-    return any(case.subject_id == subject and is_drawn(case, label) for case in cases)
+    return any(case.subject_id == subject and case.is_drawn(label) for case in cases)
 
 
 # --- how images are drawn, varied and cropped

@@ -8,7 +8,7 @@ import pytest
 from folders import add_subject, change_label, edit, write_table
 from PIL import Image as PillowImage
 
-from autoseg.data.cases import find_cases, is_drawn, pairs_table, read_case
+from autoseg.data.cases import find_cases, pairs_table, read_case
 from autoseg.errors import DataError, LabelError, ReadError
 from autoseg.files.dicom.phantoms import INTENSITY, Phantom, write_phantom
 from autoseg.image.structures import Structure
@@ -271,8 +271,8 @@ class TestAnnotated:
         assert [sorted(case.annotated) for case in found.cases] == [[1, 3], [1, 2, 3], [], [1, 2, 3]]
         _, label_map = read_case(found.cases[0], found.structures)
         assert [label_map.is_annotated(label) for label in (1, 2, 3)] == [True, False, True]
-        assert is_drawn(found.cases[0], 3)
-        assert not is_drawn(found.cases[0], 2)
+        assert found.cases[0].is_drawn(3)
+        assert not found.cases[0].is_drawn(2)
 
     def test_a_case_without_a_row(self, folder):
         write_table(folder, "annotated.csv", *self.ROWS)

@@ -188,6 +188,6 @@ def test_what_comes_and_goes_everywhere_is_a_note():
 
 def test_what_was_not_drawn_is_no_gap():
     labelled = with_labels(patient(1, slices=7), without_kidney(3))
-    undrawn = replace(labelled, origin=replace(labelled.origin, annotated=frozenset({2, 3})))
+    undrawn = replace(labelled, case=replace(labelled.case, annotated=frozenset({2, 3})))
     findings = check_images([undrawn, *cohort(5, slices=7)[1:]], STRUCTURES)
     assert of_kind(findings, "gap") == []

@@ -71,7 +71,7 @@ def test_a_mixture_of_ranges_is_a_note():
 
 
 def test_the_same_image_under_two_subjects():
-    copied = replace(patient(1), origin=replace(patient(2).origin, case_id="copy", subject_id="somebody"))
+    copied = replace(patient(1), case=replace(patient(2).case, case_id="copy", subject_id="somebody"))
     (finding,) = findings_of("twins", [*cohort(4), copied])
     assert (finding.severity, set(finding.cases)) == ("error", {"case1", "copy"})
     assert "identical pixels, under the subjects somebody, subject1" in finding.problem
@@ -80,14 +80,14 @@ def test_the_same_image_under_two_subjects():
 def test_nearly_the_same_image_under_two_subjects():
     rng = np.random.default_rng(0)
     like = with_voxels(patient(1), lambda voxels: np.rint(voxels * 0.7 + rng.normal(0, 1, voxels.shape) + 40))
-    copied = replace(like, origin=replace(patient(2).origin, case_id="copy", subject_id="somebody"))
+    copied = replace(like, case=replace(patient(2).case, case_id="copy", subject_id="somebody"))
     (finding,) = findings_of("twins", [*cohort(4), copied])
     assert (finding.severity, set(finding.cases)) == ("error", {"case1", "copy"})
     assert "nearly the same slice" in finding.problem
 
 
 def test_neighbouring_slices_of_one_subject_are_alike_by_nature():
-    own = [replace(patient(1), origin=replace(patient(1).origin, case_id=f"slice{n}")) for n in range(3)]
+    own = [replace(patient(1), case=replace(patient(1).case, case_id=f"slice{n}")) for n in range(3)]
     like = [with_voxels(one, lambda voxels, n=n: voxels + n) for n, one in enumerate(own)]
     assert findings_of("twins", [*like, patient(2)]) == []
 
@@ -113,7 +113,7 @@ def test_different_numbers_are_different_people(names):
 
 def test_a_series_under_two_subjects():
     def of_series(labelled):
-        source = Source(case_id=labelled.origin.case_id, series_uid="1.2.3")
+        source = Source(case_id=labelled.case.case_id, series_uid="1.2.3")
         return replace(labelled, image=replace(labelled.image, source=source))
 
     (finding,) = findings_of("subjects", [of_series(patient(1)), of_series(patient(2)), patient(3)])
