@@ -115,7 +115,8 @@ def leave_out(case_id: str) -> Repair:
 def apply_repairs(voxels: npt.NDArray[np.integer], repairs: Sequence[Repair]) -> npt.NDArray[np.integer]:
     """Apply the repairs of one case to its labels, in their order.
 
-    Whether the case is left out is asked with `is_left_out`; that repair changes no pixel.
+    Turned by 90° rows and columns exchange their numbers; what is moved over the edge is lost, and what comes in is
+    0. Whether the case is left out is asked with `is_left_out`; that repair changes no pixel.
 
     Examples
     --------

@@ -33,7 +33,10 @@ def read_npy(path: Path) -> npt.NDArray[np.generic]:
 
 
 def whole_numbers(path: Path, voxels: npt.NDArray[Any], *, rounded: bool = False) -> npt.NDArray[np.integer]:
-    """Give integers as they are, booleans as 0 and 1, and floats if they are whole."""
+    """Give integers as they are, booleans as 0 and 1, and floats if they are whole; LabelError otherwise.
+
+    `rounded` says that the file scales its values, so that whole numbers may be off by `ROUNDED`.
+    """
     if voxels.dtype.kind == "b":
         return voxels.astype(np.uint8)
     if voxels.dtype.kind in "iu":

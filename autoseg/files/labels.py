@@ -17,8 +17,7 @@ import numpy.typing as npt
 from autoseg.errors import LabelError, ReadError
 from autoseg.files.arrays import read_npy, whole_numbers
 from autoseg.files.dicom import rtstruct, seg
-from autoseg.files.nifti.images import lay_out
-from autoseg.files.nifti.labels import onto_image, read_nifti_labels
+from autoseg.files.nifti.images import lay_out, onto_image, read_nifti_labels
 from autoseg.files.nifti.volumes import NIFTI_ENDINGS
 from autoseg.files.pictures.labels import REMEDY, picture_labels, with_labels, without_alpha
 from autoseg.files.pictures.pictures import Picture, read_picture
@@ -45,7 +44,9 @@ def read_label_file(
 ) -> npt.NDArray[np.integer]:
     """Read the integers of one label file exactly, or not at all, shape (slices, rows, columns).
 
-    Whether every value has a name is not asked here: `LabelMap` does.
+    Colour pictures and JPEGs need the structures (which colour is which label, which values there can be). `values`
+    says which label a value of the file stands for; several may become one, or 0. Whether every value has a name is
+    not asked here: `LabelMap` does.
     """
     return read_label_volume(path, structures=structures, values=values, slice_axis=slice_axis)[0]
 
@@ -62,7 +63,8 @@ def read_label_volume(
     """Read a label file in the order of axes of its image, and the affine where the file or the image has one.
 
     A NIfTI file that describes the image's grid with its axes reordered or turned is brought to the image's axes
-    exactly; nothing is resampled. `values` says which label each value of the file stands for.
+    exactly; nothing is resampled. `like` is the whole image with the affine of its own file, not with a typed
+    spacing. `trust_array` pairs voxels by their place in the two arrays, for files whose coordinates were reset.
     """
     path = Path(path)
     stored = _open(path, like, slice_axis, trust_array)
@@ -148,7 +150,11 @@ SOFT_RANGE = (-0.5, 1.5)
 def read_binary_file(
     path: Path, like: Image | None = None, *, slice_axis: Plane | None = None, trust_array: bool = False
 ) -> tuple[Mask, str]:
-    """Read which voxels a file marks, whatever its value for it, and a note where its edges are soft."""
+    """Read which voxels a file marks, shape (slices, rows, columns), and a note where its edges are soft.
+
+    It holds 0 and one other value, or floats from 0 to about 1, of which those of at least 0.5 (or half of the
+    maximum, where that is below 1) count.
+    """
     path = Path(path)
     stored = _open(path, like, slice_axis, trust_array)
     if not stored.pictures:

@@ -31,7 +31,12 @@ class StructureTable:
 
 
 def read_structures(path: Path) -> StructureTable:
-    """Read which integer in the label files is which structure."""
+    """Read which integer in the label files is which structure.
+
+    Columns are label and name, and where wanted colour (#rrggbb), side, includes (labels inside this one, "2 3")
+    and values (what stands for it in the files, "76 150" or "gmseg-manual; wmseg": several are merged). A row with
+    the label 0 leaves its values out. Where files of several structures overlap, a later row covers an earlier one.
+    """
     columns, rows = read_rows(path)
     require_columns(path, columns, ("label", "name"), example="1,psoas left,#e69f00,left")
     structures = tuple(_structure(path, number, row) for number, row in rows if row["label"] != "0")
@@ -97,7 +102,12 @@ class Drawn:
 
 
 def read_annotated(path: Path, structures: Sequence[Structure]) -> dict[str, tuple[Drawn, ...]]:
-    """Read which structures were drawn on which case."""
+    """Read which structures were drawn on which case.
+
+    1 is drawn (or looked for and found absent), 0 not drawn, so that nothing is known of it, ? counts as drawn
+    until somebody says so. A column slices ("4-9" or "4", counted from 1) says where a row holds; slices that no
+    row names are left out.
+    """
     columns, rows = read_rows(path)
     names = {structure.name.lower(): structure.label for structure in structures}
     require_columns(path, columns, ("case_id", *names), example="case_001" + ",1" * len(names))

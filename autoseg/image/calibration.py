@@ -43,6 +43,8 @@ def pixel_spacing_from_field_of_view(
 ) -> SpacingChoice:
     """Divide the field of view by the rows and columns of the image as it is.
 
+    The field of view is what the whole image spans in mm: along a column (rows × their distance) first, along a row
+    second; one number serves only where the image has as many rows as columns, else it would squeeze the pixels.
     The matrix size in a protocol is that of the acquisition; scanners interpolate to a finer image. Only the
     image's own rows and columns give the size of its pixels, so a typed matrix is compared and never used.
 

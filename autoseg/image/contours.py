@@ -64,7 +64,9 @@ def fill_contours(contours: Sequence[npt.ArrayLike], shape: tuple[int, int]) -> 
 
 
 def coverage(points: npt.ArrayLike, shape: tuple[int, int]) -> Points:
-    """Give the share of every pixel, 0 to 1, that lies inside a contour.
+    """Give the share of every pixel, 0 to 1, that lies inside a contour, shape (rows, columns).
+
+    Source: Green's theorem summed along the edges pixel by pixel, as anti-aliasing font rasterisers do.
 
     The shares are exact for a contour that does not cross itself, whichever way around it runs; a bridge to an
     inner ring and back (a keyhole) is a line without area. Where a contour crosses itself, as at the end of one
@@ -117,6 +119,8 @@ def combine_masks(
     masks: Mapping[int, Mask], order: Sequence[int]
 ) -> tuple[npt.NDArray[np.uint8], dict[tuple[int, int], int]]:
     """Draw the masks of several structures into one array; where they overlap, the later in `order` wins.
+
+    With it come the numbers of voxels that two structures share, by (earlier, later).
 
     Examples
     --------

@@ -42,6 +42,8 @@ def check_affine(affine: npt.ArrayLike) -> Affine:
 def affine_from_spacing(spacing_mm: Sequence[float], origin_mm: Sequence[float] = (0.0, 0.0, 0.0)) -> Affine:
     """Build the affine of axial slices: columns run left, rows run back, slices run to the head.
 
+    The spacing is in mm between slices, between rows, between columns; the origin is the first voxel's centre.
+
     Examples
     --------
     >>> spacing_from_affine(affine_from_spacing((3.0, 0.5, 0.25)))
@@ -63,7 +65,13 @@ def affine_from_axes(
     pixel_spacing_mm: Sequence[float],
     slice_step_mm: Sequence[float],
 ) -> Affine:
-    """Build an affine from DICOM's attributes of the first slice."""
+    """Build an affine from DICOM's attributes of the first slice.
+
+    ImagePositionPatient; ImageOrientationPatient (direction cosines of a row, towards growing column index, then of
+    a column); PixelSpacing (between rows first); the way in mm from the first slice's position to the second's,
+    which need not lie along the normal (gantry tilt). Source: DICOM PS3.3 C.7.6.2.1.1, equation C.7.6.2.1-1, with a
+    slice axis in front.
+    """
     along_row, along_column = np.asarray(orientation, dtype=np.float64).reshape(2, 3)
     matrix = np.eye(4)
     matrix[:3, 0] = slice_step_mm

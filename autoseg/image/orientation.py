@@ -56,7 +56,9 @@ def arrangement_for(affine: Affine, shape: tuple[int, ...], plane: Plane | None 
     """Choose slices, rows and columns of an array by where its voxels lie in the patient.
 
     Axial: rows run to the back, columns to the patient's left; sagittal: rows to the feet, columns to the back;
-    coronal: rows to the feet, columns to the left. Slices run to the head, the left or the back.
+    coronal: rows to the feet, columns to the left. Slices run to the head, the left or the back. By default they
+    lie across the only axis of length 1, else across one whose steps are at least 1.5 times as long as those of
+    both others, else they are axial.
 
     Examples
     --------

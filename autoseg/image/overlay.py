@@ -31,6 +31,9 @@ def overlay_rgb(
 ) -> Rgb:
     """Draw one slice in grey with its structures filled in their colours and outlined more strongly.
 
+    `opacity` is that of the fill, 0 (only the outline) to 1; `window` the intensities shown black and white; each
+    pixel becomes `scale` (rows, columns) pixels, outlines stay one thin.
+
     Examples
     --------
     >>> picture = overlay_rgb(np.eye(4), np.eye(4, dtype=int), [Structure(1, "disc")], scale=(2, 3))

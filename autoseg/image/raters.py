@@ -42,6 +42,9 @@ def combine_raters(
 ) -> LabelMap:
     """Make one label map of several raters' on one grid.
 
+    "majority": voxels that enough raters gave to the structure (by default more than half of those who drew it, or
+    `agreeing`); "staple": those that belong to it with a probability of at least one half; "mean": voxels as for
+    "majority", and `shares` holds the share of raters as soft labels.
     Only raters who drew a structure (`LabelMap.annotated`) count for it. Where several structures claim a voxel,
     the one within another (`Structure.includes`) has it, else the one that more raters (for STAPLE, the greater
     probability) gave it to, else the first of `structures`.
@@ -78,7 +81,7 @@ def staple(masks: Sequence[Mask]) -> Staple:
 
     Expectation and maximisation run on the box around everything that anybody drew, because more background
     around it would only raise every specificity; outside the box the probability is 0. The prior is the mean
-    share of raters in the box.
+    share of raters in the box. Source: Warfield, Zou and Wells, IEEE Trans Med Imaging 2004, equations 14, 18, 19.
 
     Examples
     --------
@@ -117,7 +120,8 @@ def rater_agreement(label_maps: Sequence[LabelMap], names: Sequence[str]) -> pd.
 
     dice = 2 |A and B| / (|A| + |B|), pooled over all slices. area_cv_percent = 100 × standard deviation (n - 1) /
     mean of the raters' areas on a slice, averaged over the slices on which anybody drew the structure; who left it
-    out there counts with area 0.
+    out there counts with area 0. A row for every pair who both drew the structure, and one with rater_1 "all": the
+    mean Dice, and the CV of all raters' areas.
     """
     if len(set(names)) != len(label_maps) or len(names) != len(label_maps):
         raise LabelError(f"{len(label_maps)} raters have the names {list(names)}; give each a name of its own.")

@@ -38,7 +38,11 @@ class Naming:
 
 
 def list_namings(case_folder: CaseFolder, *, unnamed: Iterable[int] = ()) -> tuple[Naming, ...]:
-    """List what stands in a folder's label files, and what it means so far."""
+    """List what stands in a folder's label files, and what it means so far.
+
+    Structures in their order, each followed by the values that are part of it; then values left out, then
+    `unnamed`.
+    """
     stands: dict[int, list[int | str]] = {}
     for value, label in case_folder.values:
         stands.setdefault(label, []).append(value)

@@ -32,7 +32,10 @@ OTHER_PLACE, PLACE_DEVIATIONS = 0.5, 6.0
 
 
 def check_anatomy(cohort: Cohort, *, leave_out: Set[str] = frozenset()) -> Iterator[Finding]:
-    """Find structures whose names are exchanged, that lie apart, and that are unusual in place or size."""
+    """Find structures whose names are exchanged, that lie apart, and that are unusual in place or size.
+
+    `leave_out` are cases that were found to be displaced as a whole; the others tell what is usual.
+    """
     labels = tuple(structure.label for structure in cohort.structures)
     facts = [fact for fact in cohort.facts if fact.values]
     # Of two subjects nobody knows which one is usual; the slices of one subject are like each other.
@@ -60,7 +63,12 @@ def check_anatomy(cohort: Cohort, *, leave_out: Set[str] = frozenset()) -> Itera
 
 
 def describe(fact: Facts, labels: Sequence[int], *, in_patient: bool) -> Floats:
-    """Describe each structure of a case by numbers that do not depend on the image's size."""
+    """Describe each structure of a case by numbers that do not depend on the image's size, shape (structures, 6).
+
+    The logarithm of its share of all labelled pixels, its brightness, the logarithm of its spread, and the place of
+    its centre from that of all labels over the square root of the labelled area of a slice, in the patient's axes
+    or along slices, rows and columns. NaN if absent.
+    """
     weights = fact.counts.sum(axis=0)
     centres, _ = _centres(fact, in_patient=in_patient)
     offsets = centres - (centres * weights[:, None]).sum(axis=0) / weights.sum()

@@ -163,7 +163,10 @@ LEAST_CASES = 4
 
 
 def check_sides(cohort: Cohort, *, leave_out: Set[str] = frozenset()) -> Iterator[Finding]:
-    """Find cases in which the left structure of a pair lies to the patient's right."""
+    """Find cases in which the left structure of a pair lies to the patient's right.
+
+    `leave_out` are those found to be turned: mirrored as a whole, their sides are exchanged as well.
+    """
     pairs = side_pairs(cohort.structures)
     facts = [fact for fact in cohort.facts if fact.case_id not in leave_out]
     wrong: dict[Facts, list[tuple[tuple[int, int], list[int]]]] = {}

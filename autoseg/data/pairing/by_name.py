@@ -50,7 +50,9 @@ def pair_by_name(
     A label file lies in a folder called labels, masks, segmentations or derivatives, or its name holds such a word;
     it belongs to the image whose name its own begins with, in the corresponding folder; the rest of its name tells
     structure and rater (`t2s_gmseg-manual`, `site1-sc01-mask-r2`). Where no name fits, the only image of its
-    folder is taken, or the only image that shares all other words of the name.
+    folder is taken, or the only image that shares all other words of the name. `channels` are ends of names that
+    tell the contrasts of one case apart (`T1w`, `T2w`); with `tokens`, files whose names add something else are
+    left alone.
     """
     readable, levels, skipped = _sort_out(files)
     images = [read_name(path, folder) for path in readable if not is_label(path, folder)]

@@ -94,7 +94,7 @@ SITE = re.compile(r"(?:^|/)(site[-_]?[A-Za-z0-9]+?)(?=[-_/])", re.IGNORECASE)
 
 
 def subjects_by_name(places: Sequence[str]) -> tuple[dict[str, str], str]:
-    """Tell from their places which images show the same person.
+    """Tell from their places (paths below the folder, without ending) which images show one person, and by what.
 
     In this order: a known pattern (`sub-9709Ses1`, `TCGA_CS_4941`, `site1-sc01`) where it is found; the first
     folder that differs, unless it is a contrast, side or plane; what stands before the slice's number, where

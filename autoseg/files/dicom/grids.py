@@ -39,7 +39,11 @@ class Grid:
 
 
 def plan_grids(slices: Sequence[SliceHeader]) -> tuple[tuple[Grid, ...], tuple[str, ...]]:
-    """Sort slices of one orientation into uniform grids, each a time point or a run without a gap."""
+    """Sort slices of one orientation into uniform grids, each a time point or a run without a gap.
+
+    Time points come in order, within one the runs along the normal; the notes say what was not simply one even
+    stack.
+    """
     if any(header.position_mm is None for header in slices):
         return _unlocated(slices)
     notes: list[str] = []

@@ -23,7 +23,10 @@ ALONG_NORMAL = 0.999  # cosine between Siemens' SliceNormalVector and the plane'
 
 
 def split_mosaic(picture: SliceHeader) -> tuple[tuple[SliceHeader, ...], str]:
-    """Give the slices of a mosaic in the order of its tiles, without empty ones, or the reason why it has none."""
+    """Give the slices of a mosaic in the order of its tiles, without empty ones, or the reason why it has none.
+
+    `position_mm` is None where the header does not tell how the slices lie.
+    """
     with quiet():
         dataset = pydicom.dcmread(picture.path, stop_before_pixels=True, force=True)
         count, normal = _private_values(dataset)
@@ -60,7 +63,7 @@ def split_mosaic(picture: SliceHeader) -> tuple[tuple[SliceHeader, ...], str]:
 
 
 def untile(frames: npt.NDArray[np.generic], tiles: int) -> npt.NDArray[np.generic]:
-    """Cut the picture of a mosaic into its tiles, row by row.
+    """Cut the picture of a mosaic, shape (1, rows, columns), into its tiles (`tiles` across and down), row by row.
 
     Examples
     --------

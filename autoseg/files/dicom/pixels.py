@@ -23,11 +23,12 @@ UNCOMPRESSED = "Export the file again uncompressed (Explicit VR Little Endian) o
 
 
 def read_frames(path: Path, *, frame: int | None = None) -> Frames:
-    """Read a DICOM file's stored values, before rescale slope and intercept.
+    """Read a DICOM file's stored values, before rescale slope and intercept, shape (frames, rows, columns).
 
     MONOCHROME1 (bright means little) is mirrored within the range that BitsStored can hold, so that the
     same tissue has the same value in every slice and bright means much. Colours (RGB, YBR, palette) become
-    their luminance, rounded to the stored type. A modality look-up table is applied.
+    their luminance, rounded to the stored type. A modality look-up table is applied. `frame` (from 0) is the only
+    one to decode.
     """
     with quiet():
         dataset = _open(path)
@@ -46,7 +47,10 @@ def read_frames(path: Path, *, frame: int | None = None) -> Frames:
 
 
 def slice_pixels(frames: Frames, header: SliceHeader) -> Frames:
-    """Take one slice out of its file's frames, and apply its rescale slope and intercept."""
+    """Take one slice, shape (rows, columns), out of its file's frames, and apply its rescale slope and intercept.
+
+    It is float32 where the slope is not 1 or the intercept not 0, and of the stored type otherwise.
+    """
     if header.frame < len(frames) * header.tiles**2 and frames.shape[1:] == (
         header.rows * header.tiles,
         header.columns * header.tiles,

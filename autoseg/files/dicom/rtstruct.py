@@ -12,8 +12,16 @@ import numpy.typing as npt
 from pydicom.dataset import Dataset
 
 from autoseg.errors import LabelError, ReadError
-from autoseg.files.dicom.objects import items, other_image, read_object, slices_by_instance
-from autoseg.files.dicom.records import PYDICOM_ERRORS, numbers_of, quiet, text_of
+from autoseg.files.dicom.records import (
+    PYDICOM_ERRORS,
+    items,
+    numbers_of,
+    other_image,
+    quiet,
+    read_object,
+    slices_by_instance,
+    text_of,
+)
 from autoseg.image.contours import fill_contours
 from autoseg.image.image import Image
 
@@ -71,11 +79,12 @@ def read_structure_set(path: Path) -> StructureSet:
 def labels_on(
     structure_set: StructureSet, image: Image
 ) -> tuple[dict[int, npt.NDArray[np.bool_]], tuple[str, ...]]:
-    """Give the mask of each region on an image, and notes.
+    """Give the mask of each region on an image, by its number, shape (slices, rows, columns), and notes.
 
     A contour belongs to the slice that it refers to; one without a reference to the slice in whose plane it lies,
     to within half the distance between slices. A pixel belongs to a region where at least half of it lies inside.
-    Of several contours on one slice, one inside another is a hole. No contour is drawn between slices.
+    Of several contours on one slice, one inside another is a hole. No contour is drawn between slices. Regions may
+    overlap. Contours are in mm, so that an image without an affine is a GeometryError.
     """
     into = np.linalg.inv(image.calibrated_affine)
     instances = slices_by_instance(image)

@@ -15,9 +15,19 @@ from pydicom.pixels import iter_pixels
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from autoseg.errors import LabelError, ReadError
-from autoseg.files.dicom.objects import items, other_image, read_object, slices_by_instance
 from autoseg.files.dicom.pixels import UNCOMPRESSED, transfer_syntax
-from autoseg.files.dicom.records import PYDICOM_ERRORS, Vector, number_of, numbers_of, quiet, text_of
+from autoseg.files.dicom.records import (
+    PYDICOM_ERRORS,
+    Vector,
+    items,
+    number_of,
+    numbers_of,
+    other_image,
+    quiet,
+    read_object,
+    slices_by_instance,
+    text_of,
+)
 from autoseg.image.geometry import affine_from_axes
 from autoseg.image.image import Image
 from autoseg.image.structures import Side
@@ -94,11 +104,12 @@ def read_segmentation(path: Path) -> Segmentation:
 
 
 def labels_on(segmentation: Segmentation, image: Image) -> tuple[dict[int, npt.NDArray[np.bool_]], tuple[str, ...]]:
-    """Give each segment's mask on an image, and notes.
+    """Give each segment's mask on an image, by its number, shape (slices, rows, columns), and notes.
 
     Frames are matched by the SOP instance (and frame) that they refer to; only where a frame or the image has
     no reference, by position and orientation. Segments may overlap; `autoseg.image.contours.combine_masks` makes
-    one label map of them. Fractional segments count where they are at least 0.5.
+    one label map of them. Fractional segments count where they are at least 0.5. A smaller frame whose pixels lie
+    on the image's is put in its place; nothing is stretched.
     """
     instances = slices_by_instance(image)
     places = [_slice_of(segmentation, frame, image, instances) for frame in segmentation.frames]

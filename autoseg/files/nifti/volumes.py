@@ -189,8 +189,9 @@ def open_nifti(path: Path) -> tuple[NiftiHeader, ArrayProxy]:
 
 
 def read_nifti(path: Path) -> tuple[npt.NDArray[np.generic], Affine]:
-    """Read a 3-D NIfTI file, as autoseg writes it, in its own order of axes.
+    """Read a 3-D NIfTI file, as autoseg writes it: voxels (slice, row, column), the file's last axis first.
 
+    The affine takes that index to mm, x left, y back, z head (DICOM's coordinates, not NIfTI's).
     For files of other programs, `autoseg.files.nifti.images.read_nifti_image` finds slices by the affine.
     """
     return _in_file_order(path, *open_nifti(path))

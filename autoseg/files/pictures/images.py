@@ -28,7 +28,8 @@ def read_picture_image(path: Path, *, channels: Sequence[str] | None = None) -> 
 
     Channels are kept apart: in a red, green and blue picture three sequences may have been stored. Only where
     all three are equal is it a grey picture in disguise, and becomes one channel. What a picture says of
-    its resolution is the size of a print, and is not believed.
+    its resolution is the size of a print, and is not believed. An array is (rows, columns), (slices, rows,
+    columns), or has 2 to 4 channels at its end. Where several channels are named, equal ones stay several.
     """
     path = Path(path)
     suffix = path.suffix.lower()

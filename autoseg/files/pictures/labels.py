@@ -30,7 +30,7 @@ COSINES[0] /= np.sqrt(2)
 
 
 def nearest_levels(jpeg: JpegPlanes, levels: Array) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
-    """Give each pixel's nearest level, and whether it is in doubt.
+    """Give each pixel's nearest level (its place in `levels`, shape (n, planes)), and whether it is in doubt.
 
     A block of 8 × 8 is beyond doubt if its nearest levels, coded again, give the very values that are in the
     file, and no other choice of levels lies within the radius. The best other choice changes the one pixel
@@ -111,7 +111,7 @@ def picture_labels(
 def with_labels(
     path: Path, voxels: npt.NDArray[np.integer], values: Mapping[int, int] | None
 ) -> npt.NDArray[np.integer]:
-    """Put labels in the place of a file's values.
+    """Put labels in the place of a file's values; 0 stays 0 unless it is named, None changes nothing.
 
     Examples
     --------

@@ -102,7 +102,7 @@ def write_jpg(path: Path, rgb: npt.NDArray[np.uint8]) -> None:
 
 
 def write_gif(path: Path, frames: Sequence[npt.NDArray[np.uint8]], frame_ms: int = 200) -> None:
-    """Write pictures of shape (rows, columns, 3) as an animation that repeats for ever."""
+    """Write pictures of shape (rows, columns, 3) as an animation that repeats for ever (GIF counts tens of ms)."""
     shapes = sorted({frame.shape for frame in frames})
     if len(shapes) != 1:
         raise DataError(f"{path}: an animation needs frames of one shape; these have the shapes {shapes}.")
