@@ -66,24 +66,24 @@ def test_one_subject_trains_and_the_note_says_what_that_means():
     assert "second subject" in split.note
 
 
-@pytest.mark.parametrize("seed", range(10))
-def test_subjects_with_every_structure_are_preferred(seed):
-    annotated = {"A": (1,), "B": (1, 2), "C": (1,), "D": (1, 2), "E": (1,)}
-    split = split_cases(cases_of("ABCDE", annotated=annotated), seed=seed)
-    assert subjects_of(split.validation) in {("B",), ("D",)}
-    assert split.note == ""
+def test_subjects_with_every_structure_are_preferred():
+    for seed in range(10):
+        annotated = {"A": (1,), "B": (1, 2), "C": (1,), "D": (1, 2), "E": (1,)}
+        split = split_cases(cases_of("ABCDE", annotated=annotated), seed=seed)
+        assert subjects_of(split.validation) in {("B",), ("D",)}
+        assert split.note == ""
 
 
-@pytest.mark.parametrize("seed", range(10))
-def test_training_keeps_every_structure(seed):
-    annotated = {"A": (1,), "B": (1, 2), "C": (1,)}
-    split = split_cases(cases_of("ABC", annotated=annotated), seed=seed)
-    assert "B" in subjects_of(split.training)
-    assert "every structure" in split.note
-    # Of the two that have it, only one may go, although half of the subjects may.
-    annotated = {"A": (2,), "B": (2,), "C": (1,), "D": (1,)}
-    split = split_cases(cases_of("ABCD", annotated=annotated), seed=seed, validation_fraction=0.5)
-    assert {label for case in split.training for label in case.annotated} == {1, 2}
+def test_training_keeps_every_structure():
+    for seed in range(10):
+        annotated = {"A": (1,), "B": (1, 2), "C": (1,)}
+        split = split_cases(cases_of("ABC", annotated=annotated), seed=seed)
+        assert "B" in subjects_of(split.training)
+        assert "every structure" in split.note
+        # Of the two that have it, only one may go, although half of the subjects may.
+        annotated = {"A": (2,), "B": (2,), "C": (1,), "D": (1,)}
+        split = split_cases(cases_of("ABCD", annotated=annotated), seed=seed, validation_fraction=0.5)
+        assert {label for case in split.training for label in case.annotated} == {1, 2}
 
 
 def test_a_structure_that_only_one_of_two_subjects_has_is_left_to_training():
@@ -137,13 +137,13 @@ def with_sites(cases, sites):
     return [replace(case, site=sites[case.subject_id]) for case in cases]
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_sites_are_in_both_parts(seed):
-    sites = dict(zip("ABCDEFGHIJ", ["east"] * 6 + ["west"] * 3 + ["north"], strict=True))
-    split = split_cases(with_sites(cases_of("ABCDEFGHIJ"), sites), seed=seed)
-    assert {case.site for case in split.validation} == {"east", "west"}
-    assert {case.site for case in split.training} == {"east", "west", "north"}
-    assert split.note == "Validation has nobody of site north."
+def test_sites_are_in_both_parts():
+    for seed in range(5):
+        sites = dict(zip("ABCDEFGHIJ", ["east"] * 6 + ["west"] * 3 + ["north"], strict=True))
+        split = split_cases(with_sites(cases_of("ABCDEFGHIJ"), sites), seed=seed)
+        assert {case.site for case in split.validation} == {"east", "west"}
+        assert {case.site for case in split.training} == {"east", "west", "north"}
+        assert split.note == "Validation has nobody of site north."
 
 
 def facts_of(cases, labels=None, slices=None):
@@ -180,12 +180,12 @@ def test_every_subject_is_tested_once_by_a_model_that_never_saw_it(subjects, fol
         assert ("left out alone" in split.note) == (folds > subjects)
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_folds_differ_by_one_subject_at_most(seed):
-    cases = cases_of([f"s{n:02d}" for n in range(23)], slices=1)
-    facts = facts_of(cases, labels={f"s{n:02d}": {1, 2 + n % 7} for n in range(23)})
-    counts = [len(subjects_of(split.test)) for split in k_folds(cases, folds=7, seed=seed, facts=facts)]
-    assert sorted(counts) == [3] * 5 + [4] * 2
+def test_folds_differ_by_one_subject_at_most():
+    for seed in range(5):
+        cases = cases_of([f"s{n:02d}" for n in range(23)], slices=1)
+        facts = facts_of(cases, labels={f"s{n:02d}": {1, 2 + n % 7} for n in range(23)})
+        counts = [len(subjects_of(split.test)) for split in k_folds(cases, folds=7, seed=seed, facts=facts)]
+        assert sorted(counts) == [3] * 5 + [4] * 2
 
 
 def test_two_subjects_have_nobody_to_validate_on():
@@ -204,17 +204,17 @@ def test_folds_have_as_many_subjects_and_nearly_as_many_slices():
     assert max(sizes) < 1.35 * min(sizes)
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_rare_structures_and_sites_are_in_every_fold(seed):
-    names = [f"s{n:02d}" for n in range(20)]
-    cases = with_sites(cases_of(names, slices=1), {name: "AB"[n % 4 == 0] for n, name in enumerate(names)})
-    facts = facts_of(cases, labels={name: {1, 2} for name in names[3:8]})
-    for split in k_folds(cases, folds=5, seed=seed, facts=facts):
-        assert sum(2 in facts[case.case_id].labels for case in split.test) == 1
-        assert [case.site for case in split.test].count("B") == 1
-        assert split.note == ""
-    for split in k_folds(cases, folds=6, seed=seed, facts=facts):
-        assert "Too few subjects for every fold to test it: label 2, site B." in split.note
+def test_rare_structures_and_sites_are_in_every_fold():
+    for seed in range(5):
+        names = [f"s{n:02d}" for n in range(20)]
+        cases = with_sites(cases_of(names, slices=1), {name: "AB"[n % 4 == 0] for n, name in enumerate(names)})
+        facts = facts_of(cases, labels={name: {1, 2} for name in names[3:8]})
+        for split in k_folds(cases, folds=5, seed=seed, facts=facts):
+            assert sum(2 in facts[case.case_id].labels for case in split.test) == 1
+            assert [case.site for case in split.test].count("B") == 1
+            assert split.note == ""
+        for split in k_folds(cases, folds=6, seed=seed, facts=facts):
+            assert "Too few subjects for every fold to test it: label 2, site B." in split.note
 
 
 def test_folds_leave_the_last_test_alone_and_do_not_depend_on_the_order():

@@ -613,13 +613,13 @@ class TestPixels:
         assert "frames carry no position" in notes(tmp_path)
 
     @pytest.mark.parametrize("syntax", ["explicit", "deflated", "rle", "jpeg 2000", "big endian"])
-    @pytest.mark.parametrize("share", [0.02, 0.3, 0.7, 0.97])
-    def test_a_truncated_file_is_a_clear_error_and_never_an_image(self, tmp_path, syntax, share):
-        path = write(tmp_path, syntax=syntax)[0]
-        data = path.read_bytes()
-        path.write_bytes(data[: int(len(data) * share)])
-        with pytest.raises(ReadError, match=r"1\.dcm"):
-            read_dicom_file(path)
+    def test_a_truncated_file_is_a_clear_error_and_never_an_image(self, tmp_path, syntax):
+        for share in (0.02, 0.3, 0.7, 0.97):
+            path = write(tmp_path / str(share), syntax=syntax)[0]
+            data = path.read_bytes()
+            path.write_bytes(data[: int(len(data) * share)])
+            with pytest.raises(ReadError, match=r"1\.dcm"):
+                read_dicom_file(path)
 
     @pytest.mark.parametrize("syntax", ["explicit", "implicit", "big endian"])
     def test_a_truncated_slice_is_a_gap_that_is_known_before_anything_is_decoded(self, tmp_path, syntax):
@@ -707,16 +707,17 @@ class TestPixels:
         with pytest.raises(ReadError, match=r"none\.dcm does not exist"):
             read_dicom_file(tmp_path / "none.dcm")
 
-    @pytest.mark.parametrize("seed", range(30))
-    def test_damaged_bytes_never_raise_anything_but_our_errors(self, tmp_path, seed):
-        path = write(tmp_path, syntax=("explicit", "rle", "implicit")[seed % 3], multiframe=seed % 2 == 1)[0]
-        data = bytearray(path.read_bytes())
-        generator = np.random.default_rng(seed)
-        for place in generator.integers(132, min(len(data), 1500), size=20):
-            data[place] = generator.integers(256)
-        path.write_bytes(bytes(data))
-        images, refusal = tried(read_dicom_file, path)
-        assert images or "1.dcm" in refusal
+    def test_damaged_bytes_never_raise_anything_but_our_errors(self, tmp_path):
+        syntaxes = ("explicit", "rle", "implicit")
+        for seed in range(30):
+            path = write(tmp_path / str(seed), syntax=syntaxes[seed % 3], multiframe=seed % 2 == 1)[0]
+            data = bytearray(path.read_bytes())
+            generator = np.random.default_rng(seed)
+            for place in generator.integers(132, min(len(data), 1500), size=20):
+                data[place] = generator.integers(256)
+            path.write_bytes(bytes(data))
+            images, refusal = tried(read_dicom_file, path)
+            assert images or "1.dcm" in refusal
 
 
 ZOO_FOLDERS = (
