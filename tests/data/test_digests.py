@@ -47,7 +47,7 @@ def test_rounding_of_millimetres_is_not():
     assert side([1], spacing=(8.0, 1.5, 1.5 + 1e-13)) == side([1])
 
 
-def test_an_image_without_millimetres_has_a_fingerprint():
+def test_an_image_without_millimetres_has_a_digest():
     image, label_map = make_pair(1)
     bare = replace(image, affine=None, source=replace(image.source, spacing_source="none"))
     found = describe_side([make_case(1)], [(bare, replace(label_map, affine=None))])
