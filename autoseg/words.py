@@ -20,6 +20,12 @@ class GraveNote(str):
     __slots__ = ()
 
 
+class UnplacedNote(str):
+    """A note that nothing says where the slices lie in the patient, so that its left and right are a guess."""
+
+    __slots__ = ()
+
+
 def natural(text: object) -> list[tuple[int, str]]:
     """Give a key that sorts 2.png before 10.png."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", str(text))]

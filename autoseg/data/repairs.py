@@ -77,16 +77,22 @@ class Repair:
             )
 
     @property
+    def change(self) -> str:
+        """How a transform turns and moves the labels: "turned by 180°, then moved 3 pixel(s) down"."""
+        given = dict(self.arguments)
+        turned = "" if given["symmetry"] == "none" else SYMMETRIES[given["symmetry"]]
+        rows, columns = int(given["rows"]), int(given["columns"])
+        steps = [f"{abs(rows)} pixel(s) {'down' if rows > 0 else 'up'}"] if rows else []
+        steps += [f"{abs(columns)} pixel(s) to the {'right' if columns > 0 else 'left'}"] if columns else []
+        moved = "moved " + " and ".join(steps) if steps else ""
+        return ", then ".join(filter(None, (turned, moved))) or SYMMETRIES["none"]
+
+    @property
     def words(self) -> str:
         """What the repair does, as a sentence says it."""
         given = dict(self.arguments)
         if self.kind == "transform":
-            turned = "" if given["symmetry"] == "none" else SYMMETRIES[given["symmetry"]]
-            rows, columns = int(given["rows"]), int(given["columns"])
-            steps = [f"{abs(rows)} pixel(s) {'down' if rows > 0 else 'up'}"] if rows else []
-            steps += [f"{abs(columns)} pixel(s) to the {'right' if columns > 0 else 'left'}"] if columns else []
-            moved = "moved " + " and ".join(steps) if steps else ""
-            return "the labels are " + (", then ".join(filter(None, (turned, moved))) or SYMMETRIES["none"])
+            return f"the labels are {self.change}"
         if self.kind == "relabel":
             return "values are renamed: " + ", ".join(f"{old} becomes {new}" for old, new in self.arguments)
         return f"label {given['label']} is removed" if self.kind == "clear" else "the case is left out"

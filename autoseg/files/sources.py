@@ -17,10 +17,11 @@ HIDDEN = {"__macosx", "thumbs.db", "desktop.ini", "ehthumbs.db"}
 
 @dataclass(frozen=True)
 class SkippedFile:
-    """A file or folder that was left alone, and why, in words."""
+    """A file or folder that was left alone, and why, in words; those that are `hidden` nobody looks for."""
 
     path: Path
     reason: str
+    hidden: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,13 +83,13 @@ def walk(folder: Path) -> tuple[list[Path], list[SkippedFile]]:
     for place, folders, names in os.walk(folder, onerror=refuse):
         here = Path(place)
         hidden = [name for name in folders if _is_hidden(name)]
-        skipped += [SkippedFile(here / name, "a hidden folder") for name in sorted(hidden)]
+        skipped += [SkippedFile(here / name, "a hidden folder", hidden=True) for name in sorted(hidden)]
         links = [name for name in folders if name not in hidden and (here / name).is_symlink()]
         skipped += [SkippedFile(here / name, "a link to a folder, which is not followed") for name in sorted(links)]
         folders[:] = [name for name in folders if name not in hidden and name not in links]
         for path in (here / name for name in names):
             if _is_hidden(path.name):
-                skipped.append(SkippedFile(path, "a hidden file"))
+                skipped.append(SkippedFile(path, "a hidden file", hidden=True))
             elif os.path.isfile(path):
                 found.append(path)
             else:

@@ -24,7 +24,7 @@ from autoseg.files.pictures.images import read_picture_image
 from autoseg.files.sources import PICTURE_ENDINGS, SkippedFile, ending, name_without_ending
 from autoseg.files.tables import Drawn, correction_notes, read_annotated, read_structures, read_subjects
 from autoseg.image.structures import Structure, check_structures
-from autoseg.words import in_words
+from autoseg.words import in_words, name_some
 
 
 def find_cases(
@@ -326,7 +326,7 @@ def _from_masks(cases: Sequence[Case]) -> Found:
         structures.append(Structure(label_of[name], name, includes=tuple(label_of[n] for n in inner)))
         for n in smaller:
             odd = [case_id for share, case_id in shares[n, name] if share < INSIDE] if n in inner else []
-            apart = f" Not so on {in_words(odd, 'case').partition('(')[2].rstrip(')')}: look at it." if odd else ""
+            apart = f" Not so on {name_some(odd)}: look at it." if odd else ""
             notes.append(
                 f"{typical[n, name]:.1%} of {n} lies inside {name} on a typical case, so {name} is measured and "
                 f"scored with it.{apart}"

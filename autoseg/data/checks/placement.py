@@ -102,7 +102,6 @@ def _misplaced(
     facts: Sequence[Facts], kind: str, as_it_is: float, better: float, symmetry: str, shift: tuple[int, int]
 ) -> Finding:
     repairs = tuple(_transform(fact, symmetry, shift, better - as_it_is) for fact in facts)
-    words = repairs[0].words.removeprefix("the labels are ")
     causes = {
         "turned": "Another program stores rows and columns, or their direction, in another order.",
         "shifted": "The label was drawn on a cropped or padded copy, or on another slice.",
@@ -110,8 +109,8 @@ def _misplaced(
     return finding_of(
         facts,
         "warning",
-        f"The labels of {_which(facts)} follow the image's edges better if they are {words}: score {better:.1f} "
-        f"in place of {as_it_is:.1f}.",
+        f"The labels of {_which(facts)} follow the image's edges better if they are {repairs[0].change}: score "
+        f"{better:.1f} in place of {as_it_is:.1f}.",
         "Look at the picture. If they do, keep the proposed repair; the files stay as they are.",
         kind=kind,
         cause=causes[kind],

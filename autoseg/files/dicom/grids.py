@@ -12,6 +12,7 @@ import numpy.typing as npt
 from autoseg.files.dicom.records import SliceHeader, Vector
 from autoseg.image.geometry import Affine, affine_from_axes, affine_from_spacing, slice_normal
 from autoseg.image.image import SpacingSource
+from autoseg.words import UnplacedNote
 
 Points = npt.NDArray[np.float64]
 
@@ -84,7 +85,7 @@ def _unlocated(slices: Sequence[SliceHeader]) -> tuple[tuple[Grid, ...], tuple[s
     step, source = _header_step(members[0])
     how = f"{step:g} mm apart as the header says" if source == "header" else "at unknown distances"
     order = f"slices are in the order of their instance numbers, {how}, and" if len(members) > 1 else "it is"
-    note = f"The header has no slice position: {order} taken as axial."
+    note = UnplacedNote(f"The header has no slice position: {order} taken as axial.")
     return (Grid("", 1, members, (0.0, 0.0, step), source),), (note,)
 
 

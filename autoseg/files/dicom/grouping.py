@@ -20,7 +20,6 @@ SAME_ORIENTATION = (1e-4, 1e-3)  # direction cosines: silently the same, the sam
 
 # What scanners and their users call the fast pictures by which a scan is planned.
 SCOUT_NAMES = re.compile(r"locali[sz]er|scout|topogram|survey", re.IGNORECASE)
-SCOUT_NOTE = "A localiser (scout, survey)"  # how its note begins
 SCOUT_PLANES, SCOUT_SLICES = 3, 30  # orientations in one series that has at most so many slices
 TURNED_APART = 0.1  # on cosines; slices of one stack differ by far less
 
@@ -29,9 +28,10 @@ TURNED_APART = 0.1  # on cosines; slices of one stack differ by far less
 class Series:
     """A DICOM series, or the part of one that has the same matrix, orientation and pixel spacing.
 
-    `case_id` is unique within its folder and free of patient names. `notes` are sentences on what is
-    missing, odd or split; `refusal` says why it cannot be read at all, or is empty. `slices` are in the
-    order of the files; those of files whose pixels cannot be read are among them only if none can.
+    `case_id` is unique within its folder and free of patient names. `notes` are sentences on what is missing, odd
+    or split; `scout` is the one that says that it was made to plan the scan, `refusal` why it cannot be read at
+    all; both may be empty. `slices` are in the order of the files; those of files whose pixels cannot be read are
+    among them only if none can.
     """
 
     uid: str
@@ -45,6 +45,7 @@ class Series:
     slices: tuple[SliceHeader, ...]
     notes: tuple[str, ...] = ()
     refusal: str = ""
+    scout: str = ""
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -81,7 +82,8 @@ def _parts(files: Sequence[FileHeader]) -> list[Series]:
     planes = _split_planes(slices)
     if len(planes) > 1:
         notes.append(f"One of {len(planes)} series that share this number: planes, matrices or pixel sizes differ.")
-    notes += _scout(first, planes)
+    scout = _scout(first, planes)
+    notes += [scout] if scout else []
     parts = []
     for plane in planes:
         paths = {header.path for header in plane}
@@ -98,6 +100,7 @@ def _parts(files: Sequence[FileHeader]) -> list[Series]:
                 slices=tuple(plane),
                 notes=tuple(dict.fromkeys([*notes, *_notes(plane)])),
                 refusal="" if readable else first.refusal,
+                scout=scout,
             )
         )
     return parts
@@ -108,8 +111,8 @@ def left_out(path: Path, reason: str) -> str:
     return GraveNote(f"{path.name} was left out: {reason}")
 
 
-def _scout(first: FileHeader, planes: Sequence[Sequence[SliceHeader]]) -> list[str]:
-    """Say by image type, description or planes that a series is one by which a scan is planned."""
+def _scout(first: FileHeader, planes: Sequence[Sequence[SliceHeader]]) -> str:
+    """Say by image type, description or planes that a series is one by which a scan is planned, or ""."""
     turned: list[SliceHeader] = []
     for plane in planes:
         if plane[0].orientation and all(_turn(plane[0], other) > TURNED_APART for other in turned):
@@ -120,8 +123,8 @@ def _scout(first: FileHeader, planes: Sequence[Sequence[SliceHeader]]) -> list[s
     elif len(turned) == SCOUT_PLANES and count <= SCOUT_SLICES:
         why = f"{count} slices in {len(turned)} orientations"
     else:
-        return []
-    return [f"{SCOUT_NOTE}, {why}: made to plan the scan, hardly to measure on."]
+        return ""
+    return f"A localiser (scout, survey), {why}: made to plan the scan, hardly to measure on."
 
 
 def _without_copies(slices: Iterable[SliceHeader]) -> tuple[list[SliceHeader], list[str]]:
@@ -171,8 +174,6 @@ def _turn(first: SliceHeader, other: SliceHeader) -> float:
 
 def _notes(plane: Sequence[SliceHeader]) -> list[str]:
     notes = [fault for header in plane for fault in header.faults]
-    if plane[0].spacing_mm is None and not any("PixelSpacing" in note for note in notes):
-        notes.append("The header has no PixelSpacing: without a typed field of view there are no mm².")
     turn = max(_turn(plane[0], header) for header in plane)
     if turn > SAME_ORIENTATION[0]:
         notes.append(f"Slices are turned by up to {math.degrees(turn):.2g}° from one another; taken as parallel.")

@@ -58,13 +58,16 @@ def pixel_spacing(dataset: Dataset, groups: Sequence[Dataset], faults: list[str]
                 "magnified: areas are too large unless the maker corrected it."
             )
         return numbers
-    for keyword in ("ImagerPixelSpacing", "NominalScannedPixelSpacing"):
-        if text_of(dataset, keyword):
-            faults.append(
-                f"The header has no PixelSpacing, only {keyword} ({text_of(dataset, keyword)} mm), the size on "
-                "the detector or film, where the body appears magnified; it is not used for areas."
-            )
-    return _ultrasound_spacing(dataset, faults)
+    of_film = [word for word in ("ImagerPixelSpacing", "NominalScannedPixelSpacing") if text_of(dataset, word)]
+    for keyword in of_film:
+        faults.append(
+            f"The header has no PixelSpacing, only {keyword} ({text_of(dataset, keyword)} mm), the size on the "
+            "detector or film, where the body appears magnified; it is not used for areas."
+        )
+    of_ultrasound = _ultrasound_spacing(dataset, faults)
+    if of_ultrasound is None and not of_film:
+        faults.append("The header has no PixelSpacing: without a typed field of view there are no mm².")
+    return of_ultrasound
 
 
 def slice_spacing(dataset: Dataset, groups: Sequence[Dataset]) -> float | None:

@@ -135,7 +135,7 @@ def _check_folder(folder: Path) -> None:
 
 
 def _nothing_found(folder: Path, skipped: Sequence[SkippedFile]) -> str:
-    visible = [item for item in skipped if not item.reason.startswith("a hidden")]
+    visible = [item for item in skipped if not item.hidden]
     if not visible:
         hidden = " (hidden files aside)" if skipped else ""
         return f"The folder {folder} is empty{hidden}. Copy the patient's DICOM files into it."

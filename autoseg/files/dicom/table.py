@@ -11,7 +11,7 @@ import pandas as pd
 
 from autoseg.errors import ReadError
 from autoseg.files.dicom.grids import Grid, plan_grids
-from autoseg.files.dicom.grouping import SCOUT_NOTE, Series
+from autoseg.files.dicom.grouping import Series
 from autoseg.files.dicom.pixels import read_frames, slice_pixels
 from autoseg.files.dicom.series import DicomFolder
 from autoseg.image.geometry import slice_normal
@@ -76,9 +76,8 @@ def why_unlikely(series: Series) -> str:
 
     Such a series can be read; it is only not chosen by itself.
     """
-    scout = next((note for note in series.notes if note.startswith(SCOUT_NOTE)), "")
-    if scout:
-        return scout
+    if series.scout:
+        return series.scout
     if series.modality in DRAWN:
         return f"Its modality is {series.modality} ({DRAWN[series.modality]}), not that of a scan."
     if series.slices[0].photometric not in ("MONOCHROME1", "MONOCHROME2"):

@@ -21,6 +21,7 @@ from autoseg.image.overlay import display_window, pixel_aspect
 from autoseg.image.structures import Structure
 from autoseg.measurement.areas import Measurement
 from autoseg.report.area_tables import area_text, explain_flags
+from autoseg.words import UnplacedNote
 
 # --- slices as the page's viewer needs them: whole numbers, windows to start with, letters at the edges
 
@@ -155,7 +156,7 @@ def _letters(direction: npt.NDArray[np.float64]) -> str:
 def _is_placeholder(image: Image) -> bool:
     affine: Affine = image.calibrated_affine
     assumed = np.array_equal(affine, affine_from_spacing(image.spacing_mm))
-    said = any("taken as axial" in note for note in image.source.notes)
+    said = any(isinstance(note, UnplacedNote) for note in image.source.notes)
     return assumed and (said or image.source.spacing_source == "typed")
 
 
