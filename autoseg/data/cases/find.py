@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from autoseg.data.cases.case import Case, CaseFolder, Reading
-from autoseg.data.cases.read import read_case_image, read_label_masks, read_label_values
+from autoseg.data.cases.read import labels_by_name, read_case_image, read_label_masks, read_label_values
 from autoseg.data.pairing.by_name import find_images_by_name
 from autoseg.data.pairing.layout import FilePair, visible_files
 from autoseg.data.pairing.names import subjects_by_name
@@ -163,7 +163,7 @@ def _without_files(cases: Sequence[Case], structures: Sequence[Structure]) -> li
     result = []
     for case in cases:
         tokens = {name for file in case.labels if file.binary for name in marked_names(file)}
-        names = {s.name: s.label for s in structures} | dict(case.values)
+        names = labels_by_name(case, structures)
         drawn = {names[token] for token in tokens if names.get(token)}
         for repair in case.repairs:
             renamed = {int(old): int(new) for old, new in repair.arguments} if repair.kind == "relabel" else {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -87,11 +87,7 @@ def read_case_labels(case: Case, structures: Sequence[Structure]) -> Voxels:
 
 def read_rater_labels(case: Case, structures: Sequence[Structure]) -> tuple[list[LabelMap], list[str]]:
     """Read what each rater of a case drew, without combining: their label maps and names."""
-    files: dict[str, list[LabelFile]] = {}
-    for file in case.labels:
-        files.setdefault(file.rater, []).append(file)
-    image = read_whole_image(case)
-    known = tuple(structures)
+    image, known, files = read_whole_image(case), tuple(structures), _by_rater(case)
     maps = [
         LabelMap(_read_rater(case, mine, known), structures=known, annotated=_drawn_by(case, mine, known))
         for mine in files.values()
@@ -101,9 +97,7 @@ def read_rater_labels(case: Case, structures: Sequence[Structure]) -> tuple[list
 
 def read_labels(case: Case, structures: tuple[Structure, ...]) -> tuple[Voxels, Shares | None]:
     """Give the labels, and the raters' shares where those are wanted."""
-    raters: dict[str, list[LabelFile]] = {}
-    for file in case.labels:
-        raters.setdefault(file.rater, []).append(file)
+    raters = _by_rater(case)
     drawn = [_read_rater(case, files, structures) for files in raters.values()]
     shares = None
     if len(drawn) == 1:
@@ -123,11 +117,23 @@ def read_labels(case: Case, structures: tuple[Structure, ...]) -> tuple[Voxels, 
     return voxels.copy(), shares
 
 
+def _by_rater(case: Case) -> dict[str, list[LabelFile]]:
+    files: dict[str, list[LabelFile]] = {}
+    for file in case.labels:
+        files.setdefault(file.rater, []).append(file)
+    return files
+
+
+def labels_by_name(case: Case, structures: Sequence[Structure]) -> dict[int | str, int]:
+    """Give the label of each name that a file of the case may mark; 0 leaves it out."""
+    return {s.name: s.label for s in structures} | dict(case.values)
+
+
 def _drawn_by(case: Case, files: Sequence[LabelFile], structures: Sequence[Structure]) -> frozenset[int] | None:
     """Give what one rater drew: where each structure has its own file, those of which there is one."""
     if not files[0].binary:
         return case.annotated
-    names: Mapping[object, int] = {s.name: s.label for s in structures} | dict(case.values)
+    names = labels_by_name(case, structures)
     return frozenset(names[n] for file in files for n in marked_names(file) if names.get(n))
 
 
@@ -135,7 +141,7 @@ def _read_rater(case: Case, files: Sequence[LabelFile], structures: tuple[Struct
     """Give the labels of one rater, of one file or of one file a structure."""
     if not files[0].binary:
         return _read_values(case, files[0], structures)
-    names: Mapping[object, int] = {s.name: s.label for s in structures} | dict(case.values)
+    names = labels_by_name(case, structures)
     masks: dict[int, npt.NDArray[np.bool_]] = {}
     for file in files:
         for token, mask in read_label_masks(case, file):

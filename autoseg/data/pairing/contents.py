@@ -21,7 +21,7 @@ from autoseg.files.dicom.headers import DIRECTORY, NOT_PICTURES, FileHeader, may
 from autoseg.files.dicom.rtstruct import STRUCTURE_SET
 from autoseg.files.dicom.seg import KINDS
 from autoseg.files.sources import READABLE, ending
-from autoseg.words import natural
+from autoseg.words import counted, natural
 
 # --- folders as somebody names or looks for them: typed paths, what lies in them, home and drives
 
@@ -309,4 +309,4 @@ def _kind(path: Path, folder: Path, size: int) -> str:
 
 
 def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}" if number else ""
+    return counted(number, what) if number else ""
