@@ -232,8 +232,10 @@ def read_whole_image(case: Case, typed: tuple[float, float] | None = None) -> Im
 
 
 def _read_channel(file: ImageFile, case: Case, typed: tuple[float, float] | None) -> Image:
+    # Where one file holds all channels, they are told apart by the names that the case gives.
+    inside = case.channels if len(case.images) == 1 else ()
     images = read_image_file(
-        file.path, file.others, file_stamp(file.path, *file.others), typed, case.reading.plane, _inside(case)
+        file.path, file.others, file_stamp(file.path, *file.others), typed, case.reading.plane, inside
     )
     if ending(file.path) in PICTURE_ENDINGS or ending(file.path) in VOLUME_ENDINGS:
         images = images if file.frame is None else images[file.frame : file.frame + 1]
@@ -266,11 +268,6 @@ def _read_channel(file: ImageFile, case: Case, typed: tuple[float, float] | None
         f"{file.path} has no frame {file.frame + 1}; it was changed after the folder was searched. "
         "Search the folder again."
     )
-
-
-def _inside(case: Case) -> tuple[str, ...]:
-    """Give the channels' names where one file holds them all."""
-    return case.channels if len(case.images) == 1 else ()
 
 
 def _on_grid_of(first: Image, other: Image) -> npt.NDArray[np.generic]:

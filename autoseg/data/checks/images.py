@@ -151,11 +151,12 @@ def check_range(cohort: Cohort) -> Iterator[Finding]:
     if len(widths) == 2 and widths.max() > UNLIKE_RANGE * widths.min():
         odd = [0, 1]  # of two, nobody knows which is the usual one
     if odd:
-        listed = [f"{cohort.facts[i].case_id} ({_range(cohort.facts[i])})" for i in odd]
+        facts = [cohort.facts[i] for i in odd]
+        listed = [f"{fact.case_id} ({fact.range[0]:.3g} to {fact.range[1]:.3g})" for fact in facts]
         mixed = len(odd) > max(2, MIXTURE * len(widths))
         yield Finding(
             "note" if mixed else "warning",
-            cohort.facts[odd[0]].case_id if len(odd) == 1 else "",
+            facts[0].case_id if len(odd) == 1 else "",
             cohort.folder,
             f"{len(odd)} of {len(widths)} images have another range of intensities than most (which span about "
             f"{float(middle):.3g}): {name_some(listed)}.",
@@ -163,12 +164,8 @@ def check_range(cohort: Cohort) -> Iterator[Finding]:
             "are of the same kind as the others.",
             kind="range",
             cause="Another scanner, an export without rescale slope, 8 bits instead of 16, or an empty image.",
-            cases=tuple(cohort.facts[i].case_id for i in odd),
+            cases=tuple(fact.case_id for fact in facts),
         )
-
-
-def _range(fact: Facts) -> str:
-    return f"{fact.range[0]:.3g} to {fact.range[1]:.3g}"
 
 
 def _mm(spacing: tuple[float, ...]) -> str:

@@ -48,7 +48,12 @@ def read_tiff(path: Path) -> tuple[Picture, ...]:
         with _faults() as faults, tifffile.TiffFile(path) as file:
             if not file.pages:
                 raise ReadError(f"{path} holds no picture. Save it again.")
-            series = _only_series(path, file)
+            if len(file.series) > 1:
+                shapes = sorted({series.shape for series in file.series})
+                raise ReadError(
+                    f"{path} holds several pictures of different kinds (shapes {shapes}). Save one a file."
+                )
+            series = file.series[0]
             page = series.keyframe
             _check_page(path, page)
             stack = _stack(path, _decoded(path, file, series), series.axes)
@@ -89,13 +94,6 @@ def _palette(page: tifffile.TiffPage) -> npt.NDArray[np.uint8] | None:
     colours = np.asarray(page.colormap).T
     # Of 16 bits, but some programs write 8.
     return (colours >> 8 if colours.max() > 255 else colours).astype(np.uint8)
-
-
-def _only_series(path: Path, file: tifffile.TiffFile) -> tifffile.TiffPageSeries:
-    if len(file.series) > 1:
-        shapes = sorted({series.shape for series in file.series})
-        raise ReadError(f"{path} holds several pictures of different kinds (shapes {shapes}). Save one a file.")
-    return file.series[0]
 
 
 def _check_page(path: Path, page: tifffile.TiffPage) -> None:
