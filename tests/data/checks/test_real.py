@@ -63,9 +63,9 @@ def test_sides_in_real_volumes_are_always_found(doctor, shared_data):
         real = make(shared_data)
         faulty = [doctor.sides_swapped(case, real, None) for case in real.cases[::7]]
         for case in faulty:
-            others = [other for other in real.cases if other.origin.case_id != case.origin.case_id]
+            others = [other for other in real.cases if other.case.case_id != case.case.case_id]
             found = [f for f in check_images([case, *others[:6]], real.structures) if f.kind == "sides"]
-            assert [finding.case_id for finding in found] == [case.origin.case_id]
+            assert [finding.case_id for finding in found] == [case.case.case_id]
 
 
 def test_two_contrasts_of_one_person_under_two_names_are_found(shared_data):

@@ -22,7 +22,7 @@ def touch(folder, *names):
 def found(folder, **options):
     pairing = pair_files(folder, unlabelled=options.pop("unlabelled", "refuse"), **options)
     return {
-        pair.name: ([f.path.name for f in pair.images], [(f.path.name, f.token, f.rater) for f in pair.labels])
+        pair.case_id: ([f.path.name for f in pair.images], [(f.path.name, f.token, f.rater) for f in pair.labels])
         for pair in pairing.pairs
     }
 
