@@ -58,13 +58,9 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "model.centreline": ["Centreline", "clicked", "read_centreline", "write_centreline"],
         "training.finder": ["automatic_centrelines", "centreline_table", "score_centreline", "train_finder"],
         "prediction.combine": ["combine"],
-        "data.corrections": [
-            "compare_structures",
-            "keep_correction",
-            "keep_corrections",
-            "read_correction",
-            "write_kit",
-        ],
+        "data.corrections.keep": ["keep_correction", "keep_corrections"],
+        "data.corrections.kit": ["write_kit"],
+        "data.corrections.read": ["compare_structures", "read_correction"],
         "prediction.ensemble": ["wise_copies", "runs_per_slice"],
         "image.calibration": ["calibrate"],
         "report.area_tables": [

@@ -11,7 +11,8 @@ from autoseg.cli.options import load_models
 from autoseg.cli.using import add_centreline, print_run, run_options, typed_calibration
 
 if TYPE_CHECKING:
-    from autoseg.data.corrections import Correction, Kit
+    from autoseg.data.corrections.kit import Kit
+    from autoseg.data.corrections.read import Correction
 
 Command = Callable[[str, Callable[[argparse.Namespace], None], str], argparse.ArgumentParser]
 
@@ -105,7 +106,9 @@ def write(chosen: argparse.Namespace) -> None:
 
 def read(chosen: argparse.Namespace) -> None:
     """Read corrected labels back, show the changes, and keep them if a folder is given."""
-    from autoseg.data.corrections import keep_correction, read_correction, read_kit
+    from autoseg.data.corrections.keep import keep_correction
+    from autoseg.data.corrections.kit import read_kit
+    from autoseg.data.corrections.read import read_correction
     from autoseg.errors import DataError
 
     known = [case.case_id for case in read_kit(chosen.folder).cases]
@@ -167,7 +170,7 @@ def _print_kit(kit: Kit) -> None:
 
 
 def _print_correction(correction: Correction) -> None:
-    from autoseg.data.corrections import changes_by_structure, changes_table
+    from autoseg.data.corrections.read import changes_by_structure, changes_table
 
     print(correction.words)
     if correction.changes:

@@ -19,7 +19,7 @@ from autoseg.measurement.summary import SubjectScore, score_subject, summarise
 from autoseg.model.model import TrainedModel, subject_pseudonym
 from autoseg.prediction import predict
 from autoseg.prediction.run import Run
-from autoseg.report.export import free_run_folder
+from autoseg.report.run_folder import free_run_folder
 from autoseg.report.score_files import write_results
 from autoseg.training.choose_postprocess import read_reference
 

@@ -19,7 +19,8 @@ import pandas as pd
 import torch
 
 from autoseg.data.cases import CaseFolder, read_case
-from autoseg.data.corrections import Kit, read_kit, whole_cases, write_kit
+from autoseg.data.corrections.keep import whole_cases
+from autoseg.data.corrections.kit import Kit, read_kit, write_kit
 from autoseg.data.patients import NOTHING_TYPED, other_kind, read_patient, warn_of_memory
 from autoseg.errors import AutosegError, DataError, OutputError
 from autoseg.files.atomic import check_writable
@@ -40,7 +41,8 @@ from autoseg.prediction.centreline import (
 from autoseg.prediction.combine import JoinAt, combine, heights_mm
 from autoseg.prediction.ensemble import Copies, Models, as_models, ensemble_name
 from autoseg.report.area_tables import areas_table
-from autoseg.report.export import free_run_folder, write_run
+from autoseg.report.export import write_run
+from autoseg.report.run_folder import free_run_folder
 from autoseg.words import GraveNote
 
 # --- how far a run is, and what it gave

@@ -15,7 +15,7 @@ import pandas as pd
 from autoseg.errors import DataError, LabelError, OutputError
 from autoseg.files.atomic import whole_folder
 from autoseg.files.colours import write_label_colours
-from autoseg.files.file_names import file_stem, safe_name, unique_names
+from autoseg.files.file_names import safe_name, unique_names
 from autoseg.files.nifti.volumes import write_nifti
 from autoseg.files.pictures.pictures import read_picture, write_gif, write_jpg, write_palette_png
 from autoseg.files.tables import write_structures
@@ -25,12 +25,8 @@ from autoseg.image.overlay import hex_colour, overlay_slices
 from autoseg.image.structures import Structure
 from autoseg.measurement.areas import MEASUREMENT_VERSION, Measurement, measure_areas
 from autoseg.report.animation import GIF_PIXELS, choose_scenes, draw_scenes
-from autoseg.report.area_tables import areas_table, measurements_table, patients_table
-from autoseg.report.run_folder import free_run_folder, run_folder_name, slice_stems
-
-__all__ = [
-    "file_stem", "free_run_folder", "run_folder_name", "safe_name", "slice_stems", "write_run", "write_tables",
-]  # fmt: skip
+from autoseg.report.area_tables import area_blocks, areas_table, measurements_table, patients_table
+from autoseg.report.run_folder import slice_stems
 
 Result = tuple[Image, LabelMap]
 
@@ -115,15 +111,13 @@ def areas_sheets(
     "by patient" is there where there are several images.
     """
     areas = areas_table(measurements)
-    flags = areas["flags"].fillna("").tolist()
-    marked = frozenset(
-        (row, column)
-        for column, name in enumerate(areas.columns)
-        for row, words in enumerate(flags)
-        # "psoas: jump; fragmented; disc: jump": a structure's name begins the text or follows "; ".
-        if name.endswith(" mm²") and f"; {words}".find(f"; {name.removesuffix(' mm²')}: ") >= 0
-    )
-    below = frozenset(row for row, value in enumerate(areas["slice_index"].tolist()) if isinstance(value, str))
+    column_of = {name: number for number, name in enumerate(areas.columns)}
+    lines: list[tuple[Measurement, ...]] = []  # what stands in each; nothing of its own in those of the statistics
+    for block in area_blocks(measurements):
+        lines += [*block.rows, *[()] * len(block.statistics)]
+    flagged = [(number, row.name) for number, rows in enumerate(lines) for row in rows if row.flags]
+    marked = frozenset((number, column_of[f"{name} mm²"]) for number, name in flagged)
+    below = frozenset(number for number, rows in enumerate(lines) if not rows)
     tidy = measurements_table(measurements)
     sheets = [Sheet("areas", areas, marked, below), Sheet("measurements", tidy)]
     if len({row.case_id for row in measurements}) > 1:

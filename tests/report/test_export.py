@@ -10,21 +10,15 @@ import pytest
 from PIL import Image as PillowImage
 
 from autoseg.errors import DataError, GeometryError, LabelError, OutputError
+from autoseg.files.file_names import file_stem, safe_name
 from autoseg.files.nifti.volumes import read_nifti
 from autoseg.image.geometry import affine_from_spacing
 from autoseg.image.image import Image, LabelMap, SliceSource, Source
 from autoseg.image.structures import Structure
 from autoseg.measurement.areas import measure_areas
 from autoseg.report import export
-from autoseg.report.export import (
-    file_stem,
-    free_run_folder,
-    run_folder_name,
-    safe_name,
-    slice_stems,
-    write_run,
-    write_tables,
-)
+from autoseg.report.export import write_run, write_tables
+from autoseg.report.run_folder import free_run_folder, run_folder_name, slice_stems
 
 STRUCTURES = (Structure(1, "psoas left", side="left"), Structure(7, "Bandscheibe é"))
 NOW = datetime(2026, 3, 1, 14, 5, 9)

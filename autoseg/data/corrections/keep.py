@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from autoseg.data.cases import Case, CaseFolder, Reading, find_cases, read_case
-from autoseg.data.corrections.kit import channel_words
-from autoseg.data.corrections.place import PART, Place, find_place, read_own_images
-from autoseg.data.corrections.read import Correction, read_slices
+from autoseg.data.cases import Case, CaseFolder, Reading, find_cases, read_case, read_case_image
+from autoseg.data.corrections.kit import AS_WRITTEN, channel_words
+from autoseg.data.corrections.read import Correction, read_slices, say_date
+from autoseg.data.pairing.names import IMAGE_WORD
 from autoseg.data.pairing.layout import visible_files
-from autoseg.errors import DataError, OutputError
-from autoseg.files.nifti.volumes import write_nifti
-from autoseg.files.sources import ending, name_without_ending
+from autoseg.errors import AutosegError, DataError, OutputError
+from autoseg.files.nifti.images import lay_out
+from autoseg.files.nifti.volumes import nifti_header, read_nifti, write_nifti
+from autoseg.files.sources import VOLUME_ENDINGS, ending, name_without_ending
 from autoseg.files.tables import (
     EARLIER_FOLDER,
     FILE_NAME,
@@ -31,9 +34,188 @@ from autoseg.files.tables import (
     write_rows,
     write_structures,
 )
+from autoseg.image.geometry import Affine
 from autoseg.image.image import Image, LabelMap
+from autoseg.image.orientation import Arrangement, arrangement_onto
 from autoseg.image.structures import Structure
 from autoseg.words import say_slices
+
+# --- where a correction goes in a folder of cases: onto the labels of a case, or as a new one
+
+PART = re.compile(r"_s\d{3,}-\d{3,}$")
+ELSEWHERE = "Keep the correction in a new folder."
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """Where a correction goes: the case's name and files, and how the correction's slices become the case's.
+
+    `earlier` are the labels that stand there, on the case's own axes; None for a new case, whose images are written
+    to `image_paths`. `annotated` is what the case's files themselves tell of what was drawn.
+    """
+
+    case_id: str
+    label_path: Path
+    image_paths: tuple[Path, ...]
+    arrangement: Arrangement
+    shape: tuple[int, int, int]
+    affine: Affine
+    earlier: npt.NDArray[np.integer] | None = None
+    annotated: frozenset[int] | None = None
+
+    def own_slices(self, slices: Sequence[int]) -> tuple[int, ...] | None:
+        """Give slices of the correction as slices of the case; None if the case's lie in another plane."""
+        if self.arrangement.axes[0] != 0:
+            return None
+        last = self.shape[0] - 1
+        return tuple(sorted(last - n if self.arrangement.flipped[0] else n for n in slices))
+
+
+def whole_cases(found: CaseFolder) -> tuple[Case, ...]:
+    """Give the cases of a folder with all their slices, also where only some count as drawn.
+
+    To correct them once more; what was drawn on any of the slices counts as drawn.
+    """
+    whole: dict[tuple[Path, str], Case] = {}
+    for case in found.cases:
+        known = frozenset(s.label for s in found.structures) if case.annotated is None else case.annotated
+        case_id = case.case_id if case.slices is None else PART.sub("", case.case_id)
+        key = (case.image_path, case_id)
+        before = (whole[key].annotated or frozenset()) if key in whole else frozenset()
+        whole[key] = replace(case, case_id=case_id, slices=None, part_repairs=(), annotated=known | before)
+    return tuple(whole.values())
+
+
+def find_place(correction: Correction, folder: Path, found: CaseFolder | None) -> Place:
+    """Find the case of the folder that was corrected, or choose the files of a new one."""
+    return (_existing(correction, found) if found else None) or _new(correction, folder, found)
+
+
+def _existing(correction: Correction, found: CaseFolder) -> Place | None:
+    """Find the case with this image; its name tells where to look, and the image itself whether it is the one."""
+    name = re.compile(rf"{re.escape(_new_name(correction))}(_\d+)?")
+    own = correction.case
+    for case in whole_cases(found):
+        if case.case_id != own.case_id and not name.fullmatch(case.case_id):
+            continue
+        image = read_case_image(case)
+        arrangement = _arrangement(correction, image.affine, image.shape)
+        if arrangement is not None and image.affine is not None and _is_image(correction, image, arrangement):
+            return _on_labels(case, image, arrangement, found)
+        if case.case_id == own.case_id and case.subject_id == own.subject_id:
+            what = "lies on another grid than" if arrangement is None else "has other intensities than"
+            raise DataError(
+                f"The image of {case.case_id} in {found.folder} ({image!r}) {what} the one that was corrected "
+                f"({correction.label_map!r}). {ELSEWHERE}"
+            )
+    return None
+
+
+def _on_labels(case: Case, image: Image, arrangement: Arrangement, found: CaseFolder) -> Place:
+    """Give the place of a case's own label file, if a correction can go there."""
+    parts = [part for part in found.cases if part.image_path == case.image_path]
+    if len(case.labels) != 1 or case.labels[0].binary or ending(case.label_path) not in VOLUME_ENDINGS:
+        further = " and further files" if len(case.labels) > 1 else ""
+        raise DataError(
+            f"The labels of {case.case_id} in {found.folder} are {case.label_path.name}{further}, and only a "
+            f"single NIfTI file with the values of all structures is replaced by a correction. {ELSEWHERE}"
+        )
+    if case.repairs or any(part.part_repairs for part in parts):
+        raise DataError(
+            f"repairs.csv in {found.folder} mends the labels of {case.case_id} and would mend the corrected ones "
+            "again. Remove its rows first, if the corrected file holds what they mend."
+        )
+    return Place(
+        case_id=case.case_id,
+        label_path=case.label_path,
+        image_paths=(),
+        arrangement=arrangement,
+        shape=image.shape,
+        affine=image.calibrated_affine,
+        earlier=read_case(case, found.structures)[1].voxels,
+        annotated=parts[0].annotated,
+    )
+
+
+def read_own_images(correction: Correction) -> list[npt.NDArray[np.generic]]:
+    """Read the image that was corrected, on its own grid, channel by channel."""
+    case = correction.case
+    folder = correction.kit.folder / ("" if case.keeps_grid else AS_WRITTEN)
+    channels = []
+    for name in case.image_names:
+        voxels, _ = read_nifti(folder / name)
+        if voxels.shape != case.shape:
+            raise OutputError(
+                f"{folder / name} is not the image that was written with the labels. Take it from a copy."
+            )
+        channels.append(voxels)
+    return channels
+
+
+def corrected_image(correction: Correction) -> Image:
+    """Read the image that was corrected, where it lies in the patient."""
+    case = correction.case
+    channels = read_own_images(correction)
+    voxels = channels[0] if len(channels) == 1 else np.stack(channels)
+    source = replace(correction.label_map.source, slices=(), spacing_source="header", slice_spacing_source="header")
+    return Image(voxels, case.affine, case.channels, source)
+
+
+def _is_image(correction: Correction, image: Image, arrangement: Arrangement) -> bool:
+    """Tell whether an image of the folder is the one that was corrected: two patients may lie on one grid."""
+    own = [arrangement.apply(voxels) for voxels in read_own_images(correction)]
+    if len(own) != len(image.channel_voxels):
+        return False
+    return all(
+        np.allclose(mine.astype(np.float64), theirs.astype(np.float64), rtol=1e-5, equal_nan=True)
+        for mine, theirs in zip(own, image.channel_voxels, strict=True)
+    )
+
+
+def _new(correction: Correction, folder: Path, found: CaseFolder | None) -> Place:
+    if found is not None and not ((folder / "images").is_dir() and (folder / "labels").is_dir()):
+        raise DataError(
+            f"{folder} has no case {correction.case.case_id}, and keeps its images in another way than as NIfTI in "
+            f"'images' and 'labels'. {ELSEWHERE}"
+        )
+    case = correction.case
+    taken = {one.case_id for one in found.cases} | {one.case_id for one in whole_cases(found)} if found else set()
+    first = _new_name(correction)
+    # Series of two patients are often called alike.
+    names = (first if number == 1 else f"{first}_{number}" for number in range(1, 1000))
+    name = next(name for name in names if name not in taken)
+    endings = [f"_{word}" for word in channel_words(case.channels)] if len(case.channels) > 1 else [""]
+    images = tuple(folder / "images" / f"{name}{end}.nii.gz" for end in endings)
+    label = folder / "labels" / f"{name}.nii.gz"
+    for path in (*images, label):
+        if path.exists():
+            raise OutputError(f"{path} is there already and belongs to another case. {ELSEWHERE}")
+    arrangement = _arrangement_when_read(correction)
+    shape, affine = arrangement.shape(case.shape), arrangement.affine(case.affine, case.shape)
+    return Place(name, label, images, arrangement, shape, affine)
+
+
+def _new_name(correction: Correction) -> str:
+    """Give the name that a new case has when it is read: without a word such as _image at its end."""
+    return IMAGE_WORD.sub("", correction.case.name) or correction.case.name
+
+
+def _arrangement(correction: Correction, affine: Affine | None, shape: tuple[int, ...]) -> Arrangement | None:
+    case = correction.case
+    return None if affine is None else arrangement_onto(case.affine, case.shape, affine, shape)
+
+
+def _arrangement_when_read(correction: Correction) -> Arrangement:
+    """Give how the correction's axes become those of the image once it is read from its NIfTI file."""
+    case = correction.case
+    path = correction.kit.folder / ("" if case.keeps_grid else AS_WRITTEN) / case.image_names[0]
+    header = nifti_header(path)
+    layout, affine = lay_out(header)
+    found = _arrangement(correction, affine, layout.shape(header.shape))
+    if found is None:
+        raise OutputError(f"{path} is not the image that was written with the labels. Take it from a copy.")
+    return found
+
 
 # --- what counts as drawn, slice by slice: `annotated.csv` read, changed for one case, and written again
 
@@ -42,25 +224,39 @@ Marks = list[Cells | None]
 """For every slice the cell of each label ("1" drawn, "0" not drawn, "?" nobody said), or None: left out."""
 
 
-def mark_slices(
-    folder: Path,
-    structures: Sequence[Structure],
-    cases: Sequence[Case],
-    place: Place,
-    voxels: npt.NDArray[np.integer],
-    checked: Collection[int],
-    labels: Collection[int],
-) -> Marks:
+@dataclass(frozen=True, eq=False)
+class _ToKeep:
+    """What is about to be kept, and where: the labels `voxels` that the case has from now on, on its own axes.
+
+    `slices` of it were checked and `labels` looked at there; `structures` are the folder's, `found` its cases, if
+    there are any yet.
+    """
+
+    correction: Correction
+    folder: Path
+    found: CaseFolder | None
+    place: Place
+    voxels: npt.NDArray[np.uint8]
+    slices: tuple[int, ...]
+    labels: frozenset[int]
+
+    @property
+    def structures(self) -> tuple[Structure, ...]:
+        return self.found.structures if self.found else self.correction.label_map.structures
+
+
+def mark_slices(keeping: _ToKeep) -> Marks:
     """Write into `annotated.csv` that some slices of a case were checked, and give what is known of the case now.
 
     Of a checked slice these structures count as drawn; of the others it stays known what was, if they still lie
     where they lay. Other slices of the case, and other cases, keep what was known of them; a new case has nothing
     else.
     """
-    path = Path(folder) / "annotated.csv"
-    every = [structure.label for structure in structures]
-    rows = read_annotated(path, structures) if path.exists() else {}
-    for case in cases:
+    place, voxels, checked, labels = keeping.place, keeping.voxels, keeping.slices, keeping.labels
+    path = keeping.folder / "annotated.csv"
+    every = [structure.label for structure in keeping.structures]
+    rows = read_annotated(path, keeping.structures) if path.exists() else {}
+    for case in keeping.found.cases if keeping.found else ():
         case_id = case.case_id if case.slices is None else PART.sub("", case.case_id)
         rows.setdefault(case_id, (_told_by_files(case.annotated, every),))
     marks: Marks = [None] * place.shape[0]
@@ -80,7 +276,7 @@ def mark_slices(
     written = [(case_id, drawn.slices, _cells(drawn, every)) for case_id, some in rows.items() for drawn in some]
     written += [(place.case_id, slices, cells) for slices, cells in _ranges(marks)]
     has_slices = any(slices is not None for _, slices, _ in written)
-    columns = ["case_id", *(["slices"] if has_slices else []), *(s.name for s in structures)]
+    columns = ["case_id", *(["slices"] if has_slices else []), *(s.name for s in keeping.structures)]
     write_rows(path, columns, [_as_row(*row, has_slices=has_slices) for row in written])
     return marks
 
@@ -122,6 +318,8 @@ def _as_row(
     where = "" if slices is None else f"{slices[0] + 1}-{slices[1]}"
     return [case_id, *([where] if has_slices else []), *cells.values()]
 
+
+# --- keeping one correction
 
 TABLES = ("structures.csv", "annotated.csv", "subjects.csv", FILE_NAME)
 
@@ -180,7 +378,7 @@ def keep_correction(
     _check_structures(correction, found, folder)
     place = find_place(correction, folder, found)
     voxels, own = merged_labels(correction, place, slices)
-    known = found.structures if found else correction.label_map.structures
+    keeping = _ToKeep(correction, folder, found, place, voxels, own, labels)
     earlier = _earlier_path(folder, place) if place.earlier is not None else None
     touched = [place.label_path, *place.image_paths, *(folder / name for name in TABLES)]
     with _as_before_if_it_fails(touched, earlier):
@@ -190,13 +388,13 @@ def keep_correction(
         else:
             _write_images(correction, place)
             _write_subject(folder, place.case_id, correction.case.subject_id)
-        write_nifti(place.label_path, LabelMap(voxels, place.affine, known))
+        write_nifti(place.label_path, LabelMap(voxels, place.affine, keeping.structures))
         if found is None:
-            write_structures(folder / "structures.csv", known)
-        marks = mark_slices(folder, known, found.cases if found else (), place, voxels, own, labels)
-        row = _row(correction, folder, place, earlier, own, labels, note)
+            write_structures(folder / "structures.csv", keeping.structures)
+        marks = mark_slices(keeping)
+        row = _row(keeping, earlier, note)
         write_kept_corrections(folder, (*read_kept_corrections(folder), row))
-        _check_read_back(folder, reading, place, voxels, marks)
+        _check_read_back(keeping, reading, marks)
     return row
 
 
@@ -299,15 +497,8 @@ def _write_subject(folder: Path, case_id: str, subject_id: str) -> None:
         write_rows(path, ("case_id", "subject_id"), [*subjects.items(), (case_id, subject_id)])
 
 
-def _row(
-    correction: Correction,
-    folder: Path,
-    place: Place,
-    earlier: Path | None,
-    own: Sequence[int],
-    labels: frozenset[int],
-    note: str,
-) -> KeptCorrection:
+def _row(keeping: _ToKeep, earlier: Path | None, note: str) -> KeptCorrection:
+    correction, place, folder = keeping.correction, keeping.place, keeping.folder
     changed = place.own_slices(correction.changed_slices)
     return KeptCorrection(
         case_id=place.case_id,
@@ -316,8 +507,8 @@ def _row(
         model=correction.kit.model,
         label_file=place.label_path.relative_to(folder).as_posix(),
         earlier_file=earlier.relative_to(folder).as_posix() if earlier is not None else "",
-        checked="all" if len(own) == place.shape[0] else say_slices(own),
-        structures="; ".join(s.name for s in correction.label_map.structures if s.label in labels),
+        checked=_say_checked(keeping.slices, place),
+        structures="; ".join(s.name for s in correction.label_map.structures if s.label in keeping.labels),
         # In another plane than the case's slices they have no numbers there.
         changed=say_slices(changed) if changed is not None else "",
         added_mm2=f"{sum(change.added_mm2 for change in correction.changes):.6g}",
@@ -326,10 +517,13 @@ def _row(
     )
 
 
-def _check_read_back(
-    folder: Path, reading: Reading | None, place: Place, voxels: npt.NDArray[np.uint8], marks: Marks
-) -> None:
+def _say_checked(slices: Sequence[int], place: Place) -> str:
+    return "all" if len(slices) == place.shape[0] else say_slices(slices)
+
+
+def _check_read_back(keeping: _ToKeep, reading: Reading | None, marks: Marks) -> None:
     """Read the folder as training will, and compare."""
+    folder, place, voxels = keeping.folder, keeping.place, keeping.voxels
     found = find_cases(folder, unlabelled="skip", reading=reading)
     seen: set[int] = set()
     for case in found.cases:
@@ -360,3 +554,107 @@ def _as_before_if_it_fails(paths: Sequence[Path], earlier: Path | None) -> Itera
         if earlier is not None:
             earlier.unlink(missing_ok=True)
         raise
+
+
+# --- keeping several, and only where no labels are replaced unasked
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Labels that stand already where a correction is to be kept.
+
+    `last` is the last correction that was kept there, None where nobody corrected them yet. `is_same` tells whether
+    keeping would change no label, `is_kept` whether the same person has kept the same already.
+    """
+
+    case_id: str
+    label_path: Path
+    last: KeptCorrection | None
+    is_same: bool
+    is_kept: bool
+
+    @property
+    def words(self) -> str:
+        """What stands there, in a sentence."""
+        last = self.last
+        who = "that nobody corrected yet" if last is None else f"corrected by {last.by} ({say_date(last.date)})"
+        return f"{self.case_id} has labels already, {who}: {self.label_path}."
+
+
+def find_standing(
+    correction: Correction, folder: Path, *, checked: str = "changed", reading: Reading | None = None
+) -> Standing | None:
+    """Look which labels `keep_correction` would replace; None if none."""
+    folder = Path(folder)
+    slices = checked_slices(correction, checked)
+    found = cases_of(correction, folder, reading)
+    place = find_place(correction, folder, found) if found is not None else None
+    if place is None or place.earlier is None:
+        return None
+    voxels, own = merged_labels(correction, place, slices)
+    kept = [row for row in read_kept_corrections(folder) if row.case_id == place.case_id]
+    last, is_same = kept[-1] if kept else None, np.array_equal(voxels, place.earlier)
+    whose = (correction.by, _say_checked(own, place))
+    is_kept = is_same and last is not None and (last.by, last.checked) == whose
+    return Standing(place.case_id, place.label_path, last, is_same, is_kept)
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """What became of corrections that were to be kept.
+
+    `kept` are the new rows of `corrections.csv`, `standing` the labels that would have been replaced and were not
+    (nothing was kept then), `already` those that held the same before, `error` what stopped the rest.
+    """
+
+    kept: tuple[KeptCorrection, ...] = ()
+    standing: tuple[Standing, ...] = ()
+    already: tuple[Standing, ...] = ()
+    error: AutosegError | None = None
+
+
+def keep_corrections(
+    corrections: Sequence[Correction], folder: Path, *, checked: str = "changed", replace: bool = False
+) -> Keeping:
+    """Keep corrections as labels to learn from; labels that are there are replaced only if that is wished for.
+
+    Parameters
+    ----------
+    corrections : sequence of Correction
+    folder, checked
+        As of `keep_correction`; slices by their numbers are of a single image.
+    replace : bool
+        True to replace labels that differ; they stay in `earlier_labels`.
+
+    Returns
+    -------
+    Keeping
+
+    Raises
+    ------
+    DataError
+        If slices are given by their numbers for several images.
+    AutosegError
+        Of the kinds that `keep_correction` raises, before anything was kept.
+    """
+    if len(corrections) > 1 and checked not in ("changed", "all"):
+        names = ", ".join(one.case.case_id for one in corrections)
+        raise DataError(
+            f"Slices {checked} are of one image, and {len(corrections)} were read: {names}. Choose one."
+        )
+    found = [find_standing(one, folder, checked=checked) for one in corrections]
+    differing = tuple(one for one in found if one is not None and not one.is_same)
+    if differing and not replace:
+        return Keeping(standing=differing)
+    kept: list[KeptCorrection] = []
+    already = tuple(one for one in found if one is not None and one.is_kept)
+    for correction, there in zip(corrections, found, strict=True):
+        if there is not None and there.is_kept:
+            continue
+        try:
+            kept.append(keep_correction(correction, folder, checked=checked))
+        except AutosegError as error:
+            if not kept:
+                raise
+            return Keeping(tuple(kept), (), already, error)
+    return Keeping(tuple(kept), (), already)

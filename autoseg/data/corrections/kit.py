@@ -354,15 +354,9 @@ def _write_case(folder: Path, case: KitCase, image: Image, label_map: LabelMap, 
 
 
 def _as_plain(case: KitCase) -> dict[str, Any]:
-    return {
-        "case_id": case.case_id,
-        "subject_id": case.subject_id,
-        "name": case.name,
-        "shape": list(case.shape),
+    return vars(case) | {
         "affine": case.affine.tolist(),
         "file_affine": case.file_affine.tolist(),
-        "factor": case.factor,
-        "channels": list(case.channels),
         "annotated": sorted(case.annotated),
     }
 

@@ -9,10 +9,11 @@ from weakref import WeakKeyDictionary
 
 from autoseg.data.cases import CaseFolder
 from autoseg.data.checks import Finding
-from autoseg.data.corrections import Correction, KeptCorrection
+from autoseg.data.corrections.read import Correction
 from autoseg.data.split import Split
 from autoseg.evaluation.comparison import Comparison
 from autoseg.evaluation.crossvalidation import Scenario
+from autoseg.files.tables import KeptCorrection
 from autoseg.image.structures import Structure
 from autoseg.model.centreline import Centreline
 from autoseg.model.model import TrainedModel, model_digest

@@ -10,27 +10,19 @@ from pathlib import Path
 import ipywidgets as widgets
 import pandas as pd
 
-from autoseg.data.corrections import (
-    RULES,
-    STEPS,
+from autoseg.data.corrections.keep import Keeping, corrected_image, keep_corrections
+from autoseg.data.corrections.kit import RULES, STEPS, Kit, find_kits, further_files, read_kit, steps
+from autoseg.data.corrections.read import (
     Correction,
-    Keeping,
-    KeptCorrection,
-    Kit,
     compare_structures,
-    corrected_image,
-    find_kits,
-    further_files,
-    keep_corrections,
     most_changed,
     read_correction,
     read_corrections,
-    read_kit,
     say_date,
-    steps,
 )
 from autoseg.errors import AutosegError
 from autoseg.files.archives import zip_folder
+from autoseg.files.tables import KeptCorrection
 from autoseg.panels.parts.download import DownloadButton
 from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.style import heading, notice, text
@@ -476,7 +468,3 @@ class CorrectionsPanel(CorrectionForm):
 
 def _without_button(act: Callable[[], object], _: widgets.Button) -> None:
     act()
-
-
-def _short(path: Path, folder: Path) -> str:
-    return str(path.relative_to(folder) if path.is_relative_to(folder) else path)

@@ -10,31 +10,34 @@ import numpy as np
 import pytest
 
 from autoseg.data.cases import Reading, find_cases, read_case
-from autoseg.data.corrections import (
+from autoseg.data.corrections.keep import (
+    corrected_image,
+    find_standing,
+    keep_correction,
+    keep_corrections,
+    whole_cases,
+)
+from autoseg.data.corrections.kit import (
     STEPS,
+    find_kits,
+    further_files,
+    read_kit,
+    steps,
+    straight_affine,
+    write_kit,
+)
+from autoseg.data.corrections.read import (
     changes_by_structure,
     changes_table,
     compare_structures,
-    corrected_image,
     find_changes,
-    find_kits,
-    find_standing,
-    further_files,
-    keep_correction,
-    keep_corrections,
     most_changed,
     read_correction,
     read_corrections,
-    read_kept_corrections,
-    read_kit,
-    steps,
-    whole_cases,
-    write_kit,
 )
-from autoseg.data.corrections.kit import straight_affine
 from autoseg.errors import DataError, GeometryError, LabelError, OutputError, ReadError
 from autoseg.files.nifti.volumes import write_nifti
-from autoseg.files.tables import write_structures
+from autoseg.files.tables import read_kept_corrections, write_structures
 from autoseg.image.geometry import affine_from_axes, affine_from_spacing, slice_distance_mm, spacing_from_affine
 from autoseg.image.image import Image, LabelMap, Source
 from autoseg.image.structures import Structure
@@ -733,7 +736,7 @@ def test_what_fails_half_way_tells_what_was_kept(tmp_path, monkeypatch):
             raise OutputError("the disk is full")
         return real(correction, folder, **more)
 
-    monkeypatch.setattr("autoseg.data.corrections.status.keep_correction", failing)
+    monkeypatch.setattr("autoseg.data.corrections.keep.keep_correction", failing)
     done = keep_corrections(both, tmp_path / "cases")
     assert [row.case_id for row in done.kept] == ["case7"]
     assert "disk is full" in str(done.error)

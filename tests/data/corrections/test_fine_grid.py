@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from autoseg.data.corrections import downsample_labels, fine_affine, upsample_image, upsample_labels
+from autoseg.data.corrections.fine_grid import downsample_labels, fine_affine, upsample_image, upsample_labels
 from autoseg.errors import DataError, LabelError
 from autoseg.image.geometry import affine_from_spacing
 from autoseg.image.image import Image, LabelMap

@@ -8,8 +8,8 @@ import pytest
 from untrained import Fixed
 
 from autoseg.data.cases import find_cases, read_case
-from autoseg.data.corrections import read_kept_corrections
 from autoseg.files.nifti.volumes import write_nifti
+from autoseg.files.tables import read_kept_corrections
 from autoseg.image.geometry import affine_from_spacing
 from autoseg.image.image import Image, LabelMap, Source
 from autoseg.image.structures import Structure
