@@ -14,6 +14,7 @@ from autoseg.data.split import Split
 from autoseg.evaluation.comparison import Comparison
 from autoseg.evaluation.crossvalidation import Scenario
 from autoseg.files.tables import KeptCorrection
+from autoseg.image.calibration import TypedCalibration
 from autoseg.image.structures import Structure
 from autoseg.model.centreline import Centreline
 from autoseg.model.model import TrainedModel, model_digest
@@ -82,6 +83,11 @@ class Patient:
     field_of_view_mm: float | tuple[float, float] | None = None
     matrix_size: int | tuple[int, int] | None = None
     prefer: str | None = None
+
+    @property
+    def typed(self) -> TypedCalibration:
+        """The millimetres that were typed."""
+        return TypedCalibration(self.field_of_view_mm, self.matrix_size, self.prefer)
 
 
 @dataclass(frozen=True, eq=False)

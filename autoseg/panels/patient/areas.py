@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from functools import partial
 from typing import Any, cast
 
@@ -11,8 +10,10 @@ import pandas as pd
 
 from autoseg.image.structures import Structure
 from autoseg.panels.parts.area_table import AreaTable
+from autoseg.panels.parts.fields import tick
 from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.style import Drawn, heading, picture, text
+from autoseg.panels.parts.table import html_table
 from autoseg.panels.parts.viewer import SliceViewer
 from autoseg.prediction.run import Run
 from autoseg.report.area_tables import fixed_text, patients_table
@@ -35,17 +36,10 @@ HEADERS = {
 
 
 class AreasPanel(Panel):
-    """The areas of a run; `value` is the Run as soon as its areas are shown.
+    """The areas of a run, whose panel is `prediction`; `value` is the Run as soon as its areas are shown.
 
-    A click on a cell shows that slice and structure in a viewer below the table, and in the one of the prediction's
-    panel.
-
-    Parameters
-    ----------
-    prediction : Panel
-        Its value is a Run.
-    show_ids : bool
-        Name patients by their ID; by default they are numbered.
+    A click on a cell shows that slice and structure in a viewer below the table, and in the prediction's. Patients
+    are numbered, unless `show_ids`.
     """
 
     def __init__(self, prediction: Panel, *, show_ids: bool = False) -> None:
@@ -54,12 +48,7 @@ class AreasPanel(Panel):
         self.run: Run | None = None
         self.table: AreaTable | None = None
         self.viewer: SliceViewer | None = None
-        self.ids = widgets.Checkbox(
-            value=show_ids,
-            description="Show patient IDs",
-            indent=False,
-            tooltip="Show IDs on this page; files have them",
-        )
+        self.ids = tick("Show patient IDs", "Show IDs on this page; files have them", value=show_ids)
         self.ids.observe(lambda _: self._update(self.run), "value")
         self.plots, self.patients, self.look = widgets.HTML(), widgets.HTML(), widgets.VBox()
         self.follow(prediction, self._update)
@@ -140,21 +129,17 @@ def describe_patients(run: Run, *, show_ids: bool = False) -> str:
 def table_html(table: pd.DataFrame, *, decimals: int = 1) -> str:
     """Give a small table as HTML: words on the left, numbers on the right, – for nothing."""
 
-    def cell(value: object) -> str:
+    def shown(value: object) -> str:
+        if value is None or (isinstance(value, float) and pd.isna(value)):
+            return "–"
         if isinstance(value, float):
-            shown = "–" if pd.isna(value) else fixed_text(value, decimals)
-        elif value is None:
-            shown = "–"
-        else:
-            shown = (
-                f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else html.escape(str(value))
-            )
-        side = "left" if isinstance(value, str) else "right"
-        return f'<td style="text-align:{side};padding:2px 8px;white-space:nowrap">{shown}</td>'
+            return fixed_text(value, decimals)
+        return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
-    head = "".join(f'<th scope="col" style="padding:2px 8px">{html.escape(str(c))}</th>' for c in table.columns)
-    body = "".join(f"<tr>{''.join(map(cell, row))}</tr>" for row in table.astype(object).to_numpy().tolist())
-    return (
-        '<div style="overflow:auto;max-height:480px"><table style="border-collapse:collapse;'
-        f'color:var(--jp-ui-font-color1,inherit)"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    rows = table.astype(object).to_numpy().tolist()
+    align = "".join(
+        "l" if all(isinstance(value, str) for value in column) else "r" for column in zip(*rows, strict=True)
+    )
+    return html_table(
+        list(map(str, table.columns)), [list(map(shown, row)) for row in rows], align=align, max_height="480px"
     )

@@ -26,6 +26,7 @@ from autoseg.model.centreline import (
     point_on,
     read_centreline,
 )
+from autoseg.panels.parts.fields import button
 from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.style import Drawn, LaterPicture, heading, notice, picture, text
 from autoseg.panels.parts.values import Centrelines, Patient
@@ -148,25 +149,16 @@ WORDS = (
     "lower end to its upper one: a smooth curve through your points is then used instead."
 )
 HINT = "Click the picture: the middle of the structure."
-ICON, ROW = {"width": "auto"}, {"align_items": "center", "flex_flow": "row wrap"}
+ROW = {"align_items": "center", "flex_flow": "row wrap"}
 Key = tuple[Patient, str]
 
 
 class CentrelinePanel(Panel):
     """The automatic centreline of each image, and points to click; `value` is a `Centrelines`, or None.
 
-    Where nothing was clicked the model uses what it finds by itself, and there is no value. What was clicked stays
-    for each image as long as the notebook runs, also when another patient is looked at in between. Where the model
-    sees whole images, one sentence says that no centreline is needed.
-
-    Parameters
-    ----------
-    model : Panel
-        Its value is a ChosenModel.
-    patient : Panel
-        Its value is a Patient.
-    output : Path or str
-        Centrelines are saved in `centrelines` there.
+    `model` gives a ChosenModel and `patient` a Patient; curves are saved in `centrelines` of `output`. Where
+    nothing was clicked the model uses what it finds by itself, and there is no value. What was clicked stays for
+    each image as long as the notebook runs, also when another patient is looked at in between.
     """
 
     def __init__(self, model: Panel, patient: Panel, *, output: Path | str = "../predictions") -> None:
@@ -252,20 +244,15 @@ class CentrelinePanel(Panel):
     # --- the widgets
 
     def _build(self) -> None:
-        def button(words: str, icon: str, tooltip: str, act: Callable[[], object]) -> widgets.Button:
-            made = widgets.Button(description=words, icon=icon, tooltip=tooltip, layout=ICON)
-            made.on_click(lambda _: act())
-            return made
-
         self.words, self.state, self.plot = widgets.HTML(), widgets.HTML(), LaterPicture()
         self.look, self.list = widgets.VBox(), widgets.VBox()
-        self.all_button = button("Remove all", "trash", "Take away all points of this image", self.remove_all)
-        self.undo_button = button("Undo", "undo", "Take back the last change of points", self.undo)
-        self.save_button = button("Save", "save", "Save this curve, to load it another day", self.save)
+        self.all_button = button("Remove all", self.remove_all, "Take away all points of this image", icon="trash")
+        self.undo_button = button("Undo", self.undo, "Take back the last change of points", icon="undo")
+        self.save_button = button("Save", self.save, "Save this curve, to load it another day", icon="save")
         self.saved = widgets.Dropdown(description="Saved", layout=widgets.Layout(width="420px"))
-        self.load_button = button("Load", "folder-open", "Use the saved curve", self._load_chosen)
+        self.load_button = button("Load", self._load_chosen, "Use the saved curve", icon="folder-open")
         self.upload = widgets.FileUpload(
-            accept=".csv", multiple=False, description="Load a file (CSV)", layout=ICON
+            accept=".csv", multiple=False, description="Load a file (CSV)", layout={"width": "auto"}
         )
         self.upload.observe(lambda _: self._load_upload(), "value")
         self.buttons = widgets.HBox([self.all_button, self.undo_button, self.save_button, self.upload], layout=ROW)
@@ -287,7 +274,6 @@ class CentrelinePanel(Panel):
         self._crop_mm = right, front = crop_of_model(model)
         self.words.value = heading("The centreline") + text(WORDS.format(right=right, front=front))
         self.body.children = [self.words]
-        typed = {name: getattr(patient, name) for name in ("field_of_view_mm", "matrix_size", "prefer")}
 
         def tell(done: int, count: int) -> None:
             with self._lock:  # what is no longer wanted says nothing
@@ -296,7 +282,7 @@ class CentrelinePanel(Panel):
 
         self.start(
             lambda: find_patient_centrelines(
-                chosen.models, patient.folder, only=patient.only, typed=typed, on_image=tell
+                chosen.models, patient.folder, only=patient.only, typed=patient.typed, on_image=tell
             ),
             self._show,
             saying="Reading the images and looking for the centreline …",
@@ -374,10 +360,8 @@ class CentrelinePanel(Panel):
         rows: list[widgets.Widget] = []
         for number, point in enumerate(self.points, start=1):
             index = place_on(one.view, point)[0]
-            show = widgets.Button(description="Show", tooltip=f"Show point {number}", layout=ICON)
-            away = widgets.Button(description="Remove", tooltip=f"Take away point {number}", layout=ICON)
-            show.on_click(lambda _, index=index: self._go(index))
-            away.on_click(lambda _, number=number: self.remove(number))
+            show = button("Show", partial(self._go, index), f"Show point {number}")
+            away = button("Remove", partial(self.remove, number), f"Take away point {number}")
             words = widgets.HTML(
                 text(f"{number}: slice {index + 1} of {one.view.shape[0]}, z = {point[2]:.1f} mm"),
                 layout=widgets.Layout(width="230px"),

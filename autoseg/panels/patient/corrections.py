@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 
 import ipywidgets as widgets
@@ -24,6 +23,7 @@ from autoseg.errors import AutosegError
 from autoseg.files.archives import zip_folder
 from autoseg.files.tables import KeptCorrection
 from autoseg.panels.parts.download import DownloadButton
+from autoseg.panels.parts.fields import button, field, tick
 from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.style import heading, notice, text
 from autoseg.panels.parts.values import Corrected
@@ -31,8 +31,6 @@ from autoseg.panels.parts.viewer import SliceViewer
 from autoseg.panels.patient.areas import table_html
 from autoseg.prediction.run import Run, kit_folder, run_to_correct
 from autoseg.report.run_folder import open_folder, why_not_openable
-
-# --- the fields and buttons with which labels are corrected, in three steps: write, read back, keep
 
 FINER = 3
 WORDS = (
@@ -52,86 +50,8 @@ UNCHANGED = (
 ABOUT_CHECKED = (
     "Only slices that somebody looked at are learnt from; a model that sees volumes needs every slice of an image."
 )
-WIDE = {"description_width": "130px"}
-PLACE = {"width": "520px"}
-BUTTON = {"width": "auto", "align_self": "flex-start"}
+WIDTH = "520px"
 ROW = {"align_items": "center", "flex_flow": "row wrap"}
-
-
-class CorrectionForm(Panel):
-    """What a person fills in and clicks; what it does is in `panels.corrections`."""
-
-    def __init__(self, *, keep_in: str, by: str, is_open: bool) -> None:
-        super().__init__()
-        self._build_writing()
-        self._build_reading(by)
-        self._build_keeping(keep_in)
-        parts = [self.writing, self.written, self.reading, self.keeping]
-        self.fold = widgets.Accordion([widgets.VBox([widgets.HTML(text(WORDS)), *parts])])
-        self.fold.set_title(0, "Correct by hand (optional)")
-        self.fold.selected_index = 0 if is_open else None
-        self.body.children = [self.fold]
-
-    def _build_writing(self) -> None:
-        self.finer = widgets.Checkbox(
-            description=f"finer in plane, {FINER} times (for thin structures)", indent=False
-        )
-        self.write_button = _button(
-            "Write for correction", "pencil", "Write images and labels into the run's folder"
-        )
-        self.folders = widgets.Dropdown(description="Folder", layout=PLACE, style=WIDE)
-        self.guide = widgets.HTML()
-        self.open_button = _button("Open the folder", "folder-open", "Show the files")
-        self.zip = DownloadButton("to_correct.zip", lambda: b"", description="Download as zip")
-        self.writing = widgets.VBox(
-            [
-                widgets.HTML(heading("1. Write the files")),
-                widgets.HBox([self.write_button, self.finer], layout=ROW),
-            ]
-        )
-        self.files = widgets.VBox([self.guide, widgets.HBox([self.open_button, self.zip], layout=ROW)])
-        self.written = widgets.VBox([self.folders, self.files])
-
-    def _build_reading(self, by: str) -> None:
-        self.by = _field("Corrected by", by, "initials or a name")
-        self.image = widgets.Dropdown(description="Image", layout=PLACE, style=WIDE)
-        self.file = widgets.Dropdown(description="Which file", layout=PLACE, style=WIDE)
-        self.exchanged = widgets.Checkbox(
-            description="two structures were exchanged on purpose (left and right, say)",
-            indent=False,
-            layout={"width": "auto"},
-        )
-        self.read_button = _button(
-            "Read the corrected file back", "refresh", "Show what was changed; nothing is kept yet"
-        )
-        self.changes, self.look = widgets.HTML(), widgets.VBox()
-        above = widgets.HTML(heading("2. Correct, save, and read back"))
-        fields = [self.by, self.image, self.file, self.exchanged]
-        self.reading = widgets.VBox([above, *fields, self.read_button, self.changes, self.look])
-
-    def _build_keeping(self, keep_in: str) -> None:
-        self.checked = widgets.RadioButtons(options=CHECKED_CHOICES, layout={"width": "auto"})
-        self.slices = _field("Slices", "", "counted from 1, such as 4-9 12")
-        self.keep_in = _field("Keep in the folder", keep_in, "a folder of cases, or a new one")
-        self.keep_button = _button("Keep as labels", "check", "Write the corrected labels to learn from them")
-        self.replace_button = _button("Replace those labels", "warning", "The earlier ones stay in earlier_labels")
-        self.keeping = widgets.VBox(
-            [
-                widgets.HTML(heading("3. Keep as labels") + text(ABOUT_CHECKED)),
-                self.checked,
-                self.slices,
-                self.keep_in,
-                widgets.HBox([self.keep_button, self.replace_button], layout=ROW),
-            ]
-        )
-
-
-def _button(words: str, icon: str, tooltip: str) -> widgets.Button:
-    return widgets.Button(description=words, icon=icon, tooltip=tooltip, layout=BUTTON)
-
-
-def _field(words: str, value: str, placeholder: str) -> widgets.Text:
-    return widgets.Text(value=value, placeholder=placeholder, description=words, layout=PLACE, style=WIDE)
 
 
 # --- what the corrections' panel says: how to open the files, what was changed, and what became of it
@@ -213,21 +133,12 @@ def describe_kept(folder: Path, kept: Sequence[KeptCorrection]) -> str:
     return "\n".join(lines)
 
 
-class CorrectionsPanel(CorrectionForm):
+class CorrectionsPanel(Panel):
     """Labels out to be corrected, and back; `value` is a `Corrected` as soon as corrections were read.
 
-    Parameters
-    ----------
-    prediction : Panel
-        Its value is a Run.
-    output : Path or str
-        Where runs are; folders that were written for correcting on other days are found in it.
-    keep_in : Path or str
-        The folder of cases in which corrections are kept; it is made where it is not there yet.
-    by : str
-        Who corrects.
-    is_open : bool
-        Unfolded at once.
+    `prediction` gives a Run, and folders that were written for correcting on other days are found in `output`,
+    where runs are. Corrections by `by` are kept in the folder of cases `keep_in`, which is made where it is not
+    there yet. The panel is folded, unless `is_open`.
     """
 
     def __init__(
@@ -239,20 +150,21 @@ class CorrectionsPanel(CorrectionForm):
         by: str = "",
         is_open: bool = False,
     ) -> None:
-        super().__init__(keep_in=str(keep_in), by=by, is_open=is_open)
+        super().__init__()
         self.output = Path(output)
         self.run: Run | None = None
         self.kit: Kit | None = None
         self.viewer: SliceViewer | None = None
-        self.zip.make = self._pack
-        for button, act in (
-            (self.write_button, self.write),
-            (self.read_button, self.read),
-            (self.keep_button, self.keep),
-            (self.replace_button, self._replace),
-            (self.open_button, self.open_in_window),
-        ):
-            button.on_click(partial(_without_button, act))
+        self._build_writing()
+        self._build_reading(by)
+        self._build_keeping(str(keep_in))
+        parts = [self.writing, self.written, self.reading, self.keeping]
+        self.fold = widgets.Accordion(
+            [widgets.VBox([widgets.HTML(text(WORDS)), *parts])],
+            titles=("Correct by hand (optional)",),
+            selected_index=0 if is_open else None,
+        )
+        self.body.children = [self.fold]
         self.folders.observe(lambda _: self._open_kit(), "value")
         self.checked.observe(lambda _: self._place_fields(), "value")
         for chosen in (self.checked, self.slices, self.keep_in):
@@ -330,6 +242,47 @@ class CorrectionsPanel(CorrectionForm):
             self.say(str(error), "error")
 
     # --- the widgets
+
+    def _build_writing(self) -> None:
+        self.finer = tick(f"finer in plane, {FINER} times (for thin structures)")
+        self.write_button = button(
+            "Write for correction", self.write, "Write images and labels into the run's folder", icon="pencil"
+        )
+        self.folders = field(widgets.Dropdown, "Folder", width=WIDTH)
+        self.guide = widgets.HTML()
+        self.open_button = button("Open the folder", self.open_in_window, "Show the files", icon="folder-open")
+        self.zip = DownloadButton("to_correct.zip", self._pack, description="Download as zip")
+        heads = widgets.HTML(heading("1. Write the files"))
+        self.writing = widgets.VBox([heads, widgets.HBox([self.write_button, self.finer], layout=ROW)])
+        self.files = widgets.VBox([self.guide, widgets.HBox([self.open_button, self.zip], layout=ROW)])
+        self.written = widgets.VBox([self.folders, self.files])
+
+    def _build_reading(self, by: str) -> None:
+        self.by = _typed("Corrected by", by, "initials or a name")
+        self.image = field(widgets.Dropdown, "Image", width=WIDTH)
+        self.file = field(widgets.Dropdown, "Which file", width=WIDTH)
+        self.exchanged = tick("two structures were exchanged on purpose (left and right, say)")
+        self.read_button = button(
+            "Read the corrected file back", self.read, "Show what was changed; nothing is kept yet", icon="refresh"
+        )
+        self.changes, self.look = widgets.HTML(), widgets.VBox()
+        heads = widgets.HTML(heading("2. Correct, save, and read back"))
+        fields = [self.by, self.image, self.file, self.exchanged]
+        self.reading = widgets.VBox([heads, *fields, widgets.HBox([self.read_button]), self.changes, self.look])
+
+    def _build_keeping(self, keep_in: str) -> None:
+        self.checked = widgets.RadioButtons(options=CHECKED_CHOICES, layout={"width": "auto"})
+        self.slices = _typed("Slices", "", "counted from 1, such as 4-9 12")
+        self.keep_in = _typed("Keep in the folder", keep_in, "a folder of cases, or a new one")
+        self.keep_button = button(
+            "Keep as labels", self.keep, "Write the corrected labels to learn from them", icon="check"
+        )
+        self.replace_button = button(
+            "Replace those labels", self._replace, "The earlier ones stay in earlier_labels", icon="warning"
+        )
+        heads = widgets.HTML(heading("3. Keep as labels") + text(ABOUT_CHECKED))
+        buttons = widgets.HBox([self.keep_button, self.replace_button], layout=ROW)
+        self.keeping = widgets.VBox([heads, self.checked, self.slices, self.keep_in, buttons])
 
     def _place_fields(self) -> None:
         """Show what there is something to do with."""
@@ -466,5 +419,6 @@ class CorrectionsPanel(CorrectionForm):
         self._place_fields()
 
 
-def _without_button(act: Callable[[], object], _: widgets.Button) -> None:
-    act()
+def _typed(words: str, value: str, placeholder: str) -> widgets.Text:
+    more = {"value": value, "placeholder": placeholder, "continuous_update": True}
+    return field(widgets.Text, words, width=WIDTH, **more)

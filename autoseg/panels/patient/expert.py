@@ -11,6 +11,7 @@ import pandas as pd
 from autoseg.evaluation.expert import Comparison, UnmatchedLabels, compare_with_expert, comparison_table
 from autoseg.measurement.scores import scores_table
 from autoseg.panels.parts.chooser import FolderChooser
+from autoseg.panels.parts.fields import tick
 from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.style import heading, text
 from autoseg.panels.patient.areas import table_html
@@ -37,14 +38,8 @@ WORDS = (
 class ExpertPanel(Panel):
     """An expert's labels beside the run, folded as long as no folder is chosen; `value` is a `Comparison`.
 
-    Parameters
-    ----------
-    prediction : Panel
-        Its value is a Run.
-    folder : Path or str, optional
-        The same patient's folder with images and labels.
-    show_ids : bool
-        Show patient IDs and file names; by default patients and slices are numbered.
+    `prediction` gives a Run; `folder` is the same patient's, with images and labels. Patients and slices are
+    numbered, unless `show_ids`.
     """
 
     def __init__(self, prediction: Panel, folder: Path | str | None = None, *, show_ids: bool = False) -> None:
@@ -55,11 +50,13 @@ class ExpertPanel(Panel):
             title="The same patient's folder with an expert's labels (optional)",
             chosen=None if folder is None else Path(folder),
         )
-        self.ids = widgets.Checkbox(value=show_ids, description="Show patient IDs and file names", indent=False)
+        self.ids = tick("Show patient IDs and file names", value=show_ids)
         self.tables = widgets.HTML()
-        self.fold = widgets.Accordion([widgets.VBox([self.chooser, self.ids, self.tables])])
-        self.fold.set_title(0, "Beside an expert's labels (optional)")
-        self.fold.selected_index = None if folder is None else 0
+        self.fold = widgets.Accordion(
+            [widgets.VBox([self.chooser, self.ids, self.tables])],
+            titles=("Beside an expert's labels (optional)",),
+            selected_index=None if folder is None else 0,
+        )
         self.body.children = [self.fold]
         self.chooser.observe(lambda _: self.compare(), "value")
         self.ids.observe(lambda _: self._draw(), "value")

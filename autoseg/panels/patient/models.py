@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,8 +10,10 @@ import ipywidgets as widgets
 from autoseg.model.model import load_model, model_files
 from autoseg.model.model_list import ModelEntry, list_models, newest_model
 from autoseg.panels.parts.chooser import FolderChooser
+from autoseg.panels.parts.fields import button
 from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.style import heading, text
+from autoseg.panels.parts.table import html_table
 from autoseg.panels.parts.values import ChosenModel
 from autoseg.prediction.ensemble import as_models
 
@@ -23,14 +24,8 @@ class ModelPanel(Panel):
     """Lists the models of a folder, newest first, and loads the chosen one; `value` is a ChosenModel, or None.
 
     Labels, channels and input size come with the model: nothing is typed. Several models of the same structures may
-    be chosen (of the folds of a cross-validation, for instance); the mean of what they answer counts then.
-
-    Parameters
-    ----------
-    folder : Path or str
-        Where the models lie.
-    name : str or sequence of str, optional
-        Choose the newest model of this name, or of each of these names, at first; by default the newest of all.
+    be chosen (of the folds of a cross-validation, for instance); the mean of what they answer counts then. At first
+    the newest model of this `name`, or of each of these names, is chosen; by default the newest of all.
     """
 
     def __init__(self, folder: Path | str = "../trained_model", name: str | Sequence[str] | None = None) -> None:
@@ -45,23 +40,13 @@ class ModelPanel(Panel):
             "mean of their answers is often a little better, and each takes its time."
         )
         self.details = widgets.HTML()
-        self.again = widgets.Button(
-            description="Look again",
-            tooltip="Read the folder again, after a training for instance",
-            icon="refresh",
-            layout=widgets.Layout(width="120px"),
+        self.again = button(
+            "Look again", self.look, "Read the folder again, after a training for instance", icon="refresh"
         )
-        self.other = widgets.Button(
-            description="Other folder…",
-            tooltip="Choose another folder with models",
-            icon="folder-open",
-            layout=widgets.Layout(width="140px"),
-        )
+        self.other = button("Other folder…", self.browse, "Choose another folder with models", icon="folder-open")
         self.chooser: FolderChooser | None = None
         self._filling = False
         self.list.observe(lambda _: self._selected(), "index")
-        self.again.on_click(lambda _: self.look())
-        self.other.on_click(lambda _: self.browse())
         self._show_body()
         self.look()
 
@@ -187,13 +172,7 @@ def _details(entries: Sequence[ModelEntry]) -> str:
             ),
             *((entry.path.name, dict(entry.facts)["Validation score"]) for entry in entries),
         )
-    rows = "".join(
-        '<tr><th scope="row" style="text-align:left;font-weight:600;padding:1px 12px 1px 0;vertical-align:top;'
-        f'white-space:nowrap">{html.escape(heading_)}</th><td>{html.escape(words)}</td></tr>'
-        for heading_, words in facts
-    )
-    style = "color:var(--jp-ui-font-color1,inherit);line-height:1.45;margin:4px 0 4px 90px"
-    return f'<table style="{style}">{rows}</table>'
+    return html_table((), facts, label="What is known of the model", wrap=True)
 
 
 # --- the model that a fine-tuning begins from
@@ -202,15 +181,7 @@ ONE = "A fine-tuning begins from one model: choose a single one in the list."
 
 
 class BasePanel(ModelPanel):
-    """Lists the models of a folder as a ModelPanel does, of which one alone is chosen; `value` is a ChosenModel.
-
-    Parameters
-    ----------
-    folder : Path or str
-        Where the models lie.
-    name : str, optional
-        Choose the newest model of this name at first; by default the newest of all.
-    """
+    """Lists the models of a folder as a ModelPanel does, of which one alone is chosen; `value` is a ChosenModel."""
 
     def __init__(self, folder: Path | str = "../trained_model", name: str | None = None) -> None:
         super().__init__(folder, name)

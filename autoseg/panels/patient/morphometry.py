@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -28,6 +29,7 @@ from autoseg.measurement.morphometry.cohort import without_subject
 from autoseg.measurement.morphometry.tables import ARC_FILE, SECTIONS_FILE, csv_bytes
 from autoseg.panels.parts.chooser import FolderChooser
 from autoseg.panels.parts.download import DownloadButton
+from autoseg.panels.parts.fields import button, field, tick
 from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.style import Drawn, LaterPicture, heading, notice, picture, text
 from autoseg.panels.patient.areas import structures_of, table_html
@@ -66,20 +68,11 @@ HEADERS = {
 
 
 class MorphometryPanel(Panel):
-    """Size and shape along each structure's curve, folded until somebody wants it; `value` is a `Morphometry`.
+    """Size and shape along each structure's curve, of the Run of `prediction`; `value` is a `Morphometry`.
 
-    Parameters
-    ----------
-    prediction : Panel
-        Its value is a Run.
-    cohort : Path or str, optional
-        A folder with `morphometry_arc.csv` of other people, in it or below; their band is drawn behind the curve.
-    along : {"auto", "slices", "superior-inferior", "anterior-posterior", "right-left"}
-        Which way sections follow each other.
-    align : str
-        What places are counted from, see `autoseg.measurement.morphometry.places_along`.
-    is_open : bool
-        Unfold and measure at once.
+    It is folded until somebody wants it, or `is_open`. `cohort` is a folder with `morphometry_arc.csv` of other
+    people, in it or below; their band is drawn behind the curve. Sections follow each other `along` a direction;
+    places are counted from `align` (`autoseg.measurement.morphometry.places_along`).
     """
 
     def __init__(
@@ -94,51 +87,38 @@ class MorphometryPanel(Panel):
         super().__init__()
         self.run: Run | None = None
         self.cohort: pd.DataFrame | None = None
-        wide = {"description_width": "130px"}
-        place = widgets.Layout(width="440px")
-        self.along = widgets.Dropdown(
-            options=ALONG_CHOICES, value=along, description="Sections follow", layout=place, style=wide
-        )
-        self.image = widgets.Dropdown(options=[("–", NO_IMAGE)], description="Image", layout=place, style=wide)
+
+        def choice(words: str, options: Sequence[Any], value: Any, act: Callable[[], None]) -> widgets.Dropdown:
+            made = field(widgets.Dropdown, words, width="440px", options=options, value=value)
+            made.observe(lambda _: act(), "value")
+            return made
+
         choices = [(words, word) for word, words in ALIGNMENTS.items()]
-        if align not in ALIGNMENTS:
-            choices.append((align, align))
-        self.align = widgets.Dropdown(
-            options=choices, value=align, description="Places as", layout=place, style=wide
-        )
-        self.spread = widgets.Dropdown(
-            options=SPREAD_CHOICES, description="Cohort's band", layout=place, style=wide
-        )
-        self.conus = widgets.Checkbox(
-            description="Find the lumbosacral enlargement and the tip of the conus",
-            indent=False,
-            layout=widgets.Layout(width="auto"),
-        )
+        choices += [(align, align)] if align not in ALIGNMENTS else []
+        self.along = choice("Sections follow", ALONG_CHOICES, along, self.measure)
+        self.image = choice("Image", [("–", NO_IMAGE)], NO_IMAGE, self._redraw)
+        self.align = choice("Places as", choices, align, self._redraw)
+        self.spread = choice("Cohort's band", SPREAD_CHOICES, "sd", self._redraw)
+        self.conus = tick("Find the lumbosacral enlargement and the tip of the conus")
+        self.conus.observe(lambda _: self._redraw(), "value")
         self.chooser = FolderChooser(
             title="Other people's tables (optional): a folder with morphometry_arc.csv in it or below",
             chosen=None if cohort is None else Path(cohort),
         )
-        self.save_button = widgets.Button(
-            description="Save in the run's folder",
-            icon="save",
-            tooltip="Write the tables into the folder of the run",
-            layout=widgets.Layout(width="220px"),
+        self.save_button = button(
+            "Save in the run's folder", self.save, "Write the tables into the folder of the run", icon="save"
         )
-        self.save_button.on_click(lambda _: self.save())
         self.downloads = [DownloadButton(name, self._maker(name)) for name in (SECTIONS_FILE, ARC_FILE)]
         self.results, self.plot, self.course = widgets.HTML(), widgets.HTML(), LaterPicture()
         self.shown = widgets.VBox()
         choosing = [self.along, self.image, self.align, self.conus, self.chooser, self.spread]
         inside = widgets.VBox([widgets.HTML(text(WORDS)), *choosing, self.shown])
-        self.fold = widgets.Accordion([inside])
-        self.fold.set_title(0, "Along the structures (optional)")
-        self.fold.selected_index = 0 if is_open else None
+        self.fold = widgets.Accordion(
+            [inside], titles=("Along the structures (optional)",), selected_index=0 if is_open else None
+        )
         self.body.children = [self.fold]
         self.fold.observe(lambda _: self._unfolded(), "selected_index")
-        self.along.observe(lambda _: self.measure(), "value")
         self.chooser.observe(lambda _: self.measure(), "value")
-        for chosen in (self.image, self.align, self.spread, self.conus):
-            chosen.observe(lambda _: self._redraw(), "value")
         self.image.observe(lambda _: self._draw_course(), "value")
         self.follow(prediction, self._follow_run)
 

@@ -12,6 +12,7 @@ import ipywidgets as widgets
 from autoseg.data.patients import Candidate, PatientFolder, check_typed, find_patient, suggest_series
 from autoseg.errors import GeometryError
 from autoseg.panels.parts.chooser import FolderChooser
+from autoseg.panels.parts.fields import button, field
 from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.style import heading, notice, picture, text
 from autoseg.panels.parts.values import Patient
@@ -68,18 +69,9 @@ Typed = float | Sequence[float] | None
 class PatientPanel(Panel):
     """A folder chooser, the series of the folder to tick, and typed millimetres; `value` is a `Patient`.
 
-    Another folder clears whatever was typed for the last one.
-
-    Parameters
-    ----------
-    model : Panel, optional
-        Its value is a ChosenModel; tells which channels and which plane to look for where a folder holds no DICOM.
-    folder : Path or str, optional
-        Chosen to begin with.
-    only : collection of str, optional
-        The case_ids to tick in this folder; by default what `suggest_series` gives.
-    field_of_view_mm, matrix_size, prefer : optional
-        Typed for this folder, as in `autoseg.segment_folder`.
+    The ChosenModel of `model` tells which channels and plane to look for where a folder holds no DICOM. `folder` is
+    chosen to begin with; its case_ids in `only` are ticked (by default what `suggest_series` gives), and the rest
+    is typed for it, as in `autoseg.segment_folder`. Another folder clears whatever was typed for the last one.
     """
 
     def __init__(
@@ -196,11 +188,10 @@ class PatientPanel(Panel):
         )
 
     def _tick_button(self, words: str, ticked: bool) -> widgets.Button:
-        button = widgets.Button(description=words, tooltip=f"Tick {words.lower()}", layout={"width": "80px"})
-        button.on_click(
-            lambda _: self.tick([c.case_id for c in self.found.choose()] if ticked and self.found else [])
-        )
-        return button
+        def act() -> None:
+            self.tick([c.case_id for c in self.found.choose()] if ticked and self.found else [])
+
+        return button(words, act, f"Tick {words.lower()}", width="80px")
 
     def tick(self, only: Collection[str]) -> None:
         """Tick these series (case_ids) and no others."""
@@ -216,20 +207,22 @@ class PatientPanel(Panel):
     # --- millimetres
 
     def _build_typed(self) -> None:
-        def field(description: str, placeholder: str, tooltip: str) -> widgets.Text:
-            return widgets.Text(
-                description=description,
-                placeholder=placeholder,
-                tooltip=tooltip,
-                continuous_update=False,  # a number half typed is no number
-                style={"description_width": "150px"},
-                layout=widgets.Layout(width="380px"),
-            )
-
         self.field_of_view = field(
-            "Field of view (mm)", "240, or 240 x 180", "What the whole image spans: rows first, then columns"
+            widgets.Text,
+            "Field of view (mm)",
+            "What the whole image spans: rows first, then columns",
+            width="380px",
+            label="150px",
+            placeholder="240, or 240 x 180",
         )
-        self.matrix = field("Matrix size", "256, or 256 x 192", "As in the protocol; it is only checked")
+        self.matrix = field(
+            widgets.Text,
+            "Matrix size",
+            "As in the protocol; it is only checked",
+            width="380px",
+            label="150px",
+            placeholder="256, or 256 x 192",
+        )
         self.prefer = widgets.RadioButtons(
             options=[("Use the header's millimetres", "header"), ("Use the typed millimetres", "typed")],
             value=None,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import html
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,15 @@ import ipywidgets as widgets
 
 from autoseg.files.archives import size_words, zip_folder
 from autoseg.panels.parts.download import DownloadButton
+from autoseg.panels.parts.fields import button, field
 from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.style import heading, notice, text
-from autoseg.panels.parts.values import ChosenModel
+from autoseg.panels.parts.table import html_table
+from autoseg.panels.parts.values import Centrelines, ChosenModel, Patient
 from autoseg.panels.parts.viewer import SliceViewer
 from autoseg.prediction.ensemble import COPY_WORDS, Copies, copies_worth, runs_per_slice, unseen_note
 from autoseg.prediction.run import Run, RunProgress, RunStopped, Stage, segment_folder
-from autoseg.report.run_folder import list_run_files, open_folder, why_not_openable
+from autoseg.report.run_folder import RunFile, list_run_files, open_folder, why_not_openable
 from autoseg.words import GraveNote, ReadingNote
 
 MOST_SKIPPED = 20
@@ -32,27 +34,22 @@ COPY_CHOICES: tuple[tuple[str, Copies], ...] = (
 )
 
 
-# A model, a patient, the copies and the centrelines: what a result is made with.
-Inputs = tuple[Any, Any, Any, Any]
+@dataclass(frozen=True)
+class Inputs:
+    """What a result is made with."""
+
+    model: ChosenModel | None = None
+    patient: Patient | None = None
+    copies: Copies = "none"
+    lines: Centrelines | None = None
 
 
 class PredictionPanel(Panel):
-    """A button that segments and measures; `value` is the `Run`.
+    """A button that segments and measures; `value` is the `Run`, which is written to a folder in `output`.
 
-    A result is shown only as long as the model, the patient and the copies are those that it was made with.
-
-    Parameters
-    ----------
-    model : Panel
-        Its value is a ChosenModel.
-    patient : Panel
-        Its value is a Patient.
-    output : Path or str
-        Where the run's folder is made.
-    copies : {"none", "left-right", "mirrored", "turned", "both"}
-        Of each slice, at first; see `autoseg.prediction.predict`.
-    centreline : Panel, optional
-        Its value is a Centrelines, or None; it is shown above the button.
+    `model` gives a ChosenModel, `patient` a Patient, and `centreline`, which is shown above the button, Centrelines
+    or None. A result is shown only as long as these and the copies of each slice (at first `copies`, see
+    `autoseg.prediction.predict`) are those that it was made with.
     """
 
     def __init__(
@@ -69,27 +66,24 @@ class PredictionPanel(Panel):
         self.centreline = centreline
         self.viewer: SliceViewer | None = None
         self.stopping: threading.Event | None = None  # of the run that is under way
-        self.button = widgets.Button(
-            description="Segment and measure",
-            button_style="primary",
+        self.button = button(
+            "Segment and measure",
+            self.segment,
+            "Segment the chosen series with the chosen model, measure, and write the files",
+            style="primary",
             icon="play",
-            tooltip="Segment the chosen series with the chosen model, measure, and write the files",
-            layout=widgets.Layout(width="220px"),
+            width="220px",
         )
-        self.stop_button = widgets.Button(
-            description="Stop",
-            icon="stop",
-            tooltip="Stop; nothing is written then",
-            disabled=True,
-        )
-        self.copies = widgets.Dropdown(
+        self.stop_button = button("Stop", self.stop, "Stop; nothing is written then", icon="stop")
+        self.stop_button.disabled = True
+        self.copies = field(
+            widgets.Dropdown,
+            "Mirrored copies",
+            "Also segment copies of each slice, mirrored or turned by quarters, and take the mean of the answers: "
+            "often a little better, and as many times slower",
+            width="400px",
             options=COPY_CHOICES,
             value=copies,
-            description="Mirrored copies",
-            tooltip="Also segment copies of each slice, mirrored or turned by quarters, and take the mean of the "
-            "answers: often a little better, and as many times slower",
-            layout=widgets.Layout(width="400px"),
-            style={"description_width": "120px"},
         )
         self.cost = widgets.HTML()
         self.more = widgets.Accordion(
@@ -99,13 +93,11 @@ class PredictionPanel(Panel):
         )
         self.notes = widgets.HTML()
         self.shown = widgets.VBox()
-        self.button.on_click(lambda _: self.segment())
-        self.stop_button.on_click(lambda _: self.stop())
         self.copies.observe(lambda _: self._switch_copies(), "value")
         above = [] if centreline is None else [centreline]
         self.body.children = [*above, widgets.HBox([self.button, self.stop_button]), self.more]
-        self.children = [*self.children, self.notes, self.shown]
-        self._inputs: Inputs = (None, None, "", None)
+        self.stack(self.body, self.bar, self.message, self.notes, self.shown)
+        self._inputs = Inputs()
         for panel in (model, patient, *above):
             self.follow(panel, self._changed)
 
@@ -127,7 +119,7 @@ class PredictionPanel(Panel):
             self.say("Stopping …")
 
     def _job(self, made_with: Inputs, stopping: threading.Event) -> Callable[[], tuple[Run | None, Inputs]]:
-        model, patient, copies, lines = made_with
+        model, patient, lines = made_with.model, made_with.patient, made_with.lines
 
         def tell(progress: RunProgress) -> bool:
             if stopping.is_set():
@@ -135,25 +127,23 @@ class PredictionPanel(Panel):
             if progress.stage == Stage.WRITING:
                 self.stop_button.disabled = True
             self.progress(progress.share)
-            self.say(
-                "\n".join(filter(None, [str(progress), progress.warning])),
-                "warning" if progress.warning else "note",
-            )
+            words = "\n".join(filter(None, [str(progress), progress.warning]))
+            self.say(words, "warning" if progress.warning else "note")
             return False
 
         def work() -> tuple[Run | None, Inputs]:
+            if model is None or patient is None:
+                return None, made_with
             try:
                 run = segment_folder(
                     model.models,
                     patient.folder,
                     output=self.output,
-                    copies=copies,
-                    field_of_view_mm=patient.field_of_view_mm,
-                    matrix_size=patient.matrix_size,
-                    prefer=patient.prefer,
+                    copies=made_with.copies,
                     only=patient.only,
                     centrelines=None if lines is None else lines.curves,
                     on_progress=tell,
+                    **vars(patient.typed),
                 )
             except RunStopped:
                 return None, made_with
@@ -202,7 +192,7 @@ class PredictionPanel(Panel):
         """Take back a result that is not of the model, the patient and the copies that stand above now."""
         patient, lines = self.patient.value, None if self.centreline is None else self.centreline.value
         lines = lines if lines is not None and lines.patient == patient else None
-        before, self._inputs = self._inputs, (self.model.value, patient, self.copies.value, lines)
+        before, self._inputs = self._inputs, Inputs(self.model.value, patient, self.copies.value, lines)
         if self._inputs == before:
             return
         self.cost.value = text(describe_cost(self.model.value, self.copies.value))
@@ -217,14 +207,15 @@ class PredictionPanel(Panel):
             self.say(f"{words}. Its files stay in {earlier.folder.resolve()}.", "warning")
 
     def _what_changed(self, before: Inputs) -> str:
-        if self._inputs[:2] != before[:2]:
+        now = self._inputs
+        if (now.model, now.patient) != (before.model, before.patient):
             return "The model or the patient was"
-        return "The centreline was" if self._inputs[:3] == before[:3] else "The choice of copies was"
+        return "The centreline was" if now.copies == before.copies else "The choice of copies was"
 
     def _can_start(self, *, silently: bool = False) -> bool:
         """Tell whether both are chosen; say what is missing."""
-        model, patient, *_ = self._inputs
-        missing = [w for w, v in (("a model", model), ("a patient's folder and series", patient)) if v is None]
+        needed = {"a model": self._inputs.model, "a patient's folder and series": self._inputs.patient}
+        missing = [words for words, value in needed.items() if value is None]
         if not silently:
             self.say(f"First choose {' and '.join(missing)} above." if missing else "")
         return not missing
@@ -278,20 +269,11 @@ def describe_notes(run: Run) -> str:
 
 
 class OutputPanel(Panel):
-    """Where the result went; `value` is the run's folder.
-
-    Parameters
-    ----------
-    prediction : Panel
-        Its value is a Run.
-    """
+    """Where the Run of `prediction` went; `value` is its folder."""
 
     def __init__(self, prediction: Panel) -> None:
         super().__init__()
-        self.open_button = widgets.Button(
-            description="Open the folder", icon="folder-open", layout=widgets.Layout(width="180px")
-        )
-        self.open_button.on_click(lambda _: self.open_in_window())
+        self.open_button = button("Open the folder", self.open_in_window, icon="folder-open")
         self.download = DownloadButton("run.zip", self.pack, description="Download all as zip")
         self.table = widgets.HTML()
         self.reason = widgets.HTML()
@@ -332,18 +314,9 @@ class OutputPanel(Panel):
         self.value = folder
 
 
-def _file_table(files: list[Any]) -> str:
-    rows = "".join(
-        f'<tr><td style="text-align:left">{html.escape(file.name)}</td>'
-        f'<td style="text-align:right;white-space:nowrap">{file.count if file.count > 1 else ""}</td>'
-        f'<td style="text-align:right;white-space:nowrap">{size_words(file.size)}</td>'
-        f'<td style="text-align:left">{html.escape(file.meaning)}</td></tr>'
+def _file_table(files: Sequence[RunFile]) -> str:
+    rows = [
+        (file.name, str(file.count) if file.count > 1 else "", size_words(file.size), file.meaning)
         for file in files
-    )
-    head = "".join(
-        f'<th scope="col" style="text-align:left">{w}</th>' for w in ("File", "Files", "Size", "What it is")
-    )
-    return (
-        '<table style="color:var(--jp-ui-font-color1,inherit);border-spacing:12px 2px;border-collapse:separate">'
-        f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
-    )
+    ]
+    return html_table(("File", "Files", "Size", "What it is"), rows, align="lrrl", label="The files of the run")
