@@ -420,5 +420,4 @@ class CorrectionsPanel(Panel):
 
 
 def _typed(words: str, value: str, placeholder: str) -> widgets.Text:
-    more = {"value": value, "placeholder": placeholder, "continuous_update": True}
-    return field(widgets.Text, words, width=WIDTH, **more)
+    return field(widgets.Text, words, width=WIDTH, value=value, placeholder=placeholder, continuous_update=True)
