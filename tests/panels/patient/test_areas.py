@@ -3,17 +3,10 @@
 import dataclasses
 
 import pandas as pd
-import pytest
-from untrained import Fixed, untrained_model
+from untrained import Fixed
 
 from autoseg.panels.parts.viewer import SliceViewer
 from autoseg.panels.patient.areas import AreasPanel, describe_patients, table_html
-from autoseg.prediction.run import segment_folder
-
-
-@pytest.fixture(scope="module")
-def run(sample, tmp_path_factory):
-    return segment_folder(untrained_model(), sample / "test" / "dicoms", output=tmp_path_factory.mktemp("out"))
 
 
 def shown(run, **more):

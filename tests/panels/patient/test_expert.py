@@ -4,17 +4,11 @@ import threading
 
 import nibabel as nib
 import numpy as np
-import pytest
 from untrained import Fixed, untrained_model
 
 from autoseg.panels.patient import expert as module
 from autoseg.panels.patient.expert import ExpertPanel
 from autoseg.prediction.run import segment_folder
-
-
-@pytest.fixture(scope="module")
-def run(sample, tmp_path_factory):
-    return segment_folder(untrained_model(), sample / "test" / "dicoms", output=tmp_path_factory.mktemp("out"))
 
 
 def shown(run, folder=None, **more):

@@ -6,16 +6,10 @@ import subprocess
 import zipfile
 
 import pytest
-from untrained import Fixed, untrained_model
+from untrained import Fixed
 
 from autoseg.panels.patient.prediction import OutputPanel
-from autoseg.prediction.run import segment_folder
 from autoseg.report import run_folder
-
-
-@pytest.fixture(scope="module")
-def first_run(sample, tmp_path_factory):
-    return segment_folder(untrained_model(), sample / "test" / "dicoms", output=tmp_path_factory.mktemp("out"))
 
 
 @pytest.fixture
@@ -31,51 +25,51 @@ def test_without_a_run_it_says_what_to_do():
     assert panel.body.children == ()
 
 
-def test_files_are_listed_with_what_they_are(first_run):
-    panel = OutputPanel(Fixed(first_run))
-    assert panel.value == first_run.folder
+def test_files_are_listed_with_what_they_are(run):
+    panel = OutputPanel(Fixed(run))
+    assert panel.value == run.folder
     for words in ("areas.csv", "The areas in mm²", "overlays/", "measurements.csv"):
         assert words in panel.table.value
 
 
-def test_the_zip_holds_every_file(first_run):
-    panel = OutputPanel(Fixed(first_run))
-    assert panel.download.name == f"{first_run.folder.name}.zip"
+def test_the_zip_holds_every_file(run):
+    panel = OutputPanel(Fixed(run))
+    assert panel.download.name == f"{run.folder.name}.zip"
     with zipfile.ZipFile(io.BytesIO(panel.pack())) as archive:
         names = archive.namelist()
-        assert archive.read(f"{first_run.folder.name}/areas.csv") == (first_run.folder / "areas.csv").read_bytes()
-    assert len(names) == sum(path.is_file() for path in first_run.folder.rglob("*"))
+        assert archive.read(f"{run.folder.name}/areas.csv") == (run.folder / "areas.csv").read_bytes()
+    assert len(names) == sum(path.is_file() for path in run.folder.rglob("*"))
 
 
-def test_where_there_is_no_screen_the_button_is_off_and_says_why(first_run, no_screen):
-    panel = OutputPanel(Fixed(first_run))
+def test_where_there_is_no_screen_the_button_is_off_and_says_why(run, no_screen):
+    panel = OutputPanel(Fixed(run))
     assert panel.open_button.disabled
     assert "no screen" in panel.reason.value
     panel.open_in_window()
     assert "cannot be opened" in panel.message.value
 
 
-def test_with_a_screen_a_click_opens_the_folder(first_run, monkeypatch, no_screen):
+def test_with_a_screen_a_click_opens_the_folder(run, monkeypatch, no_screen):
     opened = []
     monkeypatch.setenv("DISPLAY", ":0")
     monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
     monkeypatch.setattr(subprocess, "Popen", lambda command, **_: opened.append(command))
-    panel = OutputPanel(Fixed(first_run))
+    panel = OutputPanel(Fixed(run))
     assert not panel.open_button.disabled
     panel.open_button.click()
-    assert opened == [["xdg-open", str(first_run.folder)]]
+    assert opened == [["xdg-open", str(run.folder)]]
 
 
-def test_a_run_that_is_taken_back_takes_its_files_away(first_run):
-    prediction = Fixed(first_run)
+def test_a_run_that_is_taken_back_takes_its_files_away(run):
+    prediction = Fixed(run)
     panel = OutputPanel(prediction)
     prediction.value = None
     assert panel.body.children == ()
     assert panel.value is None
 
 
-def test_a_folder_that_was_deleted_is_a_sentence(first_run, tmp_path):
+def test_a_folder_that_was_deleted_is_a_sentence(run, tmp_path):
     import dataclasses
 
-    panel = OutputPanel(Fixed(dataclasses.replace(first_run, folder=tmp_path / "gone")))
+    panel = OutputPanel(Fixed(dataclasses.replace(run, folder=tmp_path / "gone")))
     assert "not there any more" in panel.message.value
