@@ -30,6 +30,7 @@ from autoseg.model.centreline import (
 )
 from autoseg.model.model import TrainedModel, subject_pseudonym
 from autoseg.model.preprocessing.volume_grids import grid_of, to_network
+from autoseg.prediction.ensemble import Inference
 from autoseg.prediction.slices import SliceRun
 from autoseg.words import GraveNote
 
@@ -142,7 +143,7 @@ def cut_off_note(models: Sequence[TrainedModel], label_map: LabelMap, centreline
 
 def find_probability(finder: TrainedModel, view: Image, *, precision: str = "float32") -> npt.NDArray[np.float32]:
     """Give the probability of the middle in every pixel of an `axial_view`, (slices, rows, columns)."""
-    run = SliceRun(finder, view, precision, "none")
+    run = SliceRun(finder, view, Inference(precision=precision))
     count = view.shape[0]
     batches = [slice(n, min(n + AT_ONCE, count)) for n in range(0, count, AT_ONCE)]
     run.find_regions(batches)

@@ -18,7 +18,15 @@ from autoseg.model.centreline import Centreline
 from autoseg.model.model import TrainedModel
 from autoseg.model.postprocess import StructurePostprocess, choose_classes, clean_labels
 from autoseg.prediction import predict_probabilities
-from autoseg.prediction.ensemble import Copies, Models, as_models, ensemble_name, shared_postprocess
+from autoseg.prediction.ensemble import (
+    Copies,
+    Inference,
+    Models,
+    as_models,
+    ensemble_name,
+    image_difference,
+    shared_postprocess,
+)
 
 # --- where two models meet along the body, and how much each counts where
 
@@ -273,7 +281,7 @@ def combine(
     drawn = [np.empty(image.shape, dtype=np.uint8) for _ in posts]
     answers = (
         predict_probabilities(
-            models, image, copies=copies, precision=precision, on_slices=tell, centreline=centreline
+            models, image, Inference(copies, precision=precision, on_slices=tell, centreline=centreline)
         )
         for models, tell in ((uppers, None), (lowers, on_slices))
     )
@@ -319,13 +327,9 @@ def _match(uppers: Sequence[TrainedModel], lowers: Sequence[TrainedModel]) -> li
         ]
         if inner[0] != inner[1] or structure.side != other_structure.side:
             raise DataError(f"{pair}: {structure.name!r} has another side, or includes other structures.")
-    if upper.channels != lower.channels:
-        raise DataError(
-            f"{pair}: their images have the channels {list(upper.channels)} and {list(lower.channels)}."
-        )
-    planes = [plane for model in (upper, lower) if (plane := model.origin.get("plane"))]
-    if len(set(planes)) > 1:
-        raise DataError(f"{pair}: they were trained on {planes[0]} and on {planes[1]} slices.")
+    difference = image_difference(upper, lower)
+    if difference:
+        raise DataError(f"{pair}: {difference}.")
     return [0, *(1 + place[name] for name in mine)]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from autoseg.errors import DataError, SettingsError
+from autoseg.model.centreline import Centreline
 from autoseg.model.model import TrainedModel
 from autoseg.model.postprocess import StructurePostprocess
 from autoseg.model.settings.settings import AugmentationSettings, VolumeSettings
@@ -122,7 +123,23 @@ def wise_copies(augmentation: AugmentationSettings, volume: VolumeSettings | Non
     return next((name for name in names if seen.issuperset(COPIES[name])), "none")
 
 
+# --- several models as one
+
 Models = TrainedModel | Sequence[TrainedModel]
+
+
+@dataclass(frozen=True)
+class Inference:
+    """How models are run over an image: the choices of `autoseg.prediction.predict`."""
+
+    copies: Copies = "none"
+    batch_size: int = 16
+    precision: str = "float32"
+    on_slices: Callable[[int, int], None] | None = None
+    centreline: Centreline | None = None
+
+
+PLAIN = Inference()
 
 
 def as_models(models: Models) -> tuple[TrainedModel, ...]:
@@ -227,9 +244,12 @@ def _difference(one: TrainedModel, other: TrainedModel) -> str:
         for what in ("side", "includes"):
             if getattr(a, what) != getattr(b, what):
                 return f"{a.name!r} differs in {what!r}: {getattr(a, what)!r} and {getattr(b, what)!r}"
+    return image_difference(one, other)
+
+
+def image_difference(one: TrainedModel, other: TrainedModel) -> str:
+    """Say in what the images differ that two models were trained on, or give ""."""
     if one.channels != other.channels:
         return f"their images have the channels {list(one.channels)} and {list(other.channels)}"
     planes = [plane for model in (one, other) if (plane := model.origin.get("plane"))]
-    if len(set(planes)) > 1:
-        return f"they were trained on {planes[0]} and on {planes[1]} slices"
-    return ""
+    return f"they were trained on {planes[0]} and on {planes[1]} slices" if len(set(planes)) > 1 else ""

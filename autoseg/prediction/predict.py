@@ -14,7 +14,16 @@ from autoseg.model.centreline import Centreline
 from autoseg.model.device import keep_freed_memory
 from autoseg.model.model import TrainedModel
 from autoseg.model.postprocess import choose_classes, clean_labels
-from autoseg.prediction.ensemble import Copies, Models, as_models, class_order, shared_postprocess, unseen_note
+from autoseg.prediction.ensemble import (
+    PLAIN,
+    Copies,
+    Inference,
+    Models,
+    as_models,
+    class_order,
+    shared_postprocess,
+    unseen_note,
+)
 from autoseg.prediction.slices import SliceRun
 from autoseg.prediction.volumes import VolumeRun
 
@@ -86,15 +95,8 @@ def predict(
     post, differing = shared_postprocess(models)
     table = np.array([0, *(structure.label for structure in structures)], dtype=np.uint8)
     labels = np.empty(image.shape, dtype=np.uint8)
-    for chosen, probabilities in predict_probabilities(
-        models,
-        image,
-        copies=copies,
-        batch_size=batch_size,
-        precision=precision,
-        on_slices=on_slices,
-        centreline=centreline,
-    ):
+    how = Inference(copies, batch_size, precision, on_slices, centreline)
+    for chosen, probabilities in predict_probabilities(models, image, how):
         labels[chosen] = table[choose_classes(probabilities, post)]
     if differing:
         warnings.warn(
@@ -107,25 +109,22 @@ def predict(
 
 
 def predict_probabilities(
-    model: Models,
-    image: Image,
-    *,
-    copies: Copies = "none",
-    batch_size: int = 16,
-    precision: str = "float32",
-    on_slices: Callable[[int, int], None] | None = None,
-    centreline: Centreline | None = None,
+    model: Models, image: Image, how: Inference = PLAIN
 ) -> Iterator[tuple[slice, npt.NDArray[np.float32]]]:
-    """Give the probability of every class in every pixel, some slices at a time."""
+    """Give the probabilities (slices, classes, rows, columns) on the image's grid, some slices at a time."""
     models = as_models(model)
-    strange = unseen_note(models, copies)
+    strange = unseen_note(models, how.copies)
     if strange:
         warnings.warn(strange, stacklevel=2)
     for one in models:
         _check_channels(one, image)
     keep_freed_memory()
-    batches = [slice(n, min(n + batch_size, image.shape[0])) for n in range(0, image.shape[0], batch_size)]
-    runs = [make_run(one, image, precision, copies, centreline) for one in models]
+    count = image.shape[0]
+    batches = [slice(n, min(n + how.batch_size, count)) for n in range(0, count, how.batch_size)]
+    runs: list[SliceRun | VolumeRun] = [
+        VolumeRun(one, image, how) if one.settings.spatial_dims == 3 else SliceRun(one, image, how)
+        for one in models
+    ]
     orders = [class_order(one, models[0]) for one in models]
     for run in runs:
         run.find_regions(batches)
@@ -138,26 +137,17 @@ def predict_probabilities(
         if len(runs) > 1:
             mean /= len(runs)
         yield chosen, mean
-        if on_slices is not None:
-            on_slices(chosen.stop, image.shape[0])
+        if how.on_slices is not None:
+            how.on_slices(chosen.stop, count)
     cut_off = max(run.cut_off for run in runs)
     if cut_off:
         warnings.warn(
-            f"{image.source.name}: on {cut_off} of {image.shape[0]} slices a structure reaches the edge of the "
+            f"{image.source.name}: on {cut_off} of {count} slices a structure reaches the edge of the "
             "region that was segmented, and may go on beyond it. Look at them; a model with a larger crop, or "
             "with find_region='whole', sees more.",
             AreaWarning,
             stacklevel=2,
         )
-
-
-def make_run(
-    model: TrainedModel, image: Image, precision: str, copies: Copies, centreline: Centreline | None = None
-) -> SliceRun | VolumeRun:
-    """Make a model ready for one image: one that sees slices, or one that sees volumes."""
-    if model.settings.spatial_dims == 3:
-        return VolumeRun(model, image, precision, copies, centreline)
-    return SliceRun(model, image, precision, copies)
 
 
 def _check_channels(model: TrainedModel, image: Image) -> None:

@@ -25,7 +25,7 @@ from autoseg.model.preprocessing.preprocess import (
 )
 from autoseg.model.preprocessing.regions import count_cut_off, find_centres
 from autoseg.model.preprocessing.sliding_window import run_in_tiles
-from autoseg.prediction.ensemble import copies_of, looks_for_region, make_copy, undo_copy
+from autoseg.prediction.ensemble import Inference, copies_of, looks_for_region, make_copy, undo_copy
 
 
 class SliceRun:
@@ -35,11 +35,11 @@ class SliceRun:
     the edge of its region.
     """
 
-    def __init__(self, model: TrainedModel, image: Image, precision: str, copies: str) -> None:
+    def __init__(self, model: TrainedModel, image: Image, how: Inference) -> None:
         self.image, self.settings = image, model.settings.preprocess
-        self.copies, self.sides = copies_of(copies), mirrored_classes(model.structures)
+        self.copies, self.sides = copies_of(how.copies), mirrored_classes(model.structures)
         self.device = choose_device()
-        self.number_format = choose_precision(precision, self.device)
+        self.number_format = choose_precision(how.precision, self.device)
         self.network = with_layout(model.build(), self.device)
         stride = int(getattr(self.network, "stride", 1))
         self.extent = extent_of(image, self.settings)

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from autoseg.errors import DataError, SettingsError
 from autoseg.image.image import Image
-from autoseg.model.centreline import Centreline
 from autoseg.model.dataset import crop_of, store_image
 from autoseg.model.dataset.voxels import pad_to, padded_before
 from autoseg.model.device import choose_device, choose_precision, in_layout, with_layout
@@ -22,7 +21,7 @@ from autoseg.model.preprocessing.classes import mirrored_classes
 from autoseg.model.preprocessing.sliding_window import run_by_slabs
 from autoseg.model.preprocessing.volume_grids import grid_of, to_native
 from autoseg.prediction.centreline import find_centreline
-from autoseg.prediction.ensemble import Copies, copies_of, mirrored_axes
+from autoseg.prediction.ensemble import Inference, copies_of, mirrored_axes
 
 # Bytes of a voxel while a volume is segmented: probabilities and logits of a class, and the image.
 CLASS_BYTES, LOGIT_BYTES, IMAGE_BYTES = 2, 4, 8
@@ -33,36 +32,30 @@ class VolumeRun:
 
     The probabilities of the whole volume are kept on the network's grid, in half precision; each slice is brought
     back to the image's own grid when it is asked for. `cut_off` counts nothing here. A model that sees a crop looks
-    around `centreline`, or around what its own finder finds; outside is background.
+    around the centreline that is given, or around what its own finder finds; outside is background.
     """
 
     cut_off = 0
 
-    def __init__(
-        self,
-        model: TrainedModel,
-        image: Image,
-        precision: str,
-        copies: Copies,
-        centreline: Centreline | None = None,
-    ) -> None:
+    def __init__(self, model: TrainedModel, image: Image, how: Inference) -> None:
         self.model, self.image, self.settings = model, image, model.settings
-        self.copies = copies_of(copies)
+        self.copies = copies_of(how.copies)
         if any(copy.turns % 2 for copy in self.copies):
             raise SettingsError(
-                f"copies is {copies!r}, which are of slices; of volumes choose left-right or mirrored."
+                f"copies is {how.copies!r}, which are of slices; of volumes choose left-right or mirrored."
             )
         self.sides = mirrored_classes(model.structures)
         self.device = choose_device()
-        self.number_format = choose_precision(precision, self.device)
+        self.number_format = choose_precision(how.precision, self.device)
         self.network = with_layout(model.build(), self.device)
         self.grid = grid_of(image, model.settings.volume)
         patch = model.settings.volume.patch_size
         if patch is None:
             raise DataError(f"The model {model.name!r} does not say how large its patches are; train it anew.")
         self.patch = patch
+        centreline = how.centreline
         if centreline is None and model.finder is not None and model.settings.volume.crop_mm is not None:
-            centreline = find_centreline(model.finder, image, precision=precision)
+            centreline = find_centreline(model.finder, image, precision=how.precision)
         self.crop = crop_of(image, self.grid, model.settings.volume, centreline)
         self.size = self.grid.network if self.crop is None else self.crop.shape
         self._check_memory()

@@ -74,7 +74,7 @@ def known(monkeypatch):
     """Let each model answer with probabilities that are known: a function of the model's name and the slices."""
     answers = {}
 
-    def answer(models, image, **_):
+    def answer(models, image, how):
         for start in range(0, image.shape[0], 4):
             chosen = slice(start, min(start + 4, image.shape[0]))
             yield chosen, answers[models[0].name](image)[chosen].astype(np.float32)

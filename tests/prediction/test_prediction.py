@@ -18,6 +18,7 @@ from autoseg.model.postprocess import StructurePostprocess
 from autoseg.model.preprocessing.neighbouring_slices import network_channels
 from autoseg.model.settings.settings import AugmentationSettings, NetworkSettings, PreprocessSettings, Settings
 from autoseg.prediction import predict, predict_probabilities
+from autoseg.prediction.ensemble import Inference
 from autoseg.prediction.slices import SliceRun
 from autoseg.training.training import train
 
@@ -80,7 +81,7 @@ def test_a_model_of_fixed_shape_needs_no_millimetres(monkeypatch):
 
 def test_probabilities_lie_on_the_images_grid_and_predict_takes_the_largest(model):
     image, _ = make_pair(33, size=(50, 111), spacing=(8, 2.0, 0.9), slices=3)
-    parts = list(predict_probabilities(model, image, batch_size=2))
+    parts = list(predict_probabilities(model, image, Inference(batch_size=2)))
     assert [part[0] for part in parts] == [slice(0, 2), slice(2, 3)]
     probabilities = np.concatenate([part[1] for part in parts])
     assert (probabilities.shape, probabilities.dtype) == ((3, 3, 50, 111), np.float32)
@@ -204,8 +205,8 @@ def _untrained(seed=0, *, structures=STRUCTURES, channels=("image",), spacing_mm
     return TrainedModel(name or f"model{seed}", settings, structures, channels, weights)
 
 
-def _probabilities(*arguments, **more):
-    return np.concatenate([part for _, part in predict_probabilities(*arguments, **more)])
+def _probabilities(models, image, **more):
+    return np.concatenate([part for _, part in predict_probabilities(models, image, Inference(**more))])
 
 
 class _Weighed(nn.Module):
@@ -309,7 +310,7 @@ def test_the_probabilities_of_many_models_are_never_held_at_once(monkeypatch):
         return real(self, chosen)
 
     monkeypatch.setattr(SliceRun, "native", watched)
-    stream = predict_probabilities([_untrained(0), _untrained(1)], image, batch_size=2)
+    stream = predict_probabilities([_untrained(0), _untrained(1)], image, Inference(batch_size=2))
     assert asked == []
     next(stream)
     assert [chosen for _, chosen in asked] == [slice(0, 2)] * 2

@@ -162,7 +162,7 @@ def test_of_two_models_each_is_asked_about_the_edge_of_its_own_part(tubes, tmp_p
         ),
     )
 
-    def everywhere(models, image, **_):
+    def everywhere(models, image, how):
         yield (
             slice(0, image.shape[0]),
             np.tile(np.float32([0.1, 0.9])[:, None, None], (image.shape[0], 1, *image.shape[1:])),

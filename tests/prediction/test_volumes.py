@@ -25,7 +25,7 @@ from autoseg.model.settings.settings import (
     VolumeSettings,
 )
 from autoseg.prediction import predict, predict_probabilities
-from autoseg.prediction.ensemble import COPIES
+from autoseg.prediction.ensemble import COPIES, Inference
 from autoseg.prediction.volumes import VolumeRun
 
 SIDES = (Structure(4, "left lobe", side="left"), Structure(7, "right lobe", side="right"))
@@ -133,7 +133,7 @@ def test_copies_are_the_mean_over_mirrored_volumes(copies):
     image, model = _image(voxels, AFFINES["axial"]), _model((16, 12, 8), flips=(0.5, 0.5, 0.0))
 
     def probabilities(voxels, copies="none"):
-        parts = predict_probabilities(model, _image(voxels, AFFINES["axial"]), copies=copies, batch_size=3)
+        parts = predict_probabilities(model, _image(voxels, AFFINES["axial"]), Inference(copies, batch_size=3))
         return np.concatenate([part for _, part in parts])
 
     # Axial slices: columns run to the left, rows to the back. Mirrored once, left and right change places.
@@ -155,7 +155,7 @@ def test_half_precision_changes_hardly_a_voxel():
     voxels = np.random.default_rng(0).normal(size=(24, 24, 24)).astype(np.float32)
     image, model = _image(voxels, AFFINES["axial"]), _model((24, 24, 24))
     found = np.concatenate([part for _, part in predict_probabilities(model, image)])
-    run = VolumeRun(model, image, "float32", "none")
+    run = VolumeRun(model, image, Inference())
     with torch.inference_mode():
         volume = (voxels - voxels.mean()) / voxels.std()
         seen = torch.from_numpy(volume).permute(2, 1, 0).flip(1)[None, None].contiguous()

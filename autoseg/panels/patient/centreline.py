@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -112,13 +112,19 @@ def draw_curves(one: ImageCentreline, chosen: Centreline | None, crop_mm: tuple[
     if chosen is not None:
         # The second colour is the chosen curve's, also where there is no other.
         curves[NAMES[chosen.source]] = chosen
+    return _drawn(curves, "The centreline", one.image, crop_mm=crop_mm)
+
+
+def _drawn(
+    curves: Mapping[str, Centreline], what: str, image: Image, label_map: LabelMap | None = None, **more: Any
+) -> str:
     if not curves:
         return ""
     try:
-        figure = show_centrelines(one.image, curves, crop_mm=crop_mm)
+        figure = show_centrelines(image, curves, label_map, **more)
     except AutosegError as error:
         return notice(str(error), "warning")
-    return picture(cast(Drawn, figure), "The centreline over the image, from the side and from the front")
+    return picture(cast(Drawn, figure), f"{what} over the image, from the side and from the front")
 
 
 def draw_course(image: Image, label_map: LabelMap, profiles: Sequence[Profile]) -> str:
@@ -131,15 +137,9 @@ def draw_course(image: Image, label_map: LabelMap, profiles: Sequence[Profile]) 
         points = profile.curve.points_mm
         if len(curves) < MOST_CURVES and bool((np.diff(points[:, 2]) > 0).all()):
             curves[f"{profile.rows[0].name}, its curve"] = Centreline(points, "labels")
-    if not curves:
-        return ""
-    try:
-        figure = show_centrelines(image, curves, label_map)
-    except AutosegError as error:
-        return notice(str(error), "warning")
     words = "Look whether the curve runs through the middle of the structure: sections are measured across it."
-    drawn = picture(cast(Drawn, figure), "The curve over the image, from the side and from the front")
-    return heading("The curve over the image") + text(words) + drawn
+    drawn = _drawn(curves, "The curve", image, label_map)
+    return heading("The curve over the image") + text(words) + drawn if drawn else ""
 
 
 WHOLE = "This model sees whole images, so it needs no centreline."
