@@ -140,82 +140,64 @@ class Segmented:
 
 
 @dataclass(frozen=True, eq=False)
-class Mean:
-    """One model, or several of which the mean counts."""
+class Segmenter:
+    """What segments the images of a run, called `name` in the results.
+
+    `segment` is given an image, a clicked centreline or None, and what hears of the slices that are done. So many
+    `answers` are held at once.
+    """
 
     models: tuple[TrainedModel, ...]
-    copies: Copies = "none"
-
-    @property
-    def name(self) -> str:
-        """What results are called after."""
-        return ensemble_name(self.models, self.copies)
-
-    def segment(self, image: Image, clicked: Centreline | None, on_slices: OnSlices) -> Segmented:
-        """Segment an image, around the clicked centreline or what the model finds by itself."""
-        line = clicked or own_centreline(self.models, image)
-        label_map = predict(self.models, image, copies=self.copies, on_slices=on_slices, centreline=line)
-        notes = _cut_off(self.models, label_map, line)
-        return Segmented(image, label_map, (self.name,) * image.shape[0], line, notes)
+    copies: Copies
+    name: str
+    segment: Callable[[Image, Centreline | None, OnSlices], Segmented]
+    answers: int = 1
 
 
-@dataclass(frozen=True, eq=False)
-class Joined:
-    """One model (or mean) above a height and another below."""
+def mean_of(model: Models, copies: Copies = "none") -> Segmenter:
+    """Segment with one model, or the mean of several."""
+    models, name = as_models(model), ensemble_name(model, copies)
 
-    upper: Mean
-    lower: Mean
-    where: JoinAt
+    def segment(image: Image, clicked: Centreline | None, on_slices: OnSlices) -> Segmented:
+        line = clicked or own_centreline(models, image)
+        label_map = predict(models, image, copies=copies, on_slices=on_slices, centreline=line)
+        return Segmented(image, label_map, (name,) * image.shape[0], line, _cut_off(models, label_map, line))
 
-    @property
-    def models(self) -> tuple[TrainedModel, ...]:
-        """All models, those for above first."""
-        return (*self.upper.models, *self.lower.models)
+    return Segmenter(models, copies, name, segment)
 
-    @property
-    def copies(self) -> Copies:
-        """The copies of each slice."""
-        return self.upper.copies
 
-    @property
-    def name(self) -> str:
-        """What results are called after."""
-        return f"{self.upper.name} above {self.lower.name}"
+def joined(upper: Segmenter, lower: Segmenter, where: JoinAt) -> Segmenter:
+    """Segment with one model (or mean) above a height and another below; with one where all lies on its side."""
+    models, name = (*upper.models, *lower.models), f"{upper.name} above {lower.name}"
 
-    def segment(self, image: Image, clicked: Centreline | None, on_slices: OnSlices) -> Segmented:
-        """Segment an image with both models, or with one if it lies wholly on one side of the join."""
-        at_mm = self.where.at_mm
-        if at_mm is not None:
-            axis, heights = heights_mm(image)
-            half = abs(image.calibrated_affine[2, axis]) / 2
-            side = "above" if heights.min() - half >= at_mm else "below" if heights.max() + half <= at_mm else ""
-            if side:
-                alone = self.upper if side == "above" else self.lower
-                words = f"lies wholly {side} z = {at_mm:.1f} mm and comes from {alone.name} alone."
-                found = alone.segment(image, clicked, on_slices)
-                join = {"model": alone.name, "at_mm": at_mm, "side": side}
-                return replace(found, notes=(f"{image.source.case_id} {words}", *found.notes), join=join)
-        line = clicked or own_centreline(self.models, image)
-        both = combine(
-            self.upper.models,
-            self.lower.models,
-            image,
-            **asdict(self.where),
-            copies=self.copies,
-            on_slices=on_slices,
-            centreline=line,
-        )
+    def segment(image: Image, clicked: Centreline | None, on_slices: OnSlices) -> Segmented:
+        side = _side_of(image, where.at_mm) if where.at_mm is not None else ""
+        if side:
+            alone = upper if side == "above" else lower
+            found = alone.segment(image, clicked, on_slices)
+            words = f"lies wholly {side} z = {where.at_mm:.1f} mm and comes from {alone.name} alone."
+            join = {"model": alone.name, "at_mm": where.at_mm, "side": side}
+            return replace(found, notes=(f"{image.source.case_id} {words}", *found.notes), join=join)
+        line = clicked or own_centreline(models, image)
+        how: dict[str, Any] = {"copies": upper.copies, "on_slices": on_slices, "centreline": line}
+        both = combine(upper.models, lower.models, image, **asdict(where), **how)
         notes, shares = both.notes, both.join.shares_on_grid()
-        for part, mine in ((self.upper, shares > 0), (self.lower, shares < 1)):
-            own = replace(both.label_map, voxels=np.where(mine, both.label_map.voxels, 0).astype(np.uint8))
+        for part, is_its in ((upper, shares > 0), (lower, shares < 1)):
+            own = replace(both.label_map, voxels=np.where(is_its, both.label_map.voxels, 0).astype(np.uint8))
             notes += _cut_off(part.models, own, line)
         # Where the body runs along the slices, each of them comes from both.
         slices = range(image.shape[0])
-        names = tuple(both.join.model_at(n) if both.join.axis == 0 else self.name for n in slices)
+        names = tuple(both.join.model_at(n) if both.join.axis == 0 else name for n in slices)
         return Segmented(image, both.label_map, names, line, notes, both.join.as_plain())
 
+    return Segmenter(models, upper.copies, name, segment, answers=2)
 
-Segmenter = Mean | Joined
+
+def _side_of(image: Image, at_mm: float) -> str:
+    """Say whether an image lies wholly "above" or "below" a height; "" where it reaches to both sides."""
+    axis, heights = heights_mm(image)
+    half = abs(image.calibrated_affine[2, axis]) / 2
+    return "above" if heights.min() - half >= at_mm else "below" if heights.max() + half <= at_mm else ""
 
 
 def _cut_off(
@@ -270,16 +252,15 @@ def over_images(
         raise DataError(
             f"{request.folder} has no image {', '.join(unknown)} for a centreline. It has: {', '.join(known)}."
         )
-    answers = 2 if isinstance(request.segmenter, Joined) else 1  # that are held at once
-    warning = warn_of_memory(images, answers * (len(models[0].structures) + 1))
+    warning = warn_of_memory(images, request.segmenter.answers * (len(models[0].structures) + 1))
     done = []
     for number, image in enumerate(images, start=1):
         place = RunProgress(stage, number, len(images), 0, image.shape[0], warning)
 
-        def after_slices(done: int, count: int, place: RunProgress = place) -> None:
+        def after_slices(so_far: int, count: int, place: RunProgress = place) -> None:
             if request.on_slices is not None:
-                request.on_slices(done, count)
-            request.tell(replace(place, slice=done))
+                request.on_slices(so_far, count)
+            request.tell(replace(place, slice=so_far))
 
         request.tell(place)
         with warnings_as_notes() as said:
@@ -443,7 +424,7 @@ def segment_folder(
         If `on_progress` returned True.
     """
     typed = TypedCalibration(field_of_view_mm, matrix_size, prefer)
-    segmenter = Mean(as_models(model), copies)
+    segmenter = mean_of(model, copies)
     request = RunRequest(segmenter, Path(folder), only, typed, centrelines or {}, on_slices, on_progress)
     return _segment_and_write(request, output)
 
@@ -494,7 +475,7 @@ def combine_folder(
         If `on_progress` returned True.
     """
     where = JoinAt(at_mm, at_slice, at_level, blend_mm)
-    both = Joined(Mean(as_models(upper), copies), Mean(as_models(lower), copies), where)
+    both = joined(mean_of(upper, copies), mean_of(lower, copies), where)
     request = RunRequest(both, Path(folder), only, _as_typed(typed), centrelines or {}, on_slices, on_progress)
     return _segment_and_write(request, output)
 
@@ -538,7 +519,7 @@ def segment_to_correct(
     RunStopped
         If `on_progress` returned True.
     """
-    segmenter = Mean(as_models(model), copies)
+    segmenter = mean_of(model, copies)
     request = RunRequest(segmenter, Path(folder), only, _as_typed(typed), centrelines or {}, on_slices, on_progress)
     check_writable(Path(target).absolute().parent)
     with _enough_memory(request.folder):
@@ -604,7 +585,7 @@ def find_patient_centrelines(
         on_slices(image.shape[0], image.shape[0])
         return found
 
-    request = RunRequest(Mean(models), Path(folder), only, _as_typed(typed), on_progress=tell)
+    request = RunRequest(mean_of(models), Path(folder), only, _as_typed(typed), on_progress=tell)
     with _enough_memory(request.folder):
         looked, _, _ = over_images(request, look, Stage.FINDING)
     found = [one for one in looked if isinstance(one, ImageCentreline)]
