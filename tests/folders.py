@@ -65,6 +65,19 @@ def add_volumes(folder: Path) -> Path:
     return folder
 
 
+def write_stack(path: Path, first_mm: float = 0.0, count: int = 6) -> None:
+    """Write axial slices of noise, 5 mm apart from `first_mm` on, as NIfTI."""
+    voxels = np.random.default_rng(count).normal(100, 30, (count, 40, 40)).astype(np.float32)
+    write_nifti(path, Image(voxels, affine_from_spacing((5.0, 2.0, 2.0), (0, 0, first_mm))))
+
+
+def add_stacks(folder: Path) -> Path:
+    """Write a patient's two small stacks, a of three slices and b of four."""
+    write_stack(folder / "a.nii.gz", count=3)
+    write_stack(folder / "b.nii.gz", count=4)
+    return folder
+
+
 def write_table(folder: Path, name: str, *rows: str) -> None:
     (folder / name).write_text("\n".join(rows) + "\n", encoding="utf-8")
 

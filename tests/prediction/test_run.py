@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from folders import add_volumes
+from folders import add_stacks, add_volumes, write_stack
 from tubes import cropping, make_tube
 from untrained import untrained_model
 
@@ -18,8 +18,6 @@ from autoseg.data.digests import subject_pseudonym
 from autoseg.data.patients import read_patient
 from autoseg.errors import AreaWarning, DataError, OutputError
 from autoseg.files.nifti.volumes import read_nifti, write_nifti
-from autoseg.image.geometry import affine_from_spacing
-from autoseg.image.image import Image
 from autoseg.model.centreline import clicked, read_centreline
 from autoseg.model.networks import build_network
 from autoseg.prediction import predict
@@ -58,10 +56,7 @@ def patient(sample):
 
 @pytest.fixture
 def stacks(tmp_path):
-    """A folder of two small stacks of slices."""
-    write_stack(tmp_path / "in" / "a.nii.gz", 0.0, count=3)
-    write_stack(tmp_path / "in" / "b.nii.gz", 0.0, count=4)
-    return tmp_path / "in"
+    return add_stacks(tmp_path / "in")
 
 
 @pytest.fixture
@@ -77,12 +72,6 @@ def lower():
     torch.manual_seed(8)
     weights = build_network(UPPER.settings.network, in_channels=1, out_channels=3).state_dict()
     return replace(UPPER, name="lumbar", weights=weights)
-
-
-def write_stack(path, first_mm, count=6):
-    rng = np.random.default_rng(count)
-    voxels = rng.normal(100, 30, (count, 40, 40)).astype(np.float32)
-    write_nifti(path, Image(voxels, affine_from_spacing((5.0, 2.0, 2.0), (0, 0, first_mm))))
 
 
 # --- what all runs share

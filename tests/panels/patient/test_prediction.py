@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
+from folders import add_stacks
 from untrained import Fixed, chosen_model, untrained_model
 
 from autoseg.panels.parts.values import ChosenModel, Patient
@@ -19,9 +20,9 @@ from autoseg.words import GraveNote, ReadingNote
 
 
 @pytest.fixture
-def above(sample, tmp_path):
+def above(tmp_path):
     """What stands above the panel: a model and a patient."""
-    return Fixed(chosen_model(tmp_path)), Fixed(Patient(sample / "test" / "dicoms", ("series-5",)))
+    return Fixed(chosen_model(tmp_path)), Fixed(Patient(add_stacks(tmp_path / "in"), ("a", "b")))
 
 
 def run(panel, seconds=60):
@@ -42,7 +43,8 @@ def test_before_the_choice_it_says_what_is_missing(above, tmp_path):
     assert panel.message.value == ""
 
 
-def test_a_click_segments_measures_and_shows(above, tmp_path):
+def test_a_click_segments_measures_and_shows(above, sample, tmp_path):
+    above[1].value = Patient(sample / "test" / "dicoms", ("series-5",))
     panel = run(PredictionPanel(*above, output=tmp_path / "out"))
     assert panel.value.folder.parent == tmp_path / "out"
     assert panel.viewer in panel.shown.children
@@ -59,7 +61,7 @@ def test_progress_is_shown_by_series_and_slice(above, tmp_path, monkeypatch):
     filled = []
     panel.bar.observe(lambda change: filled.append(change["new"]), "value")
     run(panel)
-    assert any("Series 2 of 2, slice 10 of 10" in words for words in said)
+    assert any("Series 2 of 2, slice 4 of 4" in words for words in said)
     assert max(filled) > 0.9
 
 

@@ -7,6 +7,7 @@ import nibabel
 import numpy as np
 import pytest
 from cords import label_map, lumbosacral_cord
+from folders import add_stacks
 from tubes import cropping, make_tube
 from untrained import Fixed, chosen_model, untrained_model
 
@@ -60,13 +61,7 @@ def _no_sentences(monkeypatch):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Two small stacks of slices."""
-    place = tmp_path_factory.mktemp("in")
-    rng = np.random.default_rng(0)
-    for name in ("a", "b"):
-        voxels = rng.normal(100, 30, (4, 40, 40)).astype(np.float32)
-        write_nifti(place / f"{name}.nii.gz", Image(voxels, affine_from_spacing((5.0, 2.0, 2.0))))
-    return place
+    return add_stacks(tmp_path_factory.mktemp("in"))
 
 
 @pytest.fixture(scope="module")
