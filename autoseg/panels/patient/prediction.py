@@ -100,6 +100,7 @@ class PredictionPanel(Panel):
         self._inputs = Inputs()
         for panel in (model, patient, *above):
             self.follow(panel, self._changed)
+        self.button.disabled = not self._can_start()
 
     def segment(self) -> None:
         """Segment the chosen folder in the background, as the button does."""
