@@ -82,7 +82,9 @@ class PatientFolder:
 def find_patient(folder: Path, *, channels: Sequence[str] = (), plane: Plane | None = None) -> PatientFolder:
     """Find what can be segmented in a folder: its DICOM series, or where there is none NIfTI files or pictures.
 
-    Of a series only the headers and the middle slice are read; of files without DICOM the first 24.
+    Of a series only the headers and the middle slice are read; of files without DICOM the first 24. `channels` are
+    ends of file names, or names of the channels inside each picture; `plane` tells which slices of a NIfTI volume
+    are taken, by default those in which its voxels are finest.
     """
     folder = Path(folder)
     found = _find_images(folder, channels, plane)
@@ -277,7 +279,8 @@ def read_patient(
 ) -> tuple[list[Image], list[str], tuple[SkippedFile, ...]]:
     """Read the images of a patient's folder, each with the millimetres in force.
 
-    Also gives notes (`ReadingNote`, or `GraveNote` of what was left out), and the files that are no images.
+    Also gives notes (`ReadingNote`, or `GraveNote` of what was left out), and the files that are no images. What is
+    typed is meant for images whose files are silent; where there are none, it is checked against the headers.
     """
     folder = Path(folder)
     found = _find_images(folder, channels, plane)

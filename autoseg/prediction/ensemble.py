@@ -60,7 +60,7 @@ def make_copy(frames: Tensor, copy: Copy) -> Tensor:
 
 
 def undo_copy(answer: Tensor, copy: Copy, sides: Tensor) -> Tensor:
-    """Turn and mirror a network's answer on a copy back."""
+    """Turn and mirror a network's answer on a copy back; `sides` is the class that each becomes in a mirror."""
     answer = torch.rot90(answer, -copy.turns, (-2, -1))
     return answer.flip(-1)[:, sides] if copy.is_mirrored else answer
 

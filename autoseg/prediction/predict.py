@@ -111,7 +111,10 @@ def predict(
 def predict_probabilities(
     model: Models, image: Image, how: Inference = PLAIN
 ) -> Iterator[tuple[slice, npt.NDArray[np.float32]]]:
-    """Give the probabilities (slices, classes, rows, columns) on the image's grid, some slices at a time."""
+    """Give the probabilities (slices, classes, rows, columns) on the image's grid, some slices at a time.
+
+    Class 0 is the background, class k the first model's k-th structure.
+    """
     models = as_models(model)
     strange = unseen_note(models, how.copies)
     if strange:

@@ -53,7 +53,8 @@ def choose_watched(
     """Choose slices to watch while a network learns, spread over subjects, structures and the stack.
 
     They are validation slices; training slices where there is nobody to validate on (`WatchedSlice.side`). The
-    same split gives the same slices. Patients are numbered, not named.
+    same split gives the same slices. Patients are numbered, not named. With `neighbours` so many slices on either
+    side are kept too, with `volumes` the whole images (of three at most).
     """
     side, cases = ("validation", split.validation) if split.validation else ("training", split.training)
     everyone = subjects_of((*split.training, *split.validation, *split.test))  # numbered as in the settings

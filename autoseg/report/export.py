@@ -47,6 +47,9 @@ def write_run(
 ) -> Path:
     """Write everything that a prediction gave to a new folder, and compare what was written with the labels.
 
+    `folder` must not exist; `write_more` is called with it before it takes its name. If anything fails nothing is
+    left behind.
+
     The folder holds `labels/<stem>.png` (pixel values are the labels), `overlays/<stem>.jpg`, one
     `<case_id>.nii.gz` an image, `animation.gif` (at most 200 slices, evenly chosen), `areas.csv` (one row a
     slice), `areas.xlsx` (the same as a workbook, with the details on further sheets), `measurements.csv` (one row a

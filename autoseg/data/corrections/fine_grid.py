@@ -79,7 +79,9 @@ def downsample_labels(
 
     Where two labels have equally many, the one of the block's middle pixel wins if it is among them (there is one
     where the factor is odd), else the smaller label, the background first. What was not touched on the fine grid
-    comes back as it was.
+    comes back as it was. With `as_shares` the part of each pixel that every structure covers is kept beside the
+    labels (`LabelMap.shares`): their sum times a pixel's area is the area that was drawn. `affine` is the image's
+    own, to the last digit; by default it is worked out.
     """
     _check_factor(factor)
     slices, rows, columns = label_map.shape
