@@ -1,9 +1,12 @@
 """Segmenting by a click: progress, stop, notes, and no result of another patient."""
 
 import errno
+import io
 import os
 import shutil
+import subprocess
 import threading
+import zipfile
 from dataclasses import replace
 
 import pandas as pd
@@ -13,9 +16,10 @@ from untrained import Fixed, chosen_model, untrained_model
 
 from autoseg.panels.parts.values import ChosenModel, Patient
 from autoseg.panels.patient import prediction as module
-from autoseg.panels.patient.prediction import PredictionPanel
+from autoseg.panels.patient.prediction import OutputPanel, PredictionPanel
 from autoseg.prediction.ensemble import COPIES
 from autoseg.prediction.run import Run
+from autoseg.report import run_folder
 from autoseg.words import GraveNote, ReadingNote
 
 
@@ -274,3 +278,69 @@ def test_copies_changed_during_a_run_leave_no_result(above, tmp_path, monkeypatc
     panel.wait(60)
     assert panel.value is None
     assert "The choice of copies was changed during the run" in panel.message.value
+
+
+# --- where a run went: its files, opening the folder, everything as a zip
+
+
+@pytest.fixture
+def no_screen(monkeypatch):
+    monkeypatch.setattr(run_folder.sys, "platform", "linux")
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "JUPYTERHUB_SERVICE_PREFIX", "SSH_CONNECTION"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_without_a_run_it_says_what_to_do():
+    panel = OutputPanel(Fixed())
+    assert "First segment a patient" in panel.message.value
+    assert panel.body.children == ()
+
+
+def test_files_are_listed_with_what_they_are(run):
+    panel = OutputPanel(Fixed(run))
+    assert panel.value == run.folder
+    for words in ("areas.csv", "The areas in mm²", "overlays/", "measurements.csv"):
+        assert words in panel.table.value
+
+
+def test_the_zip_holds_every_file(run):
+    panel = OutputPanel(Fixed(run))
+    assert panel.download.name == f"{run.folder.name}.zip"
+    with zipfile.ZipFile(io.BytesIO(panel.pack())) as archive:
+        names = archive.namelist()
+        assert archive.read(f"{run.folder.name}/areas.csv") == (run.folder / "areas.csv").read_bytes()
+    assert len(names) == sum(path.is_file() for path in run.folder.rglob("*"))
+
+
+def test_where_there_is_no_screen_the_button_is_off_and_says_why(run, no_screen):
+    panel = OutputPanel(Fixed(run))
+    assert panel.open_button.disabled
+    assert "no screen" in panel.reason.value
+    panel.open_in_window()
+    assert "cannot be opened" in panel.message.value
+
+
+def test_with_a_screen_a_click_opens_the_folder(run, monkeypatch, no_screen):
+    opened = []
+    monkeypatch.setenv("DISPLAY", ":0")
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(subprocess, "Popen", lambda command, **_: opened.append(command))
+    panel = OutputPanel(Fixed(run))
+    assert not panel.open_button.disabled
+    panel.open_button.click()
+    assert opened == [["xdg-open", str(run.folder)]]
+
+
+def test_a_run_that_is_taken_back_takes_its_files_away(run):
+    prediction = Fixed(run)
+    panel = OutputPanel(prediction)
+    prediction.value = None
+    assert panel.body.children == ()
+    assert panel.value is None
+
+
+def test_a_folder_that_was_deleted_is_a_sentence(run, tmp_path):
+    import dataclasses
+
+    panel = OutputPanel(Fixed(dataclasses.replace(run, folder=tmp_path / "gone")))
+    assert "not there any more" in panel.message.value
