@@ -16,8 +16,8 @@ import numpy.typing as npt
 from autoseg.data.cases import Case, CaseFolder, Reading, find_cases, read_case, read_case_image
 from autoseg.data.corrections.kit import AS_WRITTEN, channel_words
 from autoseg.data.corrections.read import Correction, read_slices, say_date
-from autoseg.data.pairing.names import IMAGE_WORD
 from autoseg.data.pairing.layout import visible_files
+from autoseg.data.pairing.names import IMAGE_WORD
 from autoseg.errors import AutosegError, DataError, OutputError
 from autoseg.files.nifti.images import lay_out
 from autoseg.files.nifti.volumes import nifti_header, read_nifti, write_nifti
