@@ -16,23 +16,6 @@ if TYPE_CHECKING:
 
 
 Number = TypeVar("Number", int, float)
-# Settings that have an option of their own, by the last part of their name; `--set` takes every one.
-OWN_OPTIONS = (
-    "epochs",
-    "minutes",
-    "preprocess.spacing_mm",
-    "preprocess.input_shape",
-    "preprocess.crop_mm",
-    "preprocess.clahe",
-    "batch_size",
-    "learning_rate",
-    "augmentation.rotation_deg",
-    "best_by",
-    "seed",
-    "print_checkpoint",
-    "save_checkpoint",
-    "validate_every",
-)
 
 
 def add_setting(parser: argparse._ActionsContainer, name: str, default: object = None) -> None:
@@ -49,14 +32,15 @@ def add_setting(parser: argparse._ActionsContainer, name: str, default: object =
     elif setting.choices:
         more = {"choices": setting.choices}
     elif kinds := get_args(setting.kind):
-        more = {"type": kinds[0], "nargs": len(kinds), "metavar": ("ROWS", "COLUMNS")}
+        names = tuple(setting.written.strip("()").upper().split(", "))
+        more = {"type": kinds[0], "nargs": len(kinds), "metavar": names}
     words = f"{words} (default: {usual})".replace("%", "%%")
     parser.add_argument(f"--{setting.short.replace('_', '-')}", default=default, help=words, **more)
 
 
 def typed_settings(chosen: argparse.Namespace) -> dict[str, object]:
     """Give the settings whose own options were typed, by their names."""
-    given = {name: getattr(chosen, name.rpartition(".")[2]) for name in OWN_OPTIONS}
+    given = {name: getattr(chosen, setting.short) for name, setting in all_settings().items() if setting.option}
     return {name: value for name, value in given.items() if value is not None}
 
 

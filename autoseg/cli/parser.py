@@ -8,7 +8,8 @@ from pathlib import Path
 
 from autoseg.cli import comparing, data, finetuning, learning, morphometry, using
 from autoseg.cli.correcting import add_correcting_commands
-from autoseg.cli.options import OWN_OPTIONS, add_setting
+from autoseg.cli.options import add_setting
+from autoseg.model.settings.text import all_settings
 
 # Those of `autoseg.prediction.ensemble`, which would load torch.
 COPIES = ("none", "left-right", "mirrored", "turned", "both")
@@ -174,8 +175,9 @@ def _add_training_folder(
 
 def _add_learning(parser: argparse.ArgumentParser) -> None:
     length = parser.add_mutually_exclusive_group()
-    for name in OWN_OPTIONS:
-        add_setting(length if name in ("epochs", "minutes") else parser, name)
+    for name, setting in all_settings().items():
+        if setting.option:
+            add_setting(length if name in ("epochs", "minutes") else parser, name)
     parser.add_argument("--augmentation", choices=("wide", "manual", "off"), help="(default: wide)")
     parser.add_argument(
         "--base",

@@ -29,7 +29,8 @@ class Setting:
     """All that is known of one setting, by its name with its group ("preprocess.spacing_mm").
 
     `at_least` and `at_most` may be reached, `above` and `below` not; of a setting with several values they hold for
-    every number in it. `written` says how its values are written where their number alone says too little.
+    every number in it. `written` says how its values are written where their number alone says too little. With
+    `option` the command line has an option for it, as `--spacing-mm 1` beside `--set preprocess.spacing_mm=1`.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Setting:
     at_most: float | None = None
     below: float | None = None
     ascending: bool = False
+    option: bool = False
 
     @property
     def short(self) -> str:

@@ -33,29 +33,29 @@ def _probability(default: float, of: str) -> float:
     return setting(default, at_least=0, at_most=1, words=f"Probability of {of}.")
 
 
-def _size(*, at_least: int, at_most: int, unit: str) -> Any:
-    return setting(None, at_least=at_least, at_most=at_most, unit=unit, written="(rows, columns)")
+def _size(**limits: Any) -> Any:
+    return setting(None, written="(rows, columns)", **limits)
 
 
 @dataclass(frozen=True)
 class PreprocessSettings(SettingsGroup, group="preprocess"):
     """How an image is brought to the network's grid."""
 
-    spacing_mm: float | None = setting(None, above=0, at_most=20, unit="mm")
+    spacing_mm: float | None = setting(None, above=0, at_most=20, unit="mm", option=True)
     """Distance between the network's pixels, the same along rows and columns. None: chosen from the training images
     (their median, but no more than about 192 pixels across an image, or across its crop)."""
-    input_shape: tuple[int, int] | None = _size(at_least=32, at_most=4096, unit="pixels")
+    input_shape: tuple[int, int] | None = _size(at_least=32, at_most=4096, unit="pixels", option=True)
     """Resize every image to this instead, whatever its spacing, as the published workbench does. The proportions of
     an image that is not of that shape change. None and no image with a spacing: chosen from the training images'
     median shape."""
     clip_percentiles: Pair = setting((0.5, 99.5), at_least=0, at_most=100, ascending=True)
     """Each image's intensities are clipped to these of its own percentiles, then brought to mean 0 and standard
     deviation 1."""
-    clahe: bool = False
-    """Equalise the contrast of each slice piece by piece first (CLAHE); off by default."""
+    clahe: bool = setting(False, option=True)
+    """Equalise the contrast of each slice piece by piece first (CLAHE)."""
     clahe_limit: float = setting(2.0, at_least=1)
     """How far CLAHE may raise the contrast; 1 hardly at all."""
-    crop_mm: Pair | None = _size(at_least=1, at_most=2000, unit="mm")
+    crop_mm: Pair | None = _size(at_least=1, at_most=2000, unit="mm", option=True)
     """The region that the network sees in place of the whole image, for small structures in large images. Rounded
     up to what the network's stages need."""
     crop_shape: tuple[int, int] | None = _size(at_least=16, at_most=4096, unit="the network's pixels")
@@ -103,7 +103,7 @@ class AugmentationSettings(SettingsGroup, group="augmentation"):
     """
 
     rotation_probability: float = _probability(1.0, "a turn by up to `rotation_deg`")
-    rotation_deg: float = setting(180.0, at_least=0, at_most=180, unit="degrees")
+    rotation_deg: float = setting(180.0, at_least=0, at_most=180, unit="degrees", option=True)
     """Turn by up to this either way."""
     scaling_probability: float = _probability(1.0, "`scaling`")
     scaling: Pair = setting((0.9, 1.1), at_least=0.1, at_most=10, ascending=True)
@@ -309,36 +309,26 @@ class LossSettings(SettingsGroup, group="loss"):
     def problems(self) -> Problems:
         """Find what "tversky" cannot do, and what would leave nothing to compare at the start or at the end."""
         if self.overlap == "tversky" and not 0 < self.missed_weight < 1:
-            yield (
-                "missed_weight",
-                f"missed_weight is {self.missed_weight}; with tversky it lies between 0 and 1: at 0 the network "
-                "would learn to find nothing, at 1 everything.",
-            )
+            ends = "at 0 the network would learn to find nothing, at 1 everything"
+            given = f"missed_weight is {self.missed_weight}"
+            yield "missed_weight", f"{given}; with tversky it lies between 0 and 1: {ends}."
         if self.overlap == "tversky" and self.squared:
             known = "squared is True and overlap is 'tversky', which has no squares"
             yield "squared", f"{known}; give squared=False, or 'dice'."
         shapes = 0.0 if self.overlap == "none" else self.overlap_weight
         pixels = 0.0 if self.pixel == "none" else self.pixel_weight
         if shapes + pixels == 0:
-            yield (
-                "overlap_weight",
-                f"Both parts of the loss have weight 0 (overlap is {self.overlap!r} with overlap_weight "
-                f"{self.overlap_weight}, pixel {self.pixel!r} with pixel_weight {self.pixel_weight}), so nothing "
-                "is learnt; give one of them.",
-            )
+            given = f"overlap is {self.overlap!r} with overlap_weight {self.overlap_weight}, "
+            given += f"pixel {self.pixel!r} with pixel_weight {self.pixel_weight}"
+            problem = f"Both parts of the loss have weight 0 ({given}), so nothing is learnt; give one of them."
+            yield "overlap_weight", problem
         until, fades = f"overlap_until is {self.overlap_until}", self.overlap != "none" and self.overlap_until <= 1
         if fades and self.pixel == "none":
-            yield (
-                "pixel",
-                f"pixel is 'none' and {until}: without a part that compares pixels, the whole loss would fade out; "
-                "give overlap_until = inf.",
-            )
+            why = "without a part that compares pixels, the whole loss would fade out"
+            yield "pixel", f"pixel is 'none' and {until}: {why}; give overlap_until = inf."
         if fades and self.late_pixel_weight == 0:
-            yield (
-                "late_pixel_weight",
-                f"late_pixel_weight is {self.late_pixel_weight} and {until}: the whole loss would fade out; give a "
-                "weight above 0, or overlap_until = inf.",
-            )
+            fades_out = f"late_pixel_weight is {self.late_pixel_weight} and {until}: the whole loss would fade out"
+            yield "late_pixel_weight", f"{fades_out}; give a weight above 0, or overlap_until = inf."
 
 
 @dataclass(frozen=True)
@@ -385,19 +375,19 @@ class VolumeSettings(SettingsGroup, group="volume"):
 class Settings(SettingsGroup):
     """All settings of a training; saved in the model file."""
 
-    epochs: int | None = setting(None, at_least=1)
+    epochs: int | None = setting(None, at_least=1, option=True)
     """Times that every training slice is seen; 100 where `minutes` is not given either. None: as many as fit into
     `minutes`."""
-    minutes: float | None = setting(None, above=0, at_most=30 * 24 * 60)
+    minutes: float | None = setting(None, above=0, at_most=30 * 24 * 60, option=True)
     """Time budget of the learning, 30 days at most. The learning-rate schedule is fitted to it, so that "cosine"
     and "polynomial" end low in time."""
-    batch_size: int = setting(8, at_least=1)
+    batch_size: int = setting(8, at_least=1, option=True)
     """Slices seen at once. Halved, and said so, where the memory is not enough."""
     oversampling: float = setting(0.0, at_least=0, at_most=1)
     """At least this part of each batch are slices with a structure on them; empty ones give way. 0: as they are."""
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
     """What turns gradients into steps; "sgd" has Nesterov's momentum, and wants a learning rate of about 0.01."""
-    learning_rate: float = setting(2e-3, above=0, below=10)
+    learning_rate: float = setting(2e-3, above=0, below=10, option=True)
     """The learning rate's peak, reached after the warm-up."""
     schedule: Literal["cosine", "polynomial", "multistep", "plateau", "constant"] = "cosine"
     """How the learning rate falls: smoothly to zero ("cosine", "polynomial"), in steps at the `milestones`, after
@@ -419,19 +409,19 @@ class Settings(SettingsGroup):
     """Largest norm of a step's gradient; infinity (inf): any."""
     average_decay: float = setting(0.99, at_least=0, below=1)
     """The weights that are kept are a running average; near 1 averages more steps, 0 takes them as they are."""
-    best_by: Literal["dice", "iou", "loss"] = "dice"
+    best_by: Literal["dice", "iou", "loss"] = setting("dice", option=True)
     """The kept epoch has the best of these on the validation subjects (Dice and IoU are means over structures)."""
     patience: int | None = setting(None, at_least=1)
     """Stop after this many validated epochs in which `best_by` did not improve. None: never."""
-    print_checkpoint: int = setting(1, at_least=1, unit="epochs")
+    print_checkpoint: int = setting(1, at_least=1, unit="epochs", option=True)
     """Epochs between printed lines."""
-    save_checkpoint: int = setting(10, at_least=1, unit="epochs")
+    save_checkpoint: int = setting(10, at_least=1, unit="epochs", option=True)
     """Epochs between checkpoints on disk."""
-    validate_every: int = setting(1, at_least=1, unit="epochs")
+    validate_every: int = setting(1, at_least=1, unit="epochs", option=True)
     """Epochs between validations; with few slices an epoch is short, and validation would take the time."""
     watch_erosion: bool = False
     """Also validate with each structure eroded by one, two and three pixels of the network's grid."""
-    seed: int = setting(0, at_least=0, at_most=2**63 - 1)
+    seed: int = setting(0, at_least=0, at_most=2**63 - 1, option=True)
     """Of everything random: same seed, same weights on the same machine."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """"auto" takes bfloat16 where the processor is fast at it."""

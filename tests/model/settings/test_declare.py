@@ -8,7 +8,6 @@ from typing import get_args, get_origin
 import numpy as np
 import pytest
 
-from autoseg.cli.options import OWN_OPTIONS
 from autoseg.cli.parser import build_parser
 from autoseg.errors import SettingsError
 from autoseg.model.settings.settings import Settings, group_kinds, settings_from_dict, settings_to_dict
@@ -178,7 +177,7 @@ def test_form_command_line_and_text_agree_with_the_declaration(capsys):
         assert fields[name].tooltip == setting.told
         assert fields[name].description == setting.short
         assert f"{name}={usual or 'none'} {setting.told}" in printed
-        if name in OWN_OPTIONS:
+        if setting.option:
             assert f"--{setting.short.replace('_', '-')} " in offered
             assert f"{setting.words} " in offered
             assert f"(default: {usual or 'none'})" in offered

@@ -54,5 +54,7 @@ def test_values_that_do_not_fit_together_are_said_at_a_field_that_can_mend_it(fo
 
 
 def test_its_tooltips_say_unit_and_limits(form):
-    assert form.fields["preprocess.spacing_mm"].tooltip.endswith("Give a number above 0, at most 20, in mm, or None.")
+    assert form.fields["preprocess.spacing_mm"].tooltip.endswith(
+        "Give a number above 0, at most 20, in mm, or None."
+    )
     assert form.fields["spatial_dims"].tooltip.endswith("Give 2 or 3.")
