@@ -30,7 +30,7 @@ def measure(variant: str, size: int, batch_size: int, steps: int) -> dict[str, f
     from autoseg.image.image import Image, LabelMap, Source
     from autoseg.image.structures import Structure
     from autoseg.model import device
-    from autoseg.model.dataset import build_slices, sample_batch
+    from autoseg.model.dataset import build_slices
     from autoseg.model.model import TrainedModel
     from autoseg.model.networks import build_network
     from autoseg.model.networks.layers import SLOPE, InstanceNormLeakyReLU
@@ -71,7 +71,7 @@ def measure(variant: str, size: int, batch_size: int, steps: int) -> dict[str, f
     for count in range(steps + 2):
         start = time.perf_counter()
         indices = torch.randint(len(slices), (batch_size,), generator=generator)
-        batch = sample_batch(slices, indices, augmentation=settings.augmentation, generator=generator)
+        batch = slices.sample(indices, augmentation=settings.augmentation, generator=generator)
         float(step.learn(batch, 1e-3, 0.0))
         if count >= 2:
             seconds.append(time.perf_counter() - start)

@@ -45,7 +45,7 @@ def plan_volumes(chosen: argparse.Namespace, found: CaseFolder, settings: Settin
 
 
 def _fitted(values: dict[str, Any], settings: Settings, typed: Collection[str]) -> dict[str, Any]:
-    """Let patch and levels suit the voxels, the filters and the network that were typed."""
+    """Let patch and stages suit the voxels, the filters and the network that were typed."""
     from autoseg.training.plan.volume_choices import fit_patch
 
     patch, own, given = values["volume.patch_size"], values["volume.spacing_mm"], settings.volume.spacing_mm

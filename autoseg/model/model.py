@@ -68,29 +68,11 @@ class EpochResult:
 class TrainedModel:
     """A network with its weights, and all that is needed to use it on a new patient.
 
-    Parameters
-    ----------
-    name : str
-        Chosen by the user; part of the file's name.
-    settings : Settings
-        As trained, with the network's pixel size filled in.
-    structures : tuple of Structure
-        Class k of the network is the k-th structure.
-    channels : tuple of str
-        The image's channels.
-    weights : dict of str to Tensor
-        Of the best epoch.
-    history : tuple of EpochResult
-        One per epoch.
-    best_epoch : int
-        The epoch whose weights these are.
-    origin : dict
-        What it was trained on, when and with which versions, and why it stopped learning: in `ended` as a
-        sentence, in `ended_by` as the value of an `Ended`; plain values, no patient names.
-    postprocess : tuple of StructurePostprocess
-        How each structure's prediction is cleaned, chosen on validation subjects; empty: not at all.
-    finder : TrainedModel, optional
-        Finds the centreline around which this model sees a crop (`autoseg.training.finder`).
+    `settings` are as trained, with the network's pixel size filled in; class k of the network is the k-th
+    structure; the `weights` are those of the `best_epoch`. `origin` tells in plain values without patients' names
+    what it was trained on, when, with which versions, and why it stopped learning: in `ended` as a sentence, in
+    `ended_by` as the value of an `Ended`. `postprocess` has for each structure how its prediction is cleaned (none:
+    not at all). The `finder` finds the centreline around which this model sees a crop (`autoseg.training.finder`).
     """
 
     name: str

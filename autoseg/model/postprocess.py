@@ -32,19 +32,11 @@ BLOCK = ndimage.generate_binary_structure(2, 2)[None]
 
 @dataclass(frozen=True)
 class StructurePostprocess:
-    """How the prediction of one structure is cleaned, in this order.
+    """How the prediction of one structure is cleaned, slice by slice and in this order.
 
-    Parameters
-    ----------
-    threshold : float, optional
-        A pixel belongs to the structure only from this probability on, and then also where the background is
-        more probable. None: where it is the most probable class.
-    erosions : int
-        How often one layer of pixels (those that share an edge with another) is taken off, 0 to 3.
-    largest_component : bool
-        Keep only the largest piece on each slice.
-    fill_holes : bool
-        Fill background that the structure encloses on a slice.
+    A pixel belongs to it only from the `threshold` on, and then also where the background is more probable (None:
+    where it is the most probable class); as many `erosions`, 0 to 3, each take off one layer of pixels that share
+    an edge with another; the largest piece is kept; and background that the structure encloses is filled.
     """
 
     threshold: float | None = None
@@ -66,6 +58,9 @@ class StructurePostprocess:
 
 def choose_classes(probabilities: Probabilities, post: Sequence[StructurePostprocess]) -> npt.NDArray[np.uint8]:
     """Give each pixel its class: the most probable one, but for structures that have a threshold.
+
+    Probabilities are (slices, classes, rows, columns), the background first; `post` has one for each structure, or
+    none at all.
 
     Examples
     --------
@@ -150,7 +145,8 @@ def choose_postprocess(pairs: Iterable[tuple[LabelMap, Probabilities]]) -> Postp
     """Try thresholds, erosions, the largest piece and filled holes on validation subjects; keep the best.
 
     Each structure is tried alone, with all others as they are, by its mean Dice over the subjects, pooled
-    over each subject's slices. Where several are within 0.001, the simplest is chosen.
+    over each subject's slices. Where several are within 0.001, the simplest is chosen. Probabilities are (slices,
+    classes, rows, columns) on the reference's grid, of validation subjects only.
     """
     counts: dict[tuple[int, StructurePostprocess], dict[str, npt.NDArray[np.int64]]] = defaultdict(dict)
     structures: tuple[Structure, ...] = ()

@@ -20,22 +20,9 @@ from autoseg.files.atomic import whole_file
 
 @dataclass(frozen=True)
 class FileKind:
-    """One kind of file.
+    """One kind of file: the word for it in the file, what a reader calls it, versions written and readable.
 
-    Parameters
-    ----------
-    format : str
-        The word that the file carries.
-    what : str
-        What a reader calls it: "a model file".
-    version : int
-        Of what is written.
-    readable : tuple of int
-        Versions that can be read.
-    remedy : str
-        A sentence for whoever chose a file of another kind.
-    otherwise : str
-        What else helps where the file is damaged: "train anew".
+    `remedy` is a sentence for whoever chose a file of another kind, `otherwise` what helps if it is damaged.
     """
 
     format: str
@@ -87,7 +74,10 @@ def _full_disk_as_oserror() -> Iterator[None]:
 
 
 def read_tensors(path: Path, kind: FileKind, *, lazily: bool = False) -> dict[str, Any]:
-    """Read a file of this kind; nothing in it is ever executed."""
+    """Read a file of this kind; nothing in it is ever executed.
+
+    `lazily` leaves the tensors on the disk until they are used; as long, Windows does not let the file be replaced.
+    """
     path = Path(path)
     if not path.is_file():
         raise ModelFileError(f"{path} is not there. Choose a .pt file that autoseg saved in trained_model.")

@@ -128,7 +128,7 @@ def cut_off_note(models: Sequence[TrainedModel], label_map: LabelMap, centreline
         if one.settings.spatial_dims != 3 or volume.crop_mm is None:
             continue
         grid = grid_of(label_map, volume)
-        crop = plan_crop(centreline, grid, label_map.calibrated_affine, volume.crop_mm, volume.orientation)
+        crop = plan_crop(centreline, grid, label_map, volume)
         found = torch.from_numpy((label_map.voxels > 0).astype(np.uint8)[None])
         inside = crop.cut(to_network(found, grid, mode="nearest"), outside=0)
         worst, count = max(worst, crop.count_cut_off(inside[0] > 0)), inside.shape[1 + crop.axis]

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-import psutil
 import torch
 from torch import Tensor
 
@@ -15,7 +14,7 @@ from autoseg.errors import DataError, SettingsError
 from autoseg.image.image import Image
 from autoseg.model.dataset import crop_of, store_image
 from autoseg.model.dataset.voxels import pad_to, padded_before
-from autoseg.model.device import choose_device, choose_precision, in_layout, with_layout
+from autoseg.model.device import choose_device, choose_precision, in_layout, require_memory, with_layout
 from autoseg.model.model import TrainedModel
 from autoseg.model.preprocessing.classes import mirrored_classes
 from autoseg.model.preprocessing.sliding_window import run_by_slabs
@@ -121,10 +120,6 @@ class VolumeRun:
         )
         if self.crop is not None:  # the whole image, and what is put back into its place
             needed += math.prod(self.grid.network) * (2 * classes + IMAGE_BYTES)
-        free = psutil.virtual_memory().available
-        if needed > free:
-            raise DataError(
-                f"{self.image.source.name} would have {' × '.join(map(str, self.grid.network))} voxels for the "
-                f"network and need {needed / 2**30:.1f} GiB; {free / 2**30:.1f} GiB are free. Close other "
-                "programs, or train a model with a larger volume.spacing_mm."
-            )
+        shown = " × ".join(map(str, self.grid.network))
+        what = f"{self.image.source.name} would have {shown} voxels for the network, which"
+        require_memory(needed, what, "or train a model with a larger volume.spacing_mm")

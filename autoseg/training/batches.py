@@ -12,20 +12,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 class EpochOrder:
     """The slices of one epoch in a random order, handed out batch by batch; every slice has one place in it.
 
-    Parameters
-    ----------
-    with_structure : (slices,) Tensor of bool
-        Slices on which a structure was drawn, on the processor.
-    generator : torch.Generator
-        On the processor.
-    oversampling : float
-        At least this part of each batch are slices with a structure: empty ones of it give way to others drawn
-        at random, as nnU-Net does for patches (Isensee et al., Nature Methods 2021). 0: as they come.
-    network : torch.nn.Module, optional
-        One that normalises over the slices of a batch sees no slice alone where that can be helped: it joins the
-        batch before, or, where that cannot be and the coarsest map is one pixel, comes twice.
-    frame : tuple of int
-        Rows and columns that the network sees, of volumes its three sizes.
+    With `oversampling` at least this part of each batch are slices with a structure: empty ones give way to others
+    drawn at random, as nnU-Net does for patches (Isensee et al., Nature Methods 2021). A network that normalises
+    over
+    the slices of a batch sees no slice alone where that can be helped: it joins the batch before, or, where that
+    cannot be and the coarsest map of the `frame` is one pixel, comes twice.
     """
 
     def __init__(
@@ -69,7 +60,10 @@ class EpochOrder:
 
 
 def oversample(indices: Tensor, with_structure: Tensor, part: float, generator: torch.Generator) -> Tensor:
-    """Exchange empty slices of a batch for ones with a structure, until these are at least the part wanted."""
+    """Exchange empty slices of a batch for ones with a structure, until these are at least the part wanted.
+
+    None comes twice as long as there are enough different ones.
+    """
     lacking = math.ceil(part * len(indices) - 1e-9) - int(with_structure[indices].sum())
     known = with_structure.nonzero()[:, 0]
     if lacking <= 0 or not len(known):

@@ -29,14 +29,10 @@ def sees_crop(settings: Settings) -> bool:
 class Inputs:
     """What `train` is given beside its cases.
 
-    Parameters
-    ----------
-    centrelines : mapping of Centreline by case_id
-        Of every case of training and validation, where `settings.volume.crop_mm` is given; else without effect.
-    finder : TrainedModel, optional
-        Finds the centreline on a new image; saved in the model's file.
-    read : callable
-        Reads cases in order, as `autoseg.model.dataset.read_cases` does.
+    `centrelines`, by case_id, are of every case of training and validation where `settings.volume.crop_mm` is
+    given,
+    else without effect; the `finder` finds them on a new image and is saved in the model's file. `read` reads cases
+    in order, as `autoseg.model.dataset.read_cases` does.
     """
 
     centrelines: Mapping[str, Centreline] = field(default_factory=dict)

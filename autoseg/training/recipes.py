@@ -13,7 +13,7 @@ from math import inf
 
 from autoseg.errors import SettingsError
 from autoseg.model.networks import NETWORKS
-from autoseg.model.networks.levels import divide_axes, volume_network
+from autoseg.model.networks.stages import divide_axes, volume_network
 from autoseg.model.settings.settings import (
     AugmentationSettings,
     LossSettings,
@@ -22,9 +22,9 @@ from autoseg.model.settings.settings import (
     Settings,
 )
 
-# Networks whose `filters` mean the same: one number a level, each level half the size of the one above.
-SAME_LEVELS = ("unet", "resunet")
-USUAL_LEVELS = 6
+# Networks whose `filters` mean the same: one number a stage, each stage half the size of the one above.
+SAME_STAGES = ("unet", "resunet")
+USUAL_STAGES = 6
 
 
 @dataclass(frozen=True)
@@ -181,8 +181,8 @@ def nnunet_like(base: Settings) -> Settings:
         noise_probability=0.1,
         noise=0.3,
     )
-    own = base.network.filters if base.network.name in SAME_LEVELS else None
-    levels = len(own) if own else USUAL_LEVELS
+    own = base.network.filters if base.network.name in SAME_STAGES else None
+    stages = len(own) if own else USUAL_STAGES
     return replace(
         _plain_training(base),
         oversampling=0.33,
@@ -195,7 +195,7 @@ def nnunet_like(base: Settings) -> Settings:
         precision=base.precision,
         network=NetworkSettings(
             name="unet",
-            filters=tuple(min(32 * 2**level, 512) for level in range(levels)),
+            filters=tuple(min(32 * 2**stage, 512) for stage in range(stages)),
             dropout=0.0,
             norm="instance",
             deep_supervision=True,
@@ -208,7 +208,7 @@ def nnunet_like(base: Settings) -> Settings:
 def unet_of_volumes(base: Settings) -> Settings:
     """Give a U-Net that learns from volumes, as the base's `volume` says; what is of slices alone is left out."""
     if base.spatial_dims == 3:
-        own = base.network if base.network.name in SAME_LEVELS else _levels_of(base)
+        own = base.network if base.network.name in SAME_STAGES else _stages_of(base)
         return replace(base, network=replace(own, name="unet"))
     return replace(
         base,
@@ -216,7 +216,7 @@ def unet_of_volumes(base: Settings) -> Settings:
         batch_size=2,
         oversampling=0.5,
         preprocess=PreprocessSettings(clip_percentiles=base.preprocess.clip_percentiles),
-        network=_levels_of(base),
+        network=_stages_of(base),
         augmentation=AugmentationSettings.volumes(),
     )
 
@@ -229,8 +229,8 @@ def of_slices(base: Settings) -> Settings:
     return replace(base, spatial_dims=2, batch_size=8, network=NetworkSettings(), augmentation=varied)
 
 
-def _levels_of(base: Settings) -> NetworkSettings:
-    """Give the U-Net whose levels suit the patch and the voxels of volumes."""
+def _stages_of(base: Settings) -> NetworkSettings:
+    """Give the U-Net whose stages suit the patch and the voxels of volumes."""
     patch, spacing = base.volume.patch_size, base.volume.spacing_mm
     return volume_network(divide_axes(patch, spacing) if patch and spacing else ((2, 2, 2),) * 3)
 
@@ -255,7 +255,7 @@ def _ours(name: str, **changes: float) -> Recipe:
         base = base if base.spatial_dims in NETWORKS[name].spatial_dims else of_slices(base)
         network = base.network
         if network.name != name:
-            alike = name in SAME_LEVELS and network.name in SAME_LEVELS
+            alike = name in SAME_STAGES and network.name in SAME_STAGES
             keeps = network if alike else NetworkSettings()
             network = replace(keeps, name=name)  # type: ignore[arg-type]
         return replace(base, network=network, **changes)  # type: ignore[arg-type]

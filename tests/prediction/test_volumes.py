@@ -224,7 +224,8 @@ def test_too_little_memory_is_said_before_anything_is_tried(monkeypatch):
 
     monkeypatch.setattr(psutil, "virtual_memory", Free)
     with pytest.raises(
-        DataError, match=r"scan would have 100 × 100 × 40 voxels.*need .* GiB; 0\.0 GiB are free.*larger volume"
+        DataError,
+        match=r"100 × 100 × 40 voxels.*need .* GiB of memory and 0\.0 GiB are free.*larger volume",
     ):
         predict(_model((8, 8, 8)), _image(np.zeros((40, 100, 100)), AFFINES["axial"]))
 

@@ -7,7 +7,7 @@ import torch
 from discs import STRUCTURES, make_pair, make_split, patch_reading, quick_settings
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from autoseg.model.dataset import build_slices, sample_batch
+from autoseg.model.dataset import build_slices
 from autoseg.model.model import load_model, save_model
 from autoseg.model.networks import NETWORKS
 from autoseg.model.settings.settings import AugmentationSettings, LossSettings, NetworkSettings, PreprocessSettings
@@ -251,7 +251,7 @@ def test_the_weight_of_structures_is_counted_once_and_kept(crop, tmp_path, monke
     model = train(make_split([0, 1], [2]), settings, structures=STRUCTURES)
     kept = load_model(save_model(model, tmp_path / "model.pt")).settings.loss.structure_weight
     slices = build_slices([make_pair(0), make_pair(1)], model.settings.preprocess, stride=4)
-    whole = sample_batch(slices, torch.arange(4))
+    whole = slices.sample(torch.arange(4))
     counted = count_weight([(whole.labels, whole.drawn)])
     if crop is None:
         assert kept == counted > 1

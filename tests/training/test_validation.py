@@ -8,7 +8,7 @@ from scipy import ndimage
 from torch.nn import functional
 
 from autoseg.image.structures import Structure
-from autoseg.model.dataset import build_slices, sample_batch
+from autoseg.model.dataset import build_slices
 from autoseg.model.networks import Outputs
 from autoseg.model.settings.settings import PreprocessSettings
 from autoseg.training.losses import reference_of_size, segmentation_loss
@@ -43,7 +43,7 @@ def slices_of(annotated=None):
 
 
 def reference_classes(slices):
-    return sample_batch(slices, torch.arange(len(slices))).labels
+    return slices.sample(torch.arange(len(slices))).labels
 
 
 def test_a_perfect_answer_has_dice_and_iou_1():
@@ -60,7 +60,7 @@ def test_the_loss_is_of_all_answers_but_not_of_what_is_a_networks_own(tiled):
     preprocess = PreprocessSettings(3.0, crop_mm=(72.0, 72.0)) if tiled else settings.preprocess
     slices = build_slices([make_pair(1)], preprocess, stride=4)
     assert (slices.tile is not None) == tiled
-    batch = sample_batch(slices, torch.arange(len(slices)))
+    batch = slices.sample(torch.arange(len(slices)))
     network = Twice()
 
     def loss(logits):

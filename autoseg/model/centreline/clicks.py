@@ -13,7 +13,7 @@ from autoseg.words import say_slices
 
 
 def point_on(view: Image, slice_index: int, row: float, column: float) -> Point:
-    """Give the place of a click in patient coordinates, in mm."""
+    """Give the place of a click in patient coordinates, in mm; slices count from 0, pixels' middles are whole."""
     slices, rows, columns = view.shape
     inside = 0 <= slice_index < slices and -0.5 <= row <= rows - 0.5 and -0.5 <= column <= columns - 0.5
     if not inside:
@@ -48,7 +48,10 @@ def slices_outside(centreline: Centreline, view: Image) -> tuple[int, ...]:
 
 
 def check_on(centreline: Centreline, view: Image) -> str:
-    """Say on which slices a curve leaves an image, and what to do; "" where it does not."""
+    """Say on which slices a curve leaves an image, and what to do; "" where it does not.
+
+    One that meets the image nowhere is another image's: that is an error.
+    """
     outside = slices_outside(centreline, view)
     count = view.shape[0]
     points = np.column_stack([centreline.points_mm, np.ones(len(centreline.points_mm))])

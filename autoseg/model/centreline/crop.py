@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from autoseg.errors import DataError
-from autoseg.image.geometry import Affine
+from autoseg.image.image import Image, LabelMap
 from autoseg.model.centreline.curve import Centreline
 from autoseg.model.preprocessing.volume_grids import VolumeGrid
+from autoseg.model.settings.settings import VolumeSettings
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +39,7 @@ class Crop:
         return sizes[0], sizes[1], sizes[2]
 
     def cut(self, volume: Tensor, *, outside: float | None = None) -> Tensor:
-        """Cut the crop out of a volume."""
+        """Cut the crop out of a volume (channels, *whole); beyond it is `outside`, else the voxel at its edge."""
         slices = volume.movedim(1 + self.axis, 0)
         starts = torch.from_numpy(self.starts).to(volume.device)
         at = [starts[:, k, None] + torch.arange(n, device=volume.device) for k, n in enumerate(self.size)]
@@ -62,7 +63,7 @@ class Crop:
         return int(touched.sum())
 
     def put_back(self, part: Tensor, *, outside: Tensor) -> Tensor:
-        """Put what was cut out back in its place."""
+        """Put what was cut out (channels, *shape) back in its place; around it lies `outside` (channels,)."""
         whole = outside.to(part)[:, None, None, None].repeat(1, *self.whole)
         slices, parts = whole.movedim(1 + self.axis, 0), part.movedim(1 + self.axis, 0)
         for one, cropped, start in zip(slices, parts, self.starts.tolist(), strict=True):
@@ -76,19 +77,15 @@ class Crop:
         return whole
 
 
-def plan_crop(
-    centreline: Centreline,
-    grid: VolumeGrid,
-    affine: Affine,
-    crop_mm: tuple[float, float],
-    orientation: str,
-    *,
-    name: str = "The image",
-) -> Crop:
-    """Choose the voxels around a centreline on the network's grid."""
-    axis = next(k for k, letter in enumerate(orientation) if letter in "IS")
+def plan_crop(centreline: Centreline, grid: VolumeGrid, image: Image | LabelMap, settings: VolumeSettings) -> Crop:
+    """Choose the voxels around a centreline on the network's grid of an image, as `crop_mm` says.
+
+    Its lengths are along the two axes across, in their order, rounded up to whole voxels. Where the centreline
+    leaves the image on some slices, the crop stays at the edge there.
+    """
+    axis = next(k for k, letter in enumerate(settings.orientation) if letter in "IS")
     across = [k for k in range(3) if k != axis]
-    on_grid, count = grid.affine(affine), grid.network[axis]
+    on_grid, count = grid.affine(image.calibrated_affine), grid.network[axis]
     places = centreline.on_slices(on_grid, count, axis=axis)
     sizes = np.array([grid.network[k] for k in across])
     inside = ((places >= -0.5) & (places <= sizes - 0.5)).all(axis=1)
@@ -99,11 +96,12 @@ def plan_crop(
         corners = on_grid @ np.array([[0, 0, 0, 1], [*(n - 1 for n in grid.network), 1]]).T
         first, last = corners[:3].T.round(0).tolist()
         raise DataError(
-            f"{name}: the centreline ({centreline.source}) does not meet the image. It runs from {low} to {high} "
-            f"(x, y, z in mm), and the image lies between {first} and {last}. Use the centreline of this image, or "
-            "click it anew."
+            f"{image.source.name}: the centreline ({centreline.source}) does not meet the image. It runs from "
+            f"{low} to {high} (x, y, z in mm), and the image lies between {first} and {last}. Use the centreline "
+            "of this image, or click it anew."
         )
     places = places.clip(0, sizes - 1)
-    size = [max(1, math.ceil(round(mm / grid.spacing_mm[k], 3))) for mm, k in zip(crop_mm, across, strict=True)]
+    lengths = zip(settings.crop_mm or (), across, strict=True)
+    size = [max(1, math.ceil(round(mm / grid.spacing_mm[k], 3))) for mm, k in lengths]
     starts = np.floor(places - (np.array(size) - 1) / 2 + 0.5).astype(np.intp)
     return Crop(axis, (size[0], size[1]), grid.network, starts)

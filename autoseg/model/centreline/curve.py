@@ -81,21 +81,9 @@ class Centreline:
         return np.column_stack([_read(self.points_mm[:, 2], self.points_mm[:, :2], z), z])
 
     def on_slices(self, affine: Affine, count: int, *, axis: int = 0) -> Floats:
-        """Give where the curve meets each slice of a grid.
+        """Give where the curve meets each slice along an axis of a grid with this affine, (count, 2).
 
-        Parameters
-        ----------
-        affine : (4, 4) ndarray
-            Of the grid: index to patient coordinates in mm.
-        count : int
-            Slices along `axis`.
-        axis : {0, 1, 2}
-            The grid's axis along which the structure runs.
-
-        Returns
-        -------
-        (count, 2) ndarray
-            The index along each of the two other axes, in their order; not whole numbers, and perhaps outside.
+        That is the index along each of the two other axes, in their order; no whole numbers, and perhaps outside.
         """
         known = np.column_stack([self.points_mm, np.ones(len(self.points_mm))])
         index = np.asarray(known @ np.linalg.inv(affine)[:3].T, dtype=np.float64)

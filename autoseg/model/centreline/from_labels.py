@@ -29,7 +29,8 @@ def smooth(
 
     Minimises sum w (y - x)² + a sum y''² + b sum y'² (Whittaker 1923; Eilers, Analytical Chemistry 2003), where
     a = (wavelength / 2π)⁴, so that half of a wave of that length is kept, and b = a / flatten². Beyond the last
-    weight the line goes on straight, and turns parallel to the axis over about `flatten_mm`.
+    weight the line goes on straight, and turns parallel to the axis over about `flatten_mm`. Values are (n, k), the
+    weights (n,) of a mean of about 1 where there are values, which makes the wavelength true.
 
     Examples
     --------

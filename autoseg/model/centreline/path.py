@@ -25,7 +25,8 @@ def find_path(
     Minimises the sum over slices of -log(probability) h + stiffness d² / h, where h is the distance between slices
     and d that of the places on two neighbours, in mm: what it costs does not depend on how thick slices are. All
     places of all slices are candidates, and the minimum is exact (Viterbi 1967); a step is not steeper than
-    `steepest` along either axis, or one pixel. Where the probability is nil throughout, the way goes straight.
+    `steepest` along either axis, or one pixel. Where the probability is nil throughout, the way goes straight. Maps
+    are (slices, rows, columns), as the spacing is; the way is (slices, 2), whole rows and columns.
 
     Examples
     --------
@@ -74,7 +75,7 @@ def _cheapest(total: Maps, cost: Maps, axis: int) -> tuple[Maps, npt.NDArray[np.
 def refine_path(
     probability: Maps, path: npt.NDArray[np.intp], spacing_mm: tuple[float, float, float]
 ) -> tuple[Floats, Floats]:
-    """Move every place of a way to the middle of the probability around it."""
+    """Move every place (n, 2) of a way to the middle of the probability within 6 mm, and give the largest there."""
     rows, columns = probability.shape[1:]
     middles, peaks = path.astype(np.float64), np.zeros(len(path))
     reach = [math.ceil(AROUND_MM / mm) for mm in spacing_mm[1:]]

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from autoseg.errors import DataError
+from autoseg.image.image import Image, LabelMap
+from autoseg.model.device import in_layout
 from autoseg.model.networks import Outputs
+from autoseg.model.preprocessing.augment import apply_intensity, draw_intensity
 from autoseg.model.settings.settings import AugmentationSettings
 
 
@@ -33,6 +38,53 @@ class Batch:
     def reference(self) -> Tensor:
         """What the loss compares with: the raters' shares where there are any, else the labels."""
         return self.labels if self.targets is None else self.targets
+
+    def mirrored(self, flipped: Tensor, sides: Tensor) -> Batch:
+        """Exchange left and right (`mirrored_classes`) where the anatomy was mirrored, (batch,) bool."""
+
+        def where(exchanged: Tensor, own: Tensor) -> Tensor:
+            return torch.where(flipped.to(own.device).view(-1, *[1] * (own.dim() - 1)), exchanged, own)
+
+        return replace(
+            self,
+            labels=where(sides[self.labels], self.labels),
+            drawn=where(self.drawn[:, sides[1:] - 1], self.drawn),
+            targets=None if self.targets is None else where(self.targets[:, sides], self.targets),
+        )
+
+    def varied(self, augmentation: AugmentationSettings, generator: torch.Generator) -> Batch:
+        """Vary the intensities."""
+        draw = draw_intensity(len(self.images), augmentation, generator)
+        return replace(self, images=apply_intensity(self.images, draw, generator))
+
+    def laid_out(self) -> Batch:
+        """Lay the images out as the network's filters are."""
+        return replace(self, images=in_layout(self.images))
+
+
+def check_pairs(pairs: Sequence[tuple[Image, LabelMap]]) -> bool:
+    """Raise DataError unless there are cases with the same channels; tell whether raters drew shares on any."""
+    if not pairs:
+        raise DataError("There are no cases to learn from.")
+    channels = {image.channels for image, _ in pairs}
+    if len({len(names) for names in channels}) > 1:
+        raise DataError(f"The images have different channels: {sorted(channels)}. Use one kind of image.")
+    return any(label_map.shares is not None for _, label_map in pairs)
+
+
+def with_background(shares: Tensor) -> Tensor:
+    """Put what structures (batch, structures, …) leave to 1 before them, as the share of the background."""
+    return torch.cat([1 - shares.sum(1, keepdim=True), shares], dim=1).clamp(min=0)
+
+
+Part = TypeVar("Part")
+
+
+def on_device(part: Part, device: torch.device) -> Part:
+    """Give a dataclass with all its tensors on a device."""
+    values = {item.name: getattr(part, item.name) for item in fields(part)}  # type: ignore[arg-type]
+    tensors: dict[str, Any] = {name: v.to(device) for name, v in values.items() if isinstance(v, Tensor)}
+    return replace(part, **tensors)  # type: ignore[type-var]
 
 
 class Samples(Protocol):

@@ -15,7 +15,7 @@ from autoseg.data.cases import Case
 from autoseg.data.split import Split
 from autoseg.image.structures import Structure
 from autoseg.model.dataset.build import plan_input, plan_samples, read_cases
-from autoseg.model.dataset.slices import SliceSet, build_slices, sample_batch
+from autoseg.model.dataset.slices import SliceSet, build_slices
 from autoseg.model.dataset.volumes import VolumeSet, build_volumes
 from autoseg.model.networks import build_network, stride_of, strides_of
 from autoseg.model.preprocessing.neighbouring_slices import own_channel
@@ -101,7 +101,7 @@ def preview_batch(
         orientation = samples.samples.settings.orientation
         images = _middle_slices(seen.images[:, 0].numpy(), samples.axis, orientation)
         return images, table[_middle_slices(seen.labels.numpy(), samples.axis, orientation)]
-    seen = sample_batch(samples, indices, augmentation=augmentation, generator=generator)
+    seen = samples.sample(indices, augmentation=augmentation, generator=generator)
     shown = own_channel(samples.images.shape[1], samples.neighbours)
     return seen.images[:, shown].numpy(), table[seen.labels.numpy()]
 

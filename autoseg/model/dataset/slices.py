@@ -10,10 +10,9 @@ from torch import Tensor, nn
 
 from autoseg.errors import DataError
 from autoseg.image.image import Image, LabelMap
-from autoseg.model.dataset.batch import Batch
-from autoseg.model.device import in_layout
+from autoseg.model.dataset.batch import Batch, check_pairs, on_device, with_background
 from autoseg.model.networks import Outputs, learn
-from autoseg.model.preprocessing.augment import apply_intensity, draw_geometry, draw_intensity, place_offsets
+from autoseg.model.preprocessing.augment import draw_geometry, place_offsets
 from autoseg.model.preprocessing.classes import classes_of, mirrored_classes, outer_classes, shares_of
 from autoseg.model.preprocessing.extents import crop_size, extent_of, frame_size
 from autoseg.model.preprocessing.neighbouring_slices import gather_slices
@@ -80,7 +79,7 @@ class SliceSet:
         return max(1, len(self))
 
     @property
-    def seen_size(self) -> tuple[int, ...]:
+    def seen_size(self) -> tuple[int, int]:
         """(rows, columns) that the network sees while it learns."""
         return self.frame if self.crops is None else self.crops.size
 
@@ -96,12 +95,43 @@ class SliceSet:
         augmentation: AugmentationSettings | None = None,
         generator: torch.Generator | None = None,
     ) -> Batch:
-        """As `sample_batch`."""
-        return sample_batch(self, indices, augmentation=augmentation, generator=generator)
+        """Bring the slices with these indices to the network's frame, varied if `augmentation` is given.
+
+        Crops are seen with augmentation only; without, each slice is seen as a whole. The generator is on the
+        processor.
+        """
+        if augmentation is None:
+            return self._placed(indices, frame_offsets(self.frame, self.device), None).laid_out()
+        if generator is None:
+            raise DataError("Augmentation needs a random generator.")
+        draw = draw_geometry(len(indices), augmentation, generator)
+        offsets = place_offsets(frame_offsets(self.seen_size, self.device), draw)
+        middles = None
+        if self.crops is not None:
+            chosen = indices.to(self.device)
+            middles = self.crops.draw(chosen, self.network[chosen], generator)
+        batch = self._placed(indices, offsets, middles)
+        return batch.mirrored(draw.flipped, self.sides).varied(augmentation, generator).laid_out()
 
     def whole(self, indices: Tensor) -> Batch:
         """Give whole slices as they are."""
-        return sample_batch(self, indices)
+        return self.sample(indices)
+
+    def _placed(self, indices: Tensor, offsets: Tensor, middles: Tensor | None) -> Batch:
+        """Read slices at offsets ([batch,] rows, columns, 2) from middles (batch, 2), else the images' own."""
+        chosen = indices.to(self.device)
+        stored, network = self.stored[chosen], self.network[chosen]
+        if middles is None:
+            middles = frame_middles(self.frame, network)
+        placed = offsets + middles[:, None, None]
+        images = gather_slices(self.images, chosen, self.ends[chosen], self.neighbours)
+        images = sample_frames(images, placed, stored, network)
+        classes = sample_frames(self.labels[chosen], placed, stored, network, mode="nearest")[:, 0].long()
+        targets = None
+        if self.shares is not None:
+            shares = sample_frames(self.shares[chosen].float(), placed, stored, network, mode="shares")
+            targets = with_background(shares)
+        return Batch(images, classes, self.drawn[chosen], targets, self.outer)
 
     def answer(self, network: nn.Module, batch: Batch) -> Outputs:
         """Give all that is compared in training too, so that the losses can be; in tiles only the answer itself."""
@@ -111,42 +141,27 @@ class SliceSet:
 
     @property
     def tile(self) -> tuple[int, int] | None:
-        """Size of the tiles in which the network answers on whole slices (`windows.run_in_tiles`), if any."""
+        """Size of the tiles in which the network answers on whole slices (`run_in_tiles`), if any."""
         return self.crops.size if self.crops is not None else None
 
     def to(self, device: torch.device) -> SliceSet:
         """Move every tensor to a device."""
-        moved = {name: getattr(self, name).to(device) for name in ("images", "labels", "drawn", "stored")}
-        if self.shares is not None:
-            moved["shares"] = self.shares.to(device)
-        crops = self.crops and replace(self.crops, centres=self.crops.centres.to(device))
-        return replace(
-            self,
-            **moved,
-            network=self.network.to(device),
-            sides=self.sides.to(device),
-            outer=self.outer.to(device),
-            ends=self.ends.to(device),
-            crops=crops,
-        )
+        return replace(on_device(self, device), crops=self.crops and on_device(self.crops, device))
 
 
 def build_slices(pairs: Sequence[tuple[Image, LabelMap]], settings: PreprocessSettings, *, stride: int) -> SliceSet:
-    """Normalise and store every slice of the cases."""
-    if not pairs:
-        raise DataError("There are no cases to learn from.")
-    channels = {image.channels for image, _ in pairs}
-    if len({len(names) for names in channels}) > 1:
-        raise DataError(f"The images have different channels: {sorted(channels)}. Use one kind of image.")
+    """Normalise and store every slice of the cases, whose spacing or shape was chosen (`plan_spacing`)."""
+    soft = check_pairs(pairs)
     extents = [extent_of(image, settings) for image, _ in pairs]
     frame = frame_size(extents, stride)
     crop = crop_size(settings, frame, stride)
-    soft = any(label_map.shares is not None for _, label_map in pairs)
-    shares_of_each = len(pairs[0][1].structures) if soft else 0
-    check_memory(
-        extents, [image.shape[0] for image, _ in pairs], channels=len(pairs[0][0].channels), shares=shares_of_each
-    )
     structures = pairs[0][1].structures
+    check_memory(
+        extents,
+        [image.shape[0] for image, _ in pairs],
+        channels=len(pairs[0][0].channels),
+        shares=len(structures) if soft else 0,
+    )
     images: list[Tensor] = []
     labels: list[Tensor] = []
     shares: list[Tensor] = []
@@ -179,49 +194,3 @@ def build_slices(pairs: Sequence[tuple[Image, LabelMap]], settings: PreprocessSe
         shares=pad_together(shares) if soft else None,
         crops=crop and Crops(crop, torch.tensor(centres), settings.crop_shift, settings.crop_anywhere),
     )
-
-
-def sample_batch(
-    slices: SliceSet,
-    indices: Tensor,
-    *,
-    augmentation: AugmentationSettings | None = None,
-    generator: torch.Generator | None = None,
-) -> Batch:
-    """Bring the slices with these indices to the network's frame, varied if `augmentation` is given.
-
-    Crops are seen with augmentation only; without, each slice is seen as a whole.
-    """
-    chosen = indices.to(slices.images.device)
-    images = gather_slices(slices.images, chosen, slices.ends[chosen], slices.neighbours)
-    labels = slices.labels[chosen]
-    stored, network = slices.stored[chosen], slices.network[chosen]
-    draw = None
-    if augmentation is None:
-        offsets = frame_offsets(slices.frame, images.device)
-        placed = offsets + frame_middles(slices.frame, network)[:, None, None]
-    else:
-        if generator is None:
-            raise DataError("Augmentation needs a random generator.")
-        draw = draw_geometry(len(chosen), augmentation, generator)
-        frame = slices.frame if slices.crops is None else slices.crops.size
-        placed = place_offsets(frame_offsets(frame, images.device), draw)
-        if slices.crops is None:
-            middles = frame_middles(frame, network)
-        else:
-            middles = slices.crops.draw(chosen, network, generator)
-        placed = placed + middles[:, None, None]
-    images = sample_frames(images, placed, stored, network)
-    classes = sample_frames(labels, placed, stored, network, mode="nearest")[:, 0].long()
-    drawn, targets = slices.drawn[chosen], None
-    if slices.shares is not None:
-        shares = sample_frames(slices.shares[chosen].float(), placed, stored, network, mode="shares")
-        targets = torch.cat([1 - shares.sum(1, keepdim=True), shares], dim=1).clamp(min=0)
-    if draw is not None and augmentation is not None and generator is not None:
-        flipped = draw.flipped.to(images.device)
-        classes = torch.where(flipped[:, None, None], slices.sides[classes], classes)
-        drawn = torch.where(flipped[:, None], drawn[:, slices.sides[1:] - 1], drawn)
-        if targets is not None:
-            targets = torch.where(flipped[:, None, None, None], targets[:, slices.sides], targets)
-        images = apply_intensity(images, draw_intensity(len(chosen), augmentation, generator), generator)
-    return Batch(in_layout(images), classes, drawn, targets, slices.outer)

@@ -8,18 +8,17 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
-import psutil
 import torch
 from torch import Tensor, nn
 
 from autoseg.errors import DataError
 from autoseg.image.image import Image, LabelMap
 from autoseg.model.centreline import Centreline, Crop, plan_crop
-from autoseg.model.dataset.batch import Batch
+from autoseg.model.dataset.batch import Batch, check_pairs, on_device, with_background
 from autoseg.model.dataset.voxels import is_inside, pad_to, padded_before, read_linear, read_nearest
-from autoseg.model.device import in_layout
+from autoseg.model.device import in_layout, require_memory
 from autoseg.model.networks import Outputs, learn
-from autoseg.model.preprocessing.augment import apply_intensity, draw_intensity, draw_volume_geometry
+from autoseg.model.preprocessing.augment import draw_volume_geometry
 from autoseg.model.preprocessing.classes import classes_of, mirrored_classes, outer_classes, shares_of
 from autoseg.model.preprocessing.sliding_window import run_in_windows, window_starts
 from autoseg.model.preprocessing.standardise import standardise
@@ -117,17 +116,12 @@ class VolumeSet:
 
     def to(self, device: torch.device) -> VolumeSet:
         """Move every tensor to a device; where patches lie stays on the processor."""
-        moved = tuple(
-            replace(
-                volume,
-                image=volume.image.to(device),
-                labels=volume.labels.to(device),
-                drawn=volume.drawn.to(device),
-                shares=None if volume.shares is None else volume.shares.to(device),
-            )
-            for volume in self.volumes
+        return replace(
+            self,
+            volumes=tuple(on_device(volume, device) for volume in self.volumes),
+            sides=self.sides.to(device),
+            outer=self.outer.to(device),
         )
-        return replace(self, volumes=moved, sides=self.sides.to(device), outer=self.outer.to(device))
 
     def sample(
         self,
@@ -136,44 +130,42 @@ class VolumeSet:
         augmentation: AugmentationSettings | None = None,
         generator: torch.Generator | None = None,
     ) -> Batch:
-        """Give the patches with these indices; with `augmentation` each is moved, turned, zoomed and varied."""
-        if augmentation is not None and generator is None:
-            raise DataError("Augmentation needs a random generator.")
-        count, device = len(indices), self.device
+        """Give the patches with these indices; with `augmentation` each is moved, turned, zoomed and varied.
+
+        Patches then move by up to half a step too; mirrors are those of `volume.flips`. The generator is on the
+        processor.
+        """
         places = self.places[indices.cpu()]
-        matrix, flipped = torch.eye(3).expand(count, 3, 3), torch.zeros(count, dtype=torch.bool)
         starts = places[:, 1:].float()
-        if augmentation is not None and generator is not None:
-            matrix, shift, across = draw_volume_geometry(
-                count, augmentation, self.settings.flips, self.spacing_mm, generator
-            )
-            flipped = across.sum(1) % 2 == 1  # mirrored twice it is only turned
-            starts = self._moved(starts, places[:, 0], generator) + shift * torch.tensor(self.patch)
-        middle = (torch.tensor(self.patch) - 1) / 2
+        if augmentation is None:
+            return self._placed(places, starts, torch.eye(3).expand(len(indices), 3, 3)).laid_out()
+        if generator is None:
+            raise DataError("Augmentation needs a random generator.")
+        matrix, shift, across = draw_volume_geometry(
+            len(indices), augmentation, self.settings.flips, self.spacing_mm, generator
+        )
+        starts = self._moved(starts, places[:, 0], generator) + shift * torch.tensor(self.patch)
+        flipped = across.sum(1) % 2 == 1  # mirrored twice it is only turned
+        batch = self._placed(places, starts, matrix).mirrored(flipped, self.sides)
+        return batch.varied(augmentation, generator).laid_out()
+
+    def _placed(self, places: Tensor, starts: Tensor, matrix: Tensor) -> Batch:
+        """Read patches that begin at (batch, 3) starts, turned about their middles by (batch, 3, 3) matrices."""
+        device, middle = self.device, (torch.tensor(self.patch) - 1) / 2
         offsets = torch.stack(
             torch.meshgrid(*(torch.arange(n, device=device) - (n - 1) / 2 for n in self.patch), indexing="ij"), -1
         )
-        images, classes, targets = [], [], []
+        images, classes, shares = [], [], []
         for number, start, turn in zip(places[:, 0].tolist(), starts, matrix, strict=True):
             volume = self.volumes[number]
             placed = offsets @ turn.T.to(device) + (start + middle).to(device)
             images.append(read_linear(volume.image, placed))
             classes.append(read_nearest(volume.labels, placed))
             if volume.shares is not None:
-                targets.append(read_linear(volume.shares, placed) * is_inside(volume.size, placed))
-        drawn, labels = self.drawn[indices.to(device)], torch.stack(classes).long()
-        mirrored = flipped.to(device)
-        labels = torch.where(mirrored[:, None, None, None], self.sides[labels], labels)
-        drawn = torch.where(mirrored[:, None], drawn[:, self.sides[1:] - 1], drawn)
-        shares = None
-        if targets:
-            shares = torch.stack(targets)
-            shares = torch.cat([1 - shares.sum(1, keepdim=True), shares], dim=1).clamp(min=0)
-            shares = torch.where(mirrored[:, None, None, None, None], shares[:, self.sides], shares)
-        seen = torch.stack(images)
-        if augmentation is not None and generator is not None:
-            seen = apply_intensity(seen, draw_intensity(count, augmentation, generator), generator)
-        return Batch(in_layout(seen), labels, drawn, shares, self.outer)
+                shares.append(read_linear(volume.shares, placed) * is_inside(volume.size, placed))
+        drawn = torch.stack([self.volumes[number].drawn for number in places[:, 0].tolist()])
+        targets = with_background(torch.stack(shares)) if shares else None
+        return Batch(torch.stack(images), torch.stack(classes).long(), drawn, targets, self.outer)
 
     def whole(self, indices: Tensor) -> Batch:
         """Give whole volumes as they are; several have one size."""
@@ -181,7 +173,7 @@ class VolumeSet:
         targets = None
         if all(volume.shares is not None for volume in chosen):
             shares = torch.stack([volume.shares for volume in chosen if volume.shares is not None]).float()
-            targets = torch.cat([1 - shares.sum(1, keepdim=True), shares], dim=1).clamp(min=0)
+            targets = with_background(shares)
         images, labels, drawn = (
             torch.stack([getattr(volume, name) for volume in chosen]) for name in ("image", "labels", "drawn")
         )
@@ -220,16 +212,15 @@ def build_volumes(
     strides: Sequence[int],
     centrelines: Mapping[str, Centreline] | None = None,
 ) -> VolumeSet:
-    """Bring every case to the network's grid."""
-    if not pairs:
-        raise DataError("There are no cases to learn from.")
-    channels = {len(image.channels) for image, _ in pairs}
-    if len(channels) > 1:
-        raise DataError(f"The images have {sorted(channels)} channels. Use one kind of image.")
+    """Bring every case to the network's grid, with `volume.crop_mm` each cropped around its own centreline.
+
+    The spacing, and landmarks where they are asked for, were chosen before (`plan_samples`). Centrelines are by
+    case_id; the patch's sizes are multiples of the (3,) strides.
+    """
+    soft = check_pairs(pairs)
     grids = [grid_of(image, settings.volume) for image, _ in pairs]
-    soft = any(label_map.shares is not None for _, label_map in pairs)
     structures = pairs[0][1].structures
-    _check_memory(grids, channels=channels.pop(), shares=len(structures) if soft else 0)
+    _check_memory(grids, channels=len(pairs[0][0].channels), shares=len(structures) if soft else 0)
     crops = [
         crop_of(image, grid, settings.volume, (centrelines or {}).get(image.source.case_id))
         for (image, _), grid in zip(pairs, grids, strict=True)
@@ -263,7 +254,7 @@ def build_volumes(
 
 
 def patch_size(settings: VolumeSettings, sizes: Sequence[Size], strides: Sequence[int]) -> Size:
-    """Give the voxels that a network sees at once: as the settings say, else those of a typical volume."""
+    """Give the voxels seen at once, multiples of the strides: as the settings say, else those of the largest."""
     wanted = [float(n) for n in settings.patch_size or np.max(sizes, axis=0)]
     while settings.patch_size is None and math.prod(wanted) > MOST_IN_PATCH:
         longest = max(range(3), key=lambda k: wanted[k])
@@ -281,13 +272,12 @@ def crop_of(image: Image, grid: VolumeGrid, settings: VolumeSettings, centreline
     """Choose what is seen of an image on the network's grid; None where the settings ask for no crop."""
     if settings.crop_mm is None:
         return None
-    name = image.source.name
     if centreline is None:
         raise DataError(
-            f"{name} is to be cropped around its centreline (volume.crop_mm is {settings.crop_mm}), and none is "
-            "given. Give one for this case, or train with a finder; crop_mm = None takes whole volumes."
+            f"{image.source.name} is to be cropped around its centreline (volume.crop_mm is {settings.crop_mm}), "
+            "and none is given. Give one for this case, or train with a finder; crop_mm = None takes whole volumes."
         )
-    return plan_crop(centreline, grid, image.calibrated_affine, settings.crop_mm, settings.orientation, name=name)
+    return plan_crop(centreline, grid, image, settings)
 
 
 def _stored(
@@ -316,13 +306,8 @@ def _check_memory(grids: Sequence[VolumeGrid], *, channels: int, shares: int) ->
     voxels = sum(math.prod(grid.network) for grid in grids)
     largest = max(math.prod(grid.native) for grid in grids)
     needed = voxels * (4 * channels + 1 + 2 * shares) + largest * 4 * (channels + 2 * shares + 2)
-    free = psutil.virtual_memory().available
-    if needed * 1.2 > free:
-        raise DataError(
-            f"{len(grids)} volumes of {voxels / 1e6:.0f} million voxels in all need {needed / 2**30:.1f} GiB of "
-            f"memory and {free / 2**30:.1f} GiB are free. Close other programs, use fewer images, or choose a "
-            "larger volume.spacing_mm."
-        )
+    what = f"{len(grids)} volumes of {voxels / 1e6:.0f} million voxels in all"
+    require_memory(1.2 * needed, what, "use fewer images, or choose a larger volume.spacing_mm")
 
 
 def _starts(size: int, window: int, overlap: float) -> list[int]:

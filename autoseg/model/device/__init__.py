@@ -1,7 +1,6 @@
 """The computer that learns and predicts: its device, its number format and its speed."""
 
 from autoseg.model.device.choice import (
-    LAYOUTS,
     Gpu,
     advise_gpu,
     choose_device,
@@ -12,6 +11,7 @@ from autoseg.model.device.choice import (
     in_layout,
     is_out_of_memory,
     keep_freed_memory,
+    require_memory,
     where_memory_allows,
     with_layout,
 )
@@ -23,25 +23,3 @@ from autoseg.model.device.computer import (
     measure_rate,
     measure_speed,
 )
-
-__all__ = [
-    "LAYOUTS",
-    "Computer",
-    "Gpu",
-    "advise_gpu",
-    "advise_memory",
-    "choose_device",
-    "choose_precision",
-    "cuda_failure",
-    "find_computer",
-    "find_gpu",
-    "find_memory",
-    "halve_batch",
-    "in_layout",
-    "is_out_of_memory",
-    "keep_freed_memory",
-    "measure_rate",
-    "measure_speed",
-    "where_memory_allows",
-    "with_layout",
-]

@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
+import psutil
 import torch
 from torch import Tensor, nn
 
@@ -34,17 +35,9 @@ AGAIN = "Then restart the notebook's kernel (Kernel ▸ Restart Kernel)."
 class Gpu:
     """An NVIDIA GPU that was found without torch, and what torch can make of it.
 
-    Parameters
-    ----------
-    name : str
-    driver_cuda : str or None
-        Newest CUDA version that the driver supports, "12.4"; "" if unknown; None if no driver answers.
-    torch_cuda : str or None
-        CUDA version that torch was built for; None if for processors only.
-    visible : str or None
-        The variable CUDA_VISIBLE_DEVICES, where it is set.
-    failure : str
-        What torch said when it was to use the GPU; "" if it can.
+    `driver_cuda` is the newest CUDA version that the driver supports, "12.4" ("" if unknown, None if no driver
+    answers), `torch_cuda` the one that torch was built for (None: for processors only), `visible` the variable
+    CUDA_VISIBLE_DEVICES where it is set, and `failure` what torch said when it was to use the GPU.
     """
 
     name: str
@@ -172,7 +165,10 @@ def choose_device() -> torch.device:
 
 
 def choose_precision(wanted: str, device: torch.device) -> torch.dtype:
-    """Give the number format of the network's convolutions."""
+    """Give the number format of the network's convolutions.
+
+    "auto" is bfloat16 where there are units for it; elsewhere it would be emulated, and slow.
+    """
     if wanted == "float32":
         return torch.float32
     if wanted == "bfloat16":
@@ -261,6 +257,16 @@ def where_memory_allows(work: Callable[[], Result]) -> Result | None:
         if not is_out_of_memory(error):
             raise
     return None  # only after the error is gone, which holds what filled the memory
+
+
+def require_memory(needed: float, what: str, remedy: str) -> None:
+    """Raise DataError, which names what needs so many bytes and what helps, unless they are free."""
+    free = psutil.virtual_memory().available
+    if needed > free:
+        raise DataError(
+            f"{what} need {needed / 2**30:.1f} GiB of memory and {free / 2**30:.1f} GiB are free. Close other "
+            f"programs, {remedy}."
+        )
 
 
 def halve_batch(batch_size: int, device: torch.device) -> int:

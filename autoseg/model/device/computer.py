@@ -148,7 +148,7 @@ def measure_rate(
     """Let the default network learn from random slices for about `seconds`; give the pixels per second.
 
     A training is a little slower, for it also varies its slices. The median of the steps counts, so that another
-    program's short burst of work does not.
+    program's short burst of work does not. What is known since Python started is only measured `again` if asked.
     """
     from autoseg.model.networks import build_network
     from autoseg.model.settings.settings import NetworkSettings

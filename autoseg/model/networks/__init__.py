@@ -3,23 +3,8 @@
 from autoseg.model.networks.build import (
     NETWORKS,
     USUAL_NETWORKS,
-    NetworkKind,
     build_network,
     standardised,
     stride_of,
 )
 from autoseg.model.networks.outputs import Outputs, learn, part_of, parts_of, strides_of
-
-__all__ = [
-    "NETWORKS",
-    "USUAL_NETWORKS",
-    "NetworkKind",
-    "Outputs",
-    "build_network",
-    "learn",
-    "part_of",
-    "parts_of",
-    "standardised",
-    "stride_of",
-    "strides_of",
-]

@@ -31,6 +31,8 @@ class Cost:
 def count_cost(network: nn.Module, image_shape: tuple[int, ...]) -> Cost:
     """Count a network's parameters, and the multiply-adds of one image by running it once.
 
+    `image_shape` is (channels, [slices,] rows, columns); sizes are padded to multiples of the network's strides.
+
     Examples
     --------
     >>> count_cost(nn.Conv2d(1, 4, kernel_size=3, padding=1), (1, 8, 8))

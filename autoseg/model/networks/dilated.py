@@ -1,12 +1,11 @@
 """A small network of dilated convolutions: it sees far with few parameters, and finds where a structure is.
 
-After the first halving the size stays, and each level looks twice as far as the one before (Yu and Koltun, ICLR
-2016). Gros et al. (NeuroImage 2019) find the spinal cord's centreline by such a network on axial slices.
+After the first halving the size stays, and each convolution looks twice as far as the one before (Yu and Koltun,
+ICLR 2016). Gros et al. (NeuroImage 2019) find the spinal cord's centreline by such a network on axial slices.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -22,41 +21,23 @@ STANDARD_FILTERS = (16, 16, 32, 32, 32, 32)
 MULTIPLE = 16
 
 
-def build(settings: NetworkSettings, *, in_channels: int, out_channels: int, spatial_dims: int) -> nn.Module:
-    """Build the network."""
-    return DilatedNetwork(settings, in_channels=in_channels, out_channels=out_channels)
-
-
-def stride(filters: Sequence[int]) -> int:
-    """Give the number of which the sizes of what it sees must be multiples."""
-    return 2
-
-
 class DilatedNetwork(nn.Module):
-    """Answer at half the size from levels that look 1, 2, 4 … pixels far, and enlarge the answer.
+    """Answer at half the size from convolutions that look 1, 2, 4 … pixels far, and enlarge the answer.
 
-    Parameters
-    ----------
-    settings : NetworkSettings
-        With filters, one number for each level. Six levels see about 130 pixels across.
-    in_channels, out_channels : int
-        Channels of the image; structures plus one for the background.
-
-    Raises
-    ------
-    SettingsError
-        If the filters are no multiples of 16.
+    Six of them, of which `filters` has one number each, see about 130 pixels across.
     """
 
     stride = 2
 
-    def __init__(self, settings: NetworkSettings, *, in_channels: int, out_channels: int) -> None:
+    def __init__(
+        self, settings: NetworkSettings, *, in_channels: int, out_channels: int, spatial_dims: int = 2
+    ) -> None:
         super().__init__()
         filters = settings.filters or STANDARD_FILTERS
         if any(channels % MULTIPLE for channels in filters):
             raise SettingsError(f"filters is {filters}; the network {settings.name!r} has multiples of {MULTIPLE}.")
         parts = Parts(2, settings.norm, settings.dropout or 0.0)
-        self.levels = nn.ModuleList()
+        self.levels = nn.ModuleList()  # a name that stands in model files
         for number, (before, after) in enumerate(pairwise([in_channels, *filters])):
             far = 2 ** max(0, number - 1)
             convolution = nn.Conv2d(

@@ -10,6 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from autoseg.errors import SettingsError
+from autoseg.model.settings.settings import NetworkSettings
+
 SLOPE = 0.01
 CONVOLUTIONS: dict[int, type[nn.Conv2d | nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
 TRANSPOSED: dict[int, type[nn.ConvTranspose2d | nn.ConvTranspose3d]] = {
@@ -25,13 +28,8 @@ Steps = int | Sequence[int]
 class Parts:
     """What one network is made of: layers of so many dimensions, with one normalisation and one dropout.
 
-    Parameters
-    ----------
-    spatial_dims : {2, 3}
-    norm : {"instance", "batch"}
-        Each image is normalised by itself, or the batch as a whole.
-    dropout : float
-        Probability with which a feature channel is left out while training.
+    With `norm` "instance" each image is normalised by itself, with "batch" the batch as a whole. `dropout` is the
+    probability with which a feature channel is left out while training.
     """
 
     spatial_dims: int = 2
@@ -61,6 +59,14 @@ class Parts:
         return [DROPOUTS[self.spatial_dims](self.dropout)] if self.dropout else []
 
 
+def check_filters(settings: NetworkSettings, standard: tuple[int, ...], needs: str) -> tuple[int, ...]:
+    """Give the filters of a network that has as many as its standard, and no other number."""
+    filters = settings.filters or standard
+    if len(filters) != len(standard):
+        raise SettingsError(f"filters is {filters}; {needs}, such as {standard}.")
+    return filters
+
+
 def initialise(module: nn.Module) -> None:
     """Draw a convolution's weights for leaky ReLU (He et al. 2015); other modules stay as they are."""
     if isinstance(module, nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d | nn.ConvTranspose3d):
@@ -80,13 +86,6 @@ class InstanceNormLeakyReLU(nn.Module):
     `torch.nn.LeakyReLU(slope)`, in 3-D as well. On the processor torch's own kernel copies channels-last data to
     and fro and group normalisation's backward pass is slow; there this layer computes both steps and their
     gradient in one pass over (batch, pixels, channels), which makes a training step about a third faster.
-
-    Parameters
-    ----------
-    channels : int
-        Feature channels.
-    slope : float
-        Factor on what lies below 0; 1 leaves everything as it is.
     """
 
     def __init__(self, channels: int, *, slope: float = SLOPE) -> None:
@@ -114,14 +113,6 @@ class BatchNormLeakyReLU(nn.Module):
     """Normalise every channel over the batch, then leaky ReLU; in prediction with the averages of training.
 
     A single pixel of a single image has no spread, so it is normalised with those averages in training too.
-
-    Parameters
-    ----------
-    channels : int
-        Feature channels.
-    spatial_dims : {2, 3}
-    slope : float
-        Factor on what lies below 0; 1 leaves everything as it is.
     """
 
     def __init__(self, channels: int, *, spatial_dims: int = 2, slope: float = SLOPE) -> None:

@@ -43,7 +43,10 @@ def strides_of(network: nn.Module, spatial_dims: int) -> tuple[int, ...]:
 
 
 def learn(network: nn.Module, images: Tensor, labels: Tensor, drawn: Tensor) -> Outputs:
-    """Run a network that learns."""
+    """Run a network that learns; most give their logits and nothing else.
+
+    `labels` (batch, …) are classes, 0 where a structure was not drawn; `drawn` is (batch, structures).
+    """
     if isinstance(network, Learner):
         return network.learn(images, labels, drawn)
     return Outputs(network(images))
@@ -80,7 +83,10 @@ def part_of(network: nn.Module, name: str) -> str:
 
 
 def parts_of(network: nn.Module) -> dict[str, list[str]]:
-    """Give the names of the parameters of each part of a network, from the image to the answer."""
+    """Give the names of the parameters of each part of a network, from the image to the answer.
+
+    The parts are contraction, bottleneck, expansion and tail, and "rest" if some parameters are in none of them.
+    """
     order = [*dict.fromkeys(_modules_in(network).values()), REST]
     found: dict[str, list[str]] = {part: [] for part in order}
     for name, _ in network.named_parameters():

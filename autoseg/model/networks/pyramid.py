@@ -2,8 +2,8 @@
 
 Roth et al. 2018 (arXiv 1806.02237) stacked two such stages for abdominal organs; Dourthe et al. (Spine 2021) made
 it two-dimensional for spinal muscles, and so the DICOM workbench published it. A stage is a V-Net (Milletari et
-al. 2016) of four levels: 3 × 3 convolutions with PReLU, a shortcut around every level's convolutions, 2 × 2 strided
-convolutions between the levels, wide dilations in the two deep ones in place of a fifth, and dropout.
+al. 2016) of four depths: 3 × 3 convolutions with PReLU, a shortcut around the convolutions of each, 2 × 2 strided
+convolutions between them, wide dilations in the two deepest in place of a fifth, and dropout.
 """
 
 from __future__ import annotations
@@ -15,31 +15,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from autoseg.errors import SettingsError
+from autoseg.model.networks.layers import check_filters
 from autoseg.model.networks.outputs import Outputs
 from autoseg.model.settings.settings import NetworkSettings
 
 # A 16th, an 8th, a 4th and a half of the input's size, and the size itself: those of 256 × 256.
 STANDARD_FILTERS = (16, 32, 64, 128, 256)
-# Of each 3 × 3 convolution in each level of the encoder, and how many convolutions the decoder has in each.
+# Of each 3 × 3 convolution at each depth of the encoder, and how many convolutions the decoder has in each.
 DILATIONS = ((1,), (1, 1), (1, 2, 4), (3, 4, 5))
 DECODED = (1, 2, 3, 3)
 LEAST_PROBABILITY = 1e-12
-
-
-def build(settings: NetworkSettings, *, in_channels: int, out_channels: int, spatial_dims: int) -> nn.Module:
-    """Build a multi-scale pyramid."""
-    filters = settings.filters or STANDARD_FILTERS
-    if len(filters) != len(STANDARD_FILTERS):
-        raise SettingsError(
-            f"filters is {filters}; the pyramid needs {len(STANDARD_FILTERS)} numbers, such as {STANDARD_FILTERS}."
-        )
-    return Pyramid(in_channels, out_channels, filters=filters, dropout=settings.dropout or 0.0)
-
-
-def stride(filters: Sequence[int]) -> int:
-    """Give the number of which the sizes of what it sees must be multiples: three halvings, at half the size."""
-    return int(2 ** (len(filters) - 1))
 
 
 def filters_of(size: int) -> tuple[int, ...]:
@@ -56,21 +41,16 @@ def filters_of(size: int) -> tuple[int, ...]:
 class Pyramid(nn.Module):
     """Segment slices at half their size, then at full size with the first answer beside the image.
 
-    Parameters
-    ----------
-    in_channels, out_channels : int
-        Channels of the image; structures plus one for the background.
-    filters : (5,) sequence of int
-        Feature channels of the four levels, the finest first, and of the first step of the decoder.
-    dropout : float
-        Probability with which each number is left out after a level while training.
+    `filters` are the feature channels of the four depths, the finest first, and of the first step of the decoder.
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, *, filters: Sequence[int], dropout: float = 0.0
+        self, settings: NetworkSettings, *, in_channels: int, out_channels: int, spatial_dims: int = 2
     ) -> None:
         super().__init__()
-        self.stride = stride(filters)
+        filters = check_filters(settings, STANDARD_FILTERS, "the pyramid needs 5 numbers")
+        dropout = settings.dropout or 0.0
+        self.stride = 16  # three halvings, at half the size
         self.coarse = _Stage(in_channels, out_channels, filters, dropout=dropout, shortcut=True)
         self.fine = _Stage(in_channels + out_channels, out_channels, filters, dropout=dropout, shortcut=False)
 
@@ -108,27 +88,27 @@ class Pyramid(nn.Module):
 
 
 class _Stage(nn.Module):
-    """A V-Net of four levels; with `shortcut` the image is added to its first features."""
+    """A V-Net of four depths; with `shortcut` the image is added to its first features."""
 
     def __init__(
         self, in_channels: int, out_channels: int, filters: Sequence[int], *, dropout: float, shortcut: bool
     ) -> None:
         super().__init__()
-        levels, widest = filters[:-1], filters[-1]
+        widths, widest = filters[:-1], filters[-1]
         self.shortcut = shortcut
         # torch's own start of the weights: the published one touches 3-D convolutions only.
         self.encoder = nn.ModuleList(
             _convolutions(width if index else in_channels, width, DILATIONS[index])
-            for index, width in enumerate(levels)
+            for index, width in enumerate(widths)
         )
         self.down = nn.ModuleList(
-            _activated(nn.Conv2d(here, below, kernel_size=2, stride=2), below) for here, below in pairwise(levels)
+            _activated(nn.Conv2d(here, below, kernel_size=2, stride=2), below) for here, below in pairwise(widths)
         )
-        self.widen = _activated(nn.Conv2d(levels[-1], widest, kernel_size=3, padding=1), widest)
-        self.bottom = _convolutions(levels[-1], widest, (1,) * DECODED[-1])
-        # Every step up has as many channels as the encoder's level below the one it joins.
+        self.widen = _activated(nn.Conv2d(widths[-1], widest, kernel_size=3, padding=1), widest)
+        self.bottom = _convolutions(widths[-1], widest, (1,) * DECODED[-1])
+        # Every step up has as many channels as the encoder has below the one it joins.
         self.up, self.decoder = nn.ModuleList(), nn.ModuleList()
-        for index in reversed(range(len(levels) - 1)):
+        for index in reversed(range(len(widths) - 1)):
             width = filters[index + 1]
             self.up.append(
                 _activated(nn.ConvTranspose2d(filters[index + 2], width, kernel_size=2, stride=2), width)
@@ -142,14 +122,14 @@ class _Stage(nn.Module):
         if self.shortcut:
             features = features + image.mean(1, keepdim=True)
         passed_on = [features]
-        for down, level in zip(self.down, list(self.encoder)[1:], strict=True):
+        for down, convolve in zip(self.down, list(self.encoder)[1:], strict=True):
             smaller = down(passed_on[-1])
-            passed_on.append(self.dropout(level(smaller) + smaller))
+            passed_on.append(self.dropout(convolve(smaller) + smaller))
         deepest = passed_on.pop()
         features = self.dropout(self.bottom(deepest) + self.widen(deepest))
-        for up, level in zip(self.up, self.decoder, strict=True):
+        for up, convolve in zip(self.up, self.decoder, strict=True):
             larger = up(features)
-            features = level(torch.cat([larger, passed_on.pop()], dim=1)) + larger
+            features = convolve(torch.cat([larger, passed_on.pop()], dim=1)) + larger
             if passed_on:
                 features = self.dropout(features)
         return self.tail(features)

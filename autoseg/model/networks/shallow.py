@@ -1,6 +1,6 @@
 """The shallow U-Net: one pooling step, as in the Spinal Cord Toolbox's network for volumes of the cord.
 
-Gros et al., NeuroImage 2019, whose second stage is the 3-D U-Net of Çiçek et al. 2016 with two levels: convolutions
+Gros et al., NeuroImage 2019, whose second stage is the 3-D U-Net of Çiçek et al. 2016 with two stages: convolutions
 over 3 pixels a side, batch normalisation and ReLU with 24 and 48 feature channels, the largest of 2 × 2 × 2 voxels,
 48 and 96 channels, nearest upsampling, one concatenation, and 48 and 48 channels. With one channel and one output
 it has 468,193 numbers to learn; that one output was a sigmoid's. Ours has a class for the background as well, and a
@@ -9,7 +9,6 @@ softmax over both: 49 numbers more, and what it can answer is the same.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import lcm
 
 import torch
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from autoseg.errors import SettingsError
-from autoseg.model.networks.layers import Parts, initialise
+from autoseg.model.networks.layers import Parts, check_filters, initialise
 from autoseg.model.settings.settings import PARTS, NetworkSettings
 
 # Of each convolution in its order: two before the pooling, two after it, two after the concatenation.
@@ -25,51 +24,28 @@ STANDARD_FILTERS = (24, 48, 48, 96, 48, 48)
 POOLS = {2: functional.max_pool2d, 3: functional.max_pool3d}
 
 
-def build(settings: NetworkSettings, *, in_channels: int, out_channels: int, spatial_dims: int) -> nn.Module:
-    """Build a shallow U-Net."""
-    filters = settings.filters or STANDARD_FILTERS
-    if len(filters) != len(STANDARD_FILTERS):
-        raise SettingsError(
-            f"filters is {filters}; the shallow U-Net needs {len(STANDARD_FILTERS)} numbers, one for each "
-            f"convolution, such as {STANDARD_FILTERS}."
-        )
-    steps = ((2,) * spatial_dims,) if settings.strides is None else settings.strides
-    if len(steps) != 1 or len(steps[0]) != spatial_dims:
-        raise SettingsError(
-            f"strides is {settings.strides}; the shallow U-Net divides the size once: give one tuple of "
-            f"{spatial_dims} numbers, or None."
-        )
-    parts = Parts(spatial_dims, "batch", settings.dropout or 0.0)
-    return Shallow(in_channels, out_channels, filters=filters, parts=parts, step=steps[0])
-
-
-def stride(filters: Sequence[int]) -> int:
-    """Give the number of which the sizes of what it sees must be multiples: it halves once."""
-    return 2
-
-
 class Shallow(nn.Module):
-    """Segment images with two levels and one concatenation.
+    """Segment images with two stages and one concatenation.
 
-    Parameters
-    ----------
-    in_channels, out_channels : int
-        Channels of the image; structures plus one for the background.
-    filters : (6,) sequence of int
-        Feature channels of each convolution, in order.
-    parts : Parts
-        Of which layers it is made.
-    step : sequence of int
-        By how much the pooling divides the size along each axis.
+    `filters` are those of each convolution in its order; `strides` has one tuple, by how much the pooling divides
+    the size along each axis.
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, *, filters: Sequence[int], parts: Parts, step: Sequence[int]
+        self, settings: NetworkSettings, *, in_channels: int, out_channels: int, spatial_dims: int = 2
     ) -> None:
         super().__init__()
-        self.axis_strides = tuple(step)
+        needs = "the shallow U-Net needs 6 numbers, one for each convolution"
+        first, second, third, fourth, fifth, sixth = check_filters(settings, STANDARD_FILTERS, needs)
+        steps = ((2,) * spatial_dims,) if settings.strides is None else settings.strides
+        if len(steps) != 1 or len(steps[0]) != spatial_dims:
+            raise SettingsError(
+                f"strides is {settings.strides}; the shallow U-Net divides the size once: give one tuple of "
+                f"{spatial_dims} numbers, or None."
+            )
+        parts = Parts(spatial_dims, "batch", settings.dropout or 0.0)
+        self.axis_strides = steps[0]
         self.stride = lcm(*self.axis_strides)
-        first, second, third, fourth, fifth, sixth = filters
         self.contraction = _two_convolutions(in_channels, first, second, parts)
         self.bottleneck = _two_convolutions(second, third, fourth, parts)
         self.expansion = _two_convolutions(fourth + second, fifth, sixth, parts)

@@ -1,13 +1,14 @@
-"""The U-Net: a contracting and an expanding path with the same levels, in 2-D and 3-D.
+"""U-Net and ResUNet: a contracting and an expanding path with the same stages, in 2-D and 3-D.
 
 Ronneberger, Fischer and Brox 2015, with the changes that nnU-Net (Isensee et al. 2021) found robust: padded
-convolutions, instance normalisation, leaky ReLU, strided convolutions down and transposed ones up.
+convolutions, instance normalisation, leaky ReLU, strided convolutions down and transposed ones up. The ResUNet adds
+what came into each stage to what its two convolutions make of it (He et al. 2016).
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from math import lcm, prod
 
@@ -22,23 +23,7 @@ from autoseg.model.settings.settings import NetworkSettings
 STANDARD_FILTERS = (16, 32, 64, 128, 256, 256)
 
 
-def build(settings: NetworkSettings, *, in_channels: int, out_channels: int, spatial_dims: int) -> nn.Module:
-    """Build a U-Net."""
-    return UNet(
-        settings,
-        in_channels=in_channels,
-        out_channels=out_channels,
-        spatial_dims=spatial_dims,
-        strides=settings.strides,
-    )
-
-
-def stride(filters: Sequence[int]) -> int:
-    """Give the number of which the sizes of what it sees must be multiples."""
-    return int(2 ** (len(filters) - 1))
-
-
-class PlainLevel(nn.Sequential):
+class PlainStage(nn.Sequential):
     """Two convolutions over 3 pixels a side, each with normalisation and activation; the first may be strided."""
 
     def __init__(self, before: int, after: int, parts: Parts, *, stride: Steps = 1) -> None:
@@ -50,28 +35,52 @@ class PlainLevel(nn.Sequential):
         super().__init__(*layers)
 
 
+class ResidualStage(nn.Module):
+    """Two convolutions over 3 pixels a side and a shortcut around both, added before the last activation.
+
+    Where the size or the number of channels changes, what came in goes through a `Projection`.
+    """
+
+    def __init__(self, before: int, after: int, parts: Parts, *, stride: Steps = 1) -> None:
+        super().__init__()
+        self.first = nn.Sequential(
+            parts.convolution(before, after, stride=stride), parts.normalisation(after), *parts.dropouts()
+        )
+        self.second = parts.convolution(after, after)
+        self.norm = parts.normalisation(after)
+        self.dropout = nn.Sequential(*parts.dropouts())
+        steps = (stride,) * parts.spatial_dims if isinstance(stride, int) else tuple(stride)
+        changes = before != after or any(step > 1 for step in steps)
+        self.projection = Projection(before, after, parts, steps=steps) if changes else nn.Identity()
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Take (batch, before, …) to (batch, after, …), each size divided by the stride."""
+        return self.dropout(self.norm(self.second(self.first(features)), self.projection(features)))
+
+
+class Projection(nn.Sequential):
+    """A strided convolution of one pixel with normalisation.
+
+    The pixels that the stride passes over are left out beforehand, because oneDNN's strided one writes beyond its
+    memory where there are fewer than 16 channels (its issue 6035).
+    """
+
+    def __init__(self, before: int, after: int, parts: Parts, *, steps: tuple[int, ...]) -> None:
+        super().__init__(parts.convolution(before, after, size=1), parts.normalisation(after, slope=1.0))
+        every = slice(None)
+        self.kept = (every, every, *(slice(None, None, step) for step in steps))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Take (batch, before, …) to (batch, after, …), each size divided by the stride."""
+        return super().forward(features[self.kept])
+
+
 class UNet(nn.Module):
-    """Segment images with a contracting and an expanding path of the same levels.
+    """Segment images with a contracting and an expanding path of the same stages.
 
-    Parameters
-    ----------
-    settings : NetworkSettings
-        With filters, the full-size level's first. With `deep_supervision` the network has further heads, which
-        answer at coarser levels while it learns, all but the two coarsest where there are enough; prediction does
-        not use them.
-    in_channels, out_channels : int
-        Channels of the image; structures plus one for the background.
-    spatial_dims : {2, 3}
-    strides : sequence of int or of tuples of int, optional
-        By how much the size is divided from each level to the next, one fewer than filters; a tuple gives it for
-        each axis. None: by 2.
-    level : callable
-        Builds a level's convolutions from the channels before and after, the parts and the stride.
-
-    Raises
-    ------
-    SettingsError
-        If the strides do not fit the filters or the axes, or there are too few levels for deep supervision.
+    `filters` are those of the full-size stage first; `strides` by how much the size is divided along each axis from
+    each stage to the next, one fewer than filters (None: by 2). With `deep_supervision` there are further heads,
+    which answer at coarser stages while it learns; prediction does not use them.
     """
 
     def __init__(
@@ -81,27 +90,31 @@ class UNet(nn.Module):
         in_channels: int,
         out_channels: int,
         spatial_dims: int = 2,
-        strides: Sequence[Steps] | None = None,
-        level: Callable[..., nn.Module] = PlainLevel,
+        stage: Callable[..., nn.Module] = PlainStage,
     ) -> None:
         super().__init__()
         filters = settings.filters or STANDARD_FILTERS
+        steps = [(2,) * spatial_dims] * (len(filters) - 1) if settings.strides is None else settings.strides
+        if len(steps) != len(filters) - 1 or any(len(step) != spatial_dims for step in steps):
+            raise SettingsError(
+                f"strides is {steps}; give {len(filters) - 1}, one from each of the {len(filters)} stages to the "
+                f"next, each of {spatial_dims} numbers."
+            )
         parts = Parts(spatial_dims, settings.norm, settings.dropout or 0.0)
-        steps = _steps_of(strides, len(filters), spatial_dims)
         self.axis_strides = tuple(prod(along) for along in zip(*steps, strict=True))
         self.stride = lcm(*self.axis_strides)
         self.contraction = nn.ModuleList(
-            level(before, after, parts, stride=step)
+            stage(before, after, parts, stride=step)
             for (before, after), step in zip(pairwise([in_channels, *filters]), [1, *steps], strict=True)
         )
         upward = list(pairwise(filters[::-1]))
         self.upsampling = nn.ModuleList(
             parts.upsampling(below, here, step) for (below, here), step in zip(upward, steps[::-1], strict=True)
         )
-        self.expansion = nn.ModuleList(level(2 * here, here, parts) for _, here in upward)
+        self.expansion = nn.ModuleList(stage(2 * here, here, parts) for _, here in upward)
         self.tail = parts.convolution(filters[0], out_channels, size=1, bias=True)
         self.apply(initialise)
-        coarser = filters[1 : 1 + supervised_levels(len(filters))] if settings.deep_supervision else ()
+        coarser = filters[1 : 1 + supervised_stages(len(filters))] if settings.deep_supervision else ()
         if coarser:  # made last, so that without them nothing changes, not even the random numbers
             self.heads = nn.ModuleList(parts.convolution(here, out_channels, size=1, bias=True) for here in coarser)
             self.heads.apply(initialise)
@@ -112,7 +125,7 @@ class UNet(nn.Module):
         return self.tail(finest)
 
     def learn(self, images: Tensor, labels: Tensor, drawn: Tensor) -> Outputs:
-        """Answer at every level that has a head; each counts half as much as the next finer one (nnU-Net)."""
+        """Answer at every stage that has a head; each counts half as much as the next finer one (nnU-Net)."""
         if not hasattr(self, "heads"):
             return Outputs(self(images))
         finest, *coarser = list(self._expanded(images))[::-1]
@@ -121,7 +134,7 @@ class UNet(nn.Module):
         return Outputs(self.tail(finest), others, tuple(share / sum(shares) for share in shares))
 
     def named_parts(self) -> dict[str, tuple[str, ...]]:
-        """As `autoseg.model.networks.parts_of`: the bottleneck is the coarsest level."""
+        """As `autoseg.model.networks.parts_of`: the bottleneck is the coarsest stage."""
         return {
             "contraction": ("contraction",),
             "bottleneck": (f"contraction.{len(self.contraction) - 1}",),
@@ -130,39 +143,27 @@ class UNet(nn.Module):
         }
 
     def _expanded(self, image: Tensor) -> Iterator[Tensor]:
-        """Give the features of every level of the expanding path, the coarsest first."""
+        """Give the features of every stage of the expanding path, the coarsest first."""
         features, passed_on = image, []
-        for level in self.contraction:
-            features = level(features)
+        for stage in self.contraction:
+            features = stage(features)
             passed_on.append(features)
         passed_on.pop()
-        for upsample, level in zip(self.upsampling, self.expansion, strict=True):
-            features = level(torch.cat([upsample(features), passed_on.pop()], dim=1))
+        for upsample, stage in zip(self.upsampling, self.expansion, strict=True):
+            features = stage(torch.cat([upsample(features), passed_on.pop()], dim=1))
             yield features
 
 
-def supervised_levels(levels: int) -> int:
-    """Give how many coarser levels answer under deep supervision: all but the two coarsest, but at least one.
+def supervised_stages(stages: int) -> int:
+    """Give how many coarser stages answer under deep supervision: all but the two coarsest, but at least one.
 
     Examples
     --------
-    >>> supervised_levels(6), supervised_levels(3)
+    >>> supervised_stages(6), supervised_stages(3)
     (3, 1)
     """
-    if levels < 3:
+    if stages < 3:
         raise SettingsError(
-            f"Deep supervision needs 3 levels or more, and filters has {levels}. Give more, or switch it off."
+            f"Deep supervision needs 3 stages or more, and filters has {stages}. Give more, or switch it off."
         )
-    return max(1, levels - 3)
-
-
-def _steps_of(strides: Sequence[Steps] | None, levels: int, spatial_dims: int) -> list[tuple[int, ...]]:
-    """Give the step along each axis from each level to the next."""
-    given = [2] * (levels - 1) if strides is None else strides
-    steps = [(step,) * spatial_dims if isinstance(step, int) else tuple(step) for step in given]
-    if len(steps) != levels - 1 or any(len(step) != spatial_dims or min(step) < 1 for step in steps):
-        raise SettingsError(
-            f"strides is {given}; give {levels - 1}, one from each of the {levels} levels to the next, each a "
-            f"number or {spatial_dims} numbers of 1 or more."
-        )
-    return steps
+    return max(1, stages - 3)

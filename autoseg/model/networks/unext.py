@@ -8,13 +8,11 @@ of 16, 32 and 128, which its authors' program has, and which are therefore the s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from autoseg.errors import SettingsError
+from autoseg.model.networks.layers import check_filters
 from autoseg.model.settings.settings import NetworkSettings
 
 # Three convolutional stages, two of tokens.
@@ -24,40 +22,19 @@ SHIFTS = (-2, -1, 0, 1, 2)
 ROWS, COLUMNS = 1, 2
 
 
-def build(settings: NetworkSettings, *, in_channels: int, out_channels: int, spatial_dims: int) -> nn.Module:
-    """Build a UNeXt."""
-    filters = settings.filters or STANDARD_FILTERS
-    if len(filters) != len(STANDARD_FILTERS):
-        raise SettingsError(
-            f"filters is {filters}; UNeXt needs {len(STANDARD_FILTERS)} numbers, such as {STANDARD_FILTERS}."
-        )
-    return UNeXt(in_channels, out_channels, filters=filters, dropout=settings.dropout or 0.0)
-
-
-def stride(filters: Sequence[int]) -> int:
-    """Give the number of which the sizes of what it sees must be multiples: every stage halves."""
-    return int(2 ** len(filters))
-
-
 class UNeXt(nn.Module):
     """Segment slices with convolutions and shifted layers, the paths joined by addition.
 
-    Parameters
-    ----------
-    in_channels, out_channels : int
-        Channels of the image; structures plus one for the background.
-    filters : (5,) sequence of int
-        Feature channels of the three convolutional stages, the finest first, and of the two of tokens.
-    dropout : float
-        Probability with which each number of a token is left out while training.
+    `filters` are those of the three convolutional stages, the finest first, and of the two of tokens.
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, *, filters: Sequence[int], dropout: float = 0.0
+        self, settings: NetworkSettings, *, in_channels: int, out_channels: int, spatial_dims: int = 2
     ) -> None:
         super().__init__()
-        self.stride = stride(filters)
-        first, second, third, fourth, fifth = filters
+        self.stride = 32  # every stage halves
+        first, second, third, fourth, fifth = check_filters(settings, STANDARD_FILTERS, "UNeXt needs 5 numbers")
+        dropout = settings.dropout or 0.0
         self.contraction = nn.ModuleList(
             [_Halving(in_channels, first), _Halving(first, second), _Halving(second, third)]
         )
@@ -168,7 +145,10 @@ class _Mixing(nn.Module):
 
 
 def shifted(tokens: Tensor, axis: int) -> Tensor:
-    """Shift five groups of channels by −2, −1, 0, 1 and 2 places; what comes in from outside is 0."""
+    """Shift five groups of channels by −2, −1, 0, 1 and 2 places along an axis; what comes in from outside is 0.
+
+    `tokens` are (batch, rows, columns, channels).
+    """
     most, size = max(SHIFTS), tokens.shape[axis]
     margins = (0, 0, most, most) if axis == COLUMNS else (0, 0, 0, 0, most, most)
     groups = functional.pad(tokens, margins).tensor_split(len(SHIFTS), dim=-1)

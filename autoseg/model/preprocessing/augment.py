@@ -43,37 +43,56 @@ class IntensityDraw:
     noise: Tensor
 
 
+class _Draws:
+    """Draws amounts for `count` samples, one amount after the other: their order decides what a seed gives."""
+
+    def __init__(self, count: int, generator: torch.Generator) -> None:
+        self.count, self.generator = count, generator
+
+    def uniform(self, low: float, high: float) -> Tensor:
+        return low + (high - low) * torch.rand(self.count, generator=self.generator)
+
+    def log_uniform(self, bounds: tuple[float, float]) -> Tensor:
+        return self.uniform(math.log(bounds[0]), math.log(bounds[1])).exp()
+
+    def happens(self, probability: float) -> Tensor:
+        return torch.rand(self.count, generator=self.generator) < probability
+
+    def maybe(self, probability: float, value: Tensor, otherwise: float) -> Tensor:
+        return torch.where(self.happens(probability), value, torch.full_like(value, otherwise))
+
+    def angle(self, settings: AugmentationSettings) -> Tensor:
+        turn = self.uniform(-settings.rotation_deg, settings.rotation_deg) * (math.pi / 180)
+        return self.maybe(settings.rotation_probability, turn, 0.0)
+
+    def zoom(self, settings: AugmentationSettings, axes: int) -> list[Tensor]:
+        """How much larger the anatomy becomes along each axis: all by the zoom, each by its own scaling."""
+        zoom = self.maybe(settings.zoom_probability, self.log_uniform(settings.zoom), 1.0)
+        return [
+            zoom * self.maybe(settings.scaling_probability, self.uniform(*settings.scaling), 1.0)
+            for _ in range(axes)
+        ]
+
+
 def draw_geometry(count: int, settings: AugmentationSettings, generator: torch.Generator) -> GeometryDraw:
     """Draw rotation, zoom, scaling, crop-and-zoom, shift, mirroring and quarter turns for `count` samples."""
-
-    def uniform(low: float, high: float) -> Tensor:
-        return low + (high - low) * torch.rand(count, generator=generator)
-
-    def where_chosen(probability: float, value: Tensor, otherwise: float) -> Tensor:
-        chosen = torch.rand(count, generator=generator) < probability
-        return torch.where(chosen, value, torch.full_like(value, otherwise))
-
-    turn = uniform(-settings.rotation_deg, settings.rotation_deg) * (math.pi / 180)
-    angle = where_chosen(settings.rotation_probability, turn, 0.0)
-    zoom = uniform(math.log(settings.zoom[0]), math.log(settings.zoom[1])).exp()
-    zoom = where_chosen(settings.zoom_probability, zoom, 1.0)
-    rows, columns = (
-        zoom * where_chosen(settings.scaling_probability, uniform(*settings.scaling), 1.0) for _ in range(2)
-    )
-    crop = where_chosen(settings.crop_probability, uniform(*settings.crop), 1.0)
+    draws = _Draws(count, generator)
+    angle = draws.angle(settings)
+    rows, columns = draws.zoom(settings, 2)
+    crop = draws.maybe(settings.crop_probability, draws.uniform(*settings.crop), 1.0)
     # A crop lies anywhere in the frame, so its centre may move by half of what it leaves out.
-    shift = [uniform(-0.5, 0.5) * (1 - crop) for _ in range(2)]
-    moved = torch.rand(count, generator=generator) < settings.shift_probability
-    shift = [s + torch.where(moved, uniform(-settings.shift, settings.shift), 0.0) for s in shift]
-    flipped = torch.rand(count, generator=generator) < settings.flip_probability
+    shift = [draws.uniform(-0.5, 0.5) * (1 - crop) for _ in range(2)]
+    moved = draws.happens(settings.shift_probability)
+    shift = [s + torch.where(moved, draws.uniform(-settings.shift, settings.shift), 0.0) for s in shift]
+    flipped = draws.happens(settings.flip_probability)
     columns = columns * torch.where(flipped, -1.0, 1.0)
     # What is off draws nothing, so that it leaves the random numbers of the rest as they are.
     if settings.flip_rows_probability > 0:
-        upside_down = torch.rand(count, generator=generator) < settings.flip_rows_probability
+        upside_down = draws.happens(settings.flip_rows_probability)
         rows, flipped = rows * torch.where(upside_down, -1.0, 1.0), flipped ^ upside_down
     if settings.quarter_turn_probability > 0:
         quarters = torch.randint(1, 4, (count,), generator=generator) * (math.pi / 2)
-        angle = angle + where_chosen(settings.quarter_turn_probability, quarters, 0.0)
+        angle = angle + draws.maybe(settings.quarter_turn_probability, quarters, 0.0)
     cosine, sine = torch.cos(angle), torch.sin(angle)
     # Looking at a larger part makes things smaller, hence the division by the scaling.
     matrix = torch.stack(
@@ -95,33 +114,22 @@ def draw_volume_geometry(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Draw rotation about every axis, zoom, scaling, shift and mirrors of `count` patches of volumes.
 
-    A rotation that would mix an axis with another whose voxels are three times as long or more is left out: thick
-    slices are turned in their plane only.
+    Gives (count, 3, 3) matrices that take a patch voxel's distance from its centre to the volume's, (count, 3)
+    shifts as fractions of the patch, and (count, 3) which axes were mirrored, each with its probability in `flips`.
+    Turning is in millimetres. A rotation that would mix an axis with another whose voxels are three times as long
+    or more is left out: thick slices are turned in their plane only.
     """
-
-    def uniform(low: float, high: float) -> Tensor:
-        return low + (high - low) * torch.rand(count, generator=generator)
-
-    def where_chosen(probability: float, value: Tensor, otherwise: float) -> Tensor:
-        chosen = torch.rand(count, generator=generator) < probability
-        return torch.where(chosen, value, torch.full_like(value, otherwise))
-
-    spacing = torch.tensor(spacing_mm, dtype=torch.float32)
+    draws, spacing = _Draws(count, generator), torch.tensor(spacing_mm, dtype=torch.float32)
     turn = torch.eye(3).expand(count, 3, 3)
     for axis in range(3):
-        angle = uniform(-settings.rotation_deg, settings.rotation_deg) * (math.pi / 180)
-        angle = where_chosen(settings.rotation_probability, angle, 0.0)
+        angle = draws.angle(settings)
         one, other = (k for k in range(3) if k != axis)
         lengths = sorted((float(spacing[one]), float(spacing[other])))
         if lengths[1] < THICK * lengths[0]:
             turn = turn @ _about(axis, angle)
-    zoom = uniform(math.log(settings.zoom[0]), math.log(settings.zoom[1])).exp()
-    zoom = where_chosen(settings.zoom_probability, zoom, 1.0)
-    scales = torch.stack(
-        [zoom * where_chosen(settings.scaling_probability, uniform(*settings.scaling), 1.0) for _ in range(3)], -1
-    )
-    shift = torch.stack([uniform(-settings.shift, settings.shift) for _ in range(3)], -1)
-    moved = torch.rand(count, generator=generator) < settings.shift_probability
+    scales = torch.stack(draws.zoom(settings, 3), -1)
+    shift = torch.stack([draws.uniform(-settings.shift, settings.shift) for _ in range(3)], -1)
+    moved = draws.happens(settings.shift_probability)
     flipped = torch.rand(count, 3, generator=generator) < torch.tensor(flips)
     # In millimetres: from voxels of the patch, turned, back to voxels of the volume.
     matrix = turn * spacing / spacing[:, None]
@@ -148,25 +156,20 @@ def place_offsets(offsets: Tensor, draw: GeometryDraw) -> Tensor:
 
 def draw_intensity(count: int, settings: AugmentationSettings, generator: torch.Generator) -> IntensityDraw:
     """Draw contrast, brightness, gamma and noise for `count` samples; factors evenly in their logarithm."""
-
-    def draw(probability: float, low: float, high: float, neutral: float) -> Tensor:
-        value = low + (high - low) * torch.rand(count, generator=generator)
-        chosen = torch.rand(count, generator=generator) < probability
-        return torch.where(chosen, value, torch.full_like(value, neutral))
-
-    def log_range(value: tuple[float, float]) -> tuple[float, float]:
-        return math.log(value[0]), math.log(value[1])
-
+    draws, most = _Draws(count, generator), settings.brightness
     return IntensityDraw(
-        contrast=draw(settings.contrast_probability, *log_range(settings.contrast), 0.0).exp(),
-        brightness=draw(settings.brightness_probability, -settings.brightness, settings.brightness, 0.0),
-        gamma=draw(settings.gamma_probability, *log_range(settings.gamma), 0.0).exp(),
-        noise=draw(settings.noise_probability, 0.0, settings.noise, 0.0),
+        contrast=draws.maybe(settings.contrast_probability, draws.log_uniform(settings.contrast), 1.0),
+        brightness=draws.maybe(settings.brightness_probability, draws.uniform(-most, most), 0.0),
+        gamma=draws.maybe(settings.gamma_probability, draws.log_uniform(settings.gamma), 1.0),
+        noise=draws.maybe(settings.noise_probability, draws.uniform(0.0, settings.noise), 0.0),
     )
 
 
 def apply_intensity(images: Tensor, draw: IntensityDraw, generator: torch.Generator) -> Tensor:
-    """Change contrast, brightness and gamma and add noise; a constant channel (an absent contrast) stays."""
+    """Change contrast, brightness and gamma of (batch, channels, …) normalised intensities, and add noise.
+
+    A constant channel (an absent contrast) stays as it is.
+    """
     within = tuple(range(2, images.dim()))
     contrast, brightness, gamma, noise = (
         value.to(images.device).view(-1, *[1] * (images.dim() - 1))

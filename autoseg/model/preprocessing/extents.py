@@ -138,7 +138,7 @@ def _site_crop(image: Image, settings: PreprocessSettings) -> tuple[float, float
 
 
 def crop_size(settings: PreprocessSettings, whole: tuple[int, int], stride: int) -> tuple[int, int] | None:
-    """Give the (rows, columns) in the network's pixels of a crop; None where the whole frame is taken."""
+    """Give the (rows, columns) of a crop in the network's pixels, multiples of the stride; None: no crop."""
     if settings.crop_shape is not None:
         wanted: tuple[float, float] = settings.crop_shape
     elif settings.crop_mm is not None and settings.spacing_mm is not None:

@@ -35,6 +35,8 @@ def own_channel(channels: int, neighbours: int) -> int:
 def neighbour_indices(chosen: Tensor, ends: Tensor, neighbours: int) -> Tensor:
     """Give which slices the network sees for each chosen one, shape (n, 2 neighbours + 1).
 
+    `ends` (n or 1, 2) are the places of the first and the last slice of the stack in which each lies.
+
     Examples
     --------
     >>> neighbour_indices(torch.tensor([3, 5]), torch.tensor([[3, 5]]), 1).tolist()
@@ -45,7 +47,7 @@ def neighbour_indices(chosen: Tensor, ends: Tensor, neighbours: int) -> Tensor:
 
 
 def gather_slices(slices: Tensor, chosen: Tensor, ends: Tensor, neighbours: int) -> Tensor:
-    """Give the chosen slices with their neighbours."""
+    """Give the chosen of (all, channels, rows, columns) slices with their neighbours as channels."""
     if neighbours == 0:
         return slices[chosen]
     return slices[neighbour_indices(chosen, ends, neighbours)].flatten(1, 2)

@@ -14,13 +14,13 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 import numpy.typing as npt
-import psutil
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from autoseg.errors import DataError
 from autoseg.image.image import Image
+from autoseg.model.device import require_memory
 from autoseg.model.preprocessing.extents import Extent
 from autoseg.model.settings.settings import PreprocessSettings
 
@@ -29,17 +29,16 @@ AT_ONCE = 2**20
 
 
 def check_memory(extents: Sequence[Extent], counts: Sequence[int], *, channels: int, shares: int = 0) -> None:
-    """Raise DataError if the slices of images would not fit into memory."""
+    """Raise DataError if so many slices of each image would not fit into memory.
+
+    `shares` are the structures of which raters' shares are stored too.
+    """
     slices = sum(counts)
     rows, columns = (max(extent.stored[axis] for extent in extents) for axis in (0, 1))
     needed = slices * rows * columns * (4 * (channels + 1) + 2 * shares)
-    free = psutil.virtual_memory().available
-    if needed * 2 > free:  # the slices themselves, and once more while they are put together
-        raise DataError(
-            f"{slices} slices of {rows} × {columns} pixels need {2 * needed / 2**30:.1f} GiB of memory and "
-            f"{free / 2**30:.1f} GiB are free. Close other programs, use fewer slices, or choose a larger "
-            "spacing_mm."
-        )
+    # The slices themselves, and once more while they are put together.
+    what = f"{slices} slices of {rows} × {columns} pixels"
+    require_memory(2 * needed, what, "use fewer slices, or choose a larger spacing_mm")
 
 
 def store_slices(image: Image, extent: Extent, settings: PreprocessSettings) -> Tensor:
@@ -47,6 +46,7 @@ def store_slices(image: Image, extent: Extent, settings: PreprocessSettings) -> 
 
     Each channel of each slice is clipped to its own percentiles, equalised if the settings ask for it, then
     brought to mean 0 and standard deviation 1; a constant channel is 0. Making it smaller averages (antialiasing).
+    Gives (slices, channels, *stored) float32.
     """
     voxels = image.channel_voxels
     stored = torch.empty((image.shape[0], len(voxels), *extent.stored))
@@ -155,7 +155,12 @@ def frame_middles(frame: tuple[int, int], network: Tensor) -> Tensor:
 def sample_frames(
     slices: Tensor, offsets: Tensor, stored: Tensor, network: Tensor, *, mode: str = "bilinear"
 ) -> Tensor:
-    """Sample stored slices where frame pixels lie."""
+    """Sample stored slices (batch, channels, rows, columns), padded together, where frame pixels lie.
+
+    `offsets` (batch or 1, rows, columns, 2) are their distances from the image's centre in the network's pixels,
+    `stored` and `network` (batch, 2) each slice's sizes. Intensities are read bilinearly and repeat the edge;
+    labels ("nearest") and raters' shares ("shares", bilinear) are 0 outside the image.
+    """
     stored, network = stored.to(offsets.dtype), network.to(offsets.dtype)
     scale = (stored / network)[:, None, None]
     pixels = offsets * scale + ((stored - 1) / 2)[:, None, None]
@@ -190,7 +195,11 @@ def _tie_break(frame: torch.Size, like: Tensor) -> Tensor:
 
 
 def to_native(probabilities: Tensor, extent: Extent, *, centres: Tensor | None = None) -> Tensor:
-    """Bring probabilities from the network's frame back to the image's own grid, bilinearly."""
+    """Bring (batch, classes, rows, columns) probabilities from the network's frame back to the image's own grid.
+
+    `centres` (batch, 2) are the frames' middles, from the image's centre in the network's pixels: beyond a frame
+    all is background. None: frames that hold the whole image.
+    """
     batch, device = len(probabilities), probabilities.device
     axes = []
     for axis, size in enumerate(probabilities.shape[-2:]):

@@ -55,7 +55,10 @@ def room_for(crop: tuple[int, int], network: Tensor) -> Tensor:
 
 
 def count_cut_off(found: Tensor, centres: Tensor, network: Tensor) -> int:
-    """Count the crops in which something was found at an edge that is not the image's own."""
+    """Count the crops (n, rows, columns) in which something was found at an edge that is not the image's own.
+
+    `centres` (n, 2) are their middles from the image's centre, `network` (1, 2) is the image's size.
+    """
     room = room_for((found.shape[1], found.shape[2]), network)
     touched = torch.zeros(len(found), dtype=torch.bool, device=found.device)
     for axis, lines in enumerate((found.any(2), found.any(1))):
@@ -66,7 +69,10 @@ def count_cut_off(found: Tensor, centres: Tensor, network: Tensor) -> int:
 
 
 def measure_region(drawn: npt.NDArray[np.bool_], extent: Extent) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Give the middle of all that was drawn on a case, and the largest size that it has on one slice."""
+    """Give the middle of all that was drawn on (slices, rows, columns), and the largest size on one slice.
+
+    Both (rows, columns) in the network's pixels, the middle from the image's centre; zeros where nothing was drawn.
+    """
     middle, largest = [0.0, 0.0], [0.0, 0.0]
     for axis, (native, network) in enumerate(zip(extent.native, extent.network, strict=True)):
         counts = drawn.sum(axis=2 - axis)  # (slices, pixels along this axis)
@@ -101,7 +107,10 @@ def find_centres(
     """Find the region on every slice: where a window of the crop's size holds most of the structures.
 
     Each slice is looked at together with its neighbours, so that a slice on which the network is unsure
-    follows the stack. The window is then moved to the centroid of what it holds.
+    follows the stack. The window is then moved to the centroid of what it holds. `foreground` (slices, rows,
+    columns)
+    is on the frame of the whole image; given are (slices, 2) middles from the image's centre, such that windows lie
+    inside the image.
     """
     # Squared, so that a wide haze of small probabilities weighs less than a small structure of which it is sure.
     weight = ndimage.gaussian_filter1d(foreground**2, ALONG_STACK, axis=0, mode="nearest")

@@ -33,7 +33,7 @@ def run_in_windows(
     overlap: float,
     weight: Tensor | None = None,
 ) -> Tensor:
-    """Run a network over larger images in windows, weighted by a Gaussian about each one's middle."""
+    """Run a network over larger images in windows, as `run_by_slabs`, and give the logits whole."""
     found: Tensor | None = None
     for where, logits in run_by_slabs(network, image, size, overlap=overlap, weight=weight):
         if logits.shape[2:] == image.shape[2:]:
@@ -52,7 +52,12 @@ def run_by_slabs(
     overlap: float,
     weight: Tensor | None = None,
 ) -> Iterator[tuple[slice, Tensor]]:
-    """Run a network over larger images in windows, and give the answer slab by slab along the first axis."""
+    """Run a network over (batch, channels, …) in windows of a size, and give the logits slab by slab.
+
+    A slab is a part of the first axis, one after the other: the float32 mean over the windows, each weighted
+    (*size)
+    by `gaussian_weight` or as given. Neighbours share this part of a window at least; no image is smaller than one.
+    """
     first, *others = (window_starts(n, one, overlap) for n, one in zip(image.shape[2:], size, strict=True))
     depth, across = size[0], size[1:]
     weight = (gaussian_weight(size) if weight is None else weight).to(image.device)

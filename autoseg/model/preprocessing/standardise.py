@@ -23,7 +23,8 @@ def standardise(voxels: npt.NDArray[np.generic], settings: Settings, *, name: st
     """Clip each channel of a volume to its own percentiles and bring it to mean 0 and standard deviation 1.
 
     With landmarks each channel is first mapped, piece by piece linearly, such that its own deciles become the usual
-    ones (Nyúl, Udupa and Zhang, IEEE TMI 2000). A constant channel is 0.
+    ones (Nyúl, Udupa and Zhang, IEEE TMI 2000). A constant channel is 0. Voxels are (channels, slices, rows,
+    columns).
     """
     result = np.empty(voxels.shape, dtype=np.float32)
     by_landmarks = settings.volume.standardise == "landmarks"
@@ -65,7 +66,10 @@ def _standardise_channel(
 
 
 def learn_landmarks(images: Iterable[npt.NDArray[np.generic]], settings: Settings) -> tuple[float, ...]:
-    """Give the mean over images of their deciles, after clipping percentiles are brought to 0 and 100."""
+    """Give the mean over training images of their deciles, clipping percentiles brought to 0 and 100.
+
+    Landmarks follow each other channel after channel.
+    """
     found = []
     for voxels in images:
         rows = []

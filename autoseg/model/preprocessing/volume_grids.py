@@ -130,7 +130,10 @@ def grid_of(image: Image | LabelMap, settings: VolumeSettings) -> VolumeGrid:
 
 
 def to_network(voxels: Tensor, grid: VolumeGrid, *, mode: str = "linear") -> Tensor:
-    """Bring voxels from the image's grid to the network's."""
+    """Bring voxels (channels, slices, rows, columns), on the processor, from the image's grid to the network's.
+
+    "linear" averages where the network's voxels are larger; "nearest" is for labels.
+    """
     turns = tuple(slice(None, None, -1 if flip else None) for flip in grid.flipped)
     given = voxels.numpy().transpose(0, *(1 + axis for axis in grid.axes))[(slice(None), *turns)]
     turned = torch.from_numpy(np.ascontiguousarray(given))
@@ -190,7 +193,10 @@ def _read_nearest(voxels: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def to_native(volume: Tensor, grid: VolumeGrid, chosen: slice) -> Tensor:
-    """Bring some slices of a volume from the network's grid back to the image's own, linearly along each axis."""
+    """Bring some slices of a volume (classes, *network) back to the image's own grid, linearly along each axis.
+
+    Gives (slices, classes, rows, columns) float32.
+    """
     ranges = [range(n) for n in grid.native]
     ranges[0] = range(*chosen.indices(grid.native[0]))
     # The slices first: what is left out need not be resampled along the others.

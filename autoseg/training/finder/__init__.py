@@ -9,16 +9,3 @@ from autoseg.training.finder.folds import (
 )
 from autoseg.training.finder.learning import finder_settings, train_finder
 from autoseg.training.finder.scoring import CentrelineScore, centreline_table, score_centreline
-
-__all__ = [
-    "CentrelineScore",
-    "automatic_centrelines",
-    "automatic_inputs",
-    "centreline_table",
-    "exact_centrelines",
-    "finder_settings",
-    "inputs_of_folds",
-    "kept_inputs",
-    "score_centreline",
-    "train_finder",
-]

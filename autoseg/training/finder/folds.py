@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -87,13 +87,9 @@ def automatic_centrelines(
     KeyboardInterrupt
         If it was stopped; the unfinished fold is not kept.
     """
-    settings = settings or finder_settings()
-    splits = k_folds(cases, folds=folds, seed=settings.seed)
-    found: dict[str, Centreline] = {}
-    for _, lines in _find_in_folds(
-        splits, structures, settings, folder, labels, listener(tell, on_event), should_stop
-    ):
-        found |= lines
+    search = _Search(structures, settings or finder_settings(), labels, listener(tell, on_event), should_stop)
+    splits = k_folds(cases, folds=folds, seed=search.settings.seed)
+    found = {case_id: line for _, lines in search.in_folds(splits, folder) for case_id, line in lines.items()}
     return {case.case_id: found[case.case_id] for case in cases}
 
 
@@ -114,9 +110,8 @@ def inputs_of_folds(
     subject; a fold's training cases have those of the other folds, whose finders may have learnt from labels of the
     fold's test subjects: as in any stacking, where a training image is cropped depends a little on them.
     """
-    found = list(
-        _find_in_folds(splits, structures, settings or finder_settings(), folder, labels, on_event, should_stop)
-    )
+    search = _Search(structures, settings or finder_settings(), labels, on_event, should_stop)
+    found = list(search.in_folds(splits, folder))
     lines = {case_id: line for _, own in found for case_id, line in own.items()}
     return tuple(Inputs(lines, finder) for finder, _ in found)
 
@@ -137,29 +132,13 @@ def automatic_inputs(
     The centrelines of training and validation cases come from folds that did not see the subject; the finder, which
     goes into the model's file, learns on all training cases and validates on the validation cases.
     """
-    settings, folder = settings or finder_settings(), Path(folder)
+    search = _Search(structures, settings or finder_settings(), labels, on_event, should_stop)
     cases = [*split.training, *split.validation]
-    lines = automatic_centrelines(
-        cases,
-        structures,
-        settings,
-        folder=folder,
-        folds=folds,
-        labels=labels,
-        on_event=on_event,
-        should_stop=should_stop,
-    )
-    own = folder / FINDER
-    made_from = _made_from(split, structures, settings, labels, _contents(cases, structures), tested=False)
-    if _is_finished(own, made_from, on_event):
-        return Inputs(lines, _model_in(own))
+    splits = k_folds(cases, folds=folds, seed=search.settings.seed)
+    lines = {case_id: line for _, own in search.in_folds(splits, folder) for case_id, line in own.items()}
     on_event(Finder(subjects_of(split.training)))
-    finder = _trained(replace(split, test=()), structures, settings, labels, should_stop)
-    with whole_folder(own) as temporary:
-        save_model(finder, temporary)
-        text = json.dumps(made_from, indent=1, ensure_ascii=False)
-        (temporary / MADE_FROM).write_text(text, encoding="utf-8")
-    return Inputs(lines, finder)
+    finder, _ = search.in_fold(replace(split, test=()), Path(folder) / FINDER, search.contents(cases))
+    return Inputs({case.case_id: lines[case.case_id] for case in cases}, finder)
 
 
 def kept_inputs(cases: Sequence[Case], folder: Path | str) -> Inputs | None:
@@ -177,34 +156,46 @@ def kept_inputs(cases: Sequence[Case], folder: Path | str) -> Inputs | None:
     return Inputs({case_id: read_centreline(path) for case_id, path in last.items()}, _model_in(folder / FINDER))
 
 
-def _find_in_folds(
-    splits: Sequence[Split],
-    structures: Sequence[Structure],
-    settings: Settings,
-    folder: Path | str | None,
-    labels: Collection[int] | None,
-    on_event: OnEvent,
-    should_stop: Callable[[], bool] | None,
-) -> Iterator[tuple[TrainedModel, dict[str, Centreline]]]:
-    """Train a finder a fold, or read it, and give it with the centrelines of its test cases."""
-    place = None if folder is None else Path(folder)
-    if place is not None:
-        check_writable(place)
-    cases = [case for split in splits for case in split.test]
-    contents = {} if place is None else _contents(cases, structures)
-    for number, split in enumerate(splits, start=1):
-        on_event(Finder(subjects_of(split.test), number, len(splits)))
-        made_from = _made_from(split, structures, settings, labels, contents)
-        own = None if place is None else place / f"fold_{number}"
-        if own is not None and _is_finished(own, made_from, on_event):
-            on_event(Note("  finished before"))
-            yield (
-                _model_in(own),
-                {case.case_id: read_centreline(own / _file_name(case.case_id)) for case in split.test},
-            )
-            continue
-        finder = _trained(split, structures, settings, labels, should_stop)
-        lines = {case.case_id: find_centreline(finder, read_cases([case], structures)[0][0]) for case in split.test}
+@dataclass(frozen=True)
+class _Search:
+    """How finders learn: from which structures, with which settings, what is looked for, and who is told."""
+
+    structures: Sequence[Structure]
+    settings: Settings
+    labels: Collection[int] | None
+    on_event: OnEvent
+    should_stop: Callable[[], bool] | None
+
+    def in_folds(
+        self, splits: Sequence[Split], folder: Path | str | None
+    ) -> Iterator[tuple[TrainedModel, dict[str, Centreline]]]:
+        """Give the finder of each fold with the centrelines of its test cases."""
+        place = None if folder is None else Path(folder)
+        if place is not None:
+            check_writable(place)
+        contents = {} if place is None else self.contents([case for split in splits for case in split.test])
+        for number, split in enumerate(splits, start=1):
+            self.on_event(Finder(subjects_of(split.test), number, len(splits)))
+            yield self.in_fold(split, None if place is None else place / f"fold_{number}", contents)
+
+    def in_fold(
+        self, split: Split, own: Path | None, contents: Mapping[str, str]
+    ) -> tuple[TrainedModel, dict[str, Centreline]]:
+        """Train a finder and find the centrelines of the test cases, or read both where `own` keeps them."""
+        made_from = self._made_from(split, contents)
+        if own is not None and self._is_finished(own, made_from):
+            self.on_event(Note("  finished before"))
+            return _model_in(own), {
+                case.case_id: read_centreline(own / _file_name(case.case_id)) for case in split.test
+            }
+        finder = train_finder(
+            split, self.structures, self.settings, labels=self.labels, should_stop=self.should_stop
+        )
+        if finder.ended is Ended.STOPPED:
+            raise KeyboardInterrupt
+        lines = {
+            case.case_id: find_centreline(finder, read_cases([case], self.structures)[0][0]) for case in split.test
+        }
         if own is not None:
             with whole_folder(own) as temporary:
                 save_model(finder, temporary)
@@ -212,38 +203,42 @@ def _find_in_folds(
                     write_centreline(line, temporary / _file_name(case_id))
                 text = json.dumps(made_from, indent=1, ensure_ascii=False)
                 (temporary / MADE_FROM).write_text(text, encoding="utf-8")
-        yield finder, lines
+        return finder, lines
 
+    def contents(self, cases: Sequence[Case]) -> dict[str, str]:
+        """Give what stands for the voxels of every case, by which a change is noticed."""
+        pairs = ((case, read_cases([case], self.structures)) for case in cases)
+        return {case.case_id: describe_side([case], pair).voxels_digest for case, pair in pairs}
 
-def _trained(
-    split: Split,
-    structures: Sequence[Structure],
-    settings: Settings,
-    labels: Collection[int] | None,
-    should_stop: Callable[[], bool] | None,
-) -> TrainedModel:
-    model = train_finder(split, structures, settings, labels=labels, should_stop=should_stop)
-    if model.ended is Ended.STOPPED:
-        raise KeyboardInterrupt
-    return model
+    def _made_from(self, split: Split, contents: Mapping[str, str]) -> dict[str, Any]:
+        """Give everything on which what is found depends, as plain values."""
+        sides = {side: cases for side, cases in split.sides().items() if cases or side != "test"}
+        return {
+            "structures": [asdict(structure) for structure in self.structures],
+            "labels": None if self.labels is None else sorted(self.labels),
+            "settings": settings_to_dict(self.settings),
+            **{
+                side: {case.case_id: contents.get(case.case_id, "") for case in cases}
+                for side, cases in sides.items()
+            },
+        }
 
-
-def _is_finished(folder: Path, made_from: dict[str, Any], on_event: OnEvent) -> bool:
-    """Tell whether a finder lies there that was made from the same; one of something else is removed."""
-    if not folder.exists():
-        return False
-    try:
-        before = json.loads((folder / MADE_FROM).read_text(encoding="utf-8"))
-        now = json.loads(json.dumps(made_from))
-        changed = [key for key in now if before.get(key) != now[key]]
-    except (OSError, ValueError, AttributeError) as error:
-        raise ReadError(
-            f"{folder / MADE_FROM} cannot be read ({error}). Move {folder} away; it is then made again."
-        ) from error
-    if changed:
-        on_event(Note(f"  {', '.join(changed)} changed, so it is made anew"))
-        shutil.rmtree(folder)
-    return not changed
+    def _is_finished(self, folder: Path, made_from: dict[str, Any]) -> bool:
+        """Tell whether a finder lies there that was made from the same; one of something else is removed."""
+        if not folder.exists():
+            return False
+        try:
+            before = json.loads((folder / MADE_FROM).read_text(encoding="utf-8"))
+            now = json.loads(json.dumps(made_from))
+            changed = [key for key in now if before.get(key) != now[key]]
+        except (OSError, ValueError, AttributeError) as error:
+            raise ReadError(
+                f"{folder / MADE_FROM} cannot be read ({error}). Move {folder} away; it is then made again."
+            ) from error
+        if changed:
+            self.on_event(Note(f"  {', '.join(changed)} changed, so it is made anew"))
+            shutil.rmtree(folder)
+        return not changed
 
 
 def _model_in(folder: Path) -> TrainedModel:
@@ -251,30 +246,6 @@ def _model_in(folder: Path) -> TrainedModel:
     if not files:
         raise ReadError(f"{folder} holds no model. Move it away; it is then made again.")
     return load_model(files[0])
-
-
-def _contents(cases: Sequence[Case], structures: Sequence[Structure]) -> dict[str, str]:
-    """Give what stands for the voxels of every case, by which a change is noticed."""
-    return {case.case_id: describe_side([case], read_cases([case], structures)).voxels_digest for case in cases}
-
-
-def _made_from(
-    split: Split,
-    structures: Sequence[Structure],
-    settings: Settings,
-    labels: Collection[int] | None,
-    contents: Mapping[str, str],
-    *,
-    tested: bool = True,
-) -> dict[str, Any]:
-    """Give everything on which what is found depends, as plain values."""
-    sides = {side: cases for side, cases in split.sides().items() if tested or side != "test"}
-    return {
-        "structures": [asdict(structure) for structure in structures],
-        "labels": None if labels is None else sorted(labels),
-        "settings": settings_to_dict(settings),
-        **{side: {case.case_id: contents.get(case.case_id, "") for case in cases} for side, cases in sides.items()},
-    }
 
 
 def _file_name(case_id: str) -> str:

@@ -79,14 +79,7 @@ def score_centreline(
     cut = (float("nan"), float("nan"))
     if settings is not None and settings.crop_mm is not None:
         grid = grid_of(label_map, settings)
-        crop = plan_crop(
-            found,
-            grid,
-            label_map.calibrated_affine,
-            settings.crop_mm,
-            settings.orientation,
-            name=label_map.source.name,
-        )
+        crop = plan_crop(found, grid, label_map, settings)
         mask = structure_mask(label_map, labels)
         on_grid = to_network(
             torch.from_numpy(np.ascontiguousarray(mask)[None].astype(np.uint8)), grid, mode="nearest"

@@ -100,7 +100,7 @@ def carry_over(
     begins with zeros (in Mask DINO, whose queries need a start, as in a fresh network). A channel keeps its filters
     by its name; one of a new name takes those of one that is gone, in order, and else begins with zeros, so that
     the network answers at first as if it were not there. What has another size begins anew, and so do the parts
-    that `settings.finetune.replaced` names.
+    that `settings.finetune.replaced` names. The network is changed in place.
     """
     maps = _Maps.between(base, settings, structures, channels)
     axes = changing_axes(settings.network, spatial_dims=settings.spatial_dims)

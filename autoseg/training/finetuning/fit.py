@@ -30,17 +30,9 @@ LOOKED_AT, SAME, COARSER = 3, 1.05, 1.5
 class Fit:
     """What of a model is taken over, and whom it knows.
 
-    Parameters
-    ----------
-    notes : tuple of str
-        What is taken over, what begins anew, and how images are brought to what the model sees.
-    unknown : tuple of str
-        Structures that the model does not know; without any it can be scored as it is.
-    known : frozenset of str
-        Subjects from whom the model, or one that it went on from, has learnt, or who validated it: no honest score
-        of them is possible.
-    subjects : tuple of str
-        All others.
+    `notes` tell what is taken over, what begins anew, and how images are brought to what the model sees; `unknown`
+    are structures that it does not know. Of the `known` subjects, from whom it or one that it went on from has
+    learnt or who validated it, no honest score is possible; `subjects` are all others.
     """
 
     notes: tuple[str, ...]

@@ -25,16 +25,8 @@ NEW = "new"
 class Tuned:
     """A network that goes on from a base, and what of it rests.
 
-    Parameters
-    ----------
-    network : torch.nn.Module
-    settings : Settings
-    record : dict
-        What is kept of the base (`describe_base`).
-    notes : tuple of str
-        What did not fit, in sentences.
-    factors : dict of float
-        What the learning rate of each group is multiplied by in the phase that was entered.
+    `record` is what is kept of the base (`describe_base`), `notes` say in sentences what did not fit, `factors` are
+    what the learning rate of each group is multiplied by in the phase that was entered.
     """
 
     network: nn.Module
@@ -103,7 +95,7 @@ def go_on_from(
     base: TrainedModel | None,
     record: dict[str, Any] | None = None,
 ) -> Tuned | None:
-    """Give a fresh network the weights of a base, or what is known of one where a training is resumed."""
+    """Give a fresh network the weights of a base; of a training that is resumed, `record` is all that is needed."""
     if record is not None:
         return Tuned(network, settings, record)
     if base is None:

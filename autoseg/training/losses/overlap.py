@@ -7,18 +7,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from autoseg.training.losses.reference import one_hot
+from autoseg.training.losses.reference import shares_of
 
 # Added to numerator and denominator of Dice, so that a structure absent from a batch costs nothing.
 SMOOTHING = 1.0
-
-
-def soft_dice(probabilities: Tensor, labels: Tensor, drawn: Tensor) -> Tensor:
-    """Give the mean over structures of their soft Dice in the whole batch, images without them left out.
-
-    As `soft_overlap` with what stands there by default.
-    """
-    return soft_overlap(probabilities, labels, drawn)
 
 
 def soft_overlap(
@@ -40,14 +32,13 @@ def soft_overlap(
     - iou: dice / (2 − dice), which is the soft Jaccard index with the same 1.
     - tversky: (Σ p·t + ½) / (Σ p·t + w Σ (1 − p)·t + (1 − w) Σ p·(1 − t) + ½) with w the `missed_weight` (Salehi et
       al., MLMI 2017); at ½ it is dice.
+
+    Sums go over the whole batch, or image by image (`per_sample`) and then the mean; a structure counts on images
+    on which it was drawn, the background as one more where anything was. If nothing was drawn, the score is 1.
     """
     first = 0 if background else 1
     known = torch.cat([drawn.any(1, keepdim=True), drawn], dim=1) if background else drawn
-    if labels.dim() < probabilities.dim():
-        target = one_hot(labels, probabilities.shape[1], first=first, dtype=probabilities.dtype)
-    else:
-        target = labels[:, first:].to(probabilities.dtype)
-    chosen = probabilities[:, first:]
+    chosen, target = probabilities[:, first:], shares_of(labels, probabilities, first=first)
     pixels = tuple(range(2, chosen.dim()))
     counted = known.to(chosen.dtype)
 

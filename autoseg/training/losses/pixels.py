@@ -8,11 +8,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from autoseg.training.losses.reference import one_hot
+from autoseg.training.losses.reference import shares_of
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, *, structure_weight: float = 1.0) -> Tensor:
-    """Give the mean over pixels of −log p of the right class, weighted."""
+    """Give the mean over pixels of −log p of the right class, weighted: a structure's pixels by their weight.
+
+    As in all losses, logits are (batch, classes, …), labels (batch, …) classes or (batch, classes, …) shares. The
+    sum is divided by all weights. Undrawn structures were merged into what they lie in (`merge_undrawn`).
+    """
     weight = _class_weights(logits, structure_weight)
     if labels.dim() < logits.dim():
         return functional.cross_entropy(logits, labels, weight=weight)
@@ -29,7 +33,7 @@ def focal_entropy(logits: Tensor, labels: Tensor, *, gamma: float, structure_wei
     log_right, log_wrong = log_probabilities(logits)
     # (1 − p)^gamma itself has no finite slope at p = 1 where gamma is below 1.
     costs = -(gamma * log_wrong).exp() * log_right
-    weighted = _shares(logits, labels) * _everywhere(_class_weights(logits, structure_weight), logits)
+    weighted = shares_of(labels, logits) * _everywhere(_class_weights(logits, structure_weight), logits)
     return (weighted * costs).sum() / weighted.sum()
 
 
@@ -42,7 +46,7 @@ def balanced_binary_entropy(
     The mean is over the pixels of every structure that was drawn on an image; it is not divided by w.
     """
     log_right, log_wrong = (values[:, 1:] for values in log_probabilities(logits))
-    shares = _shares(logits, labels, first=1)
+    shares = shares_of(labels, logits, first=1)
     costs = -torch.lerp(log_wrong, structure_weight * log_right, shares)
     means = costs.mean(tuple(range(2, costs.dim()))) * drawn
     return means.sum() / drawn.sum().clamp(min=1)
@@ -71,12 +75,6 @@ def _class_weights(logits: Tensor, structure_weight: float) -> Tensor:
     weight = logits.new_full((logits.shape[1],), structure_weight)
     weight[0] = 1.0
     return weight
-
-
-def _shares(logits: Tensor, labels: Tensor, *, first: int = 0) -> Tensor:
-    if labels.dim() < logits.dim():
-        return one_hot(labels, logits.shape[1], first=first, dtype=logits.dtype)
-    return labels[:, first:].to(logits.dtype)
 
 
 def _everywhere(weight: Tensor, logits: Tensor) -> Tensor:

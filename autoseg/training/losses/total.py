@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from autoseg.errors import SettingsError
+from autoseg.model.networks import Outputs
 from autoseg.model.settings.settings import LossSettings
 from autoseg.training.losses.overlap import soft_overlap
 from autoseg.training.losses.pixels import balanced_binary_entropy, cross_entropy, focal_entropy
@@ -22,7 +22,10 @@ IMPOSSIBLE = -1e9
 
 
 def merge_undrawn(logits: Tensor, drawn: Tensor, outer: Tensor | None = None) -> Tensor:
-    """Add the probability of every undrawn structure to what it lies in, and leave it none of its own."""
+    """Add the probability of every undrawn structure to what it lies in, and leave it none of its own.
+
+    `drawn` is (batch, structures), `outer` (classes,) as `outer_classes` has it; None: all lie in the background.
+    """
     if bool(drawn.all()):
         return logits
     everywhere = (..., *[None] * (logits.dim() - 2))
@@ -66,28 +69,8 @@ class LossParts:
         return total if self.own is None else total + self.own
 
 
-class Answers(Protocol):
-    """What a network answers while it learns, as `networks.Outputs` has it."""
-
-    @property
-    def logits(self) -> Tensor:
-        """The answer, (batch, classes, …)."""
-
-    @property
-    def others(self) -> tuple[Tensor, ...]:
-        """Further answers with the same classes, each of a size of its own."""
-
-    @property
-    def weights(self) -> tuple[float, ...]:
-        """Weights of the loss of `logits` and of each of `others`."""
-
-    @property
-    def own_loss(self) -> Tensor | None:
-        """What is added as it is, a () Tensor."""
-
-
 def outputs_loss(
-    outputs: Answers, reference: Tensor, drawn: Tensor, settings: LossSettings, *, outer: Tensor | None = None
+    outputs: Outputs, reference: Tensor, drawn: Tensor, settings: LossSettings, *, outer: Tensor | None = None
 ) -> LossParts:
     """Compare everything that a network answered with the reference, and add it up with the network's weights.
 
@@ -163,7 +146,7 @@ def count_weight(seen: Iterable[tuple[Tensor, Tensor]]) -> float:
     """Give how many times as many pixels the background has as the structures, at most 50 times.
 
     An image on which nothing was drawn tells nothing and is left out. A structure that was not drawn is counted for
-    what it lies in, as the loss does.
+    what it lies in, as the loss does. `seen` gives the reference and `drawn` of batches as training sees them.
 
     Examples
     --------

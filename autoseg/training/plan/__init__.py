@@ -9,24 +9,4 @@ from autoseg.training.plan.fingerprint import (
     describe_fingerprint,
     measure_fingerprint,
 )
-from autoseg.training.plan.survey import Survey, fingerprint_of, spread_cases, survey_cases
-
-__all__ = [
-    "Choice",
-    "Fingerprint",
-    "Plan",
-    "StructureFacts",
-    "Survey",
-    "change_settings",
-    "contrast_words",
-    "describe_fingerprint",
-    "fingerprint_of",
-    "hide_ids",
-    "measure_fingerprint",
-    "number_subjects",
-    "plan_comparison",
-    "plan_settings",
-    "set_aside",
-    "spread_cases",
-    "survey_cases",
-]
+from autoseg.training.plan.survey import fingerprint_of, spread_cases, survey_cases

@@ -187,7 +187,8 @@ def contrast_of(
 ) -> npt.NDArray[np.float64] | None:
     """Give how much brighter a structure is than a ring around it on a slice, in standard deviations.
 
-    The ring is about half as wide as the structure, and lies within the image.
+    The ring is about half as wide as the structure, and lies within the image. `labels` are the structure's own and
+    those of what it includes. Gives (channels,); None where too few pixels are on either side, or all are alike.
     """
     mask = np.isin(label_map.voxels[index], list(labels))
     boxes = ndimage.find_objects(mask.astype(np.uint8))

@@ -63,7 +63,10 @@ class Survey:
 
 
 def spread_cases(cases: Sequence[Case], most: int, *, most_bytes: int = MOST_BYTES) -> tuple[Case, ...]:
-    """Choose at most `most` cases, spread over the subjects and over each one's cases; the same ones every time."""
+    """Choose at most `most` cases, spread over the subjects and over each one's cases; the same ones every time.
+
+    Beyond the first two their image files have together no more than `most_bytes`.
+    """
     by_subject: dict[str, list[Case]] = {}
     for case in cases:
         by_subject.setdefault(case.subject_id, []).append(case)

@@ -10,18 +10,24 @@ import numpy as np
 
 from autoseg.data.split import Split
 from autoseg.model.device import Computer
-from autoseg.model.networks.levels import Step, divide_axes, volume_network
+from autoseg.model.networks.stages import Step, divide_axes, volume_network
 from autoseg.model.networks.unet import STANDARD_FILTERS
 from autoseg.model.preprocessing.sliding_window import window_starts
 from autoseg.model.preprocessing.volume_grids import axes_of, check_volume
 from autoseg.model.settings.settings import AugmentationSettings, Settings, VolumeSettings
 from autoseg.training.plan.choice import Choice
-from autoseg.training.plan.grid import MOST_COARSER, PIXELS_ACROSS
-from autoseg.training.plan.network import FEATURE_BYTES, SAFE_PART, TORCH_GIB, WHY_THIS_NETWORK
-from autoseg.training.plan.speed import LONGEST_MINUTES, learning_speed
+from autoseg.training.plan.resources import (
+    LONGEST_MINUTES,
+    Room,
+    feature_bytes,
+    find_room,
+    learning_speed,
+    tell_time,
+)
+from autoseg.training.plan.slice_choices import MOST_COARSER, PIXELS_ACROSS, WHY_THIS_NETWORK
 from autoseg.training.plan.survey import Survey
 
-# --- how the network sees volumes: the distance between its voxels, what it sees at once, and its levels
+# --- how the network sees volumes: the distance between its voxels, what it sees at once, and its stages
 
 Three = tuple[float, float, float]
 
@@ -69,7 +75,7 @@ def measure_volumes(survey: Survey, wholes: int, crop_mm: tuple[float, float] | 
 
 @dataclass(frozen=True)
 class View:
-    """What the network sees of a volume: its voxels, how many of them at once, and what its levels divide them by.
+    """What the network sees of a volume: its voxels, how many of them at once, and what its stages divide them by.
 
     `choices` say so with the reasons.
     """
@@ -81,18 +87,19 @@ class View:
 
 
 def choose_view(survey: Survey, volumes: Volumes, wanted: float, most: float) -> View:
-    """Choose the distance between the network's voxels, what it sees at once, and how its levels divide that.
+    """Choose the distance between the network's voxels, what it sees at once, and how its stages divide that.
 
     Voxels are the images' own unless the time or the memory is short. The finest axes are made coarser first; thick
     slices stay as they are, and are never made thinner. A patch is a typical volume, not the largest one, because
-    padding takes time and teaches nothing.
+    padding takes time and teaches nothing. A volume may have `wanted` voxels, as long as the smallest structure
+    keeps some, and `most` may be seen at once.
     """
     spacing, spacing_why = _spacing(survey, volumes, wanted)
     whole = volumes.size(spacing)
     (x, y, z), strides = fit_patch(whole, spacing, most)
     shown = by_words(round(n) for n in whole)
     if all(one >= round(n) for n, one in zip(whole, (x, y, z), strict=True)):
-        why = f"A typical volume, {shown} voxels, rounded up to what the levels need."
+        why = f"A typical volume, {shown} voxels, rounded up to what the stages need."
     else:
         share = math.prod(min(n, one) for n, one in zip(whole, (x, y, z), strict=True)) / math.prod(whole)
         why = f"{share:.0%} of a typical volume of {shown} voxels; there is no time or memory for more at once."
@@ -115,7 +122,10 @@ def choose_view(survey: Survey, volumes: Volumes, wanted: float, most: float) ->
 def fit_patch(
     size: Sequence[float], spacing_mm: Sequence[float], most: float
 ) -> tuple[tuple[int, int, int], tuple[Step, ...]]:
-    """Give how many voxels of a volume are seen at once, and by what the network's levels divide them."""
+    """Give how many voxels of a volume are seen at once, about `most`, and by what the stages divide them.
+
+    The longest axes are cut first, but none to fewer than 32 voxels.
+    """
     part, limit = list(size), min(most, MOST_IN_PATCH)
     while math.prod(part) > limit and max(part) > SHORTEST:
         longest = max(range(3), key=lambda k: part[k])
@@ -204,25 +214,26 @@ def choose_volume_settings(
     volumes = measure_volumes(survey, len(split.training), crop_mm)
     cropped = [] if crop_mm is None else [Choice("volume.crop_mm", crop_mm, AROUND)]
     voxels = voxels_in_time(time, computer)
-    room = find_voxel_room(survey, volumes, computer)
+    room = voxel_room(survey, volumes, computer)
     views = min(ENOUGH_PATCHES, math.sqrt(voxels / VOXELS_BY_TIME))
     views = views if time.epochs is None else max(1, time.epochs * volumes.wholes)
-    wanted = min(voxels / views, room / BATCH)
-    most = min(max(wanted, voxels / FEWEST_VIEWS), room / BATCH)
+    wanted = min(voxels / views, room.at_once / BATCH)
+    most = min(max(wanted, voxels / FEWEST_VIEWS), room.at_once / BATCH)
     view = choose_view(survey, volumes, wanted, most)
     each = patches_of(volumes, view)
     patches = each * volumes.wholes
     per_s = voxels / (60 * (time.minutes or LONGEST_MINUTES)) / math.prod(view.patch_size)
     network = volume_network(view.strides)
     spacing, patch, strides = view.choices
+    seen = f"each of {volumes.wholes} volumes" if volumes.wholes > 1 else "the volume"
     return [
         spacing,
         *cropped,
         patch,
-        tell_volume_time(time, per_s, patches, volumes.wholes, measured=computer.pixels_per_second is not None),
-        choose_volume_batch(view.patch_size, patches, room, free_gib(computer)),
+        tell_time(time, seen, patches, per_s, ENOUGH_PATCHES, measured=computer.pixels_per_second is not None),
+        choose_volume_batch(view.patch_size, patches, room),
         Choice("network.name", network.name, WHY_THIS_NETWORK),
-        Choice("network.filters", network.filters, f"{len(view.strides) + 1} levels, as wide as usual."),
+        Choice("network.filters", network.filters, f"{len(view.strides) + 1} stages, as wide as usual."),
         strides,
         _choose_volume_oversampling(volumes, view),
         *_choose_variation(),
@@ -230,23 +241,12 @@ def choose_volume_settings(
     ]
 
 
-def find_voxel_room(survey: Survey, volumes: Volumes, computer: Computer) -> float:
-    """Estimate, on the careful side, how many voxels of all patches together the free memory takes at once."""
-    free = free_gib(computer)
-    if free is None:
-        return math.inf
+def voxel_room(survey: Survey, volumes: Volumes, computer: Computer) -> Room:
+    """Estimate how many voxels of all patches together the memory takes at once."""
     channels, classes = len(survey.images[0].channels), len(survey.fingerprint.structures) + 1
     # As `dataset` keeps them: float32 channels and labels, and one more while it is put together.
     stored = math.prod(volumes.size(volumes.spacing_mm)) * (4 * channels + 1) * (volumes.wholes + 2)
-    left = SAFE_PART * max(free - TORCH_GIB, 0.05 * free) * 2**30 - stored
-    features = sum(n / 8**level for level, n in enumerate(STANDARD_FILTERS))
-    per_voxel = FEATURE_BYTES.get(computer.precision, FEATURE_BYTES["float32"]) * features + CLASS_BYTES * classes
-    return max(left, 0.05 * free * 2**30) / per_voxel
-
-
-def free_gib(computer: Computer) -> float | None:
-    """Give the free memory of what learns; None where it is unknown."""
-    return computer.device_free_gib if computer.device == "cuda" else computer.free_gib
+    return find_room(computer, stored, feature_bytes(computer, STANDARD_FILTERS, 3) + CLASS_BYTES * classes)
 
 
 def patches_of(volumes: Volumes, view: View) -> int:
@@ -255,32 +255,14 @@ def patches_of(volumes: Volumes, view: View) -> int:
     return math.prod(len(window_starts(round(n), one, 0.5)) for n, one in zip(sizes, view.patch_size, strict=True))
 
 
-def choose_volume_batch(patch: Sequence[int], patches: int, room: float, free: float | None) -> Choice:
+def choose_volume_batch(patch: Sequence[int], patches: int, room: Room) -> Choice:
     """Choose how many patches are seen at once: few, so that there are many steps."""
     voxels, usual = math.prod(patch), BATCH if patches > 1 else 1
-    size = usual if room >= usual * voxels else max(1, int(room / voxels))
-    if size < usual and free is not None:
-        why = f"More of {by_words(patch)} voxels may need more than the {free:.1f} GiB of memory that are free."
-    else:
-        why = "Few at once, so that there are many steps."
+    size = usual if room.at_once >= usual * voxels else max(1, int(room.at_once / voxels))
+    why = "Few at once, so that there are many steps."
+    if size < usual:
+        why = f"More of {by_words(patch)} voxels may need more than the {room.gib:.1f} GiB of memory that are free."
     return Choice("batch_size", size, why)
-
-
-def tell_volume_time(time: Settings, patches_per_s: float, patches: int, wholes: int, *, measured: bool) -> Choice:
-    """Give the minutes or epochs, with what they make of the volumes."""
-    by = "by the speed measured here" if measured else "by estimate"
-    if time.epochs is not None:
-        about = _minutes(time.epochs * patches / patches_per_s / 60)
-        return Choice("epochs", time.epochs, f"As you chose; {by} about {about}.")
-    minutes = time.minutes or 0.0
-    times = patches_per_s * 60 * minutes / max(1, patches)
-    often = f"about {times:.0f} times" if times >= 1.5 else "about once" if times >= 0.7 else "less than once"
-    seen = f"each of {wholes} volumes" if wholes > 1 else "the volume"
-    why = f"{by[0].upper()}{by[1:]}, {seen} is seen {often}."
-    enough = ENOUGH_PATCHES / patches_per_s / 60
-    if enough > 1.5 * minutes:
-        why += f" More time may help: about {_minutes(enough + 0.5)}."
-    return Choice("minutes", minutes, why)
 
 
 def choose_validation(patches: int, validated: int) -> Choice:
@@ -313,8 +295,3 @@ def _choose_variation() -> list[Choice]:
         Choice("augmentation.zoom", varied.zoom, zoomed),
         Choice("augmentation.scaling_probability", varied.scaling_probability, stretched),
     ]
-
-
-def _minutes(number: float) -> str:
-    whole = max(1, round(number))
-    return f"{whole} minute{'' if whole == 1 else 's'}"

@@ -27,7 +27,7 @@ def leaning(x=(-6, 6), y=(-5, 5)):
 @pytest.mark.parametrize("orientation", ["RPI", "IAR", "LSA", "PIL"])
 def test_put_back_undoes_the_crop_inside_and_leaves_the_rest_as_background(orientation):
     image, settings, grid = make_volume(orientation)
-    crop = plan_crop(leaning(), grid, image.affine, settings.crop_mm, orientation)
+    crop = plan_crop(leaning(), grid, image, settings)
     volume = to_network(torch.from_numpy(image.voxels)[None].repeat(2, 1, 1, 1), grid) + torch.tensor(
         [0.0, 100.0]
     ).view(2, 1, 1, 1)
@@ -45,7 +45,7 @@ def test_put_back_undoes_the_crop_inside_and_leaves_the_rest_as_background(orien
 def test_the_curve_lies_in_the_middle_of_every_slice_of_the_crop(orientation):
     image, settings, grid = make_volume(orientation)
     line, affine = leaning(), grid.affine(image.affine)
-    crop = plan_crop(line, grid, image.affine, settings.crop_mm, orientation)
+    crop = plan_crop(line, grid, image, settings)
     across = [k for k in range(3) if k != crop.axis]
     index = torch.from_numpy(np.indices(grid.network)).double()
     points = torch.einsum("ij,jxyz->ixyz", torch.from_numpy(affine[:3, :3]), index) + torch.from_numpy(
@@ -63,7 +63,7 @@ def test_the_curve_lies_in_the_middle_of_every_slice_of_the_crop(orientation):
 
 def test_a_crop_that_leaves_the_image_is_padded():
     image, settings, grid = make_volume()
-    crop = plan_crop(leaning(x=(-16, -16)), grid, image.affine, settings.crop_mm, "RPI")
+    crop = plan_crop(leaning(x=(-16, -16)), grid, image, settings)
     assert crop.starts[:, 0].min() < 0
     volume = to_network(torch.from_numpy(image.voxels)[None], grid)
     part, filled = crop.cut(volume), crop.cut(volume, outside=-50.0)
@@ -79,7 +79,7 @@ def test_a_crop_that_leaves_the_image_is_padded():
 
 def test_where_the_curve_leaves_the_image_on_some_slices_the_crop_stays_at_its_edge():
     image, settings, grid = make_volume()
-    crop = plan_crop(leaning(x=(0, 60)), grid, image.affine, settings.crop_mm, "RPI")
+    crop = plan_crop(leaning(x=(0, 60)), grid, image, settings)
     assert crop.starts[-1, 0] + (crop.size[0] - 1) / 2 == pytest.approx(33, abs=0.5)
 
 
@@ -90,5 +90,5 @@ def test_where_the_curve_leaves_the_image_on_some_slices_the_crop_stays_at_its_e
 )
 def test_a_centreline_that_leaves_the_image_altogether_is_an_error(line):
     image, settings, grid = make_volume()
-    with pytest.raises(DataError, match=r"tube\.nii: the centreline .* does not meet the image"):
-        plan_crop(line, grid, image.affine, settings.crop_mm, "RPI", name="tube.nii")
+    with pytest.raises(DataError, match=r"tube: the centreline .* does not meet the image"):
+        plan_crop(line, grid, image, settings)

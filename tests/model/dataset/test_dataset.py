@@ -10,7 +10,7 @@ from autoseg.errors import DataError
 from autoseg.image.geometry import affine_from_spacing
 from autoseg.image.image import Image, LabelMap, Source
 from autoseg.image.structures import Structure
-from autoseg.model.dataset import build_slices, preview, preview_batch, preview_slices, sample_batch
+from autoseg.model.dataset import build_slices, preview, preview_batch, preview_slices
 from autoseg.model.preprocessing.classes import classes_of, mirrored_classes, shares_of
 from autoseg.model.preprocessing.extents import plan_spacing
 from autoseg.model.settings.settings import AugmentationSettings, PreprocessSettings
@@ -21,7 +21,7 @@ SETTINGS = PreprocessSettings(spacing_mm=1.5)
 def test_without_augmentation_the_batch_is_the_slice():
     image, label_map = make_pair(0)
     slices = build_slices([(image, label_map)], SETTINGS, stride=16)
-    batch = sample_batch(slices, torch.tensor([1, 0]))
+    batch = slices.sample(torch.tensor([1, 0]))
     assert batch.images.shape == (2, 1, 64, 64)
     assert batch.labels.dtype == torch.int64
     expected = np.choose(np.searchsorted([1, 5], label_map.voxels[1], side="right"), [0, 1, 2])
@@ -35,7 +35,7 @@ def test_cases_of_different_sizes_and_spacings_share_a_frame():
     pairs = [make_pair(0, size=(64, 64)), make_pair(1, size=(50, 80), spacing=(8, 3.0, 1.5))]
     slices = build_slices(pairs, SETTINGS, stride=16)
     assert slices.frame == (112, 80)
-    batch = sample_batch(slices, torch.arange(4))
+    batch = slices.sample(torch.arange(4))
     for index, (_, label_map) in ((0, pairs[0]), (3, pairs[1])):
         pixel = label_map.pixel_mm2
         for k, structure in enumerate(STRUCTURES, start=1):
@@ -67,7 +67,7 @@ def test_mirroring_exchanges_the_sides():
     label_map = LabelMap(voxels, image.affine, muscles, annotated=frozenset({1, 2}))
     slices = build_slices([(image, label_map)], SETTINGS, stride=16)
     flip = AugmentationSettings(**{**vars(AugmentationSettings.off()), "flip_probability": 1.0})
-    batch = sample_batch(slices, torch.tensor([0]), augmentation=flip, generator=torch.Generator().manual_seed(0))
+    batch = slices.sample(torch.tensor([0]), augmentation=flip, generator=torch.Generator().manual_seed(0))
     assert batch.labels.unique().tolist() == [0, 3]
     assert int((batch.labels[0, 20:30, 49:59] == 3).sum()) == 100
     assert batch.drawn.tolist() == [[False, True, True, False]]
@@ -112,7 +112,7 @@ def test_the_preview_is_what_training_sees_first(monkeypatch):
     slices = preview_slices(split.training, settings, structures=STRUCTURES)
     generator = torch.Generator().manual_seed(settings.seed)
     first = next(iter(torch.randperm(len(slices), generator=generator).split(settings.batch_size)))
-    seen = sample_batch(slices, first, augmentation=settings.augmentation, generator=generator)
+    seen = slices.sample(first, augmentation=settings.augmentation, generator=generator)
     images, _ = preview(split, settings, structures=STRUCTURES, count=settings.batch_size)
     np.testing.assert_array_equal(images, seen.images[:, 0].numpy())
 
@@ -145,12 +145,12 @@ def test_shares_are_sampled_as_they_are_and_the_background_has_the_rest():
     image, label_map = _soft()
     slices = build_slices([(image, label_map)], SETTINGS, stride=16)
     assert slices.shares.dtype == torch.float16
-    batch = sample_batch(slices, torch.tensor([1]))
+    batch = slices.sample(torch.tensor([1]))
     np.testing.assert_allclose(batch.targets[0, 1:].numpy(), label_map.shares[:, 1], atol=1e-3)
     torch.testing.assert_close(batch.targets.sum(1), torch.ones(1, 64, 64))
     assert batch.reference is batch.targets
     hard = build_slices([(image, make_pair(0)[1])], SETTINGS, stride=16)
-    plain = sample_batch(hard, torch.tensor([1]))
+    plain = hard.sample(torch.tensor([1]))
     assert plain.targets is None
     assert plain.reference is plain.labels
     torch.testing.assert_close(plain.labels, batch.labels)
@@ -159,7 +159,7 @@ def test_shares_are_sampled_as_they_are_and_the_background_has_the_rest():
 def test_cases_with_and_without_shares_go_together_and_the_undrawn_stays_unknown():
     pairs = [_soft(0), make_pair(1, size=(50, 40)), _soft(2, annotated=frozenset({1}))]
     slices = build_slices(pairs, SETTINGS, stride=16)
-    batch = sample_batch(slices, torch.tensor([2, 4]))
+    batch = slices.sample(torch.tensor([2, 4]))
     k = torch.nn.functional.one_hot(batch.labels[0], 3).permute(2, 0, 1).float()
     assert float((batch.targets[0] - k).abs().mean()) < 0.02  # but for bilinear edges
     assert float(batch.targets[1, 2].max()) == 0
@@ -185,7 +185,7 @@ def test_augmentation_moves_shares_with_labels_and_mirrors_their_sides():
     augmentation = AugmentationSettings(flip_probability=0.5)
     for seed in range(6):
         generator = torch.Generator().manual_seed(seed)
-        batch = sample_batch(slices, torch.tensor([0, 1]), augmentation=augmentation, generator=generator)
+        batch = slices.sample(torch.tensor([0, 1]), augmentation=augmentation, generator=generator)
         assert float((batch.targets.argmax(1) == batch.labels).float().mean()) > 0.99
         torch.testing.assert_close(batch.targets.sum(1), torch.ones(2, *slices.frame))
 
@@ -214,9 +214,7 @@ def test_training_sees_crops_beside_the_labels_and_never_one_place_only():
     generator, middles = torch.Generator().manual_seed(0), []
     whole = float((pair[1].voxels > 0).sum()) / 2
     for _ in range(30):
-        batch = sample_batch(
-            slices, torch.tensor([0, 1]), augmentation=AugmentationSettings.off(), generator=generator
-        )
+        batch = slices.sample(torch.tensor([0, 1]), augmentation=AugmentationSettings.off(), generator=generator)
         assert batch.images.shape == (2, 1, 48, 48)
         middles += [np.argwhere(one > 0).mean(0) for one in batch.labels.numpy() if (one > 0).sum() > 0.9 * whole]
     assert 30 <= len(middles) < 60  # most crops hold the structures, some lie elsewhere
@@ -226,8 +224,7 @@ def test_training_sees_crops_beside_the_labels_and_never_one_place_only():
 def test_labels_lie_on_their_image_in_a_crop_too():
     slices = build_slices([_aside()], CROP, stride=16)
     generator = torch.Generator().manual_seed(1)
-    batch = sample_batch(
-        slices,
+    batch = slices.sample(
         torch.tensor([0, 1] * 10),
         augmentation=AugmentationSettings(crop_probability=0.5),
         generator=generator,
@@ -241,7 +238,7 @@ def test_labels_lie_on_their_image_in_a_crop_too():
 
 def test_without_augmentation_the_whole_slice_is_seen():
     slices = build_slices([_aside()], CROP, stride=16)
-    assert sample_batch(slices, torch.tensor([0])).images.shape == (1, 1, 160, 144)
+    assert slices.sample(torch.tensor([0])).images.shape == (1, 1, 160, 144)
 
 
 def test_an_image_no_larger_than_the_crop_needs_none():
@@ -286,7 +283,7 @@ def test_three_channels_without_millimetres_go_through_the_whole_chain():
     slices = build_slices(pairs, settings, stride=16)
     generator = torch.Generator().manual_seed(0)
     for augmentation in (None, AugmentationSettings()):
-        batch = sample_batch(slices, torch.arange(4), augmentation=augmentation, generator=generator)
+        batch = slices.sample(torch.arange(4), augmentation=augmentation, generator=generator)
         assert batch.images.shape == (4, 3, 64, 64)
         assert float(batch.images[:, 1].abs().max()) == 0
         assert bool((batch.images[:, [0, 2]].std((2, 3)) > 0.1).all())
@@ -306,7 +303,7 @@ def test_many_small_volumes_of_different_shapes_go_together():
     slices = build_slices(pairs, PreprocessSettings(spacing_mm=1.0), stride=32)
     assert len(slices) == sum(image.shape[0] for image, _ in pairs)
     assert slices.frame == (64, 64)
-    assert int((sample_batch(slices, torch.arange(len(slices))).labels == 1).sum()) == sum(
+    assert int((slices.sample(torch.arange(len(slices))).labels == 1).sum()) == sum(
         int(label_map.voxels.sum()) for _, label_map in pairs
     )
 
@@ -355,7 +352,7 @@ def test_the_network_sees_the_neighbours_of_the_same_case(channels, neighbours):
     slices = build_slices(pairs, settings, stride=16)
     assert slices.images.shape == (8, channels, 32, 32)  # each slice once
     order = torch.tensor([7, 0, 2, 3, 4, 1, 6, 5])
-    batch = sample_batch(slices, order)
+    batch = slices.sample(order)
     np.testing.assert_allclose(batch.images.numpy(), _beside(pairs, neighbours)[order], atol=1e-4)
 
 
@@ -367,13 +364,13 @@ def test_the_neighbours_are_varied_with_their_slice(cropped):
     slices = build_slices([(still, label_map)], PreprocessSettings(spacing_mm=1.5, neighbours=1, **crop), stride=16)
     varied = AugmentationSettings(noise_probability=0, flip_probability=0.5)
     generator = torch.Generator().manual_seed(1)
-    images = sample_batch(slices, torch.tensor([1] * 6), augmentation=varied, generator=generator).images
+    images = slices.sample(torch.tensor([1] * 6), augmentation=varied, generator=generator).images
     assert images.shape == (6, 3, *((48, 48) if cropped else (64, 64)))
     torch.testing.assert_close(images[:, 0], images[:, 1])
     torch.testing.assert_close(images[:, 2], images[:, 1])
     assert (images[0] - images[1]).abs().max() > 0.5
     noisy = AugmentationSettings(**{**vars(AugmentationSettings.off()), "noise_probability": 1.0})
-    images = sample_batch(slices, torch.tensor([1]), augmentation=noisy, generator=generator).images
+    images = slices.sample(torch.tensor([1]), augmentation=noisy, generator=generator).images
     assert (images[:, 0] - images[:, 1]).std() > 0.01
 
 

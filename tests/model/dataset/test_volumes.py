@@ -57,7 +57,7 @@ def test_of_large_volumes_a_patch_is_a_part():
 def test_nothing_and_different_channels_are_refused():
     with pytest.raises(DataError, match="no cases to learn from"):
         build_volumes([], SETTINGS, strides=(1, 1, 1))
-    with pytest.raises(DataError, match=r"have \[1, 2\] channels"):
+    with pytest.raises(DataError, match="different channels"):
         build_volumes([_pair(), _pair(channels=("t1", "t2"), number=1)], SETTINGS, strides=(1, 1, 1))
 
 

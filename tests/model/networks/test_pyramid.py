@@ -37,7 +37,7 @@ def test_six_structures_at_256_have_the_published_number_of_parameters():
 
 def test_widths_are_parts_of_the_input_size():
     assert filters_of(256) == STANDARD_FILTERS
-    network = Pyramid(1, 4, filters=filters_of(64))
+    network = Pyramid(NetworkSettings(filters=filters_of(64)), in_channels=1, out_channels=4)
     assert sum(p.numel() for p in network.parameters()) == sum(published_size(n, 4, size=64) for n in (1, 5))
 
 

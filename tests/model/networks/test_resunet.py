@@ -8,7 +8,7 @@ from torch import nn
 
 from autoseg.model.networks import build_network
 from autoseg.model.networks.layers import Parts
-from autoseg.model.networks.resunet import ResidualLevel
+from autoseg.model.networks.unet import ResidualStage
 from autoseg.model.settings.settings import NetworkSettings
 
 MONAIS_NORMS = {"instance": ("INSTANCE", {"affine": True}), "batch": ("BATCH", {})}
@@ -23,7 +23,7 @@ def test_block_and_its_gradients_equal_monais(norm, dims, before, after, stride)
     from monai.networks.blocks import UnetResBlock
 
     torch.manual_seed(0)
-    ours = ResidualLevel(before, after, Parts(dims, norm), stride=stride)
+    ours = ResidualStage(before, after, Parts(dims, norm), stride=stride)
     theirs = UnetResBlock(dims, before, after, 3, stride, MONAIS_NORMS[norm])
     for parameter in ours.parameters():
         nn.init.uniform_(parameter, -0.5, 1.0)
@@ -55,7 +55,7 @@ def test_number_of_parameters_by_hand(dims, norm, filters):
     settings = NetworkSettings(name="resunet", filters=filters, norm=norm)
     network = build_network(settings, in_channels=2, out_channels=5, spatial_dims=dims)
     window, corner = 3**dims, 2**dims
-    # Every level changes the size or the channels, so each has a projection: weights and two numbers a channel.
+    # Every stage changes the size or the channels, so each has a projection: weights and two numbers a channel.
     down = sum(window * (b + a) * a + b * a + 6 * a for b, a in pairwise((2, *filters)))
     up = sum(
         corner * below * here + window * 3 * here * here + 2 * here * here + 6 * here
@@ -71,8 +71,8 @@ def test_standard_size():
 
 
 def test_no_block_of_equal_size_and_channels_has_a_projection():
-    assert isinstance(ResidualLevel(8, 8, Parts()).projection, nn.Identity)
-    assert len(list(ResidualLevel(8, 8, Parts(), stride=2).projection.parameters())) == 3
+    assert isinstance(ResidualStage(8, 8, Parts()).projection, nn.Identity)
+    assert len(list(ResidualStage(8, 8, Parts(), stride=2).projection.parameters())) == 3
 
 
 def test_dropout_leaves_out_channels_while_training_only():
@@ -82,7 +82,7 @@ def test_dropout_leaves_out_channels_while_training_only():
     image = torch.randn(1, 1, 16, 16)
     assert not torch.equal(network(image), network(image))
     assert torch.equal(network.eval()(image), network(image))
-    left_out = (ResidualLevel(1, 64, Parts(dropout=0.5))(image) == 0).all(dim=(2, 3)).float().mean()
+    left_out = (ResidualStage(1, 64, Parts(dropout=0.5))(image) == 0).all(dim=(2, 3)).float().mean()
     assert 0.3 < float(left_out) < 0.7
 
 

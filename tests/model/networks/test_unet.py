@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from autoseg.errors import SettingsError
 from autoseg.model.networks import build_network, learn, stride_of
-from autoseg.model.networks.unet import STANDARD_FILTERS, UNet
+from autoseg.model.networks.unet import STANDARD_FILTERS
 from autoseg.model.settings.settings import NetworkSettings
 
 LAYOUTS = {2: torch.channels_last, 3: torch.channels_last_3d}
@@ -134,16 +134,15 @@ def redraw_norms(network):
 @pytest.mark.parametrize(
     ("dims", "strides", "shape"),
     [
-        (2, [2, 2, 2], (32, 48)),
-        (2, [(1, 2), 2, 2], (24, 48)),
-        (3, [2, 2, 2], (16, 24, 32)),
-        (3, [(1, 2, 2), (1, 2, 2), (2, 2, 2)], (6, 32, 40)),
+        (2, ((2, 2),) * 3, (32, 48)),
+        (2, ((1, 2), (2, 2), (2, 2)), (24, 48)),
+        (3, ((2, 2, 2),) * 3, (16, 24, 32)),
+        (3, ((1, 2, 2), (1, 2, 2), (2, 2, 2)), (6, 32, 40)),
     ],
 )
 def test_logits_equal_monais_with_the_same_weights(dims, strides, shape):
     torch.manual_seed(0)
-    settings = NetworkSettings(filters=(4, 8, 12, 16), dropout=0.0)
-    network = UNet(settings, in_channels=2, out_channels=3, spatial_dims=dims, strides=strides)
+    network = build(filters=(4, 8, 12, 16), strides=strides, in_channels=2, dims=dims)
     redraw_norms(network)
     theirs = monais(network, in_channels=2, strides=strides, dims=dims)
     image = torch.randn(2, 2, *shape)
@@ -172,7 +171,7 @@ def test_coarser_answers_equal_monais_deep_supervision():
     ],
 )
 @pytest.mark.parametrize("name", ["unet", "resunet"])
-def test_each_coarser_answer_counts_half_and_the_two_coarsest_levels_do_not(name, filters, weights):
+def test_each_coarser_answer_counts_half_and_the_two_coarsest_stages_do_not(name, filters, weights):
     network = build(name, filters=filters, deep_supervision=True)
     image = torch.randn(1, 1, 64, 64)
     outputs = network.learn(image, image[:, 0].long(), torch.ones(1, 2, dtype=torch.bool))
@@ -181,8 +180,8 @@ def test_each_coarser_answer_counts_half_and_the_two_coarsest_levels_do_not(name
     assert torch.equal(outputs.logits, network(image))
 
 
-def test_deep_supervision_of_two_levels_is_refused():
-    with pytest.raises(SettingsError, match="needs 3 levels or more, and filters has 2"):
+def test_deep_supervision_of_two_stages_is_refused():
+    with pytest.raises(SettingsError, match="needs 3 stages or more, and filters has 2"):
         build(filters=(4, 8), deep_supervision=True)
 
 
@@ -217,18 +216,16 @@ def test_bfloat16_with_channels_last_stays_near_float32(name, dims, norm):
 
 
 def test_steps_that_do_not_fit_are_refused():
-    settings = NetworkSettings(filters=(4, 8, 12))
-    for strides in ([2], [2, (2, 2)], [2, (1, 2, 0)]):
-        with pytest.raises(SettingsError, match="give 2, one from each of the 3 levels to the next"):
-            UNet(settings, in_channels=1, out_channels=2, spatial_dims=3, strides=strides)
+    for strides in (((2, 2, 2),), ((2, 2, 2), (2, 2))):
+        with pytest.raises(SettingsError, match="give 2, one from each of the 3 stages to the next"):
+            build(strides=strides, dims=3)
 
 
 def test_stride_with_steps_of_each_axis_is_a_multiple_of_all():
-    settings = NetworkSettings(filters=(4, 8, 12))
-    network = UNet(settings, in_channels=1, out_channels=2, spatial_dims=3, strides=[(1, 2, 2), (2, 2, 2)])
+    network = build(strides=((1, 2, 2), (2, 2, 2)), dims=3)
     assert network.stride == 4
-    assert network(torch.randn(1, 1, 2, 8, 4)).shape == (1, 2, 2, 8, 4)
-    assert stride_of(settings) == 4
+    assert network(torch.randn(1, 1, 2, 8, 4)).shape == (1, 3, 2, 8, 4)
+    assert stride_of(NetworkSettings(filters=(4, 8, 12))) == 4
 
 
 @pytest.mark.parametrize("name", ["unet", "resunet"])

@@ -39,7 +39,9 @@ def test_standard_size_has_the_published_number_of_parameters():
 
 
 def test_the_papers_own_channels_are_a_setting():
-    network = UNeXt(3, 1, filters=(32, 64, 128, 160, 256))
+    network = build_network(
+        NetworkSettings(name="unext", filters=(32, 64, 128, 160, 256)), in_channels=3, out_channels=1
+    )
     parameters = sum(p.numel() for p in network.parameters())
     assert parameters == published_size(32, 64, 128, 160, 256) == 1_580_961
 
@@ -77,7 +79,7 @@ def test_shift_moves_five_groups_of_channels_and_lets_zeros_in(axis, channels):
 def test_shifts_are_across_the_columns_then_the_rows():
     """A bright place tells what lies two places beside it, and at a corner two in both directions."""
     torch.manual_seed(0)
-    mixing = UNeXt(1, 1, filters=(4, 4, 10, 10, 10)).mixing[0].eval()
+    mixing = UNeXt(NetworkSettings(filters=(4, 4, 10, 10, 10)), in_channels=1, out_channels=1).mixing[0].eval()
     mixing.place.weight.zero_()
     mixing.place.weight[:, 0, 1, 1] = 1  # the depth-wise convolution passes on
     dark = torch.zeros(1, 10, 9, 9)

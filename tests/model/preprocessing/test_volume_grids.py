@@ -6,6 +6,7 @@ import nibabel
 import numpy as np
 import pytest
 import torch
+from loops import for_each
 from scipy import ndimage
 
 from autoseg.errors import DataError, GeometryError
@@ -55,9 +56,9 @@ def _network_spacing(affine, code, spacing=SPACING):
     return tuple(spacing[axis] for axis in axes_of(affine, code)[0])
 
 
-@pytest.mark.parametrize("code", CODES)
-@pytest.mark.parametrize("plane", PLANES)
-def test_axes_begin_where_the_letters_say(code, plane):
+@for_each(product(CODES, PLANES))
+def test_axes_begin_where_the_letters_say(case):
+    code, plane = case
     affine = _affine(plane, tilt_deg=20)
     grid = _grid((5, 7, 6), affine, orientation=code, spacing_mm=_network_spacing(affine, code))
     # nibabel names the end of each axis, of affines to the right, the front and the head.
@@ -65,9 +66,9 @@ def test_axes_begin_where_the_letters_say(code, plane):
     assert "".join(OTHER_END[letter] for letter in ends) == code
 
 
-@pytest.mark.parametrize("code", CODES)
-@pytest.mark.parametrize("plane", PLANES)
-def test_turned_as_nibabel_turns(code, plane):
+@for_each(product(CODES, PLANES))
+def test_turned_as_nibabel_turns(case):
+    code, plane = case
     affine, shape = _affine(plane, tilt_deg=15), (5, 7, 6)
     voxels = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     grid = _grid(shape, affine, orientation=code, spacing_mm=_network_spacing(affine, code))
@@ -81,10 +82,9 @@ def test_turned_as_nibabel_turns(code, plane):
     np.testing.assert_allclose(LPS_TO_RAS @ grid.affine(affine), expected.affine, atol=1e-9)
 
 
-@pytest.mark.parametrize("code", CODES)
-@pytest.mark.parametrize("plane", PLANES)
-@pytest.mark.parametrize("tilt_deg", [0, 25])
-def test_labels_come_back_voxel_by_voxel(code, plane, tilt_deg):
+@for_each(product(CODES, PLANES, (0, 25)))
+def test_labels_come_back_voxel_by_voxel(case):
+    code, plane, tilt_deg = case
     affine, shape = _affine(plane, tilt_deg=tilt_deg), (5, 8, 6)
     labels = np.random.default_rng(1).integers(0, 4, shape).astype(np.uint8)
     grid = _grid(shape, affine, orientation=code, spacing_mm=_network_spacing(affine, code))
@@ -162,12 +162,12 @@ def _centroid(weights, affine):
     return affine[:3, :3] @ (index @ weights.ravel() / weights.sum()) + affine[:3, 3]
 
 
-@pytest.mark.parametrize("code", ["RPI", "SLA"])
-@pytest.mark.parametrize("plane", PLANES)
-@pytest.mark.parametrize(
-    "network_mm", [(1.0, 1.0, 1.0), (2.0, 2.0, 2.0), (0.5, 0.5, 0.5), (1.5, 1.5, 1.5), (2.0, 1.0, 1.3)]
-)
-def test_a_ball_stays_where_it_is_in_the_patient(code, plane, network_mm):
+NETWORK_MM = ((1.0, 1.0, 1.0), (2.0, 2.0, 2.0), (0.5, 0.5, 0.5), (1.5, 1.5, 1.5), (2.0, 1.0, 1.3))
+
+
+@for_each(product(("RPI", "SLA"), PLANES, NETWORK_MM))
+def test_a_ball_stays_where_it_is_in_the_patient(case):
+    code, plane, network_mm = case
     shape, spacing = (30, 62, 58), (1.6, 0.8, 0.8)
     affine = _affine(plane, tilt_deg=10, spacing=spacing)
     middle = affine[:3, :3] @ (14.2, 30.3, 29.1) + affine[:3, 3]

@@ -6,13 +6,14 @@ from dataclasses import replace
 
 import pytest
 import torch
+from loops import for_each
 
 from autoseg.errors import SettingsError
 from autoseg.image.structures import Structure
 from autoseg.model.networks import Outputs
 from autoseg.model.preprocessing.classes import outer_classes
 from autoseg.model.settings.settings import LossSettings
-from autoseg.training.losses import LossParts, merge_undrawn, outputs_loss, segmentation_loss, soft_dice
+from autoseg.training.losses import LossParts, merge_undrawn, outputs_loss, segmentation_loss, soft_overlap
 
 ALL = torch.ones(1, 2, dtype=torch.bool)
 EVEN = LossSettings(pixel_weight=1.0)
@@ -52,7 +53,7 @@ def test_soft_dice_by_hand():
     probabilities[0, 2, 0, 3] = 1.0
     first = (2 * 1.0 + 1) / (2.0 + 2 + 1)
     second = (2 * 1.0 + 1) / (1.0 + 1 + 1)
-    assert float(soft_dice(probabilities, labels, ALL)) == pytest.approx((first + second) / 2)
+    assert float(soft_overlap(probabilities, labels, ALL)) == pytest.approx((first + second) / 2)
 
 
 def test_an_undrawn_structure_is_left_out_of_dice():
@@ -61,7 +62,7 @@ def test_an_undrawn_structure_is_left_out_of_dice():
     drawn = torch.tensor([[True, False], [True, False]])
     changed = probabilities.clone()
     changed[:, 2] = torch.rand(2, 4, 4)
-    assert float(soft_dice(probabilities, labels, drawn)) == float(soft_dice(changed, labels, drawn))
+    assert float(soft_overlap(probabilities, labels, drawn)) == float(soft_overlap(changed, labels, drawn))
 
 
 def test_merging_adds_the_undrawn_probability_to_the_background():
@@ -205,7 +206,7 @@ OFFERED = [
     )
     if (overlap, pixel) != ("none", "none")
 ]
-EVERY_LOSS = pytest.mark.parametrize("settings", OFFERED, ids=lambda s: f"{s.overlap}-{s.pixel}-{s.per_sample}")
+every_loss = for_each(OFFERED, names=lambda s: f"{s.overlap}-{s.pixel}-{s.per_sample}")
 
 
 def _random(shape=(6, 7), batch=3, classes=4, seed=0):
@@ -224,85 +225,102 @@ def _known(labels, drawn=SOME):
     return torch.where(known, labels, 0)
 
 
-@EVERY_LOSS
-class TestEveryLoss:
-    def test_no_loss_tells_background_from_an_undrawn_structure(self, settings):
-        logits, labels = _random()
-        drawn = torch.tensor([[True, False, True]] * 3)
-        labels, swapped = _known(labels, drawn), logits[:, [2, 1, 0, 3]]
-        for reference in (labels, _shares(labels)):
-            one, other = (_loss(z, reference, drawn, settings) for z in (logits, swapped))
-            torch.testing.assert_close(one, other)
+@every_loss
+def test_no_loss_tells_background_from_an_undrawn_structure(settings):
+    logits, labels = _random()
+    drawn = torch.tensor([[True, False, True]] * 3)
+    labels, swapped = _known(labels, drawn), logits[:, [2, 1, 0, 3]]
+    for reference in (labels, _shares(labels)):
+        one, other = (_loss(z, reference, drawn, settings) for z in (logits, swapped))
+        torch.testing.assert_close(one, other)
 
-    def test_it_is_as_if_an_undrawn_structure_did_not_exist(self, settings):
-        logits, labels = _random()
-        drawn = torch.tensor([[True, True, False]] * 3)
-        labels = _known(labels, drawn)
-        without = torch.cat([logits[:, [0, 3]].logsumexp(1, keepdim=True), logits[:, 1:3]], dim=1)
+
+@every_loss
+def test_it_is_as_if_an_undrawn_structure_did_not_exist(settings):
+    logits, labels = _random()
+    drawn = torch.tensor([[True, True, False]] * 3)
+    labels = _known(labels, drawn)
+    without = torch.cat([logits[:, [0, 3]].logsumexp(1, keepdim=True), logits[:, 1:3]], dim=1)
+    torch.testing.assert_close(
+        _loss(logits, labels, drawn, settings), _loss(without, labels, drawn[:, :2], settings)
+    )
+
+
+@every_loss
+def test_in_every_loss_shares_that_are_all_or_nothing_are_labels(settings):
+    logits, labels = _random()
+    labels = _known(labels)
+    torch.testing.assert_close(
+        _loss(logits, labels, SOME, settings), _loss(logits, _shares(labels), SOME, settings)
+    )
+
+
+@every_loss
+def test_a_volume_of_one_slice_is_the_slice(settings):
+    logits, labels = _random()
+    labels = _known(labels)
+    for reference in (labels, _shares(labels)):
+        deep = reference.unsqueeze(-3)
         torch.testing.assert_close(
-            _loss(logits, labels, drawn, settings), _loss(without, labels, drawn[:, :2], settings)
+            _loss(logits[:, :, None], deep, SOME, settings), _loss(logits, reference, SOME, settings)
         )
 
-    def test_shares_that_are_all_or_nothing_are_labels(self, settings):
-        logits, labels = _random()
-        labels = _known(labels)
-        torch.testing.assert_close(
-            _loss(logits, labels, SOME, settings), _loss(logits, _shares(labels), SOME, settings)
-        )
 
-    def test_a_volume_of_one_slice_is_the_slice(self, settings):
-        logits, labels = _random()
-        labels = _known(labels)
-        for reference in (labels, _shares(labels)):
-            deep = reference.unsqueeze(-3)
-            torch.testing.assert_close(
-                _loss(logits[:, :, None], deep, SOME, settings), _loss(logits, reference, SOME, settings)
-            )
+@every_loss
+def test_slices_of_a_volume_are_pixels_like_others(settings):
+    logits, labels = _random((2, 6, 7))
+    labels = _known(labels)
+    flat, below = logits.flatten(2, 3), labels.flatten(1, 2)
+    torch.testing.assert_close(_loss(logits, labels, SOME, settings), _loss(flat, below, SOME, settings))
 
-    def test_slices_of_a_volume_are_pixels_like_others(self, settings):
-        logits, labels = _random((2, 6, 7))
-        labels = _known(labels)
-        flat, below = logits.flatten(2, 3), labels.flatten(1, 2)
-        torch.testing.assert_close(_loss(logits, labels, SOME, settings), _loss(flat, below, SOME, settings))
 
-    def test_nested_structures_join_what_they_lie_in(self, settings):
-        logits, labels = _random()
-        outer, drawn = torch.tensor([0, 0, 1, 0]), torch.tensor([[True, False, True]] * 3)
-        labels = torch.where(labels == 2, 1, labels)
-        swapped = logits[:, [0, 2, 1, 3]]
-        one, other = (segmentation_loss(z, labels, drawn, settings, outer=outer) for z in (logits, swapped))
-        torch.testing.assert_close(one.total(settings), other.total(settings))
+@every_loss
+def test_nested_structures_join_what_they_lie_in(settings):
+    logits, labels = _random()
+    outer, drawn = torch.tensor([0, 0, 1, 0]), torch.tensor([[True, False, True]] * 3)
+    labels = torch.where(labels == 2, 1, labels)
+    swapped = logits[:, [0, 2, 1, 3]]
+    one, other = (segmentation_loss(z, labels, drawn, settings, outer=outer) for z in (logits, swapped))
+    torch.testing.assert_close(one.total(settings), other.total(settings))
 
-    def test_the_slope_is_right(self, settings):
-        logits, labels = _random((2, 2))
-        labels = _known(labels)
-        exact = logits.double().requires_grad_()
-        assert torch.autograd.gradcheck(lambda z: _loss(z, labels, SOME, settings), exact)
 
-    @pytest.mark.parametrize("size", [0.0, 1e4])
-    @pytest.mark.parametrize("drawn", [SOME, ~torch.zeros_like(SOME), torch.zeros_like(SOME)])
-    @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-    def test_it_is_a_number_and_so_is_its_slope(self, settings, size, drawn, dtype):
-        signs, labels = _random()
+@every_loss
+def test_the_slope_is_right(settings):
+    logits, labels = _random((2, 2))
+    labels = _known(labels)
+    exact = logits.double().requires_grad_()
+    assert torch.autograd.gradcheck(lambda z: _loss(z, labels, SOME, settings), exact)
+
+
+EVERYTHING, NOTHING = torch.ones_like(SOME), torch.zeros_like(SOME)
+
+
+@every_loss
+def test_it_is_a_number_and_so_is_its_slope(settings):
+    signs, labels = _random()
+    ways = itertools.product((0.0, 1e4), (SOME, EVERYTHING, NOTHING), (torch.float32, torch.bfloat16))
+    for size, drawn, dtype in ways:
         logits = (signs.sign() * size).to(dtype).requires_grad_()
         for reference in (_known(labels, drawn), torch.zeros_like(labels), _shares(_known(labels, drawn))):
             loss = _loss(logits, reference, drawn, settings)
             (slope,) = torch.autograd.grad(loss, logits)
-            assert torch.isfinite(loss)
-            assert torch.isfinite(slope).all()
+            assert torch.isfinite(loss), (size, drawn, dtype)
+            assert torch.isfinite(slope).all(), (size, drawn, dtype)
             assert loss.dtype == torch.float32
 
-    def test_it_is_learnt_by_going_down(self, settings):
-        _, labels = _random()
-        labels = _known(labels)
-        logits = torch.zeros(3, 4, 6, 7, requires_grad=True)
-        optimizer = torch.optim.Adam([logits], lr=0.3)
-        for _ in range(60):
-            optimizer.zero_grad()
-            _loss(logits, labels, SOME, settings).backward()
-            optimizer.step()
-        found = merge_undrawn(logits.detach(), SOME).max(1).indices
-        assert torch.equal(found[:2], labels[:2])
+
+@every_loss
+def test_it_is_learnt_by_going_down(settings):
+    _, labels = _random()
+    labels = _known(labels)
+    logits = torch.zeros(3, 4, 6, 7, requires_grad=True)
+    optimizer = torch.optim.Adam([logits], lr=0.3)
+    for _ in range(60):
+        optimizer.zero_grad()
+        _loss(logits, labels, SOME, settings).backward()
+        optimizer.step()
+    found = merge_undrawn(logits.detach(), SOME).max(1).indices
+    assert torch.equal(found[:2], labels[:2])
 
 
 def _shares(labels):

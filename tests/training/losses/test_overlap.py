@@ -4,10 +4,10 @@ import itertools
 
 import pytest
 import torch
+from loops import for_each
 
-from autoseg.training.losses import one_hot, soft_dice, soft_overlap
+from autoseg.training.losses import one_hot, soft_overlap
 
-SHAPES = pytest.mark.parametrize("shape", [(8, 9), (3, 8, 9)], ids=["slices", "volumes"])
 # Every way of comparing shapes.
 WAYS = [
     {"kind": kind, "per_sample": per_sample, "squared": squared, "background": background, "missed_weight": 0.7}
@@ -76,12 +76,11 @@ def test_image_by_image_by_hand():
     assert float(apart) == pytest.approx(((8 + 1) / (8 + 1) + (0 + 1) / (1 + 1)) / 2)
 
 
-@SHAPES
-@pytest.mark.parametrize("soft", [False, True])
-@pytest.mark.parametrize("way", WAYS, ids=str)
-def test_equal_to_monais(shape, soft, way):
+@for_each(itertools.product(((8, 9), (3, 8, 9)), (False, True), WAYS))
+def test_equal_to_monais(case):
     from monai.losses import DiceLoss, TverskyLoss
 
+    shape, soft, way = case
     probabilities, labels = _random(shape)
     target = one_hot(labels, 4)
     if soft:
@@ -101,50 +100,59 @@ def test_equal_to_monais(shape, soft, way):
 def test_tversky_at_a_half_is_dice():
     probabilities, labels = _random()
     half = soft_overlap(probabilities, labels, _drawn(), kind="tversky", missed_weight=0.5)
-    torch.testing.assert_close(half, soft_dice(probabilities, labels, _drawn()))
+    torch.testing.assert_close(half, soft_overlap(probabilities, labels, _drawn()))
 
 
-@pytest.mark.parametrize("way", WAYS, ids=str)
-class TestEveryWay:
-    def test_perfect_is_one_and_all_wrong_is_nearly_none(self, way):
-        labels = torch.randint(0, 4, (2, 40, 40))
-        right, wrong = one_hot(labels, 4), one_hot((labels + 1) % 4, 4)
-        assert float(soft_overlap(right, labels, _drawn(2), **way)) == pytest.approx(1)
-        assert 0 < float(soft_overlap(wrong, labels, _drawn(2), **way)) < 0.01
+@for_each(WAYS)
+def test_perfect_is_one_and_all_wrong_is_nearly_none(way):
+    labels = torch.randint(0, 4, (2, 40, 40))
+    right, wrong = one_hot(labels, 4), one_hot((labels + 1) % 4, 4)
+    assert float(soft_overlap(right, labels, _drawn(2), **way)) == pytest.approx(1)
+    assert 0 < float(soft_overlap(wrong, labels, _drawn(2), **way)) < 0.01
 
-    def test_a_structure_on_no_image_and_nowhere_found_costs_nothing(self, way):
-        labels = torch.randint(0, 3, (2, 8, 8))
-        assert float(soft_overlap(one_hot(labels, 4), labels, _drawn(2), **way)) == pytest.approx(1)
 
-    def test_what_was_not_drawn_is_left_out(self, way):
-        probabilities, _ = _random()
-        labels = torch.randint(0, 2, (3, 8, 9))
-        drawn = torch.tensor([[True, False, False]] * 3)
-        changed = probabilities.clone()
-        changed[:, 2:] = changed[:, [3, 2]]
-        score = soft_overlap(probabilities, labels, drawn, **way)
-        assert float(score) == float(soft_overlap(changed, labels, drawn, **way))
-        kept = probabilities[:, :2]
-        assert float(score) == pytest.approx(float(soft_overlap(kept, labels, drawn[:, :1], **way)))
+@for_each(WAYS)
+def test_a_structure_on_no_image_and_nowhere_found_costs_nothing(way):
+    labels = torch.randint(0, 3, (2, 8, 8))
+    assert float(soft_overlap(one_hot(labels, 4), labels, _drawn(2), **way)) == pytest.approx(1)
 
-    def test_an_image_without_a_drawing_changes_nothing(self, way):
-        probabilities, labels = _random()
-        labels[2], drawn = 0, _drawn()
-        drawn[2] = False
-        score = soft_overlap(probabilities, labels, drawn, **way)
-        assert float(score) == pytest.approx(float(soft_overlap(probabilities[:2], labels[:2], drawn[:2], **way)))
 
-    def test_nothing_drawn_at_all_is_a_perfect_score_that_teaches_nothing(self, way):
-        probabilities, labels = _random()
-        probabilities.requires_grad_()
-        score = soft_overlap(probabilities, torch.zeros_like(labels), ~_drawn(), **way)
-        score.backward()
-        assert float(score.detach()) == 1
-        assert float(probabilities.grad.abs().max()) == 0
+@for_each(WAYS)
+def test_what_was_not_drawn_is_left_out(way):
+    probabilities, _ = _random()
+    labels = torch.randint(0, 2, (3, 8, 9))
+    drawn = torch.tensor([[True, False, False]] * 3)
+    changed = probabilities.clone()
+    changed[:, 2:] = changed[:, [3, 2]]
+    score = soft_overlap(probabilities, labels, drawn, **way)
+    assert float(score) == float(soft_overlap(changed, labels, drawn, **way))
+    kept = probabilities[:, :2]
+    assert float(score) == pytest.approx(float(soft_overlap(kept, labels, drawn[:, :1], **way)))
 
-    def test_the_slope_is_right(self, way):
-        probabilities, labels = _random((3, 3), batch=2)
-        exact = probabilities.double().requires_grad_()
-        drawn = torch.tensor([[True, True, False], [True, False, True]])
-        labels[~drawn[:, 0], 0] = 0
-        assert torch.autograd.gradcheck(lambda p: soft_overlap(p, labels, drawn, **way), exact)
+
+@for_each(WAYS)
+def test_an_image_without_a_drawing_changes_nothing(way):
+    probabilities, labels = _random()
+    labels[2], drawn = 0, _drawn()
+    drawn[2] = False
+    score = soft_overlap(probabilities, labels, drawn, **way)
+    assert float(score) == pytest.approx(float(soft_overlap(probabilities[:2], labels[:2], drawn[:2], **way)))
+
+
+@for_each(WAYS)
+def test_nothing_drawn_at_all_is_a_perfect_score_that_teaches_nothing(way):
+    probabilities, labels = _random()
+    probabilities.requires_grad_()
+    score = soft_overlap(probabilities, torch.zeros_like(labels), ~_drawn(), **way)
+    score.backward()
+    assert float(score.detach()) == 1
+    assert float(probabilities.grad.abs().max()) == 0
+
+
+@for_each(WAYS)
+def test_the_slope_is_right(way):
+    probabilities, labels = _random((3, 3), batch=2)
+    exact = probabilities.double().requires_grad_()
+    drawn = torch.tensor([[True, True, False], [True, False, True]])
+    labels[~drawn[:, 0], 0] = 0
+    assert torch.autograd.gradcheck(lambda p: soft_overlap(p, labels, drawn, **way), exact)

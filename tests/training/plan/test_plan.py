@@ -142,11 +142,11 @@ def test_epochs_or_minutes_are_kept_and_five_minutes_are_the_default(discs):
         plan_settings(folder(), epochs=30, minutes=1, computer=LAPTOP)
 
 
-@pytest.mark.parametrize(("size", "batch", "levels"), [(40, 32, 4), (64, 32, 5), (96, 16, 5), (128, 8, 6)])
-def test_small_frames_get_large_batches_and_fewer_levels(discs, size, batch, levels):
+@pytest.mark.parametrize(("size", "batch", "stages"), [(40, 32, 4), (64, 32, 5), (96, 16, 5), (128, 8, 6)])
+def test_small_frames_get_large_batches_and_fewer_stages(discs, size, batch, stages):
     discs(lambda number: make_pair(number, size=(size, size)))
     settings = plan_settings(folder(), minutes=60 * 24, computer=LAPTOP).settings
-    assert (settings.batch_size, len(settings.network.filters)) == (batch, levels)
+    assert (settings.batch_size, len(settings.network.filters)) == (batch, stages)
 
 
 def test_a_measured_speed_goes_before_the_table(discs):

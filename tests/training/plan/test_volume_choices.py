@@ -10,18 +10,16 @@ from discs import STRUCTURES, make_case, make_pair
 from autoseg.data.cases import CaseFolder
 from autoseg.errors import DataError
 from autoseg.model.dataset import build_samples
-from autoseg.model.device import Computer, in_layout, with_layout
+from autoseg.model.device import Computer
 from autoseg.model.networks import build_network
-from autoseg.model.networks.unet import STANDARD_FILTERS
-from autoseg.model.settings.settings import AugmentationSettings, NetworkSettings, PreprocessSettings, Settings
+from autoseg.model.settings.settings import AugmentationSettings, PreprocessSettings
 from autoseg.training.plan import plan_comparison, plan_settings, survey_cases
-from autoseg.training.plan.network import FEATURE_BYTES
+from autoseg.training.plan.resources import Room
 from autoseg.training.plan.volume_choices import (
     choose_validation,
     choose_volume_batch,
-    find_voxel_room,
     measure_volumes,
-    tell_volume_time,
+    voxel_room,
     voxels_in_time,
 )
 
@@ -125,31 +123,6 @@ def test_networks_side_by_side_are_planned_for_slices_and_for_volumes(folder):
 # --- memory
 
 
-def test_learning_volumes_keeps_less_than_is_counted():
-    """What autograd really keeps of a patch, counted as it is saved."""
-    filters = STANDARD_FILTERS[:4]
-    features = sum(n / 8**level for level, n in enumerate(filters))
-    for precision, kept in (("bfloat16", torch.bfloat16), ("float32", torch.float32)):
-        settings = NetworkSettings(filters=filters)
-        network = build_network(settings, in_channels=1, out_channels=3, spatial_dims=3)
-        network = with_layout(network, torch.device("cpu"))
-        own = {parameter.data_ptr() for parameter in network.parameters()}
-        sizes: dict[int, int] = {}
-
-        def keep(tensor, own=own, sizes=sizes):
-            if tensor.data_ptr() not in own:
-                sizes[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-            return tensor
-
-        with (
-            torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
-            torch.autocast("cpu", torch.bfloat16, enabled=kept == torch.bfloat16),
-        ):
-            network(in_layout(torch.randn(1, 1, 32, 40, 32)))
-        per_feature = sum(sizes.values()) / (32 * 40 * 32 * features)
-        assert FEATURE_BYTES[precision] / 3 < per_feature < FEATURE_BYTES[precision] / 1.5
-
-
 def test_little_memory_means_fewer_and_smaller_patches(folder):
     cases = folder(size=(128, 128), slices=96)
     free = {gib: plan_settings(cases, minutes=60, computer=replace(LAPTOP, free_gib=gib)) for gib in (16, 1.5, 0.8)}
@@ -157,11 +130,11 @@ def test_little_memory_means_fewer_and_smaller_patches(folder):
     assert patches[16] > patches[1.5] > patches[0.8] > 0
     survey = survey_cases(cases.cases, STRUCTURES)
     volumes = measure_volumes(survey, 6)
-    room = [find_voxel_room(survey, volumes, replace(LAPTOP, free_gib=gib)) for gib in (16, 8, 4)]
+    room = [voxel_room(survey, volumes, replace(LAPTOP, free_gib=gib)).at_once for gib in (16, 8, 4)]
     assert room == sorted(room, reverse=True)
-    assert find_voxel_room(survey, volumes, LAPTOP) == math.inf
+    assert voxel_room(survey, volumes, LAPTOP).at_once == math.inf
     on_gpu = replace(LAPTOP, free_gib=1.0, device="cuda", device_free_gib=40.0)
-    assert find_voxel_room(survey, volumes, on_gpu) > 5 * room[2]
+    assert voxel_room(survey, volumes, on_gpu).at_once > 5 * room[2]
 
 
 def test_with_hardly_any_memory_there_is_still_a_plan(folder):
@@ -174,33 +147,20 @@ def test_with_hardly_any_memory_there_is_still_a_plan(folder):
 
 
 def test_a_batch_is_two_patches_if_memory_and_the_data_have_them():
-    assert choose_volume_batch((40, 56, 40), 50, math.inf, None).value == 2
-    assert choose_volume_batch((40, 56, 40), 1, math.inf, None).value == 1
-    few = choose_volume_batch((40, 56, 40), 50, 100_000, 1.25)
+    assert choose_volume_batch((40, 56, 40), 50, Room()).value == 2
+    assert choose_volume_batch((40, 56, 40), 1, Room()).value == 1
+    few = choose_volume_batch((40, 56, 40), 50, Room(1.25, 100_000))
     assert few.value == 1
     assert "1.2 GiB" in few.reason
 
 
-@pytest.mark.parametrize(
-    ("speed", "words"),
-    [
-        (100.0, "By estimate, each of 20 volumes is seen about 200 times."),
-        (5.0, "is seen about 10 times. More time may help: about 10 minutes."),
-        (0.4, "is seen about once. More"),
-        (0.1, "is seen less than once. More"),
-    ],
-)
-def test_the_time_in_words(speed, words):
-    choice = tell_volume_time(Settings(minutes=1.0), speed, 30, 20, measured=False)
-    assert (choice.name, choice.value) == ("minutes", 1.0)
-    assert words in choice.reason
-    alone = tell_volume_time(Settings(minutes=1.0), speed, 1, 1, measured=True)
-    assert alone.reason.startswith("By the speed measured here, the volume is seen")
-
-
-def test_epochs_in_words():
-    choice = tell_volume_time(Settings(epochs=30), 2.0, 20, 20, measured=True)
-    assert choice.reason == "As you chose; by the speed measured here about 5 minutes."
+def test_one_volume_is_told_of_as_such(folder):
+    plan = plan_settings(folder(count=2), minutes=3, computer=replace(LAPTOP, pixels_per_second=1e6))
+    assert named(plan)["minutes"].reason.startswith("By the speed measured here, the volume is seen about")
+    assert (
+        "By estimate, each of 5 volumes is seen"
+        in named(plan_settings(folder(), computer=LAPTOP))["minutes"].reason
+    )
 
 
 @pytest.mark.parametrize(("patches", "validated"), [(100, 5), (60, 14), (10, 10), (1, 40)])

@@ -90,7 +90,7 @@ def test_thick_slices_are_never_made_thinner_and_pixels_become_coarser_first(sur
 
 def test_a_large_volume_is_seen_in_parts():
     (x, y, z), strides = fit_patch((256, 256, 40), (1, 1, 1), 200_000)
-    assert x * y * z <= 1.3 * 200_000  # rounded up to what the levels need
+    assert x * y * z <= 1.3 * 200_000  # rounded up to what the stages need
     assert x == y < 100
     assert z >= 32
     assert all(n % math.prod(along) == 0 for n, *along in zip((x, y, z), *strides, strict=True))

@@ -12,36 +12,36 @@ from torch.nn import functional
 Sizes = Sequence[tuple[int, int]]
 
 
-def sample_levels(values: Tensor, places: Tensor, weights: Tensor, sizes: Sizes) -> Tensor:
-    """Add up what lies at some places of several maps, each with its weight."""
+def sample_scales(values: Tensor, places: Tensor, weights: Tensor, sizes: Sizes) -> Tensor:
+    """Add up what lies at some places of several maps, each with its weight: (batch, queries, heads · depth).
+
+    `values` (batch, tokens, heads, depth) are the maps one after the other, each row by row, `sizes` their (rows,
+    columns). `places` (batch, queries, heads, scales, points, 2) are x and y in parts of the frame, between pixels'
+    middles interpolated and 0 outside; `weights` have the same shape without the last axis.
+    """
     batch, _, heads, depth = values.shape
-    queries, levels, points = places.shape[1], places.shape[3], places.shape[4]
+    queries, scales, points = places.shape[1], places.shape[3], places.shape[4]
     maps = values.float().permute(0, 2, 3, 1).flatten(0, 1).split([r * c for r, c in sizes], dim=2)
-    grids = (2 * places - 1).permute(3, 0, 2, 1, 4, 5).reshape(levels, batch * heads, queries, points, 2)
-    shares = weights.permute(3, 0, 2, 1, 4).reshape(levels, batch * heads, 1, queries, points)
+    grids = (2 * places - 1).permute(3, 0, 2, 1, 4, 5).reshape(scales, batch * heads, queries, points, 2)
+    shares = weights.permute(3, 0, 2, 1, 4).reshape(scales, batch * heads, 1, queries, points)
     total = values.new_zeros((), dtype=torch.float32)
-    for level, grid, share, size in zip(maps, grids, shares, sizes, strict=True):
-        seen = functional.grid_sample(level.unflatten(2, size), grid, padding_mode="zeros", align_corners=False)
+    for scale, grid, share, size in zip(maps, grids, shares, sizes, strict=True):
+        seen = functional.grid_sample(scale.unflatten(2, size), grid, padding_mode="zeros", align_corners=False)
         total = total + (seen * share).sum(3)
     return total.view(batch, heads, depth, queries).permute(0, 3, 1, 2).reshape(batch, queries, heads * depth)
 
 
 class DeformableAttention(nn.Module):
-    """Let each query look at a few places around its own on every level, where and how much being learnt.
+    """Let each query look at a few places around its own on every scale, where and how much being learnt.
 
-    Parameters
-    ----------
-    width : int
-        Numbers of a query and of a token; a multiple of `heads`.
-    heads, levels, points : int
-        Each head looks at so many points of each level.
+    Each head looks at so many `points` of each scale; `width`, of a query and of a token, is a multiple of `heads`.
     """
 
-    def __init__(self, width: int, *, heads: int, levels: int, points: int) -> None:
+    def __init__(self, width: int, *, heads: int, scales: int, points: int) -> None:
         super().__init__()
-        self.shape = (heads, levels, points)
-        self.offsets = nn.Linear(width, 2 * heads * levels * points)
-        self.shares = nn.Linear(width, heads * levels * points)
+        self.shape = (heads, scales, points)
+        self.offsets = nn.Linear(width, 2 * heads * scales * points)
+        self.shares = nn.Linear(width, heads * scales * points)
         self.values = nn.Linear(width, width)
         self.result = nn.Linear(width, width)
         # At first each head looks in a direction of its own, and each point a step farther than the one before.
@@ -52,13 +52,17 @@ class DeformableAttention(nn.Module):
         for layer in (self.offsets, self.shares):
             nearly_zero(layer)
         with torch.no_grad():
-            self.offsets.bias.copy_(steps.expand(heads, levels, points, 2).flatten())
+            self.offsets.bias.copy_(steps.expand(heads, scales, points, 2).flatten())
         for layer in (self.values, self.result):
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)
 
     def forward(self, queries: Tensor, reference: Tensor, tokens: Tensor, sizes: Sizes) -> Tensor:
-        """Look around points or boxes."""
+        """Take queries (batch, queries, width) to the same shape; tokens (batch, tokens, width) scale after scale.
+
+        `reference` (batch, queries, 2 or 4) are x and y of middles, from which offsets count in the scale's own
+        pixels; or boxes, in which they count in parts of the box.
+        """
         heads, _, points = self.shape
         offsets = self.offsets(queries).float().unflatten(2, (*self.shape, 2))
         shares = self.shares(queries).float().unflatten(2, (heads, -1)).softmax(3).unflatten(3, self.shape[1:])
@@ -69,11 +73,11 @@ class DeformableAttention(nn.Module):
             scale = torch.tensor([[columns, rows] for rows, columns in sizes], device=queries.device)
             offsets = offsets / scale[:, None]
         values = self.values(tokens).unflatten(2, (heads, -1))
-        return self.result(sample_levels(values, middles + offsets, shares, sizes))
+        return self.result(sample_scales(values, middles + offsets, shares, sizes))
 
 
 def sine_positions(places: Tensor, width: int) -> Tensor:
-    """Write each coordinate as sines and cosines of many wavelengths."""
+    """Write each coordinate (…, n), in parts of the frame, as `width` sines and cosines: (…, n · width)."""
     waves = 2 * math.pi * 10000 ** (-torch.arange(width // 2, device=places.device) * 2 / width)
     phases = places.float()[..., None] * waves * 10
     return torch.cat([phases.sin(), phases.cos()], dim=-1).flatten(-2)

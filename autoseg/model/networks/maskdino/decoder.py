@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from autoseg.model.networks.maskdino.attention import DeformableAttention, FeedForward, nearly_zero, sine_positions
 from autoseg.model.networks.maskdino.boxes import Targets, boxes_of, corners, to_logits
-from autoseg.model.networks.maskdino.encoder import HEADS, LEVELS, POINTS, Memory
+from autoseg.model.networks.maskdino.encoder import HEADS, POINTS, SCALES, Memory
 
 # How likely a query is to be a structure before anything was learnt (focal loss, arXiv 1708.02002).
 PRIOR = 0.05
@@ -50,14 +50,7 @@ class Extra:
 class Decoder(nn.Module):
     """Choose the tokens most like a structure as queries, and refine their class, box and mask layer by layer.
 
-    Parameters
-    ----------
-    structures : int
-        Background not counted.
-    width, depth : int
-        Of a token and of a pixel.
-    queries, layers : int
-    dropout : float
+    `width` is that of a token, `depth` that of a pixel; the background is no structure.
     """
 
     def __init__(
@@ -99,7 +92,7 @@ class Decoder(nn.Module):
         chosen = likely.topk(min(self.queries, tokens.shape[1]), dim=1).indices
         content = tokens.gather(1, chosen[..., None].expand(-1, -1, tokens.shape[2]))
         middles = memory.middles[chosen]
-        size = 0.05 * 2.0 ** memory.level[chosen]
+        size = 0.05 * 2.0 ** memory.scale[chosen]
         return self.answer(content, torch.cat([middles, size[..., None].expand_as(middles)], 2)), content.detach()
 
     def answer(self, content: Tensor, reference: Tensor) -> Answers:
@@ -127,7 +120,7 @@ class DecoderLayer(nn.Module):
         self.among = nn.Linear(width, 2 * width)
         self.values = nn.Linear(width, width)
         self.result = nn.Linear(width, width)
-        self.attention = DeformableAttention(width, heads=HEADS, levels=LEVELS, points=POINTS)
+        self.attention = DeformableAttention(width, heads=HEADS, scales=SCALES, points=POINTS)
         self.forward_layers = FeedForward(width, dropout=dropout)
         self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(3))
         self.dropout = nn.Dropout(dropout)
@@ -178,11 +171,6 @@ class Denoising(nn.Module):
     A group has two queries a structure: one whose box is moved a little and which shall become the structure, and
     one moved farther, which shall say that it is none (contrastive, as DINO does, arXiv 2203.03605). Queries see
     their own group and those that search; those that search see no noised one, or they would copy the answer.
-
-    Parameters
-    ----------
-    structures, width : int
-    groups : int
     """
 
     def __init__(self, structures: int, width: int, *, groups: int) -> None:
@@ -219,7 +207,7 @@ def noised(boxes: Tensor) -> Tensor:
 
 
 def allowed_looks(present: Tensor, groups: int, queries: int) -> Tensor:
-    """Tell who may look at whom."""
+    """Tell who may look at whom: (batch, n, n), the row's query at the column's, the noised ones first."""
     batch, count = present.shape
     extra = groups * 2 * count
     group = torch.cat(

@@ -75,7 +75,11 @@ def pair_noised(answers: Answers, targets: Targets, groups: int) -> Pairs:
 
 
 def set_loss(sets: Sequence[Pairs], pixels: Tensor, targets: Targets) -> Tensor:
-    """Compare classes (focal loss), masks (cross-entropy and Dice) and boxes (L1 and generalised IoU)."""
+    """Compare classes (focal loss), masks (cross-entropy and Dice) and boxes (L1 and generalised IoU).
+
+    Masks are compared on `pixels` (batch, depth, rows, columns), on which those of the targets lie too. It is the
+    mean over sets of the sum over queries, divided by the structures present in the batch (at least 1).
+    """
     total = pixels.new_zeros(())
     for one in sets:
         structures = one.valid.sum().clamp(min=1)

@@ -18,7 +18,7 @@ FOCAL_ALPHA, FOCAL_GAMMA = 0.25, 2.0
 
 @torch.no_grad()
 def pair(answers: Answers, pixels: Tensor, targets: Targets) -> Tensor:
-    """Find the query of each structure."""
+    """Find the query of each structure, (batch, structures); −1 where it is not present or none is left."""
     costs = pairing_costs(answers, pixels, targets).cpu().numpy()
     present = targets.present.cpu().numpy()
     paired = np.full(present.shape, -1, dtype=np.int64)

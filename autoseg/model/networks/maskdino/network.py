@@ -1,4 +1,8 @@
-"""Mask DINO (Li et al., CVPR 2023, arXiv 2206.02777), small, for slices."""
+"""Mask DINO (Li et al., CVPR 2023, arXiv 2206.02777), small, for slices.
+
+Its `filters` are the feature channels of each stage of the backbone, the full-size stage first, and as the last
+number the width of its transformer.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +12,15 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from autoseg.errors import SettingsError
 from autoseg.model.networks.maskdino.boxes import Targets, find_targets
 from autoseg.model.networks.maskdino.decoder import Answers, Decoder, Denoising, mask_logits
-from autoseg.model.networks.maskdino.encoder import Encoder, Memory
+from autoseg.model.networks.maskdino.encoder import HEADS, SCALES, Encoder, Memory
 from autoseg.model.networks.maskdino.loss import pair_noised, pair_searching, set_loss
 from autoseg.model.networks.outputs import Outputs
+from autoseg.model.settings.settings import NetworkSettings
 
+STANDARD_FILTERS = (16, 32, 64, 128, 256, 256, 128)
 QUERIES, LAYERS, DEPTH = 30, 3, 32
 # Queries of denoising, as many as there is room for; at least one group of two a structure.
 NOISED = 24
@@ -24,24 +31,19 @@ LEAST = 1e-4
 
 
 class MaskDINO(nn.Module):
-    """Find each structure by queries, each of which answers a class, a box and a mask.
-
-    Parameters
-    ----------
-    in_channels, out_channels : int
-        Channels of the image; structures plus one for the background.
-    filters : sequence of int
-        Feature channels of each level of the backbone, the full-size level first.
-    width : int
-        Of the transformer.
-    dropout : float
-    """
+    """Find each structure by queries, each of which answers a class, a box and a mask."""
 
     def __init__(
-        self, in_channels: int, out_channels: int, *, filters: Sequence[int], width: int, dropout: float = 0.0
+        self, settings: NetworkSettings, *, in_channels: int, out_channels: int, spatial_dims: int = 2
     ) -> None:
         super().__init__()
-        structures = out_channels - 1
+        *filters, width = settings.filters or STANDARD_FILTERS
+        if len(filters) < SCALES or width % HEADS:
+            raise SettingsError(
+                f"filters is {settings.filters}; Mask DINO needs the channels of at least {SCALES} stages and then "
+                f"the width of its transformer, a multiple of {HEADS}, such as {STANDARD_FILTERS}."
+            )
+        structures, dropout = out_channels - 1, settings.dropout or 0.0
         self.stride = int(2 ** (len(filters) - 1))
         self.encoder = Encoder(in_channels, filters, width=width, depth=DEPTH, layers=LAYERS, dropout=dropout)
         self.decoder = Decoder(
@@ -107,7 +109,8 @@ def merged_logits(answers: Answers, pixels: Tensor) -> Tensor:
     """Merge what all queries say into one answer for each pixel.
 
     A structure's share of a pixel is the sum over queries of the probabilities of class and mask; what is left to 1
-    is background. Where shares add up to more than 1, none is left.
+    is background. Where shares add up to more than 1, none is left. The logarithm of the shares is given, (batch,
+    structures + 1, rows, columns), whose softmax they are.
     """
     with torch.autocast(pixels.device.type, enabled=False):
         masks = mask_logits(answers.masks.float(), pixels.float()).sigmoid()

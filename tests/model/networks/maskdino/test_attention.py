@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from autoseg.model.networks.maskdino.attention import DeformableAttention, sample_levels, sine_positions
+from autoseg.model.networks.maskdino.attention import DeformableAttention, sample_scales, sine_positions
 
 SIZES = [(6, 4), (3, 5), (1, 2)]
 TOKENS = sum(rows * columns for rows, columns in SIZES)
@@ -39,7 +39,7 @@ def test_sampling_equals_a_plain_loop():
         seen = look(maps_of(values[image, :, head])[level], x, y)
         expected[image, query, head] += weights[image, query, head, level, point] * seen
     torch.testing.assert_close(
-        sample_levels(values, places, weights, SIZES), expected.flatten(2), atol=1e-5, rtol=1e-5
+        sample_scales(values, places, weights, SIZES), expected.flatten(2), atol=1e-5, rtol=1e-5
     )
 
 
@@ -47,7 +47,7 @@ def test_sampling_equals_a_plain_loop():
 def test_attention_equals_a_plain_loop(coordinates):
     torch.manual_seed(1)
     heads, levels, points, width = 2, 3, 2, 8
-    layer = DeformableAttention(width, heads=heads, levels=levels, points=points)
+    layer = DeformableAttention(width, heads=heads, scales=levels, points=points)
     for parameter in layer.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
     queries, tokens = torch.randn(1, 3, width), torch.randn(1, TOKENS, width)
@@ -73,7 +73,7 @@ def test_attention_equals_a_plain_loop(coordinates):
 
 
 def test_heads_look_in_different_directions_at_first():
-    layer = DeformableAttention(16, heads=8, levels=1, points=2)
+    layer = DeformableAttention(16, heads=8, scales=1, points=2)
     steps = layer.offsets.bias.detach().view(8, 2, 2)
     directions = torch.nn.functional.normalize(steps[:, 0], dim=1)
     assert float((directions @ directions.T - torch.eye(8)).max()) < 0.99

@@ -1,4 +1,4 @@
-"""By what a U-Net of volumes divides each axis, level by level."""
+"""By what a U-Net of volumes divides each axis, stage by stage."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ Step = tuple[int, int, int]
 # No axis is halved to fewer voxels than this (nnU-Net, Isensee et al. 2021).
 SMALLEST_MAP = 4
 # An axis is halved together with the finest one as long as its voxels are less than so many times as long (as in
-# nnU-Net). Levels that see far matter: on the hippocampus, whose two parts differ by where they lie, three of four
-# trainings with 3 levels found one part only, and neither of two with 4 levels did.
+# nnU-Net). Stages that see far matter: on the hippocampus, whose two parts differ by where they lie, three of four
+# trainings with 3 stages found one part only, and neither of two with 4 stages did.
 HALVED_TOGETHER = 2.0
 
 
 def divide_axes(size: Sequence[float], spacing_mm: Sequence[float]) -> tuple[Step, ...]:
-    """Give by what each level divides each axis: by 2 where enough voxels are left and they are not the long ones.
+    """Give by what each stage divides each axis: by 2 where enough voxels are left and they are not the long ones.
+
+    `size` are the voxels seen at once. There is at least one step, and at most one fewer than the U-Net has stages.
 
     Examples
     --------
@@ -42,5 +44,5 @@ def divide_axes(size: Sequence[float], spacing_mm: Sequence[float]) -> tuple[Ste
 
 
 def volume_network(strides: Sequence[Step]) -> NetworkSettings:
-    """Give the U-Net of volumes with these levels, as wide as the standard one."""
+    """Give the U-Net of volumes with these stages, as wide as the standard one."""
     return NetworkSettings(filters=STANDARD_FILTERS[: len(strides) + 1], strides=tuple(strides))

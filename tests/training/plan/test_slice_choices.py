@@ -4,15 +4,15 @@ import math
 from dataclasses import replace
 
 import pytest
-import torch
 from discs import STRUCTURES, make_case, make_pair
 
 from autoseg.data.cases import CaseFolder
-from autoseg.model.device import Computer, in_layout, with_layout
-from autoseg.model.networks import build_network, standardised
+from autoseg.model.device import Computer
+from autoseg.model.networks import standardised
 from autoseg.model.settings.settings import NetworkSettings
 from autoseg.training.plan import plan_settings, survey_cases
-from autoseg.training.plan.network import FEATURE_BYTES, Room, choose_batch, choose_width, find_room
+from autoseg.training.plan.resources import Room
+from autoseg.training.plan.slice_choices import choose_batch, choose_neighbours, choose_width, slice_room
 
 LAPTOP = Computer("cpu", "processor", 8.0, None, 2, "bfloat16", "")
 USUAL = standardised(NetworkSettings()).filters
@@ -70,28 +70,6 @@ def test_the_time_is_told_for_the_width_that_was_chosen(discs, tmp_path):
 # --- memory
 
 
-def test_learning_keeps_less_than_is_counted():
-    """What autograd really keeps of a batch, counted as it is saved."""
-    for precision, kept in (("bfloat16", torch.bfloat16), ("float32", torch.float32)):
-        network = with_layout(build_network(NetworkSettings(), in_channels=1, out_channels=3), torch.device("cpu"))
-        own = {parameter.data_ptr() for parameter in network.parameters()}
-        sizes: dict[int, int] = {}
-
-        def keep(tensor, own=own, sizes=sizes):
-            if tensor.data_ptr() not in own:
-                sizes[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-            return tensor
-
-        with (
-            torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
-            torch.autocast("cpu", torch.bfloat16, enabled=kept == torch.bfloat16),
-        ):
-            network(in_layout(torch.randn(8, 1, 96, 96)))
-        features = sum(n / 4**level for level, n in enumerate(USUAL))
-        per_feature = sum(sizes.values()) / (8 * 96 * 96 * features)
-        assert FEATURE_BYTES[precision] / 3 < per_feature < FEATURE_BYTES[precision] / 1.6
-
-
 def test_little_memory_means_fewer_at_once_and_then_coarser_pixels(discs, tmp_path):
     discs(size=(256, 256), spacing=(8, 1.0, 1.0), slices=2)
     usual = plan_settings(folder(tmp_path), minutes=600, computer=LAPTOP)
@@ -120,12 +98,12 @@ def test_the_room_is_that_of_the_device_that_learns(discs):
     discs()
     survey = survey_cases([make_case(0), make_case(1)], STRUCTURES)
     computer = replace(LAPTOP, free_gib=2.0, device_free_gib=40.0)
-    assert find_room(survey, LAPTOP).pixels == math.inf
-    assert find_room(survey, computer).gib == 2.0
-    on_gpu = find_room(survey, replace(computer, device="cuda"))
+    assert slice_room(survey, LAPTOP).at_once == math.inf
+    assert slice_room(survey, computer).gib == 2.0
+    on_gpu = slice_room(survey, replace(computer, device="cuda"))
     assert on_gpu.gib == 40.0
-    assert on_gpu.pixels > 20 * find_room(survey, computer).pixels
-    assert find_room(survey, replace(computer, precision="float32")).pixels < find_room(survey, computer).pixels
+    assert on_gpu.at_once > 20 * slice_room(survey, computer).at_once
+    assert slice_room(survey, replace(computer, precision="float32")).at_once < slice_room(survey, computer).at_once
 
 
 # --- batch
@@ -142,3 +120,65 @@ def test_a_gpu_with_memory_sees_more_at_once():
     assert choose_batch((192, 192), 20, gpu, much).value == 8
     assert choose_batch((192, 192), 400, LAPTOP, much).value == 8
     assert choose_batch((192, 192), 400, gpu, Room()).value == 8  # nothing is known of its memory
+
+
+# --- slices with or without their neighbours
+
+
+@pytest.fixture
+def choose(monkeypatch):
+    """Give a function that chooses for made-up images."""
+
+    def chosen(pixel, *, alter=lambda pair: pair, counts=(8, 8, 8), **arguments):
+        monkeypatch.setattr(
+            "autoseg.training.plan.survey.read_case",
+            lambda case, _: alter(make_pair(0, slices=counts[int(case.case_id[-1])], **arguments)),
+        )
+        survey = survey_cases([make_case(number) for number in range(len(counts))], STRUCTURES)
+        return choose_neighbours(survey, pixel)
+
+    return chosen
+
+
+def test_slices_that_lie_close_are_seen_with_their_neighbours(choose):
+    choice = choose(1.5, spacing=(2.0, 1.5, 1.5))
+    assert (choice.name, choice.value) == ("preprocess.neighbours", 1)
+    assert "2 mm apart, 1.3 times the size of the network's pixels" in choice.reason
+    assert "2.5-D" in choice.reason
+
+
+@pytest.mark.parametrize(
+    ("pixel", "arguments", "words"),
+    [
+        (1.5, {"spacing": (3.0, 1.5, 1.5)}, "3 mm apart, 2.0 times"),
+        (1.5, {"spacing": (1.5, 1.5, 1.5), "counts": (1, 1)}, "all images are single slices"),
+        (1.5, {"spacing": (1.5, 1.5, 1.5), "counts": (1, 1, 9)}, "a typical image has a single slice"),
+        (1.5, {"spacing": (1.5, 1.5, 1.5), "counts": (3, 4, 3)}, "only 3 slices"),
+        (30.0, {"spacing": (40.0, 1.5, 1.5)}, "further than the smallest structure is wide"),
+    ],
+)
+def test_else_each_slice_is_seen_by_itself_and_why(choose, pixel, arguments, words):
+    choice = choose(pixel, **arguments)
+    assert choice.value == 0
+    assert "2-D" in choice.reason
+    assert words in choice.reason
+
+
+def test_a_distance_that_nobody_knows_is_not_guessed(choose):
+    def bare(pair):
+        return tuple(replace(one, affine=None) for one in pair)
+
+    def placeholder(pair):
+        source = replace(pair[0].source, slice_spacing_source="none")
+        return tuple(replace(one, source=source) for one in pair)
+
+    for alter in (bare, placeholder):
+        choice = choose(1.5, spacing=(1.5, 1.5, 1.5), alter=alter)
+        assert choice.value == 0
+        assert "not known" in choice.reason
+
+
+def test_single_slices_among_volumes_are_mentioned(choose):
+    choice = choose(1.5, spacing=(1.5, 1.5, 1.5), counts=(9, 9, 1))
+    assert choice.value == 1
+    assert "1 of 3 images is a single slice" in choice.reason

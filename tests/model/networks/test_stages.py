@@ -1,4 +1,4 @@
-"""Levels of U-Nets of volumes: every axis halved while voxels are left and about as long as the others."""
+"""Stages of U-Nets of volumes: every axis halved while voxels are left and about as long as the others."""
 
 from itertools import accumulate
 from math import prod
@@ -6,8 +6,8 @@ from math import prod
 import pytest
 
 from autoseg.model.networks import build_network
-from autoseg.model.networks.levels import divide_axes, volume_network
 from autoseg.model.networks.outputs import strides_of
+from autoseg.model.networks.stages import divide_axes, volume_network
 from autoseg.model.networks.unet import STANDARD_FILTERS
 
 
@@ -23,7 +23,7 @@ def test_thick_slices_are_halved_only_when_the_pixels_are_about_as_large():
     along = [step[2] for step in steps]
     assert along[:2] == [1, 1]  # 1 mm and 2 mm pixels are less than half as long, or just about
     assert 2 in along
-    # As nnU-Net's rule says: at every level each halved axis was less than twice the finest that could be.
+    # As nnU-Net's rule says: at every stage each halved axis was less than twice the finest that could be.
     sizes, spacing = [256, 256, 32], [0.5, 0.5, 3.0]
     for step in steps:
         able = [mm for n, mm in zip(sizes, spacing, strict=True) if n >= 8]
@@ -36,7 +36,7 @@ def test_thick_slices_are_halved_only_when_the_pixels_are_about_as_large():
 @pytest.mark.parametrize(
     ("size", "spacing"), [((40, 56, 40), (1, 1, 1)), ((96, 80, 12), (1, 1, 4)), ((24, 40, 24), (1.5, 1.5, 1.5))]
 )
-def test_a_network_with_these_levels_divides_the_patch(size, spacing):
+def test_a_network_with_these_stages_divides_the_patch(size, spacing):
     steps = divide_axes(size, spacing)
     settings = volume_network(steps)
     network = build_network(settings, in_channels=1, out_channels=2, spatial_dims=3)

@@ -1,0 +1,282 @@
+"""How a training on slices goes: how fine the network sees, its neighbours, depth and width, and the batch."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from autoseg.data.split import Split
+from autoseg.model.device import Computer
+from autoseg.model.networks import standardised, stride_of
+from autoseg.model.preprocessing.extents import extent_of, frame_size
+from autoseg.model.preprocessing.neighbouring_slices import neighbours_note
+from autoseg.model.settings.settings import NetworkSettings, PreprocessSettings, Settings
+from autoseg.training.plan.choice import Choice, change_settings
+from autoseg.training.plan.resources import (
+    LONGEST_MINUTES,
+    Room,
+    feature_bytes,
+    find_room,
+    learning_speed,
+    tell_time,
+)
+from autoseg.training.plan.survey import Survey
+
+# Slices seen in a training, each time augmented anew, from which on a small set is learnt reasonably well.
+ENOUGH_VIEWS = 10_000
+WHY_THIS_NETWORK = "Learns fast on any computer; others can be compared with it on your images (3_compare)."
+
+
+def choose_slice_settings(survey: Survey, time: Settings, computer: Computer, split: Split) -> list[Choice]:
+    """Choose all that slices are learnt with."""
+    rate, room = learning_speed(computer), slice_room(survey, computer)
+    slices = round(survey.slices * len(split.training))
+    grid = choose_grid(survey, wanted_pixels(time, rate, slices), room.at_once / SMALL_BATCH)
+    preprocess = change_settings(time, {grid.name: grid.value}).preprocess
+    network = choose_network(survey, preprocess)
+    frame = _frame(survey, preprocess, stride_of(network))
+    per_s = rate / math.prod(frame)
+    views = None if time.minutes is None else per_s * 60 * time.minutes
+    filters, faster = choose_width(network, views, slices, frame)
+    measured = computer.pixels_per_second is not None
+    return [
+        grid,
+        choose_neighbours(survey, _pixel(survey, grid)),
+        tell_time(time, f"each of about {slices} slices", slices, per_s * faster, ENOUGH_VIEWS, measured=measured),
+        choose_batch(frame, slices, computer, room),
+        Choice("network.name", network.name, WHY_THIS_NETWORK),
+        filters,
+        _choose_oversampling(survey),
+        *_choose_rotation(survey),
+        *_suggest_crop(survey, preprocess),
+    ]
+
+
+def wanted_pixels(time: Settings, rate: float, slices: int) -> float:
+    """Give how many pixels an image may have for the time to suffice."""
+    views = ENOUGH_VIEWS if time.epochs is None else time.epochs * max(1, slices)
+    return rate * 60 * (time.minutes or LONGEST_MINUTES) / views
+
+
+# --- how fine the network sees: no finer than time, memory and the images' own pixels allow
+
+# A structure is found and outlined if it is so many of the network's pixels wide.
+PIXELS_ACROSS = 3
+# The network's pixels are at most so many times the images' own; where memory is short, this many.
+MOST_COARSER, MOST_COARSER_FOR_MEMORY = 2.5, 8.0
+# As large as settings may be.
+COARSEST_MM = 20.0
+
+
+def choose_grid(survey: Survey, wanted: float, most: float = math.inf) -> Choice:
+    """Choose the pixel size: fine enough for the smallest structure, no finer than time allows or images have.
+
+    There is time for `wanted` pixels of an image, and memory for `most`, which goes before everything else.
+    """
+    own = float(np.median(survey.pixels_mm))
+    rows, columns = (max(size[axis] for size in survey.sizes_mm) for axis in (0, 1))
+    smallest = min(survey.widths, key=lambda name: survey.widths[name], default="")
+    limits = {
+        "No coarser, because there is time enough for these.": math.sqrt(rows * columns / wanted),
+        "Coarser pixels would be faster, but lose it.": survey.widths.get(smallest, math.inf) / PIXELS_ACROSS,
+        "No coarser, because areas are measured on the images' own pixels.": MOST_COARSER * own,
+    }
+    limit = min(limits, key=lambda words: limits[words])
+    least = max(own, limits[limit])
+    affordable = min(math.sqrt(rows * columns / most), MOST_COARSER_FOR_MEMORY * own)
+    if affordable > least:
+        limit, least = "Finer ones would need more memory than is free.", affordable
+    pixel = _snapped(least, max(rows, columns), own)
+    pixel = min(pixel, COARSEST_MM) if survey.has_millimetres else pixel
+    is_own = pixel <= 1.001 * own
+    seen, full = (f"{math.ceil(rows / size - 0.01)} × {math.ceil(columns / size - 0.01)}" for size in (pixel, own))
+    if is_own:
+        why = f"The images' own pixel size: the network sees {seen} pixels."
+    else:
+        slower = f"{(pixel / own) ** 2:.1f} times slower"
+        why = f"The network sees {seen} pixels; the images' own {full} would be {slower}."
+    if smallest:
+        width = survey.widths[smallest]
+        long = f"{width:.1f} mm wide, so " if survey.has_millimetres else ""
+        why += (
+            f" The smallest structure, {smallest}, is about {long}{width / pixel:.1f} pixels{' wide' * (not long)}."
+        )
+    why += "" if is_own else f" {limit}"
+    if survey.has_millimetres:
+        return Choice("preprocess.spacing_mm", pixel, why)
+    shape = tuple(max(32, round(float(n) / pixel)) for n in np.median(survey.sizes_mm, axis=0))
+    return Choice("preprocess.input_shape", shape, "The images have no millimetres. " + why)
+
+
+def _pixel(survey: Survey, grid: Choice) -> float:
+    """Give the size of the network's pixels in the survey's unit."""
+    if isinstance(grid.value, tuple):
+        return float(np.median(survey.sizes_mm, axis=0)[0]) / float(grid.value[0])
+    return float(str(grid.value))
+
+
+def _snapped(pixel: float, widest: float, own: float) -> float:
+    """Make the widest image fill a frame that a network with its stages takes, for what is padded is wasted."""
+    if pixel <= own:
+        return round(own, 4)
+    count = widest / pixel
+    step = 32 if count >= 80 else 16 if count >= 40 else 8
+    frame = max(32, round(count / step) * step)
+    return max(round(own, 4), math.ceil(widest / frame * 20) / 20)
+
+
+def _frame(survey: Survey, preprocess: PreprocessSettings, stride: int) -> tuple[int, int]:
+    """Give the (rows, columns) that a network with this stride sees."""
+    return frame_size([extent_of(image, preprocess) for image in survey.images], stride)
+
+
+# --- what it sees at once: a slice (2-D), or a slice with its neighbours (2.5-D)
+
+NAME = "preprocess.neighbours"
+# Neighbours are seen where slices lie at most this many of the network's pixels apart; 0 switches it off.
+CLOSE = 1.5
+# In an image with fewer slices most have a neighbour missing.
+FEWEST_SLICES = 5
+
+
+def choose_neighbours(survey: Survey, pixel: float) -> Choice:
+    """Choose 2-D or 2.5-D for network's pixels of this size, in the survey's unit."""
+    counts = [image.shape[0] for image in survey.images]
+    typical, distance = round(float(np.median(counts))), survey.fingerprint.slice_distance_mm
+    narrowest = min(survey.widths.values(), default=math.inf)
+    by_itself = "Each slice by itself (2-D): "
+    if max(counts) == 1:
+        return Choice(NAME, 0, by_itself + "all images are single slices, without neighbours.")
+    if typical < FEWEST_SLICES:
+        few = "a single slice" if typical == 1 else f"only {typical} slices"
+        return Choice(NAME, 0, f"{by_itself}a typical image has {few}.")
+    if distance is None:
+        return Choice(NAME, 0, by_itself + "how far the slices lie apart is not known.")
+    apart = f"slices lie {distance:.3g} mm apart, {distance / pixel:.1f} times the size of the network's pixels"
+    if distance > CLOSE * pixel:
+        limit = f" (they are used up to {CLOSE:g} times)" if CLOSE else ""
+        return Choice(NAME, 0, f"{by_itself}{apart}, so that neighbours may show something else{limit}.")
+    if distance > narrowest:
+        return Choice(NAME, 0, f"{by_itself}{apart}, further than the smallest structure is wide.")
+    why = f"Each slice with the one before and the one behind it (2.5-D): {apart}, so that they show much the same."
+    return Choice(NAME, 1, f"{why} {neighbours_note(counts, 1)}".strip())
+
+
+# --- how deep and how wide the network is, and how many slices it sees at once
+
+# nnU-Net (Isensee et al. 2021) stops halving where 4 pixels are left, too.
+SMALLEST_MAP = 4
+# With fewer views of each slice than this, and too few in all, a network of half the width learns more: it is
+# about twice as fast.
+FEW_VIEWS = 3
+NARROWER, NARROWER_FASTER = 2, 2.0
+# Where memory has to be saved, so few slices at once before pixels become coarser.
+SMALL_BATCH = 2
+# On a GPU more slices at once are hardly slower, as long as an epoch still has some steps.
+GPU_BATCHES = {32: 256**2, 16: 512**2}
+FEWEST_STEPS = 4
+
+
+def slice_room(survey: Survey, computer: Computer) -> Room:
+    """Estimate how many pixels of slices the memory takes at once, in the default network."""
+    one, channels = survey.fingerprint, len(survey.images[0].channels)
+    # As `dataset` keeps them: float32 channels and labels, and once more while they are put together.
+    stored = 2 * 4 * (channels + 1) * one.rows * one.columns * one.slices * one.images
+    return find_room(computer, stored, feature_bytes(computer, _filters(), 2))
+
+
+def choose_network(survey: Survey, preprocess: PreprocessSettings) -> NetworkSettings:
+    """Choose how often the network halves what it sees: until a few pixels are left."""
+    shorter, filters = min(_frame(survey, preprocess, 1)), _filters()
+    stages = max([n for n in range(3, len(filters) + 1) if shorter / 2 ** (n - 1) >= SMALLEST_MAP - 0.5] or [3])
+    return NetworkSettings(filters=filters[:stages])
+
+
+def choose_width(
+    network: NetworkSettings, views: float | None, slices: int, frame: tuple[int, int]
+) -> tuple[Choice, float]:
+    """Choose how wide the network is, with the reason, and tell how many times faster that makes it.
+
+    `views` are the slices that the time suffices for, None where epochs are given; `slices` those there are.
+    """
+    filters = network.filters or ()
+    stages = len(filters)
+    why = f"{stages} stages: halved {stages - 1} times, {frame[0]} × {frame[1]} pixels become "
+    why += f"{frame[0] >> (stages - 1)} × {frame[1] >> (stages - 1)}, which see the whole image."
+    if views is None or views >= FEW_VIEWS * slices or views >= ENOUGH_VIEWS:
+        return Choice("network.filters", filters, f"{why} As wide as usual."), 1.0
+    narrow = tuple(n // NARROWER for n in filters)
+    why += f" Half as wide as usual, so about {NARROWER_FASTER:g} times as fast: in this time one of the usual "
+    why += f"width would see each slice only {views / max(1, slices):.1f} times."
+    return Choice("network.filters", narrow, why), NARROWER_FASTER
+
+
+def choose_batch(frame: tuple[int, int], slices: int, computer: Computer, room: Room) -> Choice:
+    """Choose how many slices are seen at once."""
+    area, shown = math.prod(frame), f"{frame[0]} × {frame[1]}"
+    usual = 32 if area <= 64**2 else 16 if area <= 96**2 else 8
+    why = f"Images are small for the network ({shown} pixels), so that more at once are faster."
+    why = why if usual > 8 else f"The usual number for images of {shown} pixels."
+    size = usual
+    if computer.device == "cuda" and room.at_once < math.inf:
+        fitting = [n for n, most in GPU_BATCHES.items() if area <= most and n * area <= room.at_once]
+        size = max([usual, *(n for n in fitting if n * FEWEST_STEPS <= slices)])
+        if size > usual:
+            why = f"The GPU learns faster from more at once, and {room.gib:.1f} GiB of its memory are free."
+    while size > 1 and size * area > room.at_once:
+        size //= 2
+    if size < usual:
+        why = f"More at once, of {shown} pixels, may need more than the {room.gib:.1f} GiB of memory that are free."
+    return Choice("batch_size", size, why)
+
+
+def _filters() -> tuple[int, ...]:
+    return standardised(NetworkSettings()).filters or ()
+
+
+# --- how images are drawn, varied and cropped
+
+# From this agreement of turned drawings on (`Survey.turned`) no way round is the usual one. Measured: 1.0 on
+# hearts in short axis, 0.65 on the cervical cord, 0.4 on the hippocampus and on lumbar discs.
+# Turned by 20 degrees at most, hearts were learnt sooner (validation Dice 0.72 beside 0.53 after 1.5 minutes of one
+# core, 0.82 beside 0.81 after 5), but one of five, which lies another way round, was not found at all.
+ANY_WAY_ROUND = 0.8
+SMALL_ROTATION_DEG = 20.0
+# A crop is worth a thought where structures fill less than this part of the image's length and width.
+SMALL_PART = 0.35
+# Where fewer slices than this show a structure, so much of each batch are such slices.
+RARE, OFTEN = 1 / 3, 0.5
+
+
+def _choose_oversampling(survey: Survey) -> Choice:
+    part = survey.fingerprint.with_structure
+    if 0 < part < RARE:
+        why = f"Only {part:.0%} of the slices show a structure; so at least half of those seen at once do."
+        return Choice("oversampling", OFTEN, why)
+    why = f"{part:.0%} of the slices show a structure: enough, as they come."
+    return Choice("oversampling", 0.0, why if part else "No slice that was looked at shows a structure.")
+
+
+def _choose_rotation(survey: Survey) -> list[Choice]:
+    if survey.turned is None or survey.turned >= ANY_WAY_ROUND:
+        return []
+    why = (
+        "What was drawn lies the same way up in all patients: turned by quarters, drawings agree only "
+        f"{survey.turned:.0%} as well. So images are turned a little only."
+    )
+    return [Choice("augmentation.rotation_deg", SMALL_ROTATION_DEG, why)]
+
+
+def _suggest_crop(survey: Survey, preprocess: PreprocessSettings) -> list[Choice]:
+    """Say where a crop might help; it is not chosen, because it was not measured on enough kinds of images."""
+    whole = tuple(max(size[axis] for size in survey.sizes_mm) for axis in (0, 1))
+    part = max(drawn / length for drawn, length in zip(survey.drawn, whole, strict=True))
+    if not 0 < part < SMALL_PART:
+        return []
+    name = "crop_mm" if survey.has_millimetres else "crop_shape"
+    why = (
+        f"Structures fill at most {part:.0%} of an image's length. If small ones are missed, try a crop of about "
+        "twice what they fill: not planned, since it was not measured on enough kinds of images."
+    )
+    return [Choice(f"preprocess.{name}", None, why)]
