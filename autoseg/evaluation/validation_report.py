@@ -11,13 +11,13 @@ import pandas as pd
 
 from autoseg.data.cases import Case
 from autoseg.data.split import Split, subjects_of
-from autoseg.image.image import Image, LabelMap
 from autoseg.image.structures import Structure
 from autoseg.measurement.scores import Score, VolumeScore, score_slices, score_volume
 from autoseg.measurement.statistics import FEWEST_FOR_INTERVAL
 from autoseg.measurement.summary import summarise
 from autoseg.model.model import TrainedModel
 from autoseg.prediction import predict
+from autoseg.report.kept_slices import WorstSlice
 from autoseg.training.choose_postprocess import read_reference
 from autoseg.words import counted, listed
 
@@ -25,20 +25,6 @@ WORST = 8
 # A case that is predicted takes about so many times as long as one that is only read.
 PREDICTING = 10
 UNKNOWN = "–"
-
-
-@dataclass(frozen=True, eq=False)
-class WorstSlice:
-    """One structure on one slice that went badly: its score, and that slice alone of image, reference, prediction.
-
-    `number` is the place of its case among the validation cases, from 1, for titles without names.
-    """
-
-    score: Score
-    number: int
-    image: Image
-    reference: LabelMap
-    predicted: LabelMap
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -19,26 +19,11 @@ from autoseg.files.atomic import whole_file
 from autoseg.image.image import Image, LabelMap, Source
 from autoseg.image.structures import Structure
 from autoseg.measurement.scores import Score, overlap_ratios
+from autoseg.report.kept_slices import SideBySide
 from autoseg.training.choose_postprocess import read_reference
 
 KEPT = "side_by_side.npz"
 MOST = 6
-
-
-@dataclass(frozen=True, eq=False)
-class SideBySide:
-    """One slice, alone, as every entry segmented it. `number` is its case's place, for titles without names.
-
-    `dice` is of all structures of the slice together, by entry.
-    """
-
-    case_id: str
-    number: int
-    slice_index: int
-    image: Image
-    reference: LabelMap
-    predicted: Mapping[str, LabelMap]
-    dice: Mapping[str, float]
 
 
 def choose_slices(

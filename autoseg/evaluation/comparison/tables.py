@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from autoseg.evaluation.crossvalidation import CrossValidation, FoldCost
-from autoseg.measurement.scores import Score
+from autoseg.measurement.scores import Score, scores_table
 from autoseg.measurement.statistics import bland_altman, bootstrap_interval, holm, mean_interval, sign_flip_test
 from autoseg.measurement.summary import pool_subjects
 from autoseg.training.finder import centreline_table
@@ -24,6 +24,8 @@ from autoseg.training.recipes import RECIPES
 MEAN = "mean"
 SCORES = ("dice", "iou", "hd95_mm", "pixel_accuracy")
 AREAS = ("mm2", "percent")
+# Of a subject's structure, and of the mean over them.
+OF_SUBJECT = ("dice", "iou", "hd95_mm", "area_error_mm2", "area_error_percent")
 RANGED = ("training_seconds", "ms_per_slice", "peak_memory_mib")
 
 
@@ -41,13 +43,12 @@ def subjects_table(runs: Mapping[str, CrossValidation]) -> pd.DataFrame:
 def comparison_table(runs: Mapping[str, CrossValidation]) -> pd.DataFrame:
     """Put entries side by side: one row an entry and structure, and one for the mean over structures."""
     subjects = subjects_table(runs)
-    rows = []
-    for entry, run in runs.items():
-        own = subjects[subjects["entry"] == entry] if len(subjects) else subjects
-        named = dict.fromkeys((score.label, score.name) for score in run.scores)
-        of_entry = [_row(own, entry, run, label, name) for label, name in sorted(named)]
-        if of_entry:
-            rows += [*of_entry, _mean_row(own, entry, run, of_entry)]
+    rows = [
+        {"entry": entry, "title": title_of(entry)} | row | _costs(run)
+        for entry, run in runs.items()
+        if run.scores
+        for row in _rows_of_entry(subjects[subjects["entry"] == entry], run.scores)
+    ]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -81,67 +82,50 @@ def centrelines_table(runs: Mapping[str, CrossValidation]) -> pd.DataFrame:
 
 
 def _rows_of_subjects(entry: str, run: CrossValidation) -> Iterable[dict[str, Any]]:
-    front = {"entry": entry, "title": title_of(entry)}
-    accuracy = _pixel_accuracy(run)
+    right = _pixel_accuracy(run)
     pooled = pool_subjects(run.scores)
-    for subject in dict.fromkeys([*(score.subject_id for score in pooled), *accuracy]):
-        own = [
-            front
-            | {
-                "subject_id": subject,
-                "structure": score.name,
-                "label": score.label,
-                "n_slices": score.n,
-                "dice": score.dice,
-                "iou": score.iou,
-                "hd95_mm": score.hd95_mm,
-                "area_error_mm2": score.area_error_mm2,
-                "area_error_percent": score.area_error_percent,
-                "pixel_accuracy": score.accuracy,
-                "baseline_accuracy": score.baseline_accuracy,
-            }
-            for score in pooled
-            if score.subject_id == subject
-        ]
-        yield from own
-        shown = {(s.case_id, s.slice_index) for s in run.scores if s.subject_id == subject}
-        right, baseline = accuracy.get(subject, (math.nan, math.nan))
-        means = {
-            column: _mean(float(str(row[column])) for row in own)
-            for column in ("dice", "iou", "hd95_mm", "area_error_mm2", "area_error_percent")
-        }
+    for subject in dict.fromkeys([*(score.subject_id for score in pooled), *right]):
+        front = {"entry": entry, "title": title_of(entry), "subject_id": subject}
+        own = [score for score in pooled if score.subject_id == subject]
+        for score in own:
+            yield (
+                front
+                | {"structure": score.name, "label": score.label, "n_slices": score.n}
+                | {column: getattr(score, column) for column in OF_SUBJECT}
+                | {"pixel_accuracy": score.accuracy, "baseline_accuracy": score.baseline_accuracy}
+            )
+        shown = {(score.case_id, score.slice_index) for score in run.scores if score.subject_id == subject}
+        accuracy, baseline = right.get(subject, (math.nan, math.nan))
         yield (
             front
-            | {"subject_id": subject, "structure": MEAN, "label": 0, "n_slices": len(shown)}
-            | means
-            | {"pixel_accuracy": right, "baseline_accuracy": baseline}
+            | {"structure": MEAN, "label": 0, "n_slices": len(shown)}
+            | {column: _mean(getattr(score, column) for score in own) for column in OF_SUBJECT}
+            | {"pixel_accuracy": accuracy, "baseline_accuracy": baseline}
         )
 
 
 def _pixel_accuracy(run: CrossValidation) -> dict[str, tuple[float, float]]:
     """Give each subject's share of right pixels over all classes, and of background."""
-    counts: dict[str, list[int]] = {}
-    for score in (score for fold in run.folds for score in fold.pixels):
-        total = counts.setdefault(score.subject_id, [0, 0, 0])
-        for place, value in enumerate((score.right, score.background, score.pixels)):
-            total[place] += value
-    return {who: (right / n, background / n) for who, (right, background, n) in counts.items() if n}
+    counts = scores_table([score for fold in run.folds for score in fold.pixels])
+    if counts.empty:
+        return {}
+    sums = counts.groupby("subject_id", sort=False)[["right", "background", "pixels"]].sum().query("pixels > 0")
+    shares = sums[["right", "background"]].div(sums["pixels"], axis="index")
+    return {str(subject): (row["right"], row["background"]) for subject, row in shares.iterrows()}
 
 
-def _row(own: pd.DataFrame, entry: str, run: CrossValidation, label: int, name: str) -> dict[str, Any]:
-    scores = [score for score in run.scores if score.label == label]
-    front = {"entry": entry, "title": title_of(entry), "structure": name, "label": label}
-    counted = _counted(own[own["label"] == label])
-    return front | counted | {"n_slices": len(scores)} | _areas(scores) | _costs(run)
-
-
-def _mean_row(
-    own: pd.DataFrame, entry: str, run: CrossValidation, rows: Sequence[Mapping[str, Any]]
-) -> dict[str, Any]:
-    front = {"entry": entry, "title": title_of(entry), "structure": MEAN, "label": 0}
-    shown = {(score.case_id, score.slice_index) for score in run.scores}
-    areas = {column: rows[0][column] for column in COLUMNS if column.startswith("area_") and len(rows) == 1}
-    return front | _counted(own[own["label"] == 0]) | {"n_slices": len(shown)} | areas | _costs(run)
+def _rows_of_entry(own: pd.DataFrame, scores: Sequence[Score]) -> list[dict[str, Any]]:
+    """Give a row a structure, and one for the mean over structures, from the table by subject and the scores."""
+    named = sorted({(score.label, score.name) for score in scores})
+    rows = []
+    for label, name in [*named, (0, MEAN)]:
+        mine = [score for score in scores if name == MEAN or score.label == label]
+        # The areas of several structures have no mean.
+        areas = _areas(mine) if len(named) == 1 or name != MEAN else {}
+        shown = len({(score.case_id, score.slice_index) for score in mine})
+        counted = _counted(own[own["label"] == label])
+        rows.append({"structure": name, "label": label} | counted | {"n_slices": shown} | areas)
+    return rows
 
 
 def _counted(rows: pd.DataFrame) -> dict[str, Any]:
@@ -156,18 +140,15 @@ def _counted(rows: pd.DataFrame) -> dict[str, Any]:
 def _areas(scores: Sequence[Score]) -> dict[str, float]:
     """Give bias and limits of agreement of a structure's areas, in mm² and in percent."""
     found: dict[str, float] = {}
+    table = scores_table(scores)
     for unit in AREAS:
-        errors = [(s.subject_id, getattr(s, f"area_error_{unit}")) for s in scores]
+        errors = table[["subject_id", f"area_error_{unit}"]].set_axis(["subject", "error"], axis=1)
         # Without a reference area there is no percentage; without calibration of all, no mm².
-        known = [(who, error) for who, error in errors if error is not None]
-        if unit == "mm2" and len(known) < len(errors):
-            known = []
-        owners, values = [who for who, _ in known], [error for _, error in known]
-        agreed = bland_altman([0.0] * len(values), values, subjects=owners)
-        whole = list(dict.fromkeys(owners))
-        sums = [sum(error for who, error in known if who == owner) for owner in whole]
-        interval = mean_interval(sums, [owners.count(owner) for owner in whole])
-        found |= _with_ends(f"area_bias_{unit}", agreed.bias, interval)
+        known = errors.dropna() if unit == "percent" or errors["error"].notna().all() else errors[:0]
+        values = known["error"].to_numpy(dtype=np.float64)
+        agreed = bland_altman(np.zeros(len(values)), values, subjects=known["subject"].tolist())
+        by_subject = known.astype({"error": float}).groupby("subject", sort=False)["error"]
+        found |= _with_ends(f"area_bias_{unit}", agreed.bias, mean_interval(by_subject.sum(), by_subject.count()))
         found |= {f"area_limit_low_{unit}": agreed.lower, f"area_limit_high_{unit}": agreed.upper}
     return found
 
@@ -175,14 +156,10 @@ def _areas(scores: Sequence[Score]) -> dict[str, float]:
 def _costs(run: CrossValidation) -> dict[str, float]:
     costs: dict[str, float] = {}
     for name in (field.name for field in fields(FoldCost)):
-        values = [getattr(fold.cost, name) for fold in run.folds]
-        known = [value for value in values if not math.isnan(value)]
+        known = [value for fold in run.folds if not math.isnan(value := getattr(fold.cost, name))]
         costs[name] = statistics.median_low(known) if known else math.nan
         if name in RANGED:
-            costs |= {
-                f"{name}_low": min(known, default=math.nan),
-                f"{name}_high": max(known, default=math.nan),
-            }
+            costs[f"{name}_low"], costs[f"{name}_high"] = min(known, default=math.nan), max(known, default=math.nan)
     return costs
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from autoseg.evaluation.comparison.tables import MEAN, title_of
 from autoseg.measurement.statistics import smallest_p
+from autoseg.words import counted
 
 # Below, a difference is called more than chance.
 CHANCE = 0.05
@@ -43,12 +44,12 @@ def _sentence(
 ) -> str:
     """Say which is best, by how much, and whether that is more than chance."""
     best = rows[order[0]]
-    counted = len(table[(table["entry"] == order[0]) & (table["structure"] != MEAN)])
-    over = f" over {counted} structures" if counted > 1 else ""
+    structures = len(table[(table["entry"] == order[0]) & (table["structure"] != MEAN)])
+    over = f" over {structures} structures" if structures > 1 else ""
     if len(order) == 1:
         return (
             f"Only {title_of(order[0])} was scored: mean Dice {best['dice']:.3f}{over}, of "
-            f"{_subjects(best['n_subjects'])}. There is nothing to compare it with."
+            f"{counted(int(best['n_subjects']), 'subject')}. There is nothing to compare it with."
         )
     pairs = _pairs_with(order[0], order[1:], differences)
     runner_up = pairs[order[1]]
@@ -82,9 +83,8 @@ def _chance(pair: Mapping[str, Any], rivals: int) -> str:
     least = min(1.0, rivals * smallest_p(n))
     if least >= CHANCE:
         among = f" and {rivals} rivals" if rivals > 1 else ""
-        return (
-            f"; with {_subjects(n)}{among} even a difference in all of them could be chance (p ≥ {_number(least)})"
-        )
+        who = f"{counted(n, 'subject')}{among}"
+        return f"; with {who} even a difference in all of them could be chance (p ≥ {_number(least)})"
     if pair["p_corrected"] < CHANCE:
         return f", which is more than chance (p {_is(pair['p_corrected'])})"
     return f", which may be chance (p {_is(pair['p_corrected'])})"
@@ -143,10 +143,6 @@ def gain_note(entry: str, base: str, table: pd.DataFrame, differences: pd.DataFr
     cost = f", for {share:.1f} times the time a slice" if share >= FASTER else ""
     name = title_of(entry)
     return f"{name[0].upper()}{name[1:]}: Dice {gain} beside {title_of(base)}{cost}."
-
-
-def _subjects(count: float) -> str:
-    return f"{int(count)} subject{'s' if count != 1 else ''}"
 
 
 def _is(p: float) -> str:

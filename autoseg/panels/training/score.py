@@ -14,7 +14,8 @@ from autoseg.evaluation.validation_report import Appraisal, appraisal_table, app
 from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.style import Drawn, Kind, heading, notice, picture, text
 from autoseg.panels.parts.values import Data, Trained
-from autoseg.report.figures import show_history, show_worst, slice_title
+from autoseg.report.figures import show_history, show_worst
+from autoseg.report.kept_slices import slice_title
 from autoseg.training.history import history_rows
 from autoseg.words import counted
 

@@ -11,8 +11,7 @@ from autoseg.report.figures.findings import show_findings
 from autoseg.report.figures.layout import NotebookFigure
 from autoseg.report.figures.morphometry import show_morphometry
 from autoseg.report.figures.series import show_series
-from autoseg.report.figures.slices import show_animation, show_batch, show_cases, show_overlays
-from autoseg.report.figures.worst import show_worst, slice_title
+from autoseg.report.figures.slices import show_animation, show_batch, show_cases, show_overlays, show_worst
 
 __all__ = [
     "NotebookFigure",
@@ -33,5 +32,4 @@ __all__ = [
     "show_side_by_side",
     "show_subject_scores",
     "show_worst",
-    "slice_title",
 ]

@@ -14,12 +14,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from autoseg.errors import DataError
-from autoseg.image.image import Image, LabelMap
 from autoseg.image.overlay import hex_colour, pixel_aspect
 from autoseg.image.structures import Structure, default_colour
 from autoseg.report.figures.layout import NEUTRAL, NotebookFigure, add_legend, panels
-from autoseg.report.figures.slices import draw_slice, outline_reference
-from autoseg.report.figures.worst import look_around
+from autoseg.report.figures.slices import draw_slice, look_around, outline_reference
+from autoseg.report.kept_slices import SideBySide
 
 MEAN = "mean"
 # Wider limits of agreement are cut off: a missed slice is -100 %.
@@ -29,58 +28,20 @@ SMOOTHED = 5
 STYLES = ("-", "--", "-.", ":")
 
 
-class ComparedSlice(Protocol):
-    """What is drawn of an `autoseg.evaluation.comparison.SideBySide`."""
+class _Compared(Protocol):
+    """What is drawn of an `autoseg.evaluation.comparison.Comparison`; `structures` give the colours."""
 
     @property
-    def case_id(self) -> str:
-        """Its case."""
-
+    def table(self) -> pd.DataFrame: ...
     @property
-    def number(self) -> int:
-        """Stands for the case where names are not shown."""
-
+    def structures(self) -> Sequence[Structure]: ...
     @property
-    def slice_index(self) -> int:
-        """In its case, from 0."""
+    def worst(self) -> Sequence[SideBySide]: ...
 
-    @property
-    def image(self) -> Image:
-        """The slice alone."""
-
-    @property
-    def reference(self) -> LabelMap:
-        """What was drawn on it."""
-
-    @property
-    def predicted(self) -> Mapping[str, LabelMap]:
-        """What each entry predicted on it."""
-
-    @property
-    def dice(self) -> Mapping[str, float]:
-        """Of all structures together, by entry."""
+    def histories(self) -> pd.DataFrame: ...
 
 
-class Compared(Protocol):
-    """What is drawn of an `autoseg.evaluation.comparison.Comparison`."""
-
-    @property
-    def table(self) -> pd.DataFrame:
-        """One row an entry and structure, and for their mean."""
-
-    @property
-    def structures(self) -> Sequence[Structure]:
-        """Gives the colours."""
-
-    @property
-    def worst(self) -> Sequence[ComparedSlice]:
-        """Slices side by side."""
-
-    def histories(self) -> pd.DataFrame:
-        """One row an epoch of every training."""
-
-
-def show_comparison(comparison: Compared) -> Figure:
+def show_comparison(comparison: _Compared) -> Figure:
     """Draw the numbers of a comparison: one row an entry, the best mean Dice on top.
 
     Dice with its 95 % interval over subjects, the mean over structures in black; the error of the area, its bias
@@ -127,7 +88,7 @@ def show_comparison(comparison: Compared) -> Figure:
     return figure
 
 
-def show_learning_curves(comparison: Compared, *, smoothed: int = SMOOTHED) -> Figure:
+def show_learning_curves(comparison: _Compared, *, smoothed: int = SMOOTHED) -> Figure:
     """Draw how each entry learnt: the Dice on the validation subjects over the minutes of learning.
 
     Thin lines are the folds as they are; the thick one is their mean as long as all of them learnt, each smoothed
@@ -182,7 +143,7 @@ def _smoothed(values: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.flo
     return np.asarray((sums[last] - sums[first]) / (last - first))
 
 
-def show_side_by_side(comparison: Compared, *, most: int = 6, names: bool = True) -> Figure:
+def show_side_by_side(comparison: _Compared, *, most: int = 6, names: bool = True) -> Figure:
     """Draw the same slices as drawn and as segmented by every entry: one row a slice, the worst cases on top.
 
     The reference is a dashed white outline over every prediction. Each slice is enlarged around its structures.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -26,8 +28,12 @@ from autoseg.image.overlay import (
 from autoseg.image.structures import Structure
 from autoseg.report.animation import Animation, caption_scenes, choose_scenes, draw_scenes
 from autoseg.report.figures.layout import PANEL_INCHES, NotebookFigure, add_legend, panels
+from autoseg.report.kept_slices import WorstSlice, slice_title
 
 MAX_PANELS = 12
+TITLE_LETTERS = 36
+# Around what is drawn or predicted so much of its own length is shown as well, and at least so many pixels.
+AROUND, AROUND_LEAST = 0.5, 16
 # Two slices side by side are drawn smaller.
 PAIR_INCHES, PAIR_PIXELS = 3.4, 256
 
@@ -212,6 +218,51 @@ def show_animation(
     return Animation(jpegs, caption_scenes(scenes), scenes, frame_ms)
 
 
+class _Appraised(Protocol):
+    """What is drawn of an `autoseg.evaluation.validation_report.Appraisal`: the worst slices, worst first."""
+
+    @property
+    def worst(self) -> Sequence[WorstSlice]: ...
+
+
+def show_worst(appraisal: _Appraised, *, most: int = 8, columns: int = 4, names: bool = True) -> Figure:
+    """Draw the worst slices: the prediction filled, the reference as a dashed white outline, both areas above.
+
+    Each is enlarged around what was drawn or predicted.
+
+    Parameters
+    ----------
+    appraisal : Appraisal
+        From `appraise`.
+    most : int
+        So many slices are drawn, the worst first.
+    columns : int
+        Slices side by side.
+    names : bool
+        Give the case's name, which may be a patient's number; otherwise its place among the validation cases.
+
+    Raises
+    ------
+    DataError
+        If no slice was scored.
+    """
+    shown = list(appraisal.worst)[:most]
+    if not shown:
+        raise DataError("No slice was scored, so there is none to show. Validate on a subject that has labels.")
+    figure, axes = panels(len(shown), columns, inches=2.5)
+    structures: dict[str, Structure] = {}
+    for one, ax in zip(shown, axes, strict=True):
+        draw_slice(ax, one.image, one.predicted, 0, window=None)
+        outline_reference(ax, one.reference, 0)
+        label = one.score.label
+        look_around(ax, one.reference.mask(label)[0] | one.predicted.mask(label)[0], pixel_aspect(one.image))
+        ax.set_title("\n".join(textwrap.fill(line, TITLE_LETTERS) for line in slice_title(one, names)), fontsize=9)
+        structures.update({s.name: s for s in one.predicted.structures})
+    outline = Line2D([], [], color="white", linestyle="--", label="drawn")
+    add_legend(figure, tuple(structures.values()), [outline])
+    return figure
+
+
 def draw_slice(
     ax: Axes, image: Image, label_map: LabelMap | None, index: int, *, window: tuple[float, float] | None
 ) -> None:
@@ -234,6 +285,25 @@ def outline_reference(ax: Axes, reference: LabelMap, index: int) -> None:
             padded = np.pad(mask, 1).astype(float)
             rows, columns = (np.arange(n) - 1 for n in padded.shape)
             ax.contour(columns, rows, padded, levels=[0.5], colors="white", linestyles="--", linewidths=0.9)
+
+
+def look_around(ax: Axes, there: npt.NDArray[np.bool_], aspect: float) -> None:
+    """Show a square around some pixels of a slice, of which a row is `aspect` times as high as a column is wide."""
+    rows, columns = (np.flatnonzero(there.any(axis=axis)) for axis in (1, 0))
+    # In columns; a row is `aspect` times as high as a column is wide.
+    longest = max((rows[-1] - rows[0] + 1) * aspect, columns[-1] - columns[0] + 1)
+    side = max((1 + 2 * AROUND) * longest, longest + 2 * AROUND_LEAST)
+    top, bottom = _around(rows, side / aspect, there.shape[0])
+    left, right = _around(columns, side, there.shape[1])
+    ax.set(xlim=(left, right), ylim=(bottom, top))
+
+
+def _around(places: npt.NDArray[np.intp], length: float, count: int) -> tuple[float, float]:
+    """Give the ends of a stretch of this length around some pixels, moved into the image of so many pixels."""
+    length = min(length, count)
+    low = (places[0] + places[-1] - length) / 2
+    low = min(max(low, -0.5), count - 0.5 - length)
+    return float(low), float(low + length)
 
 
 def encode_picture(rgb: Rgb, kind: str, **options: int) -> bytes:

@@ -6,8 +6,10 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 from discs import STRUCTURES
 
+from autoseg.image.overlay import hex_colour
+from autoseg.image.structures import Structure, default_colour
 from autoseg.model.model import EpochResult
-from autoseg.report.figures.live_curves import MOST_POINTS, draw_curves
+from autoseg.report.figures.live_curves import BELOW, BESIDE, LEFT, MOST_POINTS, TOP, draw_curves, draw_ways
 
 
 def make_rows(count, *, scored=True):
@@ -65,8 +67,6 @@ def test_it_is_well_formed_with_no_one_and_ten_thousand_epochs():
 
 
 def test_names_of_structures_cannot_break_the_page():
-    from autoseg.image.structures import Structure
-
     page = draw_curves(make_rows(2), [Structure(1, "<b>'a\" & b")])
     ElementTree.fromstring(page)
 
@@ -76,3 +76,28 @@ def test_every_picture_has_words_for_those_who_cannot_see_it():
     labels = re.findall(r'role="img" aria-label="([^"]+)"', page)
     assert len(labels) == 2
     assert "training 0.667; validation 1.000" in labels[0]
+
+
+# --- the entries of a comparison in one fold
+
+
+def test_every_entry_has_its_line_at_its_time_and_height():
+    right, bottom = 640 - BESIDE, 214 - BELOW
+    page = draw_ways({"original": (), "a & b": ((30.0, 0.5), (60.0, 1.0)), "later": ((15.0, 0.0),)}, fold=2)
+    lines = {colour: points for points, colour in lines_of(page)}
+    middle = (LEFT + right) / 2
+    assert lines[hex_colour(default_colour(2))] == [(middle, (bottom + TOP) / 2), (right, TOP)]
+    assert lines[hex_colour(default_colour(3))] == [((LEFT + middle) / 2, bottom)]
+    assert hex_colour(default_colour(1)) not in lines  # it has no point, and keeps its colour
+    assert "a &amp; b 1.000" in page
+    assert "Fold 2: Dice on validation patients" in page
+    assert "seconds of learning" in page
+    assert ">60<" in page
+
+
+def test_long_trainings_are_told_in_minutes_and_nothing_gives_nothing():
+    page = draw_ways({"a": ((60.0, 0.5), (240.0, 0.7))}, fold=1)
+    assert "minutes of learning" in page
+    assert ">4<" in page
+    assert draw_ways({"a": ()}, fold=1) == ""
+    assert draw_ways({}, fold=1) == ""

@@ -9,7 +9,8 @@ from discs import make_pair
 from autoseg.errors import DataError
 from autoseg.image.image import Image, LabelMap
 from autoseg.measurement.scores import score_slices
-from autoseg.report.figures import show_worst, slice_title
+from autoseg.report.figures import show_worst
+from autoseg.report.kept_slices import slice_title
 
 
 @dataclass(frozen=True)
