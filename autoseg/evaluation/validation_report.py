@@ -156,9 +156,13 @@ def appraisal_table(appraisal: Appraisal) -> pd.DataFrame:
         rows.append(
             {
                 "structure": structure.name,
-                "Dice [95 %]": _interval(row, "dice", 2),
-                "area error of a slice in % [95 %]": _interval(row, "area_error_percent", 1),
-                "area bias in mm² [limits of agreement]": _bias(row),
+                "Dice [95 %]": _with_ends(row, 2, "dice", "dice_low", "dice_high"),
+                "area error of a slice in % [95 %]": _with_ends(
+                    row, 1, "area_error_percent", "area_error_percent_low", "area_error_percent_high"
+                ),
+                "area bias in mm² [limits of agreement]": _with_ends(
+                    row, 0, "area_bias_mm2", "area_limit_low_mm2", "area_limit_high_mm2"
+                ),
                 "mean area drawn, mm²": _number(row.get("reference_mm2"), 0),
                 "mean area predicted, mm²": _number(row.get("predicted_mm2"), 0),
                 "slices (subjects)": _of(row.get("n_slices"), row.get("n_subjects")),
@@ -236,18 +240,10 @@ def _notes(model: TrainedModel, subjects: Sequence[str], scores: Sequence[Score]
     return tuple(notes)
 
 
-def _interval(row: dict[Any, Any], field: str, digits: int) -> str:
-    ends = [row.get(f"{field}_{end}") for end in ("low", "high")]
-    return _with_ends(row.get(field), ends, digits)
-
-
-def _bias(row: dict[Any, Any]) -> str:
-    return _with_ends(row.get("area_bias_mm2"), [row.get(f"area_limit_{end}_mm2") for end in ("low", "high")], 0)
-
-
-def _with_ends(value: float | None, ends: Sequence[float | None], digits: int) -> str:
-    words = [_number(end, digits) for end in ends]
-    return _number(value, digits) + ("" if UNKNOWN in words else f" [{words[0]} to {words[1]}]")
+def _with_ends(row: dict[Any, Any], digits: int, *fields: str) -> str:
+    """Write a value with the ends of its interval, where these are known."""
+    value, low, high = (_number(row.get(field), digits) for field in fields)
+    return value if UNKNOWN in (low, high) else f"{value} [{low} to {high}]"
 
 
 def _of(slices: float | None, subjects: float | None) -> str:

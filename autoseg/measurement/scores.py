@@ -145,10 +145,9 @@ def score_slices(reference: LabelMap, predicted: LabelMap, *, tolerance_mm: floa
     scores = []
     for index in range(reference.shape[0]):
         for structure, wanted, found in ((s, of_r[index], of_p[index]) for s, of_r, of_p in masks):
-            r, p, both = _count(wanted, found)
+            (r, p, both), agreement = _compare(wanted, found, spacing_mm, tolerance_mm)
             if r + p == 0:
                 continue
-            surface = _compare(wanted, found, spacing_mm, tolerance_mm)
             scores.append(
                 Score(
                     case_id=source.case_id,
@@ -157,10 +156,8 @@ def score_slices(reference: LabelMap, predicted: LabelMap, *, tolerance_mm: floa
                     level=source.slices[index].level if source.slices else "",
                     label=structure.label,
                     name=structure.name,
-                    **overlap_ratios(r, p, both),
+                    **agreement,
                     **accuracy_ratios(r, p, both, wanted.size),
-                    **asdict(surface),
-                    nsd_tolerance_mm=tolerance_mm,
                     reference_pixels=r,
                     predicted_pixels=p,
                     overlap_pixels=both,
@@ -183,10 +180,9 @@ def score_volume(reference: LabelMap, predicted: LabelMap, *, tolerance_mm: floa
     voxel_mm3 = reference.pixel_mm2 * slice_distance_mm(reference.calibrated_affine) if spaced else None
     scores = []
     for structure, wanted, found in masks if reference.shape[0] > 1 else ():
-        r, p, both = _count(wanted, found)
+        (r, p, _), agreement = _compare(wanted, found, spacing_mm, tolerance_mm)
         if r + p == 0:
             continue
-        surface = _compare(wanted, found, spacing_mm, tolerance_mm)
         scores.append(
             VolumeScore(
                 case_id=source.case_id,
@@ -194,9 +190,7 @@ def score_volume(reference: LabelMap, predicted: LabelMap, *, tolerance_mm: floa
                 label=structure.label,
                 name=structure.name,
                 n_slices=int((wanted | found).any(axis=(1, 2)).sum()),
-                **overlap_ratios(r, p, both),
-                **asdict(surface),
-                nsd_tolerance_mm=tolerance_mm,
+                **agreement,
                 reference_mm3=None if voxel_mm3 is None else r * voxel_mm3,
                 predicted_mm3=None if voxel_mm3 is None else p * voxel_mm3,
                 volume_error_percent=100 * (p - r) / r if r else None,
@@ -251,17 +245,15 @@ def _ratio(part: float, whole: float) -> float:
     return part / whole if whole else math.nan
 
 
-def _count(wanted: Mask, found: Mask) -> tuple[int, int, int]:
-    r, p, both = (int(np.count_nonzero(mask)) for mask in (wanted, found, wanted & found))
-    return r, p, both
-
-
 def _compare(
     wanted: Mask, found: Mask, spacing_mm: Sequence[float] | None, tolerance_mm: float
-) -> SurfaceAgreement:
-    if spacing_mm is None:
-        return SurfaceAgreement(None, None, None)
-    return compare_surfaces(wanted, found, spacing_mm=spacing_mm, tolerance_mm=tolerance_mm)
+) -> tuple[tuple[int, int, int], dict[str, Any]]:
+    """Give the pixels of reference, prediction and both, and the columns that slices and volumes share."""
+    r, p, both = (int(np.count_nonzero(mask)) for mask in (wanted, found, wanted & found))
+    surface = SurfaceAgreement(None, None, None)
+    if spacing_mm is not None:
+        surface = compare_surfaces(wanted, found, spacing_mm=spacing_mm, tolerance_mm=tolerance_mm)
+    return (r, p, both), overlap_ratios(r, p, both) | asdict(surface) | {"nsd_tolerance_mm": tolerance_mm}
 
 
 def _spacing_mm(grid: LabelMap, *, first_axis: int) -> tuple[float, ...] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -152,6 +152,12 @@ def mean_interval(
     totals = pairs[drawn].sum(axis=1)
     low, high = np.quantile(totals[:, 0] / totals[:, 1], [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def mean_of_known(values: Iterable[float | None]) -> float:
+    """Give the mean of those that are neither None nor NaN; NaN without any."""
+    known = [value for value in values if value is not None and not math.isnan(value)]
+    return sum(known) / len(known) if known else math.nan
 
 
 def sign_flip_test(differences: npt.ArrayLike, *, seed: int = 0) -> float:

@@ -18,6 +18,7 @@ from autoseg.measurement.statistics import (
     bland_altman,
     bootstrap_interval,
     icc_agreement,
+    mean_of_known,
     within_target_cv,
 )
 from autoseg.words import natural
@@ -164,14 +165,14 @@ def _sum_up(scores: Sequence[Score]) -> dict[str, Any]:
     for field in WITH_INTERVAL:
         values = [getattr(subject, field) for subject in subjects]
         low, high = bootstrap_interval(values) or (math.nan, math.nan)
-        row |= {field: _mean(values), f"{field}_low": low, f"{field}_high": high}
+        row |= {field: mean_of_known(values), f"{field}_low": low, f"{field}_high": high}
     row["nsd_tolerance_mm"] = scores[0].nsd_tolerance_mm
     row["interval"] = (
         f"95 %, bootstrap over {len(subjects)} subjects"
         if enough
         else f"none: {len(subjects)} subject(s), {FEWEST_FOR_INTERVAL} are needed"
     )
-    row |= {field: _mean(getattr(subject, field) for subject in subjects) for field in WITHOUT_INTERVAL}
+    row |= {field: mean_of_known(getattr(subject, field) for subject in subjects) for field in WITHOUT_INTERVAL}
     pooled = _pool("", scores[0].label, scores[0].name, scores)
     return row | {"dice_pooled": pooled.dice, "iou_pooled": pooled.iou} | _area_agreement(scores)
 
@@ -219,13 +220,13 @@ def _pool(subject_id: str, label: int, name: str, scores: Sequence[Score]) -> Su
         name=name,
         **overlap_ratios(r, p, both),
         **accuracy_ratios(r, p, both, pixels),
-        mean_slice_dice=_mean(score.dice for score in scores),
-        hd95_mm=_mean(score.hd95_mm for score in scores),
-        nsd=_mean(score.nsd for score in scores),
+        mean_slice_dice=mean_of_known(score.dice for score in scores),
+        hd95_mm=mean_of_known(score.hd95_mm for score in scores),
+        nsd=mean_of_known(score.nsd for score in scores),
         nsd_tolerance_mm=scores[0].nsd_tolerance_mm if scores else math.nan,
-        mean_distance_mm=_mean(score.mean_distance_mm for score in scores),
-        area_error_percent=_mean(score.area_error_percent for score in scores),
-        area_error_mm2=_mean(score.area_error_mm2 for score in scores),
+        mean_distance_mm=mean_of_known(score.mean_distance_mm for score in scores),
+        area_error_percent=mean_of_known(score.area_error_percent for score in scores),
+        area_error_mm2=mean_of_known(score.area_error_mm2 for score in scores),
         total_area_error_percent=100 * error / whole if whole else math.nan,
         reference_mm2=reference_mm2,
         predicted_mm2=predicted_mm2,
@@ -234,12 +235,6 @@ def _pool(subject_id: str, label: int, name: str, scores: Sequence[Score]) -> Su
         n_missed=sum(score.predicted_pixels == 0 for score in scores),
         n_invented=sum(score.reference_pixels == 0 for score in scores),
     )
-
-
-def _mean(values: Iterable[float | None]) -> float:
-    """Give the mean of those that are known."""
-    known = [value for value in values if value is not None and not math.isnan(value)]
-    return sum(known) / len(known) if known else math.nan
 
 
 def _total(areas_mm2: Iterable[float | None]) -> float | None:

@@ -15,7 +15,14 @@ import pandas as pd
 
 from autoseg.evaluation.crossvalidation import CrossValidation, FoldCost
 from autoseg.measurement.scores import Score, scores_table
-from autoseg.measurement.statistics import bland_altman, bootstrap_interval, holm, mean_interval, sign_flip_test
+from autoseg.measurement.statistics import (
+    bland_altman,
+    bootstrap_interval,
+    holm,
+    mean_interval,
+    mean_of_known,
+    sign_flip_test,
+)
 from autoseg.measurement.summary import pool_subjects
 from autoseg.training.finder import centreline_table
 from autoseg.training.recipes import RECIPES
@@ -99,7 +106,7 @@ def _rows_of_subjects(entry: str, run: CrossValidation) -> Iterable[dict[str, An
         yield (
             front
             | {"structure": MEAN, "label": 0, "n_slices": len(shown)}
-            | {column: _mean(getattr(score, column) for score in own) for column in OF_SUBJECT}
+            | {column: mean_of_known(getattr(score, column) for score in own) for column in OF_SUBJECT}
             | {"pixel_accuracy": accuracy, "baseline_accuracy": baseline}
         )
 
@@ -131,9 +138,9 @@ def _rows_of_entry(own: pd.DataFrame, scores: Sequence[Score]) -> list[dict[str,
 def _counted(rows: pd.DataFrame) -> dict[str, Any]:
     """Give the means over subjects with their intervals."""
     scored = int(rows["dice"].notna().sum())
-    values: dict[str, Any] = {"n_subjects": scored, "baseline_accuracy": _mean(rows["baseline_accuracy"])}
+    values: dict[str, Any] = {"n_subjects": scored, "baseline_accuracy": mean_of_known(rows["baseline_accuracy"])}
     for column in SCORES:
-        values |= _with_ends(column, _mean(rows[column]), bootstrap_interval(rows[column]))
+        values |= _with_ends(column, mean_of_known(rows[column]), bootstrap_interval(rows[column]))
     return values
 
 
@@ -175,7 +182,7 @@ def _pairs(subjects: pd.DataFrame, pairs: Sequence[tuple[str, str]], structure: 
         difference = (dice[entry] - dice[other]).dropna()  # by subject
         rows.append(
             {"entry": entry, "other": other, "structure": structure, "n_subjects": len(difference)}
-            | _with_ends("dice_difference", _mean(difference), bootstrap_interval(difference))
+            | _with_ends("dice_difference", mean_of_known(difference), bootstrap_interval(difference))
             | {"p": sign_flip_test(difference), "p_corrected": math.nan}
         )
     return rows
@@ -205,11 +212,6 @@ def _ranked(subjects: pd.DataFrame, entries: list[str]) -> list[str]:
 def _with_ends(name: str, value: float, interval: tuple[float, float] | None) -> dict[str, float]:
     low, high = interval or (math.nan, math.nan)
     return {name: value, f"{name}_low": low, f"{name}_high": high}
-
-
-def _mean(values: Iterable[float]) -> float:
-    known = [float(value) for value in values if not math.isnan(value)]
-    return sum(known) / len(known) if known else math.nan
 
 
 def _ends(*names: str) -> list[str]:

@@ -3,9 +3,14 @@
 Nothing is shown: each function returns a matplotlib Figure, which a notebook shows and `savefig` writes.
 """
 
-from autoseg.report.figures.agreement import show_bland_altman, show_subject_scores
 from autoseg.report.figures.centreline import show_centrelines
-from autoseg.report.figures.charts import show_areas, show_erosions, show_history
+from autoseg.report.figures.charts import (
+    show_areas,
+    show_bland_altman,
+    show_erosions,
+    show_history,
+    show_subject_scores,
+)
 from autoseg.report.figures.comparison import show_comparison, show_learning_curves, show_side_by_side
 from autoseg.report.figures.findings import show_findings
 from autoseg.report.figures.layout import NotebookFigure

@@ -1,10 +1,11 @@
-"""Curves: a training epoch by epoch, areas along the slices."""
+"""Charts: a training epoch by epoch, areas along the slices, agreement with a reference."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -16,6 +17,9 @@ from autoseg.errors import DataError
 from autoseg.image.overlay import hex_colour
 from autoseg.image.structures import Structure, default_colour
 from autoseg.measurement.areas import Measurement
+from autoseg.measurement.scores import Score
+from autoseg.measurement.statistics import FEWEST_FOR_INTERVAL, bland_altman, bootstrap_interval
+from autoseg.measurement.summary import SubjectScore
 from autoseg.report.area_tables import (
     has_repeated_places,
     image_groups,
@@ -23,7 +27,8 @@ from autoseg.report.area_tables import (
     measurements_table,
     patient_names,
 )
-from autoseg.report.figures.layout import NEUTRAL, NotebookFigure, panels
+from autoseg.report.figures.layout import NEUTRAL, NotebookFigure, add_line_legend, panels
+from autoseg.words import counted
 
 MOST_AREAS = 12  # panels of areas in one figure; more are too small to read
 
@@ -65,11 +70,8 @@ def show_history(
     for ax, title in ((losses, "Loss"), (scores, "Dice on validation subjects")):
         if best is not None:
             ax.axvline(best, color=NEUTRAL, linewidth=0.8, linestyle=":", label=f"best epoch {best:g}")
-        ax.set(title=title, xlabel="epoch")
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        ax.grid(alpha=0.25)
-        if ax.lines:
-            ax.legend(fontsize=8)
+        ax.set_title(title)
+        _arrange_epochs(ax)
     scores.set_ylim(0, 1)
     return figure
 
@@ -97,11 +99,8 @@ def show_erosions(history: Sequence[Mapping[str, Any]] | pd.DataFrame) -> Figure
             _draw_curve(
                 ax, numeric, f"iou_{name}_eroded_{number}", hex_colour(default_colour(number + 1)), "-", label
             )
-        ax.set(title=name, xlabel="epoch", ylabel="IoU on validation subjects", ylim=(0, 1))
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        ax.grid(alpha=0.25)
-        if ax.lines:
-            ax.legend(fontsize=8)
+        ax.set(title=name, ylabel="IoU on validation subjects", ylim=(0, 1))
+        _arrange_epochs(ax)
     return figure
 
 
@@ -140,11 +139,10 @@ def show_areas(
     for (_, rows), title, ax in zip(drawn, titles, axes, strict=False):
         _draw_areas(ax, rows, colours, is_located=is_located)
         ax.set(title=title, ylabel="area (mm²)", xlabel="position (mm)" if is_located else "slice")
-    lines = {name: Line2D([], [], color=colour, marker="o") for name, colour in colours.items()}
+    lines = [Line2D([], [], color=colour, marker="o", label=name) for name, colour in colours.items()]
     if any(row.flags for _, rows in drawn for row in rows):
-        lines["flagged"] = Line2D([], [], color="black", marker="x", linestyle="")
-    columns = min(4, len(lines))
-    figure.legend(lines.values(), lines.keys(), loc="outside lower center", ncols=columns, fontsize=8)
+        lines.append(Line2D([], [], color="black", marker="x", linestyle="", label="flagged"))
+    add_line_legend(figure, lines)
     if len(groups) > len(drawn):
         figure.suptitle(f"The first {len(drawn)} of {len(groups)} images; the tables have all.", fontsize=9)
     return figure
@@ -185,9 +183,134 @@ def _draw_curve(ax: Axes, table: pd.DataFrame, column: str, colour: str, style: 
         ax.plot(known["epoch"], known[column], color=colour, linestyle=style, marker=marker, label=label)
 
 
+def _arrange_epochs(ax: Axes) -> None:
+    ax.set_xlabel("epoch")
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.grid(alpha=0.25)
+    if ax.lines:
+        ax.legend(fontsize=8)
+
+
 def _best_epoch(table: pd.DataFrame, numeric: pd.DataFrame) -> float | None:
     if "is_best" in table and table["is_best"].astype(str).eq("True").any():
         return float(numeric["epoch"][table["is_best"].astype(str).eq("True")].iloc[-1])
     if "validation_dice" in numeric and numeric["validation_dice"].notna().any():
         return float(numeric["epoch"].iloc[int(numeric["validation_dice"].fillna(-1).to_numpy().argmax())])
     return None
+
+
+# --- agreement with a reference: of areas, and of outlines by subject
+
+Kind = TypeVar("Kind", Score, SubjectScore)
+
+
+def show_bland_altman(scores: Sequence[Score], structures: Sequence[Structure] = ()) -> Figure:
+    """Draw the error of each slice's area over its size, with bias and 95 % limits; one panel a structure.
+
+    Each dot is a slice. The limits are those of `bland_altman`, which knows that slices of one subject resemble
+    each other.
+
+    Parameters
+    ----------
+    scores : sequence of Score
+        Of any number of subjects, calibrated.
+    structures : sequence of Structure
+        Which to draw, in their colours; by default all, in those of their labels.
+
+    Raises
+    ------
+    DataError
+        If there is no score with an area in mm².
+    """
+    known = [score for score in scores if score.reference_mm2 is not None and score.predicted_mm2 is not None]
+    groups = _by_structure(known, structures)
+    if not groups:
+        raise DataError("There is no area in mm² to compare. Score images whose pixel size is known.")
+    figure, axes = panels(len(groups), 3, inches=4.2, aspect=0.75, is_picture=False)
+    for (structure, of_it), ax in zip(groups, axes, strict=True):
+        _draw_bland_altman(ax, structure, of_it)
+    bias = Line2D([], [], color="black", label="bias")
+    add_line_legend(figure, [bias, Line2D([], [], color="black", linestyle="--", label="95 % limits")])
+    return figure
+
+
+def show_subject_scores(scores: Sequence[SubjectScore], structures: Sequence[Structure] = ()) -> Figure:
+    """Draw the Dice of every subject, structure by structure, with the mean and its interval; the worst is named.
+
+    Parameters
+    ----------
+    scores : sequence of SubjectScore
+    structures : sequence of Structure
+        Which to draw, in their colours; by default all, in those of their labels.
+
+    Raises
+    ------
+    DataError
+        If no subject has a Dice.
+    """
+    groups = _by_structure([score for score in scores if not math.isnan(score.dice)], structures)
+    if not groups:
+        raise DataError("There is no Dice to draw: on no slice was a structure drawn or predicted.")
+    figure = NotebookFigure(figsize=(max(4.5, 1.2 + 1.5 * len(groups)), 3.8), layout="constrained")
+    ax = figure.add_subplot()
+    for place, (structure, of_it) in enumerate(groups):
+        _draw_subjects(ax, place, structure, of_it)
+    ax.set_xticks(range(len(groups)), [f"{s.name}\nn = {len(of_it)}" for s, of_it in groups])
+    ax.set(ylabel="Dice of a subject", ylim=(0, 1.02), xlim=(-0.6, len(groups) - 0.4))
+    ax.grid(axis="y", alpha=0.25)
+    has_interval = any(len(of_it) >= FEWEST_FOR_INTERVAL for _, of_it in groups)
+    mean = "mean, 95 % interval" if has_interval else "mean"
+    handles = [
+        Line2D([], [], color=NEUTRAL, marker="o", linestyle="", markersize=5, label="subject"),
+        Line2D([], [], color="black", marker="D", linestyle="", label=mean),
+    ]
+    add_line_legend(figure, handles)
+    return figure
+
+
+def _draw_bland_altman(ax: Axes, structure: Structure, scores: Sequence[Score]) -> None:
+    reference = [score.reference_mm2 or 0.0 for score in scores]
+    predicted = [score.predicted_mm2 or 0.0 for score in scores]
+    middle = [(r + p) / 2 for r, p in zip(reference, predicted, strict=True)]
+    error = [p - r for r, p in zip(reference, predicted, strict=True)]
+    ax.plot(middle, error, "o", color=hex_colour(structure.rgb), markersize=4, markeredgewidth=0, alpha=0.8)
+    found = bland_altman(reference, predicted, subjects=[score.subject_id for score in scores])
+    ax.axhline(0, color=NEUTRAL, linewidth=0.6)
+    for value, style in ((found.bias, "-"), (found.lower, "--"), (found.upper, "--")):
+        if not math.isnan(value):
+            ax.axhline(value, color="black", linestyle=style, linewidth=1)
+    limits = "" if math.isnan(found.lower) else f", limits {found.lower:+.3g} to {found.upper:+.3g}"
+    people = counted(len({score.subject_id for score in scores}), "subject")
+    shown = f"{counted(found.n, 'slice')} of {people}"
+    ax.set_title(f"{structure.name}\nbias {found.bias:+.3g}{limits} mm²\n{shown}", fontsize=9)
+    ax.set(xlabel="mean of both areas (mm²)", ylabel="predicted − reference (mm²)")
+    ax.grid(alpha=0.25)
+
+
+def _draw_subjects(ax: Axes, place: int, structure: Structure, scores: Sequence[SubjectScore]) -> None:
+    dice = [score.dice for score in scores]
+    # Side by side in the order of the subjects, so that equal scores do not hide each other.
+    beside = [place - 0.3 + 0.4 * (index + 0.5) / len(dice) for index in range(len(dice))]
+    ax.plot(beside, dice, "o", color=hex_colour(structure.rgb), markersize=5, markeredgewidth=0)
+    mean = sum(dice) / len(dice)
+    low, high = bootstrap_interval(dice) or (mean, mean)
+    ax.errorbar([place + 0.22], [mean], [[max(0.0, mean - low)], [max(0.0, high - mean)]], fmt="D", color="black")
+    worst = min(range(len(dice)), key=dice.__getitem__)
+    ax.annotate(
+        scores[worst].subject_id,
+        (beside[worst], dice[worst]),
+        textcoords="offset points",
+        xytext=(0, -11),
+        ha="center",
+        fontsize=7,
+        color=NEUTRAL,
+    )
+
+
+def _by_structure(scores: Sequence[Kind], structures: Sequence[Structure]) -> list[tuple[Structure, list[Kind]]]:
+    """Give the scores of each structure that has any, by label."""
+    chosen = {s.label: s for s in structures}
+    if not chosen:
+        chosen = {s.label: Structure(s.label, s.name, default_colour(s.label)) for s in scores}
+    groups = [(chosen[label], [score for score in scores if score.label == label]) for label in sorted(chosen)]
+    return [(structure, of_it) for structure, of_it in groups if of_it]

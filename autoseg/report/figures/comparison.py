@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from autoseg.errors import DataError
 from autoseg.image.overlay import hex_colour, pixel_aspect
 from autoseg.image.structures import Structure, default_colour
-from autoseg.report.figures.layout import NEUTRAL, NotebookFigure, add_legend, panels
+from autoseg.report.figures.layout import NEUTRAL, NotebookFigure, add_legend, add_line_legend, panels
 from autoseg.report.figures.slices import draw_slice, look_around, outline_reference
 from autoseg.report.kept_slices import SideBySide
 
@@ -84,7 +84,7 @@ def show_comparison(comparison: _Compared) -> Figure:
     _arrange_axes(figure, axes, int(means["n_subjects"].max()))
     handles = [_dot("black", "mean over structures", "D")] if len(shown) > 1 else [_dot("black", "mean", "D")]
     handles += [_dot(hex_colour(structure.rgb), structure.name, "o") for structure in shown]
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(6, len(handles)), fontsize=8)
+    add_line_legend(figure, handles, columns=6)
     return figure
 
 

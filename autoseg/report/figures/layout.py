@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -54,3 +55,9 @@ def add_legend(figure: Figure, structures: Sequence[Structure], extra: Sequence[
         face = "#cccccc" if extra else "none"  # a white line needs a ground
         look: dict[str, Any] = {"fontsize": 9, "facecolor": face, "edgecolor": "none"}
         figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 4), **look)
+
+
+def add_line_legend(figure: Figure, handles: Sequence[Artist], *, columns: int = 4) -> None:
+    """Say below a chart what its lines and marks mean."""
+    columns = min(columns, len(handles))
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=8)

@@ -35,7 +35,7 @@ class _Line:
 
 @dataclass(frozen=True)
 class _Axes:
-    """Where the x axis begins and ends, what stands below it (place, words, anchor), its unit, and the highest value."""
+    """Where an x axis begins and ends, what stands below (place, words, anchor), its unit; the top value."""
 
     begin: float
     end: float

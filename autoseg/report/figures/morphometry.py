@@ -18,7 +18,7 @@ from autoseg.image.structures import Structure, default_colour
 from autoseg.measurement.morphometry.cohort import ALIGNMENTS, cohort_band, places_along
 from autoseg.measurement.morphometry.landmarks import Enlargement
 from autoseg.measurement.morphometry.tables import MEASURES
-from autoseg.report.figures.layout import NEUTRAL, NotebookFigure
+from autoseg.report.figures.layout import NEUTRAL, NotebookFigure, add_line_legend
 
 Spread = Literal["sd", "percentiles"]
 
@@ -113,7 +113,7 @@ def show_morphometry(
         people = f"n = {few}" if few == many else f"n = {few} to {many}"
         handles.append(Line2D([], [], color=NEUTRAL, linestyle="--", label=f"cohort, {middle} ({people})"))
         handles.append(Patch(color=NEUTRAL, alpha=0.25, linewidth=0, label=f"cohort, {band}"))
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(4, len(handles)), fontsize=8)
+    add_line_legend(figure, handles)
     return figure
 
 
