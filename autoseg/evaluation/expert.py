@@ -14,7 +14,7 @@ from autoseg.data.test_subjects import Ledger, read_ledger, record_look
 from autoseg.errors import DataError
 from autoseg.files.atomic import check_writable, whole_folder
 from autoseg.image.image import LabelMap
-from autoseg.measurement.scores import Score, VolumeScore, score_slices, score_volume
+from autoseg.measurement.scores import Score, VolumeScore, score_slices, score_volume, scores_table
 from autoseg.measurement.summary import SubjectScore, score_subject, summarise
 from autoseg.model.model import TrainedModel, subject_pseudonym
 from autoseg.prediction import predict
@@ -162,19 +162,16 @@ def score_test_subjects(model: TrainedModel, labelled: CaseFolder, *, output: Pa
 
 def comparison_table(scores: Sequence[Score]) -> pd.DataFrame:
     """Give each slice's areas beside the expert's in mm², with the error in percent, Dice and HD95 in mm."""
-    rows = [
-        {
-            "case_id": score.case_id,
-            "structure": score.name,
-            "expert mm²": score.reference_mm2,
-            "autoseg mm²": score.predicted_mm2,
-            "error %": score.area_error_percent,
-            "Dice": score.dice,
-            "HD95 mm": score.hd95_mm,
-        }
-        for score in scores
-    ]
-    return pd.DataFrame(rows)
+    columns = {
+        "case_id": "case_id",
+        "name": "structure",
+        "reference_mm2": "expert mm²",
+        "predicted_mm2": "autoseg mm²",
+        "area_error_percent": "error %",
+        "dice": "Dice",
+        "hd95_mm": "HD95 mm",
+    }
+    return scores_table(scores)[list(columns)].rename(columns=columns)
 
 
 def _with_names_of(run: Run, cases: CaseFolder) -> CaseFolder:

@@ -119,9 +119,8 @@ def cohort_band(
     lines = []
     for column in np.flatnonzero(counts >= max(1, fewest)):
         values = people[np.isfinite(people[:, column]), column]
-        low, quarter, median, three, high = np.percentile(values, PERCENTILES)
         sd = float(values.std(ddof=1)) if len(values) > 1 else math.nan
-        lines.append((grid[column], len(values), float(values.mean()), sd, low, quarter, median, three, high))
+        lines.append((grid[column], len(values), values.mean(), sd, *np.percentile(values, PERCENTILES)))
     columns = ["place", "n", "mean", "sd", "p5", "p25", "median", "p75", "p95"]
     band = pd.DataFrame(lines, columns=columns)
     band.attrs.update(name=name or str(joined["name"].iloc[0]), measure=measure, align=align)
@@ -165,10 +164,9 @@ def _on(grid: Numbers, places: Numbers, values: Numbers) -> Numbers:
 
 
 def _mean_of(curves: Sequence[Numbers]) -> Numbers:
-    stacked = np.array(curves)
-    known = np.isfinite(stacked)
-    counts = known.sum(axis=0)
-    sums = np.where(known, stacked, 0.0).sum(axis=0)
+    """Give the mean of the curves that have a value at a place; NaN where none has."""
+    known = np.isfinite(curves)
+    counts, sums = known.sum(axis=0), np.where(known, curves, 0.0).sum(axis=0)
     return np.where(counts > 0, sums / np.maximum(counts, 1), math.nan)
 
 

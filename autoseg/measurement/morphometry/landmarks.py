@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ Numbers = npt.NDArray[np.float64]
 TIP_SHARE = 0.05
 ABOVE_TIP_MM = (10.0, 100.0)
 AVERAGED_MM = 6.0
+PLACE = ("arc_mm", "x_left_mm", "y_back_mm", "z_head_mm")
 
 
 @dataclass(frozen=True)
@@ -185,15 +186,9 @@ def _tip(rows: pd.DataFrame, arc: Numbers, area: Numbers, top: int, least_mm2: f
     low = int(below[-1])
     high = int(known[known > low][0])
     part = (least_mm2 - area[low]) / (area[high] - area[low])
-    ends = [_landmark(rows, place, area) for place in (low, high)]
-    mixed = [
-        (1 - part) * getattr(ends[0], field) + part * getattr(ends[1], field)
-        for field in ("arc_mm", "x_left_mm", "y_back_mm", "z_head_mm", "area_mm2")
-    ]
-    return Landmark(*mixed)
+    ends = [astuple(_landmark(rows, place, area)) for place in (low, high)]
+    return Landmark(*((1 - part) * below + part * above for below, above in zip(*ends, strict=True)))
 
 
 def _landmark(rows: pd.DataFrame, place: int, area: Numbers) -> Landmark:
-    row = rows.iloc[place]
-    arc, x, y, z = (float(row[column]) for column in ("arc_mm", "x_left_mm", "y_back_mm", "z_head_mm"))
-    return Landmark(arc, x, y, z, float(area[place]))
+    return Landmark(*map(float, (*rows[list(PLACE)].iloc[place], area[place])))

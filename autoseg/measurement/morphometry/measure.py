@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -198,14 +199,14 @@ def measure_profile(
     )
     source = label_map.source
     rows = []
-    for place in shown:
-        shape = shapes[place]
+    for place, shape in enumerate(shapes):
         if shape is None:
             continue
         index = sections.indices[place]
         area, angle, ellipse = _across(sections, curve.tangents[place], shape)
         x, y, z = _centroid_mm(sections, place, shape)
-        diameters = _diameters(sections.along, ellipse)
+        first, second = (name for name in DIRECTIONS if name != sections.along)
+        diameters = {first: _known(ellipse.along_first_mm), second: _known(ellipse.along_second_mm)}
         rows.append(
             SectionRow(
                 case_id=source.case_id,
@@ -225,9 +226,9 @@ def measure_profile(
                 area_mm2=area,
                 obliquity_deg=angle,
                 area_corrected_mm2=area * math.cos(math.radians(angle)),
-                diameter_ap_mm=diameters["anterior-posterior"],
-                diameter_rl_mm=diameters["right-left"],
-                diameter_si_mm=diameters["superior-inferior"],
+                diameter_ap_mm=diameters.get("anterior-posterior"),
+                diameter_rl_mm=diameters.get("right-left"),
+                diameter_si_mm=diameters.get("superior-inferior"),
                 eccentricity=_known(ellipse.eccentricity),
                 orientation_deg=_known(ellipse.angle_deg),
                 solidity=_known(shape.solidity),
@@ -242,11 +243,9 @@ def measure_profile(
 
 def _mixed_directions(profiles: Sequence[Profile]) -> list[str]:
     """Say where one structure is cut across different directions on different images."""
-    ways: dict[str, dict[str, int]] = {}
+    ways: dict[str, Counter[str]] = {}
     for profile in profiles:
-        first = profile.rows[0]
-        counts = ways.setdefault(first.name, {})
-        counts[first.along] = counts.get(first.along, 0) + 1
+        ways.setdefault(profile.rows[0].name, Counter())[profile.rows[0].along] += 1
     return [
         f"{name} is followed in different directions ({', '.join(f'{way}: {n}' for way, n in counts.items())} "
         "image(s)), which cannot be compared. Choose one of them for along."
@@ -294,15 +293,6 @@ def plane_axes(along: str, tangent: npt.ArrayLike) -> Vector:
     first = first / np.linalg.norm(first)
     across = np.cross(direction, first)
     return np.stack([first, across * (1.0 if across @ second >= 0 else -1.0)]) + 0.0
-
-
-def _diameters(along: str, ellipse: Ellipse) -> dict[str, float | None]:
-    first, second = (name for name in DIRECTIONS if name != along)
-    return {
-        along: None,
-        first: _known(ellipse.along_first_mm),
-        second: _known(ellipse.along_second_mm),
-    }
 
 
 def _flags(sections: Sections, place: int, shape: PixelShape, angle: float) -> list[str]:

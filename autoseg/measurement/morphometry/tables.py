@@ -33,6 +33,7 @@ MEASURES = {
     "orientation_deg": "orientation (°)",
     "solidity": "solidity",
 }
+NEEDED = ("case_id", "name", "arc_mm", "area_corrected_mm2")
 KEYS = ("case_id", "subject_id", "label", "name", "along")
 ARC_COLUMNS = (
     *KEYS, "arc_mm", "arc_share", "from_end_mm", "ends_seen", "level", "x_left_mm", "y_back_mm", "z_head_mm",
@@ -128,7 +129,7 @@ def _positions(profile: Profile, step_mm: float) -> pd.DataFrame:
     table["level"] = ["" if gap else rows[near].level for near, gap in zip(nearest, in_gap, strict=True)]
     table[["x_left_mm", "y_back_mm", "z_head_mm"]] = points
     for name in ("obliquity_deg", *MEASURES):
-        values = np.array([_number(getattr(row, name)) for row in rows])
+        values = np.array([getattr(row, name) for row in rows], dtype=np.float64)  # None becomes NaN
         found = _along(arc, at_rows, places, values, is_direction=name == "orientation_deg")
         table[name] = np.where(in_gap, math.nan, found)
     table["morphometry_version"] = first.morphometry_version
@@ -178,26 +179,18 @@ def _half_turn(angle_deg: float) -> float:
 
 
 def _without_empty_diameters(table: pd.DataFrame) -> pd.DataFrame:
-    runs = set(table["along"])
-    always = {
+    along = {
         "diameter_ap_mm": "anterior-posterior",
         "diameter_rl_mm": "right-left",
         "diameter_si_mm": "superior-inferior",
     }
-    empty = [name for name, along in always.items() if runs == {along}]
-    return table.drop(columns=empty).astype(
-        {name: float for name in MEASURES if name in table and name not in empty}
-    )
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else float(value)
+    table = table.drop(columns=[name for name, way in along.items() if set(table["along"]) == {way}])
+    return table.astype({name: float for name in MEASURES if name in table})
 
 
 def one_structure(table: pd.DataFrame, name: str | None = None) -> pd.DataFrame:
     """Give the rows of one structure of one image, in the order of their positions."""
-    lacking = [column for column in ("case_id", "name", "arc_mm", "area_corrected_mm2") if column not in table]
-    if lacking:
+    if lacking := [column for column in NEEDED if column not in table]:
         raise DataError(f"The table has no column {', '.join(lacking)}. Give one from arc_table, or its CSV file.")
     chosen = table if name is None else table[table["name"] == name]
     found: Sequence[object] = chosen[["case_id", "name"]].drop_duplicates().to_numpy().tolist()
@@ -278,8 +271,6 @@ def _read(path: Path) -> pd.DataFrame:
         table = pd.read_csv(path, dtype=texts, keep_default_na=True)
     except (OSError, UnicodeDecodeError, ValueError) as error:
         raise ReadError(f"{path} cannot be read as a table ({error}). Export it again.") from error
-    lacking = [column for column in ("case_id", "name", "arc_mm", "area_corrected_mm2") if column not in table]
-    if lacking:
+    if lacking := [column for column in NEEDED if column not in table]:
         raise ReadError(f"{path} has no column {', '.join(lacking)}; it is no {ARC_FILE}.")
-    texts_here = [column for column in texts if column in table]
-    return table.fillna(dict.fromkeys(texts_here, ""))
+    return table.fillna(dict.fromkeys([column for column in texts if column in table], ""))
