@@ -29,7 +29,7 @@ class UnmatchedLabels(DataError):
 
 
 def pair_with_expert(run: Run, cases: CaseFolder) -> list[tuple[LabelMap, LabelMap]]:
-    """Match a run, slice by slice, with the labels that an expert drew on the same files."""
+    """Match a run with an expert's labels on the same files: (reference, predicted) of one slice each."""
     predicted: dict[tuple[object, int], tuple[LabelMap, int]] = {}
     for image, label_map in run.results:
         for index, source in enumerate(image.source.slices):
@@ -123,7 +123,10 @@ class FinalTest:
 
 
 def score_test_subjects(model: TrainedModel, labelled: CaseFolder, *, output: Path) -> FinalTest:
-    """Score a model on the frozen test subjects of a folder, and count the look in its ledger."""
+    """Score a model on the frozen test subjects of a folder, and count the look in its ledger.
+
+    The tables lie in a new folder `<model>_test_<date>_<time>` in `output`; an earlier look stays as it was.
+    """
     ledger = read_ledger(labelled.folder)
     if ledger is None:
         raise DataError(

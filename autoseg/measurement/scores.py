@@ -172,7 +172,10 @@ def score_slices(reference: LabelMap, predicted: LabelMap, *, tolerance_mm: floa
 
 
 def score_volume(reference: LabelMap, predicted: LabelMap, *, tolerance_mm: float = 1.0) -> list[VolumeScore]:
-    """Score a stack of slices as a volume, structure by structure, with distances between surfaces in 3-D."""
+    """Score a stack of slices as a volume, structure by structure, with distances between surfaces in 3-D.
+
+    A single slice is no volume and gives no score.
+    """
     source = reference.source
     masks = _masks(reference, predicted)
     spaced = source.slice_spacing_source != "none" and reference.affine is not None

@@ -91,7 +91,10 @@ class SelftestReport:
 
 
 def run_selftest(folder: Path | None = None, *, phantoms: Sequence[Phantom] = PHANTOMS) -> SelftestReport:
-    """Write DICOM phantoms, read and measure them as any series, and compare with the truth."""
+    """Write DICOM phantoms, read and measure them as any series, and compare with the truth.
+
+    What goes wrong in reading or measuring is a failure in the report, never an exception.
+    """
     if folder is None:
         with tempfile.TemporaryDirectory(prefix="autoseg-selftest-") as temporary:
             return run_selftest(Path(temporary), phantoms=phantoms)

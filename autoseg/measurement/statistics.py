@@ -65,7 +65,8 @@ def icc_agreement(measurements: npt.ArrayLike) -> float:
         ICC(2,1) = (MSR - MSE) / (MSR + (k - 1) MSE + k (MSC - MSE) / n)
 
     Source: Shrout & Fleiss, Psychol Bull 1979; the ICC(A,1) of McGraw & Wong, Psychol Methods 1996. It grows with
-    the spread of the targets: slices from thin to thick agree better by it than slices of one size.
+    the spread of the targets: slices from thin to thick agree better by it than slices of one size. NaN with fewer
+    than two targets or raters, or where nothing varies.
     """
     table = np.asarray(measurements, dtype=np.float64)
     if table.ndim != 2 or min(table.shape) < 2:

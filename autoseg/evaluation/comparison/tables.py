@@ -43,12 +43,21 @@ def title_of(entry: str) -> str:
 
 
 def subjects_table(runs: Mapping[str, CrossValidation]) -> pd.DataFrame:
-    """Give the scores of every subject by every entry: one row a structure, and one for their mean."""
+    """Give the scores of every subject by every entry: one row a structure, and one for their mean (label 0).
+
+    `pixel_accuracy` of a structure is that on slices which show it, of the mean that of all classes on all slices;
+    `baseline_accuracy` is what an answer without any structure has. The mean's other values are over the structures
+    that the subject has; who has none, drawn or invented, has a row for the mean without a Dice.
+    """
     return pd.DataFrame([row for entry, run in runs.items() for row in _rows_of_subjects(entry, run)])
 
 
 def comparison_table(runs: Mapping[str, CrossValidation]) -> pd.DataFrame:
-    """Put entries side by side: one row an entry and structure, and one for the mean over structures."""
+    """Put entries side by side over the same folds: one row an entry and structure, one for the mean (label 0).
+
+    Scores are means over subjects with 95 % intervals over subjects; areas are biases over slices, in percent where
+    there is a reference; costs are medians of the folds (of two the lower) with the least and the most of a fold.
+    """
     subjects = subjects_table(runs)
     rows = [
         {"entry": entry, "title": title_of(entry)} | row | _costs(run)
@@ -60,7 +69,11 @@ def comparison_table(runs: Mapping[str, CrossValidation]) -> pd.DataFrame:
 
 
 def differences_table(runs: Mapping[str, CrossValidation], derived: Mapping[str, str]) -> pd.DataFrame:
-    """Compare entries in pairs, by the Dice of the subjects that both have."""
+    """Compare entries in pairs, the better one first, by the Dice of the subjects that both have.
+
+    `derived` learnt nothing themselves: they are compared with the entry that each is made of, or where that is ""
+    with the best. `p_corrected` is for the pairs of the best entry with its rivals only.
+    """
     subjects = subjects_table(runs)
     order = _ranked(subjects, list(runs))
     contest = [entry for entry in order if entry not in derived]

@@ -31,7 +31,11 @@ ALIGNMENTS = {
 
 
 def places_along(table: pd.DataFrame, *, align: str = "lowest", name: str | None = None) -> pd.Series[float]:
-    """Give each position of one structure of one image its place on an axis that people share."""
+    """Give each position of one structure of one image its place on an axis that people share.
+
+    `align` is one of `ALIGNMENTS`, or "level C3": mm from the middle of that level. For a structure that does not
+    run superior-inferior lowest means foremost or rightmost.
+    """
     rows = one_structure(table, name)
     arc = rows["arc_mm"].astype(float)
     where = f"{rows['case_id'].iloc[0]}, {rows['name'].iloc[0]}"

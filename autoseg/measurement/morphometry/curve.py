@@ -60,7 +60,8 @@ def smooth_curve(
     its coefficients (a P-spline: Eilers and Marx, Statistical Science 11:89, 1996). Straight lines and parabolas
     are kept exactly, also at the ends, where a penalty on the second derivative would bend the curve straight.
     The penalty is set by a length: waves of the centroids shorter than about 2 pi times `smoothing_mm` are smoothed
-    away, however far apart the sections are.
+    away, however far apart the sections are. A section whose weight is 0, where the structure is missing, has a
+    point on the curve too.
 
     Examples
     --------

@@ -279,7 +279,10 @@ def _across(sections: Sections, tangent: Vector, shape: PixelShape) -> tuple[flo
 
 
 def plane_axes(along: str, tangent: npt.ArrayLike) -> Vector:
-    """Give the two unit axes of the plane across a curve, nearest to the patient's own.
+    """Give the two unit axes, shape (2, 3), of the plane across a curve, nearest to the patient's own.
+
+    The first is the patient's left (the back for a structure that runs right-left), the second is square to it,
+    towards the back (the head for one that does not run superior-inferior).
 
     Examples
     --------

@@ -63,7 +63,7 @@ NO_ELLIPSE = Ellipse(math.nan, math.nan, math.nan, math.nan)
 
 
 def describe_pixels(weights: npt.NDArray[np.floating]) -> PixelShape:
-    """Describe one section.
+    """Describe one section from each pixel's share, 0 to 1, (rows, columns); a pixel counts from one half on.
 
     Examples
     --------
