@@ -102,7 +102,7 @@ BREAKS = (
     Break(
         "step * sum(row.area_mm2",
         "0.1 * step * sum(row.area_mm2",
-        "report/test_patient_tables report/test_area_tables",
+        "report/test_area_tables",
     ),
     Break("digits - 1 - math.floor(", "digits - 1 - math.ceil(", "report/test_area_tables"),
     Break(
