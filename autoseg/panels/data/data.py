@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ import ipywidgets as widgets
 
 from autoseg.data.cases import CaseFolder, Pseudonyms, Reading, find_cases, pairs_table
 from autoseg.data.checks import Examination, examine_cases
-from autoseg.data.split import split_cases, subjects_of
+from autoseg.data.split import split_cases
 from autoseg.data.test_subjects import freeze_test_subjects, read_ledger
 from autoseg.errors import AutosegError, DataError
 from autoseg.image.structures import Structure
@@ -20,10 +21,12 @@ from autoseg.panels.data.findings import FindingsPanel
 from autoseg.panels.data.reading import HowToRead, ReadingPanel
 from autoseg.panels.data.structures_editor import StructuresPanel
 from autoseg.panels.parts.chooser import FolderChooser
+from autoseg.panels.parts.fields import button, tick
 from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.style import text
+from autoseg.panels.parts.table import html_table
 from autoseg.panels.parts.values import Data
-from autoseg.training.plan import Plan, number_subjects, plan_settings
+from autoseg.training.plan import Plan, plan_settings
 
 # --- patients that are kept for a last test, before anything is learnt
 
@@ -50,12 +53,11 @@ class SetAsidePanel(Panel):
         self.boxes: dict[str, widgets.Checkbox] = {}
         self.state = widgets.HTML()
         self.list = widgets.VBox(layout=widgets.Layout(max_height="220px", overflow="auto"))
-        self.freeze_button = widgets.Button(
-            description="Set aside",
-            tooltip="Keep the ticked patients for a last test",
-            layout=widgets.Layout(width="auto"),
+        self.freeze_button = button(
+            "Set aside",
+            lambda: self.freeze([subject for subject, box in self.boxes.items() if box.value]),
+            "Keep the ticked patients for a last test",
         )
-        self.freeze_button.on_click(lambda _: self._clicked())
         self.body.children = [widgets.HTML(text(WORDS)), self.state, self.list, widgets.HBox([self.freeze_button])]
 
     def show(self, cases: CaseFolder, *, names: Pseudonyms | None = None) -> None:
@@ -67,19 +69,16 @@ class SetAsidePanel(Panel):
             ledger = read_ledger(cases.folder)
             frozen = ledger.subjects if ledger else ()
             looked = bool(ledger and ledger.looks)
-            counts = {subject: 0 for subject in subjects_of(cases.cases)}
-            for case in cases.cases:
-                counts[case.subject_id] += 1
             self.boxes = {
-                subject: widgets.Checkbox(
+                subject: tick(
+                    f"{names.of(subject) if names else subject} ({count} image{'s' * (count > 1)})",
+                    "Keep this patient for a last test",
                     value=subject in frozen,
-                    disabled=looked,
-                    indent=False,
-                    description=f"{names.of(subject) if names else subject} ({count} image{'s' * (count > 1)})",
-                    tooltip="Keep this patient for a last test",
                 )
-                for subject, count in counts.items()
+                for subject, count in sorted(Counter(case.subject_id for case in cases.cases).items())
             }
+            for box in self.boxes.values():
+                box.disabled = looked
             self.list.children = tuple(self.boxes.values())
             self.freeze_button.disabled = looked
             self.state.value = text(ledger.note if ledger else "Nobody is set aside yet.")
@@ -96,9 +95,6 @@ class SetAsidePanel(Panel):
             self.say("Kept beside your data (test_subjects.json).", "done")
             if self._changed is not None:
                 self._changed()
-
-    def _clicked(self) -> None:
-        self.freeze([subject for subject, box in self.boxes.items() if box.value])
 
 
 TITLE = "Folder with your images and their labels"
@@ -155,12 +151,7 @@ class DataPanel(Panel):
         self._read: _Read | None = None
         self.chooser = FolderChooser(start, title=TITLE, chosen=folder)
         self.found = widgets.HTML()
-        self.show_ids = widgets.Checkbox(
-            value=show_ids,
-            description="Show patient IDs",
-            tooltip="Show the IDs of patients in place of numbers",
-            indent=False,
-        )
+        self.show_ids = tick("Show patient IDs", "Show the IDs of patients in place of numbers", value=show_ids)
         self.findings = FindingsPanel(self.read)
         self.pairs = widgets.HTML()
         self.structures = StructuresPanel(self._structures_kept)
@@ -172,8 +163,7 @@ class DataPanel(Panel):
             for panel, title in zip(inside, SECTIONS, strict=True)
         )
         self.sections[STRUCTURES].selected_index = 0
-        shared = super().children[3:]
-        self.children = [self.chooser, self.bar, self.message, self.body, *shared]
+        self.stack(self.chooser, self.bar, self.message, self.body)
         self.show_ids.observe(lambda _: self._show(), "value")
         self.sections[PAIRS].observe(lambda _: self._show_pairs(), "selected_index")
         self.follow(self.chooser, lambda _: self._choose())
@@ -242,6 +232,7 @@ class DataPanel(Panel):
 
     def _take(self, read: _Read) -> None:
         self._read = read
+        self.hide_ids_of(read.cases.cases)
         self._show()
         errors = sum(finding.severity == "error" for finding in read.examined.findings)
         if errors:
@@ -259,7 +250,7 @@ class DataPanel(Panel):
         if self._read is None:
             return
         cases, examined = self._read.cases, self._read.examined
-        names = self._names()
+        names = self.pseudonyms
         self.found.value = _found(cases, names)
         self.findings.show(cases, examined.findings, names=names)
         self.structures.show(cases, examined.counts)
@@ -272,19 +263,13 @@ class DataPanel(Panel):
         if self._read is None or self.sections[PAIRS].selected_index is None:
             self.pairs.value = ""
         else:
-            self.pairs.value = _pairs(self._read.cases, self._names())
+            self.pairs.value = _pairs(self._read.cases, self.pseudonyms)
 
     def _forget(self) -> None:
         """Show nothing of a folder; how to read it may still be changed."""
         self._read = None
         self.pairs.value = ""
         self.body.children = [self.sections[READING]] if self.chooser.value is not None else []
-
-    def _names(self) -> Pseudonyms | None:
-        if self.show_ids.value or self._read is None:
-            return None
-        cases = self._read.cases.cases
-        return Pseudonyms(number_subjects(cases), cases)
 
 
 def _refuse_reading() -> None:
@@ -326,10 +311,6 @@ def _pairs(cases: CaseFolder, names: Pseudonyms | None) -> str:
     if not table["frame"].any():
         table = table.drop(columns="frame")
     words = {"case_id": "case", "subject_id": "patient", "label": "labels", "rule": "why they belong together"}
-    body = table.rename(columns=words).to_html(index=False, border=0, escape=True, justify="left", max_rows=None)
-    return (
-        "<style>.autoseg-pairs th,.autoseg-pairs td{padding:1px 16px 1px 0;text-align:left;white-space:nowrap}"
-        ".autoseg-pairs th{position:sticky;top:0;background:var(--jp-layout-color1,#fff)}</style>"
-        '<div class="autoseg-pairs" tabindex="0" role="region" aria-label="Images and labels, pair by pair" '
-        f'style="max-height:320px;overflow:auto;color:var(--jp-ui-font-color1,inherit);font-size:12px">{body}</div>'
-    )
+    rows = ([str(value) for value in row] for row in table.itertuples(index=False))
+    head = [words.get(name, name) for name in table.columns]
+    return html_table(head, rows, label=SECTIONS[PAIRS], max_height="320px")

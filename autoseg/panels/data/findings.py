@@ -20,6 +20,7 @@ from autoseg.data.cases import (
 from autoseg.data.checks import SEVERITIES, Finding
 from autoseg.data.repairs import Repair, add_repair, leave_out, read_repairs, undo_repair
 from autoseg.errors import DataError
+from autoseg.panels.parts.fields import button
 from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.style import Kind, heading, notice, picture, text
 from autoseg.report.figures import show_findings
@@ -54,17 +55,7 @@ ASKED = "Answer once; the answer is kept beside your data."
 
 
 class FindingRow(widgets.VBox):
-    """One finding: words, buttons, and a picture that is drawn when it is asked for.
-
-    Parameters
-    ----------
-    finding : Finding
-    hide : callable
-        Takes IDs out of a text.
-    controls : sequence of Widget
-    draw : callable, optional
-        Gives the picture as HTML; None where there is none.
-    """
+    """One finding: words (`hide` takes IDs out), buttons, and a picture, if `draw` gives one as HTML."""
 
     def __init__(
         self,
@@ -123,19 +114,6 @@ def offers(finding: Finding) -> list[tuple[str, tuple[Repair, ...]]]:
     ]
 
 
-def button(words: str, do: Callable[[], None], panel: Panel, tooltip: str = "") -> widgets.Button:
-    """Give a button as wide as its words; what fails is said in the panel."""
-    layout = widgets.Layout(width="auto", max_width="100%", margin="0 4px 2px 0", align_self="flex-start")
-    made = widgets.Button(description=words, tooltip=tooltip or words, layout=layout)
-
-    def clicked(_: widgets.Button) -> None:
-        with panel.attempt():
-            do()
-
-    made.on_click(clicked)
-    return made
-
-
 def _words(finding: Finding, hide: Callable[[str], str]) -> str:
     lines = [finding.problem]
     lines += [f"Why: {finding.cause}"] if finding.cause else []
@@ -169,14 +147,12 @@ class FindingsPanel(Panel):
         self.overview, self.list, self.made = widgets.HTML(), widgets.VBox(), widgets.VBox()
         self._changed = changed
         self._cases: CaseFolder | None = None
-        self._names: Pseudonyms | None = None
         self._groups: list[list[Finding]] = []
         self._most: list[int] = []
         self._answers: dict[str, str] = {}
         self._drawn: dict[int, FindingRow] = {}
         # What a click led to is said where the eye is: above the list, which may be long.
-        shared = super().children[3:]
-        self.children = [self.overview, self.bar, self.message, self.list, self.made, *shared]
+        self.stack(self.overview, self.bar, self.message, self.list, self.made)
 
     @property
     def rows(self) -> list[FindingRow]:
@@ -190,7 +166,7 @@ class FindingsPanel(Panel):
         if self._cases is None or self._cases.folder != cases.folder:
             self._answers = {}
             self.say("")
-        self._cases, self._names, self._drawn = cases, names, {}
+        self._cases, self._pseudonyms, self._drawn = cases, names, {}
         groups: dict[tuple[int, str], list[Finding]] = {}
         for finding in findings:
             groups.setdefault((SEVERITIES.index(finding.severity), finding.kind), []).append(finding)
@@ -221,7 +197,7 @@ class FindingsPanel(Panel):
             if most < len(group):
                 more = min(len(group) - most, MORE_ROWS)
                 words = f"Show {more} more of {len(group) - most}" if most else f"Show {_kind(group[0])}"
-                children.append(button(words, partial(self.show_more, number), self))
+                children.append(button(words, partial(self.show_more, number), panel=self))
         self.list.children = children
 
     def show_more(self, group: int) -> None:
@@ -235,17 +211,20 @@ class FindingsPanel(Panel):
         if all(finding.repairs for finding in group):
             every = [repair for finding in group for repair in finding.repairs]
             words = f"Mend all {len(group)} as proposed"
-            controls.append(button(words, lambda: self.mend(every), self, "Each as its own button would"))
+            controls.append(button(words, lambda: self.mend(every), "Each as its own button would"))
         if group[0].severity == "error" and all(finding.case_id for finding in group):
             out = list(dict.fromkeys(leave_out(finding.case_id) for finding in group))
-            controls.append(button(f"Leave all {len(out)} images out", lambda: self.mend(out), self))
+            controls.append(button(f"Leave all {len(out)} images out", lambda: self.mend(out)))
         return [widgets.HBox(controls, layout=widgets.Layout(margin="0 0 0 14px"))] if controls else []
 
     def _row(self, finding: Finding) -> FindingRow:
         if id(finding) not in self._drawn:
             drawable = bool(finding.cases) and finding.kind not in ("unreadable", "absent")
             self._drawn[id(finding)] = FindingRow(
-                finding, self._hide, self._controls_of(finding), (lambda: self._draw(finding)) if drawable else None
+                finding,
+                self.hidden,
+                self._controls_of(finding),
+                (lambda: self._draw(finding)) if drawable else None,
             )
         return self._drawn[id(finding)]
 
@@ -255,14 +234,14 @@ class FindingsPanel(Panel):
             drawn = f"{name} is to be seen there, but nobody drew it: nothing is learnt from these images about it"
             absent = f"Somebody looked for {name} there, and there is none: this is learnt"
             return [
-                button("It was not drawn there", lambda: self.answer(name, drawn_everywhere=False), self, drawn),
-                button("It really is not there", lambda: self.answer(name, drawn_everywhere=True), self, absent),
+                button("It was not drawn there", lambda: self.answer(name, drawn_everywhere=False), drawn),
+                button("It really is not there", lambda: self.answer(name, drawn_everywhere=True), absent),
             ]
         controls: list[widgets.Widget] = [
-            button(f"Mend: {words}", partial(self.mend, repairs), self, words) for words, repairs in offers(finding)
+            button(f"Mend: {words}", partial(self.mend, repairs), words) for words, repairs in offers(finding)
         ]
         if finding.kind == "never" and name:
-            controls.append(button(f"Leave {name} out", lambda: self.drop(name), self))
+            controls.append(button(f"Leave {name} out", lambda: self.drop(name)))
         return controls + self._leaving_out(finding)
 
     def _leaving_out(self, finding: Finding) -> list[widgets.Widget]:
@@ -273,7 +252,6 @@ class FindingsPanel(Panel):
                 button(
                     "Leave this image out" if len(cases) == 1 else f"Leave {self._case(case_id)} out",
                     partial(self.mend, [leave_out(case_id)]),
-                    self,
                     f"{self._case(case_id)} is neither learnt from nor tested on; the file stays",
                 )
                 for case_id in cases
@@ -285,8 +263,8 @@ class FindingsPanel(Panel):
         every = [leave_out(case_id) for case_id in cases]
         return [
             choice,
-            button("Leave it out", lambda: self.mend([leave_out(choice.value)]), self),
-            button(f"Leave all {len(cases)} out", lambda: self.mend(every), self),
+            button("Leave it out", lambda: self.mend([leave_out(choice.value)])),
+            button(f"Leave all {len(cases)} out", lambda: self.mend(every)),
         ]
 
     # --- pictures
@@ -297,7 +275,7 @@ class FindingsPanel(Panel):
         names = {case_id: self._case(case_id) for case_id in finding.cases}
         with DRAWING:
             figure = show_findings([finding], self._cases, most=1, names=names)
-            alt = self._hide(f"{finding.problem} As it is, and as the repair would have it.")
+            alt = self.hidden(f"{finding.problem} As it is, and as the repair would have it.")
             return picture(figure, alt, width="560px")
 
     def _draw_first(self) -> None:
@@ -368,25 +346,23 @@ class FindingsPanel(Panel):
         """List what was mended and answered, each with its undo."""
         rows: list[widgets.Widget] = []
         for name, words in self._answers.items():
-            undo = button("Undo", partial(self.answer, name, drawn_everywhere=None), self, f"Undo: {words}")
+            undo = button("Undo", partial(self.answer, name, drawn_everywhere=None), f"Undo: {words}")
             rows.append(widgets.HBox([undo, widgets.HTML(text(words))]))
         for repair in repairs[:MOST_REPAIRS]:
             words = f"{self._case(repair.case_id)}: {repair.words} ({repair.date or 'no date'})"
-            undo = button("Undo", partial(self.undo, [repair]), self, f"Undo: {words}")
+            undo = button("Undo", partial(self.undo, [repair]), f"Undo: {words}")
             rows.append(widgets.HBox([undo, widgets.HTML(text(words))]))
         if len(repairs) > 1:
             every = tuple(repairs)
-            rows.append(button(f"Undo all {len(repairs)} repairs", lambda: self.undo(every), self))
+            rows.append(button(f"Undo all {len(repairs)} repairs", lambda: self.undo(every)))
         title = [widgets.HTML(heading("Mended and answered so far"))] if rows else []
         self.made.children = [*title, *rows]
 
     # --- words
 
-    def _hide(self, words: str) -> str:
-        return words if self._names is None else self._names.hide(words)
-
     def _case(self, case_id: str) -> str:
-        return case_id if self._names is None else self._names.cases.get(case_id) or self._names.hide(case_id)
+        names = self.pseudonyms
+        return case_id if names is None else names.cases.get(case_id) or names.hide(case_id)
 
     def _structure(self, label: int | None) -> str:
         structures = self._cases.structures if self._cases else ()

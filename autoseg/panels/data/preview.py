@@ -11,18 +11,18 @@ from typing import Any
 import ipywidgets as widgets
 
 from autoseg.data.split import Split, split_cases
-from autoseg.errors import AutosegError
 from autoseg.image.overlay import hex_colour
 from autoseg.image.structures import Structure, side_pairs
 from autoseg.model.dataset import preview_batch, preview_slices
 from autoseg.model.dataset.preview import Previewed
 from autoseg.model.settings.settings import AugmentationSettings
 from autoseg.model.settings.text import show_value
+from autoseg.panels.parts.fields import button, field, tick
 from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.style import picture, text
 from autoseg.panels.parts.values import Data
 from autoseg.report.figures.slices import pair_pictures
-from autoseg.training.plan import hide_ids, set_aside, spread_cases
+from autoseg.training.plan import set_aside, spread_cases
 
 PAIRS = 6
 MOST_CASES = 40
@@ -70,27 +70,19 @@ class Switch(widgets.HBox):
         self.name, self._amount = name, declared.get(name) or declared.get(f"{name}_deg")
         self._exact = (0, 0.0)
         tooltip = declared[f"{name}_probability"].words if self._amount is None else self._amount.told
-        self.on = widgets.Checkbox(
-            description=_WORDS[name], tooltip=tooltip, indent=False, layout={"width": "185px"}
-        )
-        # The label takes no place, for it stands beside the box already, but is spoken.
-        unseen = {"description_width": "0px"}
+        self.on = tick(_WORDS[name], tooltip, width="185px")
+        # The words stand beside the fields already: they are spoken, and not shown again.
         self.amount: Any = None
         if self._amount is not None:
-            self.amount = widgets.Text(
-                description=_WORDS[name],
-                tooltip=tooltip,
-                continuous_update=False,
-                layout={"width": "110px"},
-                style=unseen,
-            )
-        self.chance = widgets.BoundedIntText(
+            self.amount = field(widgets.Text, _WORDS[name], tooltip, width="110px", label="0px")
+        self.chance = field(
+            widgets.BoundedIntText,
+            f"{_WORDS[name]}: on how many of 100 slices",
+            "On how many of 100 slices",
+            width="75px",
+            label="0px",
             min=1,
             max=100,
-            description=f"{_WORDS[name]}: on how many of 100 slices",
-            tooltip="On how many of 100 slices",
-            layout={"width": "75px"},
-            style=unseen,
         )
         amount = self.amount or widgets.HTML(layout={"width": "110px"})
         super().__init__(
@@ -148,28 +140,37 @@ class PreviewPanel(Panel):
         self._read = 0
         self.batch = 0
         self.picture = widgets.HTML()
-        self.next = widgets.Button(description="Next batch", icon="arrow-right", button_style="primary")
-        self.next.tooltip = "Show other slices"
-        self.none = widgets.Button(description="None of them", tooltip="Switch all variation off")
-        self.planned = widgets.Button(description="As planned", tooltip="Vary as planned for these images")
-        self.opacity = widgets.BoundedFloatText(
-            0.45,
+        self.next = button(
+            "Next batch",
+            lambda: self.show_batch(self.batch + 1),
+            "Show other slices",
+            style="primary",
+            icon="arrow-right",
+        )
+        self.none = button(
+            "None of them",
+            lambda: self.set_augmentation(AugmentationSettings.off()),
+            "Switch all variation off",
+        )
+        self.planned = button(
+            "As planned", lambda: self.set_augmentation(self._plan()), "Vary as planned for these images"
+        )
+        self.opacity = field(
+            widgets.BoundedFloatText,
+            "Overlay, 0 to 1",
+            "How strongly structures are filled, 0 (outline only) to 1",
+            width="190px",
+            label="110px",
+            value=0.45,
             min=0,
             max=1,
             step=0.15,
-            description="Overlay, 0 to 1",
-            tooltip="How strongly structures are filled, 0 (outline only) to 1",
-            layout={"width": "190px"},
-            style={"description_width": "110px"},
         )
         self.switches = {name: Switch(name) for name in CHANGES}
         buttons = widgets.HBox([self.next, self.none, self.planned, self.opacity], layout={"flex_flow": "row wrap"})
         rows = widgets.HBox(list(self.switches.values()), layout={"flex_flow": "row wrap"})
         self.hint = widgets.HTML()
         self.body.children = [self.picture, buttons, self.hint, rows]
-        self.next.on_click(lambda _: self.show_batch(self.batch + 1))
-        self.none.on_click(lambda _: self.set_augmentation(AugmentationSettings.off()))
-        self.planned.on_click(lambda _: self.set_augmentation(self._plan()))
         self.opacity.observe(lambda _: self.show_batch(self.batch), "value")
         for switch in self.switches.values():
             for control in switch.controls():
@@ -177,9 +178,7 @@ class PreviewPanel(Panel):
         self.follow(data, self._show_data)
 
     def fail(self, error: BaseException) -> None:
-        """Show why something failed, without naming a patient, and take back the value and the picture."""
-        if isinstance(error, AutosegError) and self._data is not None:
-            error = AutosegError(hide_ids(self._data.cases.cases).hide(str(error)))
+        """Show why something failed, and take back the value and the picture."""
         self.picture.value = ""
         super().fail(error)
 
@@ -232,11 +231,12 @@ class PreviewPanel(Panel):
         for name in OF_SLICES:
             self.switches[name].layout.display = "none" if of_volumes else ""
         self.picture.value = ""
-        for button in (self.next, self.none, self.planned):
-            button.disabled = True
+        for control in (self.next, self.none, self.planned):
+            control.disabled = True
         if data is None:
             self.give_up(DATA_FIRST)
             return
+        self.hide_ids_of(data.cases.cases)
         split = split_cases(
             data.cases.cases,
             validation_subjects=data.plan.validation_subjects,
@@ -249,8 +249,8 @@ class PreviewPanel(Panel):
 
         def show(slices: Previewed) -> None:
             self._slices, self._read = slices, len(cases)
-            for button in (self.next, self.none, self.planned):
-                button.disabled = False
+            for control in (self.next, self.none, self.planned):
+                control.disabled = False
             self.set_augmentation(self._plan())
 
         self.start(

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, cast
 
 import ipywidgets as widgets
 
 from autoseg.data.cases import Reading
 from autoseg.errors import DataError
+from autoseg.panels.parts.fields import field, tick
 from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.style import text
 
@@ -26,7 +28,7 @@ WORDS = (
 class HowToRead:
     """What the files leave open, and what to do with images that have no label file."""
 
-    reading: Reading = field(default_factory=Reading)
+    reading: Reading = dataclasses.field(default_factory=Reading)
     unlabelled: Literal["refuse", "skip"] = "refuse"
 
 
@@ -44,61 +46,70 @@ class ReadingPanel(Panel):
         super().__init__()
         reading = reading or Reading()
         rows, columns = reading.pixel_spacing_mm or ("", "")
-        self.channels = _field(
+        wide = {"width": "480px", "label": "170px"}
+        self.channels = field(
+            widgets.Text,
             "Contrasts",
-            ", ".join(reading.channels),
             "Ends of the names of files that are one image's contrasts, such as T1w, T2w; or names for the "
             "channels inside each picture",
-            "such as T1w, T2w; empty: as they are",
+            value=", ".join(reading.channels),
+            placeholder="such as T1w, T2w; empty: as they are",
+            **wide,
         )
-        self.spacing = (
-            _field("Between rows (mm)", str(rows), "Millimetres between rows, where files do not tell them", ""),
-            _field(
-                "Between columns (mm)",
-                str(columns),
-                "Millimetres between columns, where files do not tell them",
-                "",
-            ),
+        self.spacing = tuple(
+            field(
+                widgets.Text,
+                f"Between {what} (mm)",
+                f"Millimetres between {what}, where files do not tell them",
+                value=str(known),
+                **wide,
+            )
+            for what, known in (("rows", rows), ("columns", columns))
         )
-        self.raters = _choice(
+        self.raters = field(
+            widgets.Dropdown,
             "Several raters",
-            [
+            "How label files of several raters become one",
+            options=[
                 ("what most of them drew", "majority"),
                 ("weighed by their agreement (STAPLE)", "staple"),
                 ("the share of raters who drew it", "mean"),
             ],
-            reading.raters,
-            "How label files of several raters become one",
+            value=reading.raters,
+            **wide,
         )
-        self.agreeing = _choice(
+        self.agreeing = field(
+            widgets.Dropdown,
             "Raters who must agree",
-            [("more than half", 0), *((str(count), count) for count in range(1, 11))],
-            reading.agreeing or 0,
             "How many raters must have drawn a pixel, where most of them decide",
+            options=[("more than half", 0), *((str(count), count) for count in range(1, 11))],
+            value=reading.agreeing or 0,
+            **wide,
         )
-        self.plane = _choice(
+        self.plane = field(
+            widgets.Dropdown,
             "Slices of a volume",
-            [("where its pixels are finest", ""), *((name, name) for name in ("axial", "coronal", "sagittal"))],
-            reading.plane or "",
             "Which slices to take from a volume",
+            options=[("where its pixels are finest", ""), *((p, p) for p in ("axial", "coronal", "sagittal"))],
+            value=reading.plane or "",
+            **wide,
         )
-        self.only_levels = _box("Leave out slices to which no level was assigned", reading.only_levels)
-        self.trust_array = _box(
-            "A NIfTI label whose coordinates differ from its image's was drawn on that image", reading.trust_array
+        self.only_levels = tick("Leave out slices to which no level was assigned", value=reading.only_levels)
+        self.trust_array = tick(
+            "A NIfTI label whose coordinates differ from its image's was drawn on that image",
+            value=reading.trust_array,
         )
-        self.skip = _box("Leave out images that have no label file", unlabelled == "skip")
+        self.skip = tick("Leave out images that have no label file", value=unlabelled == "skip")
+        typed = [self.channels, *self.spacing, self.raters, self.agreeing, self.plane]
         boxes = [self.only_levels, self.trust_array, self.skip]
-        fields = [self.channels, *self.spacing, self.raters, self.agreeing, self.plane]
-        self.body.children = [widgets.HTML(text(WORDS)), *fields, *boxes]
-        for control in (*fields, *boxes):
+        self.body.children = [widgets.HTML(text(WORDS)), *typed, *boxes]
+        for control in (*typed, *boxes):
             control.observe(self._changed, "value")
         self.value = self._read()
 
     def _read(self) -> HowToRead:
         reading = Reading(
-            channels=tuple(re.split(r"[\s,;]+", self.channels.value.strip()))
-            if self.channels.value.strip()
-            else (),
+            channels=tuple(re.findall(r"[^\s,;]+", self.channels.value)),
             raters=cast(Raters, self.raters.value),
             agreeing=self.agreeing.value or None,
             only_levels=self.only_levels.value,
@@ -109,7 +120,7 @@ class ReadingPanel(Panel):
         return HowToRead(reading, "skip" if self.skip.value else "refuse")
 
     def _spacing_mm(self) -> tuple[float, float] | None:
-        words = [field.value.strip().replace(",", ".") for field in self.spacing]
+        words = [one.value.strip().replace(",", ".") for one in self.spacing]
         if not any(words):
             return None
         try:
@@ -125,35 +136,3 @@ class ReadingPanel(Panel):
         self.say("")
         with self.attempt():
             self.value = self._read()
-
-
-LABEL = {"description_width": "170px"}
-
-
-def _field(words: str, value: str, tooltip: str, placeholder: str) -> widgets.Text:
-    return widgets.Text(
-        value=value,
-        description=words,
-        tooltip=tooltip,
-        placeholder=placeholder,
-        continuous_update=False,
-        style=LABEL,
-        layout=widgets.Layout(width="480px"),
-    )
-
-
-def _choice(words: str, options: list[tuple[str, Any]], value: Any, tooltip: str) -> widgets.Dropdown:
-    return widgets.Dropdown(
-        options=options,
-        value=value,
-        description=words,
-        tooltip=tooltip,
-        style=LABEL,
-        layout=widgets.Layout(width="480px"),
-    )
-
-
-def _box(words: str, ticked: bool) -> widgets.Checkbox:
-    return widgets.Checkbox(
-        value=ticked, description=words, tooltip=words, indent=False, layout=widgets.Layout(width="auto")
-    )

@@ -15,6 +15,7 @@ from autoseg.data.checks import StructureCount
 from autoseg.errors import LabelError
 from autoseg.image.overlay import hex_colour
 from autoseg.image.structures import default_colour
+from autoseg.panels.parts.fields import button
 from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.style import text
 
@@ -40,27 +41,24 @@ class StructuresPanel(Panel):
     def __init__(self, kept: Callable[[], None] | None = None) -> None:
         super().__init__()
         self.rows: tuple[StructureRow, ...] = ()
-        self._kept, self._cases = kept, None
+        self._kept = kept
+        self._cases: CaseFolder | None = None
         self._shown: tuple[Naming, ...] = ()
         self._filling = False
         self.table = widgets.VBox()
-        self.keep_button = widgets.Button(
-            description="Keep", button_style="primary", tooltip="Keep these names beside the data"
-        )
-        self.keep_button.on_click(lambda _: self.keep())
+        self.keep_button = button("Keep", self.keep, "Keep these names beside the data", style="primary")
         self.new_value = widgets.Text(
             placeholder="value",
             tooltip="A value of the label files that is not in the table yet",
             layout=widgets.Layout(width="90px"),
         )
-        self.add_button = widgets.Button(
-            description="Add this value", tooltip="Add a value of the label files to the table"
+        self.add_button = button(
+            "Add this value",
+            lambda: self.add(self.new_value.value),
+            "Add a value of the label files to the table",
         )
-        self.add_button.on_click(lambda _: self.add(self.new_value.value))
         line = widgets.HBox([self.keep_button, self.new_value, self.add_button])
         self.body.children = [widgets.HTML(text(WORDS)), self.table, line]
-
-    _cases: CaseFolder | None
 
     def show(self, cases: CaseFolder, counts: Sequence[StructureCount] = ()) -> None:
         """Show the structures of a folder, with how often each was drawn.
@@ -242,12 +240,9 @@ class StructureRow(widgets.HBox):
 
 
 def _header() -> widgets.HBox:
-    cells = []
-    for words, width in zip(HEADER, WIDTHS, strict=True):
-        cells.append(
-            widgets.HTML(f"<b>{words}</b>", layout=widgets.Layout(width=width, flex="0 0 auto", margin="0 4px 0 0"))
-        )
-    return widgets.HBox(cells)
+    layouts = [widgets.Layout(width=width, flex="0 0 auto", margin="0 4px 0 0") for width in WIDTHS]
+    cells = zip(HEADER, layouts, strict=True)
+    return widgets.HBox([widgets.HTML(f"<b>{words}</b>", layout=layout) for words, layout in cells])
 
 
 def _counted(count: StructureCount | None) -> tuple[str, str]:

@@ -22,6 +22,7 @@ from autoseg.data.pairing.contents import (
     typed_path,
 )
 from autoseg.errors import DataError
+from autoseg.panels.parts.fields import button, field
 from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.style import heading, text
 
@@ -146,45 +147,54 @@ class FolderChooser(Panel):
     # --- the widgets
 
     def _build(self) -> None:
-        self.path = widgets.Text(
-            description="Folder",
-            continuous_update=False,
-            layout=widgets.Layout(width="auto"),
+        self.path = field(
+            widgets.Text,
+            "Folder",
+            "The folder that is shown. Type or paste another path and press Enter.",
+            width="auto",
+            label="80px",
             placeholder="Type or paste a path, then Enter",
         )
-        self.path.tooltip = "The folder that is shown. Type or paste another path and press Enter."
-        self.up = _button("Up", "Show the folder above", "arrow-up")
         (_, home), *others = roots()
-        self.home = _button("Home", "Show your own folder on this computer", "home")
-        self.places = widgets.Dropdown(
-            description="Go to",
-            options=[("…", ""), *others],
-            layout=widgets.Layout(width="170px"),
-            style={"description_width": "initial"},
-            tooltip="Show a drive or a disk of this computer",
+        self.up = button(
+            "Up", lambda: self.show(self.folder.parent), "Show the folder above", icon="arrow-up", width="90px"
         )
-        self.dialog = _button("System dialog…", "Choose in the system's own dialog", "", width="140px")
+        self.home = button(
+            "Home", lambda: self.show(home), "Show your own folder on this computer", icon="home", width="90px"
+        )
+        self.places = field(
+            widgets.Dropdown,
+            "Go to",
+            "Show a drive or a disk of this computer",
+            width="170px",
+            label="initial",
+            options=[("…", ""), *others],
+        )
+        self.dialog = button("System dialog…", self.ask_system, "Choose in the system's own dialog", width="140px")
         self.why_no_dialog = why_no_dialog()
         if self.why_no_dialog:
             self.dialog.disabled, self.dialog.tooltip = True, self.why_no_dialog
-        self.list = widgets.Select(description="Inside", rows=8, layout=widgets.Layout(width="auto"))
-        self.list.tooltip = "Folders inside this one, and what they hold. Arrow keys choose one."
+        self.list = field(
+            widgets.Select,
+            "Inside",
+            "Folders inside this one, and what they hold. Arrow keys choose one.",
+            width="auto",
+            label="80px",
+            rows=8,
+        )
         self.holds = widgets.HTML(layout=widgets.Layout(margin="0 0 0 90px"))
-        self.open = _button("Open", "Show the folder that is selected in the list", "folder-open")
-        self.use = _button("Use this folder", "", "check", width="auto", button_style="primary")
-        self.keep = _button("Keep the former", "", "", width="auto")
-        self.change = _button("Change…", "Choose another folder", "", width="100px")
+        self.open = button(
+            "Open", self._open, "Show the folder that is selected in the list", icon="folder-open", width="90px"
+        )
+        self.use = button("Use this folder", lambda: self.choose(self._pointed_at()), style="primary", icon="check")
+        self.keep = button("Keep the former", lambda: self.choose(self._former or self.folder))
+        self.change = button(
+            "Change…", lambda: self.show(self.value or self.folder), "Choose another folder", width="100px"
+        )
         self.line = widgets.HTML(layout=widgets.Layout(flex="1 1 auto", min_width="0"))
         self.path.observe(lambda _: self._typed(), "value")
-        self.up.on_click(lambda _: self.show(self.folder.parent))
-        self.home.on_click(lambda _: self.show(home))
         self.places.observe(lambda _: self._go(), "index")
-        self.dialog.on_click(lambda _: self.ask_system())
         self.list.observe(lambda _: self._selected(), "index")
-        self.open.on_click(lambda _: self._open())
-        self.use.on_click(lambda _: self.choose(self._pointed_at()))
-        self.keep.on_click(lambda _: self.choose(self._former or self.folder))
-        self.change.on_click(lambda _: self.show(self.value or self.folder))
         indented = widgets.Layout(margin="0 0 0 90px", flex_flow="row wrap")
         self._unfolded = (
             widgets.HTML(heading(self.title)),
@@ -328,12 +338,3 @@ def _short(folder: Path) -> str:
     """Give a folder's name, cut where it is too long for a button."""
     name = folder.name or str(folder)
     return name if len(name) <= 30 else f"{name[:29]}…"
-
-
-def _button(
-    words: str, tooltip: str, icon: str, *, width: str = "90px", disabled: bool = False, button_style: str = ""
-) -> widgets.Button:
-    layout = widgets.Layout(width=width)
-    return widgets.Button(
-        description=words, tooltip=tooltip, icon=icon, layout=layout, disabled=disabled, button_style=button_style
-    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipywidgets as widgets
 
 from autoseg.model.device import Computer, find_computer, measure_speed
+from autoseg.panels.parts.fields import button
 from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.style import heading, notice, text
 
@@ -17,12 +18,12 @@ class ComputerPanel(Panel):
         self.facts = widgets.HTML()
         self.speed = widgets.HTML()
         self.advice = widgets.HTML()
-        self.again = widgets.Button(
-            description="Measure again",
-            tooltip="Look at the computer again and measure its speed, best while nothing else runs",
-            layout=widgets.Layout(width="140px"),
+        self.again = button(
+            "Measure again",
+            self.measure,
+            "Look at the computer again and measure its speed, best while nothing else runs",
+            width="140px",
         )
-        self.again.on_click(lambda _: self.measure())
         self.body.children = (widgets.HTML(heading("Computer")), self.facts, self.speed, self.advice, self.again)
         self.measure()
 

@@ -11,8 +11,10 @@ import pandas as pd
 from autoseg.data.checks import Finding
 from autoseg.evaluation.advice import Advice, advice_text, advise
 from autoseg.evaluation.validation_report import Appraisal, appraisal_table, appraise
+from autoseg.panels.parts.fields import tick
 from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.style import Drawn, Kind, heading, notice, picture, text
+from autoseg.panels.parts.table import Cell, html_table
 from autoseg.panels.parts.values import Data, Trained
 from autoseg.report.figures import show_history, show_worst
 from autoseg.report.kept_slices import slice_title
@@ -44,12 +46,7 @@ class ScorePanel(Panel):
         self._data = data
         self._trained: Trained | None = None
         self.advice: tuple[Advice, ...] = ()
-        self.show_ids = widgets.Checkbox(
-            value=show_ids,
-            description="Show names of images and subjects (they may be patients' numbers)",
-            indent=False,
-            layout=widgets.Layout(width="auto"),
-        )
+        self.show_ids = tick("Show names of images and subjects (they may be patients' numbers)", value=show_ids)
         self.paragraph, self.table, self.who = widgets.HTML(), widgets.HTML(), widgets.HTML()
         self.curves, self.worst = widgets.HTML(), widgets.HTML()
         self._all = (self.paragraph, self.table, self.who, self.show_ids, self.worst, self.curves)
@@ -128,37 +125,15 @@ class ScorePanel(Panel):
 
 
 def table_html(table: pd.DataFrame, *, caption: str) -> str:
-    """Give a table of text as HTML with header cells, the first column naming its row."""
-    edge = "border-bottom:1px solid var(--jp-border-color2, #bbb);padding:3px 5px;vertical-align:bottom"
-    head = "".join(
-        f'<th scope="col" style="{edge};text-align:{_side(place)};font-weight:600">{_cell(str(name))}</th>'
-        for place, name in enumerate(table.columns)
-    )
-    rows = []
-    for values in table.itertuples(index=False):
-        cells = [
-            f'<{"td" if place else "th scope=row"} style="{edge};text-align:{_side(place)};font-weight:'
-            f'{400 if place else 600}">{_cell(str(value))}</{"td" if place else "th"}>'
-            for place, value in enumerate(values)
-        ]
-        rows.append(f"<tr>{''.join(cells)}</tr>")
-    return (
-        # Where the page is narrow the table scrolls, also by the arrow keys, instead of being cut off.
-        f'<div role="region" aria-label="{html.escape(caption, quote=True)}" tabindex="0" style="overflow-x:auto">'
-        '<table style="border-collapse:collapse;font-size:12px;color:var(--jp-ui-font-color1,inherit);'
-        'line-height:1.35;font-variant-numeric:tabular-nums;max-width:100%">'
-        '<caption style="text-align:left;padding:4px 0">'
-        f"{html.escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
-    )
+    """Give a table of text as HTML, the first column naming its row."""
+    rows = ([_whole(str(value)) for value in values] for values in table.itertuples(index=False))
+    head = [_whole(str(name)) for name in table.columns]
+    return html_table(head, rows, caption=caption, align="lr", wrap=True)
 
 
-def _cell(words: str) -> str:
+def _whole(words: str) -> Cell:
     """Let a cell break neither within its interval nor before its unit."""
-    return html.escape(words).replace(" to ", "&nbsp;to&nbsp;").replace(" %", "&nbsp;%")
-
-
-def _side(place: int) -> str:
-    return "right" if place else "left"
+    return Cell(html.escape(words).replace(" to ", "&nbsp;to&nbsp;").replace(" %", "&nbsp;%"))
 
 
 def _curves_in_words(model: Any) -> str:

@@ -18,9 +18,11 @@ from autoseg.errors import AutosegError, ModelFileError
 from autoseg.model.model import check_model_name, find_model
 from autoseg.model.settings.settings import AugmentationSettings, Settings
 from autoseg.model.settings.text import parse_value, show_value, value_of
+from autoseg.panels.parts.fields import button, field, tick
 from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.settings_form import SettingsForm
 from autoseg.panels.parts.style import heading, text
+from autoseg.panels.parts.table import Cell, html_table
 from autoseg.panels.parts.values import Data, Task
 from autoseg.training.plan import (
     Choice,
@@ -30,7 +32,6 @@ from autoseg.training.plan import (
     change_settings,
     contrast_words,
     describe_fingerprint,
-    hide_ids,
     number_subjects,
     plan_settings,
     set_aside,
@@ -42,110 +43,44 @@ _HEAD = ("Setting", "Value", "Why")
 _FACTS = ("Structure", "Width", "Beside what is around it", "Part of the pixels", "Slices that show it")
 # Settings whose last name alone says too little.
 _SHOWN = {"network.name": "network.name"}
-_CELL = "text-align:left;padding:2px 14px 2px 0;vertical-align:top"
-_TABLE = "color:var(--jp-ui-font-color1,inherit);border-collapse:collapse;line-height:1.4"
 
 
 def plan_table(plan: Plan, settings: Settings, validation: str, *, as_planned: bool = True) -> str:
-    """Give the table as HTML."""
-    rows = "".join(_row(choice, settings, validation, as_planned) for choice in plan.choices)
-    head = "".join(f'<th scope="col" style="{_CELL}">{words}</th>' for words in _HEAD)
+    """Give the table as HTML; `validation` says who validates, `as_planned` whether the plan chose them."""
     title = heading("Planned for your images and this computer")
     facts = "" if plan.fingerprint is None else fingerprint_table(plan.fingerprint)
-    return f'{title}{facts}<table style="{_TABLE}"><tr>{head}</tr>{rows}</table>'
+    rows = [_row(choice, settings, validation, as_planned) for choice in plan.choices]
+    return title + facts + html_table(_HEAD, rows, label="Planned settings", wrap=True)
 
 
 def fingerprint_table(fingerprint: Fingerprint) -> str:
     """Give what the plan saw of the images as HTML: two lines, and a table of the structures to unfold."""
-    head = "".join(f'<th scope="col" style="{_CELL}">{words}</th>' for words in _FACTS)
-    rows = "".join(_facts_row(structure, fingerprint.unit) for structure in fingerprint.structures)
+    rows = [_facts_row(structure, fingerprint.unit) for structure in fingerprint.structures]
     note = "SD: standard deviations of the intensities of a structure and of a ring around it."
     return (
         f"{text(describe_fingerprint(fingerprint))}"
         '<details style="color:var(--jp-ui-font-color1,inherit);margin-bottom:6px">'
         '<summary style="cursor:pointer">What the structures are like</summary>'
-        f'<table style="{_TABLE}"><tr>{head}</tr>{rows}</table>{text(note)}</details>'
+        f"{html_table(_FACTS, rows, label='Structures', wrap=True)}{text(note)}</details>"
     )
 
 
-def _facts_row(structure: StructureFacts, unit: str) -> str:
+def _facts_row(structure: StructureFacts, unit: str) -> tuple[str, ...]:
     width = "not seen" if structure.width is None else f"{structure.width:.1f} {unit}"
     part = f"{structure.pixels:.2%}" if structure.pixels < 0.1 else f"{structure.pixels:.0%}"
-    shown = (structure.name, width, contrast_words(structure.contrast), part, f"{structure.slices:.0%}")
-    return "<tr>" + "".join(f'<td style="{_CELL}">{html.escape(cell)}</td>' for cell in shown) + "</tr>"
+    return (structure.name, width, contrast_words(structure.contrast), part, f"{structure.slices:.0%}")
 
 
-def _row(choice: Choice, settings: Settings, validation: str, as_planned: bool) -> str:
+def _row(choice: Choice, settings: Settings, validation: str, as_planned: bool) -> tuple[str | Cell, ...]:
     if choice.name == "validation_subjects":
-        shown, why = validation or "nobody", choice.reason
-        same, planned = as_planned, ""
+        shown, same, planned = validation or "nobody", as_planned, ""
     else:
         now = value_of(settings, choice.name)
-        shown, why = show_value(now) or "none", choice.reason
-        same, planned = now == choice.value, f" {show_value(choice.value) or 'none'}"
-    if not same:
-        why = f"Your choice. Planned{planned}: {why}"
+        shown, same = show_value(now) or "none", now == choice.value
+        planned = f" {show_value(choice.value) or 'none'}"
+    why = choice.reason if same else f"Your choice. Planned{planned}: {choice.reason}"
     name = _SHOWN.get(choice.name, choice.name.rpartition(".")[2])
-    cells = (f"<code>{html.escape(name)}</code>", html.escape(shown), html.escape(why))
-    return "<tr>" + "".join(f'<td style="{_CELL}">{cell}</td>' for cell in cells) + "</tr>"
-
-
-# --- the few questions that everybody answers before a training: its name, how long, by what, and on whom
-
-
-class Questions(widgets.HBox):
-    """Fields for a model's name, the time to learn, what is best, and who validates; they do nothing themselves."""
-
-    def __init__(self, name: str) -> None:
-        wide, style = {"width": "350px"}, {"description_width": "135px"}
-        self.name = widgets.Text(
-            name,
-            description="Name of the model",
-            tooltip="Becomes a part of the file's name: letters and digits",
-            layout=wide,
-            style=style,
-        )
-        self.name_note = widgets.HTML()
-        self.unit = widgets.Dropdown(
-            options=["minutes", "epochs"],
-            description="Learn for",
-            tooltip="A time budget, or how often every slice is seen",
-            layout={"width": "230px"},
-            style=style,
-        )
-        self.amount = widgets.Text(
-            description="How many minutes or epochs",
-            continuous_update=False,
-            tooltip="How many minutes or epochs",
-            layout={"width": "70px"},
-            style={"description_width": "0px"},  # spoken, not seen
-        )
-        self.again = widgets.Button(
-            description="Plan for this time",
-            tooltip="Plan pixel size and network anew for the time that stands here",
-            layout={"width": "auto", "flex": "0 0 auto"},
-        )
-        self.best_by = widgets.Dropdown(
-            options=Settings.declared["best_by"].choices,
-            description="Keep the best by",
-            tooltip=Settings.declared["best_by"].told,
-            layout=wide,
-            style=style,
-        )
-        self.validation = widgets.SelectMultiple(
-            description="Validate on",
-            tooltip="Patients who are never trained on; Ctrl and click chooses several",
-            rows=6,
-            layout=wide,
-            style=style,
-        )
-        self.show_ids = widgets.Checkbox(
-            description="Show IDs", tooltip="Show patients by their IDs", indent=False, layout={"width": "120px"}
-        )
-        time = widgets.HBox([self.unit, self.amount, self.again])
-        left = widgets.VBox([self.name, self.name_note, time, self.best_by], layout={"width": "454px"})
-        right = widgets.VBox([self.validation, self.show_ids])
-        super().__init__([left, right], layout={"flex_flow": "row wrap"})
+    return Cell(f"<code>{html.escape(name)}</code>", style="font-weight:inherit"), shown, why
 
 
 # --- what the settings panel says, and how it takes what stands in it and in the preview together
@@ -269,22 +204,50 @@ class SettingsPanel(Panel):
             self.follow(preview, lambda _: self._take())
 
     def _build(self, name: str) -> None:
-        self.table = widgets.HTML()
-        asked = Questions(name)
-        self.name, self.name_note, self.unit, self.amount = asked.name, asked.name_note, asked.unit, asked.amount
-        self.again, self.best_by = asked.again, asked.best_by
-        self.validation, self.show_ids = asked.validation, asked.show_ids
-        self.back = widgets.Button(description="Back to the plan", tooltip="Forget what was changed here")
+        self.table, self.name_note = widgets.HTML(), widgets.HTML()
+        self.name = field(
+            widgets.Text,
+            "Name of the model",
+            "Becomes a part of the file's name: letters and digits",
+            value=name,
+            continuous_update=True,
+        )
+        self.unit = field(
+            widgets.Dropdown,
+            "Learn for",
+            "A time budget, or how often every slice is seen",
+            width="230px",
+            options=["minutes", "epochs"],
+        )
+        self.amount = field(widgets.Text, "How many minutes or epochs", width="70px", label="0px")
+        self.again = button(
+            "Plan for this time",
+            self.plan_for_this_time,
+            "Plan pixel size and network anew for the time that stands here",
+        )
+        self.again.layout.flex = "0 0 auto"
+        best_by = Settings.declared["best_by"]
+        self.best_by = field(widgets.Dropdown, "Keep the best by", best_by.told, options=best_by.choices)
+        self.validation = field(
+            widgets.SelectMultiple,
+            "Validate on",
+            "Patients who are never trained on; Ctrl and click chooses several",
+            rows=6,
+        )
+        self.show_ids = tick("Show IDs", "Show patients by their IDs", width="120px")
+        self.back = button("Back to the plan", self.back_to_plan, "Forget what was changed here")
         without = [*APART, *(["augmentation"] if self._preview is not None else [])]
         self.form = SettingsForm(Settings(), self._changed, without=without, fixed=FIXED)
         self.more = widgets.Accordion([self.form], titles=("More",), selected_index=None)
+        time = widgets.HBox([self.unit, self.amount, self.again])
+        left = widgets.VBox([self.name, self.name_note, time, self.best_by], layout={"width": "454px"})
+        right = widgets.VBox([self.validation, self.show_ids])
+        asked = widgets.HBox([left, right], layout={"flex_flow": "row wrap"})
         self.body.children = [self.table, asked, self.more, self.back]
-        for field in (self.name, self.amount, self.best_by, self.validation):
-            field.observe(lambda _: self._changed(), "value")
+        for control in (self.name, self.amount, self.best_by, self.validation):
+            control.observe(lambda _: self._changed(), "value")
         self.unit.observe(lambda _: self._switch_unit(), "value")
         self.show_ids.observe(lambda _: self._list_subjects(), "value")
-        self.again.on_click(lambda _: self.plan_for_this_time())
-        self.back.on_click(lambda _: self.back_to_plan())
 
     # --- what a click does
 
@@ -334,6 +297,8 @@ class SettingsPanel(Panel):
         self.give_up()
         other = self._data is not None and data is not None
         self._data, self._plan = data or self._data, None
+        if data is not None:
+            self.hide_ids_of(data.cases.cases)
         self._enable(data is not None)
         if data is None:
             self._forget()
@@ -465,8 +430,8 @@ class SettingsPanel(Panel):
 
     def fail(self, error: BaseException) -> None:
         """Show why something failed, also under the field that it names, and take back the value."""
-        if isinstance(error, AutosegError) and self._data is not None and not self.show_ids.value:
-            error.args = (hide_ids(self._data.cases.cases).hide(str(error)),)
+        if isinstance(error, AutosegError):
+            error.args = (self.hidden(str(error)),)
         self.form.complain(error)
         super().fail(error)
 
@@ -477,8 +442,9 @@ class SettingsPanel(Panel):
     def _enable(self, on: bool) -> None:
         if on:
             self.more.layout.display = ""
-        for field in (self.unit, self.amount, self.again, self.best_by, self.validation, self.show_ids, self.back):
-            field.disabled = not on
+        asked = (self.unit, self.amount, self.again, self.best_by, self.validation, self.show_ids, self.back)
+        for control in asked:
+            control.disabled = not on
 
     @contextmanager
     def _silence(self) -> Iterator[None]:

@@ -187,6 +187,6 @@ def test_the_table_has_header_cells_and_escapes_names():
     assert "<b>" not in html
     assert "&lt;b&gt;&amp;</th>" in html
     assert html.count('<th scope="col"') == 2
-    assert html.count("<th scope=row") == 1
+    assert html.count('<th scope="row"') == 1
     assert "<caption" in html
     assert 'role="region" aria-label="A &amp; B" tabindex="0"' in html
