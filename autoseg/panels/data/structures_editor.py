@@ -17,7 +17,7 @@ from autoseg.image.overlay import hex_colour
 from autoseg.image.structures import default_colour
 from autoseg.panels.parts.fields import button
 from autoseg.panels.parts.panel import Panel
-from autoseg.panels.parts.style import text
+from autoseg.panels.parts.style import Kind, text
 
 WIDTHS = ("58px", "158px", "52px", "72px", "68px", "138px", "84px", "108px")
 HEADER = ("in the files", "name", "colour", "side", "includes", "counts as", "pixels", "images")
@@ -44,7 +44,7 @@ class StructuresPanel(Panel):
         self._kept = kept
         self._cases: CaseFolder | None = None
         self._shown: tuple[Naming, ...] = ()
-        self._filling = False
+        self._filling = self._is_hinted = False
         self.table = widgets.VBox()
         self.keep_button = button("Keep", self.keep, "Keep these names beside the data", style="primary")
         self.new_value = widgets.Text(
@@ -83,7 +83,7 @@ class StructuresPanel(Panel):
         self.table.children = [_header(), *self.rows]
         self._filling = False
         self._changed()
-        if not typed and HINT in self.message.value:
+        if not typed and self._is_hinted:
             self.say("")
         self.value = cases.structures
 
@@ -119,6 +119,11 @@ class StructuresPanel(Panel):
             if self._kept is not None:
                 self._kept()
 
+    def say(self, words: str, kind: Kind = "note", *, details: str = "") -> None:
+        """Show a sentence, in place of the last one."""
+        self._is_hinted = False
+        super().say(words, kind, details=details)
+
     def _observe(self, row: StructureRow) -> None:
         for control in (row.name, row.colour, row.side, row.includes, row.counts_as):
             control.observe(self._changed, "value")
@@ -141,6 +146,7 @@ class StructuresPanel(Panel):
         with self.attempt():
             if any(row.naming != shown for row, shown in zip(self.rows, self._shown, strict=True)):
                 self.say(HINT)
+                self._is_hinted = True
 
 
 class StructureRow(widgets.HBox):
