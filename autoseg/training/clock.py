@@ -117,6 +117,8 @@ class Clock:
 def epochs_without_gain(merits: Sequence[float | None]) -> int:
     """Count the epochs after the best one; those without a score, which are None, do not count.
 
+    An epoch as good as the best before is no gain, nor is one whose merit is NaN.
+
     Examples
     --------
     >>> epochs_without_gain([0.5, None, 0.8, None, 0.7, 0.8])
@@ -127,6 +129,8 @@ def epochs_without_gain(merits: Sequence[float | None]) -> int:
 
 def count_drops(merits: Sequence[float | None], plateau_epochs: int) -> int:
     """Count how often `plateau_epochs` epochs with a score went by without gain; after each, counting starts anew.
+
+    `merits` are of the whole training, so that one that is resumed counts the same.
 
     Examples
     --------

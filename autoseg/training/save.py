@@ -1,4 +1,4 @@
-"""Whole runs: train on a folder, segment a folder, and say what it is worth against an expert's labels."""
+"""Train, and keep what was learnt in a folder: the model, its history, and what it takes to go on."""
 
 from __future__ import annotations
 
@@ -12,17 +12,9 @@ from autoseg.data.split import Split
 from autoseg.errors import ModelFileError, OutputError
 from autoseg.files.atomic import check_writable, whole_file
 from autoseg.image.structures import Structure
-from autoseg.measurement.areas import measure_labels
 from autoseg.model.ended import Ended
-from autoseg.model.model import (
-    EpochResult,
-    TrainedModel,
-    check_model_name,
-    free_model_path,
-    save_model,
-)
+from autoseg.model.model import EpochResult, TrainedModel, check_model_name, free_model_path, save_model
 from autoseg.model.settings.settings import Settings
-from autoseg.prediction.run import Run, RunProgress, RunStopped, segment_folder
 from autoseg.training.checkpoint import (
     Checkpoint,
     checkpoint_path,
@@ -37,8 +29,6 @@ from autoseg.training.finder import automatic_inputs, kept_inputs
 from autoseg.training.history import write_history
 from autoseg.training.inputs import Inputs, sees_crop
 from autoseg.training.training import OnEpoch, train
-
-__all__ = ["Run", "RunProgress", "RunStopped", "measure_labels", "segment_folder", "train_and_save"]
 
 # Of learning, that a crash may lose where epochs are short.
 LONGEST_UNSAVED_S = 60.0

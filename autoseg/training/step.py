@@ -130,7 +130,11 @@ def read_material(
     inputs: Inputs = Inputs(),  # noqa: B008  # it never changes
     base: TrainedModel | None = None,
 ) -> Material:
-    """Read the cases once and build the network."""
+    """Read the cases once and build the network.
+
+    Data that are not those of `resume` are refused before anything is prepared; `digests` gives the `sides`, for
+    which every voxel is looked at.
+    """
     if not split.training:
         raise DataError("There are no training cases. Put labelled images of at least one subject there.")
     record = None if resume is None else resume.last.origin.get("base")

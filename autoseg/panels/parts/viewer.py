@@ -262,7 +262,10 @@ class SliceViewer(anywidget.AnyWidget):
             self.image_index, self.slice_index, self.highlight = number, slice_index, label
 
     def slice_message(self, image_index: int, slice_index: int) -> tuple[dict[str, Any], list[bytes]]:
-        """Give what the page gets for one slice: a description with its areas, and compressed numbers."""
+        """Give what the page gets for one slice: a description with its areas, and compressed numbers (zlib).
+
+        Those are the grey values, then the labels and the reference's labels, where there are any.
+        """
         image, label_map = self.results[image_index]
         reference = self.references[image_index]
         parts = [encode_slice(image.channel_voxels[0, slice_index], self._scales[image_index])]
@@ -360,7 +363,10 @@ def mark(
     colour: str = "#ffe100",
     size: tuple[float, float] | None = None,
 ) -> dict[str, Any]:
-    """Give a mark for `SliceViewer.marks`: a cross with a text, a ring without, or a dotted box of a size."""
+    """Give a mark for `SliceViewer.marks`: a cross with a text, a ring without, or a dotted box of a size.
+
+    `place` is (slice, row, column), of a box its middle; `size` is (rows, columns).
+    """
     index, row, column = place
     found = {"image": image, "slice": int(index), "row": float(row), "column": float(column), "colour": colour}
     return found | ({"text": text} if text else {}) | ({"size": [float(n) for n in size]} if size else {})

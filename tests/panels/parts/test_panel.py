@@ -3,8 +3,10 @@
 import threading
 
 import pytest
+from discs import make_case
 
 from autoseg.errors import DataError
+from autoseg.panels.parts.fields import tick
 from autoseg.panels.parts.panel import Panel
 
 
@@ -138,3 +140,16 @@ def test_what_is_being_shown_is_ended_before_another_value_is_followed():
     above.value = "another"
     below.wait(10)
     assert order == ["follows None", "shown", "follows another"]
+
+
+def test_ids_are_hidden_in_what_fails_unless_they_may_be_seen():
+    panel = Panel()
+    panel.hide_ids_of([make_case(4711), make_case(4712)])
+    with panel.attempt():
+        raise DataError("subject4712 has no labels.")
+    assert "patient 2 has no labels." in panel.message.value
+    panel.show_ids = tick("Show IDs", value=True)
+    assert panel.pseudonyms is None
+    assert panel.hidden("subject4711") == "subject4711"
+    panel.show_ids.value = False
+    assert panel.hidden("subject4711") == "patient 1"

@@ -1,0 +1,31 @@
+"""Fields, boxes and buttons: named for everybody, and what fails at a click is said in the panel."""
+
+import ipywidgets as widgets
+import pytest
+
+from autoseg.errors import DataError
+from autoseg.panels.parts.fields import button, field, tick
+from autoseg.panels.parts.panel import Panel
+
+
+def test_a_field_has_its_words_and_tells_them_on_hovering():
+    name = field(widgets.Text, "Name", value="leg", width="80px", label="0px")
+    assert (name.description, name.tooltip, name.value) == ("Name", "Name", "leg")
+    assert (name.layout.width, name.style.description_width) == ("80px", "0px")
+    assert not name.continuous_update
+    assert field(widgets.Text, "Name", continuous_update=True).continuous_update
+    assert field(widgets.Dropdown, "Unit", "Of time", options=["s", "min"], value="min").tooltip == "Of time"
+    assert tick("Show IDs", value=True).value
+
+
+def test_what_fails_at_a_click_is_said_in_the_panel():
+    def fail():
+        raise DataError("Nothing is chosen.")
+
+    panel = Panel()
+    panel.value = 1
+    button("Go", fail, panel=panel).click()
+    assert "Nothing is chosen." in panel.message.value
+    assert panel.value is None
+    with pytest.raises(DataError):
+        button("Go", fail).click()

@@ -1,0 +1,30 @@
+"""What a long run tells: events for programs, and their lines for people."""
+
+from autoseg.image.structures import Structure
+from autoseg.model.model import EpochResult
+from autoseg.model.settings.settings import Settings
+from autoseg.training.events import EntryFailed, Epoch, Finder, Fold, Note, listener
+
+RESULT = EpochResult(3, 0.5, 0.01, 6.0, 60.0, validation_loss=0.4, dice=(0.9,), is_best=True)
+
+
+def test_each_has_a_line():
+    epoch = str(Epoch(RESULT, (Structure(1, "psoas"),), Settings(), indent="  "))
+    assert epoch.startswith(
+        "  Epoch 3, training loss 0.500, validation loss 0.400, Dice psoas 0.900, 1:00 min left"
+    )
+    assert str(Note("It goes on.")) == "It goes on."
+    assert str(Finder(("a", "b"), 1, 3)) == "Centrelines, fold 1 of 3: a, b"
+    assert str(Finder(("a", "b"))) == "The finder itself, from 2 subject(s)"
+    assert str(Fold(2, 5, details=": 3 subjects")) == "Fold 2 of 5: 3 subjects"
+    assert str(Fold(2, 5, "unet", "2-D U-Net", " (1 of 2)")) == "Fold 2 of 5, 2-D U-Net (1 of 2)"
+    failed = EntryFailed("unet", "2-D U-Net", "No memory.")
+    assert str(failed) == "  2-D U-Net failed, and the others go on. No memory."
+
+
+def test_lines_go_to_people_and_events_to_programs():
+    lines, events = [], []
+    for tell in (None, lines.append):
+        for on_event in (None, events.append):
+            listener(tell, on_event)(Note("once"))
+    assert (lines, events) == (["once"] * 2, [Note("once")] * 2)
