@@ -22,12 +22,11 @@ from autoseg.data.repairs import Repair, add_repair, leave_out, read_repairs, un
 from autoseg.errors import DataError
 from autoseg.panels.parts.fields import button
 from autoseg.panels.parts.panel import Panel
-from autoseg.panels.parts.style import Kind, heading, notice, picture, text
+from autoseg.panels.parts.style import heading, notice, picture, text
 from autoseg.report.figures import show_findings
 
 # --- one finding on the page: words, buttons, and a picture that is drawn when it is asked for
 
-KINDS: dict[str, Kind] = {"error": "error", "warning": "warning", "note": "note"}
 # What several findings of one kind have in common.
 TITLES = {
     "blank": "images that are empty",
@@ -120,7 +119,7 @@ def _words(finding: Finding, hide: Callable[[str], str]) -> str:
     remedy = ASKED if finding.kind == "absent" else finding.remedy.removeprefix("Or ").strip()
     remedy = remedy[:1].upper() + remedy[1:]
     lines += [f"What to do: {remedy}"] if remedy else []
-    return notice(hide("\n".join(lines)), KINDS[finding.severity], announced=False)
+    return notice(hide("\n".join(lines)), finding.severity, announced=False)
 
 
 MOST_ROWS, MOST_OF_ONE_KIND, MORE_ROWS, FIRST_PICTURES, MOST_REPAIRS = 20, 5, 20, 3, 30

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
@@ -11,7 +10,6 @@ from typing import Any
 import ipywidgets as widgets
 
 from autoseg.data.split import Split, split_cases
-from autoseg.image.overlay import hex_colour
 from autoseg.image.structures import Structure, side_pairs
 from autoseg.model.dataset import preview_batch, preview_slices
 from autoseg.model.dataset.preview import Previewed
@@ -19,7 +17,7 @@ from autoseg.model.settings.settings import AugmentationSettings
 from autoseg.model.settings.text import show_value
 from autoseg.panels.parts.fields import button, field, tick
 from autoseg.panels.parts.panel import Panel
-from autoseg.panels.parts.style import picture, text
+from autoseg.panels.parts.style import legend, picture, text
 from autoseg.panels.parts.values import Data
 from autoseg.report.figures.slices import pair_pictures
 from autoseg.training.plan import set_aside, spread_cases
@@ -282,15 +280,10 @@ def _pictures(pngs: Sequence[bytes], structures: Sequence[Structure], alt: str) 
         f"{picture(png, alt.format(number, named), width='100%')}</figure>"
         for number, png in enumerate(pngs, start=1)
     )
-    swatch = '<span aria-hidden="true" style="display:inline-block;width:14px;height:11px;background:{}"></span>'
-    legend = " ".join(
-        f"{swatch.format(hex_colour(structure.rgb))} {html.escape(structure.name)} &emsp;"
-        for structure in structures
-    )
     grid = "display:grid;gap:6px 10px;grid-template-columns:repeat(auto-fill,minmax(265px,1fr))"
     return (
         f'<div style="color:var(--jp-ui-font-color1,inherit);max-width:1040px"><div style="{grid}">{shown}</div>'
-        f'<div style="text-align:center;margin:6px">{legend}</div></div>'
+        f'<div style="text-align:center;margin:6px">{legend(structures)}</div></div>'
     )
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import base64
 import html
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, Protocol
 
 import ipywidgets as widgets
+
+from autoseg.image.overlay import hex_colour
+from autoseg.image.structures import Structure
 
 Kind = Literal["note", "warning", "error", "done"]
 
@@ -69,6 +72,14 @@ def picture(drawn: Drawn | bytes, alt: str, *, width: str = "auto") -> str:
         f'<img alt="{html.escape(alt, quote=True)}" style="max-width:100%;width:{width};background:#fff;'
         f'border-radius:4px" src="data:image/png;base64,{data}">'
     )
+
+
+def legend(structures: Sequence[Structure], more: str = "") -> str:
+    """Give the colours of structures with their names, and `more` words behind them, in a line."""
+    swatch = '<span aria-hidden="true" style="display:inline-block;width:12px;height:12px;background:{}"></span>'
+    named = [f"{swatch.format(hex_colour(s.rgb))} {html.escape(s.name)}" for s in structures]
+    parts = [*named, html.escape(more)] if more else named
+    return "".join(f'<span style="margin-right:12px">{part}</span>' for part in parts)
 
 
 def _lines(words: str) -> str:

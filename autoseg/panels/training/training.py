@@ -8,13 +8,12 @@ from datetime import datetime, timedelta
 
 import ipywidgets as widgets
 
-from autoseg.image.overlay import hex_colour
 from autoseg.model.ended import Ended
 from autoseg.panels.parts.background import State
 from autoseg.panels.parts.fields import button
 from autoseg.panels.parts.follows_work import FollowsWork, describe_time
 from autoseg.panels.parts.panel import Panel
-from autoseg.panels.parts.style import text
+from autoseg.panels.parts.style import legend, text
 from autoseg.panels.parts.values import Data, Task
 from autoseg.panels.training.running import RunningTraining, find_training, start_training
 from autoseg.report.figures.live_curves import draw_curves
@@ -171,18 +170,13 @@ def slices_as_html(training: RunningTraining) -> str:
         f'<figcaption style="font-size:11px;line-height:1.3">{html.escape(one.caption)}</figcaption></figure>'
         for one in pictures
     )
-    square = '<span style="display:inline-block;width:12px;height:12px;background:{};margin-right:4px"></span>'
-    legend = "".join(
-        f'<span style="margin-right:12px">{square.format(hex_colour(s.rgb))}{html.escape(s.name)}</span>'
-        for s in training.task.structures
-    )
-    legend += "<span>dashed black and white: the reference</span>"
+    colours = legend(training.task.structures, "dashed black and white: the reference")
     return (
         '<div style="color:var(--jp-ui-font-color1,inherit);margin:6px 0">'
         f'<div style="font-weight:600">{html.escape(head)}</div>'
         f'<div style="display:grid;grid-template-columns:repeat({len(pictures)},minmax(0,190px));gap:8px;'
         f'margin:4px 0">{figures}</div>'
-        f'<div style="font-size:12px">{legend}</div></div>'
+        f'<div style="font-size:12px">{colours}</div></div>'
     )
 
 
