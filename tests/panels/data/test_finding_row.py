@@ -6,7 +6,8 @@ import pytest
 
 from autoseg.data.checks import Finding
 from autoseg.data.repairs import clear, relabel, transform
-from autoseg.panels.data.findings import FindingRow, button, offers
+from autoseg.panels.data.findings import FindingRow, offers
+from autoseg.panels.parts.fields import button
 from autoseg.panels.parts.panel import Panel
 
 
@@ -56,7 +57,7 @@ def test_a_button_says_what_fails_in_the_panel():
         raise ValueError("no luck")
 
     panel = Panel()
-    row = FindingRow(finding(), str, [button("Try", fail, panel, "Try it")])
+    row = FindingRow(finding(), str, [button("Try", fail, "Try it", panel=panel)])
     row.press("Tr")
     assert "no luck" in panel.message.value
     with pytest.raises(KeyError):
