@@ -35,6 +35,13 @@ def test_the_order_does_not_matter_and_everything_else_does():
         assert other.voxels_digest != found.voxels_digest
 
 
+def test_checkpoints_keep_the_names_of_their_format():
+    found = side([1, 2])
+    stored = found.stored()
+    assert list(stored) == ["cases", "subjects", "slices", "subject_prints", "names_print", "voxels_print"]
+    assert Side.read({**stored, "subject_prints": list(stored["subject_prints"])}) == found
+
+
 def test_one_pixel_of_a_label_is_seen():
     image, label_map = make_pair(1)
     voxels = np.array(label_map.voxels)
