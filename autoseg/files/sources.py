@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from autoseg.files.file_names import file_stem
@@ -21,7 +21,7 @@ class SkippedFile:
 
     path: Path
     reason: str
-    hidden: bool = False
+    hidden: bool = field(default=False, repr=False)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from autoseg.data.cases import Case, CaseFolder, read_case_image, read_case_labels
 from autoseg.data.checks.anatomy import check_anatomy
+from autoseg.data.checks.duplicates import check_duplicates, check_subjects
 from autoseg.data.checks.facts import (
     Cohort,
     Facts,
@@ -19,7 +20,6 @@ from autoseg.data.checks.facts import (
 from autoseg.data.checks.finding import SEVERITIES, Finding
 from autoseg.data.checks.images import check_broken, check_grid, check_levels, check_range, check_spacing
 from autoseg.data.checks.placement import check_placement, check_sides
-from autoseg.data.checks.twins import check_subjects, check_twins
 from autoseg.data.checks.values import check_gaps, check_presence, check_values
 from autoseg.errors import AutosegError
 from autoseg.image.structures import Structure
@@ -121,7 +121,7 @@ def check_facts(
         findings += check_subjects(cohort)
     if not facts:
         return _in_order(findings)
-    for check in (check_spacing, check_range, check_presence, check_gaps, check_twins):
+    for check in (check_spacing, check_range, check_presence, check_gaps, check_duplicates):
         findings += check(cohort)
     placed = list(check_placement(cohort))
     # What lies beside its image says nothing about sides and places, and spoils what is usual.

@@ -144,7 +144,7 @@ def site_of(place: str) -> str:
     return match[1] if match else ""
 
 
-def unlike_twins(subjects: Mapping[str, str]) -> dict[str, list[str]]:
+def names_alike(subjects: Mapping[str, str]) -> dict[str, list[str]]:
     """Give subjects whose names differ only in capitals, separators or leading zeros, by their common form."""
     forms: dict[str, set[str]] = defaultdict(set)
     for subject in subjects.values():

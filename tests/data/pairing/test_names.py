@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoseg.data.pairing.names import site_of, subjects_by_name, unlike_twins
+from autoseg.data.pairing.names import names_alike, site_of, subjects_by_name
 
 
 @pytest.mark.parametrize(
@@ -52,4 +52,4 @@ def test_the_site():
 
 
 def test_names_that_differ_in_writing_only():
-    assert list(unlike_twins({"a": "Sub_01", "b": "sub1", "c": "sub2"}).values()) == [["Sub_01", "sub1"]]
+    assert list(names_alike({"a": "Sub_01", "b": "sub1", "c": "sub2"}).values()) == [["Sub_01", "sub1"]]

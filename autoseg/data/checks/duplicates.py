@@ -11,7 +11,7 @@ import numpy as np
 from autoseg.data.checks.facts import Cohort, Facts
 from autoseg.data.checks.finding import Finding
 from autoseg.data.duplicates import NEARLY_THE_SAME, shown_slices
-from autoseg.data.pairing.names import unlike_twins
+from autoseg.data.pairing.names import names_alike
 from autoseg.files.dicom.headers import is_stand_in
 from autoseg.words import name_some
 
@@ -69,7 +69,7 @@ def check_subjects(cohort: Cohort) -> Iterator[Finding]:
 
 def _alike(subjects: Sequence[str]) -> list[list[str]]:
     """Group subjects whose names differ only in a visit, capitals, separators or leading zeros."""
-    groups = list(unlike_twins({subject: subject for subject in subjects}).values())
+    groups = list(names_alike({subject: subject for subject in subjects}).values())
     stems: dict[str, list[str]] = defaultdict(list)
     for subject in subjects:
         stems[VISIT.sub("", subject).casefold() or subject].append(subject)
@@ -78,7 +78,7 @@ def _alike(subjects: Sequence[str]) -> list[list[str]]:
     return [sorted(names) for names in {tuple(sorted(group)) for group in groups}]
 
 
-def check_twins(cohort: Cohort) -> Iterator[Finding]:
+def check_duplicates(cohort: Cohort) -> Iterator[Finding]:
     """Find images whose pixels are identical or nearly so, and studies that stand under two subjects."""
     identical: dict[str, list[Facts]] = defaultdict(list)
     for fact in cohort.facts:
