@@ -1,11 +1,28 @@
-"""Made-up comparisons: scores by subject as they are wanted, without any training."""
+"""Made-up comparisons: asked for, learnt at once, or with scores by subject as they are wanted."""
 
+import json
+import time
+from dataclasses import asdict, replace
 from pathlib import Path
 
+import pandas as pd
+import torch
+from discs import STRUCTURES as DISCS
+from discs import make_case, make_pair, patch_reading, quick_settings
+
+from autoseg.evaluation.comparison import Comparison, ComparisonRequest, SideBySide
 from autoseg.evaluation.comparison.compared import State, put_together
-from autoseg.evaluation.crossvalidation import FoldCost, FoldResult
+from autoseg.evaluation.comparison.scenarios import scenarios_of
+from autoseg.evaluation.comparison.tables import COLUMNS, DIFFERENCES
+from autoseg.evaluation.crossvalidation import FoldCost, FoldResult, Scenario
 from autoseg.image.structures import Structure
 from autoseg.measurement.scores import PixelScore, Score, accuracy_ratios, overlap_ratios
+from autoseg.model.ended import Ended
+from autoseg.model.model import EpochResult, TrainedModel
+from autoseg.model.networks import build_network
+from autoseg.model.settings.settings import NetworkSettings, Settings, settings_to_dict
+from autoseg.panels.comparison import running
+from autoseg.panels.parts.background import Kernel
 
 STRUCTURES = (Structure(1, "core"), Structure(5, "ring"))
 PIXELS, SLICE = 1000, 4096
@@ -61,3 +78,128 @@ def make_comparison(entries, *, folder=Path("nowhere"), folds=2, failed=None, de
     proper = tuple(entry for entry in entries if entry not in (derived or {}))
     state = State(proper, folds, STRUCTURES, derived or {}, failed or {}, notes)
     return put_together(folder, state, entries)
+
+
+# --- asked for, learnt and shown by panels
+
+ROWS = (
+    {"entry": "unet", "title": "U-Net", "dice": 0.812, "dice_low": 0.71, "dice_high": 0.9, "hd95_mm": 3.25},
+    {"entry": "resunet", "title": "ResUNet", "dice": 0.871, "dice_low": 0.8, "dice_high": 0.93, "hd95_mm": 2.5},
+)
+COST = {"parameters": 5_155_412, "multiply_adds": 1.25e9, "training_seconds": 120.4, "ms_per_slice": 12.345}
+PAIR = {
+    "entry": "resunet",
+    "other": "unet",
+    "n_subjects": 4,
+    "dice_difference": 0.059,
+    "dice_difference_low": -0.01,
+    "dice_difference_high": 0.12,
+    "p": 0.0312,
+    "p_corrected": 0.0624,
+}
+
+
+def alone(monkeypatch, folder):
+    """Let comparisons read made-up cases and learn at once, and have a turn and a registry of their own."""
+    patch_reading(monkeypatch)
+    learn_at_once(monkeypatch)
+    # The panels draw their own; test_comparison.py looks at the files.
+    monkeypatch.setattr("autoseg.evaluation.comparison.run.write_pictures", lambda comparison: None)
+    monkeypatch.setattr("autoseg.panels.parts.background.turn_file", lambda: folder / "turn.lock")
+    monkeypatch.setattr(running, "COMPARISONS", Kernel())
+
+
+def learn_at_once(monkeypatch, *, epoch_s=0.01):
+    """Let comparisons train in no time: networks with random weights, whose epochs are told one after the other."""
+
+    def train(split, settings, *, structures, name, on_epoch, should_stop, base, inputs):
+        network = build_network(
+            settings.network, in_channels=1, out_channels=len(structures) + 1, spatial_dims=settings.spatial_dims
+        )
+        model = TrainedModel(name, settings, structures, ("image",), network.state_dict(), best_epoch=1)
+        epochs, ended = settings.epochs or 2, Ended.COMPLETE
+        for n in range(1, epochs + 1):
+            time.sleep(epoch_s)
+            if should_stop is not None and should_stop():
+                ended = Ended.STOPPED
+                break
+            row = EpochResult(n, 1 / n, 1e-3, n * epoch_s, (epochs - n) * epoch_s, 0.5, n / (n + 1), (0.5, None))
+            model = replace(model, history=(*model.history, row))
+            on_epoch(row, model, model)
+        return replace(model, origin={"ended_by": ended.value, "ended": ended.value})
+
+    torch.manual_seed(0)
+    monkeypatch.setattr("autoseg.evaluation.crossvalidation.run.train", train)
+
+
+def make_request(folder, patients=4, folds=2, epochs=2, names=("unet", "resunet"), **changes):
+    """Ask for a comparison of small networks on discs; `minutes` in place of epochs, if they are given."""
+    minutes = changes.pop("minutes", None)
+    cases = tuple(make_case(number) for number in range(patients))
+    time = {"epochs": epochs if minutes is None else None, "minutes": minutes}
+    entries = {
+        name: Scenario(quick_settings(**time, network=NetworkSettings(name=name, filters=(8, 16, 32))))
+        for name in names
+    }
+    named = {"entries": entries, "folder": folder / "discs_comparison", "folds": folds} | changes
+    return ComparisonRequest(cases, DISCS, **named)
+
+
+def make_scenarios(folder, base, names=("original", "from scratch", "all parts"), *, patients=4, **changes):
+    """Ask for a comparison of scenarios of fine-tuning a model."""
+    time = {"minutes": changes.pop("minutes")} if "minutes" in changes else {"epochs": 1}
+    entries = scenarios_of(base, DISCS, names, changes=time)
+    return make_request(folder, patients, entries=entries, folder=folder / "scenarios_comparison", **changes)
+
+
+def known_comparison(folder, **changes):
+    """Give a comparison with known numbers and two slices."""
+    rows = [
+        row | COST | {"structure": name, "label": label, "n_subjects": 4, "area_bias_percent": -3.5 * label}
+        for row in ROWS
+        for label, name in ((1, "core"), (5, "ring"), (0, "mean"))
+    ]
+    pairs = [PAIR | {"structure": name} for name in ("mean", "core", "ring")]
+    slices = []
+    for number in (3, 1):
+        image, reference = make_pair(number)
+        predicted = {"unet": reference.one_slice(0), "resunet": reference.one_slice(0)}
+        slices.append(
+            SideBySide(
+                case_id=f"case of subject{number}",
+                number=number + 1,
+                slice_index=7,
+                image=image.one_slice(0),
+                reference=reference.one_slice(0),
+                predicted=predicted,
+                dice={"unet": 0.25, "resunet": 0.75},
+            )
+        )
+    named = {
+        "folder": folder,
+        "runs": {},
+        "table": pd.DataFrame(rows, columns=COLUMNS),
+        "differences": pd.DataFrame(pairs, columns=DIFFERENCES),
+        "verdict": "ResUNet is best, but not for subject2.",
+        "notes": ("A note on subject1.",),
+        "worst": tuple(slices),
+        "structures": DISCS,
+    }
+    return Comparison(**(named | changes))
+
+
+def begin(request, *, derived=(), **time):
+    """Write what `compare` keeps of a comparison, with one finished training."""
+    place = request.folder / next(iter(request.entries)) / "fold_1"
+    place.mkdir(parents=True)
+    (place / "fold.json").write_text("{}")
+    state = {
+        "entries": list(request.entries),
+        "folds": request.folds,
+        "structures": [asdict(one) for one in DISCS],
+        "derived": dict.fromkeys(derived, ""),
+        "failed": {},
+        "notes": [],
+        "base": settings_to_dict(replace(Settings(), **time)),
+    }
+    (request.folder / "comparison.json").write_text(json.dumps(state))

@@ -33,56 +33,51 @@ def compare(chosen: argparse.Namespace) -> None:
     ledger = read_ledger(found.folder)
     if ledger:
         print(f"{ledger.note} They are in no fold.")
-    place = chosen.output / f"{chosen.name}_comparison"
-    base = base_of(chosen, found, place)
-    entries = entries_of(chosen, base)
-    run_contest(
-        chosen,
-        found,
-        entries,
-        place,
-        print_result,
-        copies=chosen.copies,
-        try_copies=chosen.try_copies,
-        together=chosen.together,
-        base=base,
-    )
+    base = base_of(chosen, found, place_of(chosen))
+    also = {"copies": chosen.copies, "try_copies": chosen.try_copies, "together": chosen.together, "base": base}
+    run(chosen, found, entries_of(chosen, base), print_result, **also)
 
 
-def run_contest(
+def place_of(chosen: argparse.Namespace) -> Path:
+    """Give the folder of the comparison that is asked for."""
+    from autoseg.evaluation.comparison.request import ENDING
+
+    place: Path = chosen.output / f"{chosen.name}{ENDING}"
+    return place
+
+
+def run(
     chosen: argparse.Namespace,
     found: CaseFolder,
     entries: Mapping[str, Settings | Scenario],
-    place: Path,
     show: Callable[[Comparison], None],
-    **more: Any,
+    **also: Any,
 ) -> None:
-    """Say how long it will take, compare, and show what it gave; `more` goes to `comparison.compare`."""
+    """Say how long it will take, compare, and show what it gave; `also` are further fields of the request."""
     from autoseg.cli.learning import finder_of, stop_at_interrupt, tell
     from autoseg.data.test_subjects import read_ledger
-    from autoseg.evaluation import comparison
+    from autoseg.evaluation.comparison import ComparisonRequest, run_comparison
+    from autoseg.evaluation.crossvalidation import Scenario, speaking
 
     ledger = read_ledger(found.folder)
-    finder = finder_of(chosen)
-    seconds = comparison.estimate_seconds(entries, chosen.folds, finder)
-    if seconds is not None:
+    request = ComparisonRequest(
+        found.cases,
+        found.structures,
+        {name: Scenario.of(one) for name, one in entries.items()},
+        place_of(chosen),
+        folds=chosen.folds,
+        test_subjects=ledger.subjects if ledger else (),
+        exact=chosen.exact,
+        without_outliers=chosen.without_outliers,
+        finder=finder_of(chosen),
+        **also,
+    )
+    if request.seconds is not None:
+        seconds = request.seconds
         long = f"{seconds / 60:.0f} minutes" if seconds >= 90 else f"{seconds:.0f} seconds"
         print(f"Learning takes about {long} in all, less what is finished already.")
     with stop_at_interrupt() as should_stop:
-        result = comparison.compare(
-            found.cases,
-            found.structures,
-            entries,
-            folder=place,
-            folds=chosen.folds,
-            test_subjects=ledger.subjects if ledger else (),
-            tell=tell,
-            should_stop=should_stop,
-            exact=chosen.exact,
-            without_outliers=chosen.without_outliers,
-            finder=finder,
-            **more,
-        )
+        result = run_comparison(request, speaking(tell), should_stop)
     show(result)
     if not result.is_finished and should_stop():
         raise KeyboardInterrupt

@@ -11,10 +11,11 @@ if TYPE_CHECKING:
 
 def finetune(chosen: argparse.Namespace) -> None:
     """Cross-validate a model as it is, fine-tuned and from scratch on the same folds, and say what is best."""
-    from autoseg.cli.comparing import print_result, run_contest
+    from autoseg.cli.comparing import print_result, run
     from autoseg.cli.learning import base_of, check_found
     from autoseg.cli.options import find
-    from autoseg.evaluation.comparison.scenarios import WAYS, scenarios_of
+    from autoseg.evaluation.comparison import EntryName
+    from autoseg.evaluation.comparison.scenarios import SCENARIOS, scenarios_of
     from autoseg.evaluation.comparison.tables import per_subject_table
     from autoseg.model.settings.text import read_assignments
 
@@ -22,18 +23,14 @@ def finetune(chosen: argparse.Namespace) -> None:
     if base is None:
         raise AssertionError("the parser asks for a base")
     found = check_found(find(chosen))
+    minutes = None if chosen.epochs is not None else chosen.minutes
+    shared = {"seed": chosen.seed, "minutes": minutes, "epochs": chosen.epochs}
+    changes = shared | read_assignments(chosen.changes or ())
     entries = scenarios_of(
-        base,
-        found.structures,
-        names=chosen.scenarios or (),
-        minutes=None if chosen.epochs is not None else chosen.minutes,
-        epochs=chosen.epochs,
-        seed=chosen.seed,
-        changes=read_assignments(chosen.changes or ()),
-        subjects=chosen.subjects,
+        base, found.structures, chosen.scenarios or (), changes=changes, subjects=chosen.subjects
     )
-    for name in dict.fromkeys(entry.partition(" with ")[0] for entry in entries):
-        print(f"{name}: {WAYS[name].words if name in WAYS else WORDS[name]}")
+    for stem in dict.fromkeys(EntryName.read(name).stem for name in entries):
+        print(f"{stem}: {SCENARIOS[stem].words}")
 
     def show(result: Comparison) -> None:
         table = per_subject_table(result.subjects)
@@ -41,10 +38,4 @@ def finetune(chosen: argparse.Namespace) -> None:
             print(table.to_string(index=False, float_format=lambda value: f"{value:.3f}", na_rep="–"))
         print_result(result)
 
-    run_contest(chosen, found, entries, chosen.output / f"{chosen.name}_comparison", show)
-
-
-WORDS = {
-    "original": "The model as it is, without learning anything here.",
-    "from scratch": "The same network, learnt from these images alone.",
-}
+    run(chosen, found, entries, show)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from autoseg.errors import DataError, ReadError, SettingsError
+from autoseg.evaluation.comparison.entries import title_of
 from autoseg.evaluation.comparison.side_by_side import SideBySide, read_side_by_side
 from autoseg.evaluation.comparison.tables import (
     MEAN,
@@ -18,18 +19,14 @@ from autoseg.evaluation.comparison.tables import (
     differences_table,
     subjects_table,
     tell_outliers,
-    title_of,
 )
 from autoseg.evaluation.comparison.verdict import gain_note, give_verdict, order_of
 from autoseg.evaluation.crossvalidation import RESULT, CrossValidation, FoldResult, gather, read_fold
 from autoseg.files.atomic import whole_file
 from autoseg.image.structures import Structure
 from autoseg.measurement.statistics import FEWEST_FOR_INTERVAL
-from autoseg.model.model import EpochResult
 from autoseg.model.settings.settings import Settings, settings_from_dict
 
-# Called with the entry's name, the fold's number from 1, and what the epoch gave.
-OnEpoch = Callable[[str, int, EpochResult], object]
 STATE = "comparison.json"
 
 

@@ -3,43 +3,38 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from autoseg.data.cases import Case
 from autoseg.errors import AutosegError, DataError, OutputError
-from autoseg.evaluation.comparison.compared import Comparison, OnEpoch, State, failing, put_together, write_state
-from autoseg.evaluation.comparison.derived import (
-    LINES,
-    Derived,
-    budget_notes,
-    check_entries,
-    check_finished,
-    derived_entries,
-)
+from autoseg.evaluation.comparison.compared import Comparison, State, failing, put_together, write_state
+from autoseg.evaluation.comparison.derived import Derived, derived_entries
+from autoseg.evaluation.comparison.entries import WITHOUT, title_of, variant_of
+from autoseg.evaluation.comparison.request import ComparisonRequest
 from autoseg.evaluation.comparison.side_by_side import choose_slices, write_side_by_side
-from autoseg.evaluation.comparison.tables import centrelines_table, outliers_of, per_subject_table, title_of
+from autoseg.evaluation.comparison.tables import centrelines_table, outliers_of, per_subject_table
 from autoseg.evaluation.crossvalidation import (
-    Centrelines,
+    FoldBegins,
+    FoldFailed,
     FoldPlan,
     FoldResult,
-    Folds,
+    OnEpoch,
     Scenario,
-    Tell,
-    prepare_folds,
+    plan_entries,
     read_fold,
     run_fold,
+    speaking,
 )
 from autoseg.evaluation.crossvalidation.fold import read_content
-from autoseg.files.atomic import check_writable, whole_file
+from autoseg.files.atomic import whole_file
 from autoseg.image.structures import Structure
 from autoseg.model.settings.settings import Settings, settings_to_dict
-from autoseg.prediction.ensemble import Copies
 from autoseg.report.figures import show_comparison, show_learning_curves, show_side_by_side
-from autoseg.training.events import listener
-from autoseg.training.finder import finder_settings
+from autoseg.training.events import Note, OnEvent
 
 # --- the files of a comparison: tables, the verdict, pictures
 
@@ -88,8 +83,6 @@ def write_pictures(comparison: Comparison) -> None:
 
 # What ends one entry and lets the others go on; torch tells of a full memory by a RuntimeError.
 FAILURES = (AutosegError, RuntimeError, MemoryError, ValueError)
-# What stands after the comma of an entry that learnt without its outliers.
-WITHOUT = "without outliers"
 NO_OUTLIERS = "No subject is an outlier with what learnt here, so nothing was learnt again without one."
 STOPPED = "It was stopped. Started again in the same way, it goes on where it was."
 
@@ -100,18 +93,10 @@ def compare(
     entries: Mapping[str, Settings | Scenario],
     *,
     folder: Path,
-    folds: int = 5,
-    test_subjects: Collection[str] = (),
-    tell: Tell | None = None,
+    tell: Callable[[str], object] | None = None,
     on_epoch: OnEpoch | None = None,
     should_stop: Callable[[], bool] | None = None,
-    copies: Copies = "none",
-    try_copies: Copies | None = None,
-    together: bool = False,
-    base: Settings | None = None,
-    exact: bool = False,
-    without_outliers: bool = False,
-    finder: Settings | None = None,
+    **asked: Any,
 ) -> Comparison:
     """Cross-validate several settings on the same folds and put the results side by side.
 
@@ -130,16 +115,18 @@ def compare(
         The names are those of folders. All have the same seed; `minutes` or `epochs` are of each fold. A Scenario
         begins from a model (fine-tuning), or is one that is scored as it is.
     folder : Path
-    folds : int
-        With fewer subjects, each is left out once.
-    test_subjects : collection of str
-        Subjects that are kept for a last test; they are in no fold.
     tell : callable, optional
         Gets lines of text; `print`, for instance.
     on_epoch : callable, optional
         Called after every epoch with the entry's name, the fold's number from 1, and the EpochResult.
     should_stop : callable, optional
         Asked after every step. Once it says True, the unfinished fold is given up; what is finished is compared.
+    folds : int
+        Into how many groups the subjects are divided, 5 by default; with fewer subjects, each is left out once.
+    test_subjects : collection of str
+        Subjects that are kept for a last test; they are in no fold.
+    known : collection of str
+        Further subjects in no fold: whom the model has seen that scenarios begin from.
     copies : Copies
         Turned copies of each image whose mean is taken in all predictions, as for `predict`.
     try_copies : Copies, optional
@@ -153,8 +140,10 @@ def compare(
         what was drawn (where nothing was, with what is found), as "<entry>, exact centreline": what is lost by not
         finding it.
     without_outliers : bool
-        Then learn every entry that has outliers (`per_subject.find_outliers`) anew with these left out of training,
-        as "<entry>, without outliers". They are tested as before; centrelines stay as they were found with them.
+        Then learn every entry that has outliers (`find_outliers`) anew with these left out of training, as
+        "<entry>, without outliers". They are tested as before; centrelines stay as they were found with them.
+    choose_post : bool
+        Whether each fold chooses a post-processing, as for `cross_validate`.
     finder : Settings, optional
         Of what finds centrelines in each fold, from `autoseg.training.finder.finder_settings`; entries share them
         that learn from as many subjects.
@@ -174,69 +163,49 @@ def compare(
     OutputError
         If the folder cannot be written.
     """
-    folder = Path(folder)
-    scenarios = {entry: one if isinstance(one, Scenario) else Scenario(one) for entry, one in entries.items()}
-    check_entries(scenarios)
-    check_writable(folder)
-    seed = next(iter(scenarios.values())).settings.seed
-    prepared = prepare_folds(cases, structures, folds=folds, seed=seed, test_subjects=test_subjects)
-    for one in scenarios.values():
-        one.check(prepared.splits, prepared.structures)
-    say = tell or (lambda line: None)
-    lines = Centrelines(prepared, finder or finder_settings(seed=seed), folder / LINES, listener(say), should_stop)
-    # How much is lost by having few subjects is not to be hidden by a finder that has learnt from all.
-    finders = {
-        one.subjects: lines if one.subjects is None else lines.with_few(one.subjects) for one in scenarios.values()
-    }
-    plans = {
-        entry: _plan_of(entry, one, finders[one.subjects], folder, on_epoch, copies, say)
-        for entry, one in scenarios.items()
-    }
-    derived = derived_entries(plans, folder, try_copies=try_copies, together=together, exact=exact)
-    check_finished(plans)
+    scenarios = {name: Scenario.of(one) for name, one in entries.items()}
+    request = ComparisonRequest(cases, structures, scenarios, Path(folder), **asked)
+    return run_comparison(request, speaking(tell, on_epoch), should_stop)
+
+
+def run_comparison(
+    request: ComparisonRequest, on_event: OnEvent, should_stop: Callable[[], bool] | None = None
+) -> Comparison:
+    """Do what is asked of a comparison, as `compare` describes; `on_event` hears what happens."""
+    plans = plan_entries(request, on_event, should_stop)
+    derived = derived_entries(request, plans)
+    _check_finished(plans)
+    folds = next(iter(plans.values())).folds
     state = State(
-        entries=tuple(scenarios),
-        folds=len(prepared.splits),
-        structures=prepared.structures,
+        entries=tuple(plans),
+        folds=len(folds.splits),
+        structures=folds.structures,
         derived={one.name: one.base for one in derived},
-        notes=budget_notes(scenarios),
-        base=None if base is None else settings_to_dict(base),
+        notes=request.budget_notes,
+        base=None if request.base is None else settings_to_dict(request.base),
     )
-    write_state(folder, state)
-    running = _Running(folder, prepared, plans, derived, state, say)
+    write_state(request.folder, state)
+    running = _Running(request, plans, state, on_event, should_stop)
     try:
         for number in range(1, state.folds + 1):
-            running.do_fold(number)
-        if without_outliers:
+            running.do_fold(number, derived)
+        if request.without_outliers:
             running.leave_out_outliers()
     except KeyboardInterrupt:
         running.state = replace(running.state, notes=(*running.state.notes, STOPPED))
         running.read_finished()
-    return _conclude(running, cases, structures)
+    return running.conclude()
 
 
-def _plan_of(
-    entry: str,
-    one: Scenario,
-    lines: Centrelines,
-    folder: Path,
-    on_epoch: OnEpoch | None,
-    copies: Copies,
-    tell: Tell,
-) -> FoldPlan:
-    return FoldPlan(
-        lines.folds,
-        one.settings,
-        folder / entry,
-        name=entry,
-        copies=copies,
-        tell=tell,
-        on_epoch=None if on_epoch is None else partial(on_epoch, entry),
-        should_stop=lines.should_stop,
-        base=one.base,
-        learns=one.learns,
-        centrelines=lines,
-    )
+def _check_finished(plans: Mapping[str, FoldPlan]) -> None:
+    """Refuse folds that were made from something else, before anything is trained."""
+    for entry, plan in plans.items():
+        for number in range(1, len(plan.folds.splits) + 1):
+            if plan.place(number).exists():
+                try:
+                    read_fold(plan.place(number), number, plan.made_from(number))
+                except DataError as error:
+                    raise type(error)(f"{title_of(entry)}: {error}") from error
 
 
 def _fold_of_others(plan: FoldPlan, number: int) -> FoldResult:
@@ -248,56 +217,48 @@ def _fold_of_others(plan: FoldPlan, number: int) -> FoldResult:
 
 
 class _Running:
-    """A comparison that goes on."""
+    """A comparison that goes on: its state, and the folds that are done by entry."""
 
     def __init__(
         self,
-        folder: Path,
-        prepared: Folds,
+        request: ComparisonRequest,
         plans: Mapping[str, FoldPlan],
-        derived: Sequence[Derived],
         state: State,
-        tell: Tell,
+        on_event: OnEvent,
+        should_stop: Callable[[], bool] | None,
     ) -> None:
-        self.folder, self.prepared, self.plans, self.derived = folder, prepared, plans, derived
-        self.state, self.tell = state, tell
+        self.request, self.folder, self.plans, self.state = request, request.folder, plans, state
+        self.on_event, self.should_stop = on_event, should_stop
         self.folds: dict[str, list[FoldResult]] = {entry: [] for entry in (*plans, *state.derived)}
 
-    def do_fold(self, number: int) -> None:
+    def do_fold(self, number: int, derived: Sequence[Derived]) -> None:
         """Do one fold of all entries, then of what is made of them, and write the tables."""
-        for place, (entry, plan) in enumerate(self.plans.items(), start=1):
-            of = f"({place} of {len(self.plans)})"
-            self.tell(f"Fold {number} of {self.state.folds}, {title_of(entry)} {of}")
-            if self._is_stopping() and not plan.place(number).exists():
-                raise KeyboardInterrupt
-            self._try(entry, number, partial(run_fold, plan, number))
-        for one in self.derived:
-            lacking = [entry for entry in one.members if entry in self.state.failed]
+        for nth, (entry, plan) in enumerate(self.plans.items(), start=1):
+            self._do(entry, number, partial(run_fold, plan, number), which=f" ({nth} of {len(self.plans)})")
+        for one in derived:
+            lacking = [title_of(entry) for entry in one.members if entry in self.state.failed]
             if lacking:
-                why = f"{', '.join(map(title_of, lacking))} failed."
-                self.state = failing(self.state, one.name, f"Fold {number}: {why}")
+                self.state = failing(self.state, one.name, f"Fold {number}: {', '.join(lacking)} failed.")
                 continue
-            if self._is_stopping() and not (self.folder / one.name / f"fold_{number}").exists():
-                raise KeyboardInterrupt
-            self.tell(f"Fold {number} of {self.state.folds}, {title_of(one.name)}")
             members = [self.folds[entry][-1] for entry in one.members]
-            self._try(one.name, number, partial(one.make, number, members))
+            self._do(one.name, number, partial(one.make, number, members))
         write_state(self.folder, self.state)
-        write_tables(put_together(self.folder, self.state, self.folds))
+        write_tables(self._so_far())
 
     def leave_out_outliers(self) -> None:
         """Learn every entry that has outliers anew without them."""
-        subjects = put_together(self.folder, self.state, self.folds).subjects
+        subjects = self._so_far().subjects
         again: dict[str, FoldPlan] = {}
         for entry, plan in self.plans.items():
-            outliers = outliers_of(subjects, entry) if plan.learns and entry not in self.state.failed else []
+            learnt = plan.scenario.learns and entry not in self.state.failed
+            outliers = outliers_of(subjects, entry) if learnt else []
             if not outliers:
                 continue
-            name = f"{entry}, {WITHOUT}"
+            name = variant_of(entry, WITHOUT)
             try:
                 folds = plan.folds.without(outliers)
             except DataError as error:
-                self.tell(f"{title_of(name)} was left out. {error}")
+                self.on_event(Note(f"{title_of(name)} was left out. {error}"))
                 continue
             again[name] = replace(plan, folds=folds, folder=self.folder / name)
             self.folds[name] = []
@@ -306,10 +267,7 @@ class _Running:
             self.state = replace(self.state, notes=(*self.state.notes, NO_OUTLIERS))
         for name, plan in again.items():
             for number in range(1, self.state.folds + 1):
-                self.tell(f"Fold {number} of {self.state.folds}, {title_of(name)}")
-                if self._is_stopping() and not plan.place(number).exists():
-                    raise KeyboardInterrupt
-                self._try(name, number, partial(_fold_of_others, plan, number))
+                self._do(name, number, partial(_fold_of_others, plan, number))
 
     def read_finished(self) -> None:
         """Read the folds that were finished before and not come to again, so that they count."""
@@ -319,30 +277,36 @@ class _Running:
                 if number not in known and plan.place(number).exists() and entry not in self.state.failed:
                     self.folds[entry].append(read_fold(plan.place(number), number))
 
-    def _is_stopping(self) -> bool:
-        return any(plan.should_stop is not None and plan.should_stop() for plan in self.plans.values())
+    def conclude(self) -> Comparison:
+        """Put all together, with slices to look at, and write it."""
+        write_state(self.folder, self.state)
+        found = self._so_far()
+        if found.is_finished and len(found.table):
+            drawn = {entry: found.runs[entry] for entry in self.state.drawn}
+            worst = choose_slices(drawn, self.request.cases, self.request.structures)
+            write_side_by_side(self.folder, worst)
+            found = replace(found, worst=worst)
+        write_tables(found)
+        write_pictures(found)
+        return found
 
-    def _try(self, entry: str, number: int, make: Callable[[], FoldResult]) -> None:
+    def _so_far(self) -> Comparison:
+        return put_together(self.folder, self.state, self.folds)
+
+    def _do(self, entry: str, number: int, make: Callable[[], FoldResult], *, which: str = "") -> None:
         """Do a fold of an entry unless an earlier one failed; note down why it fails."""
         if entry in self.state.failed:
             return
+        words = f"Fold {number} of {self.state.folds}, {title_of(entry)}{which}"
+        self.on_event(FoldBegins(entry, number, words))
+        is_done = (self.folder / entry / f"fold_{number}").exists()
+        if not is_done and self.should_stop is not None and self.should_stop():
+            raise KeyboardInterrupt
         try:
             self.folds[entry].append(make())
         except OutputError:  # the folder is everybody's
             raise
         except FAILURES as error:
             self.state = failing(self.state, entry, f"Fold {number}: {error}")
-            self.tell(f"  {title_of(entry)} failed, and the others go on. {error}")
-
-
-def _conclude(running: _Running, cases: Sequence[Case], structures: Sequence[Structure]) -> Comparison:
-    """Put all together, with slices to look at, and write it."""
-    write_state(running.folder, running.state)
-    found = put_together(running.folder, running.state, running.folds)
-    if found.is_finished and len(found.table):
-        worst = choose_slices({entry: found.runs[entry] for entry in running.state.drawn}, cases, structures)
-        write_side_by_side(running.folder, worst)
-        found = replace(found, worst=worst)
-    write_tables(found)
-    write_pictures(found)
-    return found
+            words = f"  {title_of(entry)} failed, and the others go on. {error}"
+            self.on_event(FoldFailed(entry, number, words))

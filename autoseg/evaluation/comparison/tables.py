@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from autoseg.evaluation.comparison.entries import title_of
 from autoseg.evaluation.crossvalidation import CrossValidation, FoldCost
 from autoseg.measurement.scores import Score, scores_table
 from autoseg.measurement.statistics import (
@@ -25,7 +26,6 @@ from autoseg.measurement.statistics import (
 )
 from autoseg.measurement.summary import pool_subjects
 from autoseg.training.finder import centreline_table
-from autoseg.training.recipes import RECIPES
 
 # The row over all structures, in the column `structure`.
 MEAN = "mean"
@@ -34,12 +34,6 @@ AREAS = ("mm2", "percent")
 # Of a subject's structure, and of the mean over them.
 OF_SUBJECT = ("dice", "iou", "hd95_mm", "area_error_mm2", "area_error_percent")
 RANGED = ("training_seconds", "ms_per_slice", "peak_memory_mib")
-
-
-def title_of(entry: str) -> str:
-    """Give what an entry is called: the title of the network or recipe where the entry is named like one."""
-    first, comma, rest = entry.partition(",")
-    return (RECIPES[first].title if first in RECIPES else first) + comma + rest
 
 
 def subjects_table(runs: Mapping[str, CrossValidation]) -> pd.DataFrame:

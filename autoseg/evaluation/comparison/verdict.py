@@ -8,7 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from autoseg.evaluation.comparison.tables import MEAN, title_of
+from autoseg.evaluation.comparison.entries import title_of
+from autoseg.evaluation.comparison.tables import MEAN
 from autoseg.measurement.statistics import smallest_p
 from autoseg.words import counted
 

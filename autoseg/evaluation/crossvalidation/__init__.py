@@ -1,35 +1,43 @@
 """Cross-validation: every subject scored once, by a model that never saw it."""
 
-from autoseg.evaluation.crossvalidation.centrelines import Centrelines
+from autoseg.evaluation.crossvalidation.events import FoldBegins, FoldEpoch, FoldFailed, OnEpoch, speaking
 from autoseg.evaluation.crossvalidation.fold import (
     RESULT,
     FoldCost,
     FoldResult,
+    OtherFoldsError,
     read_fold,
     read_model,
     read_prediction,
 )
-from autoseg.evaluation.crossvalidation.run import CrossValidation, FoldPlan, Tell, cross_validate, gather, run_fold
+from autoseg.evaluation.crossvalidation.request import LINES, CrossValidationRequest, FoldPlan, plan_entries
+from autoseg.evaluation.crossvalidation.run import CrossValidation, cross_validate, gather, run_fold
 from autoseg.evaluation.crossvalidation.scenario import Scenario
 from autoseg.evaluation.crossvalidation.scoring import score_fold
-from autoseg.evaluation.crossvalidation.splits import Folds, prepare_folds
+from autoseg.evaluation.crossvalidation.splits import prepare_folds
 
 __all__ = [
+    "LINES",
     "RESULT",
-    "Centrelines",
     "CrossValidation",
+    "CrossValidationRequest",
+    "FoldBegins",
     "FoldCost",
+    "FoldEpoch",
+    "FoldFailed",
     "FoldPlan",
     "FoldResult",
-    "Folds",
+    "OnEpoch",
+    "OtherFoldsError",
     "Scenario",
-    "Tell",
     "cross_validate",
     "gather",
+    "plan_entries",
     "prepare_folds",
     "read_fold",
     "read_model",
     "read_prediction",
     "run_fold",
     "score_fold",
+    "speaking",
 ]

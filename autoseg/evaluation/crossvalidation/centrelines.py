@@ -26,18 +26,8 @@ from autoseg.training.inputs import Inputs, sees_crop
 class Centrelines:
     """Automatic centrelines of all cases, each by a finder of a fold that did not see the subject.
 
-    They are found when the first fold asks for them, and kept in `folder`.
-
-    Parameters
-    ----------
-    folds : Folds
-    settings : Settings
-        Of the finders, from `autoseg.training.finder.finder_settings`.
-    folder : Path
-    on_event, should_stop : callable
-        As of `autoseg.training.finder.inputs_of_folds`.
-    subjects : int, optional
-        The finders learn from so many of a fold's subjects (`with_few`); by default from all.
+    They are found when the first fold asks for them, and kept in `folder`; `settings` are of the finders. With
+    `subjects` the finders learn from so many of a fold's subjects (`with_few`), otherwise from all.
     """
 
     folds: Folds

@@ -29,6 +29,10 @@ SIDES = ("training", "validation", "test")
 Labels = npt.NDArray[np.uint8]
 
 
+class OtherFoldsError(DataError):
+    """Finished folds were made from something else than is asked for now."""
+
+
 @dataclass(frozen=True)
 class FoldCost:
     """What a fold cost; NaN where it was not measured.
@@ -121,7 +125,7 @@ def read_fold(place: Path, number: int, made_from: dict[str, Any] | None = None)
         raise _unreadable(place, error) from error
     changed = [] if made_from is None else _what_changed(_completed(before), made_from)
     if changed:
-        raise DataError(
+        raise OtherFoldsError(
             f"{place} was made from something else: {'; '.join(changed[:5])}. Folds of two kinds are never mixed: "
             "choose another folder, or go back to what it was."
         )

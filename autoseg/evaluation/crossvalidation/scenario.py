@@ -42,21 +42,21 @@ class Scenario:
             raise SettingsError(f"subjects is {self.subjects}; give 1 or more to learn from, or none for all.")
 
     @classmethod
+    def of(cls, entry: Settings | Scenario) -> Scenario:
+        """Give settings as a scenario, learnt from scratch; a scenario as it is."""
+        return entry if isinstance(entry, Scenario) else cls(entry)
+
+    @classmethod
     def original(cls, base: TrainedModel, *, seed: int | None = None) -> Scenario:
         """Give a model as it is, to be scored on the same folds as others that have this seed."""
         settings = base.settings if seed is None else replace(base.settings, seed=seed)
         return cls(settings, base, learns=False)
 
     def check(self, splits: Sequence[Split], structures: Sequence[Structure]) -> None:
-        """See, before anything is trained, that every score will be of subjects whom the base does not know.
+        """Refuse, before anything is trained, a base that knows a subject who is validated on or scored.
 
-        Raises
-        ------
-        DataError
-            If the base knows one who is validated on or scored, or, where nothing is learnt, does not know a
-            structure.
-        SettingsError
-            If the base is another kind of network than the settings ask for.
+        So is one of another kind of network than the settings', and one that is only scored and does not know a
+        structure.
         """
         if self.base is None:
             return

@@ -1,1 +1,1 @@
-"""Panels that compare networks, settings and ways of fine-tuning."""
+"""Panels that compare networks, settings and scenarios of fine-tuning."""

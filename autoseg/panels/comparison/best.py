@@ -14,7 +14,9 @@ from autoseg.evaluation.comparison import title_of
 from autoseg.model.model import check_model_name, find_model
 from autoseg.model.settings.settings import Settings
 from autoseg.model.settings.text import parse_value, show_value
-from autoseg.panels.comparison.comparison_tables import best_entry
+from autoseg.panels.comparison.entries import LABEL
+from autoseg.panels.comparison.tables import best_entry
+from autoseg.panels.parts.fields import field, tick
 from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.style import heading, notice, text
 from autoseg.panels.parts.values import Compared, Task
@@ -38,7 +40,7 @@ class BestPanel(Panel):
 
     Parameters
     ----------
-    comparing : Panel
+    comparison : Panel
         Its value is a `panels.values.Compared`.
     name : str
         Of the model.
@@ -50,7 +52,7 @@ class BestPanel(Panel):
 
     def __init__(
         self,
-        comparing: Panel,
+        comparison: Panel,
         *,
         name: str = "best",
         folder: Path | str = "../trained_model",
@@ -60,43 +62,36 @@ class BestPanel(Panel):
         self.folder = Path(folder)
         self._compared: Compared | None = None
         self._quiet = False
-        wide, style = {"width": "360px"}, {"description_width": "145px"}
-        self.entry = widgets.Dropdown(
-            description="Network", tooltip="The best by Dice is chosen first", layout=dict(wide), style=style
+        self.entry = field(
+            widgets.Dropdown, "Network", "The best by Dice is chosen first", width="360px", label=LABEL
         )
         self.original = widgets.HTML()
-        self.name = widgets.Text(
-            name,
-            description="Name of the model",
-            tooltip="Becomes a part of the file's name: letters and digits",
-            continuous_update=False,
-            layout=dict(wide),
-            style=style,
+        self.name = field(
+            widgets.Text,
+            "Name of the model",
+            "Becomes a part of the file's name: letters and digits",
+            width="360px",
+            label=LABEL,
+            value=name,
         )
-        self.amount = widgets.Text(
-            description="Learn for",
-            tooltip="More patients than in a fold deserve a little more time; longer rarely harms",
-            continuous_update=False,
-            layout={"width": "230px"},
-            style=style,
+        self.amount = field(
+            widgets.Text,
+            "Learn for",
+            "More patients than in a fold deserve a little more time; longer rarely harms",
+            width="230px",
+            label=LABEL,
         )
         self.unit = widgets.HTML()
-        self.all = widgets.Checkbox(
-            value=learn_from_all,
-            description="Learn from all patients",
-            tooltip="Otherwise some validate, as in 1_train",
-            indent=False,
-            layout={"width": "auto"},
-        )
+        self.all = tick("Learn from all patients", "Otherwise some validate, as in 1_train", value=learn_from_all)
         self.note = widgets.HTML()
         time = widgets.HBox([self.amount, self.unit], layout={"align_items": "center"})
         self._all = (
             widgets.HTML(heading("Use the best")),
             *(self.original, self.entry, self.name, time, self.all, self.note),
         )
-        for field in (self.entry, self.name, self.amount, self.all):
-            field.observe(self._changed, "value")
-        self.follow(comparing, self._take)
+        for one in (self.entry, self.name, self.amount, self.all):
+            one.observe(self._changed, "value")
+        self.follow(comparison, self._take)
 
     def choose(self, entry: str) -> None:
         """Choose an entry by its name, as the list does."""
@@ -109,8 +104,8 @@ class BestPanel(Panel):
         if compared is None:
             self.give_up(FIRST)
             return
-        contest = compared.contest
-        entries = list(contest.learning)
+        request = compared.request
+        entries = list(request.learning)
         if not entries:
             self.give_up(NOTHING)
             return
@@ -119,12 +114,12 @@ class BestPanel(Panel):
             with self.entry.hold_sync():
                 self.entry.options = [(title_of(one), one) for one in entries]
                 self.entry.value = best_entry(compared.comparison, among=entries) or entries[0]
-            self.entry.description = contest.what.capitalize()
-            self.amount.value = show_value(_time(contest.scenarios[self.entry.value].settings)[1])
+            self.entry.description = request.kind.capitalize()
+            self.amount.value = show_value(_time(request.entries[self.entry.value].settings)[1])
         finally:
             self._quiet = False
         self._compared = compared
-        best = best_entry(compared.comparison, among=contest.entries)
+        best = best_entry(compared.comparison, among=request.entries)
         is_original = best is not None and best not in entries
         self.original.value = notice(ORIGINAL.format(best), "warning") if is_original else ""
         self.body.children = self._all
@@ -141,8 +136,8 @@ class BestPanel(Panel):
             return
         self.value, self.note.value = None, ""
         with self.attempt():
-            contest = compared.contest
-            scenario = contest.scenarios[self.entry.value]
+            request = compared.request
+            scenario = request.entries[self.entry.value]
             settings = scenario.settings
             unit, _ = _time(settings)
             self.unit.value = text(unit)
@@ -151,21 +146,28 @@ class BestPanel(Panel):
             name = check_model_name(self.name.value.strip())
             cases: dict[str, Any] = {
                 "validation_subjects": () if self.all.value else None,
-                "test_subjects": contest.test_subjects,
+                "test_subjects": request.test_subjects,
                 "seed": settings.seed,
             }
             if scenario.base is None:
-                split = split_cases(contest.cases.cases, **cases)
+                split = split_cases(request.cases, **cases)
             else:
-                split = split_for_base(scenario.base, contest.cases.cases, **cases)
+                split = split_for_base(scenario.base, request.cases, **cases)
             if self.all.value:
                 split = replace(split, note="")
             count = len(subjects_of(split.validation))
             words = ALL if self.all.value else SOME.format(f"{count} patient{'s' * (count != 1)}")
             self.note.value = text(f"{words}\n{_say_name(self.folder, name)}")
             self.say("")
-            structures, finder = contest.cases.structures, contest.finder
-            self.value = Task(split, settings, structures, name, self.folder, base=scenario.base, finder=finder)
+            self.value = Task(
+                split,
+                settings,
+                tuple(request.structures),
+                name,
+                self.folder,
+                base=scenario.base,
+                finder=request.finder,
+            )
 
 
 def _time(settings: Settings) -> tuple[str, float]:

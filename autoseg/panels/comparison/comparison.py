@@ -1,223 +1,236 @@
-"""The result of a comparison: the sentence, the tables, the curves, and the same slices by every network."""
+"""The panel that compares: start, stop and go on; what learns now, its curves, and scores as they come in."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
-from functools import partial
-from typing import cast
+from collections.abc import Sequence
+from statistics import fmean
 
 import ipywidgets as widgets
 
-from autoseg.errors import DataError, ReadError
-from autoseg.evaluation.comparison import MEAN, Comparison, title_of
-from autoseg.panels.comparison.comparison_tables import (
-    centrelines_html,
-    cost_table,
-    differences_html,
-    models_of,
-    quality_table,
-    structures_of,
+from autoseg.evaluation.comparison import ComparisonRequest, title_of
+from autoseg.evaluation.crossvalidation import OtherFoldsError
+from autoseg.model.settings.settings import Settings
+from autoseg.panels.comparison.running import (
+    RunningComparison,
+    find_running,
+    finished_trainings,
+    is_alike,
+    start_comparison,
 )
-from autoseg.panels.comparison.per_subject import per_subject_html
-from autoseg.panels.parts.download import DownloadButton
+from autoseg.panels.parts.background import State
+from autoseg.panels.parts.follows_work import FollowsWork, describe_time
 from autoseg.panels.parts.panel import Panel
-from autoseg.panels.parts.style import Drawn, heading, notice, picture, text
+from autoseg.panels.parts.style import heading
+from autoseg.panels.parts.table import html_table
 from autoseg.panels.parts.values import Compared
-from autoseg.report.figures import show_comparison, show_learning_curves, show_side_by_side
-from autoseg.training.plan import hide_ids, number_subjects
+from autoseg.report.figures.live_curves import draw_curves, draw_ways
+from autoseg.training.events import Finder
+from autoseg.training.finder import finder_settings
 
-FIRST = "Compare first: press Start above."
-CENTRELINES = "centrelines.csv"
-FILES = (
-    *("results.csv", "per_subject.csv", CENTRELINES, "differences.csv"),
-    *("comparison.png", "learning_curves.png"),
-)
+# --- what the panel says while entries are compared: what learns now, how far it is, and the scores so far
 
-
-class ComparisonPanel(Panel):
-    """Shows a finished comparison; `value` is the `Comparison`.
-
-    Names of cases, which may be patients' numbers, are shown where `show_ids` is ticked.
-
-    Parameters
-    ----------
-    comparing : Panel
-        Its value is a `panels.values.Compared`.
-    show_ids : bool
-        Show names from the start.
-    """
-
-    def __init__(self, comparing: Panel, *, show_ids: bool = False) -> None:
-        super().__init__()
-        self._compared: Compared | None = None
-        self._quiet = False
-        self._build(show_ids)
-        self.follow(comparing, self._take)
-
-    def _build(self, show_ids: bool) -> None:
-        self.verdict, self.notes = widgets.HTML(), widgets.HTML()
-        self.overview, self.curves = widgets.HTML(), widgets.HTML()
-        self.quality, self.costs, self.differences = widgets.HTML(), widgets.HTML(), widgets.HTML()
-        self.subjects, self.centrelines = widgets.HTML(), widgets.HTML()
-        self.structure = widgets.Dropdown(
-            description="Scores of",
-            tooltip="All structures together, or one of them",
-            layout={"width": "360px"},
-        )
-        self.place = widgets.IntSlider(
-            min=1,
-            max=1,
-            description="Slice",
-            tooltip="1 is the worst; arrow keys go on",
-            continuous_update=False,
-            layout={"width": "360px"},
-        )
-        auto = {"width": "auto"}
-        self.next = widgets.Button(description="Next", tooltip="The next slice, less bad", layout=dict(auto))
-        self.show_ids = widgets.Checkbox(
-            value=show_ids,
-            description="Show names of images (they may be patients' numbers)",
-            indent=False,
-            layout=dict(auto),
-        )
-        self.slice = widgets.HTML()
-        self.structure.observe(lambda _: self._when_shown(self._show_tables), "value")
-        self.place.observe(lambda _: self._when_shown(self._show_slice), "value")
-        self.show_ids.observe(lambda _: self._when_shown(self._name), "value")
-        self.next.on_click(lambda _: self.go_on())
-        self.downloads = tuple(DownloadButton(name, partial(self._read_file, name)) for name in FILES)
-        steps = widgets.HBox([self.place, self.next, self.show_ids], layout={"flex_flow": "row wrap"})
-        self.slices_head = widgets.HTML()
-        self.slices = widgets.VBox([self.slices_head, steps, self.slice])
-        files = widgets.HBox(self.downloads, layout={"flex_flow": "row wrap"})
-        tables = (self.structure, self.quality, self.subjects, self.centrelines, self.differences, self.costs)
-        self._all = (self.verdict, self.notes, self.overview, *tables, self.slices, self.curves, files)
-
-    # --- what a click does
-
-    def go_on(self) -> None:
-        """Show the next slice; after the last comes the worst again."""
-        self.place.value = self.place.value % self.place.max + 1
-
-    # --- what it follows
-
-    def _take(self, compared: Compared | None) -> None:
-        self.body.children = ()
-        self._compared = None
-        if compared is None:
-            self.give_up(FIRST)
-            return
-        self.start(
-            lambda: (_draw_overview(compared.comparison), _draw_curves(compared.comparison)),
-            lambda drawn: self._show(compared, *drawn),
-            saying="Drawing …",
-        )
-
-    def fail(self, error: BaseException) -> None:
-        """Show why something failed, and nothing of a comparison."""
-        self.body.children = ()
-        super().fail(error)
-
-    def _show(self, compared: Compared, overview: str, curves: str) -> None:
-        comparison = compared.comparison
-        self._compared = compared
-        self._quiet = True
-        try:
-            with self.structure.hold_sync():
-                self.structure.options = [
-                    ("all structures (mean)" if name == MEAN else name, name) for name in structures_of(comparison)
-                ]
-                self.structure.value = MEAN if len(comparison.table) else None
-            self.place.max = max(1, len(comparison.worst))
-            self.place.value = 1
-        finally:
-            self._quiet = False
-        for button in self.downloads:
-            button.disabled = not (comparison.folder / button.name).is_file()
-            button.layout.display = "none" if button.disabled and button.name == CENTRELINES else ""
-        self.slices.layout.display = "" if comparison.worst else "none"
-        self.overview.value, self.curves.value = overview, curves
-        self.slices_head.value = heading(f"The same slices by every {compared.contest.what}, worst first")
-        self._name(comparison)
-        self._show_tables(comparison)
-        self.body.children = self._all
-        self.value = comparison
-
-    # --- what it shows
-
-    def _when_shown(self, show: Callable[[Comparison], None]) -> None:
-        with self._lock:
-            if self._compared is not None and not self._quiet:
-                with self.attempt():
-                    show(self._compared.comparison)
-
-    def _name(self, comparison: Comparison) -> None:
-        """Show all that may hold a patient's number."""
-        self.verdict.value = notice(self._hidden(comparison.verdict), "done")
-        self.notes.value = text(self._hidden("\n".join(comparison.notes))) if comparison.notes else ""
-        self._show_subjects(comparison)
-        self._show_slice(comparison)
-
-    def _show_tables(self, comparison: Comparison) -> None:
-        self._show_subjects(comparison)
-        if self.structure.value is None or self._compared is None:
-            self.quality.value = self.differences.value = self.costs.value = self.centrelines.value = ""
-            return
-        what = self._compared.contest.what
-        self.quality.value = quality_table(comparison, self.structure.value, what=what)
-        self.differences.value = differences_html(comparison, self.structure.value)
-        self.costs.value = cost_table(comparison, what=what)
-        self.centrelines.value = centrelines_html(comparison, what=what)
-
-    def _show_subjects(self, comparison: Comparison) -> None:
-        """Show the table with a row a patient."""
-        if self.structure.value is None or self._compared is None:
-            self.subjects.value = ""
-            return
-        contest = self._compared.contest
-        names = None if self.show_ids.value else number_subjects(contest.cases.cases)
-        self.subjects.value = per_subject_html(comparison, self.structure.value, names, what=contest.what)
-
-    def _show_slice(self, comparison: Comparison) -> None:
-        if not comparison.worst:
-            self.slice.value = ""
-            return
-        one = comparison.worst[self.place.value - 1]
-        drawn = show_side_by_side(replace(comparison, worst=(one,)), names=self.show_ids.value)
-        where = one.case_id if self.show_ids.value else f"image {one.number}"
-        scores = ", ".join(f"{title_of(entry)} {value:.2f}" for entry, value in one.dice.items())
-        which = "networks" if self._compared is None else models_of(self._compared.contest.what)
-        alt = f"{where}, slice {one.slice_index + 1}, reference and {which}; Dice: {scores}."
-        self.slice.value = picture(cast(Drawn, drawn), alt)
-
-    def _hidden(self, words: str) -> str:
-        if self._compared is None or self.show_ids.value:
-            return words
-        return hide_ids(self._compared.contest.cases.cases).hide(words)
-
-    def _read_file(self, name: str) -> bytes:
-        path = self.value.folder / name
-        try:
-            return cast(bytes, path.read_bytes())
-        except OSError as error:
-            raise ReadError(
-                f"{path} cannot be read: {error.strerror}. Press Start above to make it anew."
-            ) from error
+# Beside learning, images are read and predictions scored.
+AROUND = 1.1
 
 
-def _draw_overview(comparison: Comparison) -> str:
-    drawn = show_comparison(comparison)
-    return picture(
-        cast(Drawn, drawn), "Dice, area error, time and size of every network; the tables below say the same."
+def describe_folder(request: ComparisonRequest) -> str:
+    """Say where a comparison is kept, and whether something lies there already."""
+    place, done = request.folder, finished_trainings(request)
+    if not place.exists():
+        return f"Kept in {place}."
+    return (
+        f"{place.name} is there already, with {done} finished {_part(request)}{'s' * (done != 1)} of these: it "
+        "goes on where it was, if images, settings and folds are the same. Another name begins anew."
     )
 
 
-def _draw_curves(comparison: Comparison) -> str:
-    title = heading("How they learnt")
-    try:
-        drawn = show_learning_curves(comparison)
-    except DataError as error:  # with two patients nobody validates
-        return title + text(str(error))
-    alt = "Dice on validation patients over the time of learning, a line a network."
-    return title + picture(cast(Drawn, drawn), alt)
+def describe_length(request: ComparisonRequest) -> str:
+    """Say how long it takes: "5 networks × 3 folds × 2 minutes: about 33 minutes."."""
+    learning, folds = request.learning, request.folds
+    if not learning:
+        return "Nothing learns: this takes a few minutes at most."
+    count = f"{len(learning)} {request.kind}{'s' * (len(learning) != 1)}"
+    if len(learning) < len(request.entries):
+        count += " that learns" if len(learning) == 1 else " that learn"
+    words = f"{count} × {folds} folds × {_amount(request.entries[learning[0]].settings)}"
+    if request.finders_in_fold:
+        each = _amount(request.finder or finder_settings())
+        words += f", and {folds * request.finders_in_fold} × {each} to find centrelines"
+    seconds = request.seconds
+    whole = (
+        "how long that takes is seen as soon as it learns" if seconds is None else describe_time(AROUND * seconds)
+    )
+    return f"{words}: {whole}."
+
+
+def _amount(settings: Settings) -> str:
+    unit, amount = ("minute", settings.minutes) if settings.minutes is not None else ("epoch", settings.epochs)
+    return f"{amount:g} {unit}{'s' * (amount != 1)}"
+
+
+def _part(request: ComparisonRequest) -> str:
+    """Give what is done fold by fold: a training, or a model where one is only scored."""
+    return "training" if len(request.learning) == len(request.entries) else "model"
+
+
+def describe_running(running: RunningComparison) -> str:
+    """Give the line that says what learns now and how far all of it is."""
+    request, done, in_all = running.request, running.folds_done(), running.folds_in_all()
+    parts = f"{_part(request)}s"
+    how_far = f"{done} of {in_all} {parts} are done"
+    ended = {
+        State.WAITING: f"Reading the images, and the {parts} that are done already …",
+        State.READING: f"Reading the images, and the {parts} that are done already …",
+        State.STOPPING: "Stopping; finished folds are kept …",
+        State.FINISHED: f"Done: {done} of {in_all} {parts}.",
+        State.STOPPED: f"Stopped: {how_far} and kept. Go on does the rest.",
+        State.FAILED: f"Ended: {how_far}." if done else "Nothing was compared.",
+    }
+    if running.state in ended:
+        return ended[running.state]
+    left, doing = running.seconds_left(), running.doing
+    if left is not None:
+        how_far += f", {describe_time(AROUND * left)} left"
+    if isinstance(doing, Finder):
+        return f"{doing.title}: learning to find them … {how_far[0].upper()}{how_far[1:]}."
+    if doing is None:
+        return f"Learning: {how_far}."
+    where = f"fold {doing.fold} of {request.folds}, {title_of(doing.entry)}"
+    if not running.epochs:
+        return f"{where[0].upper()}{where[1:]}: reading or segmenting … {how_far[0].upper()}{how_far[1:]}."
+    now = f"{where}, epoch {running.epochs[-1].epoch}"
+    scored = [row.validation_dice for row in running.epochs if row.validation_dice is not None]
+    now += f", Dice {scored[-1]:.2f} on validation patients" if scored else ""
+    return f"Learning: {now}. {how_far[0].upper()}{how_far[1:]}."
+
+
+def describe_outcome(running: RunningComparison) -> str:
+    """Say why there is no result, and what is left."""
+    words, done = running.failure(), running.folds_done()
+    if isinstance(running.error, OtherFoldsError):
+        words += " Another name above gives another folder."
+    if done:
+        of = f"{done} of {running.folds_in_all()} {_part(running.request)}s"
+        words += f" Nothing of what is finished is lost: {of} are kept."
+    return words
+
+
+def progress_table(running: RunningComparison) -> str:
+    """Give the table that fills in while it runs, as HTML: a row an entry, a column a fold, then the mean."""
+    request, scores = running.request, running.scores.copy()
+    folds = range(1, request.folds + 1)
+
+    def cell(entry: str, fold: int) -> str:
+        if (entry, fold) in scores:
+            return _mean(scores[entry, fold])
+        if running.is_active and running.current == (entry, fold):
+            return "learning …"
+        if entry in running.failed:
+            return "failed"
+        return "waits" if running.is_active else "not done"
+
+    rows = []
+    for entry in request.entries:
+        known = [value for fold in folds for value in scores.get((entry, fold), ())]
+        rows.append([title_of(entry), *(cell(entry, fold) for fold in folds), _mean(known)])
+    head = [request.kind.capitalize(), *(f"Fold {n}" for n in folds)]
+    head.append("Mean so far" if running.is_active else "Mean")
+    return html_table(head, rows, caption="Dice of patients never seen (1 is perfect)")
+
+
+def _mean(dice: Sequence[float]) -> str:
+    return f"{fmean(dice):.3f}" if dice else "–"
+
+
+SHOW = "Show the result"
+
+
+class ComparisonPanel(FollowsWork[ComparisonRequest, RunningComparison]):
+    """Start, stop and go on with a comparison, and see it learn; `value` is a `Compared` afterwards.
+
+    The comparison belongs to the kernel: a panel that is made anew shows the one of its folder, running or done.
+    What is finished lies in the folder, so that Start goes on where an earlier one stopped, whatever ended it.
+
+    Parameters
+    ----------
+    entries : Panel
+        Its value is a `ComparisonRequest`, or None.
+    alone : bool
+        Refuse to start while another training learns on this computer.
+    """
+
+    noun = "comparison"
+    first = "Choose above what is to be compared."
+
+    def __init__(self, entries: Panel, *, alone: bool = True) -> None:
+        super().__init__()
+        self.alone = alone
+        self.scores, self.all_curves, self.curves = widgets.HTML(), widgets.HTML(), widgets.HTML()
+        self.build(
+            "Comparison",
+            self.compare,
+            (self.scores, self.all_curves, self.curves),
+            start_tooltip="Begin, or go on where it was",
+            stop_words="Stop",
+            stop_tooltip="Finished folds are kept; the training that learns now is begun anew next time",
+        )
+        self.follow(entries, self.ask)
+
+    def compare(self) -> None:
+        """Begin, or go on where it was."""
+        self.begin(lambda request: start_comparison(request, alone=self.alone))
+
+    # --- what it shows
+
+    def find(self, asked: ComparisonRequest) -> RunningComparison | None:
+        """Give the comparison of this folder; of other images, networks or settings it is an earlier try."""
+        found = find_running(asked.folder)
+        return found if found is not None and is_alike(found.request, asked) else None
+
+    def describe(self, running: RunningComparison) -> str:
+        """Say what learns now and how far all of it is."""
+        return describe_running(running)
+
+    def draw_slowly(self, running: RunningComparison) -> None:
+        """Draw the scores so far, and the curves of what learns now."""
+        self.scores.value = progress_table(running) if running.scores or running.is_active else ""
+        current, epochs = running.current, running.epochs
+        if current is None or not epochs:
+            self.curves.value = self.all_curves.value = ""
+            return
+        entry, fold = current
+        title, planned = heading(f"{title_of(entry)}, fold {fold}"), running.request.entries[entry].settings.epochs
+        self.curves.value = title + draw_curves(epochs, running.request.structures, planned=planned)
+        curves = {title_of(one): curve for one, curve in running.curves_of(fold).items()}
+        self.all_curves.value = draw_ways(curves, fold=fold)
+
+    def conclude(self, running: RunningComparison) -> None:
+        """Say where the result is, or why there is none."""
+        if running.state is State.FAILED:
+            self.say(describe_outcome(running), "error", details=running.details())
+        if running.comparison is None:
+            return
+        so_far = "" if running.comparison.is_finished else " so far"
+        self.say(f"The result{so_far} stands below, and in {running.request.folder}.", "done")
+        self.value = Compared(running.request, running.comparison)
+
+    def describe_changes(self, running: RunningComparison, asked: ComparisonRequest) -> str:
+        """Say what was chosen since has to do with what is shown."""
+        if is_alike(running.request, asked):
+            return ""
+        if running.is_active:
+            return "The comparison goes on as it was started; what you changed counts from the next start."
+        return "Something was changed after this comparison was started; it counts from the next start."
+
+    def arrange(self) -> None:
+        """Show the buttons that can be clicked now."""
+        super().arrange()
+        asked, running = self.asked, self.running
+        done = finished_trainings(asked) if asked is not None else 0
+        word = "Start" if asked is None or not done else "Go on"
+        if asked is not None and done == asked.folds * len(asked.entries):
+            word = SHOW
+            is_shown = running is not None and running.state is State.FINISHED
+            if is_shown and running is not None and is_alike(running.request, asked):
+                self.start_button.disabled = True
+        self.start_button.description = word

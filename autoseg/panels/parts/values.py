@@ -11,15 +11,13 @@ from autoseg.data.cases import CaseFolder
 from autoseg.data.checks import Finding
 from autoseg.data.corrections.read import Correction
 from autoseg.data.split import Split
-from autoseg.evaluation.comparison import Comparison
-from autoseg.evaluation.crossvalidation import Scenario
+from autoseg.evaluation.comparison import Comparison, ComparisonRequest
 from autoseg.files.tables import KeptCorrection
 from autoseg.image.calibration import TypedCalibration
 from autoseg.image.structures import Structure
 from autoseg.model.centreline import Centreline
 from autoseg.model.model import TrainedModel, model_digest
 from autoseg.model.settings.settings import Settings
-from autoseg.prediction.ensemble import Copies
 from autoseg.training.plan import Plan
 
 
@@ -108,59 +106,10 @@ class Corrected:
 
 
 @dataclass(frozen=True, eq=False)
-class Contest:
-    """What is to be compared on which data: settings, or what they begin from as well, by their entry's name.
-
-    `folder` is that of the comparison alone. `test_subjects` to `finder` are as for
-    `autoseg.evaluation.comparison.compare`;
-    `known` are further subjects in no fold, whom the model that is begun from has
-    seen. `what` is an entry called: "network" or "way".
-    """
-
-    cases: CaseFolder
-    entries: Mapping[str, Settings | Scenario]
-    folds: int
-    name: str
-    folder: Path
-    test_subjects: frozenset[str] = frozenset()
-    together: bool = False
-    try_copies: Copies | None = None
-    base: Settings | None = None
-    exact: bool = False
-    without_outliers: bool = False
-    finder: Settings | None = None
-    known: frozenset[str] = frozenset()
-    what: str = "network"
-
-    @property
-    def scenarios(self) -> dict[str, Scenario]:
-        """The entries, each with what it begins from."""
-        return {name: one if isinstance(one, Scenario) else Scenario(one) for name, one in self.entries.items()}
-
-    @property
-    def learning(self) -> tuple[str, ...]:
-        """The entries that learn: all but a model that is only scored."""
-        return tuple(name for name, one in self.scenarios.items() if one.learns)
-
-    def is_like(self, other: Contest) -> bool:
-        """Tell whether another contest compares the same on the same cases, in the same folder."""
-        mine, others = (
-            (
-                *(one.cases.cases, one.cases.structures, one.folds, one.folder.resolve()),
-                *(one.test_subjects, one.known, one.together, one.try_copies, one.exact, one.without_outliers),
-                one.finder,
-            )
-            for one in (self, other)
-        )
-        here, there = self.scenarios, other.scenarios
-        return mine == others and set(here) == set(there) and all(_alike(here[name], there[name]) for name in here)
-
-
-@dataclass(frozen=True, eq=False)
 class Compared:
     """A finished comparison, and what was asked for."""
 
-    contest: Contest
+    request: ComparisonRequest
     comparison: Comparison
 
 
@@ -179,8 +128,3 @@ def _digest_of(model: TrainedModel) -> str:
     if model not in _DIGESTS:
         _DIGESTS[model] = model_digest(model)
     return _DIGESTS[model]
-
-
-def _alike(one: Scenario, other: Scenario) -> bool:
-    same = (one.settings, one.learns, one.subjects) == (other.settings, other.learns, other.subjects)
-    return same and same_base(one.base, other.base)

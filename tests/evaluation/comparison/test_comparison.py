@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,8 +14,8 @@ from comparisons import STRUCTURES as NAMED
 from discs import STRUCTURES, make_case, make_pair, patch_reading, quick_settings
 
 from autoseg.errors import DataError, ReadError, SettingsError
-from autoseg.evaluation.comparison import TOGETHER, compare, earlier_base, estimate_seconds, read_comparison
-from autoseg.evaluation.crossvalidation import prepare_folds, read_model
+from autoseg.evaluation.comparison import TOGETHER, ComparisonRequest, compare, earlier_base, read_comparison
+from autoseg.evaluation.crossvalidation import Scenario, prepare_folds, read_model
 from autoseg.evaluation.crossvalidation import run as running
 from autoseg.evaluation.crossvalidation.fold import read_content, read_prediction
 from autoseg.measurement.scores import PixelScore, score_slices
@@ -346,8 +347,9 @@ def test_a_folder_without_a_comparison_is_said(tmp_path):
 
 
 def test_how_long_it_takes():
-    assert estimate_seconds({"a": Settings(minutes=2), "b": Settings(minutes=3)}, 4) == 1200
-    assert estimate_seconds({"a": Settings(minutes=2), "b": Settings(epochs=3)}, 4) is None
+    two, three, epochs = (Scenario(Settings(**time)) for time in ({"minutes": 2}, {"minutes": 3}, {"epochs": 3}))
+    assert ComparisonRequest((), (), {"a": two, "b": three}, Path(), folds=4).seconds == 1200
+    assert ComparisonRequest((), (), {"a": two, "b": epochs}, Path(), folds=4).seconds is None
 
 
 # --- tables and verdict of scores as they are wanted

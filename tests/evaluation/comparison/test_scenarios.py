@@ -4,7 +4,7 @@ import pytest
 from discs import STRUCTURES, make_split, patch_reading, quick_settings
 
 from autoseg.errors import DataError, SettingsError
-from autoseg.evaluation.comparison.scenarios import ORIGINAL, SCRATCH, USUAL, WAYS, scenarios_of
+from autoseg.evaluation.comparison.scenarios import ORIGINAL, SCENARIOS, SCRATCH, USUAL, scenarios_of
 from autoseg.image.structures import Structure
 from autoseg.model.settings.settings import NetworkSettings
 from autoseg.training.training import train
@@ -19,8 +19,8 @@ def base():
 
 
 def test_all_differ_in_what_they_begin_from_and_how_they_learn_alone(base):
-    found = scenarios_of(base, STRUCTURES, names=(ORIGINAL, SCRATCH, *WAYS), minutes=0.5, seed=3)
-    assert list(found) == [ORIGINAL, SCRATCH, *WAYS]
+    found = scenarios_of(base, STRUCTURES, names=SCENARIOS, changes={"minutes": 0.5, "seed": 3})
+    assert list(found) == list(SCENARIOS)
     for name, one in found.items():
         assert (one.settings.network, one.settings.preprocess) == (base.settings.network, base.settings.preprocess)
         assert one.settings.seed == 3
@@ -46,7 +46,7 @@ def test_the_original_is_left_out_where_it_does_not_know_a_structure_unless_it_w
 
 
 def test_typed_settings_count_in_all_that_learn(base):
-    found = scenarios_of(base, STRUCTURES, epochs=4, changes={"batch_size": 2})
+    found = scenarios_of(base, STRUCTURES, changes={"epochs": 4, "batch_size": 2})
     assert {one.settings.batch_size for one in found.values() if one.learns} == {2}
     assert {one.settings.epochs for one in found.values() if one.learns} == {4}
 

@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ from tubes import STRUCTURES, make_tube, patch_tubes, tube_cases
 
 from autoseg.data.digests import subject_pseudonym
 from autoseg.errors import DataError
-from autoseg.evaluation.comparison import compare, estimate_seconds
+from autoseg.evaluation.comparison import ComparisonRequest, compare
 from autoseg.evaluation.crossvalidation import Scenario, cross_validate, prepare_folds, read_model
 from autoseg.evaluation.crossvalidation.centrelines import Centrelines, centreline_of, quality_of
 from autoseg.measurement.scores import score_slices
@@ -137,12 +138,17 @@ def test_the_original_finds_with_its_own_finder_and_others_with_that_of_the_fold
             assert own is (entry == "own")
 
 
+def seconds_of(entries, finder):
+    named = {name: Scenario.of(one) for name, one in entries.items()}
+    return ComparisonRequest((), (), named, Path(), folds=3, finder=finder).seconds
+
+
 def test_the_time_of_the_finders_counts():
     entry = replace(CROPPED, epochs=None, minutes=2.0)
     finder = replace(FINDER, epochs=None, minutes=1.0)
-    assert estimate_seconds({"a": entry}, 3, finder) == 60 * 3 * (2 + 1)
-    assert estimate_seconds({"a": replace(entry, volume=WHOLE.volume)}, 3, finder) == 60 * 3 * 2
-    assert estimate_seconds({"a": entry}, 3, FINDER) is None
+    assert seconds_of({"a": entry}, finder) == 60 * 3 * (2 + 1)
+    assert seconds_of({"a": replace(entry, volume=WHOLE.volume)}, finder) == 60 * 3 * 2
+    assert seconds_of({"a": entry}, FINDER) is None
 
 
 def test_what_has_no_finder_says_so():
@@ -231,4 +237,4 @@ def test_entries_with_few_subjects_look_around_centrelines_of_their_own(tmp_path
     assert folders["all"] == tmp_path / "centrelines"
     entry, finder = replace(CROPPED, epochs=None, minutes=2.0), replace(FINDER, epochs=None, minutes=1.0)
     few = {f"with {count}": Scenario(entry, subjects=count) for count in (1, 2)}
-    assert estimate_seconds({"all": entry, **few}, 3, finder) == 60 * 3 * (3 * 2 + 3 * 1)
+    assert seconds_of({"all": entry, **few}, finder) == 60 * 3 * (3 * 2 + 3 * 1)

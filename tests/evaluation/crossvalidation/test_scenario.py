@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,7 @@ import pytest
 from discs import STRUCTURES, make_case, make_pair, make_split, patch_reading, quick_settings
 
 from autoseg.errors import DataError, SettingsError
-from autoseg.evaluation.comparison import compare, estimate_seconds
+from autoseg.evaluation.comparison import ComparisonRequest, compare
 from autoseg.evaluation.crossvalidation import FoldPlan, Scenario, cross_validate, prepare_folds, read_model
 from autoseg.evaluation.crossvalidation.fold import read_content
 from autoseg.evaluation.crossvalidation.scenario import as_it_is, on_structures
@@ -157,12 +158,14 @@ def test_what_lies_inside_a_structure_and_is_not_asked_for_counts_for_it(base):
 
 def test_what_learns_nothing_takes_no_time(base):
     settings = quick_settings(epochs=None, minutes=2)
-    entries = {"a": settings, "b": Scenario(settings, base), "original": Scenario.original(base)}
-    assert estimate_seconds(entries, 3) == 2 * 3 * 2 * 60
+    entries = {"a": Scenario(settings), "b": Scenario(settings, base), "original": Scenario.original(base, seed=0)}
+    request = ComparisonRequest((), (), entries, Path(), folds=3)
+    assert request.seconds == 2 * 3 * 2 * 60
+    assert (request.learning, request.kind) == (("a", "b"), "scenario")
 
 
 def test_a_fold_without_a_base_is_made_from_the_same_as_ever(tmp_path):
     folds = prepare_folds(CASES, STRUCTURES, folds=2)
-    made_from = FoldPlan(folds, quick_settings(), tmp_path).made_from(1)
+    made_from = FoldPlan(folds, Scenario(quick_settings()), tmp_path).made_from(1)
     assert "base model" not in made_from
     assert "learns" not in made_from

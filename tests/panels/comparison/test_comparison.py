@@ -1,107 +1,147 @@
-"""The result of a comparison: the sentence, the numbers, the slices; and no patient's number unasked."""
+"""The comparing panel: start, stop, go on; what is shown is never that of another request."""
 
+import re
 from dataclasses import replace
 
-import pandas as pd
 import pytest
-from comparisons import make_comparison as made_up
-from comparisons import make_folds
-from contests import make_comparison, make_contest
+from comparisons import alone, make_request
+from trainings import until
 
-from autoseg.panels.comparison.comparison import FIRST, ComparisonPanel
+from autoseg.panels.comparison import running as module
+from autoseg.panels.comparison.comparison import SHOW, ComparisonPanel
+from autoseg.panels.parts.background import Kernel
 from autoseg.panels.parts.panel import Panel
-from autoseg.panels.parts.values import Compared
 
 
-@pytest.fixture
-def compared(tmp_path):
-    return Compared(make_contest(tmp_path), make_comparison(tmp_path))
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch, tmp_path):
+    alone(monkeypatch, tmp_path)
+    monkeypatch.setattr("autoseg.panels.parts.follows_work.GLANCE_S", 0.02)
+    yield
+    for comparison in module.COMPARISONS:
+        comparison.stop()
+        assert comparison.wait(60)
 
 
-def make_panel(compared, **arguments):
+def make_panel(request=None, **arguments):
     source = Panel()
-    source.value = compared
-    panel = ComparisonPanel(source, **arguments)
+    source.value = request
+    return ComparisonPanel(source, **arguments), source
+
+
+def is_shown(widget):
+    return widget.layout.display != "none"
+
+
+def test_start_stop_and_go_on_by_the_buttons(tmp_path):
+    request = make_request(tmp_path, epochs=8)
+    panel, _ = make_panel(request)
+    assert panel.start_button.description == "Start"
+    assert "Ready to start" in panel.state_line.value
+    assert panel.stop_button.disabled
+    panel.start_button.click()
+    assert panel.start_button.disabled
+    until(lambda: re.search(r"fold 1 of 2, U-Net, epoch \d+, Dice 0", panel.state_line.value))
+    until(lambda: "<polyline" in panel.curves.value and "learning …" in panel.scores.value)
+    assert re.search(r"Fold [12]: Dice on validation patients.*Net 0[.]\d", panel.all_curves.value)
+    assert panel.value is None
+    assert is_shown(panel.share_bar)
+    until(lambda: panel.running.folds_done() >= 1)
+    panel.stop_button.click()
     panel.wait(60)
-    return panel, source
+    assert re.search(r"Stopped: [123] of 4 trainings are done and kept. Go on", panel.state_line.value)
+    assert "not done" in panel.scores.value
+    assert not panel.value.comparison.is_finished
+    assert "The result so far" in panel.message.value
+    assert panel.start_button.description == "Go on"
+    panel.start_button.click()
+    assert panel.value is None
+    panel.wait(120)
+    assert panel.value.comparison.is_finished
+    assert panel.value.request is request
+    assert "Done: 4 of 4 trainings" in panel.state_line.value
+    assert panel.start_button.disabled
+    assert not is_shown(panel.share_bar)
+    for value in panel.value.comparison.table.query("structure == 'mean'")["dice"]:
+        assert f"{value:.3f}" in panel.scores.value
+    assert "subject" not in panel.lines.value.replace("subject(s)", "").replace("subjects", "")
 
 
-def test_everything_is_shown_without_patients_ids(compared):
-    panel, _ = make_panel(compared)
-    assert panel.value is compared.comparison
-    assert "ResUNet is best, but not for patient 3" in panel.verdict.value
-    assert "A note on patient 2" in panel.notes.value
-    assert panel.overview.value.count("<img") == 1
-    assert "No epoch was validated" in panel.curves.value  # a sentence in place of a picture
-    assert "image 4, slice 8" in panel.slice.value
-    assert "U-Net 0.25, ResUNet 0.75" in panel.slice.value
-    assert "subject" not in panel.slice.value
-    panel.show_ids.value = True
-    assert "case of subject3, slice 8" in panel.slice.value
-    assert "not for subject2" in panel.verdict.value
+def test_a_new_kernel_finds_what_is_finished(tmp_path, monkeypatch):
+    request = make_request(tmp_path, epochs=1)
+    first, _ = make_panel(request)
+    first.compare()
+    first.wait(120)
+    again, _ = make_panel(make_request(tmp_path, epochs=1))
+    again.wait(60)
+    assert again.value.comparison is first.value.comparison
+    monkeypatch.setattr(module, "COMPARISONS", Kernel())
+    restarted, _ = make_panel(make_request(tmp_path, epochs=1))
+    assert restarted.running is None
+    assert restarted.start_button.description == SHOW
+    monkeypatch.setattr("autoseg.evaluation.crossvalidation.run.train", None)  # nothing is trained again
+    restarted.start_button.click()
+    restarted.wait(60)
+    before, after = first.value.comparison.table, restarted.value.comparison.table
+    assert before["dice"].tolist() == pytest.approx(after["dice"].tolist())
 
 
-def test_next_goes_round_and_the_slider_too(compared):
-    panel, _ = make_panel(compared)
-    assert panel.place.max == 2
-    panel.next.click()
-    assert panel.place.value == 2
-    assert "image 2, slice 8" in panel.slice.value
-    panel.next.click()
-    assert panel.place.value == 1
-    panel.place.value = 2
-    assert "image 2, slice 8" in panel.slice.value
-
-
-def test_a_structures_scores_can_be_asked_for(compared):
-    panel, _ = make_panel(compared)
-    assert [value for _, value in panel.structure.options] == ["mean", "core", "ring"]
-    assert "mean over structures" in panel.quality.value
-    panel.structure.value = "ring"
-    assert "How good: ring" in panel.quality.value
-
-
-def test_downloads_are_the_files_of_the_folder(compared, tmp_path):
-    (tmp_path / "results.csv").write_bytes(b"entry\n")
-    panel, _ = make_panel(compared)
-    buttons = {button.name: button for button in panel.downloads}
-    assert [name for name, button in buttons.items() if not button.disabled] == ["results.csv"]
-    assert buttons["results.csv"].make() == b"entry\n"
-    (tmp_path / "results.csv").unlink()
-    (described, _), *_ = buttons["results.csv"].pieces()
-    assert "results.csv cannot be read" in described["failed"]
-
-
-def test_it_goes_with_the_comparison(compared, tmp_path):
-    panel, source = make_panel(compared)
+def test_another_request_takes_the_result_back(tmp_path):
+    request = make_request(tmp_path, epochs=1)
+    panel, source = make_panel(request)
+    panel.compare()
+    panel.wait(120)
+    assert panel.value is not None
+    source.value = replace(request, folder=tmp_path / "other")
+    assert panel.value is None
+    assert panel.scores.value == ""
     source.value = None
-    assert panel.value is None
-    assert FIRST in panel.message.value
-    assert panel.body.children == ()
-    source.value = Compared(compared.contest, make_comparison(tmp_path, worst=()))
-    panel.wait(60)
-    assert panel.slices.layout.display == "none"
-    source.value = Compared(compared.contest, make_comparison(tmp_path, table=pd.DataFrame()))
-    panel.wait(60)
-    assert panel.value is None
-    assert "Nothing was scored" in panel.message.value
+    assert ComparisonPanel.first in panel.state_line.value
+    panel.compare()
+    assert "nothing to start yet" in panel.message.value
 
 
-def test_every_patient_has_a_row_by_number_and_by_name_where_asked_for(compared, tmp_path):
-    subjects = made_up({"unet": make_folds([0.9, 0.8, 0.7, 0.6])}).subjects
-    comparison = make_comparison(tmp_path, subjects=subjects)
-    panel, _ = make_panel(Compared(compared.contest, comparison))
-    for words in ("patient 1", "patient 4", "Median", "networks that never saw them"):
-        assert words in panel.subjects.value
-    assert "subject" not in panel.subjects.value
-    assert "slices by every network" in panel.slices_head.value
-    panel.show_ids.value = True
-    assert "subject3" in panel.subjects.value
-    panel.structure.value = "core"
-    assert "Dice of every patient: core" in panel.subjects.value
-    ways = Compared(replace(compared.contest, what="way"), comparison)
-    panel, _ = make_panel(ways)
-    assert "slices by every way" in panel.slices_head.value
-    assert ">Way<" in panel.quality.value
-    assert "models that never saw them" in panel.quality.value
-    assert "reference and models" in panel.slice.value
+def test_what_changes_meanwhile_counts_from_the_next_start(tmp_path):
+    request = make_request(tmp_path, epochs=500)
+    panel, source = make_panel(request)
+    panel.compare()
+    until(lambda: panel.running.epochs)
+    running = panel.running
+    source.value = replace(request, folder=tmp_path / "other")
+    assert panel.running is running
+    assert "counts from the next start" in panel.note.value
+    source.value = None
+    assert running.is_active
+    panel.stop()
+    panel.wait(60)
+    assert panel.value is None  # nothing was finished
+    assert "Stopped: 0 of 4" in panel.state_line.value
+
+
+def test_folds_of_other_settings_are_a_sentence_without_ids(tmp_path):
+    panel, source = make_panel(make_request(tmp_path, epochs=1))
+    panel.compare()
+    panel.wait(120)
+    source.value = make_request(tmp_path, epochs=2)
+    assert panel.value is None
+    panel.compare()
+    panel.wait(60)
+    assert panel.value is None
+    assert "was made from something else: epochs was 1 and is 2" in panel.message.value
+    assert "Another name above" in panel.message.value
+    assert "Nothing was compared" in panel.state_line.value
+    source.value = make_request(tmp_path, patients=5, epochs=1)
+    panel.compare()
+    panel.wait(60)
+    assert "was made from something else" in panel.message.value
+    assert not re.search(r"subject\d", panel.message.value)
+
+
+def test_only_one_learns_on_a_computer(tmp_path):
+    panel, _ = make_panel(make_request(tmp_path, epochs=500))
+    panel.compare()
+    other, _ = make_panel(replace(make_request(tmp_path), folder=tmp_path / "other"))
+    other.start_button.click()
+    assert other.running is None
+    assert "Another training (&#x27;discs&#x27;, since" in other.message.value
+    panel.stop()

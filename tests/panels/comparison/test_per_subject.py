@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from comparisons import make_comparison, make_folds
 
-from autoseg.panels.comparison.per_subject import MARK, NOBODY, TOO_FEW, per_subject_html
+from autoseg.panels.comparison.tables import MARK, NOBODY, TOO_FEW, per_subject_html
 
 USUAL = [0.90, 0.91, 0.89, 0.92, 0.90, 0.35]
 
@@ -22,7 +22,7 @@ def rows_of(words):
 def test_every_patient_has_a_row_and_outliers_count_in_all_numbers():
     found = make_comparison({"original": make_folds(USUAL), "fine-tuned, exact centreline": make_folds([0.9] * 6)})
     names = {f"subject{k}": f"patient {k + 1}" for k in range(6)}
-    words = per_subject_html(found, "mean", names, what="way")
+    words = per_subject_html(found, "mean", names, kind="scenario")
     table = {row[0]: row[1:] for row in rows_of(words)}
     dice = found.subjects.query("structure == 'mean' and entry == 'original'").set_index("subject_id")["dice"]
     assert list(table) == [*sorted(names.values()), "Minimum", "Maximum", "Mean", "Median"]

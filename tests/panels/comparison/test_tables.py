@@ -3,10 +3,10 @@
 import math
 from pathlib import Path
 
-from contests import make_comparison
+from comparisons import known_comparison
 
 from autoseg.evaluation.crossvalidation import CrossValidation, FoldResult
-from autoseg.panels.comparison.comparison_tables import (
+from autoseg.panels.comparison.tables import (
     best_entry,
     centrelines_html,
     cost_table,
@@ -17,24 +17,24 @@ from autoseg.training.finder import CentrelineScore
 
 
 def test_the_best_stands_first_with_its_interval_and_units(tmp_path):
-    words = quality_table(make_comparison(tmp_path))
+    words = quality_table(known_comparison(tmp_path))
     assert words.index("ResUNet") < words.index(">U-Net")
     for part in (">0.871<", "[0.800, 0.930]", ">0.812<", ">2.5<", "Outline error, mm", "4 patients"):
         assert part in words
     assert 'title="Overlap with the reference' in words
     assert "Right pixels" not in words  # nothing is known of it
-    assert "+" not in quality_table(make_comparison(tmp_path), "ring").split("<tbody>")[1]
-    assert "−17.5" in quality_table(make_comparison(tmp_path), "ring")
+    assert "+" not in quality_table(known_comparison(tmp_path), "ring").split("<tbody>")[1]
+    assert "−17.5" in quality_table(known_comparison(tmp_path), "ring")
 
 
 def test_what_it_costs_has_plain_numbers(tmp_path):
-    words = cost_table(make_comparison(tmp_path))
+    words = cost_table(known_comparison(tmp_path))
     for part in (">5.16<", ">1.25<", ">120<", ">12.3<", "Segmenting, ms a slice", "Parameters, million"):
         assert part in words
 
 
 def test_differences_say_how_likely_chance_is(tmp_path):
-    comparison = make_comparison(tmp_path)
+    comparison = known_comparison(tmp_path)
     words = differences_html(comparison)
     for part in ("ResUNet − U-Net", "+0.059", "[−0.010, +0.120]", ">0.062<"):
         assert part in words
@@ -45,7 +45,7 @@ def test_differences_say_how_likely_chance_is(tmp_path):
 
 
 def test_the_best_is_that_with_the_highest_dice_of_those_asked_for(tmp_path):
-    comparison = make_comparison(tmp_path)
+    comparison = known_comparison(tmp_path)
     assert best_entry(comparison, among=("unet", "resunet")) == "resunet"
     assert best_entry(comparison, among=("unet",)) == "unet"
     comparison.table["dice"] = math.nan
@@ -64,9 +64,9 @@ def test_how_well_centrelines_were_found_is_told_but_not_of_exact_ones(tmp_path)
         "all parts, exact centreline": run(0.0),
         "original": run(),
     }
-    words = centrelines_html(make_comparison(tmp_path, runs=runs), what="way")
+    words = centrelines_html(known_comparison(tmp_path, runs=runs), kind="scenario")
     for part in (">all parts, new tail<", ">2<", ">1.5<", ">6.0<", ">15.0<"):
         assert part in words
     assert "exact" not in words
     assert "original" not in words
-    assert centrelines_html(make_comparison(tmp_path)) == ""
+    assert centrelines_html(known_comparison(tmp_path)) == ""

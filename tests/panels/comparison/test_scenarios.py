@@ -1,4 +1,4 @@
-"""Ways to compare: nothing is handed on that cannot run, what does not fit is told, and known patients stay out."""
+"""Scenarios to compare: what cannot run is not handed on, what does not fit is told, known patients stay out."""
 
 import html
 import json
@@ -6,16 +6,17 @@ from dataclasses import replace
 
 import pytest
 from bases import make_base, patch_looking
-from contests import begin
+from comparisons import begin
 from discs import STRUCTURES, make_case
 from untrained import Fixed
 
 from autoseg.data.cases import CaseFolder
 from autoseg.data.test_subjects import freeze_test_subjects
-from autoseg.evaluation.comparison.scenarios import ORIGINAL, SCRATCH, USUAL
+from autoseg.evaluation.comparison.scenarios import ORIGINAL, OWN, SCRATCH, USUAL
 from autoseg.image.structures import Structure
 from autoseg.model.settings.settings import Settings, settings_to_dict
-from autoseg.panels.comparison.ways import AS_IT_IS, DATA_FIRST, MODEL_FIRST, OWN, WaysPanel
+from autoseg.panels.comparison.running import is_alike
+from autoseg.panels.comparison.scenarios import AS_IT_IS, DATA_FIRST, MODEL_FIRST, ScenariosPanel
 from autoseg.panels.parts.values import ChosenModel, Data
 from autoseg.training.plan import Plan
 
@@ -33,31 +34,31 @@ def make_data(folder, count=6, structures=STRUCTURES):
 def make_panel(folder, base=None, data=None, **arguments):
     base = Fixed(ChosenModel(make_base() if base is None else base, folder / "neck.pt"))
     data = make_data(folder) if data is None else data
-    panel = WaysPanel(base, data, folder=folder, **arguments)
+    panel = ScenariosPanel(base, data, folder=folder, **arguments)
     panel.wait(60)
     return panel
 
 
-def test_at_first_the_usual_ways_are_compared_from_the_model(tmp_path):
+def test_at_first_the_usual_scenarios_are_compared_from_the_model(tmp_path):
     panel = make_panel(tmp_path, name="conus")
-    contest, model = panel.value, panel._base_panel.value.model
-    assert tuple(contest.entries) == USUAL
-    assert contest.learning == USUAL[1:]
-    for name, one in contest.scenarios.items():
+    request, model = panel.value, panel._base_panel.value.model
+    assert tuple(request.entries) == USUAL
+    assert request.learning == USUAL[1:]
+    for name, one in request.entries.items():
         assert one.base is (None if name == SCRATCH else model)
         assert one.settings.preprocess == model.settings.preprocess
-    assert {contest.scenarios[name].settings.minutes for name in contest.learning} == {3.0}
-    assert (contest.folds, contest.name, contest.what) == (5, "conus", "way")
-    assert contest.folder == tmp_path / "conus_comparison"
-    assert f"{len(USUAL) - 1} ways that learn × 5 folds × 3 minutes: about 1 h 6 min." in panel.form.time.value
+    assert {request.entries[name].settings.minutes for name in request.learning} == {3.0}
+    assert (request.folds, request.name, request.what) == (5, "conus", "way")
+    assert request.folder == tmp_path / "conus_comparison"
+    assert f"{len(USUAL) - 1} scenarios that learn × 5 folds × 3 minutes: about 1 h 6 min." in panel.form.time.value
     assert "pixels of 1.5 mm; the model sees pixels of 3 mm" in panel.form.fit.value
     assert panel.message.value == ""
-    assert contest.finder is None
+    assert request.finder is None
 
 
 def test_without_model_or_images_there_is_a_sentence(tmp_path):
     base, data = Fixed(), Fixed()
-    panel = WaysPanel(base, data, folder=tmp_path)
+    panel = ScenariosPanel(base, data, folder=tmp_path)
     assert MODEL_FIRST in panel.message.value
     base.value = ChosenModel(make_base(), tmp_path / "neck.pt")
     assert DATA_FIRST in panel.message.value
@@ -71,7 +72,7 @@ def test_without_model_or_images_there_is_a_sentence(tmp_path):
     panel.wait(60)
     data.value = make_data(tmp_path).value
     panel.wait(60)
-    assert panel.value.scenarios["fine-tuned"].settings.batch_size == 3  # other images leave what was typed
+    assert panel.value.entries["fine-tuned"].settings.batch_size == 3  # other images leave what was typed
     data.value = None
     assert panel.value is None
     assert panel.body.children == ()
@@ -82,17 +83,17 @@ def test_ticks_time_folds_and_name_change_what_is_handed_on(tmp_path):
     for name in USUAL:
         panel.boxes[name].value = name == "fine-tuned"
     assert panel.value is None
-    assert "Tick at least two ways; 1 is ticked" in panel.message.value
+    assert "Tick at least two scenarios; 1 is ticked" in panel.message.value
     panel.boxes[ORIGINAL].value = True
     assert tuple(panel.value.entries) == (ORIGINAL, "fine-tuned")
-    assert "1 way that learns × 5 folds" in panel.form.time.value
+    assert "1 scenario that learns × 5 folds" in panel.form.time.value
     panel.folds.value = 3
     assert panel.value.folds == 3
     panel.amount.value = "0,25"
-    assert panel.value.scenarios["fine-tuned"].settings.minutes == 0.25
+    assert panel.value.entries["fine-tuned"].settings.minutes == 0.25
     panel.unit.value = "epochs"
-    assert panel.value.scenarios["fine-tuned"].settings.epochs == 50
-    assert panel.value.scenarios["fine-tuned"].settings.minutes is None
+    assert panel.value.entries["fine-tuned"].settings.epochs == 50
+    assert panel.value.entries["fine-tuned"].settings.minutes is None
     panel.amount.value = "often"
     assert panel.value is None
     assert "give a whole number" in panel.message.value
@@ -139,11 +140,11 @@ def test_patients_set_aside_stay_apart(tmp_path):
     assert panel.value.folds == 4
 
 
-def test_a_way_of_one_s_own_has_the_settings_that_were_typed(tmp_path):
+def test_a_scenario_of_one_s_own_has_the_settings_that_were_typed(tmp_path):
     panel = make_panel(tmp_path)
     panel.form.own.fields["learning_rate"].value = "0.0005"
     panel.form.own.fields["finetune.replaced"].value = "tail"
-    own, tuned = (panel.value.scenarios[name].settings for name in (OWN, "fine-tuned"))
+    own, tuned = (panel.value.entries[name].settings for name in (OWN, "fine-tuned"))
     assert (own.learning_rate, own.finetune.replaced) == (0.0005, ("tail",))
     assert (tuned.learning_rate, tuned.finetune.replaced) == (1e-5, ())
     assert own.minutes == tuned.minutes
@@ -159,26 +160,26 @@ def test_other_pixels_count_for_all_that_learn_and_the_fit_is_told_anew(tmp_path
     panel = make_panel(tmp_path)
     panel.form.all.fields["preprocess.spacing_mm"].value = "1.5"
     panel.wait(60)
-    contest = panel.value
-    assert {contest.scenarios[name].settings.preprocess.spacing_mm for name in contest.learning} == {1.5}
-    assert contest.scenarios[ORIGINAL].settings.preprocess.spacing_mm == 3.0
+    request = panel.value
+    assert {request.entries[name].settings.preprocess.spacing_mm for name in request.learning} == {1.5}
+    assert request.entries[ORIGINAL].settings.preprocess.spacing_mm == 3.0
     assert "spacing_mm (3 there, 1.5 here)" in panel.form.fit.value
 
 
 def test_volumes_can_follow_the_centreline(tmp_path):
     panel = make_panel(tmp_path, make_base(dims=3))
-    assert panel.value.scenarios["fine-tuned"].settings.volume.crop_mm is None
+    assert panel.value.entries["fine-tuned"].settings.volume.crop_mm is None
     panel.form.exact.value = True
     assert not panel.value.exact  # without a crop it would be the same
     panel.form.follow.value = True
     panel.form.crop.value = "30, 25"
     panel.form.finder.value = "0.5"
-    contest = panel.value
-    for name in contest.learning:
-        assert contest.scenarios[name].settings.volume.crop_mm == (30.0, 25.0)
-    assert contest.scenarios[ORIGINAL].settings.volume.crop_mm is None
-    assert contest.exact
-    assert contest.finder.minutes == 0.5
+    request = panel.value
+    for name in request.learning:
+        assert request.entries[name].settings.volume.crop_mm == (30.0, 25.0)
+    assert request.entries[ORIGINAL].settings.volume.crop_mm is None
+    assert request.exact
+    assert request.finder.minutes == 0.5
     assert "and 5 × 0.5 minutes to find centrelines" in panel.form.time.value
     panel.form.without.value = True
     assert panel.value.without_outliers
@@ -186,7 +187,7 @@ def test_volumes_can_follow_the_centreline(tmp_path):
     assert panel.value is None
     assert "crop_mm" in panel.message.value
     given = make_panel(tmp_path, make_base(dims=3), crop_mm=(20.0, 20.0))
-    assert given.value.scenarios["own rates"].settings.volume.crop_mm == (20.0, 20.0)
+    assert given.value.entries["own rates"].settings.volume.crop_mm == (20.0, 20.0)
 
 
 def test_how_many_must_be_drawn_is_asked_by_numbers(tmp_path):
@@ -194,8 +195,8 @@ def test_how_many_must_be_drawn_is_asked_by_numbers(tmp_path):
     panel.form.few.value = "1, 2"
     names = [f"{way} with {count}" for way in ("all parts", OWN) for count in ("1 subject", "2 subjects")]
     assert tuple(panel.value.entries) == (ORIGINAL, *names)
-    assert [panel.value.scenarios[name].subjects for name in names] == [1, 2, 1, 2]
-    assert "4 ways that learn × 5 folds" in panel.form.time.value
+    assert [panel.value.entries[name].subjects for name in names] == [1, 2, 1, 2]
+    assert "4 scenarios that learn × 5 folds" in panel.form.time.value
     begun = panel.value
     panel.form.few.value = "a few"
     assert panel.value is None
@@ -203,12 +204,12 @@ def test_how_many_must_be_drawn_is_asked_by_numbers(tmp_path):
     panel.form.few.value = "0"
     assert "subjects is 0; give 1 or more" in panel.message.value
     panel.form.few.value = "2"
-    assert not panel.value.is_like(begun)
-    begin_way(begun)
+    assert not is_alike(panel.value, begun)
+    begin_again(begun)
     later = make_panel(tmp_path)
-    later.asked.earlier.button.click()
+    later.previous_button.click()
     assert later.form.few.value == "1, 2"
-    assert later.value.is_like(begun)
+    assert is_alike(later.value, begun)
 
 
 def test_another_model_brings_its_own_settings(tmp_path):
@@ -217,41 +218,41 @@ def test_another_model_brings_its_own_settings(tmp_path):
     panel._base_panel.value = ChosenModel(make_base(), tmp_path / "other.pt")
     panel.wait(60)
     assert not panel.form.follow.value
-    assert panel.value.scenarios["fine-tuned"].settings.spatial_dims == 2
+    assert panel.value.entries["fine-tuned"].settings.spatial_dims == 2
 
 
 def test_what_an_earlier_one_was_begun_with_is_one_click_away(tmp_path):
     panel = make_panel(tmp_path, make_base(dims=3), crop_mm=(30.0, 25.0), epochs=7, folds=3)
     panel.form.own.fields["learning_rate"].value = "0.0005"
     begun = panel.value
-    begin_way(begun)
+    begin_again(begun)
     later = make_panel(tmp_path, make_base(dims=3))
-    assert "It was begun with" in later.asked.earlier.words.value
-    assert "a crop of 30, 25 mm" in later.asked.earlier.words.value
-    later.asked.earlier.button.click()
+    assert "It was begun with" in later.previous_words.value
+    assert "a crop of 30, 25 mm" in later.previous_words.value
+    later.previous_button.click()
     later.wait(60)
-    assert later.value.is_like(begun)
-    assert later.asked.earlier.layout.display == "none"
+    assert is_alike(later.value, begun)
+    assert later.previous_row.layout.display == "none"
 
 
-def begin_way(contest):
-    """Write what `compare` keeps of ways, with one finished training."""
-    begin(contest)
-    path = contest.folder / "comparison.json"
-    state = json.loads(path.read_text()) | {"base": settings_to_dict(contest.base)}
+def begin_again(request):
+    """Write what `compare` keeps of scenarios, with one finished training."""
+    begin(request)
+    path = request.folder / "comparison.json"
+    state = json.loads(path.read_text()) | {"base": settings_to_dict(request.base)}
     path.write_text(json.dumps(state))
 
 
 def test_a_contest_of_another_model_is_another_one(tmp_path):
-    contest, again = (make_panel(tmp_path).value for _ in range(2))
-    assert contest.is_like(again)
+    request, again = (make_panel(tmp_path).value for _ in range(2))
+    assert is_alike(request, again)
     other = make_base()
     other.weights[next(iter(other.weights))] += 1
-    assert not contest.is_like(make_panel(tmp_path, other).value)
-    assert not contest.is_like(replace(again, exact=True))
+    assert not is_alike(request, make_panel(tmp_path, other).value)
+    assert not is_alike(request, replace(again, exact=True))
 
 
-def test_an_unknown_way_is_named(tmp_path):
+def test_an_unknown_scenario_is_named(tmp_path):
     panel = make_panel(tmp_path)
     panel.choose(["fine-tunned"])
-    assert "no way &#x27;fine-tunned&#x27;" in panel.message.value
+    assert "no scenario &#x27;fine-tunned&#x27;" in panel.message.value

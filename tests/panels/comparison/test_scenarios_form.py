@@ -1,13 +1,13 @@
-"""The fields of the ways: what is ticked, what suits a model, and what is read from them."""
+"""The fields of scenarios: what is ticked, what suits a model, and what is read from them."""
 
+import ipywidgets as widgets
 import pytest
 from bases import make_base
 
 from autoseg.errors import SettingsError
-from autoseg.evaluation.comparison.scenarios import ORIGINAL, SCRATCH, WAYS
+from autoseg.evaluation.comparison.scenarios import ORIGINAL, SCENARIOS, SCRATCH
 from autoseg.model.settings.settings import FineTuneSettings, Settings
-from autoseg.panels.comparison.asked import Asked
-from autoseg.panels.comparison.ways import OWN, WaysForm
+from autoseg.panels.comparison.scenarios import OWN, ScenariosForm
 
 
 class Counting:
@@ -30,20 +30,23 @@ def counts():
 
 @pytest.fixture
 def form(counts):
-    asked = Asked("neck", 3.0, in_epochs=False, take_earlier=lambda: None, what="way")
-    return WaysForm(asked, counts.one, counts.all)
+    return ScenariosForm(widgets.VBox(), counts.one, counts.all)
+
+
+def ticked(form):
+    return [name for name, box in form.boxes.items() if box.value and not box.disabled]
 
 
 def is_shown(widget):
     return widget.layout.display != "none"
 
 
-def test_every_way_has_a_tick_and_a_sentence(form, counts):
-    assert tuple(form.boxes) == (ORIGINAL, SCRATCH, *WAYS, OWN)
-    assert WAYS["own rates"].words in form.words["own rates"].value
+def test_every_scenario_has_a_tick_and_a_sentence(form, counts):
+    assert tuple(form.boxes) == (*SCENARIOS, OWN)
+    assert SCENARIOS["own rates"].words in form.words["own rates"].value
     form.boxes[SCRATCH].value = form.boxes["all parts"].value = True
     assert counts.changed == 2
-    assert form.chosen() == [SCRATCH, "all parts"]
+    assert ticked(form) == [SCRATCH, "all parts"]
 
 
 def test_a_model_that_does_not_know_a_structure_cannot_be_scored_as_it_is(form):
@@ -52,9 +55,9 @@ def test_a_model_that_does_not_know_a_structure_cannot_be_scored_as_it_is(form):
     assert "<li>A note &lt;here&gt;.</li>" in form.fit.value
     assert form.boxes[ORIGINAL].disabled
     assert "Not possible: it does not know conus" in form.words[ORIGINAL].value
-    assert form.chosen() == [SCRATCH]
+    assert ticked(form) == [SCRATCH]
     form.show_fit([], [])
-    assert form.chosen() == [ORIGINAL, SCRATCH]
+    assert ticked(form) == [ORIGINAL, SCRATCH]
 
 
 def test_slices_have_no_centreline_and_volumes_can_follow_it(form):
@@ -79,15 +82,15 @@ def test_slices_have_no_centreline_and_volumes_can_follow_it(form):
     assert form.read_all() == {"volume.crop_mm": None}
 
 
-def test_who_types_a_way_of_their_own_wants_it(form, counts):
+def test_who_types_a_scenario_of_their_own_wants_it(form, counts):
     form.show_model(make_base())
-    assert form.read_own()["learning_rate"] == 1e-5
-    assert form.read_own()["finetune.frozen"] == FineTuneSettings().frozen
+    assert form.own.read()["learning_rate"] == 1e-5
+    assert form.own.read()["finetune.frozen"] == FineTuneSettings().frozen
     form.own.fields["finetune.frozen"].value = "none"
     assert form.boxes[OWN].value
     assert form.more.selected_index == 0
     assert counts.changed >= 1
-    assert form.read_own()["finetune.frozen"] == ()
+    assert form.own.read()["finetune.frozen"] == ()
 
 
 def test_settings_of_all_are_those_that_differ_from_the_model_s(form, counts):
@@ -112,6 +115,6 @@ def test_every_field_can_be_seen(form):
 def test_what_was_begun_with_is_shown_again(form):
     begun = Settings(learning_rate=0.5, batch_size=3, finetune=FineTuneSettings(frozen=("tail",)))
     form.show_model(make_base(), begun)
-    assert form.read_own()["learning_rate"] == 0.5
-    assert form.read_own()["finetune.frozen"] == ("tail",)
+    assert form.own.read()["learning_rate"] == 0.5
+    assert form.own.read()["finetune.frozen"] == ("tail",)
     assert form.read_all()["batch_size"] == 3

@@ -10,12 +10,20 @@ from typing import Any
 
 import pandas as pd
 
-from autoseg.evaluation.comparison import MEAN, Comparison, title_of
-from autoseg.evaluation.comparison.derived import EXACT
-
-_EDGE = (
-    "border-bottom:1px solid var(--jp-border-color2,#bbb);padding:3px 14px 3px 0;vertical-align:top;text-align:left"
+from autoseg.evaluation.comparison import MEAN, Comparison, EntryName, title_of
+from autoseg.evaluation.comparison.entries import EXACT
+from autoseg.evaluation.comparison.tables import (
+    CUTOFF,
+    FEWEST,
+    STATISTICS,
+    dice_of,
+    find_outliers,
+    per_subject_table,
+    tell_outliers,
 )
+from autoseg.panels.parts.style import text
+from autoseg.panels.parts.table import Cell, html_table
+
 _SMALL = "font-size:11px;opacity:.8;white-space:nowrap"
 
 
@@ -121,40 +129,40 @@ def structures_of(comparison: Comparison) -> list[str]:
     return sorted(dict.fromkeys(comparison.table["structure"]), key=lambda name: name != MEAN)
 
 
-def models_of(what: str) -> str:
-    """Give what segments, where entries are called so: "networks", or "models" of a "way"."""
-    return "networks" if what == "network" else "models"
+def models_of(kind: str) -> str:
+    """Give what segments, where entries are called so: "networks", or the "models" of a "scenario"."""
+    return "networks" if kind == "network" else "models"
 
 
-def quality_table(comparison: Comparison, structure: str = MEAN, *, what: str = "network") -> str:
+def quality_table(comparison: Comparison, structure: str = MEAN, *, kind: str = "network") -> str:
     """Give the table of scores as HTML, the best by Dice first."""
     rows = _of_structure(comparison.table, structure).sort_values("dice", ascending=False)
     of = "mean over structures" if structure == MEAN else structure
     count = int(rows["n_subjects"].max()) if len(rows) else 0
     people = f"{count} patient{'s' * (count != 1)}"
-    caption = f"How good: {of}, {people}, segmented by {models_of(what)} that never saw them"
-    return _table(rows, QUALITY, caption, first=what.capitalize())
+    caption = f"How good: {of}, {people}, segmented by {models_of(kind)} that never saw them"
+    return _table(rows, QUALITY, caption, first=kind.capitalize())
 
 
-def cost_table(comparison: Comparison, *, what: str = "network") -> str:
+def cost_table(comparison: Comparison, *, kind: str = "network") -> str:
     """Give the table of what each entry costs as HTML, the best by Dice first."""
     rows = _of_structure(comparison.table, MEAN).sort_values("dice", ascending=False)
-    return _table(rows, COST, "What it costs on this computer", first=what.capitalize())
+    return _table(rows, COST, "What it costs on this computer", first=kind.capitalize())
 
 
-def centrelines_html(comparison: Comparison, *, what: str = "network") -> str:
+def centrelines_html(comparison: Comparison, *, kind: str = "network") -> str:
     """Give the table of how well centrelines were found as HTML; "" where none was looked for."""
     rows: dict[tuple[float, ...], dict[str, Any]] = {}
     for entry, run in comparison.runs.items():
         scores = [score for fold in run.folds for score in fold.centrelines]
-        if scores and not entry.endswith(f", {EXACT}"):
+        if scores and EntryName.read(entry).variant != EXACT:
             table = pd.DataFrame([asdict(score) for score in scores])
             values = (len(table), table["mean_mm"].mean(), table["max_mm"].max(), table["slices_cut"].mean())
             row = rows.setdefault(values, dict(zip(("n", "mean_mm", "max_mm", "slices_cut"), values, strict=True)))
             # Entries that share the centrelines share the row.
             row["title"] = ", ".join(filter(None, (row.get("title"), title_of(entry))))
     caption = "How well the centreline was found, beside that of your drawing"
-    return _table(pd.DataFrame(rows.values()), CENTRELINES, caption, first=what.capitalize()) if rows else ""
+    return _table(pd.DataFrame(rows.values()), CENTRELINES, caption, first=kind.capitalize()) if rows else ""
 
 
 def differences_html(comparison: Comparison, structure: str = MEAN) -> str:
@@ -190,37 +198,71 @@ def _probability(value: float) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}" if value < 0.1 else f"{value:.2f}"
 
 
-def _table(rows: pd.DataFrame, columns: Sequence[Column], caption: str, *, first: str = "Network") -> str:
+def _table(rows: pd.DataFrame, columns: Sequence[Column], caption: str, *, first: str) -> str:
     """Give rows as HTML; columns of which nothing is known are left out."""
     known = [one for one in columns if one.field in rows and rows[one.field].notna().any()]
-    head = f'<th scope="col" style="{_EDGE}">{html.escape(first)}</th>' + "".join(
-        f'<th scope="col" title="{html.escape(one.words, quote=True)}" style="{_EDGE};cursor:help">'
-        f'<span style="border-bottom:1px dotted">{html.escape(one.title)}</span></th>'
-        for one in known
-    )
-    body = "".join(
-        f'<tr><th scope="row" style="{_EDGE};white-space:nowrap">{html.escape(str(row["title"]))}</th>'
-        + "".join(f'<td style="{_EDGE}">{_cell(one, row)}</td>' for one in known)
-        + "</tr>"
-        for row in rows.to_dict("records")
-    )
-    return (
-        f'<div role="region" aria-label="{html.escape(caption, quote=True)}" tabindex="0" style="overflow-x:auto">'
-        '<table style="border-collapse:collapse;font-size:12px;color:var(--jp-ui-font-color1,inherit);'
-        'line-height:1.35;font-variant-numeric:tabular-nums">'
-        '<caption style="text-align:left;padding:6px 0 2px;white-space:nowrap">'
-        f"{html.escape(caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-    )
+    dotted = '<span style="border-bottom:1px dotted">{}</span>'
+    head = [Cell(dotted.format(html.escape(one.title)), one.words, "cursor:help") for one in known]
+    body = [[str(row["title"]), *(_cell(one, row) for one in known)] for row in rows.to_dict("records")]
+    return html_table([first, *head], body, caption=caption)
 
 
-def _cell(column: Column, row: Mapping[Any, Any]) -> str:
+def _cell(column: Column, row: Mapping[Any, Any]) -> str | Cell:
     value = float(row[column.field])
     if math.isnan(value):
         return "–"
-    words = html.escape(column.write(value))
     if column.ends is None:
-        return words
+        return column.write(value)
     low, high = (float(row[end]) for end in column.ends)
     if math.isnan(low) or math.isnan(high):
-        return words
-    return f'{words}<div style="{_SMALL}">[{column.write(low)}, {column.write(high)}]</div>'
+        return column.write(value)
+    ends = f"[{column.write(low)}, {column.write(high)}]"
+    return Cell(f'{html.escape(column.write(value))}<div style="{_SMALL}">{html.escape(ends)}</div>')
+
+
+# --- one row a patient: nobody left out, outliers marked, four numbers below
+
+_FEW = 40  # rows that are shown without scrolling
+MARK = "▼"
+WHY = f"Unusually low beside the others in this column (robust z-score below −{CUTOFF:g})"
+NOBODY = "Nobody is unusually low beside the others."
+TOO_FEW = f"With fewer than {FEWEST} patients nobody can be called unusually low."
+
+
+def per_subject_html(
+    comparison: Comparison, structure: str = MEAN, names: Mapping[str, str] | None = None, *, kind: str = "network"
+) -> str:
+    """Give the Dice of every patient by every entry as HTML, with a sentence on outliers."""
+    table = per_subject_table(comparison.subjects, structure)
+    entries = [name for name in table.columns if name not in ("subject_id", "outlier")]
+    if not entries:
+        return ""
+    marked = find_outliers(dice_of(comparison.subjects, structure))
+    rows, count = [], len(table) - len(STATISTICS)
+    for place, row in enumerate(table.to_dict("records")):
+        who, is_subject = str(row["subject_id"]), place < count
+        shown = (names or {}).get(who, who) if is_subject else who.capitalize()
+        low = {entry: is_subject and bool(marked.at[row["subject_id"], entry]) for entry in entries}
+        rows.append([shown, *(_dice_cell(float(row[entry]), is_low=low[entry]) for entry in entries)])
+    four = {place: "font-weight:600" for place in range(count, len(rows))}
+    four[count] += ";border-top:2px solid var(--jp-border-color1,#888)"
+    of = "mean over structures" if structure == MEAN else structure
+    words = tell_outliers(comparison.subjects, structure) or (NOBODY if count >= FEWEST else TOO_FEW)
+    if words in comparison.notes:  # it stands above already
+        words = f"{MARK} {WHY[0].lower()}{WHY[1:]}. They are in all four numbers."
+    return html_table(
+        ["Patient", *map(title_of, entries)],
+        rows,
+        caption=f"Dice of every patient: {of}, each segmented by {models_of(kind)} that never saw them",
+        row_styles={place: "font-weight:400" for place in range(count)} | four,
+        max_height="640px" if count > _FEW else "",
+    ) + text(words)
+
+
+def _dice_cell(dice: float, *, is_low: bool) -> str | Cell:
+    if math.isnan(dice):
+        return "–"
+    if not is_low:
+        return f"{dice:.3f}"
+    mark = f'<span aria-label="outlier" style="color:var(--jp-error-color1,#d55e00)">{MARK}</span>'
+    return Cell(f"{dice:.3f} {mark}", WHY, "font-weight:700")

@@ -3,14 +3,14 @@
 import html
 
 import pytest
-from contests import begin
+from comparisons import begin
 from discs import STRUCTURES, make_case, make_pair
 
 from autoseg.data.cases import CaseFolder
 from autoseg.data.test_subjects import freeze_test_subjects
 from autoseg.model.device import Computer
 from autoseg.model.networks import NETWORKS, USUAL_NETWORKS
-from autoseg.panels.comparison.contestants import DATA_FIRST, ContestantsPanel
+from autoseg.panels.comparison.networks import DATA_FIRST, NetworksPanel
 from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.values import Data
 from autoseg.training.plan import plan_comparison, plan_settings
@@ -39,24 +39,25 @@ def source(tmp_path):
 
 
 def shown(source, **named):
-    panel = ContestantsPanel(source, **{"folder": source.value.cases.folder, **named})
+    panel = NetworksPanel(source, **{"folder": source.value.cases.folder, **named})
     panel.wait(60)
     return panel
 
 
 def test_at_first_all_networks_are_compared_with_the_planned_settings(source):
     panel = shown(source, name="leg")
-    contest, data = panel.value, source.value
-    assert tuple(contest.entries) == USUAL_NETWORKS
+    request, data = panel.value, source.value
+    assert tuple(request.entries) == USUAL_NETWORKS
     planned = plan_comparison(data.cases, minutes=2).settings
-    assert contest.entries["unet"] == planned
-    for name, settings in contest.entries.items():
+    assert request.entries["unet"].settings == planned
+    for name, one in request.entries.items():
+        settings = one.settings
         assert settings.network.name == name
         assert (settings.minutes, settings.seed) == (2, planned.seed)
         assert settings.preprocess == planned.preprocess
         assert html.escape(NETWORKS[name].words) in panel_text(panel)
-    assert (contest.folds, contest.name) == (3, "leg")
-    assert contest.folder == data.cases.folder / "leg_comparison"
+    assert (request.folds, request.name) == (3, "leg")
+    assert request.folder == data.cases.folder / "leg_comparison"
     assert "Kept in " in panel.note.value
     assert f"{len(USUAL_NETWORKS)} networks × 3 folds × 2 minutes: about" in panel.time.value
     assert "spacing_mm" in panel.table.value
@@ -90,17 +91,17 @@ def test_ticks_folds_and_name_change_what_is_handed_on(source):
 
 def test_another_time_is_planned_for(source):
     panel = shown(source, minutes=60)
-    fine = panel.value.entries["unet"].preprocess.spacing_mm
+    fine = panel.value.entries["unet"].settings.preprocess.spacing_mm
     panel.amount.value = "0,01"
     panel.wait(60)
-    assert panel.value.entries["unet"].minutes == 0.01
-    assert panel.value.entries["unet"].preprocess.spacing_mm > fine
+    assert panel.value.entries["unet"].settings.minutes == 0.01
+    assert panel.value.entries["unet"].settings.preprocess.spacing_mm > fine
     panel.amount.value = "soon"
     assert panel.value is None
     assert "give a number" in panel.message.value
     panel.unit.value = "epochs"
     panel.wait(60)
-    assert {(one.epochs, one.minutes) for one in panel.value.entries.values()} == {(50, None)}
+    assert {(one.settings.epochs, one.settings.minutes) for one in panel.value.entries.values()} == {(50, None)}
     assert "× 50 epochs: how long that takes is seen" in panel.time.value
     panel.choose(minutes=-1)
     panel.wait(60)
@@ -112,9 +113,9 @@ def test_choose_does_what_clicks_do(source):
     panel = shown(source)
     panel.choose(["unet", "pyramid"], epochs=2, folds=2, name="quick")
     panel.wait(60)
-    contest = panel.value
-    assert (tuple(contest.entries), contest.folds, contest.name) == (("unet", "pyramid"), 2, "quick")
-    assert {one.epochs for one in contest.entries.values()} == {2}
+    request = panel.value
+    assert (tuple(request.entries), request.folds, request.name) == (("unet", "pyramid"), 2, "quick")
+    assert {one.settings.epochs for one in request.entries.values()} == {2}
     panel.choose(["segnet"])
     assert "Known: unet, resunet" in panel.message.value
 
@@ -165,13 +166,13 @@ def test_without_images_nothing_is_handed_on(source):
 
 def test_one_click_asks_for_what_the_comparison_was_begun_with(source):
     panel = shown(source, name="leg", chosen=["unet", "unext"], minutes=0.5, folds=2, together=True)
-    contest = panel.value
-    begin(contest, derived=["all together"], epochs=None, minutes=0.5)
+    request = panel.value
+    begin(request, derived=["all together"], epochs=None, minutes=0.5)
     again = shown(source, name="leg")
-    assert "U-Net and UNeXt, 2 folds, 0.5 minutes each" in again.earlier.words.value
-    again.earlier.button.click()
+    assert "U-Net and UNeXt, 2 folds, 0.5 minutes each" in again.previous_words.value
+    again.previous_button.click()
     again.wait(60)
     assert tuple(again.value.entries) == ("unet", "unext")
     assert (again.value.folds, again.value.together, again.amount.value) == (2, True, "0.5")
-    assert again.value.entries["unet"].minutes == 0.5
-    assert again.earlier.layout.display == "none"
+    assert again.value.entries["unet"].settings.minutes == 0.5
+    assert again.previous_row.layout.display == "none"

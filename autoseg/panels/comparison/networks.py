@@ -1,0 +1,152 @@
+"""Which networks are compared: a tick for each, and the settings that all share."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import ipywidgets as widgets
+
+from autoseg.data.split import subjects_of
+from autoseg.errors import DataError, SettingsError
+from autoseg.evaluation.comparison import ComparisonRequest, earlier_base
+from autoseg.evaluation.crossvalidation import Scenario
+from autoseg.model.networks import NETWORKS, USUAL_NETWORKS
+from autoseg.panels.comparison.entries import EntriesPanel, PreviousComparison
+from autoseg.panels.parts.fields import tick
+from autoseg.panels.parts.panel import Panel
+from autoseg.panels.parts.style import heading, text
+from autoseg.panels.parts.values import Data
+from autoseg.panels.training.settings import plan_table
+from autoseg.training.plan import Plan, plan_comparison, set_aside
+from autoseg.training.recipes import RECIPES, recipe
+
+DATA_FIRST = "Choose your images above first; then there is something to compare on."
+
+
+class NetworksPanel(EntriesPanel):
+    """Choose which networks and recipes are compared.
+
+    Parameters
+    ----------
+    data : Panel
+        Its value is a `panels.values.Data`.
+    chosen : collection of str, optional
+        Names of networks and recipes; by default all networks.
+    together, try_copies : bool
+        Score the mean of all networks as well; score each with mirrored copies of the images as well.
+    **asked
+        `name`, `folder`, `minutes` or `epochs`, `folds`: as for `EntriesPanel`; by default 2 minutes and 3 folds.
+    """
+
+    def __init__(
+        self,
+        data: Panel,
+        *,
+        chosen: Collection[str] | None = None,
+        together: bool = False,
+        try_copies: bool = False,
+        **asked: Any,
+    ) -> None:
+        super().__init__(**asked)
+        self._source = data
+        self._plan: Plan | None = None
+        self.boxes = {one: tick(kind.title, _words(one), width="210px") for one, kind in RECIPES.items()}
+        self.together = tick(
+            "the mean of all of them together",
+            "Their probabilities are averaged: often a little better, and as slow as all of them",
+            value=together,
+        )
+        self.copies = tick(
+            "each with mirrored copies of the images",
+            "Each slice is segmented four times, mirrored, and the mean counts: takes four times as long",
+            value=try_copies,
+        )
+        rows: list[widgets.Widget] = []
+        for published, title in ((False, "Networks"), (True, "Published ways to learn")):
+            rows.append(widgets.HTML(heading(title)))
+            rows += [
+                widgets.HBox([self.boxes[one], widgets.HTML(text(_words(one)))], layout={"align_items": "center"})
+                for one, known in RECIPES.items()
+                if known.published == published
+            ]
+        self.table = widgets.HTML()
+        why = ("The settings that all share, and why",)
+        self.reasons = widgets.Accordion([self.table], titles=why, selected_index=None)
+        also = (widgets.HTML(heading("Also")), self.together, self.copies)
+        self.body.children = [*rows, *also, self.asked, self.reasons, self.time]
+        with self.attempt():
+            self._tick(USUAL_NETWORKS if chosen is None else chosen)
+        for one in (*self.boxes.values(), self.together, self.copies):
+            one.observe(lambda _: self._changed(), "value")
+        self.follow(data, self._take_data)
+
+    def people(self) -> tuple[str, ...]:
+        """Give the patients who are not set aside."""
+        if self._data is None:
+            return ()
+        cases = self._data.cases
+        return tuple(subject for subject in subjects_of(cases.cases) if subject not in set_aside(cases))
+
+    def tick_previous(self, previous: PreviousComparison) -> None:
+        """Tick which means were scored."""
+        self.together.value, self.copies.value = previous.together, previous.with_copies
+
+    def _take_data(self, data: Data | None) -> None:
+        self.give_up()
+        self._data, self._plan = data, None
+        self.hide_ids_of(data.cases.cases if data is not None else ())
+        self.table.value = self.time.value = self.note.value = ""
+        self.reasons.layout.display = "none"
+        if data is None:
+            self.give_up(DATA_FIRST)
+            return
+        self._offer_folds()
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Plan the settings that all share."""
+        data = self._data
+        if data is None:
+            return
+        with self.attempt():
+            time = self.typed_time()
+            self.start(lambda: plan_comparison(data.cases, **time), self._show_plan, saying="Planning …")
+
+    def _show_plan(self, plan: Plan) -> None:
+        # Who validates is drawn anew in each fold.
+        self._plan = replace(plan, choices=tuple(c for c in plan.choices if c.name != "validation_subjects"))
+        self.table.value = plan_table(self._plan, plan.settings, "")
+        self.reasons.layout.display = ""
+        self.hand_on()
+
+    def request(self, folder: Path) -> ComparisonRequest | None:
+        """Give the networks that are ticked, with the plan's settings, or those of the previous comparison."""
+        data, plan, chosen = self._data, self._plan, self.ticked()
+        if data is None or plan is None or self._source.value is not data:
+            return None
+        if len(self.people()) < 2:
+            raise DataError(
+                "These are images of one patient. A comparison learns from some patients and is scored on others: "
+                "add images of at least one other."
+            )
+        if len(chosen) < 2:
+            raise SettingsError(f"Tick at least two; {len(chosen) or 'nothing'} is ticked.")
+        base = earlier_base(folder, plan.settings) or plan.settings
+        return ComparisonRequest(
+            data.cases.cases,
+            data.cases.structures,
+            {one: Scenario(recipe(one, base=base)) for one in chosen},
+            folder,
+            folds=self.folds.value,
+            test_subjects=set_aside(data.cases),
+            together=self.together.value,
+            try_copies="mirrored" if self.copies.value else None,
+            base=base,
+        )
+
+
+def _words(name: str) -> str:
+    return NETWORKS[name].words if name in NETWORKS else RECIPES[name].words

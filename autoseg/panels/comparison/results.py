@@ -1,0 +1,207 @@
+"""The result of a comparison: the sentence, the tables, the curves, and the same slices by every network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import cast
+
+import ipywidgets as widgets
+
+from autoseg.errors import DataError, ReadError
+from autoseg.evaluation.comparison import MEAN, Comparison, title_of
+from autoseg.panels.comparison.tables import (
+    centrelines_html,
+    cost_table,
+    differences_html,
+    models_of,
+    per_subject_html,
+    quality_table,
+    structures_of,
+)
+from autoseg.panels.parts.download import DownloadButton
+from autoseg.panels.parts.fields import button, field, tick
+from autoseg.panels.parts.panel import Panel
+from autoseg.panels.parts.style import Drawn, heading, notice, picture, text
+from autoseg.panels.parts.values import Compared
+from autoseg.report.figures import show_comparison, show_learning_curves, show_side_by_side
+from autoseg.training.plan import number_subjects
+
+FIRST = "Compare first: press Start above."
+CENTRELINES = "centrelines.csv"
+FILES = (
+    *("results.csv", "per_subject.csv", CENTRELINES, "differences.csv"),
+    *("comparison.png", "learning_curves.png"),
+)
+
+
+class ResultsPanel(Panel):
+    """Shows a finished comparison; `value` is the `Comparison`.
+
+    Names of cases, which may be patients' numbers, are shown where `show_ids` is ticked.
+
+    Parameters
+    ----------
+    comparison : Panel
+        Its value is a `panels.values.Compared`.
+    show_ids : bool
+        Show names from the start.
+    """
+
+    def __init__(self, comparison: Panel, *, show_ids: bool = False) -> None:
+        super().__init__()
+        self._compared: Compared | None = None
+        self._quiet = False
+        self._build(show_ids)
+        self.follow(comparison, self._take)
+
+    def _build(self, show_ids: bool) -> None:
+        self.verdict, self.notes = widgets.HTML(), widgets.HTML()
+        self.overview, self.curves = widgets.HTML(), widgets.HTML()
+        self.quality, self.costs, self.differences = widgets.HTML(), widgets.HTML(), widgets.HTML()
+        self.subjects, self.centrelines = widgets.HTML(), widgets.HTML()
+        self.structure = field(
+            widgets.Dropdown, "Scores of", "All structures together, or one of them", width="360px", label="90px"
+        )
+        self.place = field(
+            widgets.IntSlider,
+            "Slice",
+            "1 is the worst; arrow keys go on",
+            width="360px",
+            label="90px",
+            min=1,
+            max=1,
+            continuous_update=False,
+        )
+        self.next = button("Next", self.go_on, "The next slice, less bad", panel=self)
+        self.show_ids = tick("Show names of images (they may be patients' numbers)", value=show_ids)
+        self.slice = widgets.HTML()
+        self.structure.observe(lambda _: self._when_shown(self._show_tables), "value")
+        self.place.observe(lambda _: self._when_shown(self._show_slice), "value")
+        self.show_ids.observe(lambda _: self._when_shown(self._show_words), "value")
+        self.downloads = tuple(DownloadButton(name, partial(self._read_file, name)) for name in FILES)
+        steps = widgets.HBox([self.place, self.next, self.show_ids], layout={"flex_flow": "row wrap"})
+        self.slices_head = widgets.HTML()
+        self.slices = widgets.VBox([self.slices_head, steps, self.slice])
+        files = widgets.HBox(self.downloads, layout={"flex_flow": "row wrap"})
+        tables = (self.structure, self.quality, self.subjects, self.centrelines, self.differences, self.costs)
+        self._all = (self.verdict, self.notes, self.overview, *tables, self.slices, self.curves, files)
+
+    # --- what a click does
+
+    def go_on(self) -> None:
+        """Show the next slice; after the last comes the worst again."""
+        self.place.value = self.place.value % self.place.max + 1
+
+    # --- what it follows
+
+    def _take(self, compared: Compared | None) -> None:
+        self.body.children = ()
+        self._compared = None
+        self.hide_ids_of(compared.request.cases if compared is not None else ())
+        if compared is None:
+            self.give_up(FIRST)
+            return
+        self.start(
+            lambda: (_draw_overview(compared.comparison), _draw_curves(compared.comparison)),
+            lambda drawn: self._show(compared, *drawn),
+            saying="Drawing …",
+        )
+
+    def fail(self, error: BaseException) -> None:
+        """Show why something failed, and nothing of a comparison."""
+        self.body.children = ()
+        super().fail(error)
+
+    def _show(self, compared: Compared, overview: str, curves: str) -> None:
+        comparison = compared.comparison
+        self._compared = compared
+        self._quiet = True
+        try:
+            with self.structure.hold_sync():
+                self.structure.options = [
+                    ("all structures (mean)" if name == MEAN else name, name) for name in structures_of(comparison)
+                ]
+                self.structure.value = MEAN if len(comparison.table) else None
+            self.place.max = max(1, len(comparison.worst))
+            self.place.value = 1
+        finally:
+            self._quiet = False
+        for file in self.downloads:
+            file.disabled = not (comparison.folder / file.name).is_file()
+            file.layout.display = "none" if file.disabled and file.name == CENTRELINES else ""
+        self.slices.layout.display = "" if comparison.worst else "none"
+        self.overview.value, self.curves.value = overview, curves
+        self.slices_head.value = heading(f"The same slices by every {compared.request.kind}, worst first")
+        self._show_words(compared)
+        self.body.children = self._all
+        self.value = comparison
+
+    # --- what it shows
+
+    def _when_shown(self, show: Callable[[Compared], None]) -> None:
+        with self._lock:
+            if self._compared is not None and not self._quiet:
+                with self.attempt():
+                    show(self._compared)
+
+    def _show_words(self, compared: Compared) -> None:
+        """Show all that may hold a patient's number."""
+        self.verdict.value = notice(self.hidden(compared.comparison.verdict), "done")
+        self.notes.value = text(self.hidden("\n".join(compared.comparison.notes)))
+        self._show_tables(compared)
+        self._show_slice(compared)
+
+    def _show_tables(self, compared: Compared) -> None:
+        comparison, kind, structure = compared.comparison, compared.request.kind, self.structure.value
+        tables = (self.quality, self.subjects, self.differences, self.costs, self.centrelines)
+        if structure is None:
+            for table in tables:
+                table.value = ""
+            return
+        names = None if self.show_ids.value else number_subjects(compared.request.cases)
+        self.quality.value = quality_table(comparison, structure, kind=kind)
+        self.subjects.value = per_subject_html(comparison, structure, names, kind=kind)
+        self.differences.value = differences_html(comparison, structure)
+        self.costs.value = cost_table(comparison, kind=kind)
+        self.centrelines.value = centrelines_html(comparison, kind=kind)
+
+    def _show_slice(self, compared: Compared) -> None:
+        comparison = compared.comparison
+        if not comparison.worst:
+            self.slice.value = ""
+            return
+        one = comparison.worst[self.place.value - 1]
+        drawn = show_side_by_side(replace(comparison, worst=(one,)), names=self.show_ids.value)
+        where = one.case_id if self.show_ids.value else f"image {one.number}"
+        scores = ", ".join(f"{title_of(entry)} {value:.2f}" for entry, value in one.dice.items())
+        which = models_of(compared.request.kind)
+        alt = f"{where}, slice {one.slice_index + 1}, reference and {which}; Dice: {scores}."
+        self.slice.value = picture(cast(Drawn, drawn), alt)
+
+    def _read_file(self, name: str) -> bytes:
+        path = self.value.folder / name
+        try:
+            return cast(bytes, path.read_bytes())
+        except OSError as error:
+            raise ReadError(
+                f"{path} cannot be read: {error.strerror}. Press Start above to make it anew."
+            ) from error
+
+
+def _draw_overview(comparison: Comparison) -> str:
+    drawn = show_comparison(comparison)
+    return picture(
+        cast(Drawn, drawn), "Dice, area error, time and size of every network; the tables below say the same."
+    )
+
+
+def _draw_curves(comparison: Comparison) -> str:
+    title = heading("How they learnt")
+    try:
+        drawn = show_learning_curves(comparison)
+    except DataError as error:  # with two patients nobody validates
+        return title + text(str(error))
+    alt = "Dice on validation patients over the time of learning, a line a network."
+    return title + picture(cast(Drawn, drawn), alt)

@@ -1,0 +1,105 @@
+"""The result of a comparison: the sentence, the numbers, the slices; and no patient's number unasked."""
+
+import pandas as pd
+import pytest
+from bases import make_base
+from comparisons import known_comparison, make_folds, make_request, make_scenarios
+from comparisons import make_comparison as made_up
+
+from autoseg.panels.comparison.results import FIRST, ResultsPanel
+from autoseg.panels.parts.panel import Panel
+from autoseg.panels.parts.values import Compared
+
+
+@pytest.fixture
+def compared(tmp_path):
+    return Compared(make_request(tmp_path), known_comparison(tmp_path))
+
+
+def make_panel(compared, **arguments):
+    source = Panel()
+    source.value = compared
+    panel = ResultsPanel(source, **arguments)
+    panel.wait(60)
+    return panel, source
+
+
+def test_everything_is_shown_without_patients_ids(compared):
+    panel, _ = make_panel(compared)
+    assert panel.value is compared.comparison
+    assert "ResUNet is best, but not for patient 3" in panel.verdict.value
+    assert "A note on patient 2" in panel.notes.value
+    assert panel.overview.value.count("<img") == 1
+    assert "No epoch was validated" in panel.curves.value  # a sentence in place of a picture
+    assert "image 4, slice 8" in panel.slice.value
+    assert "U-Net 0.25, ResUNet 0.75" in panel.slice.value
+    assert "subject" not in panel.slice.value
+    panel.show_ids.value = True
+    assert "case of subject3, slice 8" in panel.slice.value
+    assert "not for subject2" in panel.verdict.value
+
+
+def test_next_goes_round_and_the_slider_too(compared):
+    panel, _ = make_panel(compared)
+    assert panel.place.max == 2
+    panel.next.click()
+    assert panel.place.value == 2
+    assert "image 2, slice 8" in panel.slice.value
+    panel.next.click()
+    assert panel.place.value == 1
+    panel.place.value = 2
+    assert "image 2, slice 8" in panel.slice.value
+
+
+def test_a_structures_scores_can_be_asked_for(compared):
+    panel, _ = make_panel(compared)
+    assert [value for _, value in panel.structure.options] == ["mean", "core", "ring"]
+    assert "mean over structures" in panel.quality.value
+    panel.structure.value = "ring"
+    assert "How good: ring" in panel.quality.value
+
+
+def test_downloads_are_the_files_of_the_folder(compared, tmp_path):
+    (tmp_path / "results.csv").write_bytes(b"entry\n")
+    panel, _ = make_panel(compared)
+    buttons = {button.name: button for button in panel.downloads}
+    assert [name for name, button in buttons.items() if not button.disabled] == ["results.csv"]
+    assert buttons["results.csv"].make() == b"entry\n"
+    (tmp_path / "results.csv").unlink()
+    (described, _), *_ = buttons["results.csv"].pieces()
+    assert "results.csv cannot be read" in described["failed"]
+
+
+def test_it_goes_with_the_comparison(compared, tmp_path):
+    panel, source = make_panel(compared)
+    source.value = None
+    assert panel.value is None
+    assert FIRST in panel.message.value
+    assert panel.body.children == ()
+    source.value = Compared(compared.request, known_comparison(tmp_path, worst=()))
+    panel.wait(60)
+    assert panel.slices.layout.display == "none"
+    source.value = Compared(compared.request, known_comparison(tmp_path, table=pd.DataFrame()))
+    panel.wait(60)
+    assert panel.value is None
+    assert "Nothing was scored" in panel.message.value
+
+
+def test_every_patient_has_a_row_by_number_and_by_name_where_asked_for(compared, tmp_path):
+    subjects = made_up({"unet": make_folds([0.9, 0.8, 0.7, 0.6])}).subjects
+    comparison = known_comparison(tmp_path, subjects=subjects)
+    panel, _ = make_panel(Compared(compared.request, comparison))
+    for words in ("patient 1", "patient 4", "Median", "networks that never saw them"):
+        assert words in panel.subjects.value
+    assert "subject" not in panel.subjects.value
+    assert "slices by every network" in panel.slices_head.value
+    panel.show_ids.value = True
+    assert "subject3" in panel.subjects.value
+    panel.structure.value = "core"
+    assert "Dice of every patient: core" in panel.subjects.value
+    scenarios = Compared(make_scenarios(tmp_path, make_base()), comparison)
+    panel, _ = make_panel(scenarios)
+    assert "slices by every scenario" in panel.slices_head.value
+    assert ">Scenario<" in panel.quality.value
+    assert "models that never saw them" in panel.quality.value
+    assert "reference and models" in panel.slice.value
