@@ -99,7 +99,7 @@ def build_parser() -> argparse.ArgumentParser:
     compare.add_argument("--copies", choices=COPIES, default="none", help=mean)
     compare.add_argument("--try-copies", choices=COPIES[1:], help="score every network with such copies as well")
     compare.add_argument("--together", action="store_true", help="score the mean of all networks as well")
-    _add_contest(compare, name="networks")
+    _add_comparison(compare, name="networks")
 
     tune = command(
         "finetune",
@@ -109,9 +109,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     tune.add_argument("--base", required=True, help="the model: its name, or a .pt file")
     tune.add_argument("--scenarios", nargs="+", metavar="NAME", help="only these (default: the usual ones)")
-    few = "learn from so many subjects of each fold, each way once a number: how many must be drawn?"
+    few = "learn from so many subjects of each fold, each scenario once a number: how many must be drawn?"
     tune.add_argument("--subjects", type=int, nargs="+", default=(), metavar="N", help=few)
-    _add_contest(tune, name="finetuned")
+    _add_comparison(tune, name="finetuned")
 
     command("settings", learning.show_settings, "Show every setting for --set, its default and what it means.")
 
@@ -189,7 +189,7 @@ def _add_learning(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, default=Path("trained_model"), help="folder of the model")
 
 
-def _add_contest(parser: argparse.ArgumentParser, *, name: str) -> None:
+def _add_comparison(parser: argparse.ArgumentParser, *, name: str) -> None:
     """Add what every comparison has: the images, the time, the folds, and what is scored beside."""
     _add_training_folder(parser)
     length = parser.add_mutually_exclusive_group()

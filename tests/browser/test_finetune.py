@@ -1,4 +1,4 @@
-"""Fine-tuning in JupyterLab and a real Chromium: a model, new images, ways, the table of patients, the best kept.
+"""Fine-tuning in JupyterLab and a real Chromium: a model, new images, scenarios, the table of patients, the best kept.
 
 Pictures are kept in the folder that AUTOSEG_SCREENSHOTS names.
 """
@@ -27,7 +27,7 @@ def write_discs(place, names):
     write_structures(place / "structures.csv", STRUCTURES)
 
 
-def test_finetune_from_the_model_to_the_best_of_the_ways(lab, opened, screens):
+def test_finetune_from_the_model_to_the_best_scenario(lab, opened, screens):
     home = lab.project("finetune", folders=["notebooks"])
     save_model(make_base(taught_by=["ann"]), home / "trained_model")
     write_discs(home / "data" / "discs", ("ann", "bob", "cas", "dot", "eve"))
@@ -44,14 +44,14 @@ def test_finetune_from_the_model_to_the_best_of_the_ways(lab, opened, screens):
     notebook.wait_for_text("How the model fits your images", seconds=60)
     notebook.wait_for_text("the model sees pixels of 3 mm")
     notebook.wait_for_text("knows patient 1")
-    for way in ("From scratch", "Fine-tuned", "Own rates"):
-        page.get_by_label(way, exact=True).first.uncheck()
+    for scenario in ("From scratch", "Fine-tuned", "Own rates"):
+        page.get_by_label(scenario, exact=True).first.uncheck()
     page.get_by_label("Folds", exact=True).first.select_option("2")
     amount = page.get_by_label("Each learns for", exact=True).first
     amount.fill("0.02")
     amount.press("Tab")
-    notebook.wait_for_text("1 way that learns × 2 folds × 0.02 minutes: ")
-    notebook.shot_cells(screens / "light", "ways")
+    notebook.wait_for_text("1 scenario that learns × 2 folds × 0.02 minutes: ")
+    notebook.shot_cells(screens / "light", "scenarios")
 
     notebook.click(notebook.button("Start"))
     notebook.wait_for_text("Dice of every patient", seconds=120)

@@ -320,8 +320,8 @@ class ScenariosPanel(EntriesPanel):
     def request(self, folder: Path) -> ComparisonRequest | None:
         """Give the scenarios that are ticked, with what is typed for one or all of them."""
         model, data, fit, form = self._model, self._data, self._fit, self.form
-        form.own.complain("")
-        form.all.complain("")
+        form.own.complain()
+        form.all.complain()
         if model is None or data is None or fit is None or self._data_panel.value is not data:
             return None
         self._check(model, fit)
@@ -377,5 +377,5 @@ class ScenariosPanel(EntriesPanel):
     def fail(self, error: BaseException) -> None:
         """Show why something failed, at the field that it names as well, and take back the value."""
         for form in (self.form.own, self.form.all):
-            form.complain(self.hidden(str(error)))
+            form.complain(error)
         super().fail(error)
