@@ -20,7 +20,7 @@ COLOURS = 256  # enough for a page, and a third of the size
 
 
 def main(minutes: str = "4", compared: str = "1") -> None:
-    """Write docs/pictures/screens/train_1.png and on, test_1.png and on, comparing_1.png and on."""
+    """Write docs/pictures/screens/train_1.png and on, test_1.png and on, comparison_1.png and on."""
     if float(minutes):
         take(["tests/browser/test_train_and_test.py", "-k", "train or segment"], minutes)
     if float(compared):

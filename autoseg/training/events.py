@@ -64,41 +64,6 @@ class Finder(Event):
         return f"{self.title}: {', '.join(self.subjects)}"
 
 
-@dataclass(frozen=True)
-class Fold(Event):
-    """A fold begins, of a cross-validation or of one entry of a comparison: it is learnt, read or scored.
-
-    `entry` and `entry_title` are its name and its name in words, both "" in a cross-validation; `details` is what
-    more the line tells, with the punctuation before it.
-    """
-
-    fold: int
-    folds: int
-    entry: str = ""
-    entry_title: str = ""
-    details: str = ""
-
-    @property
-    def title(self) -> str:
-        """Which fold of what, in words."""
-        return f"Fold {self.fold} of {self.folds}" + (f", {self.entry_title}" if self.entry_title else "")
-
-    def __str__(self) -> str:
-        return self.title + self.details
-
-
-@dataclass(frozen=True)
-class EntryFailed(Event):
-    """A fold of an entry failed; the other entries go on."""
-
-    entry: str
-    entry_title: str
-    error: str
-
-    def __str__(self) -> str:
-        return f"  {self.entry_title} failed, and the others go on. {self.error}"
-
-
 OnEvent = Callable[[Event], object]
 
 

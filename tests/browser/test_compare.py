@@ -37,7 +37,7 @@ def test_compare_from_the_ticks_to_the_best(lab, opened, screens):
     )
     for theme in ("Dark", "Light"):
         notebook.theme(theme)
-        notebook.shot_cells(screens / theme.lower(), "comparing")
+        notebook.shot_cells(screens / theme.lower(), "comparison")
     notebook.click(notebook.button("Stop"))
     notebook.wait_for_text("and kept. Go on does the rest", seconds=60)
     folder = home / "trained_model" / "heart_comparison"

@@ -1,4 +1,4 @@
-"""Fine-tuning in JupyterLab and a real Chromium: a model, new images, scenarios, the table of patients, the best kept.
+"""Fine-tuning in JupyterLab and a real Chromium: a model, new images, scenarios, a table of patients, the best.
 
 Pictures are kept in the folder that AUTOSEG_SCREENSHOTS names.
 """

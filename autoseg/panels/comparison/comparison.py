@@ -23,7 +23,7 @@ from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.style import heading
 from autoseg.panels.parts.table import html_table
 from autoseg.panels.parts.values import Compared
-from autoseg.report.figures.live_curves import draw_curves, draw_ways
+from autoseg.report.figures.live_curves import draw_curves, draw_entries
 from autoseg.training.events import Finder
 from autoseg.training.finder import finder_settings
 
@@ -202,7 +202,7 @@ class ComparisonPanel(FollowsWork[ComparisonRequest, RunningComparison]):
         title, planned = heading(f"{title_of(entry)}, fold {fold}"), running.request.entries[entry].settings.epochs
         self.curves.value = title + draw_curves(epochs, running.request.structures, planned=planned)
         curves = {title_of(one): curve for one, curve in running.curves_of(fold).items()}
-        self.all_curves.value = draw_ways(curves, fold=fold)
+        self.all_curves.value = draw_entries(curves, fold=fold)
 
     def conclude(self, running: RunningComparison) -> None:
         """Say where the result is, or why there is none."""

@@ -89,7 +89,7 @@ def draw_curves(
     return f'<div style="{look}">{"".join(charts)}</div>'
 
 
-def draw_ways(curves: Mapping[str, Curve], *, fold: int) -> str:
+def draw_entries(curves: Mapping[str, Curve], *, fold: int) -> str:
     """Draw how each entry of a comparison learns in one fold, one line an entry, as HTML like `draw_curves`."""
     if not any(curves.values()):
         return ""

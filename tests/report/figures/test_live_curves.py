@@ -9,7 +9,7 @@ from discs import STRUCTURES
 from autoseg.image.overlay import hex_colour
 from autoseg.image.structures import Structure, default_colour
 from autoseg.model.model import EpochResult
-from autoseg.report.figures.live_curves import BELOW, BESIDE, LEFT, MOST_POINTS, TOP, draw_curves, draw_ways
+from autoseg.report.figures.live_curves import BELOW, BESIDE, LEFT, MOST_POINTS, TOP, draw_curves, draw_entries
 
 
 def make_rows(count, *, scored=True):
@@ -83,7 +83,7 @@ def test_every_picture_has_words_for_those_who_cannot_see_it():
 
 def test_every_entry_has_its_line_at_its_time_and_height():
     right, bottom = 640 - BESIDE, 214 - BELOW
-    page = draw_ways({"original": (), "a & b": ((30.0, 0.5), (60.0, 1.0)), "later": ((15.0, 0.0),)}, fold=2)
+    page = draw_entries({"original": (), "a & b": ((30.0, 0.5), (60.0, 1.0)), "later": ((15.0, 0.0),)}, fold=2)
     lines = {colour: points for points, colour in lines_of(page)}
     middle = (LEFT + right) / 2
     assert lines[hex_colour(default_colour(2))] == [(middle, (bottom + TOP) / 2), (right, TOP)]
@@ -96,8 +96,8 @@ def test_every_entry_has_its_line_at_its_time_and_height():
 
 
 def test_long_trainings_are_told_in_minutes_and_nothing_gives_nothing():
-    page = draw_ways({"a": ((60.0, 0.5), (240.0, 0.7))}, fold=1)
+    page = draw_entries({"a": ((60.0, 0.5), (240.0, 0.7))}, fold=1)
     assert "minutes of learning" in page
     assert ">4<" in page
-    assert draw_ways({"a": ()}, fold=1) == ""
-    assert draw_ways({}, fold=1) == ""
+    assert draw_entries({"a": ()}, fold=1) == ""
+    assert draw_entries({}, fold=1) == ""
