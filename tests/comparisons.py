@@ -149,7 +149,8 @@ def make_scenarios(folder, base, names=("original", "from scratch", "all parts")
     """Ask for a comparison of scenarios of fine-tuning a model."""
     time = {"minutes": changes.pop("minutes")} if "minutes" in changes else {"epochs": 1}
     entries = scenarios_of(base, DISCS, names, changes=time)
-    return make_request(folder, patients, entries=entries, folder=folder / "scenarios_comparison", **changes)
+    request = make_request(folder, patients, entries=entries, **changes)
+    return replace(request, folder=folder / "scenarios_comparison")
 
 
 def known_comparison(folder, **changes):

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from comparisons import PIXELS, SLICE, make_comparison, make_folds
+from comparisons import PIXELS, SLICE, learn_at_once, make_comparison, make_folds
 from comparisons import STRUCTURES as NAMED
 from discs import STRUCTURES, make_case, make_pair, patch_reading, quick_settings
 
@@ -45,13 +45,15 @@ def run(folder, chosen=None, **arguments):
 
 @pytest.fixture
 def reading(monkeypatch):
+    """Read made-up cases and learn at once: what is learnt is looked at in the whole comparison."""
     patch_reading(monkeypatch)
+    learn_at_once(monkeypatch, epoch_s=0)
     # Drawing takes longer than learning here; the pictures are those of the whole comparison.
     monkeypatch.setattr("autoseg.evaluation.comparison.run.write_pictures", lambda comparison: None)
 
 
 @pytest.fixture
-def trained(monkeypatch):
+def trained(reading, monkeypatch):
     """Name the trainings in their order; those called "broken" have a loss that is no number."""
     real, names = running.train, []
 
@@ -195,7 +197,7 @@ def test_the_same_slices_are_kept_with_every_prediction_worst_subjects_first(who
             assert one.dice[entry] == pytest.approx(2 * both / all_of)
 
 
-def test_it_goes_on_and_entries_can_be_added(reading, trained, tmp_path):
+def test_it_goes_on_and_entries_can_be_added(trained, tmp_path):
     def stop_in_second_fold():
         return len(trained) == 3
 
@@ -223,7 +225,7 @@ def test_it_goes_on_and_entries_can_be_added(reading, trained, tmp_path):
     assert any("6 of 8 trainings are done" in note for note in halted.notes)
 
 
-def test_the_mean_of_models_is_made_again_when_one_of_them_is(whole, reading, trained, tmp_path):
+def test_the_mean_of_models_is_made_again_when_one_of_them_is(whole, trained, tmp_path):
     shutil.copytree(whole[0].folder, tmp_path, dirs_exist_ok=True)
     shutil.rmtree(tmp_path / "resunet" / "fold_1")
 
@@ -253,7 +255,7 @@ def test_what_the_entries_were_made_from_is_kept_for_the_next_time(whole, readin
     assert earlier_base(tmp_path / "nowhere", wanted) is None
 
 
-def test_a_stop_is_heard_before_models_are_put_together(whole, reading, trained, tmp_path):
+def test_a_stop_is_heard_before_models_are_put_together(whole, trained, tmp_path):
     shutil.copytree(whole[0].folder, tmp_path, dirs_exist_ok=True)
     shutil.rmtree(tmp_path / TOGETHER)
     found = run(tmp_path, entries(augmentation=MIRRORED), together=True, should_stop=lambda: True)
@@ -268,7 +270,7 @@ def test_an_interruption_keeps_what_is_finished(reading, tmp_path):
     assert [len(one.folds) for one in run(tmp_path, tell=interrupt).runs.values()] == [1, 1]
 
 
-def test_an_entry_that_fails_is_a_note_and_the_others_go_on(reading, trained, tmp_path):
+def test_an_entry_that_fails_is_a_note_and_the_others_go_on(trained, tmp_path):
     usual = entries("unet")["unet"]
     found = run(tmp_path, {"broken": usual, "unet": usual, "large": usual}, together=True)
     assert trained == ["broken_fold1", "unet_fold1", "large_fold1", "unet_fold2"]
@@ -282,7 +284,7 @@ def test_an_entry_that_fails_is_a_note_and_the_others_go_on(reading, trained, tm
     assert set(read_comparison(tmp_path).table["entry"]) == {"unet"}
 
 
-def test_changed_settings_are_refused_by_name_before_anything_learns(whole, reading, trained, tmp_path):
+def test_changed_settings_are_refused_by_name_before_anything_learns(whole, trained, tmp_path):
     shutil.copytree(whole[0].folder, tmp_path, dirs_exist_ok=True)
     usual = entries(augmentation=MIRRORED)
     changed = dict(usual)
