@@ -100,17 +100,27 @@ PAIR = {
 
 
 def alone(monkeypatch, folder):
-    """Let comparisons read made-up cases and learn at once, and have a turn and a registry of their own."""
+    """Let comparisons read made-up cases and learn at once, and have a turn and a registry of their own.
+
+    Give what holds trainings (`learn_at_once`).
+    """
     patch_reading(monkeypatch)
-    learn_at_once(monkeypatch)
+    holds = learn_at_once(monkeypatch)
     # The panels draw their own; test_comparison.py looks at the files.
     monkeypatch.setattr("autoseg.evaluation.comparison.run.write_pictures", lambda comparison: None)
     monkeypatch.setattr("autoseg.panels.parts.background.turn_file", lambda: folder / "turn.lock")
     monkeypatch.setattr(running, "COMPARISONS", Kernel())
+    for name, value in {"GLANCE_S": 0.02, "SLOWLY_EVERY_S": 0.02, "SLOWLY_SHARE": 1.0}.items():
+        monkeypatch.setattr(f"autoseg.panels.parts.follows_work.{name}", value)
+    return holds
 
 
 def learn_at_once(monkeypatch, *, epoch_s=0.01):
-    """Let comparisons train in no time: networks with random weights, whose epochs are told one after the other."""
+    """Let comparisons train in no time: networks with random weights, whose epochs are told one after the other.
+
+    Give a dict that holds trainings: one of the name "unet_fold1" waits after so many epochs until it is let go.
+    """
+    holds = {}
 
     def train(split, settings, *, structures, name, on_epoch, should_stop, base, inputs):
         network = build_network(
@@ -120,6 +130,8 @@ def learn_at_once(monkeypatch, *, epoch_s=0.01):
         epochs, ended = settings.epochs or 2, Ended.COMPLETE
         for n in range(1, epochs + 1):
             time.sleep(epoch_s)
+            while n > holds.get(name, n) and not should_stop():
+                time.sleep(0.005)
             if should_stop is not None and should_stop():
                 ended = Ended.STOPPED
                 break
@@ -130,6 +142,7 @@ def learn_at_once(monkeypatch, *, epoch_s=0.01):
 
     torch.manual_seed(0)
     monkeypatch.setattr("autoseg.evaluation.crossvalidation.run.train", train)
+    return holds
 
 
 def make_request(folder, patients=4, folds=2, epochs=2, names=("unet", "resunet"), **changes):

@@ -111,6 +111,12 @@ LABEL = "145px"
 USUAL_EPOCHS, MOST_FOLDS = 50, 10
 
 
+def with_words(box: widgets.Checkbox, words: widgets.HTML) -> widgets.HBox:
+    """Put a sentence beside a tick, which keeps its width."""
+    box.layout.flex = "0 0 auto"
+    return widgets.HBox([box, words], layout={"align_items": "center"})
+
+
 class EntriesPanel(Panel):
     """Choose what is compared; `value` is a `ComparisonRequest`, or None with a sentence why there is none.
 

@@ -14,7 +14,7 @@ from autoseg.errors import DataError, SettingsError
 from autoseg.evaluation.comparison import ComparisonRequest, earlier_base
 from autoseg.evaluation.crossvalidation import Scenario
 from autoseg.model.networks import NETWORKS, USUAL_NETWORKS
-from autoseg.panels.comparison.entries import EntriesPanel, PreviousComparison
+from autoseg.panels.comparison.entries import EntriesPanel, PreviousComparison, with_words
 from autoseg.panels.parts.fields import tick
 from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.style import heading, text
@@ -68,7 +68,7 @@ class NetworksPanel(EntriesPanel):
         for published, title in ((False, "Networks"), (True, "Published ways to learn")):
             rows.append(widgets.HTML(heading(title)))
             rows += [
-                widgets.HBox([self.boxes[one], widgets.HTML(text(_words(one)))], layout={"align_items": "center"})
+                with_words(self.boxes[one], widgets.HTML(text(_words(one))))
                 for one, known in RECIPES.items()
                 if known.published == published
             ]

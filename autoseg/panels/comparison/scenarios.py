@@ -16,7 +16,7 @@ from autoseg.evaluation.comparison.scenarios import ORIGINAL, OWN, SCENARIOS, US
 from autoseg.model.model import TrainedModel
 from autoseg.model.settings.settings import Settings, VolumeSettings
 from autoseg.model.settings.text import parse_value, show_value, value_of
-from autoseg.panels.comparison.entries import LABEL, EntriesPanel, PreviousComparison
+from autoseg.panels.comparison.entries import LABEL, EntriesPanel, PreviousComparison, with_words
 from autoseg.panels.parts.fields import field, tick
 from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.settings_form import SettingsForm
@@ -78,14 +78,14 @@ class ScenariosForm(widgets.VBox):
         self.more = widgets.Accordion([widgets.VBox(), widgets.VBox()], titles=SECTIONS, selected_index=None)
         self.own = self.all = SettingsForm(Settings(), changed, without=_all_but(()))
         self._shown = Settings()
-        rows = [_in_a_row(box, self.words[name]) for name, box in self.boxes.items()]
+        rows = [with_words(box, self.words[name]) for name, box in self.boxes.items()]
         super().__init__(
             [
                 self.fit,
                 *(widgets.HTML(heading("Scenarios to compare")), widgets.HTML(text(PARTS)), *rows),
                 self._make_centreline(),
                 widgets.HTML(heading("Name, time and folds")),
-                *(asked, self.few, _in_a_row(self.without, widgets.HTML(text(OUTLIERS)))),
+                *(asked, self.few, with_words(self.without, widgets.HTML(text(OUTLIERS)))),
                 *(self.more, self.time),
             ]
         )
@@ -116,7 +116,7 @@ class ScenariosForm(widgets.VBox):
         )
         self.exact = tick("Also with exact centrelines", EXACTLY, width="220px")
         lengths = widgets.HBox([self.crop, self.finder], layout={"flex_flow": "row wrap"})
-        self.details = widgets.VBox([lengths, _in_a_row(self.exact, widgets.HTML(text(EXACTLY)))])
+        self.details = widgets.VBox([lengths, with_words(self.exact, widgets.HTML(text(EXACTLY)))])
         head = (widgets.HTML(heading("Centreline")), widgets.HTML(text(CENTRELINE)))
         self.centreline = widgets.VBox([*head, self.follow, self.details])
         return self.centreline
@@ -185,12 +185,6 @@ class ScenariosForm(widgets.VBox):
 
     def _arrange(self) -> None:
         self.details.layout.display = "" if self.follow.value else "none"
-
-
-def _in_a_row(box: widgets.Checkbox, words: widgets.HTML) -> widgets.HBox:
-    """Put a sentence beside a tick."""
-    box.layout.flex = "0 0 auto"
-    return widgets.HBox([box, words], layout={"align_items": "center"})
 
 
 def _all_but(names: Sequence[str]) -> list[str]:

@@ -26,8 +26,7 @@ def kinds_of(kind):
 
 @pytest.fixture(autouse=True)
 def placeholders(monkeypatch, tmp_path):
-    alone(monkeypatch, tmp_path)
-    monkeypatch.setattr("autoseg.panels.parts.follows_work.GLANCE_S", 0.02)
+    holds = alone(monkeypatch, tmp_path)
     for kind in (*kinds_of(Event), *kinds_of(AutosegError)):
         monkeypatch.setattr(kind, "__str__", lambda self: SENTENCE)
     monkeypatch.setattr(EntryName, "title", SENTENCE)
@@ -39,17 +38,19 @@ def placeholders(monkeypatch, tmp_path):
     monkeypatch.setattr(background, "sentence_of_failure", lambda error: SENTENCE)
     for name in ("describe_running", "describe_outcome"):
         monkeypatch.setattr(words, name, lambda running: SENTENCE)
-    yield
+    yield holds
     for comparison in module.COMPARISONS:
         comparison.stop()
         assert comparison.wait(60)
 
 
-def test_a_comparison_runs_stops_goes_on_and_is_shown(tmp_path):
-    panel = ComparisonPanel(Fixed(make_request(tmp_path, epochs=30)))
+def test_a_comparison_runs_stops_goes_on_and_is_shown(tmp_path, placeholders):
+    placeholders |= {"unet_fold1": 2, "resunet_fold1": 3}
+    panel = ComparisonPanel(Fixed(make_request(tmp_path, epochs=4)))
     panel.start_button.click()
-    until(lambda: panel.running.current == ("unet", 1) and panel.running.epochs)
+    until(lambda: panel.running.current == ("unet", 1) and len(panel.running.epochs) == 2)
     until(lambda: panel.running.state is State.LEARNING and 0 < panel.share_bar.value < 1)
+    del placeholders["unet_fold1"]
     until(lambda: panel.running.current == ("resunet", 1))
     assert set(panel.running.scores) == {("unet", 1)}
     assert panel.running.doing.entry == "resunet"
@@ -59,6 +60,7 @@ def test_a_comparison_runs_stops_goes_on_and_is_shown(tmp_path):
     assert panel.running.state is State.STOPPED
     assert not panel.value.comparison.is_finished
     assert panel.start_button.description == "Go on"
+    placeholders.clear()
     panel.start_button.click()
     panel.wait(120)
     assert panel.running.state is State.FINISHED

@@ -48,7 +48,7 @@ def test_at_first_the_usual_scenarios_are_compared_from_the_model(tmp_path):
         assert one.base is (None if name == SCRATCH else model)
         assert one.settings.preprocess == model.settings.preprocess
     assert {request.entries[name].settings.minutes for name in request.learning} == {3.0}
-    assert (request.folds, request.name, request.what) == (5, "conus", "way")
+    assert (request.folds, request.name, request.kind) == (5, "conus", "scenario")
     assert request.folder == tmp_path / "conus_comparison"
     assert f"{len(USUAL) - 1} scenarios that learn × 5 folds × 3 minutes: about 1 h 6 min." in panel.form.time.value
     assert "pixels of 1.5 mm; the model sees pixels of 3 mm" in panel.form.fit.value
