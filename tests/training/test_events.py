@@ -3,7 +3,7 @@
 from autoseg.image.structures import Structure
 from autoseg.model.model import EpochResult
 from autoseg.model.settings.settings import Settings
-from autoseg.training.events import EntryFailed, Epoch, Finder, Fold, Note, listener
+from autoseg.training.events import Epoch, Finder, Note, listener
 
 RESULT = EpochResult(3, 0.5, 0.01, 6.0, 60.0, validation_loss=0.4, dice=(0.9,), is_best=True)
 
@@ -16,10 +16,6 @@ def test_each_has_a_line():
     assert str(Note("It goes on.")) == "It goes on."
     assert str(Finder(("a", "b"), 1, 3)) == "Centrelines, fold 1 of 3: a, b"
     assert str(Finder(("a", "b"))) == "The finder itself, from 2 subject(s)"
-    assert str(Fold(2, 5, details=": 3 subjects")) == "Fold 2 of 5: 3 subjects"
-    assert str(Fold(2, 5, "unet", "2-D U-Net", " (1 of 2)")) == "Fold 2 of 5, 2-D U-Net (1 of 2)"
-    failed = EntryFailed("unet", "2-D U-Net", "No memory.")
-    assert str(failed) == "  2-D U-Net failed, and the others go on. No memory."
 
 
 def test_lines_go_to_people_and_events_to_programs():
