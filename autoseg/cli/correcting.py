@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autoseg.cli.options import load_models
-from autoseg.cli.using import add_centreline, print_run, run_options, typed_calibration
+from autoseg.cli.options import add_calibration, load_models, typed_calibration
+from autoseg.cli.using import add_centreline, print_run, run_options
 
 if TYPE_CHECKING:
     from autoseg.data.corrections.kit import Kit
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Command = Callable[[str, Callable[[argparse.Namespace], None], str], argparse.ArgumentParser]
 
 
-def add_correcting_commands(command: Command, add_calibration: Callable[[argparse.ArgumentParser], None]) -> None:
+def add_correcting_commands(command: Command) -> None:
     """Add `correct write`, `correct read` and `combine` to the parser."""
     correct = command("correct", write, "Correct labels by hand in ITK-SNAP, 3D Slicer or FSLeyes, and keep them.")
     steps = correct.add_subparsers(required=True, metavar="write | read")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from autoseg.cli.options import MOST_LEFT_ALONE, find, one_or_pair
+from autoseg.cli.options import MOST_LEFT_ALONE, find, typed_calibration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,12 +88,7 @@ def measure(chosen: argparse.Namespace) -> None:
     """Measure the areas of drawn labels."""
     from autoseg.measurement.areas import measure_labels
 
-    measurements = measure_labels(
-        find(chosen),
-        field_of_view_mm=one_or_pair(chosen.field_of_view_mm),
-        matrix_size=one_or_pair(chosen.matrix_size),
-        prefer=chosen.prefer,
-    )
+    measurements = measure_labels(find(chosen), **vars(typed_calibration(chosen)))
     from autoseg.report.area_tables import areas_table, levels_table
     from autoseg.report.export import write_tables
 

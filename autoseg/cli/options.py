@@ -5,17 +5,15 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from autoseg.model.settings.settings import Settings
 from autoseg.model.settings.text import all_settings, show_value, value_of
 
 if TYPE_CHECKING:
     from autoseg.data.cases import CaseFolder
+    from autoseg.image.calibration import TypedCalibration
     from autoseg.model.model import TrainedModel
-
-
-Number = TypeVar("Number", int, float)
 
 
 def add_setting(parser: argparse._ActionsContainer, name: str, default: object = None) -> None:
@@ -44,9 +42,23 @@ def typed_settings(chosen: argparse.Namespace) -> dict[str, object]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def one_or_pair(values: list[Number] | None) -> Number | list[Number] | None:
-    """Give one number as it is, two as a pair."""
-    return values[0] if values is not None and len(values) == 1 else values
+def add_calibration(parser: argparse.ArgumentParser) -> None:
+    """Add the millimetres that a person types."""
+    missing = "where the header has no spacing"
+    parser.add_argument("--field-of-view-mm", type=float, nargs="+", metavar="MM", help=missing)
+    parser.add_argument("--matrix-size", type=int, nargs="+", metavar="N", help="rows and columns, as a check")
+    parser.add_argument("--prefer", choices=("header", "typed"), help="which to trust where both are known")
+
+
+def typed_calibration(chosen: argparse.Namespace) -> TypedCalibration:
+    """Give the millimetres that were typed, one number as it is."""
+    from autoseg.image.calibration import TypedCalibration
+
+    view, matrix = (
+        typed[0] if typed is not None and len(typed) == 1 else typed
+        for typed in (chosen.field_of_view_mm, chosen.matrix_size)
+    )
+    return TypedCalibration(view, matrix, chosen.prefer)
 
 
 def load_models(first: Path, further: Sequence[str]) -> list[TrainedModel]:

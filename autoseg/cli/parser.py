@@ -8,7 +8,7 @@ from pathlib import Path
 
 from autoseg.cli import comparing, data, finetuning, learning, morphometry, using
 from autoseg.cli.correcting import add_correcting_commands
-from autoseg.cli.options import add_setting
+from autoseg.cli.options import add_calibration, add_setting
 from autoseg.model.settings.text import all_settings
 
 # Those of `autoseg.prediction.ensemble`, which would load torch.
@@ -53,7 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
     measure = command("measure", data.measure, "Measure the areas of labels that were drawn already.")
     _add_training_folder(measure)
     measure.add_argument("--output", type=Path, help="a new folder for areas.csv and measurements.csv")
-    _add_calibration(measure)
+    add_calibration(measure)
 
     along = command(
         "morphometry",
@@ -145,11 +145,11 @@ def build_parser() -> argparse.ArgumentParser:
     predict.add_argument("--series", nargs="+", metavar="ID", help="only these (autoseg series shows them)")
     predict.add_argument("--reference", type=Path, help="a folder with dicoms and labels to compare with")
     using.add_centreline(predict)
-    _add_calibration(predict)
+    add_calibration(predict)
 
     command("selftest", using.selftest, "Measure made-up DICOM series of known shapes and print the worst error.")
     command("computer", using.computer, "Show memory, device and speed of this computer.")
-    add_correcting_commands(command, _add_calibration)
+    add_correcting_commands(command)
     return parser
 
 
@@ -223,10 +223,3 @@ def _add_changes(parser: argparse.ArgumentParser) -> None:
         help="where models see a crop around a centreline (--set volume.crop_mm=…): time of the learning of each "
         "network that finds it (default: 2)",
     )
-
-
-def _add_calibration(parser: argparse.ArgumentParser) -> None:
-    missing = "where the header has no spacing"
-    parser.add_argument("--field-of-view-mm", type=float, nargs="+", metavar="MM", help=missing)
-    parser.add_argument("--matrix-size", type=int, nargs="+", metavar="N", help="rows and columns, as a check")
-    parser.add_argument("--prefer", choices=("header", "typed"), help="which to trust where both are known")

@@ -8,13 +8,12 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autoseg.cli.options import load_models, one_or_pair
+from autoseg.cli.options import load_models, typed_calibration
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from autoseg.data.cases import CaseFolder
-    from autoseg.image.calibration import TypedCalibration
     from autoseg.prediction.run import Run, RunProgress
 
 
@@ -49,13 +48,6 @@ def add_centreline(parser: argparse.ArgumentParser) -> None:
         help="for models that see a crop around a centreline: take this one for the image ID, in place of what the "
         "model finds; may be given again",
     )
-
-
-def typed_calibration(chosen: argparse.Namespace) -> TypedCalibration:
-    """Give the millimetres that were typed."""
-    from autoseg.image.calibration import TypedCalibration
-
-    return TypedCalibration(one_or_pair(chosen.field_of_view_mm), one_or_pair(chosen.matrix_size), chosen.prefer)
 
 
 def run_options(chosen: argparse.Namespace) -> dict[str, Any]:
