@@ -144,9 +144,9 @@ class PostprocessChoice:
 def choose_postprocess(pairs: Iterable[tuple[LabelMap, Probabilities]]) -> PostprocessChoice:
     """Try thresholds, erosions, the largest piece and filled holes on validation subjects; keep the best.
 
-    Each structure is tried alone, with all others as they are, by its mean Dice over the subjects, pooled
-    over each subject's slices. Where several are within 0.001, the simplest is chosen. Probabilities are (slices,
-    classes, rows, columns) on the reference's grid, of validation subjects only.
+    Each structure is tried alone, with all others as they are, by its mean Dice over the subjects, pooled over each
+    subject's slices. Where several are within 0.001, the simplest is chosen. Probabilities are (slices, classes,
+    rows, columns) on the reference's grid, of validation subjects only.
     """
     counts: dict[tuple[int, StructurePostprocess], dict[str, npt.NDArray[np.int64]]] = defaultdict(dict)
     structures: tuple[Structure, ...] = ()

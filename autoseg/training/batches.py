@@ -14,9 +14,8 @@ class EpochOrder:
 
     With `oversampling` at least this part of each batch are slices with a structure: empty ones give way to others
     drawn at random, as nnU-Net does for patches (Isensee et al., Nature Methods 2021). A network that normalises
-    over
-    the slices of a batch sees no slice alone where that can be helped: it joins the batch before, or, where that
-    cannot be and the coarsest map of the `frame` is one pixel, comes twice.
+    over the slices of a batch sees no slice alone where that can be helped: it joins the batch before, or, where
+    that cannot be and the coarsest map of the `frame` is one pixel, comes twice.
     """
 
     def __init__(

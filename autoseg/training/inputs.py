@@ -30,9 +30,8 @@ class Inputs:
     """What `train` is given beside its cases.
 
     `centrelines`, by case_id, are of every case of training and validation where `settings.volume.crop_mm` is
-    given,
-    else without effect; the `finder` finds them on a new image and is saved in the model's file. `read` reads cases
-    in order, as `autoseg.model.dataset.read_cases` does.
+    given, else without effect; the `finder` finds them on a new image and is saved in the model's file. `read`
+    reads cases in order, as `autoseg.model.dataset.read_cases` does.
     """
 
     centrelines: Mapping[str, Centreline] = field(default_factory=dict)

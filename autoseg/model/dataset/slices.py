@@ -35,14 +35,12 @@ from autoseg.model.settings.settings import AugmentationSettings, PreprocessSett
 class SliceSet:
     """Slices ready to be sampled, all on one device.
 
-    `images` (n, channels, rows, columns), `labels` (n, 1, rows, columns) float32 classes, `drawn`
-    (n, structures) bool, `stored` and `network` (n, 2) sizes, `case_ids` and `subject_ids` of each slice.
-    `frame` is the (rows, columns) of the network's input, `sides` the classes after mirroring left to right,
-    `outer` the class in which each lies (`outer_classes`).
-    `ends` (n, 2) are the places of the first and the last slice of each one's case, `neighbours` how many slices
-    the network sees on either side.
-    `shares` (n, structures, rows, columns) float16 are there if raters drew shares on any case. `crops` tell how
-    they lie, if training sees crops.
+    `images` (n, channels, rows, columns), `labels` (n, 1, rows, columns) float32 classes, `drawn` (n, structures)
+    bool, `stored` and `network` (n, 2) sizes, `case_ids` and `subject_ids` of each slice. `frame` is the (rows,
+    columns) of the network's input, `sides` the classes after mirroring left to right, `outer` the class in which
+    each lies (`outer_classes`). `ends` (n, 2) are the places of the first and the last slice of each one's case,
+    `neighbours` how many slices the network sees on either side. `shares` (n, structures, rows, columns) float16
+    are there if raters drew shares on any case. `crops` tell how they lie, if training sees crops.
     """
 
     images: Tensor

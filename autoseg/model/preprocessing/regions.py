@@ -106,11 +106,10 @@ def find_centres(
 ) -> npt.NDArray[np.float32]:
     """Find the region on every slice: where a window of the crop's size holds most of the structures.
 
-    Each slice is looked at together with its neighbours, so that a slice on which the network is unsure
-    follows the stack. The window is then moved to the centroid of what it holds. `foreground` (slices, rows,
-    columns)
-    is on the frame of the whole image; given are (slices, 2) middles from the image's centre, such that windows lie
-    inside the image.
+    Each slice is looked at together with its neighbours, so that a slice on which the network is unsure follows the
+    stack. The window is then moved to the centroid of what it holds. `foreground` (slices, rows, columns) is on the
+    frame of the whole image; given are (slices, 2) middles from the image's centre, such that windows lie inside
+    the image.
     """
     # Squared, so that a wide haze of small probabilities weighs less than a small structure of which it is sure.
     weight = ndimage.gaussian_filter1d(foreground**2, ALONG_STACK, axis=0, mode="nearest")

@@ -55,8 +55,8 @@ def run_by_slabs(
     """Run a network over (batch, channels, …) in windows of a size, and give the logits slab by slab.
 
     A slab is a part of the first axis, one after the other: the float32 mean over the windows, each weighted
-    (*size)
-    by `gaussian_weight` or as given. Neighbours share this part of a window at least; no image is smaller than one.
+    (*size) by `gaussian_weight` or as given. Neighbours share this part of a window at least; no image is smaller
+    than one.
     """
     first, *others = (window_starts(n, one, overlap) for n, one in zip(image.shape[2:], size, strict=True))
     depth, across = size[0], size[1:]
