@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import Literal
 
@@ -25,15 +26,7 @@ Spread = Literal["sd", "percentiles"]
 PANEL_INCHES = (2.8, 3.6)
 MOST_BESIDE = 3
 MOST_LEVELS = 30
-SHORT = {
-    "area_corrected_mm2": "area across\nthe curve (mm²)",
-    "diameter_ap_mm": "anteroposterior\ndiameter (mm)",
-    "diameter_rl_mm": "right-left\ndiameter (mm)",
-    "diameter_si_mm": "superior-inferior\ndiameter (mm)",
-    "eccentricity": "eccentricity",
-    "orientation_deg": "orientation (°)",
-    "solidity": "solidity",
-}
+LABEL_LETTERS = 17  # on a line below a panel
 SPREADS = {"sd": ("mean", "mean ± SD"), "percentiles": ("median", "5th to 95th percentile")}
 
 
@@ -98,7 +91,7 @@ def show_morphometry(
             style = {"marker": ".", "linestyle": "", "markersize": 3} if measure == "orientation_deg" else {}
             ax.plot(rows[measure], places[name], color=colours[name], linewidth=1.6, **style)
         _set_limits(ax, measure)
-        ax.set_xlabel(SHORT[measure], fontsize=9)
+        ax.set_xlabel(textwrap.fill(MEASURES[measure], LABEL_LETTERS), fontsize=9)
         ax.grid(alpha=0.25)
     for ax in axes[::wide]:
         ax.set_ylabel(_place_words(align, str(table["along"].iloc[0]) if "along" in table else ""), fontsize=9)
