@@ -28,31 +28,35 @@ class UnmatchedLabels(DataError):
     """None of an expert's labels belongs to an image of the run."""
 
 
-def pair_with_expert(run: Run, cases: CaseFolder) -> list[tuple[LabelMap, LabelMap]]:
-    """Match a run with an expert's labels on the same files: (reference, predicted) of one slice each."""
-    predicted: dict[tuple[object, int], tuple[LabelMap, int]] = {}
-    for image, label_map in run.results:
+def pair_with_expert(run: Run, cases: CaseFolder) -> list[tuple[tuple[int, int], LabelMap, LabelMap]]:
+    """Match a run with an expert's labels on the same files, in the run's order.
+
+    Each match is the number of the run's image with the slice of it (both from 0), and of that slice alone the
+    reference and the prediction.
+    """
+    places: dict[tuple[object, int], tuple[int, int]] = {}
+    for number, (image, _) in enumerate(run.results):
         for index, source in enumerate(image.source.slices):
             # By its place, or, in a copy of the folder, by the instance's own identifier.
             for name in (source.path.resolve(), source.sop_uid):
-                predicted[name, source.frame] = (label_map, index)
+                places[name, source.frame] = number, index
     pairs = []
     for case in cases.cases:
         image, reference = read_case(case, cases.structures)
         for place, source in enumerate(image.source.slices):
-            match = predicted.get((source.path.resolve(), source.frame))
+            match = places.get((source.path.resolve(), source.frame))
             if match is None and source.sop_uid:
-                match = predicted.get((source.sop_uid, source.frame))
+                match = places.get((source.sop_uid, source.frame))
             if match is not None:
-                one = match[0].one_slice(match[1])
+                one = run.results[match[0]][1].one_slice(match[1])
                 # The same pixels of the same file: what the run measured with holds for both.
-                pairs.append((replace(reference.one_slice(place), affine=one.affine), one))
+                pairs.append((match, replace(reference.one_slice(place), affine=one.affine), one))
     if not pairs:
         raise UnmatchedLabels(
             f"None of the labels in {cases.folder} belongs to a file that was segmented into {run.folder}. "
             "Choose the labels of the same patient."
         )
-    return pairs
+    return sorted(pairs, key=lambda pair: pair[0])
 
 
 @dataclass(frozen=True)
@@ -88,28 +92,14 @@ def compare_with_expert(run: Run, labelled: CaseFolder | Path | str | None) -> C
         return Comparison()
     cases = labelled if isinstance(labelled, CaseFolder) else find_cases(Path(labelled), unlabelled="skip")
     cases = _with_names_of(run, cases)
-    known = {
-        (source.path, source.frame): (image.source.case_id, index)
-        for image, _ in run.results
-        for index, source in enumerate(image.source.slices)
-    }
-    order = {place: number for number, place in enumerate(known.values())}
-
-    def place_of(pair: tuple[LabelMap, LabelMap]) -> tuple[str, int]:
-        source = pair[1].source.slices[0]
-        return known[source.path, source.frame]
-
-    pairs = sorted(pair_with_expert(run, cases), key=lambda pair: order[place_of(pair)])
-    scores = [(score, place_of(pair)) for pair in pairs for score in score_slices(*pair)]
-    subjects = sorted({reference.source.subject_id for reference, _ in pairs})
+    pairs = pair_with_expert(run, cases)
+    scores = [(score, place) for place, r, p in pairs for score in score_slices(r, p)]
+    subjects = sorted({reference.source.subject_id for _, reference, _ in pairs})
+    of_subject = {who: [(r, p) for _, r, p in pairs if r.source.subject_id == who] for who in subjects}
     return Comparison(
-        subjects=tuple(
-            score
-            for subject in subjects
-            for score in score_subject([pair for pair in pairs if pair[0].source.subject_id == subject])
-        ),
+        subjects=tuple(score for maps in of_subject.values() for score in score_subject(maps)),
         slices=tuple(score for score, _ in scores),
-        places=tuple(place for _, place in scores),
+        places=tuple((run.results[number][0].source.case_id, index) for _, (number, index) in scores),
     )
 
 

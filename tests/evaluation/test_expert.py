@@ -84,5 +84,7 @@ def test_labels_with_shares_are_compared_slice_by_slice(monkeypatch, tmp_path):
     monkeypatch.setattr(agreement, "read_case", lambda case, structures: (image, soft))
     run = Run(tmp_path, ((image, replace(drawn, source=source)),), (), pd.DataFrame(), (), ())
     pairs = pair_with_expert(run, CaseFolder(tmp_path, (make_case(3),), STRUCTURES))
-    assert [reference.shares.shape for reference, _ in pairs] == [(2, 1, 64, 64)] * 2
-    np.testing.assert_array_equal(pairs[1][0].shares[:, 0], shares[:, 1])
+    assert [(place, reference.shares.shape) for place, reference, _ in pairs] == [
+        ((0, k), (2, 1, 64, 64)) for k in (0, 1)
+    ]
+    np.testing.assert_array_equal(pairs[1][1].shares[:, 0], shares[:, 1])
