@@ -57,8 +57,8 @@ from autoseg import (
 )
 
 SAMPLE = ROOT / "data" / "sample"
-# Columns and keys that follow the clock or the installed versions ("trainings" are digests of files with times), and
-# "ended_by", which says as a value what "ended" beside it has always said in words.
+# Columns and keys that follow the clock or the installed versions ("trainings" are digests of files with times);
+# and "ended_by", which says as a value what "ended" beside it has always said in words.
 CLOCK = re.compile(
     r"second|elapsed|ms_per|peak_memory|\bdate\b|_date$|versions?$|made_with|^autoseg$|^trainings$|^written|^time$|_state$"
     r"|^ended_by$",
