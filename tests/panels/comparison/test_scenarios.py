@@ -243,7 +243,7 @@ def begin_again(request):
     path.write_text(json.dumps(state))
 
 
-def test_a_contest_of_another_model_is_another_one(tmp_path):
+def test_a_request_with_another_model_is_another_one(tmp_path):
     request, again = (make_panel(tmp_path).value for _ in range(2))
     assert is_alike(request, again)
     other = make_base()
