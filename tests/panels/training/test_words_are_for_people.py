@@ -37,7 +37,7 @@ def speechless(monkeypatch, tmp_path):
             words = name.startswith(("describe_", "sentence_", "best_words", "noted")) or name.endswith("_words")
             if words and inspect.get_annotations(function).get("return") == "str":
                 monkeypatch.setattr(module, name, muted(function))
-    for event in (events.Note, events.Epoch, events.Finder, events.Fold, events.EntryFailed):
+    for event in (events.Note, events.Epoch, events.Finder):
         monkeypatch.setattr(event, "__str__", lambda _: NOTHING)
         if hasattr(event, "title"):
             monkeypatch.setattr(event, "title", NOTHING)
