@@ -70,12 +70,12 @@ def differences_table(runs: Mapping[str, CrossValidation], derived: Mapping[str,
     """
     subjects = subjects_table(runs)
     order = _ranked(subjects, list(runs))
-    contest = [entry for entry in order if entry not in derived]
-    bases = {entry: base or contest[0] for entry, base in derived.items() if contest}
+    learnt = [entry for entry in order if entry not in derived]
+    bases = {entry: base or learnt[0] for entry, base in derived.items() if learnt}
     rows = []
     for structure in dict.fromkeys(subjects["structure"] if len(subjects) else ()):
-        own = _pairs(subjects, [*combinations(contest, 2)], structure)
-        for row, p in zip(own, holm([row["p"] for row in own[: len(contest) - 1]]), strict=False):
+        own = _pairs(subjects, [*combinations(learnt, 2)], structure)
+        for row, p in zip(own, holm([row["p"] for row in own[: len(learnt) - 1]]), strict=False):
             row["p_corrected"] = p  # the first pairs are the best entry's
         beside = [pair for pair in combinations(order, 2) if _is_derived(pair, bases)]
         rows += own + _pairs(subjects, beside, structure)

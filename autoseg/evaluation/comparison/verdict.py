@@ -23,16 +23,16 @@ LITTLE = 0.5
 LEVEL = 1e-9
 
 
-def give_verdict(table: pd.DataFrame, differences: pd.DataFrame, contest: Sequence[str]) -> str:
+def give_verdict(table: pd.DataFrame, differences: pd.DataFrame, learnt: Sequence[str]) -> str:
     """Say in a sentence which entry is best for these data, and whether that is more than chance."""
     rows: dict[str, dict[Any, Any]] = {
         str(row["entry"]): row
         for row in table.to_dict("records")
-        if row["structure"] == MEAN and row["entry"] in contest and not math.isnan(row["dice"])
+        if row["structure"] == MEAN and row["entry"] in learnt and not math.isnan(row["dice"])
     }
     if not rows:
         return "Nothing was scored, so nothing can be compared."
-    order = order_of(table, differences, contest)
+    order = order_of(table, differences, learnt)
     best = rows[order[0]]
     warning = ""
     if best["dice"] < LITTLE:
@@ -68,9 +68,9 @@ def _sentence(
     return f"{sentence}{_faster(rows, pairs, order[0])}."
 
 
-def order_of(table: pd.DataFrame, differences: pd.DataFrame, contest: Sequence[str]) -> list[str]:
-    """Give the entries of a contest that have a score, ranked as `differences_table` does, the best first."""
-    means = table[(table["structure"] == MEAN) & table["entry"].isin(contest)].dropna(subset=["dice"])
+def order_of(table: pd.DataFrame, differences: pd.DataFrame, learnt: Sequence[str]) -> list[str]:
+    """Give the entries that learnt and have a score, ranked as `differences_table` does, the best first."""
+    means = table[(table["structure"] == MEAN) & table["entry"].isin(learnt)].dropna(subset=["dice"])
     known = [str(entry) for entry in means.sort_values("dice", ascending=False, kind="stable")["entry"]]
     pairs = differences[differences["structure"] == MEAN]
     pairs = pairs[pairs["entry"].isin(known) & pairs["other"].isin(known)]
