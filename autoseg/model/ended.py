@@ -23,6 +23,7 @@ _SENTENCES = {
     "all epochs or minutes were used": Ended.COMPLETE,
     "there was no better ": Ended.PATIENCE,
     "there was no lower ": Ended.PATIENCE,
+    "no better ": Ended.PATIENCE,  # the first versions
     "it was stopped": Ended.STOPPED,
     "the loss became NaN": Ended.NOT_A_NUMBER,
     "it ended early": Ended.FAILED,
@@ -43,4 +44,7 @@ def ended_by(origin: Mapping[str, Any]) -> Ended | None:
     how = origin.get("ended_by")
     if how is None:
         return None
-    return Ended(how) if how in set(Ended) else Ended.OTHER
+    try:
+        return Ended(how)
+    except ValueError:  # of a later version, or damaged
+        return Ended.OTHER

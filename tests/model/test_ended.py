@@ -10,6 +10,7 @@ SENTENCES = {
     "the loss became NaN in epoch 7": Ended.NOT_A_NUMBER,
     "there was no better validation Dice in 2 epochs": Ended.PATIENCE,
     "there was no lower validation loss in 1 validation": Ended.PATIENCE,
+    "no better dice in 5 epochs": Ended.PATIENCE,
     "it ended early": Ended.FAILED,
     "the moon was full": Ended.OTHER,
 }
@@ -25,6 +26,7 @@ def test_the_sentences_of_old_files_are_known(sentence):
 def test_a_value_counts_more_than_its_sentence_and_an_unknown_one_is_other():
     assert ended_by(read_origin({"ended": "Schluss", "ended_by": "patience"})) is Ended.PATIENCE
     assert ended_by({"ended_by": "of a later version"}) is Ended.OTHER
+    assert ended_by({"ended_by": ["damaged"]}) is Ended.OTHER
 
 
 @pytest.mark.parametrize("origin", [{}, {"ended": ""}])

@@ -299,8 +299,9 @@ class _Running:
             return
         words = f"Fold {number} of {self.state.folds}, {title_of(entry)}{which}"
         self.on_event(FoldBegins(entry, number, words))
-        is_done = (self.folder / entry / f"fold_{number}").exists()
-        if not is_done and self.should_stop is not None and self.should_stop():
+        # Asked in any case: from then on the command line hears of Ctrl-C.
+        is_stopping = self.should_stop is not None and self.should_stop()
+        if is_stopping and not (self.folder / entry / f"fold_{number}").exists():
             raise KeyboardInterrupt
         try:
             self.folds[entry].append(make())

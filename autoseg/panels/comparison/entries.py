@@ -251,6 +251,8 @@ class EntriesPanel(Panel):
         with self._silence():
             self.tick_previous(previous)
         stems = dict.fromkeys(EntryName.read(name).stem for name in previous.entries)
+        if self.kind == "scenario":  # a script may have added some of its own
+            stems = dict.fromkeys(stem for stem in stems if stem in self.boxes)
         self.choose(stems, minutes=previous.minutes, epochs=previous.epochs, folds=previous.folds)
 
     def ticked(self) -> list[str]:
@@ -312,9 +314,9 @@ class EntriesPanel(Panel):
 
     def hand_on(self) -> None:
         """Hand on what stands in the panel, or say what is wrong with it."""
-        self.value, self.time.value = None, ""
-        self._show_place(None)
-        with self.attempt():
+        with self._lock, self.attempt():  # not while other data are shown
+            self.value, self.time.value = None, ""
+            self._show_place(None)
             name = check_model_name(self.name.value.strip())
             request = self.request(self.folder / f"{name}{ENDING}")
             if request is not None:

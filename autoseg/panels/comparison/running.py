@@ -37,6 +37,7 @@ class RunningComparison(Background):
         super().__init__(request.name, request.cases)
         self.request = request
         self.doing: FoldBegins | Finder | None = None
+        self._fold: FoldBegins | None = None
         self.current: tuple[str, int] | None = None
         self.epochs: tuple[EpochResult, ...] = ()
         self.scores: dict[tuple[str, int], tuple[float, ...]] = {}
@@ -111,10 +112,12 @@ class RunningComparison(Background):
             super()._hear(event)
         if isinstance(event, FoldBegins | Finder):  # what was done before is done
             self._look()
+            self._fold = event if isinstance(event, FoldBegins) else self._fold
             self.doing, self.current, self.epochs = event, None, ()
         elif isinstance(event, FoldFailed):
             self.failed.add(event.entry)
         elif isinstance(event, FoldEpoch):
+            self.doing = self._fold  # finders learn within a fold, before its own network does
             self.current = (event.entry, event.fold)
             self._epoch_at = time.monotonic()
             self.epochs = (*self.epochs, event.result)

@@ -8,7 +8,7 @@ from bases import make_base
 from comparisons import make_request, make_scenarios
 
 from autoseg.evaluation.comparison import ComparisonRequest
-from autoseg.evaluation.crossvalidation import FoldBegins, FoldFailed, Scenario
+from autoseg.evaluation.crossvalidation import FoldBegins, FoldEpoch, FoldFailed, Scenario
 from autoseg.model.model import EpochResult
 from autoseg.model.settings.settings import Settings
 from autoseg.panels.comparison.comparison import (
@@ -108,6 +108,10 @@ def test_what_finds_centrelines_and_what_learns_again_are_named(tmp_path):
     running._hear(Finder(("subject1",), 1, 2))
     words = describe_running(running)
     assert words.startswith("Centrelines, fold 1 of 2: learning to find them … 0 of 6 models are done")
+    running._hear(FoldBegins("all parts", 1, "…"))
+    running._hear(Finder(("subject1",), 2, 2))
+    running._hear(FoldEpoch("all parts", 1, "", EpochResult(3, 0.5, 0.1, 30.0, 90.0)))
+    assert describe_running(running).startswith("Learning: fold 1 of 2, all parts, epoch 3")
     running._hear(FoldBegins("all parts, without outliers", 1, "…"))
     running.current = ("all parts", 1)
     running.epochs = (EpochResult(3, 0.5, 0.1, 30.0, 90.0),)
