@@ -45,7 +45,7 @@ def measure(variant: str, size: int, batch_size: int, steps: int) -> dict[str, f
 
         InstanceNormLeakyReLU.forward = torch_norm
         device.choice.LAYOUTS[4] = torch.contiguous_format
-        prediction.keep_freed_memory = lambda: None
+        sys.modules["autoseg.prediction.predict"].keep_freed_memory = lambda: None
     else:
         device.keep_freed_memory()
     torch.manual_seed(0)

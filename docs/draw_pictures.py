@@ -25,7 +25,7 @@ def main() -> None:
         pairs = pair_with_expert(run, autoseg.find_cases(SAMPLE / "test"))
     # The time point at which the expert drew both structures.
     image, predicted = run.results[1]
-    expert = {reference.source.slices[0].path: reference for reference, _ in pairs}
+    expert = {reference.source.slices[0].path: reference for _, reference, _ in pairs}
     drawn = np.concatenate([expert[source.path].voxels for source in image.source.slices])
     figure = autoseg.show_overlays(
         image, predicted, reference=replace(predicted, voxels=drawn), slices=[2, 4, 6, 8]

@@ -98,7 +98,12 @@ def write(chosen: argparse.Namespace) -> None:
         )
     else:
         from autoseg.data.cases import find_cases
+        from autoseg.errors import DataError
 
+        if chosen.centrelines:
+            raise DataError(
+                "--centreline is for a model that looks around it. Name the model (--model), or leave it out."
+            )
         found = find_cases(chosen.folder, unlabelled="skip")
         kit = labels_to_correct(found, chosen.output, case_ids=chosen.case, **options)
     _print_kit(kit)

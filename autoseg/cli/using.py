@@ -73,7 +73,8 @@ class _Progress:
     def __call__(self, progress: RunProgress) -> None:
         if progress.warning and not self.warned:
             self.warned = True
-            print(progress.warning, file=sys.stderr)
+            line_end = "\n" if sys.stderr.isatty() else ""  # of the line that says how far the run is
+            print(f"{line_end}{progress.warning}", file=sys.stderr)
         if sys.stderr.isatty():
             end = "\n" if progress.stage == "writing" else ""
             print(f"\r{progress!s:60}", end=end, file=sys.stderr, flush=True)

@@ -166,7 +166,7 @@ def check_typed(
 ) -> TypedCheck:
     """Tell what a typed field of view gives for each chosen image, before anything is measured.
 
-    As in `patient_images.read_patient` the typed number serves the images whose files are silent; where there are
+    As in `read_patient` the typed number serves the images whose files are silent; where there are
     none, it is held against the headers.
     """
     known = [c for c in chosen if c.rows]

@@ -57,7 +57,7 @@ def predict(
     copies : {"none", "left-right", "mirrored", "turned", "both"}
         Also segment copies of each slice, and take the mean: mirrored left to right (2 with the slice itself, which
         take twice the time), mirrored left to right and up and down (4), turned by quarters (4), or both (8).
-        Structures of one side are exchanged in a mirror. Choose what training saw too (`copies.wise_copies`): a
+        Structures of one side are exchanged in a mirror. Choose what training saw too (`autoseg.wise_copies`): a
         model that was trained with turns of up to 20 degrees gains nothing from quarter turns.
     batch_size : int
         Slices computed at once.

@@ -503,7 +503,7 @@ def segment_to_correct(
     target : Path
         The new folder.
     factor, method
-        As of `autoseg.data.corrections.write_kit`.
+        As of `autoseg.write_kit`.
     typed : TypedCalibration or mapping, optional
         field_of_view_mm, matrix_size and prefer, as of `autoseg.image.calibration.calibrate`.
 
@@ -615,7 +615,7 @@ def run_to_correct(run: Run, *, factor: int = 1, method: Literal["cubic", "linea
     ----------
     run : Run
     factor, method
-        As of `autoseg.data.corrections.write_kit`.
+        As of `autoseg.write_kit`.
 
     Returns
     -------
@@ -627,7 +627,7 @@ def run_to_correct(run: Run, *, factor: int = 1, method: Literal["cubic", "linea
     OutputError
         If the run's folder is not there any more, or the files cannot be written.
     AutosegError
-        Of the kinds that `autoseg.data.corrections.write_kit` raises; nothing is written then.
+        Of the kinds that `autoseg.write_kit` raises; nothing is written then.
     """
     folder = kit_folder(run, factor)
     if not run.folder.is_dir():
@@ -658,7 +658,7 @@ def labels_to_correct(
     target : Path
         The new folder.
     factor, method
-        As of `autoseg.data.corrections.write_kit`.
+        As of `autoseg.write_kit`.
     case_ids : collection of str, optional
         Only these cases.
 

@@ -2,7 +2,7 @@
 
 The pictures carry their own labels: structure k has the intensity 100 k (after rescaling) on a background
 of 0. Every true number is computed here from the phantom's parameters, with nothing of the reader's code;
-`phantom_files` writes them.
+`write_phantom` writes them.
 """
 
 from __future__ import annotations

@@ -36,12 +36,12 @@ SOME = "Patients who validate choose the best epoch and are not learnt from: {}.
 
 
 class BestPanel(Panel):
-    """Take over the settings of the best, or of another; `value` is a `panels.values.Task` for a TrainingPanel.
+    """Take over the settings of the best, or of another; `value` is a `panels.parts.values.Task` to learn.
 
     Parameters
     ----------
     comparison : Panel
-        Its value is a `panels.values.Compared`.
+        Its value is a `panels.parts.values.Compared`.
     name : str
         Of the model.
     folder : Path or str

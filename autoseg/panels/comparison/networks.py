@@ -32,7 +32,7 @@ class NetworksPanel(EntriesPanel):
     Parameters
     ----------
     data : Panel
-        Its value is a `panels.values.Data`.
+        Its value is a `panels.parts.values.Data`.
     chosen : collection of str, optional
         Names of networks and recipes; by default all networks.
     together, try_copies : bool

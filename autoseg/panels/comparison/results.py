@@ -44,7 +44,7 @@ class ResultsPanel(Panel):
     Parameters
     ----------
     comparison : Panel
-        Its value is a `panels.values.Compared`.
+        Its value is a `panels.parts.values.Compared`.
     show_ids : bool
         Show names from the start.
     """

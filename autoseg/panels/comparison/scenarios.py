@@ -206,9 +206,9 @@ class ScenariosPanel(EntriesPanel):
     Parameters
     ----------
     base : Panel
-        Its value is a `panels.values.ChosenModel`: the model to begin from.
+        Its value is a `panels.parts.values.ChosenModel`: the model to begin from.
     data : Panel
-        Its value is a `panels.values.Data`.
+        Its value is a `panels.parts.values.Data`.
     chosen : collection of str, optional
         Names of scenarios: those of `autoseg.evaluation.comparison.scenarios.SCENARIOS`, and "own way".
     crop_mm : (2,) tuple of float, optional

@@ -125,7 +125,7 @@ class PreviewPanel(Panel):
     Parameters
     ----------
     data : Panel
-        Its value is a `panels.values.Data`.
+        Its value is a `panels.parts.values.Data`.
     augmentation : AugmentationSettings, optional
         By default as planned for the data.
     """

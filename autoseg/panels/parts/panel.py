@@ -58,7 +58,7 @@ Result = TypeVar("Result")
 class Panel(widgets.VBox):
     """A part of the page with a `value` that other panels follow.
 
-    `value` is a frozen dataclass (`panels.values`), or None as long as there is none; it is set last, when the
+    `value` is a frozen dataclass (`parts.values`), or None as long as there is none; it is set last, when the
     panel shows it already. Whatever fails stands in the panel as a sentence, and the value is None then:
     what is shown or handed on is never that of an earlier try. What a click does, a method or an argument of
     the panel does too.

@@ -141,5 +141,9 @@ def table_html(table: pd.DataFrame, *, decimals: int = 1) -> str:
         "l" if all(isinstance(value, str) for value in column) else "r" for column in zip(*rows, strict=True)
     )
     return html_table(
-        list(map(str, table.columns)), [list(map(shown, row)) for row in rows], align=align, max_height="480px"
+        list(map(str, table.columns)),
+        [list(map(shown, row)) for row in rows],
+        label=", ".join(map(str, table.columns[:3])),
+        align=align,
+        max_height="480px",
     )

@@ -34,9 +34,9 @@ class ScorePanel(Panel):
     Parameters
     ----------
     training : Panel
-        Its value is a `panels.values.Trained`.
+        Its value is a `panels.parts.values.Trained`.
     data : Panel, optional
-        Its value is a `panels.values.Data`, whose findings are taken into account.
+        Its value is a `panels.parts.values.Data`, whose findings are taken into account.
     show_ids : bool
         Show names from the start.
     """

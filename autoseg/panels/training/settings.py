@@ -155,13 +155,13 @@ APART = ("epochs", "minutes", "best_by", "finetune")
 class SettingsPanel(Panel):
     """Show the planned settings with their reasons, and let a person change any of them.
 
-    `value` is a `panels.values.Task`. Arguments go before the plan, until a person changes what stands in the
+    `value` is a `panels.parts.values.Task`. Arguments go before the plan, until a person changes what stands in the
     panel; other data bring their own plan.
 
     Parameters
     ----------
     data : Panel
-        Its value is a `panels.values.Data`.
+        Its value is a `panels.parts.values.Data`.
     preview : Panel, optional
         Its value is the augmentation; without it the augmentation stands in the form.
     name : str
