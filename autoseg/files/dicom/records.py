@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import struct
+import threading
 import warnings
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,12 +30,34 @@ PYDICOM_ERRORS = (
 )  # fmt: skip
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
+class _Quiet:
+    """Ignores warnings while anybody reads: filters are the whole process's, and panels read in several threads."""
+
+    def __init__(self) -> None:
+        self.lock, self.readers = threading.Lock(), 0
+        self.before = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self.lock:
+            if self.readers == 0:
+                self.before = warnings.catch_warnings()
+                self.before.__enter__()
+                warnings.simplefilter("ignore")
+            self.readers += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self.lock:
+            self.readers -= 1
+            if self.readers == 0:  # else another thread would hear what it must not
+                self.before.__exit__(None, None, None)
+
+
+_QUIET = _Quiet()
+
+
+def quiet() -> _Quiet:
     """Keep pydicom's warnings (odd UIDs and value representations) from the user."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    return _QUIET
 
 
 def value_of(dataset: Dataset, keyword: str) -> Any:
