@@ -15,6 +15,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+LONGEST = (
+    "test_notebooks",
+    "tests/browser",
+    "cli/test_cli",
+    "test_comparison.py",
+    "tests/training",
+    "tests/prediction",
+)
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
@@ -22,6 +30,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:  # what a file or the browser tests have made is made once, by one worker
         group = "browser" if item.get_closest_marker("browser") else item.path.as_posix()
         item.add_marker(pytest.mark.xdist_group(group))
+    # The longest first, so that both workers end at about the same time.
+    items.sort(key=lambda item: next((n for n, name in enumerate(LONGEST) if name in item.nodeid), len(LONGEST)))
     for marker, missing in (("gpu", _missing_gpu), ("browser", _missing_browser)):
         marked = [item for item in items if item.get_closest_marker(marker)]
         word = missing() if marked else ""
