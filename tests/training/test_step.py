@@ -12,6 +12,6 @@ def test_a_model_remembers_the_kind_of_images_that_it_learnt_from(sample):
     settings = Settings(
         epochs=1, preprocess=PreprocessSettings(spacing_mm=9.0), network=NetworkSettings(filters=(4, 8))
     )
-    material = read_material(split_cases(some or found.cases), settings, found.structures, None, fingerprints=False)
+    material = read_material(split_cases(some or found.cases), settings, found.structures, None, digests=False)
     assert material.modalities == ("MR",)
     assert material.untrained("heart", found.structures).origin["modalities"] == ["MR"]

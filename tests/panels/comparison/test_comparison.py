@@ -42,7 +42,7 @@ def test_start_stop_and_go_on_by_the_buttons(tmp_path, quiet):
     assert panel.start_button.disabled
     until(lambda: re.search(r"fold 1 of 2, U-Net, epoch \d+, Dice 0", panel.state_line.value))
     until(lambda: "<polyline" in panel.curves.value and "learning …" in panel.scores.value)
-    assert re.search(r"Fold [12]: Dice on validation patients.*Net 0[.]\d", panel.all_curves.value)
+    until(lambda: re.search(r"Fold [12]: Dice on validation patients.*Net 0[.]\d", panel.all_curves.value))
     assert panel.value is None
     assert is_shown(panel.share_bar)
     del quiet["unet_fold1"]
