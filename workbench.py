@@ -37,7 +37,7 @@ ABOUT = {
 }
 
 # Whatever a file's tests share is made once; the longest files come first (tests/conftest.py).
-TWO_WORKERS = ["-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder"]
+TWO_WORKERS = ["-n", "2", "--dist", "loadscope", "--no-loadscope-reorder"]
 # What also runs before a commit, once and before all tests.
 CHECKS = (
     ["-m", "ruff", "check", "."],

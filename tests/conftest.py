@@ -25,11 +25,20 @@ LONGEST = (
 )
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+@pytest.hookimpl(optionalhook=True)  # without pytest-xdist nobody asks
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Give a file's tests to one worker, and all of the browser's: what they share is made once."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.split("::")[0]
+            return "browser" if "tests/browser/" in file else file
+
+    return ByFile(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:  # what a file or the browser tests have made is made once, by one worker
-        group = "browser" if item.get_closest_marker("browser") else item.path.as_posix()
-        item.add_marker(pytest.mark.xdist_group(group))
     # The longest first, so that both workers end at about the same time.
     items.sort(key=lambda item: next((n for n, name in enumerate(LONGEST) if name in item.nodeid), len(LONGEST)))
     for marker, missing in (("gpu", _missing_gpu), ("browser", _missing_browser)):
