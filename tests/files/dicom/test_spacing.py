@@ -50,6 +50,8 @@ def test_two_regions_of_one_size_are_used_and_of_two_are_not(tmp_path):
     same, notes = ultrasound(tmp_path / "same", region(), region(-0.02, 0.03))
     assert same.spacing_mm[1:] == pytest.approx((0.3, 0.2))
     assert notes.count("rows 3 to 20") == 2
+    near, _ = ultrasound(tmp_path / "near", region(), region(0.02004, 0.03))  # 0.2 % is another magnification
+    assert near.affine is None
     other, notes = ultrasound(tmp_path / "other", region(), region(0.04, 0.06))
     assert other.affine is None
     assert "2 ultrasound regions have pixels of several sizes" in notes
