@@ -26,6 +26,12 @@ class UnplacedNote(str):
     __slots__ = ()
 
 
+class OutsideNote(str):
+    """A note that something was drawn on slices that an image does not have; of a part of a series that is usual."""
+
+    __slots__ = ()
+
+
 def natural(text: object) -> list[tuple[int, str]]:
     """Give a key that sorts 2.png before 10.png."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", str(text))]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def check(chosen: argparse.Namespace) -> None:
     """Show the pairs and what is wrong with them; write down what was not drawn, or what is to be mended."""
-    from autoseg.data.cases import declare_missing, pairs_table
+    from autoseg.data.cases import declare_missing, keep_names, pairs_table
     from autoseg.data.checks import check_cases, raise_on_errors
 
     found = find(chosen)
@@ -24,6 +24,9 @@ def check(chosen: argparse.Namespace) -> None:
     for name in chosen.not_drawn or ():
         found = declare_missing(found, name)
         print(f"{name}: written down as not drawn wherever it is not visible ({found.folder / 'annotated.csv'}).")
+    if chosen.same_names:
+        found = keep_names(found)
+        print(f"Names that look alike are one structure: kept in {found.folder / 'structures.csv'}.")
     findings = check_cases(found)
     offered = [finding for finding in findings if finding.repairs]
     for finding in findings:
@@ -57,7 +60,7 @@ def series(chosen: argparse.Namespace) -> None:
 
     found = find_series(chosen.folder)
     print(series_table(found).to_string(index=False, na_rep=""))
-    for skipped in found.skipped[:MOST_LEFT_ALONE]:
+    for skipped in [file for file in found.skipped if not file.hidden][:MOST_LEFT_ALONE]:
         print(f"Left alone: {skipped.path} ({skipped.reason})")
     if chosen.picture is not None:
         from autoseg.files.atomic import whole_file
@@ -88,7 +91,11 @@ def measure(chosen: argparse.Namespace) -> None:
     """Measure the areas of drawn labels."""
     from autoseg.measurement.areas import measure_labels
 
-    measurements = measure_labels(find(chosen), **vars(typed_calibration(chosen)))
+    notes: dict[str, None] = {}
+    found = find(chosen)
+    measurements = measure_labels(found, **vars(typed_calibration(chosen)), on_note=notes.setdefault)
+    for note in notes:
+        print(f"Note: {note}")
     from autoseg.report.area_tables import areas_table, levels_table
     from autoseg.report.export import write_tables
 

@@ -41,6 +41,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_training_folder(check)
     drawn = "it was not drawn wherever it is not visible; kept"
     check.add_argument("--not-drawn", action="append", metavar="STRUCTURE", help=drawn)
+    alike = "names of structures that look alike are one structure; kept in structures.csv"
+    check.add_argument("--same-names", action="store_true", help=alike)
     check.add_argument("--repair", type=int, nargs="+", metavar="N", help="keep these of the offered repairs")
 
     series = command("series", data.series, "Show the DICOM series of a folder.")

@@ -17,7 +17,7 @@ from autoseg.data.pairing.names import is_label
 from autoseg.errors import AutosegError, DataError, GeometryError, ReadError
 from autoseg.files.dicom.series import DicomFolder, Series, find_series, read_series
 from autoseg.files.dicom.table import series_table, thumbnail, why_unlikely
-from autoseg.files.sources import SkippedFile
+from autoseg.files.sources import READABLE, SkippedFile, ending
 from autoseg.image.calibration import (
     TypedCalibration,
     calibrate,
@@ -92,7 +92,7 @@ def find_patient(folder: Path, *, channels: Sequence[str] = (), plane: Plane | N
         rows = series_table(found).to_dict("records")
         series = [_from_series(part, row) for part, row in zip(found.series, rows, strict=True)]
         persons = len({part.subject_id for part in found.series if not part.refusal})
-        return PatientFolder(folder, tuple(series), found.skipped, patients=persons)
+        return PatientFolder(folder, tuple(series), _visible(found.skipped), patients=persons)
     candidates = [
         _from_file(case) if place < MOST_PICTURES else Candidate(case.case_id, doubt=_doubt(case), is_read=False)
         for place, case in enumerate(found)
@@ -106,10 +106,16 @@ def _find_images(folder: Path, channels: Sequence[str], plane: Plane | None) -> 
     try:
         return find_series(folder)
     except DataError as error:
-        cases = find_images(folder, channels=channels, reading=Reading(plane=plane)) if folder.is_dir() else ()
+        is_image = folder.is_dir() or (folder.is_file() and ending(folder) in READABLE)
+        cases = find_images(folder, channels=channels, reading=Reading(plane=plane)) if is_image else ()
         if not cases:
             raise error
         return cases
+
+
+def _visible(skipped: Sequence[SkippedFile]) -> tuple[SkippedFile, ...]:
+    """Leave out what is hidden, which nobody looks for."""
+    return tuple(file for file in skipped if not file.hidden)
 
 
 def other_kind(modality: str, learnt: Collection[str]) -> str:
@@ -285,7 +291,7 @@ def read_patient(
     folder = Path(folder)
     found = _find_images(folder, channels, plane)
     if isinstance(found, DicomFolder):
-        return *_read_all(_chosen(found.series, only, folder), typed), found.skipped
+        return *_read_all(_chosen(found.series, only, folder), typed), _visible(found.skipped)
     return *_read_all(_chosen(found, only, folder), typed), ()
 
 

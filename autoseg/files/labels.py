@@ -117,18 +117,27 @@ def marked_names(file: LabelFile) -> tuple[str, ...]:
     return (file.token,) if file.token else tuple(region.name for region in _regions(read_drawn_object(file.path)))
 
 
-def read_marked(file: LabelFile, image: Image, *, trust_array: bool = False) -> list[tuple[str, Mask]]:
+@dataclass(frozen=True, eq=False)
+class Marked:
+    """What a file marks on its image: masks with the structures' names, and sentences on how they were drawn."""
+
+    masks: tuple[tuple[str, Mask], ...]
+    notes: tuple[str, ...] = ()
+
+
+def read_marked(file: LabelFile, image: Image, *, trust_array: bool = False) -> Marked:
     """Give the structures that a file marks on its image, by their names or by the token of the file's name."""
     if file.path.suffix.lower() == ".txt":
-        return [(file.token, fill_contour(read_contour_file(file.path), image.shape[1:])[None])]
+        return Marked(((file.token, fill_contour(read_contour_file(file.path), image.shape[1:])[None]),))
     if ending(file.path) in READABLE:
-        return [(file.token, read_binary_file(file.path, image, trust_array=trust_array)[0])]
+        return Marked(((file.token, read_binary_file(file.path, image, trust_array=trust_array)[0]),))
     drawn = read_drawn_object(file.path)
     if isinstance(drawn, seg.Segmentation):
-        masks, _ = seg.labels_on(drawn, image)
+        masks, notes = seg.labels_on(drawn, image)
     else:
-        masks, _ = rtstruct.labels_on(drawn, image)
-    return [(region.name, masks[region.number]) for region in _regions(drawn) if region.number in masks]
+        masks, notes = rtstruct.labels_on(drawn, image)
+    regions = [region for region in _regions(drawn) if region.number in masks]
+    return Marked(tuple((region.name, masks[region.number]) for region in regions), notes)
 
 
 def read_drawn_object(path: Path) -> seg.Segmentation | rtstruct.StructureSet:
@@ -137,6 +146,27 @@ def read_drawn_object(path: Path) -> seg.Segmentation | rtstruct.StructureSet:
         return seg.read_segmentation(path)
     except ReadError:
         return rtstruct.read_structure_set(path)
+
+
+@dataclass(frozen=True)
+class DrawnPlace:
+    """Where a contour or a frame was drawn: the instances that it refers to, and a point of it in mm, if any."""
+
+    sop_uids: frozenset[str]
+    point_mm: tuple[float, ...] | None
+
+
+def drawn_places(drawn: seg.Segmentation | rtstruct.StructureSet) -> tuple[DrawnPlace, ...]:
+    """Give where each contour of a structure set, or each frame of a segmentation, was drawn."""
+    if isinstance(drawn, seg.Segmentation):
+        return tuple(
+            DrawnPlace(frozenset(uid for uid, _ in frame.sources), frame.position_mm) for frame in drawn.frames
+        )
+    return tuple(
+        DrawnPlace(frozenset(contour.sop_uids), tuple(contour.points_mm.mean(axis=0).tolist()))
+        for roi in drawn.rois
+        for contour in roi.contours
+    )
 
 
 def _regions(drawn: seg.Segmentation | rtstruct.StructureSet) -> Sequence[seg.Segment | rtstruct.Roi]:

@@ -69,24 +69,64 @@ def ending(path: Path) -> str:
     return ".nii.gz" if path.name.lower().endswith(".nii.gz") else path.suffix.lower()
 
 
+class Links:
+    """Answers which links to folders are followed from a folder on: those that lead to what is not read anyway.
+
+    A link to what lies in the folder itself or around it, or to where another link has led, would be read twice, or
+    for ever.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.root = os.path.realpath(folder)
+        self.followed: list[str] = []
+
+    def follow(self, link: Path) -> bool:
+        """Tell whether a link to a folder is to be followed, and remember it if so."""
+        target = os.path.realpath(link)
+        seen = _within(target, self.root) or any(_within(target, other) for other in self.followed)
+        if seen or _within(self.root, target):
+            return False
+        self.followed.append(target)
+        return True
+
+    def was_followed(self, folder: Path) -> bool:
+        """Tell whether a link has led to this folder before."""
+        return bool(self.followed) and os.path.realpath(folder) in self.followed
+
+
+def _within(path: str, folder: str) -> bool:
+    """Tell whether a path is a folder or lies in it; both without links."""
+    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
+
+
 def walk(folder: Path) -> tuple[list[Path], list[SkippedFile]]:
     """Give the files of a folder and the folders within, 2.png before 10.png, and what was left alone.
 
-    That is what is hidden, a link to a folder (it may lead back to where it lies), or may not be opened.
+    That is what is hidden, a link to a folder that is read anyway or leads back to where it lies, or may not be opened.
+    Other links to folders are followed. A file instead of a folder is the only one.
     """
     found: list[Path] = []
     skipped: list[SkippedFile] = []
+    if os.path.isfile(folder):
+        return [Path(folder)], skipped
+    links = Links(folder)
 
     def refuse(error: OSError) -> None:
         skipped.append(SkippedFile(Path(error.filename), f"may not be opened ({error.strerror})"))
 
-    for place, folders, names in os.walk(folder, onerror=refuse):
+    for place, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
         here = Path(place)
         hidden = [name for name in folders if _is_hidden(name)]
         skipped += [SkippedFile(here / name, "a hidden folder", hidden=True) for name in sorted(hidden)]
-        links = [name for name in folders if name not in hidden and (here / name).is_symlink()]
-        skipped += [SkippedFile(here / name, "a link to a folder, which is not followed") for name in sorted(links)]
-        folders[:] = [name for name in folders if name not in hidden and name not in links]
+        kept = []
+        for name in sorted(set(folders) - set(hidden)):
+            if not (here / name).is_symlink():
+                kept += [] if links.was_followed(here / name) else [name]
+            elif links.follow(here / name):
+                kept.append(name)
+            else:
+                skipped.append(SkippedFile(here / name, "a link to a folder that is read already, or around this one"))
+        folders[:] = kept
         for path in (here / name for name in names):
             if _is_hidden(path.name):
                 skipped.append(SkippedFile(path, "a hidden file", hidden=True))

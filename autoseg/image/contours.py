@@ -7,6 +7,7 @@ pixel (0, 0) reaches from -0.5 to 0.5. It is closed from its last point to its f
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
@@ -24,6 +25,17 @@ DOUBT = 0.1
 # Contours drawn on half pixels cover many pixels exactly half. Moved by a millionth of a pixel in no simple
 # direction, they take a whole side of them and not every other one.
 NUDGE = np.array([1.0e-6, 1.618e-6])
+# Where contours overlap, each pixel is looked at in so many parts across and down, so many at once.
+PARTS, MOST_PARTS = 8, 4_000_000
+# Two contours that share less of the smaller one than this only touch.
+TOUCHES = 0.01
+# A contour strays out of another, and lies within it all the same, by up to this part of its own area and of what
+# it leaves of the other.
+STRAYS = 0.1
+# Two contours are one that was drawn twice where the smaller leaves no more of the larger than this.
+TWICE = 0.001
+# What sums of floats leave over; digits after which two points are one.
+ROUNDING, SAME_POINT = 1e-9, 6
 
 
 def fill_contour(points: npt.ArrayLike, shape: tuple[int, int]) -> Mask:
@@ -47,13 +59,64 @@ def fill_contour(points: npt.ArrayLike, shape: tuple[int, int]) -> Mask:
     return fill_contours([points], shape)
 
 
-def fill_contours(contours: Sequence[npt.ArrayLike], shape: tuple[int, int]) -> Mask:
+@dataclass(frozen=True)
+class Nesting:
+    """How the contours of one structure on one slice lie, each by its number from 0.
+
+    `around` gives for each contour those that it lies within, `depths` how deep it lies: at 0 and 2 it fills, at 1
+    and 3 it is a hole. `overlapping` are the pairs of which neither lies within the other, or that are drawn twice.
+    """
+
+    around: tuple[frozenset[int], ...]
+    depths: tuple[int, ...]
+    overlapping: tuple[tuple[int, int], ...] = ()
+
+
+def nest_contours(contours: Sequence[npt.ArrayLike], shape: tuple[int, int]) -> Nesting:
+    """Tell which contours of one structure lie within which, and which overlap only partly.
+
+    A contour that strays a little over another's border lies within it. Two that hardly differ are one contour drawn
+    twice; the two borders of a thin wall are told from these because they do not cross.
+    """
+    points = [_checked(one) for one in contours]
+    rings = [coverage(one, shape) for one in points] if len(points) > 1 else [np.zeros(shape)] * len(points)
+    areas = [float(ring.sum()) for ring in rings]
+    around: list[frozenset[int]] = [frozenset()] * len(rings)
+    overlapping = []
+    for pair in combinations(range(len(rings)), 2):
+        inner, outer = sorted(pair, key=areas.__getitem__)
+        if not areas[inner] or _are_far(points[inner], points[outer]):
+            continue
+        shared = _shared(points[inner], points[outer], rings[inner], rings[outer])
+        stray, wall = areas[inner] - shared, areas[outer] - shared
+        if shared <= TOUCHES * areas[inner]:
+            continue
+        if wall > TWICE * areas[outer] and stray <= STRAYS * min(areas[inner], wall) + ROUNDING:
+            around[inner] |= {outer}
+        else:
+            overlapping.append(pair)
+    depths = [0] * len(rings)
+    for ring in sorted(range(len(rings)), key=areas.__getitem__, reverse=True):
+        depths[ring] = 1 + max((depths[outer] for outer in around[ring]), default=-1)
+    return Nesting(tuple(around), tuple(depths), tuple(overlapping))
+
+
+def fill_contours(
+    contours: Sequence[npt.ArrayLike],
+    shape: tuple[int, int],
+    *,
+    nesting: Nesting | None = None,
+    exclusive: bool = False,
+) -> Mask:
     """Give the pixels that several contours of one structure cover, shape (rows, columns), as `fill_contour` does.
 
-    A contour inside another is a hole in it, one inside that an island, and so on; where two contours cross,
-    what they share is left out (exclusive or). No contour gives an empty mask.
+    A contour inside another is a hole in it, one inside that an island, and so on; of two that overlap only partly,
+    everything inside either belongs to the structure, or where they are `exclusive` what is inside one of them only.
+    `nesting` is that of `nest_contours`, where it is known. No contour gives an empty mask.
     """
-    shares = contours_coverage([_checked(points) + NUDGE for points in contours], shape)
+    shares = contours_coverage(
+        [_checked(points) + NUDGE for points in contours], shape, nesting=nesting, exclusive=exclusive
+    )
     filled = shares >= 0.5 + DOUBT
     doubtful = np.flatnonzero(~filled & (shares >= 0.5 - DOUBT))
     missing = max(round(float(shares.sum())) - int(np.count_nonzero(filled)), 0)
@@ -69,8 +132,8 @@ def coverage(points: npt.ArrayLike, shape: tuple[int, int]) -> Points:
     Source: Green's theorem summed along the edges pixel by pixel, as anti-aliasing font rasterisers do.
 
     The shares are exact for a contour that does not cross itself, whichever way around it runs; a bridge to an
-    inner ring and back (a keyhole) is a line without area. Where a contour crosses itself, as at the end of one
-    drawn by hand, the loop belongs to the inside (non-zero winding).
+    inner ring and back (a keyhole) is a line without area, and the ring a hole, whichever way around that runs. Where
+    a contour crosses itself, as at the end of one drawn by hand, the loop belongs to the inside (non-zero winding).
 
     Examples
     --------
@@ -78,26 +141,116 @@ def coverage(points: npt.ArrayLike, shape: tuple[int, int]) -> Points:
     array([[1. , 0.5, 0. ],
            [0. , 0. , 0. ]])
     """
-    return np.minimum(np.abs(_winding(_checked(points), shape)), 1.0)
+    rings = _rings(_checked(points))
+    if len(rings) > 1:
+        return contours_coverage(rings, shape)
+    return np.minimum(np.abs(_winding(rings[0], shape)), 1.0) if rings else np.zeros(shape)
 
 
-def contours_coverage(contours: Sequence[npt.ArrayLike], shape: tuple[int, int]) -> Points:
-    """Give the share of every pixel, 0 to 1, inside an odd number of contours, shape (rows, columns).
+def contours_coverage(
+    contours: Sequence[npt.ArrayLike],
+    shape: tuple[int, int],
+    *,
+    nesting: Nesting | None = None,
+    exclusive: bool = False,
+) -> Points:
+    """Give the share of every pixel, 0 to 1, inside several contours of one structure, shape (rows, columns).
 
-    Exact where no two contours cross; in the pixels in which they do, it is an approximation.
+    What is inside them is told as by `fill_contours`. Exact where no two contours overlap only partly; where they do,
+    the shares are counted in parts of an eighth of a pixel.
     """
-    rings = [coverage(points, shape) for points in contours]
-    depth = [0] * len(rings)
-    for first, second in combinations(range(len(rings)), 2):
-        inner, outer = sorted((first, second), key=lambda ring: float(rings[ring].sum()))
-        shared = np.minimum(rings[inner], rings[outer]).sum()
-        depth[inner] += bool(shared > 0.5 * rings[inner].sum())
-    # Holes are taken away rather than folded, so that a wall thinner than a pixel keeps its area.
+    points = [_checked(one) for one in contours]
+    nesting = nesting or nest_contours(points, shape)
+    if nesting.overlapping:
+        return _in_parts(points, shape, nesting, exclusive=exclusive)
     total = np.zeros(shape)
-    for ring, level in zip(rings, depth, strict=True):
-        total += ring if level % 2 == 0 else -ring
-    # Twice covered is outside again: 0 at 0 and 2, 1 at 1.
-    return np.abs((total + 1.0) % 2.0 - 1.0)
+    for ring, depth in zip(points, nesting.depths, strict=True):
+        # Holes are taken away rather than folded, so that a wall thinner than a pixel keeps its area.
+        total += coverage(ring, shape) if depth % 2 == 0 else -coverage(ring, shape)
+    return np.clip(total, 0.0, 1.0)
+
+
+def _in_parts(points: Sequence[Points], shape: tuple[int, int], nesting: Nesting, *, exclusive: bool) -> Points:
+    """Give the shares inside contours that overlap, by counting parts of pixels that lie inside each."""
+    shares = np.zeros(shape)
+    first, last = _window(points, shape)
+    # In bands of rows, because the parts of a whole slice fill the memory.
+    step = max(1, MOST_PARTS // max(1, (last[1] - first[1]) * PARTS**2))
+    for top in range(first[0], last[0], step):
+        corner, end = (top, first[1]), (min(top + step, last[0]), last[1])
+        inside = [_parts(one, corner, end) >= 0.5 for one in points]
+        filled = np.zeros_like(inside[0])
+        if exclusive:
+            for ring in inside:
+                filled ^= ring
+        else:
+            # What lies innermost decides; where several do, one of them that fills.
+            for ring in (n for n, depth in enumerate(nesting.depths) if depth % 2 == 0):
+                own = inside[ring].copy()
+                for within in (n for n, outer in enumerate(nesting.around) if ring in outer):
+                    own &= ~inside[within]
+                filled |= own
+        rows, columns = end[0] - corner[0], end[1] - corner[1]
+        shares[corner[0] : end[0], corner[1] : end[1]] = filled.reshape(rows, PARTS, columns, PARTS).mean((1, 3))
+    return shares
+
+
+def _shared(inner: Points, outer: Points, inside: Points, around: Points) -> float:
+    """Give the area that two contours share, in pixels; `inside` and `around` are their shares of each pixel."""
+    could_be_within = bool((inside <= around + ROUNDING).all())
+    could_be_apart = bool((inside + around <= 1 + ROUNDING).all())
+    if could_be_within != could_be_apart:
+        return float(inside.sum()) if could_be_within else 0.0
+    first, last = _window([inner], (inside.shape[0], inside.shape[1]))
+    both = np.minimum(_parts(inner, first, last), _parts(outer, first, last))
+    return float(both.sum()) / PARTS**2
+
+
+def _are_far(one: Points, other: Points) -> bool:
+    """Tell whether the boxes around two contours do not even touch."""
+    return bool((one.max(axis=0) < other.min(axis=0)).any() or (other.max(axis=0) < one.min(axis=0)).any())
+
+
+def _parts(points: Points, first: tuple[int, int], last: tuple[int, int]) -> Points:
+    """Give the share of each part of each pixel of a window that lies inside a contour."""
+    shape = ((last[0] - first[0]) * PARTS, (last[1] - first[1]) * PARTS)
+    return coverage((points - first + 0.5) * PARTS - 0.5, shape)
+
+
+def _window(contours: Sequence[Points], shape: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Give the first row and column that contours touch, and those behind the last."""
+    every = np.concatenate(contours)
+    low = np.clip(np.floor(every.min(axis=0)), 0, shape).astype(int)
+    high = np.clip(np.ceil(every.max(axis=0)) + 1, low, shape).astype(int)
+    return (int(low[0]), int(low[1])), (int(high[0]), int(high[1]))
+
+
+def _rings(points: Points) -> list[Points]:
+    """Cut a contour where it runs along a line there and back: the bridge to the inner ring of a keyhole."""
+    rings, waiting = [], [points]
+    while waiting:
+        ring = waiting.pop()
+        bridge = _bridge(ring)
+        if bridge is None:
+            rings.append(ring)
+        else:
+            there, back = bridge
+            parts = (ring[there + 1 : back + 1], np.concatenate([ring[back + 1 :], ring[: there + 1]]))
+            waiting += [part for part in parts if len(part) >= 3]
+    return rings
+
+
+def _bridge(points: Points) -> tuple[int, int] | None:
+    """Give the places of two edges that are one line in opposite directions; None if there are none."""
+    places = list(map(tuple, points.round(SAME_POINT).tolist()))
+    if len(set(places)) == len(places):
+        return None
+    edges: dict[tuple[object, object], int] = {}
+    for number, edge in enumerate(zip(places, [*places[1:], places[0]], strict=True)):
+        if edge[0] != edge[1] and edge[::-1] in edges:
+            return edges[edge[::-1]], number
+        edges[edge] = number
+    return None
 
 
 def contour_area(points: npt.ArrayLike) -> float:

@@ -108,6 +108,19 @@ def check_structures(structures: tuple[Structure, ...]) -> None:
                 )
 
 
+def plain_name(name: str) -> str:
+    """Give a name without capitals, blanks and separators: two structures whose plain names are one look alike.
+
+    Examples
+    --------
+    >>> plain_name(" Psoas_RIGHT"), plain_name("psoas right"), plain_name("T1-2"), plain_name("T12")
+    ('psoasright', 'psoasright', 't1 2', 't12')
+    """
+    words = re.sub(r"[\s_.-]+", " ", name.casefold()).strip()
+    # Between two digits a separator tells: T1-2 is no T12.
+    return re.sub(r"(?<!\d) | (?!\d)", "", words)
+
+
 def check_values(voxels: npt.NDArray[np.integer], known: dict[int, str], *, name: str) -> None:
     """Raise LabelError where label values have no name; the message says which and what to do."""
     if voxels.size and int(voxels.max()) <= 255 and int(voxels.min()) >= 0:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -222,8 +222,11 @@ def measure_labels(
     field_of_view_mm: float | Sequence[float] | None = None,
     matrix_size: int | Sequence[int] | None = None,
     prefer: str | None = None,
+    on_note: Callable[[str], object] | None = None,
 ) -> list[Measurement]:
     """Measure labels that were drawn already, each on its own image's grid.
+
+    `on_note` is told in sentences how labels were drawn where that is not plain: contours that overlap, holes.
 
     Returns
     -------
@@ -239,5 +242,7 @@ def measure_labels(
             image, label_map = read_case(case, cases.structures, pixel_spacing_mm=choice.spacing_mm)
         else:
             image = calibrate(image, field_of_view_mm=field_of_view_mm, matrix_size=matrix_size, prefer=prefer)
+        for note in label_map.source.notes if on_note is not None else ():
+            on_note(f"{case.case_id}: {note}")
         rows.extend(measure_areas(label_map.on_grid_of(image), image=image))
     return rows

@@ -16,6 +16,7 @@ from autoseg.image.contours import (
     coverage,
     fill_contour,
     fill_contours,
+    nest_contours,
 )
 
 SHAPE = (40, 44)
@@ -28,6 +29,10 @@ OUTLINES = {"disc": DISC, "ellipse": DISC * (2, 1), "rectangle": RECTANGLE}
 
 def square(first, last):
     return [(first, first), (first, last), (last, last), (last, first)]
+
+
+def rectangle(top, bottom, left, right):
+    return [(top, left), (top, right), (bottom, right), (bottom, left)]
 
 
 def sampled(contours, shape, *, even_odd=True, steps=16):
@@ -81,6 +86,18 @@ class TestCoverage:
         np.testing.assert_allclose(coverage(keyhole, SHAPE), contours_coverage([outer, inner], SHAPE), atol=1e-12)
         assert coverage(keyhole, SHAPE).sum() == pytest.approx(100 - 9)
 
+    @pytest.mark.parametrize("turn", [1, -1], ids=["the same way around", "the other way around"])
+    def test_the_ring_of_a_keyhole_is_a_hole_whichever_way_around(self, turn):
+        outer, inner = square(2.5, 12.5), square(5.5, 8.5)[::turn]
+        keyhole = [*outer, outer[0], *inner, inner[0]]
+        assert coverage(keyhole, SHAPE).sum() == pytest.approx(100 - 9)
+        second = square(9.5, 11.5)[::turn]
+        assert coverage([*keyhole, outer[0], *second, second[0]], SHAPE).sum() == pytest.approx(100 - 9 - 4)
+
+    def test_a_line_drawn_there_and_back_is_no_area(self):
+        points = [(float(k), float(k % 7)) for k in range(300)]
+        assert coverage([*points, *points[-2::-1]], SHAPE).sum() == 0
+
     def test_a_loop_at_the_end_of_a_drawing_is_inside(self):
         overshoot = [*square(3, 9), (2, 3), (2, 5), (4, 5)]
         shares = coverage(overshoot, SHAPE)
@@ -118,9 +135,50 @@ class TestSeveralContours:
         whole = [(2.2, 2.2), (2.2, 11), (9.2, 11), (9.2, 2.2)]
         np.testing.assert_array_equal(fill_contours([left, right], SHAPE), fill_contour(whole, SHAPE))
 
-    def test_what_two_contours_share_is_left_out(self):
+    def test_what_two_contours_share_counts_once(self):
         crossing = [square(2.5, 10.5), square(6.5, 14.5)]
-        np.testing.assert_allclose(contours_coverage(crossing, SHAPE), sampled(crossing, SHAPE), atol=1e-12)
+        apart = sampled(crossing[:1], SHAPE) + sampled(crossing[1:], SHAPE)
+        np.testing.assert_allclose(contours_coverage(crossing, SHAPE), np.minimum(apart, 1), atol=1e-12)
+        assert nest_contours(crossing, SHAPE).overlapping == ((0, 1),)
+
+    def test_what_a_file_calls_exclusive_is_left_out_where_it_is_shared(self):
+        crossing = [square(2.5, 10.5), square(6.5, 14.5)]
+        shares = contours_coverage(crossing, SHAPE, exclusive=True)
+        np.testing.assert_allclose(shares, sampled(crossing, SHAPE), atol=1e-12)
+
+    def test_pieces_that_overlap_have_the_area_of_both_together(self):
+        pieces = [rectangle(4.5, 14.5, 4.5, 16.5), rectangle(10.5, 20.5, 6.5, 18.5)]
+        assert fill_contours(pieces, SHAPE).sum() == 120 + 120 - 40
+        assert fill_contours(pieces[::-1], SHAPE).sum() == 200
+        assert fill_contours([pieces[0], pieces[1][::-1]], SHAPE).sum() == 200
+        turned = [np.array(piece) @ [[0.8, 0.6], [-0.6, 0.8]] + (12, 6) for piece in pieces]
+        assert contours_coverage(turned, SHAPE).sum() == pytest.approx(200, rel=2e-3)
+
+    def test_a_hole_in_pieces_that_overlap(self):
+        pieces = [rectangle(2.5, 22.5, 2.5, 14.5), rectangle(2.5, 22.5, 10.5, 22.5)]
+        in_both, in_one = rectangle(5.5, 9.5, 11.5, 13.5), rectangle(12.5, 18.5, 4.5, 8.5)
+        assert fill_contours([*pieces, in_both, in_one], SHAPE).sum() == 400 - 8 - 24
+        assert fill_contours([in_one, *pieces[::-1], in_both], SHAPE).sum() == 400 - 8 - 24
+
+    def test_a_piece_that_overlaps_a_hole_fills_what_it_covers(self):
+        outer, hole, piece = square(2.5, 20.5), square(6.5, 16.5), rectangle(12.5, 30.5, 12.5, 16.5)
+        # 4 × 4 of the hole are filled again, and 10 × 4 lie outside.
+        assert fill_contours([outer, hole, piece], SHAPE).sum() == 18**2 - 10**2 + 16 + 40
+
+    @pytest.mark.parametrize("again", [lambda p: np.roll(p, 2, 0), lambda p: p[::-1], lambda p: p + (0.3, 0.2)])
+    def test_a_contour_that_was_drawn_twice_counts_once(self, again):
+        outline = 9.0 * DISC[::40] + 18
+        shares = contours_coverage([outline, again(outline)], SHAPE)
+        assert shares.sum() == pytest.approx(contour_area(outline), rel=0.05)
+
+    def test_a_hole_that_strays_over_the_border_stays_a_hole(self):
+        outer, hole = square(4.5, 24.5), rectangle(14.5, 24.8, 10.5, 16.5)
+        assert nest_contours([outer, hole], SHAPE).around == (frozenset(), frozenset({0}))
+        assert fill_contours([outer, hole], SHAPE).sum() == 400 - 60
+
+    def test_a_thin_wall_is_no_contour_drawn_twice(self):
+        wall = [12.0 * DISC + 18, 11.7 * DISC + 18]
+        assert contours_coverage(wall, SHAPE).sum() == pytest.approx(np.pi * (12**2 - 11.7**2), rel=1e-3)
 
     def test_no_contour_is_an_empty_mask(self):
         assert fill_contours([], SHAPE).shape == SHAPE

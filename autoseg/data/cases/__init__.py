@@ -6,6 +6,7 @@ from autoseg.data.cases.find import find_cases, find_images
 from autoseg.data.cases.naming import (
     Naming,
     build_table,
+    keep_names,
     leave_out_structure,
     list_namings,
     name_structures,

@@ -12,6 +12,7 @@ from autoseg.data.repairs import Repair
 from autoseg.errors import DataError
 from autoseg.files.sources import ImageFile, LabelFile, SkippedFile
 from autoseg.image.structures import Structure
+from autoseg.words import listed, name_some
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,8 @@ class Case:
     are the channels' files, `labels` the label files. `annotated` are the labels that were drawn here, None if all
     of them were; `unsaid` are those among them of which nobody has said so. `slices` (start, stop)
     cuts a case out of a stack. `values` says what stands for which label in the files; `channels` names the
-    channels where a picture holds several. `repairs` mend the labels of the whole stack, `part_repairs` those of
+    channels where a picture holds several. `rule` says why image and labels belong together, `subject_rule` what
+    tells the subject. `repairs` mend the labels of the whole stack, `part_repairs` those of
     the part that was cut out.
     """
 
@@ -82,6 +84,7 @@ class Case:
     site: str = ""
     levels_path: Path | None = None
     rule: str = ""
+    subject_rule: str = ""
     reading: Reading = Reading()
     repairs: tuple[Repair, ...] = ()
     part_repairs: tuple[Repair, ...] = ()
@@ -96,6 +99,11 @@ class Case:
         """The first label file."""
         return self.labels[0].path
 
+    @property
+    def rules(self) -> str:
+        """Why image and labels belong together, and what tells the subject, in words."""
+        return "; ".join(filter(None, (self.rule, self.subject_rule and f"subject: {self.subject_rule}")))
+
     def is_drawn(self, label: int) -> bool:
         """Tell whether a structure was drawn here; if not, nothing is known of it."""
         return self.annotated is None or label in self.annotated
@@ -106,11 +114,32 @@ class Case:
 
 
 @dataclass(frozen=True)
+class Alike:
+    """Names in the files that were taken for one structure because they look alike; nobody has said so yet.
+
+    `label` and `name` are the structure's, `names` the further ones, `cases` those in whose files they stand, `both`
+    those of them in whose files several of the structure's names stand.
+    """
+
+    label: int
+    name: str
+    names: tuple[str, ...]
+    cases: tuple[str, ...]
+    both: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> str:
+        """What was concluded, as a sentence says it."""
+        others = listed([repr(name) for name in self.names])
+        return f"{others} on {name_some(self.cases)} {'is' if len(self.names) == 1 else 'are'} taken for {self.name!r}."
+
+
+@dataclass(frozen=True)
 class CaseFolder:
     """The cases of a folder, the structures their labels name, and the files that were left alone.
 
-    `values` is what stands for the structures in the files (`files.tables.StructureTable`); `notes` are sentences
-    on what was concluded from names and files.
+    `values` is what stands for the structures in the files (`files.tables.StructureTable`), `alike` what of it nobody
+    has said; `notes` are sentences on what was concluded from names and files.
     """
 
     folder: Path
@@ -119,6 +148,7 @@ class CaseFolder:
     skipped: tuple[SkippedFile, ...] = ()
     values: tuple[tuple[int | str, int], ...] = ()
     notes: tuple[str, ...] = ()
+    alike: tuple[Alike, ...] = ()
 
     def label_of(self, name: str) -> int:
         """Give the label of a structure by its name, capitals aside; DataError if there is none."""
@@ -147,7 +177,7 @@ def pairs_table(case_folder: CaseFolder) -> pd.DataFrame:
             case.images[0].frame or 0,
             ", ".join(label.path.name for label in case.labels),
             ", ".join(s.name for s in case_folder.structures if case.is_drawn(s.label)),
-            case.rule,
+            case.rules,
         )
         for case in case_folder.cases
     ]

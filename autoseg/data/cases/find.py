@@ -11,17 +11,27 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from autoseg.data.cases.alike import look_alikes, tell_alike
 from autoseg.data.cases.case import Case, CaseFolder, Reading
 from autoseg.data.cases.read import labels_by_name, read_case_image, read_label_masks, read_label_values
 from autoseg.data.pairing.by_name import find_images_by_name
 from autoseg.data.pairing.layout import FilePair, visible_files
-from autoseg.data.pairing.names import subjects_by_name
+from autoseg.data.pairing.names import is_kind_folder, subjects_by_name
 from autoseg.data.pairing.pairs import pair_files
 from autoseg.data.repairs import Repair, is_left_out, read_repairs
-from autoseg.errors import DataError, LabelError
+from autoseg.errors import AutosegError, DataError, LabelError
 from autoseg.files.labels import marked_names
+from autoseg.files.nnunet import read_dataset_json
 from autoseg.files.pictures.images import read_picture_image
-from autoseg.files.sources import PICTURE_ENDINGS, SkippedFile, ending, name_without_ending
+from autoseg.files.sources import (
+    PICTURE_ENDINGS,
+    VOLUME_ENDINGS,
+    ImageFile,
+    LabelFile,
+    SkippedFile,
+    ending,
+    name_without_ending,
+)
 from autoseg.files.tables import Drawn, correction_notes, read_annotated, read_structures, read_subjects
 from autoseg.image.structures import Structure, check_structures
 from autoseg.words import in_words, name_some
@@ -47,6 +57,7 @@ def find_cases(
     Parameters
     ----------
     folder : Path
+        Or one file in it: then only the cases that it belongs to, as image or as label.
     structures : dict of str by int, or sequence of Structure, optional
         What each label means. By default as in `structures.csv` in the folder; without that file, the values
         in the labels are named "label 1", "label 2" and so on, and binary files by what their names add.
@@ -72,6 +83,8 @@ def find_cases(
     if unlabelled not in ("refuse", "skip"):
         raise DataError(f"unlabelled is {unlabelled!r}; give 'refuse' or 'skip'.")
     folder, reading = Path(folder), reading or Reading()
+    if folder.is_file():
+        return _cases_of_file(folder, structures, reading)
     table = read_structures(folder / "structures.csv") if (folder / "structures.csv").exists() else None
     tokens = [value for value, _ in table.values if isinstance(value, str)] if table else []
     pairing = pair_files(folder, unlabelled=unlabelled, channels=reading.channels, tokens=tokens)
@@ -79,12 +92,14 @@ def find_cases(
     cases = [Case(**vars(pair), reading=reading, channels=channels) for pair in pairing.pairs]
     values = table.values if table else ()
     notes: tuple[str, ...] = ()
-    if structures is not None:
-        known = _as_structures(structures)
-    elif table is not None:
-        known = table.structures
+    given = _as_structures(structures) if structures is not None else table.structures if table is not None else None
+    alike = look_alikes(cases, _labels_of_names(given or (), values))
+    if given is None:
+        known, values, notes = find_structures(folder, cases, alike)
     else:
-        known, values, notes = find_structures(folder, cases)
+        known = given
+    labels = _labels_of_names(known, values)
+    values = (*values, *((other, labels[name]) for other, name in alike.items() if name in labels))
     cases = [replace(case, values=values) for case in cases]
     cases, subject_notes = _with_subjects(folder, cases, pairing.skipped)
     repairs = read_repairs(folder)
@@ -92,26 +107,72 @@ def find_cases(
     cases = _with_annotated(folder, _without_files(cases, known), known)
     cases = _with_levels(cases) if reading.only_levels else cases
     cases = _with_repairs(cases, repairs, of_parts=True)
+    told = tell_alike(cases, alike, labels, known)
     return CaseFolder(
         folder,
         tuple(cases),
         known,
-        pairing.skipped,
+        tuple(file for file in pairing.skipped if not file.hidden),
         values,
-        (*notes, *subject_notes, *_repair_notes(cases, repairs), *correction_notes(folder)),
+        (*notes, *(one.words for one in told), *pairing.notes, *subject_notes, *_repair_notes(cases, repairs), *correction_notes(folder)),
+        told,
     )
 
 
 def find_images(folder: Path, *, channels: Sequence[str] = (), reading: Reading | None = None) -> tuple[Case, ...]:
-    """Find the NIfTI files and pictures of a folder, without labels, as cases to read with `read_case_image`."""
-    folder = Path(folder)
-    found, names = find_images_by_name(folder, visible_files(folder), channels=channels)
+    """Find the NIfTI files and pictures of a folder, without labels, as cases to read with `read_case_image`.
+
+    One file in place of a folder is taken for an image, whatever its name.
+    """
+    folder, one = Path(folder), Path(folder).is_file()
+    root = folder.parent if one else folder
+    found, names = find_images_by_name(root, visible_files(folder), channels=channels, also_labels=one)
     subjects, rule = subjects_by_name([name for name, _ in found])
     cases = [
-        Case(name, subjects[name], files, (), channels=names, rule=rule, reading=reading or Reading())
+        Case(name, subjects[name], files, (), channels=names, subject_rule=rule, reading=reading or Reading())
         for name, files in found
     ]
-    return tuple(_with_subjects(folder, cases)[0])
+    return tuple(_with_subjects(root, cases, is_part=one)[0])
+
+
+def _cases_of_file(
+    path: Path, structures: Mapping[int, str] | Sequence[Structure] | None, reading: Reading
+) -> CaseFolder:
+    """Find the cases that a file belongs to, as their image or their labels; a NIfTI label alone is its own image."""
+    why = ""
+    for folder in _folders_around(path):
+        try:
+            found = find_cases(folder, structures=structures, unlabelled="skip", reading=reading)
+        except AutosegError as error:
+            why = why or f" {error}"
+            continue
+        mine = tuple(case for case in found.cases if path in _files_of(case))
+        if mine:
+            return replace(found, cases=mine, skipped=())
+    if ending(path) not in VOLUME_ENDINGS:
+        raise DataError(f"{path} is one file, and its image or its labels were not found beside it.{why}")
+    name = name_without_ending(path)
+    case = Case(name, name, (ImageFile(path),), (LabelFile(path),), rule="the labels alone", reading=reading)
+    note = f"{path.name} is taken for labels on their own grid: no image that belongs to it was found beside it."
+    table = path.parent / "structures.csv"
+    if structures is None and table.exists():
+        named = read_structures(table)
+        return CaseFolder(
+            path.parent, (replace(case, values=named.values),), named.structures, (), named.values, notes=(note,)
+        )
+    known = _as_structures(structures) if structures is not None else _from_values(path.parent, [case])
+    return CaseFolder(path.parent, (case,), known, notes=(note,))
+
+
+def _folders_around(path: Path) -> list[Path]:
+    """Give the folders that may hold a file with its image or labels: above one called images or labels, its own."""
+    above = [folder.parent for folder in path.parents[:3] if is_kind_folder(folder.name)]
+    return list(dict.fromkeys([*above[::-1], path.parent]))
+
+
+def _files_of(case: Case) -> set[Path]:
+    images = {path for image in case.images for path in (image.path, *image.others)}
+    return images | {label.path for label in case.labels}
 
 
 def _picture_channels(pairs: Sequence[FilePair]) -> tuple[str, ...]:
@@ -123,6 +184,10 @@ def _picture_channels(pairs: Sequence[FilePair]) -> tuple[str, ...]:
     return next((c for c in (read_picture_image(path).channels for path in paths) if len(c) > 1), ())
 
 
+def _labels_of_names(structures: Sequence[Structure], values: Sequence[tuple[int | str, int]]) -> dict[str, int]:
+    return {s.name: s.label for s in structures} | {name: label for name, label in values if isinstance(name, str)}
+
+
 def _as_structures(given: Mapping[int, str] | Sequence[Structure]) -> tuple[Structure, ...]:
     if isinstance(given, Mapping):
         given = [Structure(label, name) for label, name in given.items()]
@@ -132,23 +197,22 @@ def _as_structures(given: Mapping[int, str] | Sequence[Structure]) -> tuple[Stru
 
 
 def _with_subjects(
-    folder: Path, cases: Sequence[Case], skipped: Sequence[SkippedFile] = ()
+    folder: Path, cases: Sequence[Case], skipped: Sequence[SkippedFile] = (), *, is_part: bool = False
 ) -> tuple[list[Case], tuple[str, ...]]:
-    """Take the subjects from the folder's table, if there is one."""
+    """Take the subjects from the folder's table, if there is one; it names others too where these cases are a part."""
     path = folder / "subjects.csv"
     if not path.exists():
         return list(cases), ()
     subjects = read_subjects(path)
     known = {case.case_id for case in cases} | {name_without_ending(file.path) for file in skipped}
     unknown = sorted(set(subjects) - known)
-    if unknown:
+    if unknown and not is_part:
         raise DataError(
             f"{path}: {in_words(unknown, 'case')} that this folder does not have. Write each case_id as the table "
             "of pairs shows it; a person who is not recognised could be learnt from and tested on."
         )
-    rule = "subject: subjects.csv"
     found = [
-        replace(case, subject_id=subjects[case.case_id], rule=f"{case.rule.partition('; ')[0]}; {rule}")
+        replace(case, subject_id=subjects[case.case_id], subject_rule="subjects.csv")
         if case.case_id in subjects
         else case
         for case in cases
@@ -268,10 +332,16 @@ INSIDE = 0.95
 Found = tuple[tuple[Structure, ...], tuple[tuple[int | str, int], ...], tuple[str, ...]]
 
 
-def find_structures(folder: Path, cases: Sequence[Case]) -> Found:
-    """Give structures, what stands for them in the files, and notes, from the label files themselves."""
+def find_structures(folder: Path, cases: Sequence[Case], alike: Mapping[str, str]) -> Found:
+    """Give structures, what stands for them in the files, and notes, from the label files themselves.
+
+    `alike` are names that count as another one.
+    """
     if any(file.binary for case in cases for file in case.labels):
-        return _from_masks(cases)
+        return _from_masks(cases, alike)
+    described = read_dataset_json(folder).structures
+    if described:
+        return described, (), ("The names of the structures are those of dataset.json.",)
     return _from_values(folder, cases), (), ()
 
 
@@ -292,7 +362,7 @@ def _from_values(folder: Path, cases: Sequence[Case]) -> tuple[Structure, ...]:
     return tuple(Structure(value, f"label {value}") for value in values)
 
 
-def _from_masks(cases: Sequence[Case]) -> Found:
+def _from_masks(cases: Sequence[Case], alike: Mapping[str, str]) -> Found:
     """Name structures by the files' tokens, the largest first, and find those that lie inside others."""
     sizes: dict[str, list[int]] = defaultdict(list)
     shared: Counter[tuple[str, str]] = Counter()
@@ -301,7 +371,8 @@ def _from_masks(cases: Sequence[Case]) -> Found:
     )  # of the first, where both were drawn
     for case in cases:
         masks: dict[str, npt.NDArray[np.bool_]] = {}
-        for name, mask in (pair for file in case.labels for pair in read_label_masks(case, file)):
+        for own, mask in (pair for file in case.labels for pair in read_label_masks(case, file).masks):
+            name = alike.get(own, own)
             masks[name] = masks[name] | mask if name in masks else mask  # of all raters together
         for name, mask in masks.items():
             sizes[name].append(int(np.count_nonzero(mask)))

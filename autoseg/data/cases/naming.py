@@ -140,6 +140,12 @@ def name_structures(case_folder: CaseFolder, table: StructureTable) -> None:
         raise
 
 
+def keep_names(case_folder: CaseFolder) -> CaseFolder:
+    """Keep which names in the files stand for which structure, so that look-alikes are not asked for again."""
+    name_structures(case_folder, build_table(list_namings(case_folder)))
+    return replace(case_folder, alike=())
+
+
 def leave_out_structure(case_folder: CaseFolder, name: str) -> None:
     """Leave a structure out of a folder's table: its pixels count as background from now on."""
     label, rows = case_folder.label_of(name), list_namings(case_folder)

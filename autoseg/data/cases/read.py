@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from autoseg.files.dicom.grouping import group_series
 from autoseg.files.dicom.headers import FileHeader, read_header
 from autoseg.files.dicom.records import quiet
 from autoseg.files.dicom.series import read_dicom_file, read_series
-from autoseg.files.labels import marked_names, read_label_file, read_label_volume, read_marked
+from autoseg.files.labels import Marked, marked_names, read_label_file, read_label_volume, read_marked
 from autoseg.files.nifti.images import read_nifti_image
 from autoseg.files.pictures.images import read_picture_image
 from autoseg.files.sources import (
@@ -36,6 +36,7 @@ from autoseg.image.image import Image, LabelMap, SliceSource, Source
 from autoseg.image.orientation import Plane
 from autoseg.image.raters import combine_raters
 from autoseg.image.structures import Structure
+from autoseg.words import OutsideNote
 
 Voxels = npt.NDArray[np.integer]
 Shares = npt.NDArray[np.float32]
@@ -68,37 +69,53 @@ def read_case(
         If the grids differ (both are named) or a value has no name.
     """
     image = read_case_image(case, pixel_spacing_mm=pixel_spacing_mm)
-    voxels, shares = read_labels(case, tuple(structures))
+    labels = read_labels(case, tuple(structures))
     place = SliceSource(case.label_path, case.images[0].frame or 0)
     label_map = LabelMap(
-        voxels=voxels,
+        voxels=labels.voxels,
         structures=tuple(structures),
         annotated=case.annotated,
-        source=Source(case_id=case.case_id, slices=(place,) * len(voxels)),
-        shares=shares,
-    )
-    return image, label_map.on_grid_of(image)
+        source=Source(case_id=case.case_id, slices=(place,) * len(labels.voxels)),
+        shares=labels.shares,
+    ).on_grid_of(image)
+    if labels.notes:
+        source = replace(label_map.source, notes=(*image.source.notes, *labels.notes))
+        label_map = replace(label_map, source=source)
+    return image, label_map
 
 
 def read_case_labels(case: Case, structures: Sequence[Structure]) -> Voxels:
     """Read the labels of a case as they are in its files, shape (slices, rows, columns)."""
-    return read_labels(case, tuple(structures))[0]
+    return read_labels(case, tuple(structures)).voxels
 
 
 def read_rater_labels(case: Case, structures: Sequence[Structure]) -> tuple[list[LabelMap], list[str]]:
     """Read what each rater of a case drew, without combining: their label maps and names."""
     image, known, files = read_whole_image(case), tuple(structures), _by_rater(case)
     maps = [
-        LabelMap(_read_rater(case, mine, known), structures=known, annotated=_drawn_by(case, mine, known))
+        LabelMap(_read_rater(case, mine, known)[0], structures=known, annotated=_drawn_by(case, mine, known))
         for mine in files.values()
     ]
     return [label_map.on_grid_of(image) for label_map in maps], [rater or "rater" for rater in files]
 
 
-def read_labels(case: Case, structures: tuple[Structure, ...]) -> tuple[Voxels, Shares | None]:
-    """Give the labels, and the raters' shares where those are wanted."""
+@dataclass(frozen=True, eq=False)
+class CaseLabels:
+    """The labels of a case, the raters' shares where those are wanted, and sentences on how they were drawn."""
+
+    voxels: Voxels
+    shares: Shares | None = None
+    notes: tuple[str, ...] = ()
+
+
+def read_labels(case: Case, structures: tuple[Structure, ...]) -> CaseLabels:
+    """Read the labels of a case as they are in its files, of all raters together and with its repairs."""
     raters = _by_rater(case)
-    drawn = [_read_rater(case, files, structures) for files in raters.values()]
+    read = [_read_rater(case, files, structures) for files in raters.values()]
+    drawn = [voxels for voxels, _ in read]
+    # What was drawn on other parts of the same series is no loss.
+    is_part = case.images[0].part > 0
+    notes = (note for _, said in read for note in said if not (is_part and isinstance(note, OutsideNote)))
     shares = None
     if len(drawn) == 1:
         voxels = drawn[0]
@@ -114,7 +131,7 @@ def read_labels(case: Case, structures: tuple[Structure, ...]) -> tuple[Voxels, 
         voxels, shares = voxels[chosen], None if shares is None else shares[:, chosen]
     if case.part_repairs:
         voxels, shares = apply_repairs(voxels, case.part_repairs), None
-    return voxels.copy(), shares
+    return CaseLabels(voxels.copy(), shares, tuple(dict.fromkeys(notes)))
 
 
 def _by_rater(case: Case) -> dict[str, list[LabelFile]]:
@@ -137,14 +154,19 @@ def _drawn_by(case: Case, files: Sequence[LabelFile], structures: Sequence[Struc
     return frozenset(names[n] for file in files for n in marked_names(file) if names.get(n))
 
 
-def _read_rater(case: Case, files: Sequence[LabelFile], structures: tuple[Structure, ...]) -> Voxels:
-    """Give the labels of one rater, of one file or of one file a structure."""
+def _read_rater(
+    case: Case, files: Sequence[LabelFile], structures: tuple[Structure, ...]
+) -> tuple[Voxels, tuple[str, ...]]:
+    """Give the labels of one rater, of one file or of one file a structure, and sentences on how they were drawn."""
     if not files[0].binary:
-        return _read_values(case, files[0], structures)
+        return _read_values(case, files[0], structures), ()
     names = labels_by_name(case, structures)
     masks: dict[int, npt.NDArray[np.bool_]] = {}
+    notes: list[str] = []
     for file in files:
-        for token, mask in read_label_masks(case, file):
+        marked = read_label_masks(case, file)
+        notes += marked.notes
+        for token, mask in marked.masks:
             if token not in names:
                 raise LabelError(
                     f"{file.path} marks {token!r}, which no structure is called. Write it into the column 'values' "
@@ -154,10 +176,11 @@ def _read_rater(case: Case, files: Sequence[LabelFile], structures: tuple[Struct
             if label:
                 masks[label] = masks[label] | mask if label in masks else mask
     order = [s.label for s in structures]
-    return combine_masks(masks, order)[0] if masks else np.zeros(read_whole_image(case).shape, dtype=np.uint8)
+    voxels = combine_masks(masks, order)[0] if masks else np.zeros(read_whole_image(case).shape, dtype=np.uint8)
+    return voxels, tuple(notes)
 
 
-def read_label_masks(case: Case, file: LabelFile) -> list[tuple[str, npt.NDArray[np.bool_]]]:
+def read_label_masks(case: Case, file: LabelFile) -> Marked:
     """Give the structures that a file marks, by their names or by the token of the file's name."""
     return read_marked(file, read_whole_image(case), trust_array=case.reading.trust_array)
 

@@ -88,13 +88,14 @@ class LabelledImage:
     """An image and the integers drawn on it, as they were read: nothing about them is believed yet.
 
     `voxels` may have another shape than the image, and values without a name; `label_affine` is the label file's
-    own geometry, where it has one.
+    own geometry, where it has one; `notes` say how the labels were drawn.
     """
 
     case: Case
     image: Image
     voxels: npt.NDArray[np.integer]
     label_affine: Affine | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from autoseg.data.cases import Case, CaseFolder, read_case_image, read_case_labels
+from autoseg.data.cases import Case, CaseFolder, read_case_image
+from autoseg.data.cases.read import read_labels
 from autoseg.data.checks.anatomy import check_anatomy
+from autoseg.data.checks.drawn import check_drawn, check_names
 from autoseg.data.checks.duplicates import check_duplicates, check_subjects
 from autoseg.data.checks.facts import (
     Cohort,
@@ -83,7 +85,7 @@ def examine_cases(
             tell(number)
     found = check_facts(facts, case_folder.structures, folder=case_folder.folder, cases=case_folder.cases)
     return Examination(
-        _in_order([*findings, *found, *check_levels(case_folder.cases)]),
+        _in_order([*findings, *found, *check_levels(case_folder.cases), *check_names(case_folder)]),
         count_structures(facts, case_folder.structures),
     )
 
@@ -135,26 +137,26 @@ def _gather(labelled: LabelledImage, facts: list[Facts]) -> list[Finding]:
     """Add the facts of a case whose labels have the shape of its image; give what its grids have against them."""
     if labelled.voxels.shape == labelled.image.shape:
         facts.append(gather_facts(labelled))
-    return list(check_grid(labelled))
+    return [*check_grid(labelled), *check_drawn(labelled.case, labelled.notes)]
 
 
 def _read(
     case: Case, structures: Sequence[Structure], pixel_spacing_mm: tuple[float, float] | None
 ) -> tuple[LabelledImage | None, list[Finding]]:
     """Read one case; None if it cannot be used."""
-    problems, image, voxels = [], None, None
+    problems, image, labels = [], None, None
     remedy = "Or move the image and its label file away."
     try:
         image = read_case_image(case, pixel_spacing_mm=pixel_spacing_mm)
     except AutosegError as reason:
         problems.append(Finding("error", case.case_id, case.image_path, str(reason), remedy, kind="unreadable"))
     try:
-        voxels = read_case_labels(case, structures)
+        labels = read_labels(case, tuple(structures))
     except AutosegError as reason:
         problems.append(Finding("error", case.case_id, case.label_path, str(reason), remedy, kind="unreadable"))
-    if image is None or voxels is None:
+    if image is None or labels is None:
         return None, problems
-    return LabelledImage(case, image, voxels), problems
+    return LabelledImage(case, image, labels.voxels, notes=labels.notes), problems
 
 
 def _in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from autoseg.data.pairing.layout import FilePair, Pairing, Unlabelled, leave_out, pair
+from autoseg.data.pairing.layout import TABLES_AND_TEXTS, FilePair, Pairing, Unlabelled, leave_out, pair
 from autoseg.data.pairing.names import (
     LEVELS,
     Named,
@@ -20,7 +20,17 @@ from autoseg.data.pairing.names import (
     telling_words,
 )
 from autoseg.errors import DataError
-from autoseg.files.sources import READABLE, ImageFile, LabelFile, SkippedFile, ending, name_without_ending
+from autoseg.files.nnunet import read_dataset_json
+from autoseg.files.sources import (
+    READABLE,
+    VOLUME_ENDINGS,
+    ImageFile,
+    LabelFile,
+    SkippedFile,
+    ending,
+    name_without_ending,
+)
+from autoseg.image.structures import plain_name
 from autoseg.words import in_words, natural
 
 # A bare r needs a number: _rv, _ra and _roi are structures.
@@ -28,7 +38,6 @@ RATER = re.compile(
     r"(?:^|[-_])(r[-_]?\d{1,2}|(?:rater|reader|observer|expert)(?:[-_][A-Za-z0-9]{1,3}|\d{1,3}))$", re.IGNORECASE
 )
 CHANNEL_NUMBER = re.compile(r"_(\d{4})$")
-TABLES_AND_TEXTS = (".json", ".tsv", ".csv", ".md")
 IGNORED = ("readme", "license", "licence", "dataset_description", "participants")
 WHERE = (
     "Put the images into a folder 'images' and their labels, with the same names, into 'labels'; or give the label "
@@ -61,9 +70,11 @@ def pair_by_name(
         what = "no image file" if not images else "no label file"
         raise DataError(f"{folder} holds {what} ({len(readable)} NIfTI or picture file(s) in all). {WHERE}")
     numbered_labels = any(CHANNEL_NUMBER.search(label.key) for label in labels)
-    grouped, names = _group_channels(images, tuple(channels), numbered_labels=numbered_labels)
+    described = read_dataset_json(folder).channels
+    grouped, names = _group_channels(images, tuple(channels), described, numbered_labels=numbered_labels)
     belongs = _Belonging([group[0] for group in grouped])
     found: dict[Path, list[tuple[LabelFile, str]]] = defaultdict(list)
+    known = set(map(plain_name, tokens))
     for label in labels:
         try:
             image, rest, rule = belongs.of(label)
@@ -73,11 +84,14 @@ def pair_by_name(
             skipped.append(SkippedFile(label.path, str(error)))
             continue
         file = _label_file(label.path, rest)
-        if tokens and file.token not in tokens:
+        if tokens and plain_name(file.token) not in known:
             skipped.append(SkippedFile(label.path, f"structures.csv does not name {file.token!r}"))
         else:
             found[image.path].append((file, rule))
     lonely = [group for group in grouped if group[0].path not in found]
+    for_tests = [group[0].path for group in lonely if group[0].is_test_image]
+    skipped += [SkippedFile(path, "a test image (imagesTs), which has no labels") for path in for_tests]
+    lonely = [group for group in lonely if group[0].path not in for_tests]
     skipped += leave_out(
         {group[0].path: group[0].path.relative_to(folder).as_posix() for group in lonely},
         unlabelled,
@@ -120,13 +134,17 @@ def _build_pairs(
 
 
 def find_images_by_name(
-    folder: Path, files: Sequence[Path], *, channels: Sequence[str] = ()
+    folder: Path, files: Sequence[Path], *, channels: Sequence[str] = (), also_labels: bool = False
 ) -> tuple[list[tuple[str, tuple[ImageFile, ...]]], tuple[str, ...]]:
-    """Give the images below a folder that are no labels, by name with their channels' files; and the channels."""
+    """Give the images below a folder, by name with their channels' files, and the channels.
+
+    What looks like a label by its place or name is none, unless `also_labels` are wanted.
+    """
     readable, _, _ = _sort_out(files)
-    images = [read_name(path, folder) for path in readable if not is_label(path, folder)]
+    images = [read_name(path, folder) for path in readable if also_labels or not is_label(path, folder)]
     wanted = tuple(channels) if len(channels) > 1 else ()
-    grouped, names = _group_channels(images, wanted, numbered_labels=True)
+    described = read_dataset_json(folder).channels or read_dataset_json(folder.parent).channels
+    grouped, names = _group_channels(images, wanted, described, numbered_labels=True)
     case_names = _case_names([group[0] for group in grouped])
     found = [(case_names[g[0].path], tuple(ImageFile(image.path) for image in g)) for g in grouped]
     return sorted(found, key=lambda item: natural(item[0])), names if len(names) > 1 else ()
@@ -145,26 +163,42 @@ def _sort_out(files: Sequence[Path]) -> tuple[list[Path], list[Path], list[Skipp
 
 
 def _group_channels(
-    images: Sequence[Named], channels: tuple[str, ...], *, numbered_labels: bool
+    images: Sequence[Named], channels: tuple[str, ...], described: tuple[str, ...], *, numbered_labels: bool
 ) -> tuple[list[list[Named]], tuple[str, ...]]:
-    """Give the images of each case, one a channel, and the channels' names."""
+    """Give the images of each case, one a channel, and the channels' names; those `described` are of 0000 and on."""
     numbers = [match[1] for image in images if (match := CHANNEL_NUMBER.search(image.key))]
+    numbered = tuple(sorted(set(numbers)))
     # nnU-Net's channels: counted from 0000, and the labels have no such number.
-    if not channels and len(numbers) == len(images) and "0000" in numbers and not numbered_labels:
-        channels = tuple(sorted(set(numbers))) if len(set(numbers)) > 1 else ()
+    is_numbered = len(numbers) == len(images) and "0000" in numbers
+    volumes = all(ending(image.path) in VOLUME_ENDINGS for image in images)
+    if is_numbered and len(numbered) == 1 and (volumes or not numbered_labels):
+        return [[replace(image, key=CHANNEL_NUMBER.sub("", image.key))] for image in images], channels or ("image",)
+    named = channels
+    if not channels and is_numbered and not numbered_labels:
+        channels = numbered
+        named = described if len(described) == len(channels) else channels
+    elif (
+        is_numbered
+        and len(numbered) == len(channels) > 1
+        and (described or volumes)
+        and not _any_ends_with(images, channels)
+    ):
+        # The channels of a model or a person by name, and their files by number.
+        order = described if set(described) == set(channels) else channels
+        channels = tuple(numbered[order.index(channel)] for channel in channels)
     if not channels:
         return [[image] for image in images], ("image",)
-    if not any(re.search(rf"(?:^|[-_.]){re.escape(c)}$", image.key) for image in images for c in channels):
+    if not _any_ends_with(images, channels):
         return [[image] for image in images], channels  # the names of the channels inside each picture
-    cases: dict[tuple[tuple[str, ...], str], dict[str, Named]] = defaultdict(dict)
+    cases: dict[tuple[str, tuple[str, ...], str], dict[str, Named]] = defaultdict(dict)
     for image in images:
         for channel in channels:
             if re.search(rf"(?:^|[-_.]){re.escape(channel)}$", image.key):
                 key = image.key[: -len(channel)].rstrip("-_.")
-                cases[image.where, key][channel] = replace(image, key=key)
+                cases[image.part, image.where, key][channel] = replace(image, key=key)
     incomplete = [
         f"{'/'.join((*where, key))}: {sorted(have)}"
-        for (where, key), have in cases.items()
+        for (_, where, key), have in cases.items()
         if len(have) < len(channels)
     ]
     if incomplete or not cases:
@@ -172,7 +206,11 @@ def _group_channels(
             f"{in_words(incomplete, 'case')} without all of the channels {list(channels)}. Add the missing "
             "files, or name only the contrasts that every case has."
         )
-    return [[have[channel] for channel in channels] for have in cases.values()], channels
+    return [[have[channel] for channel in channels] for have in cases.values()], named
+
+
+def _any_ends_with(images: Sequence[Named], channels: Sequence[str]) -> bool:
+    return any(re.search(rf"(?:^|[-_.]){re.escape(c)}$", image.key) for image in images for c in channels)
 
 
 class _NoImageError(DataError):
@@ -183,14 +221,14 @@ class _Belonging:
     """Answers which image a label belongs to."""
 
     def __init__(self, images: Sequence[Named]) -> None:
-        self.by_place: dict[tuple[tuple[str, ...], str], Named] = {}
+        self.by_place: dict[tuple[str, tuple[str, ...], str], Named] = {}
         self.by_key: dict[str, list[Named]] = defaultdict(list)
         self.by_folder: dict[tuple[str, ...], list[Named]] = defaultdict(list)
         self.by_words: dict[frozenset[str], list[Named]] = defaultdict(list)
         for image in images:
             # The name as it is, too: t2_img.nii may have the label t2_img_seg.nii.
             for key in {image.key, name_without_ending(image.path)}:
-                self.by_place[image.where, key] = image
+                self.by_place[image.part, image.where, key] = image
                 self.by_key[key].append(image)
             self.by_folder[image.where].append(image)
             self.by_words[telling_words(image.key)].append(image)
@@ -198,7 +236,7 @@ class _Belonging:
     def of(self, label: Named) -> tuple[Named, str, str]:
         """Give the image, what the label's name adds to the image's, and the rule that matched."""
         for key in beginnings(label.key):
-            image = self.by_place.get((label.where, key))
+            image = self.by_place.get((label.part, label.where, key))
             elsewhere = self.by_key.get(key, [])
             if image is None and len(elsewhere) == 1:
                 image = elsewhere[0]
@@ -262,6 +300,6 @@ def _case_names(images: Sequence[Named]) -> dict[Path, str]:
     short = Counter(image.key for image in images)
     names = {}
     for image in images:
-        unique: Collection[str] = (image.key,) if image.key and short[image.key] == 1 else (*image.where, image.key)
+        unique: Collection[str] = (image.key,) if image.key and short[image.key] == 1 else (*image.where, image.part, image.key)
         names[image.path] = "_".join(part for part in unique if part) or name_without_ending(image.path)
     return names

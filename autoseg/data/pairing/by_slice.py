@@ -31,8 +31,10 @@ def pair_slices(images: Path, labels: Path, *, unlabelled: Unlabelled) -> Pairin
     lonely = [path for path in label_files.values() if path not in used]
     if lonely:
         raise DataError(_about_lonely_labels(images, labels, lonely, found))
+    scouts = {path for series in found.series if series.scout for path in series.files}.intersection(missing)
+    skipped += [SkippedFile(path, "a localiser, on which nothing was drawn") for path in missing if path in scouts]
     skipped += leave_out(
-        {path: path.relative_to(images).as_posix() for path in missing},
+        {path: path.relative_to(images).as_posix() for path in missing if path not in scouts},
         unlabelled,
         "a label file",
         folder=images,
@@ -46,7 +48,7 @@ def _find_labels(folder: Path) -> tuple[Labels, list[SkippedFile]]:
     """Give the label files, and what else lies there."""
     labels: Labels = {}
     files, passed_over = walk(folder)
-    skipped = [file for file in passed_over if not file.path.name.startswith(".")]
+    skipped = [file for file in passed_over if not file.hidden]
     for path in files:
         key = (path.relative_to(folder).parent, path.stem)
         if path.suffix.lower() not in LABEL_SUFFIXES:

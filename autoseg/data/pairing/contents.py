@@ -20,7 +20,7 @@ from autoseg.errors import DataError
 from autoseg.files.dicom.headers import DIRECTORY, NOT_PICTURES, FileHeader, may_be_dicom, read_header
 from autoseg.files.dicom.rtstruct import STRUCTURE_SET
 from autoseg.files.dicom.seg import KINDS
-from autoseg.files.sources import READABLE, ending
+from autoseg.files.sources import READABLE, Links, ending
 from autoseg.words import counted, natural
 
 # --- folders as somebody names or looks for them: typed paths, what lies in them, home and drives
@@ -219,7 +219,7 @@ def folder_contents(folder: Path | str, *, most: int = 3000, seconds: float = 1.
 
     DICOM is told by its content, whatever the file's name; other images (NIfTI, PNG, JPEG, TIFF, NPY) by their
     endings; labels by the folder they lie in or the words in their names, as `find_cases` tells them. Hidden files
-    and links to folders are passed over.
+    are passed over, and links to folders that are counted already.
     """
     tally = _Tally(Path(folder))
     deadline = time.monotonic() + seconds
@@ -242,7 +242,7 @@ class _Tally:
     """Counts file by file, the folder's own first, then level by level."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.whole = folder, True
+        self.folder, self.whole, self.links = folder, True, Links(folder)
         self.counts: dict[str, Any] = Counter()
 
     def count(self, most: int, deadline: float) -> None:
@@ -272,7 +272,8 @@ class _Tally:
     def _look(self, entry: os.DirEntry[str], waiting: deque[Path]) -> None:
         if entry.is_dir():
             self.counts["folders"] += Path(entry.path).parent == self.folder
-            if not entry.is_symlink() and entry.path not in NOT_ON_DISK:
+            is_new = self.links.follow(Path(entry.path)) if entry.is_symlink() else entry.path not in NOT_ON_DISK
+            if is_new and os.path.realpath(entry.path) not in NOT_ON_DISK:
                 waiting.append(Path(entry.path))
         elif entry.is_file():
             self.counts["files"] += 1

@@ -13,6 +13,7 @@ from autoseg.files.tables import EARLIER_FOLDER
 from autoseg.words import in_words, natural
 
 Unlabelled = Literal["refuse", "skip"]
+TABLES_AND_TEXTS = (".json", ".tsv", ".csv", ".md")
 
 # How images without labels are left out: in the notebook, in code, on the command line.
 LEAVING_OUT = (
@@ -23,24 +24,26 @@ LEAVING_OUT = (
 
 @dataclass(frozen=True)
 class FilePair:
-    """What a `Case` begins with: an image (its channels), its label files, and why they belong together."""
+    """What a `Case` begins with: an image (its channels), its label files, why they belong together, and whose it is."""
 
     case_id: str
     subject_id: str
     images: tuple[ImageFile, ...]
     labels: tuple[LabelFile, ...]
     rule: str = ""
+    subject_rule: str = ""
     site: str = ""
     levels_path: Path | None = None
 
 
 @dataclass(frozen=True)
 class Pairing:
-    """The pairs of a folder, the names of the channels, and the files that were left alone."""
+    """The pairs of a folder, the names of the channels, and the files that were left alone; `notes` are sentences."""
 
     pairs: tuple[FilePair, ...]
     channels: tuple[str, ...] = ("image",)
     skipped: tuple[SkippedFile, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def pair(
@@ -54,7 +57,7 @@ def pair(
     """Give the pair of an image and the label files that were found for it, each with the rule that found it."""
     labels = sorted((file for file, _ in found), key=lambda file: natural(file.path))
     rules = " or ".join(dict.fromkeys(rule for _, rule in found))
-    return FilePair(case_id, subject_id, tuple(images), tuple(labels), f"{rules}; subject: {subject_rule}", **more)
+    return FilePair(case_id, subject_id, tuple(images), tuple(labels), rules, subject_rule, **more)
 
 
 def leave_out(

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from autoseg.files.sources import name_without_ending
 
-IMAGE_FOLDERS = {"images", "image", "imagestr", "imgs", "dicoms", "dicom", "scans"}
+IMAGE_FOLDERS = {"images", "image", "imagestr", "imagests", "imagesval", "imgs", "dicoms", "dicom", "scans"}
 LABEL_FOLDER = re.compile(
-    r"(labels?|masks?|segmentations?|annotations?|contours?|contourfiles)([-_ ].*)?|labelstr|derivatives"
+    r"(labels?|masks?|segmentations?|annotations?|contours?|contourfiles)([-_ ].*)?|labels(tr|ts|val)|derivatives"
 )
 GENERIC = {"label", "labels", "mask", "masks", "seg", "segs", "segmentation", "manual", "gt", "annotation", "roi"}
 LABEL_WORD = re.compile(
@@ -20,20 +20,37 @@ LABEL_WORD = re.compile(
 )
 IMAGE_WORD = re.compile(r"(?:^|[-_.])(?:image|img|scan)$", re.IGNORECASE)
 LEVELS = re.compile(r"[-_.]levels?$", re.IGNORECASE)
+# nnU-Net keeps images to learn from, to test on and to validate on in folders of their own.
+PART = re.compile(r"(?:images|labels)(tr|ts|val)")
+TEST_IMAGES = "imagests"
 
 
 @dataclass(frozen=True)
 class Named:
-    """A file, the folder it lies in without the words images and labels, and its name or key."""
+    """A file, the folder it lies in without the words images and labels, and its name or key.
+
+    `part` is "tr", "ts" or "val" in folders of nnU-Net, which hold what is learnt from or kept apart.
+    """
 
     path: Path
     where: tuple[str, ...]
     key: str
+    part: str = ""
+
+    @property
+    def is_test_image(self) -> bool:
+        """Whether nnU-Net keeps it without a label, to be predicted."""
+        return any(folder.lower() == TEST_IMAGES for folder in self.path.parts[:-1])
 
 
 def is_label_folder(name: str) -> bool:
     """Tell by its name whether a folder holds labels: labels, labels_png, masks, derivatives."""
     return LABEL_FOLDER.fullmatch(name.lower()) is not None
+
+
+def is_kind_folder(name: str) -> bool:
+    """Tell by its name whether a folder holds one kind of files, images or labels, of a larger whole."""
+    return name.lower() in IMAGE_FOLDERS or is_label_folder(name)
 
 
 def is_label(path: Path, folder: Path) -> bool:
@@ -55,7 +72,8 @@ def read_name(path: Path, folder: Path, *, of_label: bool = False) -> Named:
     stem = name_without_ending(path)
     if LEVELS.search(stem) and path.suffix.lower() == ".txt":
         stem = LEVELS.sub("", stem)
-    return Named(path, where, stem if of_label else IMAGE_WORD.sub("", stem))
+    part = next((match[1] for p in reversed(parents) if (match := PART.fullmatch(p.lower()))), "")
+    return Named(path, where, stem if of_label else IMAGE_WORD.sub("", stem), part)
 
 
 def telling_words(key: str) -> frozenset[str]:

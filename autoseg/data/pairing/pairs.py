@@ -9,7 +9,7 @@ from autoseg.data.pairing.by_name import pair_by_name
 from autoseg.data.pairing.by_series import pair_contours, pair_series
 from autoseg.data.pairing.by_slice import pair_slices
 from autoseg.data.pairing.layout import Pairing, Unlabelled, visible_files
-from autoseg.data.pairing.names import IMAGE_FOLDERS, is_label_folder
+from autoseg.data.pairing.names import IMAGE_FOLDERS, is_label, is_label_folder
 from autoseg.errors import DataError
 from autoseg.files.sources import READABLE, VOLUME_ENDINGS, ending
 from autoseg.words import name_some
@@ -48,6 +48,8 @@ def pair_files(
             return pair_series(images, candidates, unlabelled=unlabelled)
         if labels is not None:
             return pair_slices(images, labels, unlabelled=unlabelled)
+    elif _are_labels_of_dicom(folder, files):
+        return pair_series(folder, files, unlabelled=unlabelled)
     elif any(ending(path) in READABLE for path in files) and (
         images is not None or labels is None or len(files) > 1
     ):
@@ -59,9 +61,18 @@ def pair_files(
     raise DataError(f"{folder} has no folder {missing!r}; it holds {name_some(inside) or 'nothing'}. {LAYOUT}.")
 
 
+def _are_labels_of_dicom(folder: Path, files: Sequence[Path]) -> bool:
+    """Tell whether all that is readable by its ending are labels, and what they were drawn on is DICOM."""
+    readable = [path for path in files if ending(path) in READABLE]
+    if not readable or not all(ending(path) in VOLUME_ENDINGS and is_label(path, folder) for path in readable):
+        return False
+    return any(map(looks_like_dicom, files))
+
+
 def _subfolder(folder: Path, fits: Callable[[str], bool]) -> Path | None:
     """Give the folder of images or of labels; None if there is none, or if images and labels lie deeper."""
     found = [path for path in sorted(folder.iterdir()) if path.is_dir() and fits(path.name.lower())]
+    found = [path for path in found if not path.name.lower().endswith(("ts", "val"))] or found
     if len(found) > 1:
         names = ", ".join(path.name for path in found)
         raise DataError(f"{folder} holds several folders of one kind: {names}. Move away all but one of them.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,8 +22,9 @@ from autoseg.files.dicom.records import (
     slices_by_instance,
     text_of,
 )
-from autoseg.image.contours import fill_contours
+from autoseg.image.contours import fill_contours, nest_contours
 from autoseg.image.image import Image
+from autoseg.words import GraveNote, OutsideNote, say_slices
 
 STRUCTURE_SET = "1.2.840.10008.5.1.4.1.1.481.3"
 PLANAR = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
@@ -33,10 +34,14 @@ OFF_PLANE = 0.1
 
 @dataclass(frozen=True, eq=False)
 class Contour:
-    """One closed contour: (n, 3) points in patient coordinates in mm, and the instances it was drawn on."""
+    """One closed contour: (n, 3) points in patient coordinates in mm, and the instances it was drawn on.
+
+    It is `exclusive` where the file says that of contours that overlap the common part is left out (CLOSEDPLANAR_XOR).
+    """
 
     points_mm: npt.NDArray[np.float64]
     sop_uids: tuple[str, ...] = ()
+    exclusive: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,8 +88,9 @@ def labels_on(
 
     A contour belongs to the slice that it refers to; one without a reference to the slice in whose plane it lies,
     to within half the distance between slices. A pixel belongs to a region where at least half of it lies inside.
-    Of several contours on one slice, one inside another is a hole. No contour is drawn between slices. Regions may
-    overlap. Contours are in mm, so that an image without an affine is a GeometryError.
+    Of several contours on one slice, one inside another is a hole, and of two that overlap partly everything inside
+    either counts; the notes say where. No contour is drawn between slices. Regions may overlap. Contours are in mm,
+    so that an image without an affine is a GeometryError.
     """
     into = np.linalg.inv(image.calibrated_affine)
     instances = slices_by_instance(image)
@@ -93,6 +99,8 @@ def labels_on(
         if not roi.contours:
             continue
         rings: dict[int, list[npt.NDArray[np.float64]]] = defaultdict(list)
+        joined, holes = [], []
+        exclusive = all(contour.exclusive for contour in roi.contours)
         for contour in roi.contours:
             index = np.c_[contour.points_mm, np.ones(len(contour.points_mm))] @ into[:3].T
             place = _slice_of(structure_set.path, roi, contour, index[:, 0], image, instances)
@@ -102,14 +110,35 @@ def labels_on(
                 rings[place].append(index[:, 1:])
         mask = np.zeros(image.shape, dtype=np.bool_)
         for place, points in rings.items():
-            mask[place] = fill_contours(points, image.shape[1:])
+            nesting = nest_contours(points, image.shape[1:])
+            mask[place] = fill_contours(points, image.shape[1:], nesting=nesting, exclusive=exclusive)
             placed += len(points)
+            joined += [place] if nesting.overlapping else []
+            holes += [place] if any(depth % 2 for depth in nesting.depths) else []
         masks[roi.number] = mask
+        notes += _about_several(roi.name, joined, holes, exclusive=exclusive)
     if left and not placed and not structure_set.sop_uids & set(instances):
         raise other_image(structure_set.path, structure_set.series_uids, image)
     if left:
-        notes.append(f"{left} of {left + placed} contours lie on slices that are not in this image.")
+        notes.append(
+            OutsideNote(f"{left} of {left + placed} contours lie on slices that are not in this image.")
+        )
     return masks, tuple(notes)
+
+
+def _about_several(name: str, joined: Sequence[int], holes: Sequence[int], *, exclusive: bool) -> Iterator[str]:
+    """Say on which slices contours of one region overlap, and on which one is a hole in another."""
+    if joined:
+        counts = "everything inside any of them counts, and the common part once"
+        if exclusive:
+            counts = "only what lies inside one of them counts, as the file says"
+        yield GraveNote(f"Contours of {name} overlap partly on {_slices(joined)}: {counts}. Look at these slices.")
+    if holes:
+        yield f"Contours of {name} lie within others on {_slices(holes)}: these are holes."
+
+
+def _slices(places: Sequence[int]) -> str:
+    return f"slice{'s' * (len(places) > 1)} {say_slices(places)}"
 
 
 def _slice_of(
@@ -158,7 +187,7 @@ def _structure_set(path: Path, dataset: Dataset) -> StructureSet:
             if kind not in PLANAR:
                 odd[kind or "untyped"] += 1
                 continue
-            contour = Contour(_points(path, number, drawn), tuple(_references(drawn)))
+            contour = Contour(_points(path, number, drawn), tuple(_references(drawn)), kind == PLANAR[1])
             if len(contour.points_mm) < 3:
                 odd[f"{kind} of fewer than three points"] += 1
                 continue

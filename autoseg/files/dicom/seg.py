@@ -298,7 +298,9 @@ def _decoded(segmentation: Segmentation, indices: Sequence[int]) -> Iterator[npt
 
 def _notes(segmentation: Segmentation, placed: int) -> tuple[str, ...]:
     left, count = len(segmentation.frames) - placed, len(segmentation.frames)
-    notes = [f"{left} of {count} frames belong to slices that are not in this image."] if left else []
+    notes: list[str] = []
+    if left:
+        notes.append(OutsideNote(f"{left} of {count} frames belong to slices that are not in this image."))
     if segmentation.kind == "FRACTIONAL":
         notes.append(f"Segments are stored as shares of a pixel; those of at least {FRACTION:g} count.")
     return tuple(notes)

@@ -45,7 +45,8 @@ def find_series(folder: Path) -> DicomFolder:
     Parameters
     ----------
     folder : Path
-        A folder of DICOM files, which may hold others; those are named in `skipped` and left alone.
+        A folder of DICOM files, which may hold others; those are named in `skipped` and left alone. Or one DICOM file,
+        which is then all that is found.
 
     Returns
     -------
@@ -128,13 +129,13 @@ def read_dicom_file(path: Path, *, pixel_spacing_mm: tuple[float, float] | None 
 
 def _check_folder(folder: Path) -> None:
     # os.path, because a name that is too long for the disk makes pathlib raise.
-    if os.path.isfile(folder):
-        raise DataError(f"{folder} is a file. Give the folder that it lies in.")
-    if not os.path.isdir(folder):
+    if not os.path.isdir(folder) and not os.path.isfile(folder):
         raise DataError(f"The folder {folder} does not exist. Check the spelling, or choose the folder again.")
 
 
 def _nothing_found(folder: Path, skipped: Sequence[SkippedFile]) -> str:
+    if os.path.isfile(folder):
+        return f"{folder} is no DICOM image: {skipped[0].reason}. Choose the patient's images, or the folder they lie in."
     visible = [item for item in skipped if not item.hidden]
     if not visible:
         hidden = " (hidden files aside)" if skipped else ""

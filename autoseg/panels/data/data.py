@@ -279,7 +279,7 @@ def _refuse_reading() -> None:
 def _found(cases: CaseFolder, names: Pseudonyms | None) -> str:
     """Say in a line what was found, then what was concluded and left alone."""
     patients = len({case.subject_id for case in cases.cases})
-    rules = list(dict.fromkeys(case.rule for case in cases.cases if case.rule))
+    rules = list(dict.fromkeys(case.rules for case in cases.cases if case.rules))
     lines = [
         f"{len(cases.cases)} images of {patients} patient{'s' * (patients != 1)}, every one with labels. "
         f"Found by: {'; or '.join(rules[:3])}.",

@@ -15,6 +15,7 @@ from autoseg.data.cases import (
     declare_absent,
     declare_missing,
     declare_unknown,
+    keep_names,
     leave_out_structure,
 )
 from autoseg.data.checks import SEVERITIES, Finding
@@ -31,10 +32,12 @@ from autoseg.report.figures import show_findings
 TITLES = {
     "blank": "images that are empty",
     "broken": "images with broken pixels",
+    "contours": "how contours were drawn",
     "empty": "labels that are empty",
     "gap": "structures missing in between",
     "grid": "labels that lie elsewhere than their image",
     "levels": "levels that do not fit",
+    "names": "names that look alike",
     "never": "structures that are drawn nowhere",
     "order": "slices in another order",
     "permuted": "structures with each other's numbers",
@@ -116,7 +119,7 @@ def offers(finding: Finding) -> list[tuple[str, tuple[Repair, ...]]]:
 def _words(finding: Finding, hide: Callable[[str], str]) -> str:
     lines = [finding.problem]
     lines += [f"Why: {finding.cause}"] if finding.cause else []
-    remedy = ASKED if finding.kind == "absent" else finding.remedy.removeprefix("Or ").strip()
+    remedy = ASKED if finding.kind in ("absent", "names") else finding.remedy.removeprefix("Or ").strip()
     remedy = remedy[:1].upper() + remedy[1:]
     lines += [f"What to do: {remedy}"] if remedy else []
     return notice(hide("\n".join(lines)), finding.severity, announced=False)
@@ -218,7 +221,7 @@ class FindingsPanel(Panel):
 
     def _row(self, finding: Finding) -> FindingRow:
         if id(finding) not in self._drawn:
-            drawable = bool(finding.cases) and finding.kind not in ("unreadable", "absent")
+            drawable = bool(finding.cases) and finding.kind not in ("unreadable", "absent", "names")
             self._drawn[id(finding)] = FindingRow(
                 finding,
                 self.hidden,
@@ -236,6 +239,9 @@ class FindingsPanel(Panel):
                 button("It was not drawn there", lambda: self.answer(name, drawn_everywhere=False), drawn),
                 button("It really is not there", lambda: self.answer(name, drawn_everywhere=True), absent),
             ]
+        if finding.kind == "names" and name:
+            words = f"What these files call so is {name}: written into the table of structures"
+            return [button(f"They are all {name}", self.keep_names, words)]
         controls: list[widgets.Widget] = [
             button(f"Mend: {words}", partial(self.mend, repairs), words) for words, repairs in offers(finding)
         ]
@@ -323,6 +329,12 @@ class FindingsPanel(Panel):
                 declare_missing(self._folder, name)
                 self._answers[name] = f"{name} was not drawn where it is not seen."
             self._done("Kept beside your data in annotated.csv.")
+
+    def keep_names(self) -> None:
+        """Say that names that look alike are one structure each."""
+        with self.attempt():
+            keep_names(self._folder)
+            self._done("Kept beside your data in structures.csv.")
 
     def drop(self, name: str) -> None:
         """Leave a structure out of the table of structures."""

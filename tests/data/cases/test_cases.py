@@ -81,7 +81,7 @@ class TestPairing:
         (folder / "labels" / "._Anna_01.npy").write_text("hidden, from a Mac")
         found = find_cases(folder)
         assert len(found.cases) == 4
-        assert {item.path.name for item in found.skipped} == {"notes.txt", "Thumbs.db"}
+        assert {item.path.name for item in found.skipped} == {"notes.txt"}
 
     def test_an_image_without_label(self, folder):
         (folder / "labels" / "Bert_01.npy").unlink()

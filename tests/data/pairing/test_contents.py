@@ -136,10 +136,14 @@ def test_files_in_a_cloud_are_not_downloaded(tmp_path, monkeypatch):
     assert folder_contents(tmp_path).words == "no images, 1 file only in the cloud"
 
 
-def test_links_to_folders_are_counted_and_not_followed(tmp_path):
+def test_links_to_folders_are_followed_but_not_in_circles(tmp_path):
     add_subject(tmp_path / "data", "p1", slices=1)
     (tmp_path / "data" / "loop").symlink_to(tmp_path)
     assert folder_contents(tmp_path / "data").words == "1 DICOM image, 1 label, 3 folders"
+    add_subject(tmp_path / "disk", "p2", slices=2)
+    (tmp_path / "data" / "dicoms" / "p2").symlink_to(tmp_path / "disk" / "dicoms")
+    (tmp_path / "data" / "dicoms" / "again").symlink_to(tmp_path / "disk" / "dicoms")
+    assert folder_contents(tmp_path / "data").words == "3 DICOM images, 1 label, 3 folders"
 
 
 def test_the_sample(sample):

@@ -5,68 +5,17 @@ from dataclasses import replace
 import numpy as np
 import pydicom
 import pytest
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ImplicitVRLittleEndian
+from structure_sets import contour, the_image, write_rtstruct
 
 from autoseg.errors import GeometryError, LabelError, ReadError
-from autoseg.files.dicom.phantoms import Phantom, write_phantom
 from autoseg.files.dicom.rtstruct import labels_on, read_structure_set
 from autoseg.files.dicom.series import find_series, read_series
 from autoseg.image.contours import contour_area, fill_contour, fill_contours
+from autoseg.words import GraveNote
 
 SQUARE = np.array([(4.3, 5.2), (4.3, 15.2), (12.3, 15.2), (12.3, 5.2)])  # row, column; 80 pixels
 HOLE = 8 + (SQUARE - 8) / 3
 OBLIQUE = (0.8, 0.6, 0.0, 0.0, 0.0, -1.0)
-
-
-def item(**values):
-    dataset = Dataset()
-    for keyword, value in values.items():
-        setattr(dataset, keyword, [value] if isinstance(value, Dataset) else value)
-    return dataset
-
-
-def the_image(folder, name="test", **phantom):
-    options = {"rows": 20, "columns": 24, "pixel_spacing_mm": (1.5, 1.25), "places_mm": (8.0, 0.0, 4.0), **phantom}
-    write_phantom(folder, Phantom(name, **options))
-    (image,) = (image for series in find_series(folder).series for image in read_series(series))
-    return image
-
-
-def contour(image, place, points, *, references=True, kind="CLOSED_PLANAR", lift=0.0):
-    """A contour on one slice; `lift` in slices moves points off it, one value or one a point."""
-    index = np.c_[np.broadcast_to(place + np.asarray(lift), len(points)), points, np.ones(len(points))]
-    mm = (index @ image.affine.T)[:, :3]
-    drawn = item(ContourGeometricType=kind, NumberOfContourPoints=len(points))
-    drawn.ContourData = [f"{value:.8g}" for value in mm.ravel()]
-    if references:
-        uid = references if isinstance(references, str) else image.source.slices[place].sop_uid
-        drawn.ContourImageSequence = [item(ReferencedSOPInstanceUID=uid)]
-    return drawn
-
-
-def write_rtstruct(path, image, regions, *, listed=True, change=None):
-    """Write a structure set; `regions` are lists of contours, numbered from 1."""
-    dataset = item(SOPClassUID="1.2.840.10008.5.1.4.1.1.481.3", SOPInstanceUID="1.2.3.9", Modality="RTSTRUCT")
-    dataset.StructureSetROISequence = [item(ROINumber=n, ROIName=f"roi {n}") for n in range(1, len(regions) + 1)]
-    dataset.ROIContourSequence = []
-    for number, contours in enumerate(regions, start=1):
-        region = item(ReferencedROINumber=number, ROIDisplayColor=[10 * number, 20, 30])
-        region.ContourSequence = contours
-        dataset.ROIContourSequence.append(region)
-    if listed:
-        uids = dict.fromkeys(source.sop_uid for source in image.source.slices)
-        series = item(SeriesInstanceUID=image.source.series_uid)
-        series.ContourImageSequence = [item(ReferencedSOPInstanceUID=uid) for uid in uids]
-        dataset.ReferencedFrameOfReferenceSequence = [
-            item(RTReferencedStudySequence=item(RTReferencedSeriesSequence=series))
-        ]
-    if change:
-        change(dataset)
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
-    dataset.save_as(path, enforce_file_format=True)
-    return path
 
 
 def read_on(path, image):
@@ -95,7 +44,7 @@ class TestPhantoms:
         )
         np.testing.assert_array_equal(found[2], [nothing, fill_contours([SQUARE, HOLE], shape), nothing])
         assert found[1].sum() == 160
-        assert notes == ()
+        assert notes == ("Contours of roi 2 lie within others on slice 2: these are holes.",)
 
     def test_names_colours_and_regions_without_contours(self, tmp_path):
         image = the_image(tmp_path / "ct")
@@ -137,6 +86,23 @@ class TestPhantoms:
         found, notes = read_on(write_rtstruct(tmp_path / "rt.dcm", image, [twice]), image)
         assert found[1].sum() == 80
         assert "1 contour(s) are there twice" in notes[0]
+
+
+    def test_pieces_that_overlap_are_one_area_and_said(self, tmp_path):
+        image = the_image(tmp_path / "ct")
+        pieces = [SQUARE, SQUARE + (4, 5)]  # 80 pixels each, 4 × 5 of them common
+        contours = [contour(image, place, piece) for place in (0, 2) for piece in pieces]
+        found, notes = read_on(write_rtstruct(tmp_path / "rt.dcm", image, [contours]), image)
+        assert found[1].sum(axis=(1, 2)).tolist() == [140, 0, 140]
+        assert notes[0].startswith("Contours of roi 1 overlap partly on slices 1 3: everything inside")
+        assert isinstance(notes[0], GraveNote)
+
+    def test_what_the_file_calls_exclusive_is_left_out_where_it_is_shared(self, tmp_path):
+        image = the_image(tmp_path / "ct")
+        pieces = [contour(image, 0, piece, kind="CLOSEDPLANAR_XOR") for piece in (SQUARE, SQUARE + (4, 5))]
+        found, notes = read_on(write_rtstruct(tmp_path / "rt.dcm", image, [pieces]), image)
+        assert found[1].sum() == 80 + 80 - 2 * 20
+        assert "only what lies inside one of them" in notes[0]
 
 
 class TestFaults:
@@ -234,7 +200,7 @@ class TestRealFiles:
         assert not found[1][1].any()
         # Both lie along the pixels' borders, where a whole side counts or does not.
         assert found[1].sum() == pytest.approx(contour_area(outer) - contour_area(inner), rel=0.03)
-        assert notes == ()
+        assert [note.split(" on ")[1] for note in notes] == ["slice 1: these are holes."]
 
     @pytest.mark.parametrize("name", ["invalid_reference_rt.dcm", "non_existent_reference_rt.dcm"])
     def test_dangling_references_are_said_and_the_rest_is_drawn(self, folder, image, name):

@@ -166,7 +166,7 @@ class TestFinding:
             (lambda folder: None, "does not exist. Check the spelling"),
             (lambda folder: folder.mkdir(), "is empty. Copy"),
             (lambda folder: (folder.mkdir(), (folder / ".x").touch()), r"is empty \(hidden files aside\)"),
-            (lambda folder: folder.write_text("x"), "is a file. Give the folder"),
+            (lambda folder: folder.write_text("x"), "is no DICOM image: not a DICOM file"),
             (
                 lambda folder: (folder.mkdir(), (folder / "a.txt").write_text("x")),
                 r"holds no DICOM image; 1 other file.*not a DICOM file.*a\.txt.*Choose the folder",
