@@ -27,7 +27,7 @@ class UnplacedNote(str):
 
 
 class OutsideNote(str):
-    """A note that something was drawn on slices that an image does not have; of a part of a series that is usual."""
+    """A note that something was drawn on slices that an image lacks; of a part of a series that is usual."""
 
     __slots__ = ()
 

@@ -16,7 +16,7 @@ FILE_NAME = "dataset.json"
 
 @dataclass(frozen=True)
 class DatasetDescription:
-    """The structures and the channels that a `dataset.json` names; both are empty where it names none that can be."""
+    """The structures and the channels that a `dataset.json` names; both empty where it names none that can be."""
 
     structures: tuple[Structure, ...] = ()
     channels: tuple[str, ...] = ()

@@ -102,8 +102,8 @@ def _within(path: str, folder: str) -> bool:
 def walk(folder: Path) -> tuple[list[Path], list[SkippedFile]]:
     """Give the files of a folder and the folders within, 2.png before 10.png, and what was left alone.
 
-    That is what is hidden, a link to a folder that is read anyway or leads back to where it lies, or may not be opened.
-    Other links to folders are followed. A file instead of a folder is the only one.
+    That is what is hidden, a link to a folder that is read anyway or leads back to where it lies, or may not be
+    opened. Other links to folders are followed. A file instead of a folder is the only one.
     """
     found: list[Path] = []
     skipped: list[SkippedFile] = []
@@ -125,7 +125,9 @@ def walk(folder: Path) -> tuple[list[Path], list[SkippedFile]]:
             elif links.follow(here / name):
                 kept.append(name)
             else:
-                skipped.append(SkippedFile(here / name, "a link to a folder that is read already, or around this one"))
+                skipped.append(
+                    SkippedFile(here / name, "a link to a folder that is read already, or around this one")
+                )
         folders[:] = kept
         for path in (here / name for name in names):
             if _is_hidden(path.name):

@@ -75,8 +75,8 @@ class Nesting:
 def nest_contours(contours: Sequence[npt.ArrayLike], shape: tuple[int, int]) -> Nesting:
     """Tell which contours of one structure lie within which, and which overlap only partly.
 
-    A contour that strays a little over another's border lies within it. Two that hardly differ are one contour drawn
-    twice; the two borders of a thin wall are told from these because they do not cross.
+    A contour that strays a little over another's border lies within it. Two that hardly differ are one contour
+    drawn twice; the two borders of a thin wall are told from these because they do not cross.
     """
     points = [_checked(one) for one in contours]
     rings = [coverage(one, shape) for one in points] if len(points) > 1 else [np.zeros(shape)] * len(points)
@@ -111,8 +111,8 @@ def fill_contours(
     """Give the pixels that several contours of one structure cover, shape (rows, columns), as `fill_contour` does.
 
     A contour inside another is a hole in it, one inside that an island, and so on; of two that overlap only partly,
-    everything inside either belongs to the structure, or where they are `exclusive` what is inside one of them only.
-    `nesting` is that of `nest_contours`, where it is known. No contour gives an empty mask.
+    everything inside either belongs to the structure, or where they are `exclusive` what is inside one of them
+    only. `nesting` is that of `nest_contours`, where it is known. No contour gives an empty mask.
     """
     shares = contours_coverage(
         [_checked(points) + NUDGE for points in contours], shape, nesting=nesting, exclusive=exclusive
@@ -132,8 +132,9 @@ def coverage(points: npt.ArrayLike, shape: tuple[int, int]) -> Points:
     Source: Green's theorem summed along the edges pixel by pixel, as anti-aliasing font rasterisers do.
 
     The shares are exact for a contour that does not cross itself, whichever way around it runs; a bridge to an
-    inner ring and back (a keyhole) is a line without area, and the ring a hole, whichever way around that runs. Where
-    a contour crosses itself, as at the end of one drawn by hand, the loop belongs to the inside (non-zero winding).
+    inner ring and back (a keyhole) is a line without area, and the ring a hole, whichever way around that runs.
+    Where a contour crosses itself, as at the end of one drawn by hand, the loop belongs to the inside (non-zero
+    winding).
 
     Examples
     --------
@@ -156,8 +157,8 @@ def contours_coverage(
 ) -> Points:
     """Give the share of every pixel, 0 to 1, inside several contours of one structure, shape (rows, columns).
 
-    What is inside them is told as by `fill_contours`. Exact where no two contours overlap only partly; where they do,
-    the shares are counted in parts of an eighth of a pixel.
+    What is inside them is told as by `fill_contours`. Exact where no two contours overlap only partly; where they
+    do, the shares are counted in parts of an eighth of a pixel.
     """
     points = [_checked(one) for one in contours]
     nesting = nesting or nest_contours(points, shape)
@@ -181,8 +182,8 @@ def _in_parts(points: Sequence[Points], shape: tuple[int, int], nesting: Nesting
         inside = [_parts(one, corner, end) >= 0.5 for one in points]
         filled = np.zeros_like(inside[0])
         if exclusive:
-            for ring in inside:
-                filled ^= ring
+            for mask in inside:
+                filled ^= mask
         else:
             # What lies innermost decides; where several do, one of them that fills.
             for ring in (n for n, depth in enumerate(nesting.depths) if depth % 2 == 0):

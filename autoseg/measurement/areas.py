@@ -242,7 +242,8 @@ def measure_labels(
             image, label_map = read_case(case, cases.structures, pixel_spacing_mm=choice.spacing_mm)
         else:
             image = calibrate(image, field_of_view_mm=field_of_view_mm, matrix_size=matrix_size, prefer=prefer)
-        for note in label_map.source.notes if on_note is not None else ():
-            on_note(f"{case.case_id}: {note}")
+        if on_note is not None:
+            for note in label_map.source.notes:
+                on_note(f"{case.case_id}: {note}")
         rows.extend(measure_areas(label_map.on_grid_of(image), image=image))
     return rows

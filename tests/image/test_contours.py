@@ -165,7 +165,9 @@ class TestSeveralContours:
         # 4 × 4 of the hole are filled again, and 10 × 4 lie outside.
         assert fill_contours([outer, hole, piece], SHAPE).sum() == 18**2 - 10**2 + 16 + 40
 
-    @pytest.mark.parametrize("again", [lambda p: np.roll(p, 2, 0), lambda p: p[::-1], lambda p: p + (0.3, 0.2)])
+    @pytest.mark.parametrize(
+        "again", [lambda p: np.roll(p, 2, 0), lambda p: p[::-1], lambda p: p + np.array([0.3, 0.2])]
+    )
     def test_a_contour_that_was_drawn_twice_counts_once(self, again):
         outline = 9.0 * DISC[::40] + 18
         shares = contours_coverage([outline, again(outline)], SHAPE)

@@ -24,7 +24,7 @@ def look_alikes(cases: Sequence[Case], known: Mapping[str, int]) -> dict[str, st
     said: dict[str, list[str]] = defaultdict(list)
     for name in known:
         said[plain_name(name)].append(name)
-    found = {}
+    found: dict[str, str] = {}
     for plain, names in groups.items():
         # Of names that are used equally often, the one that comes first.
         candidates = said[plain] if known else sorted(names, key=lambda name: -using[name])[:1]
@@ -56,7 +56,7 @@ def tell_alike(
 
 
 def _names_by_case(cases: Sequence[Case]) -> dict[str, set[str]]:
-    """Give the names of structures in the files of each case; a file that cannot be read is for others to refuse."""
+    """Give the names in the files of each case; a file that cannot be read is for others to refuse."""
     found: dict[str, set[str]] = {}
     for case in cases:
         names = found.setdefault(case.case_id, set())

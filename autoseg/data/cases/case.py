@@ -117,8 +117,8 @@ class Case:
 class Alike:
     """Names in the files that were taken for one structure because they look alike; nobody has said so yet.
 
-    `label` and `name` are the structure's, `names` the further ones, `cases` those in whose files they stand, `both`
-    those of them in whose files several of the structure's names stand.
+    `label` and `name` are the structure's, `names` the further ones, `cases` those in whose files they stand,
+    `both` those of them in whose files several of the structure's names stand.
     """
 
     label: int
@@ -131,15 +131,16 @@ class Alike:
     def words(self) -> str:
         """What was concluded, as a sentence says it."""
         others = listed([repr(name) for name in self.names])
-        return f"{others} on {name_some(self.cases)} {'is' if len(self.names) == 1 else 'are'} taken for {self.name!r}."
+        verb = "is" if len(self.names) == 1 else "are"
+        return f"{others} on {name_some(self.cases)} {verb} taken for {self.name!r}."
 
 
 @dataclass(frozen=True)
 class CaseFolder:
     """The cases of a folder, the structures their labels name, and the files that were left alone.
 
-    `values` is what stands for the structures in the files (`files.tables.StructureTable`), `alike` what of it nobody
-    has said; `notes` are sentences on what was concluded from names and files.
+    `values` is what stands for the structures in the files (`files.tables.StructureTable`), `alike` what of it
+    nobody has said; `notes` are sentences on what was concluded from names and files.
     """
 
     folder: Path

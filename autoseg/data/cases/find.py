@@ -92,7 +92,9 @@ def find_cases(
     cases = [Case(**vars(pair), reading=reading, channels=channels) for pair in pairing.pairs]
     values = table.values if table else ()
     notes: tuple[str, ...] = ()
-    given = _as_structures(structures) if structures is not None else table.structures if table is not None else None
+    given = (
+        _as_structures(structures) if structures is not None else table.structures if table is not None else None
+    )
     alike = look_alikes(cases, _labels_of_names(given or (), values))
     if given is None:
         known, values, notes = find_structures(folder, cases, alike)
@@ -114,7 +116,14 @@ def find_cases(
         known,
         tuple(file for file in pairing.skipped if not file.hidden),
         values,
-        (*notes, *(one.words for one in told), *pairing.notes, *subject_notes, *_repair_notes(cases, repairs), *correction_notes(folder)),
+        (
+            *notes,
+            *(one.words for one in told),
+            *pairing.notes,
+            *subject_notes,
+            *_repair_notes(cases, repairs),
+            *correction_notes(folder),
+        ),
         told,
     )
 
@@ -138,7 +147,7 @@ def find_images(folder: Path, *, channels: Sequence[str] = (), reading: Reading 
 def _cases_of_file(
     path: Path, structures: Mapping[int, str] | Sequence[Structure] | None, reading: Reading
 ) -> CaseFolder:
-    """Find the cases that a file belongs to, as their image or their labels; a NIfTI label alone is its own image."""
+    """Find the cases of which a file is the image or the labels; a NIfTI label alone is its own image."""
     why = ""
     for folder in _folders_around(path):
         try:
@@ -165,7 +174,7 @@ def _cases_of_file(
 
 
 def _folders_around(path: Path) -> list[Path]:
-    """Give the folders that may hold a file with its image or labels: above one called images or labels, its own."""
+    """Give the folders that may hold what belongs to a file: above one called images or labels, its own."""
     above = [folder.parent for folder in path.parents[:3] if is_kind_folder(folder.name)]
     return list(dict.fromkeys([*above[::-1], path.parent]))
 
@@ -199,7 +208,7 @@ def _as_structures(given: Mapping[int, str] | Sequence[Structure]) -> tuple[Stru
 def _with_subjects(
     folder: Path, cases: Sequence[Case], skipped: Sequence[SkippedFile] = (), *, is_part: bool = False
 ) -> tuple[list[Case], tuple[str, ...]]:
-    """Take the subjects from the folder's table, if there is one; it names others too where these cases are a part."""
+    """Take the subjects from the folder's table, if any; it names others too where these cases are a part."""
     path = folder / "subjects.csv"
     if not path.exists():
         return list(cases), ()

@@ -157,7 +157,7 @@ def _drawn_by(case: Case, files: Sequence[LabelFile], structures: Sequence[Struc
 def _read_rater(
     case: Case, files: Sequence[LabelFile], structures: tuple[Structure, ...]
 ) -> tuple[Voxels, tuple[str, ...]]:
-    """Give the labels of one rater, of one file or of one file a structure, and sentences on how they were drawn."""
+    """Give the labels of one rater, of one file or one a structure, and sentences on how they were drawn."""
     if not files[0].binary:
         return _read_values(case, files[0], structures), ()
     names = labels_by_name(case, structures)

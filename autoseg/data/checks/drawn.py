@@ -21,8 +21,8 @@ def check_names(case_folder: CaseFolder) -> Iterator[Finding]:
             alike.cases[0] if len(alike.cases) == 1 else "",
             first[alike.cases[0]].label_path if alike.cases[0] in first else case_folder.folder,
             alike.words,
-            "If it is one, keep that (on the command line with --same-names); if not, give each a row of its own in "
-            "the table of structures (structures.csv).",
+            "If it is one, keep that (on the command line with --same-names); if not, give each a row of its own "
+            "in the table of structures (structures.csv).",
             kind="names",
             cause=cause,
             cases=alike.cases,
@@ -31,7 +31,9 @@ def check_names(case_folder: CaseFolder) -> Iterator[Finding]:
 
 
 def check_drawn(case: Case, notes: Sequence[str]) -> Iterator[Finding]:
-    """Tell how the labels of a case were drawn, where that is not plain: contours that overlap, holes, lost slices."""
+    """Tell how the labels of a case were drawn where that is not plain: contours that overlap, holes."""
     for note in notes:
         severity: Severity = "warning" if isinstance(note, GraveNote | OutsideNote) else "note"
-        yield Finding(severity, case.case_id, case.label_path, f"{case.label_path.name}: {note}", "", kind="contours")
+        yield Finding(
+            severity, case.case_id, case.label_path, f"{case.label_path.name}: {note}", "", kind="contours"
+        )

@@ -165,7 +165,7 @@ def _sort_out(files: Sequence[Path]) -> tuple[list[Path], list[Path], list[Skipp
 def _group_channels(
     images: Sequence[Named], channels: tuple[str, ...], described: tuple[str, ...], *, numbered_labels: bool
 ) -> tuple[list[list[Named]], tuple[str, ...]]:
-    """Give the images of each case, one a channel, and the channels' names; those `described` are of 0000 and on."""
+    """Give the images of each case, one a channel, and the channels' names; `described` are of 0000 and on."""
     numbers = [match[1] for image in images if (match := CHANNEL_NUMBER.search(image.key))]
     numbered = tuple(sorted(set(numbers)))
     # nnU-Net's channels: counted from 0000, and the labels have no such number.
@@ -300,6 +300,8 @@ def _case_names(images: Sequence[Named]) -> dict[Path, str]:
     short = Counter(image.key for image in images)
     names = {}
     for image in images:
-        unique: Collection[str] = (image.key,) if image.key and short[image.key] == 1 else (*image.where, image.part, image.key)
+        unique: Collection[str] = (
+            (image.key,) if image.key and short[image.key] == 1 else (*image.where, image.part, image.key)
+        )
         names[image.path] = "_".join(part for part in unique if part) or name_without_ending(image.path)
     return names

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -72,7 +72,7 @@ class _Stack:
         return ImageFile(self.files[0], others=self.files[1:], part=self.number if self.of > 1 else 0)
 
     def shows(self, place: DrawnPlace) -> bool:
-        """Tell whether a contour or a frame lies on one of its slices, by reference or where it has none by place."""
+        """Tell whether a contour or a frame lies on one of its slices, by reference, or by place without one."""
         if place.sop_uids and not place.sop_uids & self.instances:
             return False
         if place.sop_uids and self.is_separate:
@@ -100,9 +100,9 @@ def pair_series(images: Path, label_files: Sequence[Path], *, unlabelled: Unlabe
     """Pair the DICOM series of a folder with labels that hold a whole stack.
 
     A segmentation object or a structure set belongs to the stacks whose instances it was drawn on; where a slice is
-    missing these are the parts before and behind it. A NIfTI file belongs to the series that lies in a folder of its
-    name, or to the only one there is; of several (a localiser beside the scan) to the one whose grid it has. Further
-    series of a patient with labels are left alone.
+    missing these are the parts before and behind it. A NIfTI file belongs to the series that lies in a folder of
+    its name, or to the only one there is; of several (a localiser beside the scan) to the one whose grid it has.
+    Further series of a patient with labels are left alone.
     """
     found = find_series(images)
     stacks = _stacks(found)
@@ -156,8 +156,8 @@ def _stack_of(path: Path, found: DicomFolder, stacks: Sequence[_Stack]) -> tuple
         if len(fitting) == 1 and stacks[fitting[0]].is_separate:
             return fitting[0], f"{only}, the part with its grid"
         raise ReadError(
-            f"{path}: {near[0].case_id} is {len(places)} stacks (time points, or parts with a gap between), and one "
-            "label volume cannot lie on all of them. Keep the stack that was drawn on."
+            f"{path}: {near[0].case_id} is {len(places)} stacks (time points, or parts with a gap between), and "
+            "one label volume cannot lie on all of them. Keep the stack that was drawn on."
         )
     # Without a folder or a series of its name, a file that does not say where it lies could be anybody's.
     if len(fitting) == 1 and (called or nifti_header(path).is_oriented):
@@ -207,9 +207,10 @@ def _place_drawn(path: Path, stacks: Sequence[_Stack], used: Found) -> list[str]
     if not lost or lost == len(shown):
         return []
     what = "contour" if isinstance(drawn, StructureSet) else "frame"
+    lies = "lies" if lost == 1 else "lie"
     return [
-        f"{path.name}: {lost} of its {counted(len(shown), what)} {'lies' if lost == 1 else 'lie'} on slices that are "
-        "not there: they were lost or not copied. The others are used."
+        f"{path.name}: {lost} of its {counted(len(shown), what)} {lies} on slices that are not there: "
+        "they were lost or not copied. The others are used."
     ]
 
 

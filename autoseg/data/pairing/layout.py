@@ -24,7 +24,7 @@ LEAVING_OUT = (
 
 @dataclass(frozen=True)
 class FilePair:
-    """What a `Case` begins with: an image (its channels), its label files, why they belong together, and whose it is."""
+    """What a `Case` begins with: an image (its channels), its label files, why they belong together, and whose."""
 
     case_id: str
     subject_id: str
@@ -38,7 +38,7 @@ class FilePair:
 
 @dataclass(frozen=True)
 class Pairing:
-    """The pairs of a folder, the names of the channels, and the files that were left alone; `notes` are sentences."""
+    """The pairs of a folder, the channels, the files that were left alone, and sentences on what was concluded."""
 
     pairs: tuple[FilePair, ...]
     channels: tuple[str, ...] = ("image",)

@@ -36,7 +36,8 @@ OFF_PLANE = 0.1
 class Contour:
     """One closed contour: (n, 3) points in patient coordinates in mm, and the instances it was drawn on.
 
-    It is `exclusive` where the file says that of contours that overlap the common part is left out (CLOSEDPLANAR_XOR).
+    It is `exclusive` where the file says that of contours that overlap the common part is left out
+    (CLOSEDPLANAR_XOR).
     """
 
     points_mm: npt.NDArray[np.float64]
@@ -120,9 +121,7 @@ def labels_on(
     if left and not placed and not structure_set.sop_uids & set(instances):
         raise other_image(structure_set.path, structure_set.series_uids, image)
     if left:
-        notes.append(
-            OutsideNote(f"{left} of {left + placed} contours lie on slices that are not in this image.")
-        )
+        notes.append(OutsideNote(f"{left} of {left + placed} contours lie on slices that are not in this image."))
     return masks, tuple(notes)
 
 

@@ -31,6 +31,7 @@ from autoseg.files.dicom.records import (
 from autoseg.image.geometry import affine_from_axes
 from autoseg.image.image import Image
 from autoseg.image.structures import Side
+from autoseg.words import OutsideNote
 
 Kind = Literal["BINARY", "FRACTIONAL", "LABELMAP"]
 KINDS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")  # segmentation, label map

@@ -45,8 +45,8 @@ def find_series(folder: Path) -> DicomFolder:
     Parameters
     ----------
     folder : Path
-        A folder of DICOM files, which may hold others; those are named in `skipped` and left alone. Or one DICOM file,
-        which is then all that is found.
+        A folder of DICOM files, which may hold others; those are named in `skipped` and left alone. Or one DICOM
+        file, which is then all that is found.
 
     Returns
     -------
@@ -135,7 +135,7 @@ def _check_folder(folder: Path) -> None:
 
 def _nothing_found(folder: Path, skipped: Sequence[SkippedFile]) -> str:
     if os.path.isfile(folder):
-        return f"{folder} is no DICOM image: {skipped[0].reason}. Choose the patient's images, or the folder they lie in."
+        return f"{folder} is no DICOM image: {skipped[0].reason}. Choose the patient's images, or their folder."
     visible = [item for item in skipped if not item.hidden]
     if not visible:
         hidden = " (hidden files aside)" if skipped else ""

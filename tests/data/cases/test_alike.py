@@ -35,7 +35,9 @@ def folder(tmp_path):
 
 
 def areas(folder):
-    return {(row.case_id, row.name): row.area_mm2 for row in measure_labels(find_cases(folder)) if not row.slice_index}
+    return {
+        (row.case_id, row.name): row.area_mm2 for row in measure_labels(find_cases(folder)) if not row.slice_index
+    }
 
 
 def asked(folder):

@@ -90,5 +90,7 @@ class TestCases:
 
     def test_a_file_without_labels_beside_it(self, tmp_path):
         path = the_image(tmp_path, "p1").source.slices[0].path
-        with pytest.raises(DataError, match=r"dcm is one file, and its image or its labels were not found beside it"):
+        with pytest.raises(
+            DataError, match=r"dcm is one file, and its image or its labels were not found beside it"
+        ):
             find_cases(path)

@@ -98,7 +98,7 @@ class TestMissingSlice:
         for patient in ("p1", "p2"):
             place = tmp_path / "dicoms" / patient
             image = the_image(place, patient, **GRID, places_mm=tuple(4.0 * k for k in range(6)))
-            contours = [contour(image, k, SQUARE[:, :] + (0, k)) for k in range(6)]
+            contours = [contour(image, k, SQUARE + np.array([0, k])) for k in range(6)]
             (tmp_path / "labels").mkdir(exist_ok=True)
             write_rtstruct(tmp_path / "labels" / f"{patient}.dcm", image, [contours], names=["psoas"])
             if patient == "p1":
@@ -124,12 +124,16 @@ class TestMissingSlice:
             path.unlink()
         found = []
         for patient, part in (("p1", 3), ("p2", 6)):
-            image = the_image(folder / "again" / patient, patient, **GRID, places_mm=tuple(4.0 * k for k in range(6)))
+            image = the_image(
+                folder / "again" / patient, patient, **GRID, places_mm=tuple(4.0 * k for k in range(6))
+            )
             affine = image.affine.copy()
             affine[:3, 3] += (6 - part) * affine[:3, 0]
             write_label(folder / "labels" / f"{patient}.nii.gz", affine, drawn(part))
         found = find_cases(folder)
-        assert [row.area_mm2 for row in measure_labels(found)] == pytest.approx([30, 27, 24, 30, 27, 24, 21, 18, 15])
+        assert [row.area_mm2 for row in measure_labels(found)] == pytest.approx(
+            [30, 27, 24, 30, 27, 24, 21, 18, 15]
+        )
         assert "the part with its grid" in found.cases[0].rule
 
 

@@ -74,7 +74,9 @@ def test_channels_have_the_names_of_the_description_and_a_new_patient_is_found_b
     assert image.voxels[1].min() >= 1000 > image.voxels[0].max()
     (tmp_path / "new").mkdir()
     for channel in range(2):
-        (tmp_path / "imagesTs" / f"leg_009_{channel:04d}.nii.gz").rename(tmp_path / "new" / f"x_{channel:04d}.nii.gz")
+        (tmp_path / "imagesTs" / f"leg_009_{channel:04d}.nii.gz").rename(
+            tmp_path / "new" / f"x_{channel:04d}.nii.gz"
+        )
     (case,) = find_images(tmp_path / "new", channels=("T2", "fat"))
     assert [file.path.name for file in case.images] == ["x_0000.nii.gz", "x_0001.nii.gz"]
     (turned,) = find_images(tmp_path / "new", channels=("fat", "T2"))

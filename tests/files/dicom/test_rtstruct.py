@@ -87,10 +87,9 @@ class TestPhantoms:
         assert found[1].sum() == 80
         assert "1 contour(s) are there twice" in notes[0]
 
-
     def test_pieces_that_overlap_are_one_area_and_said(self, tmp_path):
         image = the_image(tmp_path / "ct")
-        pieces = [SQUARE, SQUARE + (4, 5)]  # 80 pixels each, 4 × 5 of them common
+        pieces = [SQUARE, SQUARE + np.array([4, 5])]  # 80 pixels each, 4 × 5 of them common
         contours = [contour(image, place, piece) for place in (0, 2) for piece in pieces]
         found, notes = read_on(write_rtstruct(tmp_path / "rt.dcm", image, [contours]), image)
         assert found[1].sum(axis=(1, 2)).tolist() == [140, 0, 140]
@@ -99,7 +98,9 @@ class TestPhantoms:
 
     def test_what_the_file_calls_exclusive_is_left_out_where_it_is_shared(self, tmp_path):
         image = the_image(tmp_path / "ct")
-        pieces = [contour(image, 0, piece, kind="CLOSEDPLANAR_XOR") for piece in (SQUARE, SQUARE + (4, 5))]
+        pieces = [
+            contour(image, 0, piece, kind="CLOSEDPLANAR_XOR") for piece in (SQUARE, SQUARE + np.array([4, 5]))
+        ]
         found, notes = read_on(write_rtstruct(tmp_path / "rt.dcm", image, [pieces]), image)
         assert found[1].sum() == 80 + 80 - 2 * 20
         assert "only what lies inside one of them" in notes[0]

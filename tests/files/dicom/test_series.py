@@ -131,7 +131,7 @@ class TestFinding:
         found = find_series(tmp_path)
         assert [len(series.slices) for series in found.series] == [4]
         assert {item.path.name: item.reason for item in found.skipped} == {
-            "back": "a link to a folder, which is not followed",
+            "back": "a link to a folder that is read already, or around this one",
             "a": "not an ordinary file",
             "b": "not an ordinary file",
         }
