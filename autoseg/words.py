@@ -47,7 +47,7 @@ def in_words(names: Sequence[str], what: str) -> str:
     """
     if len(names) == 1:
         return f"There is 1 {what} ({names[0]})"
-    return f"There are {len(names)} {what}{'' if what.endswith('s') else 's'} ({name_some(names)})"
+    return f"There are {len(names)} {_plural(what)} ({name_some(names)})"
 
 
 def say_slices(slices: Sequence[int]) -> str:
@@ -120,7 +120,33 @@ def counted(count: int, noun: str) -> str:
 
     Examples
     --------
-    >>> counted(1, "slice"), counted(1200, "slice")
-    ('1 slice', '1,200 slices')
+    >>> counted(1, "slice"), counted(1200, "slice"), counted(3, "series")
+    ('1 slice', '1,200 slices', '3 series')
     """
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+    return f"{count:,} {noun if count == 1 else _plural(noun)}"
+
+
+def named(noun: str, names: Sequence[object], most: int = 5) -> str:
+    """Give names after their noun.
+
+    Examples
+    --------
+    >>> named("slice", [4]), named("label", [1, 2, 7])
+    ('slice 4', 'labels 1, 2, 7')
+    """
+    return f"{noun if len(names) == 1 else _plural(noun)} {name_some([str(name) for name in names], most)}"
+
+
+def are(count: int) -> str:
+    """Give the verb for so many: "1 file is", "2 files are"."""
+    return "is" if count == 1 else "are"
+
+
+def have(count: int) -> str:
+    """Give the verb for so many: "1 file has", "2 files have"."""
+    return "has" if count == 1 else "have"
+
+
+def _plural(noun: str) -> str:
+    """Give the plural of a noun; "series" is its own."""
+    return noun if noun.endswith("s") else f"{noun}s"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autoseg.cli.options import MOST_LEFT_ALONE, find, typed_calibration
+from autoseg.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,10 +16,15 @@ if TYPE_CHECKING:
     from autoseg.data.checks import Finding
 
 
+# More findings make a picture that no program shows.
+MOST_DRAWN = 20
+
+
 def check(chosen: argparse.Namespace) -> None:
     """Show the pairs and what is wrong with them; write down what was not drawn, or what is to be mended."""
-    from autoseg.data.cases import declare_missing, keep_names, pairs_table
-    from autoseg.data.checks import check_cases, raise_on_errors
+    from autoseg.data.cases import declare_absent, declare_missing, keep_names, pairs_table
+    from autoseg.data.checks import check_cases
+    from autoseg.errors import DataError
 
     found = find(chosen)
     print(pairs_table(found).to_string(index=False))
@@ -27,16 +34,37 @@ def check(chosen: argparse.Namespace) -> None:
     if chosen.same_names:
         found = keep_names(found)
         print(f"Names that look alike are one structure: kept in {found.folder / 'structures.csv'}.")
+    for name in chosen.not_there or ():
+        found = declare_absent(found, name)
+        print(f"{name}: written down as looked for everywhere ({found.folder / 'annotated.csv'}).")
     findings = check_cases(found)
     offered = [finding for finding in findings if finding.repairs]
     for finding in findings:
         number = f" [repair {offered.index(finding) + 1}]" if finding.repairs else ""
-        print(f"{finding.severity}: {finding.case_id} {finding.problem} {finding.cause} {finding.remedy}{number}")
+        words = (finding.case_id, finding.problem, finding.cause, finding.remedy)
+        print(f"{finding.severity}: {' '.join(filter(None, words))}{number}")
+    if offered and not chosen.repair:
+        print("A repair is kept with --repair and its number; your own files stay as they are.")
+    if findings and chosen.pictures is None:
+        print("--pictures FILE.png draws the findings.")
+    if chosen.pictures is not None:
+        _draw(findings, found, chosen.pictures)
     if chosen.repair:
         _repair(found, offered, chosen.repair)
         return
-    raise_on_errors(findings)
-    print(f"{len(found.cases)} pairs can be learnt from.")
+    errors = sum(finding.severity == "error" for finding in findings)
+    if errors:
+        raise DataError(f"{counted(errors, 'error')} to be mended before a training; listed above.")
+    print(f"{counted(len(found.cases), 'pair')} can be learnt from.")
+
+
+def _draw(findings: Sequence[Finding], found: CaseFolder, path: Path) -> None:
+    from autoseg.files.atomic import whole_file
+    from autoseg.report.figures import show_findings
+
+    with whole_file(path) as temporary:
+        show_findings(findings, found, most=MOST_DRAWN).savefig(temporary, format="png")
+    print(f"Saved: {path}")
 
 
 def _repair(found: CaseFolder, offered: Sequence[Finding], numbers: Sequence[int]) -> None:

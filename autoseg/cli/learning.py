@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from autoseg.cli.options import find, typed_settings
 from autoseg.cli.using import print_comparison, print_run, print_summary
 from autoseg.cli.volumes import plan_volumes
+from autoseg.words import counted
 
 if TYPE_CHECKING:
     from autoseg.data.cases import CaseFolder
@@ -206,7 +207,8 @@ def _learn(
     sides = (("Training", split.training), ("Validation", split.validation), ("Test, set aside", split.test))
     for what, cases in (side for side in sides if side[1]):
         subjects = sorted({case.subject_id for case in cases})
-        print(f"{what}: {len(cases)} image(s) of {len(subjects)} subject(s): {', '.join(subjects)}")
+        who = f"{counted(len(subjects), 'subject')}: {', '.join(subjects)}"
+        print(f"{what}: {counted(len(cases), 'image')} of {who}")
     if split.note:
         print(split.note)
     if base is not None and not resume:

@@ -43,7 +43,10 @@ def build_parser() -> argparse.ArgumentParser:
     check.add_argument("--not-drawn", action="append", metavar="STRUCTURE", help=drawn)
     alike = "names of structures that look alike are one structure; kept in structures.csv"
     check.add_argument("--same-names", action="store_true", help=alike)
+    looked = "it was looked for everywhere: where it is not visible, it is not there; kept"
+    check.add_argument("--not-there", action="append", metavar="STRUCTURE", help=looked)
     check.add_argument("--repair", type=int, nargs="+", metavar="N", help="keep these of the offered repairs")
+    check.add_argument("--pictures", type=Path, metavar="PNG", help="save pictures of the findings")
 
     series = command("series", data.series, "Show the DICOM series of a folder.")
     series.add_argument("folder", type=Path)

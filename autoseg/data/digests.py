@@ -11,6 +11,7 @@ import numpy as np
 
 from autoseg.data.cases import Case
 from autoseg.image.image import Image, LabelMap
+from autoseg.words import counted
 
 # How checkpoints call what was renamed since their format was made.
 STORED = {
@@ -41,7 +42,10 @@ class Side:
     voxels_digest: str = ""
 
     def __str__(self) -> str:
-        return f"{self.cases} case(s) of {self.subjects} subject(s) with {self.slices} slice(s)"
+        return (
+            f"{counted(self.cases, 'case')} of {counted(self.subjects, 'subject')} "
+            f"with {counted(self.slices, 'slice')}"
+        )
 
     def stored(self) -> dict[str, Any]:
         """Give the values as a checkpoint keeps them, under the names of its format."""

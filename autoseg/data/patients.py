@@ -137,7 +137,7 @@ def suggest_series(patient: PatientFolder, modalities: Collection[str] = ()) -> 
     doubts = {c.case_id: c.doubt or other_kind(c.modality, modalities) for c in patient.choose()}
     usable = [c for c in patient.choose() if not doubts[c.case_id]]
     doubtful = [c for c in patient.choose() if doubts[c.case_id]]
-    what = "series" if patient.is_dicom else "file(s)"
+    what = "series" if patient.is_dicom else "files"
     kinds = {(c.description.casefold(), c.modality, c.orientation) for c in usable if c.is_read}
     if not usable:
         chosen: tuple[str, ...] = ()

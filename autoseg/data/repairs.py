@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from autoseg.errors import DataError, ReadError
 from autoseg.files.tables import read_rows, require_columns, write_rows
+from autoseg.words import counted
 
 Pixel = TypeVar("Pixel", bound=np.generic)
 
@@ -64,8 +65,8 @@ class Repair:
         if not self.case_id or (known is not None and tuple(given) != known) or (known is None and not given):
             expected = "values, as 1=2; 2=1" if known is None else ", ".join(known) or "nothing"
             raise DataError(
-                f"The repair {self.kind!r} of case {self.case_id!r} has the arguments {list(given)}; it takes "
-                f"{expected}."
+                f"The repair {self.kind!r} of case {self.case_id!r} has the arguments "
+                f"{', '.join(given) or 'none'}; it takes {expected}."
             )
         numbers = [word for pair in given.items() for word in pair] if known is None else []
         numbers += [word for name, word in given.items() if known is not None and name != "symmetry"]
@@ -78,12 +79,13 @@ class Repair:
 
     @property
     def change(self) -> str:
-        """How a transform turns and moves the labels: "turned by 180°, then moved 3 pixel(s) down"."""
+        """How a transform turns and moves the labels: "turned by 180°, then moved 3 pixels down"."""
         given = dict(self.arguments)
         turned = "" if given["symmetry"] == "none" else SYMMETRIES[given["symmetry"]]
         rows, columns = int(given["rows"]), int(given["columns"])
-        steps = [f"{abs(rows)} pixel(s) {'down' if rows > 0 else 'up'}"] if rows else []
-        steps += [f"{abs(columns)} pixel(s) to the {'right' if columns > 0 else 'left'}"] if columns else []
+        steps = [f"{counted(abs(rows), 'pixel')} {'down' if rows > 0 else 'up'}"] if rows else []
+        side = "right" if columns > 0 else "left"
+        steps += [f"{counted(abs(columns), 'pixel')} to the {side}"] if columns else []
         moved = "moved " + " and ".join(steps) if steps else ""
         return ", then ".join(filter(None, (turned, moved))) or SYMMETRIES["none"]
 

@@ -13,6 +13,7 @@ import numpy as np
 from autoseg.data.cases import Case
 from autoseg.data.duplicates import CaseFacts, find_duplicate
 from autoseg.errors import DataError
+from autoseg.words import counted
 
 
 @dataclass(frozen=True)
@@ -150,8 +151,8 @@ def k_folds(
     subjects = subjects_of(rest)
     if folds < 2 or len(subjects) < 2:
         raise DataError(
-            f"folds is {folds} and there are cases of {len(subjects)} subject(s); cross-validation needs at least "
-            "two of both. Add cases of other subjects."
+            f"folds is {folds} and there are cases of {counted(len(subjects), 'subject')}; cross-validation needs "
+            "at least two of both. Add cases of other subjects."
         )
     count = min(folds, len(subjects))
     note = f"There are {count} subjects for {folds} folds, so each is left out alone." if count < folds else ""

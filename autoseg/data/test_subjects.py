@@ -10,6 +10,7 @@ from pathlib import Path
 
 from autoseg.errors import DataError, ReadError
 from autoseg.files.atomic import whole_file
+from autoseg.words import counted
 
 FILE = "test_subjects.json"
 
@@ -106,9 +107,9 @@ def freeze_test_subjects(folder: Path, subjects: Collection[str]) -> Ledger:
     if ledger is not None and ledger.looks:
         raise DataError(
             f"The test subjects of {folder} are frozen since {ledger.frozen[:10]}: {', '.join(ledger.subjects)}. "
-            f"They were looked at {len(ledger.looks)} time(s) and cannot become {', '.join(wanted)}: whoever "
-            "changes them after a look picks those on whom the model happens to do well. Use these; for another "
-            "question with other subjects copy the data to another folder."
+            f"They were looked at {counted(len(ledger.looks), 'time')} and cannot become {', '.join(wanted)}: "
+            "whoever changes them after a look picks those on whom the model happens to do well. Use these; for "
+            "another question with other subjects copy the data to another folder."
         )
     return _write(folder, Ledger(wanted, _now()))
 
@@ -117,7 +118,10 @@ def record_look(folder: Path, model_name: str) -> Ledger:
     """Count one look at the test subjects; call it before the scores are shown."""
     ledger = read_ledger(folder)
     if ledger is None:
-        raise DataError(f"No test subjects are frozen in {folder}. Freeze them first (freeze_test_subjects).")
+        raise DataError(
+            f"No test subjects are frozen in {folder}. Set some aside first: under 'Set patients aside for a last "
+            "test' in 1_train, or with train --test-subject on the command line."
+        )
     return _write(folder, replace(ledger, looks=(*ledger.looks, Look(_now(), model_name))))
 
 

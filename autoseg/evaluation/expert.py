@@ -22,6 +22,7 @@ from autoseg.prediction.run import Run
 from autoseg.report.run_folder import free_run_folder
 from autoseg.report.score_files import write_results
 from autoseg.training.choose_postprocess import read_reference
+from autoseg.words import named
 
 
 class UnmatchedLabels(DataError):
@@ -120,21 +121,22 @@ def score_test_subjects(model: TrainedModel, labelled: CaseFolder, *, output: Pa
     ledger = read_ledger(labelled.folder)
     if ledger is None:
         raise DataError(
-            f"No test subjects are frozen in {labelled.folder}. Name them before the training "
-            "(freeze_test_subjects, on the command line train --test-subject)."
+            f"No test subjects are frozen in {labelled.folder}. Set some aside before the "
+            "training: under 'Set patients aside for a last test' in 1_train, or with train --test-subject on the "
+            "command line."
         )
     cases = [case for case in labelled.cases if case.subject_id in ledger.subjects]
     gone = sorted(set(ledger.subjects) - {case.subject_id for case in cases})
     if gone:
         raise DataError(
-            f"The frozen test subject(s) {', '.join(gone)} have no case in {labelled.folder}: files were moved, or "
+            f"Nothing in {labelled.folder} is of the frozen {named('test subject', gone)}: files were moved, or "
             "subjects renamed (subjects.csv). Bring them back; a test on some of them only is another test."
         )
     seen = set(model.origin.get("subject_fingerprints", ()))
     known = [subject for subject in ledger.subjects if subject_pseudonym(subject) in seen]
     if known:
         raise DataError(
-            f"The model {model.name!r} was trained or validated on the test subject(s) {', '.join(known)}: its "
+            f"The model {model.name!r} was trained or validated on the {named('test subject', known)}: its "
             "score would say nothing of a new person. Train again; test subjects are left out by themselves."
         )
     check_writable(output)

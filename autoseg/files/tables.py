@@ -13,6 +13,7 @@ from typing import cast
 from autoseg.errors import LabelError, ReadError
 from autoseg.files.atomic import whole_file
 from autoseg.image.structures import Side, Structure, check_structures
+from autoseg.words import counted, named
 
 Row = tuple[int, dict[str, str]]
 """The number of the row as a spreadsheet counts it (the header is row 1), and its cells by column."""
@@ -115,7 +116,7 @@ def read_annotated(path: Path, structures: Sequence[Structure]) -> dict[str, tup
     if unknown:
         raise ReadError(
             f"{path} has the column {unknown[0]!r}, which names no structure. Known: "
-            f"{[s.name for s in structures]}. Correct the name, or add the structure to structures.csv."
+            f"{', '.join(s.name for s in structures)}. Correct the name, or add the structure to structures.csv."
         )
     annotated: dict[str, tuple[Drawn, ...]] = {}
     for number, row in rows:
@@ -241,9 +242,11 @@ def require_columns(path: Path, columns: Sequence[str], wanted: Sequence[str], *
     missing = [column for column in wanted if column not in columns]
     twice = [column for column in wanted if columns.count(column) > 1]
     if missing or twice:
-        problem = f"lacks the column(s) {missing}" if missing else f"has the column {twice[0]!r} more than once"
+        problem = (
+            f"lacks the {named('column', missing)}" if missing else f"has the column {twice[0]!r} more than once"
+        )
         raise ReadError(
-            f"{path} {problem}; its columns are {list(columns)}. The first row must name the columns "
+            f"{path} {problem}; its columns are {', '.join(columns)}. The first row must name the columns "
             f"{', '.join(wanted)}; a row below looks like: {example}"
         )
 
@@ -317,5 +320,5 @@ def correction_notes(folder: Path) -> tuple[str, ...]:
         return ()
     who = ", ".join(sorted({one.by for one in kept}))
     return (
-        f"corrections.csv: the labels of {len({one.case_id for one in kept})} case(s) were corrected by {who}.",
+        f"corrections.csv: {who} corrected the labels of {counted(len({one.case_id for one in kept}), 'case')}.",
     )

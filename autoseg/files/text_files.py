@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from autoseg.errors import LabelError, ReadError
+from autoseg.words import counted
 
 MOST_BYTES = 20_000_000
 LEVEL = re.compile(r"\d+(/\d+)?\+?|[CTLS]\d+(/[CTLS]?\d+)?\+?", re.IGNORECASE)
@@ -39,7 +40,9 @@ def read_contour_file(path: Path) -> npt.NDArray[np.float64]:
             )
         points.append((y, x))
     if len(points) < 3:
-        raise LabelError(f"{path} holds {len(points)} point(s); a contour has three or more, one on each line.")
+        raise LabelError(
+            f"{path} holds {counted(len(points), 'point')}; a contour has three or more, one on each line."
+        )
     return np.array(points, dtype=np.float64)
 
 

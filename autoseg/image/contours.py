@@ -283,10 +283,10 @@ def combine_masks(
     """
     shapes = {np.shape(mask) for mask in masks.values()}
     if len(shapes) != 1:
-        raise LabelError(f"Masks of {len(masks)} structure(s) have the shapes {sorted(shapes)}; one is needed.")
+        raise LabelError("Masks to be combined have different shapes.")
     if len(set(order)) != len(order) or set(masks) - set(order) or not all(0 < label < 256 for label in masks):
         raise LabelError(
-            f"Structures {sorted(masks)} are to be drawn in the order {list(order)}; name every one of them "
+            "The structures to be drawn do not fit their order; name every one of them "
             "once, as a label from 1 to 255. What comes later covers what came before."
         )
     drawn = [label for label in order if label in masks]

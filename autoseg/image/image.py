@@ -18,7 +18,7 @@ from autoseg.image.geometry import (
     slice_positions_mm,
     spacing_from_affine,
 )
-from autoseg.image.structures import Structure, check_structures, check_values
+from autoseg.image.structures import Structure, check_structures, check_values, label_list, name_list
 
 SpacingSource = Literal["header", "typed", "none"]
 
@@ -158,7 +158,10 @@ class Image(_Grid):
             )
         count = self.voxels.shape[0] if self.voxels.ndim == 4 else 1
         if len(self.channels) != count:
-            raise DataError(f"{self.source.name}: {count} channel(s) but the names {self.channels}.")
+            raise DataError(
+                f"{self.source.name}: the names {', '.join(self.channels)} do not fit its channels, of which there "
+                f"are {count}."
+            )
         self._check_grid("image")
 
     @property
@@ -215,8 +218,8 @@ class LabelMap(_Grid):
         annotated = frozenset(known) if self.annotated is None else frozenset(self.annotated)
         if annotated - set(known):
             raise LabelError(
-                f"{self.source.name}: annotated label(s) {sorted(annotated - set(known))} have no name. "
-                f"Known: {known}."
+                f"{self.source.name}: annotated is {label_list(sorted(annotated - set(known)))} without "
+                f"a name. Known: {name_list(known)}."
             )
         object.__setattr__(self, "annotated", annotated)
         if self.shares is not None and self.shares.shape != (len(self.structures), *self.voxels.shape):

@@ -50,9 +50,9 @@ def combine_raters(
     probability) gave it to, else the first of `structures`.
     """
     if rule not in ("majority", "staple", "mean"):
-        raise LabelError(f"The rule for several raters is {rule!r}; give 'majority', 'staple' or 'mean'.")
+        raise LabelError(f"The rule for several raters is {rule!r}; choose majority, staple or mean.")
     if agreeing is not None and (rule == "staple" or agreeing < 1):
-        raise LabelError(f"agreeing is {agreeing} with the rule {rule!r}; give 1 or more, and none with 'staple'.")
+        raise LabelError(f"agreeing is {agreeing} with the rule {rule!r}; give 1 or more, and none with staple.")
     structures = _same_structures(label_maps)
     claims: dict[int, Shares] = {}
     inside: dict[int, Mask] = {}
@@ -90,7 +90,7 @@ def staple(masks: Sequence[Mask]) -> Staple:
     [1.0, 1.0, 0.0, 0.0]
     """
     if not masks or len({mask.shape for mask in masks}) != 1:
-        raise LabelError(f"STAPLE needs masks of one shape; these have {[mask.shape for mask in masks]}.")
+        raise LabelError("STAPLE needs masks of one shape; these differ.")
     probability = np.zeros(masks[0].shape)
     box = _box(np.any(masks, axis=0))
     # Voxels on which all raters decided alike share one probability, so a few patterns stand for all voxels.
@@ -124,7 +124,9 @@ def rater_agreement(label_maps: Sequence[LabelMap], names: Sequence[str]) -> pd.
     mean Dice, and the CV of all raters' areas.
     """
     if len(set(names)) != len(label_maps) or len(names) != len(label_maps):
-        raise LabelError(f"{len(label_maps)} raters have the names {list(names)}; give each a name of its own.")
+        raise LabelError(
+            f"{len(label_maps)} raters have the names {', '.join(names)}; give each a name of its own."
+        )
     rows = []
     for structure in _same_structures(label_maps):
         masks = {

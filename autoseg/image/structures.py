@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -98,13 +98,13 @@ def check_structures(structures: tuple[Structure, ...]) -> None:
     for structure in structures:
         unknown = sorted(set(structure.includes) - known)
         if unknown:
-            raise LabelError(f"Structure {structure.name!r} includes the label(s) {unknown}, which have no name.")
+            raise LabelError(f"Structure {structure.name!r} includes {label_list(unknown)} without a name.")
         for inner in (other for other in structures if other.label in structure.includes):
             missing = sorted(set(inner.includes) - set(structure.includes))
             if missing:
                 raise LabelError(
-                    f"Structure {structure.name!r} includes {inner.name!r}, which includes the label(s) {missing}. "
-                    f"Write them into its includes too; a structure never includes itself."
+                    f"Structure {structure.name!r} includes {inner.name!r}, which includes {label_list(missing)}. "
+                    "Write that into its includes too; a structure never includes itself."
                 )
 
 
@@ -129,11 +129,35 @@ def check_values(voxels: npt.NDArray[np.integer], known: dict[int, str], *, name
         values = np.unique(voxels)
     unknown = [int(value) for value in values if value != 0 and int(value) not in known]
     if unknown:
-        shown = str(unknown[:10])[:-1] + (", …]" if len(unknown) > 10 else "]")
         raise LabelError(
-            f"{name} holds label value(s) {shown} with no name. Known: {known}. "
-            "Add them to the structures table (structures.csv), or set them to 0 in the file."
+            f"{name} holds {label_list(unknown)} without a name. Known: {name_list(known)}. "
+            "Write every label into the structures table (structures.csv), or set it to 0 in the file."
         )
+
+
+def label_list(labels: Sequence[int], most: int = 10) -> str:
+    """Name labels in a sentence.
+
+    Examples
+    --------
+    >>> label_list([3]), label_list([1, 3])
+    ('label 3', 'labels 1, 3')
+    """
+    if not labels:
+        return "no label"
+    shown = ", ".join(map(str, labels[:most])) + (" …" if len(labels) > most else "")
+    return f"label{'' if len(labels) == 1 else 's'} {shown}"
+
+
+def name_list(known: Mapping[int, str]) -> str:
+    """Say what labels stand for.
+
+    Examples
+    --------
+    >>> name_list({1: "psoas", 2: "disc"})
+    '1 = psoas, 2 = disc'
+    """
+    return ", ".join(f"{label} = {name}" for label, name in known.items()) or "none"
 
 
 def side_pairs(structures: Sequence[Structure]) -> tuple[tuple[int, int], ...]:

@@ -13,7 +13,7 @@ import pandas as pd
 from autoseg.errors import DataError
 from autoseg.image.geometry import slice_distance_mm
 from autoseg.image.image import LabelMap
-from autoseg.image.structures import Structure
+from autoseg.image.structures import Structure, label_list
 from autoseg.measurement.surfaces import Mask, SurfaceAgreement, compare_surfaces
 
 # Half a degree: beyond, distances along the axes are no longer those in the patient.
@@ -289,8 +289,8 @@ def _masks(reference: LabelMap, predicted: LabelMap) -> list[tuple[Structure, Ma
             )
         if set(mine.includes) != set(other.includes):
             raise DataError(
-                f"{name}: {other.name!r} includes the labels {sorted(mine.includes)} in the reference and "
-                f"{sorted(other.includes)} in the prediction. Give both the same structures table."
+                f"{name}: {other.name!r} includes {label_list(sorted(mine.includes))} in the reference and "
+                f"{label_list(sorted(other.includes))} in the prediction. Give both the same structures table."
             )
     drawn = sorted((s for s in reference.structures if reference.is_annotated(s.label)), key=lambda s: s.label)
     return [(s, reference.mask(s.label), predicted.mask(s.label)) for s in drawn]

@@ -21,7 +21,7 @@ from autoseg.measurement.statistics import (
     mean_of_known,
     within_target_cv,
 )
-from autoseg.words import natural
+from autoseg.words import counted, natural
 
 WITH_INTERVAL = ("dice", "iou", "hd95_mm", "nsd", "area_error_percent", "total_area_error_percent")
 WITHOUT_INTERVAL = ("mean_distance_mm", "precision", "sensitivity", "accuracy", "baseline_accuracy")
@@ -170,7 +170,7 @@ def _sum_up(scores: Sequence[Score]) -> dict[str, Any]:
     row["interval"] = (
         f"95 %, bootstrap over {len(subjects)} subjects"
         if enough
-        else f"none: {len(subjects)} subject(s), {FEWEST_FOR_INTERVAL} are needed"
+        else f"none: {counted(len(subjects), 'subject')}, {FEWEST_FOR_INTERVAL} are needed"
     )
     row |= {field: mean_of_known(getattr(subject, field) for subject in subjects) for field in WITHOUT_INTERVAL}
     pooled = _pool("", scores[0].label, scores[0].name, scores)

@@ -56,8 +56,9 @@ def compare_surfaces(
     """
     if reference.shape != predicted.shape or len(spacing_mm) != reference.ndim:
         raise DataError(
-            f"Masks of the shapes {reference.shape} and {predicted.shape} with the spacing {tuple(spacing_mm)} mm "
-            "cannot be compared. Give two masks of one grid, and one distance for each of its axes."
+            f"Masks of the shapes {reference.shape} and {predicted.shape} with the spacing "
+            f"{' × '.join(map(str, spacing_mm))} mm cannot be compared. Give two masks of "
+            "one grid, and one distance for each of its axes."
         )
     if not (np.isfinite(tolerance_mm) and tolerance_mm >= 0):
         raise DataError(f"The tolerance of the surface Dice is {tolerance_mm} mm; give 0 or more, for instance 1.")

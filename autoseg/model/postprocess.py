@@ -16,6 +16,7 @@ from scipy import ndimage
 from autoseg.errors import DataError, SettingsError
 from autoseg.image.image import LabelMap
 from autoseg.image.structures import Structure
+from autoseg.words import counted
 
 Mask = npt.NDArray[np.bool_]
 Probabilities = npt.NDArray[np.floating]
@@ -267,5 +268,6 @@ def _box(mask: Mask, *, margin: int) -> tuple[slice, slice, slice]:
 def _check_count(post: Sequence[StructurePostprocess], structures: int) -> None:
     if post and len(post) != structures:
         raise DataError(
-            f"{len(post)} post-processing(s) for {structures} structure(s); give one for each, or none."
+            f"{counted(len(post), 'post-processing')} for {counted(structures, 'structure')}; give one for each, "
+            "or none."
         )

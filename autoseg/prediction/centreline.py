@@ -32,7 +32,7 @@ from autoseg.model.model import TrainedModel, subject_pseudonym
 from autoseg.model.preprocessing.volume_grids import grid_of, to_network
 from autoseg.prediction.ensemble import Inference
 from autoseg.prediction.slices import SliceRun
-from autoseg.words import GraveNote
+from autoseg.words import GraveNote, counted
 
 # Waves of a found curve that are halved, and over how much it turns upright beyond what was found.
 WAVELENGTH_MM, FLATTEN_MM = 30.0, 40.0
@@ -75,13 +75,11 @@ def find_centreline(finder: TrainedModel, image: Image, *, precision: str = "flo
         If the image has no millimetres.
     """
     if finder.settings.network.name != "dilated" or finder.settings.volume.spacing_mm is None:
-        raise DataError(
-            f"The model {finder.name!r} finds no centrelines. Train one that does with autoseg.train_finder."
-        )
+        raise DataError(f"The model {finder.name!r} finds no centrelines. Choose one that does.")
     if len(image.channels) != len(finder.channels):
         raise DataError(
-            f"{image.source.name} has {len(image.channels)} channel(s) and {finder.name!r}, which finds the "
-            f"centreline, was trained on {len(finder.channels)}. Choose images of the same kind."
+            f"{image.source.name} has {counted(len(image.channels), 'channel')} and {finder.name!r}, which finds "
+            f"the centreline, was trained on {len(finder.channels)}. Choose images of the same kind."
         )
     view = axial_view(image, finder.settings.volume)
     probability = find_probability(finder, view, precision=precision)

@@ -250,6 +250,6 @@ def _difference(one: TrainedModel, other: TrainedModel) -> str:
 def image_difference(one: TrainedModel, other: TrainedModel) -> str:
     """Say in what the images differ that two models were trained on, or give ""."""
     if one.channels != other.channels:
-        return f"their images have the channels {list(one.channels)} and {list(other.channels)}"
+        return f"their images have the channels {', '.join(one.channels)} and {', '.join(other.channels)}"
     planes = [plane for model in (one, other) if (plane := model.origin.get("plane"))]
     return f"they were trained on {planes[0]} and on {planes[1]} slices" if len(set(planes)) > 1 else ""

@@ -26,6 +26,7 @@ from autoseg.prediction.ensemble import (
 )
 from autoseg.prediction.slices import SliceRun
 from autoseg.prediction.volumes import VolumeRun
+from autoseg.words import counted
 
 
 def predict(
@@ -147,7 +148,7 @@ def predict_probabilities(
         warnings.warn(
             f"{image.source.name}: on {cut_off} of {count} slices a structure reaches the edge of the "
             "region that was segmented, and may go on beyond it. Look at them; a model with a larger crop, or "
-            "with find_region='whole', sees more.",
+            "with the setting find_region = whole, sees more.",
             AreaWarning,
             stacklevel=2,
         )
@@ -156,6 +157,6 @@ def predict_probabilities(
 def _check_channels(model: TrainedModel, image: Image) -> None:
     if len(image.channels) != len(model.channels):
         raise DataError(
-            f"{image.source.name} has {len(image.channels)} channel(s) and the model {model.name!r} was trained "
-            f"on {len(model.channels)} {list(model.channels)}. Choose images of the same kind."
+            f"{image.source.name} has {counted(len(image.channels), 'channel')} and the model {model.name!r} was "
+            f"trained on {len(model.channels)} ({', '.join(model.channels)}). Choose images of the same kind."
         )

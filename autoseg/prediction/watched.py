@@ -112,7 +112,7 @@ def _predict_volumes(model: TrainedModel, watched: Sequence[WatchedSlice]) -> tu
     for one in watched:
         if one.volume is None:
             raise DataError(
-                "A model of volumes needs the whole volume of a watched slice; choose it with volumes=True."
+                "A model of volumes needs the whole volume of a watched slice. Choose slices with their volumes."
             )
         if id(one.volume) not in known:
             with torch.random.fork_rng(devices=[]):

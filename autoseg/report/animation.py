@@ -17,6 +17,7 @@ from autoseg.files.pictures.pictures import write_gif
 from autoseg.image.image import Image, LabelMap
 from autoseg.image.overlay import Rgb, hex_colour, overlay_slices, pad_to_same
 from autoseg.image.structures import Structure
+from autoseg.words import counted
 
 # A GIF is ten times the size of the page's frames.
 GIF_PIXELS = 320
@@ -133,7 +134,8 @@ def choose_scenes(
     if len(images) != len(label_maps) or not images or max_frames < 1:
         raise DataError(
             f"An animation needs a label map (or None) for each image and at least one frame; these are "
-            f"{len(images)} image(s), {len(label_maps)} label map(s), {max_frames} frame(s)."
+            f"{counted(len(images), 'image')}, {counted(len(label_maps), 'label map')}, "
+            f"{counted(max_frames, 'frame')}."
         )
     places = [(number, index) for number, image in enumerate(images) for index in range(image.shape[0])]
     count = min(len(places), max_frames)

@@ -13,7 +13,7 @@ import pandas as pd
 from autoseg.errors import DataError
 from autoseg.image.structures import Structure
 from autoseg.measurement.areas import Measurement
-from autoseg.words import listed, natural
+from autoseg.words import counted, listed, natural
 
 # In the order in which `measure_areas` sets them.
 FLAG_WORDS = {
@@ -354,7 +354,7 @@ def patients_table(measurements: Sequence[Measurement]) -> pd.DataFrame:
     lines = []
     for (subject, image), rows in image_groups(measurements).items():
         mixed = has_repeated_places(rows)
-        title = f"{len({row.case_id for row in rows})} slice image(s)" if single else image
+        title = f"{counted(len({row.case_id for row in rows}), 'slice image')}" if single else image
         for label in sorted({row.label for row in rows}):
             mine = [row for row in rows if row.label == label]
             areas = [row.area_mm2 for row in mine if row.pixel_count]

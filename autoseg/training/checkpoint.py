@@ -27,6 +27,7 @@ from autoseg.model.model import (
 )
 from autoseg.model.settings.settings import Settings
 from autoseg.model.tensor_file import UNFINISHED, read_tensors, write_tensors
+from autoseg.words import counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -262,7 +263,7 @@ def split_again(checkpoint: Checkpoint, cases: Sequence[Case], *, test_subjects:
     wanted = {*checkpoint.training.subject_pseudonyms, *checkpoint.validation.subject_pseudonyms}
     if len(seen) < len(wanted):
         raise DataError(
-            f"The unfinished training {checkpoint.name!r} knows {len(wanted)} subject(s), and "
+            f"The unfinished training {checkpoint.name!r} knows {counted(len(wanted), 'subject')}, and "
             f"{len(wanted) - len(seen)} of them have no case in this folder now. Choose the folder that it was "
             "started with, or start a new one."
         )

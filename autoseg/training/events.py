@@ -12,6 +12,7 @@ from autoseg.image.structures import Structure
 from autoseg.model.model import EpochResult
 from autoseg.model.settings.settings import Settings
 from autoseg.training.history import format_epoch
+from autoseg.words import counted
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Finder(Event):
 
     def __str__(self) -> str:
         if self.fold is None:
-            return f"{self.title}, from {len(self.subjects)} subject(s)"
+            return f"{self.title}, from {counted(len(self.subjects), 'subject')}"
         return f"{self.title}: {', '.join(self.subjects)}"
 
 

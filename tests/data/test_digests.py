@@ -21,7 +21,7 @@ def test_a_subject_is_not_named():
 def test_the_numbers_are_those_of_the_cases():
     found = side([1, 2, 3], slices=4)
     assert (found.cases, found.subjects, found.slices) == (3, 3, 12)
-    assert str(found) == "3 case(s) of 3 subject(s) with 12 slice(s)"
+    assert str(found) == "3 cases of 3 subjects with 12 slices"
     assert describe_side([], []) == Side()
 
 

@@ -144,7 +144,7 @@ def test_who_is_left_out():
 
 def test_words():
     assert transform("a", "mirror_rows", rows=2, columns=-1).words == (
-        "the labels are mirrored top to bottom, then moved 2 pixel(s) down and 1 pixel(s) to the left"
+        "the labels are mirrored top to bottom, then moved 2 pixels down and 1 pixel to the left"
     )
     assert transform("a").words == "the labels are left as they are"
     assert relabel("a", {2: 1}).words == "values are renamed: 2 becomes 1"

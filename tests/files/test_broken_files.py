@@ -170,7 +170,7 @@ def test_65535_values_are_an_image_and_no_labels(tmp_path, ending):
     path = write(tmp_path / f"a{ending}", many)
     np.testing.assert_array_equal(read_image(path).voxels[0], many)
     read = read_labels(path)
-    with pytest.raises(LabelError, match=r"\[2, 3, 4, .*, …\] with no name") as error:
+    with pytest.raises(LabelError, match=r"labels 2, 3, 4, .* … without a name") as error:
         LabelMap(read, structures=NAMED)
     assert len(str(error.value)) < 400
     mapped = refused(lambda p: read_label_file(p, NAMED, values={1: 1}), path, "stand for no structure", "…")

@@ -191,7 +191,7 @@ class TestPng:
         pixels[0] = (1, 2, 3)
         with pytest.raises(LabelError, match=r"#010203 \(3 pixels\).*#e69f00.*structures\.csv.*anti-aliasing"):
             read_label_file(save(tmp_path / "a.png", pixels), NAMED)
-        with pytest.raises(LabelError, match=r"3 colour\(s\)"):
+        with pytest.raises(LabelError, match=r"3 colours"):
             read_label_file(tmp_path / "a.png")
 
     @pytest.mark.parametrize("colour", [(9, 9, 9), (0, 0, 0)])

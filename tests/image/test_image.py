@@ -35,7 +35,7 @@ def test_channels_stand_in_front():
     image = Image(np.zeros((2, 3, 4, 6)), AFFINE, channels=("t1", "t2"))
     assert image.shape == (3, 4, 6)
     assert image.channel_voxels.shape == (2, 3, 4, 6)
-    with pytest.raises(DataError, match=r"2 channel\(s\) but the names"):
+    with pytest.raises(DataError, match=r"the names .* do not fit its channels, of which there are 2"):
         Image(np.zeros((2, 3, 4, 6)), AFFINE)
     with pytest.raises(DataError, match="axes"):
         Image(np.zeros((4, 6)), AFFINE)
@@ -48,7 +48,7 @@ def test_channels_stand_in_front():
 def test_a_value_without_a_name_is_told_with_the_known_ones():
     voxels = np.zeros((1, 4, 4), dtype=np.uint8)
     voxels[0, 0, 0] = 7
-    with pytest.raises(LabelError, match=r"value\(s\) \[7\] with no name.*psoas left.*structures\.csv"):
+    with pytest.raises(LabelError, match=r"label 7 without a name.*psoas left.*structures\.csv"):
         LabelMap(voxels, AFFINE, PSOAS)
     negative = np.full((1, 4, 4), -1, dtype=np.int16)
     with pytest.raises(LabelError, match=r"\[-1\]"):
@@ -63,7 +63,7 @@ def test_not_drawn_is_not_the_same_as_absent():
     partly = LabelMap(voxels, AFFINE, PSOAS, annotated=frozenset({2}))
     assert not partly.is_annotated(1)
     assert partly.is_annotated(2)
-    with pytest.raises(LabelError, match=r"annotated label\(s\) \[3\]"):
+    with pytest.raises(LabelError, match=r"annotated is label 3 without a name"):
         LabelMap(voxels, AFFINE, PSOAS, annotated=frozenset({3}))
 
 

@@ -122,7 +122,7 @@ def test_the_summary_is_of_subjects_not_of_slices():
     assert (row["precision"], row["sensitivity"]) == (1.0, 0.75)
     assert (row["accuracy"], row["baseline_accuracy"]) == (pytest.approx(0.875), 0.5)
     assert math.isnan(row["dice_low"])
-    assert row["interval"] == "none: 2 subject(s), 3 are needed"
+    assert row["interval"] == "none: 2 subjects, 3 are needed"
 
 
 def test_the_interval_over_three_subjects_spans_their_mean():

@@ -66,7 +66,7 @@ def test_what_does_not_fit_is_refused(model):
     with pytest.raises(GeometryError, match="no pixel spacing"):
         predict(model, Image(image.voxels))
     two = Image(np.stack([image.voxels] * 2), image.affine, channels=("t1", "t2"))
-    with pytest.raises(DataError, match=r"2 channel\(s\) and the model .* trained on 1"):
+    with pytest.raises(DataError, match=r"2 channels and the model .* trained on 1"):
         predict(model, two)
 
 

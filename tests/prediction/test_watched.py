@@ -204,5 +204,5 @@ def test_without_its_volume_a_slice_is_refused(pairs, monkeypatch):
     pairs["case8"] = make_pair(8, **shape)
     (one, *_) = choose_watched(make_split([0], [8]), STRUCTURES)
     assert one.volume is None
-    with pytest.raises(DataError, match="volumes=True"):
+    with pytest.raises(DataError, match="with their volumes"):
         predict_watched(volume_model(monkeypatch, **shape), [one])

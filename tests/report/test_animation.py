@@ -80,7 +80,7 @@ def test_the_gif_has_the_frames_and_their_time(tmp_path):
 
 def test_images_and_labels_must_fit():
     image, labels = scene("a", 2)
-    with pytest.raises(DataError, match=r"2 image\(s\), 1 label map"):
+    with pytest.raises(DataError, match=r"2 images, 1 label map"):
         choose_scenes([image, image], [labels], max_frames=5)
     with pytest.raises(DataError, match="0 frame"):
         choose_scenes(image, labels, max_frames=0)

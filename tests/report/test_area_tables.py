@@ -229,7 +229,7 @@ def test_single_slices_of_a_series_are_one_image():
     ]
     assert is_by_slice(rows)
     row = the_row(rows)
-    assert (row["image"], row["slices"], row["volume_mm3"]) == ("3 slice image(s)", 3, (24 + 48 + 72) * 5)
+    assert (row["image"], row["slices"], row["volume_mm3"]) == ("3 slice images", 3, (24 + 48 + 72) * 5)
 
 
 def test_single_slices_with_a_gap_have_no_volume():

@@ -24,7 +24,8 @@ def declare_missing(case_folder: CaseFolder, name: str, *, case_ids: Collection[
     name : str
         Of the structure.
     case_ids : collection of str, optional
-        Where it was not drawn; by default on every case whose labels do not show it.
+        Where it was not drawn, and nothing is said of other cases; by default on every case whose labels do not
+        show it, and drawn on the others.
 
     Returns
     -------
@@ -48,10 +49,10 @@ def declare_missing(case_folder: CaseFolder, name: str, *, case_ids: Collection[
             if unknown
             else f"{name} is drawn on {', '.join(visible[:5])}, so it cannot be missing there."
         )
-    return _keep(case_folder, label, missing=wanted)
+    return _keep(case_folder, label, missing=wanted, said=None if case_ids is None else wanted)
 
 
-def declare_absent(case_folder: CaseFolder, name: str) -> CaseFolder:
+def declare_absent(case_folder: CaseFolder, name: str, *, case_ids: Collection[str] | None = None) -> CaseFolder:
     """Declare that a structure was looked for on every case: where the labels do not show it, it is not there.
 
     `annotated.csv` in the folder keeps it, and `check_cases` does not ask again. Cases on which it is known not
@@ -62,6 +63,8 @@ def declare_absent(case_folder: CaseFolder, name: str) -> CaseFolder:
     case_folder : CaseFolder
     name : str
         Of the structure.
+    case_ids : collection of str, optional
+        Cases of which this is said; by default all.
 
     Returns
     -------
@@ -75,7 +78,7 @@ def declare_absent(case_folder: CaseFolder, name: str) -> CaseFolder:
     OutputError
         If `annotated.csv` cannot be written.
     """
-    return _keep(case_folder, _label(case_folder, name), missing=())
+    return _keep(case_folder, _label(case_folder, name), missing=(), said=case_ids)
 
 
 def declare_unknown(case_folder: CaseFolder, name: str) -> CaseFolder:
@@ -93,8 +96,17 @@ def _label(case_folder: CaseFolder, name: str) -> int:
     return label
 
 
-def _keep(case_folder: CaseFolder, label: int, *, missing: Collection[str] | None) -> CaseFolder:
-    """Write what is known now, of the other structures as much as before; None: of this one nothing."""
+def _keep(
+    case_folder: CaseFolder,
+    label: int,
+    *,
+    missing: Collection[str] | None,
+    said: Collection[str] | None = None,
+) -> CaseFolder:
+    """Write what is known now, of the other structures as much as before; missing None: of this one nothing.
+
+    `said` are the cases of which something is said, None: all.
+    """
     every = frozenset(s.label for s in case_folder.structures)
     drawn, unsaid = {}, {}
     for case in case_folder.cases:
@@ -104,7 +116,7 @@ def _keep(case_folder: CaseFolder, label: int, *, missing: Collection[str] | Non
             drawn[case.case_id], unsaid[case.case_id] = before | {label}, open_ | {label}
         else:
             drawn[case.case_id] = before - {label} if case.case_id in missing else before
-            unsaid[case.case_id] = open_ - {label}
+            unsaid[case.case_id] = open_ if said is not None and case.case_id not in said else open_ - {label}
     path = Path(case_folder.folder) / "annotated.csv"
     kept = read_annotated(path, case_folder.structures) if path.exists() else {}
     others = {case_id: rows[0] for case_id, rows in kept.items() if case_id not in drawn}

@@ -49,7 +49,7 @@ class Reading:
 
     def __post_init__(self) -> None:
         if self.raters not in ("majority", "staple", "mean"):
-            raise DataError(f"raters is {self.raters!r}; give 'majority', 'staple' or 'mean'.")
+            raise DataError(f"Several raters can be joined by majority, staple or mean, not by {self.raters!r}.")
         spacing = self.pixel_spacing_mm
         if spacing is not None and not (len(spacing) == 2 and all(0 < mm < 1000 for mm in spacing)):
             raise DataError(
@@ -156,7 +156,7 @@ class CaseFolder:
         for structure in self.structures:
             if structure.name.casefold() == name.casefold():
                 return structure.label
-        raise DataError(f"No structure is called {name!r}. Known: {[s.name for s in self.structures]}.")
+        raise DataError(f"No structure is called {name!r}. Known: {', '.join(s.name for s in self.structures)}.")
 
 
 def pairs_table(case_folder: CaseFolder) -> pd.DataFrame:

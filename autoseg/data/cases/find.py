@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +34,10 @@ from autoseg.files.sources import (
 )
 from autoseg.files.tables import Drawn, correction_notes, read_annotated, read_structures, read_subjects
 from autoseg.image.structures import Structure, check_structures
-from autoseg.words import in_words, name_some
+from autoseg.words import counted, in_words, name_some
+
+One = TypeVar("One")
+Result = TypeVar("Result")
 
 
 def find_cases(
@@ -240,9 +243,10 @@ def _without_files(cases: Sequence[Case], structures: Sequence[Structure]) -> li
         drawn = {names[token] for token in tokens if names.get(token)}
         for repair in case.repairs:
             renamed = {int(old): int(new) for old, new in repair.arguments} if repair.kind == "relabel" else {}
-            drawn = {renamed.get(label, label) for label in drawn} - {0}
+            drawn = {renamed.get(label, label) for label in drawn | {0}} - {0}
         every = {s.label for s in structures}
-        result.append(replace(case, annotated=frozenset(drawn & every)) if tokens and drawn != every else case)
+        here = frozenset(drawn & every)
+        result.append(replace(case, annotated=here, unsaid=here) if tokens and drawn != every else case)
     return result
 
 
@@ -321,7 +325,7 @@ def _repair_notes(cases: Sequence[Case], repairs: Sequence[Repair]) -> tuple[str
     used = {repair for case in cases for repair in (*case.repairs, *case.part_repairs)}
     left_out = sorted({repair.case_id for repair in repairs if repair.kind == "leave_out"})
     lost = sorted({repair.case_id for repair in repairs if repair not in used} - set(left_out))
-    notes = [f"repairs.csv mends the labels of {len({r.case_id for r in used})} case(s)."]
+    notes = [f"repairs.csv mends the labels of {counted(len({r.case_id for r in used}), 'case')}."]
     notes += [f"repairs.csv leaves out {', '.join(left_out)}."] if left_out else []
     notes += (
         [f"repairs.csv names cases that are not there: {', '.join(lost)}. Correct or remove the rows."]
@@ -356,7 +360,8 @@ def find_structures(folder: Path, cases: Sequence[Case], alike: Mapping[str, str
 
 def _from_values(folder: Path, cases: Sequence[Case]) -> tuple[Structure, ...]:
     files = {file.path: case for case in cases for file in case.labels}
-    found = {value for path, case in files.items() for value in np.unique(read_label_values(case, path)).tolist()}
+    read = _readable(lambda pair: np.unique(read_label_values(pair[1], pair[0])).tolist(), files.items())
+    found = {value for values in read for value in values}
     values = sorted(found - {0})
     places = folder / "labels" if (folder / "labels").is_dir() else folder
     if len(values) > MOST_UNNAMED_VALUES or not all(0 < value < 256 for value in values):
@@ -371,6 +376,31 @@ def _from_values(folder: Path, cases: Sequence[Case]) -> tuple[Structure, ...]:
     return tuple(Structure(value, f"label {value}") for value in values)
 
 
+def _readable(read: Callable[[One], Result], those: Iterable[One]) -> Iterator[Result]:
+    """Give what can be read: one damaged file must not hide what is wrong elsewhere; raise where nothing can be."""
+    refused: AutosegError | None = None
+    count = 0
+    for one in those:
+        try:
+            result = read(one)
+        except AutosegError as error:
+            refused = refused or error
+            continue
+        count += 1
+        yield result
+    if refused is not None and not count:
+        raise refused
+
+
+def _masks_of(case: Case, alike: Mapping[str, str]) -> tuple[str, dict[str, npt.NDArray[np.bool_]]]:
+    """Give what the files of a case mark, of all raters together."""
+    masks: dict[str, npt.NDArray[np.bool_]] = {}
+    for own, mask in (pair for file in case.labels for pair in read_label_masks(case, file).masks):
+        name = alike.get(own, own)
+        masks[name] = masks[name] | mask if name in masks else mask
+    return case.case_id, masks
+
+
 def _from_masks(cases: Sequence[Case], alike: Mapping[str, str]) -> Found:
     """Name structures by the files' tokens, the largest first, and find those that lie inside others."""
     sizes: dict[str, list[int]] = defaultdict(list)
@@ -378,11 +408,7 @@ def _from_masks(cases: Sequence[Case], alike: Mapping[str, str]) -> Found:
     shares: dict[tuple[str, str], list[tuple[float, str]]] = defaultdict(
         list
     )  # of the first, where both were drawn
-    for case in cases:
-        masks: dict[str, npt.NDArray[np.bool_]] = {}
-        for own, mask in (pair for file in case.labels for pair in read_label_masks(case, file).masks):
-            name = alike.get(own, own)
-            masks[name] = masks[name] | mask if name in masks else mask  # of all raters together
+    for case_id, masks in _readable(lambda case: _masks_of(case, alike), cases):
         for name, mask in masks.items():
             sizes[name].append(int(np.count_nonzero(mask)))
             for other, other_mask in masks.items():
@@ -390,7 +416,7 @@ def _from_masks(cases: Sequence[Case], alike: Mapping[str, str]) -> Found:
                     both = int(np.count_nonzero(mask & other_mask))
                     shared[name, other] += both
                     if sizes[name][-1]:
-                        shares[name, other].append((both / sizes[name][-1], case.case_id))
+                        shares[name, other].append((both / sizes[name][-1], case_id))
     if not any(map(sum, sizes.values())):
         raise LabelError("The label files are empty: every pixel is 0. Save the drawn labels.")
     names = sorted(sizes, key=lambda name: (-float(np.mean(sizes[name])), name))

@@ -36,7 +36,7 @@ from autoseg.image.image import Image, LabelMap, SliceSource, Source
 from autoseg.image.orientation import Plane
 from autoseg.image.raters import combine_raters
 from autoseg.image.structures import Structure
-from autoseg.words import OutsideNote
+from autoseg.words import OutsideNote, counted
 
 Voxels = npt.NDArray[np.integer]
 Shares = npt.NDArray[np.float32]
@@ -170,7 +170,7 @@ def _read_rater(
             if token not in names:
                 raise LabelError(
                     f"{file.path} marks {token!r}, which no structure is called. Write it into the column 'values' "
-                    f"of structures.csv. Known: {[s.name for s in structures]}."
+                    f"of structures.csv. Known: {', '.join(s.name for s in structures)}."
                 )
             label = names[token]
             if label:
@@ -198,7 +198,7 @@ def _read_values(case: Case, file: LabelFile, structures: tuple[Structure, ...])
     frames = sum(stack.shape[0] for stack in stacks)
     if len(voxels) != frames:
         raise LabelError(
-            f"{file.path} holds {len(voxels)} slice(s), but {image.path} has {frames} frames. "
+            f"{file.path} holds {counted(len(voxels), 'slice')}, but {image.path} has {frames} frames. "
             f"Save one slice for each frame, or one file for each frame ({own}.png and so on)."
         )
     return voxels[image.frame : image.frame + 1]

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence, Set
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from autoseg.data.checks.facts import MAD, SAME_PLACE_MM, Cohort, Facts, Floats, finding_of, usual
+from autoseg.data.checks.facts import MAD, SAME_PLACE_MM, WITNESSES, Cohort, Facts, Floats, finding_of, usual
 from autoseg.data.checks.finding import Finding
 from autoseg.data.repairs import relabel
 from autoseg.image.geometry import pixel_area_mm2, spacing_from_affine
@@ -82,6 +82,27 @@ def describe(fact: Facts, labels: Sequence[int], *, in_patient: bool) -> Floats:
     table = np.column_stack([np.log(weights / weights.sum()), bright, spread, offsets / np.sqrt(area)])
     table = np.vstack([table, np.full(table.shape[1], np.nan)])
     return table[[fact.values.index(label) if label in fact.values else -1 for label in labels]]
+
+
+def match_names(cohort: Cohort, fact: Facts, values: Sequence[int], labels: Sequence[int]) -> dict[int, int] | None:
+    """Give the structure that each value of a case looks like in the other cases; None where that is not clear."""
+    others = [other for other in cohort.facts if other.case_id != fact.case_id and set(labels) <= set(other.values)]
+    if len(others) < WITNESSES:
+        return None
+    in_patient = all(one.affine is not None for one in (fact, *others))
+    middle, deviation = usual(
+        np.stack([describe(one, labels, in_patient=in_patient) for one in others]), least=LEAST
+    )
+    apart = np.abs(describe(fact, values, in_patient=in_patient)[:, None] - middle[None]) / deviation[None]
+    costs = np.minimum(apart, CAPPED).mean(axis=2)
+    rows, columns = linear_sum_assignment(costs)
+    chosen = costs[rows, columns]
+    exchanged = costs.copy()
+    exchanged[rows, columns] = np.inf
+    is_clear = exchanged.min(axis=1) - chosen > PERMUTED_MARGIN
+    if chosen.max() > PERMUTED_REST or not is_clear.all():
+        return None
+    return {values[row]: labels[column] for row, column in zip(rows.tolist(), columns.tolist(), strict=True)}
 
 
 def _best_names(table: Floats, middle: Floats, deviation: Floats) -> tuple[dict[int, int], float] | None:

@@ -13,7 +13,7 @@ from autoseg.data.checks.finding import Finding
 from autoseg.data.duplicates import NEARLY_THE_SAME, shown_slices
 from autoseg.data.pairing.names import names_alike
 from autoseg.files.dicom.headers import is_stand_in
-from autoseg.words import name_some
+from autoseg.words import counted, have, name_some
 
 # What visits of one person are called at the end of a name: Ses2, visit-1, _run2, timepoint 3, baseline, follow-up.
 VISIT = re.compile(
@@ -35,7 +35,7 @@ def check_subjects(cohort: Cohort) -> Iterator[Finding]:
             "warning",
             "",
             cohort.folder,
-            f"All {len(cohort.cases)} case(s) are of one subject ({subjects[0]}): nothing can be set aside, "
+            f"Every case is of one subject ({subjects[0]}): nothing can be set aside, "
             "so it stays unknown how well a model does on another person.",
             "Add cases of other subjects. Subjects are told apart by the PatientID in the DICOM files.",
             kind="one subject",
@@ -46,9 +46,10 @@ def check_subjects(cohort: Cohort) -> Iterator[Finding]:
             "warning",
             "",
             cohort.folder,
-            f"{len(nameless)} of {len(subjects)} subject(s) have no PatientID: each study is taken as one person "
-            f"(each folder, where the study has no UID either): {name_some(nameless)}. If one person has two "
-            "studies here, validation would see a person who was trained on.",
+            f"{len(nameless)} of {counted(len(subjects), 'subject')} {have(len(nameless))} no PatientID: "
+            "each study is taken as one person (each folder, where the study has no UID either): "
+            f"{name_some(nameless)}. If one person has two studies here, validation would see "
+            "a person who was trained on.",
             "Write a PatientID into the DICOM files, a code and not a name, the same in all studies of a person; "
             "or keep one study of each person.",
             kind="nameless",
@@ -128,7 +129,7 @@ def _subjects(facts: Iterable[Facts]) -> frozenset[str]:
 
 def _nearly(subjects: frozenset[str], pairs: Sequence[tuple[float, Facts, Facts]]) -> Finding:
     likeness, one, two = pairs[0]
-    more = f", and {len(pairs) - 1} more pair(s)" if len(pairs) > 1 else ""
+    more = f", and {counted(len(pairs) - 1, 'more pair')}" if len(pairs) > 1 else ""
     return Finding(
         "error",
         one.case_id,

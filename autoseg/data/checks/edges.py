@@ -28,6 +28,8 @@ FARTHEST, FARTHEST_LEAST = 0.125, 8
 SIGMA = 1.0
 # A drawn border may lie so many pixels beside the edge.
 TOLERANCE = 1
+# Two halves of a border agree on a shift to so many steps.
+AGREEING = 2
 # Points per side of the grid of far shifts that tells what a border scores by chance.
 CHANCE_POINTS = 12
 
@@ -38,10 +40,11 @@ TURNS = tuple(symmetry for symmetry in SYMMETRIES if symmetry != "none")
 class EdgeFit:
     """Scores of one label map on its image, as sums over `slices` slices.
 
-    `moved` are those for shifts by whole steps of `step` pixels, the middle one the labels as they are;
-    `turned` those of the seven other symmetries (in the order of `TURNS`, each for the shifts within the tolerance,
-    NaN where the shape forbids it); `chance` those of shifts all over the image; `overlaps` the share of labelled
-    pixels that a turn leaves as they are.
+    `moved` are those for shifts by whole steps of `step` pixels, the middle one the labels as they are, of each
+    half of the borders: in turn one eighth of the way round a structure; -inf where labels would leave the image.
+    `turned` are those of the seven other symmetries (in the order of `TURNS`, each for the shifts within the
+    tolerance, NaN where the shape forbids it); `chance` those of shifts all over the image; `overlaps` the share
+    of labelled pixels that a turn leaves as they are.
     """
 
     moved: Floats
@@ -58,7 +61,7 @@ class EdgeFit:
     @property
     def as_it_is(self) -> float:
         """The standard score of the labels as they are."""
-        return self.standard(near(self.moved).max())
+        return self.standard(near(self.moved).sum(axis=0).max())
 
     @property
     def best_turn(self) -> tuple[str, float, float]:
@@ -70,10 +73,25 @@ class EdgeFit:
     @property
     def best_shift(self) -> tuple[tuple[int, int], float]:
         """The shift that fits best, in pixels down and to the right, and its standard score."""
-        reach = self.moved.shape[0] // 2
-        row, column = np.unravel_index(int(self.moved.argmax()), self.moved.shape)
-        shift = (int(row) - reach) * self.step, (int(column) - reach) * self.step
-        return shift, self.standard(float(self.moved.max()))
+        together = self.moved.sum(axis=0)
+        row, column = self._place(together)
+        return (row * self.step, column * self.step), self.standard(float(together.max()))
+
+    @property
+    def halves_agree(self) -> bool:
+        """Whether each half of the borders would by itself be moved to the same place.
+
+        A label that lies beside its structure fits all round there; edges that are met by chance, or run beside it,
+        suit a part of it.
+        """
+        best = np.array(self._place(self.moved.sum(axis=0)))
+        return all(np.abs(np.array(self._place(half)) - best).max() <= AGREEING for half in self.moved)
+
+    def _place(self, scores: Floats) -> tuple[int, int]:
+        """Give the best shift of a table, in steps."""
+        reach = scores.shape[0] // 2
+        row, column = np.unravel_index(int(scores.argmax()), scores.shape)
+        return int(row) - reach, int(column) - reach
 
 
 def fit_edges(
@@ -109,19 +127,24 @@ def near(scores: Floats) -> Floats:
 
 def _fit_slice(intensities: npt.NDArray[np.generic], labels: npt.NDArray[np.integer], step: int) -> EdgeFit | None:
     shape = labels.shape
-    places, drawn = _borders(labels)
+    places, drawn, half = _borders(labels)
     if not len(places):
         return None
     edges = _edges(intensities)
     weight = float((drawn[0] + drawn[1]).sum())
     rows, columns = (fft.next_fast_len(length, real=True) for length in shape)
-    scores = np.zeros((rows, columns // 2 + 1), dtype=np.complex64)
-    for edge, part in zip(edges, drawn, strict=True):
-        canvas = np.bincount(places, part, edge.size).astype(np.float32).reshape(shape)
-        scores += fft.rfft2(edge, s=(rows, columns)) * np.conj(fft.rfft2(canvas, s=(rows, columns)))
-    by_shift = fft.irfft2(scores, s=(rows, columns)) / weight
+    seen = [fft.rfft2(edge, s=(rows, columns)) for edge in edges]
+    halves = []
+    for mine in (half == 0, half == 1):
+        scores = np.zeros((rows, columns // 2 + 1), dtype=np.complex64)
+        for edge, part in zip(seen, drawn, strict=True):
+            canvas = np.bincount(places[mine], part[mine], labels.size).astype(np.float32).reshape(shape)
+            scores += edge * np.conj(fft.rfft2(canvas, s=(rows, columns)))
+        halves.append(fft.irfft2(scores, s=(rows, columns)) / weight)
+    by_shift = np.stack(halves)
     reach = min(max(FARTHEST_LEAST, int(FARTHEST * min(shape))), (min(rows, columns) - 1) // 2)
-    moved = np.roll(by_shift, (reach, reach), axis=(0, 1))[: 2 * reach + 1, : 2 * reach + 1]
+    moved = np.roll(by_shift, (reach, reach), axis=(1, 2))[:, : 2 * reach + 1, : 2 * reach + 1]
+    moved[:, ~_stays_inside(labels, reach)] = -np.inf
     grid = [np.linspace(0, length, CHANCE_POINTS, endpoint=False).astype(int) for length in (rows, columns)]
     turned = np.full((len(TURNS), 2 * TOLERANCE + 1, 2 * TOLERANCE + 1), np.nan, np.float32)
     overlaps = np.full(len(TURNS), np.nan, np.float32)
@@ -130,7 +153,18 @@ def _fit_slice(intensities: npt.NDArray[np.generic], labels: npt.NDArray[np.inte
         if other.shape == shape:
             turned[number] = _score_turned(edges, places, drawn, symmetry) / weight
             overlaps[number] = np.count_nonzero((other == labels) & (labels > 0)) / np.count_nonzero(labels)
-    return EdgeFit(moved, turned, by_shift[np.ix_(*grid)].ravel(), overlaps, 1, step)
+    return EdgeFit(moved, turned, by_shift.sum(axis=0)[np.ix_(*grid)].ravel(), overlaps, 1, step)
+
+
+def _stays_inside(labels: npt.NDArray[np.integer], reach: int) -> npt.NDArray[np.bool_]:
+    """Tell for each shift whether all labels stay inside the image, as they do where they belong."""
+    steps = np.arange(-reach, reach + 1)
+    drawn = (np.flatnonzero(labels.any(axis=axis)) for axis in (1, 0))
+    rows, columns = (
+        (steps + there[0] >= 0) & (steps + there[-1] < length)
+        for there, length in zip(drawn, labels.shape, strict=True)
+    )
+    return rows[:, None] & columns
 
 
 def _score_turned(edges: Floats, places: npt.NDArray[np.intp], drawn: Floats, symmetry: str) -> Floats:
@@ -166,9 +200,12 @@ def _edges(intensities: npt.NDArray[np.generic]) -> Floats:
     return np.stack([down**2, right**2, 2 * down * right]) / damped
 
 
-def _borders(labels: npt.NDArray[np.integer]) -> tuple[npt.NDArray[np.intp], Floats]:
-    """Give the places (raveled) of all borders, and down², right² and product of the normals over their length."""
-    places, parts = [np.zeros(0, np.intp)], [np.zeros((3, 0), np.float32)]
+def _borders(labels: npt.NDArray[np.integer]) -> tuple[npt.NDArray[np.intp], Floats, npt.NDArray[np.intp]]:
+    """Give the places (raveled) of all borders, and down², right² and product of the normals over their length.
+
+    The third tells to which half of a border each place belongs, in turn one eighth of the way round.
+    """
+    places, parts, halves = [np.zeros(0, np.intp)], [np.zeros((3, 0), np.float32)], [np.zeros(0, np.intp)]
     for value, box in enumerate(ndimage.find_objects(labels), start=1):
         if box is None:
             continue
@@ -181,7 +218,9 @@ def _borders(labels: npt.NDArray[np.integer]) -> tuple[npt.NDArray[np.intp], Flo
         down, right, length = down[rows, columns], right[rows, columns], length[rows, columns]
         places.append((rows + wide[0].start) * labels.shape[1] + columns + wide[1].start)
         parts.append(np.stack([down**2, right**2, down * right]) / length)
-    return np.concatenate(places), np.concatenate(parts, axis=1)
+        angle = np.arctan2(rows - rows.mean(), columns - columns.mean()) if len(rows) else np.zeros(0)
+        halves.append(np.floor(4 * angle / np.pi).astype(np.intp) % 2)
+    return np.concatenate(places), np.concatenate(parts, axis=1), np.concatenate(halves)
 
 
 def _smaller(intensities: npt.NDArray[np.generic], step: int) -> npt.NDArray[np.generic]:

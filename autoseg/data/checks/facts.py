@@ -24,6 +24,7 @@ from autoseg.data.duplicates import case_facts
 from autoseg.image.geometry import Affine, slice_normal
 from autoseg.image.image import Image, LabelMap
 from autoseg.image.structures import Structure
+from autoseg.words import natural
 
 # --- values that stand only between two others: what smoothing, resizing or a JPEG leaves at borders
 
@@ -79,6 +80,8 @@ Floats = npt.NDArray[np.float64]
 
 # So many intensities of an image stand for all where ranks and percentiles are wanted.
 SAMPLE = 20_000
+# A value that has this share of the outermost pixels of slices with labels is the background, whatever its number.
+SURROUNDS = 0.75
 # What lies so many pixels around a label still belongs to what is looked at under it.
 AROUND = 4
 
@@ -106,6 +109,7 @@ class Facts:
     each: `counts` pixels, `centres` (row, column), `spreads` (mean squared distance from the centre over the area),
     `brightness` (mean rank among the image's intensities, 0 to 1), each for every slice; NaN where there is none.
     `touching` (values, values) is the share of the first one's border that touches the second, on slices with both.
+    `frame` is each value's share of the outermost pixels of slices with labels.
     `rims` tells how much of each value looks like smoothing between two others. `contrast` is the range of the
     intensities under and around each slice's labels over the image's own, in the channel where it is largest.
     `range` are the first channel's 1st and 99th percentiles, `broken` the image's NaN and infinite pixels. `edges`
@@ -122,6 +126,7 @@ class Facts:
     spreads: Floats
     brightness: Floats
     touching: Floats
+    frame: Floats
     rims: dict[int, Rim]
     contrast: Floats
     range: tuple[float, float]
@@ -139,6 +144,13 @@ class Facts:
     def pixels(self) -> dict[int, int]:
         """Pixels of each value."""
         return dict(zip(self.values, self.counts.sum(axis=0).tolist(), strict=True))
+
+    @property
+    def surrounding(self) -> int | None:
+        """The value that lies all round the image in place of 0; None as it should be."""
+        if not self.values or self.frame.max() < SURROUNDS or self.counts.sum() == np.prod(self.shape):
+            return None
+        return self.values[int(self.frame.argmax())]
 
     @property
     def drawn(self) -> npt.NDArray[np.intp]:
@@ -172,6 +184,7 @@ def gather_facts(labelled: LabelledImage) -> Facts:
         spreads=spreads,
         brightness=_brightness(grey, codes, counts, sample),
         touching=_touching(codes, counts),
+        frame=_frame(codes[drawn], len(values)),
         rims=find_rims(codes, values, drawn),
         contrast=np.fmax.reduce([_contrast(channel, codes, drawn) for channel in channels]),
         range=(float(low), float(high)),
@@ -255,6 +268,14 @@ def _touching(codes: npt.NDArray[np.integer], counts: npt.NDArray[np.int64]) -> 
     return np.where(borders > 0, met / np.maximum(borders, 1), np.nan)
 
 
+def _frame(codes: npt.NDArray[np.integer], values: int) -> Floats:
+    """Give the share of the outermost pixels of slices with labels that each value has."""
+    sides = (codes[:, 0], codes[:, -1], codes[:, 1:-1, 0], codes[:, 1:-1, -1])
+    outermost = np.concatenate([side.ravel() for side in sides])
+    shares: Floats = np.bincount(outermost, minlength=values + 1)[1:] / max(outermost.size, 1)
+    return shares
+
+
 def _contrast(grey: npt.NDArray[np.generic], codes: npt.NDArray[np.integer], drawn: npt.NDArray[np.intp]) -> Floats:
     """Give the range of intensities under and around the labels of each drawn slice over that of the image."""
     found = np.full(len(codes), np.nan)
@@ -312,6 +333,8 @@ def finding_of(facts: Sequence[Facts], severity: Severity, problem: str, remedy:
 
 # --- all cases together: what is usual among them, and which single slices are one subject's stack
 
+# So many other cases must say the same before a repair is proposed: one alone may be the odd one itself.
+WITNESSES = 3
 # Slices closer than this are one place (phases of one heart), mm.
 SAME_PLACE_MM = 0.1
 # Median absolute deviation to standard deviation, for a normal distribution.
@@ -325,6 +348,11 @@ class Stack:
     subject_id: str
     facts: tuple[Facts, ...]
     positions_mm: tuple[float, ...] | None
+
+    @property
+    def places(self) -> tuple[float, ...]:
+        """Where the slices lie, or as long as nobody knows, the order of their names."""
+        return tuple(map(float, range(len(self.facts)))) if self.positions_mm is None else self.positions_mm
 
 
 @dataclass(frozen=True, eq=False)
@@ -370,7 +398,7 @@ class Cohort:
 def _stack(subject_id: str, facts: Sequence[Facts]) -> Stack:
     affines = [fact.affine for fact in facts if fact.affine is not None]
     if len(affines) < len(facts):
-        return Stack(subject_id, tuple(facts), None)
+        return Stack(subject_id, tuple(sorted(facts, key=lambda fact: natural(fact.case_id))), None)
     normal = slice_normal(np.concatenate([affines[0][:3, 2], affines[0][:3, 1]]))
     places = [float(normal @ affine[:3, 3]) for affine in affines]
     order = np.argsort(places, kind="stable").tolist()

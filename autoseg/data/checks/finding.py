@@ -11,6 +11,7 @@ import pandas as pd
 
 from autoseg.data.repairs import Repair
 from autoseg.errors import DataError
+from autoseg.words import counted
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
@@ -24,8 +25,9 @@ class Finding:
     `case_id` is empty where it is about several cases: `problem` then names some, `cases` all. `path` is the file
     or folder to look at; `problem` says what is wrong, with its value, `remedy` what to do, `cause` how it came
     about, most likely. `kind` is one word for findings of a sort ("turned", "shifted", "sides", "twins" …),
-    `slice_index` the slice (from 0) that shows it best, `label` the structure, where it is about one. `repairs`
-    would mend it if a person agrees (`autoseg.data.repairs.add_repair` keeps them); none where nobody can tell.
+    `slice_index` the slice (from 0) that shows it best, `label` the structure, where it is about one, `beside` a
+    case and slice to compare with. `repairs` would mend it if a person agrees (`autoseg.data.repairs.add_repair`
+    keeps them); none where nobody can tell.
     """
 
     severity: Severity
@@ -39,6 +41,7 @@ class Finding:
     slice_index: int | None = None
     label: int | None = None
     repairs: tuple[Repair, ...] = ()
+    beside: tuple[str, int] | None = None
 
     def __post_init__(self) -> None:
         if self.case_id and not self.cases:
@@ -62,5 +65,5 @@ def raise_on_errors(findings: Sequence[Finding]) -> None:
     errors = [finding for finding in findings if finding.severity == "error"]
     if errors:
         quoted = "\n".join(f"- {finding.problem} {finding.remedy}" for finding in errors[:3])
-        more = f"\n… and {len(errors) - 3} more; check_cases lists all." if len(errors) > 3 else ""
-        raise DataError(f"These data cannot be used as they are, {len(errors)} error(s):\n{quoted}{more}")
+        more = f"\n… and {len(errors) - 3} more; 'autoseg check' lists all." if len(errors) > 3 else ""
+        raise DataError(f"These data cannot be used as they are, {counted(len(errors), 'error')}:\n{quoted}{more}")

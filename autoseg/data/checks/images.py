@@ -14,7 +14,7 @@ from autoseg.data.repairs import SYMMETRIES, transform, turn_slices
 from autoseg.errors import AutosegError
 from autoseg.files.text_files import read_levels
 from autoseg.image.geometry import same_grid, spacing_from_affine
-from autoseg.words import name_some
+from autoseg.words import counted, have, name_some
 
 # Ratio of the largest to the smallest pixel length.
 UNLIKE_SPACING = 1.5
@@ -33,8 +33,8 @@ def check_grid(labelled: LabelledImage) -> Iterator[Finding]:
             "error",
             case.case_id,
             case.label_path,
-            f"{case.label_path} has the shape {voxels.shape} (slices, rows, columns), but "
-            f"{case.image_path} has {image.shape}.",
+            f"{case.label_path} has {_shape(voxels.shape)} (slices, rows, columns), but "
+            f"{case.image_path} has {_shape(image.shape)}.",
             "Save the label on the image's own grid."
             + (f" It fits the image if it is {SYMMETRIES[symmetry]}." if symmetry else ""),
             kind="shape",
@@ -91,7 +91,7 @@ def check_broken(fact: Facts) -> Iterator[Finding]:
             "error",
             fact.case_id,
             fact.case.image_path,
-            f"{fact.case.image_path} has {fact.broken} pixel(s) that are no number (NaN) or infinite.",
+            f"{fact.case.image_path} has {counted(fact.broken, 'pixel')} with no number (NaN) or an infinite one.",
             "Export the image again, or set these pixels to 0 in a copy.",
             kind="broken",
             cause="A quotient map divided by 0, or an export failed.",
@@ -107,11 +107,11 @@ def check_spacing(cohort: Cohort) -> Iterator[Finding]:
             "warning",
             unknown[0] if len(unknown) == 1 else "",
             cohort.folder,
-            f"{len(unknown)} of {len(cohort.facts)} images have no pixel spacing in their header: "
-            f"{name_some(unknown)}. Nothing on them can be measured in mm or mm².",
-            "If you know how large the pixels are, type it under 'How to read the files'. A model can also be "
-            "trained as it is, on a fixed number of pixels, input_shape, which is planned for you (in code "
-            "PreprocessSettings(input_shape=(rows, columns)), on the command line --input-shape ROWS COLUMNS). "
+            f"{len(unknown)} of {counted(len(cohort.facts), 'image')} {have(len(unknown))} no pixel spacing "
+            f"in the header: {name_some(unknown)}. Nothing on them can be measured in mm or mm².",
+            "If you know how large the pixels are, type it: under 'How to read the files' in the notebook, with "
+            "--pixel-spacing-mm on the command line. A model can also be trained as it is, on a fixed number of "
+            "pixels, which is planned for you (on the command line --input-shape ROWS COLUMNS). "
             "To measure areas later, type the field of view in mm.",
             kind="uncalibrated",
             cause="The file format has none, or it was lost in a conversion.",
@@ -133,7 +133,7 @@ def check_spacing(cohort: Cohort) -> Iterator[Finding]:
             f"Pixels differ in size from {min(smallest[0]):.3g} mm ({smallest[1].case_id}, subject "
             f"{smallest[1].subject_id}) to {max(largest[0]):.3g} mm ({largest[1].case_id}, subject "
             f"{largest[1].subject_id}).",
-            "Check that all series are of one kind. Train at a spacing in mm, not with a fixed input_shape.",
+            "Check that all series are of one kind. Train at a spacing in mm, not on a fixed number of pixels.",
             kind="spacing",
             cause="Series of several kinds or scanners, or a wrong header.",
             cases=tuple(case.case_id for (_, case), is_odd in zip(known, odd, strict=True) if is_odd),
@@ -158,14 +158,18 @@ def check_range(cohort: Cohort) -> Iterator[Finding]:
             "note" if mixed else "warning",
             facts[0].case_id if len(odd) == 1 else "",
             cohort.folder,
-            f"{len(odd)} of {len(widths)} images have another range of intensities than most (which span about "
-            f"{float(middle):.3g}): {name_some(listed)}.",
+            f"{len(odd)} of {counted(len(widths), 'image')} {have(len(odd))} another range of "
+            f"intensities than most (which span about {float(middle):.3g}): {name_some(listed)}.",
             "Each image is scaled by itself before training, so a factor does no harm. Look whether these images "
             "are of the same kind as the others.",
             kind="range",
             cause="Another scanner, an export without rescale slope, 8 bits instead of 16, or an empty image.",
             cases=tuple(fact.case_id for fact in facts),
         )
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return " × ".join(map(str, shape))
 
 
 def _mm(spacing: tuple[float, ...]) -> str:
@@ -194,8 +198,8 @@ def check_levels(cases: Sequence[Case]) -> Iterator[Finding]:
                 "warning",
                 mine[0].case_id,
                 path,
-                f"{path} names {len(levels)} slices (the last is {max(levels)}, counted from 0) and the image of "
-                f"{mine[0].case_id} has {len(frames)}.",
+                f"{path} names {counted(len(levels), 'slice')} (the last is {max(levels)}, counted from "
+                f"0) and the image of {mine[0].case_id} has {len(frames)}.",
                 "Check that slices are counted in the order of the image file, each once, with - where there is no "
                 "level.",
                 kind="levels",

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Set
+from dataclasses import dataclass
 
 import numpy as np
 
 from autoseg.data.checks.edges import EdgeFit, sum_fits
-from autoseg.data.checks.facts import Cohort, Facts, Floats, finding_of
+from autoseg.data.checks.facts import WITNESSES, Cohort, Facts, Floats, finding_of
 from autoseg.data.checks.finding import Finding
 from autoseg.data.repairs import SYMMETRIES, Repair, relabel, transform
 from autoseg.image.structures import side_pairs
-from autoseg.words import name_some
+from autoseg.words import name_some, named
 
 # How many standard deviations a turned label must fit better than as it is: hand-drawn labels reach 0.1 on
 # volumes, and on single slices once in a hundred 0.4.
@@ -32,25 +33,53 @@ MANY = 3
 BLANK = 0.08
 
 
+@dataclass(frozen=True)
+class _Usual:
+    """How well labels follow their edges in most cases, and the cases in which they do."""
+
+    score: float
+    good: frozenset[str]
+
+    @classmethod
+    def of(cls, cohort: Cohort) -> _Usual:
+        """Look at all cases that show anything."""
+        fits = [(fact, fit) for fact in cohort.facts if (fit := cohort.edges_of(fact)) and not _is_blank(fact)]
+        score = float(np.median([fit.as_it_is for _, fit in fits])) if fits else 0.0
+        enough = max(UNRELATED, NEARLY_USUAL * score)
+        return cls(score, frozenset(fact.case_id for fact, fit in fits if fit.as_it_is >= enough))
+
+    @property
+    def enough(self) -> float:
+        """What turned or moved labels must score to be believed."""
+        return max(UNRELATED, NEARLY_USUAL * self.score)
+
+    def is_odd(self, as_it_is: float) -> bool:
+        """Whether labels follow their edges so badly that another place is looked for at all."""
+        return as_it_is < (NEARLY_USUAL * self.score if len(self.good) >= WITNESSES else UNRELATED)
+
+    def is_heard(self, facts: Sequence[Facts]) -> bool:
+        """Whether enough other cases show that labels do follow their edges here."""
+        return len(self.good - {fact.case_id for fact in facts}) >= WITNESSES
+
+
 def check_placement(cohort: Cohort) -> Iterator[Finding]:
     """Find labels that do not lie on what they show, by the edges of the image along their borders.
 
     Whole volumes and the slices of one subject are judged together first, since their borders tell more; then each
     slice of its own.
     """
-    scores = [fit.as_it_is for fact in cohort.facts if (fit := cohort.edges_of(fact)) and not _is_blank(fact)]
-    enough = max(UNRELATED, NEARLY_USUAL * float(np.median(scores)) if scores else 0.0)
+    usual = _Usual.of(cohort)
     for fact in cohort.facts:
         yield from _blank(fact)
     for fact in cohort.volumes:
-        yield from _reversed(fact, cohort.channel) or tuple(_judge([fact], cohort.edges_of(fact), enough))
+        yield from _reversed(fact, cohort.channel) or tuple(_judge([fact], cohort.edges_of(fact), usual))
     for stack in cohort.stacks:
         fits = [(fact, fit) for fact in stack.facts if (fit := cohort.edges_of(fact)) and not _is_blank(fact)]
         together = [fact for fact, _ in fits] if len(fits) >= MANY else []
-        whole = tuple(_judge(together, sum_fits([fit for _, fit in fits]), enough)) if together else ()
+        whole = tuple(_judge(together, sum_fits([fit for _, fit in fits]), usual)) if together else ()
         yield from whole
         for fact, fit in () if whole else fits:
-            yield from _judge([fact], fit, enough)
+            yield from _judge([fact], fit, usual)
 
 
 def _reversed(fact: Facts, channel: int) -> tuple[Finding, ...]:
@@ -72,20 +101,21 @@ def _reversed(fact: Facts, channel: int) -> tuple[Finding, ...]:
     return (finding,)
 
 
-def _judge(facts: Sequence[Facts], fit: EdgeFit | None, enough: float) -> Iterator[Finding]:
-    """Compare the labels as they are with the best turn and the best shift; these must score `enough`."""
+def _judge(facts: Sequence[Facts], fit: EdgeFit | None, usual: _Usual) -> Iterator[Finding]:
+    """Compare the labels as they are with the best turn and the best shift, where they fit worse than most."""
     if fit is None or (len(facts) == 1 and _is_blank(facts[0])):
         return
     as_it_is = fit.as_it_is
     symmetry, turned, overlap = fit.best_turn
     shift, moved = fit.best_shift
     far = max(map(abs, shift)) >= max(LEAST_SHIFT, 3 * fit.step)
-    better_moved = far and moved > as_it_is + (SHIFT_MARGIN_OF_MANY if fit.slices >= MANY else SHIFT_MARGIN)
-    better_turned = overlap < TELLING_OVERLAP and turned > max(as_it_is + TURN_MARGIN, enough)
+    margin = SHIFT_MARGIN_OF_MANY if fit.slices >= MANY else SHIFT_MARGIN
+    better_moved = far and fit.halves_agree and moved > as_it_is + margin
+    better_turned = overlap < TELLING_OVERLAP and turned > max(as_it_is + TURN_MARGIN, usual.enough)
     if better_turned and not (better_moved and moved > turned):
-        yield _misplaced(facts, "turned", as_it_is, turned, symmetry, (0, 0))
-    elif better_moved and moved > enough:
-        yield _misplaced(facts, "shifted", as_it_is, moved, "none", shift)
+        yield _misplaced(facts, "turned", as_it_is, turned, symmetry, (0, 0), heard=usual.is_heard(facts))
+    elif better_moved and usual.is_odd(as_it_is) and moved > usual.enough:
+        yield _misplaced(facts, "shifted", as_it_is, moved, "none", shift, heard=usual.is_heard(facts))
     elif as_it_is < UNRELATED:
         yield finding_of(
             facts,
@@ -99,7 +129,14 @@ def _judge(facts: Sequence[Facts], fit: EdgeFit | None, enough: float) -> Iterat
 
 
 def _misplaced(
-    facts: Sequence[Facts], kind: str, as_it_is: float, better: float, symmetry: str, shift: tuple[int, int]
+    facts: Sequence[Facts],
+    kind: str,
+    as_it_is: float,
+    better: float,
+    symmetry: str,
+    shift: tuple[int, int],
+    *,
+    heard: bool,
 ) -> Finding:
     repairs = tuple(_transform(fact, symmetry, shift, better - as_it_is) for fact in facts)
     causes = {
@@ -111,10 +148,12 @@ def _misplaced(
         "warning",
         f"The labels of {_which(facts)} follow the image's edges better if they are {repairs[0].change}: score "
         f"{better:.1f} in place of {as_it_is:.1f}.",
-        "Look at the picture. If they do, keep the proposed repair; the files stay as they are.",
+        "Look at the picture. If they do, keep the proposed repair; the files stay as they are."
+        if heard
+        else "Look at the picture. If they do, save the labels in their place.",
         kind=kind,
         cause=causes[kind],
-        repairs=repairs,
+        repairs=repairs if heard else (),
     )
 
 
@@ -127,7 +166,7 @@ def _transform(fact: Facts, symmetry: str, shift: tuple[int, int], gain: float) 
 def _blank(fact: Facts) -> Iterator[Finding]:
     blank = np.flatnonzero(fact.contrast < BLANK).tolist()
     if blank:
-        slices = f"slice(s) {name_some([str(index + 1) for index in blank])} of " if fact.shape[0] > 1 else ""
+        slices = f"{named('slice', [index + 1 for index in blank])} of " if fact.shape[0] > 1 else ""
         yield finding_of(
             [fact],
             "warning",
@@ -180,8 +219,9 @@ def check_sides(cohort: Cohort, *, leave_out: Set[str] = frozenset()) -> Iterato
     if len(wrong) > max(1, len(facts) // 2):
         yield _everywhere(cohort, list(wrong))
         return
+    heard = len(facts) - len(wrong) >= WITNESSES
     for fact, swapped in wrong.items():
-        yield _one_case(cohort, fact, swapped)
+        yield _one_case(cohort, fact, swapped, heard=heard)
 
 
 def _to_the_left(fact: Facts, pair: tuple[int, int]) -> Floats:
@@ -211,13 +251,15 @@ def _usual_direction(sides: Sequence[Floats]) -> float:
     return 1.0 if (signs > 0).mean() > 0.5 else -1.0
 
 
-def _one_case(cohort: Cohort, fact: Facts, swapped: Sequence[tuple[tuple[int, int], list[int]]]) -> Finding:
+def _one_case(
+    cohort: Cohort, fact: Facts, swapped: Sequence[tuple[tuple[int, int], list[int]]], *, heard: bool
+) -> Finding:
     names, case_id = cohort.names, fact.case_id
     pairs = [pair for pair, _ in swapped]
     slices = sorted({index for _, indices in swapped for index in indices})
     both = [set(np.flatnonzero(fact.counts[:, [fact.values.index(v) for v in pair]].all(axis=1))) for pair in pairs]
     whole = all(set(indices) == there for (_, indices), there in zip(swapped, both, strict=True))
-    where = "" if whole else f" on slice(s) {name_some([str(index + 1) for index in slices])}"
+    where = "" if whole else f" on {named('slice', [index + 1 for index in slices])}"
     against = "the patient's axes" if fact.affine is not None else "the other cases"
     exchange = {old: new for left, right in pairs for old, new in ((left, right), (right, left))}
     return finding_of(
@@ -226,12 +268,12 @@ def _one_case(cohort: Cohort, fact: Facts, swapped: Sequence[tuple[tuple[int, in
         f"Left and right are exchanged on {case_id}{where}, by {against}: "
         f"{name_some([f'{names[left]} lies to the right of {names[right]}' for left, right in pairs])}.",
         "Look at the picture. If so, keep the proposed repair, which exchanges the labels."
-        if whole
-        else "Draw these slices again, or exchange their labels in the program in which they were drawn.",
+        if whole and heard
+        else "Look at the picture. If so, exchange the labels in the program in which they were drawn.",
         kind="sides",
         cause="Right on the screen was taken for the patient's right, or the image was mirrored while drawing.",
         slice_index=slices[len(slices) // 2],
-        repairs=(relabel(case_id, exchange),) if whole else (),
+        repairs=(relabel(case_id, exchange),) if whole and heard else (),
     )
 
 
@@ -250,5 +292,5 @@ def _everywhere(cohort: Cohort, facts: Sequence[Facts]) -> Finding:
         cause="The names of left and right are exchanged in the structures table, or images were stored mirrored.",
         cases=cases,
         slice_index=facts[0].best_slice,
-        repairs=tuple(relabel(case_id, exchange) for case_id in cases),
+        repairs=tuple(relabel(case_id, exchange) for case_id in cases) if len(cases) >= WITNESSES else (),
     )

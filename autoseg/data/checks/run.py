@@ -22,7 +22,7 @@ from autoseg.data.checks.facts import (
 from autoseg.data.checks.finding import SEVERITIES, Finding
 from autoseg.data.checks.images import check_broken, check_grid, check_levels, check_range, check_spacing
 from autoseg.data.checks.placement import check_placement, check_sides
-from autoseg.data.checks.values import check_gaps, check_presence, check_values
+from autoseg.data.checks.values import check_gaps, check_presence, check_surrounding, check_values
 from autoseg.errors import AutosegError
 from autoseg.image.structures import Structure
 
@@ -118,12 +118,13 @@ def check_facts(
     cohort = Cohort(tuple(facts), tuple(structures), folder, known)
     findings: list[Finding] = []
     for fact in facts:
-        findings += [*check_values(fact, structures), *check_broken(fact)]
+        findings += check_broken(fact)
     if known:
         findings += check_subjects(cohort)
     if not facts:
         return _in_order(findings)
-    for check in (check_spacing, check_range, check_presence, check_gaps, check_duplicates):
+    checks = (check_values, check_surrounding, check_spacing, check_range, check_presence, check_gaps)
+    for check in (*checks, check_duplicates):
         findings += check(cohort)
     placed = list(check_placement(cohort))
     # What lies beside its image says nothing about sides and places, and spoils what is usual.

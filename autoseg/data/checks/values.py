@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
-from autoseg.data.checks.facts import SAME_PLACE_MM, Cohort, Facts, Rim, Stack, finding_of
+from autoseg.data.checks.anatomy import match_names
+from autoseg.data.checks.facts import SAME_PLACE_MM, WITNESSES, Cohort, Facts, Rim, Stack, finding_of
 from autoseg.data.checks.finding import Finding
 from autoseg.data.repairs import Repair, clear, relabel
-from autoseg.image.structures import Structure
-from autoseg.words import name_some
+from autoseg.image.structures import Structure, name_list
+from autoseg.words import are, counted, listed, name_some
 
 # One pixel more or less changes the area of so small a structure by a tenth.
 SMALL_PIXELS = 10
@@ -29,58 +32,100 @@ NAMED_RIM_PIXELS = 20
 # Fewer pixels in all cases together than this share of all labelled ones are a slip of the hand.
 RARE_SHARE = 0.0005
 RARE_PIXELS = 50
+# Of one case, a share that a slip leaves.
+SLIP_SHARE = 0.03
 
 
-def check_values(fact: Facts, structures: Sequence[Structure]) -> Iterator[Finding]:
-    """Find values of one case that have no name, that are smoothing, or that were not to be there."""
-    names = {structure.label: structure.name for structure in structures}
-    unknown = {value: count for value, count in fact.pixels.items() if value not in names}
-    if unknown:
-        yield _unknown_values(fact, unknown, structures)
-    else:
-        yield from _smeared_structures(fact, structures)
-    case = fact.case
-    undrawn = [names[value] for value in fact.values if value in names and not case.is_drawn(value)]
-    if undrawn:
-        yield finding_of(
-            [fact],
-            "error",
-            f"annotated.csv says that {', '.join(undrawn)} was not drawn on {case.case_id}, but "
-            f"{case.label_path} has it.",
-            "Write 1 into annotated.csv, or remove the drawing.",
-            kind="undrawn",
-        )
+def check_values(cohort: Cohort) -> Iterator[Finding]:
+    """Find values that have no name, that are smoothing, or that were not to be there."""
+    names = cohort.names
+    for fact in cohort.facts:
+        unknown = {value: count for value, count in fact.pixels.items() if value not in names}
+        if unknown:
+            yield _unknown_values(cohort, fact, unknown)
+        else:
+            yield from _smeared_structures(fact, cohort.structures)
+        case = fact.case
+        undrawn = [names[value] for value in fact.values if value in names and not case.is_drawn(value)]
+        if undrawn:
+            yield finding_of(
+                [fact],
+                "error",
+                f"annotated.csv says that {listed(undrawn)} {'was' if len(undrawn) == 1 else 'were'} not drawn on "
+                f"{case.case_id}, but {case.label_path} has {'it' if len(undrawn) == 1 else 'them'}.",
+                "Write 1 into annotated.csv, or remove the drawing.",
+                kind="undrawn",
+            )
 
 
-def _unknown_values(fact: Facts, unknown: Mapping[int, int], structures: Sequence[Structure]) -> Finding:
-    names = {structure.label: structure.name for structure in structures}
+def _unknown_values(cohort: Cohort, fact: Facts, unknown: Mapping[int, int]) -> Finding:
     size = fact.shape[0] * fact.shape[1] * fact.shape[2]
-    listed = [f"{value} ({count} pixels, {count / size:.2%})" for value, count in unknown.items()]
+    shown = [f"{value} ({counted(count, 'pixel')}, {count / size:.2%})" for value, count in unknown.items()]
     on_rims = sum(fact.rims[value].share * count for value, count in unknown.items()) / sum(unknown.values())
     smeared = on_rims > RIM_SHARE or len(unknown) >= MANY_VALUES
     return finding_of(
         [fact],
         "error",
-        f"{fact.case.label_path} holds {len(unknown)} value(s) without a name: {name_some(listed)}. "
-        f"Known: {names}.",
+        f"{fact.case.label_path} holds {counted(len(unknown), 'value')} without a name: {name_some(shown)}. "
+        f"Known: {name_list(cohort.names)}.",
         "Add them to structures.csv, set them to 0, or save the labels without smoothed edges.",
         kind="rims" if smeared else "values",
         cause="The labels were smoothed, resized or saved as JPEG, which makes new values at borders."
         if smeared
         else "A structure that the table does not name, another numbering, or a slip while drawing.",
-        repairs=(_rename(fact, unknown, structures, smeared=smeared),),
+        repairs=_rename(cohort, fact, unknown, smeared=smeared),
     )
 
 
-def _rename(fact: Facts, unknown: Mapping[int, int], structures: Sequence[Structure], *, smeared: bool) -> Repair:
-    """Propose names: the nearest for smoothing; what is absent, if as many are; else the background."""
-    known = sorted(structure.label for structure in structures)
+def _rename(cohort: Cohort, fact: Facts, unknown: Mapping[int, int], *, smeared: bool) -> tuple[Repair, ...]:
+    """Propose names: the nearest for smoothing; for another numbering what looks alike in the other cases.
+
+    A few surplus pixels become background; of more than that nobody knows what they are, and nothing is proposed.
+    """
+    known = sorted(cohort.names)
     if smeared:
-        return relabel(fact.case_id, {v: min([0, *known], key=lambda name: abs(name - v)) for v in unknown})
+        return (relabel(fact.case_id, {v: min([0, *known], key=lambda name: abs(name - v)) for v in unknown}),)
     absent = [label for label in known if label not in fact.values]
     if len(unknown) == len(absent):
-        return relabel(fact.case_id, dict(zip(sorted(unknown), absent, strict=True)))
-    return relabel(fact.case_id, dict.fromkeys(unknown, 0))
+        names = match_names(cohort, fact, sorted(unknown), absent)
+        return (relabel(fact.case_id, names),) if names else ()
+    if sum(unknown.values()) < min(RARE_PIXELS, SLIP_SHARE * sum(fact.pixels.values())):
+        return (relabel(fact.case_id, dict.fromkeys(unknown, 0)),)
+    return ()
+
+
+def check_surrounding(cohort: Cohort) -> Iterator[Finding]:
+    """Find masks that are inside out: a structure lies all round the image, and 0 in its middle."""
+    wrong: dict[int, list[Facts]] = defaultdict(list)
+    for fact in cohort.facts:
+        if fact.surrounding is not None:
+            wrong[fact.surrounding].append(fact)
+    right = len(cohort.facts) - sum(map(len, wrong.values()))
+    for value, facts in wrong.items():
+        groups = [facts] if len(facts) > right else [[fact] for fact in facts]
+        heard = max(right, len(facts) if len(facts) > right else 0) >= WITNESSES
+        yield from (_inside_out(cohort, value, group, heard=heard) for group in groups)
+
+
+def _inside_out(cohort: Cohort, value: int, facts: Sequence[Facts], *, heard: bool) -> Finding:
+    name = cohort.names.get(value, f"value {value}")
+    mended = heard and all(fact.values == (value,) for fact in facts)
+    which = facts[0].case_id if len(facts) == 1 else counted(len(facts), "case")
+    return finding_of(
+        facts,
+        "warning",
+        f"On {which} {name} lies all round the image and leaves its middle free, as if the mask were inside out.",
+        "Look at the picture. If so, "
+        + (
+            f"keep the proposed repair, which exchanges {name} and the background."
+            if mended
+            else "save the labels again with 0 for the background."
+        ),
+        kind="inverted",
+        cause="The program saved the background with a number, and what was drawn as 0.",
+        label=value if value in cohort.names else None,
+        repairs=tuple(relabel(fact.case_id, {0: value, value: 0}) for fact in facts) if mended else (),
+    )
 
 
 def _smeared_structures(fact: Facts, structures: Sequence[Structure]) -> Iterator[Finding]:
@@ -109,7 +154,7 @@ def check_presence(cohort: Cohort) -> Iterator[Finding]:
             "warning",
             empty[0] if len(empty) == 1 else "",
             cohort.folder,
-            f"{len(empty)} of {len(facts)} label files are empty: {name_some(empty)}.",
+            f"{len(empty)} of {counted(len(facts), 'label file')} {are(len(empty))} empty: {name_some(empty)}.",
             "If nothing is to be seen there, all is well. If nothing was drawn, move these cases away.",
             kind="empty",
             cause="Nothing was to be drawn, or the drawing was not saved.",
@@ -139,10 +184,11 @@ def _check_structure(cohort: Cohort, structure: Structure) -> Iterator[Finding]:
             "warning",
             "",
             cohort.folder,
-            f"{name} is absent from {absent} of {len(facts)} label files: not drawn, or not "
+            f"{name} is absent from {absent} of {counted(len(facts), 'label file')}: not drawn, or not "
             "there? What was not drawn would be learnt as absent.",
-            f"If it was not drawn, say so in {cohort.folder / 'annotated.csv'}: columns case_id and the "
-            "names of the structures, 1 = drawn, 0 = not drawn.",
+            f"Say which: on the command line with --not-drawn '{name}' or --not-there '{name}', or in "
+            f"{cohort.folder / 'annotated.csv'} (columns case_id and the names of the structures, 1 = drawn, 0 = "
+            "not drawn).",
             kind="absent",
             cases=tuple(fact.case_id for fact in drawn if structure.label not in fact.values),
             label=structure.label,
@@ -154,14 +200,16 @@ def _check_structure(cohort: Cohort, structure: Structure) -> Iterator[Finding]:
             "warning",
             next(iter(present)) if len(present) == 1 else "",
             cohort.folder,
-            f"{name} (label {structure.label}) has {total} pixel(s) in all {len(facts)} cases together: "
+            f"{name} (label {structure.label}) has {counted(total, 'pixel')} in {counted(len(facts), 'case')}: "
             f"{name_some(list(present))}. That is too little to be learnt, or a slip while drawing.",
             "Look at these pixels. If they are a slip, remove them; else leave the structure out.",
             kind="rare",
             cause="A stray click, or a value that a program left behind.",
             cases=tuple(present),
             label=structure.label,
-            repairs=tuple(clear(case_id, structure.label) for case_id in present),
+            repairs=tuple(clear(case_id, structure.label) for case_id in present)
+            if len(facts) - len(present) >= WITNESSES
+            else (),
         )
         return
     yield from _check_small(cohort, structure, present)
@@ -175,7 +223,7 @@ def _check_small(cohort: Cohort, structure: Structure, present: Mapping[str, int
             "warning",
             small[0][1] if len(small) == 1 else "",
             cohort.folder,
-            f"{structure.name} is smaller than {SMALL_PIXELS} pixels on {len(small)} case(s): "
+            f"{structure.name} is smaller than {SMALL_PIXELS} pixels on {counted(len(small), 'case')}: "
             f"{name_some([f'{case_id} ({count})' for count, case_id in small])}.",
             "Look for stray pixels; areas so small are uncertain by a tenth and more.",
             kind="small",
@@ -185,12 +233,12 @@ def _check_small(cohort: Cohort, structure: Structure, present: Mapping[str, int
         )
 
 
-# --- structures that are missing in the middle of a volume, or of the slices of one subject
+# --- slices that were left out while drawing: within a volume, or among the slices of one subject
 
 # Beside the gap the structure must have this share of its usual area: its ends come and go.
 CLEAR_AREA = 0.3
-# Where more than this share of volumes has gaps, the structure is one that comes and goes.
-OFTEN = 0.2
+# Where more than this share of patients has gaps that taper off, or so many each, the structure comes and goes.
+OFTEN, MANY_GAPS = 0.2, 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,58 +249,111 @@ class _Run:
     names: tuple[str, ...]
     facts: tuple[tuple[Facts, ...], ...]
 
+    @cached_property
+    def gap(self) -> npt.NDArray[np.intp]:
+        """The places without the structure between two that have plenty of it."""
+        there, absent = np.flatnonzero(self._clear), np.flatnonzero(self.areas == 0)
+        return absent[(absent > there[0]) & (absent < there[-1])] if len(there) else absent[:0]
+
+    @property
+    def is_tapered(self) -> bool:
+        """Whether the structure comes and goes: it grows small before a gap, or has many of them."""
+        edges = [place for gap in _pieces(self.gap) for place in (gap[0] - 1, gap[-1] + 1)]
+        return len(edges) >= 2 * MANY_GAPS or not all(self._clear[place] for place in edges)
+
+    @cached_property
+    def _clear(self) -> npt.NDArray[np.bool_]:
+        drawn = self.areas[self.areas > 0]
+        return self.areas >= max(1.0, CLEAR_AREA * float(np.median(drawn))) if len(drawn) else self.areas > 0
+
 
 def check_gaps(cohort: Cohort) -> Iterator[Finding]:
-    """Find structures that are there before and behind a slice, but not on it."""
+    """Find structures that were left undrawn on a few slices of a patient who has them on the neighbours.
+
+    What comes and goes in many patients is only noted. Where only every second slice (third …) has drawings, or
+    fewer, this is said once for the whole volume.
+    """
+    sparse = {fact for fact in cohort.volumes if _step(fact) > 1}
+    for fact in cohort.volumes:
+        if fact in sparse:
+            yield _sparse(fact)
     for structure in cohort.structures:
-        runs = [_of_volume(fact, structure) for fact in cohort.volumes if fact.case.is_drawn(structure.label)]
-        runs += [_of_stack(stack, structure) for stack in cohort.stacks if stack.positions_mm is not None]
+        label = structure.label
+        runs = [_of_volume(fact, structure) for fact in cohort.volumes if fact not in sparse]
+        runs = [run for run in runs if run.facts[0][0].case.is_open(label)]
+        stacks = [stack for stack in cohort.stacks if len(stack.facts) > 2]
+        runs += [_of_stack(stack, structure) for stack in stacks]
         present = [run for run in runs if run.areas.any()]
-        found = [(run, gap) for run in present if len(gap := _gap(run.areas))]
-        natural = len(found) > max(1, OFTEN * len(present))
-        for run, gap in found:
-            yield _finding(run, gap, structure, natural=natural)
+        natural = sum(run.is_tapered for run in present if len(run.gap)) > max(1, OFTEN * len(present))
+        yield from (_missing(run, structure, natural=natural or run.is_tapered) for run in present if len(run.gap))
+
+
+def _step(fact: Facts) -> int:
+    """Give the step between the drawn slices of a volume, 1 if it is not always the same."""
+    steps = np.unique(np.diff(fact.drawn))
+    return int(steps[0]) if len(steps) == 1 and len(fact.drawn) > 2 else 1
+
+
+def _sparse(fact: Facts) -> Finding:
+    drawn, between = fact.drawn, int(fact.drawn[0]) + 1
+    return finding_of(
+        [fact],
+        "warning",
+        f"On {fact.case_id} only one slice in {_step(fact)} has drawings ({counted(len(drawn), 'slice')} from "
+        f"{drawn[0] + 1} to {drawn[-1] + 1}). The slices between would be learnt as empty.",
+        "If nothing was drawn between, name the drawn slices in annotated.csv (column slices, one row each); "
+        "slices that no row names are left out.",
+        kind="gap",
+        cause="Only some slices were drawn, to save work.",
+        slice_index=between,
+        beside=(fact.case_id, between - 1),
+    )
+
+
+def _pieces(places: npt.NDArray[np.intp]) -> list[npt.NDArray[np.intp]]:
+    """Cut rising places where they do not follow each other."""
+    return [part for part in np.split(places, np.flatnonzero(np.diff(places) > 1) + 1) if len(part)]
 
 
 def _of_volume(fact: Facts, structure: Structure) -> _Run:
     label, slices = structure.label, fact.shape[0]
     areas = fact.counts[:, fact.values.index(label)] if label in fact.values else np.zeros(slices, np.int64)
-    return _Run(areas, tuple(f"slice {index + 1}" for index in range(slices)), ((fact,),) * slices)
+    names = tuple(f"slice {index + 1}" for index in range(slices))
+    return _Run(areas, names, ((fact,),) * slices)
 
 
 def _of_stack(stack: Stack, structure: Structure) -> _Run:
     """Take phases at one place together: there the structure is if any phase has it."""
-    apart = np.diff(np.asarray(stack.positions_mm)) > SAME_PLACE_MM
+    apart = np.diff(np.asarray(stack.places)) > SAME_PLACE_MM
     starts = [0, *(np.flatnonzero(apart) + 1).tolist(), len(stack.facts)]
     places = [stack.facts[start:stop] for start, stop in pairwise(starts)]
-    places = [facts for facts in places if any(fact.case.is_drawn(structure.label) for fact in facts)]
+    places = [facts for facts in places if any(fact.case.is_open(structure.label) for fact in facts)]
     areas = [max(fact.pixels.get(structure.label, 0) for fact in facts) for facts in places]
     names = (" and ".join(fact.case_id for fact in facts) for facts in places)
     return _Run(np.array(areas, dtype=np.int64), tuple(names), tuple(places))
 
 
-def _gap(areas: npt.NDArray[np.int64]) -> npt.NDArray[np.intp]:
-    """Give the places without the structure between two that have plenty of it."""
-    there = np.flatnonzero(areas >= CLEAR_AREA * np.median(areas[areas > 0]))
-    absent = np.flatnonzero(areas == 0)
-    return absent[(absent > there[0]) & (absent < there[-1])] if len(there) else absent[:0]
-
-
-def _finding(run: _Run, gap: npt.NDArray[np.intp], structure: Structure, *, natural: bool) -> Finding:
+def _missing(run: _Run, structure: Structure, *, natural: bool) -> Finding:
+    gap = run.gap
     first = run.facts[int(gap[0])][0]
     cases = tuple(dict.fromkeys(fact.case_id for place in gap.tolist() for fact in run.facts[place]))
     whose = first.case_id if first.shape[0] > 1 else f"subject {first.case.subject_id}"
+    there = np.flatnonzero(run.areas)
+    beside = int(there[np.abs(there - gap[0]).argmin()])
     return Finding(
         "note" if natural else "warning",
         cases[0] if len(cases) == 1 else "",
         first.case.label_path,
         f"{structure.name} is missing in the middle of {whose}: on "
         f"{name_some([run.names[i] for i in gap.tolist()])}, but it is there before and behind.",
-        "Draw it there; or if nothing was drawn on these slices, say so in annotated.csv or leave them out.",
+        "Look at the picture, beside it a neighbour. If it is to be seen there, draw it; if nothing was drawn on "
+        "these slices, say so in annotated.csv or leave them out.",
         kind="gap",
         cause="Only some slices were drawn, or the structure comes and goes."
         if natural
         else "A slice was forgotten, or its drawing was not saved.",
         cases=cases,
         slice_index=int(gap[0]) if first.shape[0] > 1 else 0,
+        label=structure.label,
+        beside=(run.facts[beside][0].case_id, beside if first.shape[0] > 1 else 0),
     )

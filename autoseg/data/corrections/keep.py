@@ -418,8 +418,8 @@ def checked_slices(correction: Correction, checked: str) -> tuple[int, ...]:
     if checked == "changed":
         if not changed:
             raise DataError(
-                f"{correction.words} If somebody looked at it and found it right, say on which slices: "
-                "checked='all', or numbers such as '4-9'."
+                f"{correction.words} If somebody looked at it and found it right, say which slices were "
+                "checked: all, or their numbers, such as 4-9."
             )
         return changed
     slices = read_slices(checked, correction.label_map.shape[0])
@@ -440,7 +440,7 @@ def _checked_labels(correction: Correction, names: Collection[str] | None) -> fr
     if unknown or not names:
         raise DataError(
             f"No structure is called {unknown[0] if unknown else ''!r}. Known: "
-            f"{[s.name for s in correction.label_map.structures]}."
+            f"{', '.join(s.name for s in correction.label_map.structures)}."
         )
     return frozenset(known[name.casefold()] for name in names)
 
@@ -456,7 +456,7 @@ def merged_labels(
             raise DataError(
                 f"{correction.case.case_id}: when its volume is read for training, its slices lie in another plane "
                 "than those that were corrected, so it cannot be said which of them were checked. Look at all "
-                "slices, and say so (checked='all')."
+                "slices, and say that all were checked."
             )
         return voxels, tuple(range(place.shape[0]))
     if place.earlier is None:

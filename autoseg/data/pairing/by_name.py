@@ -31,7 +31,7 @@ from autoseg.files.sources import (
     name_without_ending,
 )
 from autoseg.image.structures import plain_name
-from autoseg.words import in_words, natural
+from autoseg.words import counted, in_words, natural
 
 # A bare r needs a number: _rv, _ra and _roi are structures.
 RATER = re.compile(
@@ -68,7 +68,9 @@ def pair_by_name(
     labels = [read_name(path, folder, of_label=True) for path in readable if is_label(path, folder)]
     if not images or not labels:
         what = "no image file" if not images else "no label file"
-        raise DataError(f"{folder} holds {what} ({len(readable)} NIfTI or picture file(s) in all). {WHERE}")
+        raise DataError(
+            f"{folder} holds {what} ({counted(len(readable), 'NIfTI or picture file')} in all). {WHERE}"
+        )
     numbered_labels = any(CHANNEL_NUMBER.search(label.key) for label in labels)
     described = read_dataset_json(folder).channels
     grouped, names = _group_channels(images, tuple(channels), described, numbered_labels=numbered_labels)
@@ -197,13 +199,13 @@ def _group_channels(
                 key = image.key[: -len(channel)].rstrip("-_.")
                 cases[image.part, image.where, key][channel] = replace(image, key=key)
     incomplete = [
-        f"{'/'.join((*where, key))}: {sorted(have)}"
+        f"{'/'.join((*where, key))}: {', '.join(sorted(have))}"
         for (_, where, key), have in cases.items()
         if len(have) < len(channels)
     ]
     if incomplete or not cases:
         raise DataError(
-            f"{in_words(incomplete, 'case')} without all of the channels {list(channels)}. Add the missing "
+            f"{in_words(incomplete, 'case')} without all of the channels {', '.join(channels)}. Add the missing "
             "files, or name only the contrasts that every case has."
         )
     return [[have[channel] for channel in channels] for have in cases.values()], named

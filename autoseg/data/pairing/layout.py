@@ -15,10 +15,9 @@ from autoseg.words import in_words, natural
 Unlabelled = Literal["refuse", "skip"]
 TABLES_AND_TEXTS = (".json", ".tsv", ".csv", ".md")
 
-# How images without labels are left out: in the notebook, in code, on the command line.
+# How images without labels are left out: in the notebook, on the command line.
 LEAVING_OUT = (
-    "tick that under 'How to read the files', or in code unlabelled='skip', on the command line "
-    "--leave-out-unlabelled"
+    "tick that under 'How to read the files' in the notebook, or add --leave-out-unlabelled on the command line"
 )
 
 

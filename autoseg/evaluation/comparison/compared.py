@@ -165,7 +165,7 @@ def read_state(folder: Path) -> State:
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ReadError(
-            f"{path} cannot be read as a comparison ({error}). Choose the folder that `compare` made, or begin "
+            f"{path} cannot be read as a comparison ({error}). Choose the folder that a comparison made, or begin "
             "anew in another folder."
         ) from error
 

@@ -90,7 +90,9 @@ def read_side_by_side(folder: Path, entries: Sequence[str]) -> tuple[SideBySide,
             told = json.loads(str(kept["told"]))
             slices = tuple(_read_one(kept, number, values) for number, values in enumerate(told))
     except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
-        raise ReadError(f"{path} cannot be read ({error}). Remove it; `compare` then makes it anew.") from error
+        raise ReadError(
+            f"{path} cannot be read ({error}). Remove it; the comparison then makes it anew."
+        ) from error
     return slices if all(set(one.predicted) == set(entries) for one in slices) else ()
 
 

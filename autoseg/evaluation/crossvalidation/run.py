@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 
@@ -30,6 +30,7 @@ from autoseg.training.events import Note
 from autoseg.training.history import format_epoch
 from autoseg.training.inputs import Inputs
 from autoseg.training.training import train
+from autoseg.words import counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +129,8 @@ def run_fold(plan: FoldPlan, number: int) -> FoldResult:
     else:
         result = _make_fold(plan, number)
     for row in summarise(result.scores).itertuples():
-        words = f"  {row.name}: Dice {row.dice:.3f}, IoU {row.iou:.3f} over {row.n_subjects} subject(s)"
+        over = counted(cast(int, row.n_subjects), "subject")
+        words = f"  {row.name}: Dice {row.dice:.3f}, IoU {row.iou:.3f} over {over}"
         plan.on_event(Note(words))
     return result
 

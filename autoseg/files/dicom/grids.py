@@ -12,7 +12,7 @@ import numpy.typing as npt
 from autoseg.files.dicom.records import SliceHeader, Vector
 from autoseg.image.geometry import Affine, affine_from_axes, affine_from_spacing, slice_normal
 from autoseg.image.image import SpacingSource
-from autoseg.words import UnplacedNote
+from autoseg.words import UnplacedNote, are, counted
 
 Points = npt.NDArray[np.float64]
 
@@ -109,8 +109,8 @@ def _time_points(slices: Sequence[SliceHeader], normal: Points, notes: list[str]
         return [tuple(members)]
     many = f"{counts.max()} times" if counts.min() == counts.max() else f"{counts.min()} to {counts.max()} times"
     notes.append(
-        f"Its {len(counts)} slice position(s) are there {many} (time points, directions or echoes): read as "
-        f"{counts.max()} images, _t{1:02d} and on."
+        f"{counted(len(counts), 'slice position')} {are(len(counts))} there {many} (time points, directions "
+        f"or echoes): read as {counts.max()} images, _t{1:02d} and on."
     )
     ranks = _ranks(members, places.tolist(), int(counts.max()), notes)
     return [

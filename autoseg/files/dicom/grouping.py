@@ -13,7 +13,7 @@ from pathlib import Path
 from autoseg.files.dicom.grids import plan_grids
 from autoseg.files.dicom.records import FileHeader, SliceHeader
 from autoseg.files.file_names import file_stem
-from autoseg.words import GraveNote, name_some
+from autoseg.words import GraveNote, are, counted, name_some
 
 SAME_SPACING = 1e-4  # relative; two parts in ten thousand of an area
 SAME_ORIENTATION = (1e-4, 1e-3)  # direction cosines: silently the same, the same with a note
@@ -142,8 +142,8 @@ def _without_copies(slices: Iterable[SliceHeader]) -> tuple[list[SliceHeader], l
     if not copies:
         return list(kept.values()), []
     words = (
-        f"{len(copies)} slice(s) are there twice (the same SOP instance UID and header) and were left out: "
-        f"{name_some(list(dict.fromkeys(copies)))}."
+        f"{counted(len(copies), 'slice')} {are(len(copies))} there twice (the same SOP instance UID "
+        f"and header), and the copies were left out: {name_some(list(dict.fromkeys(copies)))}."
     )
     return list(kept.values()), [GraveNote(words)]
 

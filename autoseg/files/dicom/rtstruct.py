@@ -24,7 +24,7 @@ from autoseg.files.dicom.records import (
 )
 from autoseg.image.contours import fill_contours, nest_contours
 from autoseg.image.image import Image
-from autoseg.words import GraveNote, OutsideNote, say_slices
+from autoseg.words import GraveNote, OutsideNote, counted, say_slices
 
 STRUCTURE_SET = "1.2.840.10008.5.1.4.1.1.481.3"
 PLANAR = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
@@ -197,9 +197,9 @@ def _structure_set(path: Path, dataset: Dataset) -> StructureSet:
                 contours[number].append(contour)
             seen.add(key)
     notes = [
-        f"{count} contour(s) that enclose no area ({kind}) are not drawn." for kind, count in sorted(odd.items())
+        f"{counted(count, 'contour')} without an area ({kind}): not drawn." for kind, count in sorted(odd.items())
     ]
-    notes += [f"{copies} contour(s) are there twice and were taken once."] if copies else []
+    notes += [f"{counted(copies, 'contour')} drawn twice, taken once."] if copies else []
     rois = []
     for item in items(dataset, "StructureSetROISequence"):
         number = int(item.ROINumber)

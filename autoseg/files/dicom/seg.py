@@ -31,7 +31,7 @@ from autoseg.files.dicom.records import (
 from autoseg.image.geometry import affine_from_axes
 from autoseg.image.image import Image
 from autoseg.image.structures import Side
-from autoseg.words import OutsideNote
+from autoseg.words import OutsideNote, counted
 
 Kind = Literal["BINARY", "FRACTIONAL", "LABELMAP"]
 KINDS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")  # segmentation, label map
@@ -143,8 +143,8 @@ def _segmentation(path: Path, dataset: FileDataset) -> Segmentation:
     count = int(dataset.get("NumberOfFrames") or 1)
     if len(per_frame) != count:
         raise ReadError(
-            f"{path} holds {count} frame(s) but says of {len(per_frame)} where they belong. Export it again, "
-            "with a functional group for each frame."
+            f"{path} holds {counted(count, 'frame')} but says of {len(per_frame)} where they belong. Export it "
+            "again, with a functional group for each frame."
         )
     frames = tuple(_frame(path, [group, *shared], kind) for group in per_frame)
     series = list(items(dataset, "ReferencedSeriesSequence"))

@@ -19,6 +19,7 @@ from autoseg.files.dicom.pixels import Frames, read_frames, slice_pixels
 from autoseg.files.dicom.records import FileHeader, SliceHeader, quiet
 from autoseg.files.sources import SkippedFile, walk
 from autoseg.image.image import Image, SliceSource, Source
+from autoseg.words import counted
 
 
 @dataclass(frozen=True)
@@ -143,7 +144,7 @@ def _nothing_found(folder: Path, skipped: Sequence[SkippedFile]) -> str:
     reasons = Counter(item.reason for item in visible).most_common(3)
     listed = ", ".join(f"{count} × {reason}" for reason, count in reasons)
     return (
-        f"The folder {folder} holds no DICOM image; {len(visible)} other file(s): {listed}; for instance "
+        f"The folder {folder} holds no DICOM image; {counted(len(visible), 'other file')}: {listed}; for instance "
         f"{visible[0].path.name}. Choose the folder with the patient's DICOM files, or export them again."
     )
 
@@ -153,8 +154,8 @@ def _check_typed(spacing: tuple[float, float] | None) -> tuple[float, float] | N
         return None
     if len(spacing) != 2 or not all(math.isfinite(value) and value > 0 for value in spacing):
         raise GeometryError(
-            f"The typed pixel spacing is {tuple(spacing)}; give two positive numbers in mm: between rows, "
-            "between columns."
+            f"The typed pixel spacing is {' × '.join(map(str, spacing))}; give two positive numbers in mm: between "
+            "rows, between columns."
         )
     return float(spacing[0]), float(spacing[1])
 

@@ -180,8 +180,8 @@ def _other_grid(path: Path, header: NiftiHeader, like: Image) -> str:
     )
     if sorted(shape) == sorted(like.shape):
         text += (
-            " If both hold the same voxels in the same order and only the coordinates were lost or reset, pair "
-            "them by their arrays (trust_array=True)."
+            " If both hold the same voxels in the same order and only the coordinates were lost or reset, say "
+            "so: under 'How to read the files' in the notebook, with --trust-array on the command line."
         )
     return text
 

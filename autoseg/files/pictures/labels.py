@@ -13,6 +13,7 @@ from autoseg.files.arrays import whole_numbers
 from autoseg.files.pictures.pictures import JpegPlanes, Picture, read_jpeg_planes
 from autoseg.files.pictures.tiff import TIFF_SUFFIXES
 from autoseg.image.structures import Structure
+from autoseg.words import counted, name_some
 
 # --- give the pixels of a JPEG back their labels, where that is beyond doubt
 
@@ -128,7 +129,8 @@ def with_labels(
     if unknown:
         shown = ", ".join(unknown[:8]) + (", …" if len(unknown) > 8 else "")
         raise LabelError(
-            f"{path} holds value(s) that stand for no structure: {shown}. Known: {sorted(label_of)}. "
+            f"{path} holds values that stand for no structure: {shown}. Known: "
+            f"{name_some([str(value) for value in sorted(label_of)], 12)}. "
             "Add them to the column values of structures.csv, or set them to 0 in the file."
         )
     labels = [label_of[value] for value in found.tolist()]
@@ -173,9 +175,9 @@ def _labels_by_their_colours(
         return rgb[..., 0].astype(np.uint8)
     unknown.sort(key=lambda item: -item[1])
     shown = ", ".join(f"{colour} ({count} pixels)" for colour, count in unknown[:8])
-    known = {f"#{code:06x}": label for code, label in label_of.items()}
+    known = ", ".join(f"#{code:06x} = {label}" for code, label in label_of.items())
     raise LabelError(
-        f"{path} is a colour picture with {len(unknown)} colour(s) that no structure has: {shown}. "
+        f"{path} is a colour picture with {counted(len(unknown), 'colour')} that no structure has: {shown}. "
         f"Known: {known}. Write each structure's colour into structures.csv. If the colours are shades at "
         "edges, save the labels again without smoothing (anti-aliasing)."
     )

@@ -156,7 +156,7 @@ def _checked(
     if "along" in rows and rows["along"].iloc[0] != "superior-inferior":
         raise DataError(
             f"{rows['name'].iloc[0]} runs {rows['along'].iloc[0]}; an enlargement is looked for on a cord, which "
-            "runs superior-inferior. Measure it with along='superior-inferior' if that is wrong."
+            "runs superior-inferior. If that is wrong, measure it along superior-inferior."
         )
     if not 0 < tip_share < 1:
         raise DataError(f"tip_share is {tip_share}; give the tip's share of the largest area, above 0 and below 1.")

@@ -23,6 +23,7 @@ from autoseg.measurement.morphometry.shapes import (
     describe_pixels,
     fit_ellipse,
 )
+from autoseg.words import counted
 
 # --- what morphometry gives: a row a section, a profile a structure, and all of them
 
@@ -188,8 +189,8 @@ def measure_profile(
     shown = [place for place, shape in enumerate(shapes) if shape is not None]
     if len(shown) < FEWEST_SECTIONS:
         raise DataError(
-            f"{label_map.source.name}: only {len(shown)} section(s) show {structure.name}, and a curve needs at "
-            f"least {FEWEST_SECTIONS}. Its areas are in the table slice by slice."
+            f"{label_map.source.name}: {structure.name} is seen on {counted(len(shown), 'section')}, and a curve "
+            f"needs at least {FEWEST_SECTIONS}. Its areas are in the table slice by slice."
         )
     curve = smooth_curve(
         np.array([_centroid_mm(sections, place, shape) for place, shape in enumerate(shapes)]),
@@ -247,11 +248,15 @@ def _mixed_directions(profiles: Sequence[Profile]) -> list[str]:
     for profile in profiles:
         ways.setdefault(profile.rows[0].name, Counter())[profile.rows[0].along] += 1
     return [
-        f"{name} is followed in different directions ({', '.join(f'{way}: {n}' for way, n in counts.items())} "
-        "image(s)), which cannot be compared. Choose one of them for along."
+        f"{name} is followed in different directions ({_ways(counts)}), which cannot be compared. Choose one of "
+        "them for along."
         for name, counts in ways.items()
         if len(counts) > 1
     ]
+
+
+def _ways(counts: Counter[str]) -> str:
+    return ", ".join(f"{way}: {counted(number, 'image')}" for way, number in counts.items())
 
 
 def _centroid_mm(sections: Sections, place: int, shape: PixelShape | None) -> Vector:

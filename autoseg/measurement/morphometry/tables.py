@@ -191,7 +191,9 @@ def _without_empty_diameters(table: pd.DataFrame) -> pd.DataFrame:
 def one_structure(table: pd.DataFrame, name: str | None = None) -> pd.DataFrame:
     """Give the rows of one structure of one image, in the order of their positions."""
     if lacking := [column for column in NEEDED if column not in table]:
-        raise DataError(f"The table has no column {', '.join(lacking)}. Give one from arc_table, or its CSV file.")
+        raise DataError(
+            f"The table has no column {', '.join(lacking)}. Give a table of the curve, or its CSV file."
+        )
     chosen = table if name is None else table[table["name"] == name]
     found: Sequence[object] = chosen[["case_id", "name"]].drop_duplicates().to_numpy().tolist()
     if len(found) != 1:

@@ -16,6 +16,7 @@ from scipy.interpolate import CubicSpline
 from autoseg.errors import DataError, ReadError
 from autoseg.files.atomic import whole_file
 from autoseg.image.geometry import Affine
+from autoseg.words import counted
 
 Floats = npt.NDArray[np.float64]
 Point = tuple[float, float, float]
@@ -120,7 +121,7 @@ def clicked(points_mm: Sequence[Sequence[float]] | Floats) -> Centreline:
     points = np.array(points_mm, dtype=np.float64)
     if points.ndim != 2 or points.shape[1:] != (3,) or len(points) < 2:
         raise DataError(
-            f"{len(points)} point(s) were clicked; a centreline needs two or more, at different heights."
+            f"Clicked: {counted(len(points), 'point')}; a centreline needs two or more, at different heights."
         )
     points = points[np.argsort(points[:, 2])]
     near = np.diff(points[:, 2]) < 1e-3

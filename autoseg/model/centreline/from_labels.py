@@ -14,6 +14,7 @@ from autoseg.errors import DataError
 from autoseg.image.image import LabelMap
 from autoseg.model.centreline.curve import STEP_MM, Centreline
 from autoseg.model.preprocessing.volume_grids import axes_of, check_volume
+from autoseg.words import named
 
 # --- positions along a line made smooth: gaps are bridged, and both ends go on
 
@@ -130,4 +131,4 @@ def _centroids(mask: npt.NDArray[np.bool_], along: int) -> tuple[Floats, npt.NDA
 
 def _names(label_map: LabelMap, labels: Collection[int] | None) -> str:
     names = [s.name for s in label_map.structures if labels is None or s.label in labels]
-    return ", ".join(names) or f"the label(s) {sorted(labels or ())}"
+    return ", ".join(names) or f"the {named('label', sorted(labels or ()))}"

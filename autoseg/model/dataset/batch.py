@@ -68,7 +68,10 @@ def check_pairs(pairs: Sequence[tuple[Image, LabelMap]]) -> bool:
         raise DataError("There are no cases to learn from.")
     channels = {image.channels for image, _ in pairs}
     if len({len(names) for names in channels}) > 1:
-        raise DataError(f"The images have different channels: {sorted(channels)}. Use one kind of image.")
+        raise DataError(
+            f"The images have different channels: {'; or '.join(', '.join(names) for names in sorted(channels))}. "
+            "Use one kind of image."
+        )
     return any(label_map.shares is not None for _, label_map in pairs)
 
 

@@ -275,7 +275,8 @@ def crop_of(image: Image, grid: VolumeGrid, settings: VolumeSettings, centreline
     if centreline is None:
         raise DataError(
             f"{image.source.name} is to be cropped around its centreline (volume.crop_mm is {settings.crop_mm}), "
-            "and none is given. Give one for this case, or train with a finder; crop_mm = None takes whole volumes."
+            "and none is given. Give one for this case, train with a finder, or see whole volumes (volume.crop_mm "
+            "= none)."
         )
     return plan_crop(centreline, grid, image, settings)
 

@@ -96,7 +96,7 @@ def region_centre(
         raise DataError(
             f"{name}: what was drawn on one slice is larger than the crop ({wanted} of its rows and "
             "columns), so a part of it would be cut off on new images. Choose a larger crop, or "
-            "find_region='whole', or look for a stray pixel in the labels."
+            "the setting find_region = whole, or look for a stray pixel in the labels."
         )
     return centre
 

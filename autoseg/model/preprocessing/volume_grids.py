@@ -120,8 +120,8 @@ def grid_of(image: Image | LabelMap, settings: VolumeSettings) -> VolumeGrid:
     if max(sizes) > MOST_VOXELS:
         raise GeometryError(
             f"{image.source.name}: on the network's grid the volume would have {' × '.join(map(str, sizes))} "
-            f"voxels and it has {image.shape} of its own, {tuple(round(mm, 4) for mm in own)} mm apart. Check its "
-            "spacing and volume.spacing_mm."
+            f"voxels and it has {image.shape} of its own, {' × '.join(f'{mm:.4g}' for mm in own)} mm apart. Check "
+            "its spacing and volume.spacing_mm."
         )
     spacing = [length / n for length, n in zip(lengths, sizes, strict=True)]
     return VolumeGrid(

@@ -10,6 +10,7 @@ from typing import Any, Literal, get_type_hints
 
 from autoseg.errors import SettingsError
 from autoseg.model.settings.declare import NOTHING, SettingsGroup, setting
+from autoseg.words import named
 
 Pair = tuple[float, float]
 Triple = tuple[float, float, float]
@@ -195,11 +196,11 @@ class FineTuneSettings(SettingsGroup, group="finetune"):
     def problems(self) -> Problems:
         """Find parts that there are not, and what leaves nothing to learn."""
         rates, phases = tuple(part for part, _ in self.rates), [_parts(names) for names, _, _ in self.phases]
-        named = (("frozen", self.frozen), ("replaced", self.replaced), ("rates", rates))
-        for name, parts in (*named, *(("phases", parts) for parts in phases)):
-            unknown = ", ".join(part for part in parts if part not in PARTS)
+        groups = (("frozen", self.frozen), ("replaced", self.replaced), ("rates", rates))
+        for name, parts in (*groups, *(("phases", parts) for parts in phases)):
+            unknown = [part for part in parts if part not in PARTS]
             if unknown:
-                yield name, f"{name} names the part(s) {unknown}; a network has {', '.join(PARTS)}."
+                yield name, f"{name} names the {named('part', unknown)}; a network has {', '.join(PARTS)}."
             if name in ("frozen", "phases") and set(parts) == set(PARTS):
                 yield name, f"{name} names all parts, so nothing would be learnt; leave one out."
         if len(set(rates)) < len(rates):
@@ -313,8 +314,8 @@ class LossSettings(SettingsGroup, group="loss"):
             given = f"missed_weight is {self.missed_weight}"
             yield "missed_weight", f"{given}; with tversky it lies between 0 and 1: {ends}."
         if self.overlap == "tversky" and self.squared:
-            known = "squared is True and overlap is 'tversky', which has no squares"
-            yield "squared", f"{known}; give squared=False, or 'dice'."
+            known = "squared is chosen and overlap is tversky, which has no squares"
+            yield "squared", f"{known}; leave one of them out."
         shapes = 0.0 if self.overlap == "none" else self.overlap_weight
         pixels = 0.0 if self.pixel == "none" else self.pixel_weight
         if shapes + pixels == 0:
@@ -325,7 +326,7 @@ class LossSettings(SettingsGroup, group="loss"):
         until, fades = f"overlap_until is {self.overlap_until}", self.overlap != "none" and self.overlap_until <= 1
         if fades and self.pixel == "none":
             why = "without a part that compares pixels, the whole loss would fade out"
-            yield "pixel", f"pixel is 'none' and {until}: {why}; give overlap_until = inf."
+            yield "pixel", f"pixel is none and {until}: {why}; give overlap_until = inf."
         if fades and self.late_pixel_weight == 0:
             fades_out = f"late_pixel_weight is {self.late_pixel_weight} and {until}: the whole loss would fade out"
             yield "late_pixel_weight", f"{fades_out}; give a weight above 0, or overlap_until = inf."
@@ -443,10 +444,10 @@ class Settings(SettingsGroup):
         """Find two lengths of a training, and settings of slices where volumes are learnt from."""
         if self.epochs is not None and self.minutes is not None:
             both = f"epochs is {self.epochs} and minutes is {self.minutes}"
-            yield "epochs", f"{both}; give one of them, the other None."
+            yield "epochs", f"{both}; give one of them, and leave the other empty (on the command line none)."
         for name, kind in group_kinds().items():
             if not isinstance(getattr(self, name), kind):
-                yield name, f"{name} is {getattr(self, name)!r}; give {kind.__name__}(…)."
+                yield name, f"{name} is {getattr(self, name)!r}, and has to be a group of settings."
         for name in ("neighbours", "crop_mm", "crop_shape", "input_shape"):
             value, full = getattr(self.preprocess, name), f"preprocess.{name}"
             if self.spatial_dims == 3 and value:
@@ -476,5 +477,5 @@ def _build(kind: Any, values: dict[str, Any]) -> Any:
     values = {FORMER_NAMES.get(name, name): value for name, value in values.items()}
     unknown = sorted(set(values) - {item.name for item in fields(kind)})
     if unknown:
-        raise SettingsError(f"Unknown setting(s) {unknown} of {kind.__name__}; update autoseg to read them.")
+        raise SettingsError(f"This autoseg does not know the {named('setting', unknown)}; update it.")
     return kind(**values)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -25,6 +25,7 @@ from autoseg.panels.parts.fields import button
 from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.style import heading, notice, picture, text
 from autoseg.report.figures import show_findings
+from autoseg.words import counted
 
 # --- one finding on the page: words, buttons, and a picture that is drawn when it is asked for
 
@@ -34,7 +35,8 @@ TITLES = {
     "broken": "images with broken pixels",
     "contours": "how contours were drawn",
     "empty": "labels that are empty",
-    "gap": "structures missing in between",
+    "gap": "slices that were left undrawn",
+    "inverted": "masks that are inside out",
     "grid": "labels that lie elsewhere than their image",
     "levels": "levels that do not fit",
     "names": "names that look alike",
@@ -242,12 +244,21 @@ class FindingsPanel(Panel):
         if finding.kind == "names" and name:
             words = f"What these files call so is {name}: written into the table of structures"
             return [button(f"They are all {name}", self.keep_names, words)]
-        controls: list[widgets.Widget] = [
+        controls: list[widgets.Widget] = self._asking(finding, name) if finding.kind == "gap" and name else []
+        controls += [
             button(f"Mend: {words}", partial(self.mend, repairs), words) for words, repairs in offers(finding)
         ]
         if finding.kind == "never" and name:
             controls.append(button(f"Leave {name} out", lambda: self.drop(name)))
         return controls + self._leaving_out(finding)
+
+    def _asking(self, finding: Finding, name: str) -> list[widgets.Widget]:
+        """Ask whether slices were left undrawn or show nothing; of a volume only the second can be said."""
+        beside = finding.beside[0] if finding.beside else ""
+        answer = partial(self.answer, name, case_ids=finding.cases)
+        drawn = button("It was not drawn there", partial(answer, drawn_everywhere=False), "Nothing is learnt there")
+        absent = button("It really is not there", partial(answer, drawn_everywhere=True), "This is learnt")
+        return [absent] if beside in finding.cases else [drawn, absent]
 
     def _leaving_out(self, finding: Finding) -> list[widgets.Widget]:
         known = {case.case_id for case in self._folder.cases}
@@ -316,17 +327,20 @@ class FindingsPanel(Panel):
                 undo_repair(self._folder.folder, repair)
             self._done("Taken back.")
 
-    def answer(self, name: str, *, drawn_everywhere: bool | None) -> None:
-        """Say whether a structure was looked for everywhere, or not drawn where it is not seen; None: ask again."""
+    def answer(self, name: str, *, drawn_everywhere: bool | None, case_ids: Collection[str] | None = None) -> None:
+        """Say whether a structure was looked for everywhere, or not drawn where it is not seen; None: ask again.
+
+        With `case_ids` it is said of these cases only.
+        """
         with self.attempt():
             if drawn_everywhere is None:
                 declare_unknown(self._folder, name)
                 self._answers.pop(name, None)
             elif drawn_everywhere:
-                declare_absent(self._folder, name)
+                declare_absent(self._folder, name, case_ids=case_ids)
                 self._answers[name] = f"{name} really is not there where it is not drawn."
             else:
-                declare_missing(self._folder, name)
+                declare_missing(self._folder, name, case_ids=case_ids)
                 self._answers[name] = f"{name} was not drawn where it is not seen."
             self._done("Kept beside your data in annotated.csv.")
 
@@ -384,7 +398,7 @@ def _overview(findings: Sequence[Finding]) -> str:
     if not findings:
         return "Nothing is wrong with these images and labels."
     counts = [(severity, sum(finding.severity == severity for finding in findings)) for severity in SEVERITIES]
-    listed = ", ".join(f"{count} {word}{'s' * (count > 1)}" for word, count in counts if count)
+    listed = ", ".join(counted(count, word) for word, count in counts if count)
     must = " Errors must be mended before training." if counts[0][1] else ""
     return f"The check found {listed}.{must}"
 

@@ -21,6 +21,7 @@ from autoseg.panels.parts.style import legend, picture, text
 from autoseg.panels.parts.values import Data
 from autoseg.report.figures.slices import pair_pictures
 from autoseg.training.plan import set_aside, spread_cases
+from autoseg.words import counted
 
 PAIRS = 6
 MOST_CASES = 40
@@ -254,7 +255,7 @@ class PreviewPanel(Panel):
         self.start(
             lambda: preview_slices(cases, data.plan.settings, structures=data.cases.structures),
             show,
-            saying=f"Reading {len(cases)} image(s) …",
+            saying=f"Reading {counted(len(cases), 'image')} …",
         )
 
     def _draw(self, augmentation: AugmentationSettings) -> None:

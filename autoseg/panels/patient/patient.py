@@ -16,7 +16,7 @@ from autoseg.panels.parts.fields import button, field
 from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.style import heading, notice, picture, text
 from autoseg.panels.parts.values import Patient
-from autoseg.words import name_some, read_numbers
+from autoseg.words import counted, name_some, read_numbers
 
 # --- A series of a patient's folder as one row: its middle slice, and its header in words
 
@@ -171,7 +171,7 @@ class PatientPanel(Panel):
         rows.append(widgets.HTML(text(why if only is None else "")))
         if found.skipped:
             lines = "\n".join(f"{item.path.name}: {item.reason}" for item in found.skipped[:50])
-            rows.append(widgets.HTML(notice(f"{len(found.skipped)} file(s) are left alone.", details=lines)))
+            rows.append(widgets.HTML(notice(f"Left alone: {counted(len(found.skipped), 'file')}.", details=lines)))
         for widget in (*self.boxes.values(), self.rest):
             widget.observe(self._refresh, "value")
         self.series.children = rows

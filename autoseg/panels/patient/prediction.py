@@ -21,7 +21,7 @@ from autoseg.panels.parts.viewer import SliceViewer
 from autoseg.prediction.ensemble import COPY_WORDS, Copies, copies_worth, runs_per_slice, unseen_note
 from autoseg.prediction.run import Run, RunProgress, RunStopped, Stage, segment_folder
 from autoseg.report.run_folder import RunFile, list_run_files, open_folder, why_not_openable
-from autoseg.words import GraveNote, ReadingNote
+from autoseg.words import GraveNote, ReadingNote, counted
 
 MOST_SKIPPED = 20
 MOST_NOTES = 3  # on how series were read; more unfold at a click
@@ -179,8 +179,8 @@ class PredictionPanel(Panel):
             self.notes.value = describe_notes(run)
             self.shown.children = [self.viewer]
             self.say(
-                f"Segmented {len(run.results)} image(s), {slices} slice(s), in {run.elapsed_s:.0f} s. "
-                f"The files are in {run.folder.resolve()}.",
+                f"Segmented {counted(len(run.results), 'image')}, {counted(slices, 'slice')}, "
+                f"in {run.elapsed_s:.0f} s. The files are in {run.folder.resolve()}.",
                 "done",
             )
             self.value = run
@@ -261,7 +261,7 @@ def describe_notes(run: Run) -> str:
     if run.skipped:
         lines = [f"{item.path.name}: {item.reason}" for item in run.skipped[:MOST_SKIPPED]]
         lines += [f"… and {len(run.skipped) - MOST_SKIPPED} more"] if len(run.skipped) > MOST_SKIPPED else []
-        words = f"{len(run.skipped)} file(s) were left alone."
+        words = f"Left alone: {counted(len(run.skipped), 'file')}."
         parts.append(notice(words, details="\n".join(lines), announced=False))
     return "".join(parts) or text("")
 

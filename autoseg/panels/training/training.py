@@ -18,6 +18,7 @@ from autoseg.panels.parts.values import Data, Task
 from autoseg.panels.training.running import RunningTraining, find_training, start_training
 from autoseg.report.figures.live_curves import draw_curves
 from autoseg.training.checkpoint import Unfinished, find_unfinished
+from autoseg.words import counted
 
 # --- what the training panel says: states, times, failures, and the slices with their captions
 
@@ -307,7 +308,9 @@ class TrainingPanel(FollowsWork[Task, RunningTraining]):
         """Say whether a training can be started."""
         words = super().describe_ready()
         if self._found_errors and self.asked is not None:
-            words += f" The check of the data found {self._found_errors} error(s), which are better mended before."
+            words += (
+                f" The check of the data found {counted(self._found_errors, 'error')}: better mend them before."
+            )
         return words
 
     def arrange(self) -> None:

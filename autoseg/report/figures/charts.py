@@ -90,7 +90,10 @@ def show_erosions(history: Sequence[Mapping[str, Any]] | pd.DataFrame) -> Figure
     found = [re.fullmatch(r"iou_(.+)_eroded_(\d)", str(column)) for column in table.columns]
     names = list(dict.fromkeys(match[1] for match in found if match))
     if not names:
-        raise DataError("No epoch was scored with erosions. Train with Settings(watch_erosion=True).")
+        raise DataError(
+            "No epoch was scored with erosions. Train with the setting watch_erosion (on the command line "
+            "--set watch_erosion=yes)."
+        )
     numeric = table.apply(pd.to_numeric, errors="coerce")
     figure, axes = panels(len(names), 3, inches=4.2, aspect=0.65, is_picture=False)
     for name, ax in zip(names, axes, strict=True):

@@ -96,6 +96,9 @@ def _pictures(
         _picture(image, voxels, finding.slice_index, title)
         for (image, voxels), title in zip(read, titles, strict=False)
     ]
+    case_id, index = finding.beside or ("", 0)
+    if case_id in cases and (pair := _read(cases[case_id], structures)) is not None:
+        pictures.append(_picture(*pair, index, f"beside it: {names.get(case_id, case_id)}"))
     repairs = [repair for repair in finding.repairs if repair.case_id == shown[0].case_id]
     if repairs and repairs[0].kind != "leave_out":
         image, voxels = read[0]

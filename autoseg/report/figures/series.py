@@ -15,6 +15,7 @@ from autoseg.files.dicom.series import DicomFolder, find_series
 from autoseg.files.dicom.table import series_table, thumbnail
 from autoseg.report.figures.layout import panels
 from autoseg.report.figures.slices import show_cases
+from autoseg.words import counted
 
 CAPTION_LETTERS = 34
 REFUSAL_LETTERS = 260
@@ -52,7 +53,7 @@ def show_series(found: DicomFolder | Path | str, *, columns: int = 4) -> Figure:
         lines = [
             series.case_id,
             series.description,
-            f"{series.modality} {series.rows} × {series.columns}, {row['slices']} slice(s){moments}",
+            f"{series.modality} {series.rows} × {series.columns}, {counted(row['slices'], 'slice')}{moments}",
             f"{row['orientation']} {series.date}",
         ]
         ax.set_title("\n".join(_short(line) for line in map(str.strip, lines) if line), fontsize=8)

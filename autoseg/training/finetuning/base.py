@@ -13,7 +13,7 @@ from autoseg.errors import DataError, SettingsError
 from autoseg.model.model import TrainedModel, model_digest
 from autoseg.model.settings.settings import FineTuneSettings, Settings
 from autoseg.training.plan import change_settings
-from autoseg.words import name_some
+from autoseg.words import name_some, named
 
 
 def settings_from_base(model: TrainedModel, **changes: object) -> Settings:
@@ -113,13 +113,13 @@ def check_base(model: TrainedModel, split: Split, settings: Settings) -> None:
     known = sorted(_subjects(split.validation, learnt_from(model)))
     if known:
         raise DataError(
-            f"{told} has learnt from the validation subject(s) {name_some(known)}: the validation would be too "
+            f"{told} has learnt from the {named('validation subject', known)}: the validation would be too "
             "good, and would choose the wrong epoch. Move them to training, or validate on others."
         )
     known = sorted(_subjects(split.test, has_seen(model)))
     if known:
         raise DataError(
-            f"{told} has learnt from the test subject(s) {name_some(known)}, or was validated on them: a test "
+            f"{told} has learnt from the {named('test subject', known)}, or was validated on them: a test "
             "would say nothing of a new person. Leave them out, or begin from a model that does not know them."
         )
 
@@ -152,7 +152,7 @@ def describe_base(model: TrainedModel, new: Sequence[str]) -> dict[str, Any]:
 
 def _check_kind(model: TrainedModel, settings: Settings) -> None:
     own = model.settings
-    remedy = "Take the settings from it (settings_from_base), or begin from another model."
+    remedy = "Take the settings from it, or begin from another model."
     if own.spatial_dims != settings.spatial_dims:
         raise SettingsError(
             f"spatial_dims is {settings.spatial_dims} and the base model {model.name!r} was trained with "

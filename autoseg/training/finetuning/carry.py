@@ -119,7 +119,7 @@ def carry_over(
     if learnable <= {*unfit, *(n for n in new if part_of(network, n) in settings.finetune.replaced)}:
         raise DataError(
             f"Nothing of the base model {base.name!r} would be left: every part begins anew. Take its network's "
-            "settings (settings_from_base), replace fewer parts, or train without a base."
+            "settings, replace fewer parts, or train without a base."
         )
     network.load_state_dict(state)
     notes = [

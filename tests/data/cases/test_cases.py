@@ -85,7 +85,7 @@ class TestPairing:
 
     def test_an_image_without_label(self, folder):
         (folder / "labels" / "Bert_01.npy").unlink()
-        with pytest.raises(DataError, match=r"1 image \(Bert_01\.dcm\).*Add label files.*unlabelled='skip'"):
+        with pytest.raises(DataError, match=r"1 image \(Bert_01\.dcm\).*Add label files.*--leave-out-unlabelled"):
             find_cases(folder)
         found = find_cases(folder, unlabelled="skip")
         assert ids(found) == ["Anna_01", "Anna_02", "Bert_02"]
@@ -304,7 +304,7 @@ class TestReading:
 
     def test_a_value_without_a_name(self, folder):
         found = find_cases(folder, structures={1: "a", 2: "b"})
-        with pytest.raises(LabelError, match=r"Anna_01\.npy holds label value\(s\) \[3\] with no name.*'a'"):
+        with pytest.raises(LabelError, match=r"Anna_01\.npy holds label 3 without a name.*= a"):
             read_case(found.cases[0], found.structures)
 
     def test_a_typed_spacing(self, folder):
@@ -375,7 +375,7 @@ class TestMultiFrame:
     def test_too_few_slices(self, folder, count):
         np.save(folder / "labels" / "heart.npy", np.stack(self.pictures()[:count]))
         found = find_cases(folder)
-        with pytest.raises(LabelError, match=rf"holds {count} slice\(s\).*6 frames"):
+        with pytest.raises(LabelError, match=rf"holds {count} slice.*6 frames"):
             read_case(found.cases[0], found.structures)
 
     def test_a_frame_without_label(self, folder):

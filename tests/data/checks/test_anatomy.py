@@ -52,6 +52,15 @@ def test_sides_are_told_in_the_patient_not_on_the_screen():
     assert len(of_kind(check(swapped, patients[1:]), "sides")) == 1
 
 
+def test_a_repair_is_proposed_only_on_the_word_of_several_cases():
+    for count, repairs in ((3, 0), (4, 1)):
+        patients = cohort(count, slices=4)
+        faulty = with_labels(patients[0], renamed(a1=2, a2=1))
+        (finding,) = of_kind(check(faulty, patients[1:]), "sides")
+        assert len(finding.repairs) == repairs
+        assert ("keep the proposed repair" in finding.remedy) == bool(repairs)
+
+
 def test_sides_on_some_slices_only_are_named_and_left_to_the_user():
     def swap(labels):
         labels[2:4] = renamed(a1=2, a2=1)(labels[2:4])
@@ -59,7 +68,7 @@ def test_sides_on_some_slices_only_are_named_and_left_to_the_user():
 
     patients = cohort(5, slices=6)
     (finding,) = of_kind(check(with_labels(patients[0], swap), patients[1:]), "sides")
-    assert "on slice(s) 3, 4" in finding.problem
+    assert "on slices 3, 4" in finding.problem
     assert finding.repairs == ()
 
 
@@ -184,6 +193,38 @@ def test_what_comes_and_goes_everywhere_is_a_note():
     patients = [with_labels(one, without_kidney(1, 3, 5)) for one in cohort(5, slices=7)]
     findings = of_kind(check_images(patients, STRUCTURES), "gap")
     assert [finding.severity for finding in findings] == ["note"] * 5
+
+
+def test_the_neighbour_is_shown_beside_the_gap():
+    patients = cohort(5, slices=7)
+    (finding,) = of_kind(check(with_labels(patients[0], without_kidney(3, 4)), patients[1:]), "gap")
+    assert (finding.label, finding.beside) == (1, ("case1", 2))
+
+
+def test_pictures_without_positions_follow_each_other_by_their_names():
+    own = [patient(number, subject="Anna", calibrated=False) for number in (9, 10, 11)]
+    own[1] = with_labels(own[1], without_kidney(0))
+    (finding,) = of_kind(check_images([own[2], own[0], own[1]], STRUCTURES), "gap")
+    assert (finding.severity, finding.cases) == ("warning", ("case10",))
+    assert finding.beside[0] in ("case9", "case11")
+
+
+def test_forgotten_in_several_patients_is_asked_of_each():
+    patients = [with_labels(one, without_kidney(3)) for one in cohort(5, slices=7)]
+    findings = of_kind(check_images(patients, STRUCTURES), "gap")
+    assert [finding.severity for finding in findings] == ["warning"] * 5
+
+
+def test_every_third_slice_drawn_is_said_once_a_volume():
+    def thin(labels):
+        labels[[0, 1, 3, 4, 6, 7]] = 0
+        return labels
+
+    patients = cohort(4, slices=9)
+    (finding,) = of_kind(check(with_labels(patients[0], thin), patients[1:]), "gap")
+    assert (finding.severity, finding.case_id, finding.slice_index) == ("warning", "case1", 3)
+    assert "only one slice in 3 has drawings (3 slices from 3 to 9)" in finding.problem
+    assert "annotated.csv" in finding.remedy
 
 
 def test_what_was_not_drawn_is_no_gap():

@@ -67,9 +67,9 @@ def test_a_damaged_label(folder):
 
 def test_a_shape_that_differs(folder):
     change_label(folder, "Anna_01", lambda a: a[:, :-2])
-    finding = the_finding(folder, "(1, 40, 46)")
+    finding = the_finding(folder, "1 × 40 × 46")
     assert finding.severity == "error"
-    assert "(1, 40, 48)" in finding.problem
+    assert "1 × 40 × 48" in finding.problem
     assert "own grid" in finding.remedy
 
 
@@ -79,10 +79,10 @@ def test_values_without_a_name_are_counted(folder):
         return a
 
     change_label(folder, "Anna_01", smear)
-    finding = the_finding(folder, "2 value(s) without a name")
+    finding = the_finding(folder, "2 values without a name")
     assert finding.severity == "error"
-    assert "9 (1 pixels, 0.05%), 77 (5 pixels, 0.26%)" in finding.problem
-    assert "'psoas'" in finding.problem
+    assert "9 (1 pixel, 0.05%), 77 (5 pixels, 0.26%)" in finding.problem
+    assert "1 = psoas" in finding.problem
     assert "structures.csv" in finding.remedy
 
 
@@ -99,7 +99,7 @@ def test_no_pixel_spacing(folder):
     finding = the_finding(folder, "2 of 6 images have no pixel spacing")
     assert finding.severity == "warning"
     assert "Anna_01, Bert_03" in finding.problem
-    assert "PreprocessSettings(input_shape=(rows, columns))" in finding.remedy
+    assert "PreprocessSettings" not in finding.remedy
     assert "--input-shape" in finding.remedy
     assert "field of view" in finding.remedy
     assert check(folder, pixel_spacing_mm=(2.0, 1.5)) == ()
@@ -107,7 +107,7 @@ def test_no_pixel_spacing(folder):
 
 def test_empty_label_files(folder):
     change_label(folder, "Anna_01", np.zeros_like)
-    finding = the_finding(folder, "1 of 6 label files are empty")
+    finding = the_finding(folder, "1 of 6 label files is empty")
     assert (finding.severity, finding.case_id) == ("warning", "Anna_01")
 
 
@@ -161,7 +161,7 @@ def test_one_subject(tmp_path):
 def test_studies_without_a_patient_id(folder):
     for number in (1, 2, 3):
         edit(folder / "dicoms" / f"Anna_0{number}.dcm", PatientID="")
-    finding = the_finding(folder, "1 of 2 subject(s) have no PatientID: each study is taken as one person")
+    finding = the_finding(folder, "1 of 2 subjects has no PatientID: each study is taken as one person")
     assert finding.severity == "warning"
     assert "study-" in finding.problem
     assert "if one person has two studies here" in finding.problem.lower()
@@ -175,7 +175,7 @@ def test_a_very_small_structure(folder):
         return a
 
     change_label(folder, "Bert_02", shrink)
-    finding = the_finding(folder, "disc is smaller than 10 pixels on 1 case(s): Bert_02 (9)")
+    finding = the_finding(folder, "disc is smaller than 10 pixels on 1 case: Bert_02 (9)")
     assert (finding.severity, finding.case_id) == ("warning", "Bert_02")
 
 
@@ -202,7 +202,7 @@ def test_errors_come_first_and_are_quoted(folder):
     edit(folder / "dicoms" / "Bert_02.dcm", PixelSpacing=None)
     findings = check(folder)
     assert [finding.severity for finding in findings] == ["error"] * 4 + ["warning"]
-    with pytest.raises(DataError, match=r"4 error\(s\)(.|\n)*Anna_01\.npy(.|\n)*Anna_03(.|\n)*1 more") as caught:
+    with pytest.raises(DataError, match=r"4 errors(.|\n)*Anna_01\.npy(.|\n)*Anna_03(.|\n)*1 more") as caught:
         raise_on_errors(findings)
     assert "Bert_01" not in str(caught.value)
     raise_on_errors(findings[4:])

@@ -55,7 +55,7 @@ def test_pixels_that_are_no_number(value):
 
     (finding,) = findings_of("broken", [with_voxels(patient(1), spoil), patient(2)])
     assert finding.severity == "error"
-    assert "3 pixel(s)" in finding.problem
+    assert "3 pixels" in finding.problem
 
 
 def test_another_range_of_intensities():

@@ -4,7 +4,6 @@ import pytest
 
 from autoseg.data.cases import find_cases
 from autoseg.data.checks import check_cases
-from autoseg.errors import ReadError
 
 
 @pytest.fixture
@@ -40,5 +39,6 @@ def test_unequal_lengths_are_a_finding(folder):
 
 def test_a_file_that_is_no_level_file(folder):
     (folder / "site1-sc01-levels.txt").write_text("0, 2\nhello\n")
-    with pytest.raises(ReadError, match=r"site1-sc01-levels\.txt, line 2"):
-        find_cases(folder)
+    (finding,) = levels(check_cases(find_cases(folder)))
+    assert (finding.severity, finding.case_id) == ("error", "site1-sc01")
+    assert "site1-sc01-levels.txt, line 2" in finding.problem

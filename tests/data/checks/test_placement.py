@@ -1,5 +1,7 @@
 """Labels beside their image: each symmetry, shift and order of slices is found, with the repair that undoes it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from patients import STRUCTURES, cohort, patient, with_labels, with_voxels
@@ -42,8 +44,42 @@ def test_a_shift_is_found_and_undone_to_the_pixel():
     faulty = with_labels(patients[0], lambda labels: shift_slices(labels, (5, -4)))
     (finding,) = check(faulty, patients[1:])
     assert (finding.severity, finding.kind) == ("warning", "shifted")
-    assert "5 pixel(s) up and 4 pixel(s) to the right" in finding.problem
+    assert "5 pixels up and 4 pixels to the right" in finding.problem
     np.testing.assert_array_equal(apply_repairs(faulty.voxels, finding.repairs), patients[0].voxels)
+
+
+def test_few_other_cases_are_no_word_for_a_repair():
+    for count in (3, 4):
+        patients = cohort(count)
+        faulty = with_labels(patients[0], lambda labels: shift_slices(labels, (5, -4)))
+        for finding in check(faulty, patients[1:]):
+            assert len(finding.repairs) == (count == 4)
+
+
+def test_a_tight_crop_of_a_thin_structure_is_left_where_it_is():
+    """A cord in brighter fluid, cut to a few pixels around: the fluid's outer edge is the steeper one."""
+    rows, columns = np.mgrid[:26, :26]
+    cases = []
+    for number in range(1, 7):
+        rng = np.random.default_rng(number)
+        apart = np.hypot(rows - 13 - rng.uniform(-1, 1), columns - 13 - rng.uniform(-1, 1))
+        voxels = rng.normal(0, 6, (5, 26, 26)) + 60.0 * (apart < 8) - 25.0 * (apart < 4)
+        labels = np.repeat((apart < 4)[None], 5, axis=0).astype(np.uint8)
+        one = patient(number)
+        image = replace(one.image, voxels=voxels.astype(np.float32))
+        cases.append(replace(one, image=image, voxels=labels))
+    assert [f.kind for f in check_images(cases, STRUCTURES[:1]) if f.kind in ("shifted", "turned")] == []
+
+
+def test_no_place_is_proposed_at_which_labels_would_leave_the_image():
+    labelled = with_labels(patient(1), lambda labels: shift_slices(labels, (0, 11)))
+    there = np.flatnonzero(labelled.voxels[0].any(axis=0))
+    fit = fit_edges(labelled.image.voxels, labelled.voxels, drawn=[0])
+    reach = fit.moved.shape[-1] // 2
+    inside = np.isfinite(fit.moved).any(axis=(0, 1))
+    assert [step for step in range(-reach, reach + 1) if inside[step + reach]] == [
+        step for step in range(-reach, reach + 1) if there[0] + step >= 0 and there[-1] + step < 88
+    ]
 
 
 def test_what_lies_closer_than_a_drawing_is_exact_is_no_finding():
@@ -92,7 +128,7 @@ def test_labels_where_nothing_is_to_be_seen(slices):
     patients = cohort(6, slices=slices)
     (finding,) = check(with_voxels(patients[0], blank), patients[1:])
     assert (finding.severity, finding.kind, finding.slice_index) == ("warning", "blank", slices // 2)
-    assert ("slice(s) 4 of case1" in finding.problem) == (slices == 6)
+    assert ("slice 4 of case1" in finding.problem) == (slices == 6)
 
 
 def test_the_score_asks_neither_for_bright_nor_for_dark():

@@ -2,6 +2,7 @@
 
 import cv2
 import numpy as np
+import pytest
 from patients import STRUCTURES, cohort, of_kind, patient, renamed, with_labels
 
 from autoseg.data.checks import check_images
@@ -13,26 +14,27 @@ GREY = (Structure(29, "kidney left"), Structure(150, "kidney right"), Structure(
 TO_GREY = renamed(a1=29, a2=150, a3=76)
 
 
-def the_finding(labelled, kind, structures=STRUCTURES):
-    (finding,) = of_kind(check_images([labelled], structures), kind)
+def the_finding(labelled, kind, structures=STRUCTURES, others=()):
+    (finding,) = of_kind(check_images([labelled, *others], structures), kind)
     return finding
 
 
-def test_another_numbering_is_proposed_in_order():
-    labelled = patient(1)
-    faulty = with_labels(labelled, renamed(a1=85, a2=170, a3=255))
-    finding = the_finding(faulty, "values")
+def test_another_numbering_is_told_by_what_looks_alike_in_several_others_not_by_its_order():
+    labelled, *others = cohort(5)
+    faulty = with_labels(labelled, renamed(a1=255, a2=85, a3=170))
+    assert the_finding(faulty, "values").repairs == ()
+    assert the_finding(faulty, "values", others=others[:2]).repairs == ()
+    finding = the_finding(faulty, "values", others=others)
     assert finding.severity == "error"
     assert finding.slice_index == 0
     np.testing.assert_array_equal(apply_repairs(faulty.voxels, finding.repairs), labelled.voxels)
 
 
 def test_one_unknown_value_takes_the_one_name_that_is_absent():
-    labelled = patient(1)
+    labelled, *others = cohort(5)
     faulty = with_labels(labelled, renamed(a3=255))
-    np.testing.assert_array_equal(
-        apply_repairs(faulty.voxels, the_finding(faulty, "values").repairs), labelled.voxels
-    )
+    finding = the_finding(faulty, "values", others=others)
+    np.testing.assert_array_equal(apply_repairs(faulty.voxels, finding.repairs), labelled.voxels)
 
 
 def test_a_surplus_value_goes_to_the_background():
@@ -43,6 +45,56 @@ def test_a_surplus_value_goes_to_the_background():
     labelled = patient(1)
     finding = the_finding(with_labels(labelled, stray), "values")
     np.testing.assert_array_equal(apply_repairs(stray(labelled.voxels.copy()), finding.repairs), labelled.voxels)
+
+
+def test_of_a_surplus_structure_nobody_knows_what_it_is():
+    def other(labels):
+        labels[0, 5:40, 5:15][labels[0, 5:40, 5:15] == 0] = 77
+        return labels
+
+    labelled, *others = cohort(5)
+    assert the_finding(with_labels(labelled, other), "values", others=others).repairs == ()
+
+
+# --- inside out
+
+ONE = (Structure(1, "kidneys"),)
+
+
+def kidneys(count=6, **arguments):
+    return [with_labels(one, lambda labels: (labels > 0).astype(np.uint8)) for one in cohort(count, **arguments)]
+
+
+def inside_out(labelled):
+    return with_labels(labelled, lambda labels: 1 - labels)
+
+
+@pytest.mark.parametrize("slices", [1, 5])
+def test_a_mask_inside_out_is_found_and_mended_on_the_word_of_the_others(slices):
+    patients = kidneys(slices=slices)
+    findings = check_images([inside_out(patients[0]), *patients[1:]], ONE)
+    (finding,) = of_kind(findings, "inverted")
+    assert (finding.severity, finding.case_id, finding.label) == ("warning", "case1", 1)
+    np.testing.assert_array_equal(apply_repairs(1 - patients[0].voxels, finding.repairs), patients[0].voxels)
+    assert of_kind(check_images(patients, ONE), "inverted") == []
+
+
+def test_one_mask_inside_out_by_itself_is_only_asked_about():
+    finding = the_finding(inside_out(kidneys(1)[0]), "inverted", ONE)
+    assert finding.repairs == ()
+    assert "0 for the background" in finding.remedy
+
+
+def test_all_masks_inside_out_are_one_finding_with_a_repair_for_each():
+    patients = kidneys()
+    (finding,) = of_kind(check_images([inside_out(one) for one in patients], ONE), "inverted")
+    assert len(finding.cases) == len(finding.repairs) == 6
+    assert "On 6 cases kidneys lies all round" in finding.problem
+
+
+def test_a_structure_that_fills_a_tight_crop_is_not_inside_out():
+    full = with_labels(kidneys(1)[0], np.ones_like)
+    assert of_kind(check_images([full], ONE), "inverted") == []
 
 
 def test_a_jpeg_s_values_are_recognised_and_the_nearest_names_proposed():
@@ -91,7 +143,7 @@ def test_a_rare_structure_can_be_cleared():
     patients[2] = with_labels(patients[2], stray)
     (finding,) = of_kind(check_images(patients, (*STRUCTURES, Structure(4, "liver"))), "rare")
     assert (finding.severity, finding.case_id) == ("warning", "case3")
-    assert "3 pixel(s) in all 8 cases" in finding.problem
+    assert "3 pixels in 8 cases" in finding.problem
     assert not (apply_repairs(patients[2].voxels, finding.repairs) == 4).any()
 
 

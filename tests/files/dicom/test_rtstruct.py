@@ -85,7 +85,7 @@ class TestPhantoms:
         twice = [contour(image, 0, SQUARE), contour(image, 0, SQUARE)]
         found, notes = read_on(write_rtstruct(tmp_path / "rt.dcm", image, [twice]), image)
         assert found[1].sum() == 80
-        assert "1 contour(s) are there twice" in notes[0]
+        assert "1 contour drawn twice, taken once" in notes[0]
 
     def test_pieces_that_overlap_are_one_area_and_said(self, tmp_path):
         image = the_image(tmp_path / "ct")
@@ -218,7 +218,7 @@ class TestRealFiles:
         assert [(roi.name, len(roi.contours)) for roi in structure_set.rois] == [
             ("patient", 3), ("Isocenter 1", 0), ("Isocenter 2", 0),
         ]  # fmt: skip
-        assert structure_set.notes == ("2 contour(s) that enclose no area (POINT) are not drawn.",)
+        assert structure_set.notes == ("2 contours without an area (POINT): not drawn.",)
         with pytest.raises(LabelError, match=r"rtstruct\.dcm was drawn on series"):
             labels_on(structure_set, image)
 

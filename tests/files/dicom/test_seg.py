@@ -287,7 +287,7 @@ class TestFaults:
     @pytest.mark.parametrize(
         ("change", "text"),
         [
-            (lambda d: d.PerFrameFunctionalGroupsSequence.pop(), r"2 frame\(s\) but says of 1"),
+            (lambda d: d.PerFrameFunctionalGroupsSequence.pop(), r"2 frames but says of 1"),
             (lambda d: setattr(d, "SegmentationType", "ODD"), "SegmentationType is ODD"),
             (lambda d: d.PerFrameFunctionalGroupsSequence[0].pop("SegmentIdentificationSequence"), "which segment"),
             (lambda d: d.pop("Rows"), "header of this segmentation is damaged"),

@@ -282,7 +282,7 @@ class TestGrids:
             ["4.dcm", "3.dcm"],
             ["6.dcm", "5.dcm"],
         ]
-        assert "2 slice position(s) are there 3 times" in " ".join(series.notes)
+        assert "2 slice positions are there 3 times" in " ".join(series.notes)
 
     def test_a_lost_slice_does_not_move_the_later_time_points(self, tmp_path):
         """With its trigger times, the second repeat at the hurt position is still the third time point."""
@@ -344,7 +344,7 @@ class TestGrids:
         files = write(tmp_path)
         (tmp_path / "copy.dcm").write_bytes(files[1].read_bytes())
         assert the_image(tmp_path).shape[0] == 4
-        assert "1 slice(s) are there twice" in notes(tmp_path)
+        assert "1 slice is there twice" in notes(tmp_path)
         assert "copy.dcm" in notes(tmp_path)
 
     def test_one_instance_uid_on_different_slices_loses_none(self, tmp_path):

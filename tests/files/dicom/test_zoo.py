@@ -20,7 +20,7 @@ ZOO = {
     "one-series-per-syntax/compressed_jpeg": [([(4, 256, 256)], (1, 1, 1), "")],
     "one-series-per-syntax/compressed_jpegls": [([(4, 256, 256)], (1, 1, 1), "")],
     "one-series-per-syntax/compressed_j2k": [([(4, 256, 256)], (1, 1, 1), "")],
-    "same-slice-nine-syntaxes": [([(35, 64, 64)] * 9, (3.6, 3.25, 3.25), "35 slice position(s) are there 9 times")],
+    "same-slice-nine-syntaxes": [([(35, 64, 64)] * 9, (3.6, 3.25, 3.25), "35 slice positions are there 9 times")],
     "one-ct-slice-14-syntaxes": [
         ([(1, 512, 512)] * 4, (6.5, 0.6758, 0.6758), "left out: its pixels are compressed")
     ],

@@ -214,7 +214,7 @@ def test_without_millimetres_it_refuses():
 
 def test_one_slice_two_slices_and_none():
     tube = small()
-    for count, words in ((1, "is one slice"), (2, r"only 2 section\(s\) show cord")):
+    for count, words in ((1, "is one slice"), (2, "cord is seen on 2 sections")):
         with pytest.raises(DataError, match=words):
             measure_profile(replace(tube, voxels=tube.voxels[:count]), 1, along="slices")
     with pytest.raises(DataError, match="cord is on no slice"):
@@ -271,5 +271,5 @@ def test_directions_that_differ_between_images_are_told():
     upright = label_map(cylinder(points, (0, 0, 1), (4, 4)), affine, case_id="a")
     lying = label_map(cylinder(points, (0, 1, 0.01), (4, 4)), affine, case_id="b")
     found = measure_morphometry([upright, lying])
-    assert "superior-inferior: 1, anterior-posterior: 1 image(s)" in found.notes[-1]
+    assert "superior-inferior: 1 image, anterior-posterior: 1 image" in found.notes[-1]
     assert measure_morphometry([upright, upright]).notes == ()

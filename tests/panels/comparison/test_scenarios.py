@@ -150,7 +150,7 @@ def test_a_scenario_of_one_s_own_has_the_settings_that_were_typed(tmp_path):
     assert own.minutes == tuned.minutes
     panel.form.own.fields["finetune.replaced"].value = "tale"
     assert panel.value is None
-    assert "replaced names the part(s) tale" in panel.message.value
+    assert "replaced names the part tale" in panel.message.value
     assert "replaced names" in panel.form.own.notes["finetune.replaced"].value
     panel.boxes[OWN].value = False  # what is not asked for cannot be wrong
     assert tuple(panel.value.entries) == USUAL

@@ -52,7 +52,7 @@ def test_a_click_segments_measures_and_shows(above, sample, tmp_path):
     panel = run(PredictionPanel(*above, output=tmp_path / "out"))
     assert panel.value.folder.parent == tmp_path / "out"
     assert panel.viewer in panel.shown.children
-    assert "2 image(s), 20 slice(s)" in panel.message.value
+    assert "2 images, 20 slices" in panel.message.value
     assert "time points" in panel.notes.value
     assert not panel.button.disabled
     assert panel.stop_button.disabled
@@ -143,9 +143,9 @@ def test_a_damaged_slice_is_named_and_the_others_are_measured(above, sample, tmp
     broken.write_bytes(broken.read_bytes()[:50_000])
     above[1].value = Patient(patient)
     panel = run(PredictionPanel(*above, output=tmp_path / "out"))
-    assert "19 slice(s)" in panel.message.value
+    assert "19 slices" in panel.message.value
     assert f"{broken.name} was left out" in panel.notes.value.split("<details")[0]
-    assert "1 file(s) were left alone" in panel.notes.value
+    assert "Left alone: 1 file." in panel.notes.value
 
 
 def test_a_folder_that_went_away_is_a_sentence(above, tmp_path):

@@ -92,7 +92,7 @@ def test_what_the_check_called_an_error_is_pointed_out(tmp_path):
     data, settings = Panel(), Panel()
     settings.value = make_task(tmp_path)
     data.value = SimpleNamespace(findings=[SimpleNamespace(severity=s) for s in ("error", "error", "note")])
-    assert "found 2 error(s)" in TrainingPanel(settings, data=data).state_line.value
+    assert "found 2 errors" in TrainingPanel(settings, data=data).state_line.value
 
 
 def test_while_it_learns_the_panel_tells_how_far_it_is(tmp_path):
@@ -407,7 +407,7 @@ def test_a_model_that_knows_who_validates_is_refused_in_words(tmp_path, really):
     panel.start_button.click()
     panel.wait(60)
     assert panel.value is None
-    assert "has learnt from the validation subject(s) patient 5" in panel.message.value
+    assert "has learnt from the validation subject patient 5" in panel.message.value
 
 
 def test_who_validated_the_model_before_is_told_by_number(tmp_path, really):

@@ -22,7 +22,7 @@ def test_each_series_has_its_picture_or_the_reason_why_it_has_none(tmp_path):
     write(tmp_path / "c", "1.2.5", "EPI", kind=("ORIGINAL", "PRIMARY", "MOSAIC"))
     figure = show_series(find_series(tmp_path), columns=2)
     first, second, refused = figure.axes
-    assert first.get_title() == "series-1\nT1 axial\nMR 40 × 36, 3 slice(s)\naxial"
+    assert first.get_title() == "series-1\nT1 axial\nMR 40 × 36, 3 slices\naxial"
     assert second.get_title().splitlines()[1].endswith("…")
     assert first.images[0].get_array().shape == (40, 36)
     assert first.get_aspect() == 2.0

@@ -92,7 +92,7 @@ def test_what_cannot_be_searched_is_an_error(finder):
         find_centreline(finder, replace(image, voxels=image.voxels[:1]))
     with pytest.raises(GeometryError, match="pixel spacing"):
         find_centreline(finder, replace(image, affine=None))
-    with pytest.raises(DataError, match=r"has 2 channel\(s\)"):
+    with pytest.raises(DataError, match=r"has 2 channels"):
         find_centreline(finder, replace(image, voxels=np.stack([image.voxels] * 2), channels=("a", "b")))
     other = replace(finder, settings=Settings())
     with pytest.raises(DataError, match="finds no centrelines"):
