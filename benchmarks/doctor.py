@@ -5,11 +5,11 @@
 Each set is taken whole as the cohort. Thresholds were chosen on how the clean cases of all sets score, and while
 faults were put into the subjects at even places (`--tuning`); the table is of the subjects at odd places. A fault
 counts as found if an error or a warning of the right kind names the case, and did not without the fault. A proposed
-repair is wrong if the labels are then not the right ones. A false alarm is an error or a warning of any of
-these kinds that names a clean case: in the clean cohort, or of another subject because of the fault. What a
-set's README tells of its own data (`KNOWN`) is neither put in nor counted, and what only other cases can tell (`NEEDS_OTHERS`) is put into sets of five cases and more. The exit status is 1 if
-fewer than 95 % of the faults are found, a swap of paired sides is missed, more than 1 of 40 clean cases has a false
-alarm, or a wrong repair is proposed.
+repair is wrong if the labels are then not the right ones. A false alarm is an error or a warning of any of these
+kinds that names a clean case: in the clean cohort, or of another subject because of the fault. What a set's README
+tells of its own data (`KNOWN`) is neither put in nor counted, and what only other cases can tell (`NEEDS_OTHERS`)
+is put into sets of five cases and more. The exit status is 1 if fewer than 95 % of the faults are found, a swap of
+paired sides is missed, more than 1 of 40 clean cases has a false alarm, or a wrong repair is proposed.
 
     python benchmarks/doctor.py --placement
 

@@ -10,7 +10,7 @@ from autoseg.errors import DataError, OutputError, ReadError
 
 def test_nothing_is_frozen_at_first(tmp_path):
     assert read_ledger(tmp_path) is None
-    with pytest.raises(DataError, match=r"No test subjects are frozen.*freeze_test_subjects"):
+    with pytest.raises(DataError, match=r"No test subjects are frozen.*train --test-subject"):
         record_look(tmp_path, "model")
 
 

@@ -106,7 +106,7 @@ def test_annotated_from_excel(tmp_path):
     [
         ("case_id,psoas\nx,1\n", r"lacks the column disc"),
         ("psoas,disc\n1,1\n", r"lacks the column case_id"),
-        ("case_id,psoas,disc,dsic\nx,1,1,1\n", r"'dsic', which names no structure.*\['psoas', 'disc'\]"),
+        ("case_id,psoas,disc,dsic\nx,1,1,1\n", r"'dsic', which names no structure.*psoas, disc"),
         ("case_id,psoas,disc\nx,1,yes\n", "row 2, column 'disc': 'yes' is neither"),
         ("case_id,psoas,disc\nx,1,\n", "row 2, column 'disc': '' is neither"),
         ("case_id,psoas,disc\nx,1\n", "row 2, column 'disc': '' is neither"),

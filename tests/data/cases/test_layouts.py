@@ -131,7 +131,7 @@ class TestRaters:
         assert image.slice_positions_mm[0] == pytest.approx(whole.slice_positions_mm[3])
 
     def test_what_is_no_rule(self):
-        with pytest.raises(DataError, match="'majority', 'staple' or 'mean'"):
+        with pytest.raises(DataError, match="majority, staple or mean"):
             Reading(raters="best")
 
 

@@ -76,7 +76,7 @@ class TestPhantoms:
         ]
         found, notes = read_on(write_rtstruct(tmp_path / "rt.dcm", image, [contours]), image)
         assert found[1].sum(axis=(1, 2)).tolist() == [80, 0, 0]
-        assert [note.split("(")[2].split(")")[0] for note in notes] == [
+        assert [note.split("(")[1].split(")")[0] for note in notes] == [
             "CLOSED_PLANAR of fewer than three points", "OPEN_PLANAR", "POINT",
         ]  # fmt: skip
 

@@ -47,7 +47,7 @@ def test_a_palette_png_takes_any_integers(tmp_path, dtype):
     ("labels", "words"),
     [
         (LABELS + 1, r"labels 3, 201 without a name"),
-        (LABELS.astype(np.int64) + 256, "with no name"),
+        (LABELS.astype(np.int64) + 256, "without a name"),
         (LABELS.astype(np.float32), "one slice of integers"),
         (LABELS[None], r"shape \(1, 2, 3\)"),
     ],

@@ -50,7 +50,7 @@ def test_two_cases_that_are_alike_stand_side_by_side(found):
     pair = (found.cases[0].case_id, found.cases[2].case_id)
     twins = Finding("error", pair[0], found.cases[0].image_path, "Alike.", "Keep one.", kind="twins", cases=pair)
     figure = show_findings([twins], found)
-    assert all(picture is not None for picture in pictures(figure))
+    assert sum(picture is not None for picture in pictures(figure)) == 3  # nobody can tell what 1000 stands for
     assert figure.axes[1].get_title() == pair[1]
 
 
@@ -71,4 +71,4 @@ def test_labels_of_another_shape_and_unknown_values_can_be_looked_at(tmp_path):
     figure = show_findings(findings, found)
     assert {finding.case_id for finding in findings} == {"Anna_01", "Bert_01"}
     assert any("another shape" in ax.get_title().replace("\n", " ") for ax in figure.axes)
-    assert all(picture is not None for picture in pictures(figure))
+    assert sum(picture is not None for picture in pictures(figure)) == 3  # nobody can tell what 1000 stands for
