@@ -10,6 +10,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # each worker has a core of its own
 
 import importlib.util
 import shutil
+from itertools import groupby
 from pathlib import Path
 
 import pytest
@@ -92,3 +93,20 @@ def sample() -> Path:
     if not any(folder.glob("*")):
         pytest.skip(f"the sample data are not there yet ({folder})")
     return folder
+
+
+@pytest.fixture(scope="session")
+def small_sample(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample with six slices of each patient to learn from, for what must only be gone through."""
+    place = tmp_path_factory.mktemp("small") / "data" / "sample"
+    shutil.copytree(sample, place)
+    train = place / "train"
+    names = sorted(path.stem for path in (train / "dicoms").iterdir())
+    kept = {name for _, own in groupby(names, key=lambda name: name.split("_")[0]) for name in list(own)[6:12]}
+    for path in [*(train / "dicoms").iterdir(), *(train / "labels").iterdir()]:
+        if path.stem not in kept:
+            path.unlink()
+    head, *rows = (train / "annotated.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+    rows = [row for row in rows if row.split(",")[0] in kept]
+    (train / "annotated.csv").write_text(head + "".join(rows), encoding="utf-8")
+    return place

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TOKEN = "for-this-test-only"
+SCREENSHOTS = "AUTOSEG_SCREENSHOTS"  # the folder where pictures of the panels go
 BROWSER_OPTIONS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking"]
 # What JupyterLab itself writes to the console in some versions, on any page.
 NOT_OURS = ("favicon", "Failed to load resource: the server responded with a status of 404")
@@ -27,13 +28,14 @@ class Lab:
     address: str
     home: Path
 
-    def project(self, name: str, folders: Sequence[str] = ("notebooks", "data/sample")) -> Path:
-        """Make a folder of its own with copies of the project's `folders`, and with empty ones for what is made."""
+    def project(self, name: str, sample: Path | None = None) -> Path:
+        """Make a folder with copies of the notebooks and of a `sample`, and empty ones for what is made."""
         place = self.home / name
-        for folder in folders:
-            ignored = shutil.ignore_patterns(".ipynb_checkpoints")
-            shutil.copytree(self.root / folder, place / folder, ignore=ignored)
-        for folder in ("notebooks", "trained_model", "predictions"):
+        ignored = shutil.ignore_patterns(".ipynb_checkpoints")
+        shutil.copytree(self.root / "notebooks", place / "notebooks", ignore=ignored)
+        if sample is not None:
+            shutil.copytree(sample, place / "data" / "sample")
+        for folder in ("trained_model", "predictions"):
             (place / folder).mkdir(parents=True, exist_ok=True)
         return place
 
@@ -182,15 +184,23 @@ class Notebook:
             element.screenshot(path=str(path))
         return path
 
-    def shot_cells(self, folder: Path, prefix: str) -> None:
-        """Keep a picture of the output of every cell, in a window tall enough to show it whole."""
-        folder.mkdir(parents=True, exist_ok=True)
+    def shot_cells(self, prefix: str, themes: Sequence[str] = ("Light",)) -> None:
+        """Keep a picture of every cell's output in the folder that AUTOSEG_SCREENSHOTS names; nothing without it.
+
+        The window is made tall enough to show each whole.
+        """
+        if SCREENSHOTS not in os.environ:
+            return
         size = self.page.viewport_size
         self.page.set_viewport_size({"width": size["width"], "height": 2600})
-        outputs = self.page.locator(".jp-CodeCell .jp-Cell-outputWrapper")
-        for number in range(outputs.count()):
-            output = outputs.nth(number)
-            output.scroll_into_view_if_needed()
-            self.page.wait_for_timeout(500)
-            output.screenshot(path=str(folder / f"{prefix}_{number + 1}.png"))
+        for theme in themes:
+            folder = Path(os.environ[SCREENSHOTS]) / theme.lower()
+            folder.mkdir(parents=True, exist_ok=True)
+            self.theme(theme)
+            outputs = self.page.locator(".jp-CodeCell .jp-Cell-outputWrapper")
+            for number in range(outputs.count()):
+                output = outputs.nth(number)
+                output.scroll_into_view_if_needed()
+                self.page.wait_for_timeout(500)
+                output.screenshot(path=str(folder / f"{prefix}_{number + 1}.png"))
         self.page.set_viewport_size(size)

@@ -159,9 +159,9 @@ def test_every_notebook_has_its_clicks():
 
 
 @pytest.mark.usefixtures("own_jupyter")
-def test_the_notebooks_run_one_after_the_other_on_the_sample(tmp_path, sample, monkeypatch):
+def test_the_notebooks_run_one_after_the_other_on_the_sample(tmp_path, small_sample, monkeypatch):
     nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed")
-    shutil.copytree(sample, tmp_path / "data" / "sample")
+    shutil.copytree(small_sample, tmp_path / "data" / "sample")
     for name in ("notebooks", "trained_model", "predictions", "tmp"):
         (tmp_path / name).mkdir()
     monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))  # a training elsewhere must not hold the turn

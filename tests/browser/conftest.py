@@ -4,14 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from lab import BROWSER_OPTIONS, Notebook, running_lab
-
-
-@pytest.fixture(scope="session")
-def screens(tmp_path_factory):
-    """Where pictures go: AUTOSEG_SCREENSHOTS, or pytest's temporary folder."""
-    chosen = os.environ.get("AUTOSEG_SCREENSHOTS")
-    return Path(chosen) if chosen else tmp_path_factory.mktemp("screens")
+from lab import BROWSER_OPTIONS, SCREENSHOTS, Notebook, running_lab
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +25,7 @@ def browser(chromium):
 
 
 @pytest.fixture
-def opened(lab, browser, screens):
+def opened(lab, browser, tmp_path_factory):
     """Open a notebook file in a page of its own; nothing may complain in the browser's console."""
     contexts, books = [], []
 
@@ -43,6 +36,7 @@ def opened(lab, browser, screens):
         return books[-1]
 
     yield open_
+    screens = Path(os.environ.get(SCREENSHOTS) or tmp_path_factory.mktemp("screens"))
     for book in books:
         if not book.page.is_closed():
             book.page.screenshot(path=str(screens / f"last_{book.path.stem}.png"))

@@ -34,7 +34,7 @@ CROSS = """() => {
 
 
 def test_a_point_lands_where_it_was_clicked(lab, opened):
-    home = lab.project("centreline", folders=())
+    home = lab.project("centreline")
     notebook = opened(write_notebook(home / "points.ipynb", [CELL]), viewport={"width": 1280, "height": 1400})
     page = notebook.page
     notebook.run_all()

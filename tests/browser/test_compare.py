@@ -12,8 +12,8 @@ import pytest
 pytestmark = pytest.mark.browser
 
 
-def test_compare_from_the_ticks_to_the_best(lab, opened, screens):
-    home = lab.project("compare")
+def test_compare_from_the_ticks_to_the_best(lab, opened, small_sample):
+    home = lab.project("compare", small_sample)
     notebook = opened(home / "notebooks/3_compare.ipynb")
     page = notebook.page
     minutes = os.environ.get("AUTOSEG_MINUTES", "0.05")
@@ -23,21 +23,20 @@ def test_compare_from_the_ticks_to_the_best(lab, opened, screens):
     for title in ("U-Net", "ResUNet", "UNeXt", "Multi-scale pyramid", "Mask DINO"):
         if title not in keep:
             page.get_by_label(title, exact=True).first.uncheck()
+    page.get_by_label("Folds", exact=True).first.select_option("2")
     amount = page.get_by_label("Each learns for", exact=True).first
     amount.fill(minutes)
     amount.press("Tab")
-    notebook.wait_for_text(f"{len(keep)} networks × 3 folds × {minutes} minutes: ")
+    notebook.wait_for_text(f"{len(keep)} networks × 2 folds × {minutes} minutes: ")
 
     # Stop keeps what is finished, and the next start goes on.
     notebook.click(notebook.button("Start"))
-    notebook.wait_for_text("fold 1 of 3, U-Net, epoch", seconds=120)
+    notebook.wait_for_text("fold 1 of 2, U-Net, epoch", seconds=120)
     page.wait_for_function(
         "() => [...document.querySelectorAll('td')].some(e => /^0[.][0-9]{3}$/.test(e.textContent))",
         timeout=180_000,
     )
-    for theme in ("Dark", "Light"):
-        notebook.theme(theme)
-        notebook.shot_cells(screens / theme.lower(), "comparison")
+    notebook.shot_cells("comparison", ("Dark", "Light"))
     notebook.click(notebook.button("Stop"))
     notebook.wait_for_text("and kept. Go on does the rest", seconds=60)
     folder = home / "trained_model" / "heart_comparison"
@@ -55,9 +54,7 @@ def test_compare_from_the_ticks_to_the_best(lab, opened, screens):
     page.wait_for_function(
         "old => document.querySelector(\"img[alt*='reference and networks']\").src !== old", arg=before
     )
-    for theme in ("Dark", "Light"):
-        notebook.theme(theme)
-        notebook.shot_cells(screens / theme.lower(), "compared")
+    notebook.shot_cells("compared", ("Dark", "Light"))
 
     # What the browser saves is what lies in the folder.
     with page.expect_download(timeout=30_000) as saved:

@@ -27,8 +27,8 @@ def write_discs(place, names):
     write_structures(place / "structures.csv", STRUCTURES)
 
 
-def test_finetune_from_the_model_to_the_best_scenario(lab, opened, screens):
-    home = lab.project("finetune", folders=["notebooks"])
+def test_finetune_from_the_model_to_the_best_scenario(lab, opened):
+    home = lab.project("finetune")
     save_model(make_base(taught_by=["ann"]), home / "trained_model")
     write_discs(home / "data" / "discs", ("ann", "bob", "cas", "dot", "eve"))
     notebook = opened(home / "notebooks/4_finetune.ipynb")
@@ -51,7 +51,7 @@ def test_finetune_from_the_model_to_the_best_scenario(lab, opened, screens):
     amount.fill("0.02")
     amount.press("Tab")
     notebook.wait_for_text("1 scenario that learns × 2 folds × 0.02 minutes: ")
-    notebook.shot_cells(screens / "light", "scenarios")
+    notebook.shot_cells("scenarios")
 
     notebook.click(notebook.button("Start"))
     notebook.wait_for_text("Dice of every patient", seconds=120)
@@ -60,7 +60,7 @@ def test_finetune_from_the_model_to_the_best_scenario(lab, opened, screens):
     for words in ("original", "fine-tuned faster", "Minimum", "Maximum", "Mean", "Median"):
         assert words in table
     page.locator("img[alt*='reference and models']").first.wait_for(timeout=60_000)
-    notebook.shot_cells(screens / "light", "tuned")
+    notebook.shot_cells("tuned")
 
     # The best learns from all but a few, the known patient included, and lands where 2_test looks.
     notebook.wait_for_text("choose the best epoch and are not learnt from: 1 patient")

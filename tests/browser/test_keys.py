@@ -8,7 +8,7 @@ CELLS = ["from autoseg.panels.parts.chooser import FolderChooser\nFolderChooser(
 
 
 def test_a_folder_is_chosen_with_the_keyboard_alone(lab, opened):
-    home = lab.project("keys", folders=())
+    home = lab.project("keys")
     for name in ("data/first", "data/second/inner"):
         (home / name).mkdir(parents=True)
     keys = opened(write_notebook(home / "notebooks" / "keys.ipynb", CELLS))

@@ -83,7 +83,7 @@ def _press(page, *keys):
 
 
 def test_viewer_and_table_in_a_real_browser(lab, opened, tmp_path):
-    home = lab.project("viewer", folders=())
+    home = lab.project("viewer")
     notebook = opened(
         write_notebook(home / "viewer.ipynb", CELLS), permissions=["clipboard-read", "clipboard-write"]
     )

@@ -16,12 +16,14 @@ from autoseg.data.test_subjects import freeze_test_subjects, read_ledger
 from autoseg.model.model import load_model
 from autoseg.model.settings.settings import Settings
 
+SMALL = ["--spacing-mm", "9", "--set", "network.filters=4,8"]
+
 
 @pytest.fixture(scope="module")
-def model(sample, tmp_path_factory):
+def model(small_sample, tmp_path_factory):
     """A model file made by the command itself, in seconds, on a coarse grid."""
     folder = tmp_path_factory.mktemp("models")
-    arguments = ["train", str(sample / "train"), "--name", "heart", "--epochs", "2", "--spacing-mm", "9"]
+    arguments = ["train", str(small_sample / "train"), "--name", "heart", "--epochs", "2", *SMALL]
     assert main([*arguments, "--validation-subject", "SCD0000501", "--output", str(folder)]) == 0
     return folder / "heart_2.pt"
 
@@ -93,8 +95,8 @@ def test_a_time_budget_given_by_its_name_takes_the_place_of_the_epochs():
     assert settings("--batch-size", "3", "--set", "batch_size=5").batch_size == 5
 
 
-def test_a_training_with_settings_by_name(sample, tmp_path):
-    command = ["train", str(sample / "train"), "--output", str(tmp_path), "--epochs", "1", "--spacing-mm", "9"]
+def test_a_training_with_settings_by_name(small_sample, tmp_path):
+    command = ["train", str(small_sample / "train"), "--output", str(tmp_path), "--epochs", "1", *SMALL]
     assert (
         main([*command, "--set", "network.filters=4,8", "--set", "optimizer=sgd", "--set", "schedule=plateau"]) == 0
     )
@@ -103,8 +105,9 @@ def test_a_training_with_settings_by_name(sample, tmp_path):
     assert settings.preprocess.spacing_mm == 9
 
 
-def test_a_model_is_gone_on_from_by_its_name_or_its_file(model, sample, tmp_path, capsys):
-    command = ["train", str(sample / "train"), "--output", str(tmp_path), "--epochs", "1", "--base", str(model)]
+def test_a_model_is_gone_on_from_by_its_name_or_its_file(model, small_sample, tmp_path, capsys):
+    command = ["train", str(small_sample / "train"), "--output", str(tmp_path), "--epochs", "1"]
+    command += ["--base", str(model)]
     typed = ["--set", "finetune.frozen=contraction,bottleneck", "--learning-rate", "1e-4"]
     assert main([*command, "--name", "on", *typed]) == 0
     # Only this one has the base not learnt from.
@@ -132,8 +135,8 @@ def test_a_model_is_gone_on_from_by_its_name_or_its_file(model, sample, tmp_path
         (["--set", "finetune.frozen=encoder"], "a network has contraction, bottleneck, expansion, tail"),
     ],
 )
-def test_a_base_that_cannot_be_gone_on_from(arguments, words, model, sample, tmp_path, capsys):
-    command = ["train", str(sample / "train"), "--output", str(tmp_path), "--base", str(model)]
+def test_a_base_that_cannot_be_gone_on_from(arguments, words, model, small_sample, tmp_path, capsys):
+    command = ["train", str(small_sample / "train"), "--output", str(tmp_path), "--base", str(model)]
     assert main([*command, *arguments]) == 1
     assert words in capsys.readouterr().err
     assert list(tmp_path.glob("*.pt")) == []
@@ -171,8 +174,8 @@ def test_what_goes_wrong_is_one_sentence_on_the_error_stream(arguments, words, c
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_subject_that_does_not_exist_is_told_before_training(sample, tmp_path, capsys):
-    command = ["train", str(sample / "train"), "--output", str(tmp_path / "models")]
+def test_a_subject_that_does_not_exist_is_told_before_training(small_sample, tmp_path, capsys):
+    command = ["train", str(small_sample / "train"), "--output", str(tmp_path / "models")]
     assert main([*command, "--validation-subject", "Mickey"]) == 1
     assert "SCD0000101" in capsys.readouterr().err
     assert not (tmp_path / "models").exists()
@@ -216,9 +219,9 @@ def _press_ctrl_c_at(word, presses, monkeypatch):
     monkeypatch.setattr(learning, "tell", tell)
 
 
-def test_ctrl_c_stops_a_training_that_resume_goes_on_with(sample, tmp_path, capsys, monkeypatch):
-    command = ["train", str(sample / "train"), "--name", "heart", "--output", str(tmp_path)]
-    options = ["--epochs", "4", "--spacing-mm", "9", "--validation-subject", "SCD0000501"]
+def test_ctrl_c_stops_a_training_that_resume_goes_on_with(small_sample, tmp_path, capsys, monkeypatch):
+    command = ["train", str(small_sample / "train"), "--name", "heart", "--output", str(tmp_path)]
+    options = ["--epochs", "4", *SMALL, "--validation-subject", "SCD0000501"]
     usual = signal.getsignal(signal.SIGINT)
     with monkeypatch.context() as patch:
         _press_ctrl_c_at("Epoch 2,", 1, patch)
@@ -233,7 +236,7 @@ def test_ctrl_c_stops_a_training_that_resume_goes_on_with(sample, tmp_path, caps
     assert main([*command, "--resume"]) == 0
     shown = capsys.readouterr().out
     assert "Going on with 'heart' after epoch 2" in shown
-    assert "Validation: 22 images of 1 subject: SCD0000501" in shown
+    assert "Validation: 6 images of 1 subject: SCD0000501" in shown
     assert "Epoch 4, " in shown
     assert "--resume" not in shown
     assert len(read_rows(tmp_path / "heart_history.csv")) == 4
@@ -243,18 +246,18 @@ def test_ctrl_c_stops_a_training_that_resume_goes_on_with(sample, tmp_path, caps
     assert "no unfinished training named 'heart'" in capsys.readouterr().err
 
 
-def test_a_second_ctrl_c_does_not_wait(sample, tmp_path, capsys, monkeypatch):
-    command = ["train", str(sample / "train"), "--output", str(tmp_path), "--epochs", "4", "--spacing-mm", "9"]
+def test_a_second_ctrl_c_does_not_wait(small_sample, tmp_path, capsys, monkeypatch):
+    command = ["train", str(small_sample / "train"), "--output", str(tmp_path), "--epochs", "4", *SMALL]
     _press_ctrl_c_at("Epoch 2,", 2, monkeypatch)
     assert main(command) == 0
     assert (tmp_path / "model_2.pt").is_file()
     assert "--resume" not in capsys.readouterr().out  # nothing was kept that could go on
 
 
-def test_a_subject_set_aside_since_is_not_learnt_from_again(sample, tmp_path, capsys, monkeypatch):
+def test_a_subject_set_aside_since_is_not_learnt_from_again(small_sample, tmp_path, capsys, monkeypatch):
     data = tmp_path / "data"
-    shutil.copytree(sample / "train", data)
-    command = ["train", str(data), "--output", str(tmp_path / "models"), "--epochs", "3", "--spacing-mm", "9"]
+    shutil.copytree(small_sample / "train", data)
+    command = ["train", str(data), "--output", str(tmp_path / "models"), "--epochs", "3", *SMALL]
     with monkeypatch.context() as patch:
         _press_ctrl_c_at("Epoch 1,", 1, patch)
         assert main(command) == 0
@@ -263,8 +266,9 @@ def test_a_subject_set_aside_since_is_not_learnt_from_again(sample, tmp_path, ca
     assert "has seen SCD0000501, set aside" in capsys.readouterr().err
 
 
-def test_demo_runs_from_end_to_end(tmp_path, capsys, monkeypatch):
+def test_demo_runs_from_end_to_end(tmp_path, small_sample, capsys, monkeypatch):
     monkeypatch.setattr(learning, "DEMO_SPACING_MM", 9.0)
+    monkeypatch.setattr(learning, "ROOT", small_sample.parents[1])
     assert main(["demo", "--minutes", "0.03", "--output", str(tmp_path)]) == 0
     shown = capsys.readouterr().out
     assert "SCD0000301, cavity: Dice" in shown

@@ -41,12 +41,11 @@ class MemoryWatch:
 
     def __enter__(self) -> MemoryWatch:
         _load_all()
-        gc.collect()
+        _hand_back()
         if self._is_cuda:
             torch.cuda.reset_peak_memory_stats()
             self._before = torch.cuda.memory_allocated()
         else:
-            _hand_back()
             self._before = self._most = self._process.memory_info().rss
             self._thread.start()
         return self
@@ -91,7 +90,8 @@ def _load_all() -> None:
 
 
 def _hand_back() -> None:
-    """Give freed memory back to the system, where the C library knows how."""
+    """Free what nobody holds, and give it back to the system where the C library knows how."""
+    gc.collect()
     if sys.platform != "linux":
         return
     try:
