@@ -16,8 +16,8 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from autoseg.cli.options import find, typed_settings
+from autoseg.cli.planning import begun_with, plan_for
 from autoseg.cli.using import print_comparison, print_run, print_summary
-from autoseg.cli.volumes import plan_volumes
 from autoseg.words import counted
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from autoseg.data.split import Split
     from autoseg.model.model import TrainedModel
     from autoseg.model.settings.settings import Settings
+    from autoseg.training.plan import Plan
 
 # Its myocardium is missing (data/sample/README.md), so it would teach least.
 DEMO_VALIDATION = ("SCD0000501",)
@@ -49,8 +50,14 @@ def train(chosen: argparse.Namespace) -> None:
     unfinished = read_checkpoint(find_checkpoint(chosen.output, chosen.name)) if chosen.resume else None
     found = check_found(find(chosen))
     if unfinished is None:
-        settings = settings if base is not None else plan_volumes(chosen, found, settings)
-        split = _split(found, settings, validation=chosen.validation_subject, test=chosen.test_subject, base=base)
+        plan, validation = None, chosen.validation_subject
+        set_aside = _set_aside(found, chosen.test_subject)
+        if base is None:
+            if validation is not None:  # whom nobody knows is told before anything is planned
+                _split(found, settings, validation=validation, test=set_aside)
+            plan = plan_for(chosen, found, settings, set_aside=set_aside, who=validation is None)
+            settings = plan.settings
+        split = _split(found, settings, validation=validation, test=set_aside, base=base, plan=plan)
         # Only now: the split knows every one of them.
         if chosen.test_subject:
             freeze_test_subjects(found.folder, chosen.test_subject)
@@ -131,19 +138,23 @@ def crossvalidate(chosen: argparse.Namespace) -> None:
     base = base_of(chosen)
     settings = settings_of(chosen, base)
     found = check_found(find(chosen))
-    settings = settings if base is not None else plan_volumes(chosen, found, settings)
+    folder = chosen.output / f"{chosen.name}_folds"
     ledger = read_ledger(found.folder)
+    set_aside = ledger.subjects if ledger else ()
     if ledger:
         print(f"{ledger.note} They are in no fold.")
+    if base is None:
+        earlier = begun_with(chosen, settings, folder)
+        settings = earlier or plan_for(chosen, found, settings, set_aside=set_aside).settings
     result = cross_validate(
         found.cases,
         found.structures,
         settings,
-        folder=chosen.output / f"{chosen.name}_folds",
+        folder=folder,
         folds=chosen.folds,
         name=chosen.name,
         choose_post=chosen.choose_post,
-        test_subjects=ledger.subjects if ledger else (),
+        test_subjects=set_aside,
         tell=tell,
         base=base,
         finder=finder_of(chosen),
@@ -165,25 +176,40 @@ def check_found(found: CaseFolder) -> CaseFolder:
     return found
 
 
+def _set_aside(found: CaseFolder, named: Sequence[str] | None) -> Sequence[str]:
+    """Give the subjects of the last test: those named, or those frozen before, which is told."""
+    from autoseg.data.test_subjects import read_ledger
+
+    ledger = read_ledger(found.folder)
+    if ledger and not named:
+        print(ledger.note)
+    return named or (ledger.subjects if ledger else ())
+
+
 def _split(
     found: CaseFolder,
     settings: Settings,
     *,
     validation: Sequence[str] | None,
-    test: Sequence[str] | None = None,
+    test: Sequence[str] = (),
     base: TrainedModel | None = None,
+    plan: Plan | None = None,
 ) -> Split:
-    """Split the cases, without the test subjects: those named, or those frozen before."""
+    """Split the cases: those named validate, else those of the plan, which has told what they lack."""
+    from autoseg.data.label_counts import count_labels
     from autoseg.data.split import split_cases
-    from autoseg.data.test_subjects import read_ledger
+    from autoseg.image.structures import name_labels
     from autoseg.training.finetuning import split_for_base
 
-    ledger = read_ledger(found.folder)
-    if ledger and not test:
-        print(ledger.note)
-    frozen = test or (ledger.subjects if ledger else ())
-    split = split_cases if base is None else partial(split_for_base, base)
-    return split(found.cases, validation_subjects=validation, test_subjects=frozen, seed=settings.seed)
+    told = plan if validation is None else None
+    split = (split_cases if base is None else partial(split_for_base, base))(
+        found.cases,
+        validation_subjects=validation if told is None else told.validation_subjects,
+        test_subjects=test,
+        seed=settings.seed,
+        facts=count_labels(found.cases, found.structures),
+    )
+    return replace(split, note=name_labels(split.note, found.structures) if told is None else "")
 
 
 def _learn(
@@ -203,6 +229,7 @@ def _learn(
     from autoseg.report.figures import show_history
     from autoseg.training.history import history_rows
     from autoseg.training.save import train_and_save
+    from autoseg.training.shortfall import say_shortfall, say_unscored
 
     sides = (("Training", split.training), ("Validation", split.validation), ("Test, set aside", split.test))
     for what, cases in (side for side in sides if side[1]):
@@ -232,6 +259,9 @@ def _learn(
     with whole_file(curves) as temporary:
         show_history(history_rows(model), structures=model.structures).savefig(temporary)
     print(f"{model!r}\nSaved: {path}, {name}_history.csv and {curves.name} beside it.")
+    for kind, words in (("Warning", say_shortfall(model)), ("Note", say_unscored(model))):
+        if words:
+            print(f"{kind}: {words}")
     return model
 
 
@@ -274,7 +304,7 @@ def demo(chosen: argparse.Namespace) -> None:
     settings = Settings(minutes=chosen.minutes, preprocess=PreprocessSettings(spacing_mm=DEMO_SPACING_MM))
     found = check_found(find_cases(sample / "train"))
     split = _split(found, settings, validation=DEMO_VALIDATION)
-    model = _learn(split, found, settings, name="demo", output=chosen.output / "trained_model")
+    model = _learn(replace(split, note=""), found, settings, name="demo", output=chosen.output / "trained_model")
     print(f"Learning took {(time.monotonic() - start) / 60:.1f} minutes.\n")
     print("Now the patient SCD0000301, whom the model has never seen:")
     start = time.monotonic()

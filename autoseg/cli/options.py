@@ -16,13 +16,17 @@ if TYPE_CHECKING:
     from autoseg.model.model import TrainedModel
 
 
-def add_setting(parser: argparse._ActionsContainer, name: str, default: object = None) -> None:
+def add_setting(
+    parser: argparse._ActionsContainer, name: str, default: object = None, *, is_planned: bool = False
+) -> None:
     """Add the option of a setting, made from what is declared of it.
 
-    Without a default the option is None where it is not typed, so that the settings of a base or a plan count.
+    Without a default the option is None where it is not typed, so that the settings of a base or a plan count;
+    `is_planned` says that a plan has it.
     """
     setting = all_settings()[name]
     usual = show_value(value_of(Settings(), name) if default is None else default) or "none"
+    usual = "planned" if is_planned else usual
     words = setting.words if setting.kind is bool else f"{setting.words} Give {setting.wanted_value}."
     more: dict[str, Any] = {"type": setting.kind, "metavar": setting.unit.upper() or None}
     if setting.kind is bool:

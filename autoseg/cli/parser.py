@@ -19,6 +19,15 @@ CHOOSE_POST = (
 )
 FOLDS = "with fewer subjects, each is left out once (default: 5)"
 MODEL = "a .pt file of trained_model"
+# Options that a plan decides where they are not typed (`autoseg.training.plan`).
+PLANNED = (
+    "minutes",
+    "batch_size",
+    "validate_every",
+    "preprocess.spacing_mm",
+    "preprocess.input_shape",
+    "augmentation.rotation_deg",
+)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -70,7 +79,11 @@ def build_parser() -> argparse.ArgumentParser:
 
     # --- learning
 
-    train = command("train", learning.train, "Train a network on a folder of images and labels.")
+    train = command(
+        "train",
+        learning.train,
+        "Train a network on a folder of images and labels. What is not typed is planned for them, and printed.",
+    )
     _add_training_folder(train)
     train.add_argument("--name", default="model", help="name of the model (default: model)")
     train.add_argument("--validation-subject", action="append", metavar="ID", help="validate on this patient")
@@ -84,7 +97,8 @@ def build_parser() -> argparse.ArgumentParser:
     folds = command(
         "crossvalidate",
         learning.crossvalidate,
-        "Train a model a fold; every subject is scored once, by a model that never saw it.",
+        "Train a model a fold; every subject is scored once, by a model that never saw it. What is not typed is planned "
+        "for them, and printed.",
     )
     _add_training_folder(folds)
     folds.add_argument("--folds", type=int, default=5, help=FOLDS)
@@ -182,8 +196,9 @@ def _add_learning(parser: argparse.ArgumentParser) -> None:
     length = parser.add_mutually_exclusive_group()
     for name, setting in all_settings().items():
         if setting.option:
-            add_setting(length if name in ("epochs", "minutes") else parser, name)
-    parser.add_argument("--augmentation", choices=("wide", "manual", "off"), help="(default: wide)")
+            add_setting(length if name in ("epochs", "minutes") else parser, name, is_planned=name in PLANNED)
+    varied = "(default: wide, but turned as planned)"
+    parser.add_argument("--augmentation", choices=("wide", "manual", "off"), help=varied)
     parser.add_argument(
         "--base",
         metavar="MODEL",

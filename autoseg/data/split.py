@@ -6,14 +6,14 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from autoseg.data.cases import Case
 from autoseg.data.duplicates import CaseFacts, find_duplicate
 from autoseg.errors import DataError
-from autoseg.words import counted
+from autoseg.words import counted, listed, natural
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,18 @@ class Split:
         return {"training": self.training, "validation": self.validation, "test": self.test}
 
 
+class Shown(Protocol):
+    """What a case shows, as far as a split goes by it: `CaseFacts`, or `label_counts.LabelCounts`."""
+
+    @property
+    def labels(self) -> frozenset[int]:
+        """The labels that occur."""
+
+    @property
+    def slices(self) -> int:
+        """How many slices there are."""
+
+
 def subjects_of(cases: Sequence[Case]) -> tuple[str, ...]:
     """Give every subject once, sorted."""
     return tuple(sorted({case.subject_id for case in cases}))
@@ -56,7 +68,7 @@ def split_cases(
     test_subjects: Collection[str] = (),
     validation_fraction: float = 0.2,
     seed: int = 0,
-    facts: Mapping[str, CaseFacts] | None = None,
+    facts: Mapping[str, Shown] | None = None,
 ) -> Split:
     """Split cases by subject; the same cases and seed give the same split, whatever their order.
 
@@ -71,8 +83,9 @@ def split_cases(
     validation_fraction : float
         Share of the remaining subjects to draw, from 0 to below 1; at least one if there are two.
     seed : int
-    facts : mapping of CaseFacts by case_id, optional
-        With it, the structures that occur are spread; without, those that were drawn.
+    facts : mapping by case_id, optional
+        What each case shows (`CaseFacts`, or `LabelCounts` of `count_labels`). With it, the structures that occur are
+        spread; without, those that were drawn, as if each case showed all of them.
 
     Returns
     -------
@@ -97,14 +110,13 @@ def split_cases(
         training=tuple(case for case in rest if case.subject_id not in chosen),
         validation=tuple(case for case in cases if case.subject_id in chosen),
         test=tuple(case for case in cases if case.subject_id in reserved),
-        note=note,
     )
     if not split.training:
         raise DataError(
             f"No case is left to train on: the subjects {', '.join(subjects_of(cases)[:5]) or '(none)'} are "
             "all set aside for validation or test. Name fewer, or add cases of other subjects."
         )
-    return split
+    return replace(split, note=note or say_lacking(split, facts))
 
 
 def k_folds(
@@ -113,7 +125,7 @@ def k_folds(
     folds: int = 5,
     seed: int = 0,
     test_subjects: Collection[str] = (),
-    facts: Mapping[str, CaseFacts] | None = None,
+    facts: Mapping[str, Shown] | None = None,
 ) -> tuple[Split, ...]:
     """Split cases into folds such that every subject is tested exactly once, by a model that never saw it.
 
@@ -133,8 +145,9 @@ def k_folds(
     seed : int
     test_subjects : collection of str
         Subjects frozen for a last test; they are in no fold.
-    facts : mapping of CaseFacts by case_id, optional
-        With it folds go by the structures that occur and by slices; without, by those drawn and by cases.
+    facts : mapping by case_id, optional
+        As for `split_cases`. With it folds go by the structures that occur and by slices; without, by those drawn
+        and by cases.
 
     Returns
     -------
@@ -168,8 +181,40 @@ def k_folds(
         split = split_cases(others, seed=seed + fold, facts=facts)
         test = tuple(case for case in rest if case.subject_id in own)
         alone = "" if split.validation else "A fold has nobody to validate on: its last epoch is taken."
-        result.append(replace(split, test=test, note=f"{note} {alone or split.note}".strip()))
+        learnt = _union(traits[subject] for subject in subjects_of(split.training))
+        unlearnt = _labels(_union(traits[subject] for subject in own) - learnt)
+        strange = f"Fold {fold + 1} tests {listed(unlearnt)}, which nobody shows whom it learns from."
+        words = (note, alone or split.note, strange if unlearnt else "")
+        result.append(replace(split, test=test, note=" ".join(one for one in words if one).strip()))
     return tuple(result)
+
+
+def say_lacking(split: Split, facts: Mapping[str, Shown] | None = None) -> str:
+    """Say which structures and sites training or validation lacks; "" where neither does, or nobody validates."""
+    if not split.validation:
+        return ""
+    traits = _traits((*split.training, *split.validation), facts or {})
+    learnt, validated = (
+        _union(traits[subject] for subject in subjects_of(side)) for side in (split.training, split.validation)
+    )
+    notes = []
+    if lost := _labels(validated - learnt):
+        they, them = ("it", "it") if len(lost) == 1 else ("they", "them")
+        notes.append(
+            f"Nobody who is learnt from shows {listed(lost)}, so {they} cannot be learnt: draw {them} on "
+            "further subjects, or validate on others."
+        )
+    if missing := _labels(learnt - validated):
+        they, them = ("it is", "it") if len(missing) == 1 else ("they are", "them")
+        rare = all(sum(trait in found for found in traits.values()) == 1 for trait in missing)
+        notes.append(
+            f"Validation lacks {listed(missing)}, so nothing will be known of how well {they} found in others: draw "
+            f"{them} on further subjects{'' if rare else ', or validate on others'}."
+        )
+    for where, sites in (("Training", validated - learnt), ("Validation", learnt - validated)):
+        away = sorted(trait for trait in sites if trait.startswith("site"))
+        notes += [f"{where} has nobody of {', '.join(away)}."] if away else []
+    return " ".join(notes)
 
 
 def check_leaks(split: Split, facts: Mapping[str, CaseFacts]) -> None:
@@ -206,7 +251,7 @@ def _check_known(cases: Sequence[Case], named: Collection[str]) -> None:
         )
 
 
-def _traits(cases: Sequence[Case], facts: Mapping[str, CaseFacts]) -> dict[str, frozenset[str]]:
+def _traits(cases: Sequence[Case], facts: Mapping[str, Shown]) -> dict[str, frozenset[str]]:
     """Give each subject's structures ("label 3") and sites ("site A"), which every part should have."""
     every = _union(facts[case.case_id].labels if case.case_id in facts else frozenset() for case in cases)
     every |= _union(case.annotated or frozenset() for case in cases)
@@ -221,7 +266,7 @@ def _traits(cases: Sequence[Case], facts: Mapping[str, CaseFacts]) -> dict[str, 
 
 
 def _draw(
-    cases: Sequence[Case], fraction: float, seed: int, facts: Mapping[str, CaseFacts]
+    cases: Sequence[Case], fraction: float, seed: int, facts: Mapping[str, Shown]
 ) -> tuple[frozenset[str], str]:
     """Give the subjects to validate on, and the note."""
     subjects = subjects_of(cases)
@@ -250,24 +295,11 @@ def _draw(
         if chosen and drawback(best)[0]:
             break
         chosen.append(best)
-    kept = _union(traits[subject] for subject in subjects if subject not in chosen)
-    lost, missing = set(total) - kept, set(total) - _union(traits[subject] for subject in chosen)
-    return frozenset(chosen), _note(lost, missing)
+    return frozenset(chosen), ""
 
 
-def _note(lost: Collection[str], missing: Collection[str]) -> str:
-    """Say which structures and sites are not in both parts."""
-    structures, sites = ([t for t in sorted(missing) if t.startswith(kind)] for kind in ("label", "site"))
-    note = ""
-    if any(trait.startswith("label") for trait in lost):
-        note = "Some structure was drawn on the validation subject only, so it cannot be learnt."
-    elif structures:
-        note = "No subject could be set aside on which every structure was drawn: validation lacks "
-        note += f"{', '.join(structures)}."
-    away = sorted(trait for trait in lost if trait.startswith("site"))
-    note += f" Training has nobody of {', '.join(away)}." if away else ""
-    note += f" Validation has nobody of {', '.join(sites)}." if sites else ""
-    return note.strip()
+def _labels(traits: Iterable[str]) -> list[str]:
+    return sorted((trait for trait in traits if trait.startswith("label")), key=natural)
 
 
 def _assign(
@@ -276,7 +308,7 @@ def _assign(
     folds: int,
     *,
     seed: int,
-    facts: Mapping[str, CaseFacts],
+    facts: Mapping[str, Shown],
 ) -> dict[str, int]:
     """Give each subject its fold: rarest structure or site first, as Sechidis et al. (ECML 2011) stratify."""
     size = Counter[str]()

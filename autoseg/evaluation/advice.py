@@ -16,11 +16,11 @@ from autoseg.evaluation.validation_report import Appraisal
 from autoseg.image.structures import Structure
 from autoseg.model.ended import Ended
 from autoseg.model.model import TrainedModel
+from autoseg.training.shortfall import NEAR_ZERO
 from autoseg.words import counted, listed
 
-# Pooled Dice over a subject's slices. Two readers of one image mostly agree by more than the first; below the
-# second what is predicted has hardly to do with what was drawn.
-GOOD_DICE, NEAR_ZERO = 0.80, 0.20
+# Pooled Dice over a subject's slices, by more than which two readers of one image mostly agree.
+GOOD_DICE = 0.80
 # Training batches are augmented and so the harder ones: scores on them that lie so far above those on validation
 # were learnt by heart. The smaller gap counts where the losses say the same.
 WIDE_GAP, GAP = 0.15, 0.05

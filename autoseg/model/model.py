@@ -35,8 +35,9 @@ class EpochResult:
 
     `training_loss` is the mean over the epoch's steps; `validation_loss`, `validation_dice`, `validation_iou`
     (means over the structures), `dice` and `iou` (one per structure, pooled over the validation slices on the
-    network's grid) are None or empty where nothing was validated. `training_dice` and `training_iou` (one per
-    structure) are pooled over the epoch's batches as they were learnt from, augmented, so they are a little low.
+    images' own grids, as a prediction is scored) are None or empty where nothing was validated. `training_dice` and
+    `training_iou` (one per structure) are pooled over the epoch's batches as they were learnt from, augmented, so
+    they are a little low.
     `erosion_iou` has a tuple per structure: its IoU after 0, 1, 2, 3 erosions, where that was watched.
     `seconds_left` is an estimate. `is_best` marks the best epoch so far. `phase`, from 1, is that of a fine-tuning.
     """

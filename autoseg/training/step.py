@@ -32,7 +32,15 @@ from autoseg.training.finetuning import Tuned, check_base, check_same_base, go_o
 from autoseg.training.inputs import Inputs
 from autoseg.training.losses import outputs_loss, with_counted_weight
 from autoseg.training.plan import Fingerprint, fingerprint_of
-from autoseg.training.validation import Scores, class_members, count_pixels, most_likely, ratios
+from autoseg.training.validation import (
+    Scores,
+    Validation,
+    build_validation,
+    class_members,
+    count_pixels,
+    most_likely,
+    ratios,
+)
 
 # --- what turns gradients into steps: AdamW, Adam, or SGD with Nesterov's momentum
 
@@ -94,7 +102,7 @@ class Material:
     channels: tuple[str, ...]
     network: nn.Module
     slices: Samples
-    validation: Samples | None
+    validation: tuple[Validation, ...]
     sides: tuple[Side, Side]
     modalities: tuple[str, ...] = ()
     fingerprint: Fingerprint | None = None
@@ -103,7 +111,7 @@ class Material:
 
     def untrained(self, name: str, structures: Sequence[Structure]) -> TrainedModel:
         """Give the model without weights yet."""
-        validated = self.validation.subject_ids if self.validation is not None else ()
+        validated = [subject for images in self.validation for subject in images.subject_ids]
         origin = {
             **describe_origin(self.slices.subject_ids, validated, len(self.slices)),
             "modalities": list(self.modalities),
@@ -161,9 +169,7 @@ def read_material(
     lines = inputs.centrelines
     slices = build_samples(pairs, settings, network, centrelines=lines).to(device)
     settings = fix_patch(settings, slices)
-    validation = None
-    if validation_pairs:
-        validation = build_samples(validation_pairs, settings, network, centrelines=lines).to(device)
+    validation = build_validation(validation_pairs, settings, network, device=device, centrelines=lines)
     loss = with_counted_weight(settings.loss, _seen(slices, settings))
     return Material(
         settings=replace(settings, loss=loss),

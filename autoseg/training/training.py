@@ -106,7 +106,7 @@ def train(
     history, ended = list(last.history), Ended.COMPLETE
     try:
         while not clock.is_over():
-            if not _begin_epoch(step, clock, history, validated=validation is not None):
+            if not _begin_epoch(step, clock, history, validated=bool(validation)):
                 ended = Ended.PATIENCE
                 break
             training_loss, stopped = _learn_epoch(step, clock, generator, should_stop)
@@ -115,11 +115,11 @@ def train(
                 break
             result = _result(len(history) + 1, training_loss, step, clock)
             due = result.epoch % settings.validate_every == 0 or stopped or clock.is_over()
-            if validation is not None and due:
+            if validation and due:
                 network = step.averaged.module
                 scores = evaluate_slices(network, validation, step.settings, structures=structures)
                 result = _validated(result, scores)
-            result = replace(result, is_best=validation is None or _is_better(result, history, settings.best_by))
+            result = replace(result, is_best=not validation or _is_better(result, history, settings.best_by))
             history.append(result)
             last = _latest(step, last, history)
             # As long as nothing was validated, the latest is the best that is known.

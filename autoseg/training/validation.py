@@ -1,22 +1,42 @@
-"""Scoring a network while it learns: pixels counted on the network's own grid."""
+"""Scoring a network while it learns: images brought to the network and back as prediction does, on their own grids.
+
+Prediction (`autoseg.prediction`) walks the same steps with a whole model; a test holds that both find the same.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Protocol, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from autoseg.image.image import Image, LabelMap
 from autoseg.image.structures import Structure
-from autoseg.model.dataset import Samples
+from autoseg.model.centreline import Centreline, Crop
+from autoseg.model.dataset import Batch, build_slices, build_volumes, crop_of
+from autoseg.model.dataset.batch import check_pairs
+from autoseg.model.dataset.slices import SliceSet
+from autoseg.model.dataset.volumes import VolumeSet
 from autoseg.model.device import choose_precision, halve_batch, where_memory_allows
+from autoseg.model.networks import Outputs, strides_of
+from autoseg.model.preprocessing import preprocess, volume_grids
+from autoseg.model.preprocessing.classes import classes_of
+from autoseg.model.preprocessing.extents import Extent, extent_of
+from autoseg.model.preprocessing.regions import find_centres
+from autoseg.model.preprocessing.sliding_window import run_in_tiles
+from autoseg.model.preprocessing.volume_grids import VolumeGrid, grid_of
 from autoseg.model.settings.settings import Settings
 from autoseg.training.losses import outputs_loss
 
 EROSIONS = 4
+# Probabilities on the images' own grids at once, at most, but one slice at least.
+AT_ONCE = 2**24
 Scores = tuple[float | None, ...]
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -34,58 +54,292 @@ class SliceScores:
     erosion_iou: tuple[Scores, ...] = ()
 
 
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """Of some images the loss, times their number, and the pixels (erosions, 3, structures) of `count_pixels`."""
+
+    loss: Tensor | int = 0
+    counts: Tensor | int = 0
+
+
+# --- what is validated on: images ready for the network, and what was drawn on their own grids
+
+
+class Validation(Protocol):
+    """Images of one kind, ready to be validated on."""
+
+    @property
+    def subject_ids(self) -> tuple[str, ...]:
+        """The subject of every sample."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where everything lies."""
+
+    @property
+    def wholes(self) -> int:
+        """Number of whole images."""
+
+    def score(self, network: nn.Module, scorer: Scorer) -> Iterator[Scored]:
+        """Run a network over all images, some at a time, and give what it scored there."""
+
+
+def build_validation(
+    pairs: Sequence[tuple[Image, LabelMap]],
+    settings: Settings,
+    network: nn.Module,
+    *,
+    device: torch.device,
+    centrelines: Mapping[str, Centreline] | None = None,
+) -> tuple[Validation, ...]:
+    """Prepare images as prediction does: slices of each size by themselves, in a frame that fits them."""
+    if not pairs:
+        return ()
+    check_pairs(pairs)
+    if settings.spatial_dims == 3:
+        return (_Volumes.build(pairs, settings, network, device, centrelines or {}),)
+    groups: dict[Extent, list[tuple[Image, LabelMap]]] = {}
+    for pair in pairs:
+        groups.setdefault(extent_of(pair[0], settings.preprocess), []).append(pair)
+    stride = int(getattr(network, "stride", 1))
+    return tuple(_Slices.build(some, settings, stride, extent, device) for extent, some in groups.items())
+
+
+@dataclass(frozen=True, eq=False)
+class _Slices:
+    """Slices of one size, and the classes (slices, rows, columns) that were drawn on them.
+
+    `looks_for_region` tells that a first pass over whole slices finds the region that is segmented.
+    """
+
+    samples: SliceSet
+    extent: Extent
+    labels: Tensor
+    looks_for_region: bool
+
+    @classmethod
+    def build(
+        cls,
+        pairs: Sequence[tuple[Image, LabelMap]],
+        settings: Settings,
+        stride: int,
+        extent: Extent,
+        device: torch.device,
+    ) -> _Slices:
+        samples = build_slices(pairs, settings.preprocess, stride=stride).to(device)
+        labels = torch.from_numpy(np.concatenate([classes_of(label_map) for _, label_map in pairs]))
+        looks = samples.crops is not None and settings.preprocess.find_region == "coarse"
+        return cls(samples, extent, labels, looks)
+
+    @property
+    def subject_ids(self) -> tuple[str, ...]:
+        """The subject of every slice."""
+        return self.samples.subject_ids
+
+    @property
+    def device(self) -> torch.device:
+        """Where everything lies."""
+        return self.samples.device
+
+    @property
+    def wholes(self) -> int:
+        """Number of slices."""
+        return len(self.samples)
+
+    def score(self, network: nn.Module, scorer: Scorer) -> Iterator[Scored]:
+        """Look at whole slices, and then, where the settings say so, at the region in which structures are."""
+        count, foreground = len(self.samples), []
+        for scored, found in scorer.by_parts(count, count, partial(self._whole, network, scorer)):
+            yield scored
+            foreground.append(found)
+        if self.looks_for_region:
+            centres = self._centres(torch.cat(foreground).numpy())
+            yield from scorer.by_parts(count, count, partial(self._region, network, scorer, centres))
+
+    def _whole(self, network: nn.Module, scorer: Scorer, indices: Tensor) -> tuple[Scored, Tensor]:
+        """Compare whole slices, and count on them unless a region is looked for; give where structures may be, too."""
+        batch = self.samples.whole(indices)
+        outputs = scorer.run(lambda: self.samples.answer(network, batch))
+        found, scored = outputs.logits.float().softmax(1), Scored(scorer.loss(outputs, batch) * len(indices))
+        if self.looks_for_region:
+            return scored, 1 - found[:, 0].cpu()
+        middles = preprocess.frame_middles(self.samples.frame, self.samples.network[indices.to(found.device)])
+        return replace(scored, counts=self._count(scorer, found, middles, indices)), Tensor()
+
+    def _region(self, network: nn.Module, scorer: Scorer, centres: Tensor, indices: Tensor) -> Scored:
+        size, middles = self.samples.seen_size, centres[indices.to(centres.device)]
+        frames = self.samples.around(indices, size, middles).images
+        found = scorer.run(lambda: run_in_tiles(network, frames, size)).float().softmax(1)
+        return Scored(counts=self._count(scorer, found, middles, indices))
+
+    def _centres(self, foreground: np.ndarray) -> Tensor:
+        """Find the middles of the regions, image by image."""
+        found, ends = [], self.samples.ends.tolist()
+        start = 0
+        while start < len(foreground):
+            stop = ends[start][1] + 1
+            found.append(find_centres(foreground[start:stop], self.samples.seen_size, self.extent.network))
+            start = stop
+        return torch.from_numpy(np.concatenate(found)).to(self.samples.device)
+
+    def _count(self, scorer: Scorer, probabilities: Tensor, middles: Tensor, indices: Tensor) -> Tensor:
+        def native(part: slice) -> Tensor:
+            return preprocess.to_native(probabilities[part], self.extent, centres=middles[part])
+
+        return scorer.count(native, self.labels[indices], self.samples.drawn[indices.to(self.samples.device)])
+
+
+@dataclass(frozen=True, eq=False)
+class _Volumes:
+    """Volumes, how each lies on the network's grid, the crop that is seen, and the classes that were drawn on it."""
+
+    samples: VolumeSet
+    grids: tuple[VolumeGrid, ...]
+    crops: tuple[Crop | None, ...]
+    labels: tuple[Tensor, ...]
+
+    @classmethod
+    def build(
+        cls,
+        pairs: Sequence[tuple[Image, LabelMap]],
+        settings: Settings,
+        network: nn.Module,
+        device: torch.device,
+        centrelines: Mapping[str, Centreline],
+    ) -> _Volumes:
+        samples = build_volumes(pairs, settings, strides=strides_of(network, 3), centrelines=centrelines)
+        grids = tuple(grid_of(image, settings.volume) for image, _ in pairs)
+        crops = tuple(
+            crop_of(image, grid, settings.volume, centrelines.get(image.source.case_id))
+            for (image, _), grid in zip(pairs, grids, strict=True)
+        )
+        labels = tuple(torch.from_numpy(np.ascontiguousarray(classes_of(label_map))) for _, label_map in pairs)
+        return cls(samples.to(device), grids, crops, labels)
+
+    @property
+    def subject_ids(self) -> tuple[str, ...]:
+        """The subject of every patch."""
+        return self.samples.subject_ids
+
+    @property
+    def device(self) -> torch.device:
+        """Where everything lies."""
+        return self.samples.device
+
+    @property
+    def wholes(self) -> int:
+        """Number of volumes."""
+        return self.samples.wholes
+
+    def score(self, network: nn.Module, scorer: Scorer) -> Iterator[Scored]:
+        """Look at whole volumes, in windows where they are larger than a patch."""
+        yield from scorer.by_parts(
+            self.wholes, self.samples.wholes_at_once, partial(self._some, network, scorer)
+        )
+
+    def _some(self, network: nn.Module, scorer: Scorer, indices: Tensor) -> Scored:
+        batch = self.samples.whole(indices)
+        outputs = scorer.run(lambda: self.samples.answer(network, batch))
+        counts = [
+            self._count(scorer, logits.float().softmax(0).half(), number)
+            for number, logits in zip(indices.tolist(), outputs.logits, strict=True)
+        ]
+        return Scored(scorer.loss(outputs, batch) * len(indices), torch.stack(counts).sum(0))
+
+    def _count(self, scorer: Scorer, probabilities: Tensor, number: int) -> Tensor:
+        crop, grid = self.crops[number], self.grids[number]
+        if crop is not None:
+            probabilities = crop.put_back(probabilities, outside=torch.eye(len(probabilities))[0])
+        drawn = self.samples.volumes[number].drawn.expand(grid.native[0], -1)
+        return scorer.count(
+            lambda part: volume_grids.to_native(probabilities, grid, part), self.labels[number], drawn
+        )
+
+
+# --- how it is scored
+
+
+class Scorer:
+    """How what a network finds is compared with what was drawn."""
+
+    def __init__(self, settings: Settings, structures: Sequence[Structure], device: torch.device) -> None:
+        self.settings, self.device = settings, device
+        self.precision = choose_precision(settings.precision, device)
+        self.members = class_members(structures, len(structures)).to(device)
+        self.erosions = EROSIONS if settings.watch_erosion else 1
+
+    def by_parts(self, count: int, most: int, work: Callable[[Tensor], Result]) -> Iterator[Result]:
+        """Do the work on all of so many, at most `most` at once, and fewer where the memory is not enough."""
+        left, size = torch.arange(count), min(2 * self.settings.batch_size, most)
+        while len(left):
+            done = where_memory_allows(partial(work, left[:size]))
+            if done is None:
+                size = halve_batch(min(size, len(left)), self.device)
+                continue
+            left = left[size:]
+            yield done
+
+    def run(self, answer: Callable[[], Result]) -> Result:
+        """Let a network answer in the settings' number format."""
+        with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
+            return answer()
+
+    def loss(self, outputs: Outputs, batch: Batch) -> Tensor:
+        """Give the loss of a batch, with its weights of the start, without what a network compares by itself."""
+        parts = outputs_loss(outputs, batch.reference, batch.drawn, self.settings.loss, outer=batch.outer)
+        return replace(parts, own=None).total(self.settings.loss)
+
+    def count(self, native: Callable[[slice], Tensor], labels: Tensor, drawn: Tensor) -> Tensor:
+        """Count the pixels of slices on their own grid, (erosions, 3, structures).
+
+        `native` gives the probabilities (slices, classes, rows, columns) of some of them, `labels` (slices, rows,
+        columns) are the classes that were drawn, `drawn` (slices, structures) tells which structures were.
+        """
+        step = max(1, AT_ONCE // ((len(self.members) + 1) * labels[0].numel()))
+        total = torch.zeros(self.erosions, 3, len(self.members), dtype=torch.int64, device=self.device)
+        for start in range(0, len(labels), step):
+            part = slice(start, min(start + step, len(labels)))
+            predicted = self.members[:, most_likely(native(part))]
+            reference = self.members[:, labels[part].to(self.device).long()]
+            for number in range(self.erosions):
+                predicted = erode(predicted) if number else predicted
+                total[number] += count_pixels(reference, predicted, drawn[part])
+        return total
+
+
 @torch.inference_mode()
 def evaluate_slices(
-    network: nn.Module, slices: Samples, settings: Settings, *, structures: Sequence[Structure] = ()
+    network: nn.Module, validation: Sequence[Validation], settings: Settings, *, structures: Sequence[Structure]
 ) -> SliceScores:
-    """Score a network on whole images as they are, without augmentation, on the network's own grid.
+    """Score a network on whole images as they are, on their own grids, as a prediction would be.
 
     Of a structure with the reference pixels R and the predicted ones P, summed over every slice on which it was
     drawn, the Dice is 2 n(R and P) / (n(R) + n(P)) and the IoU n(R and P) / n(R or P). Where structures were not
-    drawn, nothing is counted for them. With `structures`, one that includes others is scored with them.
+    drawn, nothing is counted for them. One that includes others is scored with them. Models of crops look for their
+    region first, as in prediction.
 
-    The loss is the training's, with its weights of the start and with everything that the network answers beside
-    while it learns, but without what it compares in a way of its own (`Outputs.own_loss`), which is costly and
-    partly drawn at random. In tiles only the answer itself is compared. Where the memory is not enough, fewer
-    slices are looked at together.
+    The loss is the training's, on the network's grid of the whole image, with its weights of the start and with
+    everything that the network answers beside while it learns, but without what it compares in a way of its own
+    (`Outputs.own_loss`), which is costly and partly drawn at random. In tiles only the answer itself is compared.
+    Where the memory is not enough, fewer slices are looked at together.
     """
-    device = slices.device
-    precision = choose_precision(settings.precision, device)
     network.eval()
-    members = class_members(structures, slices.drawn.shape[1]).to(device)
-    erosions = EROSIONS if settings.watch_erosion else 1
-    counts = torch.zeros(erosions, 3, len(members), device=device)
-    losses, left = [], torch.arange(slices.wholes)
-    size = min(2 * settings.batch_size, slices.wholes_at_once)
-
-    def score(indices: Tensor) -> tuple[Tensor, Tensor]:
-        batch = slices.whole(indices)
-        with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-            outputs = slices.answer(network, batch)
-        parts = outputs_loss(outputs, batch.reference, batch.drawn, settings.loss, outer=batch.outer)
-        predicted, reference = members[:, most_likely(outputs.logits)], members[:, batch.labels]
-        found = []
-        for number in range(erosions):
-            predicted = erode(predicted) if number else predicted
-            found.append(count_pixels(reference, predicted, batch.drawn))
-        return replace(parts, own=None).total(settings.loss) * len(indices), torch.stack(found)
-
-    while len(left):
-        scored = where_memory_allows(partial(score, left[:size]))
-        if scored is None:
-            size = halve_batch(min(size, len(left)), device)
-            continue
-        losses.append(scored[0])
-        counts += scored[1]
-        left = left[size:]
-    dice, iou = ratios(counts[0])
+    scorer = Scorer(settings, structures, validation[0].device)
+    counts = torch.zeros(scorer.erosions, 3, len(structures), dtype=torch.int64, device=scorer.device)
+    loss = torch.zeros((), device=scorer.device)
+    for images in validation:
+        for scored in images.score(network, scorer):
+            counts += scored.counts
+            loss += scored.loss
+    found = [ratios(one) for one in counts]
+    dice, iou = found[0]
     return SliceScores(
-        loss=float(torch.stack(losses).sum()) / slices.wholes,
+        loss=float(loss) / sum(images.wholes for images in validation),
         dice=dice,
         iou=iou,
         mean_dice=_mean(dice),
         mean_iou=_mean(iou),
-        erosion_iou=tuple(zip(*(ratios(one)[1] for one in counts), strict=True)) if erosions > 1 else (),
+        erosion_iou=tuple(zip(*(own for _, own in found), strict=True)) if scorer.erosions > 1 else (),
     )
 
 

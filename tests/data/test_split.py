@@ -79,7 +79,7 @@ def test_training_keeps_every_structure():
         annotated = {"A": (1,), "B": (1, 2), "C": (1,)}
         split = split_cases(cases_of("ABC", annotated=annotated), seed=seed)
         assert "B" in subjects_of(split.training)
-        assert "every structure" in split.note
+        assert split.note.startswith("Validation lacks label 2, so nothing will be known of how well it is found")
         # Of the two that have it, only one may go, although half of the subjects may.
         annotated = {"A": (2,), "B": (2,), "C": (1,), "D": (1,)}
         split = split_cases(cases_of("ABCD", annotated=annotated), seed=seed, validation_fraction=0.5)
@@ -162,6 +162,36 @@ def test_labels_that_occur_count_where_they_are_known():
     cases = cases_of("ABCDE", slices=1)
     split = split_cases(cases, facts=facts_of(cases, labels={"B": {1, 2}, "D": {1, 2}}))
     assert subjects_of(split.validation) in {("B",), ("D",)}
+
+
+def test_a_structure_that_one_person_shows_is_learnt_and_what_validation_lacks_is_said():
+    cases = cases_of("ABCDE", slices=1)
+    facts = facts_of(cases, labels={"C": {1, 2}})
+    for seed in range(10):
+        split = split_cases(cases, seed=seed, facts=facts)
+        assert "C" in subjects_of(split.training)
+        assert split.note.endswith("how well it is found in others: draw it on further subjects.")
+    chosen = split_cases(cases, validation_subjects=["C"], facts=facts)
+    assert "Nobody who is learnt from shows label 2, so it cannot be learnt" in chosen.note
+    assert "Validation" not in chosen.note
+
+
+def test_who_was_named_is_told_what_others_would_have():
+    cases = cases_of("ABCD", slices=1)
+    facts = facts_of(cases, labels={"A": {1, 2, 10}, "B": {1, 2, 10}})
+    note = split_cases(cases, validation_subjects=["D"], facts=facts).note
+    assert note.startswith("Validation lacks label 2 and label 10, so nothing will be known of how well they are")
+    assert note.endswith("or validate on others.")
+    assert split_cases(cases, validation_subjects=["A"], facts=facts).note == ""
+    assert split_cases(cases, validation_subjects=[], facts=facts).note == ""
+
+
+def test_a_fold_that_scores_what_it_cannot_learn_says_so():
+    cases = cases_of("ABCDE", slices=1)
+    splits = k_folds(cases, folds=5, facts=facts_of(cases, labels={"C": {1, 2}}))
+    (own,) = [number for number, split in enumerate(splits, 1) if subjects_of(split.test) == ("C",)]
+    strange = f"Fold {own} tests label 2, which nobody shows whom it learns from."
+    assert [strange in split.note for split in splits] == [number == own for number in range(1, 6)]
 
 
 @pytest.mark.parametrize(("subjects", "folds"), [(7, 3), (10, 5), (5, 5), (4, 9), (3, 2)])

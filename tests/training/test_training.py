@@ -8,12 +8,11 @@ import torch
 from discs import STRUCTURES, make_pair, make_split, patch_reading, quick_settings
 
 from autoseg.errors import DataError
-from autoseg.model.dataset import build_slices
 from autoseg.model.ended import Ended
 from autoseg.model.settings.settings import LossSettings, NetworkSettings
 from autoseg.training.checkpoint import read_checkpoint, write_checkpoint
 from autoseg.training.training import train
-from autoseg.training.validation import evaluate_slices
+from autoseg.training.validation import build_validation, evaluate_slices
 
 
 def test_it_learns_and_keeps_the_best_epoch(monkeypatch):
@@ -34,8 +33,9 @@ def test_it_learns_and_keeps_the_best_epoch(monkeypatch):
     assert seen[-1][1] == model.best_epoch
     assert [last for _, _, last in seen] == list(range(1, 11))
     pairs = [make_pair(20), make_pair(21)]
-    slices = build_slices(pairs, model.settings.preprocess, stride=4)
-    again = evaluate_slices(model.build(), slices, model.settings)
+    network = model.build()
+    images = build_validation(pairs, model.settings, network, device=torch.device("cpu"))
+    again = evaluate_slices(network, images, model.settings, structures=STRUCTURES)
     assert again.mean_dice == pytest.approx(best.validation_dice, abs=1e-6)
     assert model.ended is Ended.COMPLETE
 

@@ -7,7 +7,6 @@ import torch
 from discs import STRUCTURES, make_pair, make_split, patch_reading, quick_settings
 
 from autoseg.errors import DataError
-from autoseg.model.dataset import build_slices
 from autoseg.model.ended import Ended
 from autoseg.model.model import load_model, save_model
 from autoseg.training import step as training_state
@@ -15,7 +14,7 @@ from autoseg.training.checkpoint import read_checkpoint, write_checkpoint
 from autoseg.training.history import history_rows
 from autoseg.training.save import train_and_save
 from autoseg.training.training import train
-from autoseg.training.validation import evaluate_slices
+from autoseg.training.validation import build_validation, evaluate_slices
 
 CUDA = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 IGNORING = pytest.mark.filterwarnings("ignore:The memory was not enough")
@@ -148,17 +147,18 @@ def test_other_faults_of_a_step_are_raised_as_they_are(monkeypatch):
 
 def test_a_validation_that_does_not_fit_looks_at_fewer_slices_and_scores_the_same(monkeypatch):
     settings = quick_settings(batch_size=4)
-    slices = build_slices([make_pair(n) for n in range(3)], settings.preprocess, stride=4)
     torch.manual_seed(0)
     network = training_state.build_network(settings.network, in_channels=1, out_channels=3)
-    whole = evaluate_slices(network, slices, settings)
+    pairs = [make_pair(n) for n in range(3)]
+    images = build_validation(pairs, settings, network, device=torch.device("cpu"))
+    whole = evaluate_slices(network, images, settings, structures=STRUCTURES)
     memory = Memory(monkeypatch, 2)
     network.register_forward_pre_hook(memory.look)
-    parts = evaluate_slices(network, slices, settings)
+    parts = evaluate_slices(network, images, settings, structures=STRUCTURES)
     assert (parts.dice, parts.iou) == (whole.dice, whole.iou)
     memory.most = 0
     with pytest.raises(DataError, match="single slice"):
-        evaluate_slices(network, slices, settings)
+        evaluate_slices(network, images, settings, structures=STRUCTURES)
 
 
 def test_the_printed_lines_tell_it(tmp_path, monkeypatch):

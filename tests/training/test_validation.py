@@ -1,4 +1,6 @@
-"""Pixels counted on the network's grid, against counts by hand and by scipy."""
+"""Validation finds what prediction finds, and counts pixels as by hand and by scipy."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,12 +9,26 @@ from discs import STRUCTURES, make_pair, quick_settings
 from scipy import ndimage
 from torch.nn import functional
 
+from autoseg.image.image import LabelMap
 from autoseg.image.structures import Structure
-from autoseg.model.dataset import build_slices
-from autoseg.model.networks import Outputs
-from autoseg.model.settings.settings import PreprocessSettings
+from autoseg.model.centreline import from_labels
+from autoseg.model.dataset import build_samples, build_slices, fix_patch, plan_samples
+from autoseg.model.model import TrainedModel
+from autoseg.model.networks import Outputs, build_network
+from autoseg.model.preprocessing.neighbouring_slices import network_channels
+from autoseg.model.settings.settings import NetworkSettings, PreprocessSettings, VolumeSettings
+from autoseg.prediction import predict
 from autoseg.training.losses import reference_of_size, segmentation_loss
-from autoseg.training.validation import class_members, count_pixels, erode, evaluate_slices, ratios
+from autoseg.training.validation import (
+    build_validation,
+    class_members,
+    count_pixels,
+    erode,
+    evaluate_slices,
+    ratios,
+)
+
+CPU = torch.device("cpu")
 
 
 class Twice(torch.nn.Module):
@@ -37,18 +53,24 @@ class Answer(torch.nn.Module):
         return self.logits[: len(images)]
 
 
-def slices_of(annotated=None):
-    settings = quick_settings().preprocess
-    return build_slices([make_pair(1, annotated=annotated)], settings, stride=4)
+def own_grid(**changes):
+    """Settings with which the network's grid is the images' own."""
+    return quick_settings(preprocess=PreprocessSettings(spacing_mm=1.5), **changes)
 
 
-def reference_classes(slices):
+def score(network, pairs, settings, structures=STRUCTURES):
+    validation = build_validation(pairs, settings, network, device=CPU)
+    return evaluate_slices(network, validation, settings, structures=structures)
+
+
+def reference_classes(pair):
+    slices = build_slices([pair], own_grid().preprocess, stride=4)
     return slices.sample(torch.arange(len(slices))).labels
 
 
 def test_a_perfect_answer_has_dice_and_iou_1():
-    slices = slices_of()
-    scores = evaluate_slices(Answer(reference_classes(slices), 3), slices, quick_settings())
+    pair = make_pair(1)
+    scores = score(Answer(reference_classes(pair), 3), [pair], own_grid())
     assert scores.dice == scores.iou == (1, 1)
     assert scores.mean_dice == scores.mean_iou == 1
     assert scores.erosion_iou == ()
@@ -56,8 +78,8 @@ def test_a_perfect_answer_has_dice_and_iou_1():
 
 @pytest.mark.parametrize("tiled", [False, True])
 def test_the_loss_is_of_all_answers_but_not_of_what_is_a_networks_own(tiled):
-    settings = quick_settings()
-    preprocess = PreprocessSettings(3.0, crop_mm=(72.0, 72.0)) if tiled else settings.preprocess
+    preprocess = PreprocessSettings(3.0, crop_mm=(72.0, 72.0)) if tiled else quick_settings().preprocess
+    settings = quick_settings(preprocess=preprocess)
     slices = build_slices([make_pair(1)], preprocess, stride=4)
     assert (slices.tile is not None) == tiled
     batch = slices.sample(torch.arange(len(slices)))
@@ -69,35 +91,36 @@ def test_the_loss_is_of_all_answers_but_not_of_what_is_a_networks_own(tiled):
 
     full = network(batch.images)
     expected = loss(full) if tiled else loss(full) + 0.5 * loss(functional.avg_pool2d(full, 2))
-    assert evaluate_slices(network, slices, settings).loss == pytest.approx(expected, rel=1e-5)
+    assert score(network, [make_pair(1)], settings).loss == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_structure_that_includes_another_is_scored_with_it():
-    slices = slices_of()
-    reference = reference_classes(slices)
+    pair = make_pair(1)
+    reference = reference_classes(pair)
     ring_everywhere = torch.where(reference > 0, 2, 0)
     network = Answer(ring_everywhere, 3)
-    apart = evaluate_slices(network, slices, quick_settings(), structures=STRUCTURES)
+    apart = score(network, [pair], own_grid())
     assert apart.dice[0] == 0
     assert apart.dice[1] < 0.9
     nested = (STRUCTURES[0], Structure(5, "ring and core", includes=(1,)))
-    assert evaluate_slices(network, slices, quick_settings(), structures=nested).dice == (0, 1)
+    pair = pair[0], LabelMap(pair[1].voxels, pair[1].affine, nested, source=pair[1].source)
+    assert score(network, [pair], own_grid(), nested).dice == (0, 1)
 
 
 def test_a_structure_that_was_not_drawn_is_not_counted():
-    slices = slices_of(annotated=frozenset({1}))
-    scores = evaluate_slices(Answer(torch.ones_like(reference_classes(slices)), 3), slices, quick_settings())
+    pair = make_pair(1, annotated=frozenset({1}))
+    scores = score(Answer(torch.ones_like(reference_classes(pair)), 3), [pair], own_grid())
     assert scores.dice[1] is scores.iou[1] is None
     assert scores.mean_iou == scores.iou[0] == pytest.approx(scores.dice[0] / (2 - scores.dice[0]))
 
 
 def test_erosions_bring_back_what_was_drawn_too_large():
-    slices = slices_of()
-    reference = reference_classes(slices).numpy()
+    pair = make_pair(1)
+    reference = reference_classes(pair).numpy()
     core = reference == 1
     plane = ndimage.generate_binary_structure(2, 1)[None]
     larger = torch.from_numpy(ndimage.binary_dilation(core, plane, iterations=2).astype(np.int64))
-    scores = evaluate_slices(Answer(larger, 3), slices, quick_settings(watch_erosion=True))
+    scores = score(Answer(larger, 3), [pair], own_grid(watch_erosion=True))
     found = [
         ndimage.binary_erosion(larger.numpy() > 0, plane, iterations=n, border_value=1) if n else larger.numpy() > 0
         for n in range(4)
@@ -131,3 +154,88 @@ def test_members():
     structures = (Structure(4, "inner"), Structure(9, "outer", includes=(4,)))
     assert class_members(structures, 2).tolist() == [[False, True, False], [False, True, True]]
     assert class_members((), 1).tolist() == [[False, True]]
+
+
+# --- what is told while learning is what a prediction would give
+
+
+def resized(number, size):
+    return make_pair(number, size=size, slices=3)
+
+
+def site_pair(number):
+    """A case of site1, which shows a part of the anatomy only."""
+    image, label_map = make_pair(number, size=(48, 48), slices=3)
+    source = replace(image.source, case_id=f"site1-{number}", subject_id=f"site1-{number}")
+    return replace(image, source=source), replace(label_map, source=source)
+
+
+def untrained(pairs, settings, lines=None):
+    """Give a model with random weights for the pairs, whose answers lie far enough apart to be no matter of rounding."""
+    settings = plan_samples(settings, [image for image, _ in pairs])
+    channels = network_channels(1, settings.preprocess.neighbours)
+    torch.manual_seed(5)
+    network = build_network(
+        settings.network, in_channels=channels, out_channels=3, spatial_dims=settings.spatial_dims
+    )
+    settings = fix_patch(settings, build_samples(pairs, settings, network, centrelines=lines))
+    weights = {name: 3 * value for name, value in network.state_dict().items()}
+    return TrainedModel("any", settings, STRUCTURES, ("image",), weights)
+
+
+def dice_of_predictions(model, pairs, lines):
+    """Predict each image, and give the Dice of each structure by numpy on the images' own grids."""
+    found = [predict(model, image, centreline=lines.get(image.source.case_id)) for image, _ in pairs]
+    dice = []
+    for structure in STRUCTURES:
+        ours = [one.mask(structure.label) for one in found]
+        theirs = [label_map.mask(structure.label) for _, label_map in pairs]
+        both = sum((a & b).sum() for a, b in zip(ours, theirs, strict=True))
+        dice.append(2 * both / (sum(a.sum() for a in ours) + sum(b.sum() for b in theirs)))
+    return dice
+
+
+@pytest.mark.parametrize(
+    ("preprocess", "pairs"),
+    [
+        (PreprocessSettings(3.0), [resized(1, (64, 64)), resized(2, (63, 51)), resized(3, (63, 51))]),
+        (PreprocessSettings(input_shape=(48, 40)), [resized(1, (64, 64)), resized(2, (96, 80))]),
+        (PreprocessSettings(3.0, neighbours=1), [resized(1, (64, 64)), resized(2, (64, 64))]),
+        (PreprocessSettings(1.5, crop_mm=(48.0, 48.0)), [resized(1, (64, 64)), resized(2, (90, 81))]),
+        (PreprocessSettings(1.5, crop_mm=(48.0, 48.0), find_region="whole"), [resized(1, (64, 64))]),
+        (
+            PreprocessSettings(1.5, crop_mm=(60.0, 60.0), crop_by_site=(("site1", 40.0, 40.0),)),
+            [site_pair(1), resized(2, (64, 64)), site_pair(3)],
+        ),
+    ],
+    ids=["sizes", "shape", "neighbours", "crop", "whole", "site"],
+)
+def test_slices_are_scored_as_they_are_predicted(preprocess, pairs):
+    model = untrained(pairs, quick_settings(preprocess=preprocess))
+    scores = score(model.build(), pairs, model.settings)
+    expected = dice_of_predictions(model, pairs, {})
+    assert scores.dice == pytest.approx(expected, abs=2e-4)
+    assert 0.02 < min(expected)
+
+
+@pytest.mark.parametrize(
+    "volume",
+    [
+        VolumeSettings(spacing_mm=(3.0, 3.0, 4.0)),
+        VolumeSettings(spacing_mm=(3.0, 3.0, 4.0), patch_size=(16, 16, 8)),
+        VolumeSettings(spacing_mm=(3.0, 3.0, 4.0), patch_size=(12, 12, 12), crop_mm=(45.0, 36.0)),
+    ],
+    ids=["whole", "windows", "crop"],
+)
+def test_volumes_are_scored_as_they_are_predicted(volume):
+    pairs = [make_pair(n, slices=12, spacing=(4.0, 1.5, 1.5)) for n in (1, 2)]
+    lines = {image.source.case_id: from_labels(label_map) for image, label_map in pairs if volume.crop_mm}
+    settings = quick_settings(spatial_dims=3, volume=volume, network=NetworkSettings(filters=(4, 8)))
+    model = untrained(pairs, replace(settings, preprocess=PreprocessSettings()), lines)
+    network = model.build()
+    validation = build_validation(pairs, model.settings, network, device=CPU, centrelines=lines)
+    scores = evaluate_slices(network, validation, model.settings, structures=STRUCTURES)
+    expected = dice_of_predictions(model, pairs, lines)
+    assert scores.dice == pytest.approx(expected, abs=2e-4)
+    assert 0.02 < min(expected)
+

@@ -145,6 +145,16 @@ def read_content(place: Path) -> dict[str, Any]:
     return content
 
 
+def earlier_settings(folder: Path) -> Settings | None:
+    """Give the settings that the finished folds of a cross-validation were learnt with; None where there is none."""
+    for place in sorted(Path(folder).glob("fold_*")):
+        try:
+            return settings_from_dict(read_content(place)["made_from"]["settings"])
+        except (ReadError, SettingsError, KeyError, TypeError, AttributeError):  # told where it is read to go on
+            continue
+    return None
+
+
 def digest_of(fold: FoldResult) -> str:
     """Give a digest of what a fold's folder says of it, which no other training has; a ReadError without it."""
     try:

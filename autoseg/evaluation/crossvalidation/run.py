@@ -113,6 +113,8 @@ def cross_validate(
     for number, split in enumerate(plan.folds.splits, start=1):
         words = f"Fold {number} of {len(plan.folds.splits)}: {in_words(split)}"
         plan.on_event(FoldBegins(name, number, words))
+        if split.note and not plan.place(number).exists():
+            plan.on_event(Note(f"  {name_labels(split.note, plan.folds.structures)}"))
         results.append(run_fold(plan, number))
     result = gather(request.folder, results)
     write_results(

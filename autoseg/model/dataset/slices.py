@@ -115,6 +115,10 @@ class SliceSet:
         """Give whole slices as they are."""
         return self.sample(indices)
 
+    def around(self, indices: Tensor, size: tuple[int, int], middles: Tensor) -> Batch:
+        """Give frames of a size around middles (batch, 2), from the images' own, as they are."""
+        return self._placed(indices, frame_offsets(size, self.device), middles).laid_out()
+
     def _placed(self, indices: Tensor, offsets: Tensor, middles: Tensor | None) -> Batch:
         """Read slices at offsets ([batch,] rows, columns, 2) from middles (batch, 2), else the images' own."""
         chosen = indices.to(self.device)

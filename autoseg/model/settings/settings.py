@@ -377,8 +377,8 @@ class Settings(SettingsGroup):
     """All settings of a training; saved in the model file."""
 
     epochs: int | None = setting(None, at_least=1, option=True)
-    """Times that every training slice is seen; 100 where `minutes` is not given either. None: as many as fit into
-    `minutes`."""
+    """Times that every training slice is seen. None: as many as fit into `minutes`. Settings that are made without a
+    plan have 100 where `minutes` is not given either."""
     minutes: float | None = setting(None, above=0, at_most=30 * 24 * 60, option=True)
     """Time budget of the learning, 30 days at most. The learning-rate schedule is fitted to it, so that "cosine"
     and "polynomial" end low in time."""
@@ -421,7 +421,7 @@ class Settings(SettingsGroup):
     validate_every: int = setting(1, at_least=1, unit="epochs", option=True)
     """Epochs between validations; with few slices an epoch is short, and validation would take the time."""
     watch_erosion: bool = False
-    """Also validate with each structure eroded by one, two and three pixels of the network's grid."""
+    """Also validate with each structure eroded by one, two and three of the image's own pixels, slice by slice."""
     seed: int = setting(0, at_least=0, at_most=2**63 - 1, option=True)
     """Of everything random: same seed, same weights on the same machine."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"

@@ -8,8 +8,10 @@ from typing import Any
 
 import ipywidgets as widgets
 
+from autoseg.data.label_counts import count_labels
 from autoseg.data.split import split_cases, subjects_of
 from autoseg.errors import ModelFileError
+from autoseg.image.structures import name_labels
 from autoseg.evaluation.comparison import title_of
 from autoseg.model.model import check_model_name, find_model
 from autoseg.model.settings.settings import Settings
@@ -148,6 +150,7 @@ class BestPanel(Panel):
                 "validation_subjects": () if self.all.value else None,
                 "test_subjects": request.test_subjects,
                 "seed": settings.seed,
+                "facts": count_labels(request.cases, request.structures),
             }
             if scenario.base is None:
                 split = split_cases(request.cases, **cases)
@@ -155,10 +158,11 @@ class BestPanel(Panel):
                 split = split_for_base(scenario.base, request.cases, **cases)
             if self.all.value:
                 split = replace(split, note="")
+            lacking = name_labels(split.note, request.structures)
             count = len(subjects_of(split.validation))
             words = ALL if self.all.value else SOME.format(f"{count} patient{'s' * (count != 1)}")
             self.note.value = text(f"{words}\n{_say_name(self.folder, name)}")
-            self.say("")
+            self.say(lacking, "warning")
             self.value = Task(
                 split,
                 settings,

@@ -13,8 +13,10 @@ from typing import Any
 import ipywidgets as widgets
 
 from autoseg.data.cases import Case
+from autoseg.data.label_counts import count_labels
 from autoseg.data.split import split_cases, subjects_of
 from autoseg.errors import AutosegError, ModelFileError
+from autoseg.image.structures import name_labels
 from autoseg.model.model import check_model_name, find_model
 from autoseg.model.settings.settings import AugmentationSettings, Settings
 from autoseg.model.settings.text import parse_value, show_value, value_of
@@ -413,12 +415,14 @@ class SettingsPanel(Panel):
                 data.cases.cases,
                 validation_subjects=self.validation.value,
                 test_subjects=set_aside(data.cases),
+                facts=count_labels(data.cases.cases, data.cases.structures),
             )
             chosen = subjects_of(split.validation)
             words = say_validation(chosen, data.cases.cases, by_id=self.show_ids.value)
             same = chosen == tuple(sorted(plan.validation_subjects))
             self.table.value = plan_table(plan, settings, words, as_planned=same)
-            notes = [*self._notes, *([] if split.validation else [NOBODY])]
+            lacking = name_labels(split.note, data.cases.structures)
+            notes = [*self._notes, *([lacking] if lacking else []), *([] if split.validation else [NOBODY])]
             shown, learnt = data.plan.settings.spatial_dims, settings.spatial_dims
             notes += [say_other_dims(shown, learnt)] if self._preview is not None and shown != learnt else []
             if self._preview is not None and self._preview.value is None:

@@ -18,6 +18,7 @@ from autoseg.panels.parts.values import Data, Task
 from autoseg.panels.training.running import RunningTraining, find_training, start_training
 from autoseg.report.figures.live_curves import draw_curves
 from autoseg.training.checkpoint import Unfinished, find_unfinished
+from autoseg.training.shortfall import say_shortfall, say_unscored
 from autoseg.words import counted
 
 # --- what the training panel says: states, times, failures, and the slices with their captions
@@ -296,8 +297,10 @@ class TrainingPanel(FollowsWork[Task, RunningTraining]):
         if running.trained is None:
             self.say(describe_failure(running, self.unfinished), "error", details=running.details())
             return
-        is_sound = running.trained.model.ended is not Ended.NOT_A_NUMBER
-        self.say(describe_end(running, self.unfinished), "done" if is_sound else "warning")
+        model, words = running.trained.model, describe_end(running, self.unfinished)
+        shortfall = f"{say_shortfall(model)} {say_unscored(model)}".strip()
+        is_sound = model.ended is not Ended.NOT_A_NUMBER and not shortfall
+        self.say(f"{words} {shortfall}".strip(), "done" if is_sound else "warning")
         self.value = running.trained
 
     def describe_changes(self, running: RunningTraining, asked: Task) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 from autoseg.data.cases import Case
 from autoseg.data.digests import describe_side
+from autoseg.data.label_counts import count_labels
 from autoseg.data.split import Split, k_folds, subjects_of
 from autoseg.errors import ReadError
 from autoseg.files.atomic import check_writable, whole_folder
@@ -88,7 +89,9 @@ def automatic_centrelines(
         If it was stopped; the unfinished fold is not kept.
     """
     search = _Search(structures, settings or finder_settings(), labels, listener(tell, on_event), should_stop)
-    splits = k_folds(cases, folds=folds, seed=search.settings.seed)
+    splits = k_folds(
+        cases, folds=folds, seed=search.settings.seed, facts=count_labels(cases, structures)
+    )
     found = {case_id: line for _, lines in search.in_folds(splits, folder) for case_id, line in lines.items()}
     return {case.case_id: found[case.case_id] for case in cases}
 
@@ -134,7 +137,9 @@ def automatic_inputs(
     """
     search = _Search(structures, settings or finder_settings(), labels, on_event, should_stop)
     cases = [*split.training, *split.validation]
-    splits = k_folds(cases, folds=folds, seed=search.settings.seed)
+    splits = k_folds(
+        cases, folds=folds, seed=search.settings.seed, facts=count_labels(cases, structures)
+    )
     lines = {case_id: line for _, own in search.in_folds(splits, folder) for case_id, line in own.items()}
     on_event(Finder(subjects_of(split.training)))
     finder, _ = search.in_fold(replace(split, test=()), Path(folder) / FINDER, search.contents(cases))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from autoseg.data.cases import Case
 from autoseg.data.digests import subject_pseudonym
-from autoseg.data.split import Split, split_cases, subjects_of
+from autoseg.data.split import Shown, Split, say_lacking, split_cases, subjects_of
 from autoseg.errors import DataError, SettingsError
 from autoseg.model.model import TrainedModel, model_digest
 from autoseg.model.settings.settings import FineTuneSettings, Settings
@@ -62,10 +62,11 @@ def split_for_base(
     validation_subjects: Collection[str] | None = None,
     test_subjects: Collection[str] = (),
     seed: int = 0,
+    facts: Mapping[str, Shown] | None = None,
 ) -> Split:
     """Split cases as `split_cases` does, but draw validation subjects among those that a model has not learnt from.
 
-    The others, whom it knows, are learnt from again.
+    The others, whom it knows, are learnt from again. `facts` are as there.
 
     Raises
     ------
@@ -74,19 +75,23 @@ def split_for_base(
     """
     known = _subjects(cases, learnt_from(model)) - set(test_subjects)
     if validation_subjects is not None or not known:
-        return split_cases(cases, validation_subjects=validation_subjects, test_subjects=test_subjects, seed=seed)
+        return split_cases(
+            cases, validation_subjects=validation_subjects, test_subjects=test_subjects, seed=seed, facts=facts
+        )
     strangers = [case for case in cases if case.subject_id not in known]
     if not set(subjects_of(strangers)) - set(test_subjects):
         raise DataError(
             f"The base model {model.name!r} has learnt from every subject here, so nobody is left to validate on "
             "honestly. Add images of other subjects, or train without a base model."
         )
-    split = split_cases(strangers, test_subjects=test_subjects, seed=seed)
+    split = split_cases(strangers, test_subjects=test_subjects, seed=seed, facts=facts)
     again = tuple(case for case in cases if case.subject_id in known)
     if not split.validation:
         # One stranger alone validates, since others can be learnt from.
-        return replace(split, training=again, validation=split.training, note="")
-    return replace(split, training=(*split.training, *again))
+        split = replace(split, training=again, validation=split.training)
+    else:
+        split = replace(split, training=(*split.training, *again))
+    return replace(split, note=say_lacking(split, facts))
 
 
 def learnt_from(model: TrainedModel) -> frozenset[str]:

@@ -16,19 +16,22 @@ from autoseg.errors import AutosegError
 from autoseg.image.image import Image
 from autoseg.image.structures import name_labels
 from autoseg.model.device import Computer, find_computer
+from autoseg.model.networks.build import KINDS
 from autoseg.model.preprocessing.volume_grids import check_volume
 from autoseg.model.settings.settings import Settings
 from autoseg.training.plan.choice import Choice, Plan, change_settings
 from autoseg.training.plan.resources import DEFAULT_MINUTES
 from autoseg.training.plan.slice_choices import choose_slice_settings
 from autoseg.training.plan.survey import Survey, survey_cases
-from autoseg.training.plan.volume_choices import choose_volume_settings, smallest_parts
+from autoseg.training.plan.volume_choices import choose_volume_settings, fit_choices, smallest_parts
 
 # Volumes are learnt from where their voxels are at most so many times as long as wide, an image has so many slices
 # or more, and a structure goes on over so many of them or more. On the hippocampus (fold 0, 62 s of one thread, two
 # runs each, best epoch chosen on the scored subjects) slices with neighbours had a mean Dice of 0.812 and 0.817,
 # volumes 0.841 and 0.844.
 MOST_ANISOTROPIC, FEWEST_IN_VOLUME, SHORTEST_SPAN = 3.0, 16, 8
+# Of the settings of preprocessing, the one that volumes have too.
+OF_BOTH = "preprocess.clip_percentiles"
 # Draws of validation subjects until none has an image that is also learnt from.
 DRAWS = 8
 
@@ -43,8 +46,12 @@ def plan_settings(
     seed: int = 0,
     spatial_dims: Literal[2, 3] | None = None,
     crop_mm: tuple[float, float] | None = None,
+    given: Settings | None = None,
+    typed: Collection[str] = (),
 ) -> Plan:
-    """Choose settings for a folder of cases and a computer; a few images are read, nothing is trained.
+    """Choose settings for a folder of cases and a computer; nothing is trained.
+
+    The labels of all cases are counted, and a few images read.
 
     What is not named among the plan's choices has its default value. Reasons name no patient: subjects are
     numbered as in `number_subjects`.
@@ -64,6 +71,11 @@ def plan_settings(
         Plan for slices or for volumes; None: for what suits the images and the time.
     crop_mm : (2,) tuple of float, optional
         Of volumes, what is seen around a centreline (`volume.crop_mm`).
+    given : Settings, optional
+        What is not planned is as here, by default as in `Settings()`.
+    typed : collection of str
+        Settings of `given` that a person decided, by their names; "augmentation" stands for the whole group. They are
+        not planned, and what is suits them.
 
     Raises
     ------
@@ -73,24 +85,30 @@ def plan_settings(
         If no case can be read, some images have millimetres and some have not, or volumes are asked for and an
         image is none.
     """
-    time = Settings(minutes=DEFAULT_MINUTES if minutes is None and epochs is None else minutes, epochs=epochs)
+    minutes = DEFAULT_MINUTES if minutes is None and epochs is None else minutes
+    time = replace(given or Settings(), minutes=minutes, epochs=epochs, seed=seed)
+    crop_mm = time.volume.crop_mm if crop_mm is None else crop_mm
     reserved = set_aside(cases) if test_subjects is None else test_subjects
-    first = split_cases(cases.cases, test_subjects=reserved, seed=seed)
-    survey = survey_cases([*first.training, *first.validation], cases.structures)
-    split, duplicate = _draw(cases.cases, reserved, seed, survey.facts)
+    rest = split_cases(cases.cases, validation_subjects=(), test_subjects=reserved).training
+    survey = survey_cases(rest, cases.structures)
+    split, duplicate = _draw(cases.cases, reserved, seed, survey)
     computer = computer or find_computer()
     dims = choose_spatial_dims(survey, *smallest_parts(survey, time, computer))
+    spatial_dims = _typed_dims(time, typed) if spatial_dims is None else spatial_dims
     if spatial_dims is not None and spatial_dims != dims.value:
         dims = Choice("spatial_dims", spatial_dims, f"As you chose. By the plan: {dims.reason}")
     if dims.value == 3:
-        planned = [dims, *choose_volume_settings(survey, time, computer, split, crop_mm)]
+        planned = choose_volume_settings(survey, time, computer, split, crop_mm)
+        planned = fit_choices(planned, time, typed)
     else:
-        planned = [dims, *choose_slice_settings(survey, time, computer, split)]
-    values = {"seed": seed} | {choice.name: choice.value for choice in planned}
+        planned = choose_slice_settings(survey, time, computer, split, typed)
+    told = (_tell_validation(split, cases, duplicate), dims, *planned)
+    choices = tuple(one for one in told if not {one.name, one.name.partition(".")[0]} & set(typed))
+    values = {one.name: one.value for one in choices if one.name != "validation_subjects"}
     return Plan(
-        settings=change_settings(time, values),
+        settings=change_settings(time, {"spatial_dims": dims.value} | values),
         validation_subjects=subjects_of(split.validation),
-        choices=(_tell_validation(split, cases, duplicate), *planned),
+        choices=choices,
         fingerprint=survey.fingerprint,
     )
 
@@ -136,12 +154,13 @@ def set_aside(cases: CaseFolder) -> frozenset[str]:
 
 
 def _draw(
-    cases: Sequence[Case], reserved: Collection[str], seed: int, facts: Mapping[str, CaseFacts]
+    cases: Sequence[Case], reserved: Collection[str], seed: int, survey: Survey
 ) -> tuple[Split, Duplicate | None]:
     """Draw validation subjects, anew where an image of one is also learnt from; with what cannot be helped."""
-    draws = [split_cases(cases, test_subjects=reserved, seed=seed, facts=facts)]
+    facts, shown = survey.facts, survey.counts
+    draws = [split_cases(cases, test_subjects=reserved, seed=seed, facts=shown)]
     while (duplicate := _duplicate_between(draws[-1], facts)) is not None and len(draws) < DRAWS:
-        draws.append(split_cases(cases, test_subjects=reserved, seed=seed + len(draws), facts=facts))
+        draws.append(split_cases(cases, test_subjects=reserved, seed=seed + len(draws), facts=shown))
     return draws[0 if duplicate is not None else -1], duplicate and _duplicate_between(draws[0], facts)
 
 
@@ -228,6 +247,14 @@ def _why_slices(survey: Survey, views: float, least: float) -> str:
     if views < least:
         return f"in this time only about {views:.0f} parts of volumes would be seen"
     return ""
+
+
+def _typed_dims(given: Settings, typed: Collection[str]) -> Literal[2, 3] | None:
+    """Give what must be learnt from for what was typed: slices where it is of slices only; None where either will do."""
+    if "spatial_dims" in typed:
+        return given.spatial_dims
+    of_slices = any(name.startswith("preprocess.") and name != OF_BOTH for name in typed)
+    return 2 if of_slices or 3 not in KINDS[given.network.name].spatial_dims else None
 
 
 def _is_volume(image: Image) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +11,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from autoseg.data.label_counts import LabelCounts, count_pixels
 from autoseg.image.image import Image, LabelMap
 from autoseg.image.structures import Structure
 
 Pair = tuple[Image, LabelMap]
+# What the labels of a case show, and which of them were drawn at all.
+Counted = tuple[LabelCounts, Callable[[int], bool]]
 
 # Contrast is measured on a picture of at most about so many pixels a side, which is enough and fast.
 PICTURE = 128
@@ -45,11 +48,11 @@ class StructureFacts:
 class Fingerprint:
     """What the images to learn from are like; plain numbers without IDs.
 
-    `subjects` and `images` are all there are, `looked_at` those of the images that were read for the rest. `unit`
-    is "mm", or "pixels" where the images have no millimetres. `pixel` is the typical pixel size in it, `rows` and
-    `columns` the typical size in pixels, `slices` the slices of an image on average, `single_slices` the part of
-    images that have one slice only, `slice_distance_mm` the typical distance between slices (None: unknown).
-    `with_structure` is the part of slices that show any structure.
+    `subjects` and `images` are all there are; on `counted` of the images the labels were counted, and `looked_at` of
+    them were read for the rest. `unit` is "mm", or "pixels" where the images have no millimetres. `pixel` is the
+    typical pixel size in it, `rows` and `columns` the typical size in pixels, `slices` the slices of an image on
+    average, `single_slices` the part of images that have one slice only, `slice_distance_mm` the typical distance
+    between slices (None: unknown). `with_structure` is the part of slices that show any structure.
     """
 
     subjects: int
@@ -64,6 +67,7 @@ class Fingerprint:
     slice_distance_mm: float | None
     with_structure: float
     structures: tuple[StructureFacts, ...]
+    counted: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """Give the fingerprint as plain values, ready for JSON and for a model file."""
@@ -78,12 +82,14 @@ def measure_fingerprint(
     *,
     subjects: int,
     images: int,
+    counted: Sequence[Counted] | None = None,
 ) -> Fingerprint:
-    """Measure what images and their labels are like."""
-    counts = [_counts(label_map) for _, label_map in pairs]
-    whole = [image for image, _ in pairs]
+    """Measure what images are like, by the `pairs`, and their labels, by what was `counted` of more cases, if any."""
+    whole, own = [image for image, _ in pairs], [count_pixels(label_map.voxels) for _, label_map in pairs]
+    if counted is None:
+        counted = [(counts, label_map.is_annotated) for counts, (_, label_map) in zip(own, pairs, strict=True)]
     calibrated = all(image.affine is not None for image in whole)
-    shown = np.concatenate([count[:, 1:].sum(axis=1) > 0 for count in counts])
+    shown = np.concatenate([counts.of(counts.labels) > 0 for counts, _ in counted])
     size = np.median([image.shape[1:] for image in whole], axis=0)
     return Fingerprint(
         subjects=subjects,
@@ -93,11 +99,12 @@ def measure_fingerprint(
         pixel=float(np.median([image.spacing_mm[1:] for image in whole])) if calibrated else 1.0,
         rows=round(float(size[0])),
         columns=round(float(size[1])),
-        slices=float(np.mean([image.shape[0] for image in whole])),
-        single_slices=float(np.mean([image.shape[0] == 1 for image in whole])),
+        slices=float(np.mean([counts.slices for counts, _ in counted])),
+        single_slices=float(np.mean([counts.slices == 1 for counts, _ in counted])),
         slice_distance_mm=_slice_distance_mm(whole),
         with_structure=float(np.mean(shown)),
-        structures=tuple(_facts(s, pairs, counts, widths.get(s.name)) for s in structures),
+        structures=tuple(_facts(s, pairs, own, counted, widths.get(s.name)) for s in structures),
+        counted=len(counted),
     )
 
 
@@ -111,7 +118,10 @@ def describe_fingerprint(fingerprint: Fingerprint) -> str:
     An image has about 10 slices, 8 mm apart; 70% of the slices show a structure.
     """
     one = fingerprint
-    looked = "" if one.looked_at == one.images else f" ({_count(one.looked_at, 'image')} looked at)"
+    looked = ""
+    if one.looked_at != one.images:
+        labels = "all labels" if one.counted == one.images else f"the labels of {one.counted}"
+        looked = f" ({labels} counted, {_count(one.looked_at, 'image')} looked at)"
     pixel = f" of {one.pixel:.3g} mm" if one.unit == "mm" else ", pixel size unknown"
     lines = [
         f"{_count(one.images, 'image')} of {_count(one.subjects, 'patient')}{looked}, about "
@@ -145,12 +155,6 @@ def _count(number: int, thing: str) -> str:
     return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
-def _counts(label_map: LabelMap) -> npt.NDArray[np.int64]:
-    """Count each slice's pixels of every label, shape (slices, 256); labels run to 255."""
-    flat = label_map.voxels.reshape(label_map.shape[0], -1)
-    return np.stack([np.bincount(one, minlength=256)[:256] for one in flat]).astype(np.int64)
-
-
 def _slice_distance_mm(images: Sequence[Image]) -> float | None:
     known = [
         image.spacing_mm[0]
@@ -161,16 +165,22 @@ def _slice_distance_mm(images: Sequence[Image]) -> float | None:
 
 
 def _facts(
-    structure: Structure, pairs: Sequence[Pair], counts: Sequence[npt.NDArray[np.int64]], width: float | None
+    structure: Structure,
+    pairs: Sequence[Pair],
+    on_pairs: Sequence[LabelCounts],
+    counted: Sequence[Counted],
+    width: float | None,
 ) -> StructureFacts:
     labels = [structure.label, *structure.includes]
-    drawn = [place for place, (_, one) in enumerate(pairs) if one.is_annotated(structure.label)]
-    own = [counts[place][:, labels].sum(axis=1) for place in drawn]
-    pixels = sum(int(counts[place].sum()) for place in drawn)
+    drawn = [counts for counts, is_drawn in counted if is_drawn(structure.label)]
+    own = [counts.of(labels) for counts in drawn]
+    pixels = sum(counts.slices * counts.slice_pixels for counts in drawn)
     contrasts = [
         found
-        for place, count in zip(drawn, own, strict=True)
-        if count.any() and (found := contrast_of(*pairs[place], labels, int(count.argmax()))) is not None
+        for (image, label_map), counts in zip(pairs, on_pairs, strict=True)
+        if label_map.is_annotated(structure.label)
+        and (shown := counts.of(labels)).any()
+        and (found := contrast_of(image, label_map, labels, int(shown.argmax()))) is not None
     ]
     return StructureFacts(
         name=structure.name,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 
 import numpy as np
 
 from autoseg.data.split import Split
 from autoseg.model.device import Computer
 from autoseg.model.networks import standardised, stride_of
-from autoseg.model.preprocessing.extents import extent_of, frame_size
+from autoseg.model.preprocessing.extents import crop_size, extent_of, frame_size, plan_spacing
 from autoseg.model.preprocessing.neighbouring_slices import neighbours_note
 from autoseg.model.settings.settings import NetworkSettings, PreprocessSettings, Settings
 from autoseg.training.plan.choice import Choice, change_settings
@@ -22,31 +23,44 @@ from autoseg.training.plan.resources import (
     tell_time,
 )
 from autoseg.training.plan.survey import Survey
+from autoseg.words import counted
 
 # Slices seen in a training, each time augmented anew, from which on a small set is learnt reasonably well.
 ENOUGH_VIEWS = 10_000
 WHY_THIS_NETWORK = "Learns fast on any computer; others can be compared with it on your images (3_compare)."
+# Networks whose stages and width are planned, and settings by which a person decides how fine is seen.
+PLANNED_NETWORKS = ("unet", "resunet")
+DECIDE_GRID = tuple(f"preprocess.{name}" for name in ("spacing_mm", "input_shape", "crop_mm", "crop_shape"))
 
 
-def choose_slice_settings(survey: Survey, time: Settings, computer: Computer, split: Split) -> list[Choice]:
-    """Choose all that slices are learnt with."""
+def choose_slice_settings(
+    survey: Survey, time: Settings, computer: Computer, split: Split, typed: Collection[str] = ()
+) -> list[Choice]:
+    """Choose all that slices are learnt with; `typed` names what of the settings is decided, and is suited."""
     rate, room = learning_speed(computer), slice_room(survey, computer)
     slices = round(survey.slices * len(split.training))
-    grid = choose_grid(survey, wanted_pixels(time, rate, slices), room.at_once / SMALL_BATCH)
-    preprocess = change_settings(time, {grid.name: grid.value}).preprocess
-    network = choose_network(survey, preprocess)
+    grid = []
+    if set(DECIDE_GRID) & set(typed):
+        preprocess = plan_spacing(time.preprocess, survey.images)
+    else:
+        grid = [choose_grid(survey, wanted_pixels(time, rate, slices), room.at_once / SMALL_BATCH)]
+        preprocess = change_settings(time, {grid[0].name: grid[0].value}).preprocess
+    is_planned = time.network.name in PLANNED_NETWORKS and "network.filters" not in typed
+    network = choose_network(survey, preprocess) if is_planned else time.network
     frame = _frame(survey, preprocess, stride_of(network))
     per_s = rate / math.prod(frame)
     views = None if time.minutes is None else per_s * 60 * time.minutes
-    filters, faster = choose_width(network, views, slices, frame)
+    widths, faster = list[Choice](), 1.0
+    if is_planned:
+        filters, faster = choose_width(network, views, slices, frame)
+        widths = [Choice("network.name", network.name, WHY_THIS_NETWORK), filters]
     measured = computer.pixels_per_second is not None
     return [
-        grid,
-        choose_neighbours(survey, _pixel(survey, grid)),
+        *grid,
+        choose_neighbours(survey, _pixel(survey, preprocess)),
         tell_time(time, f"each of about {slices} slices", slices, per_s * faster, ENOUGH_VIEWS, measured=measured),
         choose_batch(frame, slices, computer, room),
-        Choice("network.name", network.name, WHY_THIS_NETWORK),
-        filters,
+        *widths,
         _choose_oversampling(survey),
         *_choose_rotation(survey),
         *_suggest_crop(survey, preprocess),
@@ -109,11 +123,11 @@ def choose_grid(survey: Survey, wanted: float, most: float = math.inf) -> Choice
     return Choice("preprocess.input_shape", shape, "The images have no millimetres. " + why)
 
 
-def _pixel(survey: Survey, grid: Choice) -> float:
+def _pixel(survey: Survey, preprocess: PreprocessSettings) -> float:
     """Give the size of the network's pixels in the survey's unit."""
-    if isinstance(grid.value, tuple):
-        return float(np.median(survey.sizes_mm, axis=0)[0]) / float(grid.value[0])
-    return float(str(grid.value))
+    if preprocess.input_shape is not None:
+        return float(np.median(survey.sizes_mm, axis=0)[0]) / preprocess.input_shape[0]
+    return preprocess.spacing_mm or 1.0
 
 
 def _snapped(pixel: float, widest: float, own: float) -> float:
@@ -128,7 +142,8 @@ def _snapped(pixel: float, widest: float, own: float) -> float:
 
 def _frame(survey: Survey, preprocess: PreprocessSettings, stride: int) -> tuple[int, int]:
     """Give the (rows, columns) that a network with this stride sees."""
-    return frame_size([extent_of(image, preprocess) for image in survey.images], stride)
+    whole = frame_size([extent_of(image, preprocess) for image in survey.images], stride)
+    return crop_size(preprocess, whole, stride) or whole
 
 
 # --- what it sees at once: a slice (2-D), or a slice with its neighbours (2.5-D)
@@ -251,11 +266,12 @@ RARE, OFTEN = 1 / 3, 0.5
 
 def _choose_oversampling(survey: Survey) -> Choice:
     part = survey.fingerprint.with_structure
+    slices = f"the {counted(sum(one.slices for one in survey.counts.values()), 'slice')}"
     if 0 < part < RARE:
-        why = f"Only {part:.0%} of the slices show a structure; so at least half of those seen at once do."
+        why = f"Only {part:.0%} of {slices} show a structure; so at least half of those seen at once do."
         return Choice("oversampling", OFTEN, why)
-    why = f"{part:.0%} of the slices show a structure: enough, as they come."
-    return Choice("oversampling", 0.0, why if part else "No slice that was looked at shows a structure.")
+    why = f"{part:.0%} of {slices} show a structure: enough, as they come."
+    return Choice("oversampling", 0.0, why if part else f"None of {slices} shows a structure.")
 
 
 def _choose_rotation(survey: Survey) -> list[Choice]:
@@ -272,7 +288,7 @@ def _suggest_crop(survey: Survey, preprocess: PreprocessSettings) -> list[Choice
     """Say where a crop might help; it is not chosen, because it was not measured on enough kinds of images."""
     whole = tuple(max(size[axis] for size in survey.sizes_mm) for axis in (0, 1))
     part = max(drawn / length for drawn, length in zip(survey.drawn, whole, strict=True))
-    if not 0 < part < SMALL_PART:
+    if not 0 < part < SMALL_PART or preprocess.crop_mm or preprocess.crop_shape:
         return []
     name = "crop_mm" if survey.has_millimetres else "crop_shape"
     why = (

@@ -1,4 +1,4 @@
-"""A look at a few cases of a folder: how large the images, how wide the structures, which way they lie."""
+"""A look at a folder: the labels of all cases counted, a few images read for what else there is to know."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from scipy import ndimage
 
 from autoseg.data.cases import Case, read_case
 from autoseg.data.duplicates import CaseFacts, case_facts
+from autoseg.data.label_counts import LabelCounts, count_labels, count_pixels
 from autoseg.errors import AutosegError, DataError
 from autoseg.image.image import Image, LabelMap
 from autoseg.image.structures import Structure
@@ -27,6 +28,8 @@ MOST_CASES = 20
 MOST_BYTES = 32_000_000
 # Of the labelled slices of a case those at these parts of the way: at the ends there is little of anything.
 PLACES = (0.25, 0.5, 0.75)
+# So many cases with each structure are read, where there are as many: the smallest one decides how fine is seen.
+SHOWING = 3
 # Drawings are compared as pictures of so many pixels, which reach this many times their mean radius.
 PICTURE, REACH = 48, 2.2
 FEWEST_PIXELS = 30
@@ -42,7 +45,7 @@ class Survey:
     drawings of different subjects: how well they agree after one was turned by quarters, over how well they agree
     as they are. About 1 means round, or lying any way round; near 0, the same way up in everybody. None: unknown.
     `spans` tells for each image over how many neighbouring slices its longest structure goes on. `fingerprint` says
-    the rest, `facts` what a split needs to know of each case that was read, by case_id.
+    the rest. By case_id, `facts` recognise the cases that were read, and `counts` tell of all cases what they show.
     """
 
     images: tuple[Image, ...]
@@ -54,6 +57,7 @@ class Survey:
     turned: float | None
     fingerprint: Fingerprint
     facts: Mapping[str, CaseFacts]
+    counts: Mapping[str, LabelCounts]
     spans: tuple[int, ...] = ()
 
     @property
@@ -84,13 +88,15 @@ def spread_cases(cases: Sequence[Case], most: int, *, most_bytes: int = MOST_BYT
 
 
 def survey_cases(cases: Sequence[Case], structures: Sequence[Structure]) -> Survey:
-    """Look at a few of the cases; one that cannot be read is passed over."""
-    read = _read(cases, structures)
-    pairs = list(read.values())
+    """Count all labels and look at a few of the images; what cannot be read is passed over."""
+    counts = count_labels(cases, structures)
+    read = _read(_telling(cases, structures, counts), structures)
+    counts = {case_id: count_pixels(label_map.voxels) for case_id, (_, label_map) in read.items()} | counts
+    pairs, own = list(read.values()), [counts[case_id] for case_id in read]
     images = tuple(image for image, _ in pairs)
     plan_spacing(PreprocessSettings(), images)  # refuses a mixture of images with and without millimetres
     pixels = tuple(_pixel(image) for image in images)
-    typical = [_Drawing(*pair, index) for pair in pairs for index in _inner_slices(pair[1])]
+    typical = _typical(pairs, own)
     fullest = [_Drawing(*pair, index) for pair in pairs for index in _fullest_slices(pair[1])]
     boxes = [box for drawing in typical if (box := drawing.box()) is not None]
     widths = _widths(typical, structures)
@@ -100,35 +106,42 @@ def survey_cases(cases: Sequence[Case], structures: Sequence[Structure]) -> Surv
         pixels_mm=pixels,
         widths=widths,
         drawn=(max((box[0] for box in boxes), default=0.0), max((box[1] for box in boxes), default=0.0)),
-        slices=float(np.mean([image.shape[0] for image in images])),
+        slices=float(np.mean([one.slices for one in counts.values()])),
         turned=_turned(fullest),
         fingerprint=measure_fingerprint(
-            pairs, structures, widths, subjects=len({case.subject_id for case in cases}), images=len(cases)
+            pairs,
+            structures,
+            widths,
+            subjects=len({case.subject_id for case in cases}),
+            images=len(cases),
+            counted=[(counts[case.case_id], case.is_drawn) for case in cases if case.case_id in counts],
         ),
         facts={case_id: case_facts(*pair) for case_id, pair in read.items()},
-        spans=tuple(_span(label_map) for _, label_map in pairs),
+        counts=counts,
+        spans=tuple(_span(one, structures) for one in own),
     )
 
 
 def fingerprint_of(pairs: Sequence[tuple[Image, LabelMap]], structures: Sequence[Structure]) -> Fingerprint | None:
-    """Give the fingerprint of images that were read already, from a few of them.
+    """Give the fingerprint of images that were read already: of all labels, and of a few images.
 
     None where there are none, or some have millimetres and some have not.
     """
     few = _spread(pairs, MOST_CASES)
     if len({image.affine is None for image, _ in pairs}) != 1:
         return None
-    typical = [_Drawing(*pair, index) for pair in few for index in _inner_slices(pair[1])]
+    typical = _typical(few, [count_pixels(label_map.voxels) for _, label_map in few])
     subjects = len({image.source.subject_id for image, _ in pairs})
     widths = _widths(typical, structures)
-    return measure_fingerprint(few, structures, widths, subjects=subjects, images=len(pairs))
+    counted = [(count_pixels(label_map.voxels), label_map.is_annotated) for _, label_map in pairs]
+    return measure_fingerprint(few, structures, widths, subjects=subjects, images=len(pairs), counted=counted)
 
 
 def _read(cases: Sequence[Case], structures: Sequence[Structure]) -> dict[str, tuple[Image, LabelMap]]:
-    """Read a few of the cases; where none can be read, say why of the first."""
+    """Read cases; where none can be read, say why of the first."""
     read: dict[str, tuple[Image, LabelMap]] = {}
     failed: list[AutosegError] = []
-    for case in spread_cases(cases, MOST_CASES):
+    for case in cases:
         try:
             read[case.case_id] = read_case(case, tuple(structures))
         except AutosegError as error:
@@ -136,6 +149,20 @@ def _read(cases: Sequence[Case], structures: Sequence[Structure]) -> dict[str, t
     if not read:
         raise failed[0] if failed else DataError("There are no cases to plan with. Choose a folder with labels.")
     return read
+
+
+def _telling(
+    cases: Sequence[Case], structures: Sequence[Structure], counts: Mapping[str, LabelCounts]
+) -> tuple[Case, ...]:
+    """Choose a few cases to read, such that each structure is on some of them."""
+    few = spread_cases(cases, MOST_CASES)
+    shown = {case.case_id: counts[case.case_id].labels if case.case_id in counts else frozenset() for case in cases}
+    for structure in structures:
+        showing = [case for case in cases if structure.label in shown[case.case_id] and case.is_drawn(structure.label)]
+        known = {case.case_id for case in showing} & {case.case_id for case in few}
+        if len(known) < min(SHOWING, len(showing)):
+            few += tuple(case for case in spread_cases(showing, SHOWING) if case.case_id not in known)
+    return few
 
 
 def _spread(items: Sequence[Kind], most: int) -> list[Kind]:
@@ -148,10 +175,21 @@ def _bytes_of(case: Case) -> int:
     return sum(path.stat().st_size for path in paths if path.exists())
 
 
-def _inner_slices(label_map: LabelMap) -> list[int]:
-    labelled = np.flatnonzero(label_map.voxels.any(axis=(1, 2)))
+def _typical(pairs: Sequence[tuple[Image, LabelMap]], counts: Sequence[LabelCounts]) -> list[_Drawing]:
+    return [
+        _Drawing(*pair, index) for pair, own in zip(pairs, counts, strict=True) for index in _inner_slices(own)
+    ]
+
+
+def _inner_slices(counts: LabelCounts) -> list[int]:
+    """Give labelled slices along the way, and the middle one of each structure that is on none of them."""
+    labelled = np.flatnonzero(counts.of(counts.labels))
     places = {round(part * (len(labelled) - 1)) for part in PLACES} if len(labelled) else set()
-    return [int(labelled[place]) for place in sorted(places)]
+    chosen = {int(labelled[place]) for place in places}
+    for pixels in counts.pixels.values():
+        own = np.flatnonzero(pixels).tolist()
+        chosen |= set() if chosen.intersection(own) else {own[len(own) // 2]}
+    return sorted(chosen)
 
 
 def _fullest_slices(label_map: LabelMap) -> list[int]:
@@ -160,11 +198,11 @@ def _fullest_slices(label_map: LabelMap) -> list[int]:
     return [int(index) for index in np.argsort(-counts, kind="stable")[: len(PLACES)]]
 
 
-def _span(label_map: LabelMap) -> int:
+def _span(counts: LabelCounts, structures: Sequence[Structure]) -> int:
     """Give the most neighbouring slices on which one structure goes on."""
     longest = 0
-    for structure in label_map.structures:
-        shown = label_map.mask(structure.label).any(axis=(1, 2))
+    for structure in structures:
+        shown = counts.of((structure.label, *structure.includes)) > 0
         ends = np.flatnonzero(np.diff(np.concatenate([[False], shown, [False]]).astype(np.int8)))
         longest = max([longest, *(ends[1::2] - ends[::2]).tolist()])
     return longest
@@ -179,7 +217,7 @@ class _Drawing:
 
     def __init__(self, image: Image, label_map: LabelMap, index: int) -> None:
         self.subject_id, self.pixel = image.source.subject_id, _pixel(image)
-        self.label_map, self.index = label_map, index
+        self.parts = {s.label: (s.label, *s.includes) for s in label_map.structures}
         self.labels = label_map.voxels[index]
         self.known = [s.label for s in label_map.structures if label_map.is_annotated(s.label)]
 
@@ -193,7 +231,7 @@ class _Drawing:
 
     def width(self, label: int) -> float | None:
         """Give the diameter of the largest circle inside a structure; None where it is not."""
-        mask = self.label_map.mask(label)[self.index]
+        mask = np.isin(self.labels, self.parts[label])
         if label not in self.known or not mask.any():
             return None
         (box,) = ndimage.find_objects(mask.astype(np.uint8))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +25,12 @@ from autoseg.training.plan.resources import (
     learning_speed,
     tell_time,
 )
-from autoseg.training.plan.slice_choices import MOST_COARSER, PIXELS_ACROSS, WHY_THIS_NETWORK
+from autoseg.training.plan.slice_choices import (
+    MOST_COARSER,
+    PIXELS_ACROSS,
+    PLANNED_NETWORKS,
+    WHY_THIS_NETWORK,
+)
 from autoseg.training.plan.survey import Survey
 
 # --- how the network sees volumes: the distance between its voxels, what it sees at once, and its stages
@@ -238,6 +244,29 @@ def choose_volume_settings(
         _choose_volume_oversampling(volumes, view),
         *_choose_variation(),
         choose_validation(patches, each * len(split.validation)),
+    ]
+
+
+def fit_choices(planned: Sequence[Choice], given: Settings, typed: Collection[str]) -> list[Choice]:
+    """Let patch and stages suit the voxels, the filters and the network that were typed."""
+    values: dict[str, Any] = {choice.name: choice.value for choice in planned}
+    spacing = given.volume.spacing_mm
+    if spacing is not None:
+        patch, own = values["volume.patch_size"], values["volume.spacing_mm"]
+        size = [n * mm / new for n, mm, new in zip(patch, own, spacing, strict=True)]
+        values["volume.patch_size"], values["network.strides"] = fit_patch(size, spacing, math.prod(patch))
+        values["network.filters"] = values["network.filters"][: len(values["network.strides"]) + 1]
+    if given.network.name not in PLANNED_NETWORKS:
+        values = {name: value for name, value in values.items() if not name.startswith("network.")}
+    elif "network.filters" in typed and given.network.filters is not None:
+        steps, count = values["network.strides"], len(given.network.filters) - 1
+        values["network.strides"] = (*steps, *[steps[-1]] * count)[:count]
+    return [
+        choice
+        if values[choice.name] == choice.value
+        else replace(choice, value=values[choice.name], reason="To suit what was typed.")
+        for choice in planned
+        if choice.name in values
     ]
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from discs import STRUCTURES, make_case, make_pair
 
+from autoseg.data import label_counts
 from autoseg.data.cases import CaseFolder, find_cases
 from autoseg.data.test_subjects import freeze_test_subjects
 from autoseg.errors import AutosegError, DataError, SettingsError
@@ -172,7 +173,7 @@ def test_slices_with_structures_come_more_often_where_they_are_rare(discs, shown
     plan = plan_settings(folder(), computer=LAPTOP)
     choice = named(plan)["oversampling"]
     assert plan.settings.oversampling == choice.value == part
-    assert (f"{shown * 10}% of the slices" if shown else "No slice") in choice.reason
+    assert (f"{shown * 10}% of the 60 slices" if shown else "None of the 60 slices") in choice.reason
     assert ("Only" in choice.reason) == (part > 0)
 
 
@@ -238,7 +239,7 @@ def test_a_structure_that_validation_lacks_is_named(discs):
 
     discs(only_core)
     plan = plan_settings(folder(4), computer=LAPTOP)
-    assert "validation lacks ring." in named(plan)["validation_subjects"].reason
+    assert "Validation lacks ring, so nothing" in named(plan)["validation_subjects"].reason
 
 
 def test_the_data_have_a_fingerprint(discs):
@@ -252,6 +253,51 @@ def test_the_data_have_a_fingerprint(discs):
 def test_subjects_are_numbered_in_the_order_of_their_ids():
     cases = [replace(make_case(0), subject_id=name) for name in ("b", "a", "b")]
     assert number_subjects(cases) == {"a": "patient 1", "b": "patient 2"}
+
+
+# --- all labels are counted, a few images looked at
+
+
+@pytest.fixture
+def tumours(monkeypatch):
+    """Give 120 single slices of six subjects; a few of them, on which a spread look would not come, show a core."""
+    shown = (2, 3, 22, 23, 44, 45)
+
+    def make(case):
+        image, label_map = make_pair(0, slices=1)
+        number = int(case.case_id.removeprefix("case"))
+        voxels = label_map.voxels * (number in shown) * (label_map.voxels == 1)
+        source = replace(image.source, case_id=case.case_id, subject_id=case.subject_id)
+        return replace(image, source=source), LabelMap(voxels, image.affine, STRUCTURES[:1], source=source)
+
+    monkeypatch.setattr("autoseg.training.plan.survey.read_case", lambda case, structures: make(case))
+    monkeypatch.setattr(label_counts, "read_case_labels", lambda case, structures: make(case)[1].voxels)
+    label_counts._counted.cache_clear()
+    yield tuple(replace(make_case(number), subject_id=f"s{number // 20}") for number in range(120))
+    label_counts._counted.cache_clear()
+
+
+def test_what_is_rare_is_counted_and_looked_at(tumours):
+    assert all(case.case_id not in {f"case{n}" for n in (2, 3, 22, 23, 44, 45)} for case in spread_cases(tumours, 20))
+    plan = plan_settings(CaseFolder(Path("nowhere"), tumours, STRUCTURES[:1]), computer=LAPTOP)
+    assert plan.settings.oversampling == 0.5
+    assert "Only 5% of the 120 slices show a structure" in named(plan)["oversampling"].reason
+    found = plan.fingerprint
+    assert (found.images, found.counted, found.looked_at) == (120, 120, 23)
+    assert found.structures[0].slices == found.with_structure == 0.05
+    assert found.structures[0].width == pytest.approx(22, abs=5)
+    # Three of six subjects show one: one of those validates, and two are learnt from.
+    assert set(plan.validation_subjects) <= {"s0", "s1", "s2"}
+
+
+def test_a_structure_on_one_subject_is_learnt_though_a_look_at_a_few_misses_it(tumours, monkeypatch):
+    real = label_counts.read_case_labels
+    alone = lambda case, structures: real(case, structures) * (case.subject_id == "s1")  # noqa: E731
+    monkeypatch.setattr(label_counts, "read_case_labels", alone)
+    for seed in range(4):
+        plan = plan_settings(CaseFolder(Path("nowhere"), tumours, STRUCTURES[:1]), computer=LAPTOP, seed=seed)
+        assert "s1" not in plan.validation_subjects
+        assert "Validation lacks core" in named(plan)["validation_subjects"].reason
 
 
 # --- looking at a few
