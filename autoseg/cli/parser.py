@@ -97,8 +97,8 @@ def build_parser() -> argparse.ArgumentParser:
     folds = command(
         "crossvalidate",
         learning.crossvalidate,
-        "Train a model a fold; every subject is scored once, by a model that never saw it. What is not typed is planned "
-        "for them, and printed.",
+        "Train a model a fold; every subject is scored once, by a model that never saw it. What is not typed is "
+        "planned for the images, and printed.",
     )
     _add_training_folder(folds)
     folds.add_argument("--folds", type=int, default=5, help=FOLDS)

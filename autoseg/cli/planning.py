@@ -28,9 +28,14 @@ def typed_names(chosen: argparse.Namespace) -> set[str]:
 
 
 def plan_for(
-    chosen: argparse.Namespace, found: CaseFolder, settings: Settings, *, set_aside: Collection[str], who: bool = False
+    chosen: argparse.Namespace,
+    found: CaseFolder,
+    settings: Settings,
+    *,
+    set_aside: Collection[str],
+    who: bool = False,
 ) -> Plan:
-    """Plan for these images and this computer what was not typed, as the notebook does, and print it with the reasons.
+    """Plan what was not typed, as the notebook does, and print it with the reasons.
 
     `settings` are those that were typed; `set_aside` are subjects for a last test. `who`: also who validates.
     """

@@ -84,8 +84,8 @@ def split_cases(
         Share of the remaining subjects to draw, from 0 to below 1; at least one if there are two.
     seed : int
     facts : mapping by case_id, optional
-        What each case shows (`CaseFacts`, or `LabelCounts` of `count_labels`). With it, the structures that occur are
-        spread; without, those that were drawn, as if each case showed all of them.
+        What each case shows (`CaseFacts`, or `LabelCounts` of `count_labels`). With it, the structures that occur
+        are spread; without, those that were drawn, as if each case showed all of them.
 
     Returns
     -------
@@ -208,8 +208,8 @@ def say_lacking(split: Split, facts: Mapping[str, Shown] | None = None) -> str:
         they, them = ("it is", "it") if len(missing) == 1 else ("they are", "them")
         rare = all(sum(trait in found for found in traits.values()) == 1 for trait in missing)
         notes.append(
-            f"Validation lacks {listed(missing)}, so nothing will be known of how well {they} found in others: draw "
-            f"{them} on further subjects{'' if rare else ', or validate on others'}."
+            f"Validation lacks {listed(missing)}, so nothing will be known of how well {they} found in others: "
+            f"draw {them} on further subjects{'' if rare else ', or validate on others'}."
         )
     for where, sites in (("Training", validated - learnt), ("Validation", learnt - validated)):
         away = sorted(trait for trait in sites if trait.startswith("site"))

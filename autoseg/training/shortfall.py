@@ -24,7 +24,9 @@ def say_shortfall(model: TrainedModel) -> str:
     if poor:
         words.append(f"This model hardly finds {listed(poor)} on the {where}.")
     if words:
-        words.append("Areas that it measures there are wrong. Check the labels; more time or more of them may help.")
+        words.append(
+            "Areas that it measures there are wrong. Check the labels; more time or more of them may help."
+        )
     return " ".join(words)
 
 

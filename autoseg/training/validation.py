@@ -157,7 +157,7 @@ class _Slices:
             yield from scorer.by_parts(count, count, partial(self._region, network, scorer, centres))
 
     def _whole(self, network: nn.Module, scorer: Scorer, indices: Tensor) -> tuple[Scored, Tensor]:
-        """Compare whole slices, and count on them unless a region is looked for; give where structures may be, too."""
+        """Score whole slices; where a region is looked for, only their loss, and give where structures may be."""
         batch = self.samples.whole(indices)
         outputs = scorer.run(lambda: self.samples.answer(network, batch))
         found, scored = outputs.logits.float().softmax(1), Scored(scorer.loss(outputs, batch) * len(indices))
@@ -191,7 +191,7 @@ class _Slices:
 
 @dataclass(frozen=True, eq=False)
 class _Volumes:
-    """Volumes, how each lies on the network's grid, the crop that is seen, and the classes that were drawn on it."""
+    """Volumes, how each lies on the network's grid, the crop that is seen, and the classes that were drawn."""
 
     samples: VolumeSet
     grids: tuple[VolumeGrid, ...]
@@ -233,9 +233,7 @@ class _Volumes:
 
     def score(self, network: nn.Module, scorer: Scorer) -> Iterator[Scored]:
         """Look at whole volumes, in windows where they are larger than a patch."""
-        yield from scorer.by_parts(
-            self.wholes, self.samples.wholes_at_once, partial(self._some, network, scorer)
-        )
+        yield from scorer.by_parts(self.wholes, self.samples.wholes_at_once, partial(self._some, network, scorer))
 
     def _some(self, network: nn.Module, scorer: Scorer, indices: Tensor) -> Scored:
         batch = self.samples.whole(indices)

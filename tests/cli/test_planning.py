@@ -71,7 +71,10 @@ def test_nothing_typed_is_the_plan(folder, capsys):
         (("--set", "preprocess.neighbours=2"), {"preprocess.neighbours": 2, "spatial_dims": 2}),
         (("--augmentation", "off"), {"augmentation": AugmentationSettings.off()}),
         (("--seed", "4", "--batch-size", "3"), {"seed": 4, "batch_size": 3}),
-        (("--set", "spatial_dims=2", "--set", "network.filters=4,8"), {"network.filters": (4, 8), "spatial_dims": 2}),
+        (
+            ("--set", "spatial_dims=2", "--set", "network.filters=4,8"),
+            {"network.filters": (4, 8), "spatial_dims": 2},
+        ),
     ],
 )
 def test_what_was_typed_stays_and_the_rest_suits_it(folder, typed, expected, capsys):
@@ -146,7 +149,9 @@ def test_folds_go_on_with_the_settings_of_the_finished_ones(folder, tmp_path, ca
     assert "Planned for your images" in capsys.readouterr().out
     shutil.rmtree(tmp_path / "model_folds" / "fold_2")
     # The computer is another one by now, for which another plan would be made.
-    monkeypatch.setattr("autoseg.training.plan.choices.choose_slice_settings", lambda *_: pytest.fail("planned anew"))
+    monkeypatch.setattr(
+        "autoseg.training.plan.choices.choose_slice_settings", lambda *_: pytest.fail("planned anew")
+    )
     assert main([*command, "--print-checkpoint", "3", *small]) == 0
     shown = capsys.readouterr().out
     assert "Going on with the settings of the folds in" in shown

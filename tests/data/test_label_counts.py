@@ -24,7 +24,9 @@ def test_pixels_are_counted_slice_by_slice():
 def test_every_case_is_counted_once_until_its_file_changes(tmp_path, monkeypatch):
     found = find_cases(add_volumes(tmp_path))
     read, real = [], label_counts.read_case_labels
-    monkeypatch.setattr(label_counts, "read_case_labels", lambda case, s: read.append(case.case_id) or real(case, s))
+    monkeypatch.setattr(
+        label_counts, "read_case_labels", lambda case, s: read.append(case.case_id) or real(case, s)
+    )
     counts = count_labels([*found.cases, made_up_case("gone")], found.structures)
     assert sorted(counts) == ["a", "b"]
     assert counts["a"].of([1]).tolist() == [20] * 5

@@ -146,7 +146,7 @@ def read_content(place: Path) -> dict[str, Any]:
 
 
 def earlier_settings(folder: Path) -> Settings | None:
-    """Give the settings that the finished folds of a cross-validation were learnt with; None where there is none."""
+    """Give the settings of the finished folds of a cross-validation; None where there is none."""
     for place in sorted(Path(folder).glob("fold_*")):
         try:
             return settings_from_dict(read_content(place)["made_from"]["settings"])

@@ -377,8 +377,8 @@ class Settings(SettingsGroup):
     """All settings of a training; saved in the model file."""
 
     epochs: int | None = setting(None, at_least=1, option=True)
-    """Times that every training slice is seen. None: as many as fit into `minutes`. Settings that are made without a
-    plan have 100 where `minutes` is not given either."""
+    """Times that every training slice is seen. None: as many as fit into `minutes`. Settings made without a plan
+    have 100 where `minutes` is not given either."""
     minutes: float | None = setting(None, above=0, at_most=30 * 24 * 60, option=True)
     """Time budget of the learning, 30 days at most. The learning-rate schedule is fitted to it, so that "cosine"
     and "polynomial" end low in time."""

@@ -11,8 +11,8 @@ import ipywidgets as widgets
 from autoseg.data.label_counts import count_labels
 from autoseg.data.split import split_cases, subjects_of
 from autoseg.errors import ModelFileError
-from autoseg.image.structures import name_labels
 from autoseg.evaluation.comparison import title_of
+from autoseg.image.structures import name_labels
 from autoseg.model.model import check_model_name, find_model
 from autoseg.model.settings.settings import Settings
 from autoseg.model.settings.text import parse_value, show_value

@@ -89,9 +89,7 @@ def automatic_centrelines(
         If it was stopped; the unfinished fold is not kept.
     """
     search = _Search(structures, settings or finder_settings(), labels, listener(tell, on_event), should_stop)
-    splits = k_folds(
-        cases, folds=folds, seed=search.settings.seed, facts=count_labels(cases, structures)
-    )
+    splits = k_folds(cases, folds=folds, seed=search.settings.seed, facts=count_labels(cases, structures))
     found = {case_id: line for _, lines in search.in_folds(splits, folder) for case_id, line in lines.items()}
     return {case.case_id: found[case.case_id] for case in cases}
 
@@ -137,9 +135,7 @@ def automatic_inputs(
     """
     search = _Search(structures, settings or finder_settings(), labels, on_event, should_stop)
     cases = [*split.training, *split.validation]
-    splits = k_folds(
-        cases, folds=folds, seed=search.settings.seed, facts=count_labels(cases, structures)
-    )
+    splits = k_folds(cases, folds=folds, seed=search.settings.seed, facts=count_labels(cases, structures))
     lines = {case_id: line for _, own in search.in_folds(splits, folder) for case_id, line in own.items()}
     on_event(Finder(subjects_of(split.training)))
     finder, _ = search.in_fold(replace(split, test=()), Path(folder) / FINDER, search.contents(cases))

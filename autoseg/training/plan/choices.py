@@ -74,8 +74,8 @@ def plan_settings(
     given : Settings, optional
         What is not planned is as here, by default as in `Settings()`.
     typed : collection of str
-        Settings of `given` that a person decided, by their names; "augmentation" stands for the whole group. They are
-        not planned, and what is suits them.
+        Settings of `given` that a person decided, by their names; "augmentation" stands for the whole group. They
+        are not planned, and what is suits them.
 
     Raises
     ------
@@ -250,7 +250,7 @@ def _why_slices(survey: Survey, views: float, least: float) -> str:
 
 
 def _typed_dims(given: Settings, typed: Collection[str]) -> Literal[2, 3] | None:
-    """Give what must be learnt from for what was typed: slices where it is of slices only; None where either will do."""
+    """Give what is learnt from by what was typed, which may be of slices only; None where either will do."""
     if "spatial_dims" in typed:
         return given.spatial_dims
     of_slices = any(name.startswith("preprocess.") and name != OF_BOTH for name in typed)

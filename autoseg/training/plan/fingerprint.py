@@ -48,8 +48,8 @@ class StructureFacts:
 class Fingerprint:
     """What the images to learn from are like; plain numbers without IDs.
 
-    `subjects` and `images` are all there are; on `counted` of the images the labels were counted, and `looked_at` of
-    them were read for the rest. `unit` is "mm", or "pixels" where the images have no millimetres. `pixel` is the
+    `subjects` and `images` are all there are; the labels of `counted` images were counted, and `looked_at` images were
+    read for the rest. `unit` is "mm", or "pixels" where the images have no millimetres. `pixel` is the
     typical pixel size in it, `rows` and `columns` the typical size in pixels, `slices` the slices of an image on
     average, `single_slices` the part of images that have one slice only, `slice_distance_mm` the typical distance
     between slices (None: unknown). `with_structure` is the part of slices that show any structure.
@@ -84,7 +84,7 @@ def measure_fingerprint(
     images: int,
     counted: Sequence[Counted] | None = None,
 ) -> Fingerprint:
-    """Measure what images are like, by the `pairs`, and their labels, by what was `counted` of more cases, if any."""
+    """Measure what images are like by the `pairs`, and their labels by what was `counted`, if there are more."""
     whole, own = [image for image, _ in pairs], [count_pixels(label_map.voxels) for _, label_map in pairs]
     if counted is None:
         counted = [(counts, label_map.is_annotated) for counts, (_, label_map) in zip(own, pairs, strict=True)]

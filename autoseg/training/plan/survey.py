@@ -158,7 +158,9 @@ def _telling(
     few = spread_cases(cases, MOST_CASES)
     shown = {case.case_id: counts[case.case_id].labels if case.case_id in counts else frozenset() for case in cases}
     for structure in structures:
-        showing = [case for case in cases if structure.label in shown[case.case_id] and case.is_drawn(structure.label)]
+        showing = [
+            case for case in cases if structure.label in shown[case.case_id] and case.is_drawn(structure.label)
+        ]
         known = {case.case_id for case in showing} & {case.case_id for case in few}
         if len(known) < min(SHOWING, len(showing)):
             few += tuple(case for case in spread_cases(showing, SHOWING) if case.case_id not in known)
@@ -176,9 +178,7 @@ def _bytes_of(case: Case) -> int:
 
 
 def _typical(pairs: Sequence[tuple[Image, LabelMap]], counts: Sequence[LabelCounts]) -> list[_Drawing]:
-    return [
-        _Drawing(*pair, index) for pair, own in zip(pairs, counts, strict=True) for index in _inner_slices(own)
-    ]
+    return [_Drawing(*pair, index) for pair, own in zip(pairs, counts, strict=True) for index in _inner_slices(own)]
 
 
 def _inner_slices(counts: LabelCounts) -> list[int]:

@@ -278,7 +278,9 @@ def tumours(monkeypatch):
 
 
 def test_what_is_rare_is_counted_and_looked_at(tumours):
-    assert all(case.case_id not in {f"case{n}" for n in (2, 3, 22, 23, 44, 45)} for case in spread_cases(tumours, 20))
+    assert all(
+        case.case_id not in {f"case{n}" for n in (2, 3, 22, 23, 44, 45)} for case in spread_cases(tumours, 20)
+    )
     plan = plan_settings(CaseFolder(Path("nowhere"), tumours, STRUCTURES[:1]), computer=LAPTOP)
     assert plan.settings.oversampling == 0.5
     assert "Only 5% of the 120 slices show a structure" in named(plan)["oversampling"].reason
