@@ -48,8 +48,8 @@ class StructureFacts:
 class Fingerprint:
     """What the images to learn from are like; plain numbers without IDs.
 
-    `subjects` and `images` are all there are; the labels of `counted` images were counted, and `looked_at` images were
-    read for the rest. `unit` is "mm", or "pixels" where the images have no millimetres. `pixel` is the
+    `subjects` and `images` are all there are; the labels of `counted` images were counted, and `looked_at` images
+    were read for the rest. `unit` is "mm", or "pixels" where the images have no millimetres. `pixel` is the
     typical pixel size in it, `rows` and `columns` the typical size in pixels, `slices` the slices of an image on
     average, `single_slices` the part of images that have one slice only, `slice_distance_mm` the typical distance
     between slices (None: unknown). `with_structure` is the part of slices that show any structure.
