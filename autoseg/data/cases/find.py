@@ -160,7 +160,11 @@ def _cases_of_file(
             continue
         mine = tuple(case for case in found.cases if path in _files_of(case))
         if mine:
-            return replace(found, cases=mine, skipped=())
+            own = {case.case_id for case in mine}
+            others = [one for one in found.alike if not own.intersection(one.cases)]
+            notes = tuple(note for note in found.notes if note not in [one.words for one in others])
+            alike = tuple(one for one in found.alike if one not in others)
+            return replace(found, cases=mine, skipped=(), notes=notes, alike=alike)
     if ending(path) not in VOLUME_ENDINGS:
         raise DataError(f"{path} is one file, and its image or its labels were not found beside it.{why}")
     name = name_without_ending(path)

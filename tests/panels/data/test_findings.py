@@ -5,6 +5,7 @@ import errno
 import numpy as np
 import pytest
 from folders import add_subject, change_label
+from structure_sets import contour, the_image, write_rtstruct
 
 from autoseg.data.cases import Pseudonyms, find_cases
 from autoseg.data.checks import Finding, check_cases
@@ -188,3 +189,20 @@ def test_before_a_folder_is_chosen():
     panel = FindingsPanel()
     panel.mend([clear("a", 1)])
     assert "No folder is chosen yet" in panel.message.value
+
+
+def test_names_that_look_alike_are_answered_with_one_button(tmp_path):
+    for patient, name in (("p1", "Psoas left"), ("p2", "psoas_LEFT")):
+        image = the_image(tmp_path / "dicoms" / patient, patient)
+        outline = np.array([(3.5, 1.5), (3.5, 11.5), (15.5, 11.5), (15.5, 1.5)])
+        (tmp_path / "labels").mkdir(exist_ok=True)
+        write_rtstruct(tmp_path / "labels" / f"{patient}.dcm", image, [[contour(image, 0, outline)]], names=[name])
+    told = []
+    panel = FindingsPanel(lambda: told.append(1))
+    cases = find_cases(tmp_path)
+    panel.show(cases, check_cases(cases))
+    panel.wait(60)
+    row_of(panel, "names").press("They are all Psoas left")
+    assert told == [1]
+    assert "structures.csv" in panel.message.value
+    assert not [finding for finding in check_cases(find_cases(tmp_path)) if finding.kind == "names"]
