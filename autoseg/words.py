@@ -104,6 +104,34 @@ def read_numbers(words: str, what: str) -> float | tuple[float, float] | None:
     return numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])
 
 
+Typed = float | tuple[float, float]
+
+
+def read_field_of_view(words: Sequence[str]) -> Typed | dict[tuple[int, int], Typed] | None:
+    """Read a field of view in mm as words of a command: for all images, or one for each size (rows x columns).
+
+    Examples
+    --------
+    >>> read_field_of_view(["240", "180"])
+    (240.0, 180.0)
+    >>> read_field_of_view(["512x512=240", "256x192=200x150"])
+    {(512, 512): 240.0, (256, 192): (200.0, 150.0)}
+    """
+    if not any("=" in word for word in words):
+        return read_numbers(" ".join(words), "field of view")
+    found: dict[tuple[int, int], Typed] = {}
+    for word in words:
+        size, _, view = word.partition("=")
+        shape, mm = read_numbers(size, "size of an image"), read_numbers(view, "field of view")
+        if not isinstance(shape, tuple) or mm is None or any(number != int(number) for number in shape):
+            raise GeometryError(
+                f"The field of view {word!r} is not understood. Write the rows and columns of an image, and what "
+                "it spans in mm: 512x512=240."
+            )
+        found[int(shape[0]), int(shape[1])] = mm
+    return found
+
+
 def listed(names: Sequence[str]) -> str:
     """Give names as in a sentence.
 
@@ -149,4 +177,4 @@ def have(count: int) -> str:
 
 def _plural(noun: str) -> str:
     """Give the plural of a noun; "series" is its own."""
-    return noun if noun.endswith("s") else f"{noun}s"
+    return "people" if noun == "person" else noun if noun.endswith("s") else f"{noun}s"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autoseg.cli.options import add_calibration, load_models, typed_calibration
+from autoseg.cli.options import add_calibration, load_models, print_note, typed_calibration
 from autoseg.cli.using import add_centreline, print_run, run_options
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def add_correcting_commands(command: Command) -> None:
     combine_.add_argument("folder", type=Path, help="the patient's images")
     where = combine_.add_mutually_exclusive_group(required=True)
     where.add_argument("--at-mm", type=float, metavar="Z", help="where they meet: patient coordinate to the head")
-    where.add_argument("--at-slice", type=int, metavar="N", help="or: the upper model's lowest slice, from 0")
+    where.add_argument("--at-slice", type=int, metavar="N", help="or: the number of the upper model's lowest slice")
     where.add_argument(
         "--at-level", metavar="LEVEL", help="or: the upper model's lowest level, where they are known"
     )
@@ -87,15 +87,16 @@ def write(chosen: argparse.Namespace) -> None:
 
     options = {"factor": chosen.finer, "method": chosen.method}
     if chosen.model is not None:
-        kit = segment_to_correct(
-            load_models(chosen.model, ()),
-            chosen.folder,
-            chosen.output,
-            only=chosen.case,
-            typed=typed_calibration(chosen),
-            **options,
-            **run_options(chosen),
-        )
+        with run_options(chosen) as more:
+            kit = segment_to_correct(
+                load_models(chosen.model, ()),
+                chosen.folder,
+                chosen.output,
+                only=chosen.case,
+                typed=typed_calibration(chosen),
+                **options,
+                **more,
+            )
     else:
         from autoseg.data.cases import find_cases
         from autoseg.errors import DataError
@@ -149,25 +150,26 @@ def combine(chosen: argparse.Namespace) -> None:
     from autoseg.prediction.run import combine_folder
 
     (upper,), (lower,) = load_models(chosen.upper, ()), load_models(chosen.lower, ())
-    run = combine_folder(
-        upper,
-        lower,
-        chosen.folder,
-        output=chosen.output,
-        at_mm=chosen.at_mm,
-        at_slice=chosen.at_slice,
-        at_level=chosen.at_level,
-        blend_mm=chosen.blend_mm,
-        only=chosen.series,
-        typed=typed_calibration(chosen),
-        **run_options(chosen),
-    )
+    with run_options(chosen) as options:
+        run = combine_folder(
+            upper,
+            lower,
+            chosen.folder,
+            output=chosen.output,
+            at_mm=chosen.at_mm,
+            at_slice=None if chosen.at_slice is None else chosen.at_slice - 1,
+            at_level=chosen.at_level,
+            blend_mm=chosen.blend_mm,
+            only=chosen.series,
+            typed=typed_calibration(chosen),
+            **options,
+        )
     print_run(run)
 
 
 def _print_kit(kit: Kit) -> None:
     for note in kit.notes:
-        print(f"Note: {note}")
+        print_note(note)
     print(f"Open the images and labels of {kit.folder} ({len(kit.cases)}); READ_ME.txt tells how:")
     for case in kit.cases:
         print(f"  {', '.join(case.image_names)} with {case.labels_name}")

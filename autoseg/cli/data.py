@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autoseg.cli.options import MOST_LEFT_ALONE, find, typed_calibration
+from autoseg.cli.options import MOST_LEFT_ALONE, find, print_note, typed_calibration
 from autoseg.words import counted
 
 if TYPE_CHECKING:
@@ -123,10 +123,14 @@ def measure(chosen: argparse.Namespace) -> None:
     found = find(chosen)
     measurements = measure_labels(found, **vars(typed_calibration(chosen)), on_note=notes.setdefault)
     for note in notes:
-        print(f"Note: {note}")
-    from autoseg.report.area_tables import areas_table, levels_table
+        print_note(note)
+    from autoseg.report.area_tables import areas_table, in_pixels_note, levels_table
     from autoseg.report.export import write_tables
+    from autoseg.words import GraveNote
 
+    in_pixels = in_pixels_note(measurements)
+    if in_pixels:
+        print_note(GraveNote(in_pixels))
     print(areas_table(measurements).to_string(index=False, float_format="{:.1f}".format, na_rep=""))
     levels = levels_table(measurements)
     if len(levels):

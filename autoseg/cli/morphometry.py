@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from autoseg.cli.options import print_note
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -26,25 +28,42 @@ def morphometry(chosen: argparse.Namespace) -> None:
         sections_table,
         write_morphometry,
     )
-    from autoseg.measurement.morphometry.cohort import without_subject
 
     label_maps = _label_maps(chosen)
+    _check_wishes(chosen, label_maps)
+    cohort = read_arc_tables(chosen.cohort) if chosen.cohort else None
     found = measure_morphometry(label_maps, along=chosen.along, smoothing_mm=chosen.smoothing_mm)
     for note in found.notes:
-        print(f"Note: {note}")
+        print_note(note)
     table = arc_table(found, step_mm=chosen.step_mm)
     levels = morphometry_levels(found)
     _print(_shown(sections_table(found)))
     if len(levels):
         print("\nBy level:")
         _print(levels)
-    if chosen.enlargement is not None:
-        _print_enlargements(table, chosen.enlargement)
     if chosen.output is not None:
         print(f"Saved in {write_morphometry(chosen.output, found, step_mm=chosen.step_mm)}")
+    if chosen.enlargement is not None:
+        _print_enlargements(table, chosen.enlargement)
     if chosen.picture is not None:
-        cohort = without_subject(read_arc_tables(chosen.cohort), table) if chosen.cohort else None
         _draw(chosen, table, cohort, label_maps)
+
+
+def _check_wishes(chosen: argparse.Namespace, label_maps: list[LabelMap]) -> None:
+    """Refuse what cannot be done before anything is measured."""
+    from autoseg.errors import DataError
+    from autoseg.words import name_some
+
+    names = list(dict.fromkeys(s.name for label_map in label_maps for s in label_map.structures))
+    if chosen.enlargement is not None and chosen.enlargement not in names:
+        raise DataError(f"No image has {chosen.enlargement!r}; there are: {', '.join(names)}.")
+    if chosen.cohort and chosen.picture is None:
+        raise DataError("A cohort is drawn as a band behind the curve: say where with --picture FILE.png.")
+    cases = [label_map.source.case_id for label_map in label_maps]
+    if chosen.picture is not None and chosen.case is None and len(cases) > 1:
+        raise DataError(f"There are {len(cases)} images; say which to draw with --case, for instance {cases[0]}.")
+    if chosen.case is not None and chosen.case not in cases:
+        raise DataError(f"There is no image {chosen.case!r}; there are: {name_some(cases, 20)}.")
 
 
 def _label_maps(chosen: argparse.Namespace) -> list[LabelMap]:
@@ -74,11 +93,11 @@ def _print(table: pd.DataFrame) -> None:
 
 
 def _print_enlargements(table: pd.DataFrame, name: str) -> None:
-    from autoseg.errors import DataError
     from autoseg.measurement.morphometry import describe_enlargement, locate_enlargement
 
     if name not in set(table["name"]):
-        raise DataError(f"No image has {name!r}; there are: {', '.join(dict.fromkeys(table['name']))}.")
+        print(f"\nNothing could be measured along {name}, so no enlargement was looked for.")
+        return
     print(f"\nThe enlargement and the tip of {name}, in mm above the lowest section:")
     for case_id, rows in table[table["name"] == name].groupby("case_id", sort=False):
         print(f"{case_id}: {describe_enlargement(locate_enlargement(rows))}")
@@ -89,18 +108,22 @@ def _draw(
 ) -> None:
     from autoseg.errors import DataError
     from autoseg.files.atomic import whole_file
+    from autoseg.measurement.morphometry.cohort import without_band, without_subject
     from autoseg.report.figures.morphometry import show_morphometry
+    from autoseg.words import GraveNote
 
-    cases = list(dict.fromkeys(table["case_id"]))
-    if chosen.case is None and len(cases) > 1:
-        raise DataError(f"There are {len(cases)} images; say which to draw with --case, for instance {cases[0]}.")
-    case = chosen.case or cases[0]
-    if case not in cases:
-        raise DataError(f"There is no image {case!r}; there are: {', '.join(cases[:20])}.")
+    case = chosen.case or str(table["case_id"].iloc[0])
+    mine = table[table["case_id"] == case]
+    if mine.empty:
+        raise DataError(f"Nothing could be measured along a structure of {case}, so there is nothing to draw.")
     structures = {s.label: s for label_map in label_maps for s in label_map.structures}
-    measured = set(table.loc[table["case_id"] == case, "name"])
+    measured = set(mine["name"])
+    if cohort is not None:  # of the others: nobody is held against a band that holds him
+        cohort = without_subject(cohort, mine)
+        for note in without_band(mine, cohort, align=chosen.align):
+            print_note(GraveNote(note))
     figure = show_morphometry(
-        table[table["case_id"] == case],
+        mine,
         cohort=cohort,
         structures=[s for s in structures.values() if s.name in measured],
         align=chosen.align,

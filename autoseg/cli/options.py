@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -48,21 +49,32 @@ def typed_settings(chosen: argparse.Namespace) -> dict[str, object]:
 
 def add_calibration(parser: argparse.ArgumentParser) -> None:
     """Add the millimetres that a person types."""
-    missing = "where the header has no spacing"
-    parser.add_argument("--field-of-view-mm", type=float, nargs="+", metavar="MM", help=missing)
+    missing = (
+        "where the header has no spacing: what the whole image spans, one number or two (top to bottom, side to "
+        "side); or one for each size of image, such as 512x512=240 256x192=200x150. Without it areas are in pixels"
+    )
+    parser.add_argument("--field-of-view-mm", nargs="+", metavar="MM", help=missing)
     parser.add_argument("--matrix-size", type=int, nargs="+", metavar="N", help="rows and columns, as a check")
     parser.add_argument("--prefer", choices=("header", "typed"), help="which to trust where both are known")
+    if not any(action.dest == "pixel_spacing_mm" for action in parser._actions):  # else it says how files are read
+        size = "or the size of a pixel, in place of the field of view"
+        parser.add_argument(
+            "--pixel-spacing-mm", dest="pixel_mm", type=float, nargs=2, metavar=("ROWS", "COLUMNS"), help=size
+        )
 
 
 def typed_calibration(chosen: argparse.Namespace) -> TypedCalibration:
     """Give the millimetres that were typed, one number as it is."""
     from autoseg.image.calibration import TypedCalibration
+    from autoseg.words import read_field_of_view
 
-    view, matrix = (
-        typed[0] if typed is not None and len(typed) == 1 else typed
-        for typed in (chosen.field_of_view_mm, chosen.matrix_size)
+    matrix = chosen.matrix_size
+    return TypedCalibration(
+        read_field_of_view(chosen.field_of_view_mm or ()),
+        matrix[0] if matrix is not None and len(matrix) == 1 else matrix,
+        chosen.prefer,
+        getattr(chosen, "pixel_mm", None),
     )
-    return TypedCalibration(view, matrix, chosen.prefer)
 
 
 def load_models(first: Path, further: Sequence[str]) -> list[TrainedModel]:
@@ -81,6 +93,19 @@ def load_models(first: Path, further: Sequence[str]) -> list[TrainedModel]:
 
 
 MOST_LEFT_ALONE = 20
+AMBER, PLAIN = "\x1b[33m", "\x1b[0m"
+
+
+def print_note(note: str) -> None:
+    """Print a note; one that must not be missed as a warning, on a terminal in amber."""
+    from autoseg.words import GraveNote
+
+    if not isinstance(note, GraveNote):
+        print(f"Note: {note}")
+    elif sys.stdout.isatty():
+        print(f"{AMBER}Warning: {note}{PLAIN}")
+    else:
+        print(f"Warning: {note}")
 
 
 def find(chosen: argparse.Namespace) -> CaseFolder:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autoseg.cli.options import load_models, typed_calibration
+from autoseg.cli.options import load_models, print_note, typed_calibration
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,15 +24,16 @@ def predict(chosen: argparse.Namespace) -> None:
     from autoseg.data.cases import find_cases
     from autoseg.prediction.run import segment_folder
 
-    run = segment_folder(
-        load_models(chosen.model, chosen.further_models or ()),
-        chosen.folder,
-        output=chosen.output,
-        copies=chosen.copies,
-        only=chosen.series,
-        **vars(typed_calibration(chosen)),
-        **run_options(chosen),
-    )
+    with run_options(chosen) as options:
+        run = segment_folder(
+            load_models(chosen.model, chosen.further_models or ()),
+            chosen.folder,
+            output=chosen.output,
+            copies=chosen.copies,
+            only=chosen.series,
+            **vars(typed_calibration(chosen)),
+            **options,
+        )
     if chosen.further_models or chosen.copies != "none":
         print(f"Segmented with the mean of {run.model}")
     print_run(run)
@@ -50,8 +53,12 @@ def add_centreline(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run_options(chosen: argparse.Namespace) -> dict[str, Any]:
-    """Give what every run over a patient's folder takes: clicked centrelines, and what hears of its progress."""
+@contextmanager
+def run_options(chosen: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Give what every run over a patient's folder takes: clicked centrelines, and what hears of its progress.
+
+    Whatever is said afterwards, an error first of all, begins on a line of its own.
+    """
     from autoseg.errors import DataError
     from autoseg.model.centreline import read_centreline
 
@@ -61,29 +68,39 @@ def run_options(chosen: argparse.Namespace) -> dict[str, Any]:
         if not path:
             raise DataError(f"--centreline {words}: say of which image it is, as ID=CSV.")
         lines[case_id] = read_centreline(path)
-    return {"centrelines": lines, "on_progress": _Progress()}
+    progress = _Progress()
+    try:
+        yield {"centrelines": lines, "on_progress": progress}
+    finally:
+        progress.end_line()
 
 
 class _Progress:
     """Prints once that memory is short; on a terminal also how far the run is, on one line."""
 
     def __init__(self) -> None:
-        self.warned = False
+        self.warned, self.is_open = False, False
 
     def __call__(self, progress: RunProgress) -> None:
         if progress.warning and not self.warned:
             self.warned = True
-            line_end = "\n" if sys.stderr.isatty() else ""  # of the line that says how far the run is
-            print(f"{line_end}{progress.warning}", file=sys.stderr)
+            self.end_line()
+            print(progress.warning, file=sys.stderr)
         if sys.stderr.isatty():
-            end = "\n" if progress.stage == "writing" else ""
-            print(f"\r{progress!s:60}", end=end, file=sys.stderr, flush=True)
+            print(f"\r{progress!s:60}", end="", file=sys.stderr, flush=True)
+            self.is_open = True
+
+    def end_line(self) -> None:
+        """End the line that says how far the run is, if there is one."""
+        if self.is_open:
+            self.is_open = False
+            print(file=sys.stderr, flush=True)
 
 
 def print_run(run: Run) -> None:
     """Print what a run gave."""
     for note in run.notes:
-        print(f"Note: {note}")
+        print_note(note)
     for skipped in run.skipped:
         print(f"Left alone: {skipped.path} ({skipped.reason})")
     print(run.areas.to_string(index=False, float_format="{:.1f}".format, na_rep=""))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,14 @@ import numpy as np
 import psutil
 
 from autoseg.data.cases import Case, Reading, find_images, read_case_image
+from autoseg.data.pairing.by_name import find_level_files
 from autoseg.data.pairing.names import is_label
 from autoseg.errors import AutosegError, DataError, GeometryError, ReadError
 from autoseg.files.dicom.series import DicomFolder, Series, find_series, read_series
 from autoseg.files.dicom.table import series_table, thumbnail, why_unlikely
 from autoseg.files.sources import READABLE, SkippedFile, ending
-from autoseg.image.calibration import (
-    TypedCalibration,
-    calibrate,
-    check_typed_spacing,
-    pixel_spacing_from_field_of_view,
-)
+from autoseg.files.text_files import read_levels, unfitting_levels
+from autoseg.image.calibration import FieldOfView, TypedCalibration, calibrate, check_typed_spacing
 from autoseg.image.image import Image
 from autoseg.image.orientation import Plane
 from autoseg.image.overlay import Rgb, overlay_rgb, pixel_aspect
@@ -167,26 +165,32 @@ class TypedCheck:
 def check_typed(
     chosen: Sequence[Candidate],
     *,
-    field_of_view_mm: float | Sequence[float],
+    field_of_view_mm: FieldOfView | Mapping[tuple[int, int], FieldOfView] | None = None,
     matrix_size: int | Sequence[int] | None = None,
+    pixel_spacing_mm: float | Sequence[float] | None = None,
 ) -> TypedCheck:
-    """Tell what a typed field of view gives for each chosen image, before anything is measured.
+    """Tell what typed millimetres give for each chosen image, before anything is measured.
 
-    As in `read_patient` the typed number serves the images whose files are silent; where there are
+    As in `read_patient` what is typed serves the images whose files are silent; where there are
     none, it is held against the headers.
     """
+    typed = TypedCalibration(field_of_view_mm, matrix_size, pixel_spacing_mm=pixel_spacing_mm)
     known = [c for c in chosen if c.rows]
     silent = [c for c in known if c.spacing_mm is None]
     said: dict[str, list[str]] = {}  # what holds for several images is said once
     differs = False
     for candidate in silent or known:
         shape = (candidate.rows, candidate.columns)
-        choice = pixel_spacing_from_field_of_view(field_of_view_mm, shape, matrix_size=matrix_size)
-        name, (between_rows, between_columns) = candidate.case_id, choice.spacing_mm
+        choice, name = typed.spacing_for(shape), candidate.case_id
+        if choice is None:
+            words = f"nothing was typed for images of {shape[0]} × {shape[1]} pixels; their areas are in pixels."
+            said.setdefault(words, []).extend([name] if candidate.spacing_mm is None else [])
+            continue
+        between_rows, between_columns = choice.spacing_mm
         pixel = f"{between_rows:.4g} × {between_columns:.4g} mm"
         if candidate.spacing_mm is None:
-            words = f"a pixel is {pixel} (field of view ÷ {shape[0]} × {shape[1]} pixels)."
-            said.setdefault(words, []).append(name)
+            how = f" (field of view ÷ {shape[0]} × {shape[1]} pixels)" if pixel_spacing_mm is None else ""
+            said.setdefault(f"a pixel is {pixel}{how}.", []).append(name)
         elif difference := check_typed_spacing(candidate.spacing_mm, choice.spacing_mm, name=name):
             differs = True
             said[difference] = []  # it has the name in it
@@ -282,17 +286,70 @@ def read_patient(
     channels: Sequence[str] = (),
     plane: Plane | None = None,
     typed: TypedCalibration = NOTHING_TYPED,
+    needs_mm: bool = False,
 ) -> tuple[list[Image], list[str], tuple[SkippedFile, ...]]:
     """Read the images of a patient's folder, each with the millimetres in force.
 
     Also gives notes (`ReadingNote`, or `GraveNote` of what was left out), and the files that are no images. What is
     typed is meant for images whose files are silent; where there are none, it is checked against the headers.
+    Images without millimetres are left out only where `needs_mm`.
     """
     folder = Path(folder)
     found = _find_images(folder, channels, plane)
     if isinstance(found, DicomFolder):
-        return *_read_all(_chosen(found.series, only, folder), typed), _visible(found.skipped)
-    return *_read_all(_chosen(found, only, folder), typed), ()
+        series = _chosen(found.series, only, folder)
+        images, notes = _read_all(series, typed, needs_mm)
+        names, level_files = {one.case_id for one in found.series}, find_level_files(folder)
+        levelled = [_with_levels(image, level_files, alone=len(names) == 1) for image in images]
+        used = {path for _, path in levelled if path is not None}
+        unclear = [path for name, path in level_files.items() if path not in used and name not in names]
+        notes += _about_levels(levelled, unclear, is_dicom=True)
+        return [image for image, _ in levelled], notes, _visible([s for s in found.skipped if s.path not in used])
+    cases = _chosen(found, only, folder)
+    images, notes = _read_all(cases, typed, needs_mm)
+    paths = {case.case_id: case.levels_path for case in cases if isinstance(case, Case)}
+    return images, notes + _about_levels([(image, paths.get(image.source.case_id)) for image in images]), ()
+
+
+# --- the levels of a patient's slices
+
+
+def _with_levels(image: Image, files: Mapping[str, Path], *, alone: bool) -> tuple[Image, Path | None]:
+    """Give each slice of a DICOM series its level, by the slices' numbers; and the file that tells it.
+
+    A file named like the series (or one time point of it), or where there is only one series, the only level file.
+    """
+    name = image.source.case_id
+    path = files.get(name) or files.get(re.sub(r"_t\d+$", "", name))
+    path = next(iter(files.values())) if path is None and alone and len(files) == 1 else path
+    if path is None:
+        return image, None
+    levels = read_levels(path)
+    slices = tuple(replace(place, level=levels.get(n, "")) for n, place in enumerate(image.source.slices))
+    return replace(image, source=replace(image.source, slices=slices)), path
+
+
+def _about_levels(
+    images: Sequence[tuple[Image, Path | None]], unclear: Sequence[Path] = (), *, is_dicom: bool = False
+) -> list[str]:
+    """Say which level files do not fit their image, and which were not used as nobody knows of what they are."""
+    example = f"{images[0][0].source.case_id}-levels.txt"
+    notes: list[str] = [
+        GraveNote(
+            f"{path} was not read: its name does not say of which series it is. Name it after the series, such as "
+            f"{example}."
+        )
+        for path in unclear
+    ]
+    for image, path in images:
+        if path is None:
+            continue
+        # Of a NIfTI file or a picture they count in its own order, of a DICOM series in the order of the body.
+        slices = range(image.shape[0]) if is_dicom else [place.frame for place in image.source.slices]
+        words = unfitting_levels(path, read_levels(path), slices, image.source.case_id)
+        if words:
+            notes.append(GraveNote(f"{words} Levels may stand beside the wrong slices: correct the file."))
+    return notes
 
 
 def warn_of_memory(images: Sequence[Image], classes: int) -> str:
@@ -331,16 +388,18 @@ def _read(item: Case | Series, pixel_spacing_mm: tuple[float, float] | None = No
     return (read_case_image(item, pixel_spacing_mm=pixel_spacing_mm),)
 
 
-def _read_all(items: Sequence[Case | Series], typed: TypedCalibration) -> tuple[list[Image], list[str]]:
-    """Read and calibrate every series or file; leave one out, and say why, where others can be measured."""
+def _read_all(
+    items: Sequence[Case | Series], typed: TypedCalibration, needs_mm: bool
+) -> tuple[list[Image], list[str]]:
+    """Read and calibrate every series or file; leave one out, and say why, where others can be segmented."""
     read: list[tuple[Case | Series, tuple[Image, ...]]] = []
     problems: list[AutosegError] = []
     notes = [_reading_note(item, note) for item in items if isinstance(item, Series) for note in item.notes]
     for item in items:
         try:
             images = _read(item)
-            if typed.field_of_view_mm is None:
-                images[0].calibrated_affine  # noqa: B018 - raises where nothing can be measured
+            if needs_mm and not _is_typed_for(images[0].shape, typed):
+                images[0].calibrated_affine  # noqa: B018 - raises where nothing tells its size
             if isinstance(item, Series):
                 notes += [_reading_note(item, note) for note in images[0].source.notes]
             read.append((item, images))
@@ -349,22 +408,45 @@ def _read_all(items: Sequence[Case | Series], typed: TypedCalibration) -> tuple[
     if not read:
         raise problems[0]
     notes += [GraveNote(f"Left out: {error}") for error in problems]
+    notes += _of_sizes([images[0] for _, images in read if images[0].affine is None], typed)
     # What is typed is meant for the images whose files are silent; where there are none, it is checked.
     silent = any(images[0].affine is None for _, images in read)
     result: list[Image] = []
     for item, images in read:
-        if typed.field_of_view_mm is None or (silent and images[0].affine is not None):
+        choice = None if silent and images[0].affine is not None else typed.spacing_for(images[0].shape)
+        if choice is None:
             result += images
             continue
-        choice = pixel_spacing_from_field_of_view(
-            typed.field_of_view_mm, images[0].shape[1:], matrix_size=typed.matrix_size
-        )
         notes += [_reading_note(item, choice.note)] if choice.note else []
         if images[0].affine is None:
             result += _read(item, choice.spacing_mm)
         else:
             result += [calibrate(image, **vars(typed)) for image in images]
     return result, notes
+
+
+def _is_typed_for(shape: Sequence[int], typed: TypedCalibration) -> bool:
+    view = typed.field_of_view_mm
+    return tuple(shape[1:]) in view if isinstance(view, Mapping) else typed.is_typed
+
+
+def _of_sizes(silent: Sequence[Image], typed: TypedCalibration) -> list[str]:
+    """Say what one field of view means for images of several sizes, which rarely span the same."""
+    sizes = dict.fromkeys(image.shape[1:] for image in silent)
+    if len(sizes) < 2 or typed.field_of_view_mm is None or isinstance(typed.field_of_view_mm, Mapping):
+        return []
+    each = {size: typed.spacing_for(size) for size in sizes}
+    pixels = [
+        f"{rows} × {columns} (a pixel of {choice.spacing_mm[0]:.4g} × {choice.spacing_mm[1]:.4g} mm)"
+        for (rows, columns), choice in each.items()
+        if choice is not None
+    ]
+    return [
+        GraveNote(
+            f"The typed field of view was taken for images of {len(sizes)} sizes: {name_some(pixels)}. If they do "
+            "not all span the same, type one for each size."
+        )
+    ]
 
 
 def _reading_note(item: Case | Series, note: str) -> str:

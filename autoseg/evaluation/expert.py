@@ -49,9 +49,10 @@ def pair_with_expert(run: Run, cases: CaseFolder) -> list[tuple[tuple[int, int],
             if match is None and source.sop_uid:
                 match = places.get((source.sop_uid, source.frame))
             if match is not None:
-                one = run.results[match[0]][1].one_slice(match[1])
-                # The same pixels of the same file: what the run measured with holds for both.
-                pairs.append((match, replace(reference.one_slice(place), affine=one.affine), one))
+                one, drawn = run.results[match[0]][1].one_slice(match[1]), reference.one_slice(place)
+                # The same pixels of the same file: what the run measured with, and its number, hold for both.
+                known = replace(drawn.source, first_slice=one.source.first_slice)
+                pairs.append((match, replace(drawn, affine=one.affine, source=known), one))
     if not pairs:
         raise UnmatchedLabels(
             f"None of the labels in {cases.folder} belongs to a file that was segmented into {run.folder}. "
@@ -156,17 +157,27 @@ def score_test_subjects(model: TrainedModel, labelled: CaseFolder, *, output: Pa
 
 
 def comparison_table(scores: Sequence[Score]) -> pd.DataFrame:
-    """Give each slice's areas beside the expert's in mm², with the error in percent, Dice and HD95 in mm."""
+    """Give each slice's areas beside the expert's, with the error in percent, Dice and HD95 in mm.
+
+    Areas are in mm²; where the size of a pixel is unknown they stand in columns in pixels.
+    """
+    in_pixels = [score.reference_mm2 is None for score in scores]
+    mm2 = {"reference_mm2": "expert mm²", "predicted_mm2": "autoseg mm²"}
+    pixels = {"reference_pixels": "expert pixels", "predicted_pixels": "autoseg pixels"}
     columns = {
         "case_id": "case_id",
+        "slice": "slice",
         "name": "structure",
-        "reference_mm2": "expert mm²",
-        "predicted_mm2": "autoseg mm²",
+        **(mm2 if not in_pixels or not all(in_pixels) else {}),
+        **(pixels if any(in_pixels) else {}),
         "area_error_percent": "error %",
         "dice": "Dice",
         "hd95_mm": "HD95 mm",
     }
-    return scores_table(scores)[list(columns)].rename(columns=columns)
+    table = scores_table(scores)
+    if any(in_pixels):  # only of those that have no mm²
+        table[list(pixels)] = table[list(pixels)].where(pd.Series(in_pixels, dtype=bool), other=None)
+    return table[list(columns)].rename(columns=columns)
 
 
 def _with_names_of(run: Run, cases: CaseFolder) -> CaseFolder:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,14 @@ def read_levels(path: Path) -> dict[int, str]:
         raise ReadError(f"{path} holds no level. Write a line for each slice, for instance: 4, 2/3")
     first = 0 if 0 in levels else 1
     return {slice_number - first: level for slice_number, level in sorted(levels.items())}
+
+
+def unfitting_levels(path: Path, levels: Collection[int], slices: Collection[int], image: str) -> str:
+    """Say that a level file names other slices than an image has; "" where they are the same."""
+    if set(levels) == set(slices):
+        return ""
+    named = f"{path} names {counted(len(levels), 'slice')}, numbers {min(levels) + 1} to {max(levels) + 1},"
+    return f"{named} and {image} has {len(slices)}."
 
 
 def _lines(path: Path, what: str, content: str) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from autoseg.errors import GeometryError
@@ -13,17 +13,42 @@ from autoseg.image.image import Image, SpacingSource
 TOLERANCE = 0.005
 
 
+FieldOfView = float | Sequence[float]
+
+
 @dataclass(frozen=True)
 class TypedCalibration:
     """What a person typed of an image's millimetres, and which to believe; see `calibrate`."""
 
-    field_of_view_mm: float | Sequence[float] | None = None
+    field_of_view_mm: FieldOfView | Mapping[tuple[int, int], FieldOfView] | None = None
     matrix_size: int | Sequence[int] | None = None
     prefer: str | None = None
+    pixel_spacing_mm: float | Sequence[float] | None = None
 
     def __post_init__(self) -> None:
         if self.prefer not in (None, "header", "typed"):
             raise GeometryError(f'prefer is {self.prefer!r}; use "header" or "typed".')
+        if self.field_of_view_mm is not None and self.pixel_spacing_mm is not None:
+            raise GeometryError("Type the field of view or the size of a pixel, not both.")
+        if self.pixel_spacing_mm is not None:
+            _pair(self.pixel_spacing_mm, "size of a pixel (mm)")
+
+    @property
+    def is_typed(self) -> bool:
+        """Whether any size in millimetres was typed."""
+        return self.field_of_view_mm is not None or self.pixel_spacing_mm is not None
+
+    def spacing_for(self, image_shape: Sequence[int]) -> SpacingChoice | None:
+        """Give the pixel spacing of an image with these (…, rows, columns); None where nothing was typed for it."""
+        if self.pixel_spacing_mm is not None:
+            return SpacingChoice(_pair(self.pixel_spacing_mm, "size of a pixel (mm)"), "typed")
+        rows, columns = (int(n) for n in tuple(image_shape)[-2:])
+        view = self.field_of_view_mm
+        if isinstance(view, Mapping):
+            view = view.get((rows, columns))
+        if view is None:
+            return None
+        return pixel_spacing_from_field_of_view(view, (rows, columns), matrix_size=self.matrix_size)
 
 
 @dataclass(frozen=True)
@@ -88,31 +113,34 @@ def check_typed_spacing(header_mm: Sequence[float], typed_mm: Sequence[float], *
         return ""
     effect = area_effect_percent(typed_mm, header_mm)
     return (
-        f"{name + ': the' if name else 'The'} header says {_mm(header_mm)} for a pixel, the typed field of "
-        f"view gives {_mm(typed_mm)}. With the typed one every area would be {_more_or_less(effect)}."
+        f"{name + ': the' if name else 'The'} header says {_mm(header_mm)} for a pixel, what was typed gives "
+        f"{_mm(typed_mm)}. With the typed one every area would be {_more_or_less(effect)}."
     )
 
 
 def calibrate(
     image: Image,
     *,
-    field_of_view_mm: float | Sequence[float] | None = None,
+    field_of_view_mm: FieldOfView | Mapping[tuple[int, int], FieldOfView] | None = None,
     matrix_size: int | Sequence[int] | None = None,
     prefer: str | None = None,
     slice_spacing_mm: float | None = None,
+    pixel_spacing_mm: float | Sequence[float] | None = None,
 ) -> Image:
     """Give the image with the millimetres in force: the header's, or typed ones where it has none.
 
     Parameters
     ----------
     image : Image
-        With or without an affine; without a typed field of view it is returned as it is.
+        With or without an affine; without typed millimetres it is returned as it is.
     field_of_view_mm, matrix_size
-        As in `pixel_spacing_from_field_of_view`.
+        As in `pixel_spacing_from_field_of_view`; or a field of view for each (rows, columns) that images may have.
     prefer : {"header", "typed"}, optional
         Which one to believe where the two differ by more than 0.5 %.
     slice_spacing_mm : float, optional
         Distance between slices, used only where the header has none.
+    pixel_spacing_mm : float or (2,) sequence of float, optional
+        In place of a field of view: the size of a pixel, between rows and between columns.
 
     Returns
     -------
@@ -126,11 +154,11 @@ def calibrate(
         If header and typed spacing differ and `prefer` is not given; the message states both, the effect on
         areas in percent and the remedy. Also if `prefer` is another word or a number is not above 0.
     """
-    TypedCalibration(field_of_view_mm, matrix_size, prefer)  # refuses another word
+    given = TypedCalibration(field_of_view_mm, matrix_size, prefer, pixel_spacing_mm)
     image = _with_slice_spacing(image, slice_spacing_mm)
-    if field_of_view_mm is None:
+    typed = given.spacing_for(image.shape)
+    if typed is None:
         return image
-    typed = pixel_spacing_from_field_of_view(field_of_view_mm, image.shape[1:], matrix_size=matrix_size)
     if image.affine is None:
         affine = affine_from_spacing((slice_spacing_mm or 1.0, *typed.spacing_mm))
         slices: SpacingSource = "none" if slice_spacing_mm is None else "typed"
@@ -139,7 +167,7 @@ def calibrate(
     header_mm = image.spacing_mm[1:]
     difference = check_typed_spacing(header_mm, typed.spacing_mm, name=image.source.name)
     if difference and prefer is None:
-        advice = 'Choose: prefer="header" or prefer="typed".'
+        advice = "Choose which to use: prefer header, or prefer typed."
         raise GeometryError(" ".join(filter(None, [difference, typed.note, advice])))
     # Where the two agree the header's is kept: it has more digits than what one types.
     return _with_pixel_spacing(image, typed.spacing_mm) if difference and prefer == "typed" else image

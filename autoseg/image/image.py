@@ -45,6 +45,7 @@ class Source:
     `slice_spacing_source` the same of the distance between slices. Where that is unknown the affine's slice
     step is only a placeholder, and tables leave slice positions empty. `notes` are sentences on what went
     wrong while the files were read. `modality` is DICOM's word for the machine ("MR", "CT"), or empty.
+    `first_slice` is the number of the first slice, from 1: more than 1 where slices were cut out of a stack.
     """
 
     case_id: str = "image"
@@ -55,6 +56,7 @@ class Source:
     slices: tuple[SliceSource, ...] = ()
     notes: tuple[str, ...] = ()
     modality: str = ""
+    first_slice: int = 1
 
     @property
     def name(self) -> str:
@@ -100,6 +102,17 @@ class _Grid:
         """Position of every slice along the slice normal in mm, shape (slices,)."""
         return slice_positions_mm(self.calibrated_affine, self.shape[0])
 
+    def slice_number(self, index: int) -> int:
+        """Give the number of a slice wherever it is shown or written: from 1, in its whole stack."""
+        return self.source.first_slice + index
+
+    def say_slice(self, index: int) -> str:
+        """Say which slice of how many this is; of a part of a stack, from which to which its slices are."""
+        number, first, last = (self.slice_number(n) for n in (index, 0, self.shape[0] - 1))
+        if first == 1:
+            return f"slice {number} of {last}"
+        return f"slice {number}" + (f" ({first} to {last})" if last > first else "")
+
     def same_grid(self, other: Image | LabelMap) -> bool:
         """Tell whether the other has the same voxels in the same places."""
         return same_grid((self.shape, self.affine), (other.shape, other.affine))
@@ -115,7 +128,7 @@ class _Grid:
         if self.affine is not None:
             changes["affine"] = self.affine.copy()
             changes["affine"][:3, 3] += index * self.affine[:3, 0]
-        source = replace(self.source, slices=self.source.slices[part])
+        source = replace(self.source, slices=self.source.slices[part], first_slice=self.slice_number(index))
         return cast(Self, replace(cast(Any, self), source=source, **changes))
 
     def _check_grid(self, kind: str) -> None:

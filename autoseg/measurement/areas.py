@@ -1,8 +1,8 @@
-"""Areas in mm²: labelled pixels on the image's own grid times the area of one pixel."""
+"""Areas: labelled pixels on the image's own grid times the area of one pixel; in pixels where nobody knows that."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from autoseg.data.cases import CaseFolder, read_case
 from autoseg.errors import LabelError
-from autoseg.image.calibration import calibrate, pixel_spacing_from_field_of_view
+from autoseg.image.calibration import FieldOfView, TypedCalibration, calibrate
 from autoseg.image.geometry import slice_distance_mm
 from autoseg.image.image import Image, LabelMap
 from autoseg.image.structures import Structure, side_pairs
@@ -22,23 +22,28 @@ MEASUREMENT_VERSION = 1
 FRAGMENT_SHARE = 0.1  # of the structure's pixels on the slice
 JUMP_FACTOR = 2.0
 SIDE_FACTOR = 3.0
+MM2, PIXELS = "mm²", "pixels"
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """One structure on one slice: a row of the tidy table, whose columns are these fields.
+    """One structure on one slice: a row of the tidy table, whose columns are these fields but for `slice_index`.
 
-    `slice_index` counts from 0 in the image's own order; positions run along the slice normal towards the
-    head, the back or the left and are None where the distance between slices is unknown. `pixel_row_mm` is
-    the distance between rows, `pixel_column_mm` between columns. `mean_intensity` is None without an image
-    or without a pixel. `flags` are joined by "; ". `level` is the slice's, where levels are known. A structure that
-    includes others (`Structure.includes`) is measured with them.
+    `slice` is the slice's number for people, from 1 (`Image.slice_number`), and `file` the name of its file;
+    `slice_index` is its place in the image's voxels, from 0. Positions run along the slice normal towards the head,
+    the back or the left and are None where the distance between slices is unknown. `pixel_row_mm` is the distance
+    between rows, `pixel_column_mm` between columns; they and `area_mm2` are None where the size of a pixel is
+    unknown: `area` is then in pixels, as `unit` says. `mean_intensity` is None without an image or without a pixel.
+    `flags` are joined by "; ". `level` is the slice's, where levels are known. A structure that includes others
+    (`Structure.includes`) is measured with them.
     """
 
     case_id: str
     subject_id: str
     series_uid: str
     sop_uid: str
+    slice: int
+    file: str
     slice_index: int
     slice_position_mm: float | None
     slice_spacing_mm: float | None
@@ -46,10 +51,10 @@ class Measurement:
     name: str
     side: str
     pixel_count: int
-    pixel_row_mm: float
-    pixel_column_mm: float
+    pixel_row_mm: float | None
+    pixel_column_mm: float | None
     spacing_source: str
-    area_mm2: float
+    area_mm2: float | None
     mean_intensity: float | None
     components: int
     touches_edge: bool
@@ -58,12 +63,28 @@ class Measurement:
     level: str = ""
     measurement_version: int = MEASUREMENT_VERSION
 
+    @property
+    def unit(self) -> str:
+        """What `area` is in: "mm²", or "pixels" where the size of a pixel is unknown."""
+        return PIXELS if self.area_mm2 is None else MM2
+
+    @property
+    def area(self) -> float:
+        """The area in `unit`; areas of two units are never put together."""
+        return float(self.pixel_count) if self.area_mm2 is None else self.area_mm2
+
+    @property
+    def column(self) -> str:
+        """The structure's column in wide tables, which names the unit."""
+        return f"{self.name} {self.unit}"
+
 
 def measure_areas(label_map: LabelMap, *, image: Image | None = None, model: str = "") -> list[Measurement]:
     """Measure the cross-sectional area of every annotated structure on every slice.
 
     The area is the number of labelled pixels times the area of one pixel, on the slices as they were
-    acquired. A slice that cuts a limb obliquely gives an oblique, and therefore larger, section.
+    acquired. A slice that cuts a limb obliquely gives an oblique, and therefore larger, section. Where the size of
+    a pixel is unknown, areas are in pixels (`Measurement.unit`).
 
     Nothing is left out on suspicion; what deserves a look carries a flag:
 
@@ -76,7 +97,7 @@ def measure_areas(label_map: LabelMap, *, image: Image | None = None, model: str
     Parameters
     ----------
     label_map : LabelMap
-        Structures on a calibrated grid, shape (slices, rows, columns); one stack, one time point.
+        Structures on a grid, shape (slices, rows, columns); one stack, one time point.
     image : Image, optional
         The image on the same grid, for `mean_intensity` (of its first channel).
     model : str
@@ -90,8 +111,6 @@ def measure_areas(label_map: LabelMap, *, image: Image | None = None, model: str
 
     Raises
     ------
-    GeometryError
-        If the pixel size is unknown; the message names the file and says how to supply it.
     LabelError
         If the image lies on another grid.
 
@@ -108,7 +127,6 @@ def measure_areas(label_map: LabelMap, *, image: Image | None = None, model: str
     >>> [row.area_mm2 for row in measure_areas(thigh)]
     [0.5]
     """
-    affine = label_map.calibrated_affine
     if image is not None and not label_map.same_grid(image):
         raise LabelError(
             f"{image.source.name}: the image {image!r} and the labels {label_map!r} lie on different grids. "
@@ -116,14 +134,16 @@ def measure_areas(label_map: LabelMap, *, image: Image | None = None, model: str
         )
     source = label_map.source
     structures = annotated_structures(label_map)
-    positions, pixel_mm2 = label_map.slice_positions_mm, label_map.pixel_mm2
+    affine = label_map.affine
+    positions = np.arange(label_map.shape[0]) if affine is None else label_map.slice_positions_mm
     order = np.argsort(positions, kind="stable")
     masks = [label_map.mask(s.label) for s in structures]
     shapes = [[_describe(mask[index]) for mask in masks] for index in order]
     counts = np.array([[shape.pixel_count for shape in row] for row in shapes]).reshape(len(order), -1)
     stack_flags = _flag_along_stack(counts, structures)
-    spaced = source.slice_spacing_source != "none"
-    _, row_mm, column_mm = label_map.spacing_mm
+    between = None if affine is None or source.slice_spacing_source == "none" else slice_distance_mm(affine)
+    _, row_mm, column_mm = (None, None, None) if affine is None else label_map.spacing_mm
+    pixel_mm2 = None if affine is None else label_map.pixel_mm2
     rows = []
     for place, index in enumerate(order):
         for column, structure in enumerate(structures):
@@ -134,9 +154,11 @@ def measure_areas(label_map: LabelMap, *, image: Image | None = None, model: str
                     subject_id=source.subject_id,
                     series_uid=source.series_uid,
                     sop_uid=source.slices[index].sop_uid if source.slices else "",
+                    slice=label_map.slice_number(int(index)),
+                    file=source.slices[index].path.name if source.slices else "",
                     slice_index=int(index),
-                    slice_position_mm=float(positions[index]) if spaced else None,
-                    slice_spacing_mm=slice_distance_mm(affine) if spaced else None,
+                    slice_position_mm=None if between is None else float(positions[index]),
+                    slice_spacing_mm=between,
                     label=structure.label,
                     name=structure.name,
                     side=structure.side,
@@ -144,7 +166,7 @@ def measure_areas(label_map: LabelMap, *, image: Image | None = None, model: str
                     pixel_row_mm=row_mm,
                     pixel_column_mm=column_mm,
                     spacing_source=source.spacing_source,
-                    area_mm2=shape.pixel_count * pixel_mm2,
+                    area_mm2=None if pixel_mm2 is None else shape.pixel_count * pixel_mm2,
                     mean_intensity=_mean_intensity(image, masks[column], index),
                     components=shape.components,
                     touches_edge=shape.touches_edge,
@@ -219,12 +241,13 @@ def _mean_intensity(image: Image | None, mask: npt.NDArray[np.bool_], index: int
 def measure_labels(
     cases: CaseFolder,
     *,
-    field_of_view_mm: float | Sequence[float] | None = None,
+    field_of_view_mm: FieldOfView | Mapping[tuple[int, int], FieldOfView] | None = None,
     matrix_size: int | Sequence[int] | None = None,
     prefer: str | None = None,
+    pixel_spacing_mm: float | Sequence[float] | None = None,
     on_note: Callable[[str], object] | None = None,
 ) -> list[Measurement]:
-    """Measure labels that were drawn already, each on its own image's grid.
+    """Measure labels that were drawn already, each on its own image's grid; what is typed is as in `calibrate`.
 
     `on_note` is told in sentences how labels were drawn where that is not plain: contours that overlap, holes.
 
@@ -233,15 +256,16 @@ def measure_labels(
     list of Measurement
         In the order of the cases.
     """
+    typed = TypedCalibration(field_of_view_mm, matrix_size, prefer, pixel_spacing_mm)
     rows = []
     for case in cases.cases:
         image, label_map = read_case(case, cases.structures)
-        if image.affine is None and field_of_view_mm is not None:
-            choice = pixel_spacing_from_field_of_view(field_of_view_mm, image.shape[1:], matrix_size=matrix_size)
+        choice = typed.spacing_for(image.shape)
+        if image.affine is None and choice is not None:
             # Read again, so that positions and orientation of the header are kept.
             image, label_map = read_case(case, cases.structures, pixel_spacing_mm=choice.spacing_mm)
         else:
-            image = calibrate(image, field_of_view_mm=field_of_view_mm, matrix_size=matrix_size, prefer=prefer)
+            image = calibrate(image, **vars(typed))
         if on_note is not None:
             for note in label_map.source.notes:
                 on_note(f"{case.case_id}: {note}")

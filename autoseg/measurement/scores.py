@@ -35,7 +35,9 @@ class Score:
     - hd95_mm, nsd (at nsd_tolerance_mm) and mean_distance_mm as in `SurfaceAgreement`; None without calibration
     - area_error_percent = 100 (n(P) - n(R)) / n(R), None without a reference area; area_error_mm2 = P mm² - R mm²
 
-    Areas are None without calibration. `level` is the slice's, where levels are known.
+    Areas are None without calibration. `level` is the slice's, where levels are known. `slice` is the slice's
+    number for people, from 1 (`Image.slice_number`), and `slice_index` its place in the voxels, from 0; of a score
+    that was kept before there were such numbers only the place is known.
     """
 
     case_id: str
@@ -62,6 +64,11 @@ class Score:
     predicted_mm2: float | None
     area_error_mm2: float | None
     area_error_percent: float | None
+    slice: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.slice:
+            object.__setattr__(self, "slice", self.slice_index + 1)
 
 
 @dataclass(frozen=True)
@@ -166,6 +173,7 @@ def score_slices(reference: LabelMap, predicted: LabelMap, *, tolerance_mm: floa
                     predicted_mm2=None if pixel_mm2 is None else p * pixel_mm2,
                     area_error_mm2=None if pixel_mm2 is None else (p - r) * pixel_mm2,
                     area_error_percent=100 * (p - r) / r if r else None,
+                    slice=reference.slice_number(index),
                 )
             )
     return scores
@@ -221,9 +229,16 @@ def score_pixels(reference: LabelMap, predicted: LabelMap) -> PixelScore:
 
 
 def scores_table(scores: Sequence[Any]) -> pd.DataFrame:
-    """Give the scores as a table: one row each, columns named like the dataclass's fields."""
+    """Give the scores as a table: one row each, columns named like the dataclass's fields.
+
+    Slices have the numbers that people know (`slice`), and not their places in the voxels.
+    """
     kind = type(scores[0]) if scores else Score
-    return pd.DataFrame([asdict(score) for score in scores], columns=[field.name for field in fields(kind)])
+    columns = [field.name for field in fields(kind)]
+    if "slice_index" in columns:
+        columns.remove("slice")
+        columns[columns.index("slice_index")] = "slice"
+    return pd.DataFrame([asdict(score) for score in scores], columns=columns)
 
 
 def overlap_ratios(reference: int, predicted: int, overlap: int) -> dict[str, float]:

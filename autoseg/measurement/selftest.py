@@ -142,7 +142,7 @@ def _measure(image: Image, phantom: Phantom) -> list[_Measured]:
         index = [row.slice_index, *(pixels.mean(axis=0) if len(pixels) else (math.nan, math.nan)), 1.0]
         position = math.nan if row.slice_position_mm is None else row.slice_position_mm
         centre = image.calibrated_affine @ index
-        measured.append(_Measured(row.label, row.area_mm2, position, tuple(centre[:3].tolist())))
+        measured.append(_Measured(row.label, row.area, position, tuple(centre[:3].tolist())))
     return measured
 
 

@@ -83,16 +83,16 @@ class Join:
 
     @property
     def words(self) -> str:
-        """Where the models meet, as a sentence; places along the axis count from 0, as in the tables."""
+        """Where the models meet, as a sentence; places along the axis count from 1, as in the tables."""
         kinds = {"above": 1.0, "below": 0.0}
         spans = {}
         for word, share in kinds.items():
             mine = [number for number, one in enumerate(self.upper_shares) if one == share]
-            spans[word] = f"{AXIS_WORDS[self.axis]} {mine[0]} to {mine[-1]}" if mine else "nothing"
+            spans[word] = f"{AXIS_WORDS[self.axis]} {mine[0] + 1} to {mine[-1] + 1}" if mine else "nothing"
         blended = f", blended over {self.blend_mm:g} mm" if self.blend_mm else ""
         return (
             f"{self.upper} above and {self.lower} below z = {self.at_mm:.1f} mm{blended}: {spans['above']} come "
-            f"from {self.upper} alone, {spans['below']} from {self.lower} alone (counted from 0)."
+            f"from {self.upper} alone, {spans['below']} from {self.lower} alone (counted from 1)."
         )
 
     def as_plain(self) -> dict[str, Any]:
@@ -165,7 +165,9 @@ def _lowest_of(image: Image, axis: int, heights: npt.NDArray[np.float64], where:
         )
     if where.at_slice is not None:
         if not 0 <= where.at_slice < len(heights):
-            raise DataError(f"{image.source.name} has the slices 0 to {len(heights) - 1}, and no {where.at_slice}.")
+            raise DataError(
+                f"{image.source.name} has the slices 1 to {len(heights)}, and no slice {where.at_slice + 1}."
+            )
         return float(heights[where.at_slice])
     levels = [place.level for place in image.source.slices]
     wanted = str(where.at_level).casefold()
@@ -245,7 +247,8 @@ def combine(
     at_mm : float, optional
         Height of the join in patient coordinates (z, towards the head), mm.
     at_slice : int, optional
-        Or: the lowest slice of the upper model, from 0, of an image with axial slices.
+        Or: the place of the lowest slice of the upper model in an image with axial slices, from 0 as in its voxels
+        (the number of a slice in tables and on the screen is one more).
     at_level : str, optional
         Or: the lowest level of the upper model, as the image's slices name it ("T12"); the join is at its lower
         end.

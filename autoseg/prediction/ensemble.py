@@ -65,6 +65,15 @@ def undo_copy(answer: Tensor, copy: Copy, sides: Tensor) -> Tensor:
     return answer.flip(-1)[:, sides] if copy.is_mirrored else answer
 
 
+def need_millimetres(models: Sequence[TrainedModel]) -> bool:
+    """Tell whether any model sees images in their size, and so none whose pixels have an unknown one."""
+    return any(
+        one.settings.spatial_dims == 3
+        or (one.settings.preprocess.input_shape is None and one.settings.preprocess.crop_shape is None)
+        for one in models
+    )
+
+
 def mirrored_axes(copy: Copy, orientation: str) -> list[int]:
     """Give the axes of a volume along which a copy without quarter turns is mirrored, in front of a patient.
 

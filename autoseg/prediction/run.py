@@ -26,7 +26,7 @@ from autoseg.errors import AutosegError, DataError, OutputError
 from autoseg.files.atomic import check_writable
 from autoseg.files.file_names import safe_name, unique_names
 from autoseg.files.sources import SkippedFile
-from autoseg.image.calibration import TypedCalibration
+from autoseg.image.calibration import FieldOfView, TypedCalibration
 from autoseg.image.image import Image, LabelMap
 from autoseg.measurement.areas import Measurement, measure_areas
 from autoseg.model.centreline import Centreline, write_centreline
@@ -39,8 +39,8 @@ from autoseg.prediction.centreline import (
     warnings_as_notes,
 )
 from autoseg.prediction.combine import JoinAt, combine, heights_mm
-from autoseg.prediction.ensemble import Copies, Models, as_models, ensemble_name
-from autoseg.report.area_tables import areas_table
+from autoseg.prediction.ensemble import Copies, Models, as_models, ensemble_name, need_millimetres
+from autoseg.report.area_tables import NotFound, areas_table, find_missing, in_pixels_note, missing_notes
 from autoseg.report.export import write_run
 from autoseg.report.run_folder import free_run_folder
 from autoseg.words import GraveNote
@@ -107,7 +107,8 @@ class Run:
     `folder` holds the files, `areas` is the table with one row a slice, `measurements` the tidy rows, `notes`
     are sentences that the reader should know (some a `GraveNote` or `ReadingNote`), `skipped` the files that were
     left alone, `elapsed_s` how long it took, `model` the model's name, or of a mean all names and the copies
-    (`ensemble.ensemble_name`). `centrelines` are those around which a model looked, by case_id.
+    (`ensemble.ensemble_name`). `centrelines` are those around which a model looked, by case_id. `not_found` are the
+    structures that are on no slice of an image; notes say so too.
     """
 
     folder: Path
@@ -119,6 +120,7 @@ class Run:
     elapsed_s: float = 0.0
     model: str = ""
     centrelines: Mapping[str, Centreline] = field(default_factory=dict)
+    not_found: tuple[NotFound, ...] = ()
 
 
 # --- what segments an image: one model, the mean of several, or two along the body
@@ -144,7 +146,7 @@ class Segmenter:
     """What segments the images of a run, called `name` in the results.
 
     `segment` is given an image, a clicked centreline or None, and what hears of the slices that are done. So many
-    `answers` are held at once.
+    `answers` are held at once. Images without millimetres are left out where it `needs_mm`.
     """
 
     models: tuple[TrainedModel, ...]
@@ -152,6 +154,7 @@ class Segmenter:
     name: str
     segment: Callable[[Image, Centreline | None, OnSlices], Segmented]
     answers: int = 1
+    needs_mm: bool = True
 
 
 def mean_of(model: Models, copies: Copies = "none") -> Segmenter:
@@ -163,7 +166,7 @@ def mean_of(model: Models, copies: Copies = "none") -> Segmenter:
         label_map = predict(models, image, copies=copies, on_slices=on_slices, centreline=line)
         return Segmented(image, label_map, (name,) * image.shape[0], line, _cut_off(models, label_map, line))
 
-    return Segmenter(models, copies, name, segment)
+    return Segmenter(models, copies, name, segment, needs_mm=need_millimetres(models))
 
 
 def joined(upper: Segmenter, lower: Segmenter, where: JoinAt) -> Segmenter:
@@ -243,7 +246,12 @@ def over_images(
     models = request.segmenter.models
     plane = next((plane for one in models if (plane := one.origin.get("plane"))), None)
     images, notes, skipped = read_patient(
-        request.folder, only=request.only, channels=models[0].channels, plane=plane, typed=request.typed
+        request.folder,
+        only=request.only,
+        channels=models[0].channels,
+        plane=plane,
+        typed=request.typed,
+        needs_mm=request.segmenter.needs_mm,
     )
     notes += about_images(models, images)
     known = [image.source.case_id for image in images]
@@ -292,7 +300,9 @@ def _segment_and_write(request: RunRequest, output: Path) -> Run:
         )
         lines = {one.image.source.case_id: one.centreline for one in found if one.centreline is not None}
         joins = [{"case_id": one.image.source.case_id, **one.join} for one in found if one.join is not None]
-        details = _details_of(segmenter)
+        missing = find_missing(measurements)
+        notes += [GraveNote(note) for note in (*missing_notes(missing), in_pixels_note(measurements)) if note]
+        details = _details_of(segmenter) | {"notes": list(dict.fromkeys(notes))}
         details |= {"combination": joins} if joins else {}
         if lines or not joins:
             details["centrelines"] = {case_id: line.source for case_id, line in lines.items()}
@@ -315,6 +325,7 @@ def _segment_and_write(request: RunRequest, output: Path) -> Run:
         elapsed_s=time.monotonic() - started,
         model=segmenter.name,
         centrelines=lines,
+        not_found=missing,
     )
 
 
@@ -380,9 +391,10 @@ def segment_folder(
     *,
     output: Path,
     copies: Copies = "none",
-    field_of_view_mm: float | Sequence[float] | None = None,
+    field_of_view_mm: FieldOfView | Mapping[tuple[int, int], FieldOfView] | None = None,
     matrix_size: int | Sequence[int] | None = None,
     prefer: str | None = None,
+    pixel_spacing_mm: float | Sequence[float] | None = None,
     only: Collection[str] | None = None,
     centrelines: Mapping[str, Centreline] | None = None,
     on_slices: OnSlices | None = None,
@@ -400,8 +412,9 @@ def segment_folder(
         A new folder is made in it, named after the models, the copies and the time.
     copies : {"none", "left-right", "mirrored", "turned", "both"}
         Of each slice, see `autoseg.prediction.predict`.
-    field_of_view_mm, matrix_size, prefer : optional
-        Typed calibration, see `autoseg.image.calibration.calibrate`.
+    field_of_view_mm, matrix_size, prefer, pixel_spacing_mm : optional
+        Typed calibration, see `autoseg.image.calibration.calibrate`. Without it, areas of images whose files do not
+        tell the size of a pixel are in pixels; a model that must know sizes refuses such images.
     only : collection of str, optional
         The case_id of each series (`series_table`) or file to segment; by default all.
     centrelines : mapping of Centreline by case_id, optional
@@ -423,7 +436,7 @@ def segment_folder(
     RunStopped
         If `on_progress` returned True.
     """
-    typed = TypedCalibration(field_of_view_mm, matrix_size, prefer)
+    typed = TypedCalibration(field_of_view_mm, matrix_size, prefer, pixel_spacing_mm)
     segmenter = mean_of(model, copies)
     request = RunRequest(segmenter, Path(folder), only, typed, centrelines or {}, on_slices, on_progress)
     return _segment_and_write(request, output)
@@ -525,6 +538,8 @@ def segment_to_correct(
     with _enough_memory(request.folder):
         found, notes, _ = _segment_images(request)
         results = [(one.image, one.label_map) for one in found]
+        missing = find_missing([row for _, label_map in results for row in measure_areas(label_map)])
+        notes += [GraveNote(note) for note in missing_notes(missing)]
         request.tell(RunProgress(Stage.WRITING))
         kit = write_kit(target, results, model_name=segmenter.name, factor=factor, method=method)
     return replace(kit, notes=tuple(dict.fromkeys((*notes, *kit.notes))))

@@ -65,7 +65,7 @@ def choose_watched(
         zoom = _zoom(image, label_map)
         own = [other.case_id for other in cases if other.subject_id == case.subject_id]
         for index in choose_slices(image, [label_map], most=most):
-            where = f"slice {index + 1} of {image.shape[0]}"
+            where = image.say_slice(index)
             if image.shape[0] == 1 and len(own) > 1:
                 where = f"image {own.index(case.case_id) + 1} of {len(own)}"
             caption = f"patient {numbers[case.subject_id]}, {where}"

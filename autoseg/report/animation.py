@@ -165,5 +165,5 @@ def caption_scenes(scenes: Sequence[Scene]) -> tuple[str, ...]:
         positions = image.slice_positions_mm if located else None
         for index in slices:
             where = f", {positions[index]:.1f} mm" if positions is not None else ""
-            captions.append(f"{image.source.case_id}: slice {index + 1} of {image.shape[0]}{where}")
+            captions.append(f"{image.source.case_id}: {image.say_slice(index)}{where}")
     return tuple(captions)

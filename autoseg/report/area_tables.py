@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, fields
 from decimal import ROUND_HALF_UP, Decimal
 
@@ -12,8 +12,8 @@ import pandas as pd
 
 from autoseg.errors import DataError
 from autoseg.image.structures import Structure
-from autoseg.measurement.areas import Measurement
-from autoseg.words import counted, listed, natural
+from autoseg.measurement.areas import MM2, PIXELS, Measurement
+from autoseg.words import counted, listed, name_some, natural
 
 # In the order in which `measure_areas` sets them.
 FLAG_WORDS = {
@@ -23,11 +23,13 @@ FLAG_WORDS = {
     "jump": "is more than twice as large, or less than half as large, as on the slices beside it",
     "side differs": "is less than a third of the other side",
 }
-SOURCE_WORDS = {"header": "header", "typed": "typed field of view"}
+SOURCE_WORDS = {"header": "header", "typed": "typed"}
 PATIENT_COLUMNS = (
     "patient", "subject_id", "image", "structure", "slices", "mean_area_mm2", "sd_area_mm2", "max_area_mm2",
     "volume_mm3", "flagged",
 )  # fmt: skip
+# The endings of columns that hold an area, by its unit.
+SUFFIXES = {MM2: "mm2", PIXELS: "pixels"}
 SAME_STEP = 0.01  # relative; slices whose distances differ by more are not evenly spaced
 
 
@@ -47,14 +49,19 @@ class AreaBlock:
 
 
 def measurements_table(measurements: Sequence[Measurement]) -> pd.DataFrame:
-    """Give the tidy table: one row a slice and structure, columns named like Measurement's fields."""
-    columns = [field.name for field in fields(Measurement)]
+    """Give the tidy table: one row a slice and structure, columns named like Measurement's fields.
+
+    Slices have the numbers that people know (`slice`, from 1), and not their places in the voxels. Where the size
+    of a pixel is unknown area_mm2 is empty, and pixel_count is all there is.
+    """
+    columns = [field.name for field in fields(Measurement) if field.name != "slice_index"]
     return pd.DataFrame([asdict(row) for row in measurements], columns=columns)
 
 
 def areas_table(measurements: Sequence[Measurement]) -> pd.DataFrame:
     """Give the wide table: one row a slice, one column a structure; below each image mean, SD and n.
 
+    Areas are in mm²; those of images whose pixels have no known size stand in columns of their own, in pixels.
     Every image is a block of its own, images in the order of their case_id and slices by their position.
     Where every image is a single slice (labelled files one by one), each series of a patient is one block;
     it gets no mean where positions repeat (the heart in two phases), because that would be of neither.
@@ -71,10 +78,11 @@ def areas_table(measurements: Sequence[Measurement]) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Columns: case_id (only where there are several), slice_index, slice_position_mm, "<name> mm²" for each
-        structure (NaN where it was not drawn), flags; level where levels are known. In the last six rows of a
-        block slice_index holds the words mean, SD, n, mean (unflagged), SD (unflagged), n (unflagged); case_id is
-        the image's, or "all of <subject_id>" for a series of single slices.
+        Columns: case_id (only where there are several), slice (from 1), file (only where slices are files of their
+        own), level where levels are known, slice_position_mm, "<name> mm²" or "<name> pixels" for each structure
+        (NaN where it was not drawn), flags. In the last six rows of a block slice holds the words mean, SD, n, mean
+        (unflagged), SD (unflagged), n (unflagged); case_id is the image's, or "all of <subject_id>" for a series of
+        single slices.
 
     Raises
     ------
@@ -82,8 +90,7 @@ def areas_table(measurements: Sequence[Measurement]) -> pd.DataFrame:
         If two measurements are of the same case, slice and structure.
     """
     blocks = _blocks(measurements)
-    by_label = sorted((row for _, rows in blocks for row in rows), key=lambda row: row.label)
-    columns = list(dict.fromkeys(f"{row.name} mm²" for row in by_label))
+    columns = area_columns(measurements)
     lines = []
     for title, rows in blocks:
         lines.extend(_slice_lines(rows))
@@ -92,8 +99,32 @@ def areas_table(measurements: Sequence[Measurement]) -> pd.DataFrame:
     several = len({row.case_id for row in measurements}) > 1
     numbers = ["slice_position_mm", *columns]
     levels = ["level"] if any(row.level for row in measurements) else []
-    shown = [*(["case_id"] if several else []), "slice_index", *levels, *numbers, "flags"]
+    files = ["file"] if _has_files_of_slices(measurements) else []
+    shown = [*(["case_id"] if several else []), "slice", *files, *levels, *numbers, "flags"]
     return pd.DataFrame(lines, columns=shown).astype(dict.fromkeys(numbers, float))
+
+
+def area_columns(measurements: Sequence[Measurement]) -> list[str]:
+    """Give the columns that hold areas in a wide table, by label; each names its structure and its unit."""
+    return list(dict.fromkeys(row.column for row in sorted(measurements, key=lambda row: row.label)))
+
+
+def in_pixels_note(measurements: Sequence[Measurement]) -> str:
+    """Say of which images areas are in pixels, and how they become mm²; "" where all are in mm²."""
+    names = list(dict.fromkeys(row.case_id for row in measurements if row.unit == PIXELS))
+    if not names:
+        return ""
+    files = "The file of {} does" if len(names) == 1 else "The files of {} do"
+    return (
+        f"{files.format(name_some(names, 3))} not tell the size of a pixel, so areas there are in pixels and not "
+        "in mm²: they cannot be compared with those of other images. For mm², type the field of view or the size "
+        "of a pixel."
+    )
+
+
+def _has_files_of_slices(measurements: Sequence[Measurement]) -> bool:
+    """Tell whether an image's slices lie in files of their own, whose names then stand beside the numbers."""
+    return len({(row.case_id, row.file) for row in measurements}) > len({row.case_id for row in measurements})
 
 
 def area_blocks(measurements: Sequence[Measurement]) -> tuple[AreaBlock, ...]:
@@ -104,19 +135,83 @@ def area_blocks(measurements: Sequence[Measurement]) -> tuple[AreaBlock, ...]:
         slices: dict[tuple[str, int], list[Measurement]] = {}
         for row in rows:
             slices.setdefault((row.case_id, row.slice_index), []).append(row)
-        names = list(dict.fromkeys(f"{row.name} mm²" for row in sorted(rows, key=lambda row: row.label)))
+        names = area_columns(rows)
         lines = [] if _mixes_moments(rows) else _statistics(rows, title, names)
-        statistics = {str(line["slice_index"]): {name: _number(line[name]) for name in names} for line in lines}
+        statistics = {str(line["slice"]): {name: _number(line[name]) for name in names} for line in lines}
         is_single = title != rows[0].case_id
         blocks.append(AreaBlock(title, is_single, tuple(map(tuple, slices.values())), statistics))
     return tuple(blocks)
+
+
+@dataclass(frozen=True)
+class NotFound:
+    """A structure that is on no slice of an image, or on none of a patient's single slices: `images` of them.
+
+    `is_everything` where no structure is on any.
+    """
+
+    case_id: str
+    subject_id: str
+    label: int
+    name: str
+    images: int
+    is_everything: bool
+
+    @property
+    def where(self) -> str:
+        """The image, or the images, in words."""
+        return self.case_id if self.images == 1 else f"the {self.images} images from {self.case_id} on"
+
+
+def find_missing(measurements: Sequence[Measurement]) -> tuple[NotFound, ...]:
+    """Find the structures that were looked for on an image and are on none of its slices.
+
+    Single slices of one patient's series count together, as none need show everything; `case_id` is the first's.
+    """
+    found = []
+    for (subject, _), rows in image_groups(measurements).items():
+        pixels: dict[int, int] = {}
+        for row in rows:
+            pixels[row.label] = pixels.get(row.label, 0) + row.pixel_count
+        names = {row.label: row.name for row in rows}
+        images, nothing = len({row.case_id for row in rows}), not any(pixels.values())
+        found += [
+            NotFound(rows[0].case_id, subject, label, names[label], images, nothing)
+            for label in sorted(pixels)
+            if not pixels[label]
+        ]
+    return tuple(found)
+
+
+def missing_notes(missing: Sequence[NotFound]) -> list[str]:
+    """Say what was found on no slice, images with the same lack in one sentence."""
+    lacks: dict[str, list[NotFound]] = {}
+    for one in missing:
+        lacks.setdefault(one.where, []).append(one)
+    alike: dict[tuple[tuple[str, ...], bool], list[str]] = {}
+    for where, ones in lacks.items():
+        alike.setdefault((tuple(one.name for one in ones), ones[0].is_everything), []).append(where)
+    notes = []
+    for (names, is_everything), images in alike.items():
+        where = name_some(images, 3)
+        if is_everything:
+            notes.append(
+                f"Nothing was found on any slice of {where}: every area is 0. Look at the slices, and whether the "
+                "model learnt from such images."
+            )
+        else:
+            notes.append(
+                f"{listed(names)} {'was' if len(names) == 1 else 'were'} found on no slice of {where}: the area is "
+                "0 there. Look whether the model missed it."
+            )
+    return notes
 
 
 def explain_area(measurement: Measurement, structures: Sequence[Structure] = ()) -> str:
     """Say in a line how an area came about: pixels times the area of one pixel, and where its size was from.
 
     The area of one pixel is written with as many digits as it takes for the product to give the area that stands
-    before it.
+    before it. Where its size is unknown the line gives the pixels, and says so.
 
     Parameters
     ----------
@@ -147,7 +242,10 @@ def explain_area(measurement: Measurement, structures: Sequence[Structure] = ())
     count = measurement.pixel_count
     source = SOURCE_WORDS.get(measurement.spacing_source, "nobody said where the pixel size is from")
     if not count:
-        return f"0 mm² = 0 pixels: {measurement.name} is not on this slice{inside}"
+        zero = "0 pixels" if measurement.area_mm2 is None else "0 mm² = 0 pixels"
+        return f"{zero}: {measurement.name} is not on this slice{inside}"
+    if measurement.area_mm2 is None:
+        return f"{counted(count, 'pixel')}; the size of a pixel is unknown, so there are no mm²{inside}"
     area, pixel = area_text(measurement.area_mm2), measurement.area_mm2 / count
     half = Decimal(1).scaleb(-len(area.partition(".")[2])) / 2
     shown = ""
@@ -155,7 +253,7 @@ def explain_area(measurement: Measurement, structures: Sequence[Structure] = ())
         shown = area_text(pixel, digits)
         if abs(count * _decimal(shown) - _decimal(area)) <= half:
             break
-    return f"{area} mm² = {count:,} pixel{'s' if count != 1 else ''} × {shown} mm² ({source}){inside}"
+    return f"{area} mm² = {counted(count, 'pixel')} × {shown} mm² ({source}){inside}"
 
 
 def explain_flags(flags: str) -> str:
@@ -208,16 +306,25 @@ def levels_table(measurements: Sequence[Measurement]) -> pd.DataFrame:
     -------
     pandas.DataFrame
         Columns subject_id, level, name, n (slices that show the structure), mean_area_mm2, sd_area_mm2 (of the
-        sample; NaN with one slice); levels in natural order, slices without one left out. Empty without levels.
+        sample; NaN with one slice); levels in natural order, slices without one left out. Areas in pixels have rows
+        and columns of their own (mean_area_pixels, sd_area_pixels). Empty without levels.
     """
-    columns = ["subject_id", "level", "name", "n", "mean_area_mm2", "sd_area_mm2"]
-    table = measurements_table([row for row in measurements if row.level and row.pixel_count])
-    if table.empty:
-        return pd.DataFrame(columns=columns)
-    groups = table.groupby(["subject_id", "level", "label", "name"])["area_mm2"]
-    summed = groups.agg(n="count", mean_area_mm2="mean", sd_area_mm2="std").reset_index()
-    order = sorted(summed.index, key=lambda i: [natural(summed[c][i]) for c in ("subject_id", "level", "label")])
-    return summed.loc[order, columns].reset_index(drop=True)
+    shown = [row for row in measurements if row.level and row.pixel_count]
+    units = [unit for unit in SUFFIXES if any(row.unit == unit for row in shown)] or [MM2]
+    columns = [f"{what}_area_{SUFFIXES[unit]}" for unit in units for what in ("mean", "sd")]
+    groups: dict[tuple[str, str, int, str, str], list[float]] = {}
+    for row in shown:
+        groups.setdefault((row.subject_id, row.level, row.label, row.name, row.unit), []).append(row.area)
+    order = sorted(groups, key=lambda key: [natural(part) for part in key])
+    lines = [
+        {"subject_id": subject, "level": level, "name": name, "n": len(areas)}
+        | {
+            f"mean_area_{SUFFIXES[unit]}": float(np.mean(areas)),
+            f"sd_area_{SUFFIXES[unit]}": float(np.std(areas, ddof=1)) if len(areas) > 1 else math.nan,
+        }
+        for (subject, level, _, name, unit), areas in ((key, groups[key]) for key in order)
+    ]
+    return pd.DataFrame(lines, columns=["subject_id", "level", "name", "n", *columns])
 
 
 def _number(value: object) -> float:
@@ -249,34 +356,35 @@ def _slice_lines(rows: Sequence[Measurement]) -> list[dict[str, object]]:
     """Give one line of the wide table for each slice, in the order of the rows."""
     lines: dict[tuple[str, int], dict[str, object]] = {}
     for row in rows:
-        known = ("case_id", "slice_index", "level", "slice_position_mm")
+        known = ("case_id", "slice", "file", "level", "slice_position_mm")
         blank: dict[str, object] = {**{name: getattr(row, name) for name in known}, "flags": ""}
         line = lines.setdefault((row.case_id, row.slice_index), blank)
-        if f"{row.name} mm²" in line:
+        if row.column in line:
             raise DataError(
-                f"{row.name!r} was measured twice on slice {row.slice_index} of {row.case_id!r}. "
+                f"{row.name!r} was measured twice on slice {row.slice} of {row.case_id!r}. "
                 "Give every image a case_id of its own."
             )
-        line[f"{row.name} mm²"] = row.area_mm2
+        line[row.column] = row.area
         if row.flags:
             line["flags"] = "; ".join(filter(None, [str(line["flags"]), f"{row.name}: {row.flags}"]))
     return list(lines.values())
 
 
 def _statistics(rows: Sequence[Measurement], case_id: str, columns: Sequence[str]) -> list[dict[str, object]]:
-    """Give the six lines below a block."""
+    """Give the six lines below a block; nothing in columns of another unit than the block's."""
     present = [row for row in rows if row.pixel_count > 0]
     unflagged = [row for row in present if not row.flags]
+    own = [column for column in columns if column.endswith(f" {rows[0].unit}")]
     return [
-        {"case_id": case_id, "slice_index": statistic + words, "level": "", "flags": ""}
-        | {column: _statistic(statistic, counted, column) for column in columns}
-        for words, counted in (("", present), (" (unflagged)", unflagged))
+        {"case_id": case_id, "slice": statistic + words, "file": "", "level": "", "flags": ""}
+        | {column: _statistic(statistic, chosen, column) for column in own}
+        for words, chosen in (("", present), (" (unflagged)", unflagged))
         for statistic in ("mean", "SD", "n")
     ]
 
 
 def _statistic(statistic: str, rows: Sequence[Measurement], column: str) -> float:
-    areas = [row.area_mm2 for row in rows if f"{row.name} mm²" == column]
+    areas = [row.area for row in rows if row.column == column]
     if statistic == "n":
         return len(areas)
     if len(areas) < (2 if statistic == "SD" else 1):
@@ -294,7 +402,10 @@ def is_by_slice(measurements: Sequence[Measurement]) -> bool:
 
 
 def image_groups(measurements: Sequence[Measurement]) -> dict[tuple[str, str], list[Measurement]]:
-    """Put together what belongs in one plot and row: the slices of an image, or of a series of single slices."""
+    """Put together what belongs in one plot and row: the slices of an image, or of a series of single slices.
+
+    All areas of a group are of one unit.
+    """
     single = is_by_slice(measurements)
     groups: dict[tuple[str, str], list[Measurement]] = {}
     for row in sorted(measurements, key=lambda row: (*map(natural, _group(row, single)), *_place(row))):
@@ -331,7 +442,9 @@ def patients_table(measurements: Sequence[Measurement]) -> pd.DataFrame:
         volume_mm3 (the sum of areas times the distance of the slices: what lies between the first and the last
         slice of the image, no more), flagged (slices with a flag for this structure). NaN where there is nothing
         to average, the SD of one slice, and the volume where the distance of the slices is unknown or uneven or
-        there is one slice only. Mean, SD and volume are NaN too where time points are joined slice by slice.
+        there is one slice only. Mean, SD and volume are NaN too where time points are joined slice by slice. Areas
+        of images whose pixels have no known size stand in mean_area_pixels, sd_area_pixels and max_area_pixels;
+        columns of a unit that no image has are left out.
 
     Examples
     --------
@@ -354,10 +467,11 @@ def patients_table(measurements: Sequence[Measurement]) -> pd.DataFrame:
     lines = []
     for (subject, image), rows in image_groups(measurements).items():
         mixed = has_repeated_places(rows)
-        title = f"{counted(len({row.case_id for row in rows}), 'slice image')}" if single else image
+        unit = SUFFIXES[rows[0].unit]
+        title = counted(len({row.case_id for row in rows}), "slice image") if single else image
         for label in sorted({row.label for row in rows}):
             mine = [row for row in rows if row.label == label]
-            areas = [row.area_mm2 for row in mine if row.pixel_count]
+            areas = [row.area for row in mine if row.pixel_count]
             lines.append(
                 {
                     "patient": names[subject],
@@ -365,30 +479,39 @@ def patients_table(measurements: Sequence[Measurement]) -> pd.DataFrame:
                     "image": title,
                     "structure": mine[0].name,
                     "slices": len(areas),
-                    "mean_area_mm2": float(np.mean(areas)) if areas and not mixed else math.nan,
-                    "sd_area_mm2": float(np.std(areas, ddof=1)) if len(areas) > 1 and not mixed else math.nan,
-                    "max_area_mm2": max(areas, default=math.nan),
+                    f"mean_area_{unit}": float(np.mean(areas)) if areas and not mixed else math.nan,
+                    f"sd_area_{unit}": float(np.std(areas, ddof=1)) if len(areas) > 1 and not mixed else math.nan,
+                    f"max_area_{unit}": max(areas, default=math.nan),
                     "volume_mm3": volume_mm3(mine),
                     "flagged": sum(bool(row.flags) for row in mine),
                 }
             )
-    return pd.DataFrame(lines, columns=list(PATIENT_COLUMNS))
+    return pd.DataFrame(lines, columns=_patient_columns({row.unit for row in measurements}))
+
+
+def _patient_columns(units: Collection[str]) -> list[str]:
+    """Give the columns of the table by patient: areas in the units that occur, volumes where millimetres do."""
+    columns = [name for name in PATIENT_COLUMNS if PIXELS not in units or MM2 in units or "_mm" not in name]
+    if PIXELS in units:
+        columns[-1:-1] = [f"{what}_area_{SUFFIXES[PIXELS]}" for what in ("mean", "sd", "max")]
+    return columns
 
 
 def volume_mm3(rows: Sequence[Measurement]) -> float:
     """Give the sum of one structure's areas times the distance of the slices (Cavalieri's rule)."""
     positions = sorted(row.slice_position_mm for row in rows if row.slice_position_mm is not None)
-    if len(positions) < 2 or len(positions) < len(rows):
+    areas = [row.area_mm2 for row in rows if row.area_mm2 is not None]
+    if len(positions) < 2 or not len(positions) == len(areas) == len(rows):
         return math.nan
     steps = np.diff(positions)
     step = float(np.mean(steps))
     if step <= 0 or np.abs(steps - step).max() > SAME_STEP * step:
         return math.nan
-    return step * sum(row.area_mm2 for row in rows)
+    return step * sum(areas)
 
 
 def _group(row: Measurement, single: bool) -> tuple[str, str]:
-    return row.subject_id, row.series_uid if single else row.case_id
+    return row.subject_id, f"{row.series_uid} {row.unit}" if single else row.case_id
 
 
 def _place(row: Measurement) -> tuple[object, ...]:

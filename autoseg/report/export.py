@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -25,13 +26,24 @@ from autoseg.image.overlay import hex_colour, overlay_slices
 from autoseg.image.structures import Structure
 from autoseg.measurement.areas import MEASUREMENT_VERSION, Measurement, measure_areas
 from autoseg.report.animation import GIF_PIXELS, choose_scenes, draw_scenes
-from autoseg.report.area_tables import area_blocks, areas_table, measurements_table, patients_table
-from autoseg.report.run_folder import slice_stems
+from autoseg.report.area_tables import (
+    area_blocks,
+    areas_table,
+    find_missing,
+    in_pixels_note,
+    measurements_table,
+    missing_notes,
+    patients_table,
+)
+from autoseg.report.run_folder import overlay_stems, slice_stems
 
 Result = tuple[Image, LabelMap]
 
 # A longer animation would take minutes to write and to watch.
 MAX_GIF_FRAMES = 200
+# Of run.json and the tables beside it: from 2 on slices count from 1, in a column "slice"; before they counted from
+# 0, in a column "slice_index", and run.json had no format.
+FORMAT = 2
 # A file's name may hold bytes that are no UTF-8 (old archives); they are written as question marks.
 NOT_UTF8: Literal["replace"] = "replace"
 
@@ -50,15 +62,14 @@ def write_run(
     `folder` must not exist; `write_more` is called with it before it takes its name. If anything fails nothing is
     left behind.
 
-    The folder holds `labels/<stem>.png` (pixel values are the labels), `overlays/<stem>.jpg`, one
-    `<case_id>.nii.gz` an image, `animation.gif` (at most 200 slices, evenly chosen), `areas.csv` (one row a
-    slice), `areas.xlsx` (the same as a workbook, with the details on further sheets), `measurements.csv` (one row a
-    slice and structure), where there are several images `patients.csv` (by patient), `colours` (names and colours
-    for ITK-SNAP, 3D Slicer and FSLeyes), and `run.json`. `<stem>` is the DICOM file's name without its ending, with
-    `_001` for the first frame of a multi-frame file; where two are equal the case's name is put in front.
+    The folder holds `labels/<stem>.png` (pixel values are the labels, names as of `slice_stems`), `overlays` (names
+    as of `overlay_stems`), one `<case_id>.nii.gz` an image, `animation.gif` (at most 200 slices, evenly chosen),
+    `areas.csv` (one row a slice), `areas.xlsx` (the same as a workbook, with the details on further sheets),
+    `measurements.csv` (one row a slice and structure), where there are several images `patients.csv` (by patient),
+    `colours` (names and colours for ITK-SNAP, 3D Slicer and FSLeyes), and `run.json`.
 
-    Several slices at unknown distances get no NIfTI file, which would have to invent a distance; run.json
-    names the files that were left out.
+    Several slices at unknown distances get no NIfTI file, nor do pixels of unknown size, which would have to invent
+    them; run.json names the files that were left out, and tells each slice's number and files.
     """
     folder = Path(folder)
     if not results:
@@ -69,19 +80,20 @@ def write_run(
         measurements = [
             row for image, label_map in results for row in measure_areas(label_map, image=image, model=model_name)
         ]
-    stems = slice_stems([image for image, _ in results])
+    images, label_maps = zip(*results, strict=True)
+    stems, pictures = slice_stems(images), overlay_stems(images)
     volumes = unique_names([safe_name(image.source.case_id) for image, _ in results])
     left_out = []
     with whole_folder(folder) as temporary:
-        for (image, label_map), names, volume in zip(results, stems, volumes, strict=True):
+        for (image, label_map), names, drawn, volume in zip(results, stems, pictures, volumes, strict=True):
             _write_labels(temporary / "labels", label_map, names)
-            for name, picture in zip(names, overlay_slices(image, label_map), strict=True):
+            for name, picture in zip(drawn, overlay_slices(image, label_map), strict=True):
                 write_jpg(temporary / "overlays" / f"{name}.jpg", picture)
-            if image.shape[0] > 1 and image.source.slice_spacing_source == "none":
-                left_out.append(f"{volume}.nii.gz: the distance between its slices is unknown.")
+            unknown = _unknown_distance(image)
+            if unknown:
+                left_out.append(f"{volume}.nii.gz: the {unknown} is unknown.")
             else:
                 write_nifti(temporary / f"{volume}.nii.gz", label_map)
-        images, label_maps = zip(*results, strict=True)
         scenes = choose_scenes(images, label_maps, max_frames=MAX_GIF_FRAMES)
         write_gif(temporary / "animation.gif", draw_scenes(scenes, least=GIF_PIXELS), 200)
         _write_tables(temporary, measurements, model_name=model_name, details=details)
@@ -90,13 +102,21 @@ def write_run(
         write_structures(temporary / "structures.csv", structures)
         if structures:
             write_label_colours(temporary / "colours", structures)
-        record = _describe_run(results, stems, model_name, measurements)
+        record = _describe_run(results, stems, pictures, model_name, measurements)
         record |= {"left_out": left_out, "details": dict(details or {})}
         if write_more is not None:
             write_more(temporary)
         text = json.dumps(record, indent=2, ensure_ascii=False, default=str)
         (temporary / "run.json").write_text(text + "\n", encoding="utf-8", errors=NOT_UTF8)
     return folder
+
+
+def _unknown_distance(image: Image) -> str:
+    """Say which distance a NIfTI file of this image would have to invent; "" if it has none to invent."""
+    if image.affine is None:
+        return "size of a pixel"
+    is_spaced = image.shape[0] == 1 or image.source.slice_spacing_source != "none"
+    return "" if is_spaced else "distance between its slices"
 
 
 def write_tables(folder: Path, measurements: Sequence[Measurement]) -> Path:
@@ -118,8 +138,8 @@ def areas_sheets(
     lines: list[tuple[Measurement, ...]] = []  # what stands in each; nothing of its own in those of the statistics
     for block in area_blocks(measurements):
         lines += [*block.rows, *[()] * len(block.statistics)]
-    flagged = [(number, row.name) for number, rows in enumerate(lines) for row in rows if row.flags]
-    marked = frozenset((number, column_of[f"{name} mm²"]) for number, name in flagged)
+    flagged = [(number, row.column) for number, rows in enumerate(lines) for row in rows if row.flags]
+    marked = frozenset((number, column_of[column]) for number, column in flagged)
     below = frozenset(number for number, rows in enumerate(lines) if not rows)
     tidy = measurements_table(measurements)
     sheets = [Sheet("areas", areas, marked, below), Sheet("measurements", tidy)]
@@ -130,16 +150,23 @@ def areas_sheets(
 
 def _about(measurements: Sequence[Measurement], model_name: str, details: Mapping[str, Any]) -> pd.DataFrame:
     pixels = dict.fromkeys(
-        f"{row.pixel_row_mm:.6g} × {row.pixel_column_mm:.6g} mm ({row.spacing_source})" for row in measurements
+        "unknown"
+        if row.pixel_row_mm is None or row.pixel_column_mm is None
+        else f"{row.pixel_row_mm:.6g} × {row.pixel_column_mm:.6g} mm ({row.spacing_source})"
+        for row in measurements
     )
+    in_pixels = in_pixels_note(measurements)
     facts = {
         "model": model_name or "none: labels that were drawn",
         "written": f"{datetime.now():%Y-%m-%d %H:%M}",
         "pixel (between rows × between columns), and whence": "; ".join(pixels),
         "area": "number of labelled pixels on the slice as it was acquired × area of one pixel",
+        "areas in pixels": in_pixels,
+        "slice": "counts from 1 in the order of the body, as on the screen and in the names of the overlays",
         "amber cells": "areas with a flag; the flags column says which",
         "images": len({row.case_id for row in measurements}),
         "flagged areas": sum(bool(row.flags) for row in measurements),
+        "not found": " ".join(missing_notes(find_missing(measurements))) if model_name else "",
         "autoseg": details.get("autoseg", ""),
         "best epoch of the model": details.get("best_epoch", ""),
         "version of measuring": MEASUREMENT_VERSION,
@@ -197,12 +224,14 @@ def _write_csv(table: pd.DataFrame, path: Path, *, encoding: str) -> None:
 def _describe_run(
     results: Sequence[Result],
     stems: Sequence[Sequence[str]],
+    pictures: Sequence[Sequence[str]],
     model_name: str,
     measurements: Sequence[Measurement],
 ) -> dict[str, Any]:
     """Give run.json's content; of paths only the file's name, as folders are often called like patients."""
     structures = {s.label: s for _, label_map in results for s in label_map.structures}
     return {
+        "format": FORMAT,
         "model": model_name,
         "date": datetime.now().astimezone().isoformat(timespec="seconds"),
         "measurement_version": MEASUREMENT_VERSION,
@@ -213,17 +242,27 @@ def _describe_run(
                 "subject_id": image.source.subject_id,
                 "series_uid": image.source.series_uid,
                 "shape": list(image.shape),
-                "spacing_mm": [round(value, 6) for value in image.spacing_mm],
+                "spacing_mm": None if image.affine is None else [round(value, 6) for value in image.spacing_mm],
                 "spacing_source": image.source.spacing_source,
                 "slice_spacing_source": image.source.slice_spacing_source,
                 "slices": [
-                    {"name": name, "file": source.path.name, "frame": source.frame, "sop_uid": source.sop_uid}
-                    for name, source in zip(names, image.source.slices, strict=False)
+                    {
+                        "slice": image.slice_number(index),
+                        "name": name,
+                        "overlay": overlay,
+                        "file": source.path.name,
+                        "frame": source.frame,
+                        "sop_uid": source.sop_uid,
+                    }
+                    for index, (name, overlay, source) in enumerate(
+                        zip(names, drawn, image.source.slices, strict=False)
+                    )
                 ],
             }
-            for (image, _), names in zip(results, stems, strict=True)
+            for (image, _), names, drawn in zip(results, stems, pictures, strict=True)
         ],
         "flagged_areas": sum(bool(row.flags) for row in measurements),
+        "not_found": [asdict(one) for one in find_missing(measurements)],
     }
 
 

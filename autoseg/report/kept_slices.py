@@ -27,7 +27,8 @@ class WorstSlice:
 class SideBySide:
     """One slice, alone, as every entry segmented it. `number` is its case's place, for titles without names.
 
-    `dice` is of all structures of the slice together, by entry.
+    `slice_index` is its place in the case, and its number for people stands in `image`. `dice` is of all structures
+    of the slice together, by entry.
     """
 
     case_id: str
@@ -37,6 +38,11 @@ class SideBySide:
     reference: LabelMap
     predicted: Mapping[str, LabelMap]
     dice: Mapping[str, float]
+
+    @property
+    def slice(self) -> int:
+        """The slice's number for people, from 1 in its whole stack."""
+        return self.image.slice_number(0)
 
 
 def slice_title(one: WorstSlice, names: bool = True) -> tuple[str, str, str]:
@@ -56,4 +62,4 @@ def slice_title(one: WorstSlice, names: bool = True) -> tuple[str, str, str]:
         areas = f"{score.predicted_pixels:,} pixels (drawn: {score.reference_pixels:,})"
     else:
         areas = f"{score.predicted_mm2:,.0f} mm² (drawn: {score.reference_mm2:,.0f} mm²)"
-    return f"{case}, slice {score.slice_index + 1}", f"{score.name}: {how}", areas
+    return f"{case}, slice {score.slice}", f"{score.name}: {how}", areas

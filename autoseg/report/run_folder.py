@@ -16,7 +16,8 @@ from pathlib import Path
 
 from autoseg.errors import OutputError, ReadError
 from autoseg.files.archives import files_of
-from autoseg.files.file_names import file_stem, safe_name, unique_names
+from autoseg.files.file_names import safe_name, unique_names
+from autoseg.files.sources import name_without_ending
 from autoseg.image.image import Image
 
 # What a file of a run is, by the beginning or the end of its name.
@@ -25,7 +26,7 @@ MEANINGS = (
         r"areas\.xlsx",
         "The areas as a workbook: flagged cells marked, mean and SD below, the details on further sheets",
     ),
-    (r"areas\.csv", "The areas in mm²: one row a slice, one column a structure, mean and SD below"),
+    (r"areas\.csv", "The areas: one row a slice, one column a structure in mm² (or pixels), mean and SD below"),
     (r"measurements\.csv", "Every detail: one row a slice and structure, with pixels, flags and sources"),
     (r"patients\.csv", "By patient: mean area, SD, largest area and volume of each structure"),
     (r"structures\.csv", "The names and colours of the label values"),
@@ -40,7 +41,7 @@ MEANINGS = (
     ),
     (r"morphometry/.*", "Size and shape along each structure's own curve"),
     (r"labels/.*", "The labels as pictures: a pixel's value is the structure's number"),
-    (r"overlays/.*", "The slices with the structures in colour"),
+    (r"overlays/.*", "The slices with the structures in colour; s001 is the number of the slice"),
 )
 
 
@@ -139,31 +140,72 @@ def free_run_folder(output: Path, model_name: str, now: datetime) -> Path:
 
 
 def slice_stems(images: Sequence[Image]) -> list[list[str]]:
-    """Give every slice of every image the name of its files, no two alike (not even in capitals).
+    """Give every slice of every image the name of its label picture, no two alike (not even in capitals).
+
+    It is the DICOM file's own name, with the number of the frame in a multi-frame file, so that the pictures can be
+    labels of those files; where two are equal the case's name is put in front. A slice of another file with several
+    is called by its number.
 
     Examples
     --------
     >>> import numpy as np
     >>> slice_stems([Image(np.zeros((2, 4, 4)))])
-    [['image_s000', 'image_s001']]
+    [['image_s001', 'image_s002']]
     """
-    frames_of = Counter(source.path for image in images for source in image.source.slices)
-    frames_of.update(source.path for image in images for source in image.source.slices if source.frame > 0)
+    frames_of = _frames_of(images)
     plain = []
     for image in images:
         case = safe_name(image.source.case_id)
-        if image.source.slices:
-            names = [
-                safe_name(file_stem(source.path))
-                + (f"_{source.frame + 1:03d}" if frames_of[source.path] > 1 else "")
-                for source in image.source.slices
-            ]
-        else:
-            names = [f"{case}_s{index:03d}" for index in range(image.shape[0])]
+        names = [f"{case}_{_number(image, index)}" for index in range(image.shape[0])]
+        for index, source in enumerate(image.source.slices):
+            own = safe_name(name_without_ending(source.path))
+            if frames_of[source.path] == 1:
+                names[index] = own
+            elif source.sop_uid:
+                names[index] = f"{own}_{source.frame + 1:03d}"
         plain.append((case, names))
     seen = Counter(name.casefold() for _, names in plain for name in names)
-    told_apart = [
-        [name if seen[name.casefold()] == 1 else f"{case}_{name}" for name in names] for case, names in plain
-    ]
-    flat = iter(unique_names([name for names in told_apart for name in names]))
-    return [[next(flat) for _ in names] for names in told_apart]
+    return _unique(
+        [[name if seen[name.casefold()] == 1 else f"{case}_{name}" for name in names] for case, names in plain]
+    )
+
+
+def overlay_stems(images: Sequence[Image]) -> list[list[str]]:
+    """Give every slice of every image the name of its overlay: the image, the slice's number, and its own file.
+
+    The number is that of the screen and the tables, so the pictures lie in the order of the body. Where an image is
+    one file its name stands there only once.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> overlay_stems([Image(np.zeros((2, 4, 4)))])
+    [['image_s001', 'image_s002']]
+    """
+    frames_of = _frames_of(images)
+    names = []
+    for image in images:
+        case = safe_name(image.source.case_id)
+        files = [
+            name_without_ending(source.path) if frames_of[source.path] == 1 else ""
+            for source in image.source.slices
+        ] or [""] * image.shape[0]
+        own = [f"_{name}" if (name := safe_name(file)) and file and name != case else "" for file in files]
+        names.append([f"{case}_{_number(image, index)}{own[index]}" for index in range(image.shape[0])])
+    return _unique(names)
+
+
+def _number(image: Image, index: int) -> str:
+    return f"s{image.slice_number(index):03d}"
+
+
+def _frames_of(images: Sequence[Image]) -> Counter[Path]:
+    """Count the slices of each file, one that is not the first counting as several."""
+    frames_of = Counter(source.path for image in images for source in image.source.slices)
+    frames_of.update(source.path for image in images for source in image.source.slices if source.frame > 0)
+    return frames_of
+
+
+def _unique(names: Sequence[Sequence[str]]) -> list[list[str]]:
+    flat = iter(unique_names([name for some in names for name in some]))
+    return [[next(flat) for _ in some] for some in names]

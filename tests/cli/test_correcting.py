@@ -69,7 +69,14 @@ def test_two_models_on_the_command_line(tmp_path, capsys):
         Image(rng.normal(0, 9, (6, 30, 30)).astype(np.float32), affine_from_spacing((5.0, 2.0, 2.0))),
     )
     command = ["combine", str(path), str(path), str(tmp_path / "in"), "--output", str(tmp_path / "out")]
-    assert main([*command, "--at-slice", "3", "--blend-mm", "4"]) == 0
+    assert main([*command, "--at-slice", "4", "--blend-mm", "4"]) == 0
     assert "z = 12.5 mm, blended over 4 mm" in capsys.readouterr().out
+    assert main([*command, "--at-slice", "7"]) == 1
+    assert "has the slices 1 to 6, and no slice 7" in capsys.readouterr().err
     assert main([*command, "--at-level", "T12"]) == 1
     assert "no slice of the level 'T12'" in capsys.readouterr().err
+    (tmp_path / "in" / "spine-levels.txt").write_text("1, L2\n2, L2\n3, L1\n4, T12\n5, T12\n6, T11\n")
+    assert main([*command, "--at-level", "T12"]) == 0
+    shown = capsys.readouterr().out
+    assert "z = 12.5 mm: slices 4 to 6 come from" in shown
+    assert " T11 " in shown

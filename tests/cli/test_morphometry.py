@@ -56,6 +56,34 @@ def test_the_folder_of_a_run_will_do(tmp_path, capsys):
     assert table["area_corrected_mm2"].max() == pytest.approx(np.pi * 4.5**2, rel=0.02)
 
 
+def test_a_cohort_too_small_for_a_band_is_said(folder, tmp_path, capsys):
+    assert main(["morphometry", str(folder), "--output", str(tmp_path / "others")]) == 0
+    command = ["morphometry", str(folder), "--picture", str(tmp_path / "x.png"), "--case", "sub-1"]
+    capsys.readouterr()
+    assert main([*command, "--cohort", str(tmp_path / "others")]) == 0
+    words = "has no band: three people are needed at a place, and the cohort has 2 people with it."
+    assert words in capsys.readouterr().out
+    table = pd.read_csv(tmp_path / "others" / "morphometry_arc.csv")
+    fourth = table[table["case_id"] == "sub-2"].assign(case_id="sub-9", subject_id="sub-9")
+    fourth.to_csv(tmp_path / "fourth.csv", index=False)
+    assert main([*command, "--cohort", str(tmp_path / "others"), str(tmp_path / "fourth.csv")]) == 0
+    assert "has no band" not in capsys.readouterr().out
+
+
+def test_wishes_that_cannot_be_granted_are_refused_before_the_work(folder, tmp_path, capsys, monkeypatch):
+    import autoseg.measurement.morphometry as room
+
+    monkeypatch.setattr(room, "measure_morphometry", lambda *_, **__: pytest.fail("it was measured"))
+    for more, words in (
+        (["--enlargement", "psoas"], "No image has 'psoas'"),
+        (["--cohort", str(tmp_path)], "--picture"),
+        (["--cohort", str(tmp_path), "--picture", "x.png", "--case", "sub-1"], "holds no morphometry_arc.csv"),
+        (["--picture", "x.png", "--case", "sub-9"], "There is no image 'sub-9'"),
+    ):
+        assert main(["morphometry", str(folder), *more]) == 1
+        assert words in capsys.readouterr().err
+
+
 def test_what_is_wrong_is_a_sentence(folder, tmp_path, capsys):
     command = ["morphometry", str(folder)]
     for more, words in (

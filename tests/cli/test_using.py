@@ -1,17 +1,24 @@
 """Several models and copies on the command line; what one model does is in test_cli.py."""
 
+import json
+import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
+import torch
 from tubes import cropping, make_tube
 from untrained import untrained_model
 
 from autoseg.cli import main
-from autoseg.cli.options import load_models
-from autoseg.errors import DataError, ModelFileError
+from autoseg.cli.options import load_models, typed_calibration
+from autoseg.cli.parser import build_parser
+from autoseg.errors import DataError, ModelFileError, OutputError
 from autoseg.files.nifti.volumes import write_nifti
 from autoseg.model.centreline import clicked, read_centreline, write_centreline
 from autoseg.model.model import save_model
+from autoseg.model.settings.settings import PreprocessSettings
+from autoseg.prediction import run
 
 
 @pytest.fixture
@@ -42,8 +49,8 @@ def test_predict_takes_the_mean_and_says_of_what(models, sample, tmp_path, capsy
     assert main([*command, "--model", "fold", "--copies", "turned"]) == 0
     shown = capsys.readouterr().out
     assert "Segmented with the mean of heart + fold, turned copies" in shown
-    (run,) = (tmp_path / "out").iterdir()
-    assert run.name.startswith("heart_+_fold_turned_copies_")
+    (folder,) = (tmp_path / "out").iterdir()
+    assert folder.name.startswith("heart_+_fold_turned_copies_")
     assert main(command) == 0
     assert "mean of" not in capsys.readouterr().out
 
@@ -55,6 +62,86 @@ def test_models_that_do_not_go_together_are_a_sentence(models, sample, tmp_path,
     assert "cannot be averaged" in capsys.readouterr().err
 
 
+def test_an_error_begins_on_a_line_of_its_own(models, tmp_path, capsys, monkeypatch):
+    write_nifti(tmp_path / "in" / "tube7.nii.gz", make_tube(7)[0])
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+
+    def full(*_, **__):
+        raise OutputError("the disk is full")
+
+    monkeypatch.setattr(run, "write_run", full)
+    command = ["predict", str(models / "heart_0.pt"), str(tmp_path / "in"), "--output", str(tmp_path / "out")]
+    assert main(command) == 1
+    said = capsys.readouterr().err
+    assert "Series 1 of 1, slice" in said
+    assert said.endswith("\nautoseg: the disk is full\n")
+    assert said.count("\n") == 2
+
+
+@pytest.mark.parametrize(
+    ("typed", "view", "pixel"),
+    [
+        ([], None, None),
+        (["--field-of-view-mm", "240"], 240.0, None),
+        (["--field-of-view-mm", "240", "180"], (240.0, 180.0), None),
+        (["--field-of-view-mm", "64x64=240", "32x16=200x100"], {(64, 64): 240.0, (32, 16): (200.0, 100.0)}, None),
+        (["--pixel-spacing-mm", "0.5", "0.4"], None, [0.5, 0.4]),
+    ],
+)
+def test_millimetres_are_typed_for_all_images_or_for_each_size(typed, view, pixel):
+    found = typed_calibration(build_parser().parse_args(["predict", "m.pt", "in", *typed]))
+    assert (found.field_of_view_mm, found.pixel_spacing_mm) == (view, pixel)
+
+
+def test_millimetres_that_are_none_are_a_sentence(models, tmp_path, capsys):
+    for typed, words in (("64=240", "64x64=240"), ("wide", "is not understood")):
+        command = ["predict", str(models / "heart_0.pt"), str(tmp_path), "--field-of-view-mm"]
+        if "=" in typed:
+            words = "Write the rows and columns of an image"
+        assert main([*command, typed]) == 1
+        assert words in capsys.readouterr().err
+
+
+def test_pictures_without_millimetres_are_segmented_in_pixels(models, tmp_path, capsys):
+    pixels = untrained_model()
+    settings = replace(pixels.settings, preprocess=PreprocessSettings(input_shape=(32, 32)))
+    path = save_model(replace(pixels, name="pixels", settings=settings), models)
+    np.save(tmp_path / "stack.npy", np.random.default_rng(2).normal(0, 9, (5, 40, 40)).astype(np.float32))
+    (tmp_path / "in").mkdir()
+    (tmp_path / "stack.npy").rename(tmp_path / "in" / "stack.npy")
+    command = ["predict", str(path), str(tmp_path / "in"), "--output", str(tmp_path / "out")]
+    assert main(command) == 0
+    shown = capsys.readouterr().out
+    assert "cavity pixels" in shown
+    assert "mm²" not in shown.partition("slice")[2]
+    assert "Warning: The file of stack does not tell the size of a pixel, so areas there are in pixels" in shown
+    (folder,) = (tmp_path / "out").iterdir()
+    assert len(list((folder / "labels").iterdir())) == len(list((folder / "overlays").iterdir())) == 5
+    assert main([*command, "--field-of-view-mm", "40x40=80"]) == 0
+    assert "cavity mm²" in capsys.readouterr().out
+    # A model that sees images in their size cannot do without.
+    assert main(["predict", str(models / "heart_0.pt"), *command[2:]]) == 1
+    assert "Type the field of view" in capsys.readouterr().err
+
+
+def test_a_model_that_finds_nothing_says_so(models, tmp_path, capsys):
+    nothing = untrained_model()
+    weights = {name: value.clone() for name, value in nothing.weights.items()}
+    last = list(weights)[-1]
+    assert weights[last].shape == (3,)
+    weights[last] = torch.tensor([99.0, -99.0, -99.0])
+    path = save_model(replace(nothing, name="nothing", weights=weights), models)
+    write_nifti(tmp_path / "in" / "tube7.nii.gz", make_tube(7)[0])
+    assert main(["predict", str(path), str(tmp_path / "in"), "--output", str(tmp_path / "out")]) == 0
+    assert "Warning: Nothing was found on any slice of tube7: every area is 0." in capsys.readouterr().out
+    (folder,) = (tmp_path / "out").iterdir()
+    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    assert [(one["case_id"], one["name"]) for one in record["not_found"]] == [
+        ("tube7", "cavity"), ("tube7", "myocardium"),
+    ]  # fmt: skip
+    assert any("Nothing was found" in note for note in record["details"]["notes"])
+
+
 def test_a_clicked_centreline_is_given_by_its_image(models, tmp_path, capsys):
     for number in (7, 8):
         write_nifti(tmp_path / "in" / f"tube{number}.nii.gz", make_tube(number)[0])
@@ -63,7 +150,7 @@ def test_a_clicked_centreline_is_given_by_its_image(models, tmp_path, capsys):
     given = [words for number in (7, 8) for words in ("--centreline", f"tube{number}={line}")]
     command = ["predict", str(path), str(tmp_path / "in"), "--output", str(tmp_path / "out")]
     assert main([*command, *given]) == 0
-    (run,) = (tmp_path / "out").iterdir()
-    assert read_centreline(run / "centrelines" / "tube8.csv").clicks_mm == read_centreline(line).clicks_mm
+    (folder,) = (tmp_path / "out").iterdir()
+    assert read_centreline(folder / "centrelines" / "tube8.csv").clicks_mm == read_centreline(line).clicks_mm
     assert main([*command, "--centreline", str(line)]) == 1
     assert "say of which image it is, as ID=CSV" in capsys.readouterr().err

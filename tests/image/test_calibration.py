@@ -104,8 +104,8 @@ def test_header_and_typed_that_differ_need_a_choice():
         "1 × 1 mm",
         "0.9375 × 0.9375 mm",
         "12.1 % smaller",
-        'prefer="header"',
-        'prefer="typed"',
+        "prefer header",
+        "prefer typed",
     ):
         assert words in message
 

@@ -22,6 +22,16 @@ def test_an_uncalibrated_image_has_no_millimetres():
             getattr(image, ask)
 
 
+def test_a_slice_keeps_its_number_wherever_it_is_cut_out():
+    whole = Image(np.zeros((6, 4, 4)), AFFINE)
+    assert [whole.say_slice(index) for index in (0, 5)] == ["slice 1 of 6", "slice 6 of 6"]
+    one = whole.one_slice(4)
+    assert (one.slice_number(0), one.say_slice(0)) == (5, "slice 5")
+    part = Image(np.zeros((3, 4, 4)), AFFINE, source=Source(first_slice=4))
+    assert (part.slice_number(2), part.say_slice(1)) == (6, "slice 5 (4 to 6)")
+    assert part.one_slice(1).slice_number(0) == 5
+
+
 def test_geometry_comes_from_the_affine():
     image = Image(np.zeros((3, 4, 6)), AFFINE)
     assert image.shape == (3, 4, 6)

@@ -4,7 +4,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from autoseg.errors import DataError, GeometryError, LabelError
+from autoseg.errors import DataError, LabelError
 from autoseg.image.geometry import affine_from_axes, affine_from_spacing
 from autoseg.image.image import Image, LabelMap, SliceSource, Source
 from autoseg.image.structures import Structure, side_pairs
@@ -102,10 +102,27 @@ def test_every_row_can_be_traced_to_its_file(tmp_path):
     assert {row.measurement_version for row in rows} == {MEASUREMENT_VERSION}
 
 
-def test_without_pixel_spacing_the_error_says_how_to_type_it():
-    uncalibrated = LabelMap(stack(5), None, MUSCLE, source=Source(case_id="knee"))
-    with pytest.raises(GeometryError, match=r"knee has no pixel spacing.*field of view"):
-        measure_areas(uncalibrated)
+def test_without_pixel_spacing_areas_are_in_pixels_and_say_so():
+    rows = measure_areas(LabelMap(stack(5, 0, 7), None, MUSCLE, source=Source(case_id="knee")))
+    assert [(row.area, row.unit, row.column, row.area_mm2) for row in rows] == [
+        (5.0, "pixels", "muscle pixels", None), (0.0, "pixels", "muscle pixels", None),
+        (7.0, "pixels", "muscle pixels", None),
+    ]  # fmt: skip
+    assert flags_of(rows) == ["", "missing between slices", ""]
+    first = rows[0]
+    assert (first.pixel_row_mm, first.pixel_column_mm, first.slice_position_mm) == (None, None, None)
+    (known,) = measure_areas(label_map(stack(5), affine=affine_from_spacing((3.0, 0.5, 0.5))))
+    assert (known.area, known.unit, known.column) == (1.25, "mm²", "muscle mm²")
+
+
+def test_slices_have_the_numbers_of_their_whole_stack():
+    whole = label_map(stack(1, 2, 3, 4, 5, 6))
+    part = LabelMap(whole.voxels[3:6], whole.affine, MUSCLE, source=replace(HEADER, first_slice=4))
+    assert [(row.slice, row.slice_index, row.pixel_count) for row in measure_areas(part)] == [
+        (4, 0, 4), (5, 1, 5), (6, 2, 6),
+    ]  # fmt: skip
+    (alone,) = measure_areas(whole.one_slice(4))
+    assert (alone.slice, alone.pixel_count) == (5, 5)
 
 
 def test_mean_intensity_is_that_of_the_labelled_pixels():
@@ -203,24 +220,25 @@ def test_sides_are_paired_by_field_or_by_name():
 def test_the_tidy_table_has_the_fields_as_columns():
     rows = measure_areas(label_map(stack(5, 6)))
     table = measurements_table(rows)
-    assert list(table.columns) == [field.name for field in fields(Measurement)]
+    assert list(table.columns) == [field.name for field in fields(Measurement) if field.name != "slice_index"]
+    assert table["slice"].tolist() == [1, 2]
     assert table["area_mm2"].tolist() == [5.0, 6.0]
     assert list(measurements_table([]).columns) == list(table.columns)
 
 
 def by_word(table):
-    return table.set_index("slice_index")
+    return table.set_index("slice")
 
 
 def test_the_wide_table_has_slices_then_mean_sd_and_n_of_where_the_structure_is():
     table = areas_table(measure_areas(label_map(stack(0, 10, 14, 18))))
-    assert list(table.columns) == ["slice_index", "slice_position_mm", "muscle mm²", "flags"]
-    assert table["slice_index"].tolist() == [
-        0, 1, 2, 3, "mean", "SD", "n", "mean (unflagged)", "SD (unflagged)", "n (unflagged)",
+    assert list(table.columns) == ["slice", "slice_position_mm", "muscle mm²", "flags"]
+    assert table["slice"].tolist() == [
+        1, 2, 3, 4, "mean", "SD", "n", "mean (unflagged)", "SD (unflagged)", "n (unflagged)",
     ]  # fmt: skip
     assert table["slice_position_mm"].tolist()[:4] == [0.0, 3.0, 6.0, 9.0]
     muscle = by_word(table)["muscle mm²"]
-    assert (muscle[0], muscle["mean"], muscle["SD"], muscle["n"]) == (0.0, 14.0, 4.0, 3)
+    assert (muscle[1], muscle["mean"], muscle["SD"], muscle["n"]) == (0.0, 14.0, 4.0, 3)
 
 
 def test_flagged_areas_are_left_out_of_the_second_mean_by_structure():
@@ -229,7 +247,7 @@ def test_flagged_areas_are_left_out_of_the_second_mean_by_structure():
     voxels[1, 9:11, 1:101] = 0
     voxels[1, 9, 1:11] = 2  # 10 of them on the failed slice
     table = by_word(areas_table(measure_areas(label_map(voxels, structures=PSOAS))))
-    assert table.loc[1, "flags"] == "psoas right: jump; side differs"
+    assert table.loc[2, "flags"] == "psoas right: jump; side differs"
     assert table.loc["mean", "psoas right mm²"] == pytest.approx(410 / 3)
     assert table.loc["mean (unflagged)", "psoas right mm²"] == 200.0
     assert table.loc["SD (unflagged)", "psoas right mm²"] == 0.0
@@ -257,8 +275,8 @@ def test_every_image_has_its_own_mean_and_none_is_over_several():
     maps = [label_map(stack(*many), source=source) for many, source in zip(counts, sources, strict=True)]
     table = areas_table([row for one in maps for row in measure_areas(one)])
     words = ["mean", "SD", "n", "mean (unflagged)", "SD (unflagged)", "n (unflagged)"]
-    assert table["slice_index"].tolist() == [0, 1, 2, *words] * 2
-    means = table[table["slice_index"].isin(["mean", "n"])]
+    assert table["slice"].tolist() == [1, 2, 3, *words] * 2
+    means = table[table["slice"].isin(["mean", "n"])]
     assert means["case_id"].tolist() == ["leg_t01", "leg_t01", "leg_t02", "leg_t02"]
     assert means["muscle mm²"].tolist() == pytest.approx([15, 2, 700 / 3, 3])
 
@@ -282,7 +300,7 @@ def test_single_slices_of_a_series_stand_in_anatomical_order_above_one_mean():
         "c", "b", "a", *["all of S7"] * 6, "y", *["all of S7"] * 6, "z", *["all of S10"] * 6,
     ]  # fmt: skip
     assert table["slice_position_mm"].tolist()[:3] == [-5.0, 5.0, 15.0]
-    assert table[table["slice_index"] == "mean"]["muscle mm²"].tolist() == [30.0, 9.0, 7.0]
+    assert table[table["slice"] == "mean"]["muscle mm²"].tolist() == [30.0, 9.0, 7.0]
 
 
 def test_single_slices_at_unknown_positions_stand_in_the_natural_order_of_their_names():
@@ -292,24 +310,24 @@ def test_single_slices_at_unknown_positions_stand_in_the_natural_order_of_their_
 
 def test_a_single_slice_beside_a_stack_is_an_image_of_its_own():
     table = areas_table(single_slice("a", 0, 10) + measure_areas(label_map(stack(20, 40))))
-    assert table[table["slice_index"] == "mean"]["case_id"].tolist() == ["a", "leg"]
+    assert table[table["slice"] == "mean"]["case_id"].tolist() == ["a", "leg"]
 
 
 def test_a_structure_drawn_on_one_case_only_is_empty_on_the_other():
     other = replace(HEADER, case_id="arm")
     rows = measure_areas(label_map(stack(10), structures=PSOAS, annotated={1}, source=other))
     table = areas_table(rows + measure_areas(label_map(stack(20), structures=PSOAS)))
-    right = table.set_index(["case_id", "slice_index"])["psoas right mm²"]
-    assert math.isnan(right["arm", 0])
-    assert right["leg", 0] == 0.0
+    right = table.set_index(["case_id", "slice"])["psoas right mm²"]
+    assert math.isnan(right["arm", 1])
+    assert right["leg", 1] == 0.0
 
 
 def test_the_same_slice_twice_is_an_error_and_not_an_average():
     rows = measure_areas(label_map(stack(10)))
-    with pytest.raises(DataError, match=r"'muscle' was measured twice on slice 0 of 'leg'"):
+    with pytest.raises(DataError, match=r"'muscle' was measured twice on slice 1 of 'leg'"):
         areas_table(rows + rows)
 
 
 def test_no_measurements_give_an_empty_table():
     table = areas_table([])
-    assert (len(table), list(table.columns)) == (0, ["slice_index", "slice_position_mm", "flags"])
+    assert (len(table), list(table.columns)) == (0, ["slice", "slice_position_mm", "flags"])

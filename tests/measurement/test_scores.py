@@ -1,4 +1,5 @@
 import math
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from autoseg.files.nifti.volumes import read_nifti
 from autoseg.image.geometry import affine_from_spacing
 from autoseg.image.image import LabelMap, SliceSource, Source
 from autoseg.image.structures import Structure
-from autoseg.measurement.scores import PixelScore, score_pixels, score_slices, score_volume, scores_table
+from autoseg.measurement.scores import PixelScore, Score, score_pixels, score_slices, score_volume, scores_table
 
 HEART = (Structure(1, "cavity"), Structure(2, "wall"))
 AFFINE = affine_from_spacing((8.0, 2.0, 1.0))
@@ -42,6 +43,19 @@ def test_absent_in_both_is_not_counted_and_in_one_is_0():
     missed, invented = score_slices(reference, predicted)
     assert (missed.slice_index, missed.dice, missed.iou, missed.area_error_percent) == (1, 0.0, 0.0, -100.0)
     assert (invented.slice_index, invented.dice, invented.area_error_percent) == (2, 0.0, None)
+
+
+def test_a_score_has_the_number_of_its_slice_also_on_a_part_of_a_stack():
+    part = labels([[[0, 0]], [[1, 0]]])
+    part = replace(part, source=replace(part.source, first_slice=4))
+    (score,) = score_slices(part, part)
+    assert (score.slice, score.slice_index) == (5, 1)
+    table = scores_table([score])
+    assert table["slice"].tolist() == [5]
+    assert "slice_index" not in table
+    # As a fold kept it before slices had numbers of their own.
+    old = {name: value for name, value in asdict(score).items() if name != "slice"}
+    assert Score(**old).slice == 2
 
 
 def test_a_structure_that_was_not_drawn_is_left_out():

@@ -156,7 +156,7 @@ def test_a_jump_at_the_join_is_measured_across_the_body_and_said(known):
     assert myocardium.jump_mm2 == 0
     assert "a jump of +33.6 mm²" in both.notes[1]
     assert len(both.notes) == 2
-    assert "z = 118.0 mm: rows 0 to 4 come from heart alone, rows 5 to 9 from lumbar alone" in both.notes[0]
+    assert "z = 118.0 mm: rows 1 to 5 come from heart alone, rows 6 to 10 from lumbar alone" in both.notes[0]
 
 
 def test_the_join_can_be_a_slice_or_a_level():
@@ -172,7 +172,7 @@ def test_the_join_can_be_a_slice_or_a_level():
     assert plan_join(downward, JoinAt(at_level="T9")).at_mm == pytest.approx(118)
     with pytest.raises(DataError, match=r"no slice of the level .L1.\. Its levels: T11, T10, T9, T8, T7"):
         plan_join(image, JoinAt(at_level="L1"))
-    with pytest.raises(DataError, match="slices 0 to 9, and no 10"):
+    with pytest.raises(DataError, match="slices 1 to 10, and no slice 11"):
         plan_join(image, JoinAt(at_slice=10))
     with pytest.raises(DataError, match=r"runs along its rows.*at_mm"):
         plan_join(make_image(SAGITTAL, (6, 10, 7)), JoinAt(at_slice=3))

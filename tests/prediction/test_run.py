@@ -248,7 +248,7 @@ def test_every_slice_says_its_model_and_the_run_where_they_meet(tmp_path, lower)
     run = combine_folder(UPPER, lower, tmp_path / "in", output=tmp_path / "out", at_mm=12.0, blend_mm=6.0)
     assert run.model == "heart above lumbar"
     table = pd.read_csv(run.folder / "measurements.csv")
-    models = table.groupby(["case_id", "slice_index"])["model"].first()
+    models = table.groupby(["case_id", "slice"])["model"].first()
     # Slices at 0, 5 … 25 mm; those between 9 and 15 mm are of both, and 15 mm is the upper model's.
     assert models["spine"].tolist() == ["lumbar", "lumbar", "heart + lumbar", "heart", "heart", "heart"]
     assert models["neck"].tolist() == ["heart"] * 3

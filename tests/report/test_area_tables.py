@@ -18,8 +18,12 @@ from autoseg.report.area_tables import (
     areas_table,
     explain_area,
     explain_flags,
+    find_missing,
     image_groups,
+    in_pixels_note,
     is_by_slice,
+    levels_table,
+    missing_notes,
     patient_names,
     patients_table,
 )
@@ -59,7 +63,7 @@ def test_the_product_in_the_line_gives_the_area_in_the_line(count, spacing):
 def test_the_line_reads_as_the_clinicians_asked_for():
     row = replace(measured()[0], pixel_count=1409, area_mm2=1409 * 0.9375**2, name="psoas")
     assert explain_area(row) == "1,238 mm² = 1,409 pixels × 0.8789 mm² (header)"
-    assert explain_area(replace(row, spacing_source="typed")).endswith("(typed field of view)")
+    assert explain_area(replace(row, spacing_source="typed")).endswith("(typed)")
     assert "nobody said" in explain_area(replace(row, spacing_source="none"))
     assert "1 pixel × " in explain_area(replace(row, pixel_count=1, area_mm2=0.9375**2))
 
@@ -105,10 +109,10 @@ def assert_same_numbers(rows: list[Measurement]):
     lines = []
     for block in area_blocks(rows):
         for group in block.rows:
-            lines.append([group[0].slice_index, *[_area(group, column) for column in columns]])
+            lines.append([group[0].slice, *[_area(group, column) for column in columns]])
         for word, values in block.statistics.items():
             lines.append([word, *[values.get(column, _missing(word)) for column in columns]])
-    assert [line[0] for line in lines] == list(table["slice_index"])
+    assert [line[0] for line in lines] == list(table["slice"])
     pd.testing.assert_frame_equal(
         pd.DataFrame([line[1:] for line in lines], columns=columns).astype(float),
         table[columns].reset_index(drop=True),
@@ -148,6 +152,72 @@ def test_moments_at_one_place_have_no_mean():
 def singles(number):
     rows = [row for row in measured(subject="P7") if row.slice_index == number]
     return [replace(row, case_id=f"image-{number}", slice_index=0) for row in rows]
+
+
+def without_mm(rows):
+    """The same slices, as files without millimetres give them."""
+    silent = {"area_mm2": None, "pixel_row_mm": None, "pixel_column_mm": None, "spacing_source": "none"}
+    return [replace(row, slice_position_mm=None, slice_spacing_mm=None, **silent) for row in rows]
+
+
+def test_pixels_and_mm2_never_share_a_column_or_a_mean():
+    known, silent = measured("known"), without_mm(measured("silent"))
+    table = areas_table([*known, *silent]).set_index(["case_id", "slice"])
+    assert list(table.columns)[1:5] == ["cord mm²", "cord pixels", "grey matter mm²", "grey matter pixels"]
+    for mine, case_id, other in (("mm²", "known", "pixels"), ("pixels", "silent", "mm²")):
+        assert table.loc[case_id, f"cord {other}"].isna().all()
+        assert table.loc[(case_id, "mean"), f"cord {mine}"] == pytest.approx(
+            np.mean([row.area for row in (known if case_id == "known" else silent) if row.area and row.label == 1])
+        )
+    words = f"{silent[2].pixel_count} pixels; the size of a pixel is unknown, so there are no mm²"
+    assert explain_area(silent[2]).startswith(words)
+    assert explain_area(silent[0]) == "0 pixels: cord is not on this slice"
+    assert in_pixels_note(known) == ""
+    assert in_pixels_note([*known, *silent]).startswith("The file of silent does not tell the size of a pixel")
+
+
+def test_a_series_of_single_slices_of_which_some_have_no_millimetres_is_two_blocks():
+    rows = [*singles(1), *singles(2), *without_mm(singles(3))]
+    blocks = area_blocks(rows)
+    assert [{row.unit for group in block.rows for row in group} for block in blocks] == [{"mm²"}, {"pixels"}]
+    assert [block.statistics["n"] for block in blocks] == [
+        {"cord mm²": 2, "grey matter mm²": 2}, {"cord pixels": 1, "grey matter pixels": 1},
+    ]  # fmt: skip
+    assert "mean_area_mm2" not in patients_table(without_mm(measured()))
+    table = patients_table(rows)
+    assert table["mean_area_mm2"].isna().tolist() == [False, False, True, True]
+    assert table["mean_area_pixels"].isna().tolist() == [True, True, False, False]
+
+
+def test_levels_have_rows_of_their_own_for_pixels():
+    rows = [replace(row, level="T12") for row in measured("known")]
+    table = levels_table([*rows, *without_mm(rows)])
+    assert list(table.columns)[4:] == ["mean_area_mm2", "sd_area_mm2", "mean_area_pixels", "sd_area_pixels"]
+    assert table["mean_area_mm2"].isna().sum() == table["mean_area_pixels"].isna().sum() == len(table) // 2
+    assert list(levels_table(rows).columns)[4:] == ["mean_area_mm2", "sd_area_mm2"]
+
+
+def test_the_files_names_stand_beside_the_numbers_where_slices_have_files():
+    rows = [replace(row, file=f"IM{9 - row.slice}.dcm") for row in measured()]
+    assert areas_table(rows)["file"][:2].tolist() == ["IM8.dcm", "IM7.dcm"]
+    assert "file" not in areas_table([replace(row, file="leg.nii.gz") for row in rows])
+
+
+def test_what_is_on_no_slice_is_found():
+    rows = measured("a")
+    gone = [replace(row, pixel_count=0, area_mm2=0.0) if row.label == 2 else row for row in measured("b")]
+    nothing = [replace(row, pixel_count=0, area_mm2=0.0) for row in measured("c")]
+    found = find_missing([*rows, *gone, *nothing])
+    assert [(one.case_id, one.name, one.is_everything) for one in found] == [
+        ("b", "grey matter", False), ("c", "cord", True), ("c", "grey matter", True),
+    ]  # fmt: skip
+    first, second = missing_notes(found)
+    assert first.startswith("grey matter was found on no slice of b: the area is 0 there.")
+    assert second.startswith("Nothing was found on any slice of c: every area is 0.")
+    # On single slices of a series a structure need not be on each.
+    assert find_missing([*singles(0), *singles(1)]) == ()
+    (cord, _) = find_missing([*singles(0), *[replace(row, case_id="x") for row in singles(0)]])
+    assert (cord.images, cord.where) == (2, "the 2 images from image-0 on")
 
 
 def test_what_was_measured_twice_is_refused():

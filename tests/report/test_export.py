@@ -9,7 +9,7 @@ import openpyxl
 import pytest
 from PIL import Image as PillowImage
 
-from autoseg.errors import DataError, GeometryError, LabelError, OutputError
+from autoseg.errors import DataError, LabelError, OutputError
 from autoseg.files.file_names import file_stem, safe_name
 from autoseg.files.nifti.volumes import read_nifti
 from autoseg.image.geometry import affine_from_spacing
@@ -18,7 +18,7 @@ from autoseg.image.structures import Structure
 from autoseg.measurement.areas import measure_areas
 from autoseg.report import export
 from autoseg.report.export import write_run, write_tables
-from autoseg.report.run_folder import free_run_folder, run_folder_name, slice_stems
+from autoseg.report.run_folder import free_run_folder, overlay_stems, run_folder_name, slice_stems
 
 STRUCTURES = (Structure(1, "psoas left", side="left"), Structure(7, "Bandscheibe é"))
 NOW = datetime(2026, 3, 1, 14, 5, 9)
@@ -60,8 +60,8 @@ def test_a_run_is_one_folder_with_everything(tmp_path):
         "labels/0.png",
         "labels/1.png",
         "measurements.csv",
-        "overlays/0.jpg",
-        "overlays/1.jpg",
+        "overlays/series-2_s001_0.jpg",
+        "overlays/series-2_s002_1.jpg",
         "run.json",
         "series-2.nii.gz",
         "structures.csv",
@@ -106,7 +106,7 @@ def test_the_nifti_lies_on_the_images_grid(tmp_path):
 
 def test_small_pictures_are_enlarged_with_the_proportions_of_the_pixels(tmp_path):
     folder = write_run(tmp_path / "run", [result()], model_name="m")
-    with PillowImage.open(folder / "overlays" / "0.jpg") as picture:
+    with PillowImage.open(folder / "overlays" / "series-2_s001_0.jpg") as picture:
         assert picture.height == 40 * 13
         assert picture.width == 30 * 21
     with PillowImage.open(folder / "animation.gif") as picture:
@@ -117,8 +117,10 @@ def test_the_tables_hold_the_areas_with_a_decimal_point(tmp_path):
     folder = write_run(tmp_path / "run", [result()], model_name="psoas_40")
     with (folder / "areas.csv").open(encoding="utf-8-sig", newline="") as file:
         wide = list(csv.DictReader(file))
-    assert list(wide[0]) == ["slice_index", "slice_position_mm", "psoas left mm²", "Bandscheibe é mm²", "flags"]
-    assert [row["slice_index"] for row in wide[:4]] == ["0", "1", "2", "mean"]
+    areas = ["psoas left mm²", "Bandscheibe é mm²"]
+    assert list(wide[0]) == ["slice", "file", "slice_position_mm", *areas, "flags"]
+    assert [row["slice"] for row in wide[:4]] == ["1", "2", "3", "mean"]
+    assert [row["file"] for row in wide[:4]] == ["0.dcm", "1.dcm", "2.dcm", ""]
     assert [row["slice_position_mm"] for row in wide[:3]] == ["0", "4", "8"]
     assert wide[0]["psoas left mm²"] == "40"
     with (folder / "measurements.csv").open(encoding="utf-8", newline="") as file:
@@ -144,7 +146,7 @@ def test_the_workbook_holds_the_same_areas_with_flagged_cells_marked(tmp_path):
     areas = wide[0].index("Bandscheibe é mm²")
     assert [float(row[areas] or 0) for row in shown[1:]] == [float(row[areas] or 0) for row in wide[1:]]
     marked = [cell.coordinate for row in page.iter_rows() for cell in row if cell.fill.fill_type == "solid"]
-    assert marked == ["D3"]  # the second slice, the fourth column
+    assert marked == ["E3"]  # the second slice, the fifth column
     about = dict(book["about"].iter_rows(min_row=2, values_only=True))
     assert about["model"] == "psoas_40"
     assert about["autoseg"] == "1.2"
@@ -171,7 +173,15 @@ def test_run_json_tells_where_everything_came_from_but_no_folder(tmp_path):
     text = (folder / "run.json").read_text(encoding="utf-8")
     record = json.loads(text)
     assert (record["model"], record["details"]["best_epoch"]) == ("m", 12)
-    assert record["images"][0]["slices"][1] == {"name": "1", "file": "1.dcm", "frame": 0, "sop_uid": "1.2.1.dcm"}
+    assert record["format"] == 2
+    assert record["images"][0]["slices"][1] == {
+        "slice": 2,
+        "name": "1",
+        "overlay": "series-2_s002_1",
+        "file": "1.dcm",
+        "frame": 0,
+        "sop_uid": "1.2.1.dcm",
+    }
     assert record["images"][0]["spacing_source"] == "header"
     assert [structure["name"] for structure in record["structures"]] == ["psoas left", "Bandscheibe é"]
     # Folders are often called like the patient.
@@ -195,12 +205,24 @@ def test_slices_with_equal_names_are_told_apart_by_their_case(tmp_path):
 
 
 def test_frames_of_a_multi_frame_file_are_numbered():
-    source = Source(slices=tuple(SliceSource(Path("cine.dcm"), frame) for frame in (0, 1, 11)))
+    source = Source(slices=tuple(SliceSource(Path("cine.dcm"), frame, "1.2") for frame in (0, 1, 11)))
     image = Image(np.zeros((3, 4, 4)), source=source)
     assert slice_stems([image]) == [["cine_001", "cine_002", "cine_012"]]
+    assert overlay_stems([image]) == [["image_s001", "image_s002", "image_s003"]]
     # Also where only one frame of the file is there, unless it is the first.
-    alone = Image(np.zeros((1, 4, 4)), source=Source(slices=(SliceSource(Path("cine.dcm"), 4),)))
+    alone = Image(np.zeros((1, 4, 4)), source=Source(slices=(SliceSource(Path("cine.dcm"), 4, "1.2"),)))
     assert slice_stems([alone]) == [["cine_005"]]
+
+
+def test_slices_of_a_volume_that_runs_down_are_called_by_their_own_numbers():
+    # As NIfTI files are read whose first slice is the uppermost: the slice at the feet is number 1.
+    places = tuple(SliceSource(Path("leg.nii.gz"), frame) for frame in (2, 1, 0))
+    image = Image(np.zeros((3, 4, 4)), source=Source("leg", slices=places))
+    assert slice_stems([image]) == overlay_stems([image]) == [["leg_s001", "leg_s002", "leg_s003"]]
+    part = Image(np.zeros((2, 4, 4)), source=Source("leg_s004-005", slices=places[:2], first_slice=4))
+    assert overlay_stems([part]) == [["leg_s004-005_s004", "leg_s004-005_s005"]]
+    one = Image(np.zeros((1, 4, 4)), source=Source("leg", slices=places[2:]))
+    assert overlay_stems([one]) == [["leg_s001"]]
 
 
 def test_no_two_slices_ever_share_a_name():
@@ -277,12 +299,42 @@ def test_two_runs_are_never_mixed(tmp_path):
     assert files(folder) == before
 
 
-def test_without_millimetres_nothing_is_written(tmp_path):
-    image, labels = result()
-    bare = replace(image, affine=None), replace(labels, affine=None)
-    with pytest.raises(GeometryError, match="field of view"):
-        write_run(tmp_path / "run", [result("first"), bare], model_name="m")
-    assert list(tmp_path.iterdir()) == []
+def test_without_millimetres_areas_are_in_pixels_beside_those_in_mm2(tmp_path):
+    image, labels = result("bare", names=["a.png", "b.png", "c.png"])
+    silent = replace(image.source, spacing_source="none", slice_spacing_source="none")
+    bare = replace(image, affine=None, source=silent), replace(labels, affine=None, source=silent)
+    folder = write_run(tmp_path / "run", [result("known"), bare], model_name="m")
+    assert [path.name for path in folder.glob("*.nii.gz")] == ["known.nii.gz"]
+    assert {"labels/a.png", "overlays/bare_s001_a.jpg"} <= set(files(folder))
+    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    assert record["left_out"] == ["bare.nii.gz: the size of a pixel is unknown."]
+    assert record["images"][1]["spacing_mm"] is None
+    with (folder / "areas.csv").open(encoding="utf-8-sig", newline="") as file:
+        wide = {(row["case_id"], row["slice"]): row for row in csv.DictReader(file)}
+    first, mean = wide["bare", "1"], wide["bare", "mean"]
+    assert (first["psoas left pixels"], first["psoas left mm²"]) == ("100", "")
+    assert (mean["psoas left pixels"], mean["psoas left mm²"]) == ("100", "")
+    assert wide["bare", "n"]["psoas left mm²"] == ""
+    assert (wide["known", "mean"]["psoas left pixels"], wide["known", "mean"]["psoas left mm²"]) == ("", "40")
+    with (folder / "patients.csv").open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["mean_area_mm2"], row["mean_area_pixels"], row["volume_mm3"]) for row in rows[::2]] == [
+        ("", "100", ""), ("40", "", "480"),
+    ]  # fmt: skip
+    about = dict(openpyxl.load_workbook(folder / "areas.xlsx")["about"].iter_rows(min_row=2, values_only=True))
+    assert about["pixel (between rows × between columns), and whence"] == "0.5 × 0.8 mm (header); unknown"
+    assert "bare does not tell the size of a pixel" in about["areas in pixels"]
+
+
+def test_what_is_on_no_slice_is_said_in_words_and_as_a_record(tmp_path):
+    image, labels = result("leg")
+    labels.voxels[labels.voxels == 7] = 0
+    folder = write_run(tmp_path / "run", [(image, labels), result("whole", names=["x", "y", "z"])], model_name="m")
+    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    (missing,) = record["not_found"]
+    assert (missing["case_id"], missing["name"], missing["is_everything"]) == ("leg", "Bandscheibe é", False)
+    about = dict(openpyxl.load_workbook(folder / "areas.xlsx")["about"].iter_rows(min_row=2, values_only=True))
+    assert about["not found"].startswith("Bandscheibe é was found on no slice of leg")
 
 
 def test_nothing_to_write_and_mixed_up_results_are_refused(tmp_path):

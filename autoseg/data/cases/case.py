@@ -104,6 +104,11 @@ class Case:
         """Why image and labels belong together, and what tells the subject, in words."""
         return "; ".join(filter(None, (self.rule, self.subject_rule and f"subject: {self.subject_rule}")))
 
+    @property
+    def first_slice(self) -> int:
+        """The number of its first slice, from 1 in the whole stack."""
+        return 1 if self.slices is None else self.slices[0] + 1
+
     def is_drawn(self, label: int) -> bool:
         """Tell whether a structure was drawn here; if not, nothing is known of it."""
         return self.annotated is None or label in self.annotated

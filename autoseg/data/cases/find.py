@@ -14,7 +14,7 @@ import numpy.typing as npt
 from autoseg.data.cases.alike import look_alikes, tell_alike
 from autoseg.data.cases.case import Case, CaseFolder, Reading
 from autoseg.data.cases.read import labels_by_name, read_case_image, read_label_masks, read_label_values
-from autoseg.data.pairing.by_name import find_images_by_name
+from autoseg.data.pairing.by_name import find_images_by_name, find_level_files
 from autoseg.data.pairing.layout import FilePair, visible_files
 from autoseg.data.pairing.names import is_kind_folder, subjects_by_name
 from autoseg.data.pairing.pairs import pair_files
@@ -138,11 +138,21 @@ def find_images(folder: Path, *, channels: Sequence[str] = (), reading: Reading 
     """
     folder, one = Path(folder), Path(folder).is_file()
     root = folder.parent if one else folder
-    found, names = find_images_by_name(root, visible_files(folder), channels=channels, also_labels=one)
-    subjects, rule = subjects_by_name([name for name, _ in found])
+    paths = [*visible_files(folder), *(find_level_files(root).values() if one else ())]
+    found, names = find_images_by_name(root, paths, channels=channels, also_labels=one)
+    subjects, rule = subjects_by_name([name for name, _, _ in found])
     cases = [
-        Case(name, subjects[name], files, (), channels=names, subject_rule=rule, reading=reading or Reading())
-        for name, files in found
+        Case(
+            name,
+            subjects[name],
+            files,
+            (),
+            channels=names,
+            levels_path=levels,
+            subject_rule=rule,
+            reading=reading or Reading(),
+        )
+        for name, files, levels in found
     ]
     return tuple(_with_subjects(root, cases, is_part=one)[0])
 

@@ -321,7 +321,7 @@ def _cut(image: Image, slices: tuple[int, int] | None) -> Image:
         voxels=image.voxels[..., start:stop, :, :].copy(),
         affine=affine,
         channels=image.channels,
-        source=replace(image.source, slices=image.source.slices[start:stop]),
+        source=replace(image.source, slices=image.source.slices[start:stop], first_slice=image.slice_number(start)),
     )
 
 

@@ -6,13 +6,14 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from autoseg.data.cases import Case, read_case_image
+from autoseg.data.cases import Case
+from autoseg.data.cases.read import read_whole_image
 from autoseg.data.checks.edges import fit_edges
 from autoseg.data.checks.facts import Cohort, Facts, LabelledImage, usual
 from autoseg.data.checks.finding import Finding
 from autoseg.data.repairs import SYMMETRIES, transform, turn_slices
 from autoseg.errors import AutosegError
-from autoseg.files.text_files import read_levels
+from autoseg.files.text_files import read_levels, unfitting_levels
 from autoseg.image.geometry import same_grid, spacing_from_affine
 from autoseg.words import counted, have, name_some
 
@@ -187,19 +188,18 @@ def check_levels(cases: Sequence[Case]) -> Iterator[Finding]:
             continue
         try:
             levels = read_levels(path)
-            frames = {place.frame for case in mine for place in read_case_image(case).source.slices}
+            # Of the whole stack, as the file is, whatever part of it is learnt from.
+            frames = {place.frame for case in mine for place in read_whole_image(case).source.slices}
         except AutosegError as error:
             remedy = "Correct the file, or remove it if levels are not needed."
             yield Finding("error", mine[0].case_id, path, str(error), remedy, kind="levels")
             continue
-        whole = all(case.slices is None for case in mine)
-        if set(levels) - frames if not whole else set(levels) != frames:
+        if set(levels) != frames:
             yield Finding(
                 "warning",
                 mine[0].case_id,
                 path,
-                f"{path} names {counted(len(levels), 'slice')} (the last is {max(levels)}, counted from "
-                f"0) and the image of {mine[0].case_id} has {len(frames)}.",
+                unfitting_levels(path, levels, frames, f"the image of {mine[0].case_id}"),
                 "Check that slices are counted in the order of the image file, each once, with - where there is no "
                 "level.",
                 kind="levels",

@@ -166,7 +166,8 @@ def _transform(fact: Facts, symmetry: str, shift: tuple[int, int], gain: float) 
 def _blank(fact: Facts) -> Iterator[Finding]:
     blank = np.flatnonzero(fact.contrast < BLANK).tolist()
     if blank:
-        slices = f"{named('slice', [index + 1 for index in blank])} of " if fact.shape[0] > 1 else ""
+        numbers = [index + fact.case.first_slice for index in blank]
+        slices = f"{named('slice', numbers)} of " if fact.shape[0] > 1 else ""
         yield finding_of(
             [fact],
             "warning",
@@ -259,7 +260,7 @@ def _one_case(
     slices = sorted({index for _, indices in swapped for index in indices})
     both = [set(np.flatnonzero(fact.counts[:, [fact.values.index(v) for v in pair]].all(axis=1))) for pair in pairs]
     whole = all(set(indices) == there for (_, indices), there in zip(swapped, both, strict=True))
-    where = "" if whole else f" on {named('slice', [index + 1 for index in slices])}"
+    where = "" if whole else f" on {named('slice', [index + fact.case.first_slice for index in slices])}"
     against = "the patient's axes" if fact.affine is not None else "the other cases"
     exchange = {old: new for left, right in pairs for old, new in ((left, right), (right, left))}
     return finding_of(

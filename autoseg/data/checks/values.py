@@ -318,7 +318,7 @@ def _pieces(places: npt.NDArray[np.intp]) -> list[npt.NDArray[np.intp]]:
 def _of_volume(fact: Facts, structure: Structure) -> _Run:
     label, slices = structure.label, fact.shape[0]
     areas = fact.counts[:, fact.values.index(label)] if label in fact.values else np.zeros(slices, np.int64)
-    names = tuple(f"slice {index + 1}" for index in range(slices))
+    names = tuple(f"slice {index + fact.case.first_slice}" for index in range(slices))
     return _Run(areas, names, ((fact,),) * slices)
 
 

@@ -54,6 +54,12 @@ RULES = (
 )
 
 
+NUMBERS = (
+    "Slices have the numbers that autoseg's tables give them: the first slice of a file is 1, as in ITK-SNAP. "
+    "FSLeyes and 3D Slicer count voxels from 0."
+)
+
+
 def steps(program: str, *, image: str, labels: str) -> tuple[str, ...]:
     """Give what to do in a program, step by step, with the names of the files.
 
@@ -78,7 +84,7 @@ def guide() -> str:
         lines += ["", program]
         found = steps(program, image="..._image.nii.gz", labels="..._labels.nii.gz")
         lines += [f"  {number}. {step}" for number, step in enumerate(found, start=1)]
-    return "\n".join([*lines, "", RULES, ""])
+    return "\n".join([*lines, "", RULES, "", NUMBERS, ""])
 
 
 # --- grids whose axes are at right angles, the only ones that programs for correcting labels show

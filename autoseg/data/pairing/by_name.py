@@ -8,7 +8,15 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from autoseg.data.pairing.layout import TABLES_AND_TEXTS, FilePair, Pairing, Unlabelled, leave_out, pair
+from autoseg.data.pairing.layout import (
+    TABLES_AND_TEXTS,
+    FilePair,
+    Pairing,
+    Unlabelled,
+    leave_out,
+    pair,
+    visible_files,
+)
 from autoseg.data.pairing.names import (
     LEVELS,
     Named,
@@ -137,19 +145,37 @@ def _build_pairs(
 
 def find_images_by_name(
     folder: Path, files: Sequence[Path], *, channels: Sequence[str] = (), also_labels: bool = False
-) -> tuple[list[tuple[str, tuple[ImageFile, ...]]], tuple[str, ...]]:
-    """Give the images below a folder, by name with their channels' files, and the channels.
+) -> tuple[list[tuple[str, tuple[ImageFile, ...], Path | None]], tuple[str, ...]]:
+    """Give the images below a folder, by name with their channels' files and level file, and the channels.
 
     What looks like a label by its place or name is none, unless `also_labels` are wanted.
     """
-    readable, _, _ = _sort_out(files)
+    readable, levels, _ = _sort_out(files)
+    level_of = {(named.where, named.key): named.path for named in (read_name(path, folder) for path in levels)}
     images = [read_name(path, folder) for path in readable if also_labels or not is_label(path, folder)]
     wanted = tuple(channels) if len(channels) > 1 else ()
     described = read_dataset_json(folder).channels or read_dataset_json(folder.parent).channels
     grouped, names = _group_channels(images, wanted, described, numbered_labels=True)
     case_names = _case_names([group[0] for group in grouped])
-    found = [(case_names[g[0].path], tuple(ImageFile(image.path) for image in g)) for g in grouped]
+    found = [
+        (
+            case_names[g[0].path],
+            tuple(ImageFile(image.path) for image in g),
+            level_of.get((g[0].where, g[0].key)),
+        )
+        for g in grouped
+    ]
     return sorted(found, key=lambda item: natural(item[0])), names if len(names) > 1 else ()
+
+
+def find_level_files(folder: Path) -> dict[str, Path]:
+    """Give a folder's level files by the name in front of "-levels"; "" is that of a plain levels.txt."""
+    found = {}
+    for path in visible_files(folder) if folder.is_dir() else ():
+        name = re.fullmatch(r"(?:(.*)[-_.])?levels?", path.stem, re.IGNORECASE)
+        if path.suffix.lower() == ".txt" and name is not None:
+            found[name[1] or ""] = path
+    return found
 
 
 def _sort_out(files: Sequence[Path]) -> tuple[list[Path], list[Path], list[SkippedFile]]:

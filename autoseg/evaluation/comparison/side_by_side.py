@@ -70,6 +70,7 @@ def write_side_by_side(folder: Path, slices: Sequence[SideBySide]) -> None:
                 "case_id": one.case_id,
                 "number": one.number,
                 "slice_index": one.slice_index,
+                "slice": one.slice,
                 "entries": list(one.predicted),
                 "dice": dict(one.dice),
                 "drawn": sorted(s.label for s in one.reference.structures if one.reference.is_annotated(s.label)),
@@ -99,7 +100,8 @@ def read_side_by_side(folder: Path, entries: Sequence[str]) -> tuple[SideBySide,
 def _read_one(kept: Any, number: int, told: dict[str, Any]) -> SideBySide:
     structures = tuple(Structure(**values) for values in told["structures"])
     affine = kept.get(f"affine_{number}")
-    source = Source(case_id=told["case_id"])
+    # Before slices had numbers of their own, only the place in the case was kept.
+    source = Source(case_id=told["case_id"], first_slice=told.get("slice", told["slice_index"] + 1))
 
     def label_map(name: str, drawn: frozenset[int] | None = None) -> LabelMap:
         return LabelMap(kept[name], affine, structures, annotated=drawn, source=source)

@@ -13,6 +13,7 @@ import pandas as pd
 from autoseg.errors import DataError
 from autoseg.measurement.morphometry.landmarks import locate_enlargement
 from autoseg.measurement.morphometry.tables import MEASURES, STEP_MM, one_structure
+from autoseg.words import counted
 
 Numbers = npt.NDArray[Any]
 
@@ -172,6 +173,26 @@ def _mean_of(curves: Sequence[Numbers]) -> Numbers:
     known = np.isfinite(curves)
     counts, sums = known.sum(axis=0), np.where(known, curves, 0.0).sum(axis=0)
     return np.where(counts > 0, sums / np.maximum(counts, 1), math.nan)
+
+
+def without_band(table: pd.DataFrame, cohort: pd.DataFrame, *, align: str = "lowest") -> list[str]:
+    """Say of which structures of one image a cohort gives no band, and why; empty where each has one."""
+    if cohort.empty:
+        return ["The cohort's tables are of this patient only, so there is no band."]
+    known = list(dict.fromkeys(map(str, cohort["name"])))
+    notes = []
+    for name in dict.fromkeys(map(str, table["name"])):
+        if name not in known:
+            notes.append(f"The cohort has no {name!r}, so it has no band; the cohort has: {', '.join(known)}.")
+        elif cohort_band(cohort, name=name, align=align).empty:
+            rows = cohort[cohort["name"] == name]
+            who = rows["subject_id"].mask(rows["subject_id"] == "", rows["case_id"]) if "subject_id" in rows else ()
+            people = len(set(who if len(who) else rows["case_id"]))
+            notes.append(
+                f"{name} has no band: three people are needed at a place, and the cohort has "
+                f"{counted(people, 'person')} with it."
+            )
+    return notes
 
 
 def without_subject(cohort: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:

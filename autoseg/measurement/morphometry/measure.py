@@ -35,9 +35,10 @@ MORPHOMETRY_VERSION = 1
 class SectionRow:
     """One section of one structure: a row of the table, whose columns are these fields.
 
-    A section is a slice of the image, or where `section_axis` is "row" or "column" a plane across those, numbered
-    from 0 in the image's own order. `x_left_mm`, `y_back_mm`, `z_head_mm` is the centroid in patient coordinates,
-    `arc_mm` the length of the structure's curve from its first section (the lowest, foremost or rightmost).
+    A section is a slice of the image, or where `section_axis` is "row" or "column" a plane across those; `section`
+    is its number from 1 (a slice's as everywhere), `section_index` its place in the voxels, which no table has.
+    `x_left_mm`, `y_back_mm`, `z_head_mm` is the centroid in patient coordinates, `arc_mm` the length of the
+    structure's curve from its first section (the lowest, foremost or rightmost).
 
     `area_mm2` is that of the pixels of the section; `obliquity_deg` the angle between the section's normal and the
     curve; `area_corrected_mm2` = `area_mm2` x cos(`obliquity_deg`), the area of the section across the curve.
@@ -61,6 +62,7 @@ class SectionRow:
     side: str
     along: str
     section_axis: str
+    section: int
     section_index: int
     level: str
     arc_mm: float
@@ -217,6 +219,7 @@ def measure_profile(
                 side=structure.side,
                 along=sections.along,
                 section_axis=AXIS_NAMES[sections.axis],
+                section=label_map.slice_number(index) if sections.axis == 0 else index + 1,
                 section_index=index,
                 level=source.slices[index].level if source.slices and sections.axis == 0 else "",
                 arc_mm=float(curve.arc_mm[place]),

@@ -35,8 +35,9 @@ def read_run_labels(folder: Path) -> tuple[list[LabelMap], list[str]]:
     label_maps, notes = [], []
     for image, stem in zip(images, stems, strict=True):
         path = folder / f"{stem}.nii.gz"
-        if image.get("slice_spacing_source") == "none" and not path.exists():
-            notes.append(f"{image['case_id']}: the distance between its slices is unknown; it is left out.")
+        if not path.exists() and "none" in (image.get("spacing_source"), image.get("slice_spacing_source")):
+            what = "distance between its slices" if image.get("spacing_mm") else "size of a pixel"
+            notes.append(f"{image['case_id']}: the {what} is unknown; it is left out.")
             continue
         voxels, affine = read_nifti(path)
         source = Source(

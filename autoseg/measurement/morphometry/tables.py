@@ -42,12 +42,13 @@ ARC_COLUMNS = (
 
 
 def sections_table(morphometry: Morphometry) -> pd.DataFrame:
-    """Give one row a section and structure, columns named like SectionRow's fields.
+    """Give one row a section and structure, columns named like SectionRow's fields but for `section_index`.
 
     Diameters in a direction that no structure has are left out as columns.
     """
     rows = [asdict(row) for profile in morphometry.profiles for row in profile.rows]
-    table = pd.DataFrame(rows, columns=[field.name for field in fields(SectionRow)])
+    columns = [field.name for field in fields(SectionRow) if field.name != "section_index"]
+    table = pd.DataFrame(rows, columns=columns)
     return _without_empty_diameters(table)
 
 

@@ -177,7 +177,7 @@ class ResultsPanel(Panel):
         where = one.case_id if self.show_ids.value else f"image {one.number}"
         scores = ", ".join(f"{title_of(entry)} {value:.2f}" for entry, value in one.dice.items())
         which = models_of(compared.request.kind)
-        alt = f"{where}, slice {one.slice_index + 1}, reference and {which}; Dice: {scores}."
+        alt = f"{where}, slice {one.slice}, reference and {which}; Dice: {scores}."
         self.slice.value = picture(cast(Drawn, drawn), alt)
 
     def _read_file(self, name: str) -> bytes:

@@ -20,7 +20,7 @@ const escaped = (words) =>
   String(words).replace(/[&<>"]/g, (sign) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" })[sign]);
 
 /** Ten digits are more than any area has: as in the files. */
-const exact = (value) => (value === null ? "" : String(Number(value.toPrecision(10))));
+const exact = (value) => (value === null || value === "" ? "" : String(Number(value.toPrecision(10))));
 
 const natural = new Intl.Collator("en", { numeric: true });
 
@@ -57,7 +57,7 @@ class Table {
   // --- building
 
   heads() {
-    const heads = [["slice", this.several ? "Slice or image" : "Slice", "counts from 1; slice_index in files counts from 0"]];
+    const heads = [["slice", this.several ? "Slice or image" : "Slice", "counts from 1, as everywhere"]];
     if (this.content.levels) heads.push(["level", "Level", "of the spine, where it is known"]);
     heads.push(["position", "Position mm", "along the stack, towards the head, the back or the left"]);
     return heads;
@@ -65,7 +65,7 @@ class Table {
 
   build(el) {
     this.root = make("div", { class: "ast", role: "group", "aria-label": "Areas", "data-lm-suppress-shortcuts": "true" });
-    this.table = make("table", { class: "ast-table", role: "grid", "aria-label": "Areas in mm², one row a slice" });
+    this.table = make("table", { class: "ast-table", role: "grid", "aria-label": `Areas in ${this.units()}, one row a slice` });
     this.table.append(this.buildHead());
     this.bodies = this.content.blocks.map((block, b) => {
       const body = make("tbody");
@@ -100,8 +100,12 @@ class Table {
       row.append(head);
     };
     for (const [name, words, title] of this.heads()) add(name, words, `Sort by ${words.toLowerCase()} (${title})`, null, name === "position");
-    this.content.columns.forEach(({ name, colour }, c) => add(c, `${name} mm²`, `Sort by the area of ${name}`, colour, true));
+    this.content.columns.forEach(({ name, unit, colour }, c) => add(c, `${name} ${unit}`, `Sort by the area of ${name}`, colour, true));
     return make("thead", {}, row);
+  }
+
+  units() {
+    return [...new Set(this.content.columns.map(({ unit }) => unit))].join(" or ") || "mm²";
   }
 
   titleRow(block) {
@@ -110,15 +114,17 @@ class Table {
   }
 
   row(block, row, b, r) {
-    const first = block.single ? row.case : row.slice + 1;
-    const cells = [`<th scope="row" data-c="-1" tabindex="-1">${escaped(first)}</th>`];
+    const first = block.single ? row.case : row.number;
+    const file = row.file ? ` title="${escaped(row.file)}"` : "";
+    const cells = [`<th scope="row" data-c="-1" tabindex="-1"${file}>${escaped(first)}</th>`];
     if (this.content.levels) cells.push(`<td data-c="-1" tabindex="-1">${escaped(row.level)}</td>`);
     const position = row.position === null ? "" : row.position.toFixed(1);
     const where = position ? position : '<span class="ast-none">unknown</span>';
     cells.push(`<td class="ast-number" data-c="-1" tabindex="-1">${where}</td>`);
     row.cells.forEach((value, c) => {
-      if (value === null) {
-        cells.push(`<td class="ast-number" data-c="${c}" tabindex="-1"><span class="ast-none">not drawn</span></td>`);
+      if (value === null || value === "") {
+        const none = value === null ? "not drawn" : "–";
+        cells.push(`<td class="ast-number" data-c="${c}" tabindex="-1"><span class="ast-none">${none}</span></td>`);
         return;
       }
       const words = row.flags[c];
@@ -162,8 +168,9 @@ class Table {
   // --- sorting
 
   value(block, row, column) {
-    if (column === "slice") return block.single ? row.case : row.slice;
-    return column === "level" || column === "position" ? row[column] : row.cells[column];
+    if (column === "slice") return block.single ? row.case : row.number;
+    if (column === "level" || column === "position") return row[column];
+    return row.cells[column] === "" ? null : row.cells[column];
   }
 
   /** Sorts inside each image: up, down, then as it was. Mean, SD and n stay below, empty cells last. */
@@ -206,7 +213,7 @@ class Table {
     if (r === undefined) return; // mean, SD and n belong to no slice
     const row = this.content.blocks[b].rows[r];
     const c = Number(cell.dataset.c);
-    const drawn = c >= 0 && row.cells[c] !== null;
+    const drawn = c >= 0 && row.cells[c] !== null && row.cells[c] !== "";
     const label = drawn ? (row.labels[c] ?? this.content.columns[c].label) : 0;
     const chosen = { case_id: row.case, slice_index: row.slice, label };
     if (same(chosen, this.model.get("selected"))) {
@@ -288,13 +295,13 @@ class Table {
   // --- copying and downloading
 
   text() {
-    const lines = [[...this.heads().map(([, words]) => words), ...this.content.columns.map(({ name }) => `${name} mm²`), "Flags"]];
+    const lines = [[...this.heads().map(([, words]) => words), ...this.content.columns.map(({ name, unit }) => `${name} ${unit}`), "Flags"]];
     this.content.blocks.forEach((block, b) => {
       if (block.title) lines.push([block.title]);
       const { body } = this.bodies[b];
       for (const node of body.querySelectorAll("tr[data-r]")) {
         const row = block.rows[node.dataset.r];
-        const line = [block.single ? row.case : row.slice + 1];
+        const line = [block.single ? row.case : row.number];
         if (this.content.levels) line.push(row.level);
         line.push(exact(row.position), ...row.cells.map(exact));
         line.push(Object.entries(row.flags).map(([c, words]) => `${this.content.columns[c].name} ${words}`).join("; "));

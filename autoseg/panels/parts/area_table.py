@@ -12,9 +12,16 @@ import traitlets
 
 from autoseg.errors import AutosegError, DataError
 from autoseg.image.structures import Structure, default_colour
-from autoseg.measurement.areas import Measurement
+from autoseg.measurement.areas import PIXELS, Measurement
 from autoseg.panels.parts.viewer import SliceViewer
-from autoseg.report.area_tables import AreaBlock, area_blocks, explain_area, explain_flags, patient_names
+from autoseg.report.area_tables import (
+    AreaBlock,
+    area_blocks,
+    area_columns,
+    explain_area,
+    explain_flags,
+    patient_names,
+)
 
 Content = bytes | Callable[[], bytes]
 HERE = Path(__file__).parent
@@ -107,7 +114,7 @@ class AreaTable(anywidget.AnyWidget):
 
     def _sentence(self, row: Measurement) -> str:
         several = len({case_id for case_id, _ in self._slices}) > 1
-        place = f"{row.case_id}, slice {row.slice_index + 1}" if several else f"Slice {row.slice_index + 1}"
+        place = f"{row.case_id}, slice {row.slice}" if several else f"Slice {row.slice}"
         flags = f". ⚠ The structure {explain_flags(row.flags)}." if row.flags else ""
         return f"{place}, {row.name}: {explain_area(row, self.structures)}{flags}"
 
@@ -131,21 +138,26 @@ def table_content(
 ) -> dict[str, Any]:
     """Give what the page shows, as plain values: columns, and blocks with rows, cells and statistics.
 
-    A cell is a number in mm² or None where the structure was not drawn on that slice.
+    A cell is a number in its column's unit, None where the structure was not drawn on that slice, and "" where its
+    area stands in the column of the other unit.
     """
     blocks = area_blocks(measurements)
-    names: dict[str, int] = {}
+    first: dict[str, Measurement] = {}
     for row in sorted(measurements, key=lambda row: row.label):
-        names.setdefault(row.name, row.label)
+        first.setdefault(row.column, row)
+    names = area_columns(measurements)
     colours = {structure.label: structure.rgb for structure in structures}
     columns = [
         {
-            "label": label,
-            "name": name,
-            "colour": list(colours.get(label, default_colour(label))),
-            "decimals": _decimals([row.area_mm2 for row in measurements if row.name == name]),
+            "label": first[column].label,
+            "name": first[column].name,
+            "unit": first[column].unit,
+            "colour": list(colours.get(first[column].label, default_colour(first[column].label))),
+            "decimals": 0
+            if first[column].unit == PIXELS
+            else _decimals([row.area for row in measurements if row.column == column]),
         }
-        for name, label in names.items()
+        for column in names
     ]
     titles = _titles(blocks, show_ids)
     several = len(blocks) > 1
@@ -156,9 +168,9 @@ def table_content(
             {
                 "title": title if several or block.is_single_slices else "",
                 "single": block.is_single_slices,
-                "rows": [_row(rows, names) for rows in block.rows],
+                "rows": [_row(rows, names, first, show_ids) for rows in block.rows],
                 "statistics": [
-                    [word, [_plain(values.get(f"{name} mm²", math.nan)) for name in names]]
+                    [word, [_plain(values.get(column, math.nan)) for column in names]]
                     for word, values in block.statistics.items()
                 ],
             }
@@ -167,16 +179,20 @@ def table_content(
     }
 
 
-def _row(rows: Sequence[Measurement], names: Mapping[str, int]) -> dict[str, Any]:
-    first, of = rows[0], {row.name: row for row in rows}
+def _row(
+    rows: Sequence[Measurement], names: Sequence[str], first: Mapping[str, Measurement], show_ids: bool
+) -> dict[str, Any]:
+    place, of, drawn = rows[0], {row.column: row for row in rows}, {row.name for row in rows}
     return {
-        "case": first.case_id,
-        "slice": first.slice_index,
-        "position": first.slice_position_mm,
-        "level": first.level,
-        "cells": [of[name].area_mm2 if name in of else None for name in names],
+        "case": place.case_id,
+        "slice": place.slice_index,
+        "number": place.slice,
+        "file": place.file if show_ids else "",  # a file's name may tell who it is
+        "position": place.slice_position_mm,
+        "level": place.level,
+        "cells": [of[n].area if n in of else "" if first[n].name in drawn else None for n in names],
         # Only where another image gave the structure another label than the column's.
-        "labels": {str(i): of[n].label for i, (n, x) in enumerate(names.items()) if n in of and of[n].label != x},
+        "labels": {str(i): of[n].label for i, n in enumerate(names) if n in of and of[n].label != first[n].label},
         "flags": {str(i): explain_flags(of[n].flags) for i, n in enumerate(names) if n in of and of[n].flags},
     }
 

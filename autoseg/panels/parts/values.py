@@ -19,6 +19,7 @@ from autoseg.model.centreline import Centreline
 from autoseg.model.model import TrainedModel, model_digest
 from autoseg.model.settings.settings import Settings
 from autoseg.training.plan import Plan
+from autoseg.words import Typed
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,19 +74,20 @@ class ChosenModel:
 class Patient:
     """A folder to segment: which of its series (None: all), and the millimetres typed for it.
 
-    The last three are as in `autoseg.segment_folder`.
+    The last four are as in `autoseg.segment_folder`.
     """
 
     folder: Path
     only: tuple[str, ...] | None = None
-    field_of_view_mm: float | tuple[float, float] | None = None
+    field_of_view_mm: float | tuple[float, float] | Mapping[tuple[int, int], Typed] | None = None
     matrix_size: int | tuple[int, int] | None = None
     prefer: str | None = None
+    pixel_spacing_mm: float | tuple[float, float] | None = None
 
     @property
     def typed(self) -> TypedCalibration:
         """The millimetres that were typed."""
-        return TypedCalibration(self.field_of_view_mm, self.matrix_size, self.prefer)
+        return TypedCalibration(self.field_of_view_mm, self.matrix_size, self.prefer, self.pixel_spacing_mm)
 
 
 @dataclass(frozen=True, eq=False)

@@ -604,7 +604,7 @@ class View {
   /** Shows the slice that is wanted if it is here; else keeps the last one, under its own number, and waits. */
   update() {
     this.slider.value = this.place;
-    const words = `${this.singles ? "image" : "slice"} ${this.place + 1} of ${this.stops.length}`;
+    const words = this.singles ? `image ${this.place + 1} of ${this.stops.length}` : this.which(this.slice);
     this.slider.setAttribute("aria-valuetext", this.marks[this.place] ? `${words}, flagged` : words);
     this.slices.look(this.stops, this.place, this.direction);
     const entry = this.slices.get(this.image, this.slice);
@@ -721,8 +721,8 @@ class View {
     if (!image.structures.length) return;
     const table = make("table", { class: "asv-areas" });
     const head = make("tr", {}, make("th", { scope: "col" }, "Structure"));
-    head.append(make("th", { scope: "col", class: "asv-number" }, image.measured ? "mm²" : ""));
-    table.append(make("caption", {}, image.measured ? "Areas on this slice" : "Structures"), make("thead", {}, head));
+    head.append(make("th", { scope: "col", class: "asv-number" }, image.unit));
+    table.append(make("caption", {}, image.unit ? "Areas on this slice" : "Structures"), make("thead", {}, head));
     const body = make("tbody");
     for (const s of image.structures) {
       const box = make("input", { type: "checkbox", checked: !this.off.has(s.label), "aria-label": `Show ${s.name}` });
@@ -749,10 +749,18 @@ class View {
     this.list.append(table);
   }
 
+  /** Says which slice it is by the number that stands in tables and files, of a part of a stack too. */
+  which(slice, image = this.images[this.image]) {
+    const last = image.first + image.slices - 1;
+    const of = image.first === 1 ? ` of ${last}` : last > image.first ? ` (${image.first} to ${last})` : "";
+    return `slice ${image.first + slice}${of}`;
+  }
+
   /** Writes what belongs to the picture that was just drawn, and to no other. */
   caption(entry, image, highlight) {
-    const parts = [`Slice ${entry.slice + 1} of ${image.slices}`];
+    const parts = [this.which(entry.slice, image).replace("slice", "Slice")];
     if (this.singles) parts[0] = `Image ${entry.image + 1} of ${this.images.length}`;
+    if (this.singles && image.first > 1) parts.push(this.which(entry.slice, image));
     if (this.images.length > 1) parts.push(image.name);
     parts.push(image.positions ? `${image.positions[entry.slice].toFixed(1)} mm` : "position unknown");
     if (image.levels[entry.slice]) parts.push(`level ${image.levels[entry.slice]}`);
@@ -763,7 +771,7 @@ class View {
     for (const s of image.structures) {
       const line = this.lines.get(s.label);
       const [area, count, flags] = entry.areas[s.label] || [null, 0, ""];
-      line.area.textContent = area ?? (!s.drawn ? "not drawn" : image.measured ? "not measured" : "");
+      line.area.textContent = area ?? (!s.drawn ? "not drawn" : image.unit ? "not measured" : "");
       line.area.classList.toggle("asv-none", area === null);
       line.area.title = area === null ? "" : `${count} pixel${count === 1 ? "" : "s"}`;
       line.flags.textContent = flags ? `⚠ ${flags}` : "";

@@ -19,7 +19,7 @@ from autoseg.image.geometry import Affine, affine_from_spacing
 from autoseg.image.image import Image, LabelMap
 from autoseg.image.overlay import display_window, pixel_aspect
 from autoseg.image.structures import Structure
-from autoseg.measurement.areas import Measurement
+from autoseg.measurement.areas import MM2, Measurement
 from autoseg.report.area_tables import area_text, explain_flags
 from autoseg.words import UnplacedNote
 
@@ -187,8 +187,9 @@ class SliceViewer(anywidget.AnyWidget):
     itself; window, opacity and structures therefore change without the kernel. While the kernel is busy the page
     keeps the last slice, under its own number, and says that it waits.
 
-    `image_index` and `slice_index` (from 0; the page counts slices from 1) tell what is shown, `highlight` is the
-    label of a structure that stands out, or 0. They can be set; a number beyond the last is taken as the last.
+    `image_index` and `slice_index` (from 0; the page gives slices their numbers, from 1) tell what is shown,
+    `highlight` is the label of a structure that stands out, or 0. They can be set; a number beyond the last is
+    taken as the last.
     `marks` are drawn over the slices (`mark`), and `on_click` tells where the picture was clicked.
 
     Parameters
@@ -257,7 +258,9 @@ class SliceViewer(anywidget.AnyWidget):
         number = names.index(case_id)
         slices = self.results[number][0].shape[0]
         if not 0 <= slice_index < slices:
-            raise DataError(f"{case_id!r} has the slices 0 to {slices - 1}; there is no slice {slice_index}.")
+            raise DataError(
+                f"{case_id!r} has the places 0 to {slices - 1} (slice_index); there is no {slice_index}."
+            )
         with self.hold_sync(), self.hold_trait_notifications():
             self.image_index, self.slice_index, self.highlight = number, slice_index, label
 
@@ -278,7 +281,12 @@ class SliceViewer(anywidget.AnyWidget):
             "labels": label_map is not None,
             "reference": reference is not None,
             "areas": {
-                str(row.label): [area_text(row.area_mm2), row.pixel_count, explain_flags(row.flags)] for row in rows
+                str(row.label): [
+                    area_text(row.area) if row.unit == MM2 else f"{row.pixel_count:,}",
+                    row.pixel_count,
+                    explain_flags(row.flags),
+                ]
+                for row in rows
             },
         }
         return description, [zlib.compress(part, COMPRESSION) for part in parts]
@@ -304,14 +312,17 @@ class SliceViewer(anywidget.AnyWidget):
         slices, rows, columns = image.shape
         shown = windows(image.channel_voxels[0])
         flagged: dict[str, str] = {}
+        measured: list[Measurement] = []
         for index in range(slices):
             areas = self._areas.get((image.source.case_id, index), [])
+            measured += areas
             words = [f"{row.name} {explain_flags(row.flags)}" for row in areas if row.flags]
             words += filter(None, [self._flags.get((image.source.case_id, index))])
             flagged |= {str(index): "; ".join(words)} if words else {}
         return {
             "name": image.source.case_id,
             "slices": slices,
+            "first": image.source.first_slice,
             "rows": rows,
             "columns": columns,
             "aspect": pixel_aspect(image),
@@ -326,7 +337,7 @@ class SliceViewer(anywidget.AnyWidget):
             "structures": [_describe_structure(s, label_map, reference) for s in _structures(label_map, reference)],
             "labelled": label_map is not None,
             "reference": reference is not None,
-            "measured": any((image.source.case_id, index) in self._areas for index in range(slices)),
+            "unit": next((row.unit for row in measured), ""),
             "flagged": flagged,
         }
 

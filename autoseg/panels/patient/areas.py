@@ -30,6 +30,9 @@ HEADERS = {
     "mean_area_mm2": "Mean area (mm²)",
     "sd_area_mm2": "SD (mm²)",
     "max_area_mm2": "Largest area (mm²)",
+    "mean_area_pixels": "Mean area (pixels)",
+    "sd_area_pixels": "SD (pixels)",
+    "max_area_pixels": "Largest area (pixels)",
     "volume_mm3": "Volume (mm³)",
     "flagged": "Flagged",
 }
@@ -77,11 +80,12 @@ class AreasPanel(Panel):
         self.plots.value = self.patients.value = ""
         self.body.children = [self.ids, self.table, self.look, self.plots, self.patients]
         show_ids = self.ids.value
+        units = " or ".join(dict.fromkeys(row.unit for row in run.measurements))
 
         def draw() -> tuple[str, str]:
             figure = show_areas(run.measurements, structures=structures, show_ids=show_ids)
             plots = heading("Along the slices") + picture(
-                cast(Drawn, figure), "Areas in mm² along the slices, one line a structure"
+                cast(Drawn, figure), f"Areas in {units} along the slices, one line a structure"
             )
             return plots, describe_patients(run, show_ids=show_ids)
 

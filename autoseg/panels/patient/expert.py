@@ -116,7 +116,9 @@ def describe_comparison(comparison: Comparison, run: Run | None = None, *, show_
     scores = subjects[list(SCORES)].rename(columns=SCORES)
     scores.insert(0, "Patient", patients)
     slices = comparison_table(comparison.slices)
-    slices.insert(0, "Slice", [f"{image}, slice {index + 1}" for image, index in comparison.places])
+    images = [image for image, _ in comparison.places]
+    slices["slice"] = [f"{image}, slice {n}" for image, n in zip(images, slices["slice"], strict=True)]
+    slices.insert(0, "Slice", slices.pop("slice"))
     if not show_ids:
         slices = slices.drop(columns="case_id")
     slices = slices.rename(columns={"case_id": "File", "structure": "Structure"})

@@ -25,7 +25,7 @@ from autoseg.measurement.morphometry import (
     read_arc_tables,
     write_morphometry,
 )
-from autoseg.measurement.morphometry.cohort import without_subject
+from autoseg.measurement.morphometry.cohort import without_band, without_subject
 from autoseg.measurement.morphometry.tables import ARC_FILE, SECTIONS_FILE, csv_bytes
 from autoseg.panels.parts.chooser import FolderChooser
 from autoseg.panels.parts.download import DownloadButton
@@ -224,10 +224,10 @@ class MorphometryPanel(Panel):
         words = "".join(text(f"{name}: {describe_enlargement(place)}") for name, place in places.items())
         if self.conus.value and not places:
             words = text("No structure of this image runs from the feet to the head.")
-        alone = cohort is not None and cohort.empty
+        lacking = without_band(table, cohort, align=self.align.value) if cohort is not None else []
         return (
             heading("Along the curve")
-            + (notice("The tables in that folder are of this patient only: there is no band.") if alone else "")
+            + "".join(notice(note, "warning", announced=False) for note in lacking)
             + picture(cast(Drawn, drawn), "Area, diameters and shape along the structures, the head upwards")
             + words
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,13 @@ import ipywidgets as widgets
 
 from autoseg.data.patients import Candidate, PatientFolder, check_typed, find_patient, suggest_series
 from autoseg.errors import GeometryError
+from autoseg.image.calibration import FieldOfView
 from autoseg.panels.parts.chooser import FolderChooser
 from autoseg.panels.parts.fields import button, field
 from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.style import heading, notice, picture, text
 from autoseg.panels.parts.values import Patient
+from autoseg.prediction.ensemble import need_millimetres
 from autoseg.words import counted, name_some, read_numbers
 
 # --- A series of a patient's folder as one row: its middle slice, and its header in words
@@ -63,7 +65,9 @@ def lay_row(cells: Sequence[str], below: str = "") -> str:
 
 BOX = {"width": "150px", "flex": "0 0 auto"}
 MANY = 3  # from more series than this on, all and none are a button each
-Typed = float | Sequence[float] | None
+TypedNumbers = float | Sequence[float] | None
+Views = TypedNumbers | Mapping[tuple[int, int], FieldOfView]
+IN_PIXELS = "Until then areas are in pixels, which cannot be compared with those of other images."
 
 
 class PatientPanel(Panel):
@@ -80,18 +84,20 @@ class PatientPanel(Panel):
         folder: Path | str | None = None,
         *,
         only: Collection[str] | None = None,
-        field_of_view_mm: Typed = None,
+        field_of_view_mm: Views = None,
         matrix_size: int | Sequence[int] | None = None,
         prefer: str | None = None,
+        pixel_spacing_mm: TypedNumbers = None,
     ) -> None:
         super().__init__()
         self.found: PatientFolder | None = None
         self.boxes: dict[str, widgets.Checkbox] = {}
         self.rest = widgets.SelectMultiple(description="Further files", rows=6)
         self.rest.layout.width = "460px"
-        self._given = (only, field_of_view_mm, matrix_size, prefer)
+        self._given = (only, field_of_view_mm, matrix_size, prefer, pixel_spacing_mm)
         self._folder: Path | None = None
         self._looks_for: tuple[Any, ...] = ((), None)
+        self._needs_mm = False  # the model sees images in their size
         self._learnt: tuple[str, ...] = ()  # the modalities that the model learnt from
         self.chooser = FolderChooser(title="The patient's folder", chosen=None if folder is None else Path(folder))
         self.series = widgets.VBox()
@@ -113,6 +119,10 @@ class PatientPanel(Panel):
         origin = chosen.model.origin if chosen is not None else {}
         wanted = (chosen.model.channels, origin.get("plane")) if chosen is not None else ((), None)
         learnt = tuple(origin.get("modalities", ()))
+        needs_mm = chosen is not None and need_millimetres(chosen.models)
+        if needs_mm != self._needs_mm:
+            self._needs_mm = needs_mm
+            self._refresh()
         if wanted != self._looks_for or learnt != self._learnt:
             is_dicom_alike = learnt == self._learnt  # only files without DICOM are read by channels and plane
             self._looks_for, self._learnt = wanted, learnt
@@ -130,7 +140,7 @@ class PatientPanel(Panel):
                 self.give_up("Choose the folder with the patient's images.")
                 return
             # Arguments of the panel are meant for the first folder.
-            given, self._given = self._given, (None, None, None, None)
+            given, self._given = self._given, (None,) * 5
             self._clear()
             self._set_typed(*given[1:])
             self._find(folder, given[0])
@@ -138,7 +148,7 @@ class PatientPanel(Panel):
     def _clear(self) -> None:
         self.value, self.found, self.boxes, self.series.children = None, None, {}, []
         self.rest.options = ()
-        self._set_typed(None, None, None)
+        self._set_typed(None, None, None, None)
         self._place_typed(())
 
     def _find(self, folder: Path, only: Collection[str] | None) -> None:
@@ -215,6 +225,15 @@ class PatientPanel(Panel):
             label="150px",
             placeholder="240, or 240 x 180",
         )
+        self.views: dict[tuple[int, int], widgets.Text] = {}  # of each size, where images have several
+        self.pixel = field(
+            widgets.Text,
+            "or pixel size (mm)",
+            "In place of the field of view: between rows, then between columns",
+            width="380px",
+            label="150px",
+            placeholder="0.5, or 0.5 x 0.4",
+        )
         self.matrix = field(
             widgets.Text,
             "Matrix size",
@@ -235,31 +254,54 @@ class PatientPanel(Panel):
             layout=widgets.Layout(width="220px"),
         )
         self.check = widgets.HTML()
-        self.fields = widgets.VBox([self.field_of_view, self.matrix, self.check, self.prefer])
+        self.by_size = widgets.VBox()
+        self.fields = widgets.VBox(
+            [self.field_of_view, self.by_size, self.pixel, self.matrix, self.check, self.prefer]
+        )
         self.typed = widgets.VBox([self.type_button, self.fields])
-        for widget in (self.field_of_view, self.matrix):
+        for widget in (self.field_of_view, self.pixel, self.matrix):
             widget.observe(self._forget_choice, "value")
-        for widget in (self.field_of_view, self.matrix, self.prefer, self.type_button):
+        for widget in (self.field_of_view, self.pixel, self.matrix, self.prefer, self.type_button):
             widget.observe(self._refresh, "value")
 
     def _forget_choice(self, _: object) -> None:
         """Ask again which to prefer: the effect on areas is another one now."""
         self.prefer.value = None
 
-    def _set_typed(self, field_of_view: Typed, matrix: int | Sequence[int] | None, prefer: str | None) -> None:
-        self.field_of_view.value, self.matrix.value, self.prefer.value = (
-            _words(field_of_view),
-            _words(matrix),
-            prefer,
-        )
-        self.type_button.value = field_of_view is not None or matrix is not None
+    def _set_typed(
+        self, view: Views, matrix: int | Sequence[int] | None, prefer: str | None, pixel: TypedNumbers
+    ) -> None:
+        by_size = view if isinstance(view, Mapping) else {}
+        for size in [*self.views, *by_size]:
+            self._view_of(size).value = _words(by_size.get(size))
+        self.field_of_view.value = "" if isinstance(view, Mapping) else _words(view)
+        self.pixel.value, self.matrix.value, self.prefer.value = _words(pixel), _words(matrix), prefer
+        self.type_button.value = any(typed is not None for typed in (view, matrix, pixel))
+
+    def _view_of(self, size: tuple[int, int]) -> widgets.Text:
+        """Give the field of the field of view of images of this size, which stays as it was typed."""
+        if size not in self.views:
+            box = field(
+                widgets.Text,
+                f"… of {size[0]} × {size[1]} pixels",
+                "What images of this size span in mm: rows first, then columns",
+                width="380px",
+                label="150px",
+                placeholder="240, or 240 x 180",
+            )
+            box.observe(self._refresh, "value")
+            self.views[size] = box
+        return self.views[size]
 
     def _place_typed(self, chosen: Sequence[Candidate]) -> bool:
-        """Show the fields where they are needed or asked for; tell whether they are needed."""
-        needed = any(candidate.rows and candidate.spacing_mm is None for candidate in chosen)
-        self.type_button.layout.display = "none" if needed or self.found is None else ""
-        self.fields.layout.display = "" if needed or (self.type_button.value and self.found) else "none"
-        return needed
+        """Show the fields where they are wanted or asked for; tell whether an image has no millimetres without."""
+        silent = [candidate for candidate in chosen if candidate.rows and candidate.spacing_mm is None]
+        sizes = sorted({(candidate.rows, candidate.columns) for candidate in silent})
+        several = len(sizes) > 1 and not self.field_of_view.value.strip()
+        self.by_size.children = [self._view_of(size) for size in sizes] if several else []
+        self.type_button.layout.display = "none" if silent or self.found is None else ""
+        self.fields.layout.display = "" if silent or (self.type_button.value and self.found) else "none"
+        return bool(silent)
 
     # --- what is handed on
 
@@ -286,25 +328,38 @@ class PatientPanel(Panel):
             return None, "Tick what to segment." if found.choose() else "Choose another folder."
         if not (needed or self.type_button.value):
             return Patient(found.folder, only), ""
-        field_of_view = read_numbers(self.field_of_view.value, "field of view")
+        view: Any = read_numbers(self.field_of_view.value, "field of view")
+        if self.by_size.children:
+            boxes = [(size, box) for size, box in self.views.items() if box in self.by_size.children]
+            typed = {size: read_numbers(box.value, "field of view") for size, box in boxes}
+            view = {size: mm for size, mm in typed.items() if mm is not None} or None
+        pixel = read_numbers(self.pixel.value, "size of a pixel")
         matrix = _whole(read_numbers(self.matrix.value, "matrix size"))
-        if field_of_view is None:
-            silent = [c.case_id for c in chosen if c.rows and c.spacing_mm is None]
-            if needed:
-                files = "The file of {} does" if len(silent) == 1 else "The files of {} do"
-                return None, (
-                    f"{files.format(name_some(silent, 3))} not tell the size of a pixel. Type the field of view "
-                    "in mm, as it stands in the protocol; without it there are no mm²."
-                )
+        if view is None and pixel is None:
+            patient = Patient(found.folder, only)
             lone = "A matrix size alone changes nothing: type the field of view too." if matrix else ""
-            return Patient(found.folder, only), lone
-        check = check_typed(chosen, field_of_view_mm=field_of_view, matrix_size=matrix)
+            return self._without_mm(patient, chosen) if needed else (patient, lone)
+        check = check_typed(chosen, field_of_view_mm=view, matrix_size=matrix, pixel_spacing_mm=pixel)
         self.check.value = text("\n".join(check.lines))
         self.prefer.layout.display = "" if check.differs else "none"
         if check.differs and self.prefer.value is None:
             return None, "Header and typed millimetres differ. Choose which to use."
         prefer = self.prefer.value if check.differs else None
-        return Patient(found.folder, only, field_of_view, matrix, prefer), ""
+        patient = Patient(found.folder, only, view, matrix, prefer, pixel)
+        silent = [c for c in chosen if c.rows and c.spacing_mm is None]
+        return self._without_mm(patient, [c for c in silent if not patient.typed.spacing_for((c.rows, c.columns))])
+
+    def _without_mm(self, patient: Patient, chosen: Sequence[Candidate]) -> tuple[Patient | None, str]:
+        """Say what images without millimetres mean; a model that must know sizes cannot see them."""
+        silent = [c.case_id for c in chosen if c.rows and c.spacing_mm is None]
+        if not silent:
+            return patient, ""
+        files = "The file of {} does" if len(silent) == 1 else "The files of {} do"
+        told = f"{files.format(name_some(silent, 3))} not tell the size of a pixel."
+        advice = "Type the field of view in mm, as it stands in the protocol"
+        if self._needs_mm:
+            return None, f"{told} {advice}: this model sees images in their size."
+        return patient, f"{told} {advice}, for mm². {IN_PIXELS}"
 
 
 def _whole(numbers: float | tuple[float, float] | None) -> int | tuple[int, int] | None:
@@ -319,7 +374,7 @@ def _whole(numbers: float | tuple[float, float] | None) -> int | tuple[int, int]
     return int(pair[0]) if len(pair) == 1 else (int(pair[0]), int(pair[1]))
 
 
-def _words(numbers: Typed) -> str:
+def _words(numbers: TypedNumbers) -> str:
     if numbers is None:
         return ""
     return f"{numbers:g}" if isinstance(numbers, int | float) else " x ".join(f"{number:g}" for number in numbers)

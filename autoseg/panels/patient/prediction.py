@@ -20,6 +20,7 @@ from autoseg.panels.parts.values import Centrelines, ChosenModel, Patient
 from autoseg.panels.parts.viewer import SliceViewer
 from autoseg.prediction.ensemble import COPY_WORDS, Copies, copies_worth, runs_per_slice, unseen_note
 from autoseg.prediction.run import Run, RunProgress, RunStopped, Stage, segment_folder
+from autoseg.report.area_tables import missing_notes
 from autoseg.report.run_folder import RunFile, list_run_files, open_folder, why_not_openable
 from autoseg.words import GraveNote, ReadingNote, counted
 
@@ -178,11 +179,12 @@ class PredictionPanel(Panel):
             self.viewer = SliceViewer(run.results, run.measurements)
             self.notes.value = describe_notes(run)
             self.shown.children = [self.viewer]
-            self.say(
-                f"Segmented {counted(len(run.results), 'image')}, {counted(slices, 'slice')}, "
-                f"in {run.elapsed_s:.0f} s. The files are in {run.folder.resolve()}.",
-                "done",
-            )
+            lines = [
+                f"Segmented {counted(len(run.results), 'image')}, {counted(slices, 'slice')}, in "
+                f"{run.elapsed_s:.0f} s. The files are in {run.folder.resolve()}.",
+                *missing_notes(run.not_found),
+            ]
+            self.say("\n".join(lines), "warning" if run.not_found else "done")
             self.value = run
 
     def _switch_copies(self) -> None:

@@ -117,7 +117,8 @@ def show_areas(
     """Draw each structure's area along the stack, flagged areas marked by a cross; one panel an image.
 
     Where every image is a single slice, the slices of a patient's series share a panel. Where several time points
-    lie in one panel, areas are points without a line.
+    lie in one panel, areas are points without a line. Each panel's axis names its unit: mm², or pixels where the
+    size of a pixel is unknown.
 
     Parameters
     ----------
@@ -141,7 +142,8 @@ def show_areas(
     is_located = all(row.slice_position_mm is not None for row in measurements)
     for (_, rows), title, ax in zip(drawn, titles, axes, strict=False):
         _draw_areas(ax, rows, colours, is_located=is_located)
-        ax.set(title=title, ylabel="area (mm²)", xlabel="position (mm)" if is_located else "slice")
+        along = "image" if len({row.case_id for row in rows}) > 1 else "slice"
+        ax.set(title=title, ylabel=f"area ({rows[0].unit})", xlabel="position (mm)" if is_located else along)
     lines = [Line2D([], [], color=colour, marker="o", label=name) for name, colour in colours.items()]
     if any(row.flags for _, rows in drawn for row in rows):
         lines.append(Line2D([], [], color="black", marker="x", linestyle="", label="flagged"))
@@ -165,16 +167,18 @@ def _titles(measurements: Sequence[Measurement], groups: Sequence[tuple[str, str
 
 
 def _draw_areas(ax: Axes, rows: Sequence[Measurement], colours: Mapping[str, str], *, is_located: bool) -> None:
-    table = measurements_table(rows)
-    # Slices that are an image each have no number of their own; they are counted in the order of the rows.
-    table["slice"] = table["slice_index"] if table["case_id"].nunique() == 1 else table.groupby("label").cumcount()
+    table = measurements_table(rows).assign(area=[row.area for row in rows])
+    if table["case_id"].nunique() > 1:  # slices that are an image each are counted in the order of the rows
+        table["slice"] = table.groupby("label").cumcount() + 1
     along = "slice_position_mm" if is_located else "slice"
     style = "o" if is_located and has_repeated_places(rows) else "o-"
     for name in table.sort_values("label")["name"].unique():
         ordered = table[table["name"] == name].sort_values(along)
-        ax.plot(ordered[along], ordered["area_mm2"], style, color=colours[name], markersize=4, label=name)
+        ax.plot(ordered[along], ordered["area"], style, color=colours[name], markersize=4, label=name)
         flagged = ordered[ordered["flags"] != ""]
-        ax.plot(flagged[along], flagged["area_mm2"], "x", color="black", markersize=8, zorder=3)
+        ax.plot(flagged[along], flagged["area"], "x", color="black", markersize=8, zorder=3)
+    if not is_located:
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_ylim(bottom=0)
     ax.grid(alpha=0.25)
 

@@ -171,7 +171,7 @@ def show_side_by_side(comparison: _Compared, *, most: int = 6, names: bool = Tru
         row = axes[number * (1 + len(entries)) :]
         case = one.case_id if names else f"image {one.number}"
         draw_slice(row[0], one.image, one.reference, 0, window=None)
-        row[0].set_title(f"{case},\nslice {one.slice_index + 1}, drawn", fontsize=8)
+        row[0].set_title(f"{case},\nslice {one.slice}, drawn", fontsize=8)
         for entry, ax in zip(entries, row[1 : 1 + len(entries)], strict=True):
             draw_slice(ax, one.image, one.predicted[entry], 0, window=None)
             outline_reference(ax, one.reference, 0)

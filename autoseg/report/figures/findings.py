@@ -119,7 +119,7 @@ def _picture(image: Image, voxels: npt.NDArray[np.integer], index: int | None, t
     fits = voxels.shape == image.shape
     if index is None:
         index = int(np.count_nonzero(voxels, axis=(1, 2)).argmax())
-    number = f", slice {index + 1} of {len(voxels)}" if len(voxels) > 1 else ""
+    number = f", {image.say_slice(index)}" if len(voxels) > 1 else ""
     return _Picture(image if fits else None, voxels, min(index, len(voxels) - 1), title + number)
 
 

@@ -144,7 +144,7 @@ def show_cases(cases: Sequence[tuple[Image, LabelMap | None]], *, columns: int =
         if label_map is not None and label_map.voxels.any():
             index = int(np.count_nonzero(label_map.voxels, axis=(1, 2)).argmax())
         draw_slice(ax, image, label_map, index, window=None)
-        ax.set_title(f"{image.source.case_id}\nslice {index + 1} of {image.shape[0]}", fontsize=9)
+        ax.set_title(f"{image.source.case_id}\n{image.say_slice(index)}", fontsize=9)
         structures.update({s.name: s for s in (label_map.structures if label_map is not None else ())})
     add_legend(figure, tuple(structures.values()))
     return figure
@@ -182,7 +182,7 @@ def show_overlays(
         if reference is not None:
             outline_reference(ax, reference, index)
         where = f", {image.slice_positions_mm[index]:.1f} mm" if located else ""
-        ax.set_title(f"slice {index + 1}{where}", fontsize=9)
+        ax.set_title(f"slice {image.slice_number(index)}{where}", fontsize=9)
     outline = Line2D([], [], color="white", linestyle="--", label="reference")
     add_legend(figure, label_map.structures, [outline] if reference is not None else [])
     figure.suptitle(image.source.case_id, fontsize=10)

@@ -24,6 +24,7 @@ from autoseg.files.tables import read_structures, write_structures
 from autoseg.files.text_files import read_contour_file
 from autoseg.image.contours import contour_area
 from autoseg.image.structures import Structure, check_structures
+from autoseg.measurement.areas import measure_labels
 
 AFFINE = np.diag([-0.5, -0.5, 3.0, 1.0])  # NIfTI's signs: x runs left, y back, z up, as slices are read
 
@@ -232,6 +233,15 @@ class TestPartlyAnnotated:
         write_nifti(tmp_path / "labels" / "a.nii.gz", voxels)
         (tmp_path / "annotated.csv").write_text("case_id,slices,label 1,label 2\na,1-2,1,0\na,3-4,1,1\n")
         found = find_cases(tmp_path)
+        numbers = [
+            [image.slice_number(n) for n in range(image.shape[0])]
+            for image, _ in (read_case(case, found.structures) for case in found.cases)
+        ]
+        assert numbers == [[1, 2], [3, 4]]
+        assert [case.first_slice for case in found.cases] == [1, 3]
+        assert [(row.case_id, row.slice) for row in measure_labels(found) if row.label == 1][2:] == [
+            ("a_s003-004", 3), ("a_s003-004", 4),
+        ]  # fmt: skip
         assert [(c.case_id, c.slices, c.annotated) for c in found.cases] == [
             ("a_s001-002", (0, 2), frozenset({1})),
             ("a_s003-004", (2, 4), frozenset({1, 2})),

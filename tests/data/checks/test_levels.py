@@ -2,7 +2,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from autoseg.data.cases import find_cases
+from autoseg.data.cases import Reading, find_cases
 from autoseg.data.checks import check_cases
 
 
@@ -27,6 +27,13 @@ def levels(findings):
 def test_levels_that_fit_are_no_finding(folder):
     (folder / "site1-sc01-levels.txt").write_text("0, 2\n1, 2/3\n2, 3\n3, -\n")
     assert levels(check_cases(find_cases(folder))) == []
+
+
+def test_a_right_file_is_no_finding_either_where_only_slices_with_a_level_are_learnt_from(folder):
+    (folder / "site1-sc01-levels.txt").write_text("0, -\n1, 2\n2, -\n3, 3\n")
+    found = find_cases(folder, reading=Reading(only_levels=True))
+    assert [case.slices for case in found.cases] == [(1, 2), (3, 4)]
+    assert levels(check_cases(found)) == []
 
 
 def test_unequal_lengths_are_a_finding(folder):

@@ -26,7 +26,7 @@ def tube(degrees=30, *, radii=(6.0, 4.0), angle=0.0, gap=(), **source):
 def test_rows_are_sections_with_units_in_the_names_of_their_columns():
     table = sections_table(measure_morphometry([tube(case_id="a", subject_id="S1")]))
     assert len(table) == 17
-    assert table["section_index"].tolist() == list(range(17))
+    assert table["section"].tolist() == list(range(1, 18))
     assert {"area_mm2", "area_corrected_mm2", "obliquity_deg", "arc_mm", "x_left_mm", "diameter_ap_mm"} <= set(
         table
     )

@@ -40,10 +40,11 @@ def test_cells_and_statistics_are_those_of_the_table():
     rows = rows_of(label_map(gap=True))
     (block,) = table_content(rows)["blocks"]
     table = areas_table(rows)
-    shown = [[row["slice"], row["position"], *row["cells"]] for row in block["rows"]]
-    wide = table[["slice_index", "slice_position_mm", "cord mm²", "grey matter mm²"]]
+    shown = [[row["number"], row["position"], *row["cells"]] for row in block["rows"]]
+    wide = table[["slice", "slice_position_mm", "cord mm²", "grey matter mm²"]]
     assert shown == wide[:5].to_numpy().tolist()
-    assert [word for word, _ in block["statistics"]] == list(table["slice_index"][5:])
+    assert [row["slice"] for row in block["rows"]] == [0, 1, 2, 3, 4]  # places, for programs
+    assert [word for word, _ in block["statistics"]] == list(table["slice"][5:])
     assert [values for _, values in block["statistics"]] == wide.iloc[5:, 2:].to_numpy().tolist()
     assert block["title"] == ""
 

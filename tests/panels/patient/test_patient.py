@@ -103,9 +103,14 @@ def test_nothing_ticked_is_nothing_handed_on(tmp_path):
 def test_a_silent_header_asks_for_the_field_of_view_and_checks_it_at_once(tmp_path):
     write(tmp_path, spacing=False)
     panel = opened(None, tmp_path)
-    assert panel.value is None
+    assert panel.value == Patient(tmp_path, ("series-1",))
     assert "Type the field of view" in panel.message.value
+    assert "areas are in pixels" in panel.message.value
     assert panel.fields.layout.display == ""
+    panel.pixel.value = "0.5 x 0.25"
+    assert panel.value == Patient(tmp_path, ("series-1",), pixel_spacing_mm=(0.5, 0.25))
+    assert "a pixel is 0.5 × 0.25 mm." in panel.check.value
+    panel.pixel.value = ""
     panel.field_of_view.value = "80 x 60"
     assert panel.value == Patient(tmp_path, ("series-1",), (80.0, 60.0))
     assert "a pixel is 2 × 3 mm" in panel.check.value
@@ -117,6 +122,31 @@ def test_a_silent_header_asks_for_the_field_of_view_and_checks_it_at_once(tmp_pa
     assert "Type two numbers" in panel.message.value
     panel.field_of_view.value = "a lot"
     assert "is not understood" in panel.message.value
+
+
+def test_a_model_that_sees_images_in_their_size_needs_the_millimetres(tmp_path):
+    write(tmp_path, spacing=False)
+    model = Fixed(chosen_model(tmp_path))
+    panel = opened(model, tmp_path)
+    assert panel.value is None
+    assert "this model sees images in their size" in panel.message.value
+    panel.field_of_view.value = "80 x 60"
+    assert panel.value == Patient(tmp_path, ("series-1",), (80.0, 60.0))
+
+
+def test_images_of_several_sizes_have_a_field_of_view_each(tmp_path):
+    for name, shape in (("a", (30, 20)), ("b", (60, 40))):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.full(shape, 7, np.uint8))
+    panel = opened(None, tmp_path)
+    assert [box.description for box in panel.by_size.children] == ["… of 30 × 20 pixels", "… of 60 × 40 pixels"]
+    panel.by_size.children[1].value = "90 x 60"
+    assert panel.value == Patient(tmp_path, ("a", "b"), {(60, 40): (90.0, 60.0)})
+    assert "The file of a does not tell the size of a pixel" in panel.message.value
+    panel.by_size.children[0].value = "60 x 40"
+    assert panel.value.field_of_view_mm == {(30, 20): (60.0, 40.0), (60, 40): (90.0, 60.0)}
+    assert "does not tell" not in panel.message.value
+    panel.tick(["b"])
+    assert panel.by_size.children == ()
 
 
 def test_header_against_typed_waits_for_a_choice_and_asks_again_for_other_numbers(tmp_path):
@@ -146,7 +176,7 @@ def test_another_folder_clears_what_was_typed(tmp_path):
     assert panel.value.field_of_view_mm == (80.0, 40.0)
     choose(panel, tmp_path / "other")
     assert panel.field_of_view.value == ""
-    assert panel.value is None
+    assert panel.value == Patient(tmp_path / "other", ("series-1",))
     assert panel.found.folder == tmp_path / "other"
 
 

@@ -299,7 +299,7 @@ def test_without_a_run_it_says_what_to_do():
 def test_files_are_listed_with_what_they_are(run):
     panel = OutputPanel(Fixed(run))
     assert panel.value == run.folder
-    for words in ("areas.csv", "The areas in mm²", "overlays/", "measurements.csv"):
+    for words in ("areas.csv", "one column a structure in mm² (or pixels)", "overlays/", "measurements.csv"):
         assert words in panel.table.value
 
 

@@ -107,6 +107,7 @@ def test_the_thick_curve_is_smoothed_over_five_epochs_where_there_are_ten():
 
 def side(number, entries=("a", "unext")):
     image, labels = make_pair(number, slices=1)
+    image = replace(image, source=replace(image.source, first_slice=5))
     predicted = {
         entry: replace(labels, voxels=np.roll(labels.voxels, 3 * k, axis=2)) for k, entry in enumerate(entries)
     }
