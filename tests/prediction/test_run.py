@@ -266,7 +266,7 @@ def test_every_slice_says_its_model_and_the_run_where_they_meet(tmp_path, lower)
 
 def test_nothing_is_written_where_the_models_cannot_meet(tmp_path, lower):
     write_stack(tmp_path / "in" / "spine.nii.gz", 0.0)
-    with pytest.raises(DataError, match="and no 9"):
+    with pytest.raises(DataError, match="and no slice 10"):
         combine_folder(UPPER, lower, tmp_path / "in", output=tmp_path / "out", at_slice=9)
     assert not (tmp_path / "out").exists() or list((tmp_path / "out").iterdir()) == []
 
