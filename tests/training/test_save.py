@@ -102,8 +102,15 @@ def test_an_unseen_patient_is_segmented_and_measured(run, sample):
 def test_the_files_of_a_run_agree_with_each_other(run):
     stems = sorted(p.stem for p in (run.folder / "labels").iterdir())
     assert len(stems) == 20
-    assert stems == sorted(p.stem for p in (run.folder / "overlays").iterdir())
     tidy = pd.read_csv(run.folder / "measurements.csv")
+    numbers = {row["sop_uid"]: row["slice"] for _, row in tidy.iterrows()}
+    overlays = [
+        f"{image.source.case_id}_s{numbers[source.sop_uid]:03d}_{source.path.stem}"
+        for image, _ in run.results
+        for source in image.source.slices
+    ]
+    assert sorted(numbers.values()) == sorted([*range(1, 11)] * 2)
+    assert sorted(overlays) == sorted(p.stem for p in (run.folder / "overlays").iterdir())
     for image, label_map in run.results:
         for index, source in enumerate(image.source.slices):
             drawn = read_picture(run.folder / "labels" / f"{source.path.stem}.png").pixels
