@@ -198,7 +198,6 @@ def _split(
     """Split the cases: those named validate, else those of the plan, which has told what they lack."""
     from autoseg.data.label_counts import count_labels
     from autoseg.data.split import split_cases
-    from autoseg.image.structures import name_labels
     from autoseg.training.finetuning import split_for_base
 
     told = plan if validation is None else None
@@ -209,7 +208,7 @@ def _split(
         seed=settings.seed,
         facts=count_labels(found.cases, found.structures),
     )
-    return replace(split, note=name_labels(split.note, found.structures) if told is None else "")
+    return split if told is None else replace(split, notes=())
 
 
 def _learn(
@@ -236,8 +235,8 @@ def _learn(
         subjects = sorted({case.subject_id for case in cases})
         who = f"{counted(len(subjects), 'subject')}: {', '.join(subjects)}"
         print(f"{what}: {counted(len(cases), 'image')} of {who}")
-    if split.note:
-        print(split.note)
+    if split.notes:
+        print(split.say(found.structures))
     if base is not None and not resume:
         print(f"Going on from {base!r}")
 
@@ -304,7 +303,7 @@ def demo(chosen: argparse.Namespace) -> None:
     settings = Settings(minutes=chosen.minutes, preprocess=PreprocessSettings(spacing_mm=DEMO_SPACING_MM))
     found = check_found(find_cases(sample / "train"))
     split = _split(found, settings, validation=DEMO_VALIDATION)
-    model = _learn(replace(split, note=""), found, settings, name="demo", output=chosen.output / "trained_model")
+    model = _learn(replace(split, notes=()), found, settings, name="demo", output=chosen.output / "trained_model")
     print(f"Learning took {(time.monotonic() - start) / 60:.1f} minutes.\n")
     print("Now the patient SCD0000301, whom the model has never seen:")
     start = time.monotonic()

@@ -6,27 +6,51 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Any, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
 from autoseg.data.cases import Case
 from autoseg.data.duplicates import CaseFacts, find_duplicate
 from autoseg.errors import DataError
+from autoseg.image.structures import Structure
 from autoseg.words import counted, listed, natural
+
+
+class Trait(NamedTuple):
+    """What every part of a split should have somebody of: a structure, by its label, or a site."""
+
+    kind: Literal["label", "site"]
+    value: int | str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.value}"
+
+
+@dataclass(frozen=True)
+class SplitNote:
+    """What the reader must know of a split: a sentence, and the structures and sites that stand where it has {}."""
+
+    words: str
+    traits: tuple[Trait, ...] = ()
+
+    def say(self, structures: Sequence[Structure] = ()) -> str:
+        """Give the sentence with the names of the structures; "label 3" for one of which no name is known."""
+        names = {Trait("label", structure.label): structure.name for structure in structures}
+        return self.words.replace("{}", listed([names.get(trait, str(trait)) for trait in self.traits]))
 
 
 @dataclass(frozen=True)
 class Split:
     """Cases to learn from, to choose the best epoch with, and to report on; no subject is on two sides.
 
-    `note` says in a sentence what the reader must know of how it came about; it is empty if all is well.
+    `notes` say what the reader must know of how it came about; there is none if all is well.
     """
 
     training: tuple[Case, ...]
     validation: tuple[Case, ...] = ()
     test: tuple[Case, ...] = ()
-    note: str = ""
+    notes: tuple[SplitNote, ...] = ()
 
     def __post_init__(self) -> None:
         sides = {name: subjects_of(cases) for name, cases in self.sides().items()}
@@ -42,6 +66,15 @@ class Split:
     def sides(self) -> dict[str, tuple[Case, ...]]:
         """Give the cases of training, validation and test by these names."""
         return {"training": self.training, "validation": self.validation, "test": self.test}
+
+    @property
+    def note(self) -> str:
+        """The notes in one line, without the structures' names."""
+        return self.say()
+
+    def say(self, structures: Sequence[Structure] = ()) -> str:
+        """Give the notes in one line, with the structures' names."""
+        return " ".join(note.say(structures) for note in self.notes)
 
 
 class Shown(Protocol):
@@ -101,11 +134,12 @@ def split_cases(
         raise DataError(
             f"validation_fraction is {validation_fraction}; give a share from 0 to below 1, for instance 0.2."
         )
-    reserved, chosen, note = _names(test_subjects), _names(validation_subjects or ()), ""
+    reserved, chosen = _names(test_subjects), _names(validation_subjects or ())
+    notes: tuple[SplitNote, ...] = ()
     _check_known(cases, reserved | chosen)
     rest = [case for case in cases if case.subject_id not in reserved]
     if validation_subjects is None:
-        chosen, note = _draw(rest, validation_fraction, seed, facts or {})
+        chosen, notes = _draw(rest, validation_fraction, seed, facts or {})
     split = Split(
         training=tuple(case for case in rest if case.subject_id not in chosen),
         validation=tuple(case for case in cases if case.subject_id in chosen),
@@ -116,7 +150,7 @@ def split_cases(
             f"No case is left to train on: the subjects {', '.join(subjects_of(cases)[:5]) or '(none)'} are "
             "all set aside for validation or test. Name fewer, or add cases of other subjects."
         )
-    return replace(split, note=note or say_lacking(split, facts))
+    return replace(split, notes=notes or what_lacks(split, facts))
 
 
 def k_folds(
@@ -168,53 +202,57 @@ def k_folds(
             "at least two of both. Add cases of other subjects."
         )
     count = min(folds, len(subjects))
-    note = f"There are {count} subjects for {folds} folds, so each is left out alone." if count < folds else ""
+    notes = []
+    if count < folds:
+        notes.append(SplitNote(f"There are {count} subjects for {folds} folds, so each is left out alone."))
     traits = _traits(rest, facts or {})
     places = _assign(rest, traits, count, seed=seed, facts=facts or {})
-    rare = sorted(t for t, n in Counter(t for found in traits.values() for t in found).items() if n < count)
+    rare = [t for t, n in Counter(t for found in traits.values() for t in found).items() if n < count]
     if rare:
-        note += f" Too few subjects for every fold to test it: {', '.join(rare)}."
+        notes.append(SplitNote("Too few subjects for every fold to test it: {}.", _sorted(rare)))
     result = []
     for fold in range(count):
         own = {subject for subject in subjects if places[subject] == fold}
         others = [case for case in rest if case.subject_id not in own]
         split = split_cases(others, seed=seed + fold, facts=facts)
         test = tuple(case for case in rest if case.subject_id in own)
-        alone = "" if split.validation else "A fold has nobody to validate on: its last epoch is taken."
+        alone = SplitNote("A fold has nobody to validate on: its last epoch is taken.")
         learnt = _union(traits[subject] for subject in subjects_of(split.training))
-        unlearnt = _labels(_union(traits[subject] for subject in own) - learnt)
-        strange = f"Fold {fold + 1} tests {listed(unlearnt)}, which nobody shows whom it learns from."
-        words = (note, alone or split.note, strange if unlearnt else "")
-        result.append(replace(split, test=test, note=" ".join(one for one in words if one).strip()))
+        unlearnt = _of_kind("label", _union(traits[subject] for subject in own) - learnt)
+        strange = SplitNote(f"Fold {fold + 1} tests {{}}, which nobody shows whom it learns from.", unlearnt)
+        own_notes = (*(split.notes if split.validation else (alone,)), *([strange] if unlearnt else []))
+        result.append(replace(split, test=test, notes=(*notes, *own_notes)))
     return tuple(result)
 
 
-def say_lacking(split: Split, facts: Mapping[str, Shown] | None = None) -> str:
-    """Say which structures and sites training or validation lacks; "" where neither does, or nobody validates."""
+def what_lacks(split: Split, facts: Mapping[str, Shown] | None = None) -> tuple[SplitNote, ...]:
+    """Tell which structures and sites training or validation lacks; nothing where nobody validates."""
     if not split.validation:
-        return ""
+        return ()
     traits = _traits((*split.training, *split.validation), facts or {})
     learnt, validated = (
         _union(traits[subject] for subject in subjects_of(side)) for side in (split.training, split.validation)
     )
     notes = []
-    if lost := _labels(validated - learnt):
+    if lost := _of_kind("label", validated - learnt):
         they, them = ("it", "it") if len(lost) == 1 else ("they", "them")
-        notes.append(
-            f"Nobody who is learnt from shows {listed(lost)}, so {they} cannot be learnt: draw {them} on "
-            "further subjects, or validate on others."
+        words = (
+            f"Nobody who is learnt from shows {{}}, so {they} cannot be learnt: draw {them} on further subjects, "
+            "or validate on others."
         )
-    if missing := _labels(learnt - validated):
+        notes.append(SplitNote(words, lost))
+    if missing := _of_kind("label", learnt - validated):
         they, them = ("it is", "it") if len(missing) == 1 else ("they are", "them")
         rare = all(sum(trait in found for found in traits.values()) == 1 for trait in missing)
-        notes.append(
-            f"Validation lacks {listed(missing)}, so nothing will be known of how well {they} found in others: "
-            f"draw {them} on further subjects{'' if rare else ', or validate on others'}."
+        words = (
+            f"Validation lacks {{}}, so nothing will be known of how well {they} found in others: draw {them} on "
+            f"further subjects{'' if rare else ', or validate on others'}."
         )
+        notes.append(SplitNote(words, missing))
     for where, sites in (("Training", validated - learnt), ("Validation", learnt - validated)):
-        away = sorted(trait for trait in sites if trait.startswith("site"))
-        notes += [f"{where} has nobody of {', '.join(away)}."] if away else []
-    return " ".join(notes)
+        away = _of_kind("site", sites)
+        notes += [SplitNote(f"{where} has nobody of {{}}.", away)] if away else []
+    return tuple(notes)
 
 
 def check_leaks(split: Split, facts: Mapping[str, CaseFacts]) -> None:
@@ -251,31 +289,31 @@ def _check_known(cases: Sequence[Case], named: Collection[str]) -> None:
         )
 
 
-def _traits(cases: Sequence[Case], facts: Mapping[str, Shown]) -> dict[str, frozenset[str]]:
-    """Give each subject's structures ("label 3") and sites ("site A"), which every part should have."""
+def _traits(cases: Sequence[Case], facts: Mapping[str, Shown]) -> dict[str, frozenset[Trait]]:
+    """Give each subject's structures and sites, which every part should have."""
     every = _union(facts[case.case_id].labels if case.case_id in facts else frozenset() for case in cases)
     every |= _union(case.annotated or frozenset() for case in cases)
-    result: dict[str, set[str]] = {subject: set() for subject in subjects_of(cases)}
+    result: dict[str, set[Trait]] = {subject: set() for subject in subjects_of(cases)}
     for case in cases:
         labels = every if case.annotated is None else case.annotated
         if case.case_id in facts:
             labels = labels & facts[case.case_id].labels
-        result[case.subject_id] |= {f"label {label}" for label in labels}
-        result[case.subject_id] |= {f"site {case.site}"} if case.site else set()
+        result[case.subject_id] |= {Trait("label", label) for label in labels}
+        result[case.subject_id] |= {Trait("site", case.site)} if case.site else set()
     return {subject: frozenset(found) for subject, found in result.items()}
 
 
 def _draw(
     cases: Sequence[Case], fraction: float, seed: int, facts: Mapping[str, Shown]
-) -> tuple[frozenset[str], str]:
-    """Give the subjects to validate on, and the note."""
+) -> tuple[frozenset[str], tuple[SplitNote, ...]]:
+    """Give the subjects to validate on, and what is to be known where there are none."""
     subjects = subjects_of(cases)
     unknown = "nothing is known of how well the model does on another person."
     if len(subjects) < 2:
         note = f"All cases are of one subject, so none can be set aside: {unknown} Add cases of a second subject."
-        return frozenset(), note
+        return frozenset(), (SplitNote(note),)
     if fraction == 0:
-        return frozenset(), f"No subject was set aside, so {unknown}"
+        return frozenset(), (SplitNote(f"No subject was set aside, so {unknown}"),)
     count = min(max(1, round(fraction * len(subjects))), len(subjects) - 1)
     order = _shuffled(subjects, seed)
     traits = _traits(cases, facts)
@@ -295,16 +333,20 @@ def _draw(
         if chosen and drawback(best)[0]:
             break
         chosen.append(best)
-    return frozenset(chosen), ""
+    return frozenset(chosen), ()
 
 
-def _labels(traits: Iterable[str]) -> list[str]:
-    return sorted((trait for trait in traits if trait.startswith("label")), key=natural)
+def _of_kind(kind: str, traits: Iterable[Trait]) -> tuple[Trait, ...]:
+    return _sorted(trait for trait in traits if trait.kind == kind)
+
+
+def _sorted(traits: Iterable[Trait]) -> tuple[Trait, ...]:
+    return tuple(sorted(traits, key=natural))
 
 
 def _assign(
     cases: Sequence[Case],
-    traits: Mapping[str, frozenset[str]],
+    traits: Mapping[str, frozenset[Trait]],
     folds: int,
     *,
     seed: int,
@@ -315,20 +357,22 @@ def _assign(
     for case in cases:
         size[case.subject_id] += facts[case.case_id].slices if case.case_id in facts else 1
     waiting = sorted(_shuffled(tuple(sorted(traits)), seed), key=lambda subject: -size[subject])
-    held = [Counter[str]() for _ in range(folds)]
+    held = [Counter[Trait | str]() for _ in range(folds)]
     least, more = divmod(len(waiting), folds)
     places: dict[str, int] = {}
     while waiting:
         left = Counter(trait for subject in waiting for trait in traits[subject])
-        rarest = min(left, key=lambda trait: (left[trait], trait), default="")
-        subject = next(s for s in waiting if rarest in traits[s] or not rarest)
+        rarest = min(left, key=lambda trait: (left[trait], str(trait)), default=None)
+        subject = next(s for s in waiting if rarest is None or rarest in traits[s])
         # Names with a space in front are no traits: how many subjects and slices a fold has.
         limit = least + (sum(one[" subjects"] > least for one in held) < more)
         fold = min(
             (k for k in range(folds) if held[k][" subjects"] < limit),
-            key=lambda k: (held[k][rarest], held[k][" subjects"], held[k][" slices"]),
+            key=lambda k: (held[k][rarest or ""], held[k][" subjects"], held[k][" slices"]),
         )
-        held[fold].update({**dict.fromkeys(traits[subject], 1), " subjects": 1, " slices": size[subject]})
+        held[fold].update(dict.fromkeys(traits[subject], 1))
+        held[fold][" subjects"] += 1
+        held[fold][" slices"] += size[subject]
         places[subject] = fold
         waiting.remove(subject)
     return places

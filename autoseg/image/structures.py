@@ -180,15 +180,3 @@ def side_pairs(structures: Sequence[Structure]) -> tuple[tuple[int, int], ...]:
             stem = " ".join(word for word in words if word not in ("left", "right"))
             sides.setdefault(stem, {})[side] = structure.label
     return tuple((pair["left"], pair["right"]) for pair in sides.values() if len(pair) == 2)
-
-
-def name_labels(text: str, structures: Sequence[Structure]) -> str:
-    """Write the structures' names where a text says "label 3".
-
-    Examples
-    --------
-    >>> name_labels("validation lacks label 2.", (Structure(2, "psoas"),))
-    'validation lacks psoas.'
-    """
-    called = {str(structure.label): structure.name for structure in structures}
-    return re.sub(r"\blabel (\d+)", lambda found: called.get(found[1], found[0]), text)

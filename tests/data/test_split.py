@@ -12,6 +12,7 @@ from folders import made_up_case
 from autoseg.data.duplicates import CaseFacts, case_facts
 from autoseg.data.split import Split, check_leaks, k_folds, split_cases, subjects_of
 from autoseg.errors import DataError
+from autoseg.image.structures import Structure
 
 
 def cases_of(subjects, slices=3, annotated=None):
@@ -244,7 +245,7 @@ def test_rare_structures_and_sites_are_in_every_fold():
             assert [case.site for case in split.test].count("B") == 1
             assert split.note == ""
         for split in k_folds(cases, folds=6, seed=seed, facts=facts):
-            assert "Too few subjects for every fold to test it: label 2, site B." in split.note
+            assert "Too few subjects for every fold to test it: label 2 and site B." in split.note
 
 
 def test_folds_leave_the_last_test_alone_and_do_not_depend_on_the_order():
@@ -276,3 +277,12 @@ def test_a_leak_names_both_cases():
     words = r"case2 \(subject subject2, in training\) and case3 \(subject subject3, in test\) have identical pixels"
     with pytest.raises(DataError, match=words):
         check_leaks(split, facts)
+
+
+def test_notes_name_structures_by_what_they_are_called():
+    cases = cases_of("ABC")
+    facts = facts_of(cases, labels={"A": {1, 2}, "B": {1, 12}, "C": {1}})
+    split = split_cases(cases, validation_subjects=["C"], facts=facts)
+    structures = (Structure(1, "label 12"), Structure(2, "psoas"), Structure(12, "disc of {}"))
+    assert "Validation lacks label 2 and label 12, so" in split.note
+    assert "Validation lacks psoas and disc of {}, so" in split.say(structures)

@@ -18,7 +18,7 @@ from autoseg.evaluation.crossvalidation.request import CrossValidationRequest, F
 from autoseg.evaluation.crossvalidation.scenario import Scenario, as_it_is
 from autoseg.evaluation.crossvalidation.scoring import score_fold
 from autoseg.evaluation.crossvalidation.splits import in_words
-from autoseg.image.structures import Structure, name_labels
+from autoseg.image.structures import Structure
 from autoseg.measurement.scores import Score
 from autoseg.measurement.summary import summarise
 from autoseg.model.ended import Ended
@@ -113,8 +113,8 @@ def cross_validate(
     for number, split in enumerate(plan.folds.splits, start=1):
         words = f"Fold {number} of {len(plan.folds.splits)}: {in_words(split)}"
         plan.on_event(FoldBegins(name, number, words))
-        if split.note and not plan.place(number).exists():
-            plan.on_event(Note(f"  {name_labels(split.note, plan.folds.structures)}"))
+        if split.notes and not plan.place(number).exists():
+            plan.on_event(Note(f"  {split.say(plan.folds.structures)}"))
         results.append(run_fold(plan, number))
     result = gather(request.folder, results)
     write_results(
@@ -162,7 +162,7 @@ def _make_fold(plan: FoldPlan, number: int) -> FoldResult:
         parameters=parameters,
         multiply_adds=multiply_adds,
     )
-    note = name_labels(split.note, structures)
+    note = split.say(structures)
     result = FoldResult(
         number, plan.place(number), found.scores, found.volumes, note, cost, found.pixels, found.centrelines
     )

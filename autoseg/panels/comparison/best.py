@@ -12,7 +12,6 @@ from autoseg.data.label_counts import count_labels
 from autoseg.data.split import split_cases, subjects_of
 from autoseg.errors import ModelFileError
 from autoseg.evaluation.comparison import title_of
-from autoseg.image.structures import name_labels
 from autoseg.model.model import check_model_name, find_model
 from autoseg.model.settings.settings import Settings
 from autoseg.model.settings.text import parse_value, show_value
@@ -157,8 +156,8 @@ class BestPanel(Panel):
             else:
                 split = split_for_base(scenario.base, request.cases, **cases)
             if self.all.value:
-                split = replace(split, note="")
-            lacking = name_labels(split.note, request.structures)
+                split = replace(split, notes=())
+            lacking = split.say(request.structures)
             count = len(subjects_of(split.validation))
             words = ALL if self.all.value else SOME.format(f"{count} patient{'s' * (count != 1)}")
             self.note.value = text(f"{words}\n{_say_name(self.folder, name)}")

@@ -16,7 +16,6 @@ from autoseg.data.cases import Case
 from autoseg.data.label_counts import count_labels
 from autoseg.data.split import split_cases, subjects_of
 from autoseg.errors import AutosegError, ModelFileError
-from autoseg.image.structures import name_labels
 from autoseg.model.model import check_model_name, find_model
 from autoseg.model.settings.settings import AugmentationSettings, Settings
 from autoseg.model.settings.text import parse_value, show_value, value_of
@@ -421,7 +420,7 @@ class SettingsPanel(Panel):
             words = say_validation(chosen, data.cases.cases, by_id=self.show_ids.value)
             same = chosen == tuple(sorted(plan.validation_subjects))
             self.table.value = plan_table(plan, settings, words, as_planned=same)
-            lacking = name_labels(split.note, data.cases.structures)
+            lacking = split.say(data.cases.structures)
             notes = [*self._notes, *([lacking] if lacking else []), *([] if split.validation else [NOBODY])]
             shown, learnt = data.plan.settings.spatial_dims, settings.spatial_dims
             notes += [say_other_dims(shown, learnt)] if self._preview is not None and shown != learnt else []

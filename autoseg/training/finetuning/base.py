@@ -8,7 +8,7 @@ from typing import Any
 
 from autoseg.data.cases import Case
 from autoseg.data.digests import subject_pseudonym
-from autoseg.data.split import Shown, Split, say_lacking, split_cases, subjects_of
+from autoseg.data.split import Shown, Split, split_cases, subjects_of, what_lacks
 from autoseg.errors import DataError, SettingsError
 from autoseg.model.model import TrainedModel, model_digest
 from autoseg.model.settings.settings import FineTuneSettings, Settings
@@ -91,7 +91,7 @@ def split_for_base(
         split = replace(split, training=again, validation=split.training)
     else:
         split = replace(split, training=(*split.training, *again))
-    return replace(split, note=say_lacking(split, facts))
+    return replace(split, notes=what_lacks(split, facts))
 
 
 def learnt_from(model: TrainedModel) -> frozenset[str]:

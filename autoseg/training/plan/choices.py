@@ -14,7 +14,6 @@ from autoseg.data.split import Split, split_cases, subjects_of
 from autoseg.data.test_subjects import read_ledger
 from autoseg.errors import AutosegError
 from autoseg.image.image import Image
-from autoseg.image.structures import name_labels
 from autoseg.model.device import Computer, find_computer
 from autoseg.model.networks.build import KINDS
 from autoseg.model.preprocessing.volume_grids import check_volume
@@ -176,12 +175,12 @@ def _tell_validation(split: Split, cases: CaseFolder, duplicate: Duplicate | Non
     chosen = subjects_of(split.validation)
     rest = [case for case in cases.cases if case not in split.test]
     if not chosen:
-        return Choice("validation_subjects", (), split.note)
+        return Choice("validation_subjects", (), split.say())
     names = number_subjects(cases.cases)
     who = f" ({_listed([names[s] for s in chosen])})" if len(chosen) <= 6 else ""
     words = [f"{len(chosen)} of {len(subjects_of(rest))} patients{who}, never trained on."]
-    if split.note:
-        words.append(name_labels(split.note, cases.structures))
+    if split.notes:
+        words.append(split.say(cases.structures))
     else:
         words.append("Training still sees every structure, and each has a score.")
         lacking = {
