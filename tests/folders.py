@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pydicom
 
@@ -88,3 +89,31 @@ def made_up_case(subject: str, number: int = 1, annotated=None) -> Case:
     drawn = None if annotated is None else frozenset(annotated)
     image, label = ImageFile(Path(f"{name}.dcm"), 0), LabelFile(Path(f"{name}.png"))
     return Case(name, subject, (image,), (label,), drawn)
+
+
+def add_two_sizes(folder: Path, count: int = 3) -> Path:
+    """Write volumes with a rectangle of 12 × 10 pixels of 0.5 mm, whose sform a program has set to 1 mm."""
+    for number in range(count):
+        labels = np.zeros((40, 40, 4), np.uint8)
+        labels[10:22, 15:25] = 1
+        image = np.random.default_rng(number).normal(100, 20, labels.shape).astype(np.float32)
+        for kind, array in (("images", image), ("labels", labels)):
+            (folder / kind).mkdir(exist_ok=True)
+            picture = nibabel.Nifti1Image(array, None)
+            picture.header.set_qform(np.diag([0.5, 0.5, 4, 1.0]), code=1)
+            picture.header.set_sform(np.eye(4), code=2)
+            nibabel.save(picture, folder / kind / f"p{number}.nii.gz")
+    return folder
+
+
+def add_shares(folder: Path, count: int = 3) -> Path:
+    """Write pictures with probabilities in place of labels: 120 pixels of 1, then 20 of 0.6 and 20 of 0.3."""
+    for number in range(count):
+        labels = np.zeros((48, 40), np.float32)
+        for rows, share in (((10, 22), 1), ((22, 24), 0.6), ((24, 26), 0.3)):
+            labels[slice(*rows), 5:15] = share
+        for kind in ("images", "masks"):
+            (folder / kind).mkdir(exist_ok=True)
+        np.save(folder / "images" / f"p{number}.npy", np.random.default_rng(number).integers(0, 255, labels.shape))
+        np.save(folder / "masks" / f"p{number}.npy", labels)
+    return folder

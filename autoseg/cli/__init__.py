@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from autoseg.cli.options import keep_voxel_sizes
 from autoseg.cli.parser import build_parser
 from autoseg.errors import AutosegError
 
@@ -14,6 +15,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return 0 if it went well, 1 with one sentence on the error stream if not."""
     chosen = build_parser().parse_args(arguments)
     try:
+        keep_voxel_sizes(chosen)
         chosen.run(chosen)
     except AutosegError as error:
         print(f"autoseg: {error}", file=sys.stderr)

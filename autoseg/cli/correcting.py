@@ -7,7 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autoseg.cli.options import add_calibration, load_models, print_note, typed_calibration
+from autoseg.cli.options import (
+    add_calibration,
+    add_voxel_sizes,
+    load_models,
+    print_note,
+    typed_calibration,
+)
 from autoseg.cli.using import add_centreline, print_run, run_options
 
 if TYPE_CHECKING:
@@ -40,6 +46,7 @@ def add_correcting_commands(command: Command) -> None:
     writing.add_argument("--case", nargs="+", metavar="ID", help="only these images")
     add_centreline(writing)
     add_calibration(writing)
+    add_voxel_sizes(writing)
 
     text = "Read corrected labels back, show what was changed, and keep them in a folder to learn from."
     reading = steps.add_parser("read", help=text, description=text)
@@ -79,6 +86,7 @@ def add_correcting_commands(command: Command) -> None:
     combine_.add_argument("--series", nargs="+", metavar="ID", help="only these (autoseg series shows them)")
     add_centreline(combine_)
     add_calibration(combine_)
+    add_voxel_sizes(combine_)
 
 
 def write(chosen: argparse.Namespace) -> None:

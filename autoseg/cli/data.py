@@ -50,7 +50,7 @@ def check(chosen: argparse.Namespace) -> None:
     if chosen.pictures is not None:
         _draw(findings, found, chosen.pictures)
     if chosen.repair:
-        _repair(found, offered, chosen.repair)
+        _repair(found, offered, chosen.repair, chosen.threshold)
         return
     errors = sum(finding.severity == "error" for finding in findings)
     if errors:
@@ -67,8 +67,8 @@ def _draw(findings: Sequence[Finding], found: CaseFolder, path: Path) -> None:
     print(f"Saved: {path}")
 
 
-def _repair(found: CaseFolder, offered: Sequence[Finding], numbers: Sequence[int]) -> None:
-    from autoseg.data.repairs import add_repair
+def _repair(found: CaseFolder, offered: Sequence[Finding], numbers: Sequence[int], threshold: float | None) -> None:
+    from autoseg.data.repairs import add_repair, settle
     from autoseg.errors import DataError
 
     for number in numbers:
@@ -77,6 +77,8 @@ def _repair(found: CaseFolder, offered: Sequence[Finding], numbers: Sequence[int
                 f"There is no repair {number}; {len(offered)} are offered. Choose one of their numbers."
             )
         for repair in offered[number - 1].repairs:
+            if repair.kind == "threshold" and threshold is not None:
+                repair = settle(repair.case_id, "threshold", threshold=threshold)
             add_repair(found.folder, repair)
             print(f"{repair.case_id}: {repair.words}. Kept in {found.folder / 'repairs.csv'}; your files stay.")
 

@@ -77,6 +77,28 @@ def typed_calibration(chosen: argparse.Namespace) -> TypedCalibration:
     )
 
 
+def add_voxel_sizes(parser: argparse._ActionsContainer) -> None:
+    """Add the answer for NIfTI files whose header gives two sizes of a voxel."""
+    words = "which size of a voxel holds where a NIfTI header gives two; kept beside the data (voxel_sizes.csv)"
+    parser.add_argument("--voxel-sizes", choices=("sform", "pixdim"), help=words)
+
+
+def keep_voxel_sizes(chosen: argparse.Namespace) -> None:
+    """Keep the typed answer beside the data before anything is read."""
+    holds = getattr(chosen, "voxel_sizes", None)
+    if holds is None:
+        return
+    from autoseg.data.cases.sizes import answer_voxel_sizes
+    from autoseg.words import counted
+
+    answered = answer_voxel_sizes(chosen.folder, holds)
+    if not answered:
+        print(f"No NIfTI file in {chosen.folder} gives two sizes of a voxel; --voxel-sizes changes nothing.")
+    for words in dict.fromkeys(one.words for one in answered):
+        count = sum(one.words == words for one in answered)
+        print(f"{counted(count, 'file')} with {words}: the {holds} holds, which is kept in voxel_sizes.csv.")
+
+
 def load_models(first: Path, further: Sequence[str]) -> list[TrainedModel]:
     """Load a model, and further ones by their files or by their names in the folder of the first."""
     from autoseg.errors import DataError

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from autoseg.cli import comparing, data, finetuning, learning, morphometry, using
 from autoseg.cli.correcting import add_correcting_commands
-from autoseg.cli.options import add_calibration, add_setting
+from autoseg.cli.options import add_calibration, add_setting, add_voxel_sizes
 from autoseg.model.settings.text import all_settings
 
 # Those of `autoseg.prediction.ensemble`, which would load torch.
@@ -56,6 +56,8 @@ def build_parser() -> argparse.ArgumentParser:
     check.add_argument("--not-there", action="append", metavar="STRUCTURE", help=looked)
     check.add_argument("--repair", type=int, nargs="+", metavar="N", help="keep these of the offered repairs")
     check.add_argument("--pictures", type=Path, metavar="PNG", help="save pictures of the findings")
+    share = "with --repair, for labels that are probabilities: the share from which a pixel counts (default: 0.5)"
+    check.add_argument("--threshold", type=float, metavar="SHARE", help=share)
 
     series = command("series", data.series, "Show the DICOM series of a folder.")
     series.add_argument("folder", type=Path)
@@ -165,6 +167,7 @@ def build_parser() -> argparse.ArgumentParser:
     predict.add_argument("--reference", type=Path, help="a folder with dicoms and labels to compare with")
     using.add_centreline(predict)
     add_calibration(predict)
+    add_voxel_sizes(predict)
 
     command("selftest", using.selftest, "Measure made-up DICOM series of known shapes and print the worst error.")
     command("computer", using.computer, "Show memory, device and speed of this computer.")
@@ -190,6 +193,7 @@ def _add_training_folder(
     add("--pixel-spacing-mm", type=float, nargs=2, metavar=("ROWS", "COLUMNS"), help=untold)
     add("--plane", choices=("axial", "coronal", "sagittal"), help="which slices of a volume")
     add("--trust-array", action="store_true", help="labels whose coordinates were reset")
+    add_voxel_sizes(parser)
 
 
 def _add_learning(parser: argparse.ArgumentParser) -> None:

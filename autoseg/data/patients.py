@@ -16,7 +16,7 @@ import psutil
 from autoseg.data.cases import Case, Reading, find_images, read_case_image
 from autoseg.data.pairing.by_name import find_level_files
 from autoseg.data.pairing.names import is_label
-from autoseg.errors import AutosegError, DataError, GeometryError, ReadError
+from autoseg.errors import AutosegError, DataError, GeometryError, ReadError, TwoSizesError
 from autoseg.files.dicom.series import DicomFolder, Series, find_series, read_series
 from autoseg.files.dicom.table import series_table, thumbnail, why_unlikely
 from autoseg.files.sources import READABLE, SkippedFile, ending
@@ -38,7 +38,8 @@ class Candidate:
 
     `spacing_mm` is (between rows, between columns), None where the file does not tell it; `rows`, `columns` and
     `slices` are 0 where the file was not opened (`is_read`). `refusal` says why it cannot be segmented at all,
-    `doubt` why it is hardly meant to be. `png` is its middle slice, small; empty where there is none.
+    `doubt` why it is hardly meant to be. `has_two_sizes` tells that a person must first say which size of a voxel
+    holds. `png` is its middle slice, small; empty where there is none.
     """
 
     case_id: str
@@ -57,6 +58,7 @@ class Candidate:
     doubt: str = ""
     png: bytes = b""
     is_read: bool = True
+    has_two_sizes: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -239,7 +241,7 @@ def _from_file(case: Case) -> Candidate:
     try:
         image = read_case_image(case)
     except (AutosegError, OSError) as error:
-        return Candidate(case.case_id, refusal=str(error))
+        return Candidate(case.case_id, refusal=str(error), has_two_sizes=isinstance(error, TwoSizesError))
     slices, rows, columns = image.shape
     middle = overlay_rgb(image.channel_voxels[0, slices // 2], None, ())[..., 0]
     spaced = image.affine is not None and image.source.slice_spacing_source != "none" and slices > 1
@@ -400,8 +402,7 @@ def _read_all(
             images = _read(item)
             if needs_mm and not _is_typed_for(images[0].shape, typed):
                 images[0].calibrated_affine  # noqa: B018 - raises where nothing tells its size
-            if isinstance(item, Series):
-                notes += [_reading_note(item, note) for note in images[0].source.notes]
+            notes += [_reading_note(item, note) for note in images[0].source.notes]
             read.append((item, images))
         except (GeometryError, ReadError) as error:
             problems.append(error)

@@ -6,6 +6,7 @@ A repair is applied whenever a case's labels are read, and undone by removing it
 from __future__ import annotations
 
 import datetime
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,6 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from autoseg.errors import DataError, ReadError
+from autoseg.files.arrays import HALF
+from autoseg.files.labels import Settled
 from autoseg.files.tables import read_rows, require_columns, write_rows
 from autoseg.words import counted
 
@@ -40,16 +43,19 @@ _ARGUMENTS: dict[str, tuple[str, ...] | None] = {
     "relabel": None,  # any value
     "clear": ("label",),
     "leave_out": (),
+    "threshold": ("from",),
+    "nearest": (),
 }
 
 
 @dataclass(frozen=True)
 class Repair:
-    """One change to the labels of one case; build it with `transform`, `relabel`, `clear` or `leave_out`.
+    """One change to the labels of one case; build it with `transform`, `relabel`, `clear`, `leave_out` or `settle`.
 
     Its arguments, as text. transform: symmetry (one of `SYMMETRIES`), rows and columns (the shift that follows, in
     pixels, down and to the right); relabel: each value and what it becomes, all at once; clear: label; leave_out:
-    none. Reason and date (2025-03-31) do not count when repairs are compared.
+    none; threshold: from (the share from which a pixel of a file of probabilities is marked, 0.5); nearest: none.
+    Reason and date (2025-03-31) do not count when repairs are compared.
     """
 
     case_id: str
@@ -69,8 +75,12 @@ class Repair:
                 f"{', '.join(given) or 'none'}; it takes {expected}."
             )
         numbers = [word for pair in given.items() for word in pair] if known is None else []
-        numbers += [word for name, word in given.items() if known is not None and name != "symmetry"]
+        numbers += [word for name, word in given.items() if known is not None and name not in ("symmetry", "from")]
         wrong = [word for word in numbers if not word.removeprefix("-").isdecimal()]
+        if "from" in given and not re.fullmatch(r"0?\.\d+|1(\.0*)?", given["from"]):
+            raise DataError(
+                f"The share from which pixels of {self.case_id} count is {given['from']!r}; give one as 0.5."
+            )
         if wrong or given.get("symmetry", "none") not in SYMMETRIES:
             raise DataError(
                 f"The repair {self.kind!r} of case {self.case_id!r} has {wrong or given['symmetry']}: numbers are "
@@ -97,6 +107,10 @@ class Repair:
             return f"the labels are {self.change}"
         if self.kind == "relabel":
             return "values are renamed: " + ", ".join(f"{old} becomes {new}" for old, new in self.arguments)
+        if self.kind == "threshold":
+            return f"pixels with a share of {given['from']} or more are the structure"
+        if self.kind == "nearest":
+            return "pixels in doubt get the value that they are most like"
         return f"label {given['label']} is removed" if self.kind == "clear" else "the case is left out"
 
 
@@ -120,11 +134,23 @@ def leave_out(case_id: str) -> Repair:
     return Repair(case_id, "leave_out")
 
 
+def settle(case_id: str, way: str, *, threshold: float = HALF) -> Repair:
+    """Build the repair that says how a label file that leaves something open is read: "threshold" or "nearest"."""
+    return Repair(case_id, way, (("from", f"{threshold:g}"),) if way == "threshold" else ())
+
+
+def settled_by(repairs: Sequence[Repair]) -> Settled:
+    """Give what the repairs of a case say of how its label files are read."""
+    thresholds = [float(dict(repair.arguments)["from"]) for repair in repairs if repair.kind == "threshold"]
+    return Settled(thresholds[-1] if thresholds else None, any(repair.kind == "nearest" for repair in repairs))
+
+
 def apply_repairs(voxels: npt.NDArray[np.integer], repairs: Sequence[Repair]) -> npt.NDArray[np.integer]:
     """Apply the repairs of one case to its labels, in their order.
 
     Turned by 90° rows and columns exchange their numbers; what is moved over the edge is lost, and what comes in is
-    0. Whether the case is left out is asked with `is_left_out`; that repair changes no pixel.
+    0. Whether the case is left out is asked with `is_left_out`, and
+    how files are read with `settled_by`; these repairs change no pixel here.
 
     Examples
     --------
@@ -146,6 +172,12 @@ def apply_repairs(voxels: npt.NDArray[np.integer], repairs: Sequence[Repair]) ->
             for old, new in renamed.items():
                 result[before == int(old)] = int(new)
     return result
+
+
+def rename(values: Sequence[int], repairs: Sequence[Repair]) -> list[int]:
+    """Give what values become by the repairs that rename or remove values."""
+    chosen = [repair for repair in repairs if repair.kind in ("relabel", "clear")]
+    return [int(value) for value in apply_repairs(np.asarray(values, dtype=np.int64), chosen)]
 
 
 def is_left_out(case_id: str, repairs: Sequence[Repair]) -> bool:

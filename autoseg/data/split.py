@@ -258,8 +258,7 @@ def what_lacks(split: Split, facts: Mapping[str, Shown] | None = None) -> tuple[
 def check_leaks(split: Split, facts: Mapping[str, CaseFacts]) -> None:
     """Raise DataError if a case on one side is, in disguise, a case on another.
 
-    The same image, the same DICOM study or series, or a slice that looks nearly the same (a copy saved with
-    another window, matrix or file format) is on one side only; hardly exposed slices are not compared.
+    The same image, a slice with the same pixels, and the same DICOM study or series are on one side only.
     """
     cases = {case.case_id: case for side in split.sides().values() for case in side}
     sides = {

@@ -54,6 +54,8 @@ ABOUT_LABELS = {
     "sides": "sides exchanged",
     "permuted": "one structure with another's number",
     "values": "values without a name",
+    "encoding": "one structure by several numbers",
+    "palette": "colours that change their numbers",
     "rims": "smeared values",
     "turned": "labels turned or mirrored",
     "shifted": "labels beside their image",

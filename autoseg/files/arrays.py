@@ -9,10 +9,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from autoseg.errors import LabelError, ReadError
+from autoseg.errors import LabelError, ReadError, UnclearLabelsError
 
 # Programs that store 3 as a multiple of something give back 2.99998.
 ROUNDED = 0.005
+# What arithmetic in 32 bits leaves of a whole number.
+SLIGHT = 1e-5
+# Interpolation swings past 0 and 1 at edges.
+SOFT_RANGE = (-0.5, 1.5)
+# From this share on a pixel counts as marked, if nobody says otherwise.
+HALF = 0.5
 
 
 def read_npy(path: Path) -> npt.NDArray[np.generic]:
@@ -32,10 +38,10 @@ def read_npy(path: Path) -> npt.NDArray[np.generic]:
     return array
 
 
-def whole_numbers(path: Path, voxels: npt.NDArray[Any], *, rounded: bool = False) -> npt.NDArray[np.integer]:
+def whole_numbers(path: Path, voxels: npt.NDArray[Any], *, within: float = 0.0) -> npt.NDArray[np.integer]:
     """Give integers as they are, booleans as 0 and 1, and floats if they are whole; LabelError otherwise.
 
-    `rounded` says that the file scales its values, so that whole numbers may be off by `ROUNDED`.
+    `within` is by how much whole numbers may be off because the file stores them as multiples of something.
     """
     if voxels.dtype.kind == "b":
         return voxels.astype(np.uint8)
@@ -45,7 +51,9 @@ def whole_numbers(path: Path, voxels: npt.NDArray[Any], *, rounded: bool = False
         raise LabelError(f"{path} holds {voxels.dtype} and not whole numbers. Save the labels as uint8.")
     with np.errstate(invalid="ignore"):
         whole = np.round(voxels)
-        broken = ~(np.abs(voxels - whole) <= (ROUNDED if rounded else 0)) | (np.abs(voxels) > 2**31)
+        broken = ~(np.abs(voxels - whole) <= max(within, SLIGHT)) | (np.abs(voxels) > 2**31)
+    if broken.any() and is_soft(voxels):
+        raise _are_probabilities(path, voxels, broken)
     if broken.any():
         raise LabelError(
             f"{path} holds numbers that are not whole, for instance {voxels[broken].ravel()[:5].tolist()} on "
@@ -53,3 +61,27 @@ def whole_numbers(path: Path, voxels: npt.NDArray[Any], *, rounded: bool = False
         )
     is_small = whole.size and whole.min() >= 0 and whole.max() <= 255
     return whole.astype(np.uint8 if is_small else np.int64)
+
+
+def is_soft(values: npt.NDArray[Any]) -> bool:
+    """Tell whether floats can be the share of each pixel that is marked: from 0 to about 1."""
+    if values.dtype.kind != "f" or not values.size or not np.isfinite(values).all():
+        return False
+    return bool(SOFT_RANGE[0] <= values.min() and 0 < values.max() <= SOFT_RANGE[1])
+
+
+def _are_probabilities(path: Path, voxels: npt.NDArray[Any], between: npt.NDArray[np.bool_]) -> UnclearLabelsError:
+    """Give the error that asks from which share on a pixel counts."""
+    counts = ", ".join(f"{int((voxels >= share).sum()):,} from {share:g} on" for share in (0.25, HALF, 0.75))
+    levels = np.unique(np.round(voxels[between], 3))
+    shown = ", ".join(f"{level:g}" for level in levels[:6].tolist()) + (", …" if len(levels) > 6 else "")
+    pixels = int(between.sum())
+    return UnclearLabelsError(
+        f"{path} holds numbers that are not whole but shares from {voxels.min():.3g} to {voxels.max():.3g} "
+        f"(probabilities, or smoothed edges): {pixels:,} pixels lie between ({shown}). Say from which share on "
+        "a pixel belongs to the "
+        f"structure (the check of the folder, autoseg check or the notebook, asks it); there are {counts}.",
+        "threshold",
+        (1,),
+        pixels,
+    )

@@ -7,7 +7,7 @@ A file is opened once (`_open`: what is accepted, on the image's axes); then its
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from autoseg.errors import LabelError, ReadError
-from autoseg.files.arrays import read_npy, whole_numbers
+from autoseg.files.arrays import HALF, is_soft, read_npy, whole_numbers
 from autoseg.files.dicom import rtstruct, seg
 from autoseg.files.nifti.images import lay_out, onto_image, read_nifti_labels
 from autoseg.files.nifti.volumes import NIFTI_ENDINGS
@@ -35,12 +35,28 @@ LABEL_SUFFIXES = (".npy", ".png", ".jpg", ".jpeg", *TIFF_SUFFIXES, ".nii", ".nii
 Mask = npt.NDArray[np.bool_]
 
 
+@dataclass(frozen=True)
+class Settled:
+    """What a person said of label files that leave something open.
+
+    `threshold` is the share from which a pixel of a file of probabilities counts as marked; `nearest` gives the
+    pixels of a JPEG that are in doubt the value they are most like.
+    """
+
+    threshold: float | None = None
+    nearest: bool = False
+
+
+NOTHING_SETTLED = Settled()
+
+
 def read_label_file(
     path: Path,
     structures: Sequence[Structure] | None = None,
     *,
     values: Mapping[int, int] | None = None,
     slice_axis: Plane | None = None,
+    settled: Settled = NOTHING_SETTLED,
 ) -> npt.NDArray[np.integer]:
     """Read the integers of one label file exactly, or not at all, shape (slices, rows, columns).
 
@@ -48,7 +64,7 @@ def read_label_file(
     says which label a value of the file stands for; several may become one, or 0. Whether every value has a name is
     not asked here: `LabelMap` does.
     """
-    return read_label_volume(path, structures=structures, values=values, slice_axis=slice_axis)[0]
+    return read_label_volume(path, structures=structures, values=values, slice_axis=slice_axis, settled=settled)[0]
 
 
 def read_label_volume(
@@ -59,6 +75,7 @@ def read_label_volume(
     values: Mapping[int, int] | None = None,
     slice_axis: Plane | None = None,
     trust_array: bool = False,
+    settled: Settled = NOTHING_SETTLED,
 ) -> tuple[npt.NDArray[np.integer], Affine | None]:
     """Read a label file in the order of axes of its image, and the affine where the file or the image has one.
 
@@ -69,22 +86,35 @@ def read_label_volume(
     path = Path(path)
     stored = _open(path, like, slice_axis, trust_array)
     if stored.pictures:
-        return picture_labels(path, stored.pictures, tuple(structures or ()), values or None), None
-    whole = whole_numbers(path, stored.voxels, rounded=stored.rounded)
+        known = tuple(structures or ())
+        return picture_labels(
+            path, _thresholded(stored, settled), known, values or None, nearest=settled.nearest
+        ), None
+    voxels = _above(stored.voxels, settled.threshold)
+    whole = whole_numbers(path, voxels, within=stored.rounding)
     return with_labels(path, whole, values or None), stored.affine
+
+
+def _above(voxels: npt.NDArray[Any], threshold: float | None) -> npt.NDArray[Any]:
+    """Give what is marked, where shares are to be cut at a threshold; whole numbers stay as they are."""
+    return voxels if threshold is None or not is_soft(voxels) else voxels >= threshold
+
+
+def _thresholded(stored: _Stored, settled: Settled) -> list[Picture]:
+    return [replace(picture, pixels=_above(picture.pixels, settled.threshold)) for picture in stored.pictures]
 
 
 @dataclass(frozen=True, eq=False)
 class _Stored:
     """What a label file holds before anything is made of it: numbers (slices, rows, columns), or its pictures.
 
-    Numbers that are `rounded` were stored as multiples of something, and are whole only nearly.
+    Numbers that were stored as multiples of something are whole only within `rounding`.
     """
 
     voxels: npt.NDArray[Any]
     pictures: tuple[Picture, ...] = ()
     affine: Affine | None = None
-    rounded: bool = False
+    rounding: float = 0.0
 
 
 def _open(path: Path, like: Image | None, slice_axis: Plane | None, trust_array: bool) -> _Stored:
@@ -94,9 +124,9 @@ def _open(path: Path, like: Image | None, slice_axis: Plane | None, trust_array:
         header, voxels = read_nifti_labels(path)
         if like is not None:
             voxels = onto_image(path, header, voxels, like, slice_axis=slice_axis, trust_array=trust_array)
-            return _Stored(voxels, affine=like.affine, rounded=header.is_scaled)
+            return _Stored(voxels, affine=like.affine, rounding=header.rounding)
         arrangement, affine = lay_out(header, slice_axis)
-        return _Stored(np.ascontiguousarray(arrangement.apply(voxels)), affine=affine, rounded=header.is_scaled)
+        return _Stored(np.ascontiguousarray(arrangement.apply(voxels)), affine=affine, rounding=header.rounding)
     if kind not in LABEL_SUFFIXES:
         raise ReadError(f"{path} is no label file that autoseg reads. Use one of {', '.join(LABEL_SUFFIXES)}.")
     if kind == ".npy":
@@ -125,12 +155,15 @@ class Marked:
     notes: tuple[str, ...] = ()
 
 
-def read_marked(file: LabelFile, image: Image, *, trust_array: bool = False) -> Marked:
+def read_marked(
+    file: LabelFile, image: Image, *, trust_array: bool = False, settled: Settled = NOTHING_SETTLED
+) -> Marked:
     """Give the structures that a file marks on its image, by their names or by the token of the file's name."""
     if file.path.suffix.lower() == ".txt":
         return Marked(((file.token, fill_contour(read_contour_file(file.path), image.shape[1:])[None]),))
     if ending(file.path) in READABLE:
-        return Marked(((file.token, read_binary_file(file.path, image, trust_array=trust_array)[0]),))
+        mask, _ = read_binary_file(file.path, image, trust_array=trust_array, settled=settled)
+        return Marked(((file.token, mask),))
     drawn = read_drawn_object(file.path)
     if isinstance(drawn, seg.Segmentation):
         masks, notes = seg.labels_on(drawn, image)
@@ -173,26 +206,27 @@ def _regions(drawn: seg.Segmentation | rtstruct.StructureSet) -> Sequence[seg.Se
     return drawn.segments if isinstance(drawn, seg.Segmentation) else drawn.rois
 
 
-# Interpolation swings past 0 and 1 at edges.
-SOFT_RANGE = (-0.5, 1.5)
-
-
 def read_binary_file(
-    path: Path, like: Image | None = None, *, slice_axis: Plane | None = None, trust_array: bool = False
+    path: Path,
+    like: Image | None = None,
+    *,
+    slice_axis: Plane | None = None,
+    trust_array: bool = False,
+    settled: Settled = NOTHING_SETTLED,
 ) -> tuple[Mask, str]:
     """Read which voxels a file marks, shape (slices, rows, columns), and a note where its edges are soft.
 
     It holds 0 and one other value, or floats from 0 to about 1, of which those of at least 0.5 (or half of the
-    maximum, where that is below 1) count.
+    maximum, where that is below 1) count, or of the share that is settled.
     """
     path = Path(path)
     stored = _open(path, like, slice_axis, trust_array)
     if not stored.pictures:
-        return _marked(path, stored.voxels)
+        return _marked(path, stored.voxels, settled.threshold)
     if stored.pictures[0].is_jpeg and ending(path) not in TIFF_SUFFIXES:
         white = (Structure(255, "marked", (255, 255, 255)),)
-        return picture_labels(path, stored.pictures, white) > 0, ""
-    return _marked(path, np.stack([_numbers_of(path, picture) for picture in stored.pictures]))
+        return picture_labels(path, stored.pictures, white, nearest=settled.nearest) > 0, ""
+    return _marked(path, np.stack([_numbers_of(path, picture) for picture in stored.pictures]), settled.threshold)
 
 
 def _numbers_of(path: Path, picture: Picture) -> npt.NDArray[Any]:
@@ -208,7 +242,7 @@ def _numbers_of(path: Path, picture: Picture) -> npt.NDArray[Any]:
     return np.where(pixels.any(axis=-1), number.reshape(pixels.shape[:-1]) + 1, 0)
 
 
-def _marked(path: Path, values: npt.NDArray[Any]) -> tuple[Mask, str]:
+def _marked(path: Path, values: npt.NDArray[Any], threshold: float | None) -> tuple[Mask, str]:
     if values.dtype.kind not in "iufb":
         raise LabelError(f"{path} holds {values.dtype} and no numbers. Save the mask as 0 and 1.")
     broken = int((~np.isfinite(values)).sum()) if values.dtype.kind == "f" else 0
@@ -217,16 +251,15 @@ def _marked(path: Path, values: npt.NDArray[Any]) -> tuple[Mask, str]:
     levels = np.unique(values[values != 0])
     if len(levels) < 2 and (levels > 0).all():
         return values != 0, ""
-    low, high = float(levels[0]), float(levels[-1])
-    is_soft = values.dtype.kind == "f" and SOFT_RANGE[0] <= low and 0 < high <= SOFT_RANGE[1]
-    if not is_soft:
+    high = float(levels[-1])
+    if not is_soft(values):
         shown = ", ".join(f"{level:g}" for level in levels[:8].tolist()) + (", …" if len(levels) > 8 else "")
         raise LabelError(
             f"{path} is to mark one structure, but holds {len(levels)} values beside 0 ({shown}). Give each of "
             "them a name in structures.csv if they are several structures; if they are smoothed edges, save the "
             "mask without smoothing."
         )
-    threshold = min(0.5, high / 2)
+    threshold = min(HALF, high / 2) if threshold is None else threshold
     between = int(((values > 0) & (values < 1)).sum())
     note = f"soft edges: voxels of {threshold:.3g} or more count, the highest is {high:.3g}, {between} lie between"
     return values >= threshold, note

@@ -44,13 +44,15 @@ class LabelFile:
     """One label file. `token` is what its name adds to the image's (`gmseg-manual`), `rater` who drew it.
 
     A file that is `binary` marks one structure, named by its token, with any value above 0; otherwise its values
-    are labels.
+    are labels. `indices` says what each index of its palette stands for in the other files, where its colours
+    moved.
     """
 
     path: Path
     token: str = ""
     rater: str = ""
     binary: bool = False
+    indices: tuple[tuple[int, int], ...] = ()
 
 
 def name_without_ending(path: Path) -> str:

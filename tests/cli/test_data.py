@@ -1,10 +1,15 @@
-"""Commands that look at images and labels: names answered once, one file in place of a folder, what is said."""
+"""Commands that look at images and labels: what is asked and answered once, one file in place of a folder."""
+
+import re
 
 import numpy as np
 import pytest
+from folders import add_shares, add_two_sizes
 from structure_sets import contour, the_image, write_rtstruct
 
 from autoseg.cli import main
+from autoseg.data.repairs import read_repairs
+from autoseg.files.nifti.sizes import read_answers
 
 OUTLINE = np.array([(3.5, 1.5), (3.5, 11.5), (15.5, 11.5), (15.5, 1.5)])  # 120 pixels
 
@@ -46,3 +51,39 @@ def test_one_file_in_place_of_a_folder(folder, capsys):
     (first, *_) = sorted((folder / "dicoms" / "p1").glob("*.dcm"))
     said = printed(capsys, "series", first)
     assert said.count("MR") == 1
+
+
+def run(*words):
+    return main([str(word) for word in words])
+
+
+def test_two_sizes_of_a_voxel_are_answered_by_an_option(tmp_path, capsys):
+    folder = add_two_sizes(tmp_path)
+    assert run("measure", folder) == 1
+    assert "1 × 1 × 1 mm by its sform and 0.5 × 0.5 × 4 mm by its pixdim" in (error := capsys.readouterr().err)
+    assert "--voxel-sizes" in error
+    assert run("check", folder, "--voxel-sizes", "pixdim") == 0
+    assert "6 files with 1 × 1 × 1 mm" in capsys.readouterr().out
+    assert set(read_answers(folder).values()) == {"pixdim"}
+    assert run("measure", folder) == 0
+    shown = capsys.readouterr().out
+    assert re.findall(r"p0 +mean +(\S+)", shown) == ["30.0"]
+    assert run("measure", folder, "--voxel-sizes", "sform") == 0
+    assert re.findall(r"p0 +mean +(\S+)", capsys.readouterr().out) == ["120.0"]
+
+
+def test_an_answer_that_nothing_asks_for_changes_nothing(tmp_path, capsys):
+    folder = add_shares(tmp_path)
+    run("check", folder, "--voxel-sizes", "sform")
+    assert "changes nothing" in capsys.readouterr().out
+    assert read_answers(folder) == {}
+
+
+@pytest.mark.parametrize(("more", "threshold"), [((), "0.5"), (("--threshold", "0.25"), "0.25")])
+def test_probabilities_are_asked_about_and_a_share_can_be_given(tmp_path, capsys, more, threshold):
+    folder = add_shares(tmp_path)
+    assert run("check", folder) == 1
+    assert "[repair 1]" in capsys.readouterr().out
+    assert run("check", folder, "--repair", "1", *more) == 0
+    assert {repair.arguments for repair in read_repairs(folder)} == {(("from", threshold),)}
+    assert run("check", folder) == 0

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from autoseg.errors import LabelError, ReadError
-from autoseg.files.arrays import read_npy, whole_numbers
+from autoseg.files.arrays import ROUNDED, read_npy, whole_numbers
 
 
 @pytest.mark.parametrize("dtype", ["u1", ">i2", "f4", "?", "c8"])
@@ -38,9 +38,9 @@ def test_whole_numbers_are_small_where_they_can_be(tmp_path):
 
 def test_roundings_are_forgiven_only_where_the_file_rounds(tmp_path):
     values = np.array([0.0, 0.9999, 3.004])
-    np.testing.assert_array_equal(whole_numbers(tmp_path / "a", values, rounded=True), [0, 1, 3])
+    np.testing.assert_array_equal(whole_numbers(tmp_path / "a", values, within=ROUNDED), [0, 1, 3])
     for broken in (values, np.array([0.5]), np.array([np.nan]), np.array([np.inf]), np.array([1e20])):
         with pytest.raises(LabelError, match="not whole"):
             whole_numbers(tmp_path / "a", broken)
     with pytest.raises(LabelError, match="not whole"):
-        whole_numbers(tmp_path / "a", np.array([0.99]), rounded=True)
+        whole_numbers(tmp_path / "a", np.array([0.99]), within=ROUNDED)

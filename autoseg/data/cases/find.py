@@ -13,16 +13,19 @@ import numpy.typing as npt
 
 from autoseg.data.cases.alike import look_alikes, tell_alike
 from autoseg.data.cases.case import Case, CaseFolder, Reading
-from autoseg.data.cases.read import labels_by_name, read_case_image, read_label_masks, read_label_values
+from autoseg.data.cases.naming import FreeLabels, unnamed
+from autoseg.data.cases.palettes import by_colour, compare_palettes, in_their_colours, palette_notes
+from autoseg.data.cases.read import label_values_of, labels_by_name, read_case_image, read_label_masks
 from autoseg.data.pairing.by_name import find_images_by_name, find_level_files
 from autoseg.data.pairing.layout import FilePair, visible_files
 from autoseg.data.pairing.names import is_kind_folder, subjects_by_name
 from autoseg.data.pairing.pairs import pair_files
-from autoseg.data.repairs import Repair, is_left_out, read_repairs
-from autoseg.errors import AutosegError, DataError, LabelError
+from autoseg.data.repairs import Repair, is_left_out, read_repairs, rename
+from autoseg.errors import AutosegError, DataError, LabelError, UnclearLabelsError
 from autoseg.files.labels import marked_names
 from autoseg.files.nnunet import read_dataset_json
 from autoseg.files.pictures.images import read_picture_image
+from autoseg.files.pictures.labels import ONE_LEVEL
 from autoseg.files.sources import (
     PICTURE_ENDINGS,
     VOLUME_ENDINGS,
@@ -92,22 +95,28 @@ def find_cases(
     tokens = [value for value, _ in table.values if isinstance(value, str)] if table else []
     pairing = pair_files(folder, unlabelled=unlabelled, channels=reading.channels, tokens=tokens)
     channels = pairing.channels if len(pairing.channels) > 1 else _picture_channels(pairing.pairs)
-    cases = [Case(**vars(pair), reading=reading, channels=channels) for pair in pairing.pairs]
+    repairs = read_repairs(folder)
+    cases = [
+        Case(**vars(pair), reading=reading, channels=channels, repairs=_repairs_of(pair.case_id, repairs))
+        for pair in pairing.pairs
+    ]
     values = table.values if table else ()
     notes: tuple[str, ...] = ()
-    given = (
-        _as_structures(structures) if structures is not None else table.structures if table is not None else None
-    )
+    given = _as_structures(structures) if structures is not None else table.structures if table else None
     alike = look_alikes(cases, _labels_of_names(given or (), values))
+    # Where values are named, an index is no label, and colours of structures say nothing of indices.
+    by_index = not any(isinstance(value, int) for value, _ in values)
+    palettes = compare_palettes(cases, given or () if by_index else ())
+    cases = by_colour(cases, palettes)
     if given is None:
         known, values, notes = find_structures(folder, cases, alike)
     else:
         known = given
+    known = in_their_colours(known, palettes) if by_index else known
     labels = _labels_of_names(known, values)
     values = (*values, *((other, labels[name]) for other, name in alike.items() if name in labels))
     cases = [replace(case, values=values) for case in cases]
     cases, subject_notes = _with_subjects(folder, cases, pairing.skipped)
-    repairs = read_repairs(folder)
     cases = _with_repairs(cases, repairs)
     cases = _with_annotated(folder, _without_files(cases, known), known)
     cases = _with_levels(cases) if reading.only_levels else cases
@@ -123,6 +132,7 @@ def find_cases(
             *notes,
             *(one.words for one in told),
             *pairing.notes,
+            *palette_notes(palettes),
             *subject_notes,
             *_repair_notes(cases, repairs),
             *correction_notes(folder),
@@ -186,8 +196,10 @@ def _cases_of_file(
         return CaseFolder(
             path.parent, (replace(case, values=named.values),), named.structures, (), named.values, notes=(note,)
         )
-    known = _as_structures(structures) if structures is not None else _from_values(path.parent, [case])
-    return CaseFolder(path.parent, (case,), known, notes=(note,))
+    if structures is not None:
+        return CaseFolder(path.parent, (case,), _as_structures(structures), notes=(note,))
+    known, values, notes = _from_values(path.parent, [case])
+    return CaseFolder(path.parent, (replace(case, values=values),), known, (), values, notes=(note, *notes))
 
 
 def _folders_around(path: Path) -> list[Path]:
@@ -323,7 +335,7 @@ def _with_repairs(cases: Sequence[Case], repairs: Sequence[Repair], *, of_parts:
     """Give each case its repairs and drop those to be left out; the parts of a stack have names of their own."""
     kept = []
     for case in (case for case in cases if not is_left_out(case.case_id, repairs)):
-        mine = tuple(repair for repair in repairs if repair.case_id == case.case_id)
+        mine = _repairs_of(case.case_id, repairs)
         if not of_parts:
             kept.append(replace(case, repairs=mine))
         elif case.slices is not None:
@@ -331,6 +343,10 @@ def _with_repairs(cases: Sequence[Case], repairs: Sequence[Repair], *, of_parts:
         else:
             kept.append(case)
     return kept
+
+
+def _repairs_of(case_id: str, repairs: Sequence[Repair]) -> tuple[Repair, ...]:
+    return tuple(repair for repair in repairs if repair.case_id == case_id)
 
 
 def _repair_notes(cases: Sequence[Case], repairs: Sequence[Repair]) -> tuple[str, ...]:
@@ -369,16 +385,29 @@ def find_structures(folder: Path, cases: Sequence[Case], alike: Mapping[str, str
     described = read_dataset_json(folder).structures
     if described:
         return described, (), ("The names of the structures are those of dataset.json.",)
-    return _from_values(folder, cases), (), ()
+    return _from_values(folder, cases)
 
 
-def _from_values(folder: Path, cases: Sequence[Case]) -> tuple[Structure, ...]:
-    files = {file.path: case for case in cases for file in case.labels}
-    read = _readable(lambda pair: np.unique(read_label_values(pair[1], pair[0])).tolist(), files.items())
-    found = {value for values in read for value in values}
+def _from_values(folder: Path, cases: Sequence[Case]) -> Found:
+    """Give a structure for each value; its label is the value itself, or where that is above 255 a free one."""
+    present, blurred, refused = dict[LabelFile, list[int]](), set[int](), list[AutosegError]()
+    owners = {file: case for case in cases for file in case.labels}
+    for file, case in owners.items():
+        try:
+            present[file] = label_values_of(case, file)
+        except UnclearLabelsError as unclear:  # the check asks how the file is to be taken
+            present[file] = [] if unclear.way == "nearest" else list(unclear.values)
+            blurred |= set(unclear.values) if unclear.way == "nearest" else set()
+        except AutosegError as error:  # one damaged file must not hide what is wrong elsewhere
+            refused.append(error)
+    if refused and not present:
+        raise refused[0]
+    found = {value for values in present.values() for value in values}
+    for level in sorted(blurred):
+        found |= {level} if all(abs(level - known) > ONE_LEVEL for known in found) else set()
     values = sorted(found - {0})
     places = folder / "labels" if (folder / "labels").is_dir() else folder
-    if len(values) > MOST_UNNAMED_VALUES or not all(0 < value < 256 for value in values):
+    if len(values) > MOST_UNNAMED_VALUES or any(value < 0 for value in values):
         raise LabelError(
             f"The label files in {places} hold {len(values)} different values "
             f"({', '.join(map(str, values[:8]))} …), which are hardly all structures. If edges were "
@@ -387,7 +416,19 @@ def _from_values(folder: Path, cases: Sequence[Case]) -> tuple[Structure, ...]:
         )
     if not values:
         raise LabelError(f"The label files in {places} are empty: every pixel is 0. Save the drawn labels.")
-    return tuple(Structure(value, f"label {value}") for value in values)
+    free = FreeLabels(value for value in values if value < 256)
+    label_of = {value: value if value < 256 else free.take(value) for value in values}
+    names = {label: unnamed(value) for value, label in label_of.items()}
+    # What repairs rename is no structure of its own any more, or is one from now on.
+    kept = {label_of[value] for value in blurred if value in label_of}
+    for file, own in present.items():
+        kept |= set(rename([label_of.get(value, 0) for value in own], owners[file].repairs))
+    structures = tuple(Structure(label, names.get(label, unnamed(label))) for label in sorted(kept - {0}))
+    large = {value: label for value, label in label_of.items() if value != label}
+    notes = tuple(
+        f"The value {value} of the label files is kept as label {label}." for value, label in large.items()
+    )
+    return structures, tuple(label_of.items()) if large else (), notes
 
 
 def _readable(read: Callable[[One], Result], those: Iterable[One]) -> Iterator[Result]:

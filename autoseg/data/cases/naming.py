@@ -20,6 +20,11 @@ LEFT_OUT = 0
 RESERVED = ("case_id", "slices")
 
 
+def unnamed(value: int) -> str:
+    """Give the name of a structure that nobody has named, by its value in the label files."""
+    return f"label {value}"
+
+
 @dataclass(frozen=True)
 class Naming:
     """What one value of the label files, or the addition to a binary file's name, stands for.
@@ -48,7 +53,7 @@ def list_namings(case_folder: CaseFolder, *, unnamed: Iterable[int] = ()) -> tup
         stands.setdefault(label, []).append(value)
     binary = any(file.binary for case in case_folder.cases for file in case.labels)
     unnamed = tuple(unnamed)
-    labels = _Labels([*(s.label for s in case_folder.structures), *unnamed])
+    labels = FreeLabels([*(s.label for s in case_folder.structures), *unnamed])
     rows = []
     for s in case_folder.structures:
         first, *more = stands.get(s.label) or [s.name if binary else s.label]
@@ -59,13 +64,14 @@ def list_namings(case_folder: CaseFolder, *, unnamed: Iterable[int] = ()) -> tup
     return tuple(rows)
 
 
-class _Labels:
+class FreeLabels:
     """Gives each value a label that no other has, its own number where it can."""
 
     def __init__(self, taken: Iterable[int]) -> None:
         self.taken = set(taken)
 
     def take(self, value: int | str) -> int:
+        """Give a value its label."""
         label = value if isinstance(value, int) else 0
         if not 0 < label < 256 or label in self.taken:
             label = next(k for k in range(1, 1000) if k not in self.taken)
@@ -75,7 +81,7 @@ class _Labels:
 
 def new_naming(value: int, taken: Iterable[int] = ()) -> Naming:
     """Give a row for a value of the label files that is not listed yet; its label is none of those taken."""
-    return Naming(value, _Labels(taken).take(value))
+    return Naming(value, FreeLabels(taken).take(value))
 
 
 def build_table(namings: Sequence[Naming]) -> StructureTable:

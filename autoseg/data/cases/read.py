@@ -12,14 +12,15 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from autoseg.data.cases.case import Case
-from autoseg.data.repairs import apply_repairs
+from autoseg.data.repairs import apply_repairs, settled_by
 from autoseg.errors import DataError, LabelError, ReadError
 from autoseg.files.dicom.grouping import group_series
 from autoseg.files.dicom.headers import FileHeader, read_header
 from autoseg.files.dicom.records import quiet
 from autoseg.files.dicom.series import read_dicom_file, read_series
-from autoseg.files.labels import Marked, marked_names, read_label_file, read_label_volume, read_marked
+from autoseg.files.labels import Marked, Settled, marked_names, read_label_file, read_label_volume, read_marked
 from autoseg.files.nifti.images import read_nifti_image
+from autoseg.files.nifti.sizes import FILE_NAME as VOXEL_SIZES
 from autoseg.files.pictures.images import read_picture_image
 from autoseg.files.sources import (
     PICTURE_ENDINGS,
@@ -182,11 +183,19 @@ def _read_rater(
 
 def read_label_masks(case: Case, file: LabelFile) -> Marked:
     """Give the structures that a file marks, by their names or by the token of the file's name."""
-    return read_marked(file, read_whole_image(case), trust_array=case.reading.trust_array)
+    return read_marked(file, read_whole_image(case), trust_array=case.reading.trust_array, settled=_settled(case))
+
+
+def _settled(case: Case) -> Settled:
+    return settled_by((*case.repairs, *case.part_repairs))
 
 
 def _read_values(case: Case, file: LabelFile, structures: tuple[Structure, ...]) -> Voxels:
     values = tuple((value, label) for value, label in case.values if isinstance(value, int))
+    if file.indices:
+        named = dict(values)
+        stand = ((index, named.get(meant) if named and meant else meant) for index, meant in file.indices)
+        values = tuple((index, label) for index, label in stand if label is not None)
     voxels = read_label_values(case, file.path, structures, values)
     image = case.images[0]
     if image.frame is None:
@@ -213,15 +222,28 @@ def read_label_values(
     """Read a label file whose values are labels, with all slices or frames that it holds, on its image's axes."""
     if ending(path) in VOLUME_ENDINGS:
         image, trust = read_whole_image(case), case.reading.trust_array
-        return read_label_volume(path, image, values=dict(values), trust_array=trust)[0]
-    return _read_picture_labels(path, file_stamp(path), structures, values)
+        return read_label_volume(path, image, values=dict(values), trust_array=trust, settled=_settled(case))[0]
+    return _read_picture_labels(path, file_stamp(path), structures, values, _settled(case))
+
+
+def label_values_of(case: Case, file: LabelFile) -> list[int]:
+    """Give the values that a label file holds, each once; its image is not looked at."""
+    if ending(file.path) in VOLUME_ENDINGS:
+        voxels = read_label_volume(file.path, settled=_settled(case))[0]
+    else:
+        voxels = read_label_values(case, file.path, values=file.indices)
+    return [int(value) for value in np.unique(voxels)]
 
 
 @lru_cache(maxsize=1)
 def _read_picture_labels(
-    path: Path, stamp: tuple[int, int], structures: tuple[Structure, ...], values: tuple[tuple[int, int], ...]
+    path: Path,
+    stamp: tuple[int, int],
+    structures: tuple[Structure, ...],
+    values: tuple[tuple[int, int], ...],
+    settled: Settled,
 ) -> Voxels:
-    return read_label_file(path, structures, values=dict(values))
+    return read_label_file(path, structures, values=dict(values), settled=settled)
 
 
 # --- images, whatever kind of files they are kept in
@@ -257,9 +279,7 @@ def read_whole_image(case: Case, typed: tuple[float, float] | None = None) -> Im
 def _read_channel(file: ImageFile, case: Case, typed: tuple[float, float] | None) -> Image:
     # Where one file holds all channels, they are told apart by the names that the case gives.
     inside = case.channels if len(case.images) == 1 else ()
-    images = read_image_file(
-        file.path, file.others, file_stamp(file.path, *file.others), typed, case.reading.plane, inside
-    )
+    images = read_image_file(file.path, file.others, _stamp_of(file), typed, case.reading.plane, inside)
     if ending(file.path) in PICTURE_ENDINGS or ending(file.path) in VOLUME_ENDINGS:
         images = images if file.frame is None else images[file.frame : file.frame + 1]
         if len(images) != 1:
@@ -336,6 +356,12 @@ def file_stamp(*paths: Path) -> Stamp:
         times.append(status.st_mtime_ns)
         sizes.append(status.st_size)
     return hash(tuple(times)), sum(sizes)
+
+
+def _stamp_of(file: ImageFile) -> Stamp:
+    """Give what changes when an image file does, or what a person said of the size of its voxels."""
+    answers = [folder / VOXEL_SIZES for folder in file.path.parents] if ending(file.path) in VOLUME_ENDINGS else []
+    return file_stamp(file.path, *file.others, *answers)
 
 
 # The frames of one file are neighbouring cases, and a label is read beside its image: the last few are kept.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -23,6 +24,8 @@ VISIT = re.compile(
 )
 # Rows of the table of likenesses that are computed at once.
 AT_ONCE = 1024
+# From this share of an image's slices on, likeness is hardly chance.
+MOST_SLICES_ALIKE = 0.5
 # Smaller drawings can be equal by chance.
 FEWEST_PIXELS = 200
 
@@ -80,7 +83,7 @@ def _alike(subjects: Sequence[str]) -> list[list[str]]:
 
 
 def check_duplicates(cohort: Cohort) -> Iterator[Finding]:
-    """Find images whose pixels are identical or nearly so, and studies that stand under two subjects."""
+    """Find images whose pixels are identical or that look alike, and studies that stand under two subjects."""
     identical: dict[str, list[Facts]] = defaultdict(list)
     for fact in cohort.facts:
         identical[fact.likeness.digest].append(fact)
@@ -88,14 +91,44 @@ def check_duplicates(cohort: Cohort) -> Iterator[Finding]:
         if len(facts) > 1:
             yield _identical(facts)
     told = {subjects for facts in identical.values() if len(subjects := _subjects(facts)) > 1}
-    alike: dict[frozenset[str], list[tuple[float, Facts, Facts]]] = defaultdict(list)
-    for (one, two), likeness in _nearly_identical(cohort.facts).items():
-        alike[_subjects((one, two))].append((likeness, one, two))
-    for subjects, pairs in alike.items():
-        if not any(subjects <= known for known in told):
-            yield _nearly(subjects, sorted(pairs, key=lambda pair: -pair[0]))
+    shared = _with_a_slice_in_common(cohort.facts, told)
+    yield from map(_in_common, shared)
+    told |= {_subjects(facts) for facts in shared}
+    alike = {
+        pair: found
+        for pair, found in _nearly_identical(cohort.facts).items()
+        if not any(_subjects(pair) <= known for known in told)
+    }
+    for group in _groups(alike):
+        yield _alike_on(group, {pair: found for pair, found in alike.items() if pair[0] in group})
     yield from _same_drawings(cohort, identical.values())
     yield from _shared_studies(cohort)
+
+
+def _with_a_slice_in_common(facts: Sequence[Facts], told: Collection[frozenset[str]]) -> list[list[Facts]]:
+    """Give groups of cases of several subjects that share the very pixels of a slice."""
+    owners: dict[str, list[Facts]] = defaultdict(list)
+    for fact in facts:
+        for digest in fact.likeness.slice_digests:
+            owners[digest].append(fact)
+    pairs = [
+        (owning[0], other)
+        for owning in owners.values()
+        for other in owning[1:]
+        if owning[0].case.subject_id != other.case.subject_id
+    ]
+    return _groups([pair for pair in pairs if not any(_subjects(pair) <= known for known in told)])
+
+
+def _groups(pairs: Iterable[tuple[Facts, Facts]]) -> list[list[Facts]]:
+    """Put together what is connected by pairs, in the order in which it was seen."""
+    group_of: dict[Facts, list[Facts]] = {}
+    for one, other in pairs:
+        first, second = group_of.setdefault(one, [one]), group_of.setdefault(other, [other])
+        if first is not second:
+            first += second
+            group_of.update(dict.fromkeys(second, first))
+    return list({id(group): group for group in group_of.values()}.values())
 
 
 def _same_drawings(cohort: Cohort, identical: Iterable[Sequence[Facts]]) -> Iterator[Finding]:
@@ -127,19 +160,59 @@ def _subjects(facts: Iterable[Facts]) -> frozenset[str]:
     return frozenset(fact.case.subject_id for fact in facts)
 
 
-def _nearly(subjects: frozenset[str], pairs: Sequence[tuple[float, Facts, Facts]]) -> Finding:
-    likeness, one, two = pairs[0]
-    more = f", and {counted(len(pairs) - 1, 'more pair')}" if len(pairs) > 1 else ""
+@dataclass(eq=False)
+class _Likeness:
+    """How alike two cases are: the highest correlation, and the share of their slices that have a like one."""
+
+    correlation: float
+    slices: tuple[set[int], set[int]]
+    shown: tuple[int, int]
+
+    @property
+    def share(self) -> float:
+        """The share of the slices of the shorter one that have a like one."""
+        return min((of, len(mine) / of) for mine, of in zip(self.slices, self.shown, strict=True))[1]
+
+
+def _alike_on(facts: Sequence[Facts], pairs: Mapping[tuple[Facts, Facts], _Likeness]) -> Finding:
+    (one, two), most = max(pairs.items(), key=lambda item: (item[1].share, item[1].correlation))
+    copies = most.share >= MOST_SLICES_ALIKE
+    slices = len(most.slices[0])
+    what = "is one slice" if slices == 1 else f"are {slices} slices"
+    named = "" if len(facts) == 2 else f" The group: {name_some([fact.case_id for fact in facts])}."
+    return Finding(
+        "warning" if copies else "note",
+        facts[0].case_id if len(facts) == 1 else "",
+        one.case.image_path,
+        f"{len(facts)} images of {len(_subjects(facts))} subjects look alike: on {one.case_id} (subject "
+        f"{one.case.subject_id}) and {two.case_id} (subject {two.case.subject_id}) there {what} of nearly the "
+        "same look "
+        f"(correlation {most.correlation:.4f}).{named}",
+        "Look at them. If they show one person, give them one subject (subjects.csv: case_id, subject_id) or "
+        "keep one; "
+        "else validation would see what was trained on. If they are two people, all is well.",
+        kind="twins",
+        cause="An image that was saved a second time in another way and under another name."
+        if copies
+        else "Slices with little on them, such as the top of a head, look alike in two people.",
+        cases=tuple(dict.fromkeys([one.case_id, two.case_id, *(fact.case_id for fact in facts)])),
+    )
+
+
+def _in_common(facts: Sequence[Facts]) -> Finding:
     return Finding(
         "error",
-        one.case_id,
-        one.case.image_path,
-        f"{one.case_id} and {two.case_id} show nearly the same slice (correlation {likeness:.4f}), "
-        f"under the subjects {name_some(sorted(subjects))}{more}.",
-        "Keep one of them, or give both one subject; else validation would see what was trained on.",
+        "",
+        facts[0].case.image_path,
+        f"The images of {name_some([fact.case_id for fact in facts])} share slices with identical pixels, "
+        "under the "
+        f"subjects {name_some(sorted(_subjects(facts)))}.",
+        "Give them one subject (subjects.csv: case_id, subject_id), or keep one of them; else validation would "
+        "see what "
+        "was trained on.",
         kind="twins",
-        cause="The same image, saved a second time in another way and under another name.",
-        cases=tuple(dict.fromkeys(fact.case_id for _, *pair in pairs for fact in pair)),
+        cause="A part of one image was saved under another name.",
+        cases=tuple(fact.case_id for fact in facts),
     )
 
 
@@ -181,19 +254,23 @@ def _shared_studies(cohort: Cohort) -> Iterator[Finding]:
             )
 
 
-def _nearly_identical(facts: Sequence[Facts]) -> dict[tuple[Facts, Facts], float]:
-    """Give pairs of cases of different subjects that show nearly the same slice, with their highest correlation."""
+def _nearly_identical(facts: Sequence[Facts]) -> dict[tuple[Facts, Facts], _Likeness]:
+    """Give pairs of cases of different subjects that show nearly the same slice, and how alike they are."""
     shown = [shown_slices(fact.likeness, fact.range[1] - fact.range[0]) for fact in facts]
     table = np.concatenate(shown) if shown else np.zeros((0, 1), np.float32)
     owner = np.repeat(np.arange(len(facts)), [len(pictures) for pictures in shown])
     subjects = np.unique([fact.case.subject_id for fact in facts], return_inverse=True)[1]
-    found: dict[tuple[Facts, Facts], float] = {}
+    found: dict[tuple[Facts, Facts], _Likeness] = {}
     for start in range(0, len(table), AT_ONCE):
         likeness = table[start : start + AT_ONCE] @ table[start:].T
         rows, columns = np.nonzero(likeness >= NEARLY_THE_SAME)
         for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
-            one, two = sorted((int(owner[start + row]), int(owner[start + column])))
+            (one, first), (two, second) = sorted((int(owner[start + at]), start + at) for at in (row, column))
             if subjects[one] != subjects[two]:
                 pair = facts[one], facts[two]
-                found[pair] = max(found.get(pair, 0.0), float(likeness[row, column]))
+                new = _Likeness(0.0, (set(), set()), (len(shown[one]), len(shown[two])))
+                known = found.setdefault(pair, new)
+                known.correlation = max(known.correlation, float(likeness[row, column]))
+                known.slices[0].add(first)
+                known.slices[1].add(second)
     return found

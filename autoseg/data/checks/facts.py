@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,8 @@ class Facts:
     `range` are the first channel's 1st and 99th percentiles, `broken` the image's NaN and infinite pixels. `edges`
     and `reversed_edges` tell for each channel how well the labels follow its edges as they are, and in the opposite
     order of slices; both are empty without labels, the second also for one slice. `likeness` recognises the image.
+    `constant` names the channels that have one value throughout, `equal` the pairs of channels that are one and
+    the same.
     """
 
     case: Case
@@ -134,6 +137,9 @@ class Facts:
     edges: tuple[EdgeFit, ...]
     reversed_edges: tuple[EdgeFit, ...]
     likeness: Likeness
+    channels: int = 1
+    constant: tuple[str, ...] = ()
+    equal: tuple[tuple[str, str], ...] = ()
 
     @property
     def case_id(self) -> str:
@@ -173,6 +179,7 @@ def gather_facts(labelled: LabelledImage) -> Facts:
     finite = np.isfinite(image.voxels)
     sample = _sample(grey)
     low, high = np.percentile(sample, (1, 99))
+    named = list(zip(image.channels, channels, strict=True))
     drawn = np.flatnonzero(counts.any(axis=1))
     return Facts(
         case=labelled.case,
@@ -192,6 +199,9 @@ def gather_facts(labelled: LabelledImage) -> Facts:
         edges=_edges(channels, codes, drawn),
         reversed_edges=_edges(channels[:, ::-1], codes, drawn) if len(codes) > 1 else (),
         likeness=case_facts(image, LabelMap(np.zeros(image.shape, np.uint8))),
+        channels=len(channels),
+        constant=tuple(name for name, one in named if (one == one.flat[0]).all()),
+        equal=tuple((a, b) for (a, one), (b, other) in combinations(named, 2) if np.array_equal(one, other)),
     )
 
 

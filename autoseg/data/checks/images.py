@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -141,6 +142,51 @@ def check_spacing(cohort: Cohort) -> Iterator[Finding]:
         )
 
 
+def check_channels(cohort: Cohort) -> Iterator[Finding]:
+    """Find images that have one value throughout, and channels that are one and the same."""
+    flat = [fact for fact in cohort.facts if fact.constant]
+    if flat:
+        named = [
+            f"{fact.case_id} ({', '.join(fact.constant)})" if fact.channels > 1 else fact.case_id for fact in flat
+        ]
+        yield Finding(
+            "warning",
+            flat[0].case_id if len(flat) == 1 else "",
+            flat[0].case.image_path,
+            f"{counted(len(flat), 'image')} of {len(cohort.facts)} {'shows' if len(flat) == 1 else 'show'} "
+            "nothing: one "
+            f"value on every pixel ({name_some(named)}).",
+            "Export them again, or leave them out: nothing can be learnt from them, and nothing found on them.",
+            kind="constant",
+            cause="An export failed, a sequence is missing, or the image was masked away.",
+            cases=tuple(fact.case_id for fact in flat),
+        )
+    alike: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for fact in cohort.facts:
+        for pair in fact.equal:
+            alike[pair].append(fact.case_id)
+    for (one, other), ids in alike.items():
+        every = len(ids) == len(cohort.facts)
+        yield Finding(
+            "warning" if every else "note",
+            ids[0] if len(ids) == 1 else "",
+            cohort.folder,
+            f"{one} and {other} are the same pixel by pixel on {'all' if every else len(ids)} of "
+            f"{len(cohort.facts)} "
+            f"images{'' if every else f' ({name_some(ids)})'}.",
+            "Name only one of them under 'How to read the files' (on the command line --channels): the second "
+            "one tells "
+            "nothing and costs time."
+            if every
+            else "If a sequence is missing there and the other was put in its place, all is well, but the "
+            "model learns "
+            "that both may be the same.",
+            kind="channels",
+            cause="One sequence was exported twice, or put in the place of a missing one.",
+            cases=tuple(ids),
+        )
+
+
 def check_range(cohort: Cohort) -> Iterator[Finding]:
     """Find images whose range of intensities is ten times that of the others, or a tenth, or nothing."""
     widths = np.array([fact.range[1] - fact.range[0] for fact in cohort.facts])
@@ -149,7 +195,8 @@ def check_range(cohort: Cohort) -> Iterator[Finding]:
     middle, _ = usual(widths[widths > 0])
     ratios = widths / float(middle)
     odd = np.flatnonzero((ratios > UNLIKE_RANGE) | (ratios < 1 / UNLIKE_RANGE)).tolist()
-    if len(widths) == 2 and widths.max() > UNLIKE_RANGE * widths.min():
+    odd = [i for i in odd if not cohort.facts[i].constant]  # told already
+    if len(widths) == 2 and widths.min() > 0 and widths.max() > UNLIKE_RANGE * widths.min():
         odd = [0, 1]  # of two, nobody knows which is the usual one
     if odd:
         facts = [cohort.facts[i] for i in odd]

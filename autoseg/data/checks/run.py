@@ -11,6 +11,7 @@ from autoseg.data.cases.read import read_labels
 from autoseg.data.checks.anatomy import check_anatomy
 from autoseg.data.checks.drawn import check_drawn, check_names
 from autoseg.data.checks.duplicates import check_duplicates, check_subjects
+from autoseg.data.checks.encoding import ask_of_labels, ask_of_sizes, check_encodings, check_palettes
 from autoseg.data.checks.facts import (
     Cohort,
     Facts,
@@ -20,10 +21,17 @@ from autoseg.data.checks.facts import (
     gather_facts,
 )
 from autoseg.data.checks.finding import SEVERITIES, Finding
-from autoseg.data.checks.images import check_broken, check_grid, check_levels, check_range, check_spacing
+from autoseg.data.checks.images import (
+    check_broken,
+    check_channels,
+    check_grid,
+    check_levels,
+    check_range,
+    check_spacing,
+)
 from autoseg.data.checks.placement import check_placement, check_sides
 from autoseg.data.checks.values import check_gaps, check_presence, check_surrounding, check_values
-from autoseg.errors import AutosegError
+from autoseg.errors import AutosegError, TwoSizesError, UnclearLabelsError
 from autoseg.image.structures import Structure
 
 
@@ -78,14 +86,26 @@ def examine_cases(
     """
     findings: list[Finding] = []
     facts: list[Facts] = []
+    asked: list[tuple[Case, AutosegError]] = []
     for number, case in enumerate(case_folder.cases, start=1):
-        labelled, problems = _read(case, case_folder.structures, pixel_spacing_mm)
+        labelled, problems, open_ = _read(case, case_folder.structures, pixel_spacing_mm)
         findings += problems if labelled is None else _gather(labelled, facts)
+        asked += [(case, error) for error in open_]
         if tell is not None:
             tell(number)
     found = check_facts(facts, case_folder.structures, folder=case_folder.folder, cases=case_folder.cases)
     return Examination(
-        _in_order([*findings, *found, *check_levels(case_folder.cases), *check_names(case_folder)]),
+        _in_order(
+            [
+                *ask_of_sizes([(case, error) for case, error in asked if isinstance(error, TwoSizesError)]),
+                *ask_of_labels([(case, error) for case, error in asked if isinstance(error, UnclearLabelsError)]),
+                *findings,
+                *found,
+                *check_palettes(case_folder),
+                *check_levels(case_folder.cases),
+                *check_names(case_folder),
+            ]
+        ),
         count_structures(facts, case_folder.structures),
     )
 
@@ -123,8 +143,8 @@ def check_facts(
         findings += check_subjects(cohort)
     if not facts:
         return _in_order(findings)
-    checks = (check_values, check_surrounding, check_spacing, check_range, check_presence, check_gaps)
-    for check in (*checks, check_duplicates):
+    checks = (check_values, check_surrounding, check_spacing, check_channels, check_range, check_encodings)
+    for check in (*checks, check_presence, check_gaps, check_duplicates):
         findings += check(cohort)
     placed = list(check_placement(cohort))
     # What lies beside its image says nothing about sides and places, and spoils what is usual.
@@ -143,21 +163,26 @@ def _gather(labelled: LabelledImage, facts: list[Facts]) -> list[Finding]:
 
 def _read(
     case: Case, structures: Sequence[Structure], pixel_spacing_mm: tuple[float, float] | None
-) -> tuple[LabelledImage | None, list[Finding]]:
-    """Read one case; None if it cannot be used."""
+) -> tuple[LabelledImage | None, list[Finding], list[AutosegError]]:
+    """Read one case; None if it cannot be used, with why not, and with what a person has to say of it first."""
     problems, image, labels = [], None, None
+    open_: list[AutosegError] = []
     remedy = "Or move the image and its label file away."
     try:
         image = read_case_image(case, pixel_spacing_mm=pixel_spacing_mm)
+    except TwoSizesError as question:
+        return None, [], [question]
     except AutosegError as reason:
         problems.append(Finding("error", case.case_id, case.image_path, str(reason), remedy, kind="unreadable"))
     try:
         labels = read_labels(case, tuple(structures))
+    except UnclearLabelsError as question:
+        open_.append(question)
     except AutosegError as reason:
         problems.append(Finding("error", case.case_id, case.label_path, str(reason), remedy, kind="unreadable"))
     if image is None or labels is None:
-        return None, problems
-    return LabelledImage(case, image, labels.voxels, notes=labels.notes), problems
+        return None, problems, open_
+    return LabelledImage(case, image, labels.voxels, notes=labels.notes), problems, open_
 
 
 def _in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:

@@ -15,10 +15,10 @@ from autoseg.data.corrections.fine_grid import downsample_labels
 from autoseg.data.corrections.kit import AS_WRITTEN, Kit, KitCase, read_kit
 from autoseg.errors import DataError, LabelError, ReadError
 from autoseg.files.labels import read_label_volume
+from autoseg.files.nifti.images import onto_grid
 from autoseg.files.nifti.volumes import nifti_header
 from autoseg.files.sources import VOLUME_ENDINGS, ending, name_without_ending
 from autoseg.image.image import Image, LabelMap, SliceSource, Source
-from autoseg.image.orientation import arrangement_onto
 from autoseg.words import say_slices
 
 # --- what was changed between two label maps: slice by slice, structure by structure
@@ -344,7 +344,7 @@ def _lies_on(path: Path, case: KitCase) -> bool:
     header = nifti_header(path)
     if header.affine is None or len(header.shape) != 3:
         return False
-    return arrangement_onto(header.affine, header.shape, case.file_affine, case.file_shape) is not None
+    return onto_grid(header, case.file_affine, case.file_shape) is not None
 
 
 def _read(kit: Kit, case: KitCase, path: Path) -> LabelMap:

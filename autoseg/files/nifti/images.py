@@ -34,6 +34,7 @@ def read_nifti_image(
     """
     path = Path(path)
     header, data = open_nifti(path)
+    header.refuse_two_sizes()
     points = _time_points(path, header, time_point, channels_last)
     arrangement, affine = lay_out(header, slice_axis)
     images = []
@@ -112,7 +113,14 @@ def _source(path: Path, header: NiftiHeader, arrangement: Arrangement, point: in
         spacing_source="none" if header.affine is None else "header",
         slice_spacing_source="none" if header.affine is None else "header",
         slices=tuple(SliceSource(path, (point or 0) * count + number) for number in numbers),
+        notes=_size_notes(header),
     )
+
+
+def _size_notes(header: NiftiHeader) -> tuple[str, ...]:
+    if header.sizes is None:
+        return ()
+    return (f"Its header gives two sizes of a voxel, {header.sizes.words}; {header.holds} was said to hold.",)
 
 
 # --- labels: brought to their image's axes, or why they do not belong there
@@ -154,13 +162,19 @@ def _arrangement(
     if not trust_array and (header.is_oriented or is_image_oriented):
         if not (header.is_oriented and is_image_oriented) or header.affine is None or like.affine is None:
             return None
-        return arrangement_onto(header.affine, header.shape, like.affine, like.shape)
+        return onto_grid(header, like.affine, like.shape)
     # By place in the array: as the image's own file was turned, or where that is no NIfTI, each as it lies.
     if image is not None and image.shape[:3] == header.shape:
         if image.affine is None or like.affine is None:
             return lay_out(image, slice_axis)[0]
         return arrangement_onto(image.affine, header.shape, like.affine, like.shape)
     return lay_out(header, slice_axis if like.affine is None else plane_of(like.affine))[0]
+
+
+def onto_grid(header: NiftiHeader, affine: Affine, shape: tuple[int, ...]) -> Arrangement | None:
+    """Find how a label file lies on its image; where its header gives two sizes, by the one that fits the image."""
+    candidates = [own for own in (header.affine, header.other) if own is not None]
+    return next(filter(None, (arrangement_onto(own, header.shape, affine, shape) for own in candidates)), None)
 
 
 def _header_of(image: Image) -> NiftiHeader | None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import gzip
 import math
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -20,7 +22,9 @@ from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
 from autoseg.errors import GeometryError, OutputError, ReadError
+from autoseg.files.arrays import ROUNDED
 from autoseg.files.atomic import whole_file
+from autoseg.files.nifti.sizes import Holds, TwoSizes, kept_answer, steps_differ
 from autoseg.image.geometry import LPS_TO_RAS, Affine, check_affine, same_grid, spacing_from_affine
 from autoseg.image.image import Image, LabelMap
 
@@ -52,13 +56,27 @@ class NiftiHeader:
     left out), and `affine` takes an index in that order to DICOM patient coordinates in mm, None where even the
     spacing is unknown. Where the file does not say how it lies in the patient (sform and qform unset, or
     impossible) it is not `is_oriented`: left and right are unknown, and the affine holds only the spacing.
-    `is_scaled` is True where stored values are multiplied or shifted (scl_slope, scl_inter).
+    `is_scaled` is True where stored values are multiplied or shifted (scl_slope, scl_inter); whole numbers then
+    come
+    back with an error of up to `rounding`. `sizes` are the two sizes of a voxel where sform and pixdim contradict
+    each
+    other, `holds` is which of them a person said to hold; as long as nobody did, `affine` is the sform's. `other`
+    is then the affine by the other size.
     """
 
     shape: tuple[int, ...]
     affine: Affine | None
     is_oriented: bool
     is_scaled: bool
+    rounding: float = 0.0
+    sizes: TwoSizes | None = None
+    holds: Holds | None = None
+    other: Affine | None = None
+
+    def refuse_two_sizes(self) -> None:
+        """Ask which size of a voxel holds, where nobody has said so."""
+        if self.sizes is not None and self.holds is None:
+            raise self.sizes.question()
 
 
 def nifti_header(path: Path) -> NiftiHeader:
@@ -137,27 +155,66 @@ def describe(path: Path, header: Nifti1Header) -> NiftiHeader:
             f"{path} holds colours or complex numbers ({stored}) and not one number a voxel. "
             "Export it as magnitude or in grey."
         )
-    affine, is_oriented = _place(header, shape)
-    return NiftiHeader(shape, affine, is_oriented, (slope or 1.0, shift or 0.0) != (1.0, 0.0))
+    affine, is_oriented, other = _places(header, shape)
+    sizes = holds = None
+    if affine is not None and other is not None:
+        sizes = TwoSizes(path, _steps(affine), _steps(other))
+        holds = kept_answer(sizes)
+        affine, other = (other, affine) if holds == "pixdim" else (affine, other)
+    is_scaled = (slope or 1.0, shift or 0.0) != (1.0, 0.0)
+    rounding = _rounding(slope or 1.0, stored) if is_scaled else 0.0
+    return NiftiHeader(shape, affine, is_oriented, is_scaled, rounding, sizes, holds, other)
 
 
-def _place(header: Nifti1Header, shape: tuple[int, ...]) -> tuple[Affine | None, bool]:
-    """Give the affine to DICOM's coordinates, and whether the file itself says how the voxels lie."""
+def _steps(affine: Affine) -> tuple[float, float, float]:
+    x, y, z = spacing_from_affine(affine)
+    return x, y, z
+
+
+def _rounding(slope: float, stored: np.dtype[Any]) -> float:
+    """Give how far whole numbers may come back from what was stored: half of a step, where steps are small."""
+    # Steps of half a unit and more hide whether the numbers were whole.
+    half = abs(slope) / 2 if stored.kind in "iu" and abs(slope) < 0.5 else 0.0
+    return max(ROUNDED, 1.001 * half)
+
+
+def _places(header: Nifti1Header, shape: tuple[int, ...]) -> tuple[Affine | None, bool, Affine | None]:
+    """Give the affine to DICOM's coordinates, and whether the file itself says how the voxels lie.
+
+    The last is a second affine, by the pixdim (and the qform, where that is set), if its steps contradict the
+    first.
+    """
     unit = np.diag([_MM_PER_UNIT.get(int(header["xyzt_units"]) & 7, 1.0)] * 3 + [1.0])
-    for read in (header.get_sform, header.get_qform):
-        try:
-            matrix, code = read(coded=True)
-        except (HeaderDataError, ValueError):
-            continue
-        if code and (affine := _plausible(unit @ LPS_TO_RAS @ matrix)) is not None:
-            return affine, True
+    by_sform, by_qform = (_coded(read, unit) for read in (header.get_sform, header.get_qform))
     steps = np.array(header["pixdim"][1:4], dtype=np.float64)
     # A single slice needs no distance to the next.
     steps[(np.array(shape[:3]) == 1) & (steps == 0)] = 1.0
     # Programs that know no spacing write 1, 1, 1.
-    if not (steps > 0).all() or (steps == 1).all():
-        return None, False
-    return _plausible(unit @ np.diag([*steps, 1.0])), False
+    is_told = bool((steps > 0).all() and np.isfinite(steps).all() and not (steps == 1).all())
+    if by_sform is not None:
+        other = by_qform
+        if other is None and is_told:
+            directions = by_sform[:3, :3] / np.linalg.norm(by_sform[:3, :3], axis=0)
+            matrix = by_sform.copy()
+            matrix[:3, :3] = directions * steps * unit[0, 0]
+            other = _plausible(matrix)
+        differs = other is not None and steps_differ(by_sform, other, shape)
+        return by_sform, True, other if differs else None
+    if by_qform is not None:
+        return by_qform, True, None
+    return _plausible(unit @ np.diag([*steps, 1.0])) if is_told else None, False, None
+
+
+def _coded(
+    read: Callable[..., tuple[npt.NDArray[np.float64], int]], unit: npt.NDArray[np.float64]
+) -> Affine | None:
+    """Give the affine of an sform or a qform; None where its code is 0 or it is impossible."""
+    try:
+        with np.errstate(all="ignore"):
+            matrix, code = read(coded=True)
+    except (HeaderDataError, ValueError):
+        return None
+    return _plausible(unit @ LPS_TO_RAS @ matrix) if code else None
 
 
 def _plausible(matrix: npt.NDArray[np.float64]) -> Affine | None:
@@ -250,6 +307,7 @@ def _open(path: Path, data: bytes, pixels: bytes) -> tuple[NiftiHeader, ArrayPro
 def _in_file_order(path: Path, header: NiftiHeader, data: ArrayProxy) -> tuple[npt.NDArray[np.generic], Affine]:
     if len(header.shape) != 3:
         raise ReadError(f"{path} has the shape {header.shape}; only files with three axes are read.")
+    header.refuse_two_sizes()
     if not header.is_oriented or header.affine is None:
         raise ReadError(f"{path} does not say where its voxels lie (sform and qform codes are 0). Export it again.")
     voxels = np.asanyarray(data).reshape(header.shape)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
-from autoseg.errors import LabelError
+from autoseg.errors import LabelError, UnclearLabelsError
 from autoseg.files.arrays import whole_numbers
 from autoseg.files.pictures.pictures import JpegPlanes, Picture, read_jpeg_planes
 from autoseg.files.pictures.tiff import TIFF_SUFFIXES
@@ -91,9 +92,88 @@ def _block_sums(values: Array) -> Array:
     return np.asarray(sums.repeat(BLOCK, axis=0)[:rows].repeat(BLOCK, axis=1)[:, :columns])
 
 
+# --- what a JPEG most likely shows, where a person accepts that
+
+# Grey levels within which a pixel and its eight neighbours are one surface.
+FLAT = 8
+# Values so near to each other are one level, blurred.
+ONE_LEVEL = 12
+# Levels nearer than this to each other are no few well-separated values.
+APART = 32
+MOST_LEVELS = 8
+# Share of all pixels that lie on one of the levels, where a picture shows labels and no photograph.
+ON_LEVELS = 0.9
+FEWEST_PIXELS = 16
+# A colour with so little of it could be taken for grey.
+NEARLY_GREY = 16
+# A pixel is between two levels if the way over it is hardly longer.
+DETOUR = 1.1
+
+
+def shown_levels(jpeg: JpegPlanes) -> tuple[int, ...]:
+    """Give the few well-separated grey values that a JPEG shows beside 0; none where it is no such picture."""
+    grey = jpeg.planes[0]
+    if np.abs(jpeg.planes[1:] - 128).max(initial=0) > FLAT:
+        return ()
+    counts = np.bincount(np.round(grey[_flat(jpeg.planes[:1])]).astype(int), minlength=256)
+    occupied = np.flatnonzero(counts >= 4)
+    if not len(occupied):
+        return ()
+    groups = np.split(occupied, np.flatnonzero(np.diff(occupied) > ONE_LEVEL) + 1)
+    large = [group for group in groups if counts[group].sum() >= FEWEST_PIXELS]
+    levels = [int(np.median(np.repeat(group, counts[group]))) for group in large]
+    levels = [0 if level <= ONE_LEVEL / 2 else 255 if level >= 255 - ONE_LEVEL / 2 else level for level in levels]
+    every = np.array(sorted({0, *levels}))
+    near = np.abs(grey[..., None] - every).min(axis=-1) <= ONE_LEVEL
+    if len(every) > MOST_LEVELS + 1 or np.diff(every).min(initial=255) < APART or near.mean() < ON_LEVELS:
+        return ()
+    return tuple(every[1:].tolist())
+
+
+def _flat(planes: Array) -> npt.NDArray[np.bool_]:
+    """Tell which pixels lie on a surface of one value."""
+    size = (1, 3, 3)
+    rise = ndimage.maximum_filter(planes, size=size) - ndimage.minimum_filter(planes, size=size)
+    return np.asarray(rise.max(axis=0) <= FLAT)
+
+
+def _fit(planes: Array, levels: Array) -> bool:
+    """Tell whether levels are well apart and every surface of a JPEG has one of them."""
+    apart = min((float(np.linalg.norm(a - b)) for i, a in enumerate(levels) for b in levels[:i]), default=0.0)
+    flat = _flat(planes)
+    away = np.min([np.sqrt(((planes - level[:, None, None]) ** 2).sum(axis=0)) for level in levels], axis=0)
+    return apart >= APART and flat.mean() >= 0.5 and int((flat & (away > 2 * ONE_LEVEL)).sum()) < FEWEST_PIXELS
+
+
+def likely_levels(planes: Array, levels: Array) -> npt.NDArray[np.intp]:
+    """Give each pixel the level that it is most like (its place in `levels`), with regard to what lies beside it.
+
+    What is blurred between two levels passes over those in between: it is one of the two, and no third structure.
+    """
+    distances = np.stack([np.sqrt(((planes - level[:, None, None]) ** 2).sum(axis=0)) for level in levels])
+    nearest = distances.argmin(axis=0)
+    beside = np.stack(
+        [
+            ndimage.maximum_filter(ndimage.minimum_filter((nearest == k).astype(np.uint8), size=3), size=7) > 0
+            for k in range(len(levels))
+        ]
+    )
+    of_two = np.zeros(nearest.shape, dtype=bool)
+    for one in range(len(levels)):
+        for two in range(one):
+            apart = float(np.linalg.norm(levels[one] - levels[two]))
+            between = distances[one] + distances[two] <= DETOUR * apart
+            of_two |= beside[one] & beside[two] & between
+    among = np.where(beside, distances, np.inf).argmin(axis=0)
+    return np.where(of_two, among, nearest)
+
+
 REMEDY = (
     "Save the labels as PNG or NPY from the program in which they were drawn; converting this file does not "
     "bring the lost values back."
+)
+OFFER = (
+    "If there is no such file any more, the check of the folder (autoseg check, or the notebook) offers a repair."
 )
 
 
@@ -102,10 +182,15 @@ def picture_labels(
     pictures: Sequence[Picture],
     structures: tuple[Structure, ...] = (),
     values: Mapping[int, int] | None = None,
+    *,
+    nearest: bool = False,
 ) -> npt.NDArray[np.integer]:
-    """Give the labels of a PNG, of the pages of a TIFF, or of a JPEG, shape (slices, rows, columns)."""
+    """Give the labels of a PNG, of the pages of a TIFF, or of a JPEG, shape (slices, rows, columns).
+
+    With `nearest` the pixels of a JPEG that are in doubt get the value they are most like, of those nearby.
+    """
     if pictures[0].is_jpeg and path.suffix.lower() not in TIFF_SUFFIXES:
-        return _read_jpeg_labels(path, pictures[0], structures, values)[None]
+        return _read_jpeg_labels(path, pictures[0], structures, values, nearest=nearest)[None]
     return np.stack([_labels_of(path, picture, structures, values) for picture in pictures])
 
 
@@ -232,14 +317,16 @@ def _labels_by_colour(path: Path, structures: tuple[Structure, ...]) -> dict[int
 
 
 def _read_jpeg_labels(
-    path: Path, picture: Picture, structures: tuple[Structure, ...], values: Mapping[int, int] | None
+    path: Path,
+    picture: Picture,
+    structures: tuple[Structure, ...],
+    values: Mapping[int, int] | None,
+    *,
+    nearest: bool,
 ) -> npt.NDArray[np.integer]:
-    if not structures and not values:
-        raise LabelError(
-            f"{path} is a JPEG, which blurs values, and nothing says which values there can be. Name them in "
-            f"structures.csv (label = grey value, or colour). {REMEDY}"
-        )
     jpeg = read_jpeg_planes(path)
+    if not structures and not values:
+        raise _without_names(path, jpeg)
     label_of = {0: 0} | ({s.label: s.label for s in structures} if values is None else dict(values))
     labels = np.array([0, *(structure.label for structure in structures)], dtype=np.uint8)
     colours = ycbcr_of_rgb(np.array([(0, 0, 0), *(s.rgb for s in structures)], dtype=np.float64))
@@ -251,23 +338,47 @@ def _read_jpeg_labels(
     else:
         _labels_by_colour(path, structures)
         levels = colours
-    if not jpeg.colour_at_full_resolution:
-        raise LabelError(
+    fits = _fit(jpeg.planes, levels)
+    if jpeg.colour_at_full_resolution:
+        found, doubt = nearest_levels(jpeg, levels)
+    else:
+        found, doubt = likely_levels(jpeg.planes, levels), ~_flat(jpeg.planes)
+    if not doubt.any():
+        return labels[found]
+    if nearest and fits:
+        return labels[np.where(doubt, likely_levels(jpeg.planes, levels), found)]
+    if jpeg.colour_at_full_resolution:
+        words = _doubt_message(path, picture.pixels[doubt], jpeg, levels)
+    else:
+        words = (
             f"{path} is a JPEG that keeps colours at a lower resolution than the picture (4:2:0), so the "
             f"labels at every edge are in doubt. {REMEDY}"
         )
-    nearest, doubt = nearest_levels(jpeg, levels)
-    if doubt.any():
-        raise LabelError(_doubt_message(path, picture.pixels[doubt], jpeg, levels))
-    return labels[nearest]
+    raise UnclearLabelsError(f"{words} {OFFER}", "nearest", pixels=int(doubt.sum())) if fits else LabelError(words)
+
+
+def _without_names(path: Path, jpeg: JpegPlanes) -> LabelError:
+    """Give the error for a JPEG of which nobody has said which values there can be; with those that it shows."""
+    found = shown_levels(jpeg)
+    words = (
+        f"{path} is a JPEG, which blurs values, and nothing says which values there can be. Name them in "
+        f"structures.csv (label = grey value, or colour). {REMEDY}"
+    )
+    return UnclearLabelsError(f"{words} {OFFER}", "nearest", found) if found else LabelError(words)
 
 
 def _is_grey(
     jpeg: JpegPlanes, colours: npt.NDArray[np.float64], greys: npt.NDArray[np.float64], radius: float
 ) -> bool:
     """Tell whether a JPEG in colour shows grey values, and none of the colours can be taken for one of them."""
-    drawn = colours[colours[:, 0] > 0, 0]
-    return np.abs(jpeg.planes[1:] - 128).max() == 0 and bool((np.abs(drawn - greys) > radius).all())
+    if np.abs(jpeg.planes[1:] - 128).max() > 0:
+        return False
+    drawn = colours[colours[:, 0] > 0]
+    # A surface of some pixels would show its colour, however strongly the file is compressed.
+    has_grey_surface = ndimage.minimum_filter(jpeg.planes[0], size=5).max() > 2 * ONE_LEVEL
+    if has_grey_surface and bool((np.abs(drawn[:, 1:] - 128).max(axis=1) > NEARLY_GREY).all()):
+        return True
+    return bool((np.abs(drawn[:, 0] - greys) > radius).all())
 
 
 def _doubt_message(

@@ -16,6 +16,7 @@ from autoseg.errors import DataError, LabelError, ReadError
 from autoseg.files.atomic import whole_file
 from autoseg.image.structures import Structure, check_structures, check_values
 
+Colour = tuple[int, int, int]
 PNG_MODES = ("1", "L", "LA", "P", "I;16", "RGB", "RGBA")
 EXIF_ORIENTATION = 0x0112
 
@@ -55,6 +56,20 @@ def read_picture(path: Path) -> Picture:
         if image.format == "PNG":
             return _read_png(image, path)
         return Picture(np.asarray(image.convert("L" if image.mode == "L" else "RGB")), is_jpeg=True)
+
+
+def read_palette(path: Path) -> npt.NDArray[np.uint8] | None:
+    """Give the colours of the indices of a PNG, shape (n, 3); None where it has none."""
+    try:
+        with path.open("rb") as file:
+            beginning = file.read(26)
+    except OSError as error:
+        raise ReadError(f"{path} cannot be read ({error.strerror}). Check the name.") from error
+    # The kind of a PNG stands in its 26th byte.
+    if not beginning.startswith(b"\x89PNG") or beginning[25:] != b"\x03":
+        return None
+    with _opened(path) as image:
+        return _colours(image)
 
 
 def read_jpeg_planes(path: Path) -> JpegPlanes:
@@ -152,9 +167,13 @@ def _read_png(image: PillowImage.Image, path: Path) -> Picture:
     if grey and depth in (2, 4):
         # Pillow stretches these to 0..255 for the eye; the file holds 0..3 or 0..15.
         pixels = pixels // (255 // (2**depth - 1))
-    flat = image.getpalette() if image.mode == "P" else None
-    palette = None if flat is None else np.reshape(np.array(flat, dtype=np.uint8), (-1, 3))
+    palette = _colours(image) if image.mode == "P" else None
     return Picture(pixels, palette, has_alpha=pixels.ndim == 3 and pixels.shape[-1] in (2, 4))
+
+
+def _colours(image: PillowImage.Image) -> npt.NDArray[np.uint8] | None:
+    flat = image.getpalette()
+    return None if flat is None else np.reshape(np.array(flat, dtype=np.uint8), (-1, 3))
 
 
 def _read_deep_png(path: Path, *, has_alpha: bool) -> Picture:

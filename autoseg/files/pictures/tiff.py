@@ -70,6 +70,15 @@ def read_tiff(path: Path) -> tuple[Picture, ...]:
     return tuple(Picture(pixels, palette, lossy, alpha) for pixels in stack)
 
 
+def read_tiff_palette(path: Path) -> npt.NDArray[np.uint8] | None:
+    """Give the colours of the indices of a TIFF, shape (n, 3), without its pixels; None where it has none."""
+    try:
+        with _faults(), tifffile.TiffFile(path) as file:
+            return _palette(file.pages.first) if file.pages else None
+    except _DAMAGED as error:
+        raise ReadError(f"{path} cannot be read as a TIFF picture ({error}). {_REMEDY}") from error
+
+
 @contextmanager
 def _faults() -> Iterator[list[str]]:
     """Collect the faults that tifffile only logs, such as pages that it leaves out."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -18,9 +19,12 @@ from autoseg.data.cases import (
     keep_names,
     leave_out_structure,
 )
+from autoseg.data.cases.sizes import answer_voxel_sizes
 from autoseg.data.checks import SEVERITIES, Finding
-from autoseg.data.repairs import Repair, add_repair, leave_out, read_repairs, undo_repair
+from autoseg.data.repairs import Repair, add_repair, leave_out, read_repairs, settle, undo_repair
 from autoseg.errors import DataError
+from autoseg.files.arrays import HALF
+from autoseg.files.nifti.sizes import Holds, forget_answers, read_answers
 from autoseg.panels.parts.fields import button
 from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.style import heading, notice, picture, text
@@ -32,9 +36,13 @@ from autoseg.words import counted
 # What several findings of one kind have in common.
 TITLES = {
     "blank": "images that are empty",
+    "blurred": "labels in JPEG",
     "broken": "images with broken pixels",
+    "channels": "channels that are the same",
+    "constant": "images that show nothing",
     "contours": "how contours were drawn",
     "empty": "labels that are empty",
+    "encoding": "one structure by several numbers",
     "gap": "slices that were left undrawn",
     "inverted": "masks that are inside out",
     "grid": "labels that lie elsewhere than their image",
@@ -42,11 +50,14 @@ TITLES = {
     "names": "names that look alike",
     "never": "structures that are drawn nowhere",
     "order": "slices in another order",
+    "palette": "palettes that differ",
     "permuted": "structures with each other's numbers",
     "rare": "structures of hardly any pixel",
     "rims": "labels with smoothed edges",
     "shape": "labels of another size than their image",
+    "shares": "labels that are probabilities",
     "sides": "left and right exchanged",
+    "sizes": "headers that contradict themselves",
     "small": "very small structures",
     "subjects": "patients who may be one",
     "twins": "images that are alike",
@@ -55,6 +66,8 @@ TITLES = {
     "unrelated": "labels that do not fit their image",
     "values": "values without a name",
 }
+# Findings without a picture: nothing can be drawn of what cannot be read.
+NOT_DRAWN = ("unreadable", "absent", "names", "sizes", "blurred", "shares")
 ASKED = "Answer once; the answer is kept beside your data."
 
 
@@ -223,7 +236,7 @@ class FindingsPanel(Panel):
 
     def _row(self, finding: Finding) -> FindingRow:
         if id(finding) not in self._drawn:
-            drawable = bool(finding.cases) and finding.kind not in ("unreadable", "absent", "names")
+            drawable = bool(finding.cases) and finding.kind not in NOT_DRAWN
             self._drawn[id(finding)] = FindingRow(
                 finding,
                 self.hidden,
@@ -244,6 +257,15 @@ class FindingsPanel(Panel):
         if finding.kind == "names" and name:
             words = f"What these files call so is {name}: written into the table of structures"
             return [button(f"They are all {name}", self.keep_names, words)]
+        if finding.kind == "sizes":
+            words = "Areas are measured by it from now on; kept beside your data (voxel_sizes.csv)"
+            return [
+                button("The sform holds", lambda: self.answer_sizes("sform", finding.cases), words),
+                button("The pixdim holds", lambda: self.answer_sizes("pixdim", finding.cases), words),
+                *self._leaving_out(finding),
+            ]
+        if finding.kind == "shares":
+            return [*self._thresholds(finding), *self._leaving_out(finding)]
         controls: list[widgets.Widget] = self._asking(finding, name) if finding.kind == "gap" and name else []
         controls += [
             button(f"Mend: {words}", partial(self.mend, repairs), words) for words, repairs in offers(finding)
@@ -259,6 +281,17 @@ class FindingsPanel(Panel):
         drawn = button("It was not drawn there", partial(answer, drawn_everywhere=False), "Nothing is learnt there")
         absent = button("It really is not there", partial(answer, drawn_everywhere=True), "This is learnt")
         return [absent] if beside in finding.cases else [drawn, absent]
+
+    def _thresholds(self, finding: Finding) -> list[widgets.Widget]:
+        share = widgets.BoundedFloatText(
+            value=HALF, min=0.01, max=1, step=0.05, tooltip="Share from which a pixel belongs to the structure"
+        )
+        share.layout.width = "80px"
+
+        def keep() -> None:
+            self.mend([settle(case_id, "threshold", threshold=share.value) for case_id in finding.cases])
+
+        return [share, button("Count pixels from this share on", keep, "Kept beside your data in repairs.csv")]
 
     def _leaving_out(self, finding: Finding) -> list[widgets.Widget]:
         known = {case.case_id for case in self._folder.cases}
@@ -350,6 +383,19 @@ class FindingsPanel(Panel):
             keep_names(self._folder)
             self._done("Kept beside your data in structures.csv.")
 
+    def answer_sizes(self, holds: Holds | None, cases: Iterable[str] = ()) -> None:
+        """Say which size of a voxel holds in the files of these cases; None: ask again."""
+        with self.attempt():
+            chosen, folder = set(cases), self._folder
+            if holds is None:
+                forget_answers(folder.folder)
+            else:
+                mine = [case for case in folder.cases if case.case_id in chosen]
+                files = [image.path for case in mine for image in case.images]
+                files += [label.path for case in mine for label in case.labels]
+                answer_voxel_sizes(folder.folder, holds, files)
+            self._done("Kept beside your data in voxel_sizes.csv." if holds else "Taken back.")
+
     def drop(self, name: str) -> None:
         """Leave a structure out of the table of structures."""
         with self.attempt():
@@ -373,6 +419,9 @@ class FindingsPanel(Panel):
         for name, words in self._answers.items():
             undo = button("Undo", partial(self.answer, name, drawn_everywhere=None), f"Undo: {words}")
             rows.append(widgets.HBox([undo, widgets.HTML(text(words))]))
+        for words in self._answered_sizes():
+            undo = button("Undo", partial(self.answer_sizes, None), f"Undo: {words}")
+            rows.append(widgets.HBox([undo, widgets.HTML(text(words))]))
         for repair in repairs[:MOST_REPAIRS]:
             words = f"{self._case(repair.case_id)}: {repair.words} ({repair.date or 'no date'})"
             undo = button("Undo", partial(self.undo, [repair]), f"Undo: {words}")
@@ -382,6 +431,13 @@ class FindingsPanel(Panel):
             rows.append(button(f"Undo all {len(repairs)} repairs", lambda: self.undo(every)))
         title = [widgets.HTML(heading("Mended and answered so far"))] if rows else []
         self.made.children = [*title, *rows]
+
+    def _answered_sizes(self) -> list[str]:
+        answers = Counter(read_answers(self._folder.folder).values())
+        return [
+            f"Of headers with two sizes of a voxel the {holds} holds ({counted(n, 'file')})."
+            for holds, n in answers.items()
+        ]
 
     # --- words
 

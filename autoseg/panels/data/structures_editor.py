@@ -91,9 +91,9 @@ class StructuresPanel(Panel):
         """Add a value of the label files that the table lacks, to be named."""
         with self.attempt():
             word = str(value).strip()
-            if not word.isdecimal() or not 0 < int(word) < 256:
+            if not word.isdecimal() or not 0 < int(word) < 65536:
                 raise LabelError(
-                    f"The value {word or '(empty)'} cannot be added; give a whole number from 1 to 255."
+                    f"The value {word or '(empty)'} cannot be added; give a whole number from 1 to 65535."
                 )
             if any(row.value == int(word) for row in self.rows):
                 raise LabelError(f"The value {word} is in the table already.")

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import html
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import ipywidgets as widgets
 
+from autoseg.data.cases.sizes import answer_voxel_sizes
 from autoseg.data.patients import Candidate, PatientFolder, check_typed, find_patient, suggest_series
 from autoseg.errors import GeometryError
+from autoseg.files.nifti.sizes import Holds
 from autoseg.image.calibration import FieldOfView
 from autoseg.panels.parts.chooser import FolderChooser
 from autoseg.panels.parts.fields import button, field
@@ -176,6 +179,11 @@ class PatientPanel(Panel):
             self.rest.options = rest
             self.rest.value = [name for name in rest if name in ticked]
             rows.append(self.rest)
+        if any(candidate.has_two_sizes for candidate in found.candidates):
+            words = "Areas are measured by it; kept beside the images (voxel_sizes.csv)"
+            say: dict[str, Holds] = {"The sform holds": "sform", "The pixdim holds": "pixdim"}
+            buttons = [button(name, partial(self.answer_sizes, holds), words) for name, holds in say.items()]
+            rows.append(widgets.HBox(buttons))
         if len(usable) > MANY:
             rows.append(widgets.HBox([self._tick_button("All", True), self._tick_button("None", False)]))
         rows.append(widgets.HTML(text(why if only is None else "")))
@@ -186,6 +194,13 @@ class PatientPanel(Panel):
             widget.observe(self._refresh, "value")
         self.series.children = rows
         self._refresh()
+
+    def answer_sizes(self, holds: Holds) -> None:
+        """Say which size of a voxel holds in the files whose header gives two, and look again."""
+        with self.attempt():
+            if self.found is not None:
+                answer_voxel_sizes(self.found.folder, holds)
+                self._find(self.found.folder, None)
 
     def _box(self, candidate: Candidate, ticked: bool) -> widgets.Checkbox:
         return widgets.Checkbox(

@@ -77,13 +77,86 @@ def test_the_same_image_under_two_subjects():
     assert "identical pixels, under the subjects somebody, subject1" in finding.problem
 
 
-def test_nearly_the_same_image_under_two_subjects():
-    rng = np.random.default_rng(0)
-    like = with_voxels(patient(1), lambda voxels: np.rint(voxels * 0.7 + rng.normal(0, 1, voxels.shape) + 40))
-    copied = replace(like, case=replace(patient(2).case, case_id="copy", subject_id="somebody"))
-    (finding,) = findings_of("twins", [*cohort(4), copied])
-    assert (finding.severity, set(finding.cases)) == ("error", {"case1", "copy"})
-    assert "nearly the same slice" in finding.problem
+def alike(number, subject, factor):
+    """Give patient 1 again, saved in another way under another name."""
+    rng = np.random.default_rng(number)
+
+    def change(voxels):
+        return np.rint(voxels * factor + rng.normal(0, 1, voxels.shape) + 40)
+
+    like = with_voxels(patient(1), change)
+    return replace(like, case=replace(patient(2).case, case_id=f"copy{number}", subject_id=subject))
+
+
+def test_images_that_look_alike_are_asked_about_and_no_error():
+    (finding,) = findings_of("twins", [*cohort(4), alike(1, "somebody", 0.7)])
+    assert (finding.severity, set(finding.cases)) == ("warning", {"case1", "copy1"})
+    assert "2 images of 2 subjects look alike" in finding.problem
+    assert "subjects.csv" in finding.remedy
+
+
+def test_many_that_look_alike_are_one_finding_with_its_group():
+    copies = [alike(number, f"other{number}", 0.7 + number / 20) for number in range(1, 6)]
+    (finding,) = findings_of("twins", [*cohort(4), *copies])
+    assert set(finding.cases) == {"case1", *(f"copy{number}" for number in range(1, 6))}
+    assert "6 images of 6 subjects" in finding.problem
+
+
+def test_two_groups_are_two_findings():
+    second = with_voxels(patient(2), lambda voxels: np.rint(voxels * 0.6))
+    second = replace(second, case=replace(patient(2).case, case_id="second", subject_id="another"))
+    findings = findings_of("twins", [*cohort(4), alike(1, "somebody", 0.7), second])
+    assert {frozenset(finding.cases) for finding in findings} == {
+        frozenset({"case1", "copy1"}),
+        frozenset({"case2", "second"}),
+    }
+
+
+def test_one_slice_of_many_that_looks_alike_is_a_note():
+    one, two = patient(1, slices=6), patient(2, slices=6)
+
+    def top(voxels):
+        voxels[5] = np.rint(one.image.voxels[5] * 0.7 + 40)
+        return voxels
+
+    (finding,) = findings_of("twins", [one, with_voxels(two, top), patient(3, slices=6)])
+    assert (finding.severity, set(finding.cases)) == ("note", {"case1", "case2"})
+    assert "top of a head" in finding.cause
+
+
+def test_a_slice_with_the_same_pixels_is_an_error():
+    one, two = patient(1, slices=4), patient(2, slices=4)
+
+    def share(voxels):
+        voxels[0] = one.image.voxels[2]
+        return voxels
+
+    (finding,) = findings_of("twins", [one, with_voxels(two, share), patient(3, slices=4)])
+    assert (finding.severity, set(finding.cases)) == ("error", {"case1", "case2"})
+    assert "share slices with identical pixels" in finding.problem
+
+
+def test_an_image_that_shows_nothing():
+    patients = cohort(4)
+    patients[1] = with_voxels(patients[1], lambda voxels: voxels * 0 + 7)
+    (finding,) = findings_of("constant", patients)
+    assert (finding.severity, finding.case_id) == ("warning", "case2")
+    assert findings_of("range", patients) == []
+    assert findings_of("constant", cohort(4)) == []
+
+
+@pytest.mark.parametrize(("count", "severity"), [(4, "warning"), (1, "note")])
+def test_channels_that_are_the_same(count, severity):
+    def with_channels(labelled, is_filled):
+        one = labelled.image.voxels
+        other = one if is_filled else one[..., ::-1]
+        image = replace(labelled.image, voxels=np.stack([one, other]), channels=("T1", "FLAIR"))
+        return replace(labelled, image=image)
+
+    patients = [with_channels(one, number < count) for number, one in enumerate(cohort(4))]
+    (finding,) = findings_of("channels", patients)
+    assert (finding.severity, len(finding.cases)) == (severity, count)
+    assert "T1 and FLAIR are the same pixel by pixel" in finding.problem
 
 
 def test_neighbouring_slices_of_one_subject_are_alike_by_nature():

@@ -60,7 +60,7 @@ def test_arrays_are_trusted_if_one_says_so(tmp_path):
     # Everything about its place was lost, and even the direction of an axis.
     for number, affine in enumerate((np.diag([-0.5, 0.5, 3, 1]), np.diag([9.0, 1, 1, 1]), None)):
         reset = save(tmp_path / f"{number}.nii", LABELS, affine)
-        with pytest.raises(LabelError, match="trust_array"):
+        with pytest.raises(LabelError, match="trust-array"):
             read_label_volume(reset, image)
         voxels, found = read_label_volume(reset, image, trust_array=True)
         np.testing.assert_array_equal(voxels, image.voxels)

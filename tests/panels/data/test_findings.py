@@ -4,12 +4,13 @@ import errno
 
 import numpy as np
 import pytest
-from folders import add_subject, change_label
+from folders import add_shares, add_subject, add_two_sizes, change_label
 from structure_sets import contour, the_image, write_rtstruct
 
 from autoseg.data.cases import Pseudonyms, find_cases
 from autoseg.data.checks import Finding, check_cases
-from autoseg.data.repairs import clear, leave_out, read_repairs, relabel
+from autoseg.data.repairs import clear, leave_out, read_repairs, relabel, settle
+from autoseg.files.nifti.sizes import read_answers
 from autoseg.panels.data import findings as module
 from autoseg.panels.data.findings import FindingsPanel
 
@@ -206,3 +207,34 @@ def test_names_that_look_alike_are_answered_with_one_button(tmp_path):
     assert told == [1]
     assert "structures.csv" in panel.message.value
     assert not [finding for finding in check_cases(find_cases(tmp_path)) if finding.kind == "names"]
+
+
+def test_which_size_of_a_voxel_holds_is_a_click_and_can_be_taken_back(tmp_path):
+    folder, told = add_two_sizes(tmp_path), []
+
+    def opened():
+        panel = FindingsPanel(lambda: told.append(1))
+        cases = find_cases(folder)
+        panel.show(cases, check_cases(cases))
+        panel.wait(60)
+        return panel
+
+    row_of(opened(), "sizes").press("The pixdim holds")
+    assert set(read_answers(folder).values()) == {"pixdim"}
+    assert told == [1]
+    panel = opened()
+    assert not any(row.finding.kind == "sizes" for row in panel.rows)
+    panel.made.children[1].children[0].click()
+    assert read_answers(folder) == {}
+    assert row_of(opened(), "sizes")
+
+
+def test_the_share_from_which_a_pixel_counts_is_typed(tmp_path):
+    folder = add_shares(tmp_path)
+    panel, cases = FindingsPanel(), find_cases(folder)
+    panel.show(cases, check_cases(cases))
+    panel.wait(60)
+    row = row_of(panel, "shares")
+    row.controls[0].value = 0.3
+    row.press("Count pixels from this share on")
+    assert read_repairs(folder) == tuple(settle(f"p{n}", "threshold", threshold=0.3) for n in range(3))

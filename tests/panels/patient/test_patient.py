@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pydicom
 import pytest
+from folders import add_two_sizes
 from untrained import Fixed, chosen_model
 
 from autoseg.data.patients import Candidate
@@ -298,3 +299,14 @@ def test_a_long_name_can_be_read_whole_in_its_row():
     long = "subject57_t2_SPACE_slice55"
     assert long in describe_candidate(Candidate(long, rows=3, columns=3))
     assert "series-1" not in describe_candidate(Candidate("series-1", rows=3, columns=3))
+
+
+def test_headers_with_two_sizes_of_a_voxel_are_answered_by_a_click(tmp_path):
+    folder = add_two_sizes(tmp_path, 2) / "images"
+    panel = opened(None, folder)
+    assert panel.value is None
+    assert "by its sform and 0.5 × 0.5 × 4 mm by its pixdim" in words(panel)
+    panel.answer_sizes("pixdim")
+    panel.wait(60)
+    assert panel.value == Patient(folder, ("p0", "p1"))
+    assert panel.found.candidates[0].spacing_mm == (0.5, 0.5)
