@@ -47,6 +47,8 @@ DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 LEAST_FOUND, MOST_FALSE, MOST_MISPLACED = 0.95, 1 / 40, 1 / 100
 # Mended labels are right if they are so alike (Dice) to those before the fault.
 MENDED = 0.95
+# Labels that were moved back may lie so many pixels beside.
+BESIDE = 2
 SIDES = "left and right"
 
 KNOWN = {
@@ -609,7 +611,9 @@ def wrong_repairs(findings: list[Finding], right: list[LabelledImage], faulty: l
         for case_id in {repair.case_id for repair in finding.repairs}:
             mine = [repair for repair in finding.repairs if repair.case_id == case_id]
             wanted = truth.get(case_id, now[case_id])
-            if alike(apply_repairs(now[case_id], mine), wanted) < MENDED:
+            mended = apply_repairs(now[case_id], mine)
+            near = range(-BESIDE, BESIDE + 1) if finding.kind == "shifted" else (0,)
+            if max(alike(shift_slices(mended, (i, j)), wanted) for i in near for j in near) < MENDED:
                 wrong.append(f"{finding.kind} on {case_id}: {mine[0].words}")
     return wrong
 

@@ -141,9 +141,10 @@ def spoil_dicom(data: bytes, rng: Random) -> bytes:
 
 
 def read_dicom(path: Path) -> None:
-    for series in find_series(path.parent).series:
-        read_series(series)
-    read_drawn_object(path)
+    attempts(
+        lambda: [read_series(series) for series in find_series(path.parent).series],
+        lambda: read_drawn_object(path),
+    )
 
 
 def nifti(folder: Path) -> Kind:
@@ -198,11 +199,10 @@ def spoil_nifti(data: bytes, rng: Random) -> bytes:
 
 
 def read_nifti(path: Path) -> None:
-    every = attempts(
+    attempts(
         lambda: [read_label_volume(path, image) for image in read_nifti_image(path)],
         lambda: read_binary_file(path),
     )
-    raise_last(every)
 
 
 def pictures(folder: Path) -> Kind:
@@ -272,13 +272,11 @@ def spoil_npy(data: bytes, rng: Random) -> bytes:
 
 
 def read_picture_file(path: Path) -> None:
-    raise_last(
-        attempts(
-            lambda: read_picture_image(path),
-            lambda: read_label_file(path, STRUCTURES),
-            lambda: read_label_file(path, STRUCTURES, values={0: 0, 1: 1, 2: 2}),
-            lambda: read_binary_file(path),
-        )
+    attempts(
+        lambda: read_picture_image(path),
+        lambda: read_label_file(path, STRUCTURES),
+        lambda: read_label_file(path, STRUCTURES, values={0: 0, 1: 1, 2: 2}),
+        lambda: read_binary_file(path),
     )
 
 
@@ -368,9 +366,7 @@ def spoil_model(data: bytes, rng: Random) -> bytes:
 
 
 def read_model(path: Path) -> None:
-    raise_last(
-        attempts(lambda: load_model(path), lambda: list_models(path.parent), lambda: find_unfinished(path.parent))
-    )
+    attempts(lambda: load_model(path), lambda: list_models(path.parent), lambda: find_unfinished(path.parent))
 
 
 def spoil_values(content: object, rng: Random) -> object:
@@ -421,21 +417,16 @@ def spoil_bytes(data: bytes, rng: Random) -> bytes:
 # --- reading
 
 
-def attempts(*readers: Callable[[], object]) -> list[Exception]:
-    """Let several read; give what each raised."""
-    raised: list[Exception] = []
+def attempts(*readers: Callable[[], object]) -> None:
+    """Let several read; raise what is no error of autoseg's own, or one of those where every reader refuses."""
+    refused: list[AutosegError] = []
     for reader in readers:
         try:
             reader()
-        except Exception as error:  # the worst is chosen afterwards
-            raised.append(error)
-    return raised
-
-
-def raise_last(raised: list[Exception]) -> None:
-    """Raise the first that is no error of autoseg's own, else any."""
-    for error in sorted(raised, key=lambda error: isinstance(error, AutosegError)):
-        raise error
+        except AutosegError as error:
+            refused.append(error)
+    if len(refused) == len(readers):
+        raise refused[0]
 
 
 def place_of(error: BaseException) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from folders import add_subject, change_label
 from PIL import Image as PillowImage
 
 from autoseg.cli import learning, main
@@ -44,6 +45,31 @@ def test_check_shows_pairs_and_ends_well(sample, capsys):
     shown = capsys.readouterr().out
     assert "SCD0000301_007" in shown
     assert "20 pairs can be learnt from." in shown
+
+
+def test_check_lists_every_finding_and_draws_them(tmp_path, capsys):
+    for subject in ("Anna", "Bert"):
+        add_subject(tmp_path / "cases", subject)
+    for name in ("Anna_01", "Bert_02"):
+        (tmp_path / "cases" / "labels" / f"{name}.npy").write_bytes(b"nothing")
+    change_label(tmp_path / "cases", "Anna_02", lambda labels: labels[:, :-2])
+    assert main(["check", str(tmp_path / "cases"), "--pictures", str(tmp_path / "found.png")]) == 1
+    shown = capsys.readouterr()
+    assert [line.split()[1] for line in shown.out.splitlines() if line.startswith("error:")] == [
+        "Anna_01", "Anna_02", "Bert_02",
+    ]  # fmt: skip
+    assert "3 errors to be mended before a training" in shown.err
+    assert (tmp_path / "found.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_was_looked_for_everywhere_is_not_asked_again(tmp_path, capsys):
+    for subject in ("Anna", "Bert"):
+        add_subject(tmp_path, subject)
+        change_label(tmp_path, f"{subject}_01", lambda labels: np.where(labels == 2, 0, labels))
+    assert main(["check", str(tmp_path)]) == 0
+    assert "--not-there 'label 2'" in capsys.readouterr().out
+    assert main(["check", str(tmp_path), "--not-there", "label 2"]) == 0
+    assert "absent" not in capsys.readouterr().out
 
 
 def test_train_leaves_model_history_and_curves(model):

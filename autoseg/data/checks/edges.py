@@ -28,8 +28,8 @@ FARTHEST, FARTHEST_LEAST = 0.125, 8
 SIGMA = 1.0
 # A drawn border may lie so many pixels beside the edge.
 TOLERANCE = 1
-# Two halves of a border agree on a shift to so many steps.
-AGREEING = 2
+# Farther from the edges nobody draws by habit, in steps.
+HABIT = 2
 # Points per side of the grid of far shifts that tells what a border scores by chance.
 CHANCE_POINTS = 12
 
@@ -78,14 +78,20 @@ class EdgeFit:
         return (row * self.step, column * self.step), self.standard(float(together.max()))
 
     @property
-    def halves_agree(self) -> bool:
-        """Whether each half of the borders would by itself be moved to the same place.
+    def halves_apart(self) -> int:
+        """How far from the best shift either half of the borders would by itself be moved, in steps.
 
         A label that lies beside its structure fits all round there; edges that are met by chance, or run beside it,
         suit a part of it.
         """
         best = np.array(self._place(self.moved.sum(axis=0)))
-        return all(np.abs(np.array(self._place(half)) - best).max() <= AGREEING for half in self.moved)
+        return max(int(np.abs(np.array(self._place(half)) - best).max()) for half in self.moved)
+
+    @property
+    def habit(self) -> tuple[int, int]:
+        """How far beside the edges these labels are drawn by habit, in pixels: the best shift near by."""
+        row, column = self._place(near(self.moved, HABIT).sum(axis=0))
+        return row * self.step, column * self.step
 
     def _place(self, scores: Floats) -> tuple[int, int]:
         """Give the best shift of a table, in steps."""
@@ -118,10 +124,10 @@ def sum_fits(fits: Sequence[EdgeFit]) -> EdgeFit | None:
     return EdgeFit(moved, turned, chance, np.asarray(overlaps), total, fits[0].step)
 
 
-def near(scores: Floats) -> Floats:
+def near(scores: Floats, tolerance: int = TOLERANCE) -> Floats:
     """Give the middle of a table of shifts, to the tolerance."""
     middle = scores.shape[-1] // 2
-    keep = slice(middle - TOLERANCE, middle + TOLERANCE + 1)
+    keep = slice(middle - tolerance, middle + tolerance + 1)
     return scores[..., keep, keep]
 
 

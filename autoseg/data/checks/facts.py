@@ -83,6 +83,8 @@ Floats = npt.NDArray[np.float64]
 SAMPLE = 20_000
 # A value that has this share of the outermost pixels of slices with labels is the background, whatever its number.
 SURROUNDS = 0.75
+# … if it leaves at least this share of these slices free, in the middle.
+LEFT_FREE = 0.001
 # What lies so many pixels around a label still belongs to what is looked at under it.
 AROUND = 4
 
@@ -154,9 +156,18 @@ class Facts:
     @property
     def surrounding(self) -> int | None:
         """The value that lies all round the image in place of 0; None as it should be."""
-        if not self.values or self.frame.max() < SURROUNDS or self.counts.sum() == np.prod(self.shape):
+        if not self.values or self.frame.max() < SURROUNDS:
             return None
+        seen = len(self.drawn) * self.shape[1] * self.shape[2]
+        if seen - self.counts.sum() < LEFT_FREE * seen:
+            return None  # something that fills the image
         return self.values[int(self.frame.argmax())]
+
+    def areas_of(self, structure: Structure) -> npt.NDArray[np.int64]:
+        """Give a structure's pixels on every slice, with those of the structures inside it."""
+        columns = [self.values.index(v) for v in (structure.label, *structure.includes) if v in self.values]
+        areas: npt.NDArray[np.int64] = self.counts[:, columns].sum(axis=1)
+        return areas
 
     @property
     def drawn(self) -> npt.NDArray[np.intp]:

@@ -24,9 +24,13 @@ LEAST_SHIFT = 4
 # A turn that leaves so many labelled pixels as they are cannot be told from none.
 TELLING_OVERLAP = 0.8
 # Below this the borders follow no edges; carefully drawn ones reach 2.5 and more.
-UNRELATED = 1.5
+UNRELATED, DRAWN = 1.5, 2.5
 # A turned or moved label is believed only if it then fits nearly as well as is usual among the cases.
 NEARLY_USUAL = 0.65
+# Labels that fit less than this share of what is usual are looked for elsewhere …
+ODD = 0.75
+# … where the two halves of their borders agree to so many steps, for a repair to one: it is to be exact.
+AGREEING, EXACTLY = 2, 1
 # So many slices together are judged as one.
 MANY = 3
 # Range of intensities under a label, over the image's, below which there is nothing to be seen.
@@ -35,27 +39,29 @@ BLANK = 0.08
 
 @dataclass(frozen=True)
 class _Usual:
-    """How well labels follow their edges in most cases, and the cases in which they do."""
+    """How well labels follow their edges in most cases, the cases in which they do, and how far beside by habit."""
 
     score: float
     good: frozenset[str]
+    habit: tuple[int, int] = (0, 0)
 
     @classmethod
     def of(cls, cohort: Cohort) -> _Usual:
         """Look at all cases that show anything."""
         fits = [(fact, fit) for fact in cohort.facts if (fit := cohort.edges_of(fact)) and not _is_blank(fact)]
         score = float(np.median([fit.as_it_is for _, fit in fits])) if fits else 0.0
-        enough = max(UNRELATED, NEARLY_USUAL * score)
-        return cls(score, frozenset(fact.case_id for fact, fit in fits if fit.as_it_is >= enough))
+        good = {f.case_id: fit.habit for f, fit in fits if fit.as_it_is >= max(UNRELATED, NEARLY_USUAL * score)}
+        habit = np.median(list(good.values()), axis=0).round().astype(int).tolist() if good else (0, 0)
+        return cls(score, frozenset(good), (habit[0], habit[1]))
 
     @property
     def enough(self) -> float:
         """What turned or moved labels must score to be believed."""
-        return max(UNRELATED, NEARLY_USUAL * self.score)
+        return max(UNRELATED if len(self.good) >= WITNESSES else DRAWN, NEARLY_USUAL * self.score)
 
     def is_odd(self, as_it_is: float) -> bool:
         """Whether labels follow their edges so badly that another place is looked for at all."""
-        return as_it_is < (NEARLY_USUAL * self.score if len(self.good) >= WITNESSES else UNRELATED)
+        return as_it_is < (ODD * self.score if len(self.good) >= WITNESSES else UNRELATED)
 
     def is_heard(self, facts: Sequence[Facts]) -> bool:
         """Whether enough other cases show that labels do follow their edges here."""
@@ -110,18 +116,20 @@ def _judge(facts: Sequence[Facts], fit: EdgeFit | None, usual: _Usual) -> Iterat
     shift, moved = fit.best_shift
     far = max(map(abs, shift)) >= max(LEAST_SHIFT, 3 * fit.step)
     margin = SHIFT_MARGIN_OF_MANY if fit.slices >= MANY else SHIFT_MARGIN
-    better_moved = far and fit.halves_agree and moved > as_it_is + margin
+    better_moved = far and fit.halves_apart <= AGREEING and moved > as_it_is + margin
     better_turned = overlap < TELLING_OVERLAP and turned > max(as_it_is + TURN_MARGIN, usual.enough)
     if better_turned and not (better_moved and moved > turned):
         yield _misplaced(facts, "turned", as_it_is, turned, symmetry, (0, 0), heard=usual.is_heard(facts))
     elif better_moved and usual.is_odd(as_it_is) and moved > usual.enough:
-        yield _misplaced(facts, "shifted", as_it_is, moved, "none", shift, heard=usual.is_heard(facts))
+        shift = shift[0] - usual.habit[0], shift[1] - usual.habit[1]
+        heard = usual.is_heard(facts) and fit.halves_apart <= EXACTLY
+        yield _misplaced(facts, "shifted", as_it_is, moved, "none", shift, heard=heard)
     elif as_it_is < UNRELATED:
         yield finding_of(
             facts,
             "warning",
             f"The borders of the labels of {_which(facts)} follow no edges of the image (score {as_it_is:.1f}, "
-            "where drawn labels have 2.5 and more).",
+            f"where drawn labels have {DRAWN} and more).",
             "Look whether the label file belongs to this image, and to this slice.",
             kind="unrelated",
             cause="The labels of another image or slice, or structures that cannot be seen on this one.",

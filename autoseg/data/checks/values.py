@@ -131,9 +131,9 @@ def _inside_out(cohort: Cohort, value: int, facts: Sequence[Facts], *, heard: bo
 def _smeared_structures(fact: Facts, structures: Sequence[Structure]) -> Iterator[Finding]:
     for structure in structures:
         rim = fact.rims.get(structure.label, Rim(0, 0.0, 0.0))
-        # What includes another structure may be thin around it.
+        # What includes another structure may be thin around it; structures in files of their own are not smeared.
         smeared = rim.share > NAMED_RIM_SHARE and rim.between > RIM_SHARE and rim.pixels > NAMED_RIM_PIXELS
-        if smeared and not structure.includes:
+        if smeared and not structure.includes and not fact.case.labels[0].binary:
             yield finding_of(
                 [fact],
                 "warning",
@@ -167,7 +167,8 @@ def check_presence(cohort: Cohort) -> Iterator[Finding]:
 def _check_structure(cohort: Cohort, structure: Structure) -> Iterator[Finding]:
     facts, name = cohort.facts, structure.name
     drawn = [fact for fact in facts if fact.case.is_drawn(structure.label)]
-    present = {fact.case_id: fact.pixels[structure.label] for fact in drawn if structure.label in fact.values}
+    pixels = {fact.case_id: int(fact.areas_of(structure).sum()) for fact in drawn}
+    present = {case_id: count for case_id, count in pixels.items() if count}
     absent = len(drawn) - len(present)
     if not present and facts:
         yield Finding(
@@ -190,7 +191,7 @@ def _check_structure(cohort: Cohort, structure: Structure) -> Iterator[Finding]:
             f"{cohort.folder / 'annotated.csv'} (columns case_id and the names of the structures, 1 = drawn, 0 = "
             "not drawn).",
             kind="absent",
-            cases=tuple(fact.case_id for fact in drawn if structure.label not in fact.values),
+            cases=tuple(case_id for case_id, count in pixels.items() if not count),
             label=structure.label,
         )
     everything = sum(sum(fact.pixels.values()) for fact in facts)
@@ -316,10 +317,8 @@ def _pieces(places: npt.NDArray[np.intp]) -> list[npt.NDArray[np.intp]]:
 
 
 def _of_volume(fact: Facts, structure: Structure) -> _Run:
-    label, slices = structure.label, fact.shape[0]
-    areas = fact.counts[:, fact.values.index(label)] if label in fact.values else np.zeros(slices, np.int64)
-    names = tuple(f"slice {index + fact.case.first_slice}" for index in range(slices))
-    return _Run(areas, names, ((fact,),) * slices)
+    names = tuple(f"slice {index + fact.case.first_slice}" for index in range(fact.shape[0]))
+    return _Run(fact.areas_of(structure), names, ((fact,),) * fact.shape[0])
 
 
 def _of_stack(stack: Stack, structure: Structure) -> _Run:
@@ -328,7 +327,7 @@ def _of_stack(stack: Stack, structure: Structure) -> _Run:
     starts = [0, *(np.flatnonzero(apart) + 1).tolist(), len(stack.facts)]
     places = [stack.facts[start:stop] for start, stop in pairwise(starts)]
     places = [facts for facts in places if any(fact.case.is_open(structure.label) for fact in facts)]
-    areas = [max(fact.pixels.get(structure.label, 0) for fact in facts) for facts in places]
+    areas = [max(int(fact.areas_of(structure).sum()) for fact in facts) for facts in places]
     names = (" and ".join(fact.case_id for fact in facts) for facts in places)
     return _Run(np.array(areas, dtype=np.int64), tuple(names), tuple(places))
 

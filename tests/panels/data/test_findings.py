@@ -99,6 +99,22 @@ def test_the_question_is_answered_once_and_the_answer_taken_back(folder):
     assert all(case.annotated == {1, 2, 3} for case in found(folder).cases)
 
 
+def test_undrawn_slices_are_asked_of_their_patient_only(tmp_path):
+    for subject in ("Anna", "Bert"):
+        add_subject(tmp_path, subject, slices=3)
+        change_label(tmp_path, f"{subject}_02", lambda labels: np.where(labels == 3, 0, labels))
+    panel = shown(tmp_path)
+    rows = [row for row in panel.rows if row.finding.kind == "gap"]
+    assert [row.finding.cases for row in rows] == [("Anna_02",), ("Bert_02",)]
+    rows[0].press("It was not drawn there")
+    drawn = {case.case_id: case.is_drawn(3) for case in found(tmp_path).cases}
+    assert [case_id for case_id, is_drawn in drawn.items() if not is_drawn] == ["Anna_02"]
+    assert [f.cases for f in check_cases(found(tmp_path)) if f.kind == "gap"] == [("Bert_02",)]
+    rows[1].press("It really is not there")
+    assert not any(f.kind == "gap" for f in check_cases(found(tmp_path)))
+    assert [case.case_id for case in found(tmp_path).cases if not case.is_drawn(3)] == ["Anna_02"]
+
+
 def test_a_structure_that_nobody_drew_is_left_out(folder):
     (folder / "structures.csv").write_text("label,name\n1,psoas\n2,disc\n3,fat\n4,nerve\n")
     panel = FindingsPanel()
