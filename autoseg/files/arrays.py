@@ -11,6 +11,11 @@ import numpy.typing as npt
 
 from autoseg.errors import LabelError, ReadError, UnclearLabelsError
 
+# Whatever NumPy makes of a damaged header, which it reads as a piece of Python.
+DAMAGED = (
+    *(OSError, ValueError, EOFError, MemoryError, OverflowError, SyntaxError, TokenError),
+    *(TypeError, KeyError, AttributeError),
+)
 # Programs that store 3 as a multiple of something give back 2.99998.
 ROUNDED = 0.005
 # What arithmetic in 32 bits leaves of a whole number.
@@ -28,7 +33,7 @@ def read_npy(path: Path) -> npt.NDArray[np.generic]:
             array = np.lib.format.read_array(file, allow_pickle=False)
     except FileNotFoundError as error:
         raise ReadError(f"{path} does not exist. Check the name and the folder.") from error
-    except (OSError, ValueError, EOFError, MemoryError, OverflowError, SyntaxError, TokenError) as error:
+    except DAMAGED as error:
         raise ReadError(
             f"{path} cannot be read as a plain NumPy array ({error}). Arrays of objects (pickles) can "
             "run programs and are never opened. Save the array again with numpy.save(path, array)."

@@ -93,7 +93,7 @@ def read_tensors(path: Path, kind: FileKind, *, lazily: bool = False) -> dict[st
             f"{path} is not {kind.what} of autoseg: it holds code or objects, which are never loaded because "
             "they could run anything on this computer. Use a file that autoseg saved."
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except Exception as error:  # a damaged pickle makes torch raise whatever its next step raises
         raise ModelFileError(
             f"{path} cannot be read as {kind.what}; it is damaged or of another program. "
             f"Copy it again from where it was trained, or {kind.otherwise}."

@@ -63,9 +63,8 @@ def test_check_lists_every_finding_and_draws_them(tmp_path, capsys):
 
 
 def test_what_was_looked_for_everywhere_is_not_asked_again(tmp_path, capsys):
-    for subject in ("Anna", "Bert"):
-        add_subject(tmp_path, subject)
-        change_label(tmp_path, f"{subject}_01", lambda labels: np.where(labels == 2, 0, labels))
+    add_subject(tmp_path, "Anna")
+    change_label(tmp_path, "Anna_01", lambda labels: np.where(labels == 2, 0, labels))
     assert main(["check", str(tmp_path)]) == 0
     assert "--not-there 'label 2'" in capsys.readouterr().out
     assert main(["check", str(tmp_path), "--not-there", "label 2"]) == 0

@@ -232,3 +232,21 @@ def test_types_of_numbers_that_labels_cannot_have(tmp_path):
     assert cv2.imwrite(str(tmp_path / "a.tif"), np.random.default_rng(0).random((8, 8, 3)).astype(np.float32))
     refused(read_labels, tmp_path / "a.tif", "not whole")
     assert read_image(tmp_path / "a.tif").voxels.shape == (3, 1, 8, 8)
+
+
+def test_what_fuzzing_found(tmp_path):
+    """Headers that promise the impossible: benchmarks/fuzz.py found each of these."""
+    data = bytearray(write(tmp_path / "a.npy").read_bytes())
+    data[10 : 10 + data[10:].index(b"\n")] = (
+        b"{'descr': '|u1', 'fortran_order': False, 'shape': ('x', 32), }".ljust(data[10:].index(b"\n"))
+    )
+    (tmp_path / "a.npy").write_bytes(data)
+    refused(read_picture_image, tmp_path / "a.npy")
+    data = bytearray(write(tmp_path / "a.nii").read_bytes())
+    data[108:112] = struct.pack("<f", float("inf"))  # where the voxels begin
+    (tmp_path / "a.nii").write_bytes(data)
+    refused(read_nifti_image, tmp_path / "a.nii")
+    tifffile.imwrite(tmp_path / "a.tif", LABELS, photometric="minisblack")
+    with tifffile.TiffFile(tmp_path / "a.tif", mode="r+b") as file:
+        file.pages[0].tags["ImageLength"].overwrite(16_777_240)
+    refused(read_picture_image, tmp_path / "a.tif", "cannot hold")

@@ -36,3 +36,14 @@ def test_something_else_than_a_table_is_refused(tmp_path):
     torch.save({"format": ["autoseg model"]}, tmp_path / "a.pt")
     with pytest.raises(ModelFileError, match="not written by autoseg"):
         read_tensors(tmp_path / "a.pt", MODEL)
+
+
+def test_a_pickle_that_is_cut_short_inside_is_damaged(tmp_path, monkeypatch):
+    path = write_tensors({"a": 1}, tmp_path / "a.pt", MODEL)
+
+    def load(*_, **__):
+        raise IndexError("pop from empty list")  # of torch's own reader; benchmarks/fuzz.py met it
+
+    monkeypatch.setattr(torch, "load", load)
+    with pytest.raises(ModelFileError, match="damaged"):
+        read_tensors(path, MODEL)

@@ -24,6 +24,8 @@ CAPPED = 8.0
 PERMUTED_MARGIN = 0.9
 # … and must leave them as usual as most are.
 PERMUTED_REST = 2.0
+# A repair is proposed only if no feature of a renamed structure is odd by so many standard deviations.
+PERMUTED_ODD = 4.0
 # Structures that usually touch along half their border and more, and here along so much less, lie apart.
 TOUCHING, APART, APART_DEVIATIONS = 0.5, 0.3, 6.0
 # An area differs by this factor and so many standard deviations, a place by this share of the structure's extent.
@@ -32,17 +34,12 @@ OTHER_PLACE, PLACE_DEVIATIONS = 0.5, 6.0
 
 
 def check_anatomy(cohort: Cohort, *, leave_out: Set[str] = frozenset()) -> Iterator[Finding]:
-    """Find structures whose names are exchanged, that lie apart, and that are unusual in place or size.
+    """Find structures whose names are exchanged, that lie apart, and that are unusual in place.
 
     `leave_out` are cases that were found to be displaced as a whole; the others tell what is usual.
     """
     labels = tuple(structure.label for structure in cohort.structures)
-    facts = [fact for fact in cohort.facts if fact.values]
-    # Of two subjects nobody knows which one is usual; the slices of one subject are like each other.
-    if len(facts) < LEAST_CASES or len({fact.case.subject_id for fact in facts}) == 2:
-        return
-    yield from _unusual_areas(cohort, facts, labels)
-    facts = [fact for fact in facts if fact.case_id not in leave_out]
+    facts = [fact for fact in _comparable(cohort) if fact.case_id not in leave_out]
     if not facts:
         return
     in_patient = all(fact.affine is not None for fact in facts)
@@ -51,8 +48,8 @@ def check_anatomy(cohort: Cohort, *, leave_out: Set[str] = frozenset()) -> Itera
     told: set[str] = set()
     for fact, described in zip(facts, table, strict=True):
         if (found := _best_names(described, middle, deviation)) is not None:
-            mapping, gain = found
-            yield _permuted(cohort, fact, {labels[i]: labels[j] for i, j in mapping.items()}, gain)
+            mapping, gain, sure = found
+            yield _permuted(cohort, fact, {labels[i]: labels[j] for i, j in mapping.items()}, gain, sure=sure)
             told.add(fact.case_id)
     apart = list(_apart(cohort, [fact for fact in facts if fact.case_id not in told], labels))
     yield from apart
@@ -60,6 +57,13 @@ def check_anatomy(cohort: Cohort, *, leave_out: Set[str] = frozenset()) -> Itera
     rest = [number for number, fact in enumerate(facts) if fact.case_id not in told]
     if rest:
         yield from _unusual_places(cohort, [facts[number] for number in rest], labels, in_patient=in_patient)
+
+
+def _comparable(cohort: Cohort) -> list[Facts]:
+    """Give the cases with labels; none if they are few, or of two subjects: nobody knows which one is usual."""
+    facts = [fact for fact in cohort.facts if fact.values]
+    # The slices of one subject are like each other.
+    return [] if len(facts) < LEAST_CASES or len({fact.case.subject_id for fact in facts}) == 2 else facts
 
 
 def describe(fact: Facts, labels: Sequence[int], *, in_patient: bool) -> Floats:
@@ -105,8 +109,10 @@ def match_names(cohort: Cohort, fact: Facts, values: Sequence[int], labels: Sequ
     return {values[row]: labels[column] for row, column in zip(rows.tolist(), columns.tolist(), strict=True)}
 
 
-def _best_names(table: Floats, middle: Floats, deviation: Floats) -> tuple[dict[int, int], float] | None:
+def _best_names(table: Floats, middle: Floats, deviation: Floats) -> tuple[dict[int, int], float, bool] | None:
     """Give the renaming (as places in the list of labels) that suits the structures better, and the gain.
+
+    The third tells whether nothing about the renamed structures is odd any more.
 
     Source: the assignment of least cost (Kuhn, 1955).
     """
@@ -123,10 +129,11 @@ def _best_names(table: Floats, middle: Floats, deviation: Floats) -> tuple[dict[
     after = float(np.mean([costs[row, column] for row, column in moved]))
     if before - after < PERMUTED_MARGIN or after > PERMUTED_REST:
         return None
-    return {int(present[row]): int(known[column]) for row, column in moved}, before - after
+    sure = max(float(np.nanmax(apart[row, column])) for row, column in moved) < PERMUTED_ODD
+    return {int(present[row]): int(known[column]) for row, column in moved}, before - after, sure
 
 
-def _permuted(cohort: Cohort, fact: Facts, mapping: dict[int, int], gain: float) -> Finding:
+def _permuted(cohort: Cohort, fact: Facts, mapping: dict[int, int], gain: float, *, sure: bool) -> Finding:
     names = cohort.names
     return finding_of(
         [fact],
@@ -134,10 +141,11 @@ def _permuted(cohort: Cohort, fact: Facts, mapping: dict[int, int], gain: float)
         f"The structures of {fact.case_id} seem to have each other's numbers: "
         f"{name_some([f'{names[old]} ({old}) looks like {names[new]} ({new})' for old, new in mapping.items()])} "
         f"in the other cases (by {gain:.1f} standard deviations in place, size and brightness).",
-        "Look at the picture. If so, keep the proposed repair, which renames the values.",
+        "Look at the picture. If so, "
+        + ("keep the proposed repair, which renames the values." if sure else "give them their own numbers."),
         kind="permuted",
         cause="Another program or person numbers the structures in another order.",
-        repairs=(relabel(fact.case_id, mapping),),
+        repairs=(relabel(fact.case_id, mapping),) if sure else (),
     )
 
 
@@ -168,8 +176,11 @@ def _apart(cohort: Cohort, facts: Sequence[Facts], labels: Sequence[int]) -> Ite
         )
 
 
-def _unusual_areas(cohort: Cohort, facts: Sequence[Facts], labels: Sequence[int]) -> Iterator[Finding]:
+def check_areas(cohort: Cohort) -> Iterator[Finding]:
     """Find structures that are far larger or smaller than in the other cases, but for the ends of a stack."""
+    labels, facts = tuple(structure.label for structure in cohort.structures), _comparable(cohort)
+    if not facts:
+        return
     in_mm = all(fact.affine is not None for fact in facts)
     areas = np.stack([_log_area(fact, labels, in_mm=in_mm) for fact in facts])
     middle, _ = usual(areas)

@@ -83,8 +83,6 @@ Floats = npt.NDArray[np.float64]
 SAMPLE = 20_000
 # A value that has this share of the outermost pixels of slices with labels is the background, whatever its number.
 SURROUNDS = 0.75
-# … if it leaves at least this share of these slices free, in the middle.
-LEFT_FREE = 0.001
 # What lies so many pixels around a label still belongs to what is looked at under it.
 AROUND = 4
 
@@ -159,7 +157,7 @@ class Facts:
         if not self.values or self.frame.max() < SURROUNDS:
             return None
         seen = len(self.drawn) * self.shape[1] * self.shape[2]
-        if seen - self.counts.sum() < LEFT_FREE * seen:
+        if self.counts.sum() == seen:
             return None  # something that fills the image
         return self.values[int(self.frame.argmax())]
 

@@ -31,6 +31,8 @@ NEARLY_USUAL = 0.65
 ODD = 0.75
 # … where the two halves of their borders agree to so many steps, for a repair to one: it is to be exact.
 AGREEING, EXACTLY = 2, 1
+# A repair is proposed only if labels then fit as well as most do, and no other turn or shift does.
+SURE = 0.85
 # So many slices together are judged as one.
 MANY = 3
 # Range of intensities under a label, over the image's, below which there is nothing to be seen.
@@ -43,16 +45,17 @@ class _Usual:
 
     score: float
     good: frozenset[str]
-    habit: tuple[int, int] = (0, 0)
+    habit: tuple[int, int]
+    unsure: Set[str]
 
     @classmethod
-    def of(cls, cohort: Cohort) -> _Usual:
+    def of(cls, cohort: Cohort, unsure: Set[str]) -> _Usual:
         """Look at all cases that show anything."""
         fits = [(fact, fit) for fact in cohort.facts if (fit := cohort.edges_of(fact)) and not _is_blank(fact)]
         score = float(np.median([fit.as_it_is for _, fit in fits])) if fits else 0.0
         good = {f.case_id: fit.habit for f, fit in fits if fit.as_it_is >= max(UNRELATED, NEARLY_USUAL * score)}
         habit = np.median(list(good.values()), axis=0).round().astype(int).tolist() if good else (0, 0)
-        return cls(score, frozenset(good), (habit[0], habit[1]))
+        return cls(score, frozenset(good), (habit[0], habit[1]), unsure)
 
     @property
     def enough(self) -> float:
@@ -63,18 +66,22 @@ class _Usual:
         """Whether labels follow their edges so badly that another place is looked for at all."""
         return as_it_is < (ODD * self.score if len(self.good) >= WITNESSES else UNRELATED)
 
-    def is_heard(self, facts: Sequence[Facts]) -> bool:
-        """Whether enough other cases show that labels do follow their edges here."""
-        return len(self.good - {fact.case_id for fact in facts}) >= WITNESSES
+    def is_sure(self, facts: Sequence[Facts], better: float, rival: float) -> bool:
+        """Whether a repair may be proposed: other cases tell what is usual, it is reached, and by one way only."""
+        mine = {fact.case_id for fact in facts}
+        heard = len(self.good - mine) >= WITNESSES and not self.unsure & mine
+        return heard and better >= SURE * self.score and better >= rival + TURN_MARGIN
 
 
-def check_placement(cohort: Cohort) -> Iterator[Finding]:
+def check_placement(cohort: Cohort, *, unsure: Set[str] = frozenset()) -> Iterator[Finding]:
     """Find labels that do not lie on what they show, by the edges of the image along their borders.
+
+    No repair is proposed for the cases `unsure`, which are odd in another way.
 
     Whole volumes and the slices of one subject are judged together first, since their borders tell more; then each
     slice of its own.
     """
-    usual = _Usual.of(cohort)
+    usual = _Usual.of(cohort, unsure)
     for fact in cohort.facts:
         yield from _blank(fact)
     for fact in cohort.volumes:
@@ -119,10 +126,13 @@ def _judge(facts: Sequence[Facts], fit: EdgeFit | None, usual: _Usual) -> Iterat
     better_moved = far and fit.halves_apart <= AGREEING and moved > as_it_is + margin
     better_turned = overlap < TELLING_OVERLAP and turned > max(as_it_is + TURN_MARGIN, usual.enough)
     if better_turned and not (better_moved and moved > turned):
-        yield _misplaced(facts, "turned", as_it_is, turned, symmetry, (0, 0), heard=usual.is_heard(facts))
+        yield _misplaced(
+            facts, "turned", as_it_is, turned, symmetry, (0, 0), heard=usual.is_sure(facts, turned, moved)
+        )
     elif better_moved and usual.is_odd(as_it_is) and moved > usual.enough:
         shift = shift[0] - usual.habit[0], shift[1] - usual.habit[1]
-        heard = usual.is_heard(facts) and fit.halves_apart <= EXACTLY
+        rival = turned if overlap < TELLING_OVERLAP else -np.inf
+        heard = fit.halves_apart <= EXACTLY and usual.is_sure(facts, moved, rival)
         yield _misplaced(facts, "shifted", as_it_is, moved, "none", shift, heard=heard)
     elif as_it_is < UNRELATED:
         yield finding_of(

@@ -29,6 +29,8 @@ MANY_VALUES = 6
 # Of a structure with a name hardly any pixel does: 0.02 at most in five hand-drawn sets, 0.08 and more if smoothed.
 NAMED_RIM_SHARE = 0.05
 NAMED_RIM_PIXELS = 20
+# Smoothing is mended by the nearest name where this share of pixels lies within this part of the way to it.
+MOSTLY, NEAR = 0.9, 0.25
 # Fewer pixels in all cases together than this share of all labelled ones are a slip of the hand.
 RARE_SHARE = 0.0005
 RARE_PIXELS = 50
@@ -84,7 +86,12 @@ def _rename(cohort: Cohort, fact: Facts, unknown: Mapping[int, int], *, smeared:
     """
     known = sorted(cohort.names)
     if smeared:
-        return (relabel(fact.case_id, {v: min([0, *known], key=lambda name: abs(name - v)) for v in unknown}),)
+        nearest = {v: min([0, *known], key=lambda name: abs(name - v)) for v in unknown}
+        apart = min(b - a for a, b in pairwise([0, *known]))
+        close = sum(count for v, count in unknown.items() if abs(nearest[v] - v) <= NEAR * apart)
+        # Between two structures, as resizing leaves it, the nearest name may be a third one's.
+        told = len(known) == 1 or close >= MOSTLY * sum(unknown.values())
+        return (relabel(fact.case_id, nearest),) if told else ()
     absent = [label for label in known if label not in fact.values]
     if len(unknown) == len(absent):
         names = match_names(cohort, fact, sorted(unknown), absent)

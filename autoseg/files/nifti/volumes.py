@@ -44,6 +44,7 @@ DAMAGED = (
     EOFError,
     OSError,
     ValueError,
+    OverflowError,
     zlib.error,
 )
 

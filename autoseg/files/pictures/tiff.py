@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import struct
 import warnings
 import zlib
@@ -34,6 +35,8 @@ _DAMAGED = (
         PillowImage.DecompressionBombError,
     ),
 )
+# So many bytes of pixels come out of one at most: bits that are stored eight to a byte; deflate reaches 1032.
+_MOST_PLAIN, _MOST_PACKED = 8, 10_000
 # Old and new JPEG, and WebP: values that are near the originals only.
 _LOSSY = (6, 7, 50001)
 _REMEDY = "Save it as a plain TIFF (uncompressed or deflate), or as PNG."
@@ -56,6 +59,7 @@ def read_tiff(path: Path) -> tuple[Picture, ...]:
             series = file.series[0]
             page = series.keyframe
             _check_page(path, page)
+            _check_size(path, file.filehandle.size, series)
             stack = _stack(path, _decoded(path, file, series), series.axes)
             palette = _palette(page)
             alpha = bool(page.extrasamples) and page.extrasamples[-1] != tifffile.EXTRASAMPLE.UNSPECIFIED
@@ -116,6 +120,13 @@ def _check_page(path: Path, page: tifffile.TiffPage) -> None:
         )
     if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
         raise ReadError(f"{path} stores white as 0, so bright and dark are open. Save it with black as 0.")
+
+
+def _check_size(path: Path, size: int, series: tifffile.TiffPageSeries) -> None:
+    """Refuse what promises more pixels than its bytes can hold, before memory is asked for them."""
+    promised = math.prod(series.shape) * series.dtype.itemsize
+    if promised > size * (_MOST_PLAIN if series.keyframe.compression == 1 else _MOST_PACKED):
+        raise ReadError(f"{path} is damaged: {size:,} bytes cannot hold {promised:,}. Copy it again. {_REMEDY}")
 
 
 def _decoded(path: Path, file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> npt.NDArray[np.generic]:
