@@ -18,7 +18,9 @@ labels, and how many labels that were moved on purpose are found; at most 1 of 1
 """
 
 import argparse
+import shutil
 import sys
+import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
@@ -30,14 +32,16 @@ import nibabel
 import numpy as np
 import pydicom
 import tifffile
+from PIL import Image as PillowImage
 
-from autoseg.data.cases import Case
+from autoseg.data.cases import Case, find_cases
 from autoseg.data.checks.facts import Cohort, Facts, LabelledImage, gather_facts
 from autoseg.data.checks.finding import Finding
 from autoseg.data.checks.images import check_grid
 from autoseg.data.checks.placement import check_placement
-from autoseg.data.checks.run import check_facts
+from autoseg.data.checks.run import check_cases, check_facts
 from autoseg.data.repairs import apply_repairs, shift_slices, turn_slices
+from autoseg.errors import AutosegError
 from autoseg.files.sources import ImageFile, LabelFile
 from autoseg.image.geometry import LPS_TO_RAS, affine_from_axes
 from autoseg.image.image import Image, Source
@@ -713,6 +717,152 @@ def passes(results: dict[str, Count], clean: int, false: int) -> bool:
     )
 
 
+# --- faults of files: written, found and read as a user's folder is
+
+FileFault = Callable[[Path, Path], str]
+FILE_FAULTS: dict[str, tuple[Callable[[Path, Path], None], FileFault]] = {}
+
+
+def file_fault(name: str, clean: Callable[[Path, Path], None]) -> Callable[[FileFault], FileFault]:
+    """Register what spoils a clean folder (made by `clean`) and gives the name that must be told."""
+
+    def register(function: FileFault) -> FileFault:
+        FILE_FAULTS[name] = clean, function
+        return function
+
+    return register
+
+
+def nifti_folder(data: Path, folder: Path) -> None:
+    for kind in ("images", "labels"):
+        (folder / kind).mkdir()
+        for path in sorted((data / "hippocampus-msd" / "labels").glob("*.nii.gz"))[:6]:
+            shutil.copy(data / "hippocampus-msd" / kind / path.name, folder / kind / path.name)
+
+
+def picture_folder(data: Path, folder: Path, values: tuple[int, int] = (1, 2), palette: bool = True) -> None:
+    colours = [0, 0, 0, 230, 159, 0, 86, 180, 233]
+    for kind in ("images", "labels"):
+        (folder / kind).mkdir()
+    for case in discs(data).cases[:8]:
+        number = case.case.case_id.split()[-1]
+        cv2.imwrite(str(folder / "images" / f"p{number}.png"), case.image.voxels[0])
+        drawn = np.select([case.voxels[0] == 1, case.voxels[0] == 2], values, 0).astype(np.uint8)
+        picture = PillowImage.fromarray(drawn, "P" if palette else "L")
+        if palette:
+            picture.putpalette(colours)
+        picture.save(folder / "labels" / f"p{number}.png")
+
+
+def mask_folder(data: Path, folder: Path) -> None:
+    picture_folder(data, folder, (0, 1), palette=False)
+
+
+def dicom_folder(data: Path, folder: Path) -> None:
+    source = data / "cardiac-sunnybrook-dicom"
+    for kind in ("dicoms", "labels"):
+        (folder / kind).mkdir()
+    for labels in sorted(source.glob("labels_npy/*/*.npy"))[::3]:
+        name = f"{labels.parent.name}_{labels.stem}"
+        shutil.copy(
+            source / "dicoms" / labels.parent.name / f"{labels.stem}.dcm", folder / "dicoms" / f"{name}.dcm"
+        )
+        shutil.copy(labels, folder / "labels" / f"{name}.npy")
+
+
+def structure_folder(data: Path, folder: Path) -> None:
+    """NIfTI with a file for each of two structures."""
+    for path in sorted((data / "hippocampus-msd" / "labels").glob("*.nii.gz"))[:5]:
+        name = path.name[: -len(".nii.gz")]
+        shutil.copy(data / "hippocampus-msd" / "images" / path.name, folder / path.name)
+        labels = nibabel.load(path)
+        for value, structure in ((1, "anterior_part_seg"), (2, "posterior_part_seg")):
+            mask = (np.asarray(labels.dataobj) == value).astype(np.uint8)
+            nibabel.save(nibabel.Nifti1Image(mask, labels.affine), folder / f"{name}_{structure}.nii.gz")
+
+
+@file_fault("sform and qform of other sizes", nifti_folder)
+def forms_disagree(data, folder):
+    path = sorted((folder / "images").iterdir())[2]
+    image = nibabel.load(path)
+    affine = image.affine @ np.diag([2.0, 2.0, 1.0, 1.0])
+    spoilt = nibabel.Nifti1Image(np.asarray(image.dataobj), None, image.header)
+    spoilt.set_sform(affine, 1)
+    spoilt.set_qform(image.affine, 1)
+    nibabel.save(spoilt, path)
+    return path.name
+
+
+@file_fault("indices of a palette exchanged", picture_folder)
+def palette_exchanged(data, folder):
+    path = sorted((folder / "labels").iterdir())[2]
+    picture = PillowImage.open(path)
+    colours, indices = picture.getpalette()[:9], np.array(picture)
+    other = PillowImage.fromarray(np.choose(indices, [0, 2, 1]).astype(np.uint8), "P")
+    other.putpalette(colours[:3] + colours[6:9] + colours[3:6])
+    other.save(path)
+    return path.stem
+
+
+@file_fault("1 in some files and 255 in others", mask_folder)
+def one_and_255(data, folder):
+    for path in sorted((folder / "labels").iterdir())[::2]:
+        PillowImage.fromarray(np.array(PillowImage.open(path)) * np.uint8(255)).save(path)
+    return "255"
+
+
+@file_fault("a mask inside out among files", mask_folder)
+def file_inverted(data, folder):
+    path = sorted((folder / "labels").iterdir())[2]
+    PillowImage.fromarray(1 - np.array(PillowImage.open(path))).save(path)
+    return path.stem
+
+
+@file_fault("the same pixels under new names and UIDs", dicom_folder)
+def renamed_copy(data, folder):
+    path = sorted((folder / "dicoms").iterdir())[2]
+    header = pydicom.dcmread(path)
+    header.PatientID = "SOMEBODY"
+    for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
+        setattr(header, keyword, pydicom.uid.generate_uid())
+    header.file_meta.MediaStorageSOPInstanceUID = header.SOPInstanceUID
+    header.save_as(folder / "dicoms" / "somebody.dcm")
+    shutil.copy(folder / "labels" / f"{path.stem}.npy", folder / "labels" / "somebody.npy")
+    return "somebody"
+
+
+@file_fault("names that look alike", structure_folder)
+def names_alike(data, folder):
+    path = sorted(folder.glob("*_anterior_part_seg.nii.gz"))[1]
+    path.rename(path.with_name(path.name.replace("anterior_part", "Anterior-Part")))
+    return "nterior"
+
+
+def told_of(folder: Path) -> set[str]:
+    """Give whatever a user is told of a folder: findings, notes, or why it is refused."""
+    try:
+        found = find_cases(folder)
+        notes = set(found.notes)
+        return notes | {f"{f.severity}: {f.problem}" for f in check_cases(found) if f.severity != "note"}
+    except AutosegError as error:
+        return {f"refused: {error}"}
+
+
+def measure_files(data: Path) -> tuple[int, int]:
+    """Print what is told of each fault of files; give how many there are and how many are told."""
+    told = 0
+    for name, (clean, spoil) in FILE_FAULTS.items():
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary)
+            clean(data, folder)
+            before = told_of(folder)
+            wanted = spoil(data, folder)
+            new = [words for words in told_of(folder) - before if wanted in words]
+            told += bool(new)
+            print(f"{name:44}{'told' if new else 'NOT TOLD':>9}  {min(new, default='')[:160]}")
+    return len(FILE_FAULTS), told
+
+
 # --- labels beside their image, by itself
 
 MARGINS = (2, 6, 12, 25)
@@ -808,7 +958,9 @@ def main() -> int:
             flush=True,
         )
     print(*report(totals, clean.total(), false.total()), sep="\n")
-    return 0 if passes(totals, clean.total(), false.total()) else 1
+    files, told = measure_files(chosen.data)
+    print(f"{told} of {files} faults of files are told")
+    return 0 if passes(totals, clean.total(), false.total()) and told == files else 1
 
 
 if __name__ == "__main__":

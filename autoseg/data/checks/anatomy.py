@@ -59,6 +59,14 @@ def check_anatomy(cohort: Cohort, *, leave_out: Set[str] = frozenset()) -> Itera
         yield from _unusual_places(cohort, [facts[number] for number in rest], labels, in_patient=in_patient)
 
 
+def find_apart(cohort: Cohort) -> frozenset[str]:
+    """Give the cases on which structures lie apart that usually touch, wherever they lie together."""
+    labels = tuple(structure.label for structure in cohort.structures)
+    facts = _comparable(cohort)
+    found = _apart(cohort, facts, labels) if facts else ()
+    return frozenset(case_id for finding in found for case_id in finding.cases)
+
+
 def _comparable(cohort: Cohort) -> list[Facts]:
     """Give the cases with labels; none if they are few, or of two subjects: nobody knows which one is usual."""
     facts = [fact for fact in cohort.facts if fact.values]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from autoseg.data.cases import Case, CaseFolder, read_case_image
 from autoseg.data.cases.read import read_labels
-from autoseg.data.checks.anatomy import check_anatomy, check_areas
+from autoseg.data.checks.anatomy import check_anatomy, check_areas, find_apart
 from autoseg.data.checks.drawn import check_drawn, check_names
 from autoseg.data.checks.duplicates import check_duplicates, check_subjects
 from autoseg.data.checks.encoding import ask_of_labels, ask_of_sizes, check_encodings, check_palettes
@@ -147,8 +147,9 @@ def check_facts(
     for check in (*checks, check_presence, check_gaps, check_duplicates):
         findings += check(cohort)
     areas = list(check_areas(cohort))
-    # Of labels that were drawn otherwise than usual, it cannot be told where they belong.
-    placed = list(check_placement(cohort, unsure={case_id for finding in areas for case_id in finding.cases}))
+    # Where structures are of another size, or lie apart, it cannot be told where they belong together.
+    unsure = find_apart(cohort) | {case_id for finding in areas for case_id in finding.cases}
+    placed = list(check_placement(cohort, unsure=unsure))
     # What lies beside its image says nothing about sides and places, and spoils what is usual.
     displaced = {case_id for finding in placed if finding.repairs for case_id in finding.cases}
     sides = list(check_sides(cohort, leave_out=displaced))
