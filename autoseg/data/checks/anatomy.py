@@ -117,6 +117,20 @@ def match_names(cohort: Cohort, fact: Facts, values: Sequence[int], labels: Sequ
     return {values[row]: labels[column] for row, column in zip(rows.tolist(), columns.tolist(), strict=True)}
 
 
+def fits_others(cohort: Cohort, fact: Facts, mapping: dict[int, int]) -> bool:
+    """Tell whether the structures of a case look like those of the other cases once they are renamed."""
+    labels = tuple(mapping.get(value, value) for value in fact.values)
+    others = [other for other in cohort.facts if other is not fact and set(labels) <= set(other.values)]
+    if len(others) < WITNESSES:
+        return False
+    in_patient = all(one.affine is not None for one in (fact, *others))
+    middle, deviation = usual(
+        np.stack([describe(one, labels, in_patient=in_patient) for one in others]), least=LEAST
+    )
+    apart = np.abs(describe(fact, fact.values, in_patient=in_patient) - middle) / deviation
+    return bool(np.nanmax(apart) < PERMUTED_ODD)
+
+
 def _best_names(table: Floats, middle: Floats, deviation: Floats) -> tuple[dict[int, int], float, bool] | None:
     """Give the renaming (as places in the list of labels) that suits the structures better, and the gain.
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from autoseg.data.checks.anatomy import fits_others
 from autoseg.data.checks.edges import EdgeFit, sum_fits
 from autoseg.data.checks.facts import WITNESSES, Cohort, Facts, Floats, finding_of
 from autoseg.data.checks.finding import Finding
@@ -240,7 +241,13 @@ def check_sides(cohort: Cohort, *, leave_out: Set[str] = frozenset()) -> Iterato
         return
     heard = len(facts) - len(wrong) >= WITNESSES
     for fact, swapped in wrong.items():
-        yield _one_case(cohort, fact, swapped, heard=heard)
+        yield _one_case(cohort, fact, swapped, heard=heard and _fits_only_so(cohort, fact))
+
+
+def _fits_only_so(cohort: Cohort, fact: Facts) -> bool:
+    """Tell whether labels follow their edges as they are and not turned: a mirrored drawing has other sides."""
+    fit = cohort.edges_of(fact)
+    return fit is not None and fit.as_it_is >= max(UNRELATED, fit.best_turn[1] + TURN_MARGIN)
 
 
 def _to_the_left(fact: Facts, pair: tuple[int, int]) -> Floats:
@@ -281,18 +288,20 @@ def _one_case(
     where = "" if whole else f" on {named('slice', [index + fact.case.first_slice for index in slices])}"
     against = "the patient's axes" if fact.affine is not None else "the other cases"
     exchange = {old: new for left, right in pairs for old, new in ((left, right), (right, left))}
+    sure = whole and heard and fits_others(cohort, fact, exchange)
+    repairs = (relabel(case_id, exchange),) if sure else ()
     return finding_of(
         [fact],
         "error",
         f"Left and right are exchanged on {case_id}{where}, by {against}: "
         f"{name_some([f'{names[left]} lies to the right of {names[right]}' for left, right in pairs])}.",
         "Look at the picture. If so, keep the proposed repair, which exchanges the labels."
-        if whole and heard
+        if repairs
         else "Look at the picture. If so, exchange the labels in the program in which they were drawn.",
         kind="sides",
         cause="Right on the screen was taken for the patient's right, or the image was mirrored while drawing.",
         slice_index=slices[len(slices) // 2],
-        repairs=(relabel(case_id, exchange),) if whole and heard else (),
+        repairs=repairs,
     )
 
 

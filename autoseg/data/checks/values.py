@@ -303,12 +303,13 @@ def _step(fact: Facts) -> int:
 
 
 def _sparse(fact: Facts) -> Finding:
-    drawn, between = fact.drawn, int(fact.drawn[0]) + 1
+    between, first = int(fact.drawn[0]) + 1, fact.case.first_slice
+    where = f"{counted(len(fact.drawn), 'slice')} from {fact.drawn[0] + first} to {fact.drawn[-1] + first}"
     return finding_of(
         [fact],
         "warning",
-        f"On {fact.case_id} only one slice in {_step(fact)} has drawings ({counted(len(drawn), 'slice')} from "
-        f"{drawn[0] + 1} to {drawn[-1] + 1}). The slices between would be learnt as empty.",
+        f"On {fact.case_id} only one slice in {_step(fact)} has drawings ({where}). The slices between would be "
+        "learnt as empty.",
         "If nothing was drawn between, name the drawn slices in annotated.csv (column slices, one row each); "
         "slices that no row names are left out.",
         kind="gap",
