@@ -30,7 +30,7 @@ MANY_VALUES = 6
 NAMED_RIM_SHARE = 0.05
 NAMED_RIM_PIXELS = 20
 # Smoothing is mended by the nearest name where this share of pixels lies within this part of the way to it.
-MOSTLY, NEAR = 0.9, 0.25
+MOSTLY, NEAR = 0.6, 0.25
 # Fewer pixels in all cases together than this share of all labelled ones are a slip of the hand.
 RARE_SHARE = 0.0005
 RARE_PIXELS = 50

@@ -126,7 +126,7 @@ def _check_size(path: Path, size: int, series: tifffile.TiffPageSeries) -> None:
     """Refuse what promises more pixels than its bytes can hold, before memory is asked for them."""
     promised = math.prod(series.shape) * series.dtype.itemsize
     if promised > size * (_MOST_PLAIN if series.keyframe.compression == 1 else _MOST_PACKED):
-        raise ReadError(f"{path} is damaged: {size:,} bytes cannot hold {promised:,}. Copy it again. {_REMEDY}")
+        raise ReadError(f"{path} is cut off or damaged: {size:,} bytes cannot hold {promised:,}. Copy it again.")
 
 
 def _decoded(path: Path, file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> npt.NDArray[np.generic]:
