@@ -733,10 +733,15 @@ def file_fault(name: str, clean: Callable[[Path, Path], None]) -> Callable[[File
     return register
 
 
+def hippocampus_labels(data: Path) -> list[Path]:
+    found = sorted((data / "hippocampus-msd" / "labels").glob("*.nii.gz"))
+    return [path for path in found if (data / "hippocampus-msd" / "images" / path.name).exists()]
+
+
 def nifti_folder(data: Path, folder: Path) -> None:
     for kind in ("images", "labels"):
         (folder / kind).mkdir()
-        for path in sorted((data / "hippocampus-msd" / "labels").glob("*.nii.gz"))[:6]:
+        for path in hippocampus_labels(data)[:6]:
             shutil.copy(data / "hippocampus-msd" / kind / path.name, folder / kind / path.name)
 
 
@@ -772,7 +777,7 @@ def dicom_folder(data: Path, folder: Path) -> None:
 
 def structure_folder(data: Path, folder: Path) -> None:
     """NIfTI with a file for each of two structures."""
-    for path in sorted((data / "hippocampus-msd" / "labels").glob("*.nii.gz"))[:5]:
+    for path in hippocampus_labels(data)[:5]:
         name = path.name[: -len(".nii.gz")]
         shutil.copy(data / "hippocampus-msd" / "images" / path.name, folder / path.name)
         labels = nibabel.load(path)
@@ -933,6 +938,7 @@ def main() -> int:
     parser.add_argument("--cases", type=int, default=4, help="cases of each set that get a fault")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--placement", action="store_true", help="measure the check of labels beside their image")
+    parser.add_argument("--files", action="store_true", help="only the faults of files")
     parser.add_argument("--tuning", action="store_true", help="use the subjects on which thresholds were chosen")
     chosen = parser.parse_args()
     if not chosen.data.is_dir():
@@ -940,6 +946,8 @@ def main() -> int:
         return 2
     if chosen.placement:
         return placement(chosen.data, chosen.seed)
+    if chosen.files:
+        return int(len(set(measure_files(chosen.data))) > 1)
     totals: dict[str, Count] = {name: Count() for name in ("clean cases", *FAULTS)}
     clean, false, start = Counter(), Counter(), time.perf_counter()
     for make in SETS:
