@@ -370,10 +370,10 @@ def count_pixels(reference: Tensor, predicted: Tensor, drawn: Tensor) -> Tensor:
 
 
 def ratios(counts: Tensor) -> tuple[Scores, Scores]:
-    """Give Dice and IoU of each structure from `count_pixels`; None where it is in neither."""
+    """Give Dice and IoU of each structure from `count_pixels`; None where the reference does not show it."""
     rows = counts.T.tolist()
-    dice = tuple(2 * both / (r + p) if r + p else None for both, r, p in rows)
-    return dice, tuple(both / (r + p - both) if r + p else None for both, r, p in rows)
+    dice = tuple(2 * both / (r + p) if r else None for both, r, p in rows)
+    return dice, tuple(both / (r + p - both) if r else None for both, r, p in rows)
 
 
 def erode(masks: Tensor) -> Tensor:
