@@ -148,6 +148,8 @@ def test_counts_by_hand():
     first = count_pixels(reference, predicted, torch.tensor([[True], [False]]))
     assert first.T.tolist() == [[1, 2, 1]]
     assert ratios(torch.zeros(3, 2)) == ((None, None), (None, None))
+    # One pixel found where nobody drew any is no score of 0, which would choose the epoch.
+    assert ratios(torch.tensor([[0], [0], [1]])) == ((None,), (None,))
 
 
 def test_members():
