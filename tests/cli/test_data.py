@@ -67,9 +67,9 @@ def test_two_sizes_of_a_voxel_are_answered_by_an_option(tmp_path, capsys):
     assert set(read_answers(folder).values()) == {"pixdim"}
     assert run("measure", folder) == 0
     shown = capsys.readouterr().out
-    assert re.findall(r"p0 +mean +(\S+)", shown) == ["30.0"]
+    assert re.findall(r"p0 +mean +([\d.]+)", shown) == ["30.0"]
     assert run("measure", folder, "--voxel-sizes", "sform") == 0
-    assert re.findall(r"p0 +mean +(\S+)", capsys.readouterr().out) == ["120.0"]
+    assert re.findall(r"p0 +mean +([\d.]+)", capsys.readouterr().out) == ["120.0"]
 
 
 def test_an_answer_that_nothing_asks_for_changes_nothing(tmp_path, capsys):
