@@ -83,7 +83,8 @@ class _Grid:
         if self.affine is None:
             raise GeometryError(
                 f"{self.source.name} has no pixel spacing in its header, so nothing on it can be measured in "
-                "millimetres. Type the field of view in mm (and the matrix size) beside the folder."
+                "millimetres. Type the field of view in mm, or the size of a pixel (on the command line "
+                "--field-of-view-mm or --pixel-spacing-mm)."
             )
         return self.affine
 
