@@ -25,10 +25,14 @@ def compare(chosen: argparse.Namespace) -> None:
     from autoseg.cli.learning import check_found
     from autoseg.cli.options import find
     from autoseg.data.test_subjects import read_ledger
+    from autoseg.evaluation.comparison.own_entries import read_entries
+    from autoseg.model.settings.settings import Settings
+    from autoseg.model.settings.text import read_assignments
     from autoseg.training.recipes import recipe
 
     for name in chosen.networks or ():  # what is misspelt is said before the images are read
         recipe(name)
+    read_entries(chosen.entries or (), Settings(), shared=read_assignments(chosen.changes or ()))
     found = check_found(find(chosen))
     ledger = read_ledger(found.folder)
     if ledger:
@@ -95,15 +99,17 @@ def base_of(chosen: argparse.Namespace, found: CaseFolder, place: Path) -> Setti
 
 
 def entries_of(chosen: argparse.Namespace, base: Settings) -> dict[str, Settings]:
-    """Give the settings of each network or recipe that was asked for, made from the plan for these data."""
+    """Give the settings of each network, recipe and own entry that was asked for, made from the plan's."""
+    from autoseg.evaluation.comparison.own_entries import read_entries
     from autoseg.model.networks import USUAL_NETWORKS
     from autoseg.model.settings.text import read_assignments
     from autoseg.training.plan import change_settings
     from autoseg.training.recipes import recipe
 
     typed = read_assignments(chosen.changes or ())
-    names = chosen.networks or list(USUAL_NETWORKS)
-    return {name: change_settings(recipe(name, base=base), typed) for name in names}
+    own = read_entries(chosen.entries or (), base, shared=typed)
+    names = chosen.networks or ([] if own else list(USUAL_NETWORKS))
+    return {name: change_settings(recipe(name, base=base), typed) for name in names} | own
 
 
 def print_result(result: Comparison) -> None:

@@ -14,7 +14,7 @@ from autoseg.cli.options import (
     print_note,
     typed_calibration,
 )
-from autoseg.cli.using import add_centreline, print_run, run_options
+from autoseg.cli.using import add_centreline, add_cleaning, print_run, run_options
 
 if TYPE_CHECKING:
     from autoseg.data.corrections.kit import Kit
@@ -45,6 +45,7 @@ def add_correcting_commands(command: Command) -> None:
     )
     writing.add_argument("--case", nargs="+", metavar="ID", help="only these images")
     add_centreline(writing)
+    add_cleaning(writing)
     add_calibration(writing)
     add_voxel_sizes(writing)
 
@@ -85,6 +86,7 @@ def add_correcting_commands(command: Command) -> None:
     combine_.add_argument("--output", type=Path, default=Path("predictions"))
     combine_.add_argument("--series", nargs="+", metavar="ID", help="only these (autoseg series shows them)")
     add_centreline(combine_)
+    add_cleaning(combine_)
     add_calibration(combine_)
     add_voxel_sizes(combine_)
 
@@ -112,6 +114,11 @@ def write(chosen: argparse.Namespace) -> None:
         if chosen.centrelines:
             raise DataError(
                 "--centreline is for a model that looks around it. Name the model (--model), or leave it out."
+            )
+        if chosen.erosions is not None or chosen.largest_piece or chosen.fill_holes:
+            raise DataError(
+                "--erosions, --largest-piece and --fill-holes clean what a model finds. Name the model (--model), "
+                "or leave them out."
             )
         found = find_cases(chosen.folder, unlabelled="skip")
         kit = labels_to_correct(found, chosen.output, case_ids=chosen.case, **options)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autoseg.cli.options import MOST_LEFT_ALONE, find, print_note, typed_calibration
+from autoseg.cli.using import print_areas
 from autoseg.words import counted
 
 if TYPE_CHECKING:
@@ -120,22 +121,18 @@ def raters(chosen: argparse.Namespace) -> None:
 def measure(chosen: argparse.Namespace) -> None:
     """Measure the areas of drawn labels."""
     from autoseg.measurement.areas import measure_labels
+    from autoseg.report.area_tables import in_pixels_note
+    from autoseg.report.export import write_tables
+    from autoseg.words import GraveNote
 
     notes: dict[str, None] = {}
     found = find(chosen)
     measurements = measure_labels(found, **vars(typed_calibration(chosen)), on_note=notes.setdefault)
     for note in notes:
         print_note(note)
-    from autoseg.report.area_tables import areas_table, in_pixels_note, levels_table
-    from autoseg.report.export import write_tables
-    from autoseg.words import GraveNote
-
     in_pixels = in_pixels_note(measurements)
     if in_pixels:
         print_note(GraveNote(in_pixels))
-    print(areas_table(measurements).to_string(index=False, float_format="{:.1f}".format, na_rep=""))
-    levels = levels_table(measurements)
-    if len(levels):
-        print(levels.to_string(index=False, float_format="{:.1f}".format, na_rep=""))
+    print_areas(measurements)
     if chosen.output is not None:
         print(f"Saved in {write_tables(chosen.output, measurements)}")

@@ -56,7 +56,7 @@ def train(chosen: argparse.Namespace) -> None:
             if validation is not None:  # whom nobody knows is told before anything is planned
                 _split(found, settings, validation=validation, test=set_aside)
             plan = plan_for(chosen, found, settings, set_aside=set_aside, who=validation is None)
-            settings = plan.settings
+            settings = with_recipe(chosen, plan.settings)
         split = _split(found, settings, validation=validation, test=set_aside, base=base, plan=plan)
         # Only now: the split knows every one of them.
         if chosen.test_subject:
@@ -86,6 +86,7 @@ def settings_of(chosen: argparse.Namespace, base: TrainedModel | None = None) ->
     from autoseg.training.finetuning import settings_from_base
     from autoseg.training.plan import change_settings
 
+    _check_recipe(chosen)
     typed = read_assignments(chosen.changes or ())
     settings = Settings() if base is None else settings_from_base(base)
     augmentations = {
@@ -101,6 +102,41 @@ def settings_of(chosen: argparse.Namespace, base: TrainedModel | None = None) ->
     if chosen.minutes is not None:
         given["epochs"] = None
     return change_settings(settings, given | typed)
+
+
+def _check_recipe(chosen: argparse.Namespace) -> None:
+    """Refuse a recipe that is not known, or that would take the place of what a base has learnt."""
+    from autoseg.errors import SettingsError
+    from autoseg.training.recipes import recipe
+
+    if chosen.recipe is not None:
+        recipe(chosen.recipe)
+        if chosen.base is not None:
+            raise SettingsError(
+                "--recipe learns from the beginning and --base goes on with a model. Leave one out."
+            )
+
+
+def with_recipe(chosen: argparse.Namespace, settings: Settings) -> Settings:
+    """Give the recipe that was asked for, made for pixels and time of these settings; what was typed counts.
+
+    Where no time was typed it learns for the epochs that were published, if any were.
+    """
+    from autoseg.model.settings.text import read_assignments, value_of
+    from autoseg.training.plan import change_settings
+    from autoseg.training.recipes import RECIPES, recipe
+
+    if chosen.recipe is None:
+        return settings
+    typed = {*read_assignments(chosen.changes or ()), *typed_settings(chosen)}
+    if chosen.rotation_deg is not None:
+        typed.add("augmentation.rotation_probability")
+    found, epochs = recipe(chosen.recipe, base=settings), RECIPES[chosen.recipe].epochs
+    if epochs is not None and not {"epochs", "minutes"} & typed:
+        found = replace(found, epochs=epochs, minutes=None)
+    if chosen.augmentation is not None:
+        found = replace(found, augmentation=settings.augmentation)
+    return change_settings(found, {name: value_of(settings, name) for name in typed})
 
 
 def base_of(chosen: argparse.Namespace) -> TrainedModel | None:
@@ -145,7 +181,8 @@ def crossvalidate(chosen: argparse.Namespace) -> None:
         print(f"{ledger.note} They are in no fold.")
     if base is None:
         earlier = begun_with(chosen, settings, folder)
-        settings = earlier or plan_for(chosen, found, settings, set_aside=set_aside).settings
+        planned = earlier or plan_for(chosen, found, settings, set_aside=set_aside).settings
+        settings = with_recipe(chosen, planned)
     result = cross_validate(
         found.cases,
         found.structures,
@@ -224,11 +261,11 @@ def _learn(
     finder: Settings | None = None,
 ) -> TrainedModel:
     """Tell who is on which side, train with a line an epoch, save."""
-    from autoseg.files.atomic import whole_file
-    from autoseg.report.figures import show_history
+    from autoseg.report.score_files import write_curves
     from autoseg.training.history import history_rows
     from autoseg.training.save import train_and_save
     from autoseg.training.shortfall import say_shortfall, say_unscored
+    from autoseg.words import listed
 
     sides = (("Training", split.training), ("Validation", split.validation), ("Test, set aside", split.test))
     for what, cases in (side for side in sides if side[1]):
@@ -254,10 +291,11 @@ def _learn(
             base=base,
             finder=finder,
         )
-    curves = Path(output) / f"{name}_history.png"
-    with whole_file(curves) as temporary:
-        show_history(history_rows(model), structures=model.structures).savefig(temporary)
-    print(f"{model!r}\nSaved: {path}, {name}_history.csv and {curves.name} beside it.")
+    curves = write_curves(
+        Path(output), name, history_rows(model), structures=model.structures, best_by=model.settings.best_by
+    )
+    beside = listed([f"{name}_history.csv", *(one.name for one in curves)])
+    print(f"{model!r}\nSaved: {path}; beside it {beside}.")
     for kind, words in (("Warning", say_shortfall(model)), ("Note", say_unscored(model))):
         if words:
             print(f"{kind}: {words}")

@@ -114,8 +114,13 @@ def build_parser() -> argparse.ArgumentParser:
         "Cross-validate networks on the same folds for the same time, and say which is best for these data. "
         "Settings come from a plan for the data; called again, it goes on where it was.",
     )
-    which = "networks or recipes (default: all networks)"
+    which = "networks or recipes (default: all networks, or with --entry none)"
     compare.add_argument("--networks", nargs="+", metavar="NAME", help=which)
+    own = (
+        "settings of your own beside the others, such as 'small batches: batch_size=4, learning_rate=0.001' or "
+        "'by IoU: recipe=unext, loss.overlap=iou'; may be given again ('autoseg settings' shows the names)"
+    )
+    compare.add_argument("--entry", dest="entries", action="append", metavar="NAME:SETTING=VALUE,…", help=own)
     mean = "turned copies, of which the mean is taken (default: none)"
     compare.add_argument("--copies", choices=COPIES, default="none", help=mean)
     compare.add_argument("--try-copies", choices=COPIES[1:], help="score every network with such copies as well")
@@ -166,6 +171,7 @@ def build_parser() -> argparse.ArgumentParser:
     predict.add_argument("--series", nargs="+", metavar="ID", help="only these (autoseg series shows them)")
     predict.add_argument("--reference", type=Path, help="a folder with dicoms and labels to compare with")
     using.add_centreline(predict)
+    using.add_cleaning(predict)
     add_calibration(predict)
     add_voxel_sizes(predict)
 
@@ -201,6 +207,8 @@ def _add_learning(parser: argparse.ArgumentParser) -> None:
     for name, setting in all_settings().items():
         if setting.option:
             add_setting(length if name in ("epochs", "minutes") else parser, name, is_planned=name in PLANNED)
+    way = "a network, or a published way to train such as pyramid-published; what is typed beside it counts"
+    parser.add_argument("--recipe", metavar="NAME", help=way)
     varied = "(default: wide, but turned as planned)"
     parser.add_argument("--augmentation", choices=("wide", "manual", "off"), help=varied)
     parser.add_argument(

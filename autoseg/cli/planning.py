@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from autoseg.training.plan import Plan
 
 # Of how a training is told of; no result depends on them.
-OF_LINES = ("print_checkpoint", "save_checkpoint")
+OF_LINES = ("print_checkpoint", "save_checkpoint", "keep_checkpoints")
 
 
 def typed_names(chosen: argparse.Namespace) -> set[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -13,9 +14,12 @@ from typing import TYPE_CHECKING, Any
 from autoseg.cli.options import load_models, print_note, typed_calibration
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
 
     from autoseg.data.cases import CaseFolder
+    from autoseg.measurement.areas import Measurement
     from autoseg.prediction.run import Run, RunProgress
 
 
@@ -34,6 +38,8 @@ def predict(chosen: argparse.Namespace) -> None:
             **vars(typed_calibration(chosen)),
             **options,
         )
+    if options["postprocess"] is not None:
+        print(f"Cleaned as typed: {options['postprocess'].words}.")
     if chosen.further_models or chosen.copies != "none":
         print(f"Segmented with the mean of {run.model}")
     print_run(run)
@@ -53,14 +59,23 @@ def add_centreline(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_cleaning(parser: argparse.ArgumentParser) -> None:
+    """Add how predictions are cleaned, where a person types it."""
+    add = parser.add_argument_group("cleaning, in place of what was chosen for the model").add_argument
+    add("--erosions", type=int, choices=range(4), help="take off so many layers of pixels; areas become smaller")
+    add("--largest-piece", action="store_true", help="keep the largest piece of each structure on each slice")
+    add("--fill-holes", action="store_true", help="fill background that a structure encloses")
+
+
 @contextmanager
 def run_options(chosen: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Give what every run over a patient's folder takes: clicked centrelines, and what hears of its progress.
+    """Give what every run over a patient's folder takes: clicked centrelines, typed cleaning, what hears of it.
 
     Whatever is said afterwards, an error first of all, begins on a line of its own.
     """
     from autoseg.errors import DataError
     from autoseg.model.centreline import read_centreline
+    from autoseg.model.postprocess import StructurePostprocess
 
     lines = {}
     for words in chosen.centrelines or ():
@@ -68,9 +83,12 @@ def run_options(chosen: argparse.Namespace) -> Iterator[dict[str, Any]]:
         if not path:
             raise DataError(f"--centreline {words}: say of which image it is, as ID=CSV.")
         lines[case_id] = read_centreline(path)
+    post = None
+    if chosen.erosions is not None or chosen.largest_piece or chosen.fill_holes:
+        post = StructurePostprocess(None, chosen.erosions or 0, chosen.largest_piece, chosen.fill_holes)
     progress = _Progress()
     try:
-        yield {"centrelines": lines, "on_progress": progress}
+        yield {"centrelines": lines, "postprocess": post, "on_progress": progress}
     finally:
         progress.end_line()
 
@@ -103,8 +121,29 @@ def print_run(run: Run) -> None:
         print_note(note)
     for skipped in run.skipped:
         print(f"Left alone: {skipped.path} ({skipped.reason})")
-    print(run.areas.to_string(index=False, float_format="{:.1f}".format, na_rep=""))
+    print_areas(run.measurements)
     print(f"Saved in {run.folder}")
+
+
+def print_areas(measurements: Sequence[Measurement]) -> None:
+    """Print areas slice by slice, then each structure of each image with its volume, and by level."""
+    from autoseg.report.area_tables import areas_table, levels_table, patients_table
+
+    summed = patients_table(measurements)
+    alone = ["patient"] if summed["subject_id"].nunique() < 2 else []
+    tables = (
+        areas_table(measurements),
+        summed.drop(columns=["volume_mm3", *alone], errors="ignore"),
+        levels_table(measurements),
+    )
+    for table in filter(len, tables):
+        print(
+            table.to_string(index=False, float_format="{:.1f}".format, na_rep="", formatters={"volume_ml": _volume})
+        )
+
+
+def _volume(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.2f}"
 
 
 def print_comparison(run: Run, reference: CaseFolder) -> None:
@@ -132,6 +171,7 @@ def score(chosen: argparse.Namespace) -> None:
     test = score_test_subjects(load_model(chosen.model), find(chosen), output=chosen.output)
     print_summary(test.summary)
     print(test.ledger.note)
+    print(f"Pictures of the worst slices, worst first: {test.folder / 'worst'}")
     print(f"Saved in {test.folder}")
 
 

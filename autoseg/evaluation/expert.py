@@ -12,6 +12,7 @@ import pandas as pd
 from autoseg.data.cases import CaseFolder, find_cases, read_case
 from autoseg.data.test_subjects import Ledger, read_ledger, record_look
 from autoseg.errors import DataError
+from autoseg.evaluation.validation_report import keep_worst, rank_worst
 from autoseg.files.atomic import check_writable, whole_folder
 from autoseg.image.image import LabelMap
 from autoseg.measurement.scores import Score, VolumeScore, score_slices, score_volume, scores_table
@@ -19,10 +20,14 @@ from autoseg.measurement.summary import SubjectScore, score_subject, summarise
 from autoseg.model.model import TrainedModel, subject_pseudonym
 from autoseg.prediction import predict
 from autoseg.prediction.run import Run
+from autoseg.report.kept_slices import WorstSlice
 from autoseg.report.run_folder import free_run_folder
-from autoseg.report.score_files import write_results
+from autoseg.report.score_files import write_results, write_worst
 from autoseg.training.choose_postprocess import read_reference
 from autoseg.words import named
+
+# Slices of a last test that are shown, the worst of all.
+PICTURES = 12
 
 
 class UnmatchedLabels(DataError):
@@ -117,7 +122,8 @@ class FinalTest:
 def score_test_subjects(model: TrainedModel, labelled: CaseFolder, *, output: Path) -> FinalTest:
     """Score a model on the frozen test subjects of a folder, and count the look in its ledger.
 
-    The tables lie in a new folder `<model>_test_<date>_<time>` in `output`; an earlier look stays as it was.
+    The tables lie in a new folder `<model>_test_<date>_<time>` in `output`, with pictures of the `PICTURES` worst
+    slices in `worst`; an earlier look stays as it was.
     """
     ledger = read_ledger(labelled.folder)
     if ledger is None:
@@ -143,14 +149,20 @@ def score_test_subjects(model: TrainedModel, labelled: CaseFolder, *, output: Pa
     check_writable(output)
     scores: list[Score] = []
     volumes: list[VolumeScore] = []
-    for case in cases:
+    worst: list[WorstSlice] = []
+    for number, case in enumerate(cases, start=1):
         image, reference = read_reference(case, labelled.structures)
         predicted = predict(model, image)
-        scores += score_slices(reference, predicted)
+        mine = score_slices(reference, predicted)
+        scores += mine
         volumes += score_volume(reference, predicted)
+        # A slice with several structures is shown once, by its worst one.
+        of_slices = {score.slice_index: score for score in reversed(rank_worst(mine))}
+        worst = keep_worst(worst, tuple(of_slices.values()), number, (image, reference, predicted), most=PICTURES)
     folder = free_run_folder(output, f"{model.name}_test", datetime.now())
     with whole_folder(folder) as temporary:
         write_results(temporary / "results.csv", scores, volumes=volumes)
+        write_worst(temporary / "worst", worst)
         # The last that can fail before the tables are there to be seen: none is seen uncounted.
         ledger = record_look(labelled.folder, model.name)
     return FinalTest(folder, summarise(scores), ledger)

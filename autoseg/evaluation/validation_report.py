@@ -11,6 +11,7 @@ import pandas as pd
 
 from autoseg.data.cases import Case
 from autoseg.data.split import Split, subjects_of
+from autoseg.image.image import Image, LabelMap
 from autoseg.image.structures import Structure
 from autoseg.measurement.scores import Score, VolumeScore, score_slices, score_volume
 from autoseg.measurement.statistics import FEWEST_FOR_INTERVAL
@@ -109,13 +110,7 @@ def appraise(
         mine = score_slices(reference, predicted)
         scores += mine
         volumes += score_volume(reference, predicted)
-        # Only what may be shown is kept: whole images of many patients would fill the memory.
-        for score in rank_worst(mine)[:worst]:
-            at = score.slice_index
-            kept.append(
-                WorstSlice(score, number, image.one_slice(at), reference.one_slice(at), predicted.one_slice(at))
-            )
-        kept = sorted(kept, key=lambda item: _badness(item.score))[:worst]
+        kept = keep_worst(kept, mine, number, (image, reference, predicted), most=worst)
     subjects = subjects_of(split.validation)
     return Appraisal(
         structures=model.structures,
@@ -136,6 +131,28 @@ def rank_worst(scores: Sequence[Score]) -> list[Score]:
     then the lowest Dice. What was not drawn has no score (`score_slices`) and so no place here.
     """
     return sorted(scores, key=_badness)
+
+
+def keep_worst(
+    kept: Sequence[WorstSlice],
+    scores: Sequence[Score],
+    number: int,
+    maps: tuple[Image, LabelMap, LabelMap],
+    *,
+    most: int,
+) -> list[WorstSlice]:
+    """Give the worst slices of those kept and of one case more, worst first.
+
+    `maps` are the case's image, reference and prediction, of which only what may be shown is kept: whole images of
+    many patients would fill the memory.
+    """
+    found, (image, reference, predicted) = list(kept), maps
+    for score in rank_worst(scores)[:most]:
+        at = score.slice_index
+        found.append(
+            WorstSlice(score, number, image.one_slice(at), reference.one_slice(at), predicted.one_slice(at))
+        )
+    return sorted(found, key=lambda item: _badness(item.score))[:most]
 
 
 def appraisal_table(appraisal: Appraisal) -> pd.DataFrame:

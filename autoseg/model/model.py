@@ -107,6 +107,8 @@ class TrainedModel:
         names = ", ".join(structure.name for structure in self.structures)
         best = next((row for row in self.history if row.epoch == self.best_epoch), None)
         score = f", validation Dice {best.validation_dice:.3f}" if best and best.validation_dice else ""
+        if best and best.validation_iou and self.settings.best_by == "iou":
+            score += f", IoU {best.validation_iou:.3f}"
         return f"TrainedModel({self.name}: {names}; best epoch {self.best_epoch} of {len(self.history)}{score})"
 
 

@@ -56,6 +56,22 @@ class StructurePostprocess:
         """How much it does: 0 leaves the prediction as it is."""
         return (self.threshold is not None) + self.erosions + self.largest_component + self.fill_holes
 
+    @property
+    def words(self) -> str:
+        """What it does, in words."""
+        parts = [f"from a probability of {self.threshold:g} on"] if self.threshold is not None else []
+        parts += [counted(self.erosions, "erosion")] if self.erosions else []
+        parts += ["largest piece"] if self.largest_component else []
+        parts += ["holes filled"] if self.fill_holes else []
+        return ", ".join(parts) or "not cleaned"
+
+
+def the_same_for_all(
+    post: StructurePostprocess, structures: Sequence[Structure]
+) -> tuple[StructurePostprocess, ...]:
+    """Give what cleans every structure in this way; nothing where it does nothing."""
+    return (post,) * len(structures) if post.steps else ()
+
 
 def choose_classes(probabilities: Probabilities, post: Sequence[StructurePostprocess]) -> npt.NDArray[np.uint8]:
     """Give each pixel its class: the most probable one, but for structures that have a threshold.

@@ -31,6 +31,7 @@ from autoseg.image.image import Image, LabelMap
 from autoseg.measurement.areas import Measurement, measure_areas
 from autoseg.model.centreline import Centreline, write_centreline
 from autoseg.model.model import TrainedModel, autoseg_version, subject_pseudonym
+from autoseg.model.postprocess import StructurePostprocess, the_same_for_all
 from autoseg.prediction import cut_off_note, own_centreline, predict
 from autoseg.prediction.centreline import (
     ImageCentreline,
@@ -157,9 +158,13 @@ class Segmenter:
     needs_mm: bool = True
 
 
-def mean_of(model: Models, copies: Copies = "none") -> Segmenter:
-    """Segment with one model, or the mean of several."""
+def mean_of(model: Models, copies: Copies = "none", postprocess: StructurePostprocess | None = None) -> Segmenter:
+    """Segment with one model, or the mean of several; a typed `postprocess` counts in place of their own."""
     models, name = as_models(model), ensemble_name(model, copies)
+    if postprocess is not None:
+        # Areas differ by it, so that every row of the tables has it.
+        name = f"{name}, {postprocess.words}"
+        models = tuple(replace(m, postprocess=the_same_for_all(postprocess, m.structures)) for m in models)
 
     def segment(image: Image, clicked: Centreline | None, on_slices: OnSlices) -> Segmented:
         line = clicked or own_centreline(models, image)
@@ -338,6 +343,10 @@ def _details_of(segmenter: Segmenter) -> dict[str, Any]:
         "autoseg": autoseg_version(),
         "models": [one.name for one in models],
         "copies": segmenter.copies,
+        "cleaned": [
+            {s.name: post.words for s, post in zip(one.structures, one.postprocess, strict=False) if post.steps}
+            for one in models
+        ],
         "model_origin": origins[0] if alone else origins,
         "best_epoch": epochs[0] if alone else ", ".join(map(str, epochs)),
     }
@@ -391,6 +400,7 @@ def segment_folder(
     *,
     output: Path,
     copies: Copies = "none",
+    postprocess: StructurePostprocess | None = None,
     field_of_view_mm: FieldOfView | Mapping[tuple[int, int], FieldOfView] | None = None,
     matrix_size: int | Sequence[int] | None = None,
     prefer: str | None = None,
@@ -412,6 +422,8 @@ def segment_folder(
         A new folder is made in it, named after the models, the copies and the time.
     copies : {"none", "left-right", "mirrored", "turned", "both"}
         Of each slice, see `autoseg.prediction.predict`.
+    postprocess : autoseg.model.postprocess.StructurePostprocess, optional
+        Clean every structure in this way, in place of what was chosen for the model.
     field_of_view_mm, matrix_size, prefer, pixel_spacing_mm : optional
         Typed calibration, see `autoseg.image.calibration.calibrate`. Without it, areas of images whose files do not
         tell the size of a pixel are in pixels; a model that must know sizes refuses such images.
@@ -437,7 +449,7 @@ def segment_folder(
         If `on_progress` returned True.
     """
     typed = TypedCalibration(field_of_view_mm, matrix_size, prefer, pixel_spacing_mm)
-    segmenter = mean_of(model, copies)
+    segmenter = mean_of(model, copies, postprocess)
     request = RunRequest(segmenter, Path(folder), only, typed, centrelines or {}, on_slices, on_progress)
     return _segment_and_write(request, output)
 
@@ -453,6 +465,7 @@ def combine_folder(
     at_level: str | None = None,
     blend_mm: float = 0.0,
     copies: Copies = "none",
+    postprocess: StructurePostprocess | None = None,
     only: Collection[str] | None = None,
     typed: TypedCalibration | Mapping[str, Any] | None = None,
     centrelines: Mapping[str, Centreline] | None = None,
@@ -468,7 +481,7 @@ def combine_folder(
     Parameters
     ----------
     upper, lower : TrainedModel, or sequence of TrainedModel
-    folder, output, copies, only, centrelines, on_slices, on_progress
+    folder, output, copies, postprocess, only, centrelines, on_slices, on_progress
         As of `segment_folder`.
     at_mm, at_slice, at_level, blend_mm
         As of `autoseg.prediction.combine.combine`.
@@ -488,7 +501,7 @@ def combine_folder(
         If `on_progress` returned True.
     """
     where = JoinAt(at_mm, at_slice, at_level, blend_mm)
-    both = joined(mean_of(upper, copies), mean_of(lower, copies), where)
+    both = joined(mean_of(upper, copies, postprocess), mean_of(lower, copies, postprocess), where)
     request = RunRequest(both, Path(folder), only, _as_typed(typed), centrelines or {}, on_slices, on_progress)
     return _segment_and_write(request, output)
 
@@ -501,6 +514,7 @@ def segment_to_correct(
     factor: int = 1,
     method: Literal["cubic", "linear"] = "cubic",
     copies: Copies = "none",
+    postprocess: StructurePostprocess | None = None,
     only: Collection[str] | None = None,
     typed: TypedCalibration | Mapping[str, Any] | None = None,
     centrelines: Mapping[str, Centreline] | None = None,
@@ -511,7 +525,7 @@ def segment_to_correct(
 
     Parameters
     ----------
-    model, folder, copies, only, centrelines, on_slices, on_progress
+    model, folder, copies, postprocess, only, centrelines, on_slices, on_progress
         As of `segment_folder`.
     target : Path
         The new folder.
@@ -532,7 +546,7 @@ def segment_to_correct(
     RunStopped
         If `on_progress` returned True.
     """
-    segmenter = mean_of(model, copies)
+    segmenter = mean_of(model, copies, postprocess)
     request = RunRequest(segmenter, Path(folder), only, _as_typed(typed), centrelines or {}, on_slices, on_progress)
     check_writable(Path(target).absolute().parent)
     with _enough_memory(request.folder):

@@ -26,7 +26,7 @@ FLAG_WORDS = {
 SOURCE_WORDS = {"header": "header", "typed": "typed"}
 PATIENT_COLUMNS = (
     "patient", "subject_id", "image", "structure", "slices", "mean_area_mm2", "sd_area_mm2", "max_area_mm2",
-    "volume_mm3", "flagged",
+    "volume_mm3", "volume_ml", "flagged",
 )  # fmt: skip
 # The endings of columns that hold an area, by its unit.
 SUFFIXES = {MM2: "mm2", PIXELS: "pixels"}
@@ -439,12 +439,12 @@ def patients_table(measurements: Sequence[Measurement]) -> pd.DataFrame:
     pandas.DataFrame
         Columns patient ("patient 1", which tells nothing of the person), subject_id, image, structure, slices (that
         show the structure), mean_area_mm2, sd_area_mm2 (of the sample) and max_area_mm2 of those slices,
-        volume_mm3 (the sum of areas times the distance of the slices: what lies between the first and the last
-        slice of the image, no more), flagged (slices with a flag for this structure). NaN where there is nothing
-        to average, the SD of one slice, and the volume where the distance of the slices is unknown or uneven or
-        there is one slice only. Mean, SD and volume are NaN too where time points are joined slice by slice. Areas
-        of images whose pixels have no known size stand in mean_area_pixels, sd_area_pixels and max_area_pixels;
-        columns of a unit that no image has are left out.
+        volume_mm3 and the same in volume_ml (the sum of areas times the distance of the slices: what lies between
+        the first and the last slice of the image, no more), flagged (slices with a flag for this structure). NaN
+        where there is nothing to average, the SD of one slice, and the volume where the distance of the slices is
+        unknown or uneven or there is one slice only. Mean, SD and volume are NaN too where time points are joined
+        slice by slice. Areas of images whose pixels have no known size stand in mean_area_pixels, sd_area_pixels and
+        max_area_pixels; columns of a unit that no image has are left out.
 
     Examples
     --------
@@ -472,6 +472,7 @@ def patients_table(measurements: Sequence[Measurement]) -> pd.DataFrame:
         for label in sorted({row.label for row in rows}):
             mine = [row for row in rows if row.label == label]
             areas = [row.area for row in mine if row.pixel_count]
+            volume = volume_mm3(mine)
             lines.append(
                 {
                     "patient": names[subject],
@@ -482,7 +483,8 @@ def patients_table(measurements: Sequence[Measurement]) -> pd.DataFrame:
                     f"mean_area_{unit}": float(np.mean(areas)) if areas and not mixed else math.nan,
                     f"sd_area_{unit}": float(np.std(areas, ddof=1)) if len(areas) > 1 and not mixed else math.nan,
                     f"max_area_{unit}": max(areas, default=math.nan),
-                    "volume_mm3": volume_mm3(mine),
+                    "volume_mm3": volume,
+                    "volume_ml": volume / 1000,
                     "flagged": sum(bool(row.flags) for row in mine),
                 }
             )
@@ -491,7 +493,9 @@ def patients_table(measurements: Sequence[Measurement]) -> pd.DataFrame:
 
 def _patient_columns(units: Collection[str]) -> list[str]:
     """Give the columns of the table by patient: areas in the units that occur, volumes where millimetres do."""
-    columns = [name for name in PATIENT_COLUMNS if PIXELS not in units or MM2 in units or "_mm" not in name]
+    needs_mm = ("_mm2", "_mm3", "_ml")
+    is_known = PIXELS not in units or MM2 in units
+    columns = [name for name in PATIENT_COLUMNS if is_known or not name.endswith(needs_mm)]
     if PIXELS in units:
         columns[-1:-1] = [f"{what}_area_{SUFFIXES[PIXELS]}" for what in ("mean", "sd", "max")]
     return columns

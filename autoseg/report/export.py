@@ -31,10 +31,12 @@ from autoseg.report.area_tables import (
     areas_table,
     find_missing,
     in_pixels_note,
+    levels_table,
     measurements_table,
     missing_notes,
     patients_table,
 )
+from autoseg.report.cuts import cuts_of, draw_cut
 from autoseg.report.run_folder import overlay_stems, slice_stems
 
 Result = tuple[Image, LabelMap]
@@ -63,9 +65,10 @@ def write_run(
     left behind.
 
     The folder holds `labels/<stem>.png` (pixel values are the labels, names as of `slice_stems`), `overlays` (names
-    as of `overlay_stems`), one `<case_id>.nii.gz` an image, `animation.gif` (at most 200 slices, evenly chosen),
-    `areas.csv` (one row a slice), `areas.xlsx` (the same as a workbook, with the details on further sheets),
-    `measurements.csv` (one row a slice and structure), where there are several images `patients.csv` (by patient),
+    as of `overlay_stems`), `cuts` (of each stack one from the side and one from the front, in true proportions),
+    one `<case_id>.nii.gz` an image, `animation.gif` (at most 200 slices, evenly chosen), `areas.csv` (one row a slice),
+    `areas.xlsx` (the same as a workbook, with the details on further sheets), `measurements.csv` (one row a slice
+    and structure), `patients.csv` (by patient and image, with volumes), where levels are known `levels.csv`,
     `colours` (names and colours for ITK-SNAP, 3D Slicer and FSLeyes), and `run.json`.
 
     Several slices at unknown distances get no NIfTI file, nor do pixels of unknown size, which would have to invent
@@ -89,6 +92,8 @@ def write_run(
             _write_labels(temporary / "labels", label_map, names)
             for name, picture in zip(drawn, overlay_slices(image, label_map), strict=True):
                 write_jpg(temporary / "overlays" / f"{name}.jpg", picture)
+            for cuts in cuts_of(image, label_map):
+                write_jpg(temporary / "cuts" / f"{volume}_{safe_name(cuts.name)}.jpg", draw_cut(cuts))
             unknown = _unknown_distance(image)
             if unknown:
                 left_out.append(f"{volume}.nii.gz: the {unknown} is unknown.")
@@ -120,7 +125,7 @@ def _unknown_distance(image: Image) -> str:
 
 
 def write_tables(folder: Path, measurements: Sequence[Measurement]) -> Path:
-    """Write `areas.csv` (wide), `areas.xlsx`, `measurements.csv` (tidy) and perhaps `patients.csv`."""
+    """Write `areas.csv` (wide), `areas.xlsx`, `measurements.csv` (tidy), `patients.csv`, perhaps `levels.csv`."""
     with whole_folder(Path(folder)) as temporary:
         _write_tables(temporary, measurements)
     return Path(folder)
@@ -131,7 +136,7 @@ def areas_sheets(
 ) -> list[Sheet]:
     """Give the sheets of `areas.xlsx`: areas (flagged cells marked), measurements, by patient, about.
 
-    "by patient" is there where there are several images.
+    "by level" is there where levels are known.
     """
     areas = areas_table(measurements)
     column_of = {name: number for number, name in enumerate(areas.columns)}
@@ -143,8 +148,9 @@ def areas_sheets(
     below = frozenset(number for number, rows in enumerate(lines) if not rows)
     tidy = measurements_table(measurements)
     sheets = [Sheet("areas", areas, marked, below), Sheet("measurements", tidy)]
-    if len({row.case_id for row in measurements}) > 1:
-        sheets.append(Sheet("by patient", patients_table(measurements)))
+    sheets.append(Sheet("by patient", patients_table(measurements)))
+    levels = levels_table(measurements)
+    sheets += [Sheet("by level", levels)] if len(levels) else []
     return [*sheets, Sheet("about", _about(measurements, model_name, details or {}))]
 
 
@@ -156,6 +162,7 @@ def _about(measurements: Sequence[Measurement], model_name: str, details: Mappin
         for row in measurements
     )
     in_pixels = in_pixels_note(measurements)
+    cleaned = dict.fromkeys(f"{name}: {how}" for one in details.get("cleaned", ()) for name, how in one.items())
     facts = {
         "model": model_name or "none: labels that were drawn",
         "written": f"{datetime.now():%Y-%m-%d %H:%M}",
@@ -163,6 +170,7 @@ def _about(measurements: Sequence[Measurement], model_name: str, details: Mappin
         "area": "number of labelled pixels on the slice as it was acquired × area of one pixel",
         "areas in pixels": in_pixels,
         "slice": "counts from 1 in the order of the body, as on the screen and in the names of the overlays",
+        "cleaned, each structure on each slice": "; ".join(cleaned),
         "amber cells": "areas with a flag; the flags column says which",
         "images": len({row.case_id for row in measurements}),
         "flagged areas": sum(bool(row.flags) for row in measurements),
@@ -212,8 +220,10 @@ def _write_tables(
     # The mark in front tells Excel that the ² in the column names is UTF-8.
     _write_csv(areas_table(measurements), folder / "areas.csv", encoding="utf-8-sig")
     write_workbook(folder / "areas.xlsx", areas_sheets(measurements, model_name=model_name, details=details))
-    if len({row.case_id for row in measurements}) > 1:
-        _write_csv(patients_table(measurements), folder / "patients.csv", encoding="utf-8-sig")
+    _write_csv(patients_table(measurements), folder / "patients.csv", encoding="utf-8-sig")
+    levels = levels_table(measurements)
+    if len(levels):
+        _write_csv(levels, folder / "levels.csv", encoding="utf-8-sig")
 
 
 def _write_csv(table: pd.DataFrame, path: Path, *, encoding: str) -> None:

@@ -29,6 +29,7 @@ MEANINGS = (
     (r"areas\.csv", "The areas: one row a slice, one column a structure in mm² (or pixels), mean and SD below"),
     (r"measurements\.csv", "Every detail: one row a slice and structure, with pixels, flags and sources"),
     (r"patients\.csv", "By patient: mean area, SD, largest area and volume of each structure"),
+    (r"levels\.csv", "By level: mean area and SD of each structure over the slices of a level"),
     (r"structures\.csv", "The names and colours of the label values"),
     (r"run\.json", "Where the result came from: model, date, versions, every file"),
     (r"animation\.gif", "The slices with their structures, one after the other"),
@@ -42,6 +43,10 @@ MEANINGS = (
     (r"morphometry/.*", "Size and shape along each structure's own curve"),
     (r"labels/.*", "The labels as pictures: a pixel's value is the structure's number"),
     (r"overlays/.*", "The slices with the structures in colour; s001 is the number of the slice"),
+    (
+        r"cuts/.*",
+        "Cuts across the slices, where most was found: head above, the patient's right or front on the left",
+    ),
 )
 
 

@@ -1,16 +1,22 @@
-"""The files of an evaluation: results.csv and, beside it, the summary and every slice."""
+"""The files of an evaluation: results.csv and, beside it, the summary and every slice; curves and pictures."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from autoseg.errors import DataError, OutputError
 from autoseg.files.atomic import whole_file
+from autoseg.files.file_names import safe_name
+from autoseg.image.structures import Structure
 from autoseg.measurement.scores import Score, VolumeScore, scores_table
 from autoseg.measurement.summary import SubjectScore, pool_subjects, summarise
+from autoseg.report.figures import show_erosions, show_history
+from autoseg.report.figures.slices import show_slice_scored
+from autoseg.report.kept_slices import WorstSlice
 
 
 def write_results(
@@ -76,6 +82,37 @@ def write_results(
         else:
             _write(table, target)
             written.append(target)
+    return written
+
+
+def write_curves(
+    folder: Path,
+    name: str,
+    history: Sequence[Mapping[str, Any]],
+    *,
+    structures: Sequence[Structure],
+    best_by: str,
+) -> list[Path]:
+    """Draw a training by epochs to `<name>_history.png`, and `<name>_erosions.png` where these were watched."""
+    figures = {"history": show_history(history, structures=structures, best_by=best_by)}
+    if any("_eroded_" in column for row in history for column in row):
+        figures["erosions"] = show_erosions(history)
+    written = []
+    for what, figure in figures.items():
+        written.append(folder / f"{name}_{what}.png")
+        with whole_file(written[-1]) as temporary:
+            figure.savefig(temporary, format="png")
+    return written
+
+
+def write_worst(folder: Path, worst: Sequence[WorstSlice]) -> list[Path]:
+    """Write a picture of each slice, the worst first: the image, what was drawn, what was predicted."""
+    written = []
+    for place, one in enumerate(worst, start=1):
+        name = f"{place:02d}_{safe_name(one.score.case_id)}_slice_{one.score.slice}.png"
+        written.append(Path(folder) / name)
+        with whole_file(written[-1]) as temporary:
+            show_slice_scored(one).savefig(temporary, format="png")
     return written
 
 

@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from autoseg.data.cases import Case
 from autoseg.image.image import Image, LabelMap
 from autoseg.image.structures import Structure
 from autoseg.model.dataset import read_cases
 from autoseg.model.model import TrainedModel
-from autoseg.model.postprocess import PostprocessChoice, Probabilities, choose_postprocess
+from autoseg.model.postprocess import (
+    PostprocessChoice,
+    Probabilities,
+    StructurePostprocess,
+    choose_postprocess,
+    the_same_for_all,
+)
 from autoseg.prediction import predict_probabilities
 
 
 def tune_postprocess(
     model: TrainedModel, validation: Sequence[Case]
 ) -> tuple[TrainedModel, PostprocessChoice | None]:
-    """Choose each structure's post-processing on the cases that also chose the best epoch."""
+    """Choose each structure's post-processing on the cases that also chose the best epoch.
+
+    Without cases it is that of the settings, the same for every structure.
+    """
     if not validation:
-        return model, None
+        post = StructurePostprocess(**asdict(model.settings.postprocess))
+        fixed = the_same_for_all(post, model.structures)
+        return (replace(model, postprocess=fixed) if fixed else model), None
     choice = choose_postprocess(_probabilities(model, validation))
     return replace(model, postprocess=choice.post), choice
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from autoseg.image.structures import Structure
 from autoseg.model.model import EpochResult
@@ -41,6 +42,17 @@ class Epoch(Event):
 
     def __str__(self) -> str:
         return self.indent + format_epoch(self.result, self.structures, settings=self.settings)
+
+
+@dataclass(frozen=True)
+class Saved(Event):
+    """A model was saved on the way: where, and of which epoch."""
+
+    path: Path
+    epoch: int
+
+    def __str__(self) -> str:
+        return f"Model saved at {self.path} (epoch {self.epoch})"
 
 
 @dataclass(frozen=True)

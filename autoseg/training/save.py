@@ -24,7 +24,7 @@ from autoseg.training.checkpoint import (
     write_checkpoint,
 )
 from autoseg.training.choose_postprocess import tune_postprocess
-from autoseg.training.events import Epoch, Note, OnEvent, listener
+from autoseg.training.events import Epoch, Note, OnEvent, Saved, listener
 from autoseg.training.finder import automatic_inputs, kept_inputs
 from autoseg.training.history import write_history
 from autoseg.training.inputs import Inputs, sees_crop
@@ -56,9 +56,11 @@ def train_and_save(
 
     Every `settings.save_checkpoint` epochs, after the first epoch that ends a minute later, and when it is stopped,
     the best model so far and the latest one are saved as `<name>_best.pt` and `<name>_last.pt`, with which
-    predictions can be made, and the training itself as `<name>_resume.pt`, from which it can go on. At the end
-    `<name>_<epochs>.pt` takes their place (`<name>_<epochs>_2.pt` where that name is taken: no older model is
-    lost); of a training that was stopped `<name>_resume.pt` stays. `<name>_history.csv` has one row an epoch.
+    predictions can be made, and the training itself as `<name>_resume.pt`, from which it can go on. With
+    `settings.keep_checkpoints` the latest one of every `save_checkpoint` epochs also stays, as `<name>_<epoch>.pt`.
+    At the end `<name>_<epochs>.pt` takes the place of the best and the latest (`<name>_<epochs>_2.pt` where an
+    older model has that name: none is lost); of a training that was stopped `<name>_resume.pt` stays.
+    `<name>_history.csv` has one row an epoch.
 
     Parameters
     ----------
@@ -102,7 +104,10 @@ def train_and_save(
     """
     check_model_name(name)
     hear = listener(tell, on_event)
-    files = _TrainingFiles(Path(folder), name, hear, is_heard=tell is not None or on_event is not None)
+    # New volumes are cut along the same plane.
+    plane = split.training[0].reading.plane if split.training else None
+    is_heard = tell is not None or on_event is not None
+    files = _TrainingFiles(Path(folder), name, hear, is_heard=is_heard, plane=plane)
     check_writable(files.folder)
     unfinished = files.read_unfinished(resume)
     settings = settings if unfinished is None else unfinished.settings
@@ -121,8 +126,9 @@ def train_and_save(
 
     def after_checkpoint(take: Callable[[], Checkpoint], stopped: bool) -> None:
         files.epochs += 1
-        if stopped or files.are_due(settings.save_checkpoint):
-            files.save(take(), stopped=stopped)
+        due = files.epochs % settings.save_checkpoint == 0
+        if stopped or due or files.is_long_unsaved():
+            files.save(take(), stopped=stopped, keep=due and settings.keep_checkpoints, told=due and not stopped)
 
     inputs = Inputs()
     if sees_crop(settings):
@@ -143,14 +149,11 @@ def train_and_save(
         base=base,
         inputs=inputs,
     )
-    # New volumes are cut along the same plane.
-    plane = split.training[0].reading.plane
-    model = replace(model, origin={**model.origin, "plane": plane})
-    model, choice = tune_postprocess(model, split.validation if choose_post else ())
+    model, choice = tune_postprocess(files.completed(model), split.validation if choose_post else ())
     if choice is not None:
         with whole_file(files.folder / f"{name}_postprocess.csv") as temporary:
             choice.table().to_csv(temporary, index=False)
-    path = save_model(model, free_model_path(files.folder, model))
+    path = save_model(model, files.place_of(model))
     write_history(model, files.history)
     files.remove(finished=model.ended is not Ended.STOPPED)
     return model, path
@@ -159,12 +162,13 @@ def train_and_save(
 class _TrainingFiles:
     """What a training leaves in a folder before it has ended, so that a crash loses little."""
 
-    def __init__(self, folder: Path, name: str, hear: OnEvent, *, is_heard: bool) -> None:
-        self.folder, self.name = folder, name
+    def __init__(self, folder: Path, name: str, hear: OnEvent, *, is_heard: bool, plane: str | None = None) -> None:
+        self.folder, self.name, self.plane = folder, name, plane
         self.hear, self.is_heard = hear, is_heard
         self.history, self.centrelines = folder / f"{name}_history.csv", folder / f"{name}_centrelines"
         self.best, self.last = (folder / f"{name}_{kind}.pt" for kind in ("best", "last"))
         self.epochs, self.saved_at_s = 0, time.monotonic()
+        self.kept: tuple[Path, int] | None = None  # the last file that stays, and of which epoch
 
     def read_unfinished(self, resume: bool) -> Checkpoint | None:
         """Give the training to go on with, if that is wanted; say so if one is there and is not."""
@@ -200,17 +204,36 @@ class _TrainingFiles:
         else:
             warnings.warn(words, stacklevel=4)
 
-    def are_due(self, every: int) -> bool:
-        """Tell whether it is time to save."""
-        return self.epochs % every == 0 or time.monotonic() - self.saved_at_s >= LONGEST_UNSAVED_S
+    def is_long_unsaved(self) -> bool:
+        """Tell whether a crash would lose much."""
+        return time.monotonic() - self.saved_at_s >= LONGEST_UNSAVED_S
 
-    def save(self, checkpoint: Checkpoint, *, stopped: bool) -> None:
-        """Save the models and the training; a disk that is full does not end it."""
+    def completed(self, model: TrainedModel) -> TrainedModel:
+        """Give a model with what a prediction must know beside what was learnt."""
+        return tune_postprocess(replace(model, origin={**model.origin, "plane": self.plane}), ())[0]
+
+    def place_of(self, model: TrainedModel) -> Path:
+        """Give the place of the model at the end, to which one that was kept after the last epoch gives way."""
+        if self.kept is not None and self.kept[1] == len(model.history):
+            return self.kept[0]
+        return free_model_path(self.folder, model)
+
+    def save(self, checkpoint: Checkpoint, *, stopped: bool, keep: bool = False, told: bool = False) -> None:
+        """Save the models and the training; a disk that is full does not end it.
+
+        With `keep` the latest model also gets a file that stays; `told` says where the last file lies.
+        """
+        best, last = self.completed(checkpoint.best), self.completed(checkpoint.last)
+        saved = self.best, best.best_epoch
         try:
-            save_model(checkpoint.best, self.best)
-            save_model(checkpoint.last, self.last)
+            if keep:
+                saved = self.kept = save_model(last, free_model_path(self.folder, last)), self.epochs
+            save_model(best, self.best)
+            save_model(last, self.last)
             write_history(checkpoint.best, self.history)
             write_checkpoint(checkpoint, checkpoint_path(self.folder, self.name))
+            if told:
+                self.hear(Saved(*saved))
         except OutputError as error:  # hours of learning are worth more than a checkpoint
             then = (
                 "What was learnt is kept, but it cannot be resumed, or only from an earlier epoch."

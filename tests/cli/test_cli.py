@@ -14,8 +14,11 @@ from PIL import Image as PillowImage
 from autoseg.cli import learning, main
 from autoseg.cli.parser import build_parser
 from autoseg.data.test_subjects import freeze_test_subjects, read_ledger
+from autoseg.errors import SettingsError
 from autoseg.model.model import load_model
-from autoseg.model.settings.settings import Settings
+from autoseg.model.settings.settings import AugmentationSettings, Settings
+from autoseg.training.plan import change_settings
+from autoseg.training.recipes import recipe
 
 SMALL = ["--spacing-mm", "9", "--set", "network.filters=4,8"]
 
@@ -107,6 +110,36 @@ def test_any_setting_can_be_given_by_its_name(command):
     settings = learning.settings_of(chosen)
     assert (settings.network.name, settings.loss.overlap, settings.patience) == ("resunet", "tversky", 7)
     assert (settings.batch_size, settings.minutes, settings.epochs) == (3, 2, None)
+
+
+def test_a_recipe_is_made_for_what_was_typed():
+    def settings_for(*typed):
+        chosen = build_parser().parse_args(["train", "folder", "--recipe", "pyramid-published", *typed])
+        return learning.with_recipe(chosen, learning.settings_of(chosen))
+
+    assert settings_for() == recipe("pyramid-published", epochs=500)
+    own = settings_for("--batch-size", "3", "--minutes", "2", "--rotation-deg", "20", "--set", "loss.overlap=iou")
+    assert own == change_settings(
+        recipe("pyramid-published", minutes=2),
+        {
+            "batch_size": 3,
+            "loss.overlap": "iou",
+            "augmentation.rotation_deg": 20,
+            "augmentation.rotation_probability": 1,
+        },
+    )
+    assert settings_for("--augmentation", "off").augmentation == AugmentationSettings.off()
+
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [(["pyramid-publish"], "Did you mean pyramid-published"), (["unet", "--base", "x.pt"], "Leave one of them")],
+)
+def test_a_recipe_that_cannot_be_is_said_before_anything_is_read(typed, words, monkeypatch):
+    monkeypatch.setattr("autoseg.cli.learning.base_of", lambda chosen: None)
+    chosen = build_parser().parse_args(["train", "folder", "--recipe", *typed])
+    with pytest.raises(SettingsError, match=words):
+        learning.train(chosen)
 
 
 def test_a_time_budget_given_by_its_name_takes_the_place_of_the_epochs():
@@ -249,7 +282,7 @@ def test_ctrl_c_stops_a_training_that_resume_goes_on_with(small_sample, tmp_path
     options = ["--epochs", "4", *SMALL, "--validation-subject", "SCD0000501"]
     usual = signal.getsignal(signal.SIGINT)
     with monkeypatch.context() as patch:
-        _press_ctrl_c_at("Epoch 2,", 1, patch)
+        _press_ctrl_c_at("Epoch 2 of", 1, patch)
         assert main([*command, *options]) == 0
     assert signal.getsignal(signal.SIGINT) is usual
     shown = capsys.readouterr().out
@@ -262,7 +295,7 @@ def test_ctrl_c_stops_a_training_that_resume_goes_on_with(small_sample, tmp_path
     shown = capsys.readouterr().out
     assert "Going on with 'heart' after epoch 2" in shown
     assert "Validation: 6 images of 1 subject: SCD0000501" in shown
-    assert "Epoch 4, " in shown
+    assert "Epoch 4 of 4, " in shown
     assert "--resume" not in shown
     assert len(read_rows(tmp_path / "heart_history.csv")) == 4
     assert not (tmp_path / "heart_resume.pt").exists()
@@ -273,7 +306,7 @@ def test_ctrl_c_stops_a_training_that_resume_goes_on_with(small_sample, tmp_path
 
 def test_a_second_ctrl_c_does_not_wait(small_sample, tmp_path, capsys, monkeypatch):
     command = ["train", str(small_sample / "train"), "--output", str(tmp_path), "--epochs", "4", *SMALL]
-    _press_ctrl_c_at("Epoch 2,", 2, monkeypatch)
+    _press_ctrl_c_at("Epoch 2 of", 2, monkeypatch)
     assert main(command) == 0
     assert (tmp_path / "model_2.pt").is_file()
     assert "--resume" not in capsys.readouterr().out  # nothing was kept that could go on
@@ -284,7 +317,7 @@ def test_a_subject_set_aside_since_is_not_learnt_from_again(small_sample, tmp_pa
     shutil.copytree(small_sample / "train", data)
     command = ["train", str(data), "--output", str(tmp_path / "models"), "--epochs", "3", *SMALL]
     with monkeypatch.context() as patch:
-        _press_ctrl_c_at("Epoch 1,", 1, patch)
+        _press_ctrl_c_at("Epoch 1 of", 1, patch)
         assert main(command) == 0
     freeze_test_subjects(data, ["SCD0000501"])
     assert main([*command, "--resume"]) == 1

@@ -32,7 +32,7 @@ def folder(tmp_path_factory):
 
 
 def chosen(**changes):
-    usual = {"networks": None, "minutes": 3.0, "epochs": None, "seed": 0, "changes": None}
+    usual = {"networks": None, "entries": None, "minutes": 3.0, "epochs": None, "seed": 0, "changes": None}
     return SimpleNamespace(**{**usual, **changes})
 
 
@@ -126,3 +126,19 @@ def test_slices_are_compared_with_volumes_on_the_same_folds(volumes, tmp_path, c
     assert subjects.groupby("entry")["subject_id"].nunique().tolist() == [4, 4, 4]
     assert main(command) == 0  # nothing is learnt again
     assert capsys.readouterr().out.count("finished before") == 4
+
+
+def test_settings_of_ones_own_are_compared_alone_or_beside_networks(folder, tmp_path):
+    base = base_of(chosen(), find_cases(folder), tmp_path)
+    own = chosen(
+        entries=["small: batch_size=2", "large: recipe=unext, batch_size=9"], changes=["learning_rate=0.01"]
+    )
+    entries = entries_of(own, base)
+    assert {name: (one.network.name, one.batch_size, one.learning_rate) for name, one in entries.items()} == {
+        "small": (base.network.name, 2, 0.01),
+        "large": ("unext", 9, 0.01),
+    }
+    own.networks = ["unet"]
+    assert list(entries_of(own, base)) == ["unet", "small", "large"]
+    command = ["compare", str(folder), "--entry", "small: batch_sizes=2"]
+    assert main(command) != 0

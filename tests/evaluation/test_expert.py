@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from discs import STRUCTURES, make_case, make_pair, patch_reading
+from PIL import Image as PillowImage
 
 from autoseg.data.cases import CaseFolder
 from autoseg.data.test_subjects import freeze_test_subjects, read_ledger
@@ -44,6 +45,24 @@ def test_every_look_is_counted_and_has_a_folder_of_its_own(folder, tmp_path):
     assert first.summary["dice"].tolist() == [1, 1]
     assert [look.model for look in third.ledger.looks] == ["discs", "other", "discs"]
     assert third.ledger == read_ledger(folder.folder)
+
+
+def test_the_worst_slices_are_pictures_worst_first_and_no_more_than_some(folder, tmp_path, monkeypatch):
+    def shifted(model, image):
+        # Subject 2 is off by more than subject 1, so that its slices are the worse ones.
+        _, drawn = make_pair(int(image.source.case_id.removeprefix("case")))
+        return replace(drawn, voxels=np.roll(drawn.voxels, 2 if "2" in image.source.case_id else 1, axis=2))
+
+    monkeypatch.setattr(agreement, "predict", shifted)
+    monkeypatch.setattr(agreement, "PICTURES", 3)
+    found = score_test_subjects(MODEL, folder, output=tmp_path / "out")
+    rows = pd.read_csv(found.folder / "results_slices.csv")
+    order = rows.groupby(["case_id", "slice"])["dice"].min().sort_values().index[:3]
+    names = sorted(path.name for path in (found.folder / "worst").iterdir())
+    assert names == [f"{n:02d}_{case}_slice_{number}.png" for n, (case, number) in enumerate(order, start=1)]
+    assert names[0].startswith("01_case2_")
+    with PillowImage.open(found.folder / "worst" / names[0]) as picture:
+        assert min(picture.size) > 300
 
 
 def test_a_frozen_subject_without_a_case_is_named(folder, tmp_path):

@@ -20,6 +20,7 @@ from autoseg.errors import AreaWarning, DataError, OutputError
 from autoseg.files.nifti.volumes import read_nifti, write_nifti
 from autoseg.model.centreline import clicked, read_centreline
 from autoseg.model.networks import build_network
+from autoseg.model.postprocess import StructurePostprocess, clean_labels
 from autoseg.prediction import predict
 from autoseg.prediction import run as patient_run
 from autoseg.prediction.run import (
@@ -29,6 +30,7 @@ from autoseg.prediction.run import (
     find_patient_centrelines,
     kit_folder,
     labels_to_correct,
+    mean_of,
     run_to_correct,
     segment_folder,
     segment_to_correct,
@@ -221,6 +223,31 @@ def test_a_run_of_several_models_says_which_they_were_and_which_copies(patient, 
         not np.array_equal(a.voxels, b.voxels) for (_, a), (_, b) in zip(run.results, alone.results, strict=True)
     ]
     assert any(differs)
+
+
+@pytest.mark.parametrize("post", [StructurePostprocess(erosions=1, largest_component=True), StructurePostprocess()])
+def test_a_typed_cleaning_counts_in_place_of_the_models_own(stacks, tmp_path, post):
+    own = untrained_model(postprocess=(StructurePostprocess(erosions=2),) * 2)
+    run = segment_folder(own, stacks, output=tmp_path / "out", postprocess=post)
+    plain = segment_folder(untrained_model(), stacks, output=tmp_path / "out")
+    words = {True: "heart, 1 erosion, largest piece", False: "heart, not cleaned"}[post.erosions == 1]
+    assert run.model == words
+    assert {row.model for row in run.measurements} == {words}
+    for (_, found), (_, before) in zip(run.results, plain.results, strict=True):
+        assert np.array_equal(found.voxels, clean_labels(before, (post,) * 2).voxels)
+    cleaned = json.loads((run.folder / "run.json").read_text("utf-8"))["details"]["cleaned"]
+    assert cleaned == [{"cavity": post.words, "myocardium": post.words} if post.steps else {}]
+
+
+@pytest.mark.parametrize("kind", ["combine", "correct"])
+def test_every_run_takes_a_typed_cleaning(stacks, tmp_path, kind, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        patient_run, "mean_of", lambda model, copies, post: seen.append(post) or mean_of(model, copies, post)
+    )
+    post = StructurePostprocess(fill_holes=True)
+    RUNS[kind](UPPER, stacks, tmp_path / "out", postprocess=post)
+    assert set(seen) == {post}
 
 
 def test_whom_one_of_several_models_knows_is_noted(patient, tmp_path):

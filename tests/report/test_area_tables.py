@@ -268,6 +268,7 @@ def test_mean_sd_largest_and_volume_of_one_stack():
     assert row["sd_area_mm2"] == 24.0
     assert row["max_area_mm2"] == 72.0
     assert row["volume_mm3"] == pytest.approx((24 + 48 + 72) * 5)
+    assert row["volume_ml"] == pytest.approx(0.72)
 
 
 def test_a_structure_that_is_nowhere_has_no_mean():

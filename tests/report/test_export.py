@@ -18,7 +18,7 @@ from autoseg.image.structures import Structure
 from autoseg.measurement.areas import measure_areas
 from autoseg.report import export
 from autoseg.report.export import write_run, write_tables
-from autoseg.report.run_folder import free_run_folder, overlay_stems, run_folder_name, slice_stems
+from autoseg.report.run_folder import free_run_folder, list_run_files, overlay_stems, run_folder_name, slice_stems
 
 STRUCTURES = (Structure(1, "psoas left", side="left"), Structure(7, "Bandscheibe é"))
 NOW = datetime(2026, 3, 1, 14, 5, 9)
@@ -57,11 +57,14 @@ def test_a_run_is_one_folder_with_everything(tmp_path):
         "colours/labels_fsleyes.lut",
         "colours/labels_itksnap.txt",
         "colours/labels_slicer.ctbl",
+        "cuts/series-2_coronal.jpg",
+        "cuts/series-2_sagittal.jpg",
         "labels/0.png",
         "labels/1.png",
         "measurements.csv",
         "overlays/series-2_s001_0.jpg",
         "overlays/series-2_s002_1.jpg",
+        "patients.csv",
         "run.json",
         "series-2.nii.gz",
         "structures.csv",
@@ -136,7 +139,7 @@ def test_the_workbook_holds_the_same_areas_with_flagged_cells_marked(tmp_path):
     details = {"autoseg": "1.2", "best_epoch": 12}
     folder = write_run(tmp_path / "run", [(image, labels)], model_name="psoas_40", details=details)
     book = openpyxl.load_workbook(folder / "areas.xlsx")
-    assert book.sheetnames == ["areas", "measurements", "about"]
+    assert book.sheetnames == ["areas", "measurements", "by patient", "about"]
     page = book["areas"]
     with (folder / "areas.csv").open(encoding="utf-8-sig", newline="") as file:
         wide = list(csv.reader(file))
@@ -372,7 +375,8 @@ def test_a_label_picture_that_reads_back_differently_is_not_delivered(tmp_path, 
 
 def test_tables_alone_can_be_written_to_a_new_folder(tmp_path):
     rows = measure_areas(result()[1])
-    assert files(write_tables(tmp_path / "tables", rows)) == ["areas.csv", "areas.xlsx", "measurements.csv"]
+    wanted = ["areas.csv", "areas.xlsx", "measurements.csv", "patients.csv"]
+    assert files(write_tables(tmp_path / "tables", rows)) == wanted
     with pytest.raises(OutputError, match="exists already"):
         write_tables(tmp_path / "tables", rows)
 
@@ -383,3 +387,30 @@ def test_a_long_stack_has_a_short_animation(tmp_path, monkeypatch):
     with PillowImage.open(folder / "animation.gif") as picture:
         assert picture.n_frames == 4
     assert sum(name.startswith("labels/") for name in files(folder)) == 9
+
+
+def test_levels_have_a_table_of_their_own(tmp_path):
+    image, labels = result(slices=4, names=[f"{n}.dcm" for n in range(4)])
+    slices = tuple(
+        replace(one, level=level) for one, level in zip(image.source.slices, ("L2", "L2", "L3", ""), strict=True)
+    )
+    image = replace(image, source=replace(image.source, slices=slices))
+    labels.voxels[1, 5:10, 5:15] = 0
+    folder = write_run(tmp_path / "run", [(image, labels)], model_name="m")
+    with (folder / "levels.csv").open(encoding="utf-8-sig", newline="") as file:
+        rows = {(row["level"], row["name"]): row for row in csv.DictReader(file)}
+    # 100 and 50 pixels of 0.4 mm².
+    assert (rows["L2", "psoas left"]["n"], rows["L2", "psoas left"]["mean_area_mm2"]) == ("2", "30")
+    assert (rows["L3", "psoas left"]["n"], rows["L3", "psoas left"]["mean_area_mm2"]) == ("1", "40")
+    assert "by level" in openpyxl.load_workbook(folder / "areas.xlsx").sheetnames
+    meanings = {file.name: file.meaning for file in list_run_files(folder)}
+    assert all(meanings.values())
+
+
+def test_a_single_image_has_its_volume_in_ml_too(tmp_path):
+    folder = write_tables(tmp_path / "out", measure_areas(result(slices=3)[1]))
+    with (folder / "patients.csv").open(encoding="utf-8-sig", newline="") as file:
+        (psoas, _) = csv.DictReader(file)
+    # Three slices, 4 mm apart, of 100 pixels of 0.4 mm²: 480 mm³.
+    assert (psoas["volume_mm3"], psoas["volume_ml"]) == ("480", "0.48")
+    assert not (folder / "levels.csv").exists()

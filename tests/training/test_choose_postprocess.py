@@ -1,14 +1,18 @@
 """The post-processing is chosen on validation cases and used by every later prediction."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from discs import STRUCTURES, make_case, make_pair, make_split, patch_reading, quick_settings
 
 from autoseg.image.image import LabelMap
 from autoseg.model.model import load_model, save_model
-from autoseg.model.postprocess import choose_postprocess
+from autoseg.model.postprocess import StructurePostprocess, choose_postprocess, clean_labels
 from autoseg.prediction import predict, predict_probabilities
 from autoseg.training.choose_postprocess import read_reference, tune_postprocess
+from autoseg.training.plan import change_settings
+from autoseg.training.save import train_and_save
 from autoseg.training.training import train
 
 
@@ -52,3 +56,17 @@ def test_it_is_the_choice_of_whole_cases(model):
 
 def test_without_validation_nothing_is_chosen(model):
     assert tune_postprocess(model, ()) == (model, None)
+
+
+def test_the_cleaning_of_the_settings_is_used_by_every_prediction(monkeypatch, tmp_path):
+    patch_reading(monkeypatch)
+    settings = quick_settings(epochs=2, save_checkpoint=1, keep_checkpoints=True)
+    settings = change_settings(settings, {"postprocess.erosions": 1, "postprocess.fill_holes": True})
+    split, post = make_split(range(3), [9]), (StructurePostprocess(erosions=1, fill_holes=True),) * 2
+    model, path = train_and_save(split, settings, structures=STRUCTURES, name="discs", folder=tmp_path)
+    for one in (model, load_model(path), load_model(tmp_path / "discs_1.pt")):
+        assert one.postprocess == post
+    image, _ = make_pair(20)
+    plain, cleaned = predict(replace(model, postprocess=()), image), predict(model, image)
+    assert np.array_equal(cleaned.voxels, clean_labels(plain, post).voxels)
+    assert not np.array_equal(cleaned.voxels, plain.voxels)

@@ -80,9 +80,10 @@ def test_training_leaves_a_model_and_its_history(training):
         float(row["validation_dice"]) for row in rows
     )
     assert rows[0]["dice_myocardium"] == ""  # it was drawn on no validation slice
+    lines = [line for line in lines if not line.startswith("Model saved at")]
     assert len(lines) == 3
-    assert lines[0].startswith("Epoch 4, training loss")
-    assert "Dice myocardium –" in lines[0]
+    assert lines[0].startswith("Epoch 4 of 12, training loss")
+    assert "myocardium –)" in lines[0]
     assert model.settings.preprocess.spacing_mm == 5.5
 
 
@@ -356,6 +357,7 @@ def test_the_line_of_an_epoch_reads_well(training):
     model = training[0]
     line = format_epoch(model.history[-1], model.structures)
     assert line.startswith("Epoch 12, training loss ")
+    assert ", mean Dice 0." in line
     assert "0:00 min left" in line
 
 
@@ -435,11 +437,46 @@ def test_a_killed_training_goes_on_as_if_nothing_had_happened(monkeypatch, tmp_p
     assert (unfinished.epochs_done, unfinished.epochs) == (2, 5)
     _, path = _discs(folder, settings=quick_settings(epochs=1), resume=True, tell=told.append)
     assert told[0] == "Going on with 'discs' after epoch 2, with the settings it was started with."
-    assert [line.split(",")[0] for line in told[1:]] == ["Epoch 3", "Epoch 4", "Epoch 5"]
+    epochs = [line.split(",")[0] for line in told[1:]]
+    saved = f"Model saved at {folder / 'discs_best.pt'} (epoch"
+    assert [line if line[0] == "E" else line.startswith(saved) for line in epochs] == [
+        *("Epoch 3 of 5", "Epoch 4 of 5", True, "Epoch 5 of 5")
+    ]
     assert _names(folder) == ["discs_5.pt", "discs_history.csv"]
     assert all(torch.equal(value, load_model(path).weights[key]) for key, value in whole.weights.items())
     assert _history(folder) == _history(tmp_path / "whole")
     assert len(_history(folder)) == 5
+
+
+def test_checkpoints_that_are_kept_are_models_of_their_epoch(monkeypatch, tmp_path):
+    patch_reading(monkeypatch)
+    (tmp_path / "discs_2.pt").write_bytes(b"an older model")
+    told, latest = [], {}
+
+    def remember(result, best, last):
+        latest[result.epoch] = last
+
+    settings = quick_settings(epochs=5, save_checkpoint=2, keep_checkpoints=True)
+    _, path = _discs(tmp_path, settings=settings, tell=told.append, on_epoch=remember)
+    assert _names(tmp_path) == ["discs_2.pt", "discs_2_2.pt", "discs_4.pt", "discs_5.pt", "discs_history.csv"]
+    for epoch, name in ((2, "discs_2_2.pt"), (4, "discs_4.pt")):
+        kept = load_model(tmp_path / name)
+        assert (kept.best_epoch, len(kept.history)) == (epoch, epoch)
+        assert all(torch.equal(value, kept.weights[key]) for key, value in latest[epoch].weights.items())
+        assert f"Model saved at {tmp_path / name} (epoch {epoch})" in told
+    assert (tmp_path / "discs_2.pt").read_bytes() == b"an older model"
+    assert find_model(tmp_path, "discs") == path
+
+
+def test_a_kept_checkpoint_of_the_last_epoch_gives_way_to_the_model(monkeypatch, tmp_path):
+    patch_reading(monkeypatch)
+    settings = quick_settings(epochs=4, save_checkpoint=2, keep_checkpoints=True, learning_rate=1.0)
+    model, path = _discs(tmp_path, settings=settings)
+    assert _names(tmp_path) == ["discs_2.pt", "discs_4.pt", "discs_history.csv"]
+    assert path.name == "discs_4.pt"
+    again = load_model(path)
+    assert again.best_epoch == model.best_epoch
+    assert all(torch.equal(value, again.weights[key]) for key, value in model.weights.items())
 
 
 def test_a_stopped_training_leaves_a_model_and_can_go_on(monkeypatch, tmp_path):

@@ -35,7 +35,8 @@ class State:
     """What is compared, kept in the folder: the entries in their order, how many folds, and what failed.
 
     `derived` are made of entries, each with the one that it is compared with ("": the mean of all, with the best).
-    `base` are the settings that the entries were made from, where that is known.
+    `base` are the settings that the entries were made from, where that is known, `own` those of entries that are no
+    network, recipe or scenario.
     """
 
     entries: tuple[str, ...]
@@ -45,6 +46,7 @@ class State:
     failed: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     base: Mapping[str, Any] | None = None
+    own: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def expected(self) -> tuple[str, ...]:
@@ -162,6 +164,7 @@ def read_state(folder: Path) -> State:
             failed=dict(content["failed"]),
             notes=tuple(content["notes"]),
             base=content.get("base"),
+            own=dict(content.get("own", {})),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ReadError(

@@ -35,6 +35,7 @@ from autoseg.image.structures import Structure
 from autoseg.model.settings.settings import Settings, settings_to_dict
 from autoseg.report.figures import show_comparison, show_learning_curves, show_side_by_side
 from autoseg.training.events import Note, OnEvent
+from autoseg.training.recipes import RECIPES
 
 # --- the files of a comparison: tables, the verdict, pictures
 
@@ -183,6 +184,7 @@ def run_comparison(
         derived={one.name: one.base for one in derived},
         notes=request.budget_notes,
         base=None if request.base is None else settings_to_dict(request.base),
+        own={} if request.kind == "scenario" else _own_settings(request),
     )
     write_state(request.folder, state)
     running = _Running(request, plans, state, on_event, should_stop)
@@ -195,6 +197,12 @@ def run_comparison(
         running.state = replace(running.state, notes=(*running.state.notes, STOPPED))
         running.read_finished()
     return running.conclude()
+
+
+def _own_settings(request: ComparisonRequest) -> dict[str, dict[str, Any]]:
+    """Give the settings of entries that are named like no network or recipe, by which they could be made again."""
+    own = {name: one for name, one in request.entries.items() if name not in RECIPES}
+    return {name: settings_to_dict(one.settings) for name, one in own.items()}
 
 
 def _check_finished(plans: Mapping[str, FoldPlan]) -> None:

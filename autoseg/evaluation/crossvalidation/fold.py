@@ -21,8 +21,9 @@ from autoseg.model.model import TrainedModel, autoseg_version, load_model, model
 from autoseg.model.networks.build import standardised
 from autoseg.model.postprocess import PostprocessChoice
 from autoseg.model.settings.settings import Settings, settings_from_dict, settings_to_dict
+from autoseg.report.score_files import write_curves
 from autoseg.training.finder import CentrelineScore
-from autoseg.training.history import write_history
+from autoseg.training.history import history_rows, write_history
 
 RESULT, PREDICTIONS = "fold.json", "predictions.npz"
 SIDES = ("training", "validation", "test")
@@ -72,7 +73,7 @@ class FoldResult:
 def plain_settings(settings: Settings) -> dict[str, Any]:
     """Give the settings on which a result depends, with the network's own sizes filled in."""
     values = settings_to_dict(replace(settings, network=standardised(settings.network)))
-    for without_effect in ("print_checkpoint", "save_checkpoint"):
+    for without_effect in ("print_checkpoint", "save_checkpoint", "keep_checkpoints"):
         del values[without_effect]
     return values
 
@@ -91,6 +92,9 @@ def write_fold(
             save_model(model, temporary)
             if model.history:  # of a model that was only scored there is none
                 write_history(model, temporary / f"{model.name}_history.csv")
+            if model.history and model.settings.watch_erosion:
+                rows, by = history_rows(model), model.settings.best_by
+                write_curves(temporary, model.name, rows, structures=model.structures, best_by=by)
         scores_table(result.scores).to_csv(temporary / "scores.csv", index=False)
         if choice is not None:
             choice.table().to_csv(temporary / "postprocess.csv", index=False)

@@ -373,6 +373,21 @@ class VolumeSettings(SettingsGroup, group="volume"):
 
 
 @dataclass(frozen=True)
+class PostprocessSettings(SettingsGroup, group="postprocess"):
+    """How every prediction of the model is cleaned, each structure on each slice, in this order.
+
+    Without effect where the cleaning is chosen on the validation subjects (`choose_post`).
+    """
+
+    erosions: int = setting(0, at_least=0, at_most=3)
+    """Layers of pixels that are taken off around each structure. Areas become smaller by them."""
+    largest_component: bool = False
+    """Keep the largest piece of each structure alone."""
+    fill_holes: bool = False
+    """Fill background that a structure encloses."""
+
+
+@dataclass(frozen=True)
 class Settings(SettingsGroup):
     """All settings of a training; saved in the model file."""
 
@@ -418,6 +433,9 @@ class Settings(SettingsGroup):
     """Epochs between printed lines."""
     save_checkpoint: int = setting(10, at_least=1, unit="epochs", option=True)
     """Epochs between checkpoints on disk."""
+    keep_checkpoints: bool = setting(False, option=True)
+    """Keep the model of each of these checkpoints as a file of its own (NAME_10.pt, NAME_20.pt …) that can be used
+    like any other; that of the last epoch gives way to the model itself."""
     validate_every: int = setting(1, at_least=1, unit="epochs", option=True)
     """Epochs between validations; with few slices an epoch is short, and validation would take the time."""
     watch_erosion: bool = False
@@ -433,6 +451,7 @@ class Settings(SettingsGroup):
     network: NetworkSettings = field(default_factory=NetworkSettings)
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
     loss: LossSettings = field(default_factory=LossSettings)
+    postprocess: PostprocessSettings = field(default_factory=PostprocessSettings)
     finetune: FineTuneSettings = field(default_factory=FineTuneSettings)
 
     def __post_init__(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from autoseg.errors import ReadError, SettingsError
 from autoseg.evaluation.comparison import TOGETHER, ComparisonRequest, EntryName, title_of
 from autoseg.evaluation.comparison.compared import read_state
 from autoseg.evaluation.comparison.entries import COPIED, EXACT, WITHOUT
+from autoseg.evaluation.comparison.own_entries import entry_line
 from autoseg.evaluation.comparison.request import ENDING
 from autoseg.model.model import check_model_name
 from autoseg.model.settings.settings import Settings, settings_from_dict
@@ -35,7 +36,7 @@ from autoseg.training.plan import change_settings
 class PreviousComparison:
     """What a comparison was begun with: its entries, folds and time, and what was scored as well.
 
-    `settings` are those that the entries were made from.
+    `settings` are those that the entries were made from, `own` the lines of a person's own entries.
     """
 
     entries: tuple[str, ...]
@@ -47,6 +48,7 @@ class PreviousComparison:
     exact: bool = False
     settings: Settings | None = field(default=None, compare=False)
     without_outliers: bool = field(default=False, compare=False)  # not known where there were none
+    own: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def words(self) -> str:
@@ -102,7 +104,17 @@ def find_previous(folder: Path) -> PreviousComparison | None:
         EXACT in variants,
         settings,
         WITHOUT in variants,
+        () if settings is None else _own_lines(state.own, settings),
     )
+
+
+def _own_lines(own: Mapping[str, Mapping[str, Any]], base: Settings) -> tuple[str, ...]:
+    """Write entries of a person's own as they are typed; those of another version are left out."""
+    lines = []
+    for name, values in own.items():
+        with suppress(SettingsError):
+            lines.append(entry_line(name, settings_from_dict(dict(values)), base))
+    return tuple(lines)
 
 
 # --- the fields of every comparison
@@ -251,8 +263,8 @@ class EntriesPanel(Panel):
         with self._silence():
             self.tick_previous(previous)
         stems = dict.fromkeys(EntryName.read(name).stem for name in previous.entries)
-        if self.kind == "scenario":  # a script may have added some of its own
-            stems = dict.fromkeys(stem for stem in stems if stem in self.boxes)
+        # A person or a script may have added some of its own.
+        stems = dict.fromkeys(stem for stem in stems if stem in self.boxes)
         self.choose(stems, minutes=previous.minutes, epochs=previous.epochs, folds=previous.folds)
 
     def ticked(self) -> list[str]:

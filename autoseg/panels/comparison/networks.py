@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,11 @@ import ipywidgets as widgets
 from autoseg.data.split import subjects_of
 from autoseg.errors import DataError, SettingsError
 from autoseg.evaluation.comparison import ComparisonRequest, earlier_base
+from autoseg.evaluation.comparison.own_entries import EXAMPLE, read_entries
 from autoseg.evaluation.crossvalidation import Scenario
 from autoseg.model.networks import NETWORKS, USUAL_NETWORKS
-from autoseg.panels.comparison.entries import EntriesPanel, PreviousComparison, with_words
-from autoseg.panels.parts.fields import tick
+from autoseg.panels.comparison.entries import LABEL, EntriesPanel, PreviousComparison, with_words
+from autoseg.panels.parts.fields import field, tick
 from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.style import heading, text
 from autoseg.panels.parts.values import Data
@@ -24,6 +25,12 @@ from autoseg.training.plan import Plan, plan_comparison, set_aside
 from autoseg.training.recipes import RECIPES, recipe
 
 DATA_FIRST = "Choose your images above first; then there is something to compare on."
+
+OWN_WORDS = (
+    "Batch sizes, learning rates, losses or anything else side by side: each begins with the settings that all "
+    "share, or with recipe=NAME, and changes what its line says. The names are those under More in 1_train, with "
+    "their heading before them, as in loss.overlap."
+)
 
 
 class NetworksPanel(EntriesPanel):
@@ -35,6 +42,8 @@ class NetworksPanel(EntriesPanel):
         Its value is a `panels.parts.values.Data`.
     chosen : collection of str, optional
         Names of networks and recipes; by default all networks.
+    own : sequence of str
+        Entries of your own, a line each, as `autoseg.evaluation.comparison.own_entries.read_entries` reads them.
     together, try_copies : bool
         Score the mean of all networks as well; score each with mirrored copies of the images as well.
     **asked
@@ -46,6 +55,7 @@ class NetworksPanel(EntriesPanel):
         data: Panel,
         *,
         chosen: Collection[str] | None = None,
+        own: Sequence[str] = (),
         together: bool = False,
         try_copies: bool = False,
         **asked: Any,
@@ -72,6 +82,18 @@ class NetworksPanel(EntriesPanel):
                 for one, known in RECIPES.items()
                 if known.published == published
             ]
+        self.own = field(
+            widgets.Textarea,
+            "One in each line",
+            "A name, a colon, and the settings in which it differs; their names stand under More in 1_train",
+            width="640px",
+            label=LABEL,
+            value="\n".join(own),
+            placeholder=f"{EXAMPLE}\nby IoU: recipe=unext, loss.overlap=iou",
+            rows=3,
+            continuous_update=False,
+        )
+        rows += [widgets.HTML(heading("Settings of your own")), widgets.HTML(text(OWN_WORDS)), self.own]
         self.table = widgets.HTML()
         why = ("The settings that all share, and why",)
         self.reasons = widgets.Accordion([self.table], titles=why, selected_index=None)
@@ -79,7 +101,7 @@ class NetworksPanel(EntriesPanel):
         self.body.children = [*rows, *also, self.asked, self.reasons, self.time]
         with self.attempt():
             self._tick(USUAL_NETWORKS if chosen is None else chosen)
-        for one in (*self.boxes.values(), self.together, self.copies):
+        for one in (*self.boxes.values(), self.own, self.together, self.copies):
             one.observe(lambda _: self._changed(), "value")
         self.follow(data, self._take_data)
 
@@ -91,7 +113,8 @@ class NetworksPanel(EntriesPanel):
         return tuple(subject for subject in subjects_of(cases.cases) if subject not in set_aside(cases))
 
     def tick_previous(self, previous: PreviousComparison) -> None:
-        """Tick which means were scored."""
+        """Tick which means were scored, and type the entries of a person's own."""
+        self.own.value = "\n".join(previous.own)
         self.together.value, self.copies.value = previous.together, previous.with_copies
 
     def _take_data(self, data: Data | None) -> None:
@@ -132,13 +155,16 @@ class NetworksPanel(EntriesPanel):
                 "These are images of one patient. A comparison learns from some patients and is scored on others: "
                 "add images of at least one other."
             )
-        if len(chosen) < 2:
-            raise SettingsError(f"Tick at least two; {len(chosen) or 'nothing'} is ticked.")
         base = earlier_base(folder, plan.settings) or plan.settings
+        own = read_entries(self.own.value.splitlines(), base)
+        if len(chosen) + len(own) < 2:
+            count = len(chosen) + len(own)
+            raise SettingsError(f"Tick at least two; {count or 'nothing'} is ticked or typed.")
         return ComparisonRequest(
             data.cases.cases,
             data.cases.structures,
-            {one: Scenario(recipe(one, base=base)) for one in chosen},
+            {one: Scenario(recipe(one, base=base)) for one in chosen}
+            | {name: Scenario(settings) for name, settings in own.items()},
             folder,
             folds=self.folds.value,
             test_subjects=set_aside(data.cases),

@@ -15,13 +15,12 @@ import numpy.typing as npt
 import traitlets
 
 from autoseg.errors import DataError
-from autoseg.image.geometry import Affine, affine_from_spacing
 from autoseg.image.image import Image, LabelMap
 from autoseg.image.overlay import display_window, pixel_aspect
 from autoseg.image.structures import Structure
 from autoseg.measurement.areas import MM2, Measurement
 from autoseg.report.area_tables import area_text, explain_flags
-from autoseg.words import UnplacedNote
+from autoseg.report.cuts import cuts_of, is_placed
 
 # --- slices as the page's viewer needs them: whole numbers, windows to start with, letters at the edges
 
@@ -140,7 +139,7 @@ def edge_letters(image: Image) -> tuple[str, str, str, str]:
     directions both letters stand, the nearer one first. An image whose position is not in its header was *taken*
     as axial; it gets no letters.
     """
-    if image.affine is None or _is_placeholder(image):
+    if image.affine is None or not is_placed(image):
         return ("", "", "", "")
     along_rows, along_columns = image.affine[:3, 2], image.affine[:3, 1]
     return _letters(-along_rows), _letters(along_rows), _letters(-along_columns), _letters(along_columns)
@@ -151,13 +150,6 @@ def _letters(direction: npt.NDArray[np.float64]) -> str:
     letters = [("L", "R"), ("P", "A"), ("H", "F")]  # of growing and falling x, y, z
     order = np.argsort(-np.abs(shares), kind="stable")
     return "".join(letters[axis][int(shares[axis] < 0)] for axis in order[:2] if abs(shares[axis]) > 0.35)
-
-
-def _is_placeholder(image: Image) -> bool:
-    affine: Affine = image.calibrated_affine
-    assumed = np.array_equal(affine, affine_from_spacing(image.spacing_mm))
-    said = any(isinstance(note, UnplacedNote) for note in image.source.notes)
-    return assumed and (said or image.source.spacing_source == "typed")
 
 
 def _whole(voxels: Values) -> bool:
@@ -204,6 +196,8 @@ class SliceViewer(anywidget.AnyWidget):
         What the page calls those outlines.
     flags : mapping of str by (case_id, slice_index), optional
         Further slices to be marked on the slider, and why.
+    cuts : bool
+        Offer each stack, after all images, also cut from the side, from the front or from above (`cuts_of`).
 
     Raises
     ------
@@ -229,14 +223,24 @@ class SliceViewer(anywidget.AnyWidget):
         references: Sequence[LabelMap | None] = (),
         reference_name: str = "expert's outline",
         flags: Mapping[tuple[str, int], str] | None = None,
+        cuts: bool = False,
     ) -> None:
         self.results = tuple((image, label_map) for image, label_map in results)
         self.references = tuple(references) or (None,) * len(self.results)
         _check(self.results, self.references)
+        sources = [*range(len(self.results))]
+        for number, (image, label_map) in enumerate(self.results if cuts else ()):
+            drawn = self.references[number]
+            for one, other in zip(cuts_of(image, label_map), cuts_of(image, drawn), strict=True):
+                if one.is_upright:
+                    self.results += ((one.image, one.label_map),)
+                    self.references += (other.label_map,)
+                    sources.append(number)
         self._areas: dict[tuple[str, int], list[Measurement]] = {}
         for row in measurements:
             self._areas.setdefault((row.case_id, row.slice_index), []).append(row)
-        self._scales = [grey_scale(image.channel_voxels[0]) for image, _ in self.results]
+        scales = [grey_scale(image.channel_voxels[0]) for image, _ in results]
+        self._scales = [scales[number] for number in sources]
         self._flags = dict(flags or {})
         self._clicked: Callable[[int, int, float, float], None] | None = None
         images = [self._describe(number) for number in range(len(self.results))]

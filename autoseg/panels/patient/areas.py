@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import partial
 from typing import Any, cast
 
@@ -16,7 +17,7 @@ from autoseg.panels.parts.style import Drawn, heading, picture, text
 from autoseg.panels.parts.table import html_table
 from autoseg.panels.parts.viewer import SliceViewer
 from autoseg.prediction.run import Run
-from autoseg.report.area_tables import fixed_text, patients_table
+from autoseg.report.area_tables import fixed_text, levels_table, patient_names, patients_table
 from autoseg.report.figures.charts import show_areas
 from autoseg.report.run_folder import read_run_file
 
@@ -33,8 +34,11 @@ HEADERS = {
     "mean_area_pixels": "Mean area (pixels)",
     "sd_area_pixels": "SD (pixels)",
     "max_area_pixels": "Largest area (pixels)",
-    "volume_mm3": "Volume (mm³)",
+    "volume_ml": "Volume (ml)",
     "flagged": "Flagged",
+    "level": "Level",
+    "name": "Structure",
+    "n": "Slices",
 }
 
 
@@ -117,23 +121,32 @@ def structures_of(run: Run) -> tuple[Structure, ...]:
 
 
 def describe_patients(run: Run, *, show_ids: bool = False) -> str:
-    """Give the table by patient as HTML; "" where the run has one image only."""
-    if len(run.results) < 2:
-        return ""
-    table = patients_table(run.measurements)
-    if not show_ids:
-        table = table.drop(columns="subject_id")
+    """Give the tables by patient and, where levels are known, by level as HTML."""
+    hidden = () if show_ids else ("subject_id",)
+    table = patients_table(run.measurements).drop(columns=["volume_mm3", *hidden], errors="ignore")
     note = (
         "Images of one patient (time points, series) are not added up. The volume is the sum of the areas times "
         "the distance of the slices: what lies within the slices, no more."
     )
-    return heading("By patient") + text(note) + table_html(table.rename(columns=HEADERS))
+    shown = heading("By patient") + text(note)
+    shown += table_html(table.rename(columns=HEADERS), finer=[HEADERS["volume_ml"]])
+    levels = levels_table(run.measurements)
+    if not len(levels):
+        return shown
+    if not show_ids:
+        levels["subject_id"] = levels["subject_id"].map(patient_names(run.measurements))
+    ids = {"subject_id": HEADERS["subject_id" if show_ids else "patient"]}
+    return shown + heading("By level") + table_html(levels.rename(columns=HEADERS | ids))
 
 
-def table_html(table: pd.DataFrame, *, decimals: int = 1) -> str:
-    """Give a small table as HTML: words on the left, numbers on the right, – for nothing."""
+def table_html(table: pd.DataFrame, *, decimals: int = 1, finer: Collection[str] = ()) -> str:
+    """Give a small table as HTML: words on the left, numbers on the right, – for nothing.
 
-    def shown(value: object) -> str:
+    Columns that are `finer` have one decimal more.
+    """
+    places = [decimals + (name in finer) for name in table.columns]
+
+    def shown(value: object, decimals: int) -> str:
         if value is None or (isinstance(value, float) and pd.isna(value)):
             return "–"
         if isinstance(value, float):
@@ -146,7 +159,7 @@ def table_html(table: pd.DataFrame, *, decimals: int = 1) -> str:
     )
     return html_table(
         list(map(str, table.columns)),
-        [list(map(shown, row)) for row in rows],
+        [list(map(shown, row, places)) for row in rows],
         label=", ".join(map(str, table.columns[:3])),
         align=align,
         max_height="480px",

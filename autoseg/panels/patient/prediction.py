@@ -11,8 +11,9 @@ from typing import Any
 import ipywidgets as widgets
 
 from autoseg.files.archives import size_words, zip_folder
+from autoseg.model.postprocess import MOST_EROSIONS, StructurePostprocess
 from autoseg.panels.parts.download import DownloadButton
-from autoseg.panels.parts.fields import button, field
+from autoseg.panels.parts.fields import button, field, tick
 from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.style import heading, notice, text
 from autoseg.panels.parts.table import html_table
@@ -43,14 +44,54 @@ class Inputs:
     patient: Patient | None = None
     copies: Copies = "none"
     lines: Centrelines | None = None
+    postprocess: StructurePostprocess | None = None
+
+
+class CleaningFields(widgets.VBox):
+    """How every structure is cleaned on each slice: as the model does, or as is chosen here.
+
+    `changed` is called when a person changes something.
+    """
+
+    def __init__(self, changed: Callable[[], None]) -> None:
+        self.choice = field(
+            widgets.Dropdown,
+            "Cleaning",
+            "What is taken away from each structure, or filled, after it was found",
+            width="400px",
+            options=(("as the model does", False), ("as chosen here", True)),
+        )
+        self.erosions = field(
+            widgets.Dropdown,
+            "Erosions",
+            "Layers of pixels that are taken off around each structure; areas become smaller by them",
+            width="230px",
+            options=[*range(MOST_EROSIONS + 1)],
+        )
+        self.largest = tick("Largest piece only", "Of each structure on each slice")
+        self.holes = tick("Fill holes", "Background that a structure encloses becomes a part of it")
+        self.own = widgets.VBox([self.erosions, self.largest, self.holes], layout={"display": "none"})
+        super().__init__([self.choice, self.own])
+        for one in (self.choice, self.erosions, self.largest, self.holes):
+            one.observe(lambda _: self._show(changed), "value")
+
+    def read(self) -> StructurePostprocess | None:
+        """Give what was chosen; None: as the model does."""
+        if not self.choice.value:
+            return None
+        return StructurePostprocess(None, self.erosions.value, self.largest.value, self.holes.value)
+
+    def _show(self, changed: Callable[[], None]) -> None:
+        self.own.layout.display = "" if self.choice.value else "none"
+        changed()
 
 
 class PredictionPanel(Panel):
     """A button that segments and measures; `value` is the `Run`, which is written to a folder in `output`.
 
     `model` gives a ChosenModel, `patient` a Patient, and `centreline`, which is shown above the button, Centrelines
-    or None. A result is shown only as long as these and the copies of each slice (at first `copies`, see
-    `autoseg.prediction.predict`) are those that it was made with.
+    or None. A result is shown only as long as these, the copies of each slice (at first `copies`, see
+    `autoseg.prediction.predict`) and the cleaning are those that it was made with.
     """
 
     def __init__(
@@ -87,14 +128,15 @@ class PredictionPanel(Panel):
             value=copies,
         )
         self.cost = widgets.HTML()
+        self.cleaning = CleaningFields(self._switch)
         self.more = widgets.Accordion(
-            [widgets.VBox([self.copies, self.cost])],
+            [widgets.VBox([self.copies, self.cost, self.cleaning])],
             titles=("More",),
             selected_index=None if copies == "none" else 0,
         )
         self.notes = widgets.HTML()
         self.shown = widgets.VBox()
-        self.copies.observe(lambda _: self._switch_copies(), "value")
+        self.copies.observe(lambda _: self._switch(), "value")
         above = [] if centreline is None else [centreline]
         self.body.children = [*above, widgets.HBox([self.button, self.stop_button]), self.more]
         self.stack(self.body, self.bar, self.message, self.notes, self.shown)
@@ -142,6 +184,7 @@ class PredictionPanel(Panel):
                     patient.folder,
                     output=self.output,
                     copies=made_with.copies,
+                    postprocess=made_with.postprocess,
                     only=patient.only,
                     centrelines=None if lines is None else lines.curves,
                     on_progress=tell,
@@ -176,7 +219,7 @@ class PredictionPanel(Panel):
             self.say(f"{what} changed during the run.{kept} Segment again.", "warning")
         elif run is not None:
             slices = sum(image.shape[0] for image, _ in run.results)
-            self.viewer = SliceViewer(run.results, run.measurements)
+            self.viewer = SliceViewer(run.results, run.measurements, cuts=True)
             self.notes.value = describe_notes(run)
             self.shown.children = [self.viewer]
             lines = [
@@ -187,7 +230,7 @@ class PredictionPanel(Panel):
             self.say("\n".join(lines), "warning" if run.not_found else "done")
             self.value = run
 
-    def _switch_copies(self) -> None:
+    def _switch(self) -> None:
         with self._lock, self.attempt():
             self._changed(None)
 
@@ -195,7 +238,8 @@ class PredictionPanel(Panel):
         """Take back a result that is not of the model, the patient and the copies that stand above now."""
         patient, lines = self.patient.value, None if self.centreline is None else self.centreline.value
         lines = lines if lines is not None and lines.patient == patient else None
-        before, self._inputs = self._inputs, Inputs(self.model.value, patient, self.copies.value, lines)
+        before = self._inputs
+        self._inputs = Inputs(self.model.value, patient, self.copies.value, lines, self.cleaning.read())
         if self._inputs == before:
             return
         self.cost.value = text(describe_cost(self.model.value, self.copies.value))
@@ -213,6 +257,8 @@ class PredictionPanel(Panel):
         now = self._inputs
         if (now.model, now.patient) != (before.model, before.patient):
             return "The model or the patient was"
+        if now.postprocess != before.postprocess:
+            return "The cleaning was"
         return "The centreline was" if now.copies == before.copies else "The choice of copies was"
 
     def _can_start(self, *, silently: bool = False) -> bool:

@@ -16,7 +16,7 @@ from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.style import Drawn, Kind, heading, notice, picture, text
 from autoseg.panels.parts.table import Cell, html_table
 from autoseg.panels.parts.values import Data, Trained
-from autoseg.report.figures import show_history, show_worst
+from autoseg.report.figures import show_erosions, show_history, show_worst
 from autoseg.report.kept_slices import slice_title
 from autoseg.training.history import history_rows
 from autoseg.words import counted
@@ -90,8 +90,13 @@ class ScorePanel(Panel):
         self.paragraph.value = notice(words, KINDS[self.advice[0].severity])
         caption = f"{model.name}, epoch {model.best_epoch}: scores on validation slices"
         self.table.value = table_html(appraisal_table(appraisal), caption=caption)
-        curves = show_history(history_rows(model), structures=model.structures)
+        rows = history_rows(model)
+        curves = show_history(rows, structures=model.structures, best_by=model.settings.best_by)
         self.curves.value = heading("Learning curves") + picture(cast(Drawn, curves), _curves_in_words(model))
+        if any(row.erosion_iou for row in model.history):
+            self.curves.value += heading("What erosion would change") + picture(
+                cast(Drawn, show_erosions(rows)), "IoU on validation subjects after 0 to 3 erosions, epoch by epoch"
+            )
         self._draw(appraisal)
         self.body.children = self._all
         self.value = appraisal
@@ -143,7 +148,8 @@ def _curves_in_words(model: Any) -> str:
         ("training loss", model.history[0].training_loss, last.training_loss),
         ("validation loss", model.history[0].validation_loss, last.validation_loss),
         ("validation Dice", model.history[0].validation_dice, last.validation_dice),
+        ("validation IoU", model.history[0].validation_iou, last.validation_iou),
     ):
         if first is not None and end is not None:
             words.append(f"{name} from {first:.2f} to {end:.2f}")
-    return f"Loss and Dice epoch by epoch: {', '.join(words)}."
+    return f"Loss and scores epoch by epoch: {', '.join(words)}."

@@ -15,7 +15,7 @@ import ipywidgets as widgets
 from autoseg.data.cases import Case
 from autoseg.data.label_counts import count_labels
 from autoseg.data.split import split_cases, subjects_of
-from autoseg.errors import AutosegError, ModelFileError
+from autoseg.errors import AutosegError, ModelFileError, SettingsError
 from autoseg.model.model import check_model_name, find_model
 from autoseg.model.settings.settings import AugmentationSettings, Settings
 from autoseg.model.settings.text import parse_value, show_value, value_of
@@ -37,6 +37,7 @@ from autoseg.training.plan import (
     plan_settings,
     set_aside,
 )
+from autoseg.training.recipes import RECIPES, recipe
 
 # --- the plan as a table: each setting as it stands, and why
 
@@ -95,6 +96,11 @@ NOBODY = "No patient is set aside: the score will be unknown for anyone whom the
 PLANNING = "Planning …"
 SEEN_AS = {2: "slices", 3: "volumes"}
 
+OWN_VARIATION = (
+    "The way to learn that you chose varies images as it says itself, and not as the preview above shows; what you "
+    "change there counts in its place."
+)
+
 
 def say_other_dims(shown: int, learnt: int) -> str:
     """Say that the preview shows something else than what will be learnt from."""
@@ -137,15 +143,32 @@ def time_of(settings: Settings) -> dict[str, float | None]:
 
 
 def with_variation(
-    settings: Settings, planned: Settings | None, variation: AugmentationSettings | None
+    settings: Settings,
+    planned: Settings | None,
+    variation: AugmentationSettings | None,
+    *,
+    has_own: bool = False,
 ) -> Settings:
-    """Vary images as the preview has it; where volumes are learnt from, only if it was changed there."""
+    """Vary images as the preview has it.
+
+    Where volumes are learnt from, or settings have a way of their own (`has_own`), only if it was changed there.
+    """
     if variation is None:
         return settings
-    other = planned is not None and planned.spatial_dims != settings.spatial_dims
+    other = has_own or (planned is not None and planned.spatial_dims != settings.spatial_dims)
     if other and planned is not None and variation == planned.augmentation:
         return settings
     return replace(settings, augmentation=variation)
+
+
+def problem_of_recipe(name: str) -> str:
+    """Say that there is no recipe of this name, and which there are; "" where there is, or none is named."""
+    try:
+        if name:
+            recipe(name)
+    except SettingsError as error:
+        return f"{error} The planned settings are chosen."
+    return ""
 
 
 # Settings with a place of their own above the form, or without effect in a training from scratch.
@@ -175,6 +198,8 @@ class SettingsPanel(Panel):
         Patients to validate on.
     changes : mapping of str to object, optional
         Any other settings, by name: `{"preprocess.spacing_mm": 2.0, "batch_size": 4}`.
+    recipe : str
+        Begin with the settings of a recipe of `autoseg.training.recipes`, made for what was planned.
     """
 
     def __init__(
@@ -188,6 +213,7 @@ class SettingsPanel(Panel):
         epochs: int | None = None,
         validation_subjects: Collection[str] | None = None,
         changes: Mapping[str, object] | None = None,
+        recipe: str = "",
     ) -> None:
         super().__init__()
         self.folder = Path(folder)
@@ -200,6 +226,9 @@ class SettingsPanel(Panel):
         self._plan: Plan | None = None
         self._quiet, self._notes = False, list[str]()
         self._build(name)
+        self._problem = problem_of_recipe(recipe)
+        with self._silence():
+            self.recipe.value = "" if self._problem else recipe
         self.follow(data, self._show_data)
         if preview is not None:
             self.follow(preview, lambda _: self._take())
@@ -227,6 +256,14 @@ class SettingsPanel(Panel):
             "Plan pixel size and network anew for the time that stands here",
         )
         self.again.layout.flex = "0 0 auto"
+        self.recipe = field(
+            widgets.Dropdown,
+            "Way to learn",
+            "Settings as they were planned for your images, or those of a network or of a published way to train, "
+            "on the planned pixels and time where it does not name its own",
+            options=[("as planned", ""), *((one.title, name) for name, one in RECIPES.items())],
+        )
+        self.recipe_words = widgets.HTML()
         best_by = Settings.declared["best_by"]
         self.best_by = field(widgets.Dropdown, "Keep the best by", best_by.told, options=best_by.choices)
         self.validation = field(
@@ -241,13 +278,15 @@ class SettingsPanel(Panel):
         self.form = SettingsForm(Settings(), self._changed, without=without, fixed=FIXED)
         self.more = widgets.Accordion([self.form], titles=("More",), selected_index=None)
         time = widgets.HBox([self.unit, self.amount, self.again])
-        left = widgets.VBox([self.name, self.name_note, time, self.best_by], layout={"width": "454px"})
+        way = (self.recipe, self.recipe_words)
+        left = widgets.VBox([self.name, self.name_note, *way, time, self.best_by], layout={"width": "454px"})
         right = widgets.VBox([self.validation, self.show_ids])
         asked = widgets.HBox([left, right], layout={"flex_flow": "row wrap"})
         self.body.children = [self.table, asked, self.more, self.back]
         for control in (self.name, self.amount, self.best_by, self.validation):
             control.observe(lambda _: self._changed(), "value")
         self.unit.observe(lambda _: self._switch_unit(), "value")
+        self.recipe.observe(lambda _: self._switch_recipe(), "value")
         self.show_ids.observe(lambda _: self._list_subjects(), "value")
 
     # --- what a click does
@@ -258,6 +297,8 @@ class SettingsPanel(Panel):
             if self._plan is not None:
                 self.give_up()  # a plan that is under way is no longer wanted
                 self._notes = []
+                with self._silence():
+                    self.recipe.value = ""
                 if self._dims != self._asked_dims and self._data is not None:
                     self._dims = self._asked_dims
                     self._replan(self._data, time_of(self._plan.settings))
@@ -286,11 +327,17 @@ class SettingsPanel(Panel):
 
     def settings(self) -> Settings:
         """Give the settings that stand in the panel."""
-        start = self._plan.settings if self._plan is not None else Settings()
+        start = self._start()
         typed = self.form.read() | self._typed_time() | {"best_by": self.best_by.value}
         settings = change_settings(start, typed)
         shown = None if self._data is None else self._data.plan.settings
-        return with_variation(settings, shown, None if self._preview is None else self._preview.value)
+        variation = None if self._preview is None else self._preview.value
+        return with_variation(settings, shown, variation, has_own=bool(self.recipe.value))
+
+    def _start(self) -> Settings:
+        """Give the planned settings, or those of the chosen recipe that are made of them."""
+        planned = self._plan.settings if self._plan is not None else Settings()
+        return recipe(self.recipe.value, base=planned) if self.recipe.value else planned
 
     # --- following the data
 
@@ -307,7 +354,7 @@ class SettingsPanel(Panel):
             return
         self._notes = [CHANGED] if other else []
         planned = data.plan.settings
-        self._dims = self._asked_dims
+        self._dims = self._dims_for(planned)
         if self._time is not None or self._dims not in (None, planned.spatial_dims):
             self._replan(data, self._time or time_of(planned))
         else:
@@ -330,6 +377,8 @@ class SettingsPanel(Panel):
             return
         self._plan = plan
         chosen = plan.validation_subjects
+        if self._problem:
+            self._notes.append(self._problem)
         if self._subjects is not None:
             unknown = set(self._subjects) - set(self._offered())
             chosen = plan.validation_subjects if unknown else tuple(self._subjects)
@@ -341,7 +390,8 @@ class SettingsPanel(Panel):
         with self.attempt(), self._silence():
             self.form.tell({"num_labels": str(len(data.cases.structures) + 1)})
             wanted, self._wanted = self._wanted, {}
-            self._show_settings(change_settings(plan.settings, self._changes | with_time(wanted)))
+            self._show_settings(change_settings(self._start(), self._changes | with_time(wanted)))
+            self._show_recipe()
             self._list_subjects()
             self.validation.value = chosen
         self._enable(True)
@@ -382,6 +432,8 @@ class SettingsPanel(Panel):
             self._take()
             return
         with self.attempt():  # what suits slices does not suit volumes
+            with self._silence():
+                self.recipe.value = ""
             self._dims = dims
             self._replan(data, self._typed_time())
 
@@ -394,6 +446,31 @@ class SettingsPanel(Panel):
         with self._silence():
             self.amount.value = show_value(usual)
         self._changed()
+
+    def _switch_recipe(self) -> None:
+        """Show the settings of another recipe, for the time that stands in the panel."""
+        data, plan = self._data, self._plan
+        if self._quiet or data is None or plan is None:
+            return
+        with self.attempt():
+            self._notes, self._wanted = [], self._typed_time()
+            self._dims = self._dims_for(data.plan.settings)
+            if (self._dims or data.plan.settings.spatial_dims) != plan.settings.spatial_dims:
+                self._replan(data, self._typed_time())
+            else:
+                self._show_plan(plan)
+
+    def _dims_for(self, planned: Settings) -> object:
+        """Give the dimensions that the chosen recipe needs, or else those that were asked for, if any."""
+        needed = recipe(self.recipe.value, base=planned) if self.recipe.value else planned
+        return self._asked_dims if needed.spatial_dims == planned.spatial_dims else needed.spatial_dims
+
+    def _show_recipe(self) -> None:
+        """Say what the chosen recipe is, and for how many epochs it was published."""
+        known = RECIPES.get(self.recipe.value)
+        epochs = f" Published for {known.epochs} epochs." if known is not None and known.epochs else ""
+        words = "" if known is None else text(known.words + epochs)
+        self.recipe_words.value = f'<div style="margin-left:142px">{words}</div>' if words else ""
 
     def _take(self) -> None:
         """Hand on what stands in the panel, or say what is wrong with it."""
@@ -424,6 +501,8 @@ class SettingsPanel(Panel):
             notes = [*self._notes, *([lacking] if lacking else []), *([] if split.validation else [NOBODY])]
             shown, learnt = data.plan.settings.spatial_dims, settings.spatial_dims
             notes += [say_other_dims(shown, learnt)] if self._preview is not None and shown != learnt else []
+            if self._preview is not None and self.recipe.value and settings.augmentation != self._preview.value:
+                notes.append(OWN_VARIATION)
             if self._preview is not None and self._preview.value is None:
                 self.say("\n".join([*notes, PREVIEW_FIRST]))
                 self.value = None
@@ -445,7 +524,10 @@ class SettingsPanel(Panel):
     def _enable(self, on: bool) -> None:
         if on:
             self.more.layout.display = ""
-        asked = (self.unit, self.amount, self.again, self.best_by, self.validation, self.show_ids, self.back)
+        asked = (
+            *(self.recipe, self.unit, self.amount, self.again, self.best_by),
+            *(self.validation, self.show_ids, self.back),
+        )
         for control in asked:
             control.disabled = not on
 

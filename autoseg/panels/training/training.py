@@ -97,7 +97,9 @@ def best_words(training: RunningTraining) -> str:
         return "no epoch was scored on validation subjects yet"
     if row.validation_dice is None:
         return f"the latest epoch ({row.epoch}) is kept, for there is no score of validation subjects"
-    return f"the best is epoch {row.epoch} with a validation Dice of {row.validation_dice:.3f}"
+    words = f"the best is epoch {row.epoch} with a validation Dice of {row.validation_dice:.3f}"
+    by_iou = training.settings.best_by == "iou" and row.validation_iou is not None
+    return f"{words} and an IoU of {row.validation_iou:.3f}, which chose it" if by_iou else words
 
 
 def describe_end(training: RunningTraining, unfinished: Unfinished | None) -> str:
@@ -287,8 +289,10 @@ class TrainingPanel(FollowsWork[Task, RunningTraining]):
 
     def draw_slowly(self, running: RunningTraining) -> None:
         """Draw the curves."""
-        structures, planned = running.task.structures, running.settings.epochs
-        self.curves.value = draw_curves(running.epochs, structures, planned=planned)
+        settings = running.settings
+        self.curves.value = draw_curves(
+            running.epochs, running.task.structures, planned=settings.epochs, best_by=settings.best_by
+        )
 
     def conclude(self, running: RunningTraining) -> None:
         """Say what was kept, or why nothing was."""

@@ -31,49 +31,82 @@ from autoseg.report.figures.layout import NEUTRAL, NotebookFigure, add_line_lege
 from autoseg.words import counted
 
 MOST_AREAS = 12  # panels of areas in one figure; more are too small to read
+SCORES = {"dice": "Dice", "iou": "IoU"}
+EMPTY = pd.Series(dtype=float)
 
 
 def show_history(
-    history: Sequence[Mapping[str, Any]] | pd.DataFrame, *, structures: Sequence[Structure] = ()
+    history: Sequence[Mapping[str, Any]] | pd.DataFrame,
+    *,
+    structures: Sequence[Structure] = (),
+    best_by: str = "dice",
 ) -> Figure:
-    """Draw the loss and the Dice of every epoch, with the best epoch marked.
+    """Draw the loss and the Dice of every epoch, and the IoU where that chose, with the best epoch marked.
 
     Parameters
     ----------
     history : sequence of mapping, or DataFrame
         One row an epoch: epoch, training_loss, and where there are any validation_loss, validation_dice,
-        dice_<name>, training_dice_<name> (dotted), is_best. Without is_best the epoch with the highest
-        validation Dice is the best.
+        dice_<name>, training_dice_<name> (dotted), the same of iou, is_best. Without is_best the epoch that is best
+        by `best_by` is.
     structures : sequence of Structure
         Gives the curves of dice_<name> their colours; by default in the order of labels 1, 2, …
+    best_by : {"dice", "iou", "loss"}
+        What chose the best epoch (`Settings.best_by`); the title of its curves says so.
     """
     table = pd.DataFrame(history)
     if table.empty or not {"epoch", "training_loss"} <= set(table.columns):
         raise DataError("A history to draw has rows with epoch and training_loss. Train at least one epoch.")
     numeric = table.apply(pd.to_numeric, errors="coerce")
-    figure = NotebookFigure(figsize=(9, 3.4), layout="constrained")
-    losses, scores = figure.subplots(1, 2)
+    kinds = ("dice", "iou") if best_by == "iou" else ("dice",)
+    figure = NotebookFigure(figsize=(4.5 * (1 + len(kinds)), 3.4), layout="constrained")
+    losses, *scores = figure.subplots(1, 1 + len(kinds))
     for column, colour, style in (("training_loss", NEUTRAL, "--"), ("validation_loss", "#0072b2", "-")):
         _draw_curve(losses, numeric, column, colour, style, column.replace("_", " "))
-    colours = {structure.name: structure.rgb for structure in structures}
-    named = [str(column) for column in table.columns if str(column).startswith("dice_")]
-    for label, column in enumerate(named, start=1):
-        name = column.removeprefix("dice_")
-        colour = hex_colour(colours.get(name, default_colour(label)))
-        _draw_curve(scores, numeric, column, colour, "-", name)
-        # One entry in the legend stands for the dotted lines of all structures.
-        dotted = "on training batches" if label == 1 else "_dotted"
-        _draw_curve(scores, numeric, f"training_{column}", colour, ":", dotted)
-    if len(named) != 1:
-        _draw_curve(scores, numeric, "validation_dice", NEUTRAL, "--", "mean")
-    best = _best_epoch(table, numeric)
-    for ax, title in ((losses, "Loss"), (scores, "Dice on validation subjects")):
+    for kind, ax in zip(kinds, scores, strict=True):
+        _draw_scores(ax, numeric, kind, structures)
+    best = _best_epoch(table, numeric, best_by)
+    for ax, kind in zip((losses, *scores), ("loss", *kinds), strict=True):
         if best is not None:
             ax.axvline(best, color=NEUTRAL, linewidth=0.8, linestyle=":", label=f"best epoch {best:g}")
-        ax.set_title(title)
+        ax.set_title(_title(numeric, kind, is_chosen_by=kind == best_by), fontsize=10)
         _arrange_epochs(ax)
-    scores.set_ylim(0, 1)
     return figure
+
+
+def _title(numeric: pd.DataFrame, kind: str, *, is_chosen_by: bool) -> str:
+    """Say whose scores a panel shows, and whether they chose the epoch."""
+    is_validated = any(
+        numeric[column].notna().any()
+        for column in map(str, numeric.columns)
+        if column == f"validation_{kind}" or _structure_of(column, kind)
+    )
+    if kind == "loss":
+        title = "Loss"
+    else:
+        title = f"{SCORES[kind]} on {'validation subjects' if is_validated else 'training batches'}"
+    return f"{title}, which chose the epoch" if is_chosen_by and is_validated else title
+
+
+def _draw_scores(ax: Axes, numeric: pd.DataFrame, kind: str, structures: Sequence[Structure]) -> None:
+    """Draw the Dice or IoU of each structure and their mean."""
+    colours = {structure.name: structure.rgb for structure in structures}
+    named = [name for column in numeric.columns if (name := _structure_of(str(column), kind))]
+    for label, name in enumerate(named, start=1):
+        colour = hex_colour(colours.get(name, default_colour(label)))
+        _draw_curve(ax, numeric, f"{kind}_{name}", colour, "-", name)
+        # One entry in the legend stands for the dotted lines of all structures.
+        dotted = "on training batches" if label == 1 else "_dotted"
+        _draw_curve(ax, numeric, f"training_{kind}_{name}", colour, ":", dotted)
+    if len(named) != 1:
+        _draw_curve(ax, numeric, f"validation_{kind}", NEUTRAL, "--", "mean")
+    ax.set_ylim(0, 1)
+
+
+def _structure_of(column: str, kind: str) -> str:
+    """Give the structure that a column of a history has the score of; "" where it is none or eroded."""
+    name = column.removeprefix(f"{kind}_")
+    return "" if name == column or re.search(r"_eroded_\d$", name) else name
 
 
 def show_erosions(history: Sequence[Mapping[str, Any]] | pd.DataFrame) -> Figure:
@@ -198,12 +231,13 @@ def _arrange_epochs(ax: Axes) -> None:
         ax.legend(fontsize=8)
 
 
-def _best_epoch(table: pd.DataFrame, numeric: pd.DataFrame) -> float | None:
+def _best_epoch(table: pd.DataFrame, numeric: pd.DataFrame, best_by: str) -> float | None:
     if "is_best" in table and table["is_best"].astype(str).eq("True").any():
         return float(numeric["epoch"][table["is_best"].astype(str).eq("True")].iloc[-1])
-    if "validation_dice" in numeric and numeric["validation_dice"].notna().any():
-        return float(numeric["epoch"].iloc[int(numeric["validation_dice"].fillna(-1).to_numpy().argmax())])
-    return None
+    merit = numeric.get(f"validation_{best_by}", EMPTY) * (-1 if best_by == "loss" else 1)
+    if not merit.notna().any():
+        return None
+    return float(numeric["epoch"].iloc[int(merit.fillna(-math.inf).to_numpy().argmax())])
 
 
 # --- agreement with a reference: of areas, and of outlines by subject

@@ -45,9 +45,13 @@ class _Axes:
 
 
 def draw_curves(
-    epochs: Sequence[EpochResult], structures: Sequence[Structure], *, planned: int | None = None
+    epochs: Sequence[EpochResult],
+    structures: Sequence[Structure],
+    *,
+    planned: int | None = None,
+    best_by: str = "dice",
 ) -> str:
-    """Draw loss and Dice of every epoch as HTML that follows the page's light or dark theme.
+    """Draw loss and Dice, and the IoU where that chooses, of every epoch as HTML that follows the page's theme.
 
     Solid lines are of the validation subjects, dashed ones of the batches that were learnt from; a thin upright
     line marks the best epoch.
@@ -62,17 +66,23 @@ def draw_curves(
         line("training", "currentColor", [row.training_loss for row in epochs], is_dashed=True),
         line("validation", "#3b8fd0", [row.validation_loss for row in epochs]),
     ]
-    scores = []
-    for k, structure in enumerate(structures):
-        name, colour = structure.name, hex_colour(structure.rgb)
-        scores.append(line(name, colour, [_at(row.dice, k) for row in epochs]))
-        learnt = [_at(row.training_dice, k) for row in epochs]
-        scores.append(line(f"{name}, training", colour, learnt, is_dashed=True))
+
+    def scores(kind: str) -> list[_Line]:
+        found = []
+        for k, structure in enumerate(structures):
+            name, colour = structure.name, hex_colour(structure.rgb)
+            found.append(line(name, colour, [_at(getattr(row, kind), k) for row in epochs]))
+            learnt = [_at(getattr(row, f"training_{kind}"), k) for row in epochs]
+            found.append(line(f"{name}, training", colour, learnt, is_dashed=True))
+        return found
+
     best = next((row.epoch for row in reversed(epochs) if row.is_best and row.validation_loss is not None), None)
     last = max([planned or 0, *numbers, 2])
     known = [value for curve in losses for _, value in curve.points]
     # The first epochs may be far above all others.
     top = max(sorted(known)[int(0.98 * (len(known) - 1))], known[-1]) if known else 1.0
+    shown = [("Loss", losses, 1.05 * top), ("Dice (1 is perfect)", scores("dice"), 1.0)]
+    shown += [("IoU (1 is perfect)", scores("iou"), 1.0)] if best_by == "iou" else []
     charts = [
         _chart(
             f"{title}{f' · best epoch {best}' if best is not None else ''}",
@@ -83,7 +93,7 @@ def draw_curves(
             style="flex:1 1 340px;max-width:600px;min-width:300px",
             best=best,
         )
-        for title, curves, highest in (("Loss", losses, 1.05 * top), ("Dice (1 is perfect)", scores, 1.0))
+        for title, curves, highest in shown
     ]
     look = "display:flex;flex-wrap:wrap;gap:12px;color:var(--jp-ui-font-color1,inherit)"
     return f'<div style="{look}">{"".join(charts)}</div>'

@@ -263,6 +263,23 @@ def show_worst(appraisal: _Appraised, *, most: int = 8, columns: int = 4, names:
     return figure
 
 
+def show_slice_scored(one: WorstSlice) -> Figure:
+    """Draw a scored slice three times side by side: the image alone, with what was drawn, with what was predicted.
+
+    It is enlarged around all structures that were drawn or predicted.
+    """
+    figure, axes = panels(3, 3, inches=3.4)
+    labels = (None, one.reference, one.predicted)
+    there = (one.reference.voxels[0] > 0) | (one.predicted.voxels[0] > 0)
+    for ax, name, label_map in zip(axes, ("image", "drawn", "predicted"), labels, strict=True):
+        draw_slice(ax, one.image, label_map, 0, window=None)
+        look_around(ax, there, pixel_aspect(one.image))
+        ax.set_title(name, fontsize=9)
+    figure.suptitle(" · ".join(slice_title(one)), fontsize=10)
+    add_legend(figure, one.predicted.structures)
+    return figure
+
+
 def draw_slice(
     ax: Axes, image: Image, label_map: LabelMap | None, index: int, *, window: tuple[float, float] | None
 ) -> None:

@@ -10,11 +10,20 @@ import pandas as pd
 import pytest
 import torch
 from discs import STRUCTURES, make_case, make_pair, patch_reading, quick_settings
+from untrained import made_up_model
 
 from autoseg.data.cases import find_cases
 from autoseg.errors import DataError, ReadError
-from autoseg.evaluation.crossvalidation import FoldCost, cross_validate, read_fold, read_model, read_prediction
+from autoseg.evaluation.crossvalidation import (
+    FoldCost,
+    FoldResult,
+    cross_validate,
+    read_fold,
+    read_model,
+    read_prediction,
+)
 from autoseg.evaluation.crossvalidation import run as running
+from autoseg.evaluation.crossvalidation.fold import write_fold
 from autoseg.image.image import SliceSource
 from autoseg.image.structures import Structure
 from autoseg.model.model import find_model, load_model
@@ -292,3 +301,15 @@ def test_a_damaged_prediction_is_said(reading, tmp_path):
     assert read_fold(fold.folder, 1).scores == fold.scores
     with pytest.raises(ReadError, match="fold_1"):
         read_prediction(fold, fold.scores[0].case_id)
+
+
+@pytest.mark.parametrize("watched", [True, False])
+def test_a_fold_draws_its_erosions_where_they_were_watched(tmp_path, watched):
+    eroded = ((0.5, 0.6, 0.4, 0.1), (0.3, 0.2, 0.1, None))
+    model = made_up_model()
+    history = tuple(replace(row, erosion_iou=eroded if watched else ()) for row in model.history)
+    model = replace(model, history=history, settings=replace(model.settings, watch_erosion=watched))
+    fold = FoldResult(1, tmp_path / "fold_1", (), ())
+    write_fold(fold, {}, predicted={}, model=model)
+    pictures = sorted(path.name for path in fold.folder.glob("*.png"))
+    assert pictures == (["thigh_erosions.png", "thigh_history.png"] if watched else [])

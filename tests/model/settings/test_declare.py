@@ -37,6 +37,7 @@ INTERVALS = {
     "[0, 0.95)": "volume.overlap",
     "[1, 2048]": "network.filters",
     "[1, 4]": "network.strides",
+    "[0, 3]": "postprocess.erosions",
     "[0, 180]": "augmentation.rotation_deg",
     "[0.1, 10]": "augmentation.scaling augmentation.zoom",
     "[0.1, 1]": "augmentation.crop",

@@ -1,6 +1,7 @@
 """What to compare: nothing is handed on that cannot run, and the time is told before."""
 
 import html
+from dataclasses import replace
 
 import pytest
 from comparisons import begin
@@ -8,8 +9,11 @@ from discs import STRUCTURES, make_case, make_pair
 
 from autoseg.data.cases import CaseFolder
 from autoseg.data.test_subjects import freeze_test_subjects
+from autoseg.evaluation.comparison.compared import State, write_state
 from autoseg.model.device import Computer
 from autoseg.model.networks import NETWORKS, USUAL_NETWORKS
+from autoseg.model.settings.settings import settings_to_dict
+from autoseg.panels.comparison.entries import find_previous
 from autoseg.panels.comparison.networks import DATA_FIRST, NetworksPanel
 from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.values import Data
@@ -176,3 +180,37 @@ def test_one_click_asks_for_what_the_comparison_was_begun_with(source):
     assert (again.value.folds, again.value.together, again.amount.value) == (2, True, "0.5")
     assert again.value.entries["unet"].settings.minutes == 0.5
     assert again.previous_row.layout.display == "none"
+
+
+def test_settings_of_ones_own_stand_beside_networks(source):
+    panel = shown(source, chosen=["unet"], own=["small: batch_size=2"])
+    assert tuple(panel.value.entries) == ("unet", "small")
+    assert panel.value.entries["small"].settings == replace(panel.value.base, batch_size=2)
+    panel.own.value = "small: batch_size=2\nby IoU: recipe=unext, loss.overlap=iou"
+    panel.boxes["unet"].value = False
+    by_iou = panel.value.entries["by IoU"].settings
+    assert (by_iou.network.name, by_iou.loss.overlap) == ("unext", "iou")
+    panel.own.value = "small: batch_sise=2"
+    assert panel.value is None
+    assert "Did you mean batch_size" in panel.message.value
+
+
+def test_settings_of_ones_own_come_back_with_what_was_begun(source, monkeypatch):
+    panel = shown(source, chosen=["unet"], own=["small: batch_size=2, learning_rate=0.01"], epochs=1)
+    request = panel.value
+    state = State(
+        tuple(request.entries),
+        request.folds,
+        STRUCTURES,
+        base=settings_to_dict(request.base),
+        own={"small": settings_to_dict(request.entries["small"].settings)},
+    )
+    request.folder.mkdir()
+    write_state(request.folder, state)
+    again = shown(source, chosen=["unet", "unext"], epochs=1)
+    again.previous = find_previous(request.folder)
+    again.take_previous()
+    again.wait(60)
+    assert again.own.value == "small: batch_size=2, learning_rate=0.01"
+    assert tuple(again.value.entries) == ("unet", "small")
+    assert again.value.entries["small"].settings == request.entries["small"].settings

@@ -241,3 +241,27 @@ def test_the_script_and_the_style_are_whole_and_ask_no_server():
         text = (Path(module.__file__).parent / name).read_text(encoding="utf-8")
         assert not re.search(r"https?://(?!\))|\bimport\b .* from|@import|fetch\(", text), name
     assert "data-lm-suppress-shortcuts" in str(SliceViewer._esm)
+
+
+def test_a_stack_is_offered_cut_from_the_side_and_from_the_front():
+    image, label_map = result()
+    viewer = SliceViewer([(image, label_map)], references=[label_map], cuts=True)
+    assert [one["name"] for one in viewer._images] == ["series-1", "series-1, sagittal", "series-1, coronal"]
+    # Slices 3 mm apart, rows 1 mm, columns 0.5 mm: a row of a sagittal cut is three times as high as it is wide.
+    assert [one["aspect"] for one in viewer._images] == [2, 3, 6]
+    assert [one["letters"] for one in viewer._images[1:]] == [["A", "P", "H", "F"], ["R", "L", "H", "F"]]
+    assert [(one["slices"], one["rows"], one["columns"]) for one in viewer._images[1:]] == [
+        (30, 6, 20),
+        (20, 6, 30),
+    ]
+    description, parts = viewer.slice_message(1, 8)
+    labels = np.frombuffer(zlib.decompress(parts[1]), np.uint8).reshape(6, 20)
+    # The last slice lies towards the head, which is above.
+    assert np.array_equal(labels, label_map.voxels[::-1, :, 8])
+    assert description["areas"] == {}
+    viewer.show("series-1, coronal", 5)
+    assert viewer.image_index == 2
+
+
+def test_no_cut_is_offered_where_distances_are_unknown():
+    assert len(SliceViewer([result(spaced="none")], cuts=True)._images) == 1

@@ -7,6 +7,7 @@ from untrained import Fixed
 
 from autoseg.panels.parts.viewer import SliceViewer
 from autoseg.panels.patient.areas import AreasPanel, describe_patients, table_html
+from autoseg.report.area_tables import patients_table
 
 
 def shown(run, **more):
@@ -27,7 +28,7 @@ def test_table_plots_and_patients_are_shown(run):
     assert panel.table in panel.body.children
     assert "data:image/png" in panel.plots.value
     assert "patient 1" in panel.patients.value
-    assert "Volume (mm³)" in panel.patients.value
+    assert "Volume (ml)" in panel.patients.value
 
 
 def test_a_cell_leads_to_its_slice_and_structure(run):
@@ -88,8 +89,23 @@ def test_a_run_that_is_taken_back_takes_its_areas_away(run):
     assert panel.viewer is None
 
 
-def test_one_image_needs_no_table_by_patient(run):
-    assert describe_patients(dataclasses.replace(run, results=run.results[:1])) == ""
+def test_one_image_has_its_volume_in_ml_too(run):
+    alone = dataclasses.replace(
+        run, results=run.results[:1], measurements=[r for r in run.measurements if r.case_id == "series-5_t01"]
+    )
+    page = describe_patients(alone)
+    (volume, _) = patients_table(alone.measurements)["volume_ml"]
+    assert "Volume (ml)" in page
+    assert f">{volume:,.2f}<" in page
+    assert "By level" not in page
+
+
+def test_levels_are_shown_with_patients_by_number(run):
+    levels = [dataclasses.replace(row, level="L3") for row in run.measurements]
+    page = describe_patients(dataclasses.replace(run, measurements=levels))
+    assert "By level" in page
+    assert ">L3<" in page
+    assert "SCD0000301" not in page
 
 
 def test_a_table_shows_numbers_with_units_and_nothing_as_a_dash():

@@ -114,6 +114,18 @@ def test_another_model_takes_the_old_result_away_too(above, tmp_path):
     assert panel.button.disabled
 
 
+def test_a_cleaning_that_is_chosen_counts_and_takes_the_earlier_result_away(above, tmp_path):
+    panel = run(PredictionPanel(*above, output=tmp_path / "out"))
+    assert panel.value.model == "heart"
+    panel.cleaning.erosions.value = 2  # without effect as long as the model's own is chosen
+    assert panel.value is not None
+    panel.cleaning.choice.value = True
+    assert panel.value is None
+    assert "The cleaning was changed" in panel.message.value
+    panel.cleaning.holes.value = True
+    assert run(panel).value.model == "heart, 2 erosions, holes filled"
+
+
 def test_a_patient_changed_during_the_run_gets_no_result_of_the_other(above, sample, tmp_path, monkeypatch):
     inside, go_on, real = threading.Event(), threading.Event(), module.segment_folder
 
@@ -200,10 +212,10 @@ def test_many_notes_on_reading_unfold_and_what_is_grave_stays_in_sight():
 def test_a_model_that_is_changed_while_the_result_is_drawn_takes_it_away(above, tmp_path, monkeypatch):
     drawing, go_on, real = threading.Event(), threading.Event(), module.SliceViewer
 
-    def slow(*arguments):
+    def slow(*arguments, **more):
         drawing.set()
         go_on.wait(1)
-        return real(*arguments)
+        return real(*arguments, **more)
 
     monkeypatch.setattr(module, "SliceViewer", slow)
     panel = PredictionPanel(*above, output=tmp_path / "out")

@@ -40,7 +40,9 @@ def test_it_learns_in_the_background_and_leaves_a_model(tmp_path, really):
     assert training.state == "finished", training.error
     assert load_model(training.trained.path).best_epoch == training.best.best_epoch
     assert [row.epoch for row in training.epochs] == [1, 2, 3]
-    assert training.lines == [format_epoch(row, training.task.structures) for row in training.epochs]
+    assert training.lines == [
+        format_epoch(row, training.task.structures, settings=training.task.settings) for row in training.epochs
+    ]
     assert len(training.pictures) == 4
     assert training.pictures[0].epoch == training.best.best_epoch
     assert training.share() == 1

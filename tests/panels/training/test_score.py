@@ -190,3 +190,14 @@ def test_the_table_has_header_cells_and_escapes_names():
     assert html.count('<th scope="row"') == 1
     assert "<caption" in html
     assert 'role="region" aria-label="A &amp; B" tabindex="0"' in html
+
+
+def test_erosions_are_drawn_where_they_were_watched(answers):
+    rows = [replace(row, erosion_iou=((0.9, 0.8, 0.5, 0.1),) * 2) for row in HISTORY]
+    for model, is_drawn in ((MODEL, False), (replace(MODEL, history=tuple(rows)), True)):
+        training = Panel()
+        training.value = trained(model)
+        panel = ScorePanel(training)
+        panel.wait(60)
+        assert ("What erosion would change" in shown(panel)) == is_drawn
+        assert panel.curves.value.count("<img") == 1 + is_drawn

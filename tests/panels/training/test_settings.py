@@ -1,7 +1,7 @@
 """The settings: planned with reasons, open to change, and never those of yesterday's images."""
 
 import threading
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 
 import pytest
 from discs import STRUCTURES, make_case, make_pair
@@ -19,6 +19,7 @@ from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.values import Data, Task
 from autoseg.panels.training.settings import SettingsPanel, fingerprint_table
 from autoseg.training.plan import Fingerprint, StructureFacts, plan_settings
+from autoseg.training.recipes import recipe
 
 LAPTOP = Computer("cpu", "processor", 8.0, None, 2, "bfloat16", "")
 
@@ -510,3 +511,44 @@ def test_of_volumes_the_variation_is_not_that_planned_for_slices_above(volumes):
     assert "The preview above shows volumes, and you chose slices" in panel.message.value
     preview.value = AugmentationSettings.off()
     assert panel.value.settings.augmentation == AugmentationSettings.off()
+
+
+def test_a_recipe_takes_the_place_of_the_plan_for_the_same_pixels_and_time(source):
+    panel = shown(source, epochs=7, recipe="pyramid-published")
+    plan = panel._plan.settings
+    assert panel.value.settings == recipe("pyramid-published", base=plan)
+    assert (panel.value.settings.batch_size, panel.value.settings.epochs) == (5, 7)
+    assert "Published for 500 epochs" in panel.recipe_words.value
+    panel.amount.value = "9"
+    panel.recipe.value = "unext"
+    assert panel.value.settings == replace(recipe("unext", base=plan), epochs=9)
+    assert "Published" not in panel.recipe_words.value
+    panel.form.fields["batch_size"].value = "4"
+    assert (panel.value.settings.batch_size, panel.value.settings.network.name) == (4, "unext")
+    panel.back.click()
+    assert (panel.recipe.value, panel.value.settings) == ("", plan)
+    assert panel.recipe_words.value == ""
+    assert "no recipe 'unetx'" in shown(source, recipe="unetx").message.value
+
+
+def test_a_recipe_varies_images_in_its_own_way_until_the_preview_is_changed(source):
+    preview = Panel()
+    preview.value = source.value.plan.settings.augmentation
+    panel = shown(source, preview, recipe="pyramid-published")
+    assert panel.value.settings.augmentation == AugmentationSettings.manual()
+    assert "varies images as it says itself" in panel.message.value
+    changed = replace(preview.value, noise=0.7)
+    preview.value = changed
+    assert panel.value.settings.augmentation == changed
+
+
+def test_a_recipe_of_volumes_is_planned_for_volumes(volumes):
+    panel = shown(volumes, recipe="unet-3d")
+    assert panel.value.settings.spatial_dims == 3
+    assert panel.value.settings.volume.patch_size is not None
+    panel.recipe.value = "pyramid"
+    panel.wait(60)
+    assert (panel.value.settings.spatial_dims, panel.value.settings.network.name) == (2, "pyramid")
+    panel.recipe.value = ""
+    panel.wait(60)
+    assert panel.value.settings == volumes.value.plan.settings

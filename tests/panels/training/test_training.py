@@ -71,7 +71,7 @@ def test_start_learns_and_hands_on_what_came_out(tmp_path, really):
     assert "Done after epoch 3 of 3" in panel.state_line.value
     assert panel.curves.value.count("<polyline") == 6
     assert panel.slices.value.count("<img") == 4
-    assert "Epoch 3, training loss" in panel.lines.value
+    assert "Epoch 3 of 3, training loss" in panel.lines.value
     assert is_shown(panel.lines_box)
     assert not panel.start_button.disabled
     assert panel.stop_button.disabled
@@ -104,7 +104,7 @@ def test_while_it_learns_the_panel_tells_how_far_it_is(tmp_path):
     assert is_shown(panel.share_bar)
     assert 0 < panel.share_bar.value < 1
     assert re.search(r">patient \d+, slice", panel.slices.value)
-    assert "Dice core" in panel.lines.value
+    assert re.search(r"mean Dice 0\.\d+ \(core", panel.lines.value)
 
 
 def test_stop_keeps_the_best_and_resume_goes_on(tmp_path):
@@ -122,7 +122,7 @@ def test_stop_keeps_the_best_and_resume_goes_on(tmp_path):
     assert total == 12
     assert f"Done after epoch {total} of {total}" in panel.state_line.value
     assert [line.split(",")[0] for line in panel.running.lines if line.startswith("Epoch")] == [
-        f"Epoch {n}" for n in range(1, total + 1)
+        f"Epoch {n} of {total}" for n in range(1, total + 1)
     ]
     assert not is_shown(panel.resume_button)
 

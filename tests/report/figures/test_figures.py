@@ -196,6 +196,30 @@ def test_the_history_has_loss_and_dice_with_the_best_epoch():
     drawn(figure)
 
 
+def test_where_the_iou_chose_it_is_drawn_and_its_title_says_so():
+    rows = [
+        row | {"validation_iou": iou, "iou_wall": iou, "training_iou_wall": 0.3, "iou_wall_eroded_0": 0.1}
+        for row, iou in zip(history(), (None, 0.4, 0.5), strict=True)
+    ]
+    figure = show_history(rows, structures=STRUCTURES, best_by="iou")
+    _, dice, iou = figure.axes
+    assert [ax.get_title() for ax in figure.axes] == [
+        "Loss",
+        "Dice on validation subjects",
+        "IoU on validation subjects, which chose the epoch",
+    ]
+    assert list(curves(iou)) == ["wall", "on training batches", "best epoch 3"]
+    assert curves(iou)["wall"].get_ydata().tolist() == [0.4, 0.5]
+    assert "best epoch 3" in curves(dice)
+    # The same rows by Dice and by loss: the second epoch is the best.
+    by_dice, by_loss = (show_history(rows, best_by=one) for one in ("dice", "loss"))
+    assert by_dice.axes[1].get_title().endswith(", which chose the epoch")
+    assert by_loss.axes[0].get_title() == "Loss, which chose the epoch"
+    for figure in (by_dice, by_loss):
+        assert len(figure.axes) == 2
+        assert "best epoch 2" in curves(figure.axes[0])
+
+
 def test_the_epoch_that_was_kept_is_the_best_even_from_a_csv(tmp_path):
     rows = [row | {"is_best": row["epoch"] == 3} for row in history()]
     pd.DataFrame(rows).to_csv(tmp_path / "history.csv", index=False)
@@ -206,6 +230,7 @@ def test_the_epoch_that_was_kept_is_the_best_even_from_a_csv(tmp_path):
 def test_a_history_without_validation_shows_the_training_loss():
     figure = show_history([{"epoch": 1, "training_loss": 1.0, "validation_dice": None}])
     assert list(curves(figure.axes[0])) == ["training loss"]
+    assert figure.axes[1].get_title() == "Dice on training batches"
     drawn(figure)
 
 
@@ -313,5 +338,5 @@ def test_erosions_have_a_panel_a_structure_and_a_line_for_each():
     assert lines["2 erosions"].get_xdata().tolist() == [1, 2, 3]
     assert lines["2 erosions"].get_ydata() == pytest.approx([0.1, 0.3, 0.5])
     drawn(figure)
-    with pytest.raises(DataError, match="watch_erosion=True"):
+    with pytest.raises(DataError, match="--set watch_erosion=yes"):
         show_erosions(history())

@@ -2,6 +2,7 @@
 
 import re
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 
 import pytest
 from discs import STRUCTURES
@@ -54,6 +55,15 @@ def test_the_best_epoch_is_marked_and_said():
     page = draw_curves(make_rows(4), STRUCTURES)
     assert page.count("best epoch 2") == 4  # heading and spoken text of both charts
     assert "best epoch" not in draw_curves(make_rows(4, scored=False), STRUCTURES)
+
+
+def test_where_the_iou_chooses_it_has_a_chart():
+    rows = [replace(row, iou=(0.2, None), training_iou=(0.4, 0.6)) for row in make_rows(4)]
+    page = draw_curves(rows, STRUCTURES, best_by="iou")
+    assert page.count("<svg") == 3
+    assert page.index("IoU (1 is perfect)") > page.index("Dice (1 is perfect)")
+    assert "core 0.200" in page
+    assert draw_curves(rows, STRUCTURES).count("<svg") == 2
 
 
 def test_it_is_well_formed_with_no_one_and_ten_thousand_epochs():

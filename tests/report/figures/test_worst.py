@@ -10,6 +10,7 @@ from autoseg.errors import DataError
 from autoseg.image.image import Image, LabelMap
 from autoseg.measurement.scores import score_slices
 from autoseg.report.figures import show_worst
+from autoseg.report.figures.slices import show_slice_scored
 from autoseg.report.kept_slices import slice_title
 
 
@@ -103,3 +104,25 @@ def test_only_so_many_are_drawn():
 def test_no_scored_slice_is_a_sentence():
     with pytest.raises(DataError, match="No slice was scored"):
         show_worst(Some(()))
+
+
+def test_a_scored_slice_is_shown_as_it_is_as_drawn_and_as_predicted():
+    one = made(without_core)
+    figure = show_slice_scored(one)
+    assert [ax.get_title() for ax in figure.axes] == ["image", "drawn", "predicted"]
+    image, drawn, predicted = (ax.images[0].get_array() for ax in figure.axes)
+    grey = (image == image[..., :1]).all(axis=-1)
+    assert grey.all()
+    inside = np.kron(one.reference.voxels[0] == 1, np.ones((image.shape[0] // one.image.shape[1],) * 2, bool))
+    core, ring = (np.array(s.rgb) for s in one.reference.structures)
+
+    def nearer(picture, colour, other):
+        # Filled with an opacity of 0.45: what is left without the grey below is the colour.
+        middle = (
+            picture[inside].astype(float).mean(axis=0) - 0.55 * image[inside].astype(float).mean(axis=0)
+        ) / 0.45
+        return np.abs(middle - colour).sum() < np.abs(middle - other).sum()
+
+    assert nearer(drawn, core, ring)
+    assert nearer(predicted, ring, core)
+    assert "case7, slice 1 · core: missed" in figure.get_suptitle()
