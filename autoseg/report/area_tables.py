@@ -443,8 +443,8 @@ def patients_table(measurements: Sequence[Measurement]) -> pd.DataFrame:
         the first and the last slice of the image, no more), flagged (slices with a flag for this structure). NaN
         where there is nothing to average, the SD of one slice, and the volume where the distance of the slices is
         unknown or uneven or there is one slice only. Mean, SD and volume are NaN too where time points are joined
-        slice by slice. Areas of images whose pixels have no known size stand in mean_area_pixels, sd_area_pixels and
-        max_area_pixels; columns of a unit that no image has are left out.
+        slice by slice. Areas of images whose pixels have no known size stand in mean_area_pixels,
+        sd_area_pixels and max_area_pixels; columns of a unit that no image has are left out.
 
     Examples
     --------

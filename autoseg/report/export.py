@@ -66,9 +66,9 @@ def write_run(
 
     The folder holds `labels/<stem>.png` (pixel values are the labels, names as of `slice_stems`), `overlays` (names
     as of `overlay_stems`), `cuts` (of each stack one from the side and one from the front, in true proportions),
-    one `<case_id>.nii.gz` an image, `animation.gif` (at most 200 slices, evenly chosen), `areas.csv` (one row a slice),
-    `areas.xlsx` (the same as a workbook, with the details on further sheets), `measurements.csv` (one row a slice
-    and structure), `patients.csv` (by patient and image, with volumes), where levels are known `levels.csv`,
+    one `<case_id>.nii.gz` an image, `animation.gif` (at most 200 slices, evenly chosen), `areas.csv` (one row a
+    slice), `areas.xlsx` (the same as a workbook, with the details on further sheets), `measurements.csv` (one row a
+    slice and structure), `patients.csv` (by patient and image, with volumes), where levels are known `levels.csv`,
     `colours` (names and colours for ITK-SNAP, 3D Slicer and FSLeyes), and `run.json`.
 
     Several slices at unknown distances get no NIfTI file, nor do pixels of unknown size, which would have to invent
