@@ -133,7 +133,7 @@ def test_a_recipe_is_made_for_what_was_typed():
 
 @pytest.mark.parametrize(
     ("typed", "words"),
-    [(["pyramid-publish"], "Did you mean pyramid-published"), (["unet", "--base", "x.pt"], "Leave one of them")],
+    [(["pyramid-publish"], "Did you mean pyramid-published"), (["unet", "--base", "x.pt"], "Leave one out")],
 )
 def test_a_recipe_that_cannot_be_is_said_before_anything_is_read(typed, words, monkeypatch):
     monkeypatch.setattr("autoseg.cli.learning.base_of", lambda chosen: None)
