@@ -528,7 +528,7 @@ def test_a_recipe_takes_the_place_of_the_plan_for_the_same_pixels_and_time(sourc
     panel.back.click()
     assert (panel.recipe.value, panel.value.settings) == ("", plan)
     assert panel.recipe_words.value == ""
-    assert "no recipe 'unetx'" in shown(source, recipe="unetx").message.value
+    assert "There is no recipe" in shown(source, recipe="unetx").message.value
 
 
 def test_a_recipe_varies_images_in_its_own_way_until_the_preview_is_changed(source):
