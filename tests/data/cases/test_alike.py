@@ -100,6 +100,10 @@ def test_files_of_one_structure_each_in_folders_of_patients(tmp_path):
     keep_names(find_cases(tmp_path))
     assert asked(tmp_path) == []
     assert sorted(areas(tmp_path).values()) == pytest.approx([6.0, 6.0, 20.0, 20.0])
+    path = tmp_path / "p2" / "segmentations" / "psoas right.nii.gz"
+    path.rename(path.with_name("PSOAS_Right.nii.gz"))  # spelt as nobody did when the names were kept
+    assert sorted(areas(tmp_path).values()) == pytest.approx([6.0, 6.0, 20.0, 20.0])
+    assert [finding.cases for finding in asked(tmp_path)] == [("p2_ct",)]
 
 
 @pytest.mark.parametrize(("one", "other"), [("T1-2", "T12"), ("L1 2", "L12"), ("psoas", "psoas 2"), ("a+", "a")])

@@ -83,6 +83,25 @@ class TestPairing:
         assert len(found.cases) == 4
         assert {item.path.name for item in found.skipped} == {"notes.txt"}
 
+    def test_a_localiser_needs_no_label(self, folder):
+        write_phantom(folder / "dicoms" / "scout", Phantom("scout", rows=20, columns=24))
+        for path in (folder / "dicoms" / "scout").glob("*.dcm"):
+            edit(path, PatientID="Anna", SeriesDescription="Localizer 3 planes")
+        found = find_cases(folder)
+        assert len(found.cases) == 4
+        assert {item.reason for item in found.skipped} == {"a localiser, on which nothing was drawn"}
+
+    def test_a_folder_of_a_patient_may_be_a_link(self, folder):
+        for name in ("dicoms", "labels"):
+            add_subject(folder.parent / "disk", "Carl")
+            (folder / name / "Carl").symlink_to(folder.parent / "disk" / name)
+        (folder / "labels" / "Carl" / "back").symlink_to(folder)
+        found = find_cases(folder)
+        assert len(found.cases) == 6
+        for case in found.cases:
+            image, label_map = read_case(case, found.structures)
+            np.testing.assert_array_equal(label_map.voxels, image.voxels / INTENSITY)
+
     def test_an_image_without_label(self, folder):
         (folder / "labels" / "Bert_01.npy").unlink()
         with pytest.raises(DataError, match=r"1 image \(Bert_01\.dcm\).*Add label files.*--leave-out-unlabelled"):
