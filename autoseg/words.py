@@ -20,12 +20,6 @@ class GraveNote(str):
     __slots__ = ()
 
 
-class UnplacedNote(str):
-    """A note that nothing says where the slices lie in the patient, so that its left and right are a guess."""
-
-    __slots__ = ()
-
-
 class OutsideNote(str):
     """A note that something was drawn on slices that an image lacks; of a part of a series that is usual."""
 

@@ -15,7 +15,6 @@ TELLING = {
     "SkippedFile",
     "GraveNote",
     "ReadingNote",
-    "UnplacedNote",
     "warn",
     "notice",
     "say",

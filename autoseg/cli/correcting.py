@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autoseg.cli.options import (
+    ONLY,
     add_calibration,
     add_voxel_sizes,
     load_models,
@@ -84,7 +85,7 @@ def add_correcting_commands(command: Command) -> None:
     )
     combine_.add_argument("--blend-mm", type=float, default=0.0, help="over which they blend (default: 0)")
     combine_.add_argument("--output", type=Path, default=Path("predictions"))
-    combine_.add_argument("--series", nargs="+", metavar="ID", help="only these (autoseg series shows them)")
+    combine_.add_argument("--series", nargs="+", metavar="ID", help=ONLY)
     add_centreline(combine_)
     add_cleaning(combine_)
     add_calibration(combine_)

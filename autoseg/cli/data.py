@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autoseg.cli.options import MOST_LEFT_ALONE, find, print_note, typed_calibration
+from autoseg.cli.options import MOST_LEFT_ALONE, find, only_cases, print_note, typed_calibration
 from autoseg.cli.using import print_areas
 from autoseg.words import counted
 
@@ -90,7 +91,10 @@ def series(chosen: argparse.Namespace) -> None:
     from autoseg.files.dicom.table import series_table
 
     found = find_series(chosen.folder)
-    print(series_table(found).to_string(index=False, na_rep=""))
+    table = series_table(found)
+    table.insert(1, "folder", [_folder_of(one.files, found.folder) for one in found.series])
+    table.insert(2, "patient", [one.subject_id for one in found.series])
+    print(table.to_string(index=False, na_rep=""))
     for skipped in [file for file in found.skipped if not file.hidden][:MOST_LEFT_ALONE]:
         print(f"Left alone: {skipped.path} ({skipped.reason})")
     if chosen.picture is not None:
@@ -100,6 +104,12 @@ def series(chosen: argparse.Namespace) -> None:
         with whole_file(chosen.picture) as temporary:
             show_series(found).savefig(temporary, format="png")
         print(f"Saved: {chosen.picture}")
+
+
+def _folder_of(files: Sequence[Path], within: Path) -> str:
+    """Give the folder that holds all of these files, as seen from the one that was searched."""
+    folder = os.path.commonpath([path.parent for path in files])
+    return Path(os.path.relpath(folder, within)).as_posix()
 
 
 def raters(chosen: argparse.Namespace) -> None:
@@ -126,7 +136,7 @@ def measure(chosen: argparse.Namespace) -> None:
     from autoseg.words import GraveNote
 
     notes: dict[str, None] = {}
-    found = find(chosen)
+    found = only_cases(find(chosen), chosen.case)
     measurements = measure_labels(found, **vars(typed_calibration(chosen)), on_note=notes.setdefault)
     for note in notes:
         print_note(note)

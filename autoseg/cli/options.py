@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -115,6 +116,10 @@ def load_models(first: Path, further: Sequence[str]) -> list[TrainedModel]:
 
 
 MOST_LEFT_ALONE = 20
+# For what takes series of a patient's folder.
+ONLY = (
+    "only these series ('autoseg series' shows them), or single images of one, by the names that the tables print"
+)
 AMBER, PLAIN = "\x1b[33m", "\x1b[0m"
 
 
@@ -152,3 +157,14 @@ def find(chosen: argparse.Namespace) -> CaseFolder:
     for note in found.notes:
         print(f"Note: {note}")
     return found
+
+
+def only_cases(found: CaseFolder, names: Sequence[str] | None) -> CaseFolder:
+    """Give the cases of these names alone; DataError where there is no such case."""
+    from autoseg.errors import DataError
+
+    known = [case.case_id for case in found.cases]
+    unknown = sorted(set(names or ()) - set(known))
+    if unknown:
+        raise DataError(f"{found.folder} has no case {', '.join(unknown[:5])}. It has: {', '.join(known[:20])}.")
+    return found if names is None else replace(found, cases=tuple(c for c in found.cases if c.case_id in names))

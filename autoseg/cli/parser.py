@@ -8,7 +8,7 @@ from pathlib import Path
 
 from autoseg.cli import comparing, data, finetuning, learning, morphometry, using
 from autoseg.cli.correcting import add_correcting_commands
-from autoseg.cli.options import add_calibration, add_setting, add_voxel_sizes
+from autoseg.cli.options import ONLY, add_calibration, add_setting, add_voxel_sizes
 from autoseg.model.settings.text import all_settings
 
 # Those of `autoseg.prediction.ensemble`, which would load torch.
@@ -69,6 +69,9 @@ def build_parser() -> argparse.ArgumentParser:
     measure = command("measure", data.measure, "Measure the areas of labels that were drawn already.")
     _add_training_folder(measure)
     measure.add_argument("--output", type=Path, help="a new folder for areas.csv and measurements.csv")
+    measure.add_argument(
+        "--case", nargs="+", metavar="ID", help="only these images, by the names that the tables print"
+    )
     add_calibration(measure)
 
     along = command(
@@ -168,7 +171,7 @@ def build_parser() -> argparse.ArgumentParser:
         "the model was trained with (default: none)",
     )
     predict.add_argument("--output", type=Path, default=Path("predictions"))
-    predict.add_argument("--series", nargs="+", metavar="ID", help="only these (autoseg series shows them)")
+    predict.add_argument("--series", nargs="+", metavar="ID", help=ONLY)
     predict.add_argument("--reference", type=Path, help="a folder with dicoms and labels to compare with")
     using.add_centreline(predict)
     using.add_cleaning(predict)

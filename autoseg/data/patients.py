@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +19,7 @@ from autoseg.data.cases import Case, Reading, find_images, read_case_image
 from autoseg.data.pairing.by_name import find_level_files
 from autoseg.data.pairing.names import is_label
 from autoseg.errors import AutosegError, DataError, GeometryError, ReadError, TwoSizesError
-from autoseg.files.dicom.series import DicomFolder, Series, find_series, read_series
+from autoseg.files.dicom.series import DicomFolder, Series, find_series, image_names, read_series
 from autoseg.files.dicom.table import series_table, thumbnail, why_unlikely
 from autoseg.files.sources import READABLE, SkippedFile, ending
 from autoseg.files.text_files import read_levels, unfitting_levels
@@ -39,7 +41,8 @@ class Candidate:
     `spacing_mm` is (between rows, between columns), None where the file does not tell it; `rows`, `columns` and
     `slices` are 0 where the file was not opened (`is_read`). `refusal` says why it cannot be segmented at all,
     `doubt` why it is hardly meant to be. `has_two_sizes` tells that a person must first say which size of a voxel
-    holds. `png` is its middle slice, small; empty where there is none.
+    holds. `images` are the names of its images, where these are several (time points, parts). `png` is its middle
+    slice, small; empty where there is none.
     """
 
     case_id: str
@@ -59,6 +62,7 @@ class Candidate:
     png: bytes = b""
     is_read: bool = True
     has_two_sizes: bool = False
+    images: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,8 +79,12 @@ class PatientFolder:
     patients: int = 1
 
     def choose(self, only: Collection[str] | None = None) -> tuple[Candidate, ...]:
-        """Give the candidates with these case_ids (None: all) that are not refused."""
-        return tuple(c for c in self.candidates if not c.refusal and (only is None or c.case_id in only))
+        """Give the candidates that are called so, or have an image that is, and are not refused (None: all)."""
+        return tuple(
+            c
+            for c in self.candidates
+            if not c.refusal and (only is None or any(name in only for name in (c.case_id, *c.images)))
+        )
 
 
 def find_patient(folder: Path, *, channels: Sequence[str] = (), plane: Plane | None = None) -> PatientFolder:
@@ -92,13 +100,32 @@ def find_patient(folder: Path, *, channels: Sequence[str] = (), plane: Plane | N
         rows = series_table(found).to_dict("records")
         series = [_from_series(part, row) for part, row in zip(found.series, rows, strict=True)]
         persons = len({part.subject_id for part in found.series if not part.refusal})
-        return PatientFolder(folder, tuple(series), _visible(found.skipped), patients=persons)
+        return PatientFolder(folder, _tell_copies(series), _visible(found.skipped), patients=persons)
     candidates = [
         _from_file(case) if place < MOST_PICTURES else Candidate(case.case_id, doubt=_doubt(case), is_read=False)
         for place, case in enumerate(found)
     ]
     persons = len({case.subject_id for case in found})
-    return PatientFolder(folder, tuple(candidates), is_dicom=False, patients=persons)
+    return PatientFolder(folder, _tell_copies(candidates), is_dicom=False, patients=persons)
+
+
+def _tell_copies(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
+    """Say what shows the same middle slice as one before it: the same pixels, stored under another name."""
+    first: dict[tuple[object, ...], str] = {}
+    told = []
+    for candidate in candidates:
+        what = (candidate.rows, candidate.columns, candidate.slices, candidate.time_points, candidate.png)
+        other = first.setdefault(what, candidate.case_id) if _shows_something(candidate.png) else candidate.case_id
+        if other != candidate.case_id:
+            words = f"Its middle slice is the same as that of {other}: most likely a copy of it under another name."
+            candidate = replace(candidate, notes=" ".join(filter(None, [words, candidate.notes])))
+        told.append(candidate)
+    return tuple(told)
+
+
+def _shows_something(png: bytes) -> bool:
+    picture = cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_GRAYSCALE) if png else None
+    return picture is not None and picture.min() != picture.max()
 
 
 def _find_images(folder: Path, channels: Sequence[str], plane: Plane | None) -> DicomFolder | tuple[Case, ...]:
@@ -234,6 +261,7 @@ def _from_series(series: Series, row: Mapping[Any, Any]) -> Candidate:
         refusal=refusal,
         doubt=why_unlikely(series),
         png=png,
+        images=images if len(images := image_names(series)) > 1 else (),
     )
 
 
@@ -292,15 +320,17 @@ def read_patient(
 ) -> tuple[list[Image], list[str], tuple[SkippedFile, ...]]:
     """Read the images of a patient's folder, each with the millimetres in force.
 
-    Also gives notes (`ReadingNote`, or `GraveNote` of what was left out), and the files that are no images. What is
+    `only` are names of series or files, or of single images (one time point) as tables print them. Also gives notes
+    (`ReadingNote`, or `GraveNote` of what was left out), and the files that are no images. What is
     typed is meant for images whose files are silent; where there are none, it is checked against the headers.
     Images without millimetres are left out only where `needs_mm`.
     """
+    only = {only} if isinstance(only, str) else only
     folder = Path(folder)
     found = _find_images(folder, channels, plane)
     if isinstance(found, DicomFolder):
         series = _chosen(found.series, only, folder)
-        images, notes = _read_all(series, typed, needs_mm)
+        images, notes = _read_all(series, only, typed, needs_mm)
         names, level_files = {one.case_id for one in found.series}, find_level_files(folder)
         levelled = [_with_levels(image, level_files, alone=len(names) == 1) for image in images]
         used = {path for _, path in levelled if path is not None}
@@ -308,7 +338,7 @@ def read_patient(
         notes += _about_levels(levelled, unclear, is_dicom=True)
         return [image for image, _ in levelled], notes, _visible([s for s in found.skipped if s.path not in used])
     cases = _chosen(found, only, folder)
-    images, notes = _read_all(cases, typed, needs_mm)
+    images, notes = _read_all(cases, only, typed, needs_mm)
     paths = {case.case_id: case.levels_path for case in cases if isinstance(case, Case)}
     return images, notes + _about_levels([(image, paths.get(image.source.case_id)) for image in images]), ()
 
@@ -322,7 +352,7 @@ def _with_levels(image: Image, files: Mapping[str, Path], *, alone: bool) -> tup
     A file named like the series (or one time point of it), or where there is only one series, the only level file.
     """
     name = image.source.case_id
-    path = files.get(name) or files.get(re.sub(r"_t\d+$", "", name))
+    path = files.get(name) or files.get(re.sub(r"(_magnitude|_phase|_real|_imaginary|_other)?(_t\d+)?$", "", name))
     path = next(iter(files.values())) if path is None and alone and len(files) == 1 else path
     if path is None:
         return image, None
@@ -377,11 +407,19 @@ def _chosen(
     """Give the series or files with these names."""
     if only is None:
         return list(items)
-    wanted, known = {only} if isinstance(only, str) else set(only), [item.case_id for item in items]
-    unknown = sorted(wanted - set(known))
+    wanted = set(only)
+    known = {item.case_id: {item.case_id} for item in items}
+    if not wanted <= set(known):
+        known = {item.case_id: {item.case_id, *_image_names(item)} for item in items}
+    unknown = sorted(wanted.difference(*known.values()))
     if unknown:
-        raise DataError(f"{folder} has no image {', '.join(unknown[:5])}. It has: {', '.join(known[:20])}.")
-    return [item for item in items if item.case_id in wanted]
+        names = list(dict.fromkeys(name for names in known.values() for name in sorted(names)))
+        raise DataError(f"{folder} has no image {', '.join(unknown[:5])}. It has: {', '.join(names[:20])}.")
+    return [item for item in items if known[item.case_id] & wanted]
+
+
+def _image_names(item: Case | Series) -> tuple[str, ...]:
+    return image_names(item) if isinstance(item, Series) else ()
 
 
 def _read(item: Case | Series, pixel_spacing_mm: tuple[float, float] | None = None) -> tuple[Image, ...]:
@@ -391,7 +429,7 @@ def _read(item: Case | Series, pixel_spacing_mm: tuple[float, float] | None = No
 
 
 def _read_all(
-    items: Sequence[Case | Series], typed: TypedCalibration, needs_mm: bool
+    items: Sequence[Case | Series], only: Collection[str] | None, typed: TypedCalibration, needs_mm: bool
 ) -> tuple[list[Image], list[str]]:
     """Read and calibrate every series or file; leave one out, and say why, where others can be segmented."""
     read: list[tuple[Case | Series, tuple[Image, ...]]] = []
@@ -399,7 +437,7 @@ def _read_all(
     notes = [_reading_note(item, note) for item in items if isinstance(item, Series) for note in item.notes]
     for item in items:
         try:
-            images = _read(item)
+            images = _only(_read(item), item, only)
             if needs_mm and not _is_typed_for(images[0].shape, typed):
                 images[0].calibrated_affine  # noqa: B018 - raises where nothing tells its size
             notes += [_reading_note(item, note) for note in images[0].source.notes]
@@ -420,10 +458,43 @@ def _read_all(
             continue
         notes += [_reading_note(item, choice.note)] if choice.note else []
         if images[0].affine is None:
-            result += _read(item, choice.spacing_mm)
+            result += _only(_read(item, choice.spacing_mm), item, only)
         else:
             result += [calibrate(image, **vars(typed)) for image in images]
-    return result, notes
+    return result, notes + _note_copies(result)
+
+
+def _only(images: tuple[Image, ...], item: Case | Series, only: Collection[str] | None) -> tuple[Image, ...]:
+    """Give those of an item's images that are wanted by their own names, or all where the item is."""
+    if only is None or item.case_id in only:
+        return images
+    found = tuple(image for image in images if image.source.case_id in only)
+    if not found:
+        raise ReadError(
+            f"{item.case_id} could not be read in full, and the image that was chosen is not among the rest."
+        )
+    return found
+
+
+def _note_copies(images: Sequence[Image]) -> list[str]:
+    """Say which images hold the very same pixels: exported twice, under other names or UIDs."""
+    alike: dict[tuple[object, ...], list[Image]] = defaultdict(list)
+    for image in images:
+        alike[image.voxels.shape, image.voxels.dtype].append(image)
+    same: dict[bytes, list[str]] = defaultdict(list)
+    for group in alike.values():
+        for image in group if len(group) > 1 else ():
+            if np.ptp(image.voxels):  # an empty image is no copy
+                same[hashlib.sha256(image.voxels.tobytes()).digest()].append(image.source.case_id)
+    copies = [(names[0], names[1:]) for names in same.values() if len(names) > 1]
+    verb = {True: "holds", False: "hold"}
+    return [
+        GraveNote(
+            f"{name_some(others)} {verb[len(others) == 1]} the same pixels as {first}: one scan, stored again. "
+            "Count it once."
+        )
+        for first, others in copies
+    ]
 
 
 def _is_typed_for(shape: Sequence[int], typed: TypedCalibration) -> bool:

@@ -162,7 +162,7 @@ def calibrate(
     if image.affine is None:
         affine = affine_from_spacing((slice_spacing_mm or 1.0, *typed.spacing_mm))
         slices: SpacingSource = "none" if slice_spacing_mm is None else "typed"
-        source = replace(image.source, spacing_source="typed", slice_spacing_source=slices)
+        source = replace(image.source, spacing_source="typed", slice_spacing_source=slices, is_placed=False)
         return replace(image, affine=affine, source=source)
     header_mm = image.spacing_mm[1:]
     difference = check_typed_spacing(header_mm, typed.spacing_mm, name=image.source.name)

@@ -16,6 +16,9 @@ from autoseg.errors import GeometryError
 
 Affine = npt.NDArray[np.float64]
 
+# Steps outside are no millimetres of a person.
+PLAUSIBLE_MM = (0.001, 200.0)
+
 # Nifti counts x to the right and y to the front, DICOM to the left and to the back.
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 

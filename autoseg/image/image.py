@@ -43,9 +43,11 @@ class Source:
     `slices` has one entry per slice, or is empty for an image made in memory. `case_id` is free of patient
     names. `spacing_source` tells whether the pixel size was in the header, typed by the user, or is unknown;
     `slice_spacing_source` the same of the distance between slices. Where that is unknown the affine's slice
-    step is only a placeholder, and tables leave slice positions empty. `notes` are sentences on what went
-    wrong while the files were read. `modality` is DICOM's word for the machine ("MR", "CT"), or empty.
-    `first_slice` is the number of the first slice, from 1: more than 1 where slices were cut out of a stack.
+    step is only a placeholder, and tables leave slice positions empty. `is_placed` is False where nothing tells
+    how the slices lie in the patient: they were taken as axial, and left and right are a guess. `notes` are
+    sentences on what went wrong while the files were read. `modality` is DICOM's word for the machine ("MR",
+    "CT"), or empty. `first_slice` is the number of the first slice, from 1: more than 1 where slices were cut out
+    of a stack.
     """
 
     case_id: str = "image"
@@ -57,6 +59,7 @@ class Source:
     notes: tuple[str, ...] = ()
     modality: str = ""
     first_slice: int = 1
+    is_placed: bool = True
 
     @property
     def name(self) -> str:
@@ -113,6 +116,12 @@ class _Grid:
         if first == 1:
             return f"slice {number} of {last}"
         return f"slice {number}" + (f" ({first} to {last})" if last > first else "")
+
+    @property
+    def known_positions_mm(self) -> npt.NDArray[np.float64] | None:
+        """Position of every slice in mm; None where it is not known, though a single slice needs no distance."""
+        is_known = self.source.slice_spacing_source != "none" or (self.shape[0] == 1 and self.source.is_placed)
+        return self.slice_positions_mm if is_known and self.affine is not None else None
 
     def same_grid(self, other: Image | LabelMap) -> bool:
         """Tell whether the other has the same voxels in the same places."""

@@ -142,6 +142,7 @@ def measure_areas(label_map: LabelMap, *, image: Image | None = None, model: str
     counts = np.array([[shape.pixel_count for shape in row] for row in shapes]).reshape(len(order), -1)
     stack_flags = _flag_along_stack(counts, structures)
     between = None if affine is None or source.slice_spacing_source == "none" else slice_distance_mm(affine)
+    known = label_map.known_positions_mm
     _, row_mm, column_mm = (None, None, None) if affine is None else label_map.spacing_mm
     pixel_mm2 = None if affine is None else label_map.pixel_mm2
     rows = []
@@ -157,7 +158,7 @@ def measure_areas(label_map: LabelMap, *, image: Image | None = None, model: str
                     slice=label_map.slice_number(int(index)),
                     file=source.slices[index].path.name if source.slices else "",
                     slice_index=int(index),
-                    slice_position_mm=None if between is None else float(positions[index]),
+                    slice_position_mm=None if known is None else float(known[index]),
                     slice_spacing_mm=between,
                     label=structure.label,
                     name=structure.name,

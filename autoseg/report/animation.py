@@ -161,8 +161,7 @@ def caption_scenes(scenes: Sequence[Scene]) -> tuple[str, ...]:
     """Give each frame's case, slice and position in mm (where it is known)."""
     captions = []
     for image, _, slices in scenes:
-        located = image.affine is not None and image.source.slice_spacing_source != "none"
-        positions = image.slice_positions_mm if located else None
+        positions = image.known_positions_mm
         for index in slices:
             where = f", {positions[index]:.1f} mm" if positions is not None else ""
             captions.append(f"{image.source.case_id}: {image.say_slice(index)}{where}")

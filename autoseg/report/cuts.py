@@ -8,11 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from autoseg.image.geometry import affine_from_spacing
 from autoseg.image.image import Image, LabelMap
 from autoseg.image.orientation import Plane, arrangement_for, plane_of
 from autoseg.image.overlay import Rgb, display_scale, display_window, overlay_rgb
-from autoseg.words import UnplacedNote
 
 PLANES: tuple[Plane, ...] = ("sagittal", "coronal", "axial")
 # A picture longer than this has larger pixels than its image.
@@ -57,7 +55,7 @@ def cuts_of(image: Image, label_map: LabelMap | None = None) -> tuple[Cuts, ...]
     for number, plane in enumerate(others, start=1):
         turn = arrangement_for(image.affine, image.shape, plane)
         affine = turn.affine(image.affine, image.shape)
-        name = plane if is_placed(image) else f"cut {number}"
+        name = plane if image.affine is not None and image.source.is_placed else f"cut {number}"
         source = replace(image.source, case_id=f"{image.source.case_id}, {name}", slices=(), first_slice=1)
         voxels = turn.apply(image.channel_voxels[0])
         turned = replace(image, voxels=voxels, channels=image.channels[:1], affine=affine, source=source)
@@ -67,15 +65,6 @@ def cuts_of(image: Image, label_map: LabelMap | None = None) -> tuple[Cuts, ...]
             labels = replace(label_map, voxels=drawn, affine=affine, source=source, shares=None)
         found.append(Cuts(name, turned, labels))
     return tuple(found)
-
-
-def is_placed(image: Image) -> bool:
-    """Tell whether the header said where the image lies; if not, it was *taken* as axial."""
-    if image.affine is None:
-        return False
-    assumed = np.array_equal(image.calibrated_affine, affine_from_spacing(image.spacing_mm))
-    said = any(isinstance(note, UnplacedNote) for note in image.source.notes)
-    return not (assumed and (said or image.source.spacing_source == "typed"))
 
 
 def draw_cut(cuts: Cuts, index: int | None = None, *, least: int = 512) -> Rgb:

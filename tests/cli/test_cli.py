@@ -1,11 +1,13 @@
 """The command line says what a person needs, on the right stream, with the right exit code."""
 
 import csv
+import re
 import shutil
 import signal
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 import torch
 from folders import add_subject, change_label
@@ -15,6 +17,7 @@ from autoseg.cli import learning, main
 from autoseg.cli.parser import build_parser
 from autoseg.data.test_subjects import freeze_test_subjects, read_ledger
 from autoseg.errors import SettingsError
+from autoseg.files.dicom.phantoms import Phantom, write_phantom
 from autoseg.model.model import load_model
 from autoseg.model.settings.settings import AugmentationSettings, Settings
 from autoseg.training.plan import change_settings
@@ -101,6 +104,15 @@ def test_measure_measures_drawn_labels(sample, tmp_path, capsys):
     rows = list(csv.DictReader(text.splitlines()))
     assert len(rows) == 30
     assert float(rows[0]["area_mm2"]) == pytest.approx(int(rows[0]["pixel_count"]) * 1.2891**2, rel=1e-4)
+    assert rows[0]["slice_position_mm"], "a file's own position is known though it is a single slice"
+    assert (
+        main(["measure", str(sample / "test"), "--case", rows[0]["case_id"], "--output", str(tmp_path / "one")])
+        == 0
+    )
+    text = (tmp_path / "one" / "measurements.csv").read_text(encoding="utf-8")
+    assert {row["case_id"] for row in csv.DictReader(text.splitlines())} == {rows[0]["case_id"]}
+    assert main(["measure", str(sample / "test"), "--case", "nobody"]) == 1
+    assert "has no case nobody. It has: " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["train", "crossvalidate"])
@@ -437,3 +449,17 @@ class TestOtherFolders:
         assert "axial" in capsys.readouterr().out or (tmp_path / "series.png").stat().st_size > 1000
         assert main(["raters", str(folder)]) == 1
         assert "several raters" in capsys.readouterr().err
+
+
+def test_series_tells_folder_and_patient(tmp_path, capsys):
+    for name in ("left", "right"):
+        for path in write_phantom(tmp_path / "scans" / name, Phantom("leg", rows=24, columns=20)):
+            dataset = pydicom.dcmread(path)
+            dataset.SeriesInstanceUID, dataset.PatientID = f"1.2.{ord(name[0])}", f"PAT-{name}"
+            dataset.save_as(path)
+    (tmp_path / "more.dcm.gz").write_bytes(b"\x1f\x8b" + bytes(300))
+    assert main(["series", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert re.search(r"series-1 +scans/left +PAT-left", printed)
+    assert re.search(r"series-1-2 +scans/right +PAT-right", printed)
+    assert "more.dcm.gz (a packed file (.gz): unpack it first)" in printed

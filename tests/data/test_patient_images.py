@@ -145,3 +145,28 @@ def test_short_memory_is_said_with_numbers(monkeypatch):
     assert warn_of_memory(images, 3) == ""
     monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"available": 2**20})())
     assert "0.0 GiB are free" in warn_of_memory(images, 3)
+
+
+def test_one_time_point_is_read_by_the_name_that_tables_print(tmp_path):
+    write_phantom(tmp_path, Phantom("cine", rows=40, columns=20, moments=3))
+    images, _, _ = read_patient(tmp_path, only=["series-1_t02"])
+    assert [image.source.case_id for image in images] == ["series-1_t02"]
+    both, _, _ = read_patient(tmp_path, only=["series-1_t03", "series-1_t01"])
+    assert [image.source.case_id for image in both] == ["series-1_t01", "series-1_t03"]
+    assert len(read_patient(tmp_path, only="series-1")[0]) == 3
+    with pytest.raises(DataError, match=r"no image series-1_t04. It has: series-1, series-1_t01, series-1_t02"):
+        read_patient(tmp_path, only=["series-1_t04"])
+
+
+def test_the_same_pixels_twice_are_said_in_sight(tmp_path):
+    for name in ("a", "b"):
+        for path in write_phantom(tmp_path / name, Phantom("leg", rows=40, columns=20)):
+            dataset = pydicom.dcmread(path)
+            for keyword in ("SeriesInstanceUID", "SOPInstanceUID"):
+                setattr(dataset, keyword, f"{getattr(dataset, keyword)[:-1]}{ord(name) % 10}")
+            dataset.save_as(path)
+    images, notes, _ = read_patient(tmp_path)
+    (note,) = [note for note in notes if isinstance(note, GraveNote)]
+    assert note.startswith("series-1-2 holds the same pixels as series-1")
+    assert len(images) == 2
+    assert not read_patient(tmp_path, only=["series-1"])[1]

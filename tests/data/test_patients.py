@@ -214,3 +214,33 @@ def test_several_patients_in_one_folder_are_told_without_their_names(tmp_path):
 )
 def test_another_kind_of_images_than_the_model_learnt_is_said(modality, learnt, said):
     assert bool(other_kind(modality, learnt)) is said
+
+
+def test_a_copy_under_another_uid_is_told_before_it_is_counted_twice(tmp_path):
+    def other_pixels(dataset):
+        dataset.PixelData = bytes(byte ^ 3 for byte in dataset.PixelData)
+
+    write(tmp_path / "a", "1.2.3")
+    write(tmp_path / "b", "1.2.4")
+    write(tmp_path / "c", "1.2.5", change=other_pixels)
+    first, copy, other = find_patient(tmp_path).candidates
+    assert "the same as that of series-1: most likely a copy" in copy.notes
+    assert first.notes == other.notes == ""
+
+
+def test_empty_slices_are_no_copies(tmp_path):
+    def empty(dataset):
+        dataset.PixelData = bytes(len(dataset.PixelData))
+
+    write(tmp_path / "a", "1.2.3", change=empty)
+    write(tmp_path / "b", "1.2.4", change=empty)
+    assert [c.notes for c in find_patient(tmp_path).candidates] == ["", ""]
+
+
+def test_a_series_of_several_images_is_chosen_by_the_name_of_one(tmp_path):
+    write_phantom(tmp_path, Phantom("cine", rows=40, columns=20, moments=3))
+    found = find_patient(tmp_path)
+    (series,) = found.candidates
+    assert series.images == ("series-1_t01", "series-1_t02", "series-1_t03")
+    assert found.choose(["series-1_t02"]) == found.choose(["series-1"]) == (series,)
+    assert found.choose(["series-1_t04"]) == ()

@@ -87,8 +87,18 @@ def test_an_absent_structure_has_area_0_and_one_that_was_not_drawn_has_no_row():
 
 
 def test_positions_are_empty_where_the_slice_spacing_is_unknown():
-    (row,) = measure_areas(label_map(stack(5), source=Source(spacing_source="typed")))
+    (row,) = measure_areas(label_map(stack(5), source=Source(spacing_source="typed", is_placed=False)))
     assert (row.slice_position_mm, row.slice_spacing_mm, row.spacing_source) == (None, None, "typed")
+    rows = measure_areas(label_map(stack(5, 5), source=Source(spacing_source="header")))
+    assert {row.slice_position_mm for row in rows} == {None}
+
+
+def test_a_single_slice_that_knows_its_place_needs_no_distance_to_tell_it():
+    drawn = label_map(stack(5), source=Source(spacing_source="header"))
+    moved = drawn.calibrated_affine.copy()
+    moved[2, 3] = -71.5
+    (row,) = measure_areas(replace(drawn, affine=moved))
+    assert (row.slice_position_mm, row.slice_spacing_mm) == (-71.5, None)
 
 
 def test_every_row_can_be_traced_to_its_file(tmp_path):

@@ -1,6 +1,7 @@
 import base64
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -69,7 +70,9 @@ def test_frames_of_several_sizes_have_one_shape():
 
 def test_a_position_that_is_not_known_is_not_shown():
     image, labels = scene("a", 1, spacing_source="none")
-    assert caption_scenes(choose_scenes(image, labels, max_frames=1)) == ("a: slice 1 of 1",)
+    assert caption_scenes(choose_scenes(image, labels, max_frames=1)) == ("a: slice 1 of 1, 0.0 mm",)
+    untold = replace(image, source=replace(image.source, is_placed=False))
+    assert caption_scenes(choose_scenes(untold, labels, max_frames=1)) == ("a: slice 1 of 1",)
 
 
 def test_the_gif_has_the_frames_and_their_time(tmp_path):

@@ -9,7 +9,6 @@ from autoseg.image.geometry import affine_from_axes, affine_from_spacing
 from autoseg.image.image import Image, LabelMap, Source
 from autoseg.image.structures import Structure
 from autoseg.report.cuts import cuts_of, draw_cut
-from autoseg.words import UnplacedNote
 
 RED = Structure(1, "ball", (255, 0, 0))
 KNOWN = Source(case_id="leg", spacing_source="header", slice_spacing_source="header")
@@ -116,7 +115,7 @@ def test_the_cut_through_most_of_it_is_shown():
 def test_where_nothing_says_how_the_patient_lies_no_plane_is_claimed():
     image, labels = stack(AXIAL, ball)
     unplaced = affine_from_spacing((4.0, 1.5, 0.5))
-    image = replace(image, affine=unplaced, source=replace(KNOWN, notes=(UnplacedNote("taken as axial"),)))
+    image = replace(image, affine=unplaced, source=replace(KNOWN, is_placed=False))
     assert [one.name for one in cuts_of(image, labels.on_grid_of(image))] == ["cut 1", "cut 2"]
 
 

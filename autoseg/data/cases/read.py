@@ -290,7 +290,7 @@ def _read_channel(file: ImageFile, case: Case, typed: tuple[float, float] | None
         image = images[0]
         spacing = typed or case.reading.pixel_spacing_mm
         if image.affine is None and spacing is not None:
-            source = replace(image.source, spacing_source="typed", slice_spacing_source="none")
+            source = replace(image.source, spacing_source="typed", slice_spacing_source="none", is_placed=False)
             image = replace(image, affine=affine_from_spacing((1.0, *spacing)), source=source)
         return image
     spacing = case.reading.pixel_spacing_mm

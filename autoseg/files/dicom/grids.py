@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -9,10 +10,11 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from autoseg.files.dicom.records import SliceHeader, Vector
+from autoseg.files.dicom.moments import sort_moments
+from autoseg.files.dicom.records import COMPONENTS, SliceHeader, Vector
 from autoseg.image.geometry import Affine, affine_from_axes, affine_from_spacing, slice_normal
 from autoseg.image.image import SpacingSource
-from autoseg.words import UnplacedNote, are, counted
+from autoseg.words import GraveNote, are, counted, listed, name_some
 
 Points = npt.NDArray[np.float64]
 
@@ -28,11 +30,13 @@ SHEAR_NOTE_DEG = 0.5
 class Grid:
     """Slices that are one uniform grid, in order along their normal; `suffix` tells it from its siblings.
 
-    `moment` is the time point, from 1.
+    `kind` is the part of a complex image (magnitude, phase, …), "" where the series has one only; `moment` is the
+    time point, from 1.
     `step_mm` takes one slice's position to the next one's; where there are no positions it points along z.
     """
 
     suffix: str
+    kind: str
     moment: int
     slices: tuple[SliceHeader, ...]
     step_mm: Vector
@@ -42,25 +46,42 @@ class Grid:
 def plan_grids(slices: Sequence[SliceHeader]) -> tuple[tuple[Grid, ...], tuple[str, ...]]:
     """Sort slices of one orientation into uniform grids, each a time point or a run without a gap.
 
-    Time points come in order, within one the runs along the normal; the notes say what was not simply one even
-    stack.
+    The parts of a complex image are apart; of each the time points come in order, and within one the runs along the
+    normal. The notes say what was not simply one even stack.
     """
-    if any(header.position_mm is None for header in slices):
-        return _unlocated(slices)
     notes: list[str] = []
+    known = sorted({header.kind for header in slices} - {""}, key=COMPONENTS.index)
+    if len(known) < 2:
+        return tuple(_plan("", slices, notes)), tuple(dict.fromkeys(notes))
+    parts = {kind: [header for header in slices if header.kind == kind] for kind in (*known, "")}
+    named = {kind or "other": members for kind, members in parts.items() if members}
+    notes.append(f"It holds {listed(list(named))} images: read as images of their own, each with its name.")
+    grids = [grid for kind, members in named.items() for grid in _plan(kind, members, notes)]
+    return tuple(grids), tuple(dict.fromkeys(notes))
+
+
+def _plan(kind: str, slices: Sequence[SliceHeader], notes: list[str]) -> list[Grid]:
+    """Give the grids of slices that are all of one kind."""
+    name = f"_{kind}" if kind else ""
+    if any(header.position_mm is None for header in slices):
+        return [_unlocated(name, kind, slices, notes)]
     normal = slice_normal(slices[0].orientation or ())
-    moments = _time_points(slices, normal, notes)
+    moments = _time_points(name, slices, normal, notes)
     grids = []
     for moment, members in enumerate(moments, start=1):
         points = np.array([header.position_mm for header in members], dtype=np.float64)
         runs = _uniform_runs(points)
-        time = f"_t{moment:0{max(2, len(str(len(moments))))}d}" if len(moments) > 1 else ""
+        stack = name + (_moment_name(moment, len(moments)) if len(moments) > 1 else "")
         _note_gaps(points @ normal, runs, notes)
         for part, (start, stop) in enumerate(runs, start=1):
-            suffix = time + (f"_part{part}" if len(runs) > 1 else "")
+            suffix = stack + (f"_part{part}" if len(runs) > 1 else "")
             step, source = _step(members[start:stop], points[start:stop], normal, notes)
-            grids.append(Grid(suffix, moment, members[start:stop], tuple(step.tolist()), source))
-    return tuple(grids), tuple(dict.fromkeys(notes))
+            grids.append(Grid(suffix, kind, moment, members[start:stop], tuple(step.tolist()), source))
+    return grids
+
+
+def _moment_name(moment: int, moments: int) -> str:
+    return f"_t{moment:0{max(2, len(str(moments)))}d}"
 
 
 def grid_affine(grid: Grid, pixel_spacing_mm: tuple[float, float] | None = None) -> Affine | None:
@@ -79,14 +100,14 @@ def grid_affine(grid: Grid, pixel_spacing_mm: tuple[float, float] | None = None)
     )
 
 
-def _unlocated(slices: Sequence[SliceHeader]) -> tuple[tuple[Grid, ...], tuple[str, ...]]:
+def _unlocated(name: str, kind: str, slices: Sequence[SliceHeader], notes: list[str]) -> Grid:
     """Keep slices without positions in the order of their instance numbers, as if they were axial."""
     members = tuple(sorted(slices, key=lambda header: (header.instance, header.frame)))
     step, source = _header_step(members[0])
     how = f"{step:g} mm apart as the header says" if source == "header" else "at unknown distances"
     order = f"slices are in the order of their instance numbers, {how}, and" if len(members) > 1 else "it is"
-    note = UnplacedNote(f"The header has no slice position: {order} taken as axial.")
-    return (Grid("", 1, members, (0.0, 0.0, step), source),), (note,)
+    notes.append(f"The header has no slice position: {order} taken as axial.")
+    return Grid(name, kind, 1, members, (0.0, 0.0, step), source)
 
 
 def _header_step(header: SliceHeader) -> tuple[float, SpacingSource]:
@@ -96,7 +117,9 @@ def _header_step(header: SliceHeader) -> tuple[float, SpacingSource]:
     return header.slice_spacing_mm, "header"
 
 
-def _time_points(slices: Sequence[SliceHeader], normal: Points, notes: list[str]) -> list[tuple[SliceHeader, ...]]:
+def _time_points(
+    name: str, slices: Sequence[SliceHeader], normal: Points, notes: list[str]
+) -> list[tuple[SliceHeader, ...]]:
     """Sort along the normal; where positions repeat, give one tuple per time point."""
     along = np.array([header.position_mm for header in slices], dtype=np.float64) @ normal
     order = np.argsort(along, kind="stable")
@@ -107,42 +130,37 @@ def _time_points(slices: Sequence[SliceHeader], normal: Points, notes: list[str]
     members = [slices[index] for index in order]
     if counts.max() == 1:
         return [tuple(members)]
+    ranks, is_told = sort_moments(members, places.tolist())
+    moments = max(ranks) + 1
+    first = name + _moment_name(1, moments)
     many = f"{counts.max()} times" if counts.min() == counts.max() else f"{counts.min()} to {counts.max()} times"
     notes.append(
-        f"{counted(len(counts), 'slice position')} {are(len(counts))} there {many} (time points, directions "
-        f"or echoes): read as {counts.max()} images, _t{1:02d} and on."
+        f"{counted(len(counts), 'slice position')} {are(len(counts))} there {many} (time points, directions or "
+        f"echoes): read as {moments} images, {first} and on."
     )
-    ranks = _ranks(members, places.tolist(), int(counts.max()), notes)
-    return [
-        tuple(header for header, rank in zip(members, ranks, strict=True) if rank == moment)
-        for moment in range(int(counts.max()))
-    ]
-
-
-def _ranks(members: Sequence[SliceHeader], places: Sequence[int], repeats: int, notes: list[str]) -> list[int]:
-    """Give each slice its time point: by one attribute if it tells all repeats apart, or by counting."""
-    for attribute in range(len(members[0].times)):
-        values = [header.times[attribute] for header in members]
-        known = sorted({value for value in values if value is not None})
-        apart = len(set(zip(places, values, strict=True))) == len(members)
-        if None not in values and len(known) == repeats and apart:
-            return [known.index(value) for value in values if value is not None]
-    counts = np.bincount(places)
-    if counts.min() < counts.max():
+    if not is_told and len(counts) > 1:
         notes.append(
-            "Not every position repeats equally often and the header does not tell which belong together: "
-            "the first slice at each position is _t01, the second _t02 and so on."
+            GraveNote(
+                "The header does not tell which slices belong together: the first at each position, by instance "
+                f"number and file, is in {first}, the next in {name}{_moment_name(2, moments)} and so on. Look "
+                "whether each image is of one kind before measuring on it."
+            )
         )
-    ranks = [0] * len(members)
-    order = sorted(range(len(members)), key=lambda index: (places[index], _when(members[index])))
-    for earlier, later in pairwise(order):
-        ranks[later] = ranks[earlier] + 1 if places[earlier] == places[later] else 0
-    return ranks
-
-
-def _when(header: SliceHeader) -> tuple[float, ...]:
-    """Order repeats: acquisition, temporal position, trigger time, echo, instance, frame."""
-    return (*(-1.0 if time is None else time for time in header.times), header.instance, header.frame)
+    heights = along[order][np.unique(places, return_index=True)[1]]
+    is_there = np.zeros((moments, len(counts)), dtype=bool)
+    is_there[ranks, places] = True
+    stacks: list[list[SliceHeader]] = [[] for _ in range(moments)]
+    for header, rank in zip(members, ranks, strict=True):
+        stacks[rank].append(header)
+    lacking: dict[bytes, list[int]] = defaultdict(list)
+    for moment in np.flatnonzero(~is_there.all(axis=1)).tolist():
+        lacking[is_there[moment].tobytes()].append(moment)
+    for alike in lacking.values():
+        lost = [f"{height:.4g} mm" for height in heights[~is_there[alike[0]]]]
+        who = name_some([name + _moment_name(moment + 1, moments) for moment in alike], 3)
+        which = f"{counted(len(lost), 'slice')} of {len(counts)}"
+        notes.append(f"{who} {'lacks' if len(alike) == 1 else 'lack'} {which}: at {name_some(lost)}.")
+    return [tuple(stack) for stack in stacks]
 
 
 def _uniform_runs(points: Points) -> list[tuple[int, int]]:

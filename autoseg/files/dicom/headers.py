@@ -18,11 +18,14 @@ from pydicom.uid import UID
 from autoseg.files.dicom.mosaic import split_mosaic
 from autoseg.files.dicom.pixels import transfer_syntax, why_undecodable
 from autoseg.files.dicom.records import (
+    COMPONENTS,
     PYDICOM_ERRORS,
     FileHeader,
     SliceHeader,
+    Taken,
     Vector,
     holder_of,
+    items,
     number_of,
     numbers_of,
     quiet,
@@ -30,7 +33,8 @@ from autoseg.files.dicom.records import (
     text_of,
     value_of,
 )
-from autoseg.files.sources import SkippedFile
+from autoseg.files.sources import SkippedFile, ending
+from autoseg.image.geometry import PLAUSIBLE_MM
 
 # --- pixel sizes and slice distances from a DICOM header, whichever attribute holds them
 
@@ -48,7 +52,7 @@ def pixel_spacing(dataset: Dataset, groups: Sequence[Dataset], faults: list[str]
     measures = holder_of(dataset, groups, "PixelMeasuresSequence", "PixelSpacing")
     if text_of(measures, "PixelSpacing"):
         numbers = numbers_of(measures, "PixelSpacing", 2)
-        if numbers is None or min(numbers) <= 0:
+        if numbers is None or not _plausible(numbers):
             text = text_of(measures, "PixelSpacing")
             faults.append(f"PixelSpacing in the header is {text}, which cannot be; it counts as unknown.")
             return None
@@ -71,13 +75,17 @@ def pixel_spacing(dataset: Dataset, groups: Sequence[Dataset], faults: list[str]
 
 
 def slice_spacing(dataset: Dataset, groups: Sequence[Dataset]) -> float | None:
-    """Give SpacingBetweenSlices in mm, or else SliceThickness; None where neither is positive."""
+    """Give SpacingBetweenSlices in mm, or else SliceThickness; None where neither can be."""
     for keyword in ("SpacingBetweenSlices", "SliceThickness"):
         for holder in (holder_of(dataset, groups, "PixelMeasuresSequence", keyword), dataset):
             number = number_of(holder, keyword)
-            if number is not None and number > 0:
+            if number is not None and number >= PLAUSIBLE_MM[0]:
                 return number
     return None
+
+
+def _plausible(numbers: Sequence[float]) -> bool:
+    return all(PLAUSIBLE_MM[0] <= number <= PLAUSIBLE_MM[1] for number in numbers)
 
 
 def _ultrasound_spacing(dataset: Dataset, faults: list[str]) -> Vector | None:
@@ -92,7 +100,7 @@ def _ultrasound_spacing(dataset: Dataset, faults: list[str]) -> Vector | None:
             places.append([f"{number_of(region, f'RegionLocation{c}') or 0:.0f}" for c in corners])
     if not found:
         return None
-    if not all(min(mm) > 0 and _same(mm, found[0]) for mm in found):
+    if not all(_plausible(mm) and _same(mm, found[0]) for mm in found):
         faults.append(
             f"Its {len(found)} ultrasound regions have pixels of several sizes, or of none, so none is used. "
             "Export each region as a picture of its own, or type the pixel size."
@@ -114,6 +122,8 @@ def _same(first: Vector, other: Vector) -> bool:
 
 MAX_FRAMES = 100_000
 UNDEFINED_LENGTH = 0xFFFFFFFF
+# `.nii.gz` is an ending of its own.
+PACKED_ENDINGS = {".gz", ".zip", ".7z", ".rar", ".tar", ".tgz", ".bz2", ".xz"}
 ORIENTATION_TOLERANCE = (1e-3, 1e-2)  # on cosines: silently accepted, accepted with a note
 
 DIRECTORY = "1.2.840.10008.1.3.10"
@@ -124,26 +134,29 @@ NOT_PICTURES = {
     "1.2.840.10008.5.1.4.1.1.481.2": "an RT dose distribution, not an image",
 }
 
-# When and how a slice was taken, where several lie at one position: (functional group, keyword in it,
-# keyword in a single-frame header), the first that tells all repeats apart is used.
-TIMES = (
-    ("FrameContentSequence", "FrameAcquisitionNumber", "AcquisitionNumber"),
-    ("FrameContentSequence", "TemporalPositionIndex", "TemporalPositionIdentifier"),
-    ("CardiacSynchronizationSequence", "NominalCardiacTriggerDelayTime", "TriggerTime"),
-    ("MREchoSequence", "EffectiveEchoTime", "EchoTime"),
+# When and how a slice was taken: field of `Taken`, functional group, keyword in it, keyword in a classic header.
+TAKEN = (
+    ("temporal", "FrameContentSequence", "TemporalPositionIndex", "TemporalPositionIdentifier"),
+    ("trigger_ms", "CardiacSynchronizationSequence", "NominalCardiacTriggerDelayTime", "TriggerTime"),
+    ("echo_ms", "MREchoSequence", "EffectiveEchoTime", "EchoTime"),
+    ("b_value", "MRDiffusionSequence", "DiffusionBValue", "DiffusionBValue"),
+    ("acquisition", "FrameContentSequence", "FrameAcquisitionNumber", "AcquisitionNumber"),
 )
+GE_RAW_DATA_TYPE, GE_CREATOR = Tag(0x0043, 0x102F), Tag(0x0043, 0x0010)
 
 _KEYWORDS = (
     "ImageType", "SOPClassUID", "SOPInstanceUID", "StudyDate", "SeriesDate", "AcquisitionDate", "Modality",
     "SeriesDescription", "PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "InstanceNumber",
     "ImagePositionPatient", "ImageOrientationPatient", "SliceThickness", "SpacingBetweenSlices",
     "ImagerPixelSpacing", "NominalScannedPixelSpacing", "SamplesPerPixel", "PhotometricInterpretation",
-    "NumberOfFrames", "Rows", "Columns", "PixelSpacing", "RescaleSlope", "RescaleIntercept",
+    "NumberOfFrames", "Rows", "Columns", "BitsStored", "PixelSpacing", "RescaleSlope", "RescaleIntercept",
     "ModalityLUTSequence", "SequenceOfUltrasoundRegions", "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence",
-    *(classic for _, _, classic in TIMES),
+    "DiffusionGradientOrientation", "AcquisitionTime", "ContentTime", "ComplexImageComponent",
+    *(classic for _, _, _, classic in TAKEN),
 )  # fmt: skip
-_TAGS = [Tag(keyword) for keyword in _KEYWORDS]  # found once, not once a file
+# Found once, not once a file.
+_TAGS = [*(Tag(keyword) for keyword in _KEYWORDS), GE_CREATOR, GE_RAW_DATA_TYPE]
 
 
 def read_header(path: Path) -> FileHeader | SkippedFile:
@@ -152,7 +165,7 @@ def read_header(path: Path) -> FileHeader | SkippedFile:
         with path.open("rb") as file:
             start = file.read(132)
             if not may_be_dicom(start):
-                return SkippedFile(path, "not a DICOM file" if start else "an empty file")
+                return SkippedFile(path, _no_dicom(path) if start else "an empty file")
             file.seek(0)
             with quiet():
                 dataset = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=list(_TAGS))
@@ -161,11 +174,18 @@ def read_header(path: Path) -> FileHeader | SkippedFile:
                 reason = _why_no_image(dataset, bool(start) or transfer_syntax(dataset).is_deflated)
                 if reason:
                     return SkippedFile(path, reason)
-                refusal = why_undecodable(transfer_syntax(dataset)) or _cut_off(dataset, file, start)
+                refusal = why_undecodable(
+                    transfer_syntax(dataset), int(number_of(dataset, "BitsStored") or 8)
+                ) or _cut_off(dataset, file, start)
                 return _file_header(path, dataset, refusal)
     except PYDICOM_ERRORS as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         return SkippedFile(path, f"the header cannot be read ({reason})")
+
+
+def _no_dicom(path: Path) -> str:
+    packed = ending(path) in PACKED_ENDINGS
+    return f"a packed file ({ending(path)}): unpack it first" if packed else "not a DICOM file"
 
 
 def may_be_dicom(start: bytes) -> bool:
@@ -263,7 +283,7 @@ def _slice(path: Path, frame: int, dataset: Dataset, groups: Sequence[Dataset], 
         frame=frame,
         sop_uid=text_of(dataset, "SOPInstanceUID"),
         instance=number_of(dataset, "InstanceNumber") or 0.0,
-        times=_times(dataset, groups),
+        taken=_taken(dataset, groups),
         rows=int(dataset.Rows),
         columns=int(dataset.Columns),
         photometric=text_of(dataset, "PhotometricInterpretation").upper(),
@@ -274,13 +294,64 @@ def _slice(path: Path, frame: int, dataset: Dataset, groups: Sequence[Dataset], 
         slope=slope,
         intercept=intercept,
         faults=tuple(faults),
+        kind=_component(dataset, groups),
     )
 
 
-def _times(dataset: Dataset, groups: Sequence[Dataset]) -> tuple[float | None, ...]:
-    if not groups:
-        return tuple(number_of(dataset, classic) for _, _, classic in TIMES)
-    return tuple(number_of(holder_of(dataset, groups, group, keyword), keyword) for group, keyword, _ in TIMES)
+def _taken(dataset: Dataset, groups: Sequence[Dataset]) -> Taken:
+    """Give when and how a slice was taken; what a frame's groups leave out stands where classic files have it."""
+    numbers: dict[str, float | None] = {}
+    for field, group, keyword, classic in TAKEN:
+        number = number_of(holder_of(dataset, groups, group, keyword), keyword)
+        numbers[field] = number_of(dataset, classic) if number is None else number
+    directions = holder_of(dataset, groups, "MRDiffusionSequence", "DiffusionGradientDirectionSequence")
+    inner = next(iter(items(directions, "DiffusionGradientDirectionSequence")), dataset)
+    content = holder_of(dataset, groups, "FrameContentSequence", "FrameAcquisitionDateTime")
+    return Taken(
+        **numbers,
+        gradient=numbers_of(inner, "DiffusionGradientOrientation", 3),
+        image_type="\\".join(_image_type(dataset, groups)),
+        acquired_s=_seconds(text_of(content, "FrameAcquisitionDateTime") or text_of(dataset, "AcquisitionTime")),
+        content_s=_seconds(text_of(dataset, "ContentTime")),
+    )
+
+
+def _seconds(text: str) -> float | None:
+    """Give a DICOM time (HHMMSS.FFFFFF), or one with a date before it, as seconds that grow with it.
+
+    Examples
+    --------
+    >>> _seconds("101500.5"), _seconds("10:15:00"), _seconds("")
+    (36900.5, 36900.0, None)
+    """
+    found = re.match(r"(\d{8})?(\d\d)(\d\d)?(\d\d(?:\.\d+)?)?(?![\d.])", text.replace(":", ""))
+    if found is None:
+        return None
+    day, *clock = (float(part or 0) for part in found.groups())
+    return 86400 * day + 3600 * clock[0] + 60 * clock[1] + clock[2]
+
+
+def _image_type(dataset: Dataset, groups: Sequence[Dataset]) -> list[str]:
+    for sequence in ("MRImageFrameTypeSequence", "CTImageFrameTypeSequence"):
+        values = value_of(holder_of(dataset, groups, sequence, "FrameType"), "FrameType")
+        if values:
+            break
+    else:
+        values = value_of(dataset, "ImageType") or ()
+    return [str(value).upper() for value in ([values] if isinstance(values, str) else values)]
+
+
+def _component(dataset: Dataset, groups: Sequence[Dataset]) -> str:
+    """Tell which part of a complex image a slice is; "" where the header does not say."""
+    names = dict(zip("MPRI", COMPONENTS, strict=True)) | {name.upper(): name for name in COMPONENTS}
+    holder = holder_of(dataset, groups, "MRImageFrameTypeSequence", "ComplexImageComponent")
+    told = [text_of(holder, "ComplexImageComponent").upper()]
+    creator, ge = (getattr(dataset.get(tag), "value", None) for tag in (GE_CREATOR, GE_RAW_DATA_TYPE))
+    if str(creator).startswith("GEMS_PARM") and isinstance(ge, int) and 0 <= ge < len(COMPONENTS):
+        told.append("MPRI"[ge])
+    # The first two values tell original from derived, primary from secondary; Philips writes M_FFE and PHASE MAP.
+    told += [re.split("[_ ]", value)[0] for value in _image_type(dataset, groups)[2:]]
+    return next((names[word] for word in told if word in names), "")
 
 
 def _place(dataset: Dataset, groups: Sequence[Dataset], faults: list[str]) -> tuple[Vector | None, Vector | None]:

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pydicom
 from pydicom.dataset import FileDataset
+from pydicom.encaps import get_frame
 from pydicom.pixels import apply_color_lut, apply_modality_lut, get_decoder
-from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.pixels.utils import get_expected_length
+from pydicom.uid import (
+    UID,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEGExtended12Bit,
+    RLELossless,
+)
 
 from autoseg.errors import ReadError
 from autoseg.files.dicom.mosaic import untile
@@ -20,6 +30,9 @@ Frames = npt.NDArray[np.generic]
 # Luma of ITU-R BT.601, the Y of JPEG and of DICOM's YBR_FULL (PS3.3 C.7.6.3.1.2).
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float64)
 UNCOMPRESSED = "Export the file again uncompressed (Explicit VR Little Endian) or as JPEG 2000."
+PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+# SOF of JPEG (all but DHT, JPG and DAC, which lie between) and of JPEG-LS: where size and depth stand.
+FRAME_MARKERS = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
 
 
 def read_frames(path: Path, *, frame: int | None = None) -> Frames:
@@ -32,7 +45,7 @@ def read_frames(path: Path, *, frame: int | None = None) -> Frames:
     """
     with quiet():
         dataset = _open(path)
-        if not any(name in dataset for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
+        if not any(name in dataset for name in PIXELS):
             raise ReadError(
                 f"{path}: the pixels are missing or cut off in the middle. Copy or export the file again."
             )
@@ -76,12 +89,17 @@ def transfer_syntax(dataset: FileDataset) -> UID:
     return ExplicitVRLittleEndian if little else ExplicitVRBigEndian
 
 
-def why_undecodable(syntax: UID) -> str:
-    """Say which decoder is missing for a transfer syntax, or "" where there is one."""
+def why_undecodable(syntax: UID, bits: int = 8) -> str:
+    """Say which decoder is missing for a transfer syntax and so many stored bits, or "" where there is one."""
     try:
         decoder = get_decoder(syntax)
     except NotImplementedError:
         return f"its pixels are compressed as {syntax.name}, which no decoder here reads. {UNCOMPRESSED}"
+    if syntax == JPEGExtended12Bit and bits > 8 and any("libjpeg" in what for what in decoder.missing_dependencies):
+        return (
+            f"its pixels are compressed as {syntax.name} of {bits} bits, which no decoder here reads; the file "
+            f"itself may be whole. {UNCOMPRESSED}"
+        )
     if decoder.is_available:
         return ""
     return (
@@ -104,12 +122,15 @@ def _open(path: Path) -> FileDataset:
 def _decode(path: Path, dataset: FileDataset, frame: int | None) -> tuple[Frames, str]:
     """Give the pixels, shape (frames, rows, columns[, 3]), and their photometric interpretation."""
     syntax = transfer_syntax(dataset)
-    refusal = why_undecodable(syntax)
+    refusal = why_undecodable(syntax, int(dataset.get("BitsStored") or 8))
     if refusal:
         raise ReadError(f"{path}: {refusal}")
     dataset.file_meta.TransferSyntaxUID = syntax
     decoder = get_decoder(syntax)
     try:
+        wrong = _why_unlike_its_pixels(dataset, syntax)
+        if wrong:
+            raise ReadError(f"{path}: {wrong} The header was changed or is damaged. Export the file again.")
         pixels, found = decoder.as_array(dataset, index=frame)
         colours = (3,) if found["samples_per_pixel"] == 3 else ()
         frames = pixels.reshape(-1, dataset.Rows, dataset.Columns, *colours)
@@ -121,6 +142,74 @@ def _decode(path: Path, dataset: FileDataset, frame: int | None) -> tuple[Frames
             + (f" A decoder that is not installed may read it ({more})." if more else "")
         ) from error
     return frames.astype(frames.dtype.newbyteorder("="), copy=False), str(found["photometric_interpretation"])
+
+
+def _why_unlike_its_pixels(dataset: FileDataset, syntax: UID) -> str:
+    """Say how a header contradicts the pixels' own header or their length, which would scramble them; or ""."""
+    rows, columns, samples, bits = (
+        int(dataset.get(word, least) or least)
+        for word, least in (("Rows", 0), ("Columns", 0), ("SamplesPerPixel", 1), ("BitsAllocated", 0))
+    )
+    told = f"Its header says {rows} × {columns} pixels of {samples} × {bits} bits"
+    if not syntax.is_encapsulated:
+        if "PixelData" not in dataset or (bits != 1 and bits % 8):
+            return ""
+        present, expected = len(dataset.PixelData), get_expected_length(dataset)
+        row = max(1, columns * samples * bits // 8)
+        # Less than a row is padding, and so are zeros; what is missing the decoder tells.
+        if present - expected >= row and dataset.PixelData[expected:].strip(b"\0"):
+            return f"{told}, which are {expected:,} bytes, but {present:,} bytes of pixels are there."
+        return ""
+    picture = get_frame(dataset.PixelData, 0, number_of_frames=dataset.get("NumberOfFrames") or 1)
+    if syntax == RLELossless:
+        length = _rle_length(picture)
+        if length - rows * columns >= columns:
+            return f"{told}, but its compressed picture holds {length:,} pixels."
+        return ""
+    coded = _coded_size(picture)
+    if coded is None:
+        return ""
+    high, wide, planes, depth = coded
+    if (high or rows, wide, planes) != (rows, columns, samples) or depth > bits:
+        return f"{told}, but the compressed picture itself is {high} × {wide} pixels of {planes} × {depth} bits."
+    return ""
+
+
+def _rle_length(picture: bytes) -> int:
+    """Give the pixels of a picture in RLE: the bytes of its first segment (PS3.5 annex G)."""
+    count, start, stop = struct.unpack("<3L", picture[:12])
+    segment = picture[start : stop if count > 1 else None]
+    place = length = 0
+    while place < len(segment) - 1:
+        code = segment[place]
+        if code < 128:  # so many bytes as they are, and one more
+            length += min(code + 1, len(segment) - place - 1)
+            place += code + 2
+        elif code > 128:  # one byte, repeated
+            length += 257 - code
+            place += 2
+        else:
+            place += 1
+    return length
+
+
+def _coded_size(picture: bytes) -> tuple[int, int, int, int] | None:
+    """Give rows, columns, values a pixel and bits by the own header of JPEG, JPEG-LS or JPEG 2000, else None."""
+    start = picture.find(b"\xff\x4f\xff\x51")
+    if start >= 0 and picture[:2] != b"\xff\xd8":
+        place = start + 8  # behind the marker, the length and the capabilities
+        right, bottom, left, top = struct.unpack(">4I", picture[place : place + 16])
+        (planes,) = struct.unpack(">H", picture[place + 32 : place + 34])
+        return bottom - top, right - left, planes, (picture[place + 34] & 0x7F) + 1
+    place = 2
+    while picture[:2] == b"\xff\xd8" and place + 10 <= len(picture) and picture[place] == 0xFF:
+        marker = picture[place + 1]
+        if marker in FRAME_MARKERS:
+            depth, high, wide, planes = struct.unpack(">BHHB", picture[place + 4 : place + 10])
+            return high, wide, planes, depth
+        # A marker may be led by filling bytes; a length counts itself.
+        place += 1 if marker == 0xFF else 2 + int.from_bytes(picture[place + 2 : place + 4], "big")
+    return None
 
 
 def _to_monochrome2(path: Path, dataset: FileDataset, pixels: Frames, photometric: str) -> Frames:

@@ -26,7 +26,7 @@ Vector = tuple[float, ...]
 # What pydicom and its plug-ins raise on damaged files; MemoryError and KeyboardInterrupt pass through.
 PYDICOM_ERRORS = (
     ArithmeticError, AttributeError, BytesLengthException, EOFError, InvalidDicomError, LookupError, OSError,
-    RuntimeError, TypeError, ValueError, struct.error, zlib.error,
+    RuntimeError, StopIteration, TypeError, ValueError, struct.error, zlib.error,
 )  # fmt: skip
 
 
@@ -71,15 +71,22 @@ def value_of(dataset: Dataset, keyword: str) -> Any:
 def text_of(dataset: Dataset, keyword: str) -> str:
     """Give an attribute as text without padding, "" where it is missing."""
     value = value_of(dataset, keyword)
+    value = value.decode("ascii", "replace") if isinstance(value, bytes) else value
     return "" if value is None else str(value).strip(" \0")
 
 
 def numbers_of(dataset: Dataset, keyword: str, count: int) -> Vector | None:
-    """Give exactly `count` finite numbers, or None."""
-    value = value_of(dataset, keyword)
+    """Give exactly `count` finite numbers, whatever value representation they were written with, or None."""
     try:
-        listed = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
-        numbers = tuple(float(number) for number in listed)
+        value = dataset.get(keyword)
+    except PYDICOM_ERRORS:  # numbers that are none of the kind that the header announces
+        value = getattr(dataset.get_item(keyword), "value", None)
+    if isinstance(value, bytes):
+        value = value.decode("ascii", "replace")
+    if isinstance(value, str):
+        value = value.strip(" \0").split("\\")
+    try:
+        numbers = tuple(float(number) for number in (value if isinstance(value, Sequence) else [value]))
     except (TypeError, ValueError):
         return None
     return numbers if len(numbers) == count and all(map(math.isfinite, numbers)) else None
@@ -105,22 +112,45 @@ def holder_of(dataset: Dataset, groups: Sequence[Dataset], sequence: str, keywor
     return dataset
 
 
+# The parts of a complex image, in the order of GE's own numbers for them.
+COMPONENTS = ("magnitude", "phase", "real", "imaginary")
+
+
+@dataclass(frozen=True)
+class Taken:
+    """When and how a slice was taken: what may order slices that lie at one position, the surest first.
+
+    None, or an empty text, where the header does not say. The last two are seconds of the day.
+    """
+
+    temporal: float | None = None
+    trigger_ms: float | None = None
+    echo_ms: float | None = None
+    b_value: float | None = None
+    gradient: Vector | None = None
+    image_type: str = ""
+    acquisition: float | None = None
+    acquired_s: float | None = None
+    content_s: float | None = None
+
+
 @dataclass(frozen=True)
 class SliceHeader:
     """One slice: a single-frame file, or one frame of a multi-frame file.
 
     `position_mm` and `orientation` are DICOM's ImagePositionPatient and ImageOrientationPatient,
     `spacing_mm` is PixelSpacing (between rows, between columns); None where the header does not say, or
-    says what cannot be. `slice_spacing_mm` is SpacingBetweenSlices, or else SliceThickness. `times` follows
-    `TIMES` of dicom_headers. A slice of a mosaic is the tile number `frame` of a picture with `tiles` tiles
-    across and down; `rows` and `columns` are the tile's. `faults` are sentences for the user.
+    says what cannot be. `slice_spacing_mm` is SpacingBetweenSlices, or else SliceThickness. `kind` is
+    magnitude, phase, real or imaginary where the header says so. A slice of a mosaic is the tile number `frame`
+    of a picture with `tiles` tiles across and down; `rows` and `columns` are the tile's. `faults` are sentences for
+    the user.
     """
 
     path: Path
     frame: int
     sop_uid: str
     instance: float
-    times: tuple[float | None, ...]
+    taken: Taken
     rows: int
     columns: int
     photometric: str
@@ -132,6 +162,7 @@ class SliceHeader:
     intercept: float
     faults: tuple[str, ...] = ()
     tiles: int = 1
+    kind: str = ""
 
 
 @dataclass(frozen=True)

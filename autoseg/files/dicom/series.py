@@ -113,6 +113,11 @@ def read_series(series: Series, *, pixel_spacing_mm: tuple[float, float] | None 
     return tuple(_image(series, grid, typed, array, notes) for grid, array in zip(grids, voxels, strict=True))
 
 
+def image_names(series: Series) -> tuple[str, ...]:
+    """Give the case_ids of the images that `read_series` gives, from the headers alone."""
+    return tuple(series.case_id + grid.suffix for grid in plan_grids(series.slices)[0])
+
+
 def read_dicom_file(path: Path, *, pixel_spacing_mm: tuple[float, float] | None = None) -> tuple[Image, ...]:
     """Read one DICOM file; a single-frame file is one image of one slice, named after the file.
 
@@ -214,6 +219,7 @@ def _image(
             series_uid=series.uid,
             spacing_source="typed" if typed else "none" if affine is None else "header",
             slice_spacing_source=grid.step_source,
+            is_placed=grid.slices[0].position_mm is not None,
             slices=tuple(SliceSource(h.path, h.frame, h.sop_uid) for h in grid.slices),
             notes=notes,
             modality=series.modality,

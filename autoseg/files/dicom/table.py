@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -91,8 +92,10 @@ def _longest(grids: Sequence[Grid]) -> Grid:
 
 def _row(series: Series) -> tuple[object, ...]:
     grids, _ = plan_grids(series.slices)
-    longest, moments = _longest(grids), [grid.moment for grid in grids]
-    slices = max(sum(len(grid.slices) for grid in grids if grid.moment == moment) for moment in set(moments))
+    longest = _longest(grids)
+    stacks: Counter[tuple[str, int]] = Counter()
+    for grid in grids:
+        stacks[grid.kind, grid.moment] += len(grid.slices)
     between_rows, between_columns = series.slices[0].spacing_mm or (math.nan, math.nan)
     return (
         series.case_id,
@@ -103,8 +106,8 @@ def _row(series: Series) -> tuple[object, ...]:
         between_rows,
         between_columns,
         _slice_spacing(longest),
-        slices,
-        max(moments),
+        max(stacks.values()),
+        max(moment for _, moment in stacks),
         _orientation(series),
         series.date,
         " ".join(series.notes),

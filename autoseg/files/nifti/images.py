@@ -112,6 +112,7 @@ def _source(path: Path, header: NiftiHeader, arrangement: Arrangement, point: in
         case_id=name,
         spacing_source="none" if header.affine is None else "header",
         slice_spacing_source="none" if header.affine is None else "header",
+        is_placed=header.is_oriented,
         slices=tuple(SliceSource(path, (point or 0) * count + number) for number in numbers),
         notes=_size_notes(header),
     )

@@ -25,7 +25,7 @@ from autoseg.errors import GeometryError, OutputError, ReadError
 from autoseg.files.arrays import ROUNDED
 from autoseg.files.atomic import whole_file
 from autoseg.files.nifti.sizes import Holds, TwoSizes, kept_answer, steps_differ
-from autoseg.image.geometry import LPS_TO_RAS, Affine, check_affine, same_grid, spacing_from_affine
+from autoseg.image.geometry import LPS_TO_RAS, PLAUSIBLE_MM, Affine, check_affine, same_grid, spacing_from_affine
 from autoseg.image.image import Image, LabelMap
 
 # --- what a NIfTI file says of its voxels: their shape, and where they lie in the patient
@@ -34,8 +34,6 @@ from autoseg.image.image import Image, LabelMap
 _LENGTHS = (348, 540)
 # Code of the unit of length in the header: metre, mm, micrometre; 0 is unknown and taken as mm, as everyone does.
 _MM_PER_UNIT = {1: 1000.0, 2: 1.0, 3: 0.001}
-# Steps outside are no millimetres of a person.
-_PLAUSIBLE_MM = (0.001, 200.0)
 DAMAGED = (
     ImageFileError,
     HeaderDataError,
@@ -225,7 +223,7 @@ def _plausible(matrix: npt.NDArray[np.float64]) -> Affine | None:
     except GeometryError:
         return None
     steps = spacing_from_affine(affine)
-    low, high = _PLAUSIBLE_MM
+    low, high = PLAUSIBLE_MM
     return affine if low <= min(steps) and max(steps) <= high else None
 
 

@@ -56,6 +56,7 @@ def read_picture_image(path: Path, *, channels: Sequence[str] | None = None) -> 
         channels=names,
         source=Source(
             case_id=name_without_ending(path),
+            is_placed=False,
             slices=tuple(SliceSource(path, frame) for frame in range(voxels.shape[1])),
         ),
     )

@@ -20,7 +20,7 @@ from autoseg.image.overlay import display_window, pixel_aspect
 from autoseg.image.structures import Structure
 from autoseg.measurement.areas import MM2, Measurement
 from autoseg.report.area_tables import area_text, explain_flags
-from autoseg.report.cuts import cuts_of, is_placed
+from autoseg.report.cuts import cuts_of
 
 # --- slices as the page's viewer needs them: whole numbers, windows to start with, letters at the edges
 
@@ -136,10 +136,10 @@ def edge_letters(image: Image) -> tuple[str, str, str, str]:
     """Give the letters for the left, right, top and bottom edge of the picture; empty where nothing is known.
 
     L and R are the patient's sides, A and P front and back, H and F head and feet. Where an edge looks between two
-    directions both letters stand, the nearer one first. An image whose position is not in its header was *taken*
-    as axial; it gets no letters.
+    directions both letters stand, the nearer one first. An image whose files do not tell how it
+    lies was *taken* as axial; it gets no letters.
     """
-    if image.affine is None or not is_placed(image):
+    if image.affine is None or not image.source.is_placed:
         return ("", "", "", "")
     along_rows, along_columns = image.affine[:3, 2], image.affine[:3, 1]
     return _letters(-along_rows), _letters(along_rows), _letters(-along_columns), _letters(along_columns)
@@ -410,10 +410,9 @@ def _start(label_map: LabelMap | None, slices: int) -> int:
 
 
 def _positions(image: Image) -> list[float] | None:
-    """Give the slices' positions in mm; None where the distance between slices is unknown, as in the tables."""
-    if image.affine is None or image.source.slice_spacing_source == "none":
-        return None
-    return [round(float(position), 2) for position in image.slice_positions_mm]
+    """Give the slices' positions in mm; None where they are not known, as in the tables."""
+    positions = image.known_positions_mm
+    return None if positions is None else [round(float(position), 2) for position in positions]
 
 
 def _structures(label_map: LabelMap | None, reference: LabelMap | None) -> list[Structure]:

@@ -95,6 +95,7 @@ class PatientPanel(Panel):
         super().__init__()
         self.found: PatientFolder | None = None
         self.boxes: dict[str, widgets.Checkbox] = {}
+        self.moments: dict[str, widgets.SelectMultiple] = {}  # of series that are several images
         self.rest = widgets.SelectMultiple(description="Further files", rows=6)
         self.rest.layout.width = "460px"
         self._given = (only, field_of_view_mm, matrix_size, prefer, pixel_spacing_mm)
@@ -149,7 +150,7 @@ class PatientPanel(Panel):
             self._find(folder, given[0])
 
     def _clear(self) -> None:
-        self.value, self.found, self.boxes, self.series.children = None, None, {}, []
+        self.value, self.found, self.boxes, self.moments, self.series.children = None, None, {}, {}, []
         self.rest.options = ()
         self._set_typed(None, None, None, None)
         self._place_typed(())
@@ -166,7 +167,8 @@ class PatientPanel(Panel):
         self.found = found
         suggested, why = suggest_series(found, self._learnt)
         usable = {candidate.case_id for candidate in found.choose()}
-        ticked = set(suggested if only is None else only) & usable
+        wanted = suggested if only is None else only
+        ticked = {candidate.case_id for candidate in found.choose(wanted)}
         read = [candidate for candidate in found.candidates if candidate.is_read]
         rest = [candidate.case_id for candidate in found.candidates if not candidate.is_read]
         self.boxes = {candidate.case_id: self._box(candidate, candidate.case_id in ticked) for candidate in read}
@@ -174,7 +176,11 @@ class PatientPanel(Panel):
             widgets.HTML(heading("What to segment")),
             _beside(widgets.Label(layout=BOX), lay_row(HEADINGS)),
         ]
-        rows += [_beside(self.boxes[candidate.case_id], describe_candidate(candidate)) for candidate in read]
+        self.moments = {c.case_id: _choose_images(c, wanted) for c in read if c.images}
+        for candidate in read:
+            rows.append(_beside(self.boxes[candidate.case_id], describe_candidate(candidate)))
+            if candidate.case_id in self.moments:
+                rows.append(widgets.HBox([widgets.Label(layout=BOX), self.moments[candidate.case_id]]))
         if rest:
             self.rest.options = rest
             self.rest.value = [name for name in rest if name in ticked]
@@ -190,7 +196,7 @@ class PatientPanel(Panel):
         if found.skipped:
             lines = "\n".join(f"{item.path.name}: {item.reason}" for item in found.skipped[:50])
             rows.append(widgets.HTML(notice(f"Left alone: {counted(len(found.skipped), 'file')}.", details=lines)))
-        for widget in (*self.boxes.values(), self.rest):
+        for widget in (*self.boxes.values(), *self.moments.values(), self.rest):
             widget.observe(self._refresh, "value")
         self.series.children = rows
         self._refresh()
@@ -219,15 +225,25 @@ class PatientPanel(Panel):
         return button(words, act, f"Tick {words.lower()}", width="80px")
 
     def tick(self, only: Collection[str]) -> None:
-        """Tick these series (case_ids) and no others."""
+        """Tick these series (case_ids), or single images of theirs, and no others."""
         for name, box in self.boxes.items():
-            box.value = name in only and not box.disabled
+            images = (
+                [image for image in self.moments[name].options if image in only] if name in self.moments else []
+            )
+            box.value = (name in only or bool(images)) and not box.disabled
+            if name in self.moments:
+                self.moments[name].value = () if name in only else images
         self.rest.value = [name for name in self.rest.options if name in only]
 
     @property
     def ticked(self) -> tuple[str, ...]:
-        """The case_ids that are ticked, in the order of the folder."""
-        return (*(name for name, box in self.boxes.items() if box.value), *self.rest.value)
+        """What is ticked, in the order of the folder: case_ids, or names of single images of a series."""
+        ticked = [name for name, box in self.boxes.items() if box.value]
+        marked = [self.moments[name].value if name in self.moments else () for name in ticked]
+        return (
+            *(name for one, images in zip(ticked, marked, strict=True) for name in images or (one,)),
+            *self.rest.value,
+        )
 
     # --- millimetres
 
@@ -375,6 +391,19 @@ class PatientPanel(Panel):
         if self._needs_mm:
             return None, f"{told} {advice}: this model sees images in their size."
         return patient, f"{told} {advice}, for mm². {IN_PIXELS}"
+
+
+def _choose_images(candidate: Candidate, wanted: Collection[str]) -> widgets.SelectMultiple:
+    """Give the list of a series' images (time points, parts), to mark some; with none marked all are meant."""
+    marked = () if candidate.case_id in wanted else tuple(name for name in candidate.images if name in wanted)
+    return widgets.SelectMultiple(
+        options=candidate.images,
+        value=marked,
+        rows=min(4, len(candidate.images)),
+        description="Only these",
+        tooltip=f"Mark single images of {candidate.case_id}; with none marked all are segmented",
+        layout=widgets.Layout(width="460px"),
+    )
 
 
 def _whole(numbers: float | tuple[float, float] | None) -> int | tuple[int, int] | None:

@@ -176,12 +176,12 @@ def show_overlays(
     chosen = found if slices is None else list(slices)
     figure, axes = panels(len(chosen), columns, aspect=image.shape[1] / image.shape[2] * pixel_aspect(image))
     window = display_window(image.channel_voxels[0])
-    located = image.affine is not None and image.source.slice_spacing_source != "none"
+    positions = image.known_positions_mm
     for index, ax in zip(chosen, axes, strict=True):
         draw_slice(ax, image, label_map, index, window=window)
         if reference is not None:
             outline_reference(ax, reference, index)
-        where = f", {image.slice_positions_mm[index]:.1f} mm" if located else ""
+        where = f", {positions[index]:.1f} mm" if positions is not None else ""
         ax.set_title(f"slice {image.slice_number(index)}{where}", fontsize=9)
     outline = Line2D([], [], color="white", linestyle="--", label="reference")
     add_legend(figure, label_map.structures, [outline] if reference is not None else [])

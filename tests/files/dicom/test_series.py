@@ -295,12 +295,12 @@ class TestGrids:
             ["7.dcm", "8.dcm", "9.dcm"],
         ]
 
-    def test_repeats_that_nothing_tells_apart_are_counted_and_it_is_said(self, tmp_path):
+    def test_a_lost_slice_is_told_by_the_numbers_alone(self, tmp_path):
         write(tmp_path, lambda dataset, _: delattr(dataset, "TriggerTime"), moments=2, places_mm=(0.0, 4.0))
         (tmp_path / "1.dcm").unlink()
         images = read_series(the_series(tmp_path))
-        assert [names(image) for image in images] == [["3.dcm", "2.dcm"], ["4.dcm"]]
-        assert "does not tell which belong together" in notes(tmp_path)
+        assert [names(image) for image in images] == [["2.dcm"], ["3.dcm", "4.dcm"]]
+        assert "_t01 lacks 1 slice of 2: at 101 mm" in notes(tmp_path)
 
     @pytest.mark.parametrize(
         ("places", "parts"),

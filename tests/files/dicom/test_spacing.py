@@ -71,3 +71,59 @@ def test_a_real_ultrasound_with_a_scale_and_two_doppler_strips(shared_data):
     (image,) = read_series(series)
     assert image.spacing_mm[1:] == pytest.approx((0.3305420890, 0.3305420890))
     assert "rows 60 to 518, columns 120 to 800" in " ".join(series.notes)
+
+
+def slice_with(folder, change):
+    (path,) = write_phantom(
+        folder, Phantom("mr", rows=40, columns=36, pixel_spacing_mm=(0.7, 0.5), places_mm=(0.0,))
+    )
+    dataset = pydicom.dcmread(path)
+    change(dataset)
+    dataset.save_as(path)
+    (series,) = find_series(folder).series
+    return read_dicom_file(path)[0], " ".join(series.notes)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("LO", "0.7\\0.5"),
+        ("SH", "0.7 \\ 0.5"),
+        ("UT", "0.7\\0.5"),
+        ("UN", b"0.7\\0.5 "),
+        ("OB", b"0.7\\0.5\0"),
+        ("FD", [0.7, 0.5]),
+        ("FL", [0.7, 0.5]),
+    ],
+)
+def test_a_pixel_size_of_another_value_representation_is_read(tmp_path, kind, value):
+    def change(dataset):
+        del dataset.PixelSpacing
+        dataset.add_new("PixelSpacing", kind, value)
+
+    image, notes = slice_with(tmp_path, change)
+    assert image.spacing_mm[1:] == pytest.approx((0.7, 0.5))
+    assert notes == ""
+
+
+@pytest.mark.parametrize("wrong", [[0.0005, 0.0005], [0.5, 250], [700, 500], [0, 0], [-0.5, 0.5]])
+def test_a_pixel_size_that_cannot_be_a_person_s_is_unknown_and_said(tmp_path, wrong):
+    image, notes = slice_with(tmp_path, lambda dataset: setattr(dataset, "PixelSpacing", wrong))
+    assert image.affine is None
+    assert "which cannot be; it counts as unknown" in notes
+
+
+@pytest.mark.parametrize("fine", [[0.001, 0.001], [200, 200]])
+def test_the_smallest_and_the_largest_that_can_be_are_kept(tmp_path, fine):
+    image, notes = slice_with(tmp_path, lambda dataset: setattr(dataset, "PixelSpacing", fine))
+    assert image.spacing_mm[1:] == pytest.approx(fine)
+    assert notes == ""
+
+
+def test_regions_and_thickness_are_held_to_the_same(tmp_path):
+    assert ultrasound(tmp_path, region(2000, 2000))[0].affine is None
+
+    def thick(dataset):
+        dataset.SpacingBetweenSlices, dataset.SliceThickness = 0.0001, 6
+
+    assert slice_with(tmp_path / "thick", thick)[0].spacing_mm[0] == 6

@@ -1,10 +1,11 @@
-from pathlib import Path
-
+import nibabel
 import numpy as np
+import pydicom
 import pytest
 
-from autoseg.files.dicom.grids import plan_grids
-from autoseg.files.dicom.records import SliceHeader
+from autoseg.files.dicom.phantoms import CORONAL, Phantom, write_phantom
+from autoseg.files.dicom.series import find_series, read_series
+from autoseg.files.nifti.images import read_nifti_image
 from autoseg.image.calibration import calibrate
 from autoseg.image.geometry import affine_from_axes, affine_from_spacing
 from autoseg.image.image import Image, Source
@@ -112,8 +113,44 @@ def test_no_letters_are_made_up():
     assert edge_letters(calibrate(unknown, field_of_view_mm=240)) == none
 
 
-def test_the_reader_says_that_it_took_slices_as_axial():
-    header = SliceHeader(Path("a.dcm"), 0, "1", 1, (), 4, 4, "MONOCHROME2", None, None, (1, 1), 3.0, 1, 0)
-    _, notes = plan_grids([header])
-    dicom = image(affine_from_spacing((3, 1, 1)), spacing_source="header", notes=notes)
+def without_place(dataset):
+    del dataset.ImagePositionPatient
+
+
+def without_orientation(dataset):
+    del dataset.ImageOrientationPatient
+
+
+@pytest.mark.parametrize("change", [without_place, without_orientation])
+def test_dicom_that_was_taken_as_axial_has_no_letters(tmp_path, change):
+    """Whatever the millimetres: the header's, which are known, do not tell left from right."""
+    for path in write_phantom(tmp_path, Phantom("leg", rows=24, columns=20, orientation=CORONAL)):
+        dataset = pydicom.dcmread(path)
+        change(dataset)
+        dataset.save_as(path)
+    (series,) = find_series(tmp_path).series
+    (dicom,) = read_series(series)
+    assert dicom.source.spacing_source == "header"
     assert edge_letters(dicom) == ("", "", "", "")
+    (typed,) = read_series(series, pixel_spacing_mm=(2, 2))
+    assert edge_letters(typed) == ("", "", "", "")
+
+
+def test_dicom_with_its_place_keeps_its_letters_with_typed_millimetres_too(tmp_path):
+    write_phantom(tmp_path, Phantom("leg", rows=24, columns=20, orientation=CORONAL))
+    (series,) = find_series(tmp_path).series
+    for spacing in (None, (2, 2)):
+        (dicom,) = read_series(series, pixel_spacing_mm=spacing)
+        assert edge_letters(dicom) == ("R", "L", "H", "F")
+
+
+def test_nifti_that_does_not_tell_how_it_lies_has_no_letters(tmp_path):
+    lying = nibabel.Nifti1Image(np.zeros((6, 5, 4), np.int16), np.diag([2.0, 2.0, 5.0, 1.0]))
+    nibabel.save(lying, tmp_path / "told.nii.gz")
+    lying.set_sform(None, 0)
+    lying.set_qform(None, 0)
+    nibabel.save(lying, tmp_path / "untold.nii.gz")
+    (told,), (untold,) = (read_nifti_image(tmp_path / f"{name}.nii.gz") for name in ("told", "untold"))
+    assert edge_letters(told) == ("R", "L", "A", "P")
+    assert untold.spacing_mm == told.spacing_mm
+    assert edge_letters(untold) == ("", "", "", "")

@@ -310,3 +310,24 @@ def test_headers_with_two_sizes_of_a_voxel_are_answered_by_a_click(tmp_path):
     panel.wait(60)
     assert panel.value == Patient(folder, ("p0", "p1"))
     assert panel.found.candidates[0].spacing_mm == (0.5, 0.5)
+
+
+def test_one_time_point_can_be_marked_and_none_marked_means_all(tmp_path):
+    write_phantom(tmp_path, Phantom("cine", rows=40, columns=20, moments=3))
+    panel = opened(None, tmp_path)
+    assert panel.value == Patient(tmp_path, ("series-1",))
+    marks = panel.moments["series-1"]
+    assert marks.options == ("series-1_t01", "series-1_t02", "series-1_t03")
+    marks.value = ("series-1_t02",)
+    assert panel.value == Patient(tmp_path, ("series-1_t02",))
+    panel.boxes["series-1"].value = False
+    assert panel.value is None
+    panel.tick(["series-1_t01", "series-1_t03"])
+    assert panel.value == Patient(tmp_path, ("series-1_t01", "series-1_t03"))
+    panel.tick(["series-1"])
+    assert panel.value == Patient(tmp_path, ("series-1",))
+
+
+def test_a_time_point_is_chosen_by_argument(tmp_path):
+    write_phantom(tmp_path, Phantom("cine", rows=40, columns=20, moments=3))
+    assert opened(None, tmp_path, only=["series-1_t03"]).value == Patient(tmp_path, ("series-1_t03",))
