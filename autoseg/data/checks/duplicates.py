@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -162,22 +162,22 @@ def _subjects(facts: Iterable[Facts]) -> frozenset[str]:
 
 @dataclass(eq=False)
 class _Likeness:
-    """How alike two cases are: the highest correlation, and the share of their slices that have a like one."""
+    """How alike two cases are, and the slices of each of their subjects that have a like one, of all shown."""
 
     correlation: float
-    slices: tuple[set[int], set[int]]
-    shown: tuple[int, int]
+    slices: dict[str, set[int]]
+    shown: dict[str, int]
 
     @property
     def share(self) -> float:
-        """The share of the slices of the shorter one that have a like one."""
-        return min((of, len(mine) / of) for mine, of in zip(self.slices, self.shown, strict=True))[1]
+        """The share of the slices of the subject with fewer that have a like one."""
+        return min((of, len(self.slices[subject]) / of) for subject, of in self.shown.items())[1]
 
 
 def _alike_on(facts: Sequence[Facts], pairs: Mapping[tuple[Facts, Facts], _Likeness]) -> Finding:
     (one, two), most = max(pairs.items(), key=lambda item: (item[1].share, item[1].correlation))
     copies = most.share >= MOST_SLICES_ALIKE
-    slices = len(most.slices[0])
+    slices = len(most.slices[one.case.subject_id])
     what = "is one slice" if slices == 1 else f"are {slices} slices"
     named = "" if len(facts) == 2 else f" The group: {name_some([fact.case_id for fact in facts])}."
     return Finding(
@@ -259,7 +259,11 @@ def _nearly_identical(facts: Sequence[Facts]) -> dict[tuple[Facts, Facts], _Like
     shown = [shown_slices(fact.likeness, fact.range[1] - fact.range[0]) for fact in facts]
     table = np.concatenate(shown) if shown else np.zeros((0, 1), np.float32)
     owner = np.repeat(np.arange(len(facts)), [len(pictures) for pictures in shown])
-    subjects = np.unique([fact.case.subject_id for fact in facts], return_inverse=True)[1]
+    subjects = [fact.case.subject_id for fact in facts]
+    count = Counter[str]()
+    for subject, pictures in zip(subjects, shown, strict=True):
+        count[subject] += len(pictures)
+    alike: dict[frozenset[str], dict[str, set[int]]] = {}
     found: dict[tuple[Facts, Facts], _Likeness] = {}
     for start in range(0, len(table), AT_ONCE):
         likeness = table[start : start + AT_ONCE] @ table[start:].T
@@ -268,9 +272,11 @@ def _nearly_identical(facts: Sequence[Facts]) -> dict[tuple[Facts, Facts], _Like
             (one, first), (two, second) = sorted((int(owner[start + at]), start + at) for at in (row, column))
             if subjects[one] != subjects[two]:
                 pair = facts[one], facts[two]
-                new = _Likeness(0.0, (set(), set()), (len(shown[one]), len(shown[two])))
+                both = subjects[one], subjects[two]
+                slices = alike.setdefault(frozenset(both), {subject: set() for subject in both})
+                new = _Likeness(0.0, slices, {subject: count[subject] for subject in both})
                 known = found.setdefault(pair, new)
                 known.correlation = max(known.correlation, float(likeness[row, column]))
-                known.slices[0].add(first)
-                known.slices[1].add(second)
+                slices[subjects[one]].add(first)
+                slices[subjects[two]].add(second)
     return found

@@ -143,24 +143,25 @@ def check_spacing(cohort: Cohort) -> Iterator[Finding]:
 
 
 def check_channels(cohort: Cohort) -> Iterator[Finding]:
-    """Find images that have one value throughout, and channels that are one and the same."""
-    flat = [fact for fact in cohort.facts if fact.constant]
-    if flat:
-        named = [
-            f"{fact.case_id} ({', '.join(fact.constant)})" if fact.channels > 1 else fact.case_id for fact in flat
-        ]
-        yield Finding(
-            "warning",
-            flat[0].case_id if len(flat) == 1 else "",
-            flat[0].case.image_path,
-            f"{counted(len(flat), 'image')} of {len(cohort.facts)} {'shows' if len(flat) == 1 else 'show'} "
-            "nothing: one "
-            f"value on every pixel ({name_some(named)}).",
-            "Export them again, or leave them out: nothing can be learnt from them, and nothing found on them.",
-            kind="constant",
-            cause="An export failed, a sequence is missing, or the image was masked away.",
-            cases=tuple(fact.case_id for fact in flat),
-        )
+    """Find images and channels that have one value throughout, and channels that are one and the same."""
+    for whole in (True, False):
+        flat = [fact for fact in cohort.facts if fact.constant and (len(fact.constant) == fact.channels) == whole]
+        if flat:
+            named = [fact.case_id if whole else f"{fact.case_id} ({', '.join(fact.constant)})" for fact in flat]
+            show = f"{'shows' if len(flat) == 1 else 'show'} nothing"
+            yield Finding(
+                "warning" if whole else "note",
+                flat[0].case_id if len(flat) == 1 else "",
+                flat[0].case.image_path,
+                f"{counted(len(flat), 'image')} of {len(cohort.facts)} {show}{'' if whole else ' in a channel'}: "
+                f"one value on every pixel ({name_some(named)}).",
+                "Export them again, or leave them out: nothing can be learnt from them, and nothing found on them."
+                if whole
+                else "Look whether a sequence is missing there; at the end of a stack there may be nothing to see.",
+                kind="constant",
+                cause="An export failed, a sequence is missing, or the image was masked away.",
+                cases=tuple(fact.case_id for fact in flat),
+            )
     alike: dict[tuple[str, str], list[str]] = defaultdict(list)
     for fact in cohort.facts:
         for pair in fact.equal:
@@ -195,7 +196,7 @@ def check_range(cohort: Cohort) -> Iterator[Finding]:
     middle, _ = usual(widths[widths > 0])
     ratios = widths / float(middle)
     odd = np.flatnonzero((ratios > UNLIKE_RANGE) | (ratios < 1 / UNLIKE_RANGE)).tolist()
-    odd = [i for i in odd if not cohort.facts[i].constant]  # told already
+    odd = [i for i in odd if widths[i] or not cohort.facts[i].constant]  # the others are told already
     if len(widths) == 2 and widths.min() > 0 and widths.max() > UNLIKE_RANGE * widths.min():
         odd = [0, 1]  # of two, nobody knows which is the usual one
     if odd:

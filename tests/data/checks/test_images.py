@@ -199,3 +199,22 @@ def test_what_is_usual_stands_firm_against_a_few_odd_ones():
     assert middle[0] == pytest.approx(1.05)
     assert deviation[0] < 0.3
     assert np.isnan(middle[1])
+
+
+def test_one_picture_of_many_that_looks_like_another_patients_is_a_note():
+    pictures = [patient(10 * one + number, subject=f"subject{one}") for one in (1, 2) for number in range(5)]
+    copied = with_voxels(pictures[0], lambda voxels: np.rint(voxels * 0.7 + 40))
+    pictures[7] = replace(copied, case=pictures[7].case)
+    (finding,) = findings_of("twins", pictures)
+    assert (finding.severity, finding.cases) == ("note", ("case10", "case22"))
+
+
+def test_a_channel_that_shows_nothing_is_a_note():
+    def without_second(labelled):
+        one = labelled.image.voxels
+        image = replace(labelled.image, voxels=np.stack([one, one * 0]), channels=("T1", "FLAIR"))
+        return replace(labelled, image=image)
+
+    (finding,) = findings_of("constant", [without_second(one) for one in cohort(3)])
+    assert finding.severity == "note"
+    assert "case1 (FLAIR)" in finding.problem
