@@ -50,15 +50,17 @@ def until(condition, seconds=60):
 # --- in place of learning
 
 
-def stand_in(monkeypatch, *, nan_in=None):
+def stand_in(monkeypatch, *, nan_in=None, dice=None):
     """Let `train_and_save` do all but learn: epochs come at once, with scores that rise; one may be no number.
+
+    `dice` are the structures' scores instead.
 
     One of `LONG` epochs or more waits after the third until it is stopped; resumed, it goes on to its end.
     """
-    monkeypatch.setattr("autoseg.training.save.train", partial(_train, nan_in=nan_in))
+    monkeypatch.setattr("autoseg.training.save.train", partial(_train, nan_in=nan_in, dice=dice))
 
 
-def _train(split, settings, *, structures, name, resume, nan_in, on_epoch, should_stop, on_checkpoint, **_):
+def _train(split, settings, *, structures, name, resume, nan_in, dice, on_epoch, should_stop, on_checkpoint, **_):
     if resume is None:
         model = _untrained(split, settings, structures, name)
     else:
@@ -72,7 +74,7 @@ def _train(split, settings, *, structures, name, resume, nan_in, on_epoch, shoul
             ended = Ended.NOT_A_NUMBER
             break
         score = 1 - 1 / (epoch + 1) if split.validation else None
-        scores = (score,) * len(structures) if split.validation else ()
+        scores = (dice or (score,) * len(structures)) if split.validation else ()
         left = float(settings.epochs - epoch)
         loss = None if score is None else 1 - score
         row = EpochResult(epoch, 1 / epoch, 0.01, float(epoch), left, loss, score, scores, validation_iou=score)

@@ -6,6 +6,7 @@ from dataclasses import fields, is_dataclass, replace
 import pytest
 from discs import STRUCTURES, make_case, make_pair
 
+from autoseg.data import label_counts
 from autoseg.data.cases import CaseFolder
 from autoseg.data.split import subjects_of
 from autoseg.data.test_subjects import freeze_test_subjects
@@ -48,6 +49,30 @@ def shown(source, *arguments, **named):
     panel = SettingsPanel(source, *arguments, **{"folder": source.value.cases.folder, **named})
     panel.wait(60)
     return panel
+
+
+# --- who validates, and what that leaves unknown
+
+
+def test_what_cannot_be_learnt_or_validated_is_said_before_learning(tmp_path, monkeypatch):
+    def show(case, structures):
+        """Only subject2 shows the ring."""
+        voxels = make_pair(int(case.case_id.removeprefix("case")))[1].voxels
+        return voxels if case.case_id == "case2" else voxels * (voxels == 1)
+
+    monkeypatch.setattr(label_counts, "read_case_labels", show)
+    label_counts._counted.cache_clear()
+    panel = Panel()
+    panel.value = make_data(tmp_path)
+    try:
+        settings = shown(panel)
+        assert "subject2" in subjects_of(settings.value.split.training)
+        assert "Validation lacks ring, so nothing will be known" in settings.message.value
+        settings.validation.value = ("subject2",)
+        assert "Nobody who is learnt from shows ring, so it cannot be learnt" in settings.message.value
+        assert settings.value is not None
+    finally:
+        label_counts._counted.cache_clear()
 
 
 # --- the plan

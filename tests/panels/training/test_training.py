@@ -289,6 +289,26 @@ def test_a_loss_that_becomes_no_number_keeps_the_best(tmp_path, monkeypatch):
     assert panel.value.path.is_file()
 
 
+@pytest.mark.parametrize(
+    ("dice", "sign", "words"),
+    [
+        ((0.9, 0.8), "✔", "was kept"),
+        ((0.9, 0.0), "⚠", "This model does not find ring on the validation images: the Dice is 0."),
+        ((0.159, 0.8), "⚠", "hardly finds core (Dice 0.16)"),
+        ((0.9, None), "⚠", "How well this model finds ring is not known"),
+    ],
+)
+def test_a_model_that_finds_nothing_does_not_end_in_green(dice, sign, words, tmp_path, monkeypatch):
+    stand_in(monkeypatch, dice=dice)
+    panel, _ = make_panel(make_task(tmp_path, epochs=3))
+    panel.learn()
+    panel.wait(60)
+    assert "Epoch 3 of 3 was kept" in panel.message.value
+    assert words in panel.message.value
+    assert sign in panel.message.value
+    assert panel.value.path.is_file()  # it is kept all the same
+
+
 KILLED = """
 import sys, time
 from pathlib import Path
