@@ -429,10 +429,12 @@ class TestOtherFolders:
             "--output",
             str(folder.parent / "out"),
         ]
-        assert main(predict) == 1
-        assert "Type the field of view" in capsys.readouterr().err
+        assert main(predict) == 0
+        assert "so areas there are in pixels" in capsys.readouterr().out
+        (first,) = (folder.parent / "out").iterdir()
+        assert {row["area_mm2"] for row in read_rows(first / "measurements.csv")} == {""}
         assert main([*predict, "--field-of-view-mm", "96", "80"]) == 0
-        (run,) = (folder.parent / "out").iterdir()
+        (run,) = set((folder.parent / "out").iterdir()) - {first}
         areas = read_rows(run / "measurements.csv")
         assert {row["pixel_row_mm"] for row in areas} == {"2"}
         assert {row["spacing_source"] for row in areas} == {"typed"}
