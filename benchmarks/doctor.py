@@ -795,7 +795,7 @@ def forms_disagree(data, folder):
     spoilt.set_sform(affine, 1)
     spoilt.set_qform(image.affine, 1)
     nibabel.save(spoilt, path)
-    return path.name
+    return path.name.partition(".")[0]
 
 
 @file_fault("indices of a palette exchanged", picture_folder)

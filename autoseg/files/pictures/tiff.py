@@ -37,6 +37,8 @@ _DAMAGED = (
 )
 # So many bytes of pixels come out of one at most: bits that are stored eight to a byte; deflate reaches 1032.
 _MOST_PLAIN, _MOST_PACKED = 8, 10_000
+# After so many faults nothing more of a file is looked at.
+_MOST_FAULTS = 20
 # Old and new JPEG, and WebP: values that are near the originals only.
 _LOSSY = (6, 7, 50001)
 _REMEDY = "Save it as a plain TIFF (uncompressed or deflate), or as PNG."
@@ -91,6 +93,8 @@ def _faults() -> Iterator[list[str]]:
     def note(record: logging.LogRecord) -> bool:
         if record.levelno >= logging.ERROR:
             found.append(record.getMessage())
+        if len(found) > _MOST_FAULTS:
+            raise ValueError(f"{found[0]}, and more")  # damaged pages may go on for ever
         return False
 
     logger = logging.getLogger("tifffile")
