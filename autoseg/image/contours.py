@@ -283,7 +283,8 @@ def combine_masks(
     """
     shapes = {np.shape(mask) for mask in masks.values()}
     if len(shapes) != 1:
-        raise LabelError("Masks to be combined have different shapes.")
+        problem = "have different shapes" if masks else "are missing"
+        raise LabelError(f"The masks to be combined {problem}; one at least is needed, and all of one shape.")
     if len(set(order)) != len(order) or set(masks) - set(order) or not all(0 < label < 256 for label in masks):
         raise LabelError(
             "The structures to be drawn do not fit their order; name every one of them "

@@ -255,7 +255,7 @@ class TestCombineMasks:
             combine_masks({label: np.ones((1, 2), bool) for label in labels}, order)
 
     def test_masks_of_several_shapes_or_none_are_refused(self):
-        with pytest.raises(LabelError, match="shapes"):
+        with pytest.raises(LabelError, match="different shapes"):
             combine_masks({1: np.ones((1, 2), bool), 2: np.ones((2, 1), bool)}, (1, 2))
-        with pytest.raises(LabelError, match="0 structure"):
+        with pytest.raises(LabelError, match="are missing"):
             combine_masks({}, (1,))
