@@ -18,6 +18,7 @@ from pydicom.uid import (
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     JPEGExtended12Bit,
+    JPEGTransferSyntaxes,
     RLELossless,
 )
 
@@ -170,7 +171,9 @@ def _why_unlike_its_pixels(dataset: FileDataset, syntax: UID) -> str:
     if coded is None:
         return ""
     high, wide, planes, depth = coded
-    if (high or rows, wide, planes) != (rows, columns, samples) or depth > bits:
+    # JPEG's decoders fill what the header announces, or end the whole program where that is larger than a pixel.
+    larger = syntax in JPEGTransferSyntaxes and bits > 8 * -(-depth // 8)
+    if (high or rows, wide, planes) != (rows, columns, samples) or depth > bits or larger:
         return f"{told}, but the compressed picture itself is {high} × {wide} pixels of {planes} × {depth} bits."
     return ""
 

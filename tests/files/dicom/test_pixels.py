@@ -87,3 +87,19 @@ def test_real_compressed_pictures_are_held_against_their_headers(shared_data, tm
     dataset.save_as(tmp_path / "1.dcm")
     with pytest.raises(AutosegError, match=r"1\.dcm.*compressed picture itself is 512 × 512 pixels of 1 ×"):
         read_dicom_file(tmp_path / "1.dcm")
+
+
+@pytest.mark.parametrize("number", ["4.57", "4.70"])
+def test_more_bits_than_jpeg_holds_are_refused_before_a_decoder_ends_the_program(shared_data, tmp_path, number):
+    folder = shared_data / "dicom-zoo" / "one-ct-slice-14-syntaxes"
+    (path,) = folder.glob(f"*1.2.840.10008.1.2.{number}.dcm")
+    dataset = pydicom.dcmread(path)
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 32, 32, 31
+    dataset.save_as(tmp_path / "1.dcm")
+    with pytest.raises(ReadError, match="512 × 512 pixels of 1 × 16 bits"):
+        read_dicom_file(tmp_path / "1.dcm")
+
+
+def test_a_frame_that_is_announced_and_not_there_is_refused(tmp_path):
+    with pytest.raises(ReadError, match=r"1\.dcm"):
+        read_dicom_file(write(tmp_path, "jpeg 2000", NumberOfFrames=2))
