@@ -31,6 +31,8 @@ Frames = npt.NDArray[np.generic]
 # Luma of ITU-R BT.601, the Y of JPEG and of DICOM's YBR_FULL (PS3.3 C.7.6.3.1.2).
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float64)
 UNCOMPRESSED = "Export the file again uncompressed (Explicit VR Little Endian) or as JPEG 2000."
+# A line of exchanged rows and columns differs from its neighbour at least so much less than the header's.
+EXCHANGED = 0.5
 PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 # SOF of JPEG (all but DHT, JPG and DAC, which lie between) and of JPEG-LS: where size and depth stand.
 FRAME_MARKERS = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
@@ -160,6 +162,12 @@ def _why_unlike_its_pixels(dataset: FileDataset, syntax: UID) -> str:
         # Less than a row is padding, and so are zeros; what is missing the decoder tells.
         if present - expected >= row and dataset.PixelData[expected:].strip(b"\0"):
             return f"{told}, which are {expected:,} bytes, but {present:,} bytes of pixels are there."
+        wider, rest = divmod(present, expected // columns)
+        if wider > columns and not rest and _line_fits(dataset, columns, wider) < 1:
+            return f"{told}, but its lines seem to be of {wider} pixels."
+        is_oblong = rows % columns and columns % rows
+        if is_oblong and _line_fits(dataset, columns, rows) < EXCHANGED:
+            return f"{told}, but its pixels look like {columns} × {rows}: rows and columns are exchanged."
         return ""
     picture = get_frame(dataset.PixelData, 0, number_of_frames=dataset.get("NumberOfFrames") or 1)
     if syntax == RLELossless:
@@ -176,6 +184,21 @@ def _why_unlike_its_pixels(dataset: FileDataset, syntax: UID) -> str:
     if (high or rows, wide, planes) != (rows, columns, samples) or depth > bits or larger:
         return f"{told}, but the compressed picture itself is {high} × {wide} pixels of {planes} × {depth} bits."
     return ""
+
+
+def _line_fits(dataset: FileDataset, columns: int, other: int) -> float:
+    """Give how much a pixel differs from that another line's length further on, as a share of this length's.
+
+    Neighbours in a column are alike; pixels laid out in lines of a wrong length have none.
+    """
+    size = int(dataset.get("BitsAllocated") or 0) // 8
+    if dataset.get("SamplesPerPixel") != 1 or size not in (1, 2):
+        return 1.0
+    order = "<" if dataset.original_encoding[1] else ">"
+    values = np.frombuffer(dataset.PixelData, f"{order}{'i' if dataset.get('PixelRepresentation') else 'u'}{size}")
+    values = values[: int(dataset.Rows) * columns].astype(np.float64)
+    own, others = (np.abs(values[step:] - values[:-step]).mean() for step in (columns, other))
+    return float(others / own) if own > 0 else 1.0
 
 
 def _rle_length(picture: bytes) -> int:

@@ -103,3 +103,29 @@ def test_more_bits_than_jpeg_holds_are_refused_before_a_decoder_ends_the_program
 def test_a_frame_that_is_announced_and_not_there_is_refused(tmp_path):
     with pytest.raises(ReadError, match=r"1\.dcm"):
         read_dicom_file(write(tmp_path, "jpeg 2000", NumberOfFrames=2))
+
+
+def smooth(folder, **changes):
+    """Write a smooth picture of 64 rows and 36 columns, whose last rows are empty, and change its header alone."""
+    (path,) = write_phantom(folder, Phantom("test", rows=64, columns=36, places_mm=(0.0,)))
+    dataset = pydicom.dcmread(path)
+    down, across = np.mgrid[:64, :36]
+    picture = (900 * np.exp(-((down - 28) ** 2) / 90 - ((across - 15) ** 2) / 60)).astype("<u2")
+    picture[58:] = 0
+    dataset.PixelData = picture.tobytes()
+    for keyword, value in changes.items():
+        setattr(dataset, keyword, value)
+    dataset.save_as(path)
+    return path, picture
+
+
+def test_lines_of_a_wrong_length_are_seen_where_only_empty_pixels_are_left_over(tmp_path):
+    with pytest.raises(ReadError, match="lines seem to be of 36 pixels"):
+        read_dicom_file(smooth(tmp_path, Columns=35)[0])
+
+
+def test_exchanged_rows_and_columns_are_seen(tmp_path):
+    with pytest.raises(ReadError, match="look like 64 × 36: rows and columns are exchanged"):
+        read_dicom_file(smooth(tmp_path, Rows=36, Columns=64)[0])
+    path, picture = smooth(tmp_path)
+    np.testing.assert_array_equal(read_dicom_file(path)[0].voxels[0], picture)
