@@ -167,9 +167,16 @@ class TestRefusals:
         with pytest.raises(LabelError, match="one for each rater"):
             combine_raters([])
 
-    @pytest.mark.parametrize("options", [{"rule": "best"}, {"agreeing": 0}, {"rule": "staple", "agreeing": 2}])
-    def test_rules_that_cannot_be(self, options):
-        with pytest.raises(LabelError, match=r"'majority'|none with 'staple'"):
+    @pytest.mark.parametrize(
+        ("options", "words"),
+        [
+            ({"rule": "best"}, "'best'; choose majority, staple or mean"),
+            ({"agreeing": 0}, "agreeing is 0 with the rule 'majority'; give 1 or more"),
+            ({"rule": "staple", "agreeing": 2}, "agreeing is 2 with the rule 'staple'.*none with staple"),
+        ],
+    )
+    def test_rules_that_cannot_be(self, options, words):
+        with pytest.raises(LabelError, match=words):
             combine_raters([label_map([1])], **options)
 
     def test_every_rater_has_a_name_of_its_own(self):

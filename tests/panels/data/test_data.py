@@ -2,13 +2,14 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from folders import add_subject, change_label
 
 from autoseg.data.cases import Reading
-from autoseg.files.dicom.phantoms import Shape
+from autoseg.files.dicom.phantoms import SHAPES, Shape
 from autoseg.panels.data.data import PAIRS, READING, DataPanel
 from autoseg.panels.parts.values import Data
 
@@ -74,6 +75,9 @@ def test_no_patient_is_named_unless_asked_for(folder):
 
 
 def test_errors_must_be_mended_first_and_a_click_mends(folder):
+    for name, turn in (("Cleo", 4.0), ("Dora", 8.0)):  # a repair needs several others that look alike
+        alike = tuple(replace(shape, angle_deg=shape.angle_deg + turn) for shape in SHAPES)
+        add_subject(folder, name, slices=3, shapes=alike)
     change_label(folder, "Anna_02", lambda labels: np.where(labels == 2, 9, labels))
     panel = opened(folder, structures={1: "psoas", 2: "disc", 3: "fat"})
     assert panel.value is None
