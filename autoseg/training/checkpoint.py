@@ -144,8 +144,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
     try:
         return _from_content(content)
     except (AutosegError, AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = str(error).rstrip(".")
         raise ModelFileError(
-            f"{path} is incomplete or damaged: {error}. Start the training anew; the models that were saved of it "
+            f"{path} is incomplete or damaged: {reason}. Start the training anew; the models that were saved of it "
             "can be used."
         ) from error
 

@@ -496,5 +496,5 @@ def _build(kind: Any, values: dict[str, Any]) -> Any:
     values = {FORMER_NAMES.get(name, name): value for name, value in values.items()}
     unknown = sorted(set(values) - {item.name for item in fields(kind)})
     if unknown:
-        raise SettingsError(f"This autoseg does not know the {named('setting', unknown)}; update it.")
+        raise SettingsError(f"This autoseg does not know the {named('setting', unknown)}; update autoseg.")
     return kind(**values)
