@@ -48,6 +48,14 @@ def test_a_shift_is_found_and_undone_to_the_pixel():
     np.testing.assert_array_equal(apply_repairs(faulty.voxels, finding.repairs), patients[0].voxels)
 
 
+def test_a_shift_is_undone_to_where_the_others_are_drawn():
+    """Everybody is drawn a pixel too low here: the one that was moved lies as the others do afterwards."""
+    patients = [with_labels(one, lambda labels: shift_slices(labels, (1, 0))) for one in cohort(6)]
+    faulty = with_labels(patients[0], lambda labels: shift_slices(labels, (5, -4)))
+    (finding,) = check(faulty, patients[1:])
+    np.testing.assert_array_equal(apply_repairs(faulty.voxels, finding.repairs), patients[0].voxels)
+
+
 def test_few_other_cases_are_no_word_for_a_repair():
     for count in (3, 4):
         patients = cohort(count)
