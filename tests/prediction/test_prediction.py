@@ -27,7 +27,7 @@ from autoseg.training.training import train
 def model():
     with pytest.MonkeyPatch.context() as monkeypatch:
         patch_reading(monkeypatch)
-        return train(make_split(range(12), [20]), quick_settings(epochs=14), structures=STRUCTURES)
+        return train(make_split(range(12), [20]), quick_settings(epochs=20), structures=STRUCTURES)
 
 
 def _dice(one, two):
@@ -362,7 +362,7 @@ def test_with_copies_everything_stays_in_its_place(model, size):
     settings = replace(model.settings, augmentation=AugmentationSettings(flip_probability=0.5))
     plain, turned = predict(model, image), predict(replace(model, settings=settings), image, copies="both")
     for label in (1, 5):
-        assert _dice(plain.mask(label), turned.mask(label)) > 0.93  # moved by a pixel: at most 0.92
+        assert _dice(plain.mask(label), turned.mask(label)) > 0.95
     centres = [np.argwhere(one.mask(1)).mean(0) for one in (reference, turned)]
     np.testing.assert_allclose(*centres, atol=0.5)
 
