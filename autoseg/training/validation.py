@@ -5,10 +5,11 @@ Prediction (`autoseg.prediction`) walks the same steps with a whole model; a tes
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -65,21 +66,28 @@ class Scored:
 # --- what is validated on: images ready for the network, and what was drawn on their own grids
 
 
-class Validation(Protocol):
+@dataclass(frozen=True, eq=False)
+class Validation(ABC):
     """Images of one kind, ready to be validated on."""
+
+    samples: SliceSet | VolumeSet
 
     @property
     def subject_ids(self) -> tuple[str, ...]:
         """The subject of every sample."""
+        return self.samples.subject_ids
 
     @property
     def device(self) -> torch.device:
         """Where everything lies."""
+        return self.samples.device
 
     @property
     def wholes(self) -> int:
-        """Number of whole images."""
+        """Number of whole images: slices or volumes."""
+        return self.samples.wholes
 
+    @abstractmethod
     def score(self, network: nn.Module, scorer: Scorer) -> Iterator[Scored]:
         """Run a network over all images, some at a time, and give what it scored there."""
 
@@ -106,7 +114,7 @@ def build_validation(
 
 
 @dataclass(frozen=True, eq=False)
-class _Slices:
+class _Slices(Validation):
     """Slices of one size, and the classes (slices, rows, columns) that were drawn on them.
 
     `looks_for_region` tells that a first pass over whole slices finds the region that is segmented.
@@ -130,21 +138,6 @@ class _Slices:
         labels = torch.from_numpy(np.concatenate([classes_of(label_map) for _, label_map in pairs]))
         looks = samples.crops is not None and settings.preprocess.find_region == "coarse"
         return cls(samples, extent, labels, looks)
-
-    @property
-    def subject_ids(self) -> tuple[str, ...]:
-        """The subject of every slice."""
-        return self.samples.subject_ids
-
-    @property
-    def device(self) -> torch.device:
-        """Where everything lies."""
-        return self.samples.device
-
-    @property
-    def wholes(self) -> int:
-        """Number of slices."""
-        return len(self.samples)
 
     def score(self, network: nn.Module, scorer: Scorer) -> Iterator[Scored]:
         """Look at whole slices, and then, where the settings say so, at the region in which structures are."""
@@ -190,7 +183,7 @@ class _Slices:
 
 
 @dataclass(frozen=True, eq=False)
-class _Volumes:
+class _Volumes(Validation):
     """Volumes, how each lies on the network's grid, the crop that is seen, and the classes that were drawn."""
 
     samples: VolumeSet
@@ -215,21 +208,6 @@ class _Volumes:
         )
         labels = tuple(torch.from_numpy(np.ascontiguousarray(classes_of(label_map))) for _, label_map in pairs)
         return cls(samples.to(device), grids, crops, labels)
-
-    @property
-    def subject_ids(self) -> tuple[str, ...]:
-        """The subject of every patch."""
-        return self.samples.subject_ids
-
-    @property
-    def device(self) -> torch.device:
-        """Where everything lies."""
-        return self.samples.device
-
-    @property
-    def wholes(self) -> int:
-        """Number of volumes."""
-        return self.samples.wholes
 
     def score(self, network: nn.Module, scorer: Scorer) -> Iterator[Scored]:
         """Look at whole volumes, in windows where they are larger than a patch."""
