@@ -69,6 +69,32 @@ REMEDIES = (
 )
 
 
+# One person's JupyterLab on one computer: nobody else is listened to, nothing is installed, fetched or asked
+# for. A terminal can do no more than a notebook may, and panels need none.
+CLOSED_LAB = (
+    "--ServerApp.ip=127.0.0.1",
+    "--ServerApp.allow_remote_access=False",
+    "--ServerApp.allow_unauthenticated_access=False",
+    "--ServerApp.allow_origin=",
+    "--ServerApp.allow_origin_pat=",
+    "--ServerApp.disable_check_xsrf=False",
+    "--ServerApp.terminals_enabled=False",
+    "--LabApp.extension_manager=readonly",
+    "--LabApp.news_url=None",
+    "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+)
+# Which value of an option opens it again, and what is said then.
+OPENED_LAB = {
+    "ip": (r"(?!(127\.[\d.]+|::1|localhost)$)", "other computers can reach this JupyterLab"),
+    "token": (r"$", "no token is asked for: any program and any account of this computer can use it"),
+    "allow_remote_access": (r"(?i)(true|1)?$", "pages of other addresses can reach this JupyterLab"),
+    "allow_origin": (r".", "other pages in the browser can read what this JupyterLab shows"),
+    "allow_origin_pat": (r".", "other pages in the browser can read what this JupyterLab shows"),
+    "disable_check_xsrf": (r"(?i)(true|1)?$", "other pages in the browser can give orders to this JupyterLab"),
+    "extension_manager": (r"(?!readonly$)", "packages of others can be installed with a click"),
+}
+
+
 class SetupError(Exception):
     """A set-up that failed; its text is a plain sentence for the person in front of the screen."""
 
@@ -164,7 +190,7 @@ def run_logged(place: Place, command: list[str]) -> tuple[int, str]:
         log.flush()
         start = log.tell()
         with subprocess.Popen(
-            command, cwd=place.root, env=environment(), stdout=log, stderr=subprocess.STDOUT
+            command, cwd=place.root, env=environment(place), stdout=log, stderr=subprocess.STDOUT
         ) as process:
             while process.poll() is None:
                 time.sleep(0.2)
@@ -185,11 +211,14 @@ def explain(output: str, *, what: str, log: Path) -> str:
     return f"{name} could not be installed. {remedy}\nThe log of the installation: {log}"
 
 
-def environment() -> dict[str, str]:
+def environment(place: Place) -> dict[str, str]:
     """Give the environment variables of everything that the workbench starts."""
-    # Another Python's folders must not mix with .venv.
-    kept = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME", "JUPYTER_PATH")}
+    # Another Python's folders must not mix with .venv, nor the settings of another JupyterLab, where a token
+    # may be empty and an address open.
+    foreign = ("PYTHONPATH", "PYTHONHOME", "JUPYTER_PATH", "JUPYTER_CONFIG_PATH")
+    kept = {k: v for k, v in os.environ.items() if k not in foreign}
     return kept | {
+        "JUPYTER_CONFIG_DIR": str(place.venv / "etc" / "jupyter"),
         "OMP_WAIT_POLICY": "PASSIVE",  # twice as fast where another program uses a core
         "PYTHONUTF8": "1",
         "PIP_NO_INPUT": "1",
@@ -210,15 +239,30 @@ def command_line(place: Place, name: str, arguments: list[str]) -> list[str]:
         f"--ServerApp.root_dir={place.root}",
         "--LabApp.default_url=/lab/tree/notebooks/1_train.ipynb",
         "--ServerApp.answer_yes=True",  # Ctrl-C stops without a question
+        *CLOSED_LAB,
     ]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         lab.append("--allow-root")
     return [*python, "jupyterlab", *lab, *arguments]
 
 
+def opened(arguments: list[str]) -> list[str]:
+    """Say what the user's own arguments open that the workbench keeps closed; a sentence for each."""
+    sentences = []
+    for number, argument in enumerate(arguments):
+        found = re.fullmatch(r"--(?:\w+\.)?(\w+)(?:=(.*))?", argument, re.DOTALL)
+        dangerous, why = OPENED_LAB.get(found[1], (None, "")) if found else (None, "")
+        value = found[2] if found else None
+        if value is None:  # --ip ADDRESS
+            value = next((word for word in arguments[number + 1 : number + 2] if not word.startswith("--")), "")
+        if dangerous and re.match(dangerous, value):
+            sentences.append(f"Take care: with {argument} {why}.")
+    return sentences
+
+
 def run(place: Place, command: list[str]) -> int:
     """Run a command in the foreground and give its exit code; Ctrl-C goes to it and ends quietly."""
-    child = subprocess.Popen(command, cwd=place.root, env=environment())
+    child = subprocess.Popen(command, cwd=place.root, env=environment(place))
     signal.signal(signal.SIGTERM, lambda *_: child.terminate())
     while True:
         try:
@@ -249,7 +293,7 @@ def main(arguments: list[str], place: Place) -> int:
     except KeyboardInterrupt:
         print("\nStopped during the set-up; the next start does it again.", file=sys.stderr)
         return 130
-    print(ABOUT[name], flush=True)
+    print(ABOUT[name], *(opened(arguments[1:]) if name == "lab" else ()), sep="\n", flush=True)
     failed = run_checks(place) if name == "test" and not arguments[1:] else 0
     return run(place, command_line(place, name, arguments[1:])) or failed
 

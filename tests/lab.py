@@ -1,6 +1,7 @@
 """A JupyterLab on copies of the project's notebooks, driven through a real Chromium."""
 
 import contextlib
+import importlib.util
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 TOKEN = "for-this-test-only"
 SCREENSHOTS = "AUTOSEG_SCREENSHOTS"  # the folder where pictures of the panels go
@@ -70,9 +72,9 @@ def running_lab(root: Path, place: Path) -> Iterator[Lab]:
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "MPLBACKEND"):
         settings.pop(name, None)
     (place / "tmp").mkdir()
-    write_setting(place, "notification", {"fetchNews": "false", "checkForUpdates": False})
     port = free_port()
-    options = ["--no-browser", "--ip=127.0.0.1", f"--port={port}", "--ServerApp.port_retries=0", "--allow-root"]
+    options = [*load_workbench(root).CLOSED_LAB, "--no-browser", "--allow-root"]
+    options += [f"--port={port}", "--ServerApp.port_retries=0"]
     options.append("--expose-app-in-browser")  # with which a test changes the theme
     options += [f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={home}"]
     with (place / "lab.log").open("w") as log:
@@ -87,13 +89,6 @@ def running_lab(root: Path, place: Path) -> Iterator[Lab]:
             process.wait(timeout=30)
 
 
-def write_setting(place: Path, name: str, values: dict) -> None:
-    """Write JupyterLab's user settings of one of its own parts ("notification", "themes")."""
-    folder = place / "JUPYTERLAB_SETTINGS_DIR" / "@jupyterlab" / "apputils-extension"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{name}.jupyterlab-settings").write_text(json.dumps(values))
-
-
 def write_notebook(path: Path, cells: list[str]) -> Path:
     """Write a notebook of code cells."""
     empty = {"metadata": {}, "outputs": [], "execution_count": None}
@@ -102,6 +97,14 @@ def write_notebook(path: Path, cells: list[str]) -> Path:
     content = {"cells": code, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
     path.write_text(json.dumps(content), encoding="utf-8")
     return path
+
+
+def load_workbench(root: Path) -> ModuleType:
+    """Import workbench.py, which is no part of the package."""
+    spec = importlib.util.spec_from_file_location("workbench", root / "workbench.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def free_port() -> int:

@@ -1,25 +1,27 @@
-"""workbench.py, piece by piece and with a pip that never runs."""
+"""workbench.py, piece by piece and with a pip that never runs; the lab that it starts is real."""
 
 import ast
-import importlib.util
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
+import psutil
 import pytest
+from lab import load_workbench
 
 
 @pytest.fixture
 def workbench(root: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("workbench", root / "workbench.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_workbench(root)
 
 
 @pytest.fixture
@@ -275,14 +277,155 @@ def test_the_checks_come_once_before_all_tests_and_may_fail_them(workbench, plac
     assert [command[1:] for command in commands] == [["-m", "pytest", "-x"]]
 
 
-def test_children_wait_passively_and_see_no_other_python(workbench, monkeypatch):
+def test_children_wait_passively_and_see_no_other_python(workbench, place, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", "elsewhere")
     monkeypatch.setenv("JUPYTER_PATH", "elsewhere")
     monkeypatch.setenv("SOMETHING", "kept")
-    environment = workbench.environment()
+    environment = workbench.environment(place)
     assert environment["OMP_WAIT_POLICY"] == "PASSIVE"
     assert environment["SOMETHING"] == "kept"
     assert not {"PYTHONPATH", "JUPYTER_PATH"} & set(environment)
+
+
+# --- the lab is for the person in front of this computer
+
+
+@dataclass
+class LabServer:
+    """A JupyterLab that the workbench started: where it listens, and what it answers to whom."""
+
+    addresses: set[str]
+    token: str
+    root_dir: Path
+    url: str
+
+    def ask(self, path: str, data: dict | None = None, **headers: str) -> tuple[int, str]:
+        """Give status and text of the answer to a request, which sends `data` if there are any."""
+        request = urllib.request.Request(self.url + path, json.dumps(data).encode() if data else None, headers)
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+
+
+@pytest.fixture(scope="module")
+def lab_server(root, tmp_path_factory):
+    """Start the lab once, as a person does whose own Jupyter is open to everybody."""
+    folder, patch = tmp_path_factory.mktemp("lab"), pytest.MonkeyPatch()
+    workbench = load_workbench(root)
+    place = workbench.Place(folder / "project")
+    place.root.mkdir()
+    (place.root / "patient.csv").write_text("17.5")
+    place.python = Path(sys.executable)
+    own = folder / "own"
+    own.mkdir()
+    (own / "jupyter_server_config.py").write_text(
+        "c.ServerApp.ip = '0.0.0.0'\nc.IdentityProvider.token = ''\nc.ServerApp.allow_origin = '*'\n"
+        "c.ServerApp.disable_check_xsrf = True\nc.ServerApp.allow_remote_access = True\n"
+    )
+    for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_CONFIG_PATH"):
+        patch.setenv(name, str(own))
+    for name in ("DATA_DIR", "RUNTIME_DIR"):
+        patch.setenv(f"JUPYTER_{name}", str(folder / name))
+    for name in ("JUPYTER_TOKEN", "JUPYTER_TOKEN_FILE", "JUPYTER_NO_CONFIG"):
+        patch.delenv(name, raising=False)
+    command = workbench.command_line(place, "lab", ["--no-browser", "--port=0"])
+    log = folder / "lab.log"
+    with log.open("wb") as said:
+        server = subprocess.Popen(command, env=workbench.environment(place), stdout=said, stderr=said)
+    patch.undo()
+    try:
+        yield reached(server, folder / "RUNTIME_DIR", log)
+    finally:
+        server.kill()  # it has no kernels, and would take seconds to say goodbye
+        server.wait()
+
+
+def reached(server: subprocess.Popen, runtime: Path, log: Path) -> LabServer:
+    """Wait until a server has told where it is; skip where none can be started."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and server.poll() is None:
+        for file in runtime.glob("jpserver-*.json"):
+            try:
+                told = json.loads(file.read_text())
+            except ValueError:  # it is being written
+                continue
+            process = psutil.Process(told["pid"])
+            listening = {c.laddr for c in process.net_connections("inet") if c.status == psutil.CONN_LISTEN}
+            url = f"http://127.0.0.1:{next(iter(listening)).port}"
+            return LabServer({address.ip for address in listening}, told["token"], Path(told["root_dir"]), url)
+        time.sleep(0.1)
+    pytest.skip("JupyterLab does not start here: " + log.read_text(errors="replace")[-300:])
+
+
+def test_the_lab_listens_on_this_computer_only(lab_server):
+    assert lab_server.addresses == {"127.0.0.1"}
+    assert lab_server.root_dir.name == "project"
+
+
+def test_the_lab_answers_nobody_without_its_token(lab_server):
+    assert len(lab_server.token) >= 32
+    for path in ("/api/contents", "/api/kernels", "/lab/api/extensions", "/api/contents?token=wrong"):
+        assert lab_server.ask(path)[0] == 403, path
+    for path in ("/lab", "/files/patient.csv"):
+        assert 'name="password"' in lab_server.ask(path)[1]  # the page that asks for the token
+    assert lab_server.ask(f"/files/patient.csv?token={lab_server.token}") == (200, "17.5")
+    assert lab_server.ask(f"/api/contents?token={lab_server.token}")[0] == 200
+
+
+def test_the_lab_obeys_no_page_of_another_address(lab_server):
+    with urllib.request.urlopen(f"{lab_server.url}/lab?token={lab_server.token}", timeout=30) as page:
+        cookies = [text.partition(";")[0] for text in page.headers.get_all("Set-Cookie")]
+    browser = {"Cookie": "; ".join(cookies), "Content-Type": "application/json"}
+    order = ("/api/contents", {"type": "file"})
+    [xsrf] = [text.partition("=")[2] for text in cookies if text.startswith("_xsrf=")]
+    own_page = {"Referer": f"{lab_server.url}/lab", "X-XSRFToken": xsrf, **browser}
+    assert lab_server.ask(*order, **own_page)[0] == 201
+    assert "_xsrf" in lab_server.ask(*order, **{**own_page, "X-XSRFToken": ""})[1]
+    assert lab_server.ask(*order, **own_page, Origin="http://evil.example")[0] == 404
+    assert lab_server.ask("/api/contents", Host="evil.example", **browser)[0] == 403
+    assert len(list(lab_server.root_dir.glob("untitled*"))) == 1
+
+
+def test_nothing_is_installed_and_nobody_asked_for_news(lab_server):
+    token = {"Authorization": f"token {lab_server.token}", "Content-Type": "application/json"}
+    order = {"cmd": "install", "extension_name": "autoseg-no-such-extension"}
+    status, text = lab_server.ask("/lab/api/extensions", order, **token)
+    assert (status, "blocked" in text) == (422, True)
+    page = lab_server.ask(f"/lab?token={lab_server.token}")[1]
+    assert '"news": {"disabled": true}' in page
+    assert json.loads(lab_server.ask("/lab/api/news", **token)[1])["news"] == []
+    assert lab_server.ask("/api/terminals", **token)[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--ip=0.0.0.0"], "other computers can reach"),
+        (["--ServerApp.ip", "*"], "other computers can reach"),
+        (["--ip="], "other computers can reach"),
+        (["--IdentityProvider.token="], "no token is asked for"),
+        (["--ServerApp.token", ""], "no token is asked for"),
+        (["--ServerApp.allow_remote_access=True"], "other addresses"),
+        (["--ServerApp.allow_origin=*"], "read what this JupyterLab shows"),
+        (["--ServerApp.disable_check_xsrf=true"], "give orders"),
+        (["--LabApp.extension_manager=pypi"], "packages of others"),
+    ],
+)
+def test_an_argument_that_opens_the_lab_wins_and_is_told(workbench, place, pip, monkeypatch, capsys, arguments, words):
+    commands = started(workbench, monkeypatch)
+    assert workbench.main(["lab", *arguments], place) == 0
+    assert commands[0][-len(arguments) :] == arguments
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line.startswith("Take care")] == lines[-1:]
+    assert words in lines[-1]
+
+
+def test_harmless_arguments_of_the_lab_are_passed_in_silence(workbench):
+    harmless = ["--no-browser", "--port=9000", "--ip=::1", "--ip", "localhost", "--IdentityProvider.token=a1b2"]
+    assert workbench.opened([*harmless, "--ServerApp.allow_remote_access=False", "--ServerApp.allow_origin="]) == []
 
 
 def start_run(root, folder, child):
