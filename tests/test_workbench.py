@@ -414,7 +414,9 @@ def test_nothing_is_installed_and_nobody_asked_for_news(lab_server):
         (["--LabApp.extension_manager=pypi"], "packages of others"),
     ],
 )
-def test_an_argument_that_opens_the_lab_wins_and_is_told(workbench, place, pip, monkeypatch, capsys, arguments, words):
+def test_an_argument_that_opens_the_lab_wins_and_is_told(
+    workbench, place, pip, monkeypatch, capsys, arguments, words
+):
     commands = started(workbench, monkeypatch)
     assert workbench.main(["lab", *arguments], place) == 0
     assert commands[0][-len(arguments) :] == arguments
