@@ -74,6 +74,16 @@ def chromium() -> str:
     return path
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cheap_guesses():
+    """Let new fingerprints be made at once; what a guess truly costs has a test of its own."""
+    from autoseg.data import digests
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(digests, "COST", (16, 8, 1))
+        yield
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
     return ROOT

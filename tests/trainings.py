@@ -10,7 +10,7 @@ from functools import partial
 import torch
 from discs import STRUCTURES, make_pair, make_split, patch_reading, quick_settings
 
-from autoseg.data.digests import Side, subject_pseudonym
+from autoseg.data.digests import Seal, Side, subject_pseudonym
 from autoseg.data.split import subjects_of
 from autoseg.model.ended import Ended
 from autoseg.model.model import EpochResult, TrainedModel, describe_origin
@@ -101,8 +101,9 @@ def _untrained(split, settings, structures, name):
 
 
 def _checkpoint(model, split):
+    seal = Seal.new()
     sides = [
-        Side(len(cases), len(cases), 2 * len(cases), tuple(map(subject_pseudonym, subjects_of(cases))))
+        Side(len(cases), len(cases), 2 * len(cases), seal.close(map(subject_pseudonym, subjects_of(cases))))
         for cases in (split.training, split.validation)
     ]
     state = torch.zeros(1, dtype=torch.uint8)

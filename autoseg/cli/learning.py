@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from autoseg.cli.options import find, typed_settings
+from autoseg.cli.options import find, note_guessed, typed_settings
 from autoseg.cli.planning import begun_with, plan_for
 from autoseg.cli.using import print_comparison, print_run, print_summary
 from autoseg.words import counted
@@ -146,7 +146,10 @@ def base_of(chosen: argparse.Namespace) -> TrainedModel | None:
     if chosen.base is None:
         return None
     is_file = Path(chosen.base).suffix == ".pt" or Path(chosen.base).is_file()
-    return load_model(Path(chosen.base) if is_file else find_model(chosen.output, chosen.base))
+    path = Path(chosen.base) if is_file else find_model(chosen.output, chosen.base)
+    model = load_model(path)
+    note_guessed(path, model)
+    return model
 
 
 def finder_of(chosen: argparse.Namespace) -> Settings:

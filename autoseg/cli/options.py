@@ -112,7 +112,18 @@ def load_models(first: Path, further: Sequence[str]) -> list[TrainedModel]:
         if path.resolve() in [known.resolve() for known in paths]:
             raise DataError(f"The model {path} is given twice. Name each model of a mean once.")
         paths.append(path)
-    return [load_model(path) for path in paths]
+    models = [load_model(path) for path in paths]
+    for path, model in zip(paths, models, strict=True):
+        note_guessed(path, model)
+    return models
+
+
+def note_guessed(path: Path, model: TrainedModel) -> None:
+    """Say where patients' IDs can be found from a model file, and what helps."""
+    from autoseg.model.model import GUESSED, can_be_guessed
+
+    if can_be_guessed(model):
+        print_note(f"{path} {GUESSED}. 'autoseg seal {path}' writes it anew without them lying open.")
 
 
 MOST_LEFT_ALONE = 20

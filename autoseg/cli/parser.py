@@ -178,6 +178,16 @@ def build_parser() -> argparse.ArgumentParser:
     add_calibration(predict)
     add_voxel_sizes(predict)
 
+    seal = command(
+        "seal",
+        using.seal,
+        "Write model files anew, in their place, so that the patients whom they recognise are slow to guess; for "
+        "models of earlier versions, before they leave this computer.",
+    )
+    seal.add_argument("models", type=Path, nargs="+", metavar="MODEL", help=MODEL)
+    without = "leave the fingerprints out: a test on patients that the model has learnt from is not noticed then"
+    seal.add_argument("--forget", action="store_true", help=without)
+
     command("selftest", using.selftest, "Measure made-up DICOM series of known shapes and print the worst error.")
     command("computer", using.computer, "Show memory, device and speed of this computer.")
     add_correcting_commands(command)

@@ -47,6 +47,16 @@ def predict(chosen: argparse.Namespace) -> None:
         print_comparison(run, find_cases(chosen.reference, unlabelled="skip"))
 
 
+def seal(chosen: argparse.Namespace) -> None:
+    """Write models anew, with sealed fingerprints or without any."""
+    from autoseg.model.model import write_sealed
+
+    for path in chosen.models:
+        write_sealed(path, forget=chosen.forget)
+        done = "recognises no patient any more" if chosen.forget else "recognises its patients as before"
+        print(f"{path} is written anew; it {done}. Copies that were made of it earlier are as they were.")
+
+
 def add_centreline(parser: argparse.ArgumentParser) -> None:
     """Add how a clicked centreline is given."""
     parser.add_argument(
@@ -166,9 +176,9 @@ def score(chosen: argparse.Namespace) -> None:
     """Score a model on the frozen test subjects of a folder."""
     from autoseg.cli.options import find
     from autoseg.evaluation.expert import score_test_subjects
-    from autoseg.model.model import load_model
 
-    test = score_test_subjects(load_model(chosen.model), find(chosen), output=chosen.output)
+    (model,) = load_models(chosen.model, ())
+    test = score_test_subjects(model, find(chosen), output=chosen.output)
     print_summary(test.summary)
     print(test.ledger.note)
     print(f"Pictures of the worst slices, worst first: {test.folder / 'worst'}")

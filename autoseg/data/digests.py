@@ -1,10 +1,19 @@
-"""What stands for people, images and labels without naming or showing them: pseudonyms and digests."""
+"""What stands for people, images and labels without naming or showing them: pseudonyms, fingerprints and digests.
+
+A pseudonym is a plain digest: whoever knows how a hospital's IDs look tries all of them within a minute. What a
+model's or a checkpoint's file keeps of people is therefore sealed (`Seal`): a fingerprint is the pseudonym again,
+with a salt of that file's own, by scrypt, which makes every guess slow.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import os
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import astuple, dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -15,29 +24,101 @@ from autoseg.words import counted
 
 # How checkpoints call what was renamed since their format was made.
 STORED = {
-    "subject_pseudonyms": "subject_prints",
+    "subject_fingerprints": "subject_prints",
     "names_digest": "names_print",
     "voxels_digest": "voxels_print",
 }
 
 
+# What one guess costs by scrypt (n, r, p): 32 MiB, and about 0.1 s. Files keep theirs, so that this can be raised.
+COST = (2**15, 8, 1)
+# A damaged or hostile file cannot ask for more memory than this, in bytes.
+MOST_MEMORY = 2**28
+SEALED = "scrypt"
+
+
 def subject_pseudonym(subject_id: str) -> str:
-    """Give 12 hexadecimal digits that stand for a subject without naming it."""
-    return hashlib.sha256(f"autoseg subject {subject_id}".encode()).hexdigest()[:12]
+    """Give 12 hexadecimal digits that stand for a subject; for this computer alone, as they are soon guessed."""
+    return hashlib.sha256(f"autoseg subject {subject_id}".encode(errors="surrogatepass")).hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class Seal:
+    """The salt of one training, in hexadecimal digits, and what one guess costs.
+
+    Examples
+    --------
+    >>> seal = Seal("00ff", n=16)
+    >>> seal.close(["0123456789ab"])
+    ('scrypt$16$8$1$00ff$f84bbd75aee4a5ab2f4a4ee9',)
+    """
+
+    salt: str
+    n: int = COST[0]
+    r: int = COST[1]
+    p: int = COST[2]
+
+    @classmethod
+    def new(cls) -> Seal:
+        """Give a seal that no other file has."""
+        return cls(secrets.token_hex(16), *COST)
+
+    @classmethod
+    def of(cls, kept: str) -> Seal | None:
+        """Give the seal that a digest was closed with; None of one that lies open, as they once did."""
+        kind, *parts = kept.split("$")
+        if not parts:
+            return None
+        n, r, p, salt, _ = parts
+        seal = cls(bytes.fromhex(salt).hex(), int(n), int(r), int(p))
+        is_possible = min(seal.r, seal.p, seal.n - 1) > 0 and seal.n & (seal.n - 1) == 0
+        if kind != SEALED or not is_possible or 128 * seal.n * seal.r * seal.p > MOST_MEMORY:
+            raise ValueError(f"it holds a fingerprint that cannot be read ({kept[:40]!r})")
+        return seal
+
+    def close(self, digests: Iterable[str]) -> tuple[str, ...]:
+        """Close digests that lie open, so that each guess is slow; those that are closed stay as they are.
+
+        That of the same digest is found again without a guess as long as the program runs.
+        """
+        wanted = tuple(digests)
+        lying_open = [one for one in wanted if "$" not in one]
+        # The lock of the interpreter is free meanwhile.
+        with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+            closed = dict(
+                zip(lying_open, pool.map(lambda one: _closed(one, *astuple(self)), lying_open), strict=True)
+            )
+        return tuple(closed.get(one, one) for one in wanted)
+
+
+@lru_cache(maxsize=2**16)
+def _closed(digest: str, salt: str, n: int, r: int, p: int) -> str:
+    key = hashlib.scrypt(digest.encode(), salt=bytes.fromhex(salt), n=n, r=r, p=p, maxmem=2 * MOST_MEMORY, dklen=12)
+    return f"{SEALED}${n}${r}${p}${salt}${key.hex()}"
+
+
+def known_subjects(subject_ids: Iterable[str], fingerprints: Iterable[str]) -> frozenset[str]:
+    """Give those of the subjects for whom a fingerprint of a model or a checkpoint stands, of any version."""
+    kept, people, known = frozenset(fingerprints), sorted(set(subject_ids)), set()
+    for seal in {Seal.of(one) for one in kept}:
+        pseudonyms = [subject_pseudonym(subject) for subject in people]
+        closed = pseudonyms if seal is None else seal.close(pseudonyms)
+        known |= {subject for subject, one in zip(people, closed, strict=True) if one in kept}
+    return frozenset(known)
 
 
 @dataclass(frozen=True)
 class Side:
     """What a training learnt from, or validated on, without names: numbers, pseudonyms and digests.
 
-    `subject_pseudonyms` are those of `subject_pseudonym`, `names_digest` stands for the names of the cases and
-    whose they are, `voxels_digest` for every voxel of their images and labels.
+    `subject_fingerprints` stand for the subjects and `names_digest` for the names of the cases and whose they are,
+    both sealed; `voxels_digest` is of every voxel of their images and labels.
     """
 
     cases: int = 0
     subjects: int = 0
     slices: int = 0
-    subject_pseudonyms: tuple[str, ...] = ()
+    subject_fingerprints: tuple[str, ...] = ()
     names_digest: str = ""
     voxels_digest: str = ""
 
@@ -55,28 +136,37 @@ class Side:
     def read(cls, values: Mapping[str, Any]) -> Side:
         """Give the side that a checkpoint keeps."""
         own = {name: values[STORED.get(name, name)] for name in cls.__dataclass_fields__}
-        return cls(**{**own, "subject_pseudonyms": tuple(own["subject_pseudonyms"])})
+        return cls(**{**own, "subject_fingerprints": tuple(own["subject_fingerprints"])})
+
+    def sealed(self, seal: Seal) -> Side:
+        """Give the same with all that tells of people sealed; what an earlier version left open is closed."""
+        names = "".join(seal.close([self.names_digest])) if self.names_digest else ""
+        people = tuple(sorted(seal.close(self.subject_fingerprints)))
+        return replace(self, subject_fingerprints=people, names_digest=names)
 
 
-def describe_side(cases: Sequence[Case], pairs: Sequence[tuple[Image, LabelMap]]) -> Side:
-    """Give the numbers, pseudonyms and digests of the cases, read as `pairs`, whatever their order."""
-    named, seen = [], []
-    for case, (image, label_map) in zip(cases, pairs, strict=True):
-        named.append(f"{case.case_id}\n{case.subject_id}")
-        seen.append(_voxels_digest(image, label_map))
+def describe_side(cases: Sequence[Case], pairs: Sequence[tuple[Image, LabelMap]], seal: Seal) -> Side:
+    """Give the numbers, fingerprints and digests of the cases, read as `pairs`, whatever their order."""
     subjects = {case.subject_id for case in cases}
-    return Side(
+    lying_open = Side(
         cases=len(cases),
         subjects=len(subjects),
         slices=sum(image.shape[0] for image, _ in pairs),
-        subject_pseudonyms=tuple(sorted(map(subject_pseudonym, subjects))),
-        names_digest=_digest_of(named),
-        voxels_digest=_digest_of(seen),
+        subject_fingerprints=tuple(map(subject_pseudonym, subjects)),
+        names_digest=_digest_of([f"{case.case_id}\n{case.subject_id}" for case in cases]),
+        voxels_digest=voxels_digest(pairs),
     )
+    return lying_open.sealed(seal)
+
+
+def voxels_digest(pairs: Sequence[tuple[Image, LabelMap]]) -> str:
+    """Give the digest of images as they were read, their millimetres and what was drawn, whatever their order."""
+    return _digest_of([_voxels_digest(image, label_map) for image, label_map in pairs])
 
 
 def _digest_of(words: Sequence[str]) -> str:
-    return hashlib.sha256("\n\n".join(sorted(words)).encode()).hexdigest() if words else ""
+    together = "\n\n".join(sorted(words)).encode(errors="surrogatepass")
+    return hashlib.sha256(together).hexdigest() if words else ""
 
 
 def _voxels_digest(image: Image, label_map: LabelMap) -> str:

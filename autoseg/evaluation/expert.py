@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from autoseg.data.cases import CaseFolder, find_cases, read_case
+from autoseg.data.digests import known_subjects
 from autoseg.data.test_subjects import Ledger, read_ledger, record_look
 from autoseg.errors import DataError
 from autoseg.evaluation.validation_report import keep_worst, rank_worst
@@ -17,7 +18,7 @@ from autoseg.files.atomic import check_writable, whole_folder
 from autoseg.image.image import LabelMap
 from autoseg.measurement.scores import Score, VolumeScore, score_slices, score_volume, scores_table
 from autoseg.measurement.summary import SubjectScore, score_subject, summarise
-from autoseg.model.model import TrainedModel, subject_pseudonym
+from autoseg.model.model import TrainedModel
 from autoseg.prediction import predict
 from autoseg.prediction.run import Run
 from autoseg.report.kept_slices import WorstSlice
@@ -139,8 +140,7 @@ def score_test_subjects(model: TrainedModel, labelled: CaseFolder, *, output: Pa
             f"Nothing in {labelled.folder} is of the frozen {named('test subject', gone)}: files were moved, or "
             "subjects renamed (subjects.csv). Bring them back; a test on some of them only is another test."
         )
-    seen = set(model.origin.get("subject_fingerprints", ()))
-    known = [subject for subject in ledger.subjects if subject_pseudonym(subject) in seen]
+    known = sorted(known_subjects(ledger.subjects, model.origin.get("subject_fingerprints", ())))
     if known:
         raise DataError(
             f"The model {model.name!r} was trained or validated on the {named('test subject', known)}: its "

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 import re
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from autoseg.data.digests import subject_pseudonym
+from autoseg.data.digests import Seal, subject_pseudonym
 from autoseg.errors import AutosegError, DataError, ModelFileError
 from autoseg.image.structures import Structure
 from autoseg.model.ended import Ended, ended_by, read_origin
@@ -122,18 +123,25 @@ def check_model_name(name: str) -> str:
     return name
 
 
-def describe_origin(subject_ids: Sequence[str], validation_ids: Sequence[str], slices: int) -> dict[str, Any]:
-    """Give what a model was trained on, without patient names: counts, pseudonyms, date and versions.
+# What an origin keeps of people, and so does what it keeps of a base.
+FINGERPRINTS = ("subject_fingerprints", "learnt_fingerprints")
 
-    A subject is kept only as a pseudonym (SHA-256 of its identifier, shortened), with which a later test
-    on the same subject can be recognised; `learnt_fingerprints` are of those that were not only validated on.
+
+def describe_origin(
+    subject_ids: Sequence[str], validation_ids: Sequence[str], slices: int, seal: Seal | None = None
+) -> dict[str, Any]:
+    """Give what a model was trained on, without patient names: counts, fingerprints, date and versions.
+
+    Of a subject only a fingerprint is kept (`autoseg.data.digests`), by which a later test on the same subject is
+    recognised; `learnt_fingerprints` are of those that were not only validated on. By default their seal is new.
     """
+    close = (seal or Seal.new()).close
     return {
         "training_subjects": len(set(subject_ids)),
         "validation_subjects": len(set(validation_ids)),
         "training_slices": slices,
-        "subject_fingerprints": sorted(subject_pseudonym(s) for s in {*subject_ids, *validation_ids}),
-        "learnt_fingerprints": sorted(map(subject_pseudonym, set(subject_ids))),
+        "subject_fingerprints": sorted(close(map(subject_pseudonym, {*subject_ids, *validation_ids}))),
+        "learnt_fingerprints": sorted(close(map(subject_pseudonym, set(subject_ids)))),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": {
             "autoseg": autoseg_version(),
@@ -141,6 +149,70 @@ def describe_origin(subject_ids: Sequence[str], validation_ids: Sequence[str], s
             "python": platform.python_version(),
         },
     }
+
+
+# What a person is told of such a file, and what it is called where it is listed.
+GUESSED = (
+    "was saved by an earlier version: whoever has the file can find the IDs of the patients that it has learnt "
+    "from, by trying all IDs that look like those of your hospital"
+)
+
+
+def can_be_guessed(model: TrainedModel) -> bool:
+    """Tell whether patients' IDs can be found by trying: fingerprints of an earlier version are not sealed."""
+    own = any(Seal.of(kept) is None for kept in _fingerprints(model.origin))
+    return own or (model.finder is not None and can_be_guessed(model.finder))
+
+
+def seal_model(model: TrainedModel, seal: Seal | None = None) -> TrainedModel:
+    """Give the model with sealed fingerprints; subjects are recognised as before.
+
+    The seal is given or that of the fingerprints which are sealed already, by default a new one.
+    """
+    if not can_be_guessed(model):
+        return model
+    seal = seal or next(filter(None, map(Seal.of, _fingerprints(model.origin))), None) or Seal.new()
+    finder = None if model.finder is None else seal_model(model.finder, seal)
+    return replace(model, origin=_with_fingerprints(model.origin, seal.close), finder=finder)
+
+
+def write_sealed(path: Path, *, forget: bool = False) -> TrainedModel:
+    """Write a model file anew, in its place and with its time, so that its fingerprints are slow to guess.
+
+    With `forget` they are left out. What an earlier version noted of a base goes too: it could name subjects.
+    """
+    path, model = Path(path), load_model(path)
+    written_ns = path.stat().st_mtime_ns
+    if can_be_guessed(model):
+        model = replace(model, origin={key: value for key, value in model.origin.items() if key != "notes"})
+    model = forget_subjects(model) if forget else seal_model(model)
+    save_model(model, path)
+    os.utime(path, ns=(written_ns, written_ns))  # by which the newest model of a name is found
+    return model
+
+
+def forget_subjects(model: TrainedModel) -> TrainedModel:
+    """Give the model without any fingerprint; that it is tested on whom it has learnt from is not noticed then."""
+    finder = None if model.finder is None else forget_subjects(model.finder)
+    return replace(model, origin=_with_fingerprints(model.origin, lambda _: ()), finder=finder)
+
+
+def origin_without_fingerprints(origin: Mapping[str, Any]) -> dict[str, Any]:
+    """Give an origin as it may be written beside results."""
+    plain = {key: value for key, value in origin.items() if key not in FINGERPRINTS}
+    return {**plain, "base": origin_without_fingerprints(plain["base"])} if plain.get("base") else plain
+
+
+def _fingerprints(origin: Mapping[str, Any]) -> list[str]:
+    own = [kept for key in FINGERPRINTS for kept in origin.get(key, ())]
+    return own + (_fingerprints(origin["base"]) if origin.get("base") else [])
+
+
+def _with_fingerprints(
+    origin: Mapping[str, Any], become: Callable[[Iterable[str]], Iterable[str]]
+) -> dict[str, Any]:
+    changed = {**origin, **{key: sorted({*become(origin[key])}) for key in FINGERPRINTS if key in origin}}
+    return {**changed, "base": _with_fingerprints(origin["base"], become)} if origin.get("base") else changed
 
 
 def model_digest(model: TrainedModel) -> str:
@@ -256,7 +328,8 @@ def load_model(path: Path) -> TrainedModel:
 
 
 def model_to_dict(model: TrainedModel) -> dict[str, Any]:
-    """Give a model as tensors on the processor and plain values, ready for a file."""
+    """Give a model as tensors on the processor and plain values, ready for a file, with sealed fingerprints."""
+    model = seal_model(model)
     return {
         "name": model.name,
         "settings": settings_to_dict(model.settings),
@@ -273,6 +346,9 @@ def model_to_dict(model: TrainedModel) -> dict[str, Any]:
 
 def model_from_dict(values: dict[str, Any]) -> TrainedModel:
     """Build a model from what `model_to_dict` gave, in any version of it; whatever is wrong is raised as it is."""
+    origin = read_origin(values["origin"])
+    for kept in _fingerprints(origin):
+        Seal.of(kept)  # raises where it cannot be read
     return TrainedModel(
         name=values["name"],
         settings=settings_from_dict(values["settings"]),
@@ -281,7 +357,7 @@ def model_from_dict(values: dict[str, Any]) -> TrainedModel:
         weights=values["weights"],
         history=tuple(EpochResult(**row) for row in values["history"]),
         best_epoch=values["best_epoch"],
-        origin=read_origin(values["origin"]),
+        origin=origin,
         postprocess=tuple(StructurePostprocess(**row) for row in values.get("postprocess", ())),
         finder=None if values.get("finder") is None else model_from_dict(values["finder"]),
     )

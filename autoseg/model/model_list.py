@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from autoseg.errors import AutosegError
 from autoseg.image.structures import Structure
-from autoseg.model.model import TrainedModel, model_files, model_from_dict
+from autoseg.model.model import GUESSED, TrainedModel, can_be_guessed, model_files, model_from_dict
 from autoseg.model.tensor_file import MODEL, read_tensors
 
 if TYPE_CHECKING:
@@ -35,7 +35,8 @@ class ModelEntry:
     nothing was validated. `date` is when the training began, or where that is unknown when the file was written.
     `unfinished` says what the file is of a training that did not come to its end. A file that cannot be read has
     only `path`, `date` and the `problem`. A model of volumes has `spatial_dims` 3, three distances in `spacing_mm`
-    in the order of the axes (`orientation`), and `patch_size`; its `training_slices` are patches.
+    in the order of the axes (`orientation`), and `patch_size`; its `training_slices` are patches. Of one that
+    `can_be_guessed`, patients' IDs can be found by trying.
     """
 
     path: Path
@@ -58,6 +59,7 @@ class ModelEntry:
     spatial_dims: int = 2
     patch_size: tuple[int, int, int] | None = None
     orientation: str = ""
+    can_be_guessed: bool = False
 
     @property
     def line(self) -> str:
@@ -85,6 +87,7 @@ class ModelEntry:
             ("Segments", SEGMENTS[self.spatial_dims]),
             ("Validation score", self._score()),
             ("Trained on", self._material()),
+            ("Patients' IDs", f"This file {GUESSED}" if self.can_be_guessed else ""),
             ("Trained", f"{self.day}; best epoch {self.best_epoch} of {self.epochs}"),
             ("This file is", self.unfinished),
             ("Ended because", self.ended),
@@ -215,6 +218,7 @@ def _describe(path: Path, written: datetime, model: TrainedModel) -> ModelEntry:
         spatial_dims=model.settings.spatial_dims,
         patch_size=volume.patch_size if of_volumes else None,
         orientation=volume.orientation if of_volumes else "",
+        can_be_guessed=can_be_guessed(model),
     )
 
 

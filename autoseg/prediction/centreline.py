@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from autoseg.data.digests import subject_pseudonym
 from autoseg.errors import AreaWarning, DataError
 from autoseg.files.file_names import safe_name
 from autoseg.image.image import Image, LabelMap
@@ -28,7 +29,7 @@ from autoseg.model.centreline import (
     view_to_click,
     write_centreline,
 )
-from autoseg.model.model import TrainedModel, subject_pseudonym
+from autoseg.model.model import TrainedModel
 from autoseg.model.preprocessing.volume_grids import grid_of, to_network
 from autoseg.prediction.ensemble import Inference
 from autoseg.prediction.slices import SliceRun

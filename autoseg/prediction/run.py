@@ -21,6 +21,7 @@ import torch
 from autoseg.data.cases import CaseFolder, read_case
 from autoseg.data.corrections.keep import whole_cases
 from autoseg.data.corrections.kit import Kit, read_kit, write_kit
+from autoseg.data.digests import known_subjects
 from autoseg.data.patients import NOTHING_TYPED, other_kind, read_patient, warn_of_memory
 from autoseg.errors import AutosegError, DataError, OutputError
 from autoseg.files.atomic import check_writable
@@ -30,7 +31,7 @@ from autoseg.image.calibration import FieldOfView, TypedCalibration
 from autoseg.image.image import Image, LabelMap
 from autoseg.measurement.areas import Measurement, measure_areas
 from autoseg.model.centreline import Centreline, write_centreline
-from autoseg.model.model import TrainedModel, autoseg_version, subject_pseudonym
+from autoseg.model.model import TrainedModel, autoseg_version, origin_without_fingerprints
 from autoseg.model.postprocess import StructurePostprocess, the_same_for_all
 from autoseg.prediction import cut_off_note, own_centreline, predict
 from autoseg.prediction.centreline import (
@@ -337,7 +338,10 @@ def _segment_and_write(request: RunRequest, output: Path) -> Run:
 def _details_of(segmenter: Segmenter) -> dict[str, Any]:
     """Give what run.json keeps of the models: of several, a list of each."""
     models = segmenter.models
-    origins, epochs = [one.origin for one in models], [one.best_epoch for one in models]
+    origins, epochs = (
+        [origin_without_fingerprints(one.origin) for one in models],
+        [one.best_epoch for one in models],
+    )
     alone = len(models) == 1
     return {
         "autoseg": autoseg_version(),
@@ -367,8 +371,8 @@ def about_images(models: Sequence[TrainedModel], images: Sequence[Image]) -> lis
             f"The folder holds images of {len(subjects)} patients; patients.csv and measurements.csv tell them "
             "apart."
         )
-    learnt = {pseudonym for one in models for pseudonym in one.origin.get("subject_fingerprints", ())}
-    known = sum(subject_pseudonym(subject) in learnt for subject in subjects)
+    learnt = {kept for one in models for kept in one.origin.get("subject_fingerprints", ())}
+    known = len(known_subjects(subjects, learnt))
     if known:
         whom = "this patient" if len(subjects) == 1 else f"{known} of these {len(subjects)} patients"
         what, do = ("The model was", "it does") if len(models) == 1 else ("Some of the models were", "they do")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from autoseg.data.cases import Case
-from autoseg.data.digests import Side, subject_pseudonym
+from autoseg.data.digests import Seal, Side, known_subjects
 from autoseg.data.split import Split
 from autoseg.errors import AutosegError, DataError, ModelFileError
 from autoseg.image.structures import Structure
@@ -24,6 +24,7 @@ from autoseg.model.model import (
     check_model_name,
     model_from_dict,
     model_to_dict,
+    seal_model,
 )
 from autoseg.model.settings.settings import Settings
 from autoseg.model.tensor_file import UNFINISHED, read_tensors, write_tensors
@@ -88,6 +89,11 @@ class Checkpoint:
     def structures(self) -> tuple[Structure, ...]:
         """The structures that it learns."""
         return self.last.structures
+
+    @property
+    def seal(self) -> Seal:
+        """What the fingerprints of whom it learns from are sealed with; a new one where they lie open."""
+        return next(filter(None, map(Seal.of, self.training.subject_fingerprints)), None) or Seal.new()
 
     def __repr__(self) -> str:
         return f"Checkpoint({self.name}: after epoch {len(self.last.history)}, {self.training})"
@@ -158,7 +164,12 @@ def _from_content(content: dict[str, Any]) -> Checkpoint:
     values = {key: value for key, value in content.items() if key not in ("format", "format_version")}
     values |= {"best": best, "last": last}
     values |= {key: Side.read(content[key]) for key in ("training", "validation")}
-    return Checkpoint(**values)
+    checkpoint = Checkpoint(**values)
+    # In those of earlier versions the fingerprints lie open.
+    seal = checkpoint.seal
+    sealed: dict[str, Any] = {key: seal_model(getattr(checkpoint, key), seal) for key in ("best", "last")}
+    sealed |= {key: getattr(checkpoint, key).sealed(seal) for key in ("training", "validation")}
+    return replace(checkpoint, **sealed)
 
 
 def find_unfinished(folder: Path | str) -> tuple[Unfinished, ...]:
@@ -255,13 +266,14 @@ def split_again(checkpoint: Checkpoint, cases: Sequence[Case], *, test_subjects:
     DataError
         If a subject of it has no case here (the message says how many), or was set aside since.
     """
-    sides = [
-        tuple(case for case in cases if subject_pseudonym(case.subject_id) in side.subject_pseudonyms)
-        for side in (checkpoint.training, checkpoint.validation)
+    subjects = {case.subject_id for case in cases}
+    known = [
+        known_subjects(subjects, side.subject_fingerprints) for side in (checkpoint.training, checkpoint.validation)
     ]
+    sides = [tuple(case for case in cases if case.subject_id in of) for of in known]
     split = Split(training=sides[0], validation=sides[1])
     seen = {case.subject_id for side in sides for case in side}
-    wanted = {*checkpoint.training.subject_pseudonyms, *checkpoint.validation.subject_pseudonyms}
+    wanted = {*checkpoint.training.subject_fingerprints, *checkpoint.validation.subject_fingerprints}
     if len(seen) < len(wanted):
         raise DataError(
             f"The unfinished training {checkpoint.name!r} knows {counted(len(wanted), 'subject')}, and "

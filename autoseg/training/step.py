@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
-from autoseg.data.digests import Side
+from autoseg.data.digests import Seal, Side
 from autoseg.data.split import Split
 from autoseg.errors import DataError, ModelFileError
 from autoseg.image.structures import Structure
@@ -93,7 +93,8 @@ RANDOM_OF: dict[str, ModuleType] = {"cuda": torch.cuda, "mps": torch.mps}
 class Material:
     """What a training works with, on its device: a fresh network and the slices, read once.
 
-    `sides` stand for what is learnt from and validated on; they are empty where nobody will ask.
+    `sides` stand for what is learnt from and validated on; they are empty where nobody will ask. The `seal` is that
+    of all fingerprints of subjects.
     `modalities` are the kinds of images that are learnt from ("MR"), as far as their files tell, and
     `fingerprint` what they are like. `tuned` is there where the network goes on from a base.
     """
@@ -104,6 +105,7 @@ class Material:
     slices: Samples
     validation: tuple[Validation, ...]
     sides: tuple[Side, Side]
+    seal: Seal
     modalities: tuple[str, ...] = ()
     fingerprint: Fingerprint | None = None
     finder: TrainedModel | None = None
@@ -113,7 +115,7 @@ class Material:
         """Give the model without weights yet."""
         validated = [subject for images in self.validation for subject in images.subject_ids]
         origin = {
-            **describe_origin(self.slices.subject_ids, validated, len(self.slices)),
+            **describe_origin(self.slices.subject_ids, validated, len(self.slices), self.seal),
             "modalities": list(self.modalities),
             "fingerprint": None if self.fingerprint is None else self.fingerprint.as_dict(),
         }
@@ -153,8 +155,10 @@ def read_material(
     device = choose_device()
     pairs, validation_pairs = inputs.read(split.training, structures), inputs.read(split.validation, structures)
     sides = (Side(), Side())
+    seal = resume.seal if resume is not None else inputs.seal or Seal.new()
     if digests or resume is not None:
-        sides = inputs.describe(split.training, pairs), inputs.describe(split.validation, validation_pairs)
+        read = (split.training, pairs), (split.validation, validation_pairs)
+        sides = inputs.describe(*read[0], seal), inputs.describe(*read[1], seal)
     if resume is not None:
         check_same_data(resume, structures, *sides)
     settings = plan_samples(settings, [image for image, _ in pairs])
@@ -178,6 +182,7 @@ def read_material(
         slices=slices,
         validation=validation,
         sides=sides,
+        seal=seal,
         modalities=tuple(sorted({image.source.modality for image, _ in pairs} - {""})),
         fingerprint=fingerprint_of([*pairs, *validation_pairs], structures),
         finder=inputs.finder,

@@ -10,12 +10,13 @@ from discs import STRUCTURES, make_case, make_pair, patch_reading
 from PIL import Image as PillowImage
 
 from autoseg.data.cases import CaseFolder
+from autoseg.data.digests import subject_pseudonym
 from autoseg.data.test_subjects import freeze_test_subjects, read_ledger
 from autoseg.errors import DataError, OutputError
 from autoseg.evaluation import expert as agreement
 from autoseg.evaluation.expert import pair_with_expert, score_test_subjects
 from autoseg.image.image import SliceSource
-from autoseg.model.model import TrainedModel, subject_pseudonym
+from autoseg.model.model import TrainedModel
 from autoseg.model.settings.settings import Settings
 from autoseg.prediction.run import Run
 

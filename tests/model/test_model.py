@@ -4,21 +4,28 @@ import errno
 import os
 import pickle
 import zipfile
+from dataclasses import replace
 
 import pytest
 import torch
 
+from autoseg.data.digests import known_subjects, subject_pseudonym
 from autoseg.errors import DataError, ModelFileError, OutputError
 from autoseg.image.structures import Structure
 from autoseg.model.model import (
     EpochResult,
     TrainedModel,
+    can_be_guessed,
     check_model_name,
     describe_origin,
     find_model,
     load_model,
+    model_to_dict,
+    origin_without_fingerprints,
     save_model,
+    write_sealed,
 )
+from autoseg.model.model_list import list_models
 from autoseg.model.networks import build_network
 from autoseg.model.postprocess import StructurePostprocess
 from autoseg.model.settings.settings import NetworkSettings, PreprocessSettings, Settings
@@ -86,6 +93,51 @@ def test_no_subject_is_named_in_the_file(model, tmp_path):
     assert b"Miller" not in content
     assert model.origin["training_subjects"] == 2
     assert len(model.origin["subject_fingerprints"]) == 3
+
+
+def test_what_an_earlier_version_left_open_is_told_and_sealed_where_it_is_written(model, tmp_path):
+    """The base's and the finder's too; who is recognised stays the same, and so does the file's age."""
+    prints = sorted(map(subject_pseudonym, ["Miller^Anna", "p2"]))
+    open_ = {"subject_fingerprints": prints, "learnt_fingerprints": prints[:1]}
+    origin = {**open_, "training_subjects": 2, "notes": ["validated on p2, too"], "base": {"name": "b", **open_}}
+    old = replace(model, origin=origin, finder=replace(model, origin={"subject_fingerprints": prints}))
+    path = tmp_path / "old.pt"
+    torch.save({"format": "autoseg model", "format_version": 2, **model_to_dict(old)}, path)
+    content = torch.load(path, weights_only=True)
+    content["origin"], content["finder"]["origin"] = origin, old.finder.origin
+    torch.save(content, path)
+    os.utime(path, (1_000_000, 1_000_000))
+    assert can_be_guessed(load_model(path))
+    (entry,) = list_models(tmp_path)
+    assert "can find the IDs" in dict(entry.facts)["Patients' IDs"]
+
+    write_sealed(path)
+    again, kept = load_model(path), str(load_model(path).origin) + str(load_model(path).finder.origin)
+    assert not can_be_guessed(again)
+    assert not [one for one in (*prints, "p2") if one in kept]
+    assert path.stat().st_mtime == 1_000_000
+    assert "Patients' IDs" not in dict(list_models(tmp_path)[0].facts)
+    for origin in (again.origin, again.origin["base"], again.finder.origin):
+        assert known_subjects(["p1", "p2"], origin["subject_fingerprints"]) == {"p2"}
+    assert origin_without_fingerprints(again.origin) == {"training_subjects": 2, "base": {"name": "b"}}
+
+    write_sealed(path, forget=True)
+    assert "scrypt" not in str(torch.load(path, weights_only=True)["origin"])
+
+
+def test_two_models_of_the_same_subjects_have_no_fingerprint_in_common(model):
+    again = describe_origin(["Miller^Anna", "p2"], ["p3"], 40)
+    assert not set(again["subject_fingerprints"]) & set(model.origin["subject_fingerprints"])
+    for origin in (again, model.origin):
+        assert known_subjects(["p1", "p2", "p3"], origin["subject_fingerprints"]) == {"p2", "p3"}
+        assert known_subjects(["p1", "p2", "p3"], origin["learnt_fingerprints"]) == {"p2"}
+
+
+def test_a_fingerprint_that_is_none_is_a_damaged_file(model, tmp_path, monkeypatch):
+    monkeypatch.setattr("autoseg.model.model.seal_model", lambda model: model)
+    path = save_model(replace(model, origin={"subject_fingerprints": ["scrypt$1073741824$8$1$00$ab"]}), tmp_path)
+    with pytest.raises(ModelFileError, match="fingerprint that cannot be read"):
+        load_model(path)
 
 
 class _Bomb:

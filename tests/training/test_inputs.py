@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tubes import STRUCTURES, make_tube, patch_tubes, tube_cases
 
-from autoseg.data.digests import describe_side
+from autoseg.data.digests import Seal, describe_side
 from autoseg.data.split import Split
 from autoseg.errors import DataError
 from autoseg.model.centreline import Centreline, from_labels
@@ -12,15 +12,17 @@ from autoseg.model.settings.settings import AugmentationSettings, NetworkSetting
 from autoseg.training.inputs import Inputs
 from autoseg.training.training import train
 
+SEAL = Seal.new()
+
 
 def test_without_centrelines_the_fingerprints_are_those_of_the_cases():
     cases, pairs = tube_cases(1, 2), [make_tube(1), make_tube(2)]
-    assert Inputs().describe(cases, pairs) == describe_side(cases, pairs)
+    assert Inputs().describe(cases, pairs, SEAL) == describe_side(cases, pairs, SEAL)
     lines = {f"tube{k}": from_labels(make_tube(k)[1]) for k in (1, 2)}
-    marked = Inputs(lines).describe(cases, pairs)
-    assert marked == replace(describe_side(cases, pairs), voxels_digest=marked.voxels_digest)
-    assert marked == Inputs(lines).describe(cases[::-1], pairs[::-1])
-    assert marked.voxels_digest != describe_side(cases, pairs).voxels_digest
+    marked = Inputs(lines).describe(cases, pairs, SEAL)
+    assert marked == replace(describe_side(cases, pairs, SEAL), voxels_digest=marked.voxels_digest)
+    assert marked == Inputs(lines).describe(cases[::-1], pairs[::-1], SEAL)
+    assert marked.voxels_digest != describe_side(cases, pairs, SEAL).voxels_digest
 
 
 def test_a_training_does_not_go_on_around_other_centrelines(monkeypatch):

@@ -193,7 +193,7 @@ def _model_of(plan: FoldPlan, number: int, inputs: Inputs) -> TrainedModel:
         on_epoch=after_epoch,
         should_stop=plan.should_stop,
         base=scenario.base,
-        inputs=inputs,
+        inputs=replace(inputs, seal=plan.folds.seal),
     )
     if model.ended is Ended.STOPPED:
         raise KeyboardInterrupt

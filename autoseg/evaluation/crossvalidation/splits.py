@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from autoseg.data.cases import Case
+from autoseg.data.digests import Seal
 from autoseg.data.duplicates import CaseFacts, case_facts
 from autoseg.data.split import Split, check_leaks, k_folds, subjects_of
 from autoseg.errors import DataError
@@ -19,11 +20,15 @@ from autoseg.training.choose_postprocess import read_reference
 
 @dataclass(frozen=True, eq=False)
 class Folds:
-    """The split of each fold, and a digest of each case's content, by which a change is noticed."""
+    """The split of each fold, and a digest of each case's content, by which a change is noticed.
+
+    All models of the folds know the same subjects, whose fingerprints get one `seal`.
+    """
 
     structures: tuple[Structure, ...]
     splits: tuple[Split, ...]
     contents: Mapping[str, str]
+    seal: Seal = field(default_factory=Seal.new)
 
     def made_from(self, number: int) -> dict[str, Any]:
         """Give what the data of a fold (from 1) are, as plain values that survive JSON."""

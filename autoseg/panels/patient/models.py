@@ -7,12 +7,12 @@ from pathlib import Path
 
 import ipywidgets as widgets
 
-from autoseg.model.model import load_model, model_files
+from autoseg.model.model import GUESSED, can_be_guessed, load_model, model_files, write_sealed
 from autoseg.model.model_list import ModelEntry, list_models, newest_model
 from autoseg.panels.parts.chooser import FolderChooser
 from autoseg.panels.parts.fields import button
 from autoseg.panels.parts.panel import Panel
-from autoseg.panels.parts.style import heading, text
+from autoseg.panels.parts.style import heading, notice, text
 from autoseg.panels.parts.table import html_table
 from autoseg.panels.parts.values import ChosenModel
 from autoseg.prediction.ensemble import as_models
@@ -44,6 +44,16 @@ class ModelPanel(Panel):
             "Look again", self.look, "Read the folder again, after a training for instance", icon="refresh"
         )
         self.other = button("Other folder…", self.browse, "Choose another folder with models", icon="folder-open")
+        self.guessed = widgets.HTML()
+        anew = button(
+            "Write anew",
+            self.seal,
+            "Write the file anew in its place, so that every guess is slow. It recognises its patients as before; "
+            "copies that were made of it earlier stay as they are.",
+            panel=self,
+            icon="lock",
+        )
+        self.sealing = widgets.VBox([self.guessed, anew], layout=widgets.Layout(display="none"))
         self.chooser: FolderChooser | None = None
         self._filling = False
         self.list.observe(lambda _: self._selected(), "index")
@@ -70,6 +80,25 @@ class ModelPanel(Panel):
         names = ", ".join(one.name for one in paths)
         self.start(lambda: _load(paths), self._take, saying=f"Loading {names} …")
 
+    def seal(self) -> None:
+        """Write what of the chosen models patients' IDs could be found from anew, in its place."""
+        if self.value is None:
+            return
+        chosen = (self.value, *self.value.others)
+
+        def write() -> tuple[ModelEntry, ...]:
+            for one in chosen:
+                if can_be_guessed(one.model):
+                    write_sealed(one.path)
+            return list_models(self.folder)
+
+        def show(entries: tuple[ModelEntry, ...]) -> None:
+            self.entries = entries
+            self._fill()
+            self.choose(*(one.path for one in chosen))
+
+        self.start(write, show, saying="Writing the model anew …")
+
     def browse(self) -> None:
         """Show a folder chooser; the folder chosen there is read at once."""
         self.chooser = FolderChooser(self.folder, title="Folder with models", describe=_models_in)
@@ -79,7 +108,7 @@ class ModelPanel(Panel):
     # --- what is shown
 
     def _show_body(self) -> None:
-        parts = [widgets.HTML(heading("Model")), self.where, self.list, self.details]
+        parts = [widgets.HTML(heading("Model")), self.where, self.list, self.details, self.sealing]
         buttons = widgets.HBox([self.again, self.other])
         self.body.children = (*parts, buttons, *([self.chooser] if self.chooser else []))
 
@@ -94,6 +123,7 @@ class ModelPanel(Panel):
         self.entries = ()
         self._fill()
         self.where.value = self.details.value = ""
+        self.sealing.layout.display = "none"
 
     def _list(self, entries: tuple[ModelEntry, ...]) -> None:
         self.entries = entries
@@ -142,7 +172,15 @@ class ModelPanel(Panel):
             self.give_up("Choose a model in the list.")
 
     def _take(self, chosen: ChosenModel) -> None:
+        self._offer_sealing(chosen)
         self.value = chosen
+
+    def _offer_sealing(self, chosen: ChosenModel) -> None:
+        """Say of which models patients' IDs can be found by trying, and offer what helps."""
+        named = [one.path.name for one in (chosen, *chosen.others) if can_be_guessed(one.model)]
+        words = "\n".join(f"{name} {GUESSED}. Write it anew before it leaves this computer." for name in named)
+        self.guessed.value = notice(words, "warning") if named else ""
+        self.sealing.layout.display = "" if named else "none"
 
 
 def _models_in(folder: Path) -> str:

@@ -6,12 +6,12 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from autoseg.data.cases import Case
-from autoseg.data.digests import describe_side
+from autoseg.data.digests import Seal, voxels_digest
 from autoseg.data.label_counts import count_labels
 from autoseg.data.split import Split, k_folds, subjects_of
 from autoseg.errors import ReadError
@@ -166,6 +166,8 @@ class _Search:
     labels: Collection[int] | None
     on_event: OnEvent
     should_stop: Callable[[], bool] | None
+    # The finders of the folds know the same subjects.
+    seal: Seal = field(default_factory=Seal.new)
 
     def in_folds(
         self, splits: Sequence[Split], folder: Path | str | None
@@ -190,7 +192,12 @@ class _Search:
                 case.case_id: read_centreline(own / _file_name(case.case_id)) for case in split.test
             }
         finder = train_finder(
-            split, self.structures, self.settings, labels=self.labels, should_stop=self.should_stop
+            split,
+            self.structures,
+            self.settings,
+            labels=self.labels,
+            should_stop=self.should_stop,
+            seal=self.seal,
         )
         if finder.ended is Ended.STOPPED:
             raise KeyboardInterrupt
@@ -209,7 +216,7 @@ class _Search:
     def contents(self, cases: Sequence[Case]) -> dict[str, str]:
         """Give what stands for the voxels of every case, by which a change is noticed."""
         pairs = ((case, read_cases([case], self.structures)) for case in cases)
-        return {case.case_id: describe_side([case], pair).voxels_digest for case, pair in pairs}
+        return {case.case_id: voxels_digest(pair) for case, pair in pairs}
 
     def _made_from(self, split: Split, contents: Mapping[str, str]) -> dict[str, Any]:
         """Give everything on which what is found depends, as plain values."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from autoseg.data.cases import Case
+from autoseg.data.digests import Seal
 from autoseg.data.split import Split
 from autoseg.errors import SettingsError
 from autoseg.image.image import Image, LabelMap
@@ -65,6 +66,7 @@ def train_finder(
     name: str = "finder",
     on_epoch: OnEpoch | None = None,
     should_stop: Callable[[], bool] | None = None,
+    seal: Seal | None = None,
 ) -> TrainedModel:
     """Train a network that finds the centreline of an elongated structure, on the same cases as any other.
 
@@ -83,6 +85,8 @@ def train_finder(
         The structures whose middle is looked for, taken together; by default all.
     name, on_epoch, should_stop
         As of `train`.
+    seal : Seal, optional
+        Of the fingerprints of the subjects, by default a new one.
 
     Returns
     -------
@@ -115,7 +119,7 @@ def train_finder(
         name=name,
         on_epoch=on_epoch,
         should_stop=should_stop,
-        inputs=Inputs(read=read),
+        inputs=Inputs(read=read, seal=seal),
     )
     names = [s.name for s in known if labels is None or s.label in labels]
     return replace(model, origin={**model.origin, "centreline_of": names})

@@ -7,13 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 from autoseg.data.cases import Case
-from autoseg.data.digests import subject_pseudonym
+from autoseg.data.digests import known_subjects
 from autoseg.data.split import Shown, Split, split_cases, subjects_of, what_lacks
 from autoseg.errors import DataError, SettingsError
 from autoseg.model.model import TrainedModel, model_digest
 from autoseg.model.settings.settings import FineTuneSettings, Settings
 from autoseg.training.plan import change_settings
-from autoseg.words import name_some, named
+from autoseg.words import named
 
 
 def settings_from_base(model: TrainedModel, **changes: object) -> Settings:
@@ -95,7 +95,7 @@ def split_for_base(
 
 
 def learnt_from(model: TrainedModel) -> frozenset[str]:
-    """Give the pseudonyms of whom a model, or one that it went on from, has learnt from.
+    """Give the fingerprints of whom a model, or one that it went on from, has learnt from.
 
     Of model files of earlier versions also those of whom it was validated on, which were not told apart.
     """
@@ -103,7 +103,7 @@ def learnt_from(model: TrainedModel) -> frozenset[str]:
 
 
 def has_seen(model: TrainedModel) -> frozenset[str]:
-    """Give the pseudonyms of whom a model, one that it went on from, or its finder, has learnt or validated on.
+    """Give the fingerprints of whom a model, one that it went on from, or its finder, has learnt or validated on.
 
     Of a model that learnt without outliers, the finder knows these all the same.
     """
@@ -130,13 +130,18 @@ def check_base(model: TrainedModel, split: Split, settings: Settings) -> None:
 
 
 def knows_validation(model: TrainedModel, split: Split) -> list[str]:
-    """Say where validation subjects have chosen the base's best epoch, though it did not learn from them."""
-    known = sorted(_subjects(split.validation, has_seen(model)))
+    """Say where validation subjects have chosen the base's best epoch, though it did not learn from them.
+
+    Without their names: the model's file keeps the note.
+    """
+    known, of = len(_subjects(split.validation, has_seen(model))), len(subjects_of(split.validation))
     if not known:
         return []
+    whom = "this validation subject" if of == 1 else f"{known} of these {of} validation subjects"
+    them = "it" if known == 1 else "them"
     return [
-        f"The base model {model.name!r} was validated on {name_some(known)}, too: it did not learn from them, but "
-        "its best epoch was chosen by them, so that their score may be a little too good."
+        f"The base model {model.name!r} was validated on {whom}, too: it did not learn from {them}, but its best "
+        f"epoch was chosen by {them}, so that the score may be a little too good."
     ]
 
 
@@ -170,5 +175,5 @@ def _check_kind(model: TrainedModel, settings: Settings) -> None:
         )
 
 
-def _subjects(cases: Sequence[Case], pseudonyms: Collection[str]) -> set[str]:
-    return {case.subject_id for case in cases if subject_pseudonym(case.subject_id) in pseudonyms}
+def _subjects(cases: Sequence[Case], fingerprints: Collection[str]) -> frozenset[str]:
+    return known_subjects({case.subject_id for case in cases}, fingerprints)

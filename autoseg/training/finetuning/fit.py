@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from autoseg.data.cases import Case, read_case
-from autoseg.data.digests import subject_pseudonym
+from autoseg.data.digests import known_subjects
 from autoseg.data.split import subjects_of
 from autoseg.errors import DataError
 from autoseg.image.image import Image
@@ -76,9 +76,8 @@ def check_fit(
         )
     carried = carry_over(network, base, settings, structures=structures, channels=channels)
     places = match_structures(base.structures, structures)
-    seen = has_seen(base)
     people = subjects_of(cases)
-    known = frozenset(subject for subject in people if subject_pseudonym(subject) in seen)
+    known = known_subjects(people, has_seen(base))
     return Fit(
         notes=(*carried.notes, *_size_notes(images, settings)),
         unknown=tuple(one.name for one, place in zip(structures, places, strict=True) if place is None),

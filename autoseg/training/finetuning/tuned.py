@@ -11,7 +11,7 @@ from torch import nn
 from autoseg.data.split import Split
 from autoseg.errors import DataError
 from autoseg.image.structures import Structure
-from autoseg.model.model import TrainedModel, model_digest
+from autoseg.model.model import FINGERPRINTS, TrainedModel, model_digest
 from autoseg.model.networks import part_of
 from autoseg.model.settings.settings import Phase, Settings
 from autoseg.training.finetuning.base import describe_base, knows_validation
@@ -78,10 +78,7 @@ class Tuned:
 
     def written_into(self, origin: dict[str, Any]) -> dict[str, Any]:
         """Give a model's origin with what it began from; whom the base has seen counts as seen."""
-        joined = {
-            key: sorted({*origin.get(key, ()), *self.record[key]})
-            for key in ("subject_fingerprints", "learnt_fingerprints")
-        }
+        joined = {key: sorted({*origin.get(key, ()), *self.record[key]}) for key in FINGERPRINTS}
         return {**origin, **joined, "base": self.record, "notes": [*origin.get("notes", []), *self.notes]}
 
 

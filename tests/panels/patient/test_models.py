@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from untrained import made_up_model, unfinished
 
+from autoseg.data.digests import known_subjects, subject_pseudonym
 from autoseg.image.structures import Structure
 from autoseg.model.model import save_model
 from autoseg.panels.patient.models import ONE, BasePanel, ModelPanel
@@ -37,6 +38,22 @@ def test_the_newest_model_that_can_be_read_is_loaded(folder):
     for words in ("psoas (left), gracilis", "Dice 0.20", "9 subjects, 1,234 slices", "0.75 mm"):
         assert words in panel.details.value
     assert panel.message.value == ""
+
+
+def test_a_model_whose_patients_can_be_guessed_says_so_and_is_written_anew(tmp_path, monkeypatch):
+    old = replace(made_up_model("old"), origin={"subject_fingerprints": [subject_pseudonym("s1")]})
+    with monkeypatch.context() as patch:  # as an earlier version wrote it
+        patch.setattr("autoseg.model.model.seal_model", lambda model: model)
+        save_model(old, tmp_path)
+    panel = shown(ModelPanel(tmp_path))
+    assert panel.sealing.layout.display == ""
+    assert "can find the IDs" in panel.guessed.value
+    assert "can find the IDs" in panel.details.value
+    panel.seal()
+    shown(panel)
+    assert panel.sealing.layout.display == "none"
+    assert "can find the IDs" not in panel.details.value
+    assert known_subjects(["s1", "s2"], panel.value.model.origin["subject_fingerprints"]) == {"s1"}
 
 
 def test_a_name_chooses_its_newest_and_an_unknown_one_nothing(folder):
