@@ -184,7 +184,7 @@ def test_a_model_is_gone_on_from_by_its_name_or_its_file(model, small_sample, tm
     shown = capsys.readouterr().out
     assert "of 1 subject: SCD0000501" in shown
     assert "Going on from TrainedModel(heart:" in shown
-    assert "The base model 'heart' was validated on SCD0000501, too" in shown
+    assert "The base model 'heart' was validated on this validation subject, too" in shown
     tuned, base = load_model(tmp_path / "on_1.pt"), load_model(model)
     assert tuned.settings.preprocess == base.settings.preprocess
     assert (tuned.settings.batch_size, tuned.settings.learning_rate) == (5, 1e-4)
