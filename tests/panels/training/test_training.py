@@ -430,13 +430,13 @@ def test_a_model_that_knows_who_validates_is_refused_in_words(tmp_path, really):
     assert "has learnt from the validation subject patient 5" in panel.message.value
 
 
-def test_who_validated_the_model_before_is_told_by_number(tmp_path, really):
+def test_how_many_validated_the_model_before_is_told(tmp_path, really):
     base = make_base(taught_by=["subject9"])
     base.origin["learnt_fingerprints"] = []
     panel, _ = make_panel(tuned_task(tmp_path, base))
     panel.start_button.click()
     panel.wait(60)
-    assert "was validated on patient 6, too" in panel.lines.value
+    assert "was validated on 1 of these 2 validation subjects, too" in panel.lines.value
     assert not re.search("subject[0-9]", panel.lines.value + panel.state_line.value)
 
 

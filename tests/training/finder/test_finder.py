@@ -104,7 +104,7 @@ def test_what_cannot_be_searched_is_an_error(finder):
 def test_folds_do_not_see_the_subject_and_go_on_where_they_were(tubes, tmp_path, monkeypatch):
     cases, learnt, found_by = tube_cases(1, 2, 3), [], {}
 
-    def learn(split, structures, settings, *, labels, should_stop):
+    def learn(split, structures, settings, *, labels, should_stop, seal):
         learnt.append({case.subject_id for case in (*split.training, *split.validation)})
         if len(learnt) == 2:
             raise KeyboardInterrupt
