@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from autoseg.errors import DataError, ReadError
-from autoseg.files.atomic import whole_file
+from autoseg.files.records import write_record
 from autoseg.words import counted
 
 FILE = "test_subjects.json"
@@ -126,8 +126,7 @@ def record_look(folder: Path, model_name: str) -> Ledger:
 
 
 def _write(folder: Path, ledger: Ledger) -> Ledger:
-    with whole_file(Path(folder) / FILE) as temporary:
-        temporary.write_text(json.dumps(asdict(ledger), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_record(Path(folder) / FILE, asdict(ledger), indent=2)
     return ledger
 
 

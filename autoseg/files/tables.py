@@ -1,14 +1,17 @@
-"""Reading and writing the two tables of a training folder: structures.csv and annotated.csv."""
+"""Tables as CSV: structures.csv and annotated.csv of a training folder, and the one way all tables are written."""
 
 from __future__ import annotations
 
 import csv
 import io
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
+
+import pandas as pd
 
 from autoseg.errors import LabelError, ReadError
 from autoseg.files.atomic import whole_file
@@ -204,7 +207,7 @@ def _structure(path: Path, number: int, row: Mapping[str, str]) -> Structure:
 
 
 def read_rows(path: Path) -> tuple[list[str], list[Row]]:
-    """Give the column names in lower case and the rows that are not blank."""
+    """Give the column names in lower case and the rows that are not blank, as `write_rows` was given them."""
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError as error:
@@ -219,8 +222,12 @@ def read_rows(path: Path) -> tuple[list[str], list[Row]]:
     header = text.partition("\n")[0]
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=header.count))
     try:
-        columns = [cell.strip().lower() for cell in next(reader, [])]
-        filled = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(map(str.strip, row))]
+        columns = [plain_cell(cell.strip()).lower() for cell in next(reader, [])]
+        filled = [
+            (reader.line_num, [plain_cell(cell.strip()) for cell in row])
+            for row in reader
+            if any(map(str.strip, row))
+        ]
     except csv.Error as error:
         raise ReadError(f"{path} is not a CSV table ({error}). Save it as 'CSV UTF-8', then try again.") from error
     while columns and not columns[-1]:
@@ -251,12 +258,98 @@ def require_columns(path: Path, columns: Sequence[str], wanted: Sequence[str], *
         )
 
 
+# --- every CSV that autoseg writes, and those of its own that it reads
+
+# What a spreadsheet takes for the beginning of a formula, also in full width, behind what it strips: blanks,
+# quotation marks, signs that nobody sees. Tabs and line ends it may strip itself. A number is none.
+_STRIPPED = r"[\s\"'\x00-\x1f\u200b-\u200f\u202a-\u202e\u2060\ufeff]*"
+_NUMBER = r" *[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)? *(?:[;\t\r\n]|$)"
+_FORMULA = rf"(?!{_NUMBER}){_STRIPPED}[=+\-@\uff1d\uff0b\uff0d\uff20\t\r]"
+# A cell begins also behind what parts cells elsewhere: in Germany a semicolon.
+_HARMLESS = re.compile(rf"(^|[;\t\r\n])(?={_FORMULA})")
+_AS_IT_WAS = re.compile(rf"(^|[;\t\r\n])'(?={_FORMULA})")
+_NO_LETTER = re.compile(r"\\u(d[89a-f][0-9a-f]{2})")
+
+
+def harmless_cell(value: object) -> object:
+    """Give a cell of which no spreadsheet makes a formula: an apostrophe goes before words that look like one.
+
+    Numbers, and words that are one, stay as they are. `plain_cell` takes the apostrophe away.
+
+    Examples
+    --------
+    >>> [harmless_cell(value) for value in ("=1+2", "-7", -7, "psoas", "a;@b", "'=1")]
+    ["'=1+2", '-7', -7, 'psoas', "a;'@b", "''=1"]
+    """
+    return _HARMLESS.sub(r"\1'", value) if isinstance(value, str) else value
+
+
+def plain_cell(text: str) -> str:
+    """Give the words that `harmless_cell` was given, and bytes that are no letters; others stay as they are."""
+    return _NO_LETTER.sub(lambda found: chr(int(found[1], 16)), _AS_IT_WAS.sub(r"\1", text))
+
+
 def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a table whole, or not at all."""
-    with whole_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(rows)
+    """Write a table whole, or not at all, as `read_rows` reads it; no cell becomes a formula."""
+    data = _csv([columns, *rows])
+    with whole_file(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_table(path: Path, table: pd.DataFrame, *, marked: bool = False) -> None:
+    """Write a table whole, or not at all, as `csv_bytes` gives it."""
+    data = csv_bytes(table, marked=marked)
+    with whole_file(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def csv_bytes(table: pd.DataFrame, *, marked: bool = False) -> bytes:
+    """Give a table as the bytes of a CSV file: UTF-8, a decimal point; no cell becomes a formula.
+
+    One that is `marked` tells Excel that the ² in the names of its columns is UTF-8.
+    """
+    rows = table.itertuples(index=False, name=None)
+    return (b"\xef\xbb\xbf" if marked else b"") + _csv([table.columns, *([*map(_told, row)] for row in rows)])
+
+
+def read_table(path: Path, words: Sequence[str] = ()) -> pd.DataFrame:
+    """Read a table that `write_table` wrote; the columns of `words` hold nothing else: 007 stays 007, NA a name.
+
+    Raises
+    ------
+    ReadError
+        If the file cannot be read as a table.
+    """
+    try:
+        # An empty cell is missing, but among words; whatever else stands there is meant.
+        numbers = [name for name in pd.read_csv(path, nrows=0, encoding="utf-8-sig") if name not in words]
+        missing = {name: ["", "nan"] for name in numbers}
+        how: dict[str, Any] = {"dtype": dict.fromkeys(words, str), "na_values": missing, "keep_default_na": False}
+        table = pd.read_csv(path, encoding="utf-8-sig", **how)
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        raise ReadError(f"{path} cannot be read as a table ({error}). Export it again.") from error
+    known = [name for name in words if name in table]
+    table[known] = table[known].map(plain_cell)
+    return table.rename(columns=plain_cell)
+
+
+def _told(cell: object) -> object:
+    # Ten digits are more than any area has, and spare the reader 3.1500000000000004.
+    return ("" if math.isnan(cell) else f"{cell:.10g}") if isinstance(cell, float) else cell
+
+
+def _csv(rows: Iterable[Iterable[object]]) -> bytes:
+    r"""Give rows in UTF-8; a byte of a file's name that is no letter (old archives) is written as \udcff."""
+    text = io.StringIO(newline="")
+    # A cell with either sign of a line end must stand in quotation marks, and each line ends in one of them.
+    writer = csv.writer(text, lineterminator="\r\n")
+    lines = []
+    for row in rows:
+        writer.writerow(map(harmless_cell, row))
+        lines.append(text.getvalue().removesuffix("\r\n"))
+        text.seek(0)
+        text.truncate()
+    return "\n".join([*lines, ""]).encode("utf-8", "backslashreplace")
 
 
 # --- who corrected which labels, and when: `corrections.csv` in a folder of cases, one row a correction

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,7 +18,8 @@ from autoseg.files.colours import write_label_colours
 from autoseg.files.file_names import safe_name, unique_names
 from autoseg.files.nifti.volumes import write_nifti
 from autoseg.files.pictures.pictures import read_picture, write_gif, write_jpg, write_palette_png
-from autoseg.files.tables import write_structures
+from autoseg.files.records import write_record
+from autoseg.files.tables import write_structures, write_table
 from autoseg.files.workbooks import Sheet, write_workbook
 from autoseg.image.image import Image, LabelMap
 from autoseg.image.overlay import hex_colour, overlay_slices
@@ -46,8 +46,6 @@ MAX_GIF_FRAMES = 200
 # Of run.json and the tables beside it: from 2 on slices count from 1, in a column "slice"; before they counted from
 # 0, in a column "slice_index", and run.json had no format.
 FORMAT = 2
-# A file's name may hold bytes that are no UTF-8 (old archives); they are written as question marks.
-NOT_UTF8: Literal["replace"] = "replace"
 
 
 def write_run(
@@ -111,8 +109,7 @@ def write_run(
         record |= {"left_out": left_out, "details": dict(details or {})}
         if write_more is not None:
             write_more(temporary)
-        text = json.dumps(record, indent=2, ensure_ascii=False, default=str)
-        (temporary / "run.json").write_text(text + "\n", encoding="utf-8", errors=NOT_UTF8)
+        write_record(temporary / "run.json", record, indent=2)
     return folder
 
 
@@ -216,19 +213,13 @@ def _write_tables(
     model_name: str = "",
     details: Mapping[str, Any] | None = None,
 ) -> None:
-    _write_csv(measurements_table(measurements), folder / "measurements.csv", encoding="utf-8")
-    # The mark in front tells Excel that the ² in the column names is UTF-8.
-    _write_csv(areas_table(measurements), folder / "areas.csv", encoding="utf-8-sig")
+    write_table(folder / "measurements.csv", measurements_table(measurements))
+    write_table(folder / "areas.csv", areas_table(measurements), marked=True)
     write_workbook(folder / "areas.xlsx", areas_sheets(measurements, model_name=model_name, details=details))
-    _write_csv(patients_table(measurements), folder / "patients.csv", encoding="utf-8-sig")
+    write_table(folder / "patients.csv", patients_table(measurements), marked=True)
     levels = levels_table(measurements)
     if len(levels):
-        _write_csv(levels, folder / "levels.csv", encoding="utf-8-sig")
-
-
-def _write_csv(table: pd.DataFrame, path: Path, *, encoding: str) -> None:
-    # Ten digits are more than any area has, and spare the reader 3.1500000000000004.
-    table.to_csv(path, index=False, encoding=encoding, errors=NOT_UTF8, float_format="%.10g")
+        write_table(folder / "levels.csv", levels, marked=True)
 
 
 def _describe_run(

@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from autoseg.errors import DataError, OutputError
 from autoseg.files.atomic import whole_file
 from autoseg.files.file_names import safe_name
+from autoseg.files.tables import write_table
 from autoseg.image.structures import Structure
 from autoseg.measurement.scores import Score, VolumeScore, scores_table
 from autoseg.measurement.summary import SubjectScore, pool_subjects, summarise
@@ -80,7 +79,7 @@ def write_results(
         if table is None:
             _remove(target)
         else:
-            _write(table, target)
+            write_table(target, table)
             written.append(target)
     return written
 
@@ -114,11 +113,6 @@ def write_worst(folder: Path, worst: Sequence[WorstSlice]) -> list[Path]:
         with whole_file(written[-1]) as temporary:
             show_slice_scored(one).savefig(temporary, format="png")
     return written
-
-
-def _write(table: pd.DataFrame, path: Path) -> None:
-    with whole_file(path) as temporary:
-        table.to_csv(temporary, index=False, encoding="utf-8", errors="replace", float_format="%.10g")
 
 
 def _remove(path: Path) -> None:

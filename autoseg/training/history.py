@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from autoseg.files.atomic import whole_file
+from autoseg.files.tables import write_rows
 from autoseg.image.structures import Structure
 from autoseg.model.model import EpochResult, TrainedModel
 from autoseg.model.settings.settings import Settings
@@ -17,13 +16,10 @@ UNKNOWN = "–"
 
 def write_history(model: TrainedModel, path: Path) -> Path:
     """Write one row an epoch as CSV: losses, Dice and IoU of every structure, learning rate, seconds."""
-    with whole_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        rows = history_rows(model)
-        # Epochs that were not validated have no erosion columns.
-        columns = dict.fromkeys(column for row in rows for column in row) or {"epoch": None}
-        writer = csv.DictWriter(file, fieldnames=list(columns))
-        writer.writeheader()
-        writer.writerows(rows)
+    rows = history_rows(model)
+    # Epochs that were not validated have no erosion columns.
+    columns = dict.fromkeys(column for row in rows for column in row) or {"epoch": None}
+    write_rows(path, list(columns), [[row.get(column) for column in columns] for row in rows])
     return path
 
 

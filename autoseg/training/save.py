@@ -10,7 +10,8 @@ from pathlib import Path
 
 from autoseg.data.split import Split
 from autoseg.errors import ModelFileError, OutputError
-from autoseg.files.atomic import check_writable, whole_file
+from autoseg.files.atomic import check_writable
+from autoseg.files.tables import write_table
 from autoseg.image.structures import Structure
 from autoseg.model.ended import Ended
 from autoseg.model.model import EpochResult, TrainedModel, check_model_name, free_model_path, save_model
@@ -151,8 +152,7 @@ def train_and_save(
     )
     model, choice = tune_postprocess(files.completed(model), split.validation if choose_post else ())
     if choice is not None:
-        with whole_file(files.folder / f"{name}_postprocess.csv") as temporary:
-            choice.table().to_csv(temporary, index=False)
+        write_table(files.folder / f"{name}_postprocess.csv", choice.table())
     path = save_model(model, files.place_of(model))
     write_history(model, files.history)
     files.remove(finished=model.ended is not Ended.STOPPED)

@@ -1,10 +1,36 @@
 """structures.csv and annotated.csv, as people and their spreadsheets write them."""
 
-import pytest
+import csv
+import io
+import re
+from pathlib import Path
 
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis.strategies import text
+
+import autoseg
 from autoseg.errors import LabelError, OutputError, ReadError
-from autoseg.files.tables import Drawn, read_annotated, read_structures, write_annotated, write_structures
+from autoseg.files.tables import (
+    Drawn,
+    csv_bytes,
+    harmless_cell,
+    plain_cell,
+    read_annotated,
+    read_rows,
+    read_structures,
+    read_subjects,
+    read_table,
+    write_annotated,
+    write_rows,
+    write_structures,
+    write_table,
+)
 from autoseg.image.structures import Structure
+from tests.hostile import HOSTILE
+
+PACKAGE = Path(autoseg.__file__).parent
 
 STRUCTURES = (
     Structure(1, "Rückenstrecker, links", (1, 2, 254), "left"),
@@ -123,3 +149,83 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="file"):
         write_structures(tmp_path / "file" / "s.csv", STRUCTURES)
+
+
+# --- names are data: no cell becomes a formula, and each comes back as it was
+
+
+def cells_of_a_spreadsheet(data, separator=","):
+    """Give what Excel takes for cells, also where another sign parts them than the one it was written with."""
+    text = data.decode("utf-8-sig")
+    pieces = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator))
+    return [cell for row in pieces for cell in row] + re.split(r"[;\n\r\t]", text)
+
+
+def is_formula(cell):
+    bare = re.sub(r"^[\s\"\x00-\x1f\u200b-\u200f\u202a-\u202e\u2060\ufeff]*", "", cell)
+    is_number = re.match(r"[\" ]*[+-]?[\d.]+([eE][+-]?\d+)?(\"?,|$)", cell)
+    return bare[:1] in tuple("=+-@\uff1d\uff0b\uff0d\uff20") and not is_number
+
+
+@pytest.mark.parametrize("name", HOSTILE, ids=ascii)
+def test_a_hostile_name_is_no_formula_and_comes_back(tmp_path, name):
+    path = tmp_path / "t.csv"
+    write_rows(path, ("case_id", "note"), [(name, "a"), ("b", name)])
+    assert not any(map(is_formula, cells_of_a_spreadsheet(path.read_bytes())))
+    if name == name.strip():
+        _, rows = read_rows(path)
+        assert [row for _, row in rows] == [{"case_id": name, "note": "a"}, {"case_id": "b", "note": name}]
+    table = pd.DataFrame({"case_id": [name, "b"], name + "!": [-1.5, 2], "n": [-3, 4]})
+    write_table(path, table, marked=True)
+    assert not any(map(is_formula, cells_of_a_spreadsheet(path.read_bytes())))
+    pd.testing.assert_frame_equal(read_table(path, ["case_id"]), table)
+
+
+@given(text(max_size=30) | text(alphabet="='\" ;\t\r\n-+@7.\uff1da", max_size=12))
+def test_whatever_is_written_comes_back(name):
+    cell = harmless_cell(name)
+    assert plain_cell(cell) == name
+    assert not any(map(is_formula, re.split(r"[;\n\r\t]", cell)))
+
+
+def test_numbers_stay_numbers(tmp_path):
+    write_rows(tmp_path / "t.csv", ("a", "b", "c"), [(-7, -1.5, "-7")])
+    assert (tmp_path / "t.csv").read_text() == "a,b,c\n-7,-1.5,-7\n"
+    assert csv_bytes(pd.DataFrame({"a": [-7], "b": [-0.1 - 0.2]})) == b"a,b\n-7,-0.3\n"
+
+
+def test_a_folders_tables_keep_names_that_look_like_formulas(tmp_path):
+    structures = (Structure(1, "=A1"), Structure(2, "-7"), Structure(3, "@x; +y"))
+    write_structures(tmp_path / "s.csv", structures, values=[("=seg", 1)])
+    read = read_structures(tmp_path / "s.csv")
+    assert (read.structures, read.values) == (structures, (("=seg", 1),))
+    write_annotated(tmp_path / "a.csv", {"=A1": [1], "-7": [2]}, structures)
+    assert read_annotated(tmp_path / "a.csv", structures)["=A1"] == (Drawn(frozenset({1})),)
+    assert set(read_annotated(tmp_path / "a.csv", structures)) == {"=A1", "-7"}
+
+
+def test_a_table_of_an_earlier_version_is_read_as_it_was_meant(tmp_path):
+    write(tmp_path / "subjects.csv", "case_id,subject_id\n=A1,-7\n+b,@c\n")
+    assert read_subjects(tmp_path / "subjects.csv") == {"=A1": "-7", "+b": "@c"}
+
+
+def test_only_one_module_knows_csv():
+    """Whatever else wrote a table would forget that names may be formulas."""
+    allowed = {"files/tables.py": ("csv.writer", "to_csv", "csv.reader", "read_csv")}
+    found = [
+        f"{path.relative_to(PACKAGE).as_posix()}: {call}"
+        for path in sorted(PACKAGE.rglob("*.py"))
+        for call in (
+            "csv.writer",
+            "DictWriter",
+            "to_csv",
+            "csv.reader",
+            "DictReader",
+            "read_csv",
+            "to_json",
+            "to_excel",
+        )
+        if call in path.read_text(encoding="utf-8")
+        and call not in allowed.get(path.relative_to(PACKAGE).as_posix(), ())
+    ]
+    assert found == []

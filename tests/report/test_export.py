@@ -267,9 +267,9 @@ def test_a_file_name_that_is_no_utf8_does_not_stop_a_run(tmp_path):
         model_name="m",
     )
     record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    assert record["images"][0]["slices"][0]["file"] == "caf?.dcm"
+    assert record["images"][0]["slices"][0]["file"] == "caf\udce9.dcm"
     for table in ("areas.csv", "measurements.csv"):
-        assert "caf?" in (folder / table).read_text(encoding="utf-8-sig")
+        assert r"caf\udce9" in (folder / table).read_text(encoding="utf-8-sig")
     assert "labels/caf.png" in files(folder)
 
 

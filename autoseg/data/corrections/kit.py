@@ -17,6 +17,7 @@ from autoseg.files.atomic import whole_folder
 from autoseg.files.colours import FSLEYES_NAME, ITKSNAP_NAME, SLICER_NAME, write_label_colours
 from autoseg.files.file_names import safe_name, unique_names
 from autoseg.files.nifti.volumes import write_nifti
+from autoseg.files.records import write_record
 from autoseg.files.tables import read_structures, write_structures
 from autoseg.image.geometry import Affine, check_affine
 from autoseg.image.image import Image, LabelMap
@@ -249,8 +250,7 @@ def write_kit(
             "notes": notes,
             "cases": [_as_plain(case) for case in cases],
         }
-        text = json.dumps(record, indent=2, ensure_ascii=False)
-        (temporary / RECORD).write_text(text + "\n", encoding="utf-8")
+        write_record(temporary / RECORD, record, indent=2)
     return Kit(folder, tuple(cases), structures, model_name, written, tuple(notes))
 
 

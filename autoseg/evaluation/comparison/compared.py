@@ -22,7 +22,8 @@ from autoseg.evaluation.comparison.tables import (
 )
 from autoseg.evaluation.comparison.verdict import gain_note, give_verdict, order_of
 from autoseg.evaluation.crossvalidation import RESULT, CrossValidation, FoldResult, gather, read_fold
-from autoseg.files.atomic import whole_file
+from autoseg.files.records import write_record
+from autoseg.files.tables import read_table
 from autoseg.image.structures import Structure
 from autoseg.measurement.statistics import FEWEST_FOR_INTERVAL
 from autoseg.model.settings.settings import Settings, settings_from_dict
@@ -90,7 +91,7 @@ class Comparison:
         for entry, run in self.runs.items():
             for fold in run.folds:
                 for path in sorted(fold.folder.glob("*_history.csv")):
-                    tables.append(pd.read_csv(path).assign(entry=entry, title=title_of(entry), fold=fold.number))
+                    tables.append(read_table(path).assign(entry=entry, title=title_of(entry), fold=fold.number))
         return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
@@ -146,9 +147,7 @@ def put_together(folder: Path, state: State, folds: Mapping[str, Sequence[FoldRe
 
 def write_state(folder: Path, state: State) -> None:
     """Write down what is compared in a folder."""
-    with whole_file(folder / STATE) as temporary:
-        content = {"format": "autoseg comparison", "version": 1, **asdict(state)}
-        temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    write_record(folder / STATE, {"format": "autoseg comparison", "version": 1, **asdict(state)})
 
 
 def read_state(folder: Path) -> State:

@@ -31,6 +31,7 @@ from autoseg.evaluation.crossvalidation import (
 )
 from autoseg.evaluation.crossvalidation.fold import read_content
 from autoseg.files.atomic import whole_file
+from autoseg.files.tables import write_table
 from autoseg.image.structures import Structure
 from autoseg.model.settings.settings import Settings, settings_to_dict
 from autoseg.report.figures import show_comparison, show_learning_curves, show_side_by_side
@@ -63,10 +64,10 @@ def write_tables(comparison: Comparison) -> None:
     else:  # an earlier table would be of something else
         (comparison.folder / "centrelines.csv").unlink(missing_ok=True)
     for name, table in tables.items():
-        with whole_file(comparison.folder / name) as temporary:
-            table.to_csv(temporary, index=False, encoding="utf-8", errors="replace", float_format="%.10g")
+        write_table(comparison.folder / name, table)
     with whole_file(comparison.folder / "verdict.txt") as temporary:
-        temporary.write_text("\n".join((comparison.verdict, *comparison.notes, "")), encoding="utf-8")
+        words = "\n".join((comparison.verdict, *comparison.notes, ""))
+        temporary.write_text(words, encoding="utf-8", errors="replace")
 
 
 def write_pictures(comparison: Comparison) -> None:

@@ -16,6 +16,8 @@ import numpy.typing as npt
 
 from autoseg.errors import DataError, ModelFileError, ReadError, SettingsError
 from autoseg.files.atomic import whole_folder
+from autoseg.files.records import from_record, write_record
+from autoseg.files.tables import write_table
 from autoseg.measurement.scores import PixelScore, Score, VolumeScore, scores_table
 from autoseg.model.model import TrainedModel, autoseg_version, load_model, model_files, save_model
 from autoseg.model.networks.build import standardised
@@ -95,9 +97,9 @@ def write_fold(
             if model.history and model.settings.watch_erosion:
                 rows, by = history_rows(model), model.settings.best_by
                 write_curves(temporary, model.name, rows, structures=model.structures, best_by=by)
-        scores_table(result.scores).to_csv(temporary / "scores.csv", index=False)
+        write_table(temporary / "scores.csv", scores_table(result.scores))
         if choice is not None:
-            choice.table().to_csv(temporary / "postprocess.csv", index=False)
+            write_table(temporary / "postprocess.csv", choice.table())
         with (temporary / PREDICTIONS).open("wb") as file:
             arrays: dict[str, Any] = {f"case_{k}": labels for k, labels in enumerate(predicted.values())}
             np.savez_compressed(file, **arrays)
@@ -112,18 +114,18 @@ def write_fold(
             "volumes": [asdict(score) for score in result.volumes],
             "centrelines": [asdict(score) for score in result.centrelines],
         }
-        (temporary / RESULT).write_text(json.dumps(content), encoding="utf-8")
+        write_record(temporary / RESULT, content, indent=None)
 
 
 def read_fold(place: Path, number: int, made_from: dict[str, Any] | None = None) -> FoldResult:
     """Read a finished fold."""
     content = read_content(place)
     try:
-        scores = tuple(Score(**row) for row in content["scores"])
-        volumes = tuple(VolumeScore(**row) for row in content["volumes"])
-        pixels = tuple(PixelScore(**row) for row in content.get("pixels", ()))
-        lines = tuple(CentrelineScore(**row) for row in content.get("centrelines", ()))
-        cost = FoldCost(**content.get("cost", {}))
+        scores = tuple(from_record(Score, row) for row in content["scores"])
+        volumes = tuple(from_record(VolumeScore, row) for row in content["volumes"])
+        pixels = tuple(from_record(PixelScore, row) for row in content.get("pixels", ()))
+        lines = tuple(from_record(CentrelineScore, row) for row in content.get("centrelines", ()))
+        cost = from_record(FoldCost, content.get("cost", {}))
         before, note, version = content["made_from"], str(content["note"]), str(content["autoseg"])
     except (KeyError, TypeError) as error:
         raise _unreadable(place, error) from error

@@ -15,6 +15,7 @@ from scipy.interpolate import PchipInterpolator
 
 from autoseg.errors import DataError, ReadError
 from autoseg.files.atomic import whole_folder
+from autoseg.files.tables import csv_bytes, read_table
 from autoseg.measurement.morphometry.measure import Morphometry, Profile, SectionRow
 from autoseg.words import natural
 
@@ -244,12 +245,6 @@ def morphometry_tables(morphometry: Morphometry, *, step_mm: float = STEP_MM) ->
     }
 
 
-def csv_bytes(table: pd.DataFrame) -> bytes:
-    """Give a table as the bytes of a CSV file."""
-    # Ten digits are more than any measure has, and spare the reader 3.1500000000000004.
-    return table.to_csv(index=False, float_format="%.10g", lineterminator="\n").encode("utf-8", errors="replace")
-
-
 def read_arc_tables(paths: Sequence[Path]) -> pd.DataFrame:
     """Read the arc tables of a cohort: files, or folders with `morphometry_arc.csv` in them or below."""
     files: list[Path] = []
@@ -268,12 +263,7 @@ def read_arc_tables(paths: Sequence[Path]) -> pd.DataFrame:
 
 
 def _read(path: Path) -> pd.DataFrame:
-    # IDs are text: 007 stays 007.
-    texts = {"case_id": str, "subject_id": str, "name": str, "level": str}
-    try:
-        table = pd.read_csv(path, dtype=texts, keep_default_na=True)
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise ReadError(f"{path} cannot be read as a table ({error}). Export it again.") from error
+    table = read_table(path, words=("case_id", "subject_id", "name", "level"))
     if lacking := [column for column in NEEDED if column not in table]:
         raise ReadError(f"{path} has no column {', '.join(lacking)}; it is no {ARC_FILE}.")
-    return table.fillna(dict.fromkeys([column for column in texts if column in table], ""))
+    return table

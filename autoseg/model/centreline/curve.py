@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ import numpy.typing as npt
 from scipy.interpolate import CubicSpline
 
 from autoseg.errors import DataError, ReadError
-from autoseg.files.atomic import whole_file
+from autoseg.files.tables import read_rows, write_rows
 from autoseg.image.geometry import Affine
 from autoseg.words import counted
 
@@ -153,14 +152,14 @@ def write_centreline(centreline: Centreline, path: Path | str) -> Path:
     """
     path = Path(path)
     ends = ["" if mm is None else repr(float(mm)) for mm in (centreline.begins_mm, centreline.ends_mm)]
-    with whole_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        clicks = np.array(centreline.clicks_mm).reshape(-1, 3)[:, 2]
-        # A click so near another point that the curve was not given a point of its own takes that one.
-        own = {int(np.argmin(np.abs(centreline.points_mm[:, 2] - height))) for height in clicks}
-        writer.writerow([*COLUMNS, CLICKED] if own else COLUMNS)
-        for number, point in enumerate(centreline.points_mm.tolist()):
-            writer.writerow([*map(repr, point), *ends, centreline.source, *([int(number in own)] if own else [])])
+    clicks = np.array(centreline.clicks_mm).reshape(-1, 3)[:, 2]
+    # A click so near another point that the curve was not given a point of its own takes that one.
+    own = {int(np.argmin(np.abs(centreline.points_mm[:, 2] - height))) for height in clicks}
+    rows = [
+        [*map(repr, point), *ends, centreline.source, *([int(number in own)] if own else [])]
+        for number, point in enumerate(centreline.points_mm.tolist())
+    ]
+    write_rows(path, [*COLUMNS, CLICKED] if own else COLUMNS, rows)
     return path
 
 
@@ -174,15 +173,12 @@ def read_centreline(path: Path | str) -> Centreline:
     """
     path = Path(path)
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
+        rows = [row for _, row in read_rows(path)[1]]
         points = np.array([[float(row[name]) for name in COLUMNS[:3]] for row in rows])
         begins, ends = (float(rows[0][name]) if rows[0][name] else None for name in COLUMNS[3:5])
         chosen = points[[row.get(CLICKED) == "1" for row in rows]].tolist()
         clicks = tuple((x, y, z) for x, y, z in chosen)
         return Centreline(points, rows[0]["source"], begins, ends, clicks)  # type: ignore[arg-type]  # it is checked there
-    except OSError as error:
-        raise ReadError(f"{path} could not be read: {error.strerror or error}. Choose another file.") from error
     except (DataError, KeyError, IndexError, TypeError, ValueError) as error:
         raise ReadError(
             f"{path} is no table of a centreline ({error}); it has the columns {', '.join(COLUMNS)} and a row for "

@@ -9,11 +9,10 @@ from contextlib import suppress
 from pathlib import Path
 from statistics import fmean
 
-import pandas as pd
-
 from autoseg.errors import AutosegError, DataError
 from autoseg.evaluation.comparison import Comparison, ComparisonRequest, run_comparison
 from autoseg.evaluation.crossvalidation import RESULT, FoldBegins, FoldEpoch, FoldFailed, Scenario, read_fold
+from autoseg.files.tables import read_table
 from autoseg.measurement.scores import Score
 from autoseg.measurement.summary import pool_subjects
 from autoseg.model.model import EpochResult
@@ -158,7 +157,7 @@ def dice_of_subjects(scores: Sequence[Score]) -> tuple[float, ...]:
 def read_curve(place: Path) -> Curve:
     """Read the curve of a training that is done from its folder; empty where nothing was validated."""
     for path in sorted(place.glob("*_history.csv")):
-        table = pd.read_csv(path)
+        table = read_table(path)
         if {"elapsed_s", "validation_dice"} <= set(table.columns):
             known = table.dropna(subset=["validation_dice"])
             return tuple(zip(known["elapsed_s"].astype(float), known["validation_dice"].astype(float), strict=True))

@@ -11,6 +11,7 @@ import ipywidgets as widgets
 import pandas as pd
 
 from autoseg.errors import AutosegError, DataError
+from autoseg.files.tables import csv_bytes
 from autoseg.measurement.morphometry import (
     ALIGNMENTS,
     Along,
@@ -26,7 +27,7 @@ from autoseg.measurement.morphometry import (
     write_morphometry,
 )
 from autoseg.measurement.morphometry.cohort import without_band, without_subject
-from autoseg.measurement.morphometry.tables import ARC_FILE, SECTIONS_FILE, csv_bytes
+from autoseg.measurement.morphometry.tables import ARC_FILE, SECTIONS_FILE
 from autoseg.panels.parts.chooser import FolderChooser
 from autoseg.panels.parts.download import DownloadButton
 from autoseg.panels.parts.fields import button, field, tick

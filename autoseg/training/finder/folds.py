@@ -16,6 +16,7 @@ from autoseg.data.label_counts import count_labels
 from autoseg.data.split import Split, k_folds, subjects_of
 from autoseg.errors import ReadError
 from autoseg.files.atomic import check_writable, whole_folder
+from autoseg.files.records import write_record
 from autoseg.image.structures import Structure
 from autoseg.model.centreline import Centreline, from_labels, read_centreline, write_centreline
 from autoseg.model.dataset import read_cases
@@ -209,8 +210,7 @@ class _Search:
                 save_model(finder, temporary)
                 for case_id, line in lines.items():
                     write_centreline(line, temporary / _file_name(case_id))
-                text = json.dumps(made_from, indent=1, ensure_ascii=False)
-                (temporary / MADE_FROM).write_text(text, encoding="utf-8")
+                write_record(temporary / MADE_FROM, made_from)
         return finder, lines
 
     def contents(self, cases: Sequence[Case]) -> dict[str, str]:
@@ -259,4 +259,4 @@ def _model_in(folder: Path) -> TrainedModel:
 def _file_name(case_id: str) -> str:
     """Name a case's file: the name itself may not do on every system, and two must not become one."""
     plain = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in case_id)[:60]
-    return f"{plain}_{hashlib.sha256(case_id.encode()).hexdigest()[:8]}.csv"
+    return f"{plain}_{hashlib.sha256(case_id.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}.csv"

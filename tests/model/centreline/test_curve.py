@@ -81,7 +81,7 @@ def test_the_file_gives_back_the_same_numbers(tmp_path):
 
 
 def test_a_file_that_is_none_is_named(tmp_path):
-    with pytest.raises(ReadError, match=r"nothing\.csv could not be read"):
+    with pytest.raises(ReadError, match=r"nothing\.csv does not exist"):
         read_centreline(tmp_path / "nothing.csv")
     path = tmp_path / "other.csv"
     for text in ("", "a,b\n1,2\n", "x_mm,y_mm,z_mm,begins_mm,ends_mm,source\n1,2,three,,,labels\n", "x_mm\n1\n"):
