@@ -17,14 +17,15 @@ import torch
 from torch import Tensor, nn
 
 from autoseg.data.digests import Seal, subject_pseudonym
-from autoseg.errors import AutosegError, DataError, ModelFileError
+from autoseg.errors import DataError, ModelFileError
 from autoseg.image.structures import Structure
 from autoseg.model.ended import Ended, ended_by, read_origin
 from autoseg.model.networks import build_network
 from autoseg.model.postprocess import StructurePostprocess
 from autoseg.model.preprocessing.neighbouring_slices import network_channels
 from autoseg.model.settings.settings import Settings, settings_from_dict, settings_to_dict
-from autoseg.model.tensor_file import MODEL, read_tensors, write_tensors
+from autoseg.model.stored.tensor_file import MODEL, read_plain, read_tensors, values_in_words, write_tensors
+from autoseg.model.stored.values import is_of_kind, needed, read_fields, shown
 
 # What the name of an unfinished training's file ends in (`autoseg.training.checkpoint`); it is no model.
 RESUME_ENDING = "_resume.pt"
@@ -95,14 +96,18 @@ class TrainedModel:
 
     def build(self) -> nn.Module:
         """Build the network with these weights, ready to predict, on the processor."""
-        network = build_network(
+        network = self.untrained_network()
+        network.load_state_dict(self.weights)
+        return network.eval().requires_grad_(False)
+
+    def untrained_network(self) -> nn.Module:
+        """Build the network that the settings name, with fresh weights."""
+        return build_network(
             self.settings.network,
             in_channels=network_channels(len(self.channels), self.settings.preprocess.neighbours),
             out_channels=len(self.structures) + 1,
             spatial_dims=self.settings.spatial_dims,
         )
-        network.load_state_dict(self.weights)
-        return network.eval().requires_grad_(False)
 
     def __repr__(self) -> str:
         names = ", ".join(structure.name for structure in self.structures)
@@ -318,13 +323,68 @@ def load_model(path: Path) -> TrainedModel:
         If the file is missing, damaged, holds anything but tensors and plain values, or was not written by
         autoseg. The message names the file and the remedy.
     """
-    content = read_tensors(path, MODEL)
-    try:
+
+    def check(content: dict[str, Any]) -> None:
+        with values_in_words(path, MODEL):
+            model = model_from_dict(content)
+            for one in (model, model.finder):
+                if one is not None:
+                    check_network(one, one.weights, path.stat().st_size)
+
+    path = Path(path)
+    content = read_tensors(path, MODEL, check=check)
+    with values_in_words(path, MODEL):
         model = model_from_dict(content)
-        model.build()  # the weights must fit the network that the settings name
-    except (AutosegError, AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ModelFileError(f"{path} is incomplete or damaged: {error}. Train anew or copy it again.") from error
+        for one in (model, model.finder):
+            if one is not None:
+                check_numbers(one.weights)
     return model
+
+
+def load_facts(path: Path) -> TrainedModel:
+    """Read a model file but for the numbers of its weights, which have sizes alone; nothing of it is executed.
+
+    Whether they fit the network only shows when the model is loaded.
+    """
+    content = read_plain(path, MODEL)
+    with values_in_words(path, MODEL):
+        return model_from_dict(content)
+
+
+def check_network(model: TrainedModel, weights: Mapping[str, Tensor], most_bytes: int) -> None:
+    """Raise ValueError if these are not the weights of the network that the model's settings name.
+
+    No memory is taken for a network, so that one of any size can be asked for; a file of `most_bytes` cannot hold
+    a larger one.
+    """
+    with torch.device("meta"):
+        expected = model.untrained_network().state_dict()
+    size = sum(value.nbytes for value in expected.values())
+    if size > most_bytes:
+        raise ValueError(
+            f"its settings name a network of {size / 1e6:,.1f} MB, and the file has {most_bytes / 1e6:,.1f} MB"
+        )
+    if weights.keys() != expected.keys():
+        raise ValueError("it holds the weights of another network than its settings name")
+    for name, value in weights.items():
+        if value.shape != expected[name].shape or value.dtype != expected[name].dtype:
+            raise ValueError(
+                f"the weights {name} are {_by(value.shape)}, and the network that its settings name has "
+                f"{_by(expected[name].shape)} there"
+            )
+
+
+def check_numbers(weights: Mapping[str, Tensor]) -> None:
+    """Raise ValueError if a weight is no number or infinite: nothing can be predicted with it."""
+    for name, value in weights.items():
+        if value.is_floating_point() and value.numel():
+            ends = torch.stack(torch.aminmax(value))
+            if not bool(torch.isfinite(ends).all()):
+                raise ValueError(f"the weights {name} hold values that are no finite numbers")
+
+
+def _by(shape: Sequence[int]) -> str:
+    return " × ".join(map(str, shape)) or "a single number"
 
 
 def model_to_dict(model: TrainedModel) -> dict[str, Any]:
@@ -344,20 +404,40 @@ def model_to_dict(model: TrainedModel) -> dict[str, Any]:
     }
 
 
-def model_from_dict(values: dict[str, Any]) -> TrainedModel:
-    """Build a model from what `model_to_dict` gave, in any version of it; whatever is wrong is raised as it is."""
-    origin = read_origin(values["origin"])
+def model_from_dict(values: Mapping[str, Any]) -> TrainedModel:
+    """Build a model from what `model_to_dict` gave, in any version of it.
+
+    What is missing or of another kind raises ValueError, or an AutosegError, that says so in words.
+    """
+    rows, finder = needed(values, "history", tuple[dict[str, Any], ...]), values.get("finder")
+    named = needed(values, "structures", tuple[dict[str, Any], ...])
+    cleaned = needed({"postprocess": (), **values}, "postprocess", tuple[dict[str, Any], ...])
+    origin = needed(values, "origin", dict[str, Any])
+    for name, value in origin.items():
+        if name in _ORIGIN and value is not None and not is_of_kind(value, _ORIGIN[name]):
+            raise ValueError(f"its origin has {shown(value)} in place of the {name.replace('_', ' ')}")
     for kept in _fingerprints(origin):
         Seal.of(kept)  # raises where it cannot be read
+    if finder is not None and not isinstance(finder, Mapping):
+        raise ValueError(f"it has {shown(finder)} in place of its finder")
     return TrainedModel(
-        name=values["name"],
-        settings=settings_from_dict(values["settings"]),
-        structures=tuple(Structure(**row) for row in values["structures"]),
-        channels=tuple(values["channels"]),
-        weights=values["weights"],
-        history=tuple(EpochResult(**row) for row in values["history"]),
-        best_epoch=values["best_epoch"],
-        origin=origin,
-        postprocess=tuple(StructurePostprocess(**row) for row in values.get("postprocess", ())),
-        finder=None if values.get("finder") is None else model_from_dict(values["finder"]),
+        name=needed(values, "name", str),
+        settings=settings_from_dict(needed(values, "settings", dict[str, Any])),
+        structures=tuple(read_fields(Structure, row, "a structure") for row in named),
+        channels=tuple(needed(values, "channels", tuple[str, ...])),
+        weights=needed(values, "weights", dict[str, Tensor]),
+        history=tuple(read_fields(EpochResult, row, f"epoch {n}") for n, row in enumerate(rows, start=1)),
+        best_epoch=needed(values, "best_epoch", int),
+        origin=read_origin(origin),
+        postprocess=tuple(read_fields(StructurePostprocess, row, "the post-processing") for row in cleaned),
+        finder=None if finder is None else model_from_dict(finder),
     )
+
+
+# What of a model's origin others count on, where it is there.
+_ORIGIN: dict[str, Any] = {
+    **dict.fromkeys(("training_subjects", "validation_subjects", "training_slices"), int),
+    **dict.fromkeys(("ended", "ended_by", "date"), str),
+    **dict.fromkeys(("subject_fingerprints", "learnt_fingerprints", "notes", "modalities"), tuple[str, ...]),
+    **{"base": dict[str, Any], "versions": dict[str, Any]},
+}

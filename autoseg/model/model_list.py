@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 from autoseg.errors import AutosegError
 from autoseg.image.structures import Structure
-from autoseg.model.model import GUESSED, TrainedModel, can_be_guessed, model_files, model_from_dict
-from autoseg.model.tensor_file import MODEL, read_tensors
+from autoseg.model.model import GUESSED, TrainedModel, can_be_guessed, load_facts, model_files
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -184,14 +183,9 @@ def _age(entry: ModelEntry) -> tuple[datetime, bool, int, str]:
 def _entry(path: Path) -> ModelEntry:
     date = _written(path)
     try:
-        # Lazily: of 50 models only some kilobytes are read.
-        model = model_from_dict(read_tensors(path, MODEL, lazily=True))
+        return _describe(path, date, load_facts(path))
     except AutosegError as error:
         return ModelEntry(path, date, problem=str(error))
-    except (OSError, AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        words = f"{path} is incomplete or damaged: {error}. Train anew or copy it again."
-        return ModelEntry(path, date, problem=words)
-    return _describe(path, date, model)
 
 
 def _describe(path: Path, written: datetime, model: TrainedModel) -> ModelEntry:
@@ -233,7 +227,7 @@ def _date(text: object) -> datetime | None:
 def _written(path: Path) -> datetime:
     try:
         return datetime.fromtimestamp(path.stat().st_mtime, UTC)
-    except OSError:
+    except (OSError, OverflowError, ValueError):  # it cannot be seen, or its date is none
         return datetime.fromtimestamp(0, UTC)
 
 

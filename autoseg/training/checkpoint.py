@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,12 +22,15 @@ from autoseg.model.model import (
     TrainedModel,
     autoseg_version,
     check_model_name,
+    check_network,
+    check_numbers,
     model_from_dict,
     model_to_dict,
     seal_model,
 )
 from autoseg.model.settings.settings import Settings
-from autoseg.model.tensor_file import UNFINISHED, read_tensors, write_tensors
+from autoseg.model.stored.tensor_file import UNFINISHED, read_plain, read_tensors, values_in_words, write_tensors
+from autoseg.model.stored.values import needed, read_fields
 from autoseg.words import counted
 
 
@@ -146,26 +149,35 @@ def write_checkpoint(checkpoint: Checkpoint, path: Path) -> Path:
 
 def read_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint; nothing in it is ever executed."""
-    content = read_tensors(path, UNFINISHED)
-    try:
-        return _from_content(content)
-    except (AutosegError, AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        reason = str(error).rstrip(".")
-        raise ModelFileError(
-            f"{path} is incomplete or damaged: {reason}. Start the training anew; the models that were saved of it "
-            "can be used."
-        ) from error
+
+    def check(content: dict[str, Any]) -> None:
+        with values_in_words(path, UNFINISHED):
+            checkpoint, size = _from_content(content), path.stat().st_size
+            for model in (checkpoint.best, checkpoint.last):
+                check_network(model, model.weights, size)
+            check_network(checkpoint.last, checkpoint.network, size)
+
+    path = Path(path)
+    content = read_tensors(path, UNFINISHED, check=check)
+    with values_in_words(path, UNFINISHED):
+        checkpoint = _from_content(content)
+        for weights in (checkpoint.best.weights, checkpoint.last.weights, checkpoint.network):
+            check_numbers(weights)
+        return _sealed(checkpoint)
 
 
-def _from_content(content: dict[str, Any]) -> Checkpoint:
-    last = model_from_dict(content["last"])
-    best = replace(model_from_dict(content["best"]), history=last.history)
-    best.build(), last.build()  # the weights must fit the network that the settings name
+def _from_content(content: Mapping[str, Any]) -> Checkpoint:
+    """Build a checkpoint from what its file holds; what is missing or of another kind raises ValueError."""
+    models = [model_from_dict(needed(content, name, dict[str, Any])) for name in ("best", "last")]
+    sides = [Side.read(needed(content, name, dict[str, Any])) for name in ("training", "validation")]
     values = {key: value for key, value in content.items() if key not in ("format", "format_version")}
-    values |= {"best": best, "last": last}
-    values |= {key: Side.read(content[key]) for key in ("training", "validation")}
-    checkpoint = Checkpoint(**values)
-    # In those of earlier versions the fingerprints lie open.
+    values |= {"best": replace(models[0], history=models[1].history), "last": models[1]}
+    values |= {"training": sides[0], "validation": sides[1]}
+    return read_fields(Checkpoint, values, "the unfinished training")
+
+
+def _sealed(checkpoint: Checkpoint) -> Checkpoint:
+    """Seal the fingerprints: in checkpoints of earlier versions they lie open."""
     seal = checkpoint.seal
     sealed: dict[str, Any] = {key: seal_model(getattr(checkpoint, key), seal) for key in ("best", "last")}
     sealed |= {key: getattr(checkpoint, key).sealed(seal) for key in ("training", "validation")}
@@ -185,22 +197,22 @@ def find_unfinished(folder: Path | str) -> tuple[Unfinished, ...]:
 def _summarise(path: Path) -> Unfinished:
     name = path.name.removesuffix(RESUME_ENDING)
     try:
-        content = read_tensors(path, UNFINISHED, lazily=True)
-        last = model_from_dict(content["last"])
-        scores = [row.validation_dice for row in last.history if row.validation_dice is not None]
-        return Unfinished(
-            name=name,
-            path=path,
-            epochs_done=len(last.history),
-            minutes_done=content["elapsed_s"] / 60,
-            epochs=last.settings.epochs,
-            minutes=last.settings.minutes,
-            best_dice=max(scores, default=None),
-            date=content["date"],
-        )
-    except (AutosegError, AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        problem = str(error) if isinstance(error, AutosegError) else f"{path} is incomplete or damaged: {error}."
-        return Unfinished(name=name, path=path, problem=problem)
+        content = read_plain(path, UNFINISHED)
+        with values_in_words(path, UNFINISHED):
+            checkpoint = _from_content(content)
+    except AutosegError as error:
+        return Unfinished(name=name, path=path, problem=str(error))
+    scores = [row.validation_dice for row in checkpoint.last.history if row.validation_dice is not None]
+    return Unfinished(
+        name=name,
+        path=path,
+        epochs_done=len(checkpoint.last.history),
+        minutes_done=checkpoint.elapsed_s / 60,
+        epochs=checkpoint.settings.epochs,
+        minutes=checkpoint.settings.minutes,
+        best_dice=max(scores, default=None),
+        date=checkpoint.date,
+    )
 
 
 def find_checkpoint(folder: Path | str, name: str) -> Path:

@@ -57,7 +57,7 @@ def test_no_file_is_hidden_and_what_is_no_model_is_left_out(tmp_path):
     assert sorted(entries) == ["gap.pt", "other.pt", "part.pt", "thigh_3.pt"]
     assert "only a part of one" in entries["part.pt"].problem
     assert "not written by autoseg" in entries["other.pt"].problem
-    assert "incomplete or damaged: 'structures'" in entries["gap.pt"].problem
+    assert "incomplete or damaged: it lacks its structures" in entries["gap.pt"].problem
     assert entries["part.pt"].line == "part.pt — cannot be read"
     assert dict(entries["gap.pt"].facts)["Problem"] == entries["gap.pt"].problem
     assert newest_model(tuple(entries.values())).path == path
