@@ -17,10 +17,14 @@ FILE = "test_subjects.json"
 
 @dataclass(frozen=True)
 class Look:
-    """One time that a model was scored on the test subjects: the date (ISO, UTC) and the model's name."""
+    """One time that a model was scored on the test subjects: the date (ISO, UTC), the model's name and its digest.
+
+    The digest (`autoseg.model.model.model_digest`) is empty in ledgers of earlier versions.
+    """
 
     date: str
     model: str
+    digest: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,10 @@ def read_ledger(folder: Path) -> Ledger | None:
         return Ledger(
             subjects=tuple(sorted(str(subject) for subject in content["subjects"])),
             frozen=str(content["frozen"]),
-            looks=tuple(Look(str(look["date"]), str(look["model"])) for look in content["looks"]),
+            looks=tuple(
+                Look(str(look["date"]), str(look["model"]), str(look.get("digest", "")))
+                for look in content["looks"]
+            ),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ReadError(
@@ -114,7 +121,7 @@ def freeze_test_subjects(folder: Path, subjects: Collection[str]) -> Ledger:
     return _write(folder, Ledger(wanted, _now()))
 
 
-def record_look(folder: Path, model_name: str) -> Ledger:
+def record_look(folder: Path, model_name: str, digest: str = "") -> Ledger:
     """Count one look at the test subjects; call it before the scores are shown."""
     ledger = read_ledger(folder)
     if ledger is None:
@@ -122,7 +129,7 @@ def record_look(folder: Path, model_name: str) -> Ledger:
             f"No test subjects are frozen in {folder}. Set some aside first: under 'Set patients aside for a last "
             "test' in 1_train, or with train --test-subject on the command line."
         )
-    return _write(folder, replace(ledger, looks=(*ledger.looks, Look(_now(), model_name))))
+    return _write(folder, replace(ledger, looks=(*ledger.looks, Look(_now(), model_name, digest))))
 
 
 def _write(folder: Path, ledger: Ledger) -> Ledger:

@@ -18,7 +18,7 @@ from autoseg.files.atomic import check_writable, whole_folder
 from autoseg.image.image import LabelMap
 from autoseg.measurement.scores import Score, VolumeScore, score_slices, score_volume, scores_table
 from autoseg.measurement.summary import SubjectScore, score_subject, summarise
-from autoseg.model.model import TrainedModel
+from autoseg.model.model import TrainedModel, model_digest
 from autoseg.prediction import predict
 from autoseg.prediction.run import Run
 from autoseg.report.kept_slices import WorstSlice
@@ -164,7 +164,7 @@ def score_test_subjects(model: TrainedModel, labelled: CaseFolder, *, output: Pa
         write_results(temporary / "results.csv", scores, volumes=volumes)
         write_worst(temporary / "worst", worst)
         # The last that can fail before the tables are there to be seen: none is seen uncounted.
-        ledger = record_look(labelled.folder, model.name)
+        ledger = record_look(labelled.folder, model.name, model_digest(model))
     return FinalTest(folder, summarise(scores), ledger)
 
 

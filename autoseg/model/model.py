@@ -148,11 +148,7 @@ def describe_origin(
         "subject_fingerprints": sorted(close(map(subject_pseudonym, {*subject_ids, *validation_ids}))),
         "learnt_fingerprints": sorted(close(map(subject_pseudonym, set(subject_ids)))),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": {
-            "autoseg": autoseg_version(),
-            "torch": str(torch.__version__),
-            "python": platform.python_version(),
-        },
+        "versions": versions(),
     }
 
 
@@ -234,6 +230,11 @@ def model_digest(model: TrainedModel) -> str:
     named = [(structure.label, structure.name, structure.includes) for structure in model.structures]
     digest.update(f"{named} {list(model.channels)} {list(map(asdict, model.postprocess))}".encode())
     return digest.hexdigest()[:16]
+
+
+def versions() -> dict[str, str]:
+    """Give the versions of what computes here."""
+    return {"autoseg": autoseg_version(), "torch": str(torch.__version__), "python": platform.python_version()}
 
 
 def autoseg_version() -> str:

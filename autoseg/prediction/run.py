@@ -31,7 +31,8 @@ from autoseg.image.calibration import FieldOfView, TypedCalibration
 from autoseg.image.image import Image, LabelMap
 from autoseg.measurement.areas import Measurement, measure_areas
 from autoseg.model.centreline import Centreline, write_centreline
-from autoseg.model.model import TrainedModel, autoseg_version, origin_without_fingerprints
+from autoseg.model.identity import model_record
+from autoseg.model.model import TrainedModel, autoseg_version, origin_without_fingerprints, versions
 from autoseg.model.postprocess import StructurePostprocess, the_same_for_all
 from autoseg.prediction import cut_off_note, own_centreline, predict
 from autoseg.prediction.centreline import (
@@ -148,7 +149,8 @@ class Segmenter:
     """What segments the images of a run, called `name` in the results.
 
     `segment` is given an image, a clicked centreline or None, and what hears of the slices that are done. So many
-    `answers` are held at once. Images without millimetres are left out where it `needs_mm`.
+    `answers` are held at once. Images without millimetres are left out where it `needs_mm`. `loaded` are the models
+    as their files have them, whatever was typed.
     """
 
     models: tuple[TrainedModel, ...]
@@ -157,11 +159,17 @@ class Segmenter:
     segment: Callable[[Image, Centreline | None, OnSlices], Segmented]
     answers: int = 1
     needs_mm: bool = True
+    loaded: tuple[TrainedModel, ...] = ()
+
+    def records(self) -> list[dict[str, Any]]:
+        """Give by what each model is told from every other, with the post-processing that is used."""
+        return [model_record(own, used.postprocess) for own, used in zip(self.loaded, self.models, strict=True)]
 
 
 def mean_of(model: Models, copies: Copies = "none", postprocess: StructurePostprocess | None = None) -> Segmenter:
     """Segment with one model, or the mean of several; a typed `postprocess` counts in place of their own."""
-    models, name = as_models(model), ensemble_name(model, copies)
+    loaded = models = as_models(model)
+    name = ensemble_name(models, copies)
     if postprocess is not None:
         # Areas differ by it, so that every row of the tables has it.
         name = f"{name}, {postprocess.words}"
@@ -172,7 +180,7 @@ def mean_of(model: Models, copies: Copies = "none", postprocess: StructurePostpr
         label_map = predict(models, image, copies=copies, on_slices=on_slices, centreline=line)
         return Segmented(image, label_map, (name,) * image.shape[0], line, _cut_off(models, label_map, line))
 
-    return Segmenter(models, copies, name, segment, needs_mm=need_millimetres(models))
+    return Segmenter(models, copies, name, segment, needs_mm=need_millimetres(models), loaded=loaded)
 
 
 def joined(upper: Segmenter, lower: Segmenter, where: JoinAt) -> Segmenter:
@@ -199,7 +207,7 @@ def joined(upper: Segmenter, lower: Segmenter, where: JoinAt) -> Segmenter:
         names = tuple(both.join.model_at(n) if both.join.axis == 0 else name for n in slices)
         return Segmented(image, both.label_map, names, line, notes, both.join.as_plain())
 
-    return Segmenter(models, upper.copies, name, segment, answers=2)
+    return Segmenter(models, upper.copies, name, segment, answers=2, loaded=(*upper.loaded, *lower.loaded))
 
 
 def _side_of(image: Image, at_mm: float) -> str:
@@ -319,6 +327,7 @@ def _segment_and_write(request: RunRequest, output: Path) -> Run:
             model_name=segmenter.name,
             details=details,
             measurements=measurements,
+            skipped=skipped,
             write_more=lambda place: _write_lines(place / "centrelines", lines),
         )
     return Run(
@@ -345,6 +354,8 @@ def _details_of(segmenter: Segmenter) -> dict[str, Any]:
     alone = len(models) == 1
     return {
         "autoseg": autoseg_version(),
+        "versions": versions(),
+        "model_records": segmenter.records(),
         "models": [one.name for one in models],
         "copies": segmenter.copies,
         "cleaned": [
@@ -559,7 +570,8 @@ def segment_to_correct(
         missing = find_missing([row for _, label_map in results for row in measure_areas(label_map)])
         notes += [GraveNote(note) for note in missing_notes(missing)]
         request.tell(RunProgress(Stage.WRITING))
-        kit = write_kit(target, results, model_name=segmenter.name, factor=factor, method=method)
+        records = segmenter.records()
+        kit = write_kit(target, results, model_name=segmenter.name, models=records, factor=factor, method=method)
     return replace(kit, notes=tuple(dict.fromkeys((*notes, *kit.notes))))
 
 

@@ -19,6 +19,7 @@ from autoseg.files.file_names import safe_name, unique_names
 from autoseg.files.nifti.volumes import write_nifti
 from autoseg.files.pictures.pictures import read_picture, write_gif, write_jpg, write_palette_png
 from autoseg.files.records import write_record
+from autoseg.files.sources import SkippedFile
 from autoseg.files.tables import write_structures, write_table
 from autoseg.files.workbooks import Sheet, write_workbook
 from autoseg.image.image import Image, LabelMap
@@ -55,6 +56,7 @@ def write_run(
     model_name: str,
     details: Mapping[str, Any] | None = None,
     measurements: Sequence[Measurement] | None = None,
+    skipped: Sequence[SkippedFile] = (),
     write_more: Callable[[Path], object] | None = None,
 ) -> Path:
     """Write everything that a prediction gave to a new folder, and compare what was written with the labels.
@@ -70,7 +72,8 @@ def write_run(
     `colours` (names and colours for ITK-SNAP, 3D Slicer and FSLeyes), and `run.json`.
 
     Several slices at unknown distances get no NIfTI file, nor do pixels of unknown size, which would have to invent
-    them; run.json names the files that were left out, and tells each slice's number and files.
+    them; run.json names what was not written, the files of the patient that were left alone (`skipped`), and each
+    slice's number and files.
     """
     folder = Path(folder)
     if not results:
@@ -99,14 +102,14 @@ def write_run(
                 write_nifti(temporary / f"{volume}.nii.gz", label_map)
         scenes = choose_scenes(images, label_maps, max_frames=MAX_GIF_FRAMES)
         write_gif(temporary / "animation.gif", draw_scenes(scenes, least=GIF_PIXELS), 200)
-        _write_tables(temporary, measurements, model_name=model_name, details=details)
+        _write_tables(temporary, measurements, model_name=model_name, details=details, skipped=skipped)
         # Label pictures and NIfTI hold one label a pixel: whoever counts them must know what lies inside what.
         structures = list({s.label: s for m in label_maps for s in m.structures}.values())
         write_structures(temporary / "structures.csv", structures)
         if structures:
             write_label_colours(temporary / "colours", structures)
         record = _describe_run(results, stems, pictures, model_name, measurements)
-        record |= {"left_out": left_out, "details": dict(details or {})}
+        record |= {"left_out": left_out, "left_alone": _left_alone(skipped), "details": dict(details or {})}
         if write_more is not None:
             write_more(temporary)
         write_record(temporary / "run.json", record, indent=2)
@@ -129,11 +132,15 @@ def write_tables(folder: Path, measurements: Sequence[Measurement]) -> Path:
 
 
 def areas_sheets(
-    measurements: Sequence[Measurement], *, model_name: str = "", details: Mapping[str, Any] | None = None
+    measurements: Sequence[Measurement],
+    *,
+    model_name: str = "",
+    details: Mapping[str, Any] | None = None,
+    skipped: Sequence[SkippedFile] = (),
 ) -> list[Sheet]:
     """Give the sheets of `areas.xlsx`: areas (flagged cells marked), measurements, by patient, about.
 
-    "by level" is there where levels are known.
+    "by level" is there where levels are known, "left alone" where files were.
     """
     areas = areas_table(measurements)
     column_of = {name: number for number, name in enumerate(areas.columns)}
@@ -148,10 +155,19 @@ def areas_sheets(
     sheets.append(Sheet("by patient", patients_table(measurements)))
     levels = levels_table(measurements)
     sheets += [Sheet("by level", levels)] if len(levels) else []
-    return [*sheets, Sheet("about", _about(measurements, model_name, details or {}))]
+    sheets.append(Sheet("about", _about(measurements, model_name, details or {}, len(skipped))))
+    left = pd.DataFrame(_left_alone(skipped), columns=["file", "reason"])
+    return [*sheets, *([Sheet("left alone", left)] if skipped else [])]
 
 
-def _about(measurements: Sequence[Measurement], model_name: str, details: Mapping[str, Any]) -> pd.DataFrame:
+def _left_alone(skipped: Sequence[SkippedFile]) -> list[dict[str, str]]:
+    """Name the files that were not read, each with the reason; without their folders, as all files of a run."""
+    return [{"file": one.path.name, "reason": one.reason} for one in skipped]
+
+
+def _about(
+    measurements: Sequence[Measurement], model_name: str, details: Mapping[str, Any], skipped: int
+) -> pd.DataFrame:
     pixels = dict.fromkeys(
         "unknown"
         if row.pixel_row_mm is None or row.pixel_column_mm is None
@@ -173,10 +189,30 @@ def _about(measurements: Sequence[Measurement], model_name: str, details: Mappin
         "flagged areas": sum(bool(row.flags) for row in measurements),
         "not found": " ".join(missing_notes(find_missing(measurements))) if model_name else "",
         "autoseg": details.get("autoseg", ""),
+        **{what: number for what, number in details.get("versions", {}).items() if what != "autoseg"},
         "best epoch of the model": details.get("best_epoch", ""),
         "version of measuring": MEASUREMENT_VERSION,
+        "files left alone": skipped,
     }
-    return pd.DataFrame([(what, value) for what, value in facts.items() if value != ""], columns=["what", "value"])
+    # Two models of one name, averaged or joined, are two lines.
+    models = [(f"model {one['name']}", _model_words(one)) for one in details.get("model_records", ())]
+    known = [(what, value) for what, value in facts.items() if value != ""]
+    return pd.DataFrame([*known, *models], columns=["what", "value"])
+
+
+def _model_words(record: Mapping[str, Any]) -> str:
+    """Give what `model.identity.model_record` gave as a line of a table."""
+    cleaned = "; ".join(f"{name}: {how}" for name, how in record["postprocess"].items())
+    made_with = ", ".join(f"{what} {number}" for what, number in record["versions"].items())
+    parts = (
+        f"digest {record['digest']}",
+        f"digest of its settings {record['settings_digest']}",
+        f"digest of its cleaning {record['postprocess_digest']} ({cleaned or 'none'})",
+        f"best epoch {record['best_epoch']}",
+        f"trained {record['trained']}" if record["trained"] else "",
+        f"with {made_with}" if made_with else "",
+    )
+    return ", ".join(filter(None, parts))
 
 
 def _check_case_ids(results: Sequence[Result]) -> None:
@@ -212,10 +248,12 @@ def _write_tables(
     *,
     model_name: str = "",
     details: Mapping[str, Any] | None = None,
+    skipped: Sequence[SkippedFile] = (),
 ) -> None:
     write_table(folder / "measurements.csv", measurements_table(measurements))
     write_table(folder / "areas.csv", areas_table(measurements), marked=True)
-    write_workbook(folder / "areas.xlsx", areas_sheets(measurements, model_name=model_name, details=details))
+    sheets = areas_sheets(measurements, model_name=model_name, details=details, skipped=skipped)
+    write_workbook(folder / "areas.xlsx", sheets)
     write_table(folder / "patients.csv", patients_table(measurements), marked=True)
     levels = levels_table(measurements)
     if len(levels):

@@ -70,3 +70,13 @@ def test_a_place_that_cannot_be_written_to_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="could not be written"):
         freeze_test_subjects(tmp_path / "file", ["a"])
+
+
+def test_a_look_says_which_model_of_its_name_it_was_and_older_ledgers_are_read(tmp_path):
+    freeze_test_subjects(tmp_path, ["a"])
+    record_look(tmp_path, "m", "0123")
+    assert read_ledger(tmp_path).looks[0].digest == "0123"
+    content = json.loads((tmp_path / FILE).read_text(encoding="utf-8"))
+    del content["looks"][0]["digest"]
+    (tmp_path / FILE).write_text(json.dumps(content), encoding="utf-8")
+    assert read_ledger(tmp_path).looks[0].model == "m"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from hostile import HOSTILE
 from hypothesis import given
 from hypothesis.strategies import text
 
@@ -28,7 +29,6 @@ from autoseg.files.tables import (
     write_table,
 )
 from autoseg.image.structures import Structure
-from tests.hostile import HOSTILE
 
 PACKAGE = Path(autoseg.__file__).parent
 

@@ -6,6 +6,7 @@ import warnings
 from dataclasses import replace
 
 import numpy as np
+import openpyxl
 import pandas as pd
 import pytest
 import torch
@@ -19,6 +20,8 @@ from autoseg.data.patients import read_patient
 from autoseg.errors import AreaWarning, DataError, OutputError
 from autoseg.files.nifti.volumes import read_nifti, write_nifti
 from autoseg.model.centreline import clicked, read_centreline
+from autoseg.model.identity import model_record
+from autoseg.model.model import model_digest
 from autoseg.model.networks import build_network
 from autoseg.model.postprocess import StructurePostprocess, clean_labels
 from autoseg.prediction import predict
@@ -248,6 +251,43 @@ def test_every_run_takes_a_typed_cleaning(stacks, tmp_path, kind, monkeypatch):
     post = StructurePostprocess(fill_holes=True)
     RUNS[kind](UPPER, stacks, tmp_path / "out", postprocess=post)
     assert set(seen) == {post}
+
+
+def test_two_models_of_one_name_are_told_apart_in_the_record_and_the_workbook(patient, tmp_path):
+    one, other = untrained_model(), untrained_model(spacing_mm=8.0)
+    post = StructurePostprocess(erosions=1)
+    run = segment_folder([one, other], patient, output=tmp_path, postprocess=post)
+    details = json.loads((run.folder / "run.json").read_text("utf-8"))["details"]
+    first, second = details["model_records"]
+    assert [first["name"], second["name"]] == ["heart", "heart"]
+    assert first["settings_digest"] != second["settings_digest"]
+    # Of the model as its file has it; what was typed stands beside it.
+    assert first["digest"] == model_digest(one)
+    assert first["postprocess"] == {"cavity": "1 erosion", "myocardium": "1 erosion"}
+    assert first["postprocess_digest"] == second["postprocess_digest"] != model_record(one)["postprocess_digest"]
+    assert details["versions"]["torch"] == torch.__version__
+    about = list(openpyxl.load_workbook(run.folder / "areas.xlsx")["about"].iter_rows(min_row=2, values_only=True))
+    lines = [words for what, words in about if what == "model heart"]
+    assert len(lines) == 2
+    assert all(words.startswith(f"digest {model_digest(one)}, digest of its settings ") for words in lines)
+    assert lines[0] != lines[1]
+    assert ("torch", torch.__version__) in about
+    assert model_record(replace(one, best_epoch=one.best_epoch, name="b"))["digest"] == first["digest"]
+
+
+def test_what_was_left_alone_is_on_record_with_the_reason_and_without_its_folder(patient, tmp_path):
+    folder = tmp_path / "MEYER" / "in"
+    shutil.copytree(patient, folder)
+    (folder / "notes of MEYER.txt").write_text("hello")
+    (folder / "broken.dcm").write_bytes(b"")
+    run = segment_folder(untrained_model(), folder, output=tmp_path / "out")
+    record = json.loads((run.folder / "run.json").read_text("utf-8"))
+    assert {one["file"] for one in record["left_alone"]} == {"notes of MEYER.txt", "broken.dcm"}
+    assert {one["file"]: one["reason"] for one in record["left_alone"]}["broken.dcm"] == "an empty file"
+    assert str(tmp_path) not in json.dumps(record["left_alone"])
+    book = openpyxl.load_workbook(run.folder / "areas.xlsx")
+    assert ("broken.dcm", "an empty file") in list(book["left alone"].iter_rows(min_row=2, values_only=True))
+    assert dict(book["about"].iter_rows(min_row=2, values_only=True))["files left alone"] == 2
 
 
 def test_whom_one_of_several_models_knows_is_noted(patient, tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -194,6 +194,7 @@ def write_kit(
     results: Sequence[tuple[Image, LabelMap]],
     *,
     model_name: str = "",
+    models: Sequence[Mapping[str, Any]] = (),
     factor: int = 1,
     method: Literal["cubic", "linear"] = "cubic",
 ) -> Kit:
@@ -212,6 +213,8 @@ def write_kit(
         As `Run.results` or `read_case` give them; each label map on its image's grid, all with the same structures.
     model_name : str
         What drew the labels; empty where a person did.
+    models : sequence of mapping
+        What tells each of the models from others of its name, kept in the folder's record.
     factor : int
         How many times finer the slices become for the hand (3: each pixel becomes nine), 1 to 8.
     method : {"cubic", "linear"}
@@ -246,6 +249,7 @@ def write_kit(
             "kind": KIND,
             "version": VERSION,
             "model": model_name,
+            "models": list(models),
             "written": written,
             "notes": notes,
             "cases": [_as_plain(case) for case in cases],

@@ -19,6 +19,7 @@ from autoseg.files.atomic import whole_folder
 from autoseg.files.records import from_record, write_record
 from autoseg.files.tables import write_table
 from autoseg.measurement.scores import PixelScore, Score, VolumeScore, scores_table
+from autoseg.model.identity import model_record
 from autoseg.model.model import TrainedModel, autoseg_version, load_model, model_files, save_model
 from autoseg.model.networks.build import standardised
 from autoseg.model.postprocess import PostprocessChoice
@@ -106,6 +107,7 @@ def write_fold(
         content = {
             "autoseg": autoseg_version(),
             "made_from": made_from,
+            "model": None if model is None else model_record(model),
             "note": result.note,
             "cost": asdict(result.cost),
             "predicted": list(predicted),
