@@ -1,30 +1,16 @@
-"""Spoil small files at random, read them, and see that nothing but the package's own errors comes out.
+"""Small sound files of every format that autoseg reads, ways to spoil them at random, and who reads them.
 
-    python benchmarks/fuzz.py [--seconds 60] [--seed 0] [--keep FOLDER] [--only dicom nifti pictures tables models]
-
-DICOM series (all phantoms), NIfTI, pictures and arrays, the tables that lie beside images, and model files. A file
-is cut off, bytes are changed, blocks repeated or emptied; what has fields (DICOM, NIfTI, CSV, JSON, a model)
-also gets odd values in some of them. A reader may read it or refuse it by an `AutosegError`; anything else that is
-raised, and whatever takes longer than ten seconds, is a failure: it is told once for each place in the code, with
-a file that shows it if they are kept. The exit status is 1 if there is any.
+A file is cut off, bytes are changed, blocks repeated or emptied; what has fields (DICOM, NIfTI, CSV, JSON, a model)
+also gets odd values in some of them. `attack.py` lets them be read.
 """
 
-import argparse
 import copy
 import csv
+import gzip
 import io
 import json
 import random
-import resource
-import shutil
-import signal
 import struct
-import sys
-import tempfile
-import time
-import traceback
-import warnings
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,9 +42,6 @@ from autoseg.model.networks import build_network
 from autoseg.model.settings.settings import NetworkSettings, PreprocessSettings, Settings
 from autoseg.training.checkpoint import find_unfinished
 
-TOO_LONG_S = 10
-# Reading a small file needs no more than that beside what is loaded.
-MOST_MEMORY = 12 * 2**30
 STRUCTURES = (Structure(1, "psoas"), Structure(2, "disc"))
 ODD_TEXTS = (
     "",
@@ -97,14 +80,6 @@ ODD_VALUES = (
 ODD_NUMBERS = (0, -1, 1, 255, 65535, 2**31 - 1, -(2**31), 1e-30, 1e30, float("nan"), float("inf"))
 
 Random = random.Random
-
-
-class TooLongError(BaseException):
-    """Reading was ended; no reader may take it for a damaged file."""
-
-
-def too_long(*_: object) -> None:
-    raise TooLongError
 
 
 @dataclass
@@ -190,8 +165,6 @@ NIFTI_FIELDS += [(256 + 4 * i, "f") for i in range(18)] + [(344, "4s")]
 
 
 def spoil_nifti(data: bytes, rng: Random) -> bytes:
-    import gzip
-
     packed = data[:2] == b"\x1f\x8b"
     raw = bytearray(gzip.decompress(data) if packed else data)
     for place, kind in rng.sample(NIFTI_FIELDS, rng.randint(1, 3)):
@@ -397,8 +370,6 @@ def spoil_values(content: object, rng: Random) -> object:
     return rng.choice(ODD_VALUES)
 
 
-KINDS = {"dicom": dicom, "nifti": nifti, "pictures": pictures, "tables": tables, "models": models}
-
 # --- spoiling bytes
 
 
@@ -440,54 +411,11 @@ def attempts(*readers: Callable[[], object]) -> None:
         raise refused[0]
 
 
-def place_of(error: BaseException) -> str:
-    """Give where in the package an error came out."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "autoseg/" in frame.filename]
-    if not frames:
-        return "outside"
-    return f"{frames[-1].filename.rpartition('autoseg/')[2]}:{frames[-1].lineno} {frames[-1].name}"
+FORMATS = {"dicom": dicom, "nifti": nifti, "pictures": pictures, "tables": tables, "models": models}
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", nargs="+", choices=tuple(KINDS), default=tuple(KINDS))
-    parser.add_argument("--keep", type=Path, help="folder for a file of each failure")
-    chosen = parser.parse_args()
-    resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
-    warnings.simplefilter("ignore")
-    signal.signal(signal.SIGALRM, too_long)
-    failures: Counter[str] = Counter()
-    told: dict[str, str] = {}
-    with tempfile.TemporaryDirectory() as temporary:
-        for name in chosen.only:
-            folder = Path(temporary) / name
-            folder.mkdir()
-            kind, rng = KINDS[name](folder), Random(f"{chosen.seed} {name}")
-            counts = {"read": 0, "refused": 0, "failed": 0}
-            until = time.monotonic() + chosen.seconds / len(chosen.only)
-            while time.monotonic() < until:
-                one(kind, rng, Path(temporary) / "spoilt", counts, failures, told, chosen.keep)
-            words = ", ".join(f"{count} {what}" for what, count in counts.items())
-            print(f"{name}: {sum(counts.values())} files: {words}", flush=True)
-    for what, count in failures.most_common():
-        print(f"\n{count} × {what}\n    {told[what]}")
-    return int(bool(failures))
-
-
-def one(
-    kind: Kind,
-    rng: Random,
-    place: Path,
-    counts: dict[str, int],
-    failures: Counter[str],
-    told: dict[str, str],
-    keep: Path | None,
-) -> None:
-    """Spoil one file and let it be read."""
-    shutil.rmtree(place, ignore_errors=True)
-    place.mkdir()
+def spoilt(kind: Kind, rng: Random, folder: Path) -> Path:
+    """Spoil one of the files, once or twice, and write it."""
     name = rng.choice(list(kind.files))
     data = kind.files[name]
     for _ in range(rng.randint(1, 2)):
@@ -495,30 +423,6 @@ def one(
             data = kind.spoil(data, rng) if kind.spoil and rng.random() < 0.6 else spoil_bytes(data, rng)
         except Exception:  # a value that its own library does not write, or bytes that are spoilt already
             data = spoil_bytes(data, rng)
-    path = place / name.replace(" ", "_")
+    path = folder / name.replace(" ", "_")
     path.write_bytes(data)
-    what = told_now = ""
-    signal.setitimer(signal.ITIMER_REAL, TOO_LONG_S)
-    try:
-        kind.read(path)
-        counts["read"] += 1
-    except AutosegError:
-        counts["refused"] += 1
-    except Exception as error:  # what is looked for
-        what, told_now = f"{type(error).__name__} in {place_of(error)} ({name})", f"{str(error)[:300]!r}"
-    except TooLongError as error:
-        what = f"{TOO_LONG_S} s and more in {place_of(error)} ({name})"
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-    if what:
-        counts["failed"] += 1
-        failures[what] += 1
-        if what not in told and keep is not None:
-            keep.mkdir(parents=True, exist_ok=True)
-            shutil.copy(path, keep / f"{len(told):03d}_{path.name}")
-            told_now += f"; {keep / f'{len(told):03d}_{path.name}'}"
-        told.setdefault(what, told_now)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return path
