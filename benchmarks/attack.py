@@ -18,6 +18,7 @@ import inspect
 import io
 import itertools
 import json
+import math
 import os
 import random
 import re
@@ -65,6 +66,7 @@ MOST_MEMORY = 500 * MEGABYTE
 AT_ONCE = 25
 # What ends a trial: seconds on the clock, and memory.
 TOO_LONG_S = 10
+SLOW_S = 60  # where the processor's seconds are counted, on a computer that does other things too
 TOO_MUCH = 3000 * MEGABYTE
 QUICK = (
     *("--set", "network.filters=4 8", "--batch-size", "2", "--input-shape", "32", "32", "--augmentation", "off"),
@@ -94,7 +96,7 @@ class Tally:
 
     def _kept(self, example: Path | str) -> str:
         if isinstance(example, str) or self.keep is None or not example.is_file():
-            return Path(example).name
+            return example if isinstance(example, str) else example.name
         self.keep.mkdir(parents=True, exist_ok=True)
         place = self.keep / f"{len(list(self.keep.iterdir())):03d}_{example.name}"
         shutil.copy(example, place)
@@ -130,15 +132,13 @@ class World:
 # --- a trial: a process of its own
 
 
-def trial(
-    work: Callable[[], str], *, seconds: float = TOO_LONG_S, cpu_s: float = 1e9, memory: int = TOO_MUCH
-) -> str:
+def trial(work: Callable[[], str], *, seconds: float = TOO_LONG_S, cpu_s: float = 0, memory: int = TOO_MUCH) -> str:
     """Let `work` run in a child; give what it says was wrong, or what the child died of; "" if all was well."""
     return trials([work], seconds=seconds, cpu_s=cpu_s, memory=memory)[0]
 
 
 def trials(
-    works: Sequence[Callable[[], str]], *, seconds: float = TOO_LONG_S, cpu_s: float = 1e9, memory: int = TOO_MUCH
+    works: Sequence[Callable[[], str]], *, seconds: float = TOO_LONG_S, cpu_s: float = 0, memory: int = TOO_MUCH
 ) -> list[str]:
     """Let several run one after the other, in one child as long as it lives; each may take so many seconds."""
     answers: list[str] = []
@@ -154,7 +154,8 @@ def trials(
             os._exit(0)
         os.close(writing)
         answers += _answers(child, reading, len(works) - len(answers), seconds)
-    return answers
+    slow = f"more than {cpu_s:g} s of the processor"
+    return [slow if said == "died of SIGXCPU" else said for said in answers]
 
 
 def _answers(child: int, reading: int, wanted: int, seconds: float) -> list[str]:
@@ -183,6 +184,9 @@ def _in_child(work: Callable[[], str], cpu_s: float, memory: int) -> str:
         os.dup2(quiet, stream)
     os.close(quiet)
     virtual = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    if cpu_s:  # a whole number of seconds: what is between is seen below
+        last = math.ceil(time.process_time() + cpu_s) + 1
+        resource.setrlimit(resource.RLIMIT_CPU, (last, resource.RLIM_INFINITY))
     resource.setrlimit(resource.RLIMIT_AS, (virtual + TOO_MUCH, resource.RLIM_INFINITY))
     began, before = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     try:
@@ -193,7 +197,7 @@ def _in_child(work: Callable[[], str], cpu_s: float, memory: int) -> str:
         said = f"{type(error).__name__} in {_place_of(error)}: {str(error)[:80]}"
     used_s = time.process_time() - began
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
-    if not said and used_s > cpu_s:
+    if not said and cpu_s and used_s > cpu_s:
         said = f"more than {cpu_s:g} s of the processor"
     if not said and grown > memory:
         said = f"more than {memory // MEGABYTE} MB"
@@ -401,7 +405,7 @@ def hostile_models(world: World, tally: Tally) -> None:
         path = folder / "hostile_1.pt"
         hostile.make(path)
         work = lambda folder=folder, path=path, one=hostile: _hostile_model(world, folder, path, one.refused)  # noqa: E731
-        said = trial(work, cpu_s=MOST_CPU_S, memory=MOST_MEMORY)
+        said = trial(work, seconds=SLOW_S, cpu_s=MOST_CPU_S, memory=MOST_MEMORY)
         if marker.exists():
             marker.unlink()
             said = "CODE WAS RUN"
@@ -434,7 +438,11 @@ def _family(name: str) -> str:
 
 
 def hostile_images(world: World, tally: Tally) -> None:
-    for hostile in hostile_files.images(world.dicom):
+    by_hand = list(hostile_files.images(world.dicom))
+    world.rng.shuffle(by_hand)
+    for hostile in by_hand:
+        if not world.is_time():
+            break
         folder = world.fresh()
         patient = folder / "patient" / hostile.name
         patient.parent.mkdir()
@@ -452,21 +460,24 @@ def hostile_images(world: World, tally: Tally) -> None:
             return "" if code in (0, 1) else said[-100:]
 
         for what, work in (("an image", predicted), ("a label", as_label)):
-            said = trial(work, cpu_s=MOST_CPU_S, memory=MOST_MEMORY)
+            said = trial(work, seconds=SLOW_S, cpu_s=MOST_CPU_S, memory=MOST_MEMORY)
             tally.tell(said and f"{said} ({hostile.name} as {what})", hostile.name)
         shutil.rmtree(folder)
 
 
 def hostile_names(world: World, tally: Tally) -> None:
-    for name in hostile_files.NAMES:
-        for where in (as_structure, as_patient_id, as_file):
-            folder = world.fresh()
-            said = trial(lambda where=where, name=name, folder=folder: where(world, folder, name), seconds=30)
-            said = said or _outside(folder)
-            tally.tell(said and f"{said} ({where.__name__})", repr(name))
-            shutil.rmtree(folder)
-            for stray in world.place.glob("*evil*"):
-                shutil.rmtree(stray, ignore_errors=True)
+    trials_ = [(name, where) for name in hostile_files.NAMES for where in (as_structure, as_patient_id, as_file)]
+    world.rng.shuffle(trials_)
+    for name, where in trials_:
+        if not world.is_time():
+            break
+        folder = world.fresh()
+        said = trial(lambda where=where, name=name, folder=folder: where(world, folder, name), seconds=SLOW_S)
+        said = said or _outside(folder)
+        tally.tell(said and f"{said} ({where.__name__})", ascii(name))
+        shutil.rmtree(folder)
+        for stray in world.place.glob("*evil*"):
+            shutil.rmtree(stray, ignore_errors=True)
 
 
 def as_structure(world: World, folder: Path, name: str) -> str:
@@ -530,6 +541,9 @@ def _outside(folder: Path) -> str:
 def kills(world: World, tally: Tally) -> None:
     for name, scene in SCENES.items():
         folder = world.fresh()
+        if not world.is_time():
+            print(f"No time for {name}: give more --seconds.", file=sys.stderr)
+            break
 
         def work(scene: Callable[..., tuple] = scene, folder: Path = folder) -> str:
             place, action, look, then = scene(world, folder)
@@ -537,7 +551,7 @@ def kills(world: World, tally: Tally) -> None:
             (folder / "survey.json").write_text(json.dumps([survey.moments, survey.wrong]))
             return ""
 
-        said = trial(work, seconds=120)
+        said = trial(work, seconds=180)
         if said:
             tally.tell(f"{name}: {said}")
             continue
@@ -818,20 +832,19 @@ def fingerprint_as(sample: str, guess: str) -> str:
     return f"{sample.rpartition('$')[0]}${closed}"
 
 
-KINDS: dict[str, Callable[[World, Tally], None]] = {
-    **{name: damaged(name) for name in FORMATS},
-    "damaged model": damaged_model,
-    "damaged checkpoint": damaged_checkpoint,
-    "hostile models": hostile_models,
-    "hostile images": hostile_images,
-    "hostile names": hostile_names,
-    "kills": kills,
-    "two at once": two_at_once,
-    "patient IDs": patient_ids,
-    "guessed IDs": guessed_patients,
+# Each with its share of the time; what it leaves of it goes to those behind.
+KINDS: dict[str, tuple[Callable[[World, Tally], None], int]] = {
+    "kills": (kills, 6),
+    "two at once": (two_at_once, 2),
+    "patient IDs": (patient_ids, 1),
+    "hostile models": (hostile_models, 4),
+    "hostile images": (hostile_images, 8),
+    "hostile names": (hostile_names, 3),
+    **{name: (damaged(name), 1) for name in FORMATS},
+    "damaged model": (damaged_model, 3),
+    "damaged checkpoint": (damaged_checkpoint, 3),
+    "guessed IDs": (guessed_patients, 1),
 }
-# Those that go on until their time is over; the others end by themselves.
-ENDLESS = (*FORMATS, "damaged model", "damaged checkpoint", "guessed IDs")
 
 
 def main() -> int:
@@ -846,20 +859,16 @@ def main() -> int:
     began, tallies = time.monotonic(), {}
     with tempfile.TemporaryDirectory() as temporary:
         world = make_world(Path(temporary), random.Random(chosen.seed))
-        # Those of a fixed length first; the rest share what is left.
-        for name in sorted(chosen.only, key=lambda name: name in ENDLESS):
-            left = [other for other in chosen.only if other in ENDLESS and other not in tallies]
+        wanted = [name for name in KINDS if name in chosen.only]
+        for number, name in enumerate(wanted):
             now = time.monotonic()
-            world.until = now + max(chosen.seconds - (now - began), 5 * len(left)) / max(len(left), 1)
+            shares = [KINDS[other][1] for other in wanted[number:]]
+            world.until = now + max(chosen.seconds - (now - began), 0) * shares[0] / sum(shares)
             world.rng = random.Random(f"{chosen.seed} {name}")
-            tallies[name] = Tally(keep=chosen.keep)
-            KINDS[name](world, tallies[name])
+            tally = tallies[name] = Tally(keep=chosen.keep)
+            KINDS[name][0](world, tally)
             took = time.monotonic() - now
-            print(
-                f"{name}: {tallies[name].survived} of {tallies[name].tried}, {took:.0f} s",
-                file=sys.stderr,
-                flush=True,
-            )
+            print(f"{name}: {tally.survived} of {tally.tried}, {took:.0f} s", file=sys.stderr, flush=True)
     print_table(tallies)
     return int(any(tally.failures for tally in tallies.values()))
 

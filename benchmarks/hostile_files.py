@@ -1,7 +1,6 @@
 """Files made by hand to run code, to fill the memory, to stall a reader or to hide others; for `attack.py`."""
 
 import copy
-import gzip
 import io
 import os
 import pickle
@@ -129,10 +128,7 @@ def _bombs(sound: bytes, content: dict) -> Iterator[Hostile]:
     yield Hostile("one number expanded to 8 GB", _saved({**content, "weights": {"huge": huge}}))
     first = next(iter(content["weights"]))
     yield Hostile("weights expanded", _saved({**content, "weights": {**content["weights"], first: huge}}))
-    yield Hostile("a member of 1 GB packed into 1 MB", lambda path: path.write_bytes(_inflated(sound, GIGABYTE)))
-    deep: list = []
-    for _ in range(100_000):
-        deep = [deep]
+    yield Hostile("a member of 600 MB, packed", lambda path: path.write_bytes(_inflated(sound, 600 * MEGABYTE)))
     data = b"\x80\x02" + b"]" * 100_000 + b"a" * 99_999 + b"."
     yield Hostile("lists within lists", lambda path: path.write_bytes(_with_pickle(sound, data)))
     memo = b"\x80\x02" + b"(" + b"]" + b"".join(b"(ll" for _ in range(10)) + b"l."
@@ -228,7 +224,7 @@ def images(dicom: bytes) -> Iterator[Hostile]:
     yield Hostile("deflated.dcm", lambda path: _write_deflated(dicom, path))
     small = np.zeros((4, 4, 4), np.uint8)
     yield Hostile("gz_of_1e9_voxels.nii.gz", lambda path: _write_gz(path, _nifti((1000, 1000, 1000)), GIGABYTE))
-    yield Hostile("gz_with_more_behind.nii.gz", lambda path: _write_gz(path, _nifti((4, 4, 4)), 2 * GIGABYTE))
+    yield Hostile("gz_with_more_behind.nii.gz", lambda path: _write_gz(path, _nifti((4, 4, 4)), GIGABYTE))
     far = _nifti((4, 4, 4), offset=float(GIGABYTE))
     yield Hostile("gz_far_offset.nii.gz", lambda path: _write_gz(path, far, GIGABYTE + 64))
     for kind, code in (("u1", 2), ("f8", 64), ("c16", 1792)):
@@ -284,15 +280,9 @@ def _write_deflated(data: bytes, path: Path) -> None:
     meta_length = 132 + 12 + struct.unpack("<I", plain[140:144])[0]
     inflated = zlib.decompress(plain[meta_length:], -15)
     more = struct.pack("<HH2sHI", 0x0009, 0x1001, b"OB", 0, GIGABYTE)
-    packer = zlib.compressobj(1, zlib.DEFLATED, -15)
-    with path.open("wb") as file:
-        file.write(plain[:meta_length])
-        # Group 8 comes first, and what is private next.
-        cut = inflated.find(struct.pack("<HH", 0x0010, 0x0010))
-        file.write(packer.compress(inflated[:cut] + more))
-        for _ in range(GIGABYTE // MEGABYTE):
-            file.write(packer.compress(bytes(MEGABYTE)))
-        file.write(packer.compress(inflated[cut:]) + packer.flush())
+    # Group 8 comes first, and what is private next.
+    cut = inflated.find(struct.pack("<HH", 0x0010, 0x0010))
+    path.write_bytes(plain[:meta_length] + _deflated(inflated[:cut] + more, GIGABYTE, inflated[cut:]))
 
 
 def _nifti(shape: tuple[int, ...], code: int = 2, offset: float = 352.0) -> bytes:
@@ -311,19 +301,36 @@ def _nifti(shape: tuple[int, ...], code: int = 2, offset: float = 352.0) -> byte
 
 
 def _write_gz(path: Path, front: bytes, zeros: int) -> None:
-    with gzip.open(path, "wb", compresslevel=1) as file:
-        file.write(front)
-        for _ in range(zeros // MEGABYTE):
-            file.write(bytes(MEGABYTE))
-        file.write(bytes(zeros % MEGABYTE))
+    check = _over_zeros(zlib.crc32, zlib.crc32(front), zeros)
+    size = struct.pack("<II", check, (len(front) + zeros) % 2**32)
+    path.write_bytes(b"\x1f\x8b\x08" + bytes(6) + b"\xff" + _deflated(front, zeros) + size)
+
+
+def _deflated(front: bytes, zeros: int, end: bytes = b"") -> bytes:
+    """Deflate something with many zeros behind; each megabyte of them becomes the same bytes, made once."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    begin = packer.compress(front) + packer.flush(zlib.Z_FULL_FLUSH)
+    one = packer.compress(bytes(MEGABYTE)) + packer.flush(zlib.Z_FULL_FLUSH)
+    rest = packer.compress(bytes(zeros % MEGABYTE) + end) + packer.flush()
+    return begin + one * (zeros // MEGABYTE) + rest
+
+
+def _over_zeros(check: Callable[[bytes, int], int], value: int, zeros: int) -> int:
+    one = bytes(MEGABYTE)
+    for _ in range(zeros // MEGABYTE):
+        value = check(one, value)
+    return check(bytes(zeros % MEGABYTE), value)
+
+
+def _zlib_zeros(zeros: int) -> bytes:
+    return b"\x78\x01" + _deflated(b"", zeros) + struct.pack(">I", _over_zeros(zlib.adler32, 1, zeros))
 
 
 def _png(width: int, height: int, *, channels: int = 1, rows: int | None = None) -> bytes:
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    packer, line = zlib.compressobj(1), bytes(1 + width * channels)
-    pixels = b"".join(packer.compress(line) for _ in range(height if rows is None else rows)) + packer.flush()
+    pixels = _zlib_zeros((height if rows is None else rows) * (1 + width * channels))
     header = struct.pack(">IIBBBBB", width, height, 8, {1: 0, 3: 2}[channels], 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
 
@@ -341,9 +348,7 @@ def _write_sparse(path: Path, front: bytes, size: int) -> None:
 
 
 def _write_tiff(path: Path, side: int, *, packed: bool) -> None:
-    packer = zlib.compressobj(1)
-    strips = side if packed else 1
-    pixels = b"".join(packer.compress(bytes(side)) for _ in range(strips)) + packer.flush()
+    pixels = _zlib_zeros(side * side if packed else side)
     tags = (
         *((256, 4, side), (257, 4, side), (258, 3, 8), (259, 3, 8), (262, 3, 1), (273, 4, 0)),
         *((277, 3, 1), (278, 4, side), (279, 4, len(pixels))),
