@@ -54,7 +54,7 @@ from autoseg.errors import AutosegError
 from autoseg.evaluation.crossvalidation.fold import read_fold
 from autoseg.files.atomic import whole_file
 from autoseg.files.dicom.phantoms import PHANTOMS, write_phantom
-from autoseg.model.model import describe_origin, load_model
+from autoseg.model.model import TrainedModel, describe_origin, load_model
 from autoseg.model.model_list import list_models
 from autoseg.training.checkpoint import find_unfinished, read_checkpoint
 
@@ -68,6 +68,7 @@ AT_ONCE = 25
 TOO_LONG_S = 10
 SLOW_S = 60  # where the processor's seconds are counted, on a computer that does other things too
 TOO_MUCH = 3000 * MEGABYTE
+SAME = "with the same values"
 QUICK = (
     *("--set", "network.filters=4 8", "--batch-size", "2", "--input-shape", "32", "32", "--augmentation", "off"),
     *("--save-checkpoint", "1", "--validate-every", "1"),
@@ -185,7 +186,7 @@ def _in_child(work: Callable[[], str], cpu_s: float, memory: int) -> str:
     os.close(quiet)
     virtual = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     if cpu_s:  # a whole number of seconds: what is between is seen below
-        last = math.ceil(time.process_time() + cpu_s) + 1
+        last = math.ceil(time.process_time() + cpu_s)
         resource.setrlimit(resource.RLIMIT_CPU, (last, resource.RLIM_INFINITY))
     resource.setrlimit(resource.RLIMIT_AS, (virtual + TOO_MUCH, resource.RLIM_INFINITY))
     began, before = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -354,13 +355,25 @@ def damage(data: bytes, rng: Random) -> tuple[str, bytes]:
 
 def damaged_model(world: World, tally: Tally) -> None:
     sound = load_model(world.model)
-    damaged_tensors(world, tally, world.model, lambda path: _unlike(load_model(path), sound))
+    damaged_tensors(world, tally, world.model, lambda path: f"accepted, {_unlike(load_model(path), sound)}")
 
 
 def damaged_checkpoint(world: World, tally: Tally) -> None:
-    sound = read_checkpoint(world.checkpoint)
-    read = lambda path: _unlike(read_checkpoint(path).last, sound.last)  # noqa: E731
+    sound = read_checkpoint(world.checkpoint).last
+    read = lambda path: f"accepted, {_unlike(read_checkpoint(path).last, sound)}"  # noqa: E731
     damaged_tensors(world, tally, world.checkpoint, read)
+
+
+def damaged_old_model(world: World, tally: Tally) -> None:
+    """Damage a model file without digests, of which a byte that means nothing may be another."""
+    path, sound = world.fresh() / "old_1.pt", load_model(world.model)
+    path.write_bytes(hostile_files.saved(hostile_files.content_of(world.model.read_bytes())))
+
+    def read(path: Path) -> str:
+        said = _unlike(load_model(path), sound)
+        return "" if said == SAME else f"accepted, {said}"
+
+    damaged_tensors(world, tally, path, read)
 
 
 def damaged_tensors(world: World, tally: Tally, sound: Path, read: Callable[[Path], str]) -> None:
@@ -379,14 +392,16 @@ def damaged_tensors(world: World, tally: Tally, sound: Path, read: Callable[[Pat
 
 def _read_damaged(path: Path, read: Callable[[Path], str]) -> str:
     try:
-        return f"accepted, {read(path)}"
+        return read(path)
     except AutosegError:
         return ""
 
 
-def _unlike(model: object, sound: object) -> str:
-    same = all(torch.equal(value, sound.weights[name]) for name, value in model.weights.items())
-    return "with the same weights" if same else "with OTHER WEIGHTS"
+def _unlike(model: TrainedModel, sound: TrainedModel) -> str:
+    if any(not torch.equal(value, sound.weights[name]) for name, value in model.weights.items()):
+        return "with OTHER WEIGHTS"
+    own, theirs = ((one.settings, one.structures, one.channels, one.history) for one in (model, sound))
+    return SAME if own == theirs else "with OTHER SETTINGS"
 
 
 # --- hostile files
@@ -459,14 +474,17 @@ def hostile_images(world: World, tally: Tally) -> None:
             code, said = run("check", cases)
             return "" if code in (0, 1) else said[-100:]
 
-        for what, work in (("an image", predicted), ("a label", as_label)):
+        no_label = hostile.name.endswith(".dcm")
+        for what, work in (("an image", predicted), *(() if no_label else (("a label", as_label),))):
             said = trial(work, seconds=SLOW_S, cpu_s=MOST_CPU_S, memory=MOST_MEMORY)
             tally.tell(said and f"{said} ({hostile.name} as {what})", hostile.name)
         shutil.rmtree(folder)
 
 
 def hostile_names(world: World, tally: Tally) -> None:
-    trials_ = [(name, where) for name in hostile_files.NAMES for where in (as_structure, as_patient_id, as_file)]
+    trials_ = [
+        (name, where) for name in hostile_files.NAMES for where in (as_structure, as_patient_id, as_file, as_model)
+    ]
     world.rng.shuffle(trials_)
     for name, where in trials_:
         if not world.is_time():
@@ -508,6 +526,17 @@ def as_file(world: World, folder: Path, name: str) -> str:
     return _formulas(folder / "out") if code == 0 else _refusal(code, said)
 
 
+def as_model(world: World, folder: Path, name: str) -> str:
+    content = hostile_files.content_of(world.model.read_bytes())
+    content["name"] = content["structures"][0]["name"] = name
+    (folder / "model_1.pt").write_bytes(hostile_files.saved(content))
+    code, said = run("predict", folder / "model_1.pt", world.patient, "--output", folder / "out")
+    return _formulas(folder / "out") if code == 0 else _refusal(code, said)
+
+
+PLACES = (as_structure, as_patient_id, as_file, as_model)
+
+
 def _refusal(code: int, said: str) -> str:
     return "" if code == 1 and said.strip() else f"exit code {code}: {said[-100:]}"
 
@@ -529,7 +558,7 @@ def _formulas(folder: Path) -> str:
 
 
 def _outside(folder: Path) -> str:
-    known = {"train", "out", "scan", "pictures.png"}
+    known = {"train", "out", "scan", "pictures.png", "model_1.pt"}
     strange = [path.name for path in folder.iterdir() if path.name not in known]
     strange += [path.name for path in folder.parent.glob("*evil*")]
     return f"written outside its folder: {strange[0]}" if strange else ""
@@ -843,6 +872,7 @@ KINDS: dict[str, tuple[Callable[[World, Tally], None], int]] = {
     **{name: (damaged(name), 1) for name in FORMATS},
     "damaged model": (damaged_model, 3),
     "damaged checkpoint": (damaged_checkpoint, 3),
+    "damaged old model": (damaged_old_model, 2),
     "guessed IDs": (guessed_patients, 1),
 }
 

@@ -62,7 +62,7 @@ class Hostile:
 
 def models(sound: bytes, marker: Path) -> Iterator[Hostile]:
     """Give model files; `marker` is there afterwards if code in one was run."""
-    content = torch.load(io.BytesIO(sound), weights_only=True)
+    content = content_of(sound)
     yield from _with_code(sound, marker)
     yield from _bombs(sound, content)
     yield from _no_files()
@@ -153,13 +153,20 @@ def _no_files() -> Iterator[Hostile]:
         yield Hostile("no rights to read", lambda path: (path.touch(), path.chmod(0)))
 
 
-def _saved(content: object) -> Callable[[Path], object]:
-    def save(path: Path) -> None:
-        target = io.BytesIO()  # a name within the archive that does not depend on the path
-        torch.save(content, target)
-        path.write_bytes(target.getvalue())
+def content_of(model: bytes) -> dict:
+    """Give the values of a sound model file."""
+    return torch.load(io.BytesIO(model), weights_only=True)
 
-    return save
+
+def saved(content: object) -> bytes:
+    """Give a file of these values, as torch alone writes it: without digests, as an early autoseg did."""
+    target = io.BytesIO()
+    torch.save(content, target)
+    return target.getvalue()
+
+
+def _saved(content: object) -> Callable[[Path], object]:
+    return lambda path: path.write_bytes(saved(content))
 
 
 def _changed(content: dict, key: str | None, value: object) -> object:

@@ -235,7 +235,7 @@ def test_types_of_numbers_that_labels_cannot_have(tmp_path):
 
 
 def test_what_fuzzing_found(tmp_path):
-    """Headers that promise the impossible: benchmarks/fuzz.py found each of these."""
+    """Headers that promise the impossible: benchmarks/attack.py found each of these."""
     data = bytearray(write(tmp_path / "a.npy").read_bytes())
     data[10 : 10 + data[10:].index(b"\n")] = (
         b"{'descr': '|u1', 'fortran_order': False, 'shape': ('x', 32), }".ljust(data[10:].index(b"\n"))
