@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from collections.abc import Sequence
 
-from autoseg.cli.options import keep_voxel_sizes
+from autoseg.cli.options import hidden_output, keep_voxel_sizes, keep_without_ids
 from autoseg.cli.parser import build_parser
 from autoseg.errors import AutosegError
 
@@ -14,6 +15,16 @@ from autoseg.errors import AutosegError
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return 0 if it went well, 1 with one sentence on the error stream if not."""
     chosen = build_parser().parse_args(arguments)
+    try:
+        keep_without_ids(chosen)
+    except AutosegError as error:
+        print(f"autoseg: {error}", file=sys.stderr)
+        return 1
+    with hidden_output(chosen):
+        return _run(chosen)
+
+
+def _run(chosen: argparse.Namespace) -> int:
     try:
         keep_voxel_sizes(chosen)
         chosen.run(chosen)

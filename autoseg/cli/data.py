@@ -87,13 +87,18 @@ def _repair(found: CaseFolder, offered: Sequence[Finding], numbers: Sequence[int
 
 def series(chosen: argparse.Namespace) -> None:
     """Show the DICOM series of a folder as a table, and as pictures in a file if wanted."""
+    from autoseg.data.codes import coded_series, is_without_ids
     from autoseg.files.dicom.series import find_series
     from autoseg.files.dicom.table import series_table
 
-    found = find_series(chosen.folder)
+    is_coded = is_without_ids(chosen.folder)
+    found = coded_series(find_series(chosen.folder)) if is_coded else find_series(chosen.folder)
     table = series_table(found)
-    table.insert(1, "folder", [_folder_of(one.files, found.folder) for one in found.series])
-    table.insert(2, "patient", [one.subject_id for one in found.series])
+    if is_coded:  # a person typed the description, and the date may be known
+        table = table.drop(columns=["description", "date"])
+    else:
+        table.insert(1, "folder", [_folder_of(one.files, found.folder) for one in found.series])
+    table.insert(1 if is_coded else 2, "patient", [one.subject_id for one in found.series])
     print(table.to_string(index=False, na_rep=""))
     for skipped in [file for file in found.skipped if not file.hidden][:MOST_LEFT_ALONE]:
         print(f"Left alone: {skipped.path} ({skipped.reason})")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from autoseg.files.sources import WITHOUT_IDS
 from autoseg.model.settings.settings import Settings
 from autoseg.model.settings.text import all_settings, show_value, value_of
 
@@ -82,6 +84,36 @@ def add_voxel_sizes(parser: argparse._ActionsContainer) -> None:
     """Add the answer for NIfTI files whose header gives two sizes of a voxel."""
     words = "which size of a voxel holds where a NIfTI header gives two; kept beside the data (voxel_sizes.csv)"
     parser.add_argument("--voxel-sizes", choices=("sform", "pixdim"), help=words)
+
+
+def add_without_ids(parser: argparse.ArgumentParser) -> None:
+    """Add the switch to a command that reads a folder of images, and to the commands within it."""
+    for action in parser._actions:
+        for sub in action.choices.values() if isinstance(action, argparse._SubParsersAction) else ():
+            add_without_ids(sub)
+    names = {action.dest for action in parser._actions}
+    if "folder" in names and "into" not in names:  # labels that come back have codes already, or IDs
+        words = (
+            f"write codes in place of patient IDs and of names of files, also the next time ({WITHOUT_IDS}, beside "
+            "the data, keeps it; delete it to have IDs written again)"
+        )
+        parser.add_argument("--without-ids", action="store_true", help=words)
+
+
+def keep_without_ids(chosen: argparse.Namespace) -> None:
+    """Keep beside the data that codes shall stand for patients, where that was typed, before anything is read."""
+    if getattr(chosen, "without_ids", False):
+        from autoseg.data import codes
+
+        print(codes.keep_without_ids(chosen.folder))
+
+
+def hidden_output(chosen: argparse.Namespace) -> AbstractContextManager[None]:
+    """Let all that a command prints name codes where one of its folders is without patient IDs."""
+    from autoseg.data import codes
+
+    folders = [getattr(chosen, name, None) for name in ("folder", "into", "reference")]
+    return codes.hidden_output(*(folder for folder in folders if folder is not None))
 
 
 def keep_voxel_sizes(chosen: argparse.Namespace) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from autoseg.cli import comparing, data, finetuning, learning, morphometry, using
 from autoseg.cli.correcting import add_correcting_commands
-from autoseg.cli.options import ONLY, add_calibration, add_setting, add_voxel_sizes
+from autoseg.cli.options import ONLY, add_calibration, add_setting, add_voxel_sizes, add_without_ids
 from autoseg.model.settings.text import all_settings
 
 # Those of `autoseg.prediction.ensemble`, which would load torch.
@@ -191,6 +191,7 @@ def build_parser() -> argparse.ArgumentParser:
     command("selftest", using.selftest, "Measure made-up DICOM series of known shapes and print the worst error.")
     command("computer", using.computer, "Show memory, device and speed of this computer.")
     add_correcting_commands(command)
+    add_without_ids(parser)
     return parser
 
 

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from autoseg.data.cases import Case
+from autoseg.data.codes import original
 from autoseg.image.image import Image, LabelMap
 from autoseg.words import counted
 
@@ -38,8 +39,12 @@ SEALED = "scrypt"
 
 
 def subject_pseudonym(subject_id: str) -> str:
-    """Give 12 hexadecimal digits that stand for a subject; for this computer alone, as they are soon guessed."""
-    return hashlib.sha256(f"autoseg subject {subject_id}".encode(errors="surrogatepass")).hexdigest()[:12]
+    """Give 12 hexadecimal digits that stand for a subject; for this computer alone, as they are soon guessed.
+
+    They are the same where a code stands for the subject (`autoseg.data.codes`).
+    """
+    own = original(subject_id)
+    return hashlib.sha256(f"autoseg subject {own}".encode(errors="surrogatepass")).hexdigest()[:12]
 
 
 @dataclass(frozen=True)
@@ -147,13 +152,17 @@ class Side:
 
 def describe_side(cases: Sequence[Case], pairs: Sequence[tuple[Image, LabelMap]], seal: Seal) -> Side:
     """Give the numbers, fingerprints and digests of the cases, read as `pairs`, whatever their order."""
+    # Whether codes stand for patients changes nothing of what was learnt from.
+    names = [original(case.case_id) if case.is_coded else case.case_id for case in cases]
     subjects = {case.subject_id for case in cases}
     lying_open = Side(
         cases=len(cases),
         subjects=len(subjects),
         slices=sum(image.shape[0] for image, _ in pairs),
         subject_fingerprints=tuple(map(subject_pseudonym, subjects)),
-        names_digest=_digest_of([f"{case.case_id}\n{case.subject_id}" for case in cases]),
+        names_digest=_digest_of(
+            [f"{name}\n{original(case.subject_id)}" for name, case in zip(names, cases, strict=True)]
+        ),
         voxels_digest=voxels_digest(pairs),
     )
     return lying_open.sealed(seal)

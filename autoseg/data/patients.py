@@ -7,7 +7,7 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,18 @@ import cv2
 import numpy as np
 import psutil
 
-from autoseg.data.cases import Case, Reading, find_images, read_case_image
+from autoseg.data.cases import Case, Reading, find_own_images, read_case_image
+from autoseg.data.codes import (
+    coded_image,
+    coded_names,
+    hidden_errors,
+    hide,
+    hide_note,
+    hide_skipped,
+    is_without_ids,
+    learn_folder,
+    original,
+)
 from autoseg.data.pairing.by_name import find_level_files
 from autoseg.data.pairing.names import is_label
 from autoseg.errors import AutosegError, DataError, GeometryError, ReadError, TwoSizesError
@@ -36,13 +47,13 @@ NOTHING_TYPED = TypedCalibration()
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """One series, NIfTI file or picture that could be segmented; without the name or the ID of a person.
+    """One series, NIfTI file or picture that could be segmented; shown without the name or the ID of a person.
 
     `spacing_mm` is (between rows, between columns), None where the file does not tell it; `rows`, `columns` and
     `slices` are 0 where the file was not opened (`is_read`). `refusal` says why it cannot be segmented at all,
     `doubt` why it is hardly meant to be. `has_two_sizes` tells that a person must first say which size of a voxel
     holds. `images` are the names of its images, where these are several (time points, parts). `png` is its middle
-    slice, small; empty where there is none.
+    slice, small; empty where there is none. `subject_id` is for codes, and not shown.
     """
 
     case_id: str
@@ -63,6 +74,7 @@ class Candidate:
     is_read: bool = True
     has_two_sizes: bool = False
     images: tuple[str, ...] = ()
+    subject_id: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,9 +104,38 @@ def find_patient(folder: Path, *, channels: Sequence[str] = (), plane: Plane | N
 
     Of a series only the headers and the middle slice are read; of files without DICOM the first 24. `channels` are
     ends of file names, or names of the channels inside each picture; `plane` tells which slices of a NIfTI volume
-    are taken, by default those in which its voxels are finest.
+    are taken, by default those in which its voxels are finest. Where the folder is without patient IDs, codes stand
+    for its images.
     """
     folder = Path(folder)
+    hidden = folder if is_without_ids(folder) else None
+    with hidden_errors(hidden):
+        found = _find_patient(folder, channels, plane)
+    return found if hidden is None else _coded(found)
+
+
+def _coded(found: PatientFolder) -> PatientFolder:
+    """Put codes in place of the names of images, and in sentences."""
+    learn_folder(found.folder)
+    images = [[(c.subject_id, name) for name in (c.case_id, *c.images)] for c in found.candidates]
+    codes = iter(coded_names([pair for some in images for pair in some]))
+    candidates = []
+    for candidate, some in zip(found.candidates, images, strict=True):
+        (patient, name), *others = [next(codes) for _ in some]
+        coded = replace(
+            candidate,
+            case_id=name,
+            subject_id=patient,
+            images=tuple(code for _, code in others),
+            notes=hide(candidate.notes),
+            refusal=hide(candidate.refusal),
+            doubt=hide(candidate.doubt),
+        )
+        candidates.append(coded)
+    return replace(found, candidates=tuple(candidates), skipped=hide_skipped(found.skipped))
+
+
+def _find_patient(folder: Path, channels: Sequence[str], plane: Plane | None) -> PatientFolder:
     found = _find_images(folder, channels, plane)
     if isinstance(found, DicomFolder):
         rows = series_table(found).to_dict("records")
@@ -102,7 +143,9 @@ def find_patient(folder: Path, *, channels: Sequence[str] = (), plane: Plane | N
         persons = len({part.subject_id for part in found.series if not part.refusal})
         return PatientFolder(folder, _tell_copies(series), _visible(found.skipped), patients=persons)
     candidates = [
-        _from_file(case) if place < MOST_PICTURES else Candidate(case.case_id, doubt=_doubt(case), is_read=False)
+        _from_file(case)
+        if place < MOST_PICTURES
+        else Candidate(case.case_id, doubt=_doubt(case), is_read=False, subject_id=case.subject_id)
         for place, case in enumerate(found)
     ]
     persons = len({case.subject_id for case in found})
@@ -134,7 +177,7 @@ def _find_images(folder: Path, channels: Sequence[str], plane: Plane | None) -> 
         return find_series(folder)
     except DataError as error:
         is_image = folder.is_dir() or (folder.is_file() and ending(folder) in READABLE)
-        cases = find_images(folder, channels=channels, reading=Reading(plane=plane)) if is_image else ()
+        cases = find_own_images(folder, channels=channels, reading=Reading(plane=plane)) if is_image else ()
         if not cases:
             raise error
         return cases
@@ -262,6 +305,7 @@ def _from_series(series: Series, row: Mapping[Any, Any]) -> Candidate:
         doubt=why_unlikely(series),
         png=png,
         images=images if len(images := image_names(series)) > 1 else (),
+        subject_id=series.subject_id,
     )
 
 
@@ -269,7 +313,8 @@ def _from_file(case: Case) -> Candidate:
     try:
         image = read_case_image(case)
     except (AutosegError, OSError) as error:
-        return Candidate(case.case_id, refusal=str(error), has_two_sizes=isinstance(error, TwoSizesError))
+        has_two = isinstance(error, TwoSizesError)
+        return Candidate(case.case_id, refusal=str(error), has_two_sizes=has_two, subject_id=case.subject_id)
     slices, rows, columns = image.shape
     middle = overlay_rgb(image.channel_voxels[0, slices // 2], None, ())[..., 0]
     spaced = image.affine is not None and image.source.slice_spacing_source != "none" and slices > 1
@@ -284,6 +329,7 @@ def _from_file(case: Case) -> Candidate:
         notes=" ".join(image.source.notes),
         doubt=_doubt(case),
         png=_small_png(middle, pixel_aspect(image)),
+        subject_id=case.subject_id,
     )
 
 
@@ -323,10 +369,30 @@ def read_patient(
     `only` are names of series or files, or of single images (one time point) as tables print them. Also gives notes
     (`ReadingNote`, or `GraveNote` of what was left out), and the files that are no images. What is
     typed is meant for images whose files are silent; where there are none, it is checked against the headers.
-    Images without millimetres are left out only where `needs_mm`.
+    Images without millimetres are left out only where `needs_mm`. Where the folder is without patient IDs, images,
+    notes and files go by codes.
     """
     only = {only} if isinstance(only, str) else only
     folder = Path(folder)
+    if not is_without_ids(folder):
+        return _read_patient(folder, only, channels, plane, typed, needs_mm)
+    with hidden_errors(folder):
+        own = None if only is None else {original(name) for name in only}
+        images, notes, skipped = _read_patient(folder, own, channels, plane, typed, needs_mm)
+        learn_folder(folder)
+        coded = list(map(coded_image, images))
+    return coded, list(map(hide_note, notes)), hide_skipped(skipped)
+
+
+def _read_patient(
+    folder: Path,
+    only: Collection[str] | None,
+    channels: Sequence[str],
+    plane: Plane | None,
+    typed: TypedCalibration,
+    needs_mm: bool,
+) -> tuple[list[Image], list[str], tuple[SkippedFile, ...]]:
+    """Read a patient's images as `read_patient` does, always by their own names."""
     found = _find_images(folder, channels, plane)
     if isinstance(found, DicomFolder):
         series = _chosen(found.series, only, folder)

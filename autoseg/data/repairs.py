@@ -15,6 +15,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from autoseg.data.codes import is_without_ids, original
 from autoseg.errors import DataError, ReadError
 from autoseg.files.arrays import HALF
 from autoseg.files.labels import Settled
@@ -259,7 +260,7 @@ def add_repair(folder: Path, repair: Repair) -> tuple[Repair, ...]:
     OutputError
         If `repairs.csv` cannot be written.
     """
-    kept = read_repairs(folder)
+    kept, repair = read_repairs(folder), _of_own_case(folder, repair)
     if repair in kept:
         raise DataError(
             f"{Path(folder) / FILE_NAME} has this repair of {repair.case_id} already ({repair.words}); applied "
@@ -283,9 +284,15 @@ def undo_repair(folder: Path, repair: Repair) -> tuple[Repair, ...]:
         If there is no such repair.
     """
     kept = read_repairs(folder)
+    repair = repair if repair in kept else _of_own_case(folder, repair)
     if repair not in kept:
         raise DataError(f"{Path(folder) / FILE_NAME} has no such repair of {repair.case_id} ({repair.words}).")
     return _write(folder, tuple(other for other in kept if other != repair))
+
+
+def _of_own_case(folder: Path, repair: Repair) -> Repair:
+    """Give a repair of a case that goes by a code the case's own name, by which the folder's table knows it."""
+    return replace(repair, case_id=original(repair.case_id)) if is_without_ids(folder) else repair
 
 
 def _write(folder: Path, repairs: tuple[Repair, ...]) -> tuple[Repair, ...]:

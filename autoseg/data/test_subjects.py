@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from autoseg.data.codes import Known, codes_of, is_without_ids, original
 from autoseg.errors import DataError, ReadError
 from autoseg.files.records import write_record
 from autoseg.words import counted
@@ -31,7 +32,8 @@ class Look:
 class Ledger:
     """The subjects that are kept for a last test, since when, and every look at them.
 
-    `subjects` are named as in the data beside which the ledger lies, sorted.
+    `subjects` are named as in the data beside which the ledger lies, or by codes where those stand for patients;
+    sorted.
     """
 
     subjects: tuple[str, ...]
@@ -68,7 +70,7 @@ def read_ledger(folder: Path) -> Ledger | None:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         return Ledger(
-            subjects=tuple(sorted(str(subject) for subject in content["subjects"])),
+            subjects=_called_in(folder, [str(subject) for subject in content["subjects"]]),
             frozen=str(content["frozen"]),
             looks=tuple(
                 Look(str(look["date"]), str(look["model"]), str(look.get("digest", "")))
@@ -105,7 +107,8 @@ def freeze_test_subjects(folder: Path, subjects: Collection[str]) -> Ledger:
     OutputError
         If it cannot be written.
     """
-    wanted = tuple(sorted({subjects} if isinstance(subjects, str) else set(subjects)))
+    named = {subjects} if isinstance(subjects, str) else set(subjects)
+    wanted = _called_in(folder, {original(subject) for subject in named} if is_without_ids(folder) else named)
     if not wanted:
         raise DataError("No test subject is named. Name one at least; more make the test more certain.")
     ledger = read_ledger(folder)
@@ -132,8 +135,17 @@ def record_look(folder: Path, model_name: str, digest: str = "") -> Ledger:
     return _write(folder, replace(ledger, looks=(*ledger.looks, Look(_now(), model_name, digest))))
 
 
+def _called_in(folder: Path, subjects: Collection[str]) -> tuple[str, ...]:
+    """Give subjects as `find_cases` calls them, sorted: by their codes where the folder is without patient IDs."""
+    if is_without_ids(folder):
+        codes = codes_of(map(Known, subjects))
+        subjects = [codes[Known(subject)] for subject in subjects]
+    return tuple(sorted(subjects))
+
+
 def _write(folder: Path, ledger: Ledger) -> Ledger:
-    write_record(Path(folder) / FILE, asdict(ledger), indent=2)
+    own = map(original, ledger.subjects) if is_without_ids(folder) else ledger.subjects
+    write_record(Path(folder) / FILE, asdict(replace(ledger, subjects=tuple(sorted(own)))), indent=2)
     return ledger
 
 

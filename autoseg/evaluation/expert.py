@@ -45,12 +45,14 @@ def pair_with_expert(run: Run, cases: CaseFolder) -> list[tuple[tuple[int, int],
     for number, (image, _) in enumerate(run.results):
         for index, source in enumerate(image.source.slices):
             # By its place, or, in a copy of the folder, by the instance's own identifier.
-            for name in (source.path.resolve(), source.sop_uid):
-                places[name, source.frame] = number, index
+            read = source.origin or source
+            for name in (read.path.resolve(), read.sop_uid):
+                places[name, read.frame] = number, index
     pairs = []
     for case in cases.cases:
         image, reference = read_case(case, cases.structures)
-        for place, source in enumerate(image.source.slices):
+        for place, shown in enumerate(image.source.slices):
+            source = shown.origin or shown
             match = places.get((source.path.resolve(), source.frame))
             if match is None and source.sop_uid:
                 match = places.get((source.sop_uid, source.frame))
@@ -58,6 +60,8 @@ def pair_with_expert(run: Run, cases: CaseFolder) -> list[tuple[tuple[int, int],
                 one, drawn = run.results[match[0]][1].one_slice(match[1]), reference.one_slice(place)
                 # The same pixels of the same file: what the run measured with, and its number, hold for both.
                 known = replace(drawn.source, first_slice=one.source.first_slice)
+                if any(place.origin for place in one.source.slices):  # codes stand for the run's patients
+                    known = replace(known, case_id=one.source.case_id, subject_id=one.source.subject_id)
                 pairs.append((match, replace(drawn, affine=one.affine, source=known), one))
     if not pairs:
         raise UnmatchedLabels(

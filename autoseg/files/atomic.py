@@ -36,10 +36,10 @@ LONGEST_WAIT_S = 60.0
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: Path, *, mode: int = 0o644) -> Iterator[Path]:
     """Give a temporary path of the same name; it becomes `path` only if the block ends well.
 
-    In a `one_step` that is taken back, `path` becomes again what it was.
+    In a `one_step` that is taken back, `path` becomes again what it was. `mode` says who may read and write it.
     """
     path = Path(path)
     if _is_begun(path):  # the folder around it is not there yet, and takes its name as a whole
@@ -52,9 +52,9 @@ def whole_file(path: Path) -> Iterator[Path]:
                 raise
         return
     with _explained(path), _beside(path) as temporary:
-        temporary.touch()
+        temporary.touch(mode)
         yield temporary
-        os.chmod(temporary, 0o644)
+        os.chmod(temporary, mode)
         _keep((temporary,))
         _put(temporary, path)
 

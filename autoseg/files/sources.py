@@ -12,7 +12,9 @@ from autoseg.words import natural
 VOLUME_ENDINGS = (".nii", ".nii.gz")
 PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".npy")
 READABLE = (*VOLUME_ENDINGS, *PICTURE_ENDINGS)
-HIDDEN = {"__macosx", "thumbs.db", "desktop.ini", "ehthumbs.db"}
+# Says beside the data that codes shall stand for its patients (`autoseg.data.codes`).
+WITHOUT_IDS = "without_patient_ids.txt"
+HIDDEN = {"__macosx", "thumbs.db", "desktop.ini", "ehthumbs.db", WITHOUT_IDS}
 
 
 @dataclass(frozen=True)

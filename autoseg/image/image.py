@@ -27,13 +27,15 @@ SpacingSource = Literal["header", "typed", "none"]
 class SliceSource:
     """Where one slice was read from: the file, its frame (0 in a single-frame file), its SOP instance UID.
 
-    `level` is the vertebral or spinal level that somebody assigned to it ("2", "2/3"), or empty.
+    `level` is the vertebral or spinal level that somebody assigned to it ("2", "2/3"), or empty. Where codes stand
+    for patients, `origin` is where it was read from in truth; it is for comparing, and is never shown or written.
     """
 
     path: Path
     frame: int = 0
     sop_uid: str = ""
     level: str = ""
+    origin: SliceSource | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from autoseg.data.cases.annotated import declare_absent, declare_missing, declare_unknown
 from autoseg.data.cases.case import Case, CaseFolder, Reading, pairs_table
-from autoseg.data.cases.find import find_cases, find_images
+from autoseg.data.cases.find import find_cases, find_images, find_own_cases, find_own_images
 from autoseg.data.cases.naming import (
     Naming,
     build_table,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from autoseg.data.cases.case import CaseFolder
 from autoseg.data.cases.read import read_case
+from autoseg.data.codes import original
 from autoseg.errors import DataError
 from autoseg.files.tables import read_annotated, write_annotated
 
@@ -117,14 +118,18 @@ def _keep(
         else:
             drawn[case.case_id] = before - {label} if case.case_id in missing else before
             unsaid[case.case_id] = open_ if said is not None and case.case_id not in said else open_ - {label}
+    # The table knows cases by their own names.
+    own = {case.case_id: original(case.case_id) if case.is_coded else case.case_id for case in case_folder.cases}
     path = Path(case_folder.folder) / "annotated.csv"
     kept = read_annotated(path, case_folder.structures) if path.exists() else {}
-    others = {case_id: rows[0] for case_id, rows in kept.items() if case_id not in drawn}
+    others = {case_id: rows[0] for case_id, rows in kept.items() if case_id not in own.values()}
     write_annotated(
         path,
-        drawn | {case_id: rows.labels for case_id, rows in others.items()},
+        {own[case_id]: labels for case_id, labels in drawn.items()}
+        | {case_id: rows.labels for case_id, rows in others.items()},
         case_folder.structures,
-        unsaid=unsaid | {case_id: rows.unsaid for case_id, rows in others.items()},
+        unsaid={own[case_id]: labels for case_id, labels in unsaid.items()}
+        | {case_id: rows.unsaid for case_id, rows in others.items()},
     )
     cases = (
         replace(case, annotated=drawn[case.case_id], unsaid=unsaid[case.case_id]) for case in case_folder.cases

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -10,7 +11,7 @@ import pandas as pd
 
 from autoseg.data.repairs import Repair
 from autoseg.errors import DataError
-from autoseg.files.sources import ImageFile, LabelFile, SkippedFile
+from autoseg.files.sources import ImageFile, LabelFile, SkippedFile, ending
 from autoseg.image.structures import Structure
 from autoseg.words import listed, name_some
 
@@ -69,7 +70,8 @@ class Case:
     cuts a case out of a stack. `values` says what stands for which label in the files; `channels` names the
     channels where a picture holds several. `rule` says why image and labels belong together, `subject_rule` what
     tells the subject. `repairs` mend the labels of the whole stack, `part_repairs` those of
-    the part that was cut out.
+    the part that was cut out. Where codes stand for patients (`autoseg.data.codes`), case_id and subject_id are
+    codes, and `is_coded` says so.
     """
 
     case_id: str
@@ -88,6 +90,7 @@ class Case:
     reading: Reading = Reading()
     repairs: tuple[Repair, ...] = ()
     part_repairs: tuple[Repair, ...] = ()
+    is_coded: bool = False
 
     @property
     def image_path(self) -> Path:
@@ -179,12 +182,19 @@ def pairs_table(case_folder: CaseFolder) -> pd.DataFrame:
         (
             case.case_id,
             case.subject_id,
-            ", ".join(image.path.name for image in case.images),
+            _names(case, case.images),
             case.images[0].frame or 0,
-            ", ".join(label.path.name for label in case.labels),
+            _names(case, case.labels),
             ", ".join(s.name for s in case_folder.structures if case.is_drawn(s.label)),
             case.rules,
         )
         for case in case_folder.cases
     ]
     return pd.DataFrame(rows, columns=columns)
+
+
+def _names(case: Case, files: Sequence[ImageFile | LabelFile]) -> str:
+    """Name the files of a case; by their kind alone where codes stand for patients."""
+    return ", ".join(
+        file.path.name if not case.is_coded else f"{case.case_id}{ending(file.path)}" for file in files
+    )

@@ -16,6 +16,15 @@ from autoseg.data.cases.case import Case, CaseFolder, Reading
 from autoseg.data.cases.naming import FreeLabels, unnamed
 from autoseg.data.cases.palettes import by_colour, compare_palettes, in_their_colours, palette_notes
 from autoseg.data.cases.read import label_values_of, labels_by_name, read_case_image, read_label_masks
+from autoseg.data.codes import (
+    coded_names,
+    hidden_errors,
+    hide,
+    hide_note,
+    hide_skipped,
+    is_without_ids,
+    learn_folder,
+)
 from autoseg.data.pairing.by_name import find_images_by_name, find_level_files
 from autoseg.data.pairing.layout import FilePair, visible_files
 from autoseg.data.pairing.names import is_kind_folder, subjects_by_name
@@ -77,7 +86,8 @@ def find_cases(
     CaseFolder
         Cases series by series, 2.dcm before 10.dcm. If the folder has an `annotated.csv`, it says which
         structures were drawn on which case; otherwise all of them count as drawn on all. `subjects.csv` (case_id,
-        subject_id), where it exists, says whose images they are.
+        subject_id), where it exists, says whose images they are. Where the folder or one above it is without
+        patient IDs, cases and subjects are called by their codes.
 
     Raises
     ------
@@ -86,6 +96,54 @@ def find_cases(
     ReadError, LabelError
         If a table, or where there is no table a label file, cannot be read.
     """
+    folder = Path(folder)
+    hidden = folder if is_without_ids(folder) else None
+    with hidden_errors(hidden):
+        found = find_own_cases(folder, structures=structures, unlabelled=unlabelled, reading=reading)
+        return found if hidden is None else _coded(found)
+
+
+def _coded(found: CaseFolder) -> CaseFolder:
+    """Put codes in place of all that tells whose cases these are, but for where their files lie."""
+    learn_folder(found.folder)
+    cases = _coded_cases(found.cases)
+    codes = {own.case_id: case.case_id for own, case in zip(found.cases, cases, strict=True)}
+    alike = tuple(
+        replace(
+            one,
+            cases=tuple(codes.get(name, hide(name)) for name in one.cases),
+            both=tuple(codes.get(name, hide(name)) for name in one.both),
+        )
+        for one in found.alike
+    )
+    notes = tuple(map(hide_note, found.notes))
+    return replace(found, cases=cases, skipped=hide_skipped(found.skipped), notes=notes, alike=alike)
+
+
+def _coded_cases(cases: Sequence[Case]) -> tuple[Case, ...]:
+    names = coded_names([(case.subject_id, case.case_id) for case in cases])
+    return tuple(
+        replace(
+            case,
+            case_id=code,
+            subject_id=patient,
+            site=hide(case.site),
+            rule=hide(case.rule),
+            subject_rule=hide(case.subject_rule),
+            is_coded=True,
+        )
+        for case, (patient, code) in zip(cases, names, strict=True)
+    )
+
+
+def find_own_cases(
+    folder: Path,
+    *,
+    structures: Mapping[int, str] | Sequence[Structure] | None = None,
+    unlabelled: Literal["refuse", "skip"] = "refuse",
+    reading: Reading | None = None,
+) -> CaseFolder:
+    """Find cases as `find_cases` does, always with their own names: for the folder's own tables."""
     if unlabelled not in ("refuse", "skip"):
         raise DataError(f"unlabelled is {unlabelled!r}; give 'refuse' or 'skip'.")
     folder, reading = Path(folder), reading or Reading()
@@ -146,6 +204,14 @@ def find_images(folder: Path, *, channels: Sequence[str] = (), reading: Reading 
 
     One file in place of a folder is taken for an image, whatever its name.
     """
+    cases = find_own_images(folder, channels=channels, reading=reading)
+    return _coded_cases(cases) if is_without_ids(folder) else cases
+
+
+def find_own_images(
+    folder: Path, *, channels: Sequence[str] = (), reading: Reading | None = None
+) -> tuple[Case, ...]:
+    """Find images as `find_images` does, always with their own names."""
     folder, one = Path(folder), Path(folder).is_file()
     root = folder.parent if one else folder
     paths = [*visible_files(folder), *(find_level_files(root).values() if one else ())]
@@ -174,7 +240,7 @@ def _cases_of_file(
     why = ""
     for folder in _folders_around(path):
         try:
-            found = find_cases(folder, structures=structures, unlabelled="skip", reading=reading)
+            found = find_own_cases(folder, structures=structures, unlabelled="skip", reading=reading)
         except AutosegError as error:
             why = why or f" {error}"
             continue

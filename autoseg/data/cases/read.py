@@ -12,6 +12,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from autoseg.data.cases.case import Case
+from autoseg.data.codes import coded_image, hidden_errors, hide_note, original
 from autoseg.data.repairs import apply_repairs, settled_by
 from autoseg.errors import DataError, LabelError, ReadError
 from autoseg.files.dicom.grouping import group_series
@@ -69,18 +70,20 @@ def read_case(
     LabelError
         If the grids differ (both are named) or a value has no name.
     """
-    image = read_case_image(case, pixel_spacing_mm=pixel_spacing_mm)
-    labels = read_labels(case, tuple(structures))
-    place = SliceSource(case.label_path, case.images[0].frame or 0)
-    label_map = LabelMap(
-        voxels=labels.voxels,
-        structures=tuple(structures),
-        annotated=case.annotated,
-        source=Source(case_id=case.case_id, slices=(place,) * len(labels.voxels)),
-        shares=labels.shares,
-    ).on_grid_of(image)
+    with hidden_errors(_folder_of(case)):
+        image = read_case_image(case, pixel_spacing_mm=pixel_spacing_mm)
+        labels = read_labels(case, tuple(structures))
+        place = SliceSource(case.label_path, case.images[0].frame or 0)
+        label_map = LabelMap(
+            voxels=labels.voxels,
+            structures=tuple(structures),
+            annotated=case.annotated,
+            source=Source(case_id=case.case_id, slices=(place,) * len(labels.voxels)),
+            shares=labels.shares,
+        ).on_grid_of(image)
     if labels.notes:
-        source = replace(label_map.source, notes=(*image.source.notes, *labels.notes))
+        own = labels.notes if not case.is_coded else tuple(map(hide_note, labels.notes))
+        source = replace(label_map.source, notes=(*image.source.notes, *own))
         label_map = replace(label_map, source=source)
     return image, label_map
 
@@ -201,7 +204,8 @@ def _read_values(case: Case, file: LabelFile, structures: tuple[Structure, ...])
     if image.frame is None:
         return voxels
     own = f"{name_without_ending(image.path)}_{image.frame + 1:03d}"
-    if {case.case_id, own} & {file.path.stem, name_without_ending(Path(file.path.stem))}:
+    name = original(case.case_id) if case.is_coded else case.case_id
+    if {name, own} & {file.path.stem, name_without_ending(Path(file.path.stem))}:
         return voxels
     stacks = read_image_file(image.path, (), file_stamp(image.path), None, None, ())
     frames = sum(stack.shape[0] for stack in stacks)
@@ -254,10 +258,18 @@ def read_case_image(case: Case, *, pixel_spacing_mm: tuple[float, float] | None 
 
     Further channels that lie on another grid are brought to the first one's by linear interpolation.
     """
-    image = read_whole_image(case, pixel_spacing_mm)
+    with hidden_errors(_folder_of(case)):
+        image = read_whole_image(case, pixel_spacing_mm)
+    if case.is_coded:
+        image = coded_image(image, (case.subject_id, case.case_id))
     if case.slices is None:  # what is read is the caller's own, and the cached one stays as it is
         return replace(image, voxels=image.voxels.copy())
     return _cut(image, case.slices)
+
+
+def _folder_of(case: Case) -> Path | None:
+    """Give the folder whose names errors about a case must not tell; None where they may."""
+    return case.image_path.parent if case.is_coded else None
 
 
 def read_whole_image(case: Case, typed: tuple[float, float] | None = None) -> Image:

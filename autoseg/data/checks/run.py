@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autoseg.data.cases import Case, CaseFolder, read_case_image
@@ -31,6 +31,7 @@ from autoseg.data.checks.images import (
 )
 from autoseg.data.checks.placement import check_placement, check_sides
 from autoseg.data.checks.values import check_gaps, check_presence, check_surrounding, check_values
+from autoseg.data.codes import hide, learn_folder
 from autoseg.errors import AutosegError, TwoSizesError, UnclearLabelsError
 from autoseg.image.structures import Structure
 
@@ -94,20 +95,21 @@ def examine_cases(
         if tell is not None:
             tell(number)
     found = check_facts(facts, case_folder.structures, folder=case_folder.folder, cases=case_folder.cases)
-    return Examination(
-        _in_order(
-            [
-                *ask_of_sizes([(case, error) for case, error in asked if isinstance(error, TwoSizesError)]),
-                *ask_of_labels([(case, error) for case, error in asked if isinstance(error, UnclearLabelsError)]),
-                *findings,
-                *found,
-                *check_palettes(case_folder),
-                *check_levels(case_folder.cases),
-                *check_names(case_folder),
-            ]
-        ),
-        count_structures(facts, case_folder.structures),
+    every = _in_order(
+        [
+            *ask_of_sizes([(case, error) for case, error in asked if isinstance(error, TwoSizesError)]),
+            *ask_of_labels([(case, error) for case, error in asked if isinstance(error, UnclearLabelsError)]),
+            *findings,
+            *found,
+            *check_palettes(case_folder),
+            *check_levels(case_folder.cases),
+            *check_names(case_folder),
+        ]
     )
+    if any(case.is_coded for case in case_folder.cases):
+        learn_folder(case_folder.folder)
+        every = tuple(map(_without_names, every))
+    return Examination(every, count_structures(facts, case_folder.structures))
 
 
 def check_images(
@@ -186,6 +188,17 @@ def _read(
     if image is None or labels is None:
         return None, problems, open_
     return LabelledImage(case, image, labels.voxels, notes=labels.notes), problems, open_
+
+
+def _without_names(finding: Finding) -> Finding:
+    """Give a finding whose sentences name no file, where codes stand for patients."""
+    return replace(
+        finding,
+        path=Path(hide(str(finding.path))),
+        problem=hide(finding.problem),
+        cause=hide(finding.cause),
+        remedy=hide(finding.remedy),
+    )
 
 
 def _in_order(findings: Iterable[Finding]) -> tuple[Finding, ...]:

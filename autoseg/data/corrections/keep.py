@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from autoseg.data.cases import Case, CaseFolder, Reading, find_cases, read_case, read_case_image
+from autoseg.data.cases import Case, CaseFolder, Reading, find_own_cases, read_case, read_case_image
+from autoseg.data.codes import CODE, need_key
 from autoseg.data.corrections.kit import AS_WRITTEN, channel_words
 from autoseg.data.corrections.read import Correction, read_slices, say_date
 from autoseg.data.pairing.layout import visible_files
@@ -370,7 +371,7 @@ def keep_correction(
     OutputError
         If a file cannot be written, or the folder reads back differently; the folder is then as it was.
     """
-    folder = Path(folder)
+    folder, correction = Path(folder), _of_own_case(correction)
     slices = checked_slices(correction, checked)
     labels = _checked_labels(correction, structures)
     reading = _reading(correction, reading)
@@ -398,12 +399,21 @@ def keep_correction(
     return row
 
 
+def _of_own_case(correction: Correction) -> Correction:
+    """Give a correction made without patient IDs the names of its patient and image, by which folders know them."""
+    case = correction.case
+    if not CODE.fullmatch(case.subject_id or case.case_id):
+        return correction
+    own = replace(case, case_id=need_key(case.case_id), subject_id=need_key(case.subject_id))
+    return replace(correction, case=own)
+
+
 def cases_of(correction: Correction, folder: Path, reading: Reading | None) -> CaseFolder | None:
     """Find the cases of a folder as a correction is kept there; None if there is nothing yet."""
     if folder.exists() and not folder.is_dir():
         raise OutputError(f"{folder} is a file. Name a folder of cases, or a new one.")
     is_there = folder.is_dir() and bool(visible_files(folder))
-    return find_cases(folder, unlabelled="skip", reading=_reading(correction, reading)) if is_there else None
+    return find_own_cases(folder, unlabelled="skip", reading=_reading(correction, reading)) if is_there else None
 
 
 def _reading(correction: Correction, reading: Reading | None) -> Reading | None:
@@ -524,7 +534,7 @@ def _say_checked(slices: Sequence[int], place: Place) -> str:
 def _check_read_back(keeping: _ToKeep, reading: Reading | None, marks: Marks) -> None:
     """Read the folder as training will, and compare."""
     folder, place, voxels = keeping.folder, keeping.place, keeping.voxels
-    found = find_cases(folder, unlabelled="skip", reading=reading)
+    found = find_own_cases(folder, unlabelled="skip", reading=reading)
     seen: set[int] = set()
     for case in found.cases:
         if all(file.path != place.label_path for file in case.labels):
@@ -585,7 +595,7 @@ def find_standing(
     correction: Correction, folder: Path, *, checked: str = "changed", reading: Reading | None = None
 ) -> Standing | None:
     """Look which labels `keep_correction` would replace; None if none."""
-    folder = Path(folder)
+    folder, correction = Path(folder), _of_own_case(correction)
     slices = checked_slices(correction, checked)
     found = cases_of(correction, folder, reading)
     place = find_place(correction, folder, found) if found is not None else None

@@ -21,7 +21,7 @@ from autoseg.panels.data.findings import FindingsPanel
 from autoseg.panels.data.reading import HowToRead, ReadingPanel
 from autoseg.panels.data.structures_editor import StructuresPanel
 from autoseg.panels.parts.chooser import FolderChooser
-from autoseg.panels.parts.fields import button, tick
+from autoseg.panels.parts.fields import WithoutIds, button, tick
 from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.style import text
 from autoseg.panels.parts.table import html_table
@@ -152,6 +152,7 @@ class DataPanel(Panel):
         self.chooser = FolderChooser(start, title=TITLE, chosen=folder)
         self.found = widgets.HTML()
         self.show_ids = tick("Show patient IDs", "Show the IDs of patients in place of numbers", value=show_ids)
+        self.without_ids = WithoutIds(self, self.read)
         self.findings = FindingsPanel(self.read)
         self.pairs = widgets.HTML()
         self.structures = StructuresPanel(self._structures_kept)
@@ -256,7 +257,8 @@ class DataPanel(Panel):
         self.structures.show(cases, examined.counts)
         self.set_aside.show(cases, names=names)
         self._show_pairs()
-        self.body.children = [self.found, self.show_ids, self.findings, *self.sections]
+        self.without_ids.show(cases.folder)
+        self.body.children = [self.found, self.show_ids, self.without_ids, self.findings, *self.sections]
 
     def _show_pairs(self) -> None:
         """Draw the table of pairs where it is unfolded; it may be long."""

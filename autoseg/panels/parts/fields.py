@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import ipywidgets as widgets
 
+from autoseg.data.codes import is_without_ids, keep_without_ids
 from autoseg.panels.parts.panel import Panel
+from autoseg.panels.parts.style import text
 
 Kind = TypeVar("Kind", bound=widgets.DOMWidget)
 
@@ -60,3 +63,30 @@ def button(
 
     made.on_click(clicked)
     return made
+
+
+class WithoutIds(widgets.HBox):
+    """A box to tick where codes shall stand for the patients of a folder, in all that is written of it.
+
+    What is ticked is kept beside the images; `again` then looks into the folder anew.
+    """
+
+    def __init__(self, panel: Panel, again: Callable[[], None]) -> None:
+        self.box = tick("Without patient IDs", "Write codes in place of patient IDs and of names of files")
+        self.said = widgets.HTML()
+        self._panel, self._again, self._folder = panel, again, Path()
+        super().__init__([self.box, self.said])
+        self.box.observe(self._ticked, "value")
+
+    def show(self, folder: Path) -> None:
+        """Show what holds of a folder."""
+        if folder != self._folder:
+            self.said.value = ""
+        self._folder = folder
+        self.box.value = is_without_ids(folder)
+
+    def _ticked(self, change: dict[str, Any]) -> None:
+        if change["new"] != is_without_ids(self._folder):  # else it was shown
+            with self._panel.attempt():
+                self.said.value = text(keep_without_ids(self._folder, wanted=change["new"]))
+                self._again()

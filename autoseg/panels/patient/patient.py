@@ -16,7 +16,7 @@ from autoseg.errors import GeometryError
 from autoseg.files.nifti.sizes import Holds
 from autoseg.image.calibration import FieldOfView
 from autoseg.panels.parts.chooser import FolderChooser
-from autoseg.panels.parts.fields import button, field
+from autoseg.panels.parts.fields import WithoutIds, button, field
 from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.style import heading, notice, picture, text
 from autoseg.panels.parts.values import Patient
@@ -105,6 +105,7 @@ class PatientPanel(Panel):
         self._learnt: tuple[str, ...] = ()  # the modalities that the model learnt from
         self.chooser = FolderChooser(title="The patient's folder", chosen=None if folder is None else Path(folder))
         self.series = widgets.VBox()
+        self.without_ids = WithoutIds(self, self._find_again)
         self._build_typed()
         self.body.children = [self.chooser, self.series, self.typed]
         self._place_typed(())
@@ -196,10 +197,16 @@ class PatientPanel(Panel):
         if found.skipped:
             lines = "\n".join(f"{item.path.name}: {item.reason}" for item in found.skipped[:50])
             rows.append(widgets.HTML(notice(f"Left alone: {counted(len(found.skipped), 'file')}.", details=lines)))
+        self.without_ids.show(found.folder)
+        rows.append(self.without_ids)
         for widget in (*self.boxes.values(), *self.moments.values(), self.rest):
             widget.observe(self._refresh, "value")
         self.series.children = rows
         self._refresh()
+
+    def _find_again(self) -> None:
+        if self.found is not None:
+            self._find(self.found.folder, None)
 
     def answer_sizes(self, holds: Holds) -> None:
         """Say which size of a voxel holds in the files whose header gives two, and look again."""

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from autoseg.data.cases import find_images, read_case_image
+from autoseg.data.codes import coded_series, hide, is_without_ids
 from autoseg.errors import DataError, ReadError
 from autoseg.files.dicom.grouping import Series
 from autoseg.files.dicom.series import DicomFolder, find_series
@@ -42,6 +43,7 @@ def show_series(found: DicomFolder | Path | str, *, columns: int = 4) -> Figure:
         folder = Path(found)
         try:
             found = find_series(folder)
+            found = coded_series(found) if is_without_ids(folder) else found
         except DataError:
             cases = find_images(folder) if folder.is_dir() else ()
             if not cases:
@@ -60,7 +62,7 @@ def show_series(found: DicomFolder | Path | str, *, columns: int = 4) -> Figure:
         try:
             _draw(ax, series)
         except ReadError as error:
-            text = textwrap.shorten(series.refusal or str(error), REFUSAL_LETTERS, placeholder=" …")
+            text = textwrap.shorten(series.refusal or hide(str(error)), REFUSAL_LETTERS, placeholder=" …")
             ax.text(0.5, 0.5, textwrap.fill(text, CAPTION_LETTERS), fontsize=6, ha="center", va="center")
     return figure
 
