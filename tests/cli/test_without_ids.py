@@ -9,6 +9,7 @@ import re
 import sys
 import zipfile
 import zlib
+from contextlib import suppress
 from dataclasses import replace
 
 import nibabel
@@ -126,7 +127,7 @@ def run_everything(made, out, capsys, *, switch):
     run(
         "train", learn, "--name", "new", *quick, "--test-subject", _subject(out), "--output", out / "trained", *more
     )
-    run("score", out / "trained" / "new.pt", learn, "--output", out / "scores", *more)
+    run("score", find_model(out / "trained", "new"), learn, "--output", out / "scores", *more)
     assert not wrong
     return "\n".join(said)
 
@@ -162,10 +163,8 @@ def everything_in(data, depth=0):
     for text in re.findall(rb"[A-Za-z0-9+/]{64,}={0,2}", data) if len(data) < 3e6 else ():
         yield base64.b64decode(text[: len(text) // 4 * 4])
     if data[:1] in b"{[":
-        try:
+        with suppress(ValueError):
             yield json.dumps(json.loads(data), ensure_ascii=False).encode()
-        except ValueError:
-            pass
 
 
 def leaks(out, said, picture_words):
