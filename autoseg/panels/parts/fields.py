@@ -74,19 +74,22 @@ class WithoutIds(widgets.HBox):
     def __init__(self, panel: Panel, again: Callable[[], None]) -> None:
         self.box = tick("Without patient IDs", "Write codes in place of patient IDs and of names of files")
         self.said = widgets.HTML()
-        self._panel, self._again, self._folder = panel, again, Path()
+        self._panel, self._again = panel, again
+        self._folder: Path | None = None
         super().__init__([self.box, self.said])
+        self.layout.display = "none"
         self.box.observe(self._ticked, "value")
 
-    def show(self, folder: Path) -> None:
-        """Show what holds of a folder."""
+    def show(self, folder: Path | None) -> None:
+        """Show what holds of a folder; nothing where there is none."""
         if folder != self._folder:
             self.said.value = ""
         self._folder = folder
-        self.box.value = is_without_ids(folder)
+        self.layout.display = "none" if folder is None else ""
+        self.box.value = folder is not None and is_without_ids(folder)
 
     def _ticked(self, change: dict[str, Any]) -> None:
-        if change["new"] != is_without_ids(self._folder):  # else it was shown
+        if self._folder is not None and change["new"] != is_without_ids(self._folder):  # else it was shown
             with self._panel.attempt():
                 self.said.value = text(keep_without_ids(self._folder, wanted=change["new"]))
                 self._again()

@@ -107,7 +107,7 @@ class PatientPanel(Panel):
         self.series = widgets.VBox()
         self.without_ids = WithoutIds(self, self._find_again)
         self._build_typed()
-        self.body.children = [self.chooser, self.series, self.typed]
+        self.body.children = [self.chooser, self.series, self.without_ids, self.typed]
         self._place_typed(())
         if model is not None:
             self.follow(model, self._follow_model)
@@ -152,6 +152,7 @@ class PatientPanel(Panel):
 
     def _clear(self) -> None:
         self.value, self.found, self.boxes, self.moments, self.series.children = None, None, {}, {}, []
+        self.without_ids.show(None)
         self.rest.options = ()
         self._set_typed(None, None, None, None)
         self._place_typed(())
@@ -198,7 +199,6 @@ class PatientPanel(Panel):
             lines = "\n".join(f"{item.path.name}: {item.reason}" for item in found.skipped[:50])
             rows.append(widgets.HTML(notice(f"Left alone: {counted(len(found.skipped), 'file')}.", details=lines)))
         self.without_ids.show(found.folder)
-        rows.append(self.without_ids)
         for widget in (*self.boxes.values(), *self.moments.values(), self.rest):
             widget.observe(self._refresh, "value")
         self.series.children = rows

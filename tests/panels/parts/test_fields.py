@@ -2,8 +2,9 @@
 
 import ipywidgets as widgets
 
+from autoseg.data.codes import is_without_ids
 from autoseg.errors import DataError
-from autoseg.panels.parts.fields import button, field, tick
+from autoseg.panels.parts.fields import WithoutIds, button, field, tick
 from autoseg.panels.parts.panel import Panel
 
 
@@ -26,3 +27,21 @@ def test_what_fails_at_a_click_is_said_in_the_panel():
     button("Go", fail, panel=panel).click()
     assert "Nothing is chosen." in panel.message.value
     assert panel.value is None
+
+
+def test_a_tick_has_codes_stand_for_the_patients_of_a_folder_from_then_on(tmp_path):
+    looked = []
+    box = WithoutIds(Panel(), lambda: looked.append(is_without_ids(tmp_path)))
+    assert box.layout.display == "none"
+    box.show(tmp_path)
+    assert (box.layout.display, box.box.value, looked) == ("", False, [])
+    box.box.value = True
+    assert looked == [True]
+    assert "without_patient_ids.txt" in box.said.value
+    again = WithoutIds(Panel(), looked.clear)
+    again.show(tmp_path)
+    assert (again.box.value, looked) == (True, [True])
+    box.box.value = False
+    assert looked == [True, False]
+    box.show(None)
+    assert box.layout.display == "none"
