@@ -27,6 +27,7 @@ from autoseg.errors import AutosegError, DataError, OutputError, ReadError
 from autoseg.files.atomic import one_step, whole_file
 from autoseg.files.dicom.series import DicomFolder
 from autoseg.files.sources import WITHOUT_IDS, SkippedFile, ending, name_without_ending, walk
+from autoseg.files.tables import harmless_cell, plain_cell
 from autoseg.image.image import Image, Source
 
 # --- the setting: a file beside the data
@@ -199,10 +200,10 @@ def _key() -> Key:
 @lru_cache(maxsize=4)
 def _read_key(path: Path, *_stamp: int) -> Key:
     try:
-        rows = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline="")))
+        rows = _rows(path)
         if not rows or tuple(rows[0]) != COLUMNS:
             raise ValueError(f"its columns are not {', '.join(COLUMNS)}")
-        codes = {Known(patient, image): code for patient, image, code, _ in filter(None, rows[1:])}
+        codes = {Known(patient, image): code for patient, image, code, _ in rows[1:]}
     except (OSError, ValueError) as error:
         raise ReadError(
             f"{path} is not the key of patient codes, or is damaged ({error}). Get it back from a backup; "
@@ -213,21 +214,20 @@ def _read_key(path: Path, *_stamp: int) -> Key:
 
 def _write_key(codes: dict[Known, str]) -> None:
     path = key_path()
-    days = _days(path)
+    days = {code: day for _, _, code, day in _rows(path)} if path.exists() else {}
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow(COLUMNS)
     for one, code in codes.items():
-        writer.writerow((*one, code, days.get(code, date.today().isoformat())))
+        writer.writerow((*map(harmless_cell, one), code, days.get(code, date.today().isoformat())))
     with whole_file(path, mode=0o600) as temporary:
-        temporary.write_text(text.getvalue(), encoding="utf-8", newline="")
+        temporary.write_bytes(text.getvalue().encode("utf-8", "backslashreplace"))
 
 
-def _days(path: Path) -> dict[str, str]:
-    if not path.exists():
-        return {}
-    rows = csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline=""))
-    return {row[2]: row[3] for row in rows if len(row) == len(COLUMNS)}
+def _rows(path: Path) -> list[list[str]]:
+    """Give the rows of the key to the letter: a blank at the end of a name is a part of it."""
+    reader = csv.reader(io.StringIO(path.read_bytes().decode("utf-8-sig"), newline=""))
+    return [[plain_cell(cell) for cell in row] for row in reader if row]
 
 
 # --- sentences: what names of patients, files and folders in them become
