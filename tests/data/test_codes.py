@@ -15,7 +15,7 @@ from autoseg.data.cases import declare_missing, find_cases, find_own_cases, read
 from autoseg.data.codes import Known, codes_of, hide, keep_without_ids, learn_folder, original
 from autoseg.data.corrections.keep import keep_correction
 from autoseg.data.corrections.read import read_correction
-from autoseg.data.digests import describe_side
+from autoseg.data.digests import Seal, describe_side
 from autoseg.data.patients import find_patient, read_patient
 from autoseg.data.repairs import add_repair, read_repairs, transform, undo_repair
 from autoseg.data.test_subjects import FILE, freeze_test_subjects, read_ledger
@@ -147,7 +147,7 @@ def test_the_folders_own_tables_keep_the_names_of_their_files(folder):
 def test_a_model_knows_again_whom_it_learnt_from_whether_codes_stand_for_them_or_not(folder):
     coded, own = find_cases(folder), find_own_cases(folder)
     sides = [
-        describe_side(found.cases, [read_case(case, found.structures) for case in found.cases])
+        describe_side(found.cases, [read_case(case, found.structures) for case in found.cases], Seal("00", n=16))
         for found in (coded, own)
     ]
     assert sides[0] == sides[1]
