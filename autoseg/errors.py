@@ -54,6 +54,10 @@ class DataError(AutosegError):
     """A folder or a set of cases cannot be used as it is."""
 
 
+class OutdatedError(DataError):
+    """What is to be kept rests on a table beside the data that another program has changed since it was read."""
+
+
 class SettingsError(AutosegError):
     """A setting has a value that cannot work; `setting` is its name in `Settings` ("network.filters")."""
 

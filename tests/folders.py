@@ -6,7 +6,9 @@ import nibabel
 import numpy as np
 import pydicom
 
-from autoseg.data.cases import Case
+from autoseg.data.cases import Case, find_cases, read_case
+from autoseg.data.corrections.kit import write_kit
+from autoseg.data.corrections.read import Correction, read_correction
 from autoseg.files.dicom.phantoms import Phantom, write_phantom
 from autoseg.files.nifti.volumes import write_nifti
 from autoseg.files.sources import ImageFile, LabelFile
@@ -64,6 +66,19 @@ def add_volumes(folder: Path) -> Path:
         write_nifti(folder / "labels" / f"{name}.nii.gz", LabelMap(labels, affine, structures))
     write_structures(folder / "structures.csv", structures)
     return folder
+
+
+def corrected(place: Path, folder: Path, case_id: str = "a", *, into: str = "kit", value: int = 2) -> Correction:
+    """Write a case of `add_volumes` for correction, draw a square on two slices, and read it back."""
+    found = find_cases(folder)
+    results = [read_case(case, found.structures) for case in found.cases if case.case_id == case_id]
+    kit = write_kit(place / into, results)
+    path = kit.folder / f"{case_id}_labels.nii.gz"
+    picture = nibabel.load(path)
+    voxels = np.asarray(picture.dataobj).copy()
+    voxels[-2:, -2:, 1:3] = value
+    nibabel.save(nibabel.Nifti1Image(voxels, picture.affine), path)
+    return read_correction(kit.folder, by="AB", date="2026-03-01T10:00:00")
 
 
 def write_stack(path: Path, first_mm: float = 0.0, count: int = 6) -> None:

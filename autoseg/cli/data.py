@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,18 +28,24 @@ def check(chosen: argparse.Namespace) -> None:
     from autoseg.data.cases import declare_absent, declare_missing, keep_names, pairs_table
     from autoseg.data.checks import check_cases
     from autoseg.errors import DataError
+    from autoseg.files.atomic import one_step
 
     found = find(chosen)
     print(pairs_table(found).to_string(index=False))
-    for name in chosen.not_drawn or ():
-        found = declare_missing(found, name)
-        print(f"{name}: written down as not drawn wherever it is not visible ({found.folder / 'annotated.csv'}).")
-    if chosen.same_names:
-        found = keep_names(found)
-        print(f"Names that look alike are one structure: kept in {found.folder / 'structures.csv'}.")
-    for name in chosen.not_there or ():
-        found = declare_absent(found, name)
-        print(f"{name}: written down as looked for everywhere ({found.folder / 'annotated.csv'}).")
+    said: list[str] = []
+    with one_step(found.folder) if chosen.not_drawn or chosen.same_names or chosen.not_there else nullcontext():
+        for name in chosen.not_drawn or ():
+            found = declare_missing(found, name)
+            where = found.folder / "annotated.csv"
+            said.append(f"{name}: written down as not drawn wherever it is not visible ({where}).")
+        if chosen.same_names:
+            found = keep_names(found)
+            said.append(f"Names that look alike are one structure: kept in {found.folder / 'structures.csv'}.")
+        for name in chosen.not_there or ():
+            found = declare_absent(found, name)
+            said.append(f"{name}: written down as looked for everywhere ({found.folder / 'annotated.csv'}).")
+    for line in said:
+        print(line)
     findings = check_cases(found)
     offered = [finding for finding in findings if finding.repairs]
     for finding in findings:
@@ -70,19 +77,22 @@ def _draw(findings: Sequence[Finding], found: CaseFolder, path: Path) -> None:
 
 
 def _repair(found: CaseFolder, offered: Sequence[Finding], numbers: Sequence[int], threshold: float | None) -> None:
-    from autoseg.data.repairs import add_repair, settle
+    from autoseg.data.repairs import add_repairs, settle
     from autoseg.errors import DataError
 
-    for number in numbers:
-        if not 1 <= number <= len(offered):
-            raise DataError(
-                f"There is no repair {number}; {len(offered)} are offered. Choose one of their numbers."
-            )
-        for repair in offered[number - 1].repairs:
-            if repair.kind == "threshold" and threshold is not None:
-                repair = settle(repair.case_id, "threshold", threshold=threshold)
-            add_repair(found.folder, repair)
-            print(f"{repair.case_id}: {repair.words}. Kept in {found.folder / 'repairs.csv'}; your files stay.")
+    wrong = [number for number in numbers if not 1 <= number <= len(offered)]
+    if wrong:
+        raise DataError(f"There is no repair {wrong[0]}; {len(offered)} are offered. Choose one of their numbers.")
+    repairs = [
+        settle(repair.case_id, "threshold", threshold=threshold)
+        if repair.kind == "threshold" and threshold is not None
+        else repair
+        for number in numbers
+        for repair in offered[number - 1].repairs
+    ]
+    add_repairs(found.folder, repairs, seen=found.repairs)
+    for repair in repairs:
+        print(f"{repair.case_id}: {repair.words}. Kept in {found.folder / 'repairs.csv'}; your files stay.")
 
 
 def series(chosen: argparse.Namespace) -> None:

@@ -23,6 +23,7 @@ from autoseg.words import counted
 if TYPE_CHECKING:
     from autoseg.data.cases import CaseFolder
     from autoseg.data.split import Split
+    from autoseg.data.test_subjects import Ledger
     from autoseg.model.model import TrainedModel
     from autoseg.model.settings.settings import Settings
     from autoseg.training.plan import Plan
@@ -51,7 +52,8 @@ def train(chosen: argparse.Namespace) -> None:
     found = check_found(find(chosen))
     if unfinished is None:
         plan, validation = None, chosen.validation_subject
-        set_aside = _set_aside(found, chosen.test_subject)
+        ledger = read_ledger(found.folder)
+        set_aside = _set_aside(ledger, chosen.test_subject)
         if base is None:
             if validation is not None:  # whom nobody knows is told before anything is planned
                 _split(found, settings, validation=validation, test=set_aside)
@@ -60,7 +62,8 @@ def train(chosen: argparse.Namespace) -> None:
         split = _split(found, settings, validation=validation, test=set_aside, base=base, plan=plan)
         # Only now: the split knows every one of them.
         if chosen.test_subject:
-            freeze_test_subjects(found.folder, chosen.test_subject)
+            there = ledger.subjects if ledger else ()
+            freeze_test_subjects(found.folder, chosen.test_subject, instead_of=there)
     else:
         ledger = read_ledger(found.folder)
         split = split_again(unfinished, found.cases, test_subjects=ledger.subjects if ledger else ())
@@ -216,11 +219,8 @@ def check_found(found: CaseFolder) -> CaseFolder:
     return found
 
 
-def _set_aside(found: CaseFolder, named: Sequence[str] | None) -> Sequence[str]:
+def _set_aside(ledger: Ledger | None, named: Sequence[str] | None) -> Sequence[str]:
     """Give the subjects of the last test: those named, or those frozen before, which is told."""
-    from autoseg.data.test_subjects import read_ledger
-
-    ledger = read_ledger(found.folder)
     if ledger and not named:
         print(ledger.note)
     return named or (ledger.subjects if ledger else ())

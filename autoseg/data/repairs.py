@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
@@ -16,8 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from autoseg.data.codes import is_without_ids, original
-from autoseg.errors import DataError, ReadError
+from autoseg.errors import DataError, OutdatedError, ReadError
 from autoseg.files.arrays import HALF
+from autoseg.files.atomic import one_step
+from autoseg.files.atomic import settle as settle_folder
 from autoseg.files.labels import Settled
 from autoseg.files.tables import read_rows, require_columns, write_rows
 from autoseg.words import counted
@@ -228,6 +230,7 @@ def read_repairs(folder: Path) -> tuple[Repair, ...]:
         If the file is no such table; the message names the row.
     """
     path = Path(folder) / FILE_NAME
+    settle_folder(path.parent)
     if not path.exists():
         return ()
     columns, rows = read_rows(path)
@@ -260,14 +263,42 @@ def add_repair(folder: Path, repair: Repair) -> tuple[Repair, ...]:
     OutputError
         If `repairs.csv` cannot be written.
     """
-    kept, repair = read_repairs(folder), _of_own_case(folder, repair)
-    if repair in kept:
-        raise DataError(
-            f"{Path(folder) / FILE_NAME} has this repair of {repair.case_id} already ({repair.words}); applied "
-            "twice it would spoil the labels. Undo it first, or leave it."
-        )
-    dated = repair if repair.date else replace(repair, date=datetime.date.today().isoformat())
-    return _write(folder, (*kept, dated))
+    with one_step(folder):
+        kept, repair = read_repairs(folder), _of_own_case(folder, repair)
+        if repair in kept:
+            raise DataError(
+                f"{Path(folder) / FILE_NAME} has this repair of {repair.case_id} already ({repair.words}); applied "
+                "twice it would spoil the labels. Undo it first, or leave it."
+            )
+        dated = repair if repair.date else replace(repair, date=datetime.date.today().isoformat())
+        return _write(folder, (*kept, dated))
+
+
+def add_repairs(folder: Path, repairs: Iterable[Repair], *, seen: Sequence[Repair]) -> None:
+    """Keep repairs that were proposed, all or none of them; those that are kept already are passed over.
+
+    `seen` were kept when they were proposed. If another program has mended the same case in another way since,
+    OutdatedError says so: both together would spoil its labels.
+    """
+    with one_step(folder):
+        kept, seen = read_repairs(folder), [_of_own_case(folder, repair) for repair in seen]
+        new = {_of_own_case(folder, repair): repair for repair in repairs}
+        for repair in [repair for repair in new if repair not in kept]:
+            now, before = (
+                [
+                    one
+                    for one in some
+                    if one.case_id == repair.case_id and one.kind != "leave_out" and one not in new
+                ]
+                for some in (kept, seen)
+            )
+            if now != before and repair.kind != "leave_out":
+                raise OutdatedError(
+                    f"Another program has changed in {Path(folder) / FILE_NAME} how the labels of "
+                    f"{new[repair].case_id} are mended since the folder was read here, so this was not kept: "
+                    f"{repair.words}. Read the folder again, and mend what is still found."
+                )
+            add_repair(folder, repair)
 
 
 def undo_repair(folder: Path, repair: Repair) -> tuple[Repair, ...]:
@@ -283,11 +314,19 @@ def undo_repair(folder: Path, repair: Repair) -> tuple[Repair, ...]:
     DataError
         If there is no such repair.
     """
-    kept = read_repairs(folder)
-    repair = repair if repair in kept else _of_own_case(folder, repair)
-    if repair not in kept:
-        raise DataError(f"{Path(folder) / FILE_NAME} has no such repair of {repair.case_id} ({repair.words}).")
-    return _write(folder, tuple(other for other in kept if other != repair))
+    with one_step(folder):
+        kept = read_repairs(folder)
+        repair = repair if repair in kept else _of_own_case(folder, repair)
+        if repair not in kept:
+            raise DataError(f"{Path(folder) / FILE_NAME} has no such repair of {repair.case_id} ({repair.words}).")
+        return _write(folder, tuple(other for other in kept if other != repair))
+
+
+def undo_repairs(folder: Path, repairs: Collection[Repair]) -> None:
+    """Remove repairs, all or none of them; those that somebody has removed already are passed over."""
+    with one_step(folder):
+        gone = {*repairs, *(_of_own_case(folder, repair) for repair in repairs)}
+        _write(folder, tuple(other for other in read_repairs(folder) if other not in gone))
 
 
 def _of_own_case(folder: Path, repair: Repair) -> Repair:

@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from autoseg.data.codes import Known, codes_of, is_without_ids, original
-from autoseg.errors import DataError, ReadError
+from autoseg.errors import DataError, OutdatedError, ReadError
+from autoseg.files.atomic import one_step, settle
 from autoseg.files.records import write_record
 from autoseg.words import counted
 
@@ -65,6 +66,7 @@ def read_ledger(folder: Path) -> Ledger | None:
         If `test_subjects.json` is no ledger.
     """
     path = Path(folder) / FILE
+    settle(path.parent)
     if not path.exists():
         return None
     try:
@@ -84,7 +86,9 @@ def read_ledger(folder: Path) -> Ledger | None:
         ) from error
 
 
-def freeze_test_subjects(folder: Path, subjects: Collection[str]) -> Ledger:
+def freeze_test_subjects(
+    folder: Path, subjects: Collection[str], *, instead_of: Collection[str] | None = None
+) -> Ledger:
     """Write down which subjects are kept for the last test; with the first look at them they are so for good.
 
     Parameters
@@ -93,6 +97,9 @@ def freeze_test_subjects(folder: Path, subjects: Collection[str]) -> Ledger:
         The data folder; `test_subjects.json` is written into it.
     subjects : collection of str
         As they are called in the data; one at least.
+    instead_of : collection of str, optional
+        Those that were set aside when somebody looked last, none at all perhaps; if another program has set others
+        aside since, they are not replaced. By default whoever is set aside is.
 
     Returns
     -------
@@ -104,6 +111,8 @@ def freeze_test_subjects(folder: Path, subjects: Collection[str]) -> Ledger:
     ------
     DataError
         If none is named, or others are frozen already and were looked at.
+    OutdatedError
+        If others than `instead_of` are set aside by now.
     OutputError
         If it cannot be written.
     """
@@ -111,28 +120,37 @@ def freeze_test_subjects(folder: Path, subjects: Collection[str]) -> Ledger:
     wanted = _called_in(folder, {original(subject) for subject in named} if is_without_ids(folder) else named)
     if not wanted:
         raise DataError("No test subject is named. Name one at least; more make the test more certain.")
-    ledger = read_ledger(folder)
-    if ledger is not None and ledger.subjects == wanted:
-        return ledger
-    if ledger is not None and ledger.looks:
-        raise DataError(
-            f"The test subjects of {folder} are frozen since {ledger.frozen[:10]}: {', '.join(ledger.subjects)}. "
-            f"They were looked at {counted(len(ledger.looks), 'time')} and cannot become {', '.join(wanted)}: "
-            "whoever changes them after a look picks those on whom the model happens to do well. Use these; for "
-            "another question with other subjects copy the data to another folder."
-        )
-    return _write(folder, Ledger(wanted, _now()))
+    with one_step(folder):
+        ledger = read_ledger(folder)
+        if ledger is not None and ledger.subjects == wanted:
+            return ledger
+        if ledger is not None and ledger.looks:
+            raise DataError(
+                f"The test subjects of {folder} are frozen since {ledger.frozen[:10]}: "
+                f"{', '.join(ledger.subjects)}. They were looked at {counted(len(ledger.looks), 'time')} and "
+                f"cannot become {', '.join(wanted)}: whoever changes them after a look picks those on whom the "
+                "model happens to do well. Use these; for another question with other subjects copy the data to "
+                "another folder."
+            )
+        there = ledger.subjects if ledger is not None else ()
+        if instead_of is not None and set(there) != set(instead_of):
+            raise OutdatedError(
+                f"Another program has set patients aside in {folder} meanwhile: {counted(len(there), 'patient')} "
+                "by now. They were not replaced. Look at them, then choose once more."
+            )
+        return _write(folder, Ledger(wanted, _now()))
 
 
 def record_look(folder: Path, model_name: str, digest: str = "") -> Ledger:
     """Count one look at the test subjects; call it before the scores are shown."""
-    ledger = read_ledger(folder)
-    if ledger is None:
-        raise DataError(
-            f"No test subjects are frozen in {folder}. Set some aside first: under 'Set patients aside for a last "
-            "test' in 1_train, or with train --test-subject on the command line."
-        )
-    return _write(folder, replace(ledger, looks=(*ledger.looks, Look(_now(), model_name, digest))))
+    with one_step(folder):
+        ledger = read_ledger(folder)
+        if ledger is None:
+            raise DataError(
+                f"No test subjects are frozen in {folder}. Set some aside first: under 'Set patients aside for a "
+                "last test' in 1_train, or with train --test-subject on the command line."
+            )
+        return _write(folder, replace(ledger, looks=(*ledger.looks, Look(_now(), model_name, digest))))
 
 
 def _called_in(folder: Path, subjects: Collection[str]) -> tuple[str, ...]:

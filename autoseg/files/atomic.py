@@ -469,4 +469,6 @@ def _explained(path: Path) -> Iterator[None]:
 def _is_about(culprit: Path, path: Path) -> bool:
     """Tell whether an error about `culprit` comes from writing `path`: in its folder, or a folder above it."""
     culprit, folder = Path(os.path.abspath(culprit)), Path(os.path.abspath(path.parent))
+    if _is_begun(culprit):
+        return True  # of a step, its place lies in the step's folder
     return culprit == folder or folder in culprit.parents or culprit in folder.parents

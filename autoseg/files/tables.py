@@ -14,7 +14,7 @@ from typing import Any, cast
 import pandas as pd
 
 from autoseg.errors import LabelError, ReadError
-from autoseg.files.atomic import whole_file
+from autoseg.files.atomic import settle, whole_file
 from autoseg.image.structures import Side, Structure, check_structures
 from autoseg.words import counted, named
 
@@ -389,6 +389,7 @@ COLUMNS = tuple(item.name for item in fields(KeptCorrection))
 def read_kept_corrections(folder: Path) -> tuple[KeptCorrection, ...]:
     """Read who corrected what in a folder of cases, the oldest first; empty if nobody did."""
     path = Path(folder) / FILE_NAME
+    settle(path.parent)
     if not path.exists():
         return ()
     columns, rows = read_rows(path)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from autoseg.data.cases.case import CaseFolder
+from autoseg.data.cases.case import Case, CaseFolder
+from autoseg.data.cases.naming import refuse_other_table
 from autoseg.data.cases.read import read_case
 from autoseg.data.codes import original
 from autoseg.errors import DataError
-from autoseg.files.tables import read_annotated, write_annotated
+from autoseg.files.atomic import one_step
+from autoseg.files.tables import Drawn, read_annotated, write_annotated
 
 
 def declare_missing(case_folder: CaseFolder, name: str, *, case_ids: Collection[str] | None = None) -> CaseFolder:
@@ -89,12 +91,23 @@ def declare_unknown(case_folder: CaseFolder, name: str) -> CaseFolder:
 
 def _label(case_folder: CaseFolder, name: str) -> int:
     label = case_folder.label_of(name)
-    if any(case.slices is not None for case in case_folder.cases):
+    _refuse_parts(case_folder.folder, (case.slices for case in case_folder.cases))
+    return label
+
+
+def _refuse_parts(folder: Path, slices: Iterable[tuple[int, int] | None]) -> None:
+    if any(part is not None for part in slices):
         raise DataError(
-            f"Cases of {case_folder.folder} are parts of a stack. Write into annotated.csv, in the column "
+            f"Cases of {folder} are parts of a stack. Write into annotated.csv, in the column "
             "slices, where the structure was drawn."
         )
-    return label
+
+
+def _known(case: Case, every: frozenset[int]) -> Drawn:
+    """Say what is known of a case that has no row yet."""
+    if case.annotated is None:
+        return Drawn(every, unsaid=every)
+    return Drawn(case.annotated, unsaid=case.unsaid)
 
 
 def _keep(
@@ -110,27 +123,30 @@ def _keep(
     """
     every = frozenset(s.label for s in case_folder.structures)
     drawn, unsaid = {}, {}
-    for case in case_folder.cases:
-        before = frozenset(k for k in every if case.is_drawn(k))
-        open_ = every if case.annotated is None else case.unsaid
-        if missing is None:
-            drawn[case.case_id], unsaid[case.case_id] = before | {label}, open_ | {label}
-        else:
-            drawn[case.case_id] = before - {label} if case.case_id in missing else before
-            unsaid[case.case_id] = open_ if said is not None and case.case_id not in said else open_ - {label}
     # The table knows cases by their own names.
     own = {case.case_id: original(case.case_id) if case.is_coded else case.case_id for case in case_folder.cases}
     path = Path(case_folder.folder) / "annotated.csv"
-    kept = read_annotated(path, case_folder.structures) if path.exists() else {}
-    others = {case_id: rows[0] for case_id, rows in kept.items() if case_id not in own.values()}
-    write_annotated(
-        path,
-        {own[case_id]: labels for case_id, labels in drawn.items()}
-        | {case_id: rows.labels for case_id, rows in others.items()},
-        case_folder.structures,
-        unsaid={own[case_id]: labels for case_id, labels in unsaid.items()}
-        | {case_id: rows.unsaid for case_id, rows in others.items()},
-    )
+    with one_step(path.parent):
+        refuse_other_table(case_folder)
+        kept = read_annotated(path, case_folder.structures) if path.exists() else {}
+        _refuse_parts(path.parent, (row.slices for rows in kept.values() for row in rows))
+        for case in case_folder.cases:
+            # As the table has it now: another program may have written there since the folder was read.
+            (now,) = kept.pop(own[case.case_id], (_known(case, every),))
+            before, open_ = now.labels, now.unsaid
+            if missing is None:
+                drawn[case.case_id], unsaid[case.case_id] = before | {label}, open_ | {label}
+            else:
+                drawn[case.case_id] = before - {label} if case.case_id in missing else before
+                unsaid[case.case_id] = open_ if said is not None and case.case_id not in said else open_ - {label}
+        write_annotated(
+            path,
+            {own[case_id]: labels for case_id, labels in drawn.items()}
+            | {case_id: rows[0].labels for case_id, rows in kept.items()},
+            case_folder.structures,
+            unsaid={own[case_id]: labels for case_id, labels in unsaid.items()}
+            | {case_id: rows[0].unsaid for case_id, rows in kept.items()},
+        )
     cases = (
         replace(case, annotated=drawn[case.case_id], unsaid=unsaid[case.case_id]) for case in case_folder.cases
     )

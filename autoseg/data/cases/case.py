@@ -148,7 +148,9 @@ class CaseFolder:
     """The cases of a folder, the structures their labels name, and the files that were left alone.
 
     `values` is what stands for the structures in the files (`files.tables.StructureTable`), `alike` what of it
-    nobody has said; `notes` are sentences on what was concluded from names and files.
+    nobody has said; `notes` are sentences on what was concluded from names and files. `repairs` are all that
+    repairs.csv had when the folder was read, `table` what structures.csv was then (empty where there was none; None
+    if nobody looked): what rests on them is not written over what another program has said since.
     """
 
     folder: Path
@@ -158,6 +160,8 @@ class CaseFolder:
     values: tuple[tuple[int | str, int], ...] = ()
     notes: tuple[str, ...] = ()
     alike: tuple[Alike, ...] = ()
+    repairs: tuple[Repair, ...] = ()
+    table: bytes | None = None
 
     def label_of(self, name: str) -> int:
         """Give the label of a structure by its name, capitals aside; DataError if there is none."""

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from autoseg.data.cases.alike import look_alikes, tell_alike
 from autoseg.data.cases.case import Case, CaseFolder, Reading
-from autoseg.data.cases.naming import FreeLabels, unnamed
+from autoseg.data.cases.naming import FreeLabels, table_of, unnamed
 from autoseg.data.cases.palettes import by_colour, compare_palettes, in_their_colours, palette_notes
 from autoseg.data.cases.read import label_values_of, labels_by_name, read_case_image, read_label_masks
 from autoseg.data.codes import (
@@ -31,6 +31,7 @@ from autoseg.data.pairing.names import is_kind_folder, subjects_by_name
 from autoseg.data.pairing.pairs import pair_files
 from autoseg.data.repairs import Repair, is_left_out, read_repairs, rename
 from autoseg.errors import AutosegError, DataError, LabelError, UnclearLabelsError
+from autoseg.files.atomic import settle
 from autoseg.files.labels import marked_names
 from autoseg.files.nnunet import read_dataset_json
 from autoseg.files.pictures.images import read_picture_image
@@ -149,6 +150,8 @@ def find_own_cases(
     folder, reading = Path(folder), reading or Reading()
     if folder.is_file():
         return _cases_of_file(folder, structures, reading)
+    settle(folder)
+    content = table_of(folder)
     table = read_structures(folder / "structures.csv") if (folder / "structures.csv").exists() else None
     tokens = [value for value, _ in table.values if isinstance(value, str)] if table else []
     pairing = pair_files(folder, unlabelled=unlabelled, channels=reading.channels, tokens=tokens)
@@ -196,6 +199,8 @@ def find_own_cases(
             *correction_notes(folder),
         ),
         told,
+        repairs,
+        content,
     )
 
 

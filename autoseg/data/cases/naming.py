@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autoseg.data.cases.case import CaseFolder
-from autoseg.errors import AutosegError, DataError, LabelError
+from autoseg.errors import DataError, LabelError, OutdatedError, ReadError
+from autoseg.files.atomic import one_step
 from autoseg.files.tables import StructureTable, read_rows, read_structures, write_rows, write_structures
 from autoseg.image.structures import Side, Structure, check_structures
 
@@ -129,11 +130,11 @@ def name_structures(case_folder: CaseFolder, table: StructureTable) -> None:
     """
     folder = Path(case_folder.folder)
     check_structures(table.structures)
-    columns, rows = _annotated(folder / "annotated.csv", case_folder, table)
     path = folder / "structures.csv"
-    before = path.read_bytes() if path.exists() else None
-    write_structures(path, table.structures, values=table.values)
-    try:
+    with one_step(folder):
+        refuse_other_table(case_folder)
+        columns, rows = _annotated(folder / "annotated.csv", case_folder, table)
+        write_structures(path, table.structures, values=table.values)
         if not _same(read_structures(path), table):
             raise LabelError(
                 f"{path} would not be read as it was meant: a name of the files holds a semicolon or a bar, or is "
@@ -141,15 +142,33 @@ def name_structures(case_folder: CaseFolder, table: StructureTable) -> None:
             )
         if columns:
             write_rows(folder / "annotated.csv", columns, rows)
-    except AutosegError:
-        path.unlink() if before is None else path.write_bytes(before)
-        raise
+
+
+def table_of(folder: Path) -> bytes:
+    """Give what structures.csv of a folder is now, to the letter; empty where there is none."""
+    path = Path(folder) / "structures.csv"
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise ReadError(f"{path} cannot be read ({error.strerror}). Check that you may open the file.") from error
+
+
+def refuse_other_table(case_folder: CaseFolder) -> None:
+    """Raise OutdatedError if structures.csv was changed since the folder was read."""
+    if case_folder.table is not None and table_of(case_folder.folder) != case_folder.table:
+        raise OutdatedError(
+            f"{Path(case_folder.folder) / 'structures.csv'} was changed by another program since the folder was "
+            "read here, and nothing was written over it. Read the folder again, look at the structures, then say "
+            "it once more."
+        )
 
 
 def keep_names(case_folder: CaseFolder) -> CaseFolder:
     """Keep which names in the files stand for which structure, so that look-alikes are not asked for again."""
     name_structures(case_folder, build_table(list_namings(case_folder)))
-    return replace(case_folder, alike=())
+    return replace(case_folder, alike=(), table=table_of(case_folder.folder))
 
 
 def leave_out_structure(case_folder: CaseFolder, name: str) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -20,12 +19,12 @@ from autoseg.data.corrections.read import Correction, read_slices, say_date
 from autoseg.data.pairing.layout import visible_files
 from autoseg.data.pairing.names import IMAGE_WORD
 from autoseg.errors import AutosegError, DataError, OutputError
+from autoseg.files.atomic import one_step, settle, whole_file
 from autoseg.files.nifti.images import lay_out
 from autoseg.files.nifti.volumes import nifti_header, read_nifti, write_nifti
 from autoseg.files.sources import VOLUME_ENDINGS, ending, name_without_ending
 from autoseg.files.tables import (
     EARLIER_FOLDER,
-    FILE_NAME,
     Drawn,
     KeptCorrection,
     read_annotated,
@@ -322,8 +321,6 @@ def _as_row(
 
 # --- keeping one correction
 
-TABLES = ("structures.csv", "annotated.csv", "subjects.csv", FILE_NAME)
-
 
 def keep_correction(
     correction: Correction,
@@ -333,6 +330,7 @@ def keep_correction(
     structures: Collection[str] | None = None,
     note: str = "",
     reading: Reading | None = None,
+    replace: bool = True,
 ) -> KeptCorrection:
     """Keep corrected labels in a folder of cases, from which training and fine-tuning then learn.
 
@@ -357,6 +355,8 @@ def keep_correction(
         Kept in the table.
     reading : Reading, optional
         How the folder is read (`find_cases`); by default with the channels of the correction's image.
+    replace : bool
+        False to refuse where other labels stand already.
 
     Returns
     -------
@@ -367,7 +367,8 @@ def keep_correction(
     ------
     DataError
         If nothing was changed and nobody says that it was looked at, a changed slice is not among those that were
-        checked, or the folder's case has another grid or labels of another kind.
+        checked, the folder's case has another grid or labels of another kind, or its labels would be replaced
+        against `replace`.
     OutputError
         If a file cannot be written, or the folder reads back differently; the folder is then as it was.
     """
@@ -375,17 +376,23 @@ def keep_correction(
     slices = checked_slices(correction, checked)
     labels = _checked_labels(correction, structures)
     reading = _reading(correction, reading)
-    found = cases_of(correction, folder, reading)
-    _check_structures(correction, found, folder)
-    place = find_place(correction, folder, found)
-    voxels, own = merged_labels(correction, place, slices)
-    keeping = _ToKeep(correction, folder, found, place, voxels, own, labels)
-    earlier = _earlier_path(folder, place) if place.earlier is not None else None
-    touched = [place.label_path, *place.image_paths, *(folder / name for name in TABLES)]
-    with _as_before_if_it_fails(touched, earlier):
+    _refuse_file(folder)
+    # What is read there is what is merged: another program may keep corrections at the same time.
+    with one_step(folder):
+        found = cases_of(correction, folder, reading)
+        _check_structures(correction, found, folder)
+        place = find_place(correction, folder, found)
+        voxels, own = merged_labels(correction, place, slices)
+        keeping = _ToKeep(correction, folder, found, place, voxels, own, labels)
+        earlier = _earlier_path(folder, place) if place.earlier is not None else None
+        if not replace and place.earlier is not None and not np.array_equal(voxels, place.earlier):
+            raise DataError(
+                f"{place.case_id} has other labels by now: {place.label_path}. Look at them, then keep the "
+                "correction in their place, if it is the better one."
+            )
         if earlier is not None:
-            earlier.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(place.label_path, earlier)
+            with whole_file(earlier) as temporary:
+                shutil.copy2(place.label_path, temporary)
         else:
             _write_images(correction, place)
             _write_subject(folder, place.case_id, correction.case.subject_id)
@@ -410,10 +417,15 @@ def _of_own_case(correction: Correction) -> Correction:
 
 def cases_of(correction: Correction, folder: Path, reading: Reading | None) -> CaseFolder | None:
     """Find the cases of a folder as a correction is kept there; None if there is nothing yet."""
-    if folder.exists() and not folder.is_dir():
-        raise OutputError(f"{folder} is a file. Name a folder of cases, or a new one.")
+    _refuse_file(folder)
+    settle(folder)
     is_there = folder.is_dir() and bool(visible_files(folder))
     return find_own_cases(folder, unlabelled="skip", reading=_reading(correction, reading)) if is_there else None
+
+
+def _refuse_file(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise OutputError(f"{folder} is a file. Name a folder of cases, or a new one.")
 
 
 def _reading(correction: Correction, reading: Reading | None) -> Reading | None:
@@ -549,23 +561,6 @@ def _check_read_back(keeping: _ToKeep, reading: Reading | None, marks: Marks) ->
         raise OutputError(f"{place.case_id} does not read back from {folder}; the folder was left as it was.")
 
 
-@contextmanager
-def _as_before_if_it_fails(paths: Sequence[Path], earlier: Path | None) -> Iterator[None]:
-    """Give every file its earlier content back if the block fails or is interrupted."""
-    before = {path: path.read_bytes() if path.is_file() else None for path in paths}
-    try:
-        yield
-    except BaseException:  # also of a full memory and of Ctrl-C; it goes on
-        for path, content in before.items():
-            if content is not None:
-                path.write_bytes(content)
-            else:
-                path.unlink(missing_ok=True)
-        if earlier is not None:
-            earlier.unlink(missing_ok=True)
-        raise
-
-
 # --- keeping several, and only where no labels are replaced unasked
 
 
@@ -662,7 +657,7 @@ def keep_corrections(
         if there is not None and there.is_kept:
             continue
         try:
-            kept.append(keep_correction(correction, folder, checked=checked))
+            kept.append(keep_correction(correction, folder, checked=checked, replace=replace))
         except AutosegError as error:
             if not kept:
                 raise

@@ -12,6 +12,7 @@ from typing import Literal, cast, get_args
 import numpy as np
 
 from autoseg.errors import ReadError, TwoSizesError
+from autoseg.files.atomic import one_step, remove, settle
 from autoseg.files.tables import read_rows, require_columns, write_rows
 from autoseg.image.geometry import Affine, spacing_from_affine
 
@@ -97,22 +98,25 @@ def keep_answers(folder: Path, sizes: Sequence[TwoSizes], holds: Holds) -> Path:
     """Keep beside the data which of the two sizes holds in these files; an earlier answer is replaced."""
     table = Path(folder).absolute() / FILE_NAME
     today = datetime.date.today().isoformat()
-    rows = {row["file"]: tuple(row[name] for name in COLUMNS) for row in _rows(table)}
-    for one in sizes:
-        name = one.path.absolute().relative_to(table.parent).as_posix()
-        rows[name] = (name, holds, in_mm(one.sform_mm), in_mm(one.pixdim_mm), today)
-    write_rows(table, COLUMNS, list(rows.values()))
+    with one_step(table.parent):
+        rows = {row["file"]: tuple(row[name] for name in COLUMNS) for row in _rows(table)}
+        for one in sizes:
+            name = one.path.absolute().relative_to(table.parent).as_posix()
+            rows[name] = (name, holds, in_mm(one.sform_mm), in_mm(one.pixdim_mm), today)
+        write_rows(table, COLUMNS, list(rows.values()))
     return table
 
 
 def read_answers(folder: Path) -> dict[str, Holds]:
     """Give what was answered in a folder: which size holds, by the file below it; empty if nothing was."""
+    settle(folder)
     return {row["file"]: cast(Holds, row["holds"]) for row in _rows(Path(folder) / FILE_NAME)}
 
 
 def forget_answers(folder: Path) -> None:
     """Ask again."""
-    (Path(folder) / FILE_NAME).unlink(missing_ok=True)
+    with one_step(folder):
+        remove(Path(folder) / FILE_NAME)
 
 
 @lru_cache(maxsize=8)

@@ -15,7 +15,7 @@ from autoseg.data.cases import CaseFolder, Pseudonyms, Reading, find_cases, pair
 from autoseg.data.checks import Examination, examine_cases
 from autoseg.data.split import split_cases
 from autoseg.data.test_subjects import freeze_test_subjects, read_ledger
-from autoseg.errors import AutosegError, DataError
+from autoseg.errors import AutosegError, DataError, OutdatedError
 from autoseg.image.structures import Structure
 from autoseg.panels.data.findings import FindingsPanel
 from autoseg.panels.data.reading import HowToRead, ReadingPanel
@@ -50,6 +50,7 @@ class SetAsidePanel(Panel):
         super().__init__()
         self._changed = changed
         self._cases: CaseFolder | None = None
+        self._aside: tuple[str, ...] = ()  # as they were shown
         self.boxes: dict[str, widgets.Checkbox] = {}
         self.state = widgets.HTML()
         self.list = widgets.VBox(layout=widgets.Layout(max_height="220px", overflow="auto"))
@@ -67,7 +68,7 @@ class SetAsidePanel(Panel):
         self._cases = cases
         with self.attempt():
             ledger = read_ledger(cases.folder)
-            frozen = ledger.subjects if ledger else ()
+            frozen = self._aside = ledger.subjects if ledger else ()
             looked = bool(ledger and ledger.looks)
             self.boxes = {
                 subject: tick(
@@ -85,14 +86,19 @@ class SetAsidePanel(Panel):
             self.value = ledger
 
     def freeze(self, subjects: Collection[str]) -> None:
-        """Keep these patients for a last test."""
+        """Keep these patients for a last test; if others were set aside since the panel was shown, show those."""
         with self.attempt():
             if self._cases is None:
                 raise DataError("No folder is chosen yet. Choose one first.")
             split_cases(self._cases.cases, test_subjects=subjects)  # enough must remain to learn from
-            self.value = freeze_test_subjects(self._cases.folder, subjects)
-            self.state.value = text(self.value.note)
-            self.say("Kept beside your data (test_subjects.json).", "done")
+            try:
+                self.value = freeze_test_subjects(self._cases.folder, subjects, instead_of=self._aside)
+            except OutdatedError as error:
+                self.fail(error)
+            else:
+                self._aside = self.value.subjects
+                self.state.value = text(self.value.note)
+                self.say("Kept beside your data (test_subjects.json).", "done")
             if self._changed is not None:
                 self._changed()
 

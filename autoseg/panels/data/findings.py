@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
@@ -21,8 +22,8 @@ from autoseg.data.cases import (
 )
 from autoseg.data.cases.sizes import answer_voxel_sizes
 from autoseg.data.checks import SEVERITIES, Finding
-from autoseg.data.repairs import Repair, add_repair, leave_out, read_repairs, settle, undo_repair
-from autoseg.errors import DataError
+from autoseg.data.repairs import Repair, add_repairs, leave_out, read_repairs, settle, undo_repairs
+from autoseg.errors import DataError, OutdatedError
 from autoseg.files.arrays import HALF
 from autoseg.files.nifti.sizes import Holds, forget_answers, read_answers
 from autoseg.panels.parts.fields import button
@@ -164,6 +165,7 @@ class FindingsPanel(Panel):
         self.overview, self.list, self.made = widgets.HTML(), widgets.VBox(), widgets.VBox()
         self._changed = changed
         self._cases: CaseFolder | None = None
+        self._repairs: tuple[Repair, ...] = ()  # as the findings saw them, and what was mended here since
         self._groups: list[list[Finding]] = []
         self._most: list[int] = []
         self._answers: dict[str, str] = {}
@@ -184,6 +186,7 @@ class FindingsPanel(Panel):
             self._answers = {}
             self.say("")
         self._cases, self._pseudonyms, self._drawn = cases, names, {}
+        self._repairs = cases.repairs
         groups: dict[tuple[int, str], list[Finding]] = {}
         for finding in findings:
             groups.setdefault((SEVERITIES.index(finding.severity), finding.kind), []).append(finding)
@@ -343,29 +346,27 @@ class FindingsPanel(Panel):
 
     def mend(self, repairs: Iterable[Repair]) -> None:
         """Keep repairs beside the data; those that are kept already are passed over."""
-        with self.attempt():
-            kept, new = read_repairs(self._folder.folder), dict.fromkeys(repairs)
-            for repair in new:
-                if repair not in kept:
-                    add_repair(
-                        self._folder.folder,
-                        replace(repair, reason=repair.reason or _REASONS.get(repair.kind, "the check proposed it")),
-                    )
-            self._done("Kept beside your data in repairs.csv; your own files stay as they are.")
+        with self._saying("Kept beside your data in repairs.csv; your own files stay as they are."):
+            new = [
+                replace(repair, reason=repair.reason or _REASONS.get(repair.kind, "the check proposed it"))
+                for repair in repairs
+            ]
+            add_repairs(self._folder.folder, new, seen=self._repairs)
+            self._repairs += tuple(repair for repair in dict.fromkeys(new) if repair not in self._repairs)
 
     def undo(self, repairs: Iterable[Repair]) -> None:
         """Take repairs back."""
-        with self.attempt():
-            for repair in list(repairs):
-                undo_repair(self._folder.folder, repair)
-            self._done("Taken back.")
+        with self._saying("Taken back."):
+            gone = set(repairs)
+            undo_repairs(self._folder.folder, gone)
+            self._repairs = tuple(repair for repair in self._repairs if repair not in gone)
 
     def answer(self, name: str, *, drawn_everywhere: bool | None, case_ids: Collection[str] | None = None) -> None:
         """Say whether a structure was looked for everywhere, or not drawn where it is not seen; None: ask again.
 
         With `case_ids` it is said of these cases only.
         """
-        with self.attempt():
+        with self._saying("Kept beside your data in annotated.csv."):
             if drawn_everywhere is None:
                 declare_unknown(self._folder, name)
                 self._answers.pop(name, None)
@@ -375,17 +376,15 @@ class FindingsPanel(Panel):
             else:
                 declare_missing(self._folder, name, case_ids=case_ids)
                 self._answers[name] = f"{name} was not drawn where it is not seen."
-            self._done("Kept beside your data in annotated.csv.")
 
     def keep_names(self) -> None:
         """Say that names that look alike are one structure each."""
-        with self.attempt():
+        with self._saying("Kept beside your data in structures.csv."):
             keep_names(self._folder)
-            self._done("Kept beside your data in structures.csv.")
 
     def answer_sizes(self, holds: Holds | None, cases: Iterable[str] = ()) -> None:
         """Say which size of a voxel holds in the files of these cases; None: ask again."""
-        with self.attempt():
+        with self._saying("Kept beside your data in voxel_sizes.csv." if holds else "Taken back."):
             chosen, folder = set(cases), self._folder
             if holds is None:
                 forget_answers(folder.folder)
@@ -394,16 +393,24 @@ class FindingsPanel(Panel):
                 files = [image.path for case in mine for image in case.images]
                 files += [label.path for case in mine for label in case.labels]
                 answer_voxel_sizes(folder.folder, holds, files)
-            self._done("Kept beside your data in voxel_sizes.csv." if holds else "Taken back.")
 
     def drop(self, name: str) -> None:
         """Leave a structure out of the table of structures."""
-        with self.attempt():
+        with self._saying("Kept beside your data in structures.csv."):
             leave_out_structure(self._folder, name)
-            self._done("Kept beside your data in structures.csv.")
 
-    def _done(self, words: str) -> None:
-        self.say(words, "done")
+    @contextmanager
+    def _saying(self, words: str) -> Iterator[None]:
+        """Say what was done and have the folder read again; read it too if another program has changed it."""
+        try:
+            yield
+        except OutdatedError as error:
+            self.fail(error)
+        except Exception as error:
+            self.fail(error)
+            return
+        else:
+            self.say(words, "done")
         if self._changed is not None:
             self._changed()
 

@@ -12,7 +12,7 @@ import ipywidgets as widgets
 from autoseg.data.cases import CaseFolder, Naming, build_table, list_namings, name_structures, new_naming
 from autoseg.data.cases.naming import LEFT_OUT, UNNAMED
 from autoseg.data.checks import StructureCount
-from autoseg.errors import LabelError
+from autoseg.errors import LabelError, OutdatedError
 from autoseg.image.overlay import hex_colour
 from autoseg.image.structures import default_colour
 from autoseg.panels.parts.fields import button
@@ -107,12 +107,18 @@ class StructuresPanel(Panel):
             self._changed()
 
     def keep(self) -> None:
-        """Write the table beside the data."""
+        """Write the table beside the data; if another program has changed it since it was shown, show that one."""
         with self.attempt():
             if self._cases is None:
                 raise LabelError("No folder is chosen yet. Choose one first.")
             table = build_table([row.naming for row in self.rows])
-            name_structures(self._cases, table)
+            try:
+                name_structures(self._cases, table)
+            except OutdatedError as error:
+                self.fail(error)
+                if self._kept is not None:
+                    self._kept()
+                return
             self._shown = tuple(row.naming for row in self.rows)
             self.say(f"Kept in {self._cases.folder / 'structures.csv'}.", "done")
             self.value = table.structures

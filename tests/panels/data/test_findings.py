@@ -5,6 +5,7 @@ import errno
 import numpy as np
 import pytest
 from folders import add_shares, add_subject, add_two_sizes, change_label
+from kills import watching
 from structure_sets import contour, the_image, write_rtstruct
 
 from autoseg.data.cases import Pseudonyms, find_cases
@@ -182,14 +183,14 @@ def test_ids_are_hidden_where_names_are_given(folder):
     assert "patient 2_02" in page
 
 
-def test_a_folder_that_cannot_be_written_to_is_a_sentence(folder, monkeypatch):
-    def refuse(*arguments, **_):
-        raise PermissionError(errno.EACCES, "Permission denied", str(folder / ".unfinished"))
+def test_a_folder_that_cannot_be_written_to_is_a_sentence(folder):
+    def refuse(event, path):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
     told = []
     panel = shown(folder, [finding_of(folder, repairs=(clear("Anna_01", 1),))], told=told)
-    monkeypatch.setattr("autoseg.files.atomic.tempfile.mkstemp", refuse)
-    row_of(panel, "sides").press("Mend")
+    with watching(folder, refuse):
+        row_of(panel, "sides").press("Mend")
     assert "could not be written: Permission denied" in panel.message.value
     assert "Traceback" not in panel.message.value
     assert told == []
@@ -255,3 +256,32 @@ def test_the_share_from_which_a_pixel_counts_is_typed(tmp_path):
     row.controls[0].value = 0.3
     row.press("Count pixels from this share on")
     assert read_repairs(folder) == tuple(settle(f"p{n}", "threshold", threshold=0.3) for n in range(3))
+
+
+def test_what_another_notebook_mended_is_not_mended_again(folder):
+    told = []
+    findings = [finding_of(folder, repairs=(relabel("Anna_01", {1: 2, 2: 1}),))]
+    panel = shown(folder, findings, told=told)
+    theirs = relabel("Anna_01", {1: 3, 3: 1})
+    shown(folder).mend([theirs])
+    row_of(panel, "sides").press("Mend")
+    assert "Another program has changed in" in panel.message.value
+    assert read_repairs(folder) == (theirs,)
+    assert told == [1]
+    panel = shown(folder, findings, told=told)
+    row_of(panel, "sides").press("Mend")  # seen, and still wanted
+    assert read_repairs(folder) == (theirs, relabel("Anna_01", {1: 2, 2: 1}))
+    panel.undo([theirs, leave_out("Anna_01")])
+    panel.mend([clear("Anna_01", 3)])  # one's own changes are no other program's
+    assert len(read_repairs(folder)) == 2
+    assert told == [1, 1, 1, 1]
+
+
+def test_answers_of_two_notebooks_stand_together(folder):
+    for subject in ("Anna", "Bert"):
+        change_label(folder, f"{subject}_01", lambda labels: np.where(labels > 1, 0, labels))
+    one, other = shown(folder), shown(folder)
+    one.answer("disc", drawn_everywhere=False)
+    other.answer("fat", drawn_everywhere=True)
+    assert [case.annotated for case in found(folder).cases] == [{1, 3}, {1, 2, 3}] * 2
+    assert all(case.unsaid == {1} for case in found(folder).cases)

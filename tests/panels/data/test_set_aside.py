@@ -67,3 +67,17 @@ def test_what_was_kept_beside_other_data_is_not_said_of_these(cases, tmp_path_fa
     add_subject(other, "Carl")
     panel.show(find_cases(other))
     assert panel.message.value == ""
+
+
+def test_patients_that_another_notebook_set_aside_are_not_replaced_unseen(cases):
+    told = []
+    panel, other = shown(cases, lambda: told.append(1)), shown(cases)
+    other.freeze(["Anna"])
+    panel.freeze(["Bert"])
+    assert "Another program has set patients aside" in panel.message.value
+    assert read_ledger(cases.folder).subjects == ("Anna",)
+    assert told == [1]  # the folder is read again, and shows them
+    panel.show(cases)
+    assert panel.boxes["Anna"].value
+    panel.freeze(["Bert"])
+    assert read_ledger(cases.folder).subjects == ("Bert",)

@@ -139,3 +139,18 @@ def test_every_control_has_words(folder):
 
 def test_a_row_fits_beside_the_folder_list_on_a_page_1280_pixels_wide():
     assert sum(int(width.removesuffix("px")) + 4 for width in WIDTHS) <= 785
+
+
+def test_names_that_another_notebook_kept_are_shown_and_not_replaced(folder):
+    told = []
+    panel, other = shown(folder, lambda: told.append(1)), shown(folder)
+    panel.rows[0].name.value = "psoas left"
+    other.rows[1].name.value = "disc"
+    other.keep()
+    panel.keep()
+    assert "was changed by another program" in panel.message.value
+    assert told == [1]
+    panel.show(find_cases(folder))
+    assert [row.name.value for row in panel.rows] == ["psoas left", "disc", "label 3"]
+    panel.keep()
+    assert [s.name for s in find_cases(folder).structures] == ["psoas left", "disc", "label 3"]
