@@ -28,18 +28,20 @@ def compare(chosen: argparse.Namespace) -> None:
     from autoseg.evaluation.comparison.own_entries import read_entries
     from autoseg.model.settings.settings import Settings
     from autoseg.model.settings.text import read_assignments
+    from autoseg.training.keeping.alone import folds_alone
     from autoseg.training.recipes import recipe
 
     for name in chosen.networks or ():  # what is misspelt is said before the images are read
         recipe(name)
     read_entries(chosen.entries or (), Settings(), shared=read_assignments(chosen.changes or ()))
-    found = check_found(find(chosen))
-    ledger = read_ledger(found.folder)
-    if ledger:
-        print(f"{ledger.note} They are in no fold.")
-    base = base_of(chosen, found, place_of(chosen))
-    also = {"copies": chosen.copies, "try_copies": chosen.try_copies, "together": chosen.together, "base": base}
-    run(chosen, found, entries_of(chosen, base), print_result, **also)
+    with folds_alone(place_of(chosen)):  # before minutes of reading
+        found = check_found(find(chosen))
+        ledger = read_ledger(found.folder)
+        if ledger:
+            print(f"{ledger.note} They are in no fold.")
+        base = base_of(chosen, found, place_of(chosen))
+        also = {"copies": chosen.copies, "try_copies": chosen.try_copies, "together": chosen.together, "base": base}
+        run(chosen, found, entries_of(chosen, base), print_result, **also)
 
 
 def place_of(chosen: argparse.Namespace) -> Path:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from autoseg.cli.options import find, note_guessed, typed_settings
 from autoseg.cli.planning import begun_with, plan_for
 from autoseg.cli.using import print_comparison, print_run, print_summary
+from autoseg.errors import OutputError
 from autoseg.words import counted
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from autoseg.data.test_subjects import Ledger
     from autoseg.model.model import TrainedModel
     from autoseg.model.settings.settings import Settings
+    from autoseg.training.events import Event
     from autoseg.training.plan import Plan
 
 # Its myocardium is missing (data/sample/README.md), so it would teach least.
@@ -42,6 +44,13 @@ def tell(line: str) -> None:
 
 def train(chosen: argparse.Namespace) -> None:
     """Train on a folder, check it first, save the model; or go on with a training that did not end."""
+    from autoseg.training.keeping.alone import training_alone
+
+    with training_alone(chosen.output, chosen.name):  # before minutes of reading
+        _train(chosen)
+
+
+def _train(chosen: argparse.Namespace) -> None:
     from autoseg.data.test_subjects import freeze_test_subjects, read_ledger
     from autoseg.model.ended import Ended
     from autoseg.training.checkpoint import checkpoint_path, find_checkpoint, read_checkpoint, split_again
@@ -176,32 +185,34 @@ def crossvalidate(chosen: argparse.Namespace) -> None:
     """Train a model a fold and score every subject once."""
     from autoseg.data.test_subjects import read_ledger
     from autoseg.evaluation.crossvalidation import cross_validate
+    from autoseg.training.keeping.alone import folds_alone
 
-    base = base_of(chosen)
-    settings = settings_of(chosen, base)
-    found = check_found(find(chosen))
     folder = chosen.output / f"{chosen.name}_folds"
-    ledger = read_ledger(found.folder)
-    set_aside = ledger.subjects if ledger else ()
-    if ledger:
-        print(f"{ledger.note} They are in no fold.")
-    if base is None:
-        earlier = begun_with(chosen, settings, folder)
-        planned = earlier or plan_for(chosen, found, settings, set_aside=set_aside).settings
-        settings = with_recipe(chosen, planned)
-    result = cross_validate(
-        found.cases,
-        found.structures,
-        settings,
-        folder=folder,
-        folds=chosen.folds,
-        name=chosen.name,
-        choose_post=chosen.choose_post,
-        test_subjects=set_aside,
-        tell=tell,
-        base=base,
-        finder=finder_of(chosen),
-    )
+    with folds_alone(folder):  # before minutes of reading
+        base = base_of(chosen)
+        settings = settings_of(chosen, base)
+        found = check_found(find(chosen))
+        ledger = read_ledger(found.folder)
+        set_aside = ledger.subjects if ledger else ()
+        if ledger:
+            print(f"{ledger.note} They are in no fold.")
+        if base is None:
+            earlier = begun_with(chosen, settings, folder)
+            planned = earlier or plan_for(chosen, found, settings, set_aside=set_aside).settings
+            settings = with_recipe(chosen, planned)
+        result = cross_validate(
+            found.cases,
+            found.structures,
+            settings,
+            folder=folder,
+            folds=chosen.folds,
+            name=chosen.name,
+            choose_post=chosen.choose_post,
+            test_subjects=set_aside,
+            tell=tell,
+            base=base,
+            finder=finder_of(chosen),
+        )
     for note in result.notes:
         print(f"Note: {note}")
     print_summary(result.summary)
@@ -266,6 +277,7 @@ def _learn(
     """Tell who is on which side, train with a line an epoch, save."""
     from autoseg.report.score_files import write_curves
     from autoseg.training.history import history_rows
+    from autoseg.training.keeping.elsewhere import NotResumable, NotSavedError, Unsaved
     from autoseg.training.save import train_and_save
     from autoseg.training.shortfall import say_shortfall, say_unscored
     from autoseg.words import listed
@@ -280,20 +292,32 @@ def _learn(
     if base is not None and not resume:
         print(f"Going on from {base!r}")
 
+    unsaved: list[Unsaved] = []
+
+    def hear(event: Event) -> None:
+        if isinstance(event, NotResumable):
+            unsaved[:] = [event.unsaved]
+        tell(str(event))
+
     with stop_at_interrupt() as should_stop:
-        model, path = train_and_save(
-            split,
-            settings,
-            structures=found.structures,
-            name=name,
-            folder=output,
-            choose_post=choose_post,
-            tell=tell,
-            should_stop=should_stop,
-            resume=resume,
-            base=base,
-            finder=finder,
-        )
+        try:
+            model, path = train_and_save(
+                split,
+                settings,
+                structures=found.structures,
+                name=name,
+                folder=output,
+                choose_post=choose_post,
+                on_event=hear,
+                should_stop=should_stop,
+                resume=resume,
+                base=base,
+                finder=finder,
+            )
+        except NotSavedError as error:
+            raise OutputError(f"{error} {saved_elsewhere(error.unsaved)}") from error
+    if unsaved and unsaved[-1].checkpoint is not None:
+        print(saved_elsewhere(unsaved[-1]))
     curves = write_curves(
         Path(output), name, history_rows(model), structures=model.structures, best_by=model.settings.best_by
     )
@@ -303,6 +327,19 @@ def _learn(
         if words:
             print(f"{kind}: {words}")
     return model
+
+
+def saved_elsewhere(unsaved: Unsaved) -> str:
+    """Save what could not be saved where it belongs in the user's own folder, or that for temporary files; say so."""
+    from autoseg.training.keeping.elsewhere import somewhere
+
+    place = somewhere(unsaved.name, unsaved.save_in)
+    if place is None:
+        return "Nor could what was learnt be saved in your own folder, or in that for temporary files."
+    words = f"What was learnt is saved in {place}: move it to {unsaved.folder} once there is room."
+    if unsaved.checkpoint is not None:
+        words += f" To go on with it from there, give the same command with --resume and --output {place}."
+    return words
 
 
 @contextmanager

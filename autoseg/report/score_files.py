@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from autoseg.errors import DataError, OutputError
-from autoseg.files.atomic import whole_file
+from autoseg.errors import DataError
+from autoseg.files.atomic import one_step, remove, whole_file
 from autoseg.files.file_names import safe_name
 from autoseg.files.tables import write_table
 from autoseg.image.structures import Structure
@@ -74,13 +74,14 @@ def write_results(
         "_volumes": scores_table(volumes) if volumes else None,
     }
     written = []
-    for suffix, table in tables.items():
-        target = path.with_name(f"{path.stem}{suffix}{path.suffix}")
-        if table is None:
-            _remove(target)
-        else:
-            write_table(target, table)
-            written.append(target)
+    with one_step(path.parent):
+        for suffix, table in tables.items():
+            target = path.with_name(f"{path.stem}{suffix}{path.suffix}")
+            if table is None:  # an earlier evaluation's table beside this one's would be taken for its own
+                remove(target)
+            else:
+                write_table(target, table)
+                written.append(target)
     return written
 
 
@@ -97,10 +98,11 @@ def write_curves(
     if any("_eroded_" in column for row in history for column in row):
         figures["erosions"] = show_erosions(history)
     written = []
-    for what, figure in figures.items():
-        written.append(folder / f"{name}_{what}.png")
-        with whole_file(written[-1]) as temporary:
-            figure.savefig(temporary, format="png")
+    with one_step(folder):
+        for what, figure in figures.items():
+            written.append(folder / f"{name}_{what}.png")
+            with whole_file(written[-1]) as temporary:
+                figure.savefig(temporary, format="png")
     return written
 
 
@@ -113,14 +115,3 @@ def write_worst(folder: Path, worst: Sequence[WorstSlice]) -> list[Path]:
         with whole_file(written[-1]) as temporary:
             show_slice_scored(one).savefig(temporary, format="png")
     return written
-
-
-def _remove(path: Path) -> None:
-    # An earlier evaluation's table beside this one's would be taken for its own.
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"{path}, of an earlier evaluation, could not be removed: {error.strerror or error}. "
-            "Close the program that shows it, or choose another folder."
-        ) from error

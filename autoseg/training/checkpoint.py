@@ -15,6 +15,7 @@ from autoseg.data.cases import Case
 from autoseg.data.digests import Seal, Side, known_subjects
 from autoseg.data.split import Split
 from autoseg.errors import AutosegError, DataError, ModelFileError
+from autoseg.files.atomic import settle
 from autoseg.image.structures import Structure
 from autoseg.model.device import choose_device
 from autoseg.model.model import (
@@ -189,6 +190,7 @@ def find_unfinished(folder: Path | str) -> tuple[Unfinished, ...]:
 
     Quick: of each file only the plain values are read.
     """
+    settle(Path(folder))
     files = [file for file in Path(folder).glob(f"*{RESUME_ENDING}") if file.name[0] != "."]
     rows = [_summarise(file) for file in sorted(files)]
     return tuple(sorted(rows, key=lambda row: row.date, reverse=True))
@@ -218,6 +220,7 @@ def _summarise(path: Path) -> Unfinished:
 def find_checkpoint(folder: Path | str, name: str) -> Path:
     """Give the file of the unfinished training of this name."""
     path = checkpoint_path(folder, name)
+    settle(path.parent)
     if not path.is_file():
         known = ", ".join(repr(row.name) for row in find_unfinished(folder)) or "none"
         raise ModelFileError(

@@ -8,13 +8,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from autoseg.data.cases import Case
 from autoseg.data.split import Split
-from autoseg.errors import ModelFileError, OutputError
-from autoseg.files.atomic import check_writable
-from autoseg.files.tables import write_table
+from autoseg.errors import AutosegError, ModelFileError, OutputError
+from autoseg.files.atomic import check_writable, one_step, remove
 from autoseg.image.structures import Structure
 from autoseg.model.ended import Ended
 from autoseg.model.model import EpochResult, TrainedModel, check_model_name, free_model_path, save_model
+from autoseg.model.postprocess import PostprocessChoice
 from autoseg.model.settings.settings import Settings
 from autoseg.training.checkpoint import (
     Checkpoint,
@@ -25,10 +26,20 @@ from autoseg.training.checkpoint import (
     write_checkpoint,
 )
 from autoseg.training.choose_postprocess import tune_postprocess
-from autoseg.training.events import Epoch, Note, OnEvent, Saved, listener
-from autoseg.training.finder import automatic_inputs, kept_inputs
+from autoseg.training.events import Epoch, Event, Note, OnEvent, Saved, listener
+from autoseg.training.finder import automatic_inputs, finder_settings, kept_inputs
 from autoseg.training.history import write_history
 from autoseg.training.inputs import Inputs, sees_crop
+from autoseg.training.keeping.alone import training_alone
+from autoseg.training.keeping.elsewhere import (
+    NotResumable,
+    NotSavedError,
+    Unsaved,
+    centrelines_folder,
+    history_path,
+    write_learnt,
+)
+from autoseg.training.keeping.room import check_training_room
 from autoseg.training.training import OnEpoch, train
 
 # Of learning, that a crash may lose where epochs are short.
@@ -61,7 +72,8 @@ def train_and_save(
     `settings.keep_checkpoints` the latest one of every `save_checkpoint` epochs also stays, as `<name>_<epoch>.pt`.
     At the end `<name>_<epochs>.pt` takes the place of the best and the latest (`<name>_<epochs>_2.pt` where an
     older model has that name: none is lost); of a training that was stopped `<name>_resume.pt` stays.
-    `<name>_history.csv` has one row an epoch.
+    `<name>_history.csv` has one row an epoch. Files that belong together are written in one step: a program that is
+    killed leaves the earlier ones or these.
 
     Parameters
     ----------
@@ -95,7 +107,11 @@ def train_and_save(
     Raises
     ------
     OutputError
-        If the folder cannot be written; this is tried before the training starts.
+        If the folder cannot be written, or another program trains a model of this name there; both are tried before
+        the training starts.
+    NotSavedError
+        An OutputError: the model was learnt and could not be saved. `error.unsaved.save_in(folder)` saves it in
+        another folder.
     ModelFileError
         If there is nothing to resume, or it cannot be read.
     DataError
@@ -109,54 +125,49 @@ def train_and_save(
     plane = split.training[0].reading.plane if split.training else None
     is_heard = tell is not None or on_event is not None
     files = _TrainingFiles(Path(folder), name, hear, is_heard=is_heard, plane=plane)
-    check_writable(files.folder)
-    unfinished = files.read_unfinished(resume)
-    settings = settings if unfinished is None else unfinished.settings
+    with training_alone(files.folder, name):
+        check_writable(files.folder)
+        unfinished = files.read_unfinished(resume)
+        settings = settings if unfinished is None else unfinished.settings
+        files.check_room(settings, structures, finder)
+        noted = 0 if unfinished is None else len(unfinished.last.origin.get("notes", ()))
 
-    noted = 0 if unfinished is None else len(unfinished.last.origin.get("notes", ()))
+        def after_epoch(result: EpochResult, best: TrainedModel, last: TrainedModel) -> bool | None:
+            nonlocal noted
+            if result.epoch % settings.print_checkpoint == 0:
+                hear(Epoch(result, tuple(structures), settings))
+            notes = last.origin.get("notes", ())
+            for note in notes[noted:]:
+                hear(Note(note))
+            noted = len(notes)
+            return on_epoch(result, best, last) if on_epoch is not None else None
 
-    def after_epoch(result: EpochResult, best: TrainedModel, last: TrainedModel) -> bool | None:
-        nonlocal noted
-        if result.epoch % settings.print_checkpoint == 0:
-            hear(Epoch(result, tuple(structures), settings))
-        notes = last.origin.get("notes", ())
-        for note in notes[noted:]:
-            hear(Note(note))
-        noted = len(notes)
-        return on_epoch(result, best, last) if on_epoch is not None else None
+        def after_checkpoint(take: Callable[[], Checkpoint], stopped: bool) -> None:
+            files.epochs += 1
+            due = files.epochs % settings.save_checkpoint == 0
+            if stopped or due or files.is_long_unsaved():
+                files.save(take(), stopped=stopped, keep=due and settings.keep_checkpoints, told=due and not stopped)
 
-    def after_checkpoint(take: Callable[[], Checkpoint], stopped: bool) -> None:
-        files.epochs += 1
-        due = files.epochs % settings.save_checkpoint == 0
-        if stopped or due or files.is_long_unsaved():
-            files.save(take(), stopped=stopped, keep=due and settings.keep_checkpoints, told=due and not stopped)
-
-    inputs = Inputs()
-    if sees_crop(settings):
-        lines, cases = files.centrelines, (*split.training, *split.validation)
-        # With other centrelines it could not go on.
-        inputs = (kept_inputs(cases, lines) if resume else None) or automatic_inputs(
-            split, structures, finder, folder=lines, folds=FINDER_FOLDS, on_event=hear, should_stop=should_stop
+        inputs = Inputs()
+        if sees_crop(settings):
+            lines, cases = files.centrelines, (*split.training, *split.validation)
+            # With other centrelines it could not go on.
+            inputs = (kept_inputs(cases, lines) if resume else None) or automatic_inputs(
+                split, structures, finder, folder=lines, folds=FINDER_FOLDS, on_event=hear, should_stop=should_stop
+            )
+        model = train(
+            split,
+            settings,
+            structures=structures,
+            name=name,
+            on_epoch=after_epoch,
+            should_stop=should_stop,
+            on_checkpoint=after_checkpoint,
+            resume=unfinished,
+            base=base,
+            inputs=inputs,
         )
-    model = train(
-        split,
-        settings,
-        structures=structures,
-        name=name,
-        on_epoch=after_epoch,
-        should_stop=should_stop,
-        on_checkpoint=after_checkpoint,
-        resume=unfinished,
-        base=base,
-        inputs=inputs,
-    )
-    model, choice = tune_postprocess(files.completed(model), split.validation if choose_post else ())
-    if choice is not None:
-        write_table(files.folder / f"{name}_postprocess.csv", choice.table())
-    path = save_model(model, files.place_of(model))
-    write_history(model, files.history)
-    files.remove(finished=model.ended is not Ended.STOPPED)
-    return model, path
+        return files.conclude(model, split.validation if choose_post else ())
 
 
 class _TrainingFiles:
@@ -165,10 +176,11 @@ class _TrainingFiles:
     def __init__(self, folder: Path, name: str, hear: OnEvent, *, is_heard: bool, plane: str | None = None) -> None:
         self.folder, self.name, self.plane = folder, name, plane
         self.hear, self.is_heard = hear, is_heard
-        self.history, self.centrelines = folder / f"{name}_history.csv", folder / f"{name}_centrelines"
+        self.history, self.centrelines = history_path(folder, name), centrelines_folder(folder, name)
         self.best, self.last = (folder / f"{name}_{kind}.pt" for kind in ("best", "last"))
         self.epochs, self.saved_at_s = 0, time.monotonic()
         self.kept: tuple[Path, int] | None = None  # the last file that stays, and of which epoch
+        self.unsaved: Checkpoint | None = None  # of a training that was stopped
 
     def read_unfinished(self, resume: bool) -> Checkpoint | None:
         """Give the training to go on with, if that is wanted; say so if one is there and is not."""
@@ -191,18 +203,31 @@ class _TrainingFiles:
         self.hear(Note(words))
         if checkpoint.made_with != (now := describe_now()["made_with"]):
             before, today = (", ".join(f"{k} {v}" for k, v in some.items()) for some in (checkpoint.made_with, now))
-            self.caution(
-                f"It was begun with {before}, and this is {today}: the result may differ a little from a training "
-                "in one go."
-            )
+            words = f"It was begun with {before}, and this is {today}"
+            self.caution(Note(f"{words}: the result may differ a little from a training in one go."))
         return checkpoint
 
-    def caution(self, words: str) -> None:
+    def check_room(self, settings: Settings, structures: Sequence[Structure], finder: Settings | None) -> None:
+        """Say that the disk may become full; OutputError where it surely does."""
+        finds, is_begun = sees_crop(settings), self.epochs > 0
+        words = check_training_room(
+            self.folder,
+            self.name,
+            settings,
+            structures,
+            finder=(finder or finder_settings()) if finds else None,
+            finders=FINDER_FOLDS + 1 if finds and not is_begun else 0,
+            replaced=(self.best, self.last, checkpoint_path(self.folder, self.name)),
+        )
+        if words:
+            self.caution(Note(words))
+
+    def caution(self, event: Event) -> None:
         """Tell what may be wrong; where nobody listens, as a warning."""
         if self.is_heard:
-            self.hear(Note(words))
+            self.hear(event)
         else:
-            warnings.warn(words, stacklevel=4)
+            warnings.warn(str(event), stacklevel=4)
 
     def is_long_unsaved(self) -> bool:
         """Tell whether a crash would lose much."""
@@ -226,24 +251,45 @@ class _TrainingFiles:
         best, last = self.completed(checkpoint.best), self.completed(checkpoint.last)
         saved = self.best, best.best_epoch
         try:
-            if keep:
-                saved = self.kept = save_model(last, free_model_path(self.folder, last)), self.epochs
-            save_model(best, self.best)
-            save_model(last, self.last)
-            write_history(checkpoint.best, self.history)
-            write_checkpoint(checkpoint, checkpoint_path(self.folder, self.name))
+            with one_step(self.folder):
+                if keep:
+                    saved = save_model(last, free_model_path(self.folder, last)), self.epochs
+                save_model(best, self.best)
+                save_model(last, self.last)
+                write_history(checkpoint.best, self.history)
+                write_checkpoint(checkpoint, checkpoint_path(self.folder, self.name))
+            self.kept = saved if keep else self.kept
             if told:
                 self.hear(Saved(*saved))
-        except OutputError as error:  # hours of learning are worth more than a checkpoint
-            then = (
-                "What was learnt is kept, but it cannot be resumed, or only from an earlier epoch."
-                if stopped
-                else "The training goes on."
-            )
-            self.caution(f"No checkpoint: {error} {then}")
+        except (OutputError, OSError) as error:  # hours of learning are worth more than a checkpoint
+            then = "The training goes on."
+            if stopped:
+                then = "What was learnt is kept, but it cannot be resumed, or only from an earlier epoch."
+                self.unsaved = checkpoint
+            self.caution(NotResumable(f"No checkpoint: {error} {then}", self._unsaved()))
         self.saved_at_s = time.monotonic()
 
-    def remove(self, *, finished: bool) -> None:
-        """Remove what the model replaces; of a training that is finished also what could be resumed."""
-        for path in (self.best, self.last, *([checkpoint_path(self.folder, self.name)] if finished else [])):
-            path.unlink(missing_ok=True)
+    def conclude(self, model: TrainedModel, validation: Sequence[Case]) -> tuple[TrainedModel, Path]:
+        """Choose a post-processing on the cases, if there are any, and let the model take the place of the rest.
+
+        What could be resumed stays of a training that was stopped.
+        """
+        model, choice = self.completed(model), None
+        try:
+            model, choice = tune_postprocess(model, validation)
+        except (AutosegError, OSError, MemoryError, RuntimeError) as error:  # the images may be gone since
+            self.caution(Note(f"No post-processing was chosen, and the model is kept without one. {error}"))
+        replaced = [self.best, self.last]
+        if model.ended is not Ended.STOPPED:
+            replaced.append(checkpoint_path(self.folder, self.name))
+        try:
+            with one_step(self.folder):
+                path = write_learnt(model, choice, self.folder, self.place_of(model))
+                for other in replaced:
+                    remove(other)
+        except (OutputError, OSError) as error:
+            raise NotSavedError(str(error), self._unsaved(model, choice)) from error
+        return model, path
+
+    def _unsaved(self, model: TrainedModel | None = None, choice: PostprocessChoice | None = None) -> Unsaved:
+        return Unsaved(self.folder, self.name, model, choice, self.unsaved)

@@ -21,7 +21,14 @@ from autoseg.evaluation.comparison.tables import (
     tell_outliers,
 )
 from autoseg.evaluation.comparison.verdict import gain_note, give_verdict, order_of
-from autoseg.evaluation.crossvalidation import RESULT, CrossValidation, FoldResult, gather, read_fold
+from autoseg.evaluation.crossvalidation import (
+    RESULT,
+    CrossValidation,
+    FoldResult,
+    gather,
+    read_fold,
+    settle_folds,
+)
 from autoseg.files.records import write_record
 from autoseg.files.tables import read_table
 from autoseg.image.structures import Structure
@@ -106,6 +113,7 @@ def read_comparison(folder: Path) -> Comparison:
         If its entries were made from different data.
     """
     folder = Path(folder)
+    settle_folds(folder)
     state = read_state(folder)
     found: dict[str, list[FoldResult]] = {}
     for entry in (*state.entries, *state.derived):
@@ -178,6 +186,7 @@ def earlier_base(folder: Path, wanted: Settings) -> Settings | None:
     A plan depends on how fast the computer was and on its free memory. Made anew, it may differ, and finished folds
     would not fit it.
     """
+    settle_folds(folder)
     if not any(Path(folder).glob(f"*/fold_*/{RESULT}")):
         return None
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from autoseg.evaluation.comparison.entries import EXACT, TOGETHER, variant_of
 from autoseg.evaluation.comparison.request import ComparisonRequest
 from autoseg.evaluation.crossvalidation import FoldCost, FoldPlan, FoldResult, read_fold, read_model, score_fold
 from autoseg.evaluation.crossvalidation.fold import digest_of, read_content, write_fold
+from autoseg.files.atomic import one_step, remove
 from autoseg.prediction.ensemble import COPY_WORDS, Copies, copies_of
 from autoseg.training.inputs import sees_crop
 
@@ -47,10 +47,8 @@ class Derived:
         }
         if self.exact:
             made_from["exact"] = True
-        if place.exists():
-            if read_content(place).get("made_from") == made_from:
-                return read_fold(place, number)
-            shutil.rmtree(place)  # of other entries; it is made of what is kept, and quickly
+        if place.exists() and read_content(place).get("made_from") == made_from:
+            return read_fold(place, number)
         folds = next(iter(self.plans.values())).folds
         found = score_fold(
             [read_model(fold) for fold in members],
@@ -69,7 +67,9 @@ class Derived:
             found.pixels,
             found.centrelines,
         )
-        write_fold(result, made_from, predicted=found.predicted)
+        with one_step(place.parent):
+            remove(place)  # it is of other trainings
+            write_fold(result, made_from, predicted=found.predicted)
         return result
 
     def _cost(self, costs: Sequence[FoldCost], ms_per_slice: float) -> FoldCost:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -24,18 +23,21 @@ from autoseg.evaluation.crossvalidation import (
     FoldResult,
     OnEpoch,
     Scenario,
+    check_room_for,
     plan_entries,
     read_fold,
     run_fold,
+    settle_folds,
     speaking,
 )
 from autoseg.evaluation.crossvalidation.fold import read_content
-from autoseg.files.atomic import whole_file
+from autoseg.files.atomic import one_step, remove, whole_file
 from autoseg.files.tables import write_table
 from autoseg.image.structures import Structure
 from autoseg.model.settings.settings import Settings, settings_to_dict
 from autoseg.report.figures import show_comparison, show_learning_curves, show_side_by_side
 from autoseg.training.events import Note, OnEvent
+from autoseg.training.keeping.alone import folds_alone
 from autoseg.training.recipes import RECIPES
 
 # --- the files of a comparison: tables, the verdict, pictures
@@ -48,7 +50,7 @@ PICTURES = {
 
 
 def write_tables(comparison: Comparison) -> None:
-    """Write results.csv, subjects.csv, per_subject.csv, differences.csv and verdict.txt, each whole or not at all.
+    """Write results.csv, subjects.csv, per_subject.csv, differences.csv and verdict.txt, all of them or none.
 
     With centrelines also centrelines.csv.
     """
@@ -59,15 +61,16 @@ def write_tables(comparison: Comparison) -> None:
         "differences.csv": comparison.differences,
     }
     lines = centrelines_table(comparison.runs)
-    if len(lines):
-        tables["centrelines.csv"] = lines
-    else:  # an earlier table would be of something else
-        (comparison.folder / "centrelines.csv").unlink(missing_ok=True)
-    for name, table in tables.items():
-        write_table(comparison.folder / name, table)
-    with whole_file(comparison.folder / "verdict.txt") as temporary:
-        words = "\n".join((comparison.verdict, *comparison.notes, ""))
-        temporary.write_text(words, encoding="utf-8", errors="replace")
+    with one_step(comparison.folder):
+        if len(lines):
+            tables["centrelines.csv"] = lines
+        else:  # an earlier table would be of something else
+            remove(comparison.folder / "centrelines.csv")
+        for name, table in tables.items():
+            write_table(comparison.folder / name, table)
+        with whole_file(comparison.folder / "verdict.txt") as temporary:
+            words = "\n".join((comparison.verdict, *comparison.notes, ""))
+            temporary.write_text(words, encoding="utf-8", errors="replace")
 
 
 def write_pictures(comparison: Comparison) -> None:
@@ -77,7 +80,7 @@ def write_pictures(comparison: Comparison) -> None:
         try:
             figure = show(comparison)
         except DataError:  # nothing was scored, or kept; an earlier picture would be of something else
-            path.unlink(missing_ok=True)
+            remove(path)
             continue
         with whole_file(path) as temporary:
             figure.savefig(temporary, format="png", dpi=150, bbox_inches="tight")
@@ -163,7 +166,7 @@ def compare(
     SettingsError
         If the entries have different seeds, or there is none.
     OutputError
-        If the folder cannot be written.
+        If the folder cannot be written, or another program learns folds in it.
     """
     scenarios = {name: Scenario.of(one) for name, one in entries.items()}
     request = ComparisonRequest(cases, structures, scenarios, Path(folder), **asked)
@@ -174,30 +177,33 @@ def run_comparison(
     request: ComparisonRequest, on_event: OnEvent, should_stop: Callable[[], bool] | None = None
 ) -> Comparison:
     """Do what is asked of a comparison, as `compare` describes; `on_event` hears what happens."""
-    plans = plan_entries(request, on_event, should_stop)
-    derived = derived_entries(request, plans)
-    _check_finished(plans)
-    folds = next(iter(plans.values())).folds
-    state = State(
-        entries=tuple(plans),
-        folds=len(folds.splits),
-        structures=folds.structures,
-        derived={one.name: one.base for one in derived},
-        notes=request.budget_notes,
-        base=None if request.base is None else settings_to_dict(request.base),
-        own={} if request.kind == "scenario" else _own_settings(request),
-    )
-    write_state(request.folder, state)
-    running = _Running(request, plans, state, on_event, should_stop)
-    try:
-        for number in range(1, state.folds + 1):
-            running.do_fold(number, derived)
-        if request.without_outliers:
-            running.leave_out_outliers()
-    except KeyboardInterrupt:
-        running.state = replace(running.state, notes=(*running.state.notes, STOPPED))
-        running.read_finished()
-    return running.conclude()
+    with folds_alone(request.folder):
+        settle_folds(request.folder)
+        plans = plan_entries(request, on_event, should_stop)
+        derived = derived_entries(request, plans)
+        _check_finished(plans)
+        check_room_for(request.folder, list(plans.values()))
+        folds = next(iter(plans.values())).folds
+        state = State(
+            entries=tuple(plans),
+            folds=len(folds.splits),
+            structures=folds.structures,
+            derived={one.name: one.base for one in derived},
+            notes=request.budget_notes,
+            base=None if request.base is None else settings_to_dict(request.base),
+            own={} if request.kind == "scenario" else _own_settings(request),
+        )
+        write_state(request.folder, state)
+        running = _Running(request, plans, state, on_event, should_stop)
+        try:
+            for number in range(1, state.folds + 1):
+                running.do_fold(number, derived)
+            if request.without_outliers:
+                running.leave_out_outliers()
+        except KeyboardInterrupt:
+            running.state = replace(running.state, notes=(*running.state.notes, STOPPED))
+            running.read_finished()
+        return running.conclude()
 
 
 def _own_settings(request: ComparisonRequest) -> dict[str, dict[str, Any]]:
@@ -218,10 +224,15 @@ def _check_finished(plans: Mapping[str, FoldPlan]) -> None:
 
 
 def _fold_of_others(plan: FoldPlan, number: int) -> FoldResult:
-    """Do a fold that follows from others' results; one that was made when these were others is done again."""
-    place = plan.place(number)
-    if place.exists() and read_content(place).get("made_from") != plan.made_from(number):
-        shutil.rmtree(place)
+    """Do a fold that follows from others' results; one that was made when these were others is done again.
+
+    It goes together with those that follow: no table ever has folds of both.
+    """
+    with one_step(plan.folder):
+        for later in range(number, len(plan.folds.splits) + 1):
+            place = plan.place(later)
+            if place.exists() and read_content(place).get("made_from") != plan.made_from(later):
+                remove(place)
     return run_fold(plan, number)
 
 
@@ -251,8 +262,9 @@ class _Running:
                 continue
             members = [self.folds[entry][-1] for entry in one.members]
             self._do(one.name, number, partial(one.make, number, members))
-        write_state(self.folder, self.state)
-        write_tables(self._so_far())
+        with one_step(self.folder):
+            write_state(self.folder, self.state)
+            write_tables(self._so_far())
 
     def leave_out_outliers(self) -> None:
         """Learn every entry that has outliers anew without them."""
@@ -288,15 +300,17 @@ class _Running:
 
     def conclude(self) -> Comparison:
         """Put all together, with slices to look at, and write it."""
-        write_state(self.folder, self.state)
         found = self._so_far()
-        if found.is_finished and len(found.table):
+        is_whole = found.is_finished and len(found.table) > 0
+        if is_whole:
             drawn = {entry: found.runs[entry] for entry in self.state.drawn}
-            worst = choose_slices(drawn, self.request.cases, self.request.structures)
-            write_side_by_side(self.folder, worst)
-            found = replace(found, worst=worst)
-        write_tables(found)
-        write_pictures(found)
+            found = replace(found, worst=choose_slices(drawn, self.request.cases, self.request.structures))
+        with one_step(self.folder):
+            write_state(self.folder, self.state)
+            if is_whole:
+                write_side_by_side(self.folder, found.worst)
+            write_tables(found)
+            write_pictures(found)
         return found
 
     def _so_far(self) -> Comparison:

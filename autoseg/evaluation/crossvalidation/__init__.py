@@ -10,8 +10,15 @@ from autoseg.evaluation.crossvalidation.fold import (
     read_fold,
     read_model,
     read_prediction,
+    settle_folds,
 )
-from autoseg.evaluation.crossvalidation.request import LINES, CrossValidationRequest, FoldPlan, plan_entries
+from autoseg.evaluation.crossvalidation.request import (
+    LINES,
+    CrossValidationRequest,
+    FoldPlan,
+    check_room_for,
+    plan_entries,
+)
 from autoseg.evaluation.crossvalidation.run import CrossValidation, cross_validate, gather, run_fold
 from autoseg.evaluation.crossvalidation.scenario import Scenario
 from autoseg.evaluation.crossvalidation.scoring import score_fold
@@ -31,6 +38,7 @@ __all__ = [
     "OnEpoch",
     "OtherFoldsError",
     "Scenario",
+    "check_room_for",
     "cross_validate",
     "earlier_settings",
     "gather",
@@ -41,5 +49,6 @@ __all__ = [
     "read_prediction",
     "run_fold",
     "score_fold",
+    "settle_folds",
     "speaking",
 ]

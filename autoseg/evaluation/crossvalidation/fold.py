@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from autoseg.errors import DataError, ModelFileError, ReadError, SettingsError
-from autoseg.files.atomic import whole_folder
+from autoseg.files.atomic import settle, whole_folder
 from autoseg.files.records import from_record, write_record
 from autoseg.files.tables import write_table
 from autoseg.measurement.scores import PixelScore, Score, VolumeScore, scores_table
@@ -119,6 +119,12 @@ def write_fold(
         write_record(temporary / RESULT, content, indent=None)
 
 
+def settle_folds(folder: Path) -> None:
+    """Finish or take back what killed programs left in the folder of a cross-validation or comparison."""
+    folder = Path(folder)
+    settle(folder, *sorted(path for path in folder.glob("*") if path.is_dir()))
+
+
 def read_fold(place: Path, number: int, made_from: dict[str, Any] | None = None) -> FoldResult:
     """Read a finished fold."""
     content = read_content(place)
@@ -155,6 +161,7 @@ def read_content(place: Path) -> dict[str, Any]:
 
 def earlier_settings(folder: Path) -> Settings | None:
     """Give the settings of the finished folds of a cross-validation; None where there is none."""
+    settle(Path(folder))
     for place in sorted(Path(folder).glob("fold_*")):
         try:
             return settings_from_dict(read_content(place)["made_from"]["settings"])

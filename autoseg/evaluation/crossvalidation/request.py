@@ -17,9 +17,10 @@ from autoseg.image.structures import Structure
 from autoseg.model.model import check_model_name, model_digest
 from autoseg.model.settings.settings import Settings
 from autoseg.prediction.ensemble import Copies
-from autoseg.training.events import OnEvent, listener
+from autoseg.training.events import Note, OnEvent, listener
 from autoseg.training.finder import finder_settings
 from autoseg.training.inputs import Inputs, sees_crop
+from autoseg.training.keeping.room import check_folds_room
 
 # The folder of centrelines, in that of a cross-validation or beside those of a comparison's entries.
 LINES = "centrelines"
@@ -117,6 +118,17 @@ class FoldPlan:
         if self.centrelines is not None and self.finds_centrelines:
             own |= self.centrelines.made_from()
         return as_plain(own) | self.folds.made_from(number)
+
+
+def check_room_for(folder: Path, plans: Sequence[FoldPlan]) -> None:
+    """Say that the disk may become full with the folds that are not done yet; OutputError where it surely does."""
+    waiting = [
+        (plan.scenario.settings, sum(not plan.place(n + 1).exists() for n in range(len(plan.folds.splits))))
+        for plan in plans
+    ]
+    words = check_folds_room(folder, waiting, len(plans[0].folds.structures))
+    if words:
+        plans[0].on_event(Note(words))
 
 
 def plan_entries(

@@ -11,10 +11,16 @@ from typing import Any, cast
 import pandas as pd
 
 from autoseg.data.cases import Case
+from autoseg.errors import OutputError
 from autoseg.evaluation.crossvalidation.cost import MemoryWatch, size_of
 from autoseg.evaluation.crossvalidation.events import FoldBegins, FoldEpoch, speaking
-from autoseg.evaluation.crossvalidation.fold import FoldCost, FoldResult, read_fold, write_fold
-from autoseg.evaluation.crossvalidation.request import CrossValidationRequest, FoldPlan, plan_entries
+from autoseg.evaluation.crossvalidation.fold import FoldCost, FoldResult, read_fold, settle_folds, write_fold
+from autoseg.evaluation.crossvalidation.request import (
+    CrossValidationRequest,
+    FoldPlan,
+    check_room_for,
+    plan_entries,
+)
 from autoseg.evaluation.crossvalidation.scenario import Scenario, as_it_is
 from autoseg.evaluation.crossvalidation.scoring import score_fold
 from autoseg.evaluation.crossvalidation.splits import in_words
@@ -29,6 +35,8 @@ from autoseg.training.choose_postprocess import tune_postprocess
 from autoseg.training.events import Note
 from autoseg.training.history import format_epoch
 from autoseg.training.inputs import Inputs
+from autoseg.training.keeping.alone import folds_alone
+from autoseg.training.keeping.elsewhere import somewhere
 from autoseg.training.training import train
 from autoseg.words import counted
 
@@ -101,25 +109,27 @@ def cross_validate(
         If there are not two subjects, a test subject has no case, two subjects share an image, the folder holds
         folds of other cases or settings, or the base knows a subject; the message says which.
     OutputError
-        If the folder cannot be written.
+        If the folder cannot be written, or another program learns folds in it.
     KeyboardInterrupt
         If it was stopped; the unfinished fold is not kept.
     """
     scenarios = {name: Scenario(settings, base)}
     request = CrossValidationRequest(cases, structures, scenarios, Path(folder), **asked)
-    (plan,) = plan_entries(request, speaking(tell)).values()
-    plan = replace(plan, folder=request.folder)
-    results = []
-    for number, split in enumerate(plan.folds.splits, start=1):
-        words = f"Fold {number} of {len(plan.folds.splits)}: {in_words(split)}"
-        plan.on_event(FoldBegins(name, number, words))
-        if split.notes and not plan.place(number).exists():
-            plan.on_event(Note(f"  {split.say(plan.folds.structures)}"))
-        results.append(run_fold(plan, number))
-    result = gather(request.folder, results)
-    write_results(
-        request.folder / "results.csv", result.scores, volumes=[score for fold in results for score in fold.volumes]
-    )
+    with folds_alone(request.folder):
+        settle_folds(request.folder)
+        (plan,) = plan_entries(request, speaking(tell)).values()
+        plan = replace(plan, folder=request.folder)
+        check_room_for(request.folder, [plan])
+        results = []
+        for number, split in enumerate(plan.folds.splits, start=1):
+            words = f"Fold {number} of {len(plan.folds.splits)}: {in_words(split)}"
+            plan.on_event(FoldBegins(name, number, words))
+            if split.notes and not plan.place(number).exists():
+                plan.on_event(Note(f"  {split.say(plan.folds.structures)}"))
+            results.append(run_fold(plan, number))
+        result = gather(request.folder, results)
+        volumes = [score for fold in results for score in fold.volumes]
+        write_results(request.folder / "results.csv", result.scores, volumes=volumes)
     return result
 
 
@@ -166,8 +176,23 @@ def _make_fold(plan: FoldPlan, number: int) -> FoldResult:
     result = FoldResult(
         number, plan.place(number), found.scores, found.volumes, note, cost, found.pixels, found.centrelines
     )
-    write_fold(result, plan.made_from(number), predicted=found.predicted, model=model, choice=choice)
+    kept = {"predicted": found.predicted, "model": model, "choice": choice}
+    _keep(result, lambda one: write_fold(one, plan.made_from(number), **kept))
     return result
+
+
+def _keep(result: FoldResult, write: Callable[[FoldResult], None]) -> None:
+    """Keep a fold in its folder, or, where that cannot be written, in another one, from which it can be moved."""
+    try:
+        write(result)
+    except OutputError as error:
+        saved = somewhere(result.folder.name, lambda place: write(replace(result, folder=place)))
+        if saved is None:
+            raise
+        raise OutputError(
+            f"{error} What was learnt is in {saved}: once there is room, move that folder to {result.folder}, "
+            "then start again; it goes on after it."
+        ) from error
 
 
 def _model_of(plan: FoldPlan, number: int, inputs: Inputs) -> TrainedModel:

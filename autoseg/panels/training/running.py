@@ -12,14 +12,16 @@ from autoseg.errors import DataError
 from autoseg.image.image import LabelMap
 from autoseg.image.structures import Structure
 from autoseg.model.ended import Ended
-from autoseg.model.model import EpochResult, TrainedModel, free_model_path, save_model
+from autoseg.model.model import EpochResult, TrainedModel
 from autoseg.model.settings.settings import Settings
 from autoseg.panels.parts.background import Background, Budget, Kernel, State
 from autoseg.panels.parts.values import Task, Trained, same_base
 from autoseg.prediction.watched import WatchedSlice, choose_watched, draw_watched, predict_watched
 from autoseg.training.checkpoint import find_checkpoint, read_checkpoint, split_again
 from autoseg.training.events import Epoch, Event, Finder
-from autoseg.training.history import format_epoch, write_history
+from autoseg.training.history import format_epoch
+from autoseg.training.keeping.alone import training_alone
+from autoseg.training.keeping.elsewhere import NotResumable, NotSavedError, Unsaved
 from autoseg.training.save import train_and_save
 
 # --- the slices that improve before one's eyes, redrawn for a small share of the time of learning
@@ -99,7 +101,8 @@ class RunningTraining(Background):
     Beside what every `Background` tells: `epochs`, `best` and `last` (models, None before the first epoch),
     `finder` (which one of the centreline learns, before the model itself does), `pictures` of the watched slices,
     and `trained` (what came out, None until it is finished). Its `lines` are those that the manual prints.
-    What was learnt stays in `best` when something fails; `keep_best` saves it.
+    What was learnt stays in `best` when something fails; `keep_best` saves it, in another folder if that is wanted.
+    `unsaved` is what could not be saved in the task's own folder, None as long as everything could.
 
     Parameters
     ----------
@@ -122,6 +125,7 @@ class RunningTraining(Background):
         self.trained: Trained | None = None
         self.finder: Finder | None = None
         self.is_resumed = resume
+        self.unsaved: Unsaved | None = None
         self.watch = SliceWatch(most=watched)
         self._epoch_at = time.monotonic()
 
@@ -130,21 +134,36 @@ class RunningTraining(Background):
 
     # --- what a click does
 
-    def keep_best(self) -> Trained:
-        """Save the best model after all, where the training failed or its file could not be written."""
-        if self.best is None:
+    @property
+    def has_unsaved(self) -> bool:
+        """Whether something was learnt that `keep_best` can save."""
+        is_lost = self.state is State.FAILED and self.best is not None
+        return is_lost or (not self.is_active and self.unsaved is not None)
+
+    def keep_best(self, folder: Path | None = None) -> Trained:
+        """Save what was learnt after all, where the training failed or a file could not be written.
+
+        `folder` takes the place of the task's own; what it takes to go on with a training that was stopped comes
+        with it.
+        """
+        if self.best is None or self.is_active:
             raise DataError("No epoch was finished, so there is nothing to keep.")
-        if self.trained is None:
-            reading = self.task.split.training[0].reading
-            early = {"ended": "it ended early", "ended_by": Ended.FAILED.value}
-            origin = {**early, **self.best.origin, "plane": reading.plane}
-            model = replace(self.best, origin=origin)
-            path = save_model(model, free_model_path(self.task.folder, model))
-            write_history(model, Path(self.task.folder) / f"{self.task.name}_history.csv")
-            self.trained = Trained(model, path, self.task)
-            self.state = State.FINISHED
+        if self.has_unsaved:
+            unsaved = self.unsaved or self._unsaved_best(self.best)
+            path = unsaved.save_in(self.task.folder if folder is None else folder)
+            if unsaved.model is not None:
+                self.trained = Trained(unsaved.model, path, self.task)
+            self.state, self.unsaved = State.FINISHED, None
             self._tell()
+        if self.trained is None:
+            raise AssertionError("what was learnt is saved")
         return self.trained
+
+    def _unsaved_best(self, best: TrainedModel) -> Unsaved:
+        reading = self.task.split.training[0].reading
+        early = {"ended": "it ended early", "ended_by": Ended.FAILED.value}
+        model = replace(best, origin={**early, **best.origin, "plane": reading.plane})
+        return Unsaved(self.task.folder, self.task.name, model)
 
     # --- what it tells
 
@@ -184,6 +203,10 @@ class RunningTraining(Background):
     # --- inside its thread
 
     def _work(self) -> None:
+        with training_alone(self.task.folder, self.task.name):  # before anything is read
+            self._train_alone()
+
+    def _train_alone(self) -> None:
         if self.is_resumed:
             # Whichever patients validate in the settings now: those of its beginning do.
             now = self.task.split
@@ -201,6 +224,9 @@ class RunningTraining(Background):
     def _learn(self) -> tuple[TrainedModel, Path]:
         try:
             return self._train()
+        except NotSavedError as error:
+            self.unsaved = error.unsaved
+            raise
         except KeyboardInterrupt:
             raise DataError(
                 "It was stopped while the finders of the centreline were learning, before the model itself began. "
@@ -225,6 +251,8 @@ class RunningTraining(Background):
 
     def _hear(self, event: Event) -> None:
         super()._hear(event)
+        if isinstance(event, NotResumable) and event.unsaved.checkpoint is not None:
+            self.unsaved = event.unsaved
         if isinstance(event, Finder | Epoch):
             self.finder = event if isinstance(event, Finder) else None
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import html
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import ipywidgets as widgets
 
 from autoseg.model.ended import Ended
 from autoseg.panels.parts.background import State
-from autoseg.panels.parts.fields import button
+from autoseg.panels.parts.fields import button, field
 from autoseg.panels.parts.follows_work import FollowsWork, describe_time
 from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.style import legend, text
@@ -112,7 +113,10 @@ def describe_end(training: RunningTraining, unfinished: Unfinished | None) -> st
     words += f" (learning ended because {ended})." if ended else "."
     if model.ended is Ended.NOT_A_NUMBER:
         words += " A smaller learning rate usually helps."
-    if unfinished is not None and not unfinished.problem:
+    if training.has_unsaved:
+        words += f" What it takes to go on with it could not be saved, and is still in memory; {SAVE} writes it in "
+        words += "the folder that stands beside it."
+    elif unfinished is not None and not unfinished.problem:
         words += " Resume goes on where it stopped."
     return words
 
@@ -149,7 +153,7 @@ def describe_failure(training: RunningTraining, unfinished: Unfinished | None) -
     words = training.failure()
     if training.best is not None:
         words += f" Nothing of what was learnt is lost: epoch {training.best.best_epoch} is still in memory; "
-        words += "Save what was learnt writes it."
+        words += f"{SAVE} writes it, in the folder that stands beside it. Keep the notebook open until then."
     elif unfinished is not None and not unfinished.problem:
         words += " The unfinished training is still there; Resume tries again."
     return words
@@ -184,6 +188,7 @@ def slices_as_html(training: RunningTraining) -> str:
     )
 
 
+SAVE = "Save what was learnt"
 GIVE_UP = "Start anew; the unfinished one is given up"
 
 
@@ -213,8 +218,9 @@ class TrainingPanel(FollowsWork[Task, RunningTraining]):
         self._found_errors = 0
         self._is_asking = False
         self.resume_button = button("Resume", self.resume, "Go on where the training stopped")
-        self.keep_button = button(
-            "Save what was learnt", self.keep, "Save the best epoch of the training that failed"
+        self.keep_button = button(SAVE, self.keep, "Save what could not be saved, in the folder beside")
+        self.keep_folder = field(
+            widgets.Text, "in the folder", "Any folder with room in which you may write", label="85px"
         )
         self.curves, self.slices = widgets.HTML(), widgets.HTML()
         self.build(
@@ -224,7 +230,7 @@ class TrainingPanel(FollowsWork[Task, RunningTraining]):
             start_tooltip="Start learning",
             stop_words="Stop and keep the best",
             stop_tooltip="Stop learning and keep the best epoch so far; Resume goes on later",
-            more_buttons=(self.resume_button, self.keep_button),
+            more_buttons=(self.resume_button, self.keep_button, self.keep_folder),
         )
         if data is not None:
             self.follow(data, self._take_data)
@@ -264,18 +270,18 @@ class TrainingPanel(FollowsWork[Task, RunningTraining]):
         self._begin(resume=True)
 
     def keep(self) -> None:
-        """Save what a failed training had learnt."""
+        """Save what a training had learnt and could not save, in the folder that is typed."""
         if self.running is not None:
-            training = self.running
-            self.start(training.keep_best, lambda _: self.show(training), saying="Saving …")
+            training, typed = self.running, self.keep_folder.value.strip()
+            folder = Path(typed).expanduser() if typed else None
+            self.start(lambda: training.keep_best(folder), lambda _: self.show(training), saying="Saving …")
 
     def _begin(self, *, resume: bool) -> None:
         self._is_asking = False
         self.begin(lambda task: start_training(task, resume=resume, choose_post=self.choose_post, alone=self.alone))
 
     def _has_unsaved(self) -> bool:
-        training = self.running
-        return training is not None and training.state is State.FAILED and training.best is not None
+        return self.running is not None and self.running.has_unsaved
 
     # --- what it shows
 
@@ -303,7 +309,7 @@ class TrainingPanel(FollowsWork[Task, RunningTraining]):
             return
         model, words = running.trained.model, describe_end(running, self.unfinished)
         shortfall = f"{say_shortfall(model)} {say_unscored(model)}".strip()
-        is_sound = model.ended is not Ended.NOT_A_NUMBER and not shortfall
+        is_sound = model.ended is not Ended.NOT_A_NUMBER and not shortfall and not running.has_unsaved
         self.say(f"{words} {shortfall}".strip(), "done" if is_sound else "warning")
         self.value = running.trained
 
@@ -330,7 +336,10 @@ class TrainingPanel(FollowsWork[Task, RunningTraining]):
         self.resume_button.layout.display = "" if can_resume else "none"
         if can_resume and unfinished is not None:
             self.resume_button.description = describe_resume(unfinished)
-        self.keep_button.layout.display = "" if self._has_unsaved() else "none"
+        for part in (self.keep_button, self.keep_folder):
+            part.layout.display = "" if self._has_unsaved() else "none"
+        if self.running is not None and not self._has_unsaved():
+            self.keep_folder.value = str(self.running.task.folder)
 
     def _look_for_unfinished(self) -> None:
         task = self.asked

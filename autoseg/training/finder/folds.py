@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from autoseg.data.digests import Seal, voxels_digest
 from autoseg.data.label_counts import count_labels
 from autoseg.data.split import Split, k_folds, subjects_of
 from autoseg.errors import ReadError
-from autoseg.files.atomic import check_writable, whole_folder
+from autoseg.files.atomic import check_writable, one_step, remove, settle, whole_folder
 from autoseg.files.records import write_record
 from autoseg.image.structures import Structure
 from autoseg.model.centreline import Centreline, from_labels, read_centreline, write_centreline
@@ -27,6 +27,7 @@ from autoseg.prediction import find_centreline
 from autoseg.training.events import Finder, Note, OnEvent, listener
 from autoseg.training.finder.learning import finder_settings, train_finder
 from autoseg.training.inputs import Inputs
+from autoseg.training.keeping.alone import folds_alone
 
 FINDER, MADE_FROM = "finder", "made_from.json"
 
@@ -85,13 +86,14 @@ def automatic_centrelines(
     DataError
         If there are not two subjects.
     OutputError
-        If the folder cannot be written.
+        If the folder cannot be written, or another program works in it.
     KeyboardInterrupt
         If it was stopped; the unfinished fold is not kept.
     """
     search = _Search(structures, settings or finder_settings(), labels, listener(tell, on_event), should_stop)
-    splits = k_folds(cases, folds=folds, seed=search.settings.seed, facts=count_labels(cases, structures))
-    found = {case_id: line for _, lines in search.in_folds(splits, folder) for case_id, line in lines.items()}
+    with nullcontext() if folder is None else folds_alone(Path(folder)):
+        splits = k_folds(cases, folds=folds, seed=search.settings.seed, facts=count_labels(cases, structures))
+        found = {case_id: line for _, lines in search.in_folds(splits, folder) for case_id, line in lines.items()}
     return {case.case_id: found[case.case_id] for case in cases}
 
 
@@ -150,6 +152,7 @@ def kept_inputs(cases: Sequence[Case], folder: Path | str) -> Inputs | None:
     the images and the labels are as they were.
     """
     folder = Path(folder)
+    settle(folder)
     found = {case.case_id: [*folder.glob(f"fold_*/{_file_name(case.case_id)}")] for case in cases}
     if not all(found.values()) or not (folder / FINDER / MADE_FROM).is_file():
         return None
@@ -206,11 +209,13 @@ class _Search:
             case.case_id: find_centreline(finder, read_cases([case], self.structures)[0][0]) for case in split.test
         }
         if own is not None:
-            with whole_folder(own) as temporary:
-                save_model(finder, temporary)
-                for case_id, line in lines.items():
-                    write_centreline(line, temporary / _file_name(case_id))
-                write_record(temporary / MADE_FROM, made_from)
+            with one_step(own.parent):
+                remove(own)  # it was made from something else
+                with whole_folder(own) as temporary:
+                    save_model(finder, temporary)
+                    for case_id, line in lines.items():
+                        write_centreline(line, temporary / _file_name(case_id))
+                    write_record(temporary / MADE_FROM, made_from)
         return finder, lines
 
     def contents(self, cases: Sequence[Case]) -> dict[str, str]:
@@ -232,7 +237,8 @@ class _Search:
         }
 
     def _is_finished(self, folder: Path, made_from: dict[str, Any]) -> bool:
-        """Tell whether a finder lies there that was made from the same; one of something else is removed."""
+        """Tell whether a finder lies there that was made from the same."""
+        settle(folder.parent)
         if not folder.exists():
             return False
         try:
@@ -245,7 +251,6 @@ class _Search:
             ) from error
         if changed:
             self.on_event(Note(f"  {', '.join(changed)} changed, so it is made anew"))
-            shutil.rmtree(folder)
         return not changed
 
 

@@ -11,9 +11,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 from bases import SMALL, make_base
-from trainings import alone, make_task, stand_in, until
+from trainings import LONG, alone, make_task, stand_in, until
 
 from autoseg.errors import OutputError, ReadError
+from autoseg.model.model import load_model
 from autoseg.panels.parts.background import Kernel
 from autoseg.panels.parts.panel import Panel
 from autoseg.panels.training import running
@@ -215,15 +216,15 @@ def test_a_second_training_at_the_same_time_gets_a_sentence(tmp_path):
 def test_a_full_disk_at_the_end_loses_nothing(tmp_path, monkeypatch):
     is_full = threading.Event()
     is_full.set()
-    from autoseg.training import save as report
+    from autoseg.training.keeping import elsewhere
 
-    def save(model, path, _save=report.save_model):
-        if is_full.is_set():
+    def save(model, path, _save=elsewhere.save_model):
+        if is_full.is_set() and (tmp_path / "other") not in path.parents:
             raise OutputError(f"{path} could not be written: the disk is full. Free some space.")
         return _save(model, path)
 
-    monkeypatch.setattr(report, "save_model", save)
-    monkeypatch.setattr(running, "save_model", save)
+    for module in ("save", "keeping.elsewhere"):
+        monkeypatch.setattr(f"autoseg.training.{module}.save_model", save)
     panel, _ = make_panel(make_task(tmp_path, epochs=2))
     panel.learn()
     panel.wait(60)
@@ -236,10 +237,38 @@ def test_a_full_disk_at_the_end_loses_nothing(tmp_path, monkeypatch):
     assert "the disk is full" in panel.message.value
     panel.start_button.click()  # would give it up: asks
     assert panel.start_button.description == GIVE_UP
-    is_full.clear()
+    panel.keep_folder.value = str(tmp_path / "other")
     panel.keep_button.click()
     panel.wait(60)
-    assert panel.value.path.is_file()
+    assert panel.value.path == tmp_path / "other" / "discs_2.pt"
+    assert load_model(panel.value.path).best_epoch == panel.value.model.best_epoch
+    assert not is_shown(panel.keep_button)
+    assert not is_shown(panel.keep_folder)
+
+
+def test_a_stopped_training_whose_checkpoint_has_no_room_is_saved_in_another_folder(tmp_path, monkeypatch):
+    from autoseg.training.keeping import elsewhere
+
+    def save(checkpoint, path, _save=elsewhere.write_checkpoint):
+        if path.parent == tmp_path:
+            raise OutputError(f"{path} could not be written: the disk is full. Free some space.")
+        return _save(checkpoint, path)
+
+    for module in ("save", "keeping.elsewhere"):
+        monkeypatch.setattr(f"autoseg.training.{module}.write_checkpoint", save)
+    panel, _ = make_panel(make_task(tmp_path, epochs=LONG))
+    panel.learn()
+    until(lambda: len(panel.running.epochs) == 3)
+    panel.stop()
+    panel.wait(60)
+    assert panel.value.path == tmp_path / "discs_3.pt"
+    assert "What it takes to go on with it could not be saved, and is still in memory" in panel.message.value
+    assert not is_shown(panel.resume_button)
+    panel.keep_folder.value = str(tmp_path / "other")
+    panel.keep_button.click()
+    panel.wait(60)
+    assert [one.epochs_done for one in find_unfinished(tmp_path / "other")] == [3]
+    assert panel.value.path == tmp_path / "discs_3.pt"
     assert not is_shown(panel.keep_button)
 
 
