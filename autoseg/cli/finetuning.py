@@ -23,6 +23,7 @@ def finetune(chosen: argparse.Namespace) -> None:
     base = base_of(chosen)
     if base is None:
         raise AssertionError("the parser asks for a base")
+
     def show(result: Comparison) -> None:
         table = per_subject_table(result.subjects)
         if len(table):

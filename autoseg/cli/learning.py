@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from autoseg.model.model import TrainedModel
     from autoseg.model.settings.settings import Settings
     from autoseg.training.events import Event
+    from autoseg.training.keeping.elsewhere import Unsaved
     from autoseg.training.plan import Plan
 
 # Its myocardium is missing (data/sample/README.md), so it would teach least.
@@ -277,7 +278,7 @@ def _learn(
     """Tell who is on which side, train with a line an epoch, save."""
     from autoseg.report.score_files import write_curves
     from autoseg.training.history import history_rows
-    from autoseg.training.keeping.elsewhere import NotResumable, NotSavedError, Unsaved
+    from autoseg.training.keeping.elsewhere import NotResumable, NotSavedError
     from autoseg.training.save import train_and_save
     from autoseg.training.shortfall import say_shortfall, say_unscored
     from autoseg.words import listed
@@ -330,7 +331,7 @@ def _learn(
 
 
 def saved_elsewhere(unsaved: Unsaved) -> str:
-    """Save what could not be saved where it belongs in the user's own folder, or that for temporary files; say so."""
+    """Save what has no room where it belongs in the user's own folder, or that for temporary files; say where."""
     from autoseg.training.keeping.elsewhere import somewhere
 
     place = somewhere(unsaved.name, unsaved.save_in)

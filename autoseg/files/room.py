@@ -31,4 +31,4 @@ def check_room(folder: Path, what: str, *, least: float, likely: float) -> str:
     remedy = "Free some space there, or choose another folder"
     if free < least:
         raise OutputError(f"{there}, and {what} needs {size_words(round(least))} at least. {remedy}.")
-    return f"{there}, and {what} may need {size_words(round(likely))}. {remedy}, so that nothing is missing in the end."
+    return f"{there}, and {what} may need {size_words(round(likely))}. {remedy}, before the disk is full."

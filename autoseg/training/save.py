@@ -146,7 +146,9 @@ def train_and_save(
             files.epochs += 1
             due = files.epochs % settings.save_checkpoint == 0
             if stopped or due or files.is_long_unsaved():
-                files.save(take(), stopped=stopped, keep=due and settings.keep_checkpoints, told=due and not stopped)
+                files.save(
+                    take(), stopped=stopped, keep=due and settings.keep_checkpoints, told=due and not stopped
+                )
 
         inputs = Inputs()
         if sees_crop(settings):

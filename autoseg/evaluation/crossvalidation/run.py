@@ -176,8 +176,11 @@ def _make_fold(plan: FoldPlan, number: int) -> FoldResult:
     result = FoldResult(
         number, plan.place(number), found.scores, found.volumes, note, cost, found.pixels, found.centrelines
     )
-    kept = {"predicted": found.predicted, "model": model, "choice": choice}
-    _keep(result, lambda one: write_fold(one, plan.made_from(number), **kept))
+
+    def write(one: FoldResult) -> None:
+        write_fold(one, plan.made_from(number), predicted=found.predicted, model=model, choice=choice)
+
+    _keep(result, write)
     return result
 
 

@@ -21,7 +21,8 @@ import sys
 from pathlib import Path
 from autoseg.files.atomic import held
 folder = Path(sys.argv[1])
-with held(folder / "discs", ""), held(folder / "discs_folds/folds", ""), held(folder / "discs_comparison/folds", ""):
+folds, comparison = (folder / f"discs_{what}" / "folds" for what in ("folds", "comparison"))
+with held(folder / "discs", ""), held(folds, ""), held(comparison, ""):
     print("mine", flush=True)
     sys.stdin.read()
 """
@@ -66,7 +67,9 @@ def test_a_second_training_of_the_name_is_told_and_the_first_keeps_its_files(oth
     folder, _ = other
     before = contents(folder)
     for resume in (False, True):
-        with pytest.raises(OutputError, match=r"'discs' is being trained in .*another name.* Wait until it is done"):
+        with pytest.raises(
+            OutputError, match=r"'discs' is being trained in .*another name.* Wait until it is done"
+        ):
             train(folder, resume=resume)
     with pytest.raises(OutputError, match="learning folds"):
         cross_validate([], STRUCTURES, quick_settings(), folder=folder / "discs_folds", name="discs")

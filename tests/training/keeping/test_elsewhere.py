@@ -74,7 +74,9 @@ def test_a_disk_full_at_any_write_leaves_the_model_in_memory(tmp_path):
         names = {one.name: one.stat().st_mtime for one in folder.glob("discs_*")}
         whole = {"discs_best.pt", "discs_last.pt", "discs_resume.pt", "discs_history.csv"}
         assert set(names) == (set() if number <= 3 else whole)
-        assert [one.epochs_done for one in find_unfinished(folder)] == ([] if number <= 3 else [2 + 2 * (number > 6)])
+        assert [one.epochs_done for one in find_unfinished(folder)] == (
+            [] if number <= 3 else [2 + 2 * (number > 6)]
+        )
     assert sorted(one.name for one in (tmp_path / "other").glob("*.pt")) == [
         "discs_5.pt",
         *(f"discs_5_{number}.pt" for number in range(2, 8)),

@@ -1,4 +1,4 @@
-"""Trainings that are killed at every moment of what they write: the state before or after, and the next one works."""
+"""Trainings killed at every moment of what they write: the state before or after, and the next one works."""
 
 import csv
 

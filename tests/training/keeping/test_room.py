@@ -61,7 +61,9 @@ def test_where_not_even_the_model_fits_nothing_is_read(monkeypatch, tmp_path):
     settings = quick_settings()
     weights = weight_bytes(settings, 2)
     disk(monkeypatch, weights - 1)
-    with pytest.raises(OutputError, match=rf"On the disk of {tmp_path} .* are free, and the training 'discs' needs"):
+    with pytest.raises(
+        OutputError, match=rf"On the disk of {tmp_path} .* are free, and the training 'discs' needs"
+    ):
         train_and_save(make_split([0], [1]), settings, structures=STRUCTURES, name="discs", folder=tmp_path)
     assert list(tmp_path.iterdir()) == []
     disk(monkeypatch, weights)
