@@ -22,7 +22,7 @@ def free_bytes(folder: Path) -> int | None:
     return usage.free if usage.total else None  # some network drives tell nothing but zeros
 
 
-def check_room(folder: Path, what: str, *, least: float, likely: float) -> str:
+def check_room(folder: Path, what: str, *, likely: float, least: float = 0.0) -> str:
     """Say that a disk may become full; OutputError where `least` bytes surely do not fit, "" where all is well."""
     free = free_bytes(folder)
     if free is None or free >= likely:
