@@ -97,7 +97,11 @@ def test_folds_that_follow_from_others_go_together(tmp_path, monkeypatch):
     monkeypatch.setattr(run, "run_fold", lambda plan, number: None)
     survey = killed(plan.folder, lambda: run._fold_of_others(plan, 1))
     assert survey, survey
-    assert {name.split("/")[0] for name in seen(plan.folder)} == {"fold_1", "fold_2", "fold_3"}  # put back by the test
+    assert {name.split("/")[0] for name in seen(plan.folder)} == {
+        "fold_1",
+        "fold_2",
+        "fold_3",
+    }  # put back by the test
 
 
 def test_a_finder_of_something_else_stays_until_the_new_one_is_there(tmp_path, monkeypatch):
