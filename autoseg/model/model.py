@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from autoseg.data.digests import Seal, subject_pseudonym
 from autoseg.errors import DataError, ModelFileError
+from autoseg.files.atomic import settle
 from autoseg.image.structures import Structure
 from autoseg.model.ended import Ended, ended_by, read_origin
 from autoseg.model.networks import build_network
@@ -264,8 +265,9 @@ def model_files(folder: Path | str) -> list[Path]:
     """Give every .pt file of a folder that may hold a model, by name; empty if there is no such folder.
 
     What can be resumed (`autoseg.training.checkpoint`) is left out, and what was being written when the computer
-    went off.
+    went off, which is taken back first.
     """
+    settle(Path(folder))
     files = sorted(Path(folder).glob("*.pt"))
     return [file for file in files if file.name[0] != "." and not file.name.endswith(RESUME_ENDING)]
 

@@ -3,7 +3,6 @@
 import csv
 
 import pytest
-from autoseg.model.tensor_file import MODEL, UNFINISHED, read_tensors
 from discs import STRUCTURES, make_split, patch_reading, quick_settings
 from kills import kill_everywhere
 from trainings import stand_in
@@ -12,6 +11,7 @@ from autoseg.files.atomic import settle
 from autoseg.model.model import find_model, load_model
 from autoseg.model.model_list import list_models
 from autoseg.model.settings.settings import NetworkSettings
+from autoseg.model.stored.tensor_file import MODEL, UNFINISHED, read_tensors
 from autoseg.training.checkpoint import find_unfinished
 from autoseg.training.save import train_and_save
 
