@@ -100,7 +100,7 @@ def _faster(rows: Mapping[str, Mapping[Any, Any]], pairs: Mapping[str, Mapping[s
     ]
     for column, word, unit in (("ms_per_slice", "segments", "ms a slice"), ("training_seconds", "learns", "s")):
         times = {entry: rows[entry][column] for entry in (best, *alike)}
-        faster = [entry for entry in alike if times[entry] * FASTER <= times[best]]
+        faster = [entry for entry in alike if 0 < times[entry] * FASTER <= times[best]]
         if faster:
             found = min(faster, key=lambda entry: times[entry])
             return (
