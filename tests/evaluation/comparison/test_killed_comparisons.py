@@ -32,7 +32,7 @@ def seen(folder):
 
 
 def killed(folder, action):
-    """Kill an action everywhere; what comes next is the action once more, tried once on each state that was left."""
+    """Kill an action everywhere; next comes the action once more, tried once on each state that was left."""
     known = []
 
     def again():
