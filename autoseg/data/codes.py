@@ -26,7 +26,7 @@ from autoseg.data.pairing.names import is_kind_folder
 from autoseg.errors import AutosegError, DataError, OutputError, ReadError
 from autoseg.files.atomic import one_step, whole_file
 from autoseg.files.dicom.series import DicomFolder
-from autoseg.files.sources import WITHOUT_IDS, SkippedFile, ending, name_without_ending, walk
+from autoseg.files.sources import READABLE, WITHOUT_IDS, SkippedFile, ending, name_without_ending, walk
 from autoseg.files.tables import harmless_cell, plain_cell
 from autoseg.image.image import Image, Source
 
@@ -59,16 +59,20 @@ def keep_without_ids(folder: Path, *, wanted: bool = True) -> str:
     folder = Path(folder)
     place = Path(os.path.realpath(folder if folder.is_dir() else folder.parent))
     if not wanted:
-        above = [one for one in (place, *place.parents) if one in _ASKED or (one / WITHOUT_IDS).is_file()]
-        _ASKED.difference_update(above)
-        for one in above:
-            try:
-                (one / WITHOUT_IDS).unlink(missing_ok=True)
-            except OSError as error:
-                raise OutputError(
-                    f"{one / WITHOUT_IDS} could not be deleted: {error.strerror or error}. Delete it by hand "
-                    "to have patient IDs written again."
-                ) from error
+        _ASKED.discard(place)
+        try:
+            (place / WITHOUT_IDS).unlink(missing_ok=True)
+        except OSError as error:
+            raise OutputError(
+                f"{place / WITHOUT_IDS} could not be deleted: {error.strerror or error}. Delete it by hand to have "
+                "patient IDs written again."
+            ) from error
+        above = [one for one in place.parents if one in _ASKED or (one / WITHOUT_IDS).is_file()]
+        if above:
+            raise OutputError(
+                f"{above[0] / WITHOUT_IDS} says so for all folders in {above[0]}. If patient IDs shall be written "
+                "again for all of them, delete that file by hand."
+            )
         return "Patient IDs are written."
     if is_without_ids(place) or not folder.exists():  # of a folder that is not there its reader will tell
         return "Codes stand for patient IDs."
@@ -234,41 +238,48 @@ def _rows(path: Path) -> list[list[str]]:
 
 # In running text a shorter name could be any word, and shorter digits any number.
 LEAST_LETTERS, LEAST_DIGITS = 4, 6
+ENDINGS = (*READABLE, ".dcm", ".ima", ".txt", ".csv", ".xlsx", ".json", ".xml", ".pdf", ".zip", ".nrrd", ".mha")
 ORDINARY = frozenset(
-    [
-        "data",
-        "file",
-        "files",
-        "folder",
-        "image",
-        "images",
-        "label",
-        "labels",
-        "mask",
-        "masks",
-        "model",
-        "patient",
-        "patients",
-        "scan",
-        "scans",
-        "series",
-        "slice",
-        "slices",
-        "study",
-        "test",
-        "train",
-        "training",
-    ]
+    (
+        *("data", "file", "files", "folder", "image", "images", "label", "labels", "mask", "masks", "model"),
+        *(
+            "patient",
+            "patients",
+            "scan",
+            "scans",
+            "series",
+            "slice",
+            "slices",
+            "study",
+            "test",
+            "train",
+            "training",
+        ),
+    )
+)
+# What autoseg itself keeps beside the images tells of nobody by its name.
+OWN_FILES = frozenset(
+    (
+        *("structures.csv", "annotated.csv", "subjects.csv", "repairs.csv", "corrections.csv", "voxel_sizes.csv"),
+        *("test_subjects.json", "dataset.json", "run.json", "correction.json"),
+    )
 )
 _WORDS: dict[str, str] = {}
 _LONGEST_FIRST: list[str] = []
+_KEPT: set[str] = set()
 _LOCK = threading.Lock()
+
+
+def keep_words(words: Iterable[str]) -> None:
+    """Let sentences go on to say these words, which are names of structures, whatever files are called."""
+    with _LOCK:
+        _KEPT.update(words)
 
 
 def hide(text: str) -> str:
     """Put codes in place of what this program has met of folders without patient IDs: IDs, files, folders, UIDs."""
     for word in _LONGEST_FIRST:
-        if word in text:
+        if word in text and word not in _KEPT:
             text = re.sub(_alone(word), _WORDS[word].replace("\\", r"\\"), text)
     return text
 
@@ -296,7 +307,17 @@ def hidden_errors(folder: Path | None) -> Iterator[None]:
 
 def hide_skipped(skipped: Iterable[SkippedFile]) -> tuple[SkippedFile, ...]:
     """Give files that were left alone under names that tell nothing."""
-    return tuple(replace(one, path=Path(hide(str(one.path))), reason=hide(one.reason)) for one in skipped)
+    found = []
+    for number, one in enumerate(skipped, start=1):
+        name = hide(one.path.name)  # one that is too short to be told in a sentence is as it was
+        name = name if name != one.path.name else f"left-alone-{number}{kind_of(one.path)}"
+        found.append(replace(one, path=Path(name), reason=hide(one.reason)))
+    return tuple(found)
+
+
+def kind_of(path: Path) -> str:
+    """Give the ending of a file's name if it is a usual one: what stands behind a point may be a part of a name."""
+    return found if (found := ending(path)) in ENDINGS else ""
 
 
 def learn_folder(folder: Path) -> None:
@@ -305,12 +326,12 @@ def learn_folder(folder: Path) -> None:
     words = {str(place): "…" for place in (folder, Path(os.path.abspath(folder)), folder.resolve())}
     words[folder.resolve().name] = "the folder"
     root = folder if folder.is_dir() else folder.parent
-    files, _ = walk(root)
+    files = [path for path in walk(root)[0] if path.name.lower() not in OWN_FILES]
     for number, path in enumerate(files, start=1):
-        code = f"file-{number}{ending(path)}"
+        code = f"file-{number}{kind_of(path)}"
         inside = path.relative_to(root)
         names = [str(inside), inside.as_posix(), path.name, path.stem, name_without_ending(path)]
-        words.update({name: code if "." in name else f"file-{number}" for name in names})
+        words.update(dict.fromkeys(names[:3], code) | dict.fromkeys(names[3:], f"file-{number}"))
     for number, place in enumerate(
         dict.fromkeys(path.parent.name for path in files if path.parent != root), start=1
     ):
@@ -408,7 +429,7 @@ def coded_source(source: Source, patient: str, name: str, uid: str) -> Source:
     slices = tuple(
         replace(
             one,
-            path=Path(f"{name}{ending(one.path) if len(ending(one.path)) < 8 else ''}"),
+            path=Path(f"{name}{kind_of(one.path)}"),
             frame=index if several else one.frame,
             sop_uid="",
             origin=one,

@@ -68,6 +68,9 @@ def made(tmp_path_factory):
     patient, learn, volumes = (place / name for name in ("quaxmann_zenzi", "zenzi_study", "zenzi_nifti"))
     write_series(patient, 1)
     (patient / "zenzi_letter.txt").write_text("no image")
+    (patient / "letter.zenzi").write_text("no image")
+    last = patient / "quaxmann_1" / "quaxfile1_3.dcm"
+    last.rename(last.with_name("CT.1.2.quaxmann.zenzi"))
     damaged = patient / "quaxmann_1" / "quaxbroken.dcm"
     damaged.write_bytes((patient / "quaxmann_1" / "quaxfile1_1.dcm").read_bytes()[:-900])
     (learn / "labels").mkdir(parents=True)

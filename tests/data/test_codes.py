@@ -12,14 +12,14 @@ from folders import add_subject, add_volumes
 
 from autoseg.data import codes
 from autoseg.data.cases import declare_missing, find_cases, find_own_cases, read_case
-from autoseg.data.codes import Known, codes_of, hide, keep_without_ids, learn_folder, original
+from autoseg.data.codes import Known, codes_of, hide, keep_without_ids, keep_words, learn_folder, original
 from autoseg.data.corrections.keep import keep_correction
 from autoseg.data.corrections.read import read_correction
 from autoseg.data.digests import Seal, describe_side
 from autoseg.data.patients import find_patient, read_patient
 from autoseg.data.repairs import add_repair, read_repairs, transform, undo_repair
 from autoseg.data.test_subjects import FILE, freeze_test_subjects, read_ledger
-from autoseg.errors import DataError, ReadError
+from autoseg.errors import DataError, OutputError, ReadError
 from autoseg.files.nifti.volumes import read_nifti, write_nifti
 from autoseg.files.sources import WITHOUT_IDS
 from autoseg.files.tables import read_subjects, write_structures
@@ -35,6 +35,7 @@ def key(tmp_path, monkeypatch):
     monkeypatch.setenv(codes.KEY, str(path))
     monkeypatch.setattr(codes, "_WORDS", {})
     monkeypatch.setattr(codes, "_LONGEST_FIRST", [])
+    monkeypatch.setattr(codes, "_KEPT", set())
     return path
 
 
@@ -86,11 +87,13 @@ def test_the_setting_holds_for_folders_below_until_it_is_taken_back(tmp_path, mo
     keep_without_ids(tmp_path / "a")
     assert codes.is_without_ids(below)
     assert str(codes.key_path()) in (tmp_path / "a" / WITHOUT_IDS).read_text(encoding="utf-8")
-    keep_without_ids(below, wanted=False)
-    assert not codes.is_without_ids(tmp_path / "a")
+    with pytest.raises(OutputError, match="says so for all folders in"):
+        keep_without_ids(below, wanted=False)
+    keep_without_ids(tmp_path / "a", wanted=False)
+    assert not codes.is_without_ids(below)
 
     def full(path, **more):
-        raise codes.OutputError("full")
+        raise OutputError("full")
 
     monkeypatch.setattr(codes, "whole_file", full)
     assert "until this program ends" in keep_without_ids(below)
@@ -153,11 +156,12 @@ def test_a_model_knows_again_whom_it_learnt_from_whether_codes_stand_for_them_or
     assert sides[0] == sides[1]
 
 
-def corrected_kit(tmp_path):
-    """Give a folder to correct in that was made without IDs, with a corrected file, and where it was made of."""
+def corrected_kit(tmp_path, *, subject="Mustermann", without_ids=True):
+    """Give a folder to correct in, with a corrected file, and what it was made of."""
     data = add_volumes(tmp_path / "volumes")
-    (data / "subjects.csv").write_text("case_id,subject_id\na,Mustermann\nb,Musterfrau\n")
-    keep_without_ids(data)
+    (data / "subjects.csv").write_text(f"case_id,subject_id\na,{subject}\nb,Musterfrau\n")
+    if without_ids:
+        keep_without_ids(data)
     kit = labels_to_correct(find_cases(data), tmp_path / "kit")
     case = next(case for case in kit.cases if original(case.case_id) == "a")
     path = kit.folder / case.labels_name
@@ -180,6 +184,12 @@ def test_corrected_labels_come_back_to_the_right_patient(tmp_path, key):
         keep_correction(correction, data, note="again")
 
 
+def test_codes_that_came_from_elsewhere_are_ids_as_any_other(tmp_path):
+    _, correction = corrected_kit(tmp_path, subject="P-2345678", without_ids=False)
+    keep_correction(correction, tmp_path / "new")
+    assert list(read_subjects(tmp_path / "new" / "subjects.csv").values()) == ["P-2345678"]
+
+
 def test_sentences_lose_names_and_keep_numbers(tmp_path):
     patient = tmp_path / "Erna_Mustermann"
     patient.mkdir()
@@ -191,3 +201,9 @@ def test_sentences_lose_names_and_keep_numbers(tmp_path):
     assert hide("Mustermann_t2: its labels lie elsewhere; 471147.") == f"file-3: its labels lie elsewhere; {code}."
     assert hide("2765 mm² and 471147.5 mm², 3 of 96 files.") == "2765 mm² and 471147.5 mm², 3 of 96 files."
     assert hide("Mustermannschaft") == "Mustermannschaft"
+    for name in ("psoas.png", "structures.csv"):
+        (patient / name).write_text("")
+    learn_folder(patient)
+    assert hide("structures.csv names psoas and iliacus.") == "structures.csv names file-4 and iliacus."
+    keep_words(["psoas"])
+    assert hide("structures.csv names psoas and iliacus.") == "structures.csv names psoas and iliacus."

@@ -9,9 +9,10 @@ from typing import Literal
 
 import pandas as pd
 
+from autoseg.data.codes import kind_of
 from autoseg.data.repairs import Repair
 from autoseg.errors import DataError
-from autoseg.files.sources import ImageFile, LabelFile, SkippedFile, ending
+from autoseg.files.sources import ImageFile, LabelFile, SkippedFile
 from autoseg.image.structures import Structure
 from autoseg.words import listed, name_some
 
@@ -200,5 +201,5 @@ def pairs_table(case_folder: CaseFolder) -> pd.DataFrame:
 def _names(case: Case, files: Sequence[ImageFile | LabelFile]) -> str:
     """Name the files of a case; by their kind alone where codes stand for patients."""
     return ", ".join(
-        file.path.name if not case.is_coded else f"{case.case_id}{ending(file.path)}" for file in files
+        file.path.name if not case.is_coded else f"{case.case_id}{kind_of(file.path)}" for file in files
     )

@@ -23,6 +23,7 @@ from autoseg.data.codes import (
     hide_note,
     hide_skipped,
     is_without_ids,
+    keep_words,
     learn_folder,
 )
 from autoseg.data.pairing.by_name import find_images_by_name, find_level_files
@@ -107,6 +108,7 @@ def find_cases(
 def _coded(found: CaseFolder) -> CaseFolder:
     """Put codes in place of all that tells whose cases these are, but for where their files lie."""
     learn_folder(found.folder)
+    keep_words(structure.name for structure in found.structures)
     cases = _coded_cases(found.cases)
     codes = {own.case_id: case.case_id for own, case in zip(found.cases, cases, strict=True)}
     alike = tuple(

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from autoseg.data.cases import Case, CaseFolder, Reading, find_own_cases, read_case, read_case_image
-from autoseg.data.codes import CODE, need_key
+from autoseg.data.codes import need_key
 from autoseg.data.corrections.kit import AS_WRITTEN, channel_words
 from autoseg.data.corrections.read import Correction, read_slices, say_date
 from autoseg.data.pairing.layout import visible_files
@@ -409,9 +409,9 @@ def keep_correction(
 def _of_own_case(correction: Correction) -> Correction:
     """Give a correction made without patient IDs the names of its patient and image, by which folders know them."""
     case = correction.case
-    if not CODE.fullmatch(case.subject_id or case.case_id):
+    if not case.is_coded:
         return correction
-    own = replace(case, case_id=need_key(case.case_id), subject_id=need_key(case.subject_id))
+    own = replace(case, case_id=need_key(case.case_id), subject_id=need_key(case.subject_id), is_coded=False)
     return replace(correction, case=own)
 
 

@@ -140,7 +140,8 @@ class KitCase:
 
     `name` begins its files' names. `shape` and `affine` are the image's own grid, to which corrections come back;
     the files lie on `file_affine`, finer by `factor` in the plane of the slices. `annotated` are the labels that
-    had been drawn (or predicted) when the folder was written.
+    had been drawn (or predicted) when the folder was written. Where it `is_coded`, codes stand for patient and
+    image (`autoseg.data.codes`).
     """
 
     case_id: str
@@ -152,6 +153,7 @@ class KitCase:
     factor: int
     channels: tuple[str, ...]
     annotated: frozenset[int]
+    is_coded: bool = False
 
     @property
     def labels_name(self) -> str:
@@ -344,6 +346,7 @@ def _plan_cases(results: Sequence[tuple[Image, LabelMap]], factor: int) -> tuple
                 factor=factor,
                 channels=image.channels,
                 annotated=frozenset(label_map.annotated or ()),
+                is_coded=any(place.origin for place in image.source.slices),
             )
         )
     return cases, notes
@@ -383,4 +386,5 @@ def _from_plain(plain: dict[str, Any]) -> KitCase:
         factor=int(plain["factor"]),
         channels=tuple(map(str, plain["channels"])),
         annotated=frozenset(map(int, plain["annotated"])),
+        is_coded=bool(plain.get("is_coded")),
     )

@@ -158,7 +158,7 @@ class DataPanel(Panel):
         self.chooser = FolderChooser(start, title=TITLE, chosen=folder)
         self.found = widgets.HTML()
         self.show_ids = tick("Show patient IDs", "Show the IDs of patients in place of numbers", value=show_ids)
-        self.without_ids = WithoutIds(self, self.read)
+        self.without_ids = WithoutIds(self.read)
         self.findings = FindingsPanel(self.read)
         self.pairs = widgets.HTML()
         self.structures = StructuresPanel(self._structures_kept)

@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 import ipywidgets as widgets
 
 from autoseg.data.codes import is_without_ids, keep_without_ids
+from autoseg.errors import AutosegError
 from autoseg.panels.parts.panel import Panel
-from autoseg.panels.parts.style import text
+from autoseg.panels.parts.style import notice, text
 
 Kind = TypeVar("Kind", bound=widgets.DOMWidget)
 
@@ -71,10 +72,10 @@ class WithoutIds(widgets.HBox):
     What is ticked is kept beside the images; `again` then looks into the folder anew.
     """
 
-    def __init__(self, panel: Panel, again: Callable[[], None]) -> None:
+    def __init__(self, again: Callable[[], None]) -> None:
         self.box = tick("Without patient IDs", "Write codes in place of patient IDs and of names of files")
         self.said = widgets.HTML()
-        self._panel, self._again = panel, again
+        self._again = again
         self._folder: Path | None = None
         super().__init__([self.box, self.said])
         self.layout.display = "none"
@@ -89,7 +90,12 @@ class WithoutIds(widgets.HBox):
         self.box.value = folder is not None and is_without_ids(folder)
 
     def _ticked(self, change: dict[str, Any]) -> None:
-        if self._folder is not None and change["new"] != is_without_ids(self._folder):  # else it was shown
-            with self._panel.attempt():
-                self.said.value = text(keep_without_ids(self._folder, wanted=change["new"]))
-                self._again()
+        if self._folder is None or change["new"] == is_without_ids(self._folder):
+            return  # it was shown, not ticked
+        try:
+            self.said.value = text(keep_without_ids(self._folder, wanted=change["new"]))
+        except AutosegError as error:
+            self.said.value = notice(str(error), "error")
+            self.box.value = is_without_ids(self._folder)
+            return
+        self._again()

@@ -105,7 +105,7 @@ class PatientPanel(Panel):
         self._learnt: tuple[str, ...] = ()  # the modalities that the model learnt from
         self.chooser = FolderChooser(title="The patient's folder", chosen=None if folder is None else Path(folder))
         self.series = widgets.VBox()
-        self.without_ids = WithoutIds(self, self._find_again)
+        self.without_ids = WithoutIds(self._find_again)
         self._build_typed()
         self.body.children = [self.chooser, self.series, self.without_ids, self.typed]
         self._place_typed(())

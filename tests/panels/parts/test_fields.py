@@ -31,17 +31,23 @@ def test_what_fails_at_a_click_is_said_in_the_panel():
 
 def test_a_tick_has_codes_stand_for_the_patients_of_a_folder_from_then_on(tmp_path):
     looked = []
-    box = WithoutIds(Panel(), lambda: looked.append(is_without_ids(tmp_path)))
+    box = WithoutIds(lambda: looked.append(is_without_ids(tmp_path)))
     assert box.layout.display == "none"
     box.show(tmp_path)
     assert (box.layout.display, box.box.value, looked) == ("", False, [])
     box.box.value = True
     assert looked == [True]
     assert "without_patient_ids.txt" in box.said.value
-    again = WithoutIds(Panel(), looked.clear)
+    again = WithoutIds(looked.clear)
     again.show(tmp_path)
     assert (again.box.value, looked) == (True, [True])
     box.box.value = False
     assert looked == [True, False]
+    (tmp_path / "in").mkdir()
+    box.box.value = True
+    box.show(tmp_path / "in")
+    box.box.value = False
+    assert "delete that file by hand" in box.said.value
+    assert box.box.value
     box.show(None)
     assert box.layout.display == "none"
