@@ -188,6 +188,15 @@ def build_parser() -> argparse.ArgumentParser:
     without = "leave the fingerprints out: a test on patients that the model has learnt from is not noticed then"
     seal.add_argument("--forget", action="store_true", help=without)
 
+    models = command(
+        "models",
+        using.models,
+        "Show the models of a folder, the newest first, and what is wrong with those that cannot be read.",
+    )
+    models.add_argument(
+        "folder", type=Path, nargs="?", default=Path("trained_model"), help="(default: trained_model)"
+    )
+
     command("selftest", using.selftest, "Measure made-up DICOM series of known shapes and print the worst error.")
     command("computer", using.computer, "Show memory, device and speed of this computer.")
     add_correcting_commands(command)

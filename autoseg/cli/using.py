@@ -191,6 +191,19 @@ def print_summary(table: pd.DataFrame) -> None:
     print(shown.to_string(float_format="{:.3f}".format, na_rep="–"))
 
 
+def models(chosen: argparse.Namespace) -> None:
+    """Show the models of a folder."""
+    from autoseg.model.model_list import list_models
+
+    entries = list_models(chosen.folder)
+    for entry in entries:
+        print(entry.line)
+        if entry.problem:
+            print(f"    {entry.problem}")
+    if not entries:
+        print(f"There is no model in {chosen.folder.resolve()}.")
+
+
 def selftest(chosen: argparse.Namespace) -> None:
     """Measure made-up series of known shapes."""
     from autoseg.errors import GeometryError

@@ -11,23 +11,25 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from autoseg.data.digests import Seal, subject_pseudonym
 from autoseg.errors import DataError, ModelFileError
+from autoseg.files.archives import size_words
 from autoseg.files.atomic import settle
 from autoseg.image.structures import Structure
 from autoseg.model.ended import Ended, ended_by, read_origin
-from autoseg.model.networks import build_network
+from autoseg.model.networks import build_network, network_sizes
 from autoseg.model.postprocess import StructurePostprocess
 from autoseg.model.preprocessing.neighbouring_slices import network_channels
 from autoseg.model.settings.settings import Settings, settings_from_dict, settings_to_dict
 from autoseg.model.stored.tensor_file import MODEL, read_plain, read_tensors, values_in_words, write_tensors
 from autoseg.model.stored.values import is_of_kind, needed, read_fields, shown
 
+T = TypeVar("T")
 # What the name of an unfinished training's file ends in (`autoseg.training.checkpoint`); it is no model.
 RESUME_ENDING = "_resume.pt"
 
@@ -97,13 +99,16 @@ class TrainedModel:
 
     def build(self) -> nn.Module:
         """Build the network with these weights, ready to predict, on the processor."""
-        network = self.untrained_network()
+        network = self._made_by(build_network)
         network.load_state_dict(self.weights)
         return network.eval().requires_grad_(False)
 
-    def untrained_network(self) -> nn.Module:
-        """Build the network that the settings name, with fresh weights."""
-        return build_network(
+    def sizes(self) -> dict[str, Tensor]:
+        """Give the weights that the network must have, by their names: sizes and kinds, without numbers."""
+        return self._made_by(network_sizes)
+
+    def _made_by(self, make: Callable[..., T]) -> T:
+        return make(
             self.settings.network,
             in_channels=network_channels(len(self.channels), self.settings.preprocess.neighbours),
             out_channels=len(self.structures) + 1,
@@ -290,7 +295,8 @@ def find_model(folder: Path | str, name: str) -> Path:
             f"There is no model named {name!r} in {folder.resolve()} (there: {known}). Train it first with "
             "1_train.ipynb, or correct the name."
         )
-    return max(found, key=lambda file: file.stat().st_mtime)
+    # A folder of that name, or a link to nothing, is chosen only where there is no file.
+    return max(found, key=lambda file: (file.is_file(), file.stat().st_mtime if file.exists() else 0.0))
 
 
 def save_model(model: TrainedModel, path: Path) -> Path:
@@ -360,21 +366,23 @@ def check_network(model: TrainedModel, weights: Mapping[str, Tensor], most_bytes
     No memory is taken for a network, so that one of any size can be asked for; a file of `most_bytes` cannot hold
     a larger one.
     """
-    with torch.device("meta"):
-        expected = model.untrained_network().state_dict()
+    expected = model.sizes()
     size = sum(value.nbytes for value in expected.values())
     if size > most_bytes:
         raise ValueError(
-            f"its settings name a network of {size / 1e6:,.1f} MB, and the file has {most_bytes / 1e6:,.1f} MB"
+            f"its settings name a network of {size_words(size)}, and the file has {size_words(most_bytes)}"
         )
     if weights.keys() != expected.keys():
         raise ValueError("it holds the weights of another network than its settings name")
     for name, value in weights.items():
-        if value.shape != expected[name].shape or value.dtype != expected[name].dtype:
+        wanted = expected[name]
+        if value.shape != wanted.shape:
             raise ValueError(
                 f"the weights {name} are {_by(value.shape)}, and the network that its settings name has "
-                f"{_by(expected[name].shape)} there"
+                f"{_by(wanted.shape)} there"
             )
+        if value.dtype != wanted.dtype:
+            raise ValueError(f"the weights {name} are numbers of another kind than autoseg writes")
 
 
 def check_numbers(weights: Mapping[str, Tensor]) -> None:

@@ -64,11 +64,16 @@ class ModelEntry:
     def line(self) -> str:
         """The entry in one line, for a list."""
         if self.problem:
-            return f"{self.path.name} — cannot be read"
+            return f"{self.file_name} — cannot be read"
         names = ", ".join(structure.name for structure in self.structures[:3])
         more = f" and {len(self.structures) - 3} more" if len(self.structures) > 3 else ""
         score = "not validated" if self.validation_dice is None else f"Dice {self.validation_dice:.2f}"
-        return " — ".join(part for part in (self.path.name, self.day, score, names + more, self.unfinished) if part)
+        return " — ".join(part for part in (self.file_name, self.day, score, names + more, self.unfinished) if part)
+
+    @property
+    def file_name(self) -> str:
+        """The file's name as it can be shown: what is no text in it becomes a question mark."""
+        return _printable(self.path.name)
 
     @property
     def day(self) -> str:
@@ -80,7 +85,7 @@ class ModelEntry:
     def facts(self) -> tuple[tuple[str, str], ...]:
         """What a reader wants to know of the model, as pairs of a heading and plain words."""
         if self.problem:
-            return (("File", self.path.name), ("Problem", self.problem))
+            return (("File", self.file_name), ("Problem", self.problem))
         rows = [
             ("Structures", ", ".join(_structure(structure) for structure in self.structures)),
             ("Segments", SEGMENTS[self.spatial_dims]),
@@ -92,7 +97,7 @@ class ModelEntry:
             ("Ended because", self.ended),
             ("Voxels" if self.spatial_dims == 3 else "Pixel size", self._pixels()),
             ("Channels", ", ".join(self.channels)),
-            ("File", self.path.name),
+            ("File", self.file_name),
         ]
         return tuple((heading, words) for heading, words in rows if words)
 
@@ -159,7 +164,7 @@ def models_table(entries: Sequence[ModelEntry]) -> pd.DataFrame:
 
     rows = []
     for entry in entries:
-        row = {"file": entry.path.name, "date": entry.day, "problem": entry.problem}
+        row = {"file": entry.file_name, "date": entry.day, "problem": entry.problem}
         if not entry.problem:
             row = {
                 **{column: getattr(entry, column) for column in COLUMNS},
@@ -185,7 +190,7 @@ def _entry(path: Path) -> ModelEntry:
     try:
         return _describe(path, date, load_facts(path))
     except AutosegError as error:
-        return ModelEntry(path, date, problem=str(error))
+        return ModelEntry(path, date, problem=_printable(str(error)))
 
 
 def _describe(path: Path, written: datetime, model: TrainedModel) -> ModelEntry:
@@ -229,6 +234,10 @@ def _written(path: Path) -> datetime:
         return datetime.fromtimestamp(path.stat().st_mtime, UTC)
     except (OSError, OverflowError, ValueError):  # it cannot be seen, or its date is none
         return datetime.fromtimestamp(0, UTC)
+
+
+def _printable(text: str) -> str:
+    return text.encode(errors="replace").decode()
 
 
 def _structure(structure: Structure) -> str:

@@ -43,6 +43,19 @@ def test_further_models_go_by_name_or_by_file(models):
         load_models(first, ["knee"])
 
 
+def test_models_are_listed_and_one_that_cannot_be_read_is_told(models, capsys):
+    (models / "heart_0.pt").write_bytes(b"")
+    assert main(["models", str(models)]) == 0
+    first, second, third = sorted(capsys.readouterr().out.splitlines())
+    assert first.strip().startswith(
+        f"{models / 'heart_0.pt'} is not a model file of autoseg, or only a part of one"
+    )
+    assert second.startswith("fold_0.pt — ")
+    assert third == "heart_0.pt — cannot be read"
+    assert main(["models", str(models / "none")]) == 0
+    assert "There is no model in" in capsys.readouterr().out
+
+
 def test_predict_takes_the_mean_and_says_of_what(models, sample, tmp_path, capsys):
     command = ["predict", str(models / "heart_0.pt"), str(sample / "test" / "dicoms"), "--series", "series-5"]
     command += ["--output", str(tmp_path / "out")]

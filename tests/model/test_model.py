@@ -187,6 +187,25 @@ def test_files_that_are_not_ours(model, tmp_path):
         load_model(other)
 
 
+def test_a_network_that_the_file_cannot_hold_is_not_built(model, tmp_path, monkeypatch):
+    path = save_model(model, tmp_path)
+    content = torch.load(path, weights_only=True)
+    content["settings"]["network"]["filters"] = (2048,) * 8
+    torch.save(content, path)
+    with pytest.raises(ModelFileError, match=r"name a network of 5\.9 GB, and the file has \d+ kB"):
+        load_model(path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("-inf")])
+def test_weights_that_are_no_numbers_are_refused(model, tmp_path, value):
+    name = next(name for name, one in model.weights.items() if one.is_floating_point())
+    spoilt = model.weights[name].clone()
+    spoilt.view(-1)[-1] = value
+    path = save_model(replace(model, weights={**model.weights, name: spoilt}), tmp_path)
+    with pytest.raises(ModelFileError, match="no finite numbers"):
+        load_model(path)
+
+
 def test_weights_that_do_not_fit_the_settings_are_refused(model, tmp_path):
     path = save_model(model, tmp_path)
     content = torch.load(path, weights_only=True)

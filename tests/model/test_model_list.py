@@ -1,12 +1,13 @@
 """The list of models: newest first, with the facts, and no file hidden."""
 
+import os
 import time
 
 import pytest
 import torch
 from untrained import made_up_model, unfinished
 
-from autoseg.model.model import EpochResult, save_model
+from autoseg.model.model import EpochResult, find_model, save_model
 from autoseg.model.model_list import list_models, models_table, newest_model
 from autoseg.model.networks import build_network
 from autoseg.model.settings.settings import NetworkSettings, PreprocessSettings, Settings, VolumeSettings
@@ -61,6 +62,56 @@ def test_no_file_is_hidden_and_what_is_no_model_is_left_out(tmp_path):
     assert entries["part.pt"].line == "part.pt — cannot be read"
     assert dict(entries["gap.pt"].facts)["Problem"] == entries["gap.pt"].problem
     assert newest_model(tuple(entries.values())).path == path
+
+
+ODD = {
+    "name": 5,
+    "structures": [{"label": "one", "name": "psoas"}],
+    "channels": "T1w",
+    "weights": {"a": 1},
+    "history": [{"epoch": 1, "dice": "good"}],
+    "best_epoch": None,
+    "origin": {"training_subjects": float("inf")},
+    "settings": {"network": "unet"},
+    "finder": "no finder",
+    "postprocess": [{"threshold": "half"}],
+}
+
+
+def test_an_odd_file_is_told_and_hides_no_other(tmp_path):
+    path = save_model(made_up_model(), tmp_path)
+    content = torch.load(path, weights_only=True)
+    for name, value in ODD.items():
+        torch.save({**content, name: value}, tmp_path / f"{name}.pt")
+    (tmp_path / "folder_1.pt").mkdir()
+    (tmp_path / "thigh_9.pt").mkdir()
+    (tmp_path / "empty.pt").touch()
+    (tmp_path / "other.pt").write_bytes(b"of another program" * 10000)
+    entries = list_models(tmp_path)
+    problems = {entry.path.name: entry.problem for entry in entries if entry.problem}
+    assert set(problems) == {f"{name}.pt" for name in (*ODD, "folder_1", "thigh_9", "empty", "other")}
+    for name in ODD:
+        assert f"{name}.pt is incomplete or damaged: " in problems[f"{name}.pt"]
+        assert problems[f"{name}.pt"].endswith("Copy it again from where it was trained, or train anew.")
+    assert "has 'good' in place of its dice" in problems["history.pt"]
+    assert "is a folder" in problems["folder_1.pt"]
+    assert newest_model(entries).path == path
+    assert find_model(tmp_path, "thigh") == path
+    assert len(models_table(entries)) == len(problems) + 1
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs links, pipes and names that are no text")
+def test_what_only_some_systems_have_hides_no_other(tmp_path):
+    path = save_model(made_up_model(), tmp_path)
+    os.mkfifo(tmp_path / "pipe.pt")
+    (tmp_path / "thigh_7.pt").symlink_to(tmp_path / "gone")
+    (tmp_path / "\udcff.pt").touch()
+    entries = list_models(tmp_path)
+    assert newest_model(entries).path == path
+    assert find_model(tmp_path, "thigh") == path
+    for entry in entries:
+        (entry.line + str(entry.facts)).encode()  # can be printed
+    assert "?.pt — cannot be read" in [entry.line for entry in entries]
 
 
 def test_an_unfinished_training_is_said_and_its_latest_never_chosen(tmp_path):

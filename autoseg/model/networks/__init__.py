@@ -4,6 +4,7 @@ from autoseg.model.networks.build import (
     NETWORKS,
     USUAL_NETWORKS,
     build_network,
+    network_sizes,
     standardised,
     stride_of,
 )

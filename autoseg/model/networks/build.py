@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from autoseg.errors import SettingsError
 from autoseg.model.networks import dilated, pyramid, shallow, unet, unext
@@ -115,6 +118,35 @@ def build_network(
     return kind.build(
         standardised(settings), in_channels=in_channels, out_channels=out_channels, spatial_dims=spatial_dims
     )
+
+
+def network_sizes(
+    settings: NetworkSettings, *, in_channels: int, out_channels: int, spatial_dims: int = 2
+) -> dict[str, Tensor]:
+    """Give the names, sizes and kinds of the weights that the network would have; it takes no memory."""
+    with _WithoutNumbers():
+        network = build_network(
+            settings, in_channels=in_channels, out_channels=out_channels, spatial_dims=spatial_dims
+        )
+    return network.state_dict()
+
+
+class _WithoutNumbers(TorchFunctionMode):
+    """Makes weights on the device "meta", which takes no memory, and leaves out what only changes their numbers.
+
+    `torch.device("meta")` alone would not: the first number drawn there takes torch two seconds.
+    """
+
+    def __torch_function__(
+        self, function: Any, types: object, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if function in (torch.empty, torch.ones, torch.zeros):
+            return function(*args, **{**kwargs, "device": "meta"})
+        name, changed = getattr(function, "__name__", ""), args[0] if args else kwargs.get("tensor")
+        if name.endswith("_") and not name.endswith("__") and isinstance(changed, Tensor):
+            return changed
+        return function(*args, **kwargs)
 
 
 def standardised(settings: NetworkSettings) -> NetworkSettings:

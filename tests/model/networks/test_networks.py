@@ -7,8 +7,9 @@ from torch import nn
 from autoseg.errors import SettingsError
 from autoseg.image.structures import Structure
 from autoseg.model.model import TrainedModel, load_model, save_model
-from autoseg.model.networks import NETWORKS, build_network, learn, stride_of
+from autoseg.model.networks import NETWORKS, build_network, learn, network_sizes, stride_of
 from autoseg.model.networks.build import FINDERS
+from autoseg.model.networks.build import KINDS as KINDS_OF_ALL
 from autoseg.model.settings.settings import LossSettings, NetworkSettings, Settings
 from autoseg.training.losses import outputs_loss
 
@@ -116,6 +117,17 @@ def test_saved_and_loaded_gives_the_same_logits(name, options, tmp_path):
     loaded = load_model(save_model(model, tmp_path / "two.pt")).build()
     with torch.inference_mode():
         assert torch.equal(loaded(images), network.eval()(images))
+
+
+@pytest.mark.parametrize(("name", "dims"), [(n, d) for n, kind in KINDS_OF_ALL.items() for d in kind.spatial_dims])
+def test_sizes_are_known_without_taking_memory(name, dims):
+    shape = {"in_channels": 2, "out_channels": 3, "spatial_dims": dims}
+    sizes = network_sizes(NetworkSettings(name=name), **shape)
+    weights = build_network(NetworkSettings(name=name), **shape).state_dict()
+    assert {key: (value.shape, value.dtype) for key, value in sizes.items()} == {
+        key: (value.shape, value.dtype) for key, value in weights.items()
+    }
+    assert all(value.is_meta for value in sizes.values() if value.numel() > 1)
 
 
 @every_name

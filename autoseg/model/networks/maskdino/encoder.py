@@ -53,7 +53,8 @@ class Encoder(nn.Module):
             nn.Sequential(nn.Conv2d(channels, width, kernel_size=1), nn.GroupNorm(8, width))
             for channels in filters[-SCALES:]
         )
-        self.level_features = nn.Parameter(torch.randn(SCALES, width) * 0.02)
+        self.level_features = nn.Parameter(torch.empty(SCALES, width))
+        nn.init.normal_(self.level_features, std=0.02)
         self.layers = nn.ModuleList(EncoderLayer(width, dropout=dropout) for _ in range(layers))
         finest = len(filters) - SCALES
         upward = list(pairwise([width, *filters[:finest][::-1]]))
