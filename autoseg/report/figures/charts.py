@@ -27,7 +27,7 @@ from autoseg.report.area_tables import (
     measurements_table,
     patient_names,
 )
-from autoseg.report.figures.layout import NEUTRAL, NotebookFigure, add_line_legend, panels
+from autoseg.report.figures.layout import NEUTRAL, NotebookFigure, add_line_legend, as_label, beside_axis, panels
 from autoseg.words import counted
 
 MOST_AREAS = 12  # panels of areas in one figure; more are too small to read
@@ -94,7 +94,7 @@ def _draw_scores(ax: Axes, numeric: pd.DataFrame, kind: str, structures: Sequenc
     named = [name for column in numeric.columns if (name := _structure_of(str(column), kind))]
     for label, name in enumerate(named, start=1):
         colour = hex_colour(colours.get(name, default_colour(label)))
-        _draw_curve(ax, numeric, f"{kind}_{name}", colour, "-", name)
+        _draw_curve(ax, numeric, f"{kind}_{name}", colour, "-", as_label(name))
         # One entry in the legend stands for the dotted lines of all structures.
         dotted = "on training batches" if label == 1 else "_dotted"
         _draw_curve(ax, numeric, f"training_{kind}_{name}", colour, ":", dotted)
@@ -177,7 +177,7 @@ def show_areas(
         _draw_areas(ax, rows, colours, is_located=is_located)
         along = "image" if len({row.case_id for row in rows}) > 1 else "slice"
         ax.set(title=title, ylabel=f"area ({rows[0].unit})", xlabel="position (mm)" if is_located else along)
-    lines = [Line2D([], [], color=colour, marker="o", label=name) for name, colour in colours.items()]
+    lines = [Line2D([], [], color=colour, marker="o", label=as_label(name)) for name, colour in colours.items()]
     if any(row.flags for _, rows in drawn for row in rows):
         lines.append(Line2D([], [], color="black", marker="x", linestyle="", label="flagged"))
     add_line_legend(figure, lines)
@@ -296,7 +296,7 @@ def show_subject_scores(scores: Sequence[SubjectScore], structures: Sequence[Str
     ax = figure.add_subplot()
     for place, (structure, of_it) in enumerate(groups):
         _draw_subjects(ax, place, structure, of_it)
-    ax.set_xticks(range(len(groups)), [f"{s.name}\nn = {len(of_it)}" for s, of_it in groups])
+    ax.set_xticks(range(len(groups)), [f"{beside_axis(s.name)}\nn = {len(of_it)}" for s, of_it in groups])
     ax.set(ylabel="Dice of a subject", ylim=(0, 1.02), xlim=(-0.6, len(groups) - 0.4))
     ax.grid(axis="y", alpha=0.25)
     has_interval = any(len(of_it) >= FEWEST_FOR_INTERVAL for _, of_it in groups)
@@ -322,8 +322,8 @@ def _draw_bland_altman(ax: Axes, structure: Structure, scores: Sequence[Score]) 
             ax.axhline(value, color="black", linestyle=style, linewidth=1)
     limits = "" if math.isnan(found.lower) else f", limits {found.lower:+.3g} to {found.upper:+.3g}"
     people = counted(len({score.subject_id for score in scores}), "subject")
-    shown = f"{counted(found.n, 'slice')} of {people}"
-    ax.set_title(f"{structure.name}\nbias {found.bias:+.3g}{limits} mm²\n{shown}", fontsize=9)
+    number = f"{counted(found.n, 'slice')} of {people}"
+    ax.set_title(f"{structure.name}\nbias {found.bias:+.3g}{limits} mm²\n{number}", fontsize=9)
     ax.set(xlabel="mean of both areas (mm²)", ylabel="predicted − reference (mm²)")
     ax.grid(alpha=0.25)
 

@@ -16,7 +16,15 @@ from matplotlib.lines import Line2D
 from autoseg.errors import DataError
 from autoseg.image.overlay import hex_colour, pixel_aspect
 from autoseg.image.structures import Structure, default_colour
-from autoseg.report.figures.layout import NEUTRAL, NotebookFigure, add_legend, add_line_legend, panels
+from autoseg.report.figures.layout import (
+    NEUTRAL,
+    NotebookFigure,
+    add_legend,
+    add_line_legend,
+    as_label,
+    beside_axis,
+    panels,
+)
 from autoseg.report.figures.slices import draw_slice, look_around, outline_reference
 from autoseg.report.kept_slices import SideBySide
 
@@ -62,14 +70,14 @@ def show_comparison(comparison: _Compared) -> Figure:
         raise DataError("Nothing was scored, so there is nothing to draw. Finish at least one fold.")
     order = list(means.sort_values("dice", ascending=False, na_position="last")["entry"])
     rows = {(row["entry"], row["structure"]): row for row in table.to_dict("records")}
-    shown = _shown(table, comparison.structures)
-    step = min(0.16, 0.7 / (len(shown) + 1))
+    structures = _shown(table, comparison.structures)
+    step = min(0.16, 0.7 / (len(structures) + 1))
     figure = NotebookFigure(
-        figsize=(11.5, 1.7 + len(order) * max(0.6, 0.16 * (len(shown) + 2))), layout="constrained"
+        figsize=(11.5, 1.7 + len(order) * max(0.6, 0.16 * (len(structures) + 2))), layout="constrained"
     )
     axes = figure.subplots(1, 4, sharey=True, width_ratios=(4, 3.4, 2, 2))
     for place, entry in enumerate(order):
-        for number, structure in enumerate(shown):
+        for number, structure in enumerate(structures):
             row = rows.get((entry, structure.name))
             if row is not None:
                 height = place + (number + 0.5) * step
@@ -79,11 +87,11 @@ def show_comparison(comparison: _Compared) -> Figure:
         _draw_interval(axes[0], mean, "dice", place - 0.14, "black", with_number=True)
         _draw_bar(axes[2], mean, "ms_per_slice", place)
         _draw_bar(axes[3], mean, "parameters", place)
-    axes[0].set_yticks(range(len(order)), [rows[entry, MEAN]["title"] for entry in order])
+    axes[0].set_yticks(range(len(order)), [beside_axis(rows[entry, MEAN]["title"]) for entry in order])
     axes[0].set_ylim(len(order) - 0.4, -0.6)
     _arrange_axes(figure, axes, int(means["n_subjects"].max()))
-    handles = [_dot("black", "mean over structures", "D")] if len(shown) > 1 else [_dot("black", "mean", "D")]
-    handles += [_dot(hex_colour(structure.rgb), structure.name, "o") for structure in shown]
+    handles = [_dot("black", "mean over structures", "D")] if len(structures) > 1 else [_dot("black", "mean", "D")]
+    handles += [_dot(hex_colour(structure.rgb), as_label(structure.name), "o") for structure in structures]
     add_line_legend(figure, handles, columns=6)
     return figure
 
@@ -125,7 +133,15 @@ def show_learning_curves(comparison: _Compared, *, smoothed: int = SMOOTHED) -> 
         smooth = [(where, _smoothed(dice, smoothed)) for where, dice in folds]
         mean = np.mean([np.interp(along, *fold) for fold in smooth], axis=0)
         marker = "o" if len(along) == 1 else ""
-        ax.plot(along, mean, color=colour, linestyle=style, linewidth=2, marker=marker, label=own["title"].iloc[0])
+        ax.plot(
+            along,
+            mean,
+            color=colour,
+            linestyle=style,
+            linewidth=2,
+            marker=marker,
+            label=as_label(beside_axis(own["title"].iloc[0])),
+        )
     ax.set(xlabel=f"{unit} of learning", ylabel="Dice on validation subjects", ylim=(0, 1))
     ax.set_xlim(left=0)
     ax.grid(alpha=0.25)

@@ -19,7 +19,7 @@ from autoseg.image.structures import Structure, default_colour
 from autoseg.measurement.morphometry.cohort import ALIGNMENTS, cohort_band, places_along
 from autoseg.measurement.morphometry.landmarks import Enlargement
 from autoseg.measurement.morphometry.tables import MEASURES
-from autoseg.report.figures.layout import NEUTRAL, NotebookFigure, add_line_legend
+from autoseg.report.figures.layout import NEUTRAL, NotebookFigure, add_line_legend, as_label, beside_axis
 
 Spread = Literal["sd", "percentiles"]
 
@@ -99,7 +99,7 @@ def show_morphometry(
         _draw_levels(ax, table[table["name"] == names[0]].sort_values("arc_mm"), places[names[0]])
     if landmarks is not None and align == "lowest":
         _draw_landmarks(axes, landmarks)
-    handles: list[Line2D | Patch] = [Line2D([], [], color=colours[name], label=name) for name in names]
+    handles: list[Line2D | Patch] = [Line2D([], [], color=colours[name], label=as_label(name)) for name in names]
     if counted:
         middle, band = SPREADS[spread]
         few, many = min(counted), max(counted)
@@ -177,7 +177,7 @@ def _draw_levels(ax: Axes, rows: pd.DataFrame, places: pd.Series[float]) -> None
         return
     middles = [float(places[(levels == level).to_numpy()].mean()) for level in named]
     beside = ax.secondary_yaxis("right")
-    beside.set_yticks(middles, named, fontsize=8)
+    beside.set_yticks(middles, [beside_axis(level) for level in named], fontsize=8)
     beside.set_ylabel("level", fontsize=8)
 
 
