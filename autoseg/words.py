@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Sequence
 
@@ -124,6 +125,22 @@ def read_field_of_view(words: Sequence[str]) -> Typed | dict[tuple[int, int], Ty
             )
         found[int(shape[0]), int(shape[1])] = mm
     return found
+
+
+# Signs that would not be seen, or would turn the words around them about; halves of letters no page can hold.
+_NO_SIGN = re.compile("[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069]")
+_HALF = re.compile("[\ud800-\udfff]")
+
+
+def escaped(words: str) -> str:
+    """Give words for a page, between tags or quotation marks: no name in them becomes a part of it.
+
+    Examples
+    --------
+    >>> escaped('<b onclick="x">')
+    '&lt;b onclick=&quot;x&quot;&gt;'
+    """
+    return html.escape(_HALF.sub("\ufffd", _NO_SIGN.sub("", words)))
 
 
 def listed(names: Sequence[str]) -> str:

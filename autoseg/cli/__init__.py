@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -14,6 +15,9 @@ from autoseg.errors import AutosegError
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return 0 if it went well, 1 with one sentence on the error stream if not."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a sign that the window cannot show ends no command
+            stream.reconfigure(errors="replace")
     chosen = build_parser().parse_args(arguments)
     try:
         keep_without_ids(chosen)

@@ -6,7 +6,7 @@ Each writes text; the formats were taken from what the programs themselves write
 
 from __future__ import annotations
 
-import re
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -54,7 +54,7 @@ def write_label_colours(folder: Path, structures: Sequence[Structure]) -> tuple[
     )
     for name, text in texts:
         with whole_file(folder / name) as temporary:
-            temporary.write_bytes(text.encode("utf-8"))
+            temporary.write_bytes(text.encode("utf-8", "replace"))
     return folder / ITKSNAP_NAME, folder / SLICER_NAME, folder / FSLEYES_NAME
 
 
@@ -90,7 +90,7 @@ def slicer_text(structures: Sequence[Structure]) -> str:
     lines = ["# Color table file", f"# {len(structures) + 1} values", "0 Background 0 0 0 0"]
     for structure in structures:
         # Columns are told apart by blanks, and quotation marks around a name are taken away.
-        name = re.sub(r"\s+", "_", structure.name.strip()).strip("'") or f"label_{structure.label}"
+        name = _one_line(structure.name).replace(" ", "_").strip("'\"") or f"label_{structure.label}"
         lines.append(f"{structure.label} {name} {' '.join(map(str, structure.rgb))} 255")
     return "\n".join(lines) + "\n"
 
@@ -115,4 +115,9 @@ def fsleyes_text(structures: Sequence[Structure]) -> str:
 
 
 def _one_line(name: str) -> str:
-    return " ".join(name.split())
+    """Give a name that these programs' readers take: one line of no great length, without signs that end a text."""
+    seen = (sign for sign in name if sign.isspace() or unicodedata.category(sign) != "Cc")
+    return " ".join("".join(seen).split())[:LONGEST_NAME]
+
+
+LONGEST_NAME = 200

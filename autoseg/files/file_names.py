@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,20 +21,33 @@ def file_stem(path: Path) -> str:
 
 def safe_name(text: str) -> str:
     """Give a text as a file name that every system takes; never empty, never hidden."""
-    name = re.sub(r"[^\w.+-]+", "_", text).strip("._")[:100].rstrip("._") or "unnamed"
-    reserved = re.fullmatch(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", name, re.IGNORECASE)
+    name = shortened(re.sub(r"[^\w.+-]+", "_", text).strip("._")[:100]) or "unnamed"
+    reserved = re.fullmatch(r"(con|prn|aux|nul|com[\d¹²³]|lpt[\d¹²³])(\..*)?", name, re.IGNORECASE)
     return f"_{name}" if reserved else name
 
 
+def shortened(name: str) -> str:
+    """Give a name that leaves room for an ending: Linux takes 255 bytes, and a letter may have four."""
+    return name.encode("utf-8", "replace")[:MOST_BYTES].decode("utf-8", "ignore").rstrip("._")
+
+
+MOST_BYTES = 200
+
+
 def unique_names(names: Sequence[str]) -> list[str]:
-    """Give names of which no two are alike: append _2, _3, … to names that were there before."""
+    """Give names of which no two are alike on any system: append _2, _3, … to names that were there before."""
     taken: set[str] = set()
     unique = []
     for name in names:
         candidate, number = name, 1
-        while candidate.casefold() in taken:
+        while _as_a_disk_has_it(candidate) in taken:
             number += 1
             candidate = f"{name}_{number}"
-        taken.add(candidate.casefold())
+        taken.add(_as_a_disk_has_it(candidate))
         unique.append(candidate)
     return unique
+
+
+def _as_a_disk_has_it(name: str) -> str:
+    # Windows does not tell capitals apart, macOS not how an accent is put on its letter.
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import html
 import json
 import uuid
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ from autoseg.files.pictures.pictures import write_gif
 from autoseg.image.image import Image, LabelMap
 from autoseg.image.overlay import Rgb, hex_colour, overlay_slices, pad_to_same
 from autoseg.image.structures import Structure
-from autoseg.words import counted
+from autoseg.words import counted, escaped
 
 # A GIF is ten times the size of the page's frames.
 GIF_PIXELS = 320
@@ -102,7 +101,7 @@ class Animation:
         frames = [base64.b64encode(jpeg).decode("ascii") for jpeg in self.jpegs]
         square = '<span style="display:inline-block;width:1ex;height:1ex;background:{};margin-right:4px"></span>'
         legend = "".join(
-            f'<span style="margin-right:14px">{square.format(hex_colour(s.rgb))}{html.escape(s.name)}</span>'
+            f'<span style="margin-right:14px">{square.format(hex_colour(s.rgb))}{escaped(s.name)}</span>'
             for s in self.structures
         )
         return _PAGE.format(
@@ -110,10 +109,10 @@ class Animation:
             alt="slices with their labels",
             first=frames[0],
             last=len(frames) - 1,
-            caption=html.escape(self.captions[0]),
+            caption=escaped(self.captions[0]),
             legend=legend,
             frames=json.dumps(frames),
-            captions=json.dumps(self.captions).replace("</", "<\\/"),
+            captions=json.dumps(self.captions).replace("<", r"\u003c"),
             frame_ms=self.frame_ms,
         )
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from autoseg.errors import OutputError, ReadError
 from autoseg.files.archives import files_of
-from autoseg.files.file_names import safe_name, unique_names
+from autoseg.files.file_names import safe_name, shortened, unique_names
 from autoseg.files.sources import name_without_ending
 from autoseg.image.image import Image
 
@@ -171,7 +171,10 @@ def slice_stems(images: Sequence[Image]) -> list[list[str]]:
         plain.append((case, names))
     seen = Counter(name.casefold() for _, names in plain for name in names)
     return _unique(
-        [[name if seen[name.casefold()] == 1 else f"{case}_{name}" for name in names] for case, names in plain]
+        [
+            [name if seen[name.casefold()] == 1 else shortened(f"{case}_{name}") for name in names]
+            for case, names in plain
+        ]
     )
 
 
@@ -196,7 +199,7 @@ def overlay_stems(images: Sequence[Image]) -> list[list[str]]:
             for source in image.source.slices
         ] or [""] * image.shape[0]
         own = [f"_{name}" if (name := safe_name(file)) and file and name != case else "" for file in files]
-        names.append([f"{case}_{_number(image, index)}{own[index]}" for index in range(image.shape[0])])
+        names.append([shortened(f"{case}_{_number(image, index)}{own[index]}") for index in range(image.shape[0])])
     return _unique(names)
 
 

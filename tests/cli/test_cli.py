@@ -1,9 +1,11 @@
 """The command line says what a person needs, on the right stream, with the right exit code."""
 
 import csv
+import io
 import re
 import shutil
 import signal
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -465,3 +467,14 @@ def test_series_tells_folder_and_patient(tmp_path, capsys):
     assert re.search(r"series-1 +scans/left +PAT-left", printed)
     assert re.search(r"series-1-2 +scans/right +PAT-right", printed)
     assert "more.dcm.gz (a packed file (.gz): unpack it first)" in printed
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+def test_a_name_that_the_window_cannot_show_ends_no_command(tmp_path, monkeypatch, encoding):
+    window, errors = (io.TextIOWrapper(io.BytesIO(), encoding=encoding) for _ in range(2))
+    monkeypatch.setattr(sys, "stdout", window)
+    monkeypatch.setattr(sys, "stderr", errors)
+    assert main(["check", str(tmp_path / "ni\udce9ts 腰 μ")]) == 1
+    errors.flush()
+    assert errors.buffer.getvalue().startswith(b"autoseg: ")
+    assert b"ni?ts" in errors.buffer.getvalue()

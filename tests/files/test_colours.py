@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+from hostile import HOSTILE
 
 from autoseg.errors import OutputError
 from autoseg.files.colours import fsleyes_text, itksnap_text, slicer_text, write_label_colours
@@ -101,3 +102,18 @@ def test_files_are_in_the_order_of_labels_and_nothing_is_written_without_structu
     with pytest.raises(OutputError, match="no structure"):
         write_label_colours(tmp_path / "none", [])
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("name", [name for name in HOSTILE if name.strip()], ids=ascii)
+def test_a_hostile_name_disturbs_no_other_line(tmp_path, name):
+    structures = (Structure(1, name, colour=(255, 0, 0)), Structure(2, "psoas", colour=(0, 0, 255)))
+    texts = [path.read_bytes().decode("utf-8") for path in write_label_colours(tmp_path, structures)]
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", "".join(texts))
+    assert max(len(line) for text in texts for line in text.splitlines()) < 300
+    itksnap, slicer, fsleyes = read_itksnap(texts[0]), read_slicer(texts[1]), texts[2].splitlines()
+    assert sorted(itksnap) == [0, 1, 2]
+    assert itksnap[2][0] == "psoas"
+    assert sorted(slicer) == [0, 1, 2]
+    assert slicer[2][0] == "psoas"
+    assert [line.split(" ")[0] for line in fsleyes] == ["1", "2"]
+    assert fsleyes[1] == "2 0.00000 0.00000 1.00000 psoas"

@@ -1,10 +1,12 @@
 """Workbooks read back as they were meant: numbers, words, marks."""
 
 import math
+import re
 
 import openpyxl
 import pandas as pd
 import pytest
+from hostile import HOSTILE
 
 from autoseg.errors import OutputError
 from autoseg.files.workbooks import Sheet, write_workbook
@@ -58,3 +60,14 @@ def test_a_disk_that_is_full_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(OutputError, match="No space left"):
         write_workbook(tmp_path / "a.xlsx", [Sheet("x", pd.DataFrame({"a": [1]}))])
     assert list(tmp_path.iterdir()) == []
+
+
+def test_hostile_names_are_words_and_no_formula(tmp_path):
+    path = tmp_path / "a.xlsx"
+    page = written(path, Sheet("x", pd.DataFrame({"=A1": HOSTILE, "n": [-1.5] * len(HOSTILE)})))["x"]
+    cells = [row[0] for row in page.iter_rows(min_row=1)]
+    assert {cell.data_type for cell in cells} == {"s"}
+    assert cells[0].value == "=A1"
+    # What a workbook holds comes back: 32,767 letters, no control signs, no halves of letters.
+    plain = [name for name in HOSTILE if not re.search("[\x00-\x08\x0b\x0c\r\x0e-\x1f\ud800-\udfff]", name)]
+    assert set(plain) <= {cell.value for cell in cells}

@@ -245,7 +245,8 @@ def write_kit(
             _write_case(temporary, case, image, label_map, method)
         write_label_colours(temporary, structures)
         write_structures(temporary / "structures.csv", structures)
-        (temporary / "READ_ME.txt").write_text("\n".join([guide(), *notes]) + "\n", encoding="utf-8")
+        words = "\n".join([guide(), *notes]) + "\n"
+        (temporary / "READ_ME.txt").write_text(words, encoding="utf-8", errors="replace")
         written = datetime.now().astimezone().isoformat(timespec="seconds")
         record = {
             "kind": KIND,

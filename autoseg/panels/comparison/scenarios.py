@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -25,6 +24,7 @@ from autoseg.training.finder import finder_settings
 from autoseg.training.finetuning import Fit, check_fit, settings_from_base
 from autoseg.training.inputs import sees_crop
 from autoseg.training.plan import change_settings, number_subjects, set_aside
+from autoseg.words import escaped
 
 # --- the fields with which scenarios are chosen; they do nothing themselves
 
@@ -168,7 +168,7 @@ class ScenariosForm(widgets.VBox):
 
     def show_fit(self, notes: Sequence[str], unknown: Sequence[str]) -> None:
         """Say how the model fits, and offer it as it is only where it knows all structures."""
-        items = "".join(f"<li>{html.escape(note)}</li>" for note in notes)
+        items = "".join(f"<li>{escaped(note)}</li>" for note in notes)
         style = "margin:2px 0 6px;padding-left:20px;line-height:1.45;color:var(--jp-ui-font-color1,inherit)"
         self.fit.value = f'{heading("How the model fits your images")}<ul style="{style}">{items}</ul>'
         self.boxes[ORIGINAL].disabled = bool(unknown)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -23,6 +22,7 @@ from autoseg.evaluation.comparison.tables import (
 )
 from autoseg.panels.parts.style import text
 from autoseg.panels.parts.table import Cell, html_table
+from autoseg.words import escaped
 
 _SMALL = "font-size:11px;opacity:.8;white-space:nowrap"
 
@@ -202,7 +202,7 @@ def _table(rows: pd.DataFrame, columns: Sequence[Column], caption: str, *, first
     """Give rows as HTML; columns of which nothing is known are left out."""
     known = [one for one in columns if one.field in rows and rows[one.field].notna().any()]
     dotted = '<span style="border-bottom:1px dotted">{}</span>'
-    head = [Cell(dotted.format(html.escape(one.title)), one.words, "cursor:help") for one in known]
+    head = [Cell(dotted.format(escaped(one.title)), one.words, "cursor:help") for one in known]
     body = [[str(row["title"]), *(_cell(one, row) for one in known)] for row in rows.to_dict("records")]
     return html_table([first, *head], body, caption=caption)
 
@@ -217,7 +217,7 @@ def _cell(column: Column, row: Mapping[Any, Any]) -> str | Cell:
     if math.isnan(low) or math.isnan(high):
         return column.write(value)
     ends = f"[{column.write(low)}, {column.write(high)}]"
-    return Cell(f'{html.escape(column.write(value))}<div style="{_SMALL}">{html.escape(ends)}</div>')
+    return Cell(f'{escaped(column.write(value))}<div style="{_SMALL}">{escaped(ends)}</div>')
 
 
 # --- one row a patient: nobody left out, outliers marked, four numbers below

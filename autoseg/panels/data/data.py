@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from autoseg.panels.parts.style import text
 from autoseg.panels.parts.table import html_table
 from autoseg.panels.parts.values import Data
 from autoseg.training.plan import Plan, plan_settings
+from autoseg.words import escaped
 
 # --- patients that are kept for a last test, before anything is learnt
 
@@ -300,7 +300,7 @@ def _found(cases: CaseFolder, names: Pseudonyms | None) -> str:
     unfold = (
         '<details style="color:var(--jp-ui-font-color1,inherit)"><summary style="cursor:pointer">Which, and why'
         '</summary><pre style="white-space:pre-wrap;font-size:11px;max-height:200px;overflow:auto">'
-        f"{html.escape(hide(left))}"
+        f"{escaped(hide(left))}"
         "</pre></details>"
         if left
         else ""

@@ -19,6 +19,10 @@ function make(tag, attributes = {}, ...children) {
 const escaped = (words) =>
   String(words).replace(/[&<>"]/g, (sign) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" })[sign]);
 
+/** Gives words of which no spreadsheet makes a formula, as in the files. */
+const harmless = (cell) =>
+  typeof cell === "string" && /^[\s"']*[=+\-@\uff1d\uff0b\uff0d\uff20]/.test(cell) && Number.isNaN(Number(cell)) ? `'${cell}` : String(cell);
+
 /** Ten digits are more than any area has: as in the files. */
 const exact = (value) => (value === null || value === "" ? "" : String(Number(value.toPrecision(10))));
 
@@ -310,7 +314,7 @@ class Table {
       const blank = Array(this.leading - 1).fill("");
       for (const [words, values] of block.statistics) lines.push([words, ...blank, ...values.map(exact), ""]);
     });
-    return lines.map((line) => line.map((cell) => String(cell).replace(/[\t\r\n]+/g, " ")).join("\t")).join("\n") + "\n";
+    return lines.map((line) => line.map((cell) => harmless(cell).replace(/[\t\r\n]+/g, " ")).join("\t")).join("\n") + "\n";
   }
 
   async copy() {

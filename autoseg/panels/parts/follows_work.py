@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ from autoseg.panels.parts.background import Background, Budget, State
 from autoseg.panels.parts.fields import button
 from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.style import heading, notice, text
+from autoseg.words import escaped
 
 # The page is told something new at most so often; curves, and all that is slow to draw, more seldom.
 GLANCE_S, SLOWLY_EVERY_S, SLOWLY_SHARE = 0.5, 2.0, 0.03
@@ -239,5 +239,5 @@ def lines_as_html(lines: Sequence[str]) -> str:
     return (
         '<pre role="log" aria-label="Printed lines" style="margin:0;font-size:11px;line-height:1.4;'
         "white-space:pre-wrap;word-break:normal;"
-        f'color:var(--jp-ui-font-color1,inherit)">{html.escape(chr(10).join(shown))}</pre>'
+        f'color:var(--jp-ui-font-color1,inherit)">{escaped(chr(10).join(shown))}</pre>'
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import html
 import threading
 from collections.abc import Callable, Sequence
 from typing import Literal, Protocol
@@ -12,6 +11,7 @@ import ipywidgets as widgets
 
 from autoseg.image.overlay import hex_colour
 from autoseg.image.structures import Structure
+from autoseg.words import escaped
 
 Kind = Literal["note", "warning", "error", "done"]
 
@@ -39,7 +39,7 @@ def heading(words: str) -> str:
     """Give a small heading."""
     return (
         '<div role="heading" aria-level="3" style="color:var(--jp-ui-font-color1,inherit);font-weight:600;'
-        f'margin:8px 0 2px">{html.escape(words)}</div>'
+        f'margin:8px 0 2px">{escaped(words)}</div>'
     )
 
 
@@ -52,7 +52,7 @@ def notice(words: str, kind: Kind = "note", *, details: str = "", announced: boo
     role = "alert" if kind == "error" else "status"
     unfold = (
         f'<details style="margin-top:4px"><summary style="cursor:pointer">Details</summary>'
-        f'<pre style="white-space:pre-wrap;font-size:11px">{html.escape(details)}</pre></details>'
+        f'<pre style="white-space:pre-wrap;font-size:11px">{escaped(details)}</pre></details>'
         if details
         else ""
     )
@@ -69,7 +69,7 @@ def picture(drawn: Drawn | bytes, alt: str, *, width: str = "auto") -> str:
     png = drawn if isinstance(drawn, bytes) else drawn._repr_png_()
     data = base64.b64encode(png).decode("ascii")
     return (
-        f'<img alt="{html.escape(alt, quote=True)}" style="max-width:100%;width:{width};background:#fff;'
+        f'<img alt="{escaped(alt)}" style="max-width:100%;width:{width};background:#fff;'
         f'border-radius:4px" src="data:image/png;base64,{data}">'
     )
 
@@ -77,13 +77,13 @@ def picture(drawn: Drawn | bytes, alt: str, *, width: str = "auto") -> str:
 def legend(structures: Sequence[Structure], more: str = "") -> str:
     """Give the colours of structures with their names, and `more` words behind them, in a line."""
     swatch = '<span aria-hidden="true" style="display:inline-block;width:12px;height:12px;background:{}"></span>'
-    named = [f"{swatch.format(hex_colour(s.rgb))} {html.escape(s.name)}" for s in structures]
-    parts = [*named, html.escape(more)] if more else named
+    named = [f"{swatch.format(hex_colour(s.rgb))} {escaped(s.name)}" for s in structures]
+    parts = [*named, escaped(more)] if more else named
     return "".join(f'<span style="margin-right:12px">{part}</span>' for part in parts)
 
 
 def _lines(words: str) -> str:
-    return html.escape(words).replace("\n", "<br>")
+    return escaped(words).replace("\n", "<br>")
 
 
 # --- A picture that is drawn in the background; of several wishes only the latest is shown

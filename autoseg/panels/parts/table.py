@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+
+from autoseg.words import escaped
 
 _EDGE = "border-bottom:1px solid var(--jp-border-color2,#bbb);padding:3px 14px 3px 0;vertical-align:top"
 _TABLE = (
@@ -54,8 +55,8 @@ def html_table(
     sides = [{"l": "left", "r": "right"}[letter] for letter in align or "l"]
 
     def cell(content: str | Cell, place: int, tag: str = "td", style: str = "") -> str:
-        one = content if isinstance(content, Cell) else Cell(html.escape(content))
-        tooltip = f' title="{html.escape(one.tooltip, quote=True)}"' if one.tooltip else ""
+        one = content if isinstance(content, Cell) else Cell(escaped(content))
+        tooltip = f' title="{escaped(one.tooltip)}"' if one.tooltip else ""
         css = ";".join(filter(None, (_EDGE, f"text-align:{sides[min(place, len(sides) - 1)]}", style, one.style)))
         return f'<{tag}{tooltip} style="{css}">{one.markup}</{tag.partition(" ")[0]}>'
 
@@ -70,10 +71,8 @@ def html_table(
         cell(one, place, 'th scope="col"', f"font-weight:600;{_STICKY if max_height else ''}")
         for place, one in enumerate(head)
     )
-    words = html.escape(label or caption, quote=True)
-    above = (
-        f'<caption style="text-align:left;padding:4px 0 2px">{html.escape(caption)}</caption>' if caption else ""
-    )
+    words = escaped(label or caption)
+    above = f'<caption style="text-align:left;padding:4px 0 2px">{escaped(caption)}</caption>' if caption else ""
     scroll = f"max-height:{max_height};overflow:auto" if max_height else "overflow-x:auto"
     return (
         # Where the page is narrow the table scrolls, also by the arrow keys, instead of being cut off.

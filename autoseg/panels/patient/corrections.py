@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,6 +30,7 @@ from autoseg.panels.parts.viewer import SliceViewer
 from autoseg.panels.patient.areas import table_html
 from autoseg.prediction.run import Run, kit_folder, run_to_correct
 from autoseg.report.run_folder import open_folder, why_not_openable
+from autoseg.words import escaped
 
 FINER = 3
 WORDS = (
@@ -92,10 +92,10 @@ def describe_kit(kit: Kit) -> str:
 
 
 def _program(name: str, lines: Sequence[str]) -> str:
-    items = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
+    items = "".join(f"<li>{escaped(line)}</li>" for line in lines)
     return (
         '<details style="color:var(--jp-ui-font-color1,inherit);line-height:1.45;margin:2px 0">'
-        f'<summary style="cursor:pointer">{html.escape(name)}</summary>'
+        f'<summary style="cursor:pointer">{escaped(name)}</summary>'
         f'<ol style="margin:2px 0 6px">{items}</ol></details>'
     )
 

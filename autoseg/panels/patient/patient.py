@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -21,7 +20,7 @@ from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.style import heading, notice, picture, text
 from autoseg.panels.parts.values import Patient
 from autoseg.prediction.ensemble import need_millimetres
-from autoseg.words import counted, name_some, read_numbers
+from autoseg.words import counted, escaped, name_some, read_numbers
 
 # --- A series of a patient's folder as one row: its middle slice, and its header in words
 
@@ -44,12 +43,12 @@ def describe_candidate(candidate: Candidate) -> str:
     moments = f" × {candidate.time_points} times" if candidate.time_points > 1 else ""
     distance = f", every {candidate.slice_spacing_mm:.4g} mm" if candidate.slice_spacing_mm else ""
     cells = (
-        html.escape(candidate.description or (candidate.case_id if len(candidate.case_id) > LONG else "–")),
-        html.escape(candidate.modality or "–"),
+        escaped(candidate.description or (candidate.case_id if len(candidate.case_id) > LONG else "–")),
+        escaped(candidate.modality or "–"),
         pixel,
         f"{candidate.slices}{moments}{distance}",
-        html.escape(candidate.orientation or "–"),
-        html.escape(candidate.date or "–"),
+        escaped(candidate.orientation or "–"),
+        escaped(candidate.date or "–"),
     )
     notes = candidate.doubt if candidate.doubt and candidate.doubt not in candidate.notes else ""
     return lay_row((image, *cells), " ".join(filter(None, [notes, candidate.notes])))
@@ -59,7 +58,7 @@ def lay_row(cells: Sequence[str], below: str = "") -> str:
     """Lay cells (HTML) side by side, and words below them."""
     columns = "".join(f'<div style="overflow-wrap:anywhere">{cell}</div>' for cell in cells)
     weight = "400" if cells[0] else "600"
-    note = f'<div style="grid-column:2/-1;opacity:.8;font-size:12px">{html.escape(below)}</div>' if below else ""
+    note = f'<div style="grid-column:2/-1;opacity:.8;font-size:12px">{escaped(below)}</div>' if below else ""
     return (
         f'<div style="display:grid;grid-template-columns:{COLUMNS};gap:2px 10px;align-items:center;line-height:1.4;'
         f'text-align:left;font-weight:{weight};color:var(--jp-ui-font-color1,inherit)">{columns}{note}</div>'

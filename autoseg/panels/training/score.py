@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from typing import Any, cast
 
 import ipywidgets as widgets
@@ -19,7 +18,7 @@ from autoseg.panels.parts.values import Data, Trained
 from autoseg.report.figures import show_erosions, show_history, show_worst
 from autoseg.report.kept_slices import slice_title
 from autoseg.training.history import history_rows
-from autoseg.words import counted
+from autoseg.words import counted, escaped
 
 FIRST = "Train a model first: run the cell above and press Start."
 KINDS: dict[str, Kind] = {"good": "done", "warning": "warning", "note": "note"}
@@ -138,7 +137,7 @@ def table_html(table: pd.DataFrame, *, caption: str) -> str:
 
 def _whole(words: str) -> Cell:
     """Let a cell break neither within its interval nor before its unit."""
-    return Cell(html.escape(words).replace(" to ", "&nbsp;to&nbsp;").replace(" %", "&nbsp;%"))
+    return Cell(escaped(words).replace(" to ", "&nbsp;to&nbsp;").replace(" %", "&nbsp;%"))
 
 
 def _curves_in_words(model: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -38,6 +37,7 @@ from autoseg.training.plan import (
     set_aside,
 )
 from autoseg.training.recipes import RECIPES, recipe
+from autoseg.words import escaped
 
 # --- the plan as a table: each setting as it stands, and why
 
@@ -82,7 +82,7 @@ def _row(choice: Choice, settings: Settings, validation: str, as_planned: bool) 
         planned = f" {show_value(choice.value) or 'none'}"
     why = choice.reason if same else f"Your choice. Planned{planned}: {choice.reason}"
     name = _SHOWN.get(choice.name, choice.name.rpartition(".")[2])
-    return Cell(f"<code>{html.escape(name)}</code>", style="font-weight:inherit"), shown, why
+    return Cell(f"<code>{escaped(name)}</code>", style="font-weight:inherit"), shown, why
 
 
 # --- what the settings panel says, and how it takes what stands in it and in the preview together

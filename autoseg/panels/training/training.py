@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import html
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from autoseg.panels.training.running import RunningTraining, find_training, star
 from autoseg.report.figures.live_curves import draw_curves
 from autoseg.training.checkpoint import Unfinished, find_unfinished
 from autoseg.training.shortfall import say_shortfall, say_unscored
-from autoseg.words import counted
+from autoseg.words import counted, escaped
 
 # --- what the training panel says: states, times, failures, and the slices with their captions
 
@@ -173,15 +172,15 @@ def slices_as_html(training: RunningTraining) -> str:
         head += " (there are no validation subjects; on slices that it learns from, a network looks too good)"
     figures = "".join(
         '<figure style="margin:0">'
-        f'<img alt="{html.escape(one.caption, quote=True)}, {what}" style="width:100%;border-radius:3px" '
+        f'<img alt="{escaped(one.caption)}, {what}" style="width:100%;border-radius:3px" '
         f'src="data:image/jpeg;base64,{base64.b64encode(one.jpeg).decode("ascii")}">'
-        f'<figcaption style="font-size:11px;line-height:1.3">{html.escape(one.caption)}</figcaption></figure>'
+        f'<figcaption style="font-size:11px;line-height:1.3">{escaped(one.caption)}</figcaption></figure>'
         for one in pictures
     )
     colours = legend(training.task.structures, "dashed black and white: the reference")
     return (
         '<div style="color:var(--jp-ui-font-color1,inherit);margin:6px 0">'
-        f'<div style="font-weight:600">{html.escape(head)}</div>'
+        f'<div style="font-weight:600">{escaped(head)}</div>'
         f'<div style="display:grid;grid-template-columns:repeat({len(pictures)},minmax(0,190px));gap:8px;'
         f'margin:4px 0">{figures}</div>'
         f'<div style="font-size:12px">{colours}</div></div>'

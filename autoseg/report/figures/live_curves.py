@@ -5,7 +5,6 @@ matplotlib would take a tenth of a second and more for each drawing.
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ import numpy as np
 from autoseg.image.overlay import hex_colour
 from autoseg.image.structures import Structure, default_colour
 from autoseg.model.model import EpochResult
+from autoseg.words import escaped
 
 # Curves of more points look the same on a page.
 MOST_POINTS = 300
@@ -171,11 +171,11 @@ def _chart(
         look = f"display:inline-block;width:18px;{border};vertical-align:middle;margin-right:4px"
         legend.append(
             f'<span style="margin-right:12px;white-space:nowrap"><span style="{look}"></span>'
-            f"{html.escape(words)}</span>"
+            f"{escaped(words)}</span>"
         )
-    label = html.escape(f"{said_before}{'; '.join(spoken) or 'no epoch yet'}", quote=True)
+    label = escaped(f"{said_before}{'; '.join(spoken) or 'no epoch yet'}")
     return (
-        f'<div style="{style}"><div style="font-weight:600">{html.escape(head)}</div>'
+        f'<div style="{style}"><div style="font-weight:600">{escaped(head)}</div>'
         f'<svg viewBox="0 0 {size[0]} {size[1]}" role="img" aria-label="{label}" font-size="11" '
         f'fill="currentColor" style="width:100%;display:block">{"".join(parts)}</svg>'
         f'<div style="font-size:12px;line-height:1.5">{"".join(legend)}</div></div>'
