@@ -27,7 +27,7 @@ from autoseg.errors import AutosegError, DataError, OutputError, ReadError
 from autoseg.files.atomic import one_step, whole_file
 from autoseg.files.dicom.series import DicomFolder
 from autoseg.files.sources import READABLE, WITHOUT_IDS, SkippedFile, ending, name_without_ending, walk
-from autoseg.files.tables import harmless_cell, plain_cell
+from autoseg.files.tables import plain_cell, write_rows
 from autoseg.image.image import Image, Source
 
 # --- the setting: a file beside the data
@@ -219,13 +219,8 @@ def _read_key(path: Path, *_stamp: int) -> Key:
 def _write_key(codes: dict[Known, str]) -> None:
     path = key_path()
     days = {code: day for _, _, code, day in _rows(path)} if path.exists() else {}
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow(COLUMNS)
-    for one, code in codes.items():
-        writer.writerow((*map(harmless_cell, one), code, days.get(code, date.today().isoformat())))
-    with whole_file(path, mode=0o600) as temporary:
-        temporary.write_bytes(text.getvalue().encode("utf-8", "backslashreplace"))
+    rows = [(*one, code, days.get(code, date.today().isoformat())) for one, code in codes.items()]
+    write_rows(path, COLUMNS, rows, mode=0o600)
 
 
 def _rows(path: Path) -> list[list[str]]:

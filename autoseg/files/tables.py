@@ -289,10 +289,13 @@ def plain_cell(text: str) -> str:
     return _NO_LETTER.sub(lambda found: chr(int(found[1], 16)), _AS_IT_WAS.sub(r"\1", text))
 
 
-def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a table whole, or not at all, as `read_rows` reads it; no cell becomes a formula."""
+def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]], *, mode: int = 0o644) -> None:
+    """Write a table whole, or not at all, as `read_rows` reads it; no cell becomes a formula.
+
+    `mode` says who may read and write it.
+    """
     data = _csv([columns, *rows])
-    with whole_file(path) as temporary:
+    with whole_file(path, mode=mode) as temporary:
         temporary.write_bytes(data)
 
 

@@ -211,7 +211,8 @@ def test_a_table_of_an_earlier_version_is_read_as_it_was_meant(tmp_path):
 
 def test_only_one_module_knows_csv():
     """Whatever else wrote a table would forget that names may be formulas."""
-    allowed = {"files/tables.py": ("csv.writer", "to_csv", "csv.reader", "read_csv")}
+    # A key of codes is read to the letter: a blank at the end of a name is a part of it.
+    allowed = {"files/tables.py": ("csv.writer", "csv.reader", "read_csv"), "data/codes.py": ("csv.reader",)}
     found = [
         f"{path.relative_to(PACKAGE).as_posix()}: {call}"
         for path in sorted(PACKAGE.rglob("*.py"))
