@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -76,3 +79,79 @@ class OutputError(AutosegError):
 
 class AreaWarning(UserWarning):
     """Areas may be wrong: whoever uses them must look first."""
+
+
+# --- a computer whose memory is full, and a file whose parts lie in each other without end
+
+# What torch, its libraries and OpenCV say of it in errors that have no kind of their own, in small letters.
+_FULL = (
+    "out of memory",
+    "outofmemory",
+    "not enough memory",
+    "insufficient memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "bad_alloc",
+    "alloc_failed",
+)
+FEWER = "Close other programs, or choose fewer images or patients at once."
+LEARN_SMALLER = (
+    "Choose a smaller batch size (batch_size) or a larger spacing_mm, or close other programs, then start again."
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error says that the memory of the processor or of the GPU was not enough.
+
+    Examples
+    --------
+    >>> is_out_of_memory(MemoryError()), is_out_of_memory(RuntimeError("MPS backend out of memory"))
+    (True, True)
+    >>> is_out_of_memory(RuntimeError("shapes do not fit")), is_out_of_memory(KeyError("out of memory"))
+    (False, False)
+    """
+    kinds = [kind.__name__ for kind in type(error).__mro__]
+    if isinstance(error, MemoryError) or "OutOfMemoryError" in kinds:
+        return True
+    # OpenCV's error is of no kind that this room knows.
+    can_say = isinstance(error, RuntimeError) or type(error).__module__ == "cv2"
+    return can_say and any(word in str(error).lower() for word in _FULL)
+
+
+def in_words(error: BaseException, what: str, remedy: str = FEWER) -> AutosegError | None:
+    """Give the sentence for a memory that is full ("… was not enough {what}. {remedy}"), or for endless nesting.
+
+    None where an error is neither, or says it already.
+    """
+    if isinstance(error, AutosegError):
+        return None
+    if is_out_of_memory(error):
+        return DataError(f"There was not enough memory {what}. {remedy}")
+    if isinstance(error, RecursionError):
+        return DataError(
+            f"This cannot be done {what}: a file holds parts within parts without end, so it is damaged or none "
+            "of its kind. Take away the file that was added last, and try again."
+        )
+    return None
+
+
+@contextmanager
+def enough_memory(what: str, remedy: str = FEWER) -> Iterator[None]:
+    """Turn what `in_words` knows into its sentence."""
+    try:
+        yield
+    except Exception as error:
+        told = in_words(error, what, remedy)
+        if told is None:
+            raise
+        raise told from error
+
+
+def let_go(error: BaseException) -> None:
+    """Free what the functions that failed held: the slices would fill the memory that the next try needs."""
+    known: BaseException | None = error
+    seen: list[BaseException] = []
+    while known is not None and known not in seen:
+        seen.append(known)
+        traceback.clear_frames(known.__traceback__)
+        known = known.__cause__ or known.__context__

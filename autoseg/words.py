@@ -176,6 +176,21 @@ def named(noun: str, names: Sequence[object], most: int = 5) -> str:
     return f"{noun if len(names) == 1 else _plural(noun)} {name_some([str(name) for name in names], most)}"
 
 
+def size_words(count: int) -> str:
+    """Give a number of bytes in words.
+
+    Examples
+    --------
+    >>> size_words(900), size_words(1_500_000)
+    ('1 kB', '1.5 MB')
+    """
+    if count < 999_500:
+        return f"{max(1, round(count / 1000))} kB"
+    if count < 999_950_000:
+        return f"{count / 1e6:.1f} MB"
+    return f"{count / 1e9:.1f} GB" if count < 999_950_000_000 else f"{count / 1e12:,.1f} TB"
+
+
 def are(count: int) -> str:
     """Give the verb for so many: "1 file is", "2 files are"."""
     return "is" if count == 1 else "are"

@@ -8,9 +8,10 @@ import os
 import sys
 from collections.abc import Sequence
 
+from autoseg.cli import comparing, finetuning, learning
 from autoseg.cli.options import hidden_output, keep_voxel_sizes, keep_without_ids
 from autoseg.cli.parser import build_parser
-from autoseg.errors import AutosegError
+from autoseg.errors import FEWER, LEARN_SMALLER, AutosegError, enough_memory
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,9 +30,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(chosen: argparse.Namespace) -> int:
+    is_learning = chosen.run.__module__ in {part.__name__ for part in (learning, finetuning, comparing)}
     try:
-        keep_voxel_sizes(chosen)
-        chosen.run(chosen)
+        with enough_memory(f"for autoseg {chosen.command}", LEARN_SMALLER if is_learning else FEWER):
+            keep_voxel_sizes(chosen)
+            chosen.run(chosen)
     except AutosegError as error:
         print(f"autoseg: {error}", file=sys.stderr)
         return 1

@@ -37,7 +37,7 @@ from autoseg.files.text_files import read_levels, unfitting_levels
 from autoseg.image.calibration import FieldOfView, TypedCalibration, calibrate, check_typed_spacing
 from autoseg.image.image import Image
 from autoseg.image.orientation import Plane
-from autoseg.image.overlay import Rgb, overlay_rgb, pixel_aspect
+from autoseg.image.overlay import Rgb, overlay_rgb, pixel_aspect, thinned
 from autoseg.words import GraveNote, ReadingNote, name_some
 
 MOST_PICTURES = 24  # files beyond are listed by their name, without being opened
@@ -316,7 +316,7 @@ def _from_file(case: Case) -> Candidate:
         has_two = isinstance(error, TwoSizesError)
         return Candidate(case.case_id, refusal=str(error), has_two_sizes=has_two, subject_id=case.subject_id)
     slices, rows, columns = image.shape
-    middle = overlay_rgb(image.channel_voxels[0, slices // 2], None, ())[..., 0]
+    middle = overlay_rgb(thinned(image.channel_voxels[0, slices // 2]), None, ())[..., 0]
     spaced = image.affine is not None and image.source.slice_spacing_source != "none" and slices > 1
     return Candidate(
         case_id=case.case_id,

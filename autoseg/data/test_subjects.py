@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -12,6 +11,7 @@ from autoseg.data.codes import Known, codes_of, is_without_ids, original
 from autoseg.errors import DataError, OutdatedError, ReadError
 from autoseg.files.atomic import one_step, settle
 from autoseg.files.records import write_record
+from autoseg.files.text_files import read_json
 from autoseg.words import counted
 
 FILE = "test_subjects.json"
@@ -70,7 +70,7 @@ def read_ledger(folder: Path) -> Ledger | None:
     if not path.exists():
         return None
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         return Ledger(
             subjects=_called_in(folder, [str(subject) for subject in content["subjects"]]),
             frozen=str(content["frozen"]),

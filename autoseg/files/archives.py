@@ -8,6 +8,7 @@ from pathlib import Path
 
 from autoseg.errors import OutputError, ReadError
 from autoseg.files.sources import walk
+from autoseg.words import size_words
 
 MOST_BYTES = 200 * 2**20  # what a page can take in one piece
 
@@ -21,19 +22,6 @@ def files_of(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise ReadError(f"The folder {folder} is not there any more; it was moved or deleted.")
     return walk(folder)[0]
-
-
-def size_words(count: int) -> str:
-    """Give a number of bytes in words.
-
-    Examples
-    --------
-    >>> size_words(900), size_words(1_500_000)
-    ('1 kB', '1.5 MB')
-    """
-    if count < 999_500:
-        return f"{max(1, round(count / 1000))} kB"
-    return f"{count / 1e6:.1f} MB" if count < 999_950_000 else f"{count / 1e9:.1f} GB"
 
 
 def zip_folder(folder: Path, *, most_bytes: int = MOST_BYTES) -> bytes:

@@ -121,7 +121,7 @@ def _open(path: Path, like: Image | None, slice_axis: Plane | None, trust_array:
     """Open a file of any kind; ReadError where it is of none."""
     kind = ending(path)
     if kind in NIFTI_ENDINGS:
-        header, voxels = read_nifti_labels(path)
+        header, voxels = read_nifti_labels(path, like)
         if like is not None:
             voxels = onto_image(path, header, voxels, like, slice_axis=slice_axis, trust_array=trust_array)
             return _Stored(voxels, affine=like.affine, rounding=header.rounding)

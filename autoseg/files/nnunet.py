@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from autoseg.errors import LabelError
+from autoseg.files.text_files import read_json
 from autoseg.image.structures import Structure, check_structures
 
 FILE_NAME = "dataset.json"
@@ -25,7 +25,7 @@ class DatasetDescription:
 def read_dataset_json(folder: Path) -> DatasetDescription:
     """Read the `dataset.json` of a folder, of either version; empty where there is none, or it is another one."""
     try:
-        content = json.loads((Path(folder) / FILE_NAME).read_text(encoding="utf-8-sig"))
+        content = read_json(Path(folder) / FILE_NAME)
     except (OSError, ValueError):
         return DatasetDescription()
     if not isinstance(content, Mapping):

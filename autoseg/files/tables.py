@@ -16,7 +16,10 @@ import pandas as pd
 from autoseg.errors import LabelError, ReadError
 from autoseg.files.atomic import settle, whole_file
 from autoseg.image.structures import Side, Structure, check_structures
-from autoseg.words import counted, named
+from autoseg.words import counted, named, size_words
+
+# Ten thousand cases with a hundred structures each have half as many cells.
+MOST_BYTES, MOST_CELLS = 20_000_000, 2_000_000
 
 Row = tuple[int, dict[str, str]]
 """The number of the row as a spreadsheet counts it (the header is row 1), and its cells by column."""
@@ -209,6 +212,9 @@ def _structure(path: Path, number: int, row: Mapping[str, str]) -> Structure:
 def read_rows(path: Path) -> tuple[list[str], list[Row]]:
     """Give the column names in lower case and the rows that are not blank, as `write_rows` was given them."""
     try:
+        size = path.stat().st_size
+        if size > MOST_BYTES:
+            raise ReadError(_too_large(path, size_words(size)))
         text = path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError as error:
         raise ReadError(f"{path} does not exist. Check the name and the folder.") from error
@@ -232,7 +238,17 @@ def read_rows(path: Path) -> tuple[list[str], list[Row]]:
         raise ReadError(f"{path} is not a CSV table ({error}). Save it as 'CSV UTF-8', then try again.") from error
     while columns and not columns[-1]:
         columns.pop()
+    # Rows may be shorter than the header; each is filled up to it.
+    if len(columns) * len(filled) > MOST_CELLS:
+        raise ReadError(_too_large(path, f"{counted(len(columns), 'column')} and {counted(len(filled), 'row')}"))
     return columns, [(number, _cells(path, number, columns, row)) for number, row in filled]
+
+
+def _too_large(path: Path, size: str) -> str:
+    return (
+        f"{path} has {size}; a table that stands beside images has a row for each case or structure. Is it another "
+        "file of this name? Move it away, or take away the rows and columns that do not belong there."
+    )
 
 
 def _cells(path: Path, number: int, columns: Sequence[str], row: Sequence[str]) -> dict[str, str]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from autoseg.errors import LabelError, ReadError
-from autoseg.words import counted
+from autoseg.words import counted, size_words
 
 MOST_BYTES = 20_000_000
 LEVEL = re.compile(r"\d+(/\d+)?\+?|[CTLS]\d+(/[CTLS]?\d+)?\+?", re.IGNORECASE)
@@ -81,6 +83,16 @@ def unfitting_levels(path: Path, levels: Collection[int], slices: Collection[int
         return ""
     named = f"{path} names {counted(len(levels), 'slice')}, numbers {min(levels) + 1} to {max(levels) + 1},"
     return f"{named} and {image} has {len(slices)}."
+
+
+def read_json(path: Path) -> Any:
+    """Read what autoseg or nnU-Net keeps beside images as JSON; OSError or ValueError where it cannot be."""
+    if path.stat().st_size > MOST_BYTES:
+        raise ValueError(f"it has {size_words(path.stat().st_size)}")
+    try:
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except RecursionError as error:
+        raise ValueError("it holds parts within parts without end") from error
 
 
 def _lines(path: Path, what: str, content: str) -> list[str]:

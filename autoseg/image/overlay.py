@@ -18,6 +18,13 @@ Number = TypeVar("Number", bound=np.generic)
 # The outline must stay visible where the fill is faint.
 OUTLINE_OPACITY = 0.95
 SHARED_WINDOW_PIXELS = 1_000_000
+THUMBNAIL_SOURCE = 2048  # what is larger is thinned for a small picture
+
+
+def thinned(slice_: npt.NDArray[Number]) -> npt.NDArray[Number]:
+    """Give every so manieth row and column of a slice that is far larger than what is shown of it."""
+    every = max(1, max(slice_.shape) // THUMBNAIL_SOURCE)
+    return slice_[::every, ::every]
 
 
 def overlay_rgb(

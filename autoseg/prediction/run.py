@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
@@ -17,14 +17,13 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 import pandas as pd
-import torch
 
 from autoseg.data.cases import CaseFolder, read_case
 from autoseg.data.corrections.keep import whole_cases
 from autoseg.data.corrections.kit import Kit, read_kit, write_kit
 from autoseg.data.digests import known_subjects
 from autoseg.data.patients import NOTHING_TYPED, other_kind, read_patient, warn_of_memory
-from autoseg.errors import AutosegError, DataError, OutputError
+from autoseg.errors import AutosegError, DataError, OutputError, enough_memory
 from autoseg.files.atomic import check_writable
 from autoseg.files.file_names import safe_name, unique_names
 from autoseg.files.room import check_room
@@ -404,16 +403,11 @@ def about_images(models: Sequence[TrainedModel], images: Sequence[Image]) -> lis
     return notes
 
 
-@contextmanager
-def _enough_memory(folder: Path) -> Iterator[None]:
+def _enough_memory(folder: Path) -> AbstractContextManager[None]:
     """Turn what happens when the memory is full into a DataError about this folder."""
-    try:
-        yield
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        raise DataError(
-            f"The memory was not enough for {folder}; nothing was written. Close other programs, or choose fewer "
-            "series at once."
-        ) from error
+    return enough_memory(
+        f"for {folder}; nothing was written", "Close other programs, or choose fewer series at once."
+    )
 
 
 # --- what is asked for by name

@@ -6,7 +6,8 @@ import zipfile
 import pytest
 
 from autoseg.errors import OutputError, ReadError
-from autoseg.files.archives import files_of, size_words, zip_folder
+from autoseg.files.archives import files_of, zip_folder
+from autoseg.words import size_words
 
 
 @pytest.fixture

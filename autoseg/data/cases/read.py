@@ -22,6 +22,7 @@ from autoseg.files.dicom.series import read_dicom_file, read_series
 from autoseg.files.labels import Marked, Settled, marked_names, read_label_file, read_label_volume, read_marked
 from autoseg.files.nifti.images import read_nifti_image
 from autoseg.files.nifti.sizes import FILE_NAME as VOXEL_SIZES
+from autoseg.files.nifti.volumes import nifti_header
 from autoseg.files.pictures.images import read_picture_image
 from autoseg.files.sources import (
     PICTURE_ENDINGS,
@@ -288,17 +289,24 @@ def read_whole_image(case: Case, typed: tuple[float, float] | None = None) -> Im
     )
 
 
+def _refuse_time_points(path: Path, count: int) -> None:
+    if count != 1:
+        raise ReadError(
+            f"{path} holds {count} time points, and its labels do not say to which they belong. Save the time "
+            "point that was drawn on as a file of its own."
+        )
+
+
 def _read_channel(file: ImageFile, case: Case, typed: tuple[float, float] | None) -> Image:
     # Where one file holds all channels, they are told apart by the names that the case gives.
     inside = case.channels if len(case.images) == 1 else ()
+    if ending(file.path) in VOLUME_ENDINGS and file.frame is None:
+        shape = nifti_header(file.path).shape
+        _refuse_time_points(file.path, shape[3] if len(shape) == 4 else 1)  # before all of them are read
     images = read_image_file(file.path, file.others, _stamp_of(file), typed, case.reading.plane, inside)
     if ending(file.path) in PICTURE_ENDINGS or ending(file.path) in VOLUME_ENDINGS:
         images = images if file.frame is None else images[file.frame : file.frame + 1]
-        if len(images) != 1:
-            raise ReadError(
-                f"{file.path} holds {len(images)} time points, and its labels do not say to which they belong. "
-                "Save the time point that was drawn on as a file of its own."
-            )
+        _refuse_time_points(file.path, len(images))
         image = images[0]
         spacing = typed or case.reading.pixel_spacing_mm
         if image.affine is None and spacing is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -19,6 +18,7 @@ from autoseg.files.file_names import safe_name, unique_names
 from autoseg.files.nifti.volumes import write_nifti
 from autoseg.files.records import write_record
 from autoseg.files.tables import read_structures, write_structures
+from autoseg.files.text_files import read_json
 from autoseg.image.geometry import Affine, check_affine
 from autoseg.image.image import Image, LabelMap
 from autoseg.image.structures import Structure
@@ -266,7 +266,7 @@ def read_kit(folder: Path) -> Kit:
     folder = Path(folder)
     path = folder / RECORD
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = read_json(path)
         if record["kind"] != KIND or record["version"] != VERSION:
             raise ReadError(f"{path} was written by another program or a newer autoseg.")
         cases = tuple(_from_plain(plain) for plain in record["cases"])

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-import pydicom
 from pydicom.dataset import Dataset, FileDataset
+from pydicom.pixels.utils import get_expected_length
 from pydicom.tag import Tag
 from pydicom.uid import UID
 
+from autoseg.files.arrays import PACKED
 from autoseg.files.dicom.mosaic import split_mosaic
 from autoseg.files.dicom.pixels import transfer_syntax, why_undecodable
 from autoseg.files.dicom.records import (
@@ -24,17 +25,21 @@ from autoseg.files.dicom.records import (
     SliceHeader,
     Taken,
     Vector,
+    dataset_of,
     holder_of,
     items,
     number_of,
     numbers_of,
+    pixels_words,
     quiet,
+    reason_of,
     shown,
     text_of,
     value_of,
 )
 from autoseg.files.sources import SkippedFile, ending
 from autoseg.image.geometry import PLAUSIBLE_MM
+from autoseg.words import size_words
 
 # --- pixel sizes and slice distances from a DICOM header, whichever attribute holds them
 
@@ -121,6 +126,8 @@ def _same(first: Vector, other: Vector) -> bool:
 
 
 MAX_FRAMES = 100_000
+# A compressed frame is an item of its own, with a mark and a length.
+LEAST_OF_FRAME = 10
 UNDEFINED_LENGTH = 0xFFFFFFFF
 # `.nii.gz` is an ending of its own.
 PACKED_ENDINGS = {".gz", ".zip", ".7z", ".rar", ".tar", ".tgz", ".bz2", ".xz"}
@@ -149,7 +156,8 @@ _KEYWORDS = (
     "SeriesDescription", "PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "InstanceNumber",
     "ImagePositionPatient", "ImageOrientationPatient", "SliceThickness", "SpacingBetweenSlices",
     "ImagerPixelSpacing", "NominalScannedPixelSpacing", "SamplesPerPixel", "PhotometricInterpretation",
-    "NumberOfFrames", "Rows", "Columns", "BitsStored", "PixelSpacing", "RescaleSlope", "RescaleIntercept",
+    "NumberOfFrames", "Rows", "Columns", "BitsAllocated", "BitsStored", "PixelSpacing",
+    "RescaleSlope", "RescaleIntercept",
     "ModalityLUTSequence", "SequenceOfUltrasoundRegions", "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence",
     "DiffusionGradientOrientation", "AcquisitionTime", "ContentTime", "ComplexImageComponent",
@@ -168,7 +176,7 @@ def read_header(path: Path) -> FileHeader | SkippedFile:
                 return SkippedFile(path, _no_dicom(path) if start else "an empty file")
             file.seek(0)
             with quiet():
-                dataset = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=list(_TAGS))
+                dataset = dataset_of(path, file, pixels=False, tags=list(_TAGS))
                 start = file.read(12)
                 # A deflated file is inflated as a whole, so only an ordinary one shows that nothing follows.
                 reason = _why_no_image(dataset, bool(start) or transfer_syntax(dataset).is_deflated)
@@ -177,10 +185,12 @@ def read_header(path: Path) -> FileHeader | SkippedFile:
                 refusal = why_undecodable(
                     transfer_syntax(dataset), int(number_of(dataset, "BitsStored") or 8)
                 ) or _cut_off(dataset, file, start)
-                return _file_header(path, dataset, refusal)
+                too_few = _too_few_bytes(dataset, path.stat().st_size)
+                if too_few:
+                    dataset.NumberOfFrames = 1  # a header is made for each
+                return _file_header(path, dataset, refusal or too_few)
     except PYDICOM_ERRORS as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        return SkippedFile(path, f"the header cannot be read ({reason})")
+        return SkippedFile(path, f"the header cannot be read ({reason_of(error)})")
 
 
 def _no_dicom(path: Path) -> str:
@@ -217,6 +227,24 @@ def _cut_off(dataset: FileDataset, file: BinaryIO, start: bytes) -> str:
     if length == UNDEFINED_LENGTH or length - present <= 1:
         return ""
     return f"its pixels are cut off ({present} of {length} bytes): the file is truncated. Copy or export it again."
+
+
+def _too_few_bytes(dataset: FileDataset, stored: int) -> str:
+    """Say that a file is too small for the frames that it announces, or ""."""
+    syntax = transfer_syntax(dataset)
+    frames = int(number_of(dataset, "NumberOfFrames") or 1)
+    if syntax.is_encapsulated:
+        needed = LEAST_OF_FRAME * frames
+    elif number_of(dataset, "BitsAllocated") is None or frames < 2:
+        return ""  # decoding tells
+    else:
+        needed = get_expected_length(dataset) // (PACKED if syntax.is_deflated else 1)
+    if needed <= stored + 1:
+        return ""
+    return (
+        f"its header announces {pixels_words(dataset)}, at least {size_words(needed)}, and the file has "
+        f"{size_words(stored)}: it is cut off or damaged. Copy or export it again."
+    )
 
 
 def _file_header(path: Path, dataset: FileDataset, refusal: str) -> FileHeader:

@@ -13,10 +13,9 @@ from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
-import pydicom
 from pydicom.dataset import FileDataset
 
-from autoseg.files.dicom.records import PYDICOM_ERRORS, SliceHeader, number_of, quiet
+from autoseg.files.dicom.records import PYDICOM_ERRORS, SliceHeader, number_of, quiet, read_dataset
 
 REMEDY = "Export the series as single slices or as enhanced multi-frame DICOM, or without removing private tags."
 ALONG_NORMAL = 0.999  # cosine between Siemens' SliceNormalVector and the plane's normal
@@ -28,7 +27,7 @@ def split_mosaic(picture: SliceHeader) -> tuple[tuple[SliceHeader, ...], str]:
     `position_mm` is None where the header does not tell how the slices lie.
     """
     with quiet():
-        dataset = pydicom.dcmread(picture.path, stop_before_pixels=True, force=True)
+        dataset = read_dataset(picture.path, pixels=False)
         count, normal = _private_values(dataset)
         spacing = number_of(dataset, "SpacingBetweenSlices")
     if count is None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pydicom
 from pydicom.dataset import FileDataset
-from pydicom.encaps import get_frame
+from pydicom.encaps import generate_frames, get_frame
 from pydicom.pixels import apply_color_lut, apply_modality_lut, get_decoder
 from pydicom.pixels.utils import get_expected_length
 from pydicom.uid import (
@@ -23,8 +23,9 @@ from pydicom.uid import (
 )
 
 from autoseg.errors import ReadError
+from autoseg.files.arrays import BLANK, check_claim
 from autoseg.files.dicom.mosaic import untile
-from autoseg.files.dicom.records import PYDICOM_ERRORS, SliceHeader, quiet
+from autoseg.files.dicom.records import PYDICOM_ERRORS, SliceHeader, pixels_words, quiet, read_dataset
 
 Frames = npt.NDArray[np.generic]
 
@@ -114,7 +115,7 @@ def why_undecodable(syntax: UID, bits: int = 8) -> str:
 
 def _open(path: Path) -> FileDataset:
     try:
-        return pydicom.dcmread(path, force=True)
+        return read_dataset(path)
     except PYDICOM_ERRORS as error:
         raise ReadError(
             f"{path} cannot be read as DICOM ({_one_line(error)}): it is truncated or damaged. "
@@ -131,9 +132,10 @@ def _decode(path: Path, dataset: FileDataset, frame: int | None) -> tuple[Frames
     dataset.file_meta.TransferSyntaxUID = syntax
     decoder = get_decoder(syntax)
     try:
-        wrong = _why_unlike_its_pixels(dataset, syntax)
+        wrong = why_unlike_its_pixels(dataset, syntax, frame)
         if wrong:
             raise ReadError(f"{path}: {wrong} The header was changed or is damaged. Export the file again.")
+        _check_claim(path, dataset, syntax, frame)
         pixels, found = decoder.as_array(dataset, index=frame)
         colours = (3,) if found["samples_per_pixel"] == 3 else ()
         frames = pixels.reshape(-1, dataset.Rows, dataset.Columns, *colours)
@@ -147,7 +149,18 @@ def _decode(path: Path, dataset: FileDataset, frame: int | None) -> tuple[Frames
     return frames.astype(frames.dtype.newbyteorder("="), copy=False), str(found["photometric_interpretation"])
 
 
-def _why_unlike_its_pixels(dataset: FileDataset, syntax: UID) -> str:
+def _check_claim(path: Path, dataset: FileDataset, syntax: UID, frame: int | None) -> None:
+    """Refuse more pixels than are there or than the memory holds; decoders take it first."""
+    if "PixelData" not in dataset:
+        return
+    frames = 1 if frame is None or not syntax.is_encapsulated else int(dataset.get("NumberOfFrames") or 1)
+    needed = get_expected_length(dataset) // frames
+    # Nothing bounds how much JPEG 2000 makes of a byte.
+    most, blank = (math.inf, BLANK) if syntax.is_encapsulated else (1.0, math.inf)
+    check_claim(path, needed, pixels_words(dataset), stored=len(dataset.PixelData) + 1, most=most, blank=blank)
+
+
+def why_unlike_its_pixels(dataset: FileDataset, syntax: UID, frame: int | None = None) -> str:
     """Say how a header contradicts the pixels' own header or their length, which would scramble them; or ""."""
     rows, columns, samples, bits = (
         int(dataset.get(word, least) or least)
@@ -169,11 +182,22 @@ def _why_unlike_its_pixels(dataset: FileDataset, syntax: UID) -> str:
         if is_oblong and _line_fits(dataset, columns, rows) < EXCHANGED:
             return f"{told}, but its pixels look like {columns} × {rows}: rows and columns are exchanged."
         return ""
-    picture = get_frame(dataset.PixelData, 0, number_of_frames=dataset.get("NumberOfFrames") or 1)
+    count = int(dataset.get("NumberOfFrames") or 1)
+    if frame is not None or syntax == RLELossless:
+        pictures = iter([get_frame(dataset.PixelData, frame or 0, number_of_frames=count)])
+    else:
+        pictures = generate_frames(dataset.PixelData, number_of_frames=count)
+    wrong = (_why_unlike_picture(picture, syntax, (rows, columns, samples, bits)) for picture in pictures)
+    return next((f"{told}, but {words}" for words in wrong if words), "")
+
+
+def _why_unlike_picture(picture: bytes, syntax: UID, announced: tuple[int, int, int, int]) -> str:
+    """Say how a compressed picture differs from what is announced: rows, columns, samples and bits; or ""."""
+    rows, columns, samples, bits = announced
     if syntax == RLELossless:
         length = _rle_length(picture)
         if length - rows * columns >= columns:
-            return f"{told}, but its compressed picture holds {length:,} pixels."
+            return f"its compressed picture holds {length:,} pixels."
         return ""
     coded = _coded_size(picture)
     if coded is None:
@@ -182,7 +206,7 @@ def _why_unlike_its_pixels(dataset: FileDataset, syntax: UID) -> str:
     # JPEG's decoders fill what the header announces, or end the whole program where that is larger than a pixel.
     larger = syntax in JPEGTransferSyntaxes and bits > 8 * -(-depth // 8)
     if (high or rows, wide, planes) != (rows, columns, samples) or depth > bits or larger:
-        return f"{told}, but the compressed picture itself is {high} × {wide} pixels of {planes} × {depth} bits."
+        return f"the compressed picture itself is {high} × {wide} pixels of {planes} × {depth} bits."
     return ""
 
 

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import io
 import math
+import os
 import struct
 import threading
 import warnings
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pydicom
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
+from pydicom.filereader import _read_file_meta_info, read_preamble
+from pydicom.filereader import read_dataset as explicit_dataset
+from pydicom.pixels.utils import get_expected_length
+from pydicom.tag import BaseTag
+from pydicom.uid import DeflatedExplicitVRLittleEndian as DEFLATED
 
 from autoseg.errors import LabelError, ReadError
+from autoseg.files.arrays import BLANK, PACKED, check_claim, unpacked
 from autoseg.image.image import Image
+from autoseg.words import counted, size_words
 
 # --- attributes of a DICOM dataset as plain values, whatever state they are in
 
@@ -112,6 +121,88 @@ def holder_of(dataset: Dataset, groups: Sequence[Dataset], sequence: str, keywor
     return dataset
 
 
+def reason_of(error: BaseException) -> str:
+    """Give what pydicom says of a damaged file, on one line."""
+    if isinstance(error, RecursionError):
+        return "it holds parts within parts without end"
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+# --- a file as a dataset, whatever it was packed to
+
+# A header takes kilobytes, of many frames some megabytes; behind the pixels little follows.
+MOST_OF_HEADER, MOST_BEHIND = 2**27, 2**26
+PIXEL_GROUP = 0x7FE0
+
+
+def read_dataset(path: Path, *, pixels: bool = True) -> FileDataset:
+    """Read a DICOM file, with its pixels or up to them; what is wrong with it is among PYDICOM_ERRORS."""
+    with path.open("rb") as file:
+        return dataset_of(path, file, pixels=pixels)
+
+
+def dataset_of(
+    path: Path, file: BinaryIO, *, pixels: bool = True, tags: list[BaseTag | int] | None = None
+) -> FileDataset:
+    """Read an open file, all of its header or certain `tags`, as `read_dataset` does; it stands at its pixels then.
+
+    pydicom would unpack a deflated file to its end, which may be gigabytes: it is unpacked as far as its header
+    says that it goes.
+    """
+    preamble = read_preamble(file, force=True)
+    meta = _read_file_meta_info(file)
+    if meta.get("TransferSyntaxUID") == DEFLATED:
+        dataset = _inflated(path, file, pixels=pixels, tags=tags)
+        return FileDataset(str(path), dataset, preamble, meta, is_implicit_VR=False, is_little_endian=True)
+    file.seek(0)
+    return pydicom.dcmread(file, force=True, stop_before_pixels=not pixels, specific_tags=tags)
+
+
+def _inflated(path: Path, file: BinaryIO, *, pixels: bool, tags: list[BaseTag | int] | None) -> Dataset:
+    stored = os.fstat(file.fileno()).st_size - file.tell()
+    pieces = unpacked(zlib.decompressobj(-zlib.MAX_WBITS), file, stored)
+    data = io.BytesIO()
+    reached: list[int] = []
+
+    def at_pixels(tag: BaseTag, _: str | None, __: int) -> bool:
+        if tag.group >= PIXEL_GROUP:
+            reached.append(data.tell())
+        return bool(reached)
+
+    # In growing parts, as a header is small and pixels behind it are many.
+    most = 2**20
+    while not reached:
+        is_whole = _fill(data, pieces, most)
+        dataset = explicit_dataset(data, False, True, stop_when=at_pixels, specific_tags=tags)
+        if is_whole:
+            break
+        if most >= MOST_OF_HEADER and not reached:
+            raise ValueError(f"its header goes on for more than {size_words(most)}, which no header does")
+        most = min(8 * most, MOST_OF_HEADER)
+    if not pixels:
+        return dataset
+    needed = get_expected_length(dataset)
+    check_claim(path, needed, pixels_words(dataset), stored=stored, most=PACKED, blank=BLANK)
+    if not _fill(data, pieces, max(data.getbuffer().nbytes, sum(reached[:1]) + needed + MOST_BEHIND)):
+        raise ValueError(f"behind its pixels more than {size_words(MOST_BEHIND)} follow, which belong to none")
+    return explicit_dataset(data, False, True)
+
+
+def _fill(data: io.BytesIO, pieces: Iterator[bytes], most: int) -> bool:
+    """Add pieces until there are so many bytes, and go to the start; tell whether those were all."""
+    size = data.seek(0, os.SEEK_END)
+    while size < most and (piece := next(pieces, None)) is not None:
+        size += data.write(piece)
+    data.seek(0)
+    return size < most
+
+
+def pixels_words(dataset: Dataset) -> str:
+    """Say in words how many pixels a header announces."""
+    frames = int(number_of(dataset, "NumberOfFrames") or 1)
+    return f"{counted(frames, 'frame')} of {dataset.Rows} × {dataset.Columns} pixels"
+
+
 # The parts of a complex image, in the order of GE's own numbers for them.
 COMPONENTS = ("magnitude", "phase", "real", "imaginary")
 
@@ -193,11 +284,10 @@ class FileHeader:
 def read_object(path: Path, kinds: Sequence[str], *, what: str) -> FileDataset:
     """Read a DICOM file without its pixels; a file without preamble and meta header is read too."""
     try:
-        dataset = pydicom.dcmread(path, force=True, stop_before_pixels=True)
+        dataset = read_dataset(path, pixels=False)
     except PYDICOM_ERRORS as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ReadError(
-            f"{path} cannot be read as a {what} ({reason}). Check the name, or copy or export it again."
+            f"{path} cannot be read as a {what} ({reason_of(error)}). Check the name, or copy or export it again."
         ) from error
     kind = text_of(dataset, "SOPClassUID")
     if kind not in kinds:

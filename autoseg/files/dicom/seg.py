@@ -9,13 +9,12 @@ from typing import Literal, cast
 
 import numpy as np
 import numpy.typing as npt
-import pydicom
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.pixels import iter_pixels
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from autoseg.errors import LabelError, ReadError
-from autoseg.files.dicom.pixels import UNCOMPRESSED, transfer_syntax
+from autoseg.files.dicom.pixels import UNCOMPRESSED, transfer_syntax, why_unlike_its_pixels
 from autoseg.files.dicom.records import (
     PYDICOM_ERRORS,
     Vector,
@@ -24,6 +23,7 @@ from autoseg.files.dicom.records import (
     numbers_of,
     other_image,
     quiet,
+    read_dataset,
     read_object,
     slices_by_instance,
     text_of,
@@ -117,7 +117,9 @@ def labels_on(segmentation: Segmentation, image: Image) -> tuple[dict[int, npt.N
     wanted = [(index, place) for index, place in enumerate(places) if place is not None]
     if not wanted and not segmentation.sop_uids & set(instances):
         raise other_image(segmentation.path, segmentation.series_uids, image)
-    masks = {segment.number: np.zeros(image.shape, dtype=np.bool_) for segment in segmentation.segments}
+    # Those of segments without a frame here share one empty mask, as there may be hundreds.
+    empty = np.broadcast_to(np.False_, image.shape)
+    masks: dict[int, npt.NDArray[np.bool_]] = {segment.number: empty for segment in segmentation.segments}
     with quiet():
         decoded = _decoded(segmentation, [index for index, _ in wanted])
         for (index, place), pixels in zip(wanted, decoded, strict=True):
@@ -125,11 +127,17 @@ def labels_on(segmentation: Segmentation, image: Image) -> tuple[dict[int, npt.N
             row, column = _corner(segmentation, frame, image, place)
             window = (place, slice(row, row + pixels.shape[0]), slice(column, column + pixels.shape[1]))
             if frame.segment is None:
-                for number, mask in masks.items():
-                    mask[window] |= pixels == number
+                for number in masks.keys() & set(np.unique(pixels).tolist()):
+                    _own(masks, number)[window] |= pixels == number
             elif frame.segment in masks:
-                masks[frame.segment][window] |= pixels >= FRACTION * segmentation.maximum
+                _own(masks, frame.segment)[window] |= pixels >= FRACTION * segmentation.maximum
     return masks, _notes(segmentation, len(wanted))
+
+
+def _own(masks: dict[int, npt.NDArray[np.bool_]], number: int) -> npt.NDArray[np.bool_]:
+    if not masks[number].flags.writeable:
+        masks[number] = masks[number].copy()
+    return masks[number]
 
 
 def _segmentation(path: Path, dataset: FileDataset) -> Segmentation:
@@ -282,12 +290,14 @@ def _decoded(segmentation: Segmentation, indices: Sequence[int]) -> Iterator[npt
     if not indices:
         return
     try:
-        dataset = pydicom.dcmread(segmentation.path, force=True)
+        dataset = read_dataset(segmentation.path)
         stored = len(segmentation.frames) * segmentation.rows * segmentation.columns * dataset.BitsAllocated
         dataset.file_meta.TransferSyntaxUID = segmentation.syntax
         # pydicom takes bits that are missing at the end for zeros.
         if not segmentation.syntax.is_encapsulated and 8 * len(dataset.PixelData) < stored:
             raise EOFError("there are fewer than the header announces")
+        if segmentation.syntax.is_encapsulated and (wrong := why_unlike_its_pixels(dataset, segmentation.syntax)):
+            raise ValueError(wrong)
         yield from iter_pixels(dataset, indices=list(indices), raw=True)
     except PYDICOM_ERRORS as error:
         lines = " ".join(line.strip() for line in str(error).splitlines()[:3]).rstrip(".")

@@ -16,7 +16,7 @@ from autoseg.files.dicom.grouping import Series
 from autoseg.files.dicom.pixels import read_frames, slice_pixels
 from autoseg.files.dicom.series import DicomFolder
 from autoseg.image.geometry import slice_normal
-from autoseg.image.overlay import Rgb, overlay_rgb
+from autoseg.image.overlay import Rgb, overlay_rgb, thinned
 
 PLANES = ("sagittal", "coronal", "axial")  # by the axis x, y or z that the slices' normal is nearest to
 OBLIQUE_DEG = 30.0
@@ -69,7 +69,7 @@ def thumbnail(series: Series) -> Rgb:
         pixels = slice_pixels(read_frames(header.path), header)
     else:
         pixels = slice_pixels(read_frames(header.path, frame=header.frame), replace(header, frame=0))
-    return overlay_rgb(pixels, None, ())[..., 0]
+    return overlay_rgb(thinned(pixels), None, ())[..., 0]
 
 
 def why_unlikely(series: Series) -> str:

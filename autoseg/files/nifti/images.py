@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def read_nifti_image(
     whichever way that axis runs.
     """
     path = Path(path)
-    header, data = open_nifti(path)
+    header, data = open_nifti(path, is_image=True)
     header.refuse_two_sizes()
     points = _time_points(path, header, time_point, channels_last)
     arrangement, affine = lay_out(header, slice_axis)
@@ -127,15 +128,20 @@ def _size_notes(header: NiftiHeader) -> tuple[str, ...]:
 # --- labels: brought to their image's axes, or why they do not belong there
 
 
-def read_nifti_labels(path: Path) -> tuple[NiftiHeader, npt.NDArray[np.generic]]:
-    """Read what a label file holds, whole numbers or not, in the file's own order (x, y, z)."""
-    header, data = open_nifti(path)
+def read_nifti_labels(path: Path, like: Image | None = None) -> tuple[NiftiHeader, npt.NDArray[np.generic]]:
+    """Read what a label file holds, whole numbers or not, in the file's own order (x, y, z).
+
+    Where the image is known, one of another number of voxels is refused by its header.
+    """
+    header = nifti_header(path)
     if len(header.shape) > 3:
         raise LabelError(
             f"{path} has the shape {header.shape}, but labels have three axes. Save one file for each time point "
             "or structure."
         )
-    return header, read_values(header, data)
+    if like is not None and math.prod(header.shape) != math.prod(like.shape):
+        raise LabelError(_other_grid(path, header, like))
+    return header, read_values(header, open_nifti(path)[1])
 
 
 def onto_image(

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import nibabel
 import numpy as np
@@ -22,11 +22,12 @@ from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
 from autoseg.errors import GeometryError, OutputError, ReadError
-from autoseg.files.arrays import ROUNDED
+from autoseg.files.arrays import BLANK, PACKED, ROUNDED, check_claim
 from autoseg.files.atomic import whole_file
 from autoseg.files.nifti.sizes import Holds, TwoSizes, kept_answer, steps_differ
 from autoseg.image.geometry import LPS_TO_RAS, PLAUSIBLE_MM, Affine, check_affine, same_grid, spacing_from_affine
 from autoseg.image.image import Image, LabelMap
+from autoseg.words import size_words
 
 # --- what a NIfTI file says of its voxels: their shape, and where they lie in the patient
 
@@ -34,6 +35,8 @@ from autoseg.image.image import Image, LabelMap
 _LENGTHS = (348, 540)
 # Code of the unit of length in the header: metre, mm, micrometre; 0 is unknown and taken as mm, as everyone does.
 _MM_PER_UNIT = {1: 1000.0, 2: 1.0, 3: 0.001}
+# So many bytes behind the last voxel, or as many as before it, may be what another program keeps there.
+MOST_BEHIND = 2**26
 DAMAGED = (
     ImageFileError,
     HeaderDataError,
@@ -81,18 +84,24 @@ class NiftiHeader:
 def nifti_header(path: Path) -> NiftiHeader:
     """Read the shape and the place of a NIfTI file's voxels, but not the voxels."""
     path = Path(path)
+    return describe(path, parse_header(path, _beginning(path)))
+
+
+def _beginning(path: Path) -> bytes:
     try:
         with pair_member(path, ".hdr").open("rb") as file:
-            data = file.read(max(_LENGTHS))
-            if data[:2] == b"\x1f\x8b":
-                file.seek(0)
-                with gzip.open(file) as unpacked:
-                    data = unpacked.read(max(_LENGTHS))
+            return _unpacked(file).read(max(_LENGTHS))
     except FileNotFoundError as error:
         raise ReadError(f"{path} does not exist. Check the name and the folder.") from error
     except DAMAGED as error:
         raise ReadError(broken(path, error)) from error
-    return describe(path, parse_header(path, data))
+
+
+def _unpacked(file: BinaryIO) -> BinaryIO | gzip.GzipFile:
+    """Give what is read from a file as it was before it was packed; its name does not count."""
+    is_packed = file.read(2) == b"\x1f\x8b"
+    file.seek(0)
+    return gzip.GzipFile(fileobj=file) if is_packed else file
 
 
 def is_pair(path: Path) -> bool:
@@ -233,15 +242,22 @@ NIFTI_ENDINGS = (".nii", ".nii.gz", ".hdr", ".img")
 _REVERSED_AXES = np.eye(4)[[2, 1, 0, 3]]
 
 
-def open_nifti(path: Path) -> tuple[NiftiHeader, ArrayProxy]:
-    """Read a NIfTI file (.nii, .nii.gz, or a pair .hdr and .img), its values still packed."""
+def open_nifti(path: Path, *, is_image: bool = False) -> tuple[NiftiHeader, ArrayProxy]:
+    """Read a NIfTI file (.nii, .nii.gz, or a pair .hdr and .img), its values still as they are stored.
+
+    An `is_image` is refused where it is large and can only be blank; labels may be.
+    """
     path = Path(path)
+    header = parse_header(path, _beginning(path))
+    described = describe(path, header)
     try:
-        data = pair_member(path, ".hdr").read_bytes()
-        pixels = pair_member(path, ".img").read_bytes() if is_pair(path) else data
-    except OSError as error:
-        raise ReadError(f"{path} could not be read: {error.strerror or error}. Check the name.") from error
-    return _open(path, data, pixels)
+        pixels = _read_voxels(path, header, described, is_image=is_image)
+        return described, ArrayProxy(BytesIO(pixels), header)
+    except DAMAGED as error:
+        # What a damaged file makes of gzip has no number of the system's.
+        if isinstance(error, OSError) and error.strerror:
+            raise ReadError(f"{path} could not be read: {error.strerror}. Check the name.") from error
+        raise ReadError(broken(path, error)) from error
 
 
 def read_nifti(path: Path) -> tuple[npt.NDArray[np.generic], Affine]:
@@ -289,18 +305,30 @@ def write_nifti(path: Path, grid: Image | LabelMap) -> Path:
     return path
 
 
-def _open(path: Path, data: bytes, pixels: bytes) -> tuple[NiftiHeader, ArrayProxy]:
-    try:
-        data, pixels = (gzip.decompress(part) if part[:2] == b"\x1f\x8b" else part for part in (data, pixels))
-        header = parse_header(path, data)
-        described = describe(path, header)
-        needed = header.get_data_offset() + math.prod(described.shape) * header.get_data_dtype().itemsize
-        # Asked before memory is, as a damaged header may promise any number of voxels.
-        if len(pixels) < needed:
-            raise ReadError(broken(path, f"it is cut off: {len(pixels):,} bytes of {needed:,}"))
-        return described, ArrayProxy(BytesIO(pixels), header)
-    except DAMAGED as error:
-        raise ReadError(broken(path, error)) from error
+def _read_voxels(path: Path, header: Nifti1Header, described: NiftiHeader, *, is_image: bool) -> bytes:
+    """Read the file to the last of its voxels, and no further than tells that it is whole."""
+    needed = header.get_data_offset() + math.prod(described.shape) * header.get_data_dtype().itemsize
+    place = pair_member(path, ".img")
+    with place.open("rb") as file:
+        unpacked, stored = _unpacked(file), place.stat().st_size
+        is_packed = unpacked is not file
+        what = f"{' × '.join(map(str, described.shape))} voxels"
+        what += f" behind byte {header.get_data_offset():,}" if header.get_data_offset() > 2**20 else ""
+        if is_packed or needed <= stored:
+            most, blank = PACKED if is_packed else 1, BLANK if is_image else math.inf
+            check_claim(path, needed, what, stored=stored, most=most, blank=blank)
+            stored = len(pixels := unpacked.read(needed))
+        if stored < needed:
+            raise ReadError(broken(path, f"it is cut off: {stored:,} bytes of {needed:,}"))
+        # The sum that tells damage stands behind the last byte, of which a hostile file has gigabytes.
+        behind = 0
+        while is_packed and (more := len(unpacked.read(2**20))):
+            behind += more
+            if behind > max(needed, MOST_BEHIND):
+                raise ReadError(
+                    broken(path, f"behind its {what} more than {size_words(behind)} follow that belong to none")
+                )
+    return pixels
 
 
 def _in_file_order(path: Path, header: NiftiHeader, data: ArrayProxy) -> tuple[npt.NDArray[np.generic], Affine]:

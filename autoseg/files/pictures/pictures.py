@@ -13,12 +13,15 @@ import numpy.typing as npt
 from PIL import Image as PillowImage
 
 from autoseg.errors import DataError, LabelError, ReadError
+from autoseg.files.arrays import BLANK, BLANK_JPEG, PACKED, check_claim
 from autoseg.files.atomic import whole_file
 from autoseg.image.structures import Structure, check_structures, check_values
 
 Colour = tuple[int, int, int]
 PNG_MODES = ("1", "L", "LA", "P", "I;16", "RGB", "RGBA")
 EXIF_ORIENTATION = 0x0112
+# Bytes of a pixel while Pillow reads it; colours take four.
+MEMORY_OF_PIXEL = {"1": 1, "L": 1, "P": 1, "I;16": 2, "LA": 4}
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,6 +134,14 @@ def _opened(path: Path) -> Iterator[PillowImage.Image]:
     """Open a picture, and turn whatever the decoder raises into one sentence with the remedy."""
     try:
         with PillowImage.open(path, formats=("PNG", "JPEG")) as image:
+            check_claim(
+                path,
+                image.width * image.height * MEMORY_OF_PIXEL.get(image.mode, 4),
+                f"{image.height} × {image.width} pixels",
+                stored=path.stat().st_size,
+                most=8 * PACKED,  # eight pixels may lie in a byte
+                blank=BLANK if image.format == "PNG" else BLANK_JPEG,
+            )
             if getattr(image, "n_frames", 1) > 1:
                 raise ReadError(f"{path} is an animation. Save each picture as a file of its own.")
             if image.getexif().get(EXIF_ORIENTATION, 1) != 1:

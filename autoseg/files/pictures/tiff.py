@@ -7,9 +7,9 @@ import math
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from lzma import LZMAError
+from lzma import LZMADecompressor, LZMAError
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,9 @@ from PIL import Image as PillowImage
 from PIL import ImageSequence
 
 from autoseg.errors import ReadError
+from autoseg.files.arrays import BLANK, BLANK_BYTES, Unpacker, check_claim, unpacked
 from autoseg.files.pictures.pictures import Picture
+from autoseg.words import size_words
 
 TIFF_SUFFIXES = (".tif", ".tiff")
 
@@ -37,6 +39,12 @@ _DAMAGED = (
 )
 # So many bytes of pixels come out of one at most: bits that are stored eight to a byte; deflate reaches 1032.
 _MOST_PLAIN, _MOST_PACKED = 8, 10_000
+# By the number of the way to pack them; what else is read unpacks to what the pixels need, or little more.
+_UNPACKERS: dict[int, Callable[[], Unpacker]] = {
+    8: lambda: zlib.decompressobj(),
+    32946: lambda: zlib.decompressobj(),
+    34925: lambda: LZMADecompressor(),
+}
 # After so many faults nothing more of a file is looked at.
 _MOST_FAULTS = 20
 # Old and new JPEG, and WebP: values that are near the originals only.
@@ -62,6 +70,7 @@ def read_tiff(path: Path) -> tuple[Picture, ...]:
             page = series.keyframe
             _check_page(path, page)
             _check_size(path, file.filehandle.size, series)
+            _check_parts(path, file, [page for page in series.pages if page is not None])
             stack = _stack(path, _decoded(path, file, series), series.axes)
             palette = _palette(page)
             alpha = bool(page.extrasamples) and page.extrasamples[-1] != tifffile.EXTRASAMPLE.UNSPECIFIED
@@ -127,10 +136,37 @@ def _check_page(path: Path, page: tifffile.TiffPage) -> None:
 
 
 def _check_size(path: Path, size: int, series: tifffile.TiffPageSeries) -> None:
-    """Refuse what promises more pixels than its bytes can hold, before memory is asked for them."""
-    promised = math.prod(series.shape) * series.dtype.itemsize
-    if promised > size * (_MOST_PLAIN if series.keyframe.compression == 1 else _MOST_PACKED):
-        raise ReadError(f"{path} is cut off or damaged: {size:,} bytes cannot hold {promised:,}. Copy it again.")
+    """Refuse what announces more pixels than its bytes or the memory can hold, before memory is taken."""
+    key, wide = series.keyframe, series.dtype.itemsize
+    most = _MOST_PLAIN if key.compression == 1 else _MOST_PACKED
+    what = f"pixels of shape {series.shape}"
+    check_claim(path, math.prod(series.shape) * wide, what, stored=size, most=most, blank=BLANK)
+    # A tile is decoded whole, however little of it lies in the picture.
+    part = math.prod(key.chunks) * wide
+    check_claim(path, part, f"tiles of shape {key.chunks}", stored=size, most=most, blank=BLANK)
+
+
+def _check_parts(
+    path: Path, file: tifffile.TiffFile, pages: Sequence[tifffile.TiffPage | tifffile.TiffFrame]
+) -> None:
+    """Refuse a strip or tile that unpacks to more than its pixels: tifffile unpacks it to its end."""
+    start = _UNPACKERS.get(pages[0].compression)
+    if start is None:
+        return
+    for page in pages:
+        expected = math.prod(page.chunks) * np.dtype(page.dtype).itemsize + 2**20
+        for at, count in zip(page.dataoffsets, page.databytecounts, strict=True):
+            if count * _MOST_PACKED < expected + BLANK_BYTES:
+                continue
+            file.filehandle.seek(at)
+            found = 0
+            for piece in unpacked(start(), file.filehandle, count):
+                found += len(piece)
+                if found > expected:
+                    raise ReadError(
+                        f"{path} is damaged: a part of it unpacks to more than the {size_words(expected)} that its "
+                        "pixels have. Copy it again."
+                    )
 
 
 def _decoded(path: Path, file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> npt.NDArray[np.generic]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from autoseg.errors import DataError, ReadError
 from autoseg.files.file_names import safe_name, unique_names
 from autoseg.files.nifti.volumes import read_nifti
 from autoseg.files.tables import read_structures
+from autoseg.files.text_files import read_json
 from autoseg.image.image import LabelMap, Source
 
 RUN_FILE = "run.json"
@@ -55,7 +55,7 @@ def read_run_labels(folder: Path) -> tuple[list[LabelMap], list[str]]:
 
 def _record(path: Path) -> dict[str, Any]:
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = read_json(path)
         if not isinstance(record["images"], list):
             raise TypeError("its images are no list")
     except (OSError, ValueError, KeyError, TypeError) as error:

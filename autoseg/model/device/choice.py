@@ -18,7 +18,7 @@ import psutil
 import torch
 from torch import Tensor, nn
 
-from autoseg.errors import DataError, SettingsError
+from autoseg.errors import DataError, SettingsError, is_out_of_memory
 
 # --- an NVIDIA GPU that torch does not use: found without torch, with what to do about it
 
@@ -222,31 +222,6 @@ def keep_freed_memory() -> None:
 # --- what a device says when its memory is full, and how to get memory back
 
 Result = TypeVar("Result")
-
-# What torch and its libraries say of it in errors that have no kind of their own, in small letters.
-WORDS = (
-    "out of memory",
-    "not enough memory",
-    "can't allocate memory",
-    "cannot allocate memory",
-    "bad_alloc",
-    "alloc_failed",
-)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an error says that the memory of the processor or of the GPU was not enough.
-
-    Examples
-    --------
-    >>> is_out_of_memory(MemoryError()), is_out_of_memory(RuntimeError("MPS backend out of memory"))
-    (True, True)
-    >>> is_out_of_memory(RuntimeError("shapes do not fit"))
-    False
-    """
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(word in str(error).lower() for word in WORDS)
 
 
 def where_memory_allows(work: Callable[[], Result]) -> Result | None:

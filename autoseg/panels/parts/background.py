@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from autoseg.data.cases import Case
-from autoseg.errors import AutosegError, DataError
+from autoseg.errors import LEARN_SMALLER, AutosegError, DataError, in_words, let_go
 from autoseg.training.events import Event
 from autoseg.training.plan import hide_ids
 
@@ -264,27 +264,13 @@ class Background:
                 listener()
 
 
-def let_go(error: BaseException) -> None:
-    """Free what the functions that failed held: the slices would fill the memory that the next try needs."""
-    known: BaseException | None = error
-    seen: list[BaseException] = []
-    while known is not None and known not in seen:
-        seen.append(known)
-        traceback.clear_frames(known.__traceback__)
-        known = known.__cause__ or known.__context__
-
-
 def sentence_of_failure(error: Exception) -> str:
     """Say in plain words why learning failed, and what to do."""
     words = str(error)
     if isinstance(error, AutosegError):
         return words
-    if isinstance(error, MemoryError) or "out of memory" in words or "can't allocate memory" in words:
-        return (
-            "There was not enough memory to learn. Choose a smaller batch size or a larger spacing_mm, or close "
-            "other programs, then start again."
-        )
-    return f"The training ended by a fault: {words or type(error).__name__}."
+    told = in_words(error, "to learn", LEARN_SMALLER)
+    return str(told) if told is not None else f"The training ended by a fault: {words or type(error).__name__}."
 
 
 Work = TypeVar("Work", bound=Background)

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 import ipywidgets as widgets
 
-from autoseg.errors import AutosegError, DataError
+from autoseg.errors import AutosegError, DataError, in_words
 from autoseg.panels.parts.background import Background, Budget, State
 from autoseg.panels.parts.fields import button
 from autoseg.panels.parts.panel import Panel
@@ -136,9 +136,12 @@ class FollowsWork(Panel, Generic[Asked, Work]):
             if self.asked is None:
                 raise DataError(f"There is nothing to start yet. {self.first}")
             self.show(start(self.asked))
-        except AutosegError as error:  # it did not start; what is shown stays
+        except (AutosegError, MemoryError, RuntimeError) as error:  # it did not start; what is shown stays
+            told = in_words(error, f"for this {self.noun}")
+            if told is None and not isinstance(error, AutosegError):
+                raise
             self.arrange()
-            self.say(str(error), "error")
+            self.say(str(told or error), "error")
 
     def stop(self) -> None:
         """Ask the work to stop; what is finished of it is kept."""

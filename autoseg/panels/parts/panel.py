@@ -12,7 +12,7 @@ import anywidget
 import ipywidgets as widgets
 import traitlets
 
-from autoseg.errors import AutosegError
+from autoseg.errors import AutosegError, in_words, let_go
 from autoseg.panels.parts.style import Kind, notice
 
 if TYPE_CHECKING:
@@ -96,8 +96,11 @@ class Panel(widgets.VBox):
     def fail(self, error: BaseException) -> None:
         """Show why something failed, with the remedy, and take back the value."""
         self.progress(None)
-        words, details = str(error), ""
-        if not isinstance(error, AutosegError):
+        told = in_words(error, "for this")
+        words, details = str(told or error), ""
+        if told is not None:
+            let_go(error)
+        elif not isinstance(error, AutosegError):
             # A fault of ours, or of the computer: the sentence alone may not be enough to mend it.
             words = f"This did not work: {error or type(error).__name__}. The details may help whoever helps you."
             details = "".join(traceback.format_exception(error))

@@ -10,7 +10,7 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from autoseg.files.archives import size_words, zip_folder
+from autoseg.files.archives import zip_folder
 from autoseg.model.postprocess import MOST_EROSIONS, StructurePostprocess
 from autoseg.panels.parts.download import DownloadButton
 from autoseg.panels.parts.fields import button, field, tick
@@ -23,7 +23,7 @@ from autoseg.prediction.ensemble import COPY_WORDS, Copies, copies_worth, runs_p
 from autoseg.prediction.run import Run, RunProgress, RunStopped, Stage, segment_folder
 from autoseg.report.area_tables import missing_notes
 from autoseg.report.run_folder import RunFile, list_run_files, open_folder, why_not_openable
-from autoseg.words import GraveNote, ReadingNote, counted
+from autoseg.words import GraveNote, ReadingNote, counted, size_words
 
 MOST_SKIPPED = 20
 MOST_NOTES = 3  # on how series were read; more unfold at a click

@@ -115,7 +115,7 @@ def test_damaged_and_foreign_files_are_explained(tmp_path):
         path.write_bytes(data)
         with pytest.raises(ReadError, match=rf"{number}\.nii\.gz is damaged or no NIfTI"):
             read_nifti(path)
-    with pytest.raises(ReadError, match=r"missing\.nii could not be read"):
+    with pytest.raises(ReadError, match=r"missing\.nii does not exist"):
         read_nifti(tmp_path / "missing.nii")
 
 
