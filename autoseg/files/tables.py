@@ -56,7 +56,7 @@ def read_structures(path: Path) -> StructureTable:
     values: dict[int | str, int] = {}
     for number, row in rows:
         for word in _words(row.get("values", "")):
-            value: int | str = int(word) if word.isdecimal() else word
+            value: int | str = int(word) if word.isdecimal() and len(word) < 10 else word
             if value in values:
                 raise LabelError(
                     f"{path}, row {number}: the value {word} stands in another row too. Keep one of them."
@@ -179,7 +179,7 @@ def write_annotated(
 def _slices(path: Path, number: int, text: str) -> tuple[int, int] | None:
     if not text:
         return None
-    match = re.fullmatch(r"(\d+)(?:\s*[-–:]\s*(\d+))?", text)
+    match = re.fullmatch(r"(\d{1,9})(?:\s*[-–:]\s*(\d{1,9}))?", text)
     start, stop = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
     if not 1 <= start <= stop:
         raise ReadError(f"{path}, row {number}: slices {text!r} is no range counted from 1, such as 4-9 or 4.")
@@ -203,7 +203,7 @@ def _structure(path: Path, number: int, row: Mapping[str, str]) -> Structure:
             name=row["name"],
             colour=cast(tuple[int, int, int], tuple(bytes.fromhex(colour[1:]))) if colour else None,
             side=cast(Side, row.get("side", "").lower()),
-            includes=tuple(int(word) for word in re.findall(r"\d+", row.get("includes", ""))),
+            includes=tuple(int(word) for word in re.findall(r"\d{1,9}", row.get("includes", ""))),
         )
     except LabelError as error:
         raise LabelError(f"{where}: {error}") from error

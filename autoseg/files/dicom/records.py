@@ -131,7 +131,7 @@ def reason_of(error: BaseException) -> str:
 # --- a file as a dataset, whatever it was packed to
 
 # A header takes kilobytes, of many frames some megabytes; behind the pixels little follows.
-MOST_OF_HEADER, MOST_BEHIND = 2**27, 2**26
+MOST_OF_HEADER, MOST_BEHIND = 2**26, 2**26
 PIXEL_GROUP = 0x7FE0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -133,10 +134,14 @@ def write_gif(path: Path, frames: Sequence[npt.NDArray[np.uint8]], frame_ms: int
 def _opened(path: Path) -> Iterator[PillowImage.Image]:
     """Open a picture, and turn whatever the decoder raises into one sentence with the remedy."""
     try:
-        with PillowImage.open(path, formats=("PNG", "JPEG")) as image:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PillowImage.DecompressionBombWarning)  # asked below
+            opened = PillowImage.open(path, formats=("PNG", "JPEG"))
+        with opened as image:
+            is_deep = image.mode in ("RGB", "RGBA", "LA") and "16B" in str(image.tile)
             check_claim(
                 path,
-                image.width * image.height * MEMORY_OF_PIXEL.get(image.mode, 4),
+                image.width * image.height * (8 if is_deep else MEMORY_OF_PIXEL.get(image.mode, 4)),
                 f"{image.height} × {image.width} pixels",
                 stored=path.stat().st_size,
                 most=8 * PACKED,  # eight pixels may lie in a byte
