@@ -33,7 +33,8 @@ def test_what_libraries_say_of_a_full_memory_is_known(error):
     assert is_out_of_memory(error)
     told = in_words(error, "to read a.dcm")
     assert str(told) == (
-        "There was not enough memory to read a.dcm. Close other programs, or choose fewer images or patients at once."
+        "There was not enough memory to read a.dcm. Close other programs, or choose fewer images or patients at "
+        "once."
     )
 
 

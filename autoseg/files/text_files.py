@@ -68,8 +68,8 @@ def read_levels(path: Path) -> dict[int, str]:
         is_number = words[0].isdecimal() and len(words[0]) < 10
         if not is_number or int(words[0]) in levels or not (is_none or LEVEL.fullmatch(level)):
             raise ReadError(
-                f"{path}, line {number}: {line[:40]!r} is no pair of a slice (each once) and its level (2, 2/3, 2+ or "
-                "-). Write, for instance: 4, 2/3"
+                f"{path}, line {number}: {line[:40]!r} is no pair of a slice (each once) and its level (2, 2/3, 2+ "
+                "or -). Write, for instance: 4, 2/3"
             )
         levels[int(words[0])] = "" if is_none else level
     if not levels:
