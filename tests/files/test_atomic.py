@@ -172,6 +172,16 @@ def _start(folder, last):
     )
 
 
+def test_a_full_disk_in_a_step_is_a_sentence(begun):
+    before = _state(begun)
+    with (
+        pytest.raises(OutputError, match=r"b\.nii could not be written: No space left"),
+        one_step(begun),
+    ):
+        _write_until_full(whole_file(begun / "labels" / "b.nii"))
+    assert _state(begun) == before
+
+
 def test_what_a_killed_program_left_is_taken_back(begun):
     before = _state(begun)
     with _start(begun, "killed") as process:

@@ -10,7 +10,7 @@ from autoseg.data.cases.case import Case, CaseFolder
 from autoseg.data.cases.naming import refuse_other_table
 from autoseg.data.cases.read import read_case
 from autoseg.data.codes import original
-from autoseg.errors import DataError
+from autoseg.errors import DataError, OutdatedError
 from autoseg.files.atomic import one_step
 from autoseg.files.tables import Drawn, read_annotated, write_annotated
 
@@ -85,7 +85,10 @@ def declare_absent(case_folder: CaseFolder, name: str, *, case_ids: Collection[s
 
 
 def declare_unknown(case_folder: CaseFolder, name: str) -> CaseFolder:
-    """Take back what was declared of a structure: it counts as drawn everywhere, and `check_cases` asks again."""
+    """Take back what was declared of a structure: it counts as drawn everywhere, and `check_cases` asks again.
+
+    OutdatedError if another program has declared something else since the folder was read.
+    """
     return _keep(case_folder, _label(case_folder, name), missing=None)
 
 
@@ -135,6 +138,11 @@ def _keep(
             (now,) = kept.pop(own[case.case_id], (_known(case, every),))
             before, open_ = now.labels, now.unsaid
             if missing is None:
+                if (label in before, label in open_) != (case.is_drawn(label), case.is_open(label)):
+                    raise OutdatedError(
+                        f"Another program has answered in {path} what was drawn on {case.case_id} since the folder "
+                        "was read here; that answer was not taken back. Read the folder again and look at it."
+                    )
                 drawn[case.case_id], unsaid[case.case_id] = before | {label}, open_ | {label}
             else:
                 drawn[case.case_id] = before - {label} if case.case_id in missing else before

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from typing import NamedTuple
 
 import ipywidgets as widgets
 
@@ -168,7 +169,7 @@ class FindingsPanel(Panel):
         self._repairs: tuple[Repair, ...] = ()  # as the findings saw them, and what was mended here since
         self._groups: list[list[Finding]] = []
         self._most: list[int] = []
-        self._answers: dict[str, str] = {}
+        self._answers: dict[str, _Answer] = {}
         self._drawn: dict[int, FindingRow] = {}
         # What a click led to is said where the eye is: above the list, which may be long.
         self.stack(self.overview, self.bar, self.message, self.list, self.made)
@@ -185,6 +186,8 @@ class FindingsPanel(Panel):
         if self._cases is None or self._cases.folder != cases.folder:
             self._answers = {}
             self.say("")
+        # An answer that another program has changed since is not said, nor taken back here.
+        self._answers = {name: one for name, one in self._answers.items() if one.said == _said(cases, name)}
         self._cases, self._pseudonyms, self._drawn = cases, names, {}
         self._repairs = cases.repairs
         groups: dict[tuple[int, str], list[Finding]] = {}
@@ -368,14 +371,16 @@ class FindingsPanel(Panel):
         """
         with self._saying("Kept beside your data in annotated.csv."):
             if drawn_everywhere is None:
-                declare_unknown(self._folder, name)
+                self._cases = declare_unknown(self._folder, name)
                 self._answers.pop(name, None)
-            elif drawn_everywhere:
-                declare_absent(self._folder, name, case_ids=case_ids)
-                self._answers[name] = f"{name} really is not there where it is not drawn."
+                return
+            if drawn_everywhere:
+                self._cases = declare_absent(self._folder, name, case_ids=case_ids)
+                words = f"{name} really is not there where it is not drawn."
             else:
-                declare_missing(self._folder, name, case_ids=case_ids)
-                self._answers[name] = f"{name} was not drawn where it is not seen."
+                self._cases = declare_missing(self._folder, name, case_ids=case_ids)
+                words = f"{name} was not drawn where it is not seen."
+            self._answers[name] = _Answer(words, _said(self._cases, name))
 
     def keep_names(self) -> None:
         """Say that names that look alike are one structure each."""
@@ -423,9 +428,9 @@ class FindingsPanel(Panel):
     def _list_repairs(self, repairs: Sequence[Repair]) -> None:
         """List what was mended and answered, each with its undo."""
         rows: list[widgets.Widget] = []
-        for name, words in self._answers.items():
-            undo = button("Undo", partial(self.answer, name, drawn_everywhere=None), f"Undo: {words}")
-            rows.append(widgets.HBox([undo, widgets.HTML(text(words))]))
+        for name, answer in self._answers.items():
+            undo = button("Undo", partial(self.answer, name, drawn_everywhere=None), f"Undo: {answer.words}")
+            rows.append(widgets.HBox([undo, widgets.HTML(text(answer.words))]))
         for words in self._answered_sizes():
             undo = button("Undo", partial(self.answer_sizes, None), f"Undo: {words}")
             rows.append(widgets.HBox([undo, widgets.HTML(text(words))]))
@@ -455,6 +460,19 @@ class FindingsPanel(Panel):
     def _structure(self, label: int | None) -> str:
         structures = self._cases.structures if self._cases else ()
         return next((s.name for s in structures if s.label == label), "")
+
+
+class _Answer(NamedTuple):
+    """What was answered about a structure, in words, and what is known of each case since."""
+
+    words: str
+    said: Mapping[str, tuple[bool, bool]]
+
+
+def _said(cases: CaseFolder, name: str) -> dict[str, tuple[bool, bool]]:
+    """Say of each case whether a structure was drawn there, and whether that is still open."""
+    labels = [s.label for s in cases.structures if s.name.casefold() == name.casefold()]
+    return {case.case_id: (case.is_drawn(one), case.is_open(one)) for one in labels for case in cases.cases}
 
 
 def _overview(findings: Sequence[Finding]) -> str:

@@ -285,3 +285,13 @@ def test_answers_of_two_notebooks_stand_together(folder):
     other.answer("fat", drawn_everywhere=True)
     assert [case.annotated for case in found(folder).cases] == [{1, 3}, {1, 2, 3}] * 2
     assert all(case.unsaid == {1} for case in found(folder).cases)
+    one.answer("fat", drawn_everywhere=False)
+    other.answer("fat", drawn_everywhere=None)
+    assert "that answer was not taken back" in other.message.value
+    assert [case.annotated for case in found(folder).cases] == [{1}, {1, 2, 3}] * 2
+    for panel, answers in ((other, []), (one, ["disc", "fat"])):
+        panel.show(found(folder), [])
+        undone = [child.children[0].tooltip for child in panel.made.children[1:]]
+        assert [words.split()[1] for words in undone] == answers
+    one.answer("fat", drawn_everywhere=None)
+    assert [case.unsaid for case in found(folder).cases] == [{1, 3}] * 4
