@@ -10,6 +10,7 @@ import torch
 from trainings import alone, make_task, stand_in, until
 
 from autoseg.errors import DataError, OutputError
+from autoseg.files.atomic import held
 from autoseg.model.model import load_model
 from autoseg.model.settings.settings import NetworkSettings
 from autoseg.panels.training import running
@@ -217,3 +218,17 @@ def test_a_resumed_training_keeps_its_own_validation_patients(tmp_path, really):
     again.wait(60)
     assert again.error is None
     assert {case.case_id for case in again.trained.task.split.validation} == {"case8", "case9"}
+
+
+def test_a_name_that_another_program_trains_is_told_before_anything_is_read(tmp_path, monkeypatch):
+    def read(*_):
+        raise AssertionError("it was read")
+
+    monkeypatch.setattr(running, "choose_watched", read)
+    with held(tmp_path / "discs", ""):  # as another program does
+        training = start_training(make_task(tmp_path))
+        assert training.wait(60)
+    assert training.state == "failed"
+    assert "'discs' is being trained in" in training.failure()
+    assert "A training with another name can be started now." in training.failure()
+    assert [path.name for path in tmp_path.iterdir() if path.suffix != ".lock"] == []
