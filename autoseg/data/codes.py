@@ -48,7 +48,8 @@ _ASKED: set[Path] = set()  # folders in which nothing can be written, for as lon
 def is_without_ids(folder: Path) -> bool:
     """Tell whether codes shall stand for the patients of a folder: said of it, or of a folder above it."""
     place = Path(os.path.realpath(folder))
-    return any(one in _ASKED or (one / WITHOUT_IDS).is_file() for one in (place, *place.parents))
+    # os.path: a name that is too long for a file is none; pathlib raises.
+    return any(one in _ASKED or os.path.isfile(one / WITHOUT_IDS) for one in (place, *place.parents))
 
 
 def keep_without_ids(folder: Path, *, wanted: bool = True) -> str:

@@ -478,3 +478,8 @@ def test_a_name_that_the_window_cannot_show_ends_no_command(tmp_path, monkeypatc
     errors.flush()
     assert errors.buffer.getvalue().startswith(b"autoseg: ")
     assert b"ni?ts" in errors.buffer.getvalue()
+
+
+def test_a_name_that_is_too_long_for_a_file_is_told_in_a_sentence(tmp_path, capsys):
+    assert main(["check", str(tmp_path / ("x" * 10_000))]) == 1
+    assert capsys.readouterr().err.startswith("autoseg: ")
