@@ -2,14 +2,58 @@
 
 from __future__ import annotations
 
+import re
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+# Stand around what a sentence tells of a patient, only until a `Told` is made of it.
+_BEGIN, _END = "\ue000", "\ue001"
+
+
+def private(name: object) -> str:
+    """Mark a patient's ID, or the name of a case, file or folder, in words that a `Told` is made of."""
+    return f"{_BEGIN}{name}{_END}"
+
+
+class Told(str):
+    """A sentence that knows where in it IDs of patients, and names of their cases and files, stand.
+
+    It is a text like any other, with all of them; `named` gives it with others in their place.
+
+    Examples
+    --------
+    >>> words = Told(f"On {private('22_t1')} are 22 pixels.")
+    >>> words == "On 22_t1 are 22 pixels."
+    True
+    >>> words.named(lambda name: "patient 1")
+    'On patient 1 are 22 pixels.'
+    """
+
+    parts: tuple[str, ...]  # every second one is private
+
+    def __new__(cls, words: str) -> Told:
+        """Give the text without its marks."""
+        parts = words.parts if isinstance(words, Told) else tuple(re.split(f"[{_BEGIN}{_END}]", words))
+        made = super().__new__(cls, "".join(parts))
+        made.parts = parts
+        return made
+
+    def __str__(self) -> str:
+        """Stay what it is where an error or an event is asked for its words."""
+        return self
+
+    def named(self, naming: Callable[[str], str], rest: Callable[[str], str] = str) -> str:
+        """Give it with `naming` of each private name in its place, and `rest` of what stands between."""
+        return "".join(naming(part) if number % 2 else rest(part) for number, part in enumerate(self.parts))
+
 
 class AutosegError(Exception):
-    """Base of every error that autoseg raises on purpose; its text is written for a clinician."""
+    """Base of every error that autoseg raises on purpose; its text, a `Told`, is written for a clinician."""
+
+    def __init__(self, *told: object) -> None:
+        super().__init__(*(Told(one) if isinstance(one, str) else one for one in told))
 
 
 class GeometryError(AutosegError):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from autoseg.errors import GeometryError
+from autoseg.errors import GeometryError, private
 
 
 class ReadingNote(str):
@@ -33,16 +33,16 @@ def natural(text: object) -> list[tuple[int, str]]:
 
 
 def in_words(names: Sequence[str], what: str) -> str:
-    """Say how many there are and name the first five.
+    """Say how many there are and name the first five, for a `Told`: they are names of cases or files.
 
     Examples
     --------
-    >>> in_words(["a.png", "b.png"], "label file")
+    >>> Told(in_words(["a.png", "b.png"], "label file"))
     'There are 2 label files (a.png, b.png)'
     """
     if len(names) == 1:
-        return f"There is 1 {what} ({names[0]})"
-    return f"There are {len(names)} {_plural(what)} ({name_some(names)})"
+        return f"There is 1 {what} ({private(names[0])})"
+    return f"There are {len(names)} {_plural(what)} ({name_private(names)})"
 
 
 def say_slices(slices: Sequence[int]) -> str:
@@ -72,6 +72,11 @@ def name_some(names: Sequence[str], most: int = 5) -> str:
     """
     rest = len(names) - most
     return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def name_private(names: Iterable[str]) -> str:
+    """Give IDs of patients or names of cases as `name_some` does, each marked for the `Told` that they get into."""
+    return name_some([private(name) for name in names])
 
 
 def read_numbers(words: str, what: str) -> float | tuple[float, float] | None:
@@ -165,7 +170,7 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun if count == 1 else _plural(noun)}"
 
 
-def named(noun: str, names: Sequence[object], most: int = 5) -> str:
+def named(noun: str, names: Iterable[object], most: int = 5) -> str:
     """Give names after their noun.
 
     Examples
@@ -173,7 +178,8 @@ def named(noun: str, names: Sequence[object], most: int = 5) -> str:
     >>> named("slice", [4]), named("label", [1, 2, 7])
     ('slice 4', 'labels 1, 2, 7')
     """
-    return f"{noun if len(names) == 1 else _plural(noun)} {name_some([str(name) for name in names], most)}"
+    every = [str(name) for name in names]
+    return f"{noun if len(every) == 1 else _plural(noun)} {name_some(every, most)}"
 
 
 def size_words(count: int) -> str:

@@ -76,3 +76,23 @@ def test_nouns_are_singular_or_plural():
             if ">>>" not in node.value and re.search(r"[a-z]\(s\)", node.value)
         ]
     assert wrong == []
+
+
+# What gives marked words to a sentence that another function makes.
+MARKING = {"name_private", "in_words", "_which", "_of_stack", "_about_lonely_labels"}
+
+
+def test_marks_of_private_names_end_in_what_takes_them_off():
+    """`private` puts signs around a name; only a `Told`, which errors and findings are made of, takes them off."""
+    open_ended = []
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.FunctionDef) or node.name in MARKING:
+                continue
+            used = {getattr(inner, "id", "") for inner in ast.walk(node)} & {"private", "name_private"}
+            made = {called(inner) for inner in ast.walk(node)}
+            if used and not any(
+                name.endswith(("Error", "Finding")) or name in {"Told", "finding_of"} for name in made
+            ):
+                open_ended.append(f"{path.name}:{node.lineno} {node.name}")
+    assert open_ended == []

@@ -12,9 +12,9 @@ import numpy as np
 
 from autoseg.data.cases import Case
 from autoseg.data.duplicates import CaseFacts, find_duplicate
-from autoseg.errors import DataError
+from autoseg.errors import DataError, private
 from autoseg.image.structures import Structure
-from autoseg.words import counted, listed, natural
+from autoseg.words import counted, listed, name_private, name_some, natural
 
 
 class Trait(NamedTuple):
@@ -147,7 +147,7 @@ def split_cases(
     )
     if not split.training:
         raise DataError(
-            f"No case is left to train on: the subjects {', '.join(subjects_of(cases)[:5]) or '(none)'} are "
+            f"No case is left to train on: the subjects {name_private(subjects_of(cases)) or '(none)'} are "
             "all set aside for validation or test. Name fewer, or add cases of other subjects."
         )
     return replace(split, notes=notes or what_lacks(split, facts))
@@ -269,8 +269,9 @@ def check_leaks(split: Split, facts: Mapping[str, CaseFacts]) -> None:
         found = find_duplicate(some, others)
         if found is not None:
             raise DataError(
-                f"{found.one} (subject {cases[found.one].subject_id}, in {first}) and {found.two} (subject "
-                f"{cases[found.two].subject_id}, in {second}) {found.what}, so the score would be too good. Give "
+                f"{private(found.one)} (subject {private(cases[found.one].subject_id)}, in {first}) and "
+                f"{private(found.two)} (subject {private(cases[found.two].subject_id)}, in {second}) {found.what}, "
+                "so the score would be too good. Give "
                 "both the same subject, or remove one of them."
             )
 
@@ -284,7 +285,8 @@ def _check_known(cases: Sequence[Case], named: Collection[str]) -> None:
     unknown = sorted(set(named) - set(known := subjects_of(cases)))
     if unknown:
         raise DataError(
-            f"No case belongs to subject {', '.join(unknown[:5])}. Known subjects: {', '.join(known[:20])}."
+            f"No case belongs to subject {name_private(unknown)}. Known subjects: "
+            f"{name_some([private(subject) for subject in known], 20)}."
         )
 
 

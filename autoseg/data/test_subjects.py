@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from autoseg.data.codes import Known, codes_of, is_without_ids, original
-from autoseg.errors import DataError, OutdatedError, ReadError
+from autoseg.errors import DataError, OutdatedError, ReadError, private
 from autoseg.files.atomic import one_step, settle
 from autoseg.files.records import write_record
 from autoseg.files.text_files import read_json
@@ -127,10 +127,10 @@ def freeze_test_subjects(
         if ledger is not None and ledger.looks:
             raise DataError(
                 f"The test subjects of {folder} are frozen since {ledger.frozen[:10]}: "
-                f"{', '.join(ledger.subjects)}. They were looked at {counted(len(ledger.looks), 'time')} and "
-                f"cannot become {', '.join(wanted)}: whoever changes them after a look picks those on whom the "
-                "model happens to do well. Use these; for another question with other subjects copy the data to "
-                "another folder."
+                f"{', '.join(map(private, ledger.subjects))}. They were looked at "
+                f"{counted(len(ledger.looks), 'time')} and cannot become {', '.join(map(private, wanted))}: "
+                "whoever changes them after a look picks those on whom the model happens to do well. Use these; "
+                "for another question with other subjects copy the data to another folder."
             )
         there = ledger.subjects if ledger is not None else ()
         if instead_of is not None and set(there) != set(instead_of):

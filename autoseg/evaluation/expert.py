@@ -12,7 +12,7 @@ import pandas as pd
 from autoseg.data.cases import CaseFolder, find_cases, read_case
 from autoseg.data.digests import known_subjects
 from autoseg.data.test_subjects import Ledger, read_ledger, record_look
-from autoseg.errors import DataError
+from autoseg.errors import DataError, private
 from autoseg.evaluation.validation_report import keep_worst, rank_worst
 from autoseg.files.atomic import check_writable, whole_folder
 from autoseg.image.image import LabelMap
@@ -141,13 +141,15 @@ def score_test_subjects(model: TrainedModel, labelled: CaseFolder, *, output: Pa
     gone = sorted(set(ledger.subjects) - {case.subject_id for case in cases})
     if gone:
         raise DataError(
-            f"Nothing in {labelled.folder} is of the frozen {named('test subject', gone)}: files were moved, or "
+            f"Nothing in {labelled.folder} is of the frozen {named('test subject', map(private, gone))}: files "
+            "were moved, or "
             "subjects renamed (subjects.csv). Bring them back; a test on some of them only is another test."
         )
     known = sorted(known_subjects(ledger.subjects, model.origin.get("subject_fingerprints", ())))
     if known:
         raise DataError(
-            f"The model {model.name!r} was trained or validated on the {named('test subject', known)}: its "
+            f"The model {model.name!r} was trained or validated on the "
+            f"{named('test subject', map(private, known))}: its "
             "score would say nothing of a new person. Train again; test subjects are left out by themselves."
         )
     check_writable(output)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from autoseg.errors import Told, private
 from autoseg.image.structures import Structure
 from autoseg.model.model import EpochResult
 from autoseg.model.settings.settings import Settings
@@ -74,7 +75,7 @@ class Finder(Event):
     def __str__(self) -> str:
         if self.fold is None:
             return f"{self.title}, from {counted(len(self.subjects), 'subject')}"
-        return f"{self.title}: {', '.join(self.subjects)}"
+        return Told(f"{self.title}: {', '.join(map(private, self.subjects))}")
 
 
 OnEvent = Callable[[Event], object]

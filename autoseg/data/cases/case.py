@@ -11,10 +11,10 @@ import pandas as pd
 
 from autoseg.data.codes import kind_of
 from autoseg.data.repairs import Repair
-from autoseg.errors import DataError
+from autoseg.errors import DataError, Told
 from autoseg.files.sources import ImageFile, LabelFile, SkippedFile
 from autoseg.image.structures import Structure
-from autoseg.words import listed, name_some
+from autoseg.words import listed, name_private
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ class Alike:
         """What was concluded, as a sentence says it."""
         others = listed([repr(name) for name in self.names])
         verb = "is" if len(self.names) == 1 else "are"
-        return f"{others} on {name_some(self.cases)} {verb} taken for {self.name!r}."
+        return Told(f"{others} on {name_private(self.cases)} {verb} taken for {self.name!r}.")
 
 
 @dataclass(frozen=True)

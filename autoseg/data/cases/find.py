@@ -31,7 +31,7 @@ from autoseg.data.pairing.layout import FilePair, visible_files
 from autoseg.data.pairing.names import is_kind_folder, subjects_by_name
 from autoseg.data.pairing.pairs import pair_files
 from autoseg.data.repairs import Repair, is_left_out, read_repairs, rename
-from autoseg.errors import AutosegError, DataError, LabelError, UnclearLabelsError
+from autoseg.errors import AutosegError, DataError, LabelError, Told, UnclearLabelsError, private
 from autoseg.files.atomic import settle
 from autoseg.files.labels import marked_names
 from autoseg.files.nnunet import read_dataset_json
@@ -48,7 +48,7 @@ from autoseg.files.sources import (
 )
 from autoseg.files.tables import Drawn, correction_notes, read_annotated, read_structures, read_subjects
 from autoseg.image.structures import Structure, check_structures
-from autoseg.words import counted, in_words, name_some
+from autoseg.words import counted, in_words, name_private
 
 One = TypeVar("One")
 Result = TypeVar("Result")
@@ -330,7 +330,7 @@ def _with_subjects(
     ]
     left = [case.case_id for case in cases if case.case_id not in subjects]
     note = f"{in_words(left, 'case')} that subjects.csv does not name: their subjects are told by files and names."
-    return found, (note,) if left else ()
+    return found, (Told(note),) if left else ()
 
 
 def _without_files(cases: Sequence[Case], structures: Sequence[Structure]) -> list[Case]:
@@ -429,9 +429,14 @@ def _repair_notes(cases: Sequence[Case], repairs: Sequence[Repair]) -> tuple[str
     left_out = sorted({repair.case_id for repair in repairs if repair.kind == "leave_out"})
     lost = sorted({repair.case_id for repair in repairs if repair not in used} - set(left_out))
     notes = [f"repairs.csv mends the labels of {counted(len({r.case_id for r in used}), 'case')}."]
-    notes += [f"repairs.csv leaves out {', '.join(left_out)}."] if left_out else []
+    notes += [Told(f"repairs.csv leaves out {', '.join(map(private, left_out))}.")] if left_out else []
     notes += (
-        [f"repairs.csv names cases that are not there: {', '.join(lost)}. Correct or remove the rows."]
+        [
+            Told(
+                f"repairs.csv names cases that are not there: {', '.join(map(private, lost))}. Correct or remove "
+                "the rows."
+            )
+        ]
         if lost
         else []
     )
@@ -560,10 +565,13 @@ def _from_masks(cases: Sequence[Case], alike: Mapping[str, str]) -> Found:
         structures.append(Structure(label_of[name], name, includes=tuple(label_of[n] for n in inner)))
         for n in smaller:
             odd = [case_id for share, case_id in shares[n, name] if share < INSIDE] if n in inner else []
-            apart = f" Not so on {name_some(odd)}: look at it." if odd else ""
+            apart = f" Not so on {name_private(odd)}: look at it." if odd else ""
             notes.append(
-                f"{typical[n, name]:.1%} of {n} lies inside {name} on a typical case, so {name} is measured and "
-                f"scored with it.{apart}"
+                Told(
+                    f"{typical[n, name]:.1%} of {n} lies inside {name} on a typical case, so {name} is measured "
+                    "and "
+                    f"scored with it.{apart}"
+                )
                 if n in inner
                 else f"{name} and {n} share {shared[n, name]} voxels, which count as {n}, so the area of {name} is "
                 "without them. Another order of the rows in structures.csv, or includes, changes that."

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from autoseg.data.cases.case import Case
-from autoseg.errors import AutosegError
+from autoseg.errors import AutosegError, Told, private
 from autoseg.files.pictures.pictures import Colour, Picture, read_palette, read_picture
 from autoseg.files.pictures.tiff import TIFF_SUFFIXES, read_tiff, read_tiff_palette
 from autoseg.files.sources import LabelFile, ending
@@ -147,7 +147,10 @@ def in_words(changed: Mapping[int, Mapping[Colour, tuple[str, ...]]]) -> str:
     """Say which index has which colours, and on how many cases."""
     return "; ".join(
         f"index {index} is "
-        + " and ".join(f"{hex_colour(colour)} on {name_some(ids, 3)}" for colour, ids in colours.items())
+        + " and ".join(
+            f"{hex_colour(colour)} on {name_some([private(name) for name in ids], 3)}"
+            for colour, ids in colours.items()
+        )
         for index, colours in list(changed.items())[:3]
     ) + ("; …" if len(changed) > 3 else "")
 
@@ -157,7 +160,8 @@ def palette_notes(found: PaletteComparison) -> tuple[str, ...]:
     if not found.colours_decide:
         return ()
     return (
-        f"The palettes of the label pictures differ ({in_words(found.changed)}), so the same colour counts as "
-        "the same "
-        "structure in all of them.",
+        Told(
+            f"The palettes of the label pictures differ ({in_words(found.changed)}), so the same colour counts as "
+            "the same structure in all of them."
+        ),
     )

@@ -10,8 +10,9 @@ from scipy.optimize import linear_sum_assignment
 from autoseg.data.checks.facts import MAD, SAME_PLACE_MM, WITNESSES, Cohort, Facts, Floats, finding_of, usual
 from autoseg.data.checks.finding import Finding
 from autoseg.data.repairs import relabel
+from autoseg.errors import private
 from autoseg.image.geometry import pixel_area_mm2, spacing_from_affine
-from autoseg.words import name_some
+from autoseg.words import name_private, name_some
 
 # With fewer cases nobody knows what is usual.
 LEAST_CASES = 5
@@ -160,7 +161,7 @@ def _permuted(cohort: Cohort, fact: Facts, mapping: dict[int, int], gain: float,
     return finding_of(
         [fact],
         "warning",
-        f"The structures of {fact.case_id} seem to have each other's numbers: "
+        f"The structures of {private(fact.case_id)} seem to have each other's numbers: "
         f"{name_some([f'{names[old]} ({old}) looks like {names[new]} ({new})' for old, new in mapping.items()])} "
         f"in the other cases (by {gain:.1f} standard deviations in place, size and brightness).",
         "Look at the picture. If so, "
@@ -188,7 +189,7 @@ def _apart(cohort: Cohort, facts: Sequence[Facts], labels: Sequence[int]) -> Ite
         yield finding_of(
             cases,
             "warning",
-            f"{first} and {second} lie beside each other on {name_some([fact.case_id for fact in cases])}: "
+            f"{first} and {second} lie beside each other on {name_private(fact.case_id for fact in cases)}: "
             f"only {shares.min():.0%} to {shares.max():.0%} of the border of {first} touches {second}, where it is "
             f"{middle[one, two]:.0%} in most cases.",
             f"Look which of the two lies beside its place. Draw it again, or write 0 for it into "
@@ -292,7 +293,7 @@ def _outlier(fact: Facts, kind: str, what: str) -> Finding:
     return finding_of(
         [fact],
         "warning",
-        f"On {fact.case_id} {what}.",
+        f"On {private(fact.case_id)} {what}.",
         "Look at it: another structure, a slip, a wrong spacing, or an unusual patient?",
         kind=kind,
         cause="Only a part was drawn, another structure was taken for it, or the drawing slipped."

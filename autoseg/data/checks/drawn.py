@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from autoseg.data.cases import Case, CaseFolder
 from autoseg.data.checks.finding import Finding, Severity
+from autoseg.errors import private
 from autoseg.words import GraveNote, OutsideNote, name_some
 
 
@@ -35,5 +36,5 @@ def check_drawn(case: Case, notes: Sequence[str]) -> Iterator[Finding]:
     for note in notes:
         severity: Severity = "warning" if isinstance(note, GraveNote | OutsideNote) else "note"
         yield Finding(
-            severity, case.case_id, case.label_path, f"{case.label_path.name}: {note}", "", kind="contours"
+            severity, case.case_id, case.label_path, f"{private(case.label_path)}: {note}", "", kind="contours"
         )

@@ -13,8 +13,9 @@ from autoseg.data.checks.facts import Cohort, Facts
 from autoseg.data.checks.finding import Finding
 from autoseg.data.duplicates import NEARLY_THE_SAME, shown_slices
 from autoseg.data.pairing.names import names_alike
+from autoseg.errors import private
 from autoseg.files.dicom.headers import is_stand_in
-from autoseg.words import counted, have, name_some
+from autoseg.words import counted, have, name_private
 
 # What visits of one person are called at the end of a name: Ses2, visit-1, _run2, timepoint 3, baseline, follow-up.
 VISIT = re.compile(
@@ -38,7 +39,7 @@ def check_subjects(cohort: Cohort) -> Iterator[Finding]:
             "warning",
             "",
             cohort.folder,
-            f"Every case is of one subject ({subjects[0]}): nothing can be set aside, "
+            f"Every case is of one subject ({private(subjects[0])}): nothing can be set aside, "
             "so it stays unknown how well a model does on another person.",
             "Add cases of other subjects. Subjects are told apart by the PatientID in the DICOM files.",
             kind="one subject",
@@ -51,7 +52,7 @@ def check_subjects(cohort: Cohort) -> Iterator[Finding]:
             cohort.folder,
             f"{len(nameless)} of {counted(len(subjects), 'subject')} {have(len(nameless))} no PatientID: "
             "each study is taken as one person (each folder, where the study has no UID either): "
-            f"{name_some(nameless)}. If one person has two studies here, validation would see "
+            f"{name_private(nameless)}. If one person has two studies here, validation would see "
             "a person who was trained on.",
             "Write a PatientID into the DICOM files, a code and not a name, the same in all studies of a person; "
             "or keep one study of each person.",
@@ -62,7 +63,7 @@ def check_subjects(cohort: Cohort) -> Iterator[Finding]:
             "warning",
             "",
             cohort.folder,
-            f"The subjects {name_some(names)} have almost the same name: are they one person?",
+            f"The subjects {name_private(names)} have almost the same name: are they one person?",
             "If they are, give them one subject (a PatientID, or one name): otherwise validation may see a person "
             "who was trained on.",
             kind="subjects",
@@ -146,8 +147,8 @@ def _same_drawings(cohort: Cohort, identical: Iterable[Sequence[Facts]]) -> Iter
                 "warning",
                 facts[0].case_id,
                 facts[0].case.label_path,
-                f"The labels of {name_some([fact.case_id for fact in facts])} are equal in every pixel, "
-                f"under the subjects {name_some(subjects)}.",
+                f"The labels of {name_private(fact.case_id for fact in facts)} are equal in every pixel, "
+                f"under the subjects {name_private(subjects)}.",
                 "If they are one person, write so into subjects.csv (case_id, subject_id), or validation would see "
                 "what was trained on. If not, one of the label files is a copy by mistake.",
                 kind="drawings",
@@ -179,13 +180,14 @@ def _alike_on(facts: Sequence[Facts], pairs: Mapping[tuple[Facts, Facts], _Liken
     copies = most.share >= MOST_SLICES_ALIKE
     slices = len(most.slices[one.case.subject_id])
     what = "is one slice" if slices == 1 else f"are {slices} slices"
-    named = "" if len(facts) == 2 else f" The group: {name_some([fact.case_id for fact in facts])}."
+    named = "" if len(facts) == 2 else f" The group: {name_private(fact.case_id for fact in facts)}."
     return Finding(
         "warning" if copies else "note",
         facts[0].case_id if len(facts) == 1 else "",
         one.case.image_path,
-        f"{len(facts)} images of {len(_subjects(facts))} subjects look alike: on {one.case_id} (subject "
-        f"{one.case.subject_id}) and {two.case_id} (subject {two.case.subject_id}) there {what} of nearly the "
+        f"{len(facts)} images of {len(_subjects(facts))} subjects look alike: on {private(one.case_id)} (subject "
+        f"{private(one.case.subject_id)}) and {private(two.case_id)} (subject {private(two.case.subject_id)}) "
+        f"there {what} of nearly the "
         "same look "
         f"(correlation {most.correlation:.4f}).{named}",
         "Look at them. If they show one person, give them one subject (subjects.csv: case_id, subject_id) or "
@@ -204,9 +206,9 @@ def _in_common(facts: Sequence[Facts]) -> Finding:
         "error",
         "",
         facts[0].case.image_path,
-        f"The images of {name_some([fact.case_id for fact in facts])} share slices with identical pixels, "
+        f"The images of {name_private(fact.case_id for fact in facts)} share slices with identical pixels, "
         "under the "
-        f"subjects {name_some(sorted(_subjects(facts)))}.",
+        f"subjects {name_private(sorted(_subjects(facts)))}.",
         "Give them one subject (subjects.csv: case_id, subject_id), or keep one of them; else validation would "
         "see what "
         "was trained on.",
@@ -219,12 +221,12 @@ def _in_common(facts: Sequence[Facts]) -> Finding:
 def _identical(facts: Sequence[Facts]) -> Finding:
     cases = [fact.case for fact in facts]
     subjects = sorted({case.subject_id for case in cases})
-    across = f", under the subjects {name_some(subjects)}" if len(subjects) > 1 else ""
+    across = f", under the subjects {name_private(subjects)}" if len(subjects) > 1 else ""
     return Finding(
         "error" if across else "warning",
         cases[0].case_id,
         cases[0].image_path,
-        f"The images of {name_some([case.case_id for case in cases])} have identical pixels{across}.",
+        f"The images of {name_private(case.case_id for case in cases)} have identical pixels{across}.",
         "Keep one of them" + (", or validation would see what was trained on." if across else "."),
         kind="twins",
         cause="A file was copied under another name.",
@@ -246,7 +248,7 @@ def _shared_studies(cohort: Cohort) -> Iterator[Finding]:
                 "error",
                 "",
                 cohort.folder,
-                f"The subjects {name_some(subjects)} share a DICOM study or series: they are one person.",
+                f"The subjects {name_private(subjects)} share a DICOM study or series: they are one person.",
                 "Give them one PatientID.",
                 kind="subjects",
                 cause="The PatientID was changed in a part of the files.",

@@ -11,11 +11,11 @@ from autoseg.data.cases.palettes import compare_palettes, in_words
 from autoseg.data.checks.facts import Cohort, Facts
 from autoseg.data.checks.finding import Finding
 from autoseg.data.repairs import relabel, settle
-from autoseg.errors import TwoSizesError, UnclearLabelsError
+from autoseg.errors import TwoSizesError, UnclearLabelsError, private
 from autoseg.files.nifti.sizes import in_mm
 from autoseg.files.pictures.pictures import Colour
 from autoseg.image.calibration import area_effect_percent
-from autoseg.words import counted, name_some
+from autoseg.words import counted, name_private
 
 # What programs write for "marked" in a mask of 8 or 16 bits.
 FULL = (255, 65535)
@@ -65,7 +65,7 @@ def check_encodings(cohort: Cohort) -> Iterator[Finding]:
         odd[0].case.label_path,
         f"The label files write one structure in two ways, most likely ({pairs}): "
         f"{counted(len(others), 'file')} in "
-        f"one, {counted(len(odd), 'file')} in the other ({name_some([fact.case_id for fact in odd])}).",
+        f"one, {counted(len(odd), 'file')} in the other ({name_private(fact.case_id for fact in odd)}).",
         "If they are one structure, keep the repair; if they are two, name both in structures.csv.",
         kind="encoding",
         cause="Two programs, or two versions of one: a mask is saved as 0 and 1, or stretched to 255 or 65535.",
@@ -178,7 +178,7 @@ def ask_of_labels(unclear: Sequence[tuple[Case, UnclearLabelsError]]) -> Iterato
         cases = [case for case, _ in found]
         pixels = sum(error.pixels for _, error in found)
         first = max(found, key=lambda one: one[1].pixels)
-        where = f" ({first[1].pixels:,} of them on {first[0].case_id})" if len(found) > 1 else ""
+        where = f" ({first[1].pixels:,} of them on {private(first[0].case_id)})" if len(found) > 1 else ""
         shown = f" For instance: {first[1]}" if len(found) > 1 else f" {first[1]}"
         blurred = way == "nearest"
         yield Finding(
@@ -226,7 +226,7 @@ def ask_of_sizes(contradictions: Sequence[tuple[Case, TwoSizesError]]) -> Iterat
             cases[0].case_id if len(cases) == 1 else "",
             error.path,
             f"The header of {counted(len(found), 'image')} gives two sizes of a voxel: {by_sform} by its sform and "
-            f"{by_pixdim} by its pixdim ({name_some([case.case_id for case in cases])})."
+            f"{by_pixdim} by its pixdim ({name_private(case.case_id for case in cases)})."
             + (f"{more}first." if round(effect) else ""),
             "Look into the protocol, or into the DICOM files that the images were made from, and say which "
             "holds: in "

@@ -10,7 +10,7 @@ from typing import Literal
 import pandas as pd
 
 from autoseg.data.repairs import Repair
-from autoseg.errors import DataError
+from autoseg.errors import DataError, Told
 from autoseg.words import counted
 
 Severity = Literal["error", "warning", "note"]
@@ -27,7 +27,7 @@ class Finding:
     about, most likely. `kind` is one word for findings of a sort ("turned", "shifted", "sides", "twins" …),
     `slice_index` the slice (from 0) that shows it best, `label` the structure, where it is about one, `beside` a
     case and slice to compare with. `repairs` would mend it if a person agrees (`autoseg.data.repairs.add_repair`
-    keeps them); none where nobody can tell.
+    keeps them); none where nobody can tell. The sentences are made `Told`, so that IDs in them can be hidden.
     """
 
     severity: Severity
@@ -46,6 +46,8 @@ class Finding:
     def __post_init__(self) -> None:
         if self.case_id and not self.cases:
             object.__setattr__(self, "cases", (self.case_id,))
+        for sentence in ("problem", "remedy", "cause"):
+            object.__setattr__(self, sentence, Told(getattr(self, sentence)))
 
 
 def findings_table(findings: Sequence[Finding]) -> pd.DataFrame:

@@ -13,10 +13,10 @@ from autoseg.data.checks.edges import fit_edges
 from autoseg.data.checks.facts import Cohort, Facts, LabelledImage, usual
 from autoseg.data.checks.finding import Finding
 from autoseg.data.repairs import SYMMETRIES, transform, turn_slices
-from autoseg.errors import AutosegError
+from autoseg.errors import AutosegError, private
 from autoseg.files.text_files import read_levels, unfitting_levels
 from autoseg.image.geometry import same_grid, spacing_from_affine
-from autoseg.words import counted, have, name_some
+from autoseg.words import counted, have, name_private, name_some
 
 # Ratio of the largest to the smallest pixel length.
 UNLIKE_SPACING = 1.5
@@ -35,8 +35,8 @@ def check_grid(labelled: LabelledImage) -> Iterator[Finding]:
             "error",
             case.case_id,
             case.label_path,
-            f"{case.label_path} has {_shape(voxels.shape)} (slices, rows, columns), but "
-            f"{case.image_path} has {_shape(image.shape)}.",
+            f"{private(case.label_path)} has {_shape(voxels.shape)} (slices, rows, columns), but "
+            f"{private(case.image_path)} has {_shape(image.shape)}.",
             "Save the label on the image's own grid."
             + (f" It fits the image if it is {SYMMETRIES[symmetry]}." if symmetry else ""),
             kind="shape",
@@ -64,7 +64,8 @@ def check_grid(labelled: LabelledImage) -> Iterator[Finding]:
             "warning",
             case.case_id,
             case.label_path,
-            f"{case.label_path} has the same shape as {case.image_path}, but {' and '.join(differs)}.",
+            f"{private(case.label_path)} has the same shape as {private(case.image_path)}, but "
+            f"{' and '.join(differs)}.",
             "Look whether the label lies on its structure, voxel by voxel; then save it with the image's geometry.",
             kind="grid",
             cause="A program saved the label without the image's geometry, or it belongs to another image.",
@@ -93,7 +94,8 @@ def check_broken(fact: Facts) -> Iterator[Finding]:
             "error",
             fact.case_id,
             fact.case.image_path,
-            f"{fact.case.image_path} has {counted(fact.broken, 'pixel')} with no number (NaN) or an infinite one.",
+            f"{private(fact.case.image_path)} has {counted(fact.broken, 'pixel')} with no number (NaN) or an "
+            "infinite one.",
             "Export the image again, or set these pixels to 0 in a copy.",
             kind="broken",
             cause="A quotient map divided by 0, or an export failed.",
@@ -110,7 +112,7 @@ def check_spacing(cohort: Cohort) -> Iterator[Finding]:
             unknown[0] if len(unknown) == 1 else "",
             cohort.folder,
             f"{len(unknown)} of {counted(len(cohort.facts), 'image')} {have(len(unknown))} no pixel spacing "
-            f"in the header: {name_some(unknown)}. Nothing on them can be measured in mm or mm².",
+            f"in the header: {name_private(unknown)}. Nothing on them can be measured in mm or mm².",
             "If you know how large the pixels are, type it: under 'How to read the files' in the notebook, with "
             "--pixel-spacing-mm on the command line. A model can also be trained as it is, on a fixed number of "
             "pixels, which is planned for you (on the command line --input-shape ROWS COLUMNS). "
@@ -132,9 +134,10 @@ def check_spacing(cohort: Cohort) -> Iterator[Finding]:
             "warning",
             "",
             cohort.folder,
-            f"Pixels differ in size from {min(smallest[0]):.3g} mm ({smallest[1].case_id}, subject "
-            f"{smallest[1].subject_id}) to {max(largest[0]):.3g} mm ({largest[1].case_id}, subject "
-            f"{largest[1].subject_id}).",
+            f"Pixels differ in size from {min(smallest[0]):.3g} mm ({private(smallest[1].case_id)}, subject "
+            f"{private(smallest[1].subject_id)}) to {max(largest[0]):.3g} mm ({private(largest[1].case_id)}, "
+            "subject "
+            f"{private(largest[1].subject_id)}).",
             "Check that all series are of one kind. Train at a spacing in mm, not on a fixed number of pixels.",
             kind="spacing",
             cause="Series of several kinds or scanners, or a wrong header.",
@@ -147,7 +150,7 @@ def check_channels(cohort: Cohort) -> Iterator[Finding]:
     for whole in (True, False):
         flat = [fact for fact in cohort.facts if fact.constant and (len(fact.constant) == fact.channels) == whole]
         if flat:
-            named = [fact.case_id if whole else f"{fact.case_id} ({', '.join(fact.constant)})" for fact in flat]
+            named = [private(fact.case_id) + ("" if whole else f" ({', '.join(fact.constant)})") for fact in flat]
             show = f"{'shows' if len(flat) == 1 else 'show'} nothing"
             yield Finding(
                 "warning" if whole else "note",
@@ -174,7 +177,7 @@ def check_channels(cohort: Cohort) -> Iterator[Finding]:
             cohort.folder,
             f"{one} and {other} are the same pixel by pixel on {'all' if every else len(ids)} of "
             f"{len(cohort.facts)} "
-            f"images{'' if every else f' ({name_some(ids)})'}.",
+            f"images{'' if every else f' ({name_private(ids)})'}.",
             "Name only one of them under 'How to read the files' (on the command line --channels): the second "
             "one tells "
             "nothing and costs time."
@@ -201,7 +204,7 @@ def check_range(cohort: Cohort) -> Iterator[Finding]:
         odd = [0, 1]  # of two, nobody knows which is the usual one
     if odd:
         facts = [cohort.facts[i] for i in odd]
-        listed = [f"{fact.case_id} ({fact.range[0]:.3g} to {fact.range[1]:.3g})" for fact in facts]
+        listed = [f"{private(fact.case_id)} ({fact.range[0]:.3g} to {fact.range[1]:.3g})" for fact in facts]
         mixed = len(odd) > max(2, MIXTURE * len(widths))
         yield Finding(
             "note" if mixed else "warning",
@@ -247,7 +250,7 @@ def check_levels(cases: Sequence[Case]) -> Iterator[Finding]:
                 "warning",
                 mine[0].case_id,
                 path,
-                unfitting_levels(path, levels, frames, f"the image of {mine[0].case_id}"),
+                unfitting_levels(path, levels, frames, f"the image of {private(mine[0].case_id)}"),
                 "Check that slices are counted in the order of the image file, each once, with - where there is no "
                 "level.",
                 kind="levels",

@@ -12,8 +12,9 @@ from autoseg.data.checks.edges import EdgeFit, sum_fits
 from autoseg.data.checks.facts import WITNESSES, Cohort, Facts, Floats, finding_of
 from autoseg.data.checks.finding import Finding
 from autoseg.data.repairs import SYMMETRIES, Repair, relabel, transform
+from autoseg.errors import private
 from autoseg.image.structures import side_pairs
-from autoseg.words import name_some, named
+from autoseg.words import name_private, name_some, named
 
 # How many standard deviations a turned label must fit better than as it is: hand-drawn labels reach 0.1 on
 # volumes, and on single slices once in a hundred 0.4.
@@ -106,7 +107,7 @@ def _reversed(fact: Facts, channel: int) -> tuple[Finding, ...]:
     finding = finding_of(
         [fact],
         "warning",
-        f"The labels of {fact.case_id} follow the image's edges better with their slices in the opposite "
+        f"The labels of {private(fact.case_id)} follow the image's edges better with their slices in the opposite "
         f"order: score {better:.1f} in place of {as_it_is:.1f}.",
         "Save the labels with the slices in the image's order.",
         kind="order",
@@ -190,7 +191,7 @@ def _blank(fact: Facts) -> Iterator[Finding]:
         yield finding_of(
             [fact],
             "warning",
-            f"Labels are drawn on {slices}{fact.case_id} where the image shows nothing: the "
+            f"Labels are drawn on {slices}{private(fact.case_id)} where the image shows nothing: the "
             f"intensities under them span less than {BLANK:.0%} of the image's.",
             "Look whether the slices of image and label are in the same order, and whether the image is whole.",
             kind="blank",
@@ -206,9 +207,9 @@ def _is_blank(fact: Facts) -> bool:
 
 def _which(facts: Sequence[Facts]) -> str:
     if len(facts) == 1:
-        return facts[0].case_id
-    cases = name_some([fact.case_id for fact in facts])
-    return f"all {len(facts)} slices of subject {facts[0].case.subject_id} ({cases})"
+        return private(facts[0].case_id)
+    cases = name_private(fact.case_id for fact in facts)
+    return f"all {len(facts)} slices of subject {private(facts[0].case.subject_id)} ({cases})"
 
 
 # --- left and right exchanged: against the patient's own axes or, where these are unknown, the other cases
@@ -293,7 +294,7 @@ def _one_case(
     return finding_of(
         [fact],
         "error",
-        f"Left and right are exchanged on {case_id}{where}, by {against}: "
+        f"Left and right are exchanged on {private(case_id)}{where}, by {against}: "
         f"{name_some([f'{names[left]} lies to the right of {names[right]}' for left, right in pairs])}.",
         "Look at the picture. If so, keep the proposed repair, which exchanges the labels."
         if repairs
@@ -314,7 +315,7 @@ def _everywhere(cohort: Cohort, facts: Sequence[Facts]) -> Finding:
         "error",
         "",
         cohort.folder,
-        f"Left and right are exchanged on {len(facts)} of {len(cohort.facts)} cases: {name_some(cases)}.",
+        f"Left and right are exchanged on {len(facts)} of {len(cohort.facts)} cases: {name_private(cases)}.",
         "Look at a picture. If the names are wrong, exchange them in structures.csv.",
         kind="sides",
         cause="The names of left and right are exchanged in the structures table, or images were stored mirrored.",

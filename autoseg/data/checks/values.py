@@ -15,8 +15,9 @@ from autoseg.data.checks.anatomy import match_names
 from autoseg.data.checks.facts import SAME_PLACE_MM, WITNESSES, Cohort, Facts, Rim, Stack, finding_of
 from autoseg.data.checks.finding import Finding
 from autoseg.data.repairs import Repair, clear, relabel
+from autoseg.errors import private
 from autoseg.image.structures import Structure, name_list
-from autoseg.words import are, counted, listed, name_some
+from autoseg.words import are, counted, listed, name_private, name_some
 
 # One pixel more or less changes the area of so small a structure by a tenth.
 SMALL_PIXELS = 10
@@ -54,7 +55,8 @@ def check_values(cohort: Cohort) -> Iterator[Finding]:
                 [fact],
                 "error",
                 f"annotated.csv says that {listed(undrawn)} {'was' if len(undrawn) == 1 else 'were'} not drawn on "
-                f"{case.case_id}, but {case.label_path} has {'it' if len(undrawn) == 1 else 'them'}.",
+                f"{private(case.case_id)}, but {private(case.label_path)} has "
+                f"{'it' if len(undrawn) == 1 else 'them'}.",
                 "Write 1 into annotated.csv, or remove the drawing.",
                 kind="undrawn",
             )
@@ -68,7 +70,8 @@ def _unknown_values(cohort: Cohort, fact: Facts, unknown: Mapping[int, int]) -> 
     return finding_of(
         [fact],
         "error",
-        f"{fact.case.label_path} holds {counted(len(unknown), 'value')} without a name: {name_some(shown)}. "
+        f"{private(fact.case.label_path)} holds {counted(len(unknown), 'value')} without a name: "
+        f"{name_some(shown)}. "
         f"Known: {name_list(cohort.names)}.",
         "Add them to structures.csv, set them to 0, or save the labels without smoothed edges.",
         kind="rims" if smeared else "values",
@@ -117,7 +120,7 @@ def check_surrounding(cohort: Cohort) -> Iterator[Finding]:
 def _inside_out(cohort: Cohort, value: int, facts: Sequence[Facts], *, heard: bool) -> Finding:
     name = cohort.names.get(value, f"value {value}")
     mended = heard and all(fact.values == (value,) for fact in facts)
-    which = facts[0].case_id if len(facts) == 1 else counted(len(facts), "case")
+    which = private(facts[0].case_id) if len(facts) == 1 else counted(len(facts), "case")
     return finding_of(
         facts,
         "warning",
@@ -144,7 +147,8 @@ def _smeared_structures(fact: Facts, structures: Sequence[Structure]) -> Iterato
             yield finding_of(
                 [fact],
                 "warning",
-                f"{rim.share:.0%} of {structure.name} (label {structure.label}) on {fact.case_id} is a thin "
+                f"{rim.share:.0%} of {structure.name} (label {structure.label}) on {private(fact.case_id)} is a "
+                "thin "
                 "rim between a lower and a higher value.",
                 "Save the labels again at the image's own size, without interpolation (nearest neighbour).",
                 kind="rims",
@@ -161,7 +165,7 @@ def check_presence(cohort: Cohort) -> Iterator[Finding]:
             "warning",
             empty[0] if len(empty) == 1 else "",
             cohort.folder,
-            f"{len(empty)} of {counted(len(facts), 'label file')} {are(len(empty))} empty: {name_some(empty)}.",
+            f"{len(empty)} of {counted(len(facts), 'label file')} {are(len(empty))} empty: {name_private(empty)}.",
             "If nothing is to be seen there, all is well. If nothing was drawn, move these cases away.",
             kind="empty",
             cause="Nothing was to be drawn, or the drawing was not saved.",
@@ -209,7 +213,7 @@ def _check_structure(cohort: Cohort, structure: Structure) -> Iterator[Finding]:
             next(iter(present)) if len(present) == 1 else "",
             cohort.folder,
             f"{name} (label {structure.label}) has {counted(total, 'pixel')} in {counted(len(facts), 'case')}: "
-            f"{name_some(list(present))}. That is too little to be learnt, or a slip while drawing.",
+            f"{name_private(present)}. That is too little to be learnt, or a slip while drawing.",
             "Look at these pixels. If they are a slip, remove them; else leave the structure out.",
             kind="rare",
             cause="A stray click, or a value that a program left behind.",
@@ -232,7 +236,7 @@ def _check_small(cohort: Cohort, structure: Structure, present: Mapping[str, int
             small[0][1] if len(small) == 1 else "",
             cohort.folder,
             f"{structure.name} is smaller than {SMALL_PIXELS} pixels on {counted(len(small), 'case')}: "
-            f"{name_some([f'{case_id} ({count})' for count, case_id in small])}.",
+            f"{name_some([f'{private(case_id)} ({count})' for count, case_id in small])}.",
             "Look for stray pixels; areas so small are uncertain by a tenth and more.",
             kind="small",
             cause="A stray click, or the end of the structure.",
@@ -308,7 +312,8 @@ def _sparse(fact: Facts) -> Finding:
     return finding_of(
         [fact],
         "warning",
-        f"On {fact.case_id} only one slice in {_step(fact)} has drawings ({where}). The slices between would be "
+        f"On {private(fact.case_id)} only one slice in {_step(fact)} has drawings ({where}). The slices between "
+        "would be "
         "learnt as empty.",
         "If nothing was drawn between, name the drawn slices in annotated.csv (column slices, one row each); "
         "slices that no row names are left out.",
@@ -336,7 +341,7 @@ def _of_stack(stack: Stack, structure: Structure) -> _Run:
     places = [stack.facts[start:stop] for start, stop in pairwise(starts)]
     places = [facts for facts in places if any(fact.case.is_open(structure.label) for fact in facts)]
     areas = [max(int(fact.areas_of(structure).sum()) for fact in facts) for facts in places]
-    names = (" and ".join(fact.case_id for fact in facts) for facts in places)
+    names = (" and ".join(private(fact.case_id) for fact in facts) for facts in places)
     return _Run(np.array(areas, dtype=np.int64), tuple(names), tuple(places))
 
 
@@ -344,7 +349,7 @@ def _missing(run: _Run, structure: Structure, *, natural: bool) -> Finding:
     gap = run.gap
     first = run.facts[int(gap[0])][0]
     cases = tuple(dict.fromkeys(fact.case_id for place in gap.tolist() for fact in run.facts[place]))
-    whose = first.case_id if first.shape[0] > 1 else f"subject {first.case.subject_id}"
+    whose = private(first.case_id) if first.shape[0] > 1 else f"subject {private(first.case.subject_id)}"
     there = np.flatnonzero(run.areas)
     beside = int(there[np.abs(there - gap[0]).argmin()])
     return Finding(

@@ -11,7 +11,7 @@ from typing import Any, cast
 import pandas as pd
 
 from autoseg.data.cases import Case
-from autoseg.errors import OutputError
+from autoseg.errors import OutputError, Told
 from autoseg.evaluation.crossvalidation.cost import MemoryWatch, size_of
 from autoseg.evaluation.crossvalidation.events import FoldBegins, FoldEpoch, speaking
 from autoseg.evaluation.crossvalidation.fold import FoldCost, FoldResult, read_fold, settle_folds, write_fold
@@ -122,7 +122,7 @@ def cross_validate(
         check_room_for(request.folder, [plan])
         results = []
         for number, split in enumerate(plan.folds.splits, start=1):
-            words = f"Fold {number} of {len(plan.folds.splits)}: {in_words(split)}"
+            words = Told(f"Fold {number} of {len(plan.folds.splits)}: {in_words(split)}")
             plan.on_event(FoldBegins(name, number, words))
             if split.notes and not plan.place(number).exists():
                 plan.on_event(Note(f"  {split.say(plan.folds.structures)}"))

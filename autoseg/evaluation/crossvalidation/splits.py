@@ -16,6 +16,7 @@ from autoseg.errors import DataError
 from autoseg.image.image import LabelMap
 from autoseg.image.structures import Structure
 from autoseg.training.choose_postprocess import read_reference
+from autoseg.words import name_private
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +59,7 @@ class Folds:
             kept = tuple(case for case in split.training if case.subject_id not in subjects)
             if not kept:
                 raise DataError(
-                    f"Without {', '.join(sorted(subjects))} nobody is left to learn from in fold {number}."
+                    f"Without {name_private(sorted(subjects))} nobody is left to learn from in fold {number}."
                 )
             splits.append(replace(split, training=kept))
         return replace(self, splits=tuple(splits))
@@ -113,9 +114,9 @@ def _content(facts: CaseFacts, label_map: LabelMap, channels: tuple[str, ...]) -
 
 
 def in_words(split: Split) -> str:
-    """Say who is on which side."""
+    """Say who is on which side, for a `Told`."""
     sides = {what: subjects_of(cases) for what, cases in split.sides().items()}
     return ", ".join(
-        f"{what} {', '.join(names) if len(names) <= 5 else f'{len(names)} subjects'}"
+        f"{what} {name_private(names) if len(names) <= 5 else f'{len(names)} subjects'}"
         for what, names in sides.items()
     )

@@ -26,7 +26,7 @@ from autoseg.panels.parts.style import text
 from autoseg.panels.parts.table import html_table
 from autoseg.panels.parts.values import Data
 from autoseg.training.plan import Plan, plan_settings
-from autoseg.words import escaped
+from autoseg.words import counted, escaped
 
 # --- patients that are kept for a last test, before anything is learnt
 
@@ -65,7 +65,7 @@ class SetAsidePanel(Panel):
         """Show the patients of a folder, and which of them are set aside already."""
         if self._cases is not None and self._cases.folder != cases.folder:
             self.say("")  # what was kept was kept elsewhere
-        self._cases = cases
+        self._cases, self._pseudonyms = cases, names
         with self.attempt():
             ledger = read_ledger(cases.folder)
             frozen = self._aside = ledger.subjects if ledger else ()
@@ -155,6 +155,7 @@ class DataPanel(Panel):
         super().__init__()
         self._structures = structures
         self._read: _Read | None = None
+        self._failed: BaseException | None = None
         self.chooser = FolderChooser(start, title=TITLE, chosen=folder)
         self.found = widgets.HTML()
         self.show_ids = tick("Show patient IDs", "Show the IDs of patients in place of numbers", value=show_ids)
@@ -190,6 +191,8 @@ class DataPanel(Panel):
         if how is None:
             self.start(_refuse_reading, lambda _: None)
             return
+        self.hide_ids_of((), folder)
+        self._failed = None
         mine = self._number + 1
         self.findings.lock(True)
 
@@ -209,6 +212,7 @@ class DataPanel(Panel):
 
     def fail(self, error: BaseException) -> None:
         """Show why the folder cannot be read; what was shown of it goes."""
+        self._failed = error
         super().fail(error)
         self._forget()
         self.sections[READING].selected_index = 0
@@ -239,14 +243,14 @@ class DataPanel(Panel):
 
     def _take(self, read: _Read) -> None:
         self._read = read
-        self.hide_ids_of(read.cases.cases)
+        self.hide_ids_of(read.cases.cases, read.cases.folder)
         self._show()
         errors = sum(finding.severity == "error" for finding in read.examined.findings)
         if errors:
             must = "One error must" if errors == 1 else f"{errors} errors must"
             self.say(f"{must} be mended before training. What to do stands with each, below.", "error")
         elif read.plan is None:
-            self.say(read.trouble, "error")
+            self.say(self.hidden(read.trouble), "error")
         else:
             self.value = Data(read.cases, read.examined.findings, read.plan)
 
@@ -255,12 +259,14 @@ class DataPanel(Panel):
     def _show(self) -> None:
         """Show what was read, with IDs or without."""
         if self._read is None:
+            if self._failed is not None:
+                super().fail(self._failed)
             return
         cases, examined = self._read.cases, self._read.examined
         names = self.pseudonyms
         self.found.value = _found(cases, names)
         self.findings.show(cases, examined.findings, names=names)
-        self.structures.show(cases, examined.counts)
+        self.structures.show(cases, examined.counts, names=names)
         self.set_aside.show(cases, names=names)
         self._show_pairs()
         self.without_ids.show(cases.folder)
@@ -277,7 +283,7 @@ class DataPanel(Panel):
         """Show nothing of a folder; how to read it may still be changed."""
         self._read = None
         self.pairs.value = ""
-        self.body.children = [self.sections[READING]] if self.chooser.value is not None else []
+        self.body.children = [self.show_ids, self.sections[READING]] if self.chooser.value is not None else []
 
 
 def _refuse_reading() -> None:
@@ -287,38 +293,42 @@ def _refuse_reading() -> None:
 def _found(cases: CaseFolder, names: Pseudonyms | None) -> str:
     """Say in a line what was found, then what was concluded and left alone."""
     patients = len({case.subject_id for case in cases.cases})
-    rules = list(dict.fromkeys(case.rules for case in cases.cases if case.rules))
+    hide = names.hide if names else str
+    rules = list(dict.fromkeys(hide(case.rules) for case in cases.cases if case.rules))
     lines = [
         f"{len(cases.cases)} images of {patients} patient{'s' * (patients != 1)}, every one with labels. "
         f"Found by: {'; or '.join(rules[:3])}.",
-        *cases.notes,
+        *map(hide, cases.notes),
     ]
     if cases.skipped:
-        lines.append(f"{len(cases.skipped)} files were left alone:")
-    left = "\n".join(f"{file.path.name}: {file.reason}" for file in cases.skipped)
-    hide = names.hide if names else str
+        lines.append(
+            f"{counted(len(cases.skipped), 'file')} {'was' if len(cases.skipped) == 1 else 'were'} left alone:"
+        )
+    named = [f"{file.path.name}: {file.reason}" for file in cases.skipped]
+    left = "\n".join(named if names is None else names.left_alone(cases.skipped))
     unfold = (
         '<details style="color:var(--jp-ui-font-color1,inherit)"><summary style="cursor:pointer">Which, and why'
         '</summary><pre style="white-space:pre-wrap;font-size:11px;max-height:200px;overflow:auto">'
-        f"{escaped(hide(left))}"
+        f"{escaped(left)}"
         "</pre></details>"
         if left
         else ""
     )
-    return text(hide("\n".join(lines))) + unfold
+    return text("\n".join(lines)) + unfold
 
 
 def _pairs(cases: CaseFolder, names: Pseudonyms | None) -> str:
     """Give the table of pairs as HTML that scrolls in itself."""
     table = pairs_table(cases)
     if names is not None:
-        for column in ("case_id", "image", "label"):
-            pairs = zip(table[column], table["subject_id"], strict=True)
-            table[column] = [names.within(name, subject) for name, subject in pairs]
+        table["case_id"] = [names.name(case_id) for case_id in table["case_id"]]
         table["subject_id"] = [names.of(subject) for subject in table["subject_id"]]
+        table["rule"] = [names.hide(rule) for rule in table["rule"]]
+        table = table.drop(columns=["image", "label"])
     if not table["frame"].any():
         table = table.drop(columns="frame")
     words = {"case_id": "case", "subject_id": "patient", "label": "labels", "rule": "why they belong together"}
     rows = ([str(value) for value in row] for row in table.itertuples(index=False))
     head = [words.get(name, name) for name in table.columns]
-    return html_table(head, rows, label=SECTIONS[PAIRS], max_height="320px")
+    told = "" if names is None else text("Names of files are shown together with patient IDs.")
+    return told + html_table(head, rows, label=SECTIONS[PAIRS], max_height="320px")

@@ -83,7 +83,7 @@ class FindingRow(widgets.VBox):
         controls: Sequence[widgets.Widget],
         draw: Callable[[], str] | None = None,
     ) -> None:
-        self.finding, self.controls, self._draw = finding, tuple(controls), draw
+        self.finding, self.controls, self._draw, self._hide = finding, tuple(controls), draw, hide
         self.words, self.picture = widgets.HTML(_words(finding, hide)), widgets.HTML()
         self.picture.layout.display = "none"
         self.unfold = widgets.ToggleButton(
@@ -115,7 +115,7 @@ class FindingRow(widgets.VBox):
             try:
                 self.picture.value = self._draw()
             except Exception as error:  # of one picture; the finding and its buttons stay usable
-                self.picture.value = notice(f"The picture could not be drawn: {error}", "warning")
+                self.picture.value = notice(f"The picture could not be drawn: {self._hide(str(error))}", "warning")
         self.picture.layout.display = "" if self.unfold.value else "none"
 
 
@@ -134,12 +134,12 @@ def offers(finding: Finding) -> list[tuple[str, tuple[Repair, ...]]]:
 
 
 def _words(finding: Finding, hide: Callable[[str], str]) -> str:
-    lines = [finding.problem]
-    lines += [f"Why: {finding.cause}"] if finding.cause else []
-    remedy = ASKED if finding.kind in ("absent", "names") else finding.remedy.removeprefix("Or ").strip()
+    lines = [hide(finding.problem)]
+    lines += [f"Why: {hide(finding.cause)}"] if finding.cause else []
+    remedy = ASKED if finding.kind in ("absent", "names") else hide(finding.remedy).removeprefix("Or ").strip()
     remedy = remedy[:1].upper() + remedy[1:]
     lines += [f"What to do: {remedy}"] if remedy else []
-    return notice(hide("\n".join(lines)), finding.severity, announced=False)
+    return notice("\n".join(lines), finding.severity, announced=False)
 
 
 MOST_ROWS, MOST_OF_ONE_KIND, MORE_ROWS, FIRST_PICTURES, MOST_REPAIRS = 20, 5, 20, 3, 30
@@ -330,7 +330,7 @@ class FindingsPanel(Panel):
         names = {case_id: self._case(case_id) for case_id in finding.cases}
         with DRAWING:
             figure = show_findings([finding], self._cases, most=1, names=names)
-            alt = self.hidden(f"{finding.problem} As it is, and as the repair would have it.")
+            alt = f"{self.hidden(finding.problem)} As it is, and as the repair would have it."
             return picture(figure, alt, width="560px")
 
     def _draw_first(self) -> None:
@@ -455,7 +455,7 @@ class FindingsPanel(Panel):
 
     def _case(self, case_id: str) -> str:
         names = self.pseudonyms
-        return case_id if names is None else names.cases.get(case_id) or names.hide(case_id)
+        return case_id if names is None else names.name(case_id)
 
     def _structure(self, label: int | None) -> str:
         structures = self._cases.structures if self._cases else ()

@@ -9,7 +9,15 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from autoseg.data.cases import CaseFolder, Naming, build_table, list_namings, name_structures, new_naming
+from autoseg.data.cases import (
+    CaseFolder,
+    Naming,
+    Pseudonyms,
+    build_table,
+    list_namings,
+    name_structures,
+    new_naming,
+)
 from autoseg.data.cases.naming import LEFT_OUT, UNNAMED
 from autoseg.data.checks import StructureCount
 from autoseg.errors import LabelError, OutdatedError
@@ -60,12 +68,15 @@ class StructuresPanel(Panel):
         line = widgets.HBox([self.keep_button, self.new_value, self.add_button])
         self.body.children = [widgets.HTML(text(WORDS)), self.table, line]
 
-    def show(self, cases: CaseFolder, counts: Sequence[StructureCount] = ()) -> None:
+    def show(
+        self, cases: CaseFolder, counts: Sequence[StructureCount] = (), *, names: Pseudonyms | None = None
+    ) -> None:
         """Show the structures of a folder, with how often each was drawn.
 
         What was typed and not kept yet stays if the same folder with the same values is shown again.
         """
         unnamed = [count.label for count in counts if not count.name]
+        self._pseudonyms = names
         namings = list_namings(cases, unnamed=unnamed)
         typed = {row.value: row for row in self._typed(cases)}
         if self._cases is not None and self._cases.folder != cases.folder:
@@ -120,7 +131,7 @@ class StructuresPanel(Panel):
                     self._kept()
                 return
             self._shown = tuple(row.naming for row in self.rows)
-            self.say(f"Kept in {self._cases.folder / 'structures.csv'}.", "done")
+            self.say("Kept beside your data (structures.csv).", "done")
             self.value = table.structures
             if self._kept is not None:
                 self._kept()

@@ -6,6 +6,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anywidget
@@ -116,12 +117,15 @@ class Panel(widgets.VBox):
 
     show_ids: Any = None  # a box to tick, where there is one
 
-    def hide_ids_of(self, cases: Sequence[Case]) -> None:
-        """Name the patients of these cases by numbers from now on; none of no cases."""
+    def hide_ids_of(self, cases: Sequence[Case], root: Path | None = None) -> None:
+        """Name the patients of these cases by numbers from now on; of neither cases nor folder nothing is hidden.
+
+        Of the folder `root` no other file is named either.
+        """
         # Here, because it brings torch.
         from autoseg.training.plan import hide_ids
 
-        self._pseudonyms = hide_ids(cases) if cases else None
+        self._pseudonyms = hide_ids(cases, root) if cases or root else None
 
     @property
     def pseudonyms(self) -> Pseudonyms | None:

@@ -56,6 +56,7 @@ class ScorePanel(Panel):
         """Appraise a new training; without one, show none."""
         self.body.children = ()
         self._trained, self.advice = trained, ()
+        self.hide_ids_of([case for side in trained.task.split.sides().values() for case in side] if trained else ())
         if trained is None:
             self.give_up(FIRST)
             return
@@ -86,7 +87,7 @@ class ScorePanel(Panel):
         model = trained.model
         self.advice = advise(model, appraisal, findings=self._findings(trained))
         words = "\n".join(advice_text([one]) for one in self.advice)
-        self.paragraph.value = notice(words, KINDS[self.advice[0].severity])
+        self.paragraph.value = notice(self.hidden(words), KINDS[self.advice[0].severity])
         caption = f"{model.name}, epoch {model.best_epoch}: scores on validation slices"
         self.table.value = table_html(appraisal_table(appraisal), caption=caption)
         rows = history_rows(model)
@@ -112,7 +113,8 @@ class ScorePanel(Panel):
         count = len(appraisal.subjects)
         who = f"{counted(count, 'validation subject')}, from whom it did not learn"
         who += f": {', '.join(appraisal.subjects)}" if names and count else ""
-        self.who.value = text("\n".join([f"Scored on {who}." if count else "", *appraisal.notes]).strip())
+        notes = map(self.hidden, appraisal.notes)
+        self.who.value = text("\n".join([f"Scored on {who}." if count else "", *notes]).strip())
         if appraisal.worst:
             alt = "; ".join(", ".join(slice_title(one, names)) for one in appraisal.worst)
             drawn = show_worst(appraisal, names=names)

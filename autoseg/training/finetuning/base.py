@@ -9,7 +9,7 @@ from typing import Any
 from autoseg.data.cases import Case
 from autoseg.data.digests import known_subjects
 from autoseg.data.split import Shown, Split, split_cases, subjects_of, what_lacks
-from autoseg.errors import DataError, SettingsError
+from autoseg.errors import DataError, SettingsError, private
 from autoseg.model.model import TrainedModel, model_digest
 from autoseg.model.settings.settings import FineTuneSettings, Settings
 from autoseg.training.plan import change_settings
@@ -118,13 +118,15 @@ def check_base(model: TrainedModel, split: Split, settings: Settings) -> None:
     known = sorted(_subjects(split.validation, learnt_from(model)))
     if known:
         raise DataError(
-            f"{told} has learnt from the {named('validation subject', known)}: the validation would be too "
+            f"{told} has learnt from the {named('validation subject', map(private, known))}: the validation would "
+            "be too "
             "good, and would choose the wrong epoch. Move them to training, or validate on others."
         )
     known = sorted(_subjects(split.test, has_seen(model)))
     if known:
         raise DataError(
-            f"{told} has learnt from the {named('test subject', known)}, or was validated on them: a test "
+            f"{told} has learnt from the {named('test subject', map(private, known))}, or was validated on them: a "
+            "test "
             "would say nothing of a new person. Leave them out, or begin from a model that does not know them."
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -138,9 +139,9 @@ def number_subjects(cases: Sequence[Case]) -> dict[str, str]:
     return {subject: f"patient {number}" for number, subject in enumerate(subjects_of(cases), start=1)}
 
 
-def hide_ids(cases: Sequence[Case]) -> Pseudonyms:
-    """Give what writes these numbers in place of the patients' IDs."""
-    return Pseudonyms(number_subjects(cases), cases)
+def hide_ids(cases: Sequence[Case], root: Path | None = None) -> Pseudonyms:
+    """Give what writes these numbers in place of the patients' IDs, and hides all files of the folder `root`."""
+    return Pseudonyms(number_subjects(cases), cases, root=root)
 
 
 def set_aside(cases: CaseFolder) -> frozenset[str]:

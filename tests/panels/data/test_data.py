@@ -1,14 +1,17 @@
 """The data panel: a folder is chosen, read, checked, mended and planned for, by clicks."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 
 import numpy as np
+import pydicom
 import pytest
 from folders import add_subject, change_label
 
 from autoseg.data.cases import Reading
+from autoseg.data.repairs import add_repair, leave_out
 from autoseg.files.dicom.phantoms import SHAPES, Shape
 from autoseg.panels.data.data import PAIRS, READING, DataPanel
 from autoseg.panels.parts.values import Data
@@ -66,7 +69,8 @@ def test_a_good_folder_gives_cases_findings_and_a_plan(folder):
 def test_no_patient_is_named_unless_asked_for(folder):
     panel = opened(folder)
     panel.sections[PAIRS].selected_index = 0
-    assert "patient 1_02.dcm" in panel.pairs.value
+    assert "patient 1 (image 2)" in panel.pairs.value
+    assert "_02" not in panel.pairs.value
     assert "Anna" not in page(panel)
     panel.show_ids.value = True
     assert "Anna_02.dcm" in panel.pairs.value
@@ -86,10 +90,55 @@ def test_errors_must_be_mended_first_and_a_click_mends(folder):
     row.press("Mend: values are renamed: 9 becomes 2")
     panel.wait(60)
     assert isinstance(panel.value, Data)
-    assert "patient 1_02: values are renamed" in page(panel)
+    assert "patient 1 (image 2): values are renamed" in page(panel)
     panel.findings.made.children[1].children[0].click()
     panel.wait(60)
     assert panel.value is None
+
+
+SHORT = re.compile(r"(?<![A-Za-z0-9])(q7|z9|k3)(?![A-Za-z0-9])")
+
+
+def test_ids_of_two_letters_are_hidden_whole_in_every_sentence_and_shown_when_asked_for(tmp_path):
+    """Copies, wrong sizes, unknown values, damaged, lonely and left-out files; paths, buttons, pictures, undo."""
+    folder = tmp_path / "train"
+    for number, subject in enumerate(("q7", "z9", "k3")):
+        turned = tuple(replace(shape, angle_deg=shape.angle_deg + 4.0 * number) for shape in SHAPES)
+        add_subject(folder, subject, slices=4, shapes=turned)
+    shutil.copy(folder / "labels" / "q7_01.npy", folder / "labels" / "z9_01.npy")
+    for name, change in (("k3_01", lambda labels: labels[:-3]), ("k3_02", lambda labels: labels + 6)):
+        change_label(folder, name, change)
+    (folder / "labels" / "q7_04.npy").write_bytes(b"damaged")
+    (folder / "labels" / "z9_04.npy").unlink()
+    copied = pydicom.dcmread(folder / "dicoms" / "q7_01.dcm")
+    copied.PatientID, copied.SOPInstanceUID = "z9", "1.2.3"
+    copied.save_as(folder / "dicoms" / "z9_01.dcm")
+    add_repair(folder, leave_out("k3_03"))
+    panel = opened(folder, unlabelled="skip", structures={1: "psoas", 2: "disc", 3: "fat"})
+    panel.sections[PAIRS].selected_index = 0
+    assert {"twins", "subjects", "shape", "values", "unreadable"} <= {
+        row.finding.kind for row in panel.findings.rows
+    }
+    hidden = page(panel).replace(str(folder), "")
+    assert SHORT.findall(hidden) == []
+    assert "under the subjects patient 2, patient 3" in hidden
+    assert "patient 1: the case is left out" in hidden
+    assert not re.search(r"patient \d+[_/]|[\ue000\ue001]", hidden)
+    panel.show_ids.value = True
+    shown = page(panel)
+    assert {*SHORT.findall(shown)} == {"q7", "z9", "k3"}
+    assert "under the subjects q7, z9" in shown
+    assert "\ue000" not in shown
+
+
+def test_a_folder_that_cannot_be_read_names_its_files_only_when_asked(folder):
+    shutil.copy(folder / "labels" / "Anna_01.npy", folder / "labels" / "Cleo_99.npy")
+    panel = opened(folder)
+    assert panel.value is None
+    assert "There is 1 label file (…)" in panel.message.value
+    assert "Cleo" not in page(panel)
+    panel.show_ids.value = True
+    assert "Cleo_99.npy" in panel.message.value
 
 
 def test_names_that_are_kept_are_read_again(folder):
@@ -99,7 +148,7 @@ def test_names_that_are_kept_are_read_again(folder):
     panel.wait(60)
     assert panel.value.cases.structures[0].name == "psoas"
     assert [row.name.value for row in panel.structures.rows] == ["psoas", "b", "c"]
-    assert "Kept in" in panel.structures.message.value
+    assert "Kept beside your data" in panel.structures.message.value
 
 
 def test_patients_set_aside_are_not_planned_with(folder):
@@ -131,12 +180,12 @@ def test_an_image_without_a_label_is_left_out_if_wanted(folder):
     (folder / "labels" / "Anna_02.npy").unlink()
     panel = opened(folder)
     assert panel.value is None
-    assert "Anna_02" in panel.message.value
-    assert panel.body.children == (panel.sections[READING],)
+    assert "There is 1 image (…)" in panel.message.value
+    assert panel.body.children == (panel.show_ids, panel.sections[READING])
     panel.how.skip.value = True
     panel.wait(60)
     assert len(panel.value.cases.cases) == 5
-    assert "1 files were left alone" in panel.found.value
+    assert "1 file was left alone" in panel.found.value
     assert len(opened(folder, unlabelled="skip").value.cases.cases) == 5
 
 

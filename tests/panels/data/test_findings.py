@@ -180,7 +180,7 @@ def test_ids_are_hidden_where_names_are_given(folder):
         + str([c.description for c in panel.rows[0].controls])
     )
     assert "Anna" not in page
-    assert "patient 2_02" in page
+    assert "patient 2 (image 2)" in page
 
 
 def test_a_folder_that_cannot_be_written_to_is_a_sentence(folder):

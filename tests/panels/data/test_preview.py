@@ -195,7 +195,7 @@ def test_what_cannot_be_read_is_a_sentence(source, monkeypatch):
 
     monkeypatch.setattr("autoseg.model.dataset.build.read_case", fail)
     panel = shown(source)
-    assert "patient 2/leg.dcm is damaged" in panel.message.value
+    assert "a file of patient 2 is damaged" in panel.message.value
     assert (panel.value, panel.picture.value) == (None, "")
 
 

@@ -47,7 +47,7 @@ def test_what_is_typed_is_kept_and_told(folder):
         1, "psoas left", (10, 11, 12), "left"
     )
     assert panel.value == find_cases(folder).structures
-    assert "Kept in" in panel.message.value
+    assert "Kept beside your data (structures.csv)" in panel.message.value
 
 
 def test_parts_and_values_left_out(folder):
