@@ -30,6 +30,8 @@ STRUCTURE_SET = "1.2.840.10008.5.1.4.1.1.481.3"
 PLANAR = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 # A contour that leaves its plane by more than this share of the distance between slices was drawn on others.
 OFF_PLANE = 0.1
+# Each pair is looked at; one contour around a thousand islands has a thousand.
+MOST_NEAR = 5_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +113,7 @@ def labels_on(
                 rings[place].append(index[:, 1:])
         mask = np.zeros(image.shape, dtype=np.bool_)
         for place, points in rings.items():
+            _check_number(structure_set.path, roi, place, points)
             nesting = nest_contours(points, image.shape[1:])
             mask[place] = fill_contours(points, image.shape[1:], nesting=nesting, exclusive=exclusive)
             placed += len(points)
@@ -123,6 +126,21 @@ def labels_on(
     if left:
         notes.append(OutsideNote(f"{left} of {left + placed} contours lie on slices that are not in this image."))
     return masks, tuple(notes)
+
+
+def _check_number(path: Path, roi: Roi, place: int, points: Sequence[npt.NDArray[np.float64]]) -> None:
+    """Refuse so many contours over each other on one slice that to tell holes from overlaps would take for ever."""
+    low, high = (np.array([end(one, axis=0) for one in points]) for end in (np.min, np.max))
+    near = sum(
+        int(((low[after:] <= high[after - 1]) & (high[after:] >= low[after - 1])).all(axis=1).sum())
+        for after in range(1, len(points))
+    )
+    if near > MOST_NEAR:
+        raise LabelError(
+            f"{path}: {counted(len(points), 'contour')} of {roi.name!r} lie on slice {place + 1}, and {near:,} "
+            "pairs of them over each other, which no drawing has. Export the structure set again, or draw that "
+            "structure anew."
+        )
 
 
 def _about_several(name: str, joined: Sequence[int], holes: Sequence[int], *, exclusive: bool) -> Iterator[str]:

@@ -230,3 +230,15 @@ class TestRealFiles:
             found, _ = read_on(write_rtstruct(tmp_path / "rt.dcm", image, drawn), image)
             for mask in found.values():
                 np.testing.assert_array_equal(mask, [fill_contour(2 * SQUARE, (50, 100))])
+
+
+def test_more_contours_over_each_other_than_anybody_draws_are_refused(tmp_path):
+    image = the_image(tmp_path / "image")
+    square = np.array([(4, 4), (4, 12), (12, 12), (12, 4)], dtype=float)
+    apart = [contour(image, 0, square / 8 + (row, column)) for row in range(0, 18, 2) for column in range(0, 22, 2)]
+    around = contour(image, 0, square * 2 - 8)
+    drawn = write_rtstruct(tmp_path / "a.dcm", image, [[around, *apart]])
+    assert read_on(drawn, image)  # many islands in one contour are no fault
+    over = [contour(image, 0, square + 0.01 * number) for number in range(120)]
+    with pytest.raises(LabelError, match="120 contours of 'roi 1' lie on slice 1, and 7,140 pairs"):
+        read_on(write_rtstruct(tmp_path / "b.dcm", image, [over]), image)
