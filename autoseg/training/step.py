@@ -290,7 +290,8 @@ class Step:
 
     def is_sound(self) -> bool:
         """Tell whether all weights are numbers; the last step may have spoilt them though its loss was one."""
-        return all(bool(torch.isfinite(value).all()) for value in self.network.parameters())
+        averaged = self.averaged.module.state_dict().values()
+        return all(bool(torch.isfinite(value).all()) for value in (*self.network.parameters(), *averaged))
 
 
 @dataclass(frozen=True, eq=False)

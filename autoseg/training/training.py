@@ -110,7 +110,7 @@ def train(
                 ended = Ended.PATIENCE
                 break
             training_loss, stopped = _learn_epoch(step, clock, generator, should_stop)
-            if not math.isfinite(training_loss):
+            if not (math.isfinite(training_loss) and step.is_sound()):
                 ended = Ended.NOT_A_NUMBER
                 break
             result = _result(len(history) + 1, training_loss, step, clock)

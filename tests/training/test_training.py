@@ -178,6 +178,27 @@ def test_a_loss_that_is_no_number_keeps_the_last_good_weights(monkeypatch):
         train(make_split([0, 1], [2]), quick_settings(epochs=2), structures=STRUCTURES)
 
 
+def test_an_epoch_that_spoils_the_weights_at_its_end_is_none(monkeypatch):
+    patch_reading(monkeypatch)
+    from autoseg.training import training
+
+    real, epochs = training._learn_epoch, []
+
+    def spoiling(step, *arguments):
+        learnt = real(step, *arguments)  # whose loss is a number
+        epochs.append(1)
+        if len(epochs) == 2:
+            with torch.no_grad():
+                next(step.averaged.module.parameters()).fill_(math.inf)
+        return learnt
+
+    monkeypatch.setattr(training, "_learn_epoch", spoiling)
+    with pytest.warns(UserWarning, match="NaN in epoch 2"):
+        model = train(make_split([0, 1]), quick_settings(epochs=4), structures=STRUCTURES)
+    assert (model.ended, len(model.history)) == (Ended.NOT_A_NUMBER, 1)
+    assert all(torch.isfinite(value).all() for value in model.weights.values())
+
+
 def test_the_loss_settings_reach_the_loss(monkeypatch):
     patch_reading(monkeypatch)
     losses = []
