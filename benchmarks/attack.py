@@ -680,7 +680,8 @@ def killed_fold(world: World, folder: Path) -> tuple:
             read_fold(path, number)
         return "whole folds" if folds else "nothing"
 
-    return output, lambda: must(*words), look, lambda: next_write(output)
+    then = lambda: [next_write(place) for place in (output, *output.glob("*_folds"))]  # noqa: E731
+    return output, lambda: must(*words), look, then
 
 
 def next_write(folder: Path) -> None:
