@@ -104,29 +104,22 @@ def one_step(folder: Path) -> Iterator[None]:
     if _step_of(folder) is not None:
         yield
         return
-    is_new = not folder.exists()
-    try:
-        with ExitStack() as stack:
-            with _explained(folder):
-                folder.mkdir(parents=True, exist_ok=True)
-                stack.enter_context(_locked(folder / STEP_LOCK, f"Another program is writing in {folder}."))
-                settle(folder)
-                step = _Step(folder, stack.enter_context(_begun(folder)))
-                step.place.mkdir()
-            before = _STEPS.set((step, *_STEPS.get()))
-            try:
-                yield
-            except BaseException:
-                step.take_back()
-                raise
-            finally:
-                _STEPS.reset(before)
-            step.conclude()
-    except BaseException:
-        if is_new:
-            with suppress(OSError):  # somebody else put something there
-                folder.rmdir()
-        raise
+    with ExitStack() as stack:
+        with _explained(folder):
+            stack.enter_context(_folder_for(folder))
+            stack.enter_context(_locked(folder / STEP_LOCK, f"Another program is writing in {folder}."))
+            settle(folder)
+            step = _Step(folder, stack.enter_context(_begun(folder)))
+            step.place.mkdir()
+        before = _STEPS.set((step, *_STEPS.get()))
+        try:
+            yield
+        except BaseException:
+            step.take_back()
+            raise
+        finally:
+            _STEPS.reset(before)
+        step.conclude()
 
 
 def remove(path: Path) -> None:
@@ -186,11 +179,10 @@ def held(path: Path, busy: str) -> Iterator[None]:
     A program that dies holds nothing any more.
     """
     path = Path(path)
-    with _explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Longer than `settle` in another program takes to see that the lock is free.
-        with _locked(path.with_name(f"{BEGUN}{path.name}.lock"), busy, 0.5):
-            yield
+    lock = path.with_name(f"{BEGUN}{path.name}.lock")
+    # It waits longer than `settle` in another program takes to see that the lock is free.
+    with _explained(path), _folder_for(path.parent), _locked(lock, busy, 0.5):
+        yield
 
 
 def check_writable(folder: Path) -> None:
@@ -391,6 +383,19 @@ def _begun(folder: Path) -> Iterator[Path]:
         finally:
             if not (place / JOURNAL).exists():  # else it could not be taken back now, and is the next time
                 shutil.rmtree(place, ignore_errors=True)
+
+
+@contextmanager
+def _folder_for(folder: Path) -> Iterator[None]:
+    """Make a folder, and those above it; what is empty at the end was not needed, and goes again."""
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # the first that is not empty
+            for one in missing:
+                one.rmdir()
 
 
 @contextmanager

@@ -233,7 +233,7 @@ def test_the_settings_are_shown(capsys):
         (["train", "nowhere", "--set", "minutes=3", "--set", "epochs=3"], "give one of them"),
         (["predict", "nowhere.pt", "scan"], "nowhere.pt is not there"),
         (["train", "nowhere", "--epochs", "0"], "epochs is 0"),
-        (["train", "nowhere", "--name", "a/b"], "nowhere"),
+        (["train", "nowhere", "--name", "a/b"], "The model name 'a/b'"),
     ],
 )
 def test_what_goes_wrong_is_one_sentence_on_the_error_stream(arguments, words, capsys, monkeypatch, tmp_path):

@@ -276,3 +276,9 @@ def test_a_journal_lies_on_the_disk_before_the_change(begun, monkeypatch):
     with one_step(begun):
         _write(begun / "a.csv", "new")
     assert seen == ["a.csv"]
+
+
+def test_a_name_is_held_without_a_trace(tmp_path):
+    with held(tmp_path / "new" / "deep" / "name", "busy"):
+        assert (tmp_path / "new" / "deep").is_dir()
+    assert list(tmp_path.iterdir()) == []
