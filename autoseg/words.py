@@ -37,6 +37,7 @@ def in_words(names: Sequence[str], what: str) -> str:
 
     Examples
     --------
+    >>> from autoseg.errors import Told
     >>> Told(in_words(["a.png", "b.png"], "label file"))
     'There are 2 label files (a.png, b.png)'
     """

@@ -55,7 +55,7 @@ class Seal:
     --------
     >>> seal = Seal("00ff", n=16)
     >>> seal.close(["0123456789ab"])
-    ('scrypt$16$8$1$00ff$f84bbd75aee4a5ab2f4a4ee9',)
+    ('scrypt$16$8$1$00ff$11ab439410258b306209060f',)
     """
 
     salt: str

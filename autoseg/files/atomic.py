@@ -123,18 +123,33 @@ def one_step(folder: Path) -> Iterator[None]:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or folder, if it is there; in a step that is taken back it comes back."""
+    """Remove a file, if it is there; in a step that is taken back it comes back. A folder of its name stays."""
     path = Path(path)
+    if path.is_dir() and not path.is_symlink():
+        raise OutputError(
+            f"{path} is a folder, in the place of a file that would have to go. Move it away, then try again."
+        )
     step = _step_of(path)
     with _explained(path):
         if step is not None:
             step.move_away(_real(path))
-        elif path.is_dir() and not path.is_symlink():
+        else:
+            path.unlink(missing_ok=True)
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder with all that is in it, if it is there; in a step that is taken back it comes back."""
+    path = Path(path)
+    if not path.is_dir():
+        return
+    step = _step_of(path)
+    with _explained(path):
+        if step is not None:
+            step.move_away(_real(path))
+        else:
             with _begun(path.parent) as place:  # gone at once, however long it takes to delete it
                 place.mkdir()
                 os.replace(path, place / path.name)
-        else:
-            path.unlink(missing_ok=True)
 
 
 def settle(*folders: Path) -> None:

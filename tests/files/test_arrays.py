@@ -25,7 +25,7 @@ def test_a_header_that_promises_too_much_is_refused(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((10, 10)))
     data = (tmp_path / "a.npy").read_bytes().replace(b"(10, 10)", b"(9999999999, 9999999999)", 1)
     (tmp_path / "a.npy").write_bytes(data)
-    with pytest.raises(ReadError, match="cannot be read as a plain NumPy array"):
+    with pytest.raises(ReadError, match=r"announces float64 .* which the 1 kB that are there cannot hold"):
         read_npy(tmp_path / "a.npy")
 
 

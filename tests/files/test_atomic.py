@@ -5,13 +5,14 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from autoseg.errors import OutputError
 from autoseg.files import atomic
-from autoseg.files.atomic import held, one_step, remove, settle, whole_file, whole_folder
+from autoseg.files.atomic import held, one_step, remove, remove_folder, settle, whole_file, whole_folder
 
 
 def _write_until_full(writing):
@@ -100,11 +101,12 @@ def _change_all(folder):
     _write(folder / "a.csv", "new")
     _write(folder / "a.csv", "newer")
     _write(folder / "labels" / "x" / "b.nii", "new")
-    remove(folder / "old")
+    remove_folder(folder / "old")
     with whole_folder(folder / "old") as temporary:
         _write(temporary / "deep" / "c", "new")
     remove(folder / "d")
     remove(folder / "never there")
+    remove_folder(folder / "never there")
 
 
 @pytest.fixture
@@ -282,3 +284,13 @@ def test_a_name_is_held_without_a_trace(tmp_path):
     with held(tmp_path / "new" / "deep" / "name", "busy"):
         assert (tmp_path / "new" / "deep").is_dir()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("in_step", [False, True])
+def test_a_folder_in_the_place_of_a_file_is_not_removed(begun, in_step):
+    with one_step(begun) if in_step else nullcontext(), pytest.raises(OutputError, match="old is a folder"):
+        remove(begun / "old")
+    assert (begun / "old" / "c").read_text() == "old"
+    remove_folder(begun / "old")
+    remove(begun / "a.csv")
+    assert _state(begun) == {"d": "old"}

@@ -12,7 +12,7 @@ from autoseg.evaluation.comparison.entries import EXACT, TOGETHER, variant_of
 from autoseg.evaluation.comparison.request import ComparisonRequest
 from autoseg.evaluation.crossvalidation import FoldCost, FoldPlan, FoldResult, read_fold, read_model, score_fold
 from autoseg.evaluation.crossvalidation.fold import digest_of, read_content, write_fold
-from autoseg.files.atomic import one_step, remove
+from autoseg.files.atomic import one_step, remove_folder
 from autoseg.prediction.ensemble import COPY_WORDS, Copies, copies_of
 from autoseg.training.inputs import sees_crop
 
@@ -68,7 +68,7 @@ class Derived:
             found.centrelines,
         )
         with one_step(place.parent):
-            remove(place)  # it is of other trainings
+            remove_folder(place)  # it is of other trainings
             write_fold(result, made_from, predicted=found.predicted)
         return result
 

@@ -31,7 +31,7 @@ from autoseg.evaluation.crossvalidation import (
     speaking,
 )
 from autoseg.evaluation.crossvalidation.fold import read_content
-from autoseg.files.atomic import one_step, remove, whole_file
+from autoseg.files.atomic import one_step, remove, remove_folder, whole_file
 from autoseg.files.tables import write_table
 from autoseg.image.structures import Structure
 from autoseg.model.settings.settings import Settings, settings_to_dict
@@ -232,7 +232,7 @@ def _fold_of_others(plan: FoldPlan, number: int) -> FoldResult:
         for later in range(number, len(plan.folds.splits) + 1):
             place = plan.place(later)
             if place.exists() and read_content(place).get("made_from") != plan.made_from(later):
-                remove(place)
+                remove_folder(place)
     return run_fold(plan, number)
 
 

@@ -15,7 +15,7 @@ from autoseg.data.digests import Seal, voxels_digest
 from autoseg.data.label_counts import count_labels
 from autoseg.data.split import Split, k_folds, subjects_of
 from autoseg.errors import ReadError
-from autoseg.files.atomic import check_writable, one_step, remove, settle, whole_folder
+from autoseg.files.atomic import check_writable, one_step, remove_folder, settle, whole_folder
 from autoseg.files.records import write_record
 from autoseg.image.structures import Structure
 from autoseg.model.centreline import Centreline, from_labels, read_centreline, write_centreline
@@ -210,7 +210,7 @@ class _Search:
         }
         if own is not None:
             with one_step(own.parent):
-                remove(own)  # it was made from something else
+                remove_folder(own)  # it was made from something else
                 with whole_folder(own) as temporary:
                     save_model(finder, temporary)
                     for case_id, line in lines.items():

@@ -39,7 +39,7 @@ def test_a_folder_without_a_run_is_told(run_folder, tmp_path):
     folder, _ = run_folder
     assert not is_run_folder(tmp_path)
     (folder / "series_5.nii.gz").unlink()
-    with pytest.raises(ReadError, match="could not be read"):
+    with pytest.raises(ReadError, match=r"series_5\.nii\.gz does not exist"):
         read_run_labels(folder)
     record = json.loads((folder / "run.json").read_text())
     record["images"][0]["slice_spacing_source"] = "none"

@@ -142,7 +142,7 @@ def test_a_failure_is_a_sentence_and_shows_no_earlier_result(answers, monkeypatc
     monkeypatch.setattr("autoseg.model.dataset.build.read_case", gone)
     training.value = trained()
     panel.wait(60)
-    assert "case0.dcm is not there. Bring it back." in panel.message.value
+    assert "the image file of patient 1 is not there. Bring it back." in panel.message.value
     assert (panel.value, panel.body.children) == (None, ())
 
 
