@@ -114,12 +114,13 @@ def one_step(folder: Path) -> Iterator[None]:
         before = _STEPS.set((step, *_STEPS.get()))
         try:
             yield
+            with _explained(folder):
+                step.conclude()
         except BaseException:
             step.take_back()
             raise
         finally:
             _STEPS.reset(before)
-        step.conclude()
 
 
 def remove(path: Path) -> None:

@@ -294,3 +294,17 @@ def test_a_folder_in_the_place_of_a_file_is_not_removed(begun, in_step):
     remove_folder(begun / "old")
     remove(begun / "a.csv")
     assert _state(begun) == {"d": "old"}
+
+
+def test_a_step_whose_end_cannot_be_written_is_taken_back(begun, monkeypatch):
+    before, unlink = _state(begun), Path.unlink
+
+    def gone(path, **keywords):
+        if path.name == atomic.JOURNAL and not keywords:
+            raise OSError(errno.EIO, "the drive is gone", str(path))
+        unlink(path, **keywords)
+
+    monkeypatch.setattr(Path, "unlink", gone)
+    with pytest.raises(OutputError, match=r"data could not be written: the drive is gone"), one_step(begun):
+        _change_all(begun)
+    assert _state(begun) == before
