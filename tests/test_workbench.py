@@ -389,7 +389,7 @@ def test_the_lab_obeys_no_page_of_another_address(lab_server):
     assert len(list(lab_server.root_dir.glob("untitled*"))) == 1
 
 
-def test_nothing_is_installed_and_nobody_asked_for_news(lab_server):
+def test_nothing_is_installed_and_no_news_is_fetched(lab_server):
     token = {"Authorization": f"token {lab_server.token}", "Content-Type": "application/json"}
     order = {"cmd": "install", "extension_name": "autoseg-no-such-extension"}
     status, text = lab_server.ask("/lab/api/extensions", order, **token)
