@@ -36,6 +36,11 @@ class Measurement:
     unknown: `area` is then in pixels, as `unit` says. `mean_intensity` is None without an image or without a pixel.
     `flags` are joined by "; ". `level` is the slice's, where levels are known. A structure that includes others
     (`Structure.includes`) is measured with them.
+
+    What follows is known of predictions only. `suitability` says whether the image is like those that the model
+    learnt from: "green", "amber" or "red". `expected_dice` is how well the structure is likely to be found here.
+    With the probability `interval_level` the true area lies between `area_low_mm2` and `area_high_mm2`, in pixels
+    between `pixel_count_low` and `pixel_count_high`.
     """
 
     case_id: str
@@ -62,6 +67,13 @@ class Measurement:
     model: str
     level: str = ""
     measurement_version: int = MEASUREMENT_VERSION
+    suitability: str = ""
+    expected_dice: float | None = None
+    area_low_mm2: float | None = None
+    area_high_mm2: float | None = None
+    pixel_count_low: float | None = None
+    pixel_count_high: float | None = None
+    interval_level: float | None = None
 
     @property
     def unit(self) -> str:

@@ -28,6 +28,7 @@ from autoseg.model.preprocessing.neighbouring_slices import network_channels
 from autoseg.model.settings.settings import Settings, settings_from_dict, settings_to_dict
 from autoseg.model.stored.tensor_file import MODEL, read_plain, read_tensors, values_in_words, write_tensors
 from autoseg.model.stored.values import is_of_kind, needed, read_fields, shown
+from autoseg.model.trust import Trust, trust_from_dict, trust_to_dict
 
 T = TypeVar("T")
 # What the name of an unfinished training's file ends in (`autoseg.training.checkpoint`); it is no model.
@@ -79,6 +80,8 @@ class TrainedModel:
     what it was trained on, when, with which versions, and why it stopped learning: in `ended` as a sentence, in
     `ended_by` as the value of an `Ended`. `postprocess` has for each structure how its prediction is cleaned (none:
     not at all). The `finder` finds the centreline around which this model sees a crop (`autoseg.training.finder`).
+    `offsets` are added to the log-odds of each structure before a pixel takes its most probable one, so that areas
+    are right on average (none: nothing is added). `trust` is what the model knows of its own limits.
     """
 
     name: str
@@ -91,6 +94,8 @@ class TrainedModel:
     origin: dict[str, Any] = field(default_factory=dict)
     postprocess: tuple[StructurePostprocess, ...] = ()
     finder: TrainedModel | None = None
+    offsets: tuple[float, ...] = ()
+    trust: Trust = Trust()  # noqa: RUF009  # it never changes
 
     @property
     def ended(self) -> Ended | None:
@@ -235,6 +240,8 @@ def model_digest(model: TrainedModel) -> str:
         digest.update(model_digest(model.finder).encode())
     named = [(structure.label, structure.name, structure.includes) for structure in model.structures]
     digest.update(f"{named} {list(model.channels)} {list(map(asdict, model.postprocess))}".encode())
+    if model.offsets:  # a model of an earlier version keeps its digest
+        digest.update(f"{list(model.offsets)}".encode())
     return digest.hexdigest()[:16]
 
 
@@ -412,6 +419,8 @@ def model_to_dict(model: TrainedModel) -> dict[str, Any]:
         "origin": model.origin,
         "postprocess": [asdict(post) for post in model.postprocess],
         "finder": None if model.finder is None else model_to_dict(model.finder),
+        "offsets": list(model.offsets),
+        "trust": trust_to_dict(model.trust),
     }
 
 
@@ -442,6 +451,8 @@ def model_from_dict(values: Mapping[str, Any]) -> TrainedModel:
         origin=read_origin(origin),
         postprocess=tuple(read_fields(StructurePostprocess, row, "the post-processing") for row in cleaned),
         finder=None if finder is None else model_from_dict(finder),
+        offsets=tuple(needed({"offsets": (), **values}, "offsets", tuple[float, ...])),
+        trust=trust_from_dict(needed({"trust": {}, **values}, "trust", dict[str, Any])),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -91,22 +92,40 @@ def predict(
     SettingsError
         If there are no such copies.
     """
+    how = Inference(copies, batch_size, precision, on_slices, centreline)
+    return predict_and_look(model, image, how).label_map
+
+
+@dataclass(frozen=True, eq=False)
+class Predicted:
+    """A label map on the image's grid, and what tells how far to trust it.
+
+    `signals` (slices, structures, signals) have one value for each of `autoseg.prediction.signals.SIGNALS`, None
+    where nobody asked for them. `features` are the network's own of the image, None where it has none.
+    """
+
+    label_map: LabelMap
+    signals: npt.NDArray[np.float32] | None = None
+    features: npt.NDArray[np.float32] | None = None
+
+
+def predict_and_look(model: Models, image: Image, how: Inference = PLAIN) -> Predicted:
+    """Segment every slice of an image, as `predict` does, and give what tells how far to trust the labels."""
     models = as_models(model)
     structures = models[0].structures
     post, differing = shared_postprocess(models)
     table = np.array([0, *(structure.label for structure in structures)], dtype=np.uint8)
     labels = np.empty(image.shape, dtype=np.uint8)
-    how = Inference(copies, batch_size, precision, on_slices, centreline)
     for chosen, probabilities in predict_probabilities(models, image, how):
         labels[chosen] = table[choose_classes(probabilities, post)]
     if differing:
         warnings.warn(
             f"The models clean {', '.join(differing)} in different ways, so what they found together is not "
             "cleaned there: it may hold small stray pieces.",
-            stacklevel=2,
+            stacklevel=3,
         )
     label_map = LabelMap(voxels=labels, affine=image.affine, structures=structures, source=image.source)
-    return clean_labels(label_map, post)
+    return Predicted(clean_labels(label_map, post))
 
 
 def predict_probabilities(

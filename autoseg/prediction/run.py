@@ -35,7 +35,8 @@ from autoseg.model.centreline import Centreline, write_centreline
 from autoseg.model.identity import model_record
 from autoseg.model.model import TrainedModel, autoseg_version, origin_without_fingerprints, versions
 from autoseg.model.postprocess import StructurePostprocess, the_same_for_all
-from autoseg.prediction import cut_off_note, own_centreline, predict
+from autoseg.model.trust import Suitability
+from autoseg.prediction import Predicted, cut_off_note, own_centreline, predict_and_look
 from autoseg.prediction.centreline import (
     ImageCentreline,
     cropping_model,
@@ -43,7 +44,8 @@ from autoseg.prediction.centreline import (
     warnings_as_notes,
 )
 from autoseg.prediction.combine import JoinAt, combine, heights_mm
-from autoseg.prediction.ensemble import Copies, Models, as_models, ensemble_name, need_millimetres
+from autoseg.prediction.ensemble import Copies, Inference, Models, as_models, ensemble_name, need_millimetres
+from autoseg.prediction.judge import Judged, judge
 from autoseg.report.area_tables import NotFound, areas_table, find_missing, in_pixels_note, missing_notes
 from autoseg.report.export import write_run
 from autoseg.report.run_folder import free_run_folder
@@ -112,7 +114,8 @@ class Run:
     are sentences that the reader should know (some a `GraveNote` or `ReadingNote`), `skipped` the files that were
     left alone, `elapsed_s` how long it took, `model` the model's name, or of a mean all names and the copies
     (`ensemble.ensemble_name`). `centrelines` are those around which a model looked, by case_id. `not_found` are the
-    structures that are on no slice of an image; notes say so too.
+    structures that are on no slice of an image; notes say so too. `suitability` is the light of each image, by
+    case_id.
     """
 
     folder: Path
@@ -125,6 +128,7 @@ class Run:
     model: str = ""
     centrelines: Mapping[str, Centreline] = field(default_factory=dict)
     not_found: tuple[NotFound, ...] = ()
+    suitability: Mapping[str, Suitability] = field(default_factory=dict)
 
 
 # --- what segments an image: one model, the mean of several, or two along the body
@@ -134,7 +138,8 @@ class Run:
 class Segmented:
     """An image with its labels: the model that each slice comes from, and the centreline that was looked around.
 
-    `join` is what run.json says of two models along the image.
+    `join` is what run.json says of two models along the image; `predicted` tells of one model, or a mean, how
+    far to trust the labels.
     """
 
     image: Image
@@ -143,6 +148,7 @@ class Segmented:
     centreline: Centreline | None = None
     notes: tuple[str, ...] = ()
     join: Mapping[str, Any] | None = None
+    predicted: Predicted | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,8 +184,10 @@ def mean_of(model: Models, copies: Copies = "none", postprocess: StructurePostpr
 
     def segment(image: Image, clicked: Centreline | None, on_slices: OnSlices) -> Segmented:
         line = clicked or own_centreline(models, image)
-        label_map = predict(models, image, copies=copies, on_slices=on_slices, centreline=line)
-        return Segmented(image, label_map, (name,) * image.shape[0], line, _cut_off(models, label_map, line))
+        predicted = predict_and_look(models, image, Inference(copies, on_slices=on_slices, centreline=line))
+        label_map, names = predicted.label_map, (name,) * image.shape[0]
+        notes = _cut_off(models, label_map, line)
+        return Segmented(image, label_map, names, line, notes, predicted=predicted)
 
     return Segmenter(models, copies, name, segment, needs_mm=need_millimetres(models), loaded=loaded)
 
@@ -316,11 +324,8 @@ def _segment_and_write(request: RunRequest, output: Path) -> Run:
     with _enough_memory(request.folder):
         found, notes, skipped = _segment_images(request)
         results = tuple((one.image, one.label_map) for one in found)
-        measurements = tuple(
-            replace(row, model=one.slice_models[row.slice_index])
-            for one in found
-            for row in measure_areas(one.label_map, image=one.image)
-        )
+        judged = [_judge(segmenter.models, one) for one in found]
+        measurements = tuple(row for one in judged for row in one.measurements)
         lines = {one.image.source.case_id: one.centreline for one in found if one.centreline is not None}
         joins = [{"case_id": one.image.source.case_id, **one.join} for one in found if one.join is not None]
         missing = find_missing(measurements)
@@ -344,6 +349,11 @@ def _segment_and_write(request: RunRequest, output: Path) -> Run:
         results=results,
         measurements=measurements,
         areas=areas_table(measurements),
+        suitability={
+            one.image.source.case_id: its.suitability
+            for one, its in zip(found, judged, strict=True)
+            if its.suitability is not None
+        },
         notes=tuple(dict.fromkeys(notes)),
         skipped=skipped,
         elapsed_s=time.monotonic() - started,
@@ -351,6 +361,13 @@ def _segment_and_write(request: RunRequest, output: Path) -> Run:
         centrelines=lines,
         not_found=missing,
     )
+
+
+def _judge(models: Sequence[TrainedModel], one: Segmented) -> Judged:
+    """Measure an image, and say of each area how far to trust it; of two models along an image nothing is said."""
+    rows = measure_areas(one.label_map, image=one.image)
+    rows = [replace(row, model=one.slice_models[row.slice_index]) for row in rows]
+    return Judged(tuple(rows)) if one.predicted is None else judge(models, one.image, one.predicted, rows)
 
 
 def _details_of(segmenter: Segmenter) -> dict[str, Any]:

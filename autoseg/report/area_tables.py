@@ -24,6 +24,11 @@ FLAG_WORDS = {
     "side differs": "is less than a third of the other side",
 }
 SOURCE_WORDS = {"header": "header", "typed": "typed"}
+# Columns of the tidy table that are left out where nothing is known of any area.
+OF_PREDICTIONS = (
+    "suitability", "expected_dice", "area_low_mm2", "area_high_mm2", "pixel_count_low", "pixel_count_high",
+    "interval_level",
+)  # fmt: skip
 PATIENT_COLUMNS = (
     "patient", "subject_id", "image", "structure", "slices", "mean_area_mm2", "sd_area_mm2", "max_area_mm2",
     "volume_mm3", "volume_ml", "flagged",
@@ -52,9 +57,11 @@ def measurements_table(measurements: Sequence[Measurement]) -> pd.DataFrame:
     """Give the tidy table: one row a slice and structure, columns named like Measurement's fields.
 
     Slices have the numbers that people know (`slice`, from 1), and not their places in the voxels. Where the size
-    of a pixel is unknown area_mm2 is empty, and pixel_count is all there is.
+    of a pixel is unknown area_mm2 is empty, and pixel_count is all there is. What nobody knows of any area (its
+    suitability, interval and the like) has no column.
     """
-    columns = [field.name for field in fields(Measurement) if field.name != "slice_index"]
+    unknown = [name for name in OF_PREDICTIONS if all(getattr(row, name) in (None, "") for row in measurements)]
+    columns = [field.name for field in fields(Measurement) if field.name not in ("slice_index", *unknown)]
     return pd.DataFrame([asdict(row) for row in measurements], columns=columns)
 
 

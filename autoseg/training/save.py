@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from autoseg.data.cases import Case
 from autoseg.data.split import Split
 from autoseg.errors import AutosegError, ModelFileError, OutputError
 from autoseg.files.atomic import check_writable, one_step, remove
@@ -41,6 +40,7 @@ from autoseg.training.keeping.elsewhere import (
 )
 from autoseg.training.keeping.room import check_training_room
 from autoseg.training.training import OnEpoch, train
+from autoseg.training.trust import examine_cases, learn_trust
 
 # Of learning, that a crash may lose where epochs are short.
 LONGEST_UNSAVED_S = 60.0
@@ -169,7 +169,7 @@ def train_and_save(
             base=base,
             inputs=inputs,
         )
-        return files.conclude(model, split.validation if choose_post else ())
+        return files.conclude(model, split, choose_post=choose_post)
 
 
 class _TrainingFiles:
@@ -271,16 +271,22 @@ class _TrainingFiles:
             self.caution(NotResumable(f"No checkpoint: {error} {then}", self._unsaved()))
         self.saved_at_s = time.monotonic()
 
-    def conclude(self, model: TrainedModel, validation: Sequence[Case]) -> tuple[TrainedModel, Path]:
-        """Choose a post-processing on the cases, if there are any, and let the model take the place of the rest.
+    def conclude(self, model: TrainedModel, split: Split, *, choose_post: bool) -> tuple[TrainedModel, Path]:
+        """Let the model take the place of the rest, with what its validation cases tell of its own limits.
+
+        With `choose_post` they choose a post-processing first.
 
         What could be resumed stays of a training that was stopped.
         """
         model, choice = self.completed(model), None
         try:
-            model, choice = tune_postprocess(model, validation)
+            model, choice = tune_postprocess(model, split.validation if choose_post else ())
         except (AutosegError, OSError, MemoryError, RuntimeError) as error:  # the images may be gone since
             self.caution(Note(f"No post-processing was chosen, and the model is kept without one. {error}"))
+        try:
+            model = learn_trust(model, examine_cases(model, split.validation))
+        except (AutosegError, OSError, MemoryError, RuntimeError) as error:
+            self.caution(Note(f"How far the model can be trusted is not known. {error}"))
         replaced = [self.best, self.last]
         if model.ended is not Ended.STOPPED:
             replaced.append(checkpoint_path(self.folder, self.name))

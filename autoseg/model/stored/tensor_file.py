@@ -38,9 +38,9 @@ class FileKind:
 MODEL = FileKind(
     format="autoseg model",
     what="a model file",
-    # 2 adds the post-processing, which an older autoseg would leave out without a word.
-    version=2,
-    readable=(1, 2),
+    # What an older autoseg would leave out without a word: 2 adds the post-processing, 3 what is added to log-odds.
+    version=3,
+    readable=(1, 2, 3),
     remedy="Use a .pt file from trained_model.",
     otherwise="train anew",
 )

@@ -1,0 +1,4 @@
+"""What a model learns of its own limits, from patients whom it, or its fold's twin, never saw."""
+
+from autoseg.training.trust.examine import Examined, examine, examine_cases
+from autoseg.training.trust.learn import learn_trust
