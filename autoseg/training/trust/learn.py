@@ -8,10 +8,11 @@ from autoseg.model.model import TrainedModel
 from autoseg.training.trust.examine import Examined
 
 
-def learn_trust(model: TrainedModel, examined: Sequence[Examined]) -> TrainedModel:
+def learn_trust(model: TrainedModel, examined: Sequence[Examined], *, by_folds: bool = False) -> TrainedModel:
     """Give the model with what it knows of its own limits.
 
-    `examined` are images of subjects whom it never saw: its validation subjects, or by its twins of a
-    cross-validation all subjects.
+    `examined` are images of subjects whom it never saw: its validation subjects, seen by itself, or `by_folds` all
+    subjects, each seen by a twin that learnt without it (`autoseg.evaluation.calibrate`). Features of twins are of
+    other networks than the model's, and signals may be of weaker ones: twins learn for a shorter time.
     """
     return model
