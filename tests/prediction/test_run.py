@@ -113,7 +113,7 @@ def test_short_memory_is_said_and_full_memory_ends_the_run(kind, stacks, tmp_pat
     def greedy(*_, **__):
         raise MemoryError
 
-    for name in ("predict", "combine"):
+    for name in ("predict_and_look", "combine"):
         monkeypatch.setattr(patient_run, name, greedy)
     with pytest.raises(DataError, match="fewer series"):
         RUNS[kind](UPPER, stacks, tmp_path / "out")
@@ -181,14 +181,14 @@ def test_looking_for_centrelines_can_be_followed_and_stopped(tubes):
 
 
 def test_what_is_warned_of_while_predicting_becomes_a_note(stacks, tmp_path, monkeypatch):
-    real = patient_run.predict
+    real = patient_run.predict_and_look
 
     def warning(*arguments, **more):
         warnings.warn("areas", AreaWarning, stacklevel=2)
         warnings.warn("something else", stacklevel=2)
         return real(*arguments, **more)
 
-    monkeypatch.setattr(patient_run, "predict", warning)
+    monkeypatch.setattr(patient_run, "predict_and_look", warning)
     run = segment_folder(UPPER, stacks, output=tmp_path)
     said = [(type(note), note) for note in run.notes]
     assert said[1:] == [(GraveNote, "areas"), (str, "something else")]  # after "images of 2 patients"
