@@ -40,7 +40,8 @@ class Measurement:
     What follows is known of predictions only. `suitability` says whether the image is like those that the model
     learnt from: "green", "amber" or "red". `expected_dice` is how well the structure is likely to be found here.
     With the probability `interval_level` the true area lies between `area_low_mm2` and `area_high_mm2`, in pixels
-    between `pixel_count_low` and `pixel_count_high`.
+    between `pixel_count_low` and `pixel_count_high`; `interval_basis` is what that rests on, the value of an
+    `autoseg.measurement.intervals.Basis`.
     """
 
     case_id: str
@@ -74,6 +75,7 @@ class Measurement:
     pixel_count_low: float | None = None
     pixel_count_high: float | None = None
     interval_level: float | None = None
+    interval_basis: str = ""
 
     @property
     def unit(self) -> str:

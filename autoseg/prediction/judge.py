@@ -9,6 +9,7 @@ from autoseg.image.image import Image
 from autoseg.measurement.areas import Measurement
 from autoseg.model.model import TrainedModel
 from autoseg.model.trust import Suitability
+from autoseg.prediction.intervals import add_intervals
 from autoseg.prediction.predict import Predicted
 
 
@@ -41,9 +42,4 @@ def expect_quality(
     models: Sequence[TrainedModel], predicted: Predicted, measurements: tuple[Measurement, ...]
 ) -> tuple[Measurement, ...]:
     """Add the expected Dice, and a flag where it is poor."""
-    return measurements
-
-
-def add_intervals(models: Sequence[TrainedModel], measurements: tuple[Measurement, ...]) -> tuple[Measurement, ...]:
-    """Add the interval in which the true area lies."""
     return measurements

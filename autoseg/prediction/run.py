@@ -31,6 +31,7 @@ from autoseg.files.sources import SkippedFile
 from autoseg.image.calibration import FieldOfView, TypedCalibration
 from autoseg.image.image import Image, LabelMap
 from autoseg.measurement.areas import Measurement, measure_areas
+from autoseg.measurement.intervals import PatientInterval
 from autoseg.model.centreline import Centreline, write_centreline
 from autoseg.model.identity import model_record
 from autoseg.model.model import TrainedModel, autoseg_version, origin_without_fingerprints, versions
@@ -45,6 +46,7 @@ from autoseg.prediction.centreline import (
 )
 from autoseg.prediction.combine import JoinAt, combine, heights_mm
 from autoseg.prediction.ensemble import Copies, Inference, Models, as_models, ensemble_name, need_millimetres
+from autoseg.prediction.intervals import about_intervals, patient_intervals
 from autoseg.prediction.judge import Judged, judge
 from autoseg.report.area_tables import NotFound, areas_table, find_missing, in_pixels_note, missing_notes
 from autoseg.report.export import write_run
@@ -115,7 +117,8 @@ class Run:
     left alone, `elapsed_s` how long it took, `model` the model's name, or of a mean all names and the copies
     (`ensemble.ensemble_name`). `centrelines` are those around which a model looked, by case_id. `not_found` are the
     structures that are on no slice of an image; notes say so too. `suitability` is the light of each image, by
-    case_id.
+    case_id. `patient_intervals` are those of mean areas and volumes; `about_intervals` says what all intervals rest
+    on, or why there are none.
     """
 
     folder: Path
@@ -129,6 +132,8 @@ class Run:
     centrelines: Mapping[str, Centreline] = field(default_factory=dict)
     not_found: tuple[NotFound, ...] = ()
     suitability: Mapping[str, Suitability] = field(default_factory=dict)
+    patient_intervals: tuple[PatientInterval, ...] = ()
+    about_intervals: str = ""
 
 
 # --- what segments an image: one model, the mean of several, or two along the body
@@ -328,6 +333,8 @@ def _segment_and_write(request: RunRequest, output: Path) -> Run:
         measurements = tuple(row for one in judged for row in one.measurements)
         lines = {one.image.source.case_id: one.centreline for one in found if one.centreline is not None}
         joins = [{"case_id": one.image.source.case_id, **one.join} for one in found if one.join is not None]
+        intervals = patient_intervals(segmenter.models, measurements)
+        about = "" if any(one.predicted is None for one in found) else about_intervals(segmenter.models)
         missing = find_missing(measurements)
         notes += [GraveNote(note) for note in (*missing_notes(missing), in_pixels_note(measurements)) if note]
         details = _details_of(segmenter) | {"notes": list(dict.fromkeys(notes))}
@@ -360,6 +367,8 @@ def _segment_and_write(request: RunRequest, output: Path) -> Run:
         model=segmenter.name,
         centrelines=lines,
         not_found=missing,
+        patient_intervals=intervals,
+        about_intervals=about,
     )
 
 

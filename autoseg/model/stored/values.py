@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Mapping
+from dataclasses import is_dataclass
 from functools import cache
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -22,9 +23,18 @@ def read_fields(kind: Callable[..., T], values: object, what: str) -> T:
         if not is_of_kind(value, hints[name]):
             raise ValueError(f"{what} has {shown(value)} in place of its {name.replace('_', ' ')}")
     try:
-        return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+        return kind(**{name: _built(value, hints[name], what) for name, value in values.items()})
     except TypeError:
         raise ValueError(f"a part of {what} is missing") from None
+
+
+def _built(value: Any, hint: Any, what: str) -> Any:
+    """Turn lists into tuples, and the values of dataclasses in them into those."""
+    if isinstance(hint, type) and is_dataclass(hint) and isinstance(value, Mapping):
+        return read_fields(hint, value, what)
+    if get_origin(hint) is tuple and get_args(hint)[-1] is ... and isinstance(value, list | tuple):
+        return tuple(_built(one, get_args(hint)[0], what) for one in value)
+    return tuple(value) if isinstance(value, list) else value
 
 
 def needed(values: Mapping[str, Any], name: str, hint: Any) -> Any:
@@ -65,6 +75,8 @@ def _checker(hint: Any) -> Callable[[Any], bool]:
         return lambda value: (
             isinstance(value, dict) and all(map(key_fits, value)) and all(map(fits, value.values()))
         )
+    if is_dataclass(hint):
+        return lambda value: isinstance(value, Mapping | hint)
     if hint is Any:
         return lambda value: True
     if hint is float:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from autoseg.model.model import TrainedModel
+from autoseg.model.trust import How
+from autoseg.training.trust.calibration import calibrate_model
 from autoseg.training.trust.examine import Examined
 
 
@@ -15,4 +18,5 @@ def learn_trust(model: TrainedModel, examined: Sequence[Examined], *, by_folds: 
     subjects, each seen by a twin that learnt without it (`autoseg.evaluation.calibrate`). Features of twins are of
     other networks than the model's, and signals may be of weaker ones: twins learn for a shorter time.
     """
-    return model
+    calibration = calibrate_model(model, examined, how=How.FOLDS if by_folds else How.VALIDATION)
+    return replace(model, trust=replace(model.trust, calibration=calibration))

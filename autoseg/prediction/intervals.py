@@ -1,0 +1,175 @@
+"""Intervals of new areas, from what their models' calibrations keep; of several models the widest counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from autoseg.measurement.areas import MM2, Measurement
+from autoseg.measurement.intervals import (
+    LEVEL,
+    Band,
+    Basis,
+    Expected,
+    PatientInterval,
+    fewest_patients,
+    find_band,
+    slice_kinds,
+)
+from autoseg.model.model import TrainedModel
+from autoseg.model.trust import Calibration, How
+from autoseg.report.area_tables import has_repeated_places, image_groups, volume_mm3
+from autoseg.words import counted
+
+Ends = tuple[float, float, Basis]
+
+
+def add_intervals(
+    models: Sequence[TrainedModel], measurements: tuple[Measurement, ...], *, level: float = LEVEL
+) -> tuple[Measurement, ...]:
+    """Add the interval in which the true area of each slice lies; `measurements` are all of one image.
+
+    An area without one is one for which a model has too few patients (`about_intervals` says how many are wanting),
+    or whose pixels have no known size while the errors are in mm².
+    """
+    asked = _Asked(models, level)
+    if not asked.is_known:
+        return measurements
+    kinds: dict[int, str] = {}
+    for label in {row.label for row in measurements}:
+        places = [place for place, row in enumerate(measurements) if row.label == label]
+        places.sort(key=lambda place: measurements[place].slice_index)
+        counts = [measurements[place].pixel_count for place in places]
+        kinds |= dict(zip(places, slice_kinds(counts), strict=True))
+    return tuple(_with_interval(row, asked, kinds[place]) for place, row in enumerate(measurements))
+
+
+def _with_interval(row: Measurement, asked: _Asked, kind: str) -> Measurement:
+    ends = asked.ends(row, kind, row.area, _doubt([row]))
+    if ends is None:
+        return row
+    low, high, basis = ends
+    row = replace(row, interval_level=asked.level, interval_basis=basis.value)
+    if row.unit == MM2:
+        return replace(row, area_low_mm2=low, area_high_mm2=high)
+    return replace(row, pixel_count_low=low, pixel_count_high=high)
+
+
+def patient_intervals(
+    models: Sequence[TrainedModel], measurements: Sequence[Measurement], *, level: float = LEVEL
+) -> tuple[PatientInterval, ...]:
+    """Give the intervals of each structure's mean area, largest area and volume, of every image of a run.
+
+    The images are those of `autoseg.report.area_tables.patients_table`, whose mean and largest are over the slices
+    that show the structure. Slices with a flag are not left out. `measurements` are those of `add_intervals`;
+    images of which no slice has an interval get none.
+    """
+    asked = _Asked(models, level)
+    if not asked.is_known:
+        return ()
+    images = {row.case_id for row in measurements if row.interval_level is not None}
+    found = []
+    for (subject, image), rows in image_groups([row for row in measurements if row.case_id in images]).items():
+        mixed = has_repeated_places(rows)
+        for label in sorted({row.label for row in rows}):
+            mine = [row for row in rows if row.label == label]
+            shown = [row for row in mine if row.pixel_count]
+            if not shown:
+                continue
+            areas, doubt, volume = [row.area for row in shown], _doubt(shown), volume_mm3(mine)
+            mean = None if mixed else asked.ends(mine[0], "mean", float(np.mean(areas)), doubt)
+            largest = asked.ends(mine[0], "max", max(areas), doubt)
+            whole = None if np.isnan(volume) or mixed else asked.ends(mine[0], "volume", volume, doubt)
+            known = [ends for ends in (mean, largest, whole) if ends is not None]
+            if known:
+                ends = [*(mean or (None, None))[:2], *(largest or (None, None))[:2], *(whole or (None, None))[:2]]
+                basis = Basis.ASSUMING if any(one[2] == Basis.ASSUMING for one in known) else Basis.BY_PATIENT
+                first = (subject, image, label, mine[0].name, mine[0].unit, level, basis.value)
+                found.append(PatientInterval(*first, *ends))
+    return tuple(found)
+
+
+class _Asked:
+    """The calibrations of models, and the bands of their errors, each looked for once."""
+
+    def __init__(self, models: Sequence[TrainedModel], level: float) -> None:
+        known = [model.trust.calibration for model in models]
+        self.calibrations = [one for one in known if one is not None]
+        self.is_known = bool(known) and len(self.calibrations) == len(known)
+        self.level = level
+        self.bands: dict[tuple[int, str, str], tuple[Expected, Band] | None] = {}
+
+    def ends(self, row: Measurement, quantity: str, value: float, doubt: float) -> Ends | None:
+        """Give between what a value of a row's structure lies, after the model that knows least."""
+        found = []
+        for number, calibration in enumerate(self.calibrations):
+            band = self._band(number, row.name, quantity)
+            # From mm² to pixels nothing leads where the size of a pixel is unknown.
+            if band is None or (calibration.unit == MM2) > (row.unit == MM2):
+                return None
+            factor = 1.0
+            if calibration.unit != row.unit:
+                if quantity == "volume" or row.pixel_row_mm is None or row.pixel_column_mm is None:
+                    return None
+                factor = row.pixel_row_mm * row.pixel_column_mm
+            low, high = band[0].interval(value / factor, band[1], doubt)
+            found.append((low * factor, high * factor, band[1].basis))
+        basis = Basis.ASSUMING if any(one[2] == Basis.ASSUMING for one in found) else Basis.BY_PATIENT
+        return min(low for low, _, _ in found), max(high for _, high, _ in found), basis
+
+    def _band(self, number: int, structure: str, quantity: str) -> tuple[Expected, Band] | None:
+        key = (number, structure, quantity)
+        if key not in self.bands:
+            calibration = self.calibrations[number]
+            errors = calibration.errors_of(structure, quantity)
+            band = None
+            if errors is not None:
+                band = find_band(errors.scores, self.level, may_assume=calibration.how == How.FOLDS)
+            self.bands[key] = (
+                None
+                if errors is None or band is None
+                else (Expected(errors.base, errors.share, errors.doubt), band)
+            )
+        return self.bands[key]
+
+
+def _doubt(rows: Sequence[Measurement]) -> float:
+    """Give 1 - expected Dice, of several slices by their areas; 0 where nothing is expected."""
+    known = [(1 - row.expected_dice, row.area) for row in rows if row.expected_dice is not None and row.area > 0]
+    return float(np.average([doubt for doubt, _ in known], weights=[area for _, area in known])) if known else 0.0
+
+
+def about_intervals(models: Sequence[TrainedModel], *, level: float = LEVEL) -> str:
+    """Say in a sentence or two what the intervals of these models rest on, or why there are none."""
+    known = [model.trust.calibration for model in models]
+    percent, fewest = f"{level * 100:.0f} %", fewest_patients(level)
+    if not models or any(one is None for one in known):
+        whom = "This model" if len(models) == 1 else "One of the models"
+        return (
+            f"No intervals: {whom.lower()} was never compared with labels of patients whom it did not learn from. "
+            f"From {fewest} of them on intervals of {percent} can be had (autoseg train --calibrate)."
+        )
+    sentences = dict.fromkeys(_about(one, level) for one in known if one is not None)
+    return " ".join(sentences)
+
+
+def _about(calibration: Calibration, level: float) -> str:
+    patients = _patients(calibration)
+    wanting = fewest_patients(level) - patients
+    percent = f"{level * 100:.0f} %"
+    if wanting <= 0:
+        return calibration.words
+    few = f"{counted(patients, 'patient')} whom the model never saw; {wanting} more are wanting for {percent}"
+    if calibration.how == How.FOLDS and any(
+        find_band(one.scores, level, may_assume=True) is not None for one in calibration.errors
+    ):
+        return f"The intervals of {percent} assume a distribution: they rest on {few} without that."
+    how = "" if calibration.how == How.FOLDS else " With autoseg train --calibrate all patients count."
+    return f"No intervals: the errors are known of {few}.{how}"
+
+
+def _patients(calibration: Calibration) -> int:
+    """Give how many patients show a structure, of that which the most show."""
+    return max((len(one.scores) for one in calibration.errors if one.quantity == "found"), default=0)

@@ -1,0 +1,136 @@
+"""What is kept of a model's errors, so that areas of new patients get their intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import numpy as np
+import numpy.typing as npt
+
+from autoseg.measurement.areas import MM2, PIXELS
+from autoseg.measurement.intervals import (
+    AS_THEY_ARE,
+    LEVEL,
+    SliceKind,
+    coverage_by_patient,
+    fit_expected,
+    slice_kinds,
+)
+from autoseg.model.model import TrainedModel
+from autoseg.model.trust.calibration import QUANTITIES, Calibration, Errors, How
+from autoseg.training.trust.examine import Examined
+
+Floats = npt.NDArray[np.float64]
+# What is kept of one patient and quantity: of more, so many of them from the smallest to the largest.
+MOST_KEPT = 100
+
+
+def calibrate_model(
+    model: TrainedModel, examined: Sequence[Examined], *, how: How = How.VALIDATION, minutes: float | None = None
+) -> Calibration | None:
+    """Give what the errors on these images of unseen subjects tell of new ones; None without an image.
+
+    Parameters
+    ----------
+    model : TrainedModel
+        With the structures in whose order pixels were counted; its quality tells what Dice was to be expected.
+    examined : sequence of Examined
+    how : How
+        Whether twins of the model segmented all subjects in folds, or the model its own validation subjects.
+    minutes : float, optional
+        For which the model, or each twin, learnt; by default as the history of a model without twins has it.
+
+    Returns
+    -------
+    Calibration or None
+    """
+    if not examined:
+        return None
+    unit = MM2 if all(one.pixel_mm2 is not None for one in examined) else PIXELS
+    subjects = _by_subject(examined)
+    names = tuple(structure.name for structure in model.structures)
+    errors, coverage = [], []
+    for column, name in enumerate(names):
+        patients = [_measure(images, column, unit) for images in subjects]
+        found = [_errors(name, quantity, patients) for quantity in QUANTITIES]
+        errors += [one for one in found if one is not None]
+        coverage.append(None if found[0] is None else coverage_by_patient(found[0].scores, LEVEL))
+    if minutes is None and how == How.VALIDATION and model.history:
+        minutes = model.history[-1].elapsed_s / 60
+    return Calibration(
+        how=how.value,
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        patients=len(subjects),
+        unit=unit,
+        structures=names,
+        errors=tuple(errors),
+        level=LEVEL,
+        coverage=tuple(coverage),
+        minutes=minutes,
+    )
+
+
+def _by_subject(examined: Sequence[Examined]) -> list[list[list[Examined]]]:
+    """Give the images of each subject; where all are single slices, those of a subject are one image."""
+    single = all(len(one.predicted) == 1 for one in examined)
+    subjects: dict[str, list[list[Examined]]] = {}
+    for one in examined:
+        mine = subjects.setdefault(one.subject_id, [])
+        if single and mine:
+            mine[0].append(one)
+        else:
+            mine.append([one])
+    return list(subjects.values())
+
+
+# Of one patient and quantity a row a value: measured, true, 1 - expected Dice.
+Rows = dict[str, list[tuple[float, float, float]]]
+
+
+def _measure(images: Sequence[Sequence[Examined]], column: int, unit: str) -> Rows:
+    """Give what was measured of one structure of a subject, and what was true; an image may be several parts."""
+    rows: Rows = {}
+    for parts in images:
+        parts = [part for part in parts if part.drawn[column]]
+        if not parts:
+            continue
+        pixels = [part.pixel_mm2 or 0.0 if unit == MM2 else 1.0 for part in parts]
+        measured = [part.predicted[:, column] * pixel for part, pixel in zip(parts, pixels, strict=True)]
+        true = [part.reference[:, column] * pixel for part, pixel in zip(parts, pixels, strict=True)]
+        doubts = [np.zeros(len(part.predicted)) for part in parts]
+        for areas, right, doubt in zip(measured, true, doubts, strict=True):
+            for kind, *row in zip(slice_kinds(areas), areas.tolist(), right.tolist(), doubt.tolist(), strict=True):
+                rows.setdefault(kind.value, []).append((row[0], row[1], row[2]))
+        found, drawn, doubt = np.concatenate(measured), np.concatenate(true), np.concatenate(doubts)
+        shown = found > 0
+        if not shown.any():
+            continue
+        unsure = float(np.average(doubt[shown], weights=found[shown]))
+        mean = float(drawn[drawn > 0].mean()) if (drawn > 0).any() else 0.0
+        rows.setdefault("mean", []).append((float(found[shown].mean()), mean, unsure))
+        rows.setdefault("max", []).append((float(found.max()), float(drawn.max()), unsure))
+        if unit == MM2 and len(parts) == 1 and len(found) > 1 and parts[0].slice_mm is not None:
+            step = parts[0].slice_mm
+            rows.setdefault("volume", []).append((step * float(found.sum()), step * float(drawn.sum()), unsure))
+    return rows
+
+
+def _errors(name: str, quantity: str, patients: Sequence[Rows]) -> Errors | None:
+    """Give the errors of one quantity of a structure, in units of what is to be expected; None without any."""
+    known = [np.array(rows[quantity]) for rows in patients if rows.get(quantity)]
+    if not known:
+        return None
+    measured, off, doubts = zip(*((own[:, 0], own[:, 1] - own[:, 0], own[:, 2]) for own in known), strict=True)
+    nothing = quantity in (SliceKind.BESIDE, SliceKind.EMPTY)
+    expected = AS_THEY_ARE if nothing else fit_expected(measured, off, doubts)
+    scores = [own / expected.of(area, doubt) for own, area, doubt in zip(off, measured, doubts, strict=True)]
+    # In an order that does not tell who it is.
+    kept = sorted(tuple(map(float, _thinned(np.sort(own)))) for own in scores)
+    return Errors(name, quantity, expected.base, expected.share, expected.doubt, tuple(kept))
+
+
+def _thinned(values: Floats) -> Floats:
+    if len(values) <= MOST_KEPT:
+        return values
+    return values[np.linspace(0, len(values) - 1, MOST_KEPT).round().astype(int)]
