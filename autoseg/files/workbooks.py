@@ -19,16 +19,21 @@ from autoseg.files.atomic import whole_file
 
 WIDEST = 60
 MARK = PatternFill("solid", fgColor="FFE08A")  # amber; the flag's words stand beside it
+RED, ON_RED = "B00020", Font(bold=True, color="FFFFFF")
 
 
 @dataclass(frozen=True, eq=False)
 class Sheet:
-    """A table to write: its title, which cells are marked as (row, column) of the table, which rows are bold."""
+    """A table to write: its title, which cells are marked as (row, column) of the table, which rows are bold.
+
+    `red` cells are marked in red, and with any of them the sheet's tab is red too.
+    """
 
     title: str
     table: pd.DataFrame
     marked: frozenset[tuple[int, int]] = frozenset()
     bold: frozenset[int] = frozenset()
+    red: frozenset[tuple[int, int]] = frozenset()
 
 
 def write_workbook(path: Path, sheets: Sequence[Sheet]) -> Path:
@@ -61,8 +66,12 @@ def _fill(page: Worksheet, sheet: Sheet) -> None:
                 cell.font = bold
             if (row, column - 1) in sheet.marked:
                 cell.fill = MARK
+            if (row, column - 1) in sheet.red:
+                cell.fill, cell.font = PatternFill("solid", fgColor=RED), ON_RED
         longest = max((len(_shown(value)) for value in [str(name), *values]), default=8)
         page.column_dimensions[get_column_letter(column)].width = min(WIDEST, longest + 2)
+    if sheet.red:
+        page.sheet_properties.tabColor = RED
     page.freeze_panes = "A2"
 
 

@@ -88,6 +88,15 @@ class Measurement:
         return float(self.pixel_count) if self.area_mm2 is None else self.area_mm2
 
     @property
+    def interval(self) -> tuple[float, float] | None:
+        """Where the true area lies, in `unit`; None where nobody knows."""
+        in_pixels = self.area_mm2 is None
+        low, high = (
+            (self.pixel_count_low, self.pixel_count_high) if in_pixels else (self.area_low_mm2, self.area_high_mm2)
+        )
+        return None if low is None or high is None else (low, high)
+
+    @property
     def column(self) -> str:
         """The structure's column in wide tables, which names the unit."""
         return f"{self.name} {self.unit}"

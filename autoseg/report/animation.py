@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from autoseg.files.pictures.pictures import write_gif
 from autoseg.image.image import Image, LabelMap
 from autoseg.image.overlay import Rgb, hex_colour, overlay_slices, pad_to_same
 from autoseg.image.structures import Structure
+from autoseg.report.lights import carrying_light
 from autoseg.words import counted, escaped
 
 # A GIF is ten times the size of the page's frames.
@@ -145,11 +146,12 @@ def choose_scenes(
     )
 
 
-def draw_scenes(scenes: Sequence[Scene], *, least: int = 384) -> list[Rgb]:
-    """Draw the frames, all of one shape."""
+def draw_scenes(scenes: Sequence[Scene], *, least: int = 384, lights: Mapping[str, str] | None = None) -> list[Rgb]:
+    """Draw the frames, all of one shape, each with the word of its image's light; `lights` are by case_id."""
+    known = lights or {}
     return pad_to_same(
         [
-            frame
+            carrying_light(frame, known.get(image.source.case_id, ""))
             for image, label_map, slices in scenes
             for frame in overlay_slices(image, label_map, slices=slices, least=least)
         ]

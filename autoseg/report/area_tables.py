@@ -13,6 +13,7 @@ import pandas as pd
 from autoseg.errors import DataError
 from autoseg.image.structures import Structure
 from autoseg.measurement.areas import MM2, PIXELS, Measurement
+from autoseg.report.lights import light_of
 from autoseg.words import counted, listed, name_some, natural
 
 # In the order in which `measure_areas` sets them.
@@ -104,16 +105,24 @@ def areas_table(measurements: Sequence[Measurement]) -> pd.DataFrame:
         if not _mixes_moments(rows):
             lines.extend(_statistics(rows, title, columns))
     several = len({row.case_id for row in measurements}) > 1
-    numbers = ["slice_position_mm", *columns]
+    bounded = {row.column for row in measurements if row.interval is not None}
+    bounds = [bound for column in columns if column in bounded for bound in bound_columns(column)]
+    numbers = ["slice_position_mm", *columns, *bounds]
+    lights = ["suitability"] if any(row.suitability for row in measurements) else []
     levels = ["level"] if any(row.level for row in measurements) else []
     files = ["file"] if _has_files_of_slices(measurements) else []
-    shown = [*(["case_id"] if several else []), "slice", *files, *levels, *numbers, "flags"]
+    shown = [*(["case_id"] if several else []), "slice", *files, *levels, *numbers, "flags", *lights]
     return pd.DataFrame(lines, columns=shown).astype(dict.fromkeys(numbers, float))
 
 
 def area_columns(measurements: Sequence[Measurement]) -> list[str]:
     """Give the columns that hold areas in a wide table, by label; each names its structure and its unit."""
     return list(dict.fromkeys(row.column for row in sorted(measurements, key=lambda row: row.label)))
+
+
+def bound_columns(column: str) -> tuple[str, str]:
+    """Give the columns of a wide table that hold the bounds of the areas in one of its columns."""
+    return f"{column} low", f"{column} high"
 
 
 def in_pixels_note(measurements: Sequence[Measurement]) -> str:
@@ -314,24 +323,28 @@ def levels_table(measurements: Sequence[Measurement]) -> pd.DataFrame:
     pandas.DataFrame
         Columns subject_id, level, name, n (slices that show the structure), mean_area_mm2, sd_area_mm2 (of the
         sample; NaN with one slice); levels in natural order, slices without one left out. Areas in pixels have rows
-        and columns of their own (mean_area_pixels, sd_area_pixels). Empty without levels.
+        and columns of their own (mean_area_pixels, sd_area_pixels). At the end suitability, the worst light of the
+        images behind a row, where one is known. Empty without levels.
     """
     shown = [row for row in measurements if row.level and row.pixel_count]
     units = [unit for unit in SUFFIXES if any(row.unit == unit for row in shown)] or [MM2]
     columns = [f"{what}_area_{SUFFIXES[unit]}" for unit in units for what in ("mean", "sd")]
-    groups: dict[tuple[str, str, int, str, str], list[float]] = {}
+    groups: dict[tuple[str, str, int, str, str], list[Measurement]] = {}
     for row in shown:
-        groups.setdefault((row.subject_id, row.level, row.label, row.name, row.unit), []).append(row.area)
+        groups.setdefault((row.subject_id, row.level, row.label, row.name, row.unit), []).append(row)
     order = sorted(groups, key=lambda key: [natural(part) for part in key])
     lines = [
         {"subject_id": subject, "level": level, "name": name, "n": len(areas)}
         | {
             f"mean_area_{SUFFIXES[unit]}": float(np.mean(areas)),
             f"sd_area_{SUFFIXES[unit]}": float(np.std(areas, ddof=1)) if len(areas) > 1 else math.nan,
+            "suitability": light_of(groups[key]),
         }
-        for (subject, level, _, name, unit), areas in ((key, groups[key]) for key in order)
+        for key in order
+        for (subject, level, _, name, unit), areas in [(key, [row.area for row in groups[key]])]
     ]
-    return pd.DataFrame(lines, columns=["subject_id", "level", "name", "n", *columns])
+    lights = ["suitability"] if any(row.suitability for row in shown) else []
+    return pd.DataFrame(lines, columns=["subject_id", "level", "name", "n", *columns, *lights])
 
 
 def _number(value: object) -> float:
@@ -365,6 +378,7 @@ def _slice_lines(rows: Sequence[Measurement]) -> list[dict[str, object]]:
     for row in rows:
         known = ("case_id", "slice", "file", "level", "slice_position_mm")
         blank: dict[str, object] = {**{name: getattr(row, name) for name in known}, "flags": ""}
+        blank["suitability"] = row.suitability
         line = lines.setdefault((row.case_id, row.slice_index), blank)
         if row.column in line:
             raise DataError(
@@ -372,6 +386,7 @@ def _slice_lines(rows: Sequence[Measurement]) -> list[dict[str, object]]:
                 "Give every image a case_id of its own."
             )
         line[row.column] = row.area
+        line |= dict(zip(bound_columns(row.column), row.interval or (), strict=False))
         if row.flags:
             line["flags"] = "; ".join(filter(None, [str(line["flags"]), f"{row.name}: {row.flags}"]))
     return list(lines.values())
@@ -382,8 +397,9 @@ def _statistics(rows: Sequence[Measurement], case_id: str, columns: Sequence[str
     present = [row for row in rows if row.pixel_count > 0]
     unflagged = [row for row in present if not row.flags]
     own = [column for column in columns if column.endswith(f" {rows[0].unit}")]
+    light = light_of(rows)  # whoever copies a mean has the word beside it
     return [
-        {"case_id": case_id, "slice": statistic + words, "file": "", "level": "", "flags": ""}
+        {"case_id": case_id, "slice": statistic + words, "file": "", "level": "", "flags": "", "suitability": light}
         | {column: _statistic(statistic, chosen, column) for column in own}
         for words, chosen in (("", present), (" (unflagged)", unflagged))
         for statistic in ("mean", "SD", "n")

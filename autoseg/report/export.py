@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from autoseg.image.image import Image, LabelMap
 from autoseg.image.overlay import hex_colour, overlay_slices
 from autoseg.image.structures import Structure
 from autoseg.measurement.areas import MEASUREMENT_VERSION, Measurement, measure_areas
+from autoseg.model.trust import Light, Suitability
 from autoseg.report.animation import GIF_PIXELS, choose_scenes, draw_scenes
 from autoseg.report.area_tables import (
     area_blocks,
@@ -38,6 +39,7 @@ from autoseg.report.area_tables import (
     patients_table,
 )
 from autoseg.report.cuts import cuts_of, draw_cut
+from autoseg.report.lights import carrying_light, light_of_run, plain_suitability, say_lights
 from autoseg.report.run_folder import overlay_stems, slice_stems
 
 Result = tuple[Image, LabelMap]
@@ -56,6 +58,7 @@ def write_run(
     model_name: str,
     details: Mapping[str, Any] | None = None,
     measurements: Sequence[Measurement] | None = None,
+    suitability: Mapping[str, Suitability] | None = None,
     skipped: Sequence[SkippedFile] = (),
     write_more: Callable[[Path], object] | None = None,
 ) -> Path:
@@ -74,8 +77,13 @@ def write_run(
     Several slices at unknown distances get no NIfTI file, nor do pixels of unknown size, which would have to invent
     them; run.json names what was not written, the files of the patient that were left alone (`skipped`), and each
     slice's number and files.
+
+    `suitability` is the light of each image by case_id, where one is known: run.json has it with its reasons, the
+    overlays, cuts and animation of an image that is not green have its word above them, and so have its labels in
+    the head of their files, where no pixel changes. Tables take it from the measurements.
     """
     folder = Path(folder)
+    lights = {case_id: one.light.value for case_id, one in (suitability or {}).items()}
     if not results:
         raise DataError(f"There is no result to write to {folder}. Choose a folder with images.")
     _check_case_ids(results)
@@ -90,25 +98,35 @@ def write_run(
     left_out = []
     with whole_folder(folder) as temporary:
         for (image, label_map), names, drawn, volume in zip(results, stems, pictures, volumes, strict=True):
-            _write_labels(temporary / "labels", label_map, names)
+            light = lights.get(image.source.case_id, "")
+            in_head = f"suitability: {light}" if light else ""
+            _write_labels(temporary / "labels", label_map, names, in_head)
             for name, picture in zip(drawn, overlay_slices(image, label_map), strict=True):
-                write_jpg(temporary / "overlays" / f"{name}.jpg", picture)
+                write_jpg(temporary / "overlays" / f"{name}.jpg", carrying_light(picture, light))
             for cuts in cuts_of(image, label_map):
-                write_jpg(temporary / "cuts" / f"{volume}_{safe_name(cuts.name)}.jpg", draw_cut(cuts))
+                picture = carrying_light(draw_cut(cuts), light)
+                write_jpg(temporary / "cuts" / f"{volume}_{safe_name(cuts.name)}.jpg", picture)
             unknown = _unknown_distance(image)
             if unknown:
                 left_out.append(f"{volume}.nii.gz: the {unknown} is unknown.")
             else:
-                write_nifti(temporary / f"{volume}.nii.gz", label_map)
+                write_nifti(temporary / f"{volume}.nii.gz", label_map, description=in_head)
         scenes = choose_scenes(images, label_maps, max_frames=MAX_GIF_FRAMES)
-        write_gif(temporary / "animation.gif", draw_scenes(scenes, least=GIF_PIXELS), 200)
-        _write_tables(temporary, measurements, model_name=model_name, details=details, skipped=skipped)
+        write_gif(temporary / "animation.gif", draw_scenes(scenes, least=GIF_PIXELS, lights=lights), 200)
+        _write_tables(
+            temporary,
+            measurements,
+            model_name=model_name,
+            details=details,
+            skipped=skipped,
+            suitability=suitability,
+        )
         # Label pictures and NIfTI hold one label a pixel: whoever counts them must know what lies inside what.
         structures = list({s.label: s for m in label_maps for s in m.structures}.values())
         write_structures(temporary / "structures.csv", structures)
         if structures:
             write_label_colours(temporary / "colours", structures)
-        record = _describe_run(results, stems, pictures, model_name, measurements)
+        record = _describe_run(results, stems, pictures, model_name, measurements, suitability or {})
         record |= {"left_out": left_out, "left_alone": _left_alone(skipped), "details": dict(details or {})}
         if write_more is not None:
             write_more(temporary)
@@ -137,10 +155,12 @@ def areas_sheets(
     model_name: str = "",
     details: Mapping[str, Any] | None = None,
     skipped: Sequence[SkippedFile] = (),
+    suitability: Mapping[str, Suitability] | None = None,
 ) -> list[Sheet]:
     """Give the sheets of `areas.xlsx`: areas (flagged cells marked), measurements, by patient, about.
 
-    "by level" is there where levels are known, "left alone" where files were.
+    "by level" is there where levels are known, "left alone" where files were. The light of each image stands with
+    its reasons at the top of "about", and in a column of every other sheet: amber is marked, red in red.
     """
     areas = areas_table(measurements)
     column_of = {name: number for number, name in enumerate(areas.columns)}
@@ -155,9 +175,27 @@ def areas_sheets(
     sheets.append(Sheet("by patient", patients_table(measurements)))
     levels = levels_table(measurements)
     sheets += [Sheet("by level", levels)] if len(levels) else []
-    sheets.append(Sheet("about", _about(measurements, model_name, details or {}, len(skipped))))
+    sheets = [_with_lights(sheet) for sheet in sheets]
+    about = _about(measurements, model_name, details or {}, len(skipped))
+    if suitability:
+        said = say_lights(suitability, [row.case_id for row in measurements])
+        lights = pd.DataFrame([(f"suitability of {who}", words) for who, words in said], columns=about.columns)
+        about = pd.concat([lights, about], ignore_index=True)
+    sheets.append(Sheet("about", about))
     left = pd.DataFrame(_left_alone(skipped), columns=["file", "reason"])
     return [*sheets, *([Sheet("left alone", left)] if skipped else [])]
+
+
+def _with_lights(sheet: Sheet) -> Sheet:
+    """Mark the column with the lights."""
+    if "suitability" not in sheet.table:
+        return sheet
+    column, lights = list(sheet.table.columns).index("suitability"), sheet.table["suitability"].tolist()
+    amber, red = (
+        frozenset((row, column) for row, light in enumerate(lights) if light == wanted)
+        for wanted in (Light.AMBER, Light.RED)
+    )
+    return replace(sheet, marked=sheet.marked | amber, red=red)
 
 
 def _left_alone(skipped: Sequence[SkippedFile]) -> list[dict[str, str]]:
@@ -234,10 +272,10 @@ def _placed(label_map: LabelMap, image: Image) -> LabelMap:
     return label_map.on_grid_of(image)
 
 
-def _write_labels(folder: Path, label_map: LabelMap, names: Sequence[str]) -> None:
+def _write_labels(folder: Path, label_map: LabelMap, names: Sequence[str], in_head: str) -> None:
     for name, labels in zip(names, label_map.voxels, strict=True):
         path = folder / f"{name}.png"
-        write_palette_png(path, labels, label_map.structures)
+        write_palette_png(path, labels, label_map.structures, description=in_head)
         if not np.array_equal(read_picture(path).pixels, labels):
             raise OutputError(f"labels/{path.name} reads back differently than it was written; nothing was saved.")
 
@@ -249,10 +287,13 @@ def _write_tables(
     model_name: str = "",
     details: Mapping[str, Any] | None = None,
     skipped: Sequence[SkippedFile] = (),
+    suitability: Mapping[str, Suitability] | None = None,
 ) -> None:
     write_table(folder / "measurements.csv", measurements_table(measurements))
     write_table(folder / "areas.csv", areas_table(measurements), marked=True)
-    sheets = areas_sheets(measurements, model_name=model_name, details=details, skipped=skipped)
+    sheets = areas_sheets(
+        measurements, model_name=model_name, details=details, skipped=skipped, suitability=suitability
+    )
     write_workbook(folder / "areas.xlsx", sheets)
     write_table(folder / "patients.csv", patients_table(measurements), marked=True)
     levels = levels_table(measurements)
@@ -266,6 +307,7 @@ def _describe_run(
     pictures: Sequence[Sequence[str]],
     model_name: str,
     measurements: Sequence[Measurement],
+    suitability: Mapping[str, Suitability],
 ) -> dict[str, Any]:
     """Give run.json's content; of paths only the file's name, as folders are often called like patients."""
     structures = {s.label: s for _, label_map in results for s in label_map.structures}
@@ -284,6 +326,7 @@ def _describe_run(
                 "spacing_mm": None if image.affine is None else [round(value, 6) for value in image.spacing_mm],
                 "spacing_source": image.source.spacing_source,
                 "slice_spacing_source": image.source.slice_spacing_source,
+                "suitability": plain_suitability(suitability.get(image.source.case_id)),
                 "slices": [
                     {
                         "slice": image.slice_number(index),
@@ -300,6 +343,7 @@ def _describe_run(
             }
             for (image, _), names, drawn in zip(results, stems, pictures, strict=True)
         ],
+        "suitability": plain_suitability(light_of_run(suitability, [image.source.case_id for image, _ in results])),
         "flagged_areas": sum(bool(row.flags) for row in measurements),
         "not_found": [asdict(one) for one in find_missing(measurements)],
     }

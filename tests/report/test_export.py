@@ -366,7 +366,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch, writer):
 def test_a_label_picture_that_reads_back_differently_is_not_delivered(tmp_path, monkeypatch):
     right = export.write_palette_png
     monkeypatch.setattr(
-        export, "write_palette_png", lambda path, labels, structures: right(path, labels[::-1], structures)
+        export, "write_palette_png", lambda path, labels, known, **more: right(path, labels[::-1], known, **more)
     )
     with pytest.raises(OutputError, match=r"0\.png reads back differently"):
         write_run(tmp_path / "run", [result()], model_name="m")

@@ -269,13 +269,14 @@ def read_nifti(path: Path) -> tuple[npt.NDArray[np.generic], Affine]:
     return _in_file_order(path, *open_nifti(path))
 
 
-def write_nifti(path: Path, grid: Image | LabelMap) -> Path:
+def write_nifti(path: Path, grid: Image | LabelMap, *, description: str = "") -> Path:
     """Write a label map (unsigned 8 bit) or an image as NIfTI-1, and read it back before it takes its name.
 
     Axes are x = column, y = row, z = slice. The sform holds the affine in NIfTI's coordinates (right, front, head),
     and the qform the same, both with the code "scanner". A qform knows no shear: where the axes are not at right
     angles (a tilted gantry) it is left out, its code 0, rather than put the slices into another place; programs
     that are built on ITK (ITK-SNAP, 3D Slicer) refuse such a file. Units are mm; labels have the intent "label".
+    Of the `description` the header holds 79 letters.
     """
     path = Path(path)
     affine = grid.calibrated_affine
@@ -293,6 +294,7 @@ def write_nifti(path: Path, grid: Image | LabelMap) -> Path:
     picture.header.set_zooms(spacing_from_affine(affine)[::-1])
     if isinstance(grid, LabelMap):
         picture.header.set_intent("label")
+    picture.header["descrip"] = description.encode("ascii", "replace")[:79]
     with whole_file(path) as temporary:
         data = picture.to_bytes()
         # Without the time in it, the same labels give the same file.

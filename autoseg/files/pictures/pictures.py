@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image as PillowImage
+from PIL.PngImagePlugin import PngInfo
 
 from autoseg.errors import DataError, LabelError, ReadError
 from autoseg.files.arrays import BLANK, BLANK_JPEG, PACKED, check_claim
@@ -95,8 +96,13 @@ def read_jpeg_planes(path: Path) -> JpegPlanes:
     )
 
 
-def write_palette_png(path: Path, labels: npt.NDArray[np.integer], structures: Sequence[Structure]) -> None:
-    """Write labels as an indexed PNG: its pixel values are the labels, shown in the structures' colours."""
+def write_palette_png(
+    path: Path, labels: npt.NDArray[np.integer], structures: Sequence[Structure], *, description: str = ""
+) -> None:
+    """Write labels as an indexed PNG: its pixel values are the labels, shown in the structures' colours.
+
+    The `description` stands in the file's head, as many programs for pictures show it.
+    """
     if labels.ndim != 2 or labels.dtype.kind not in "iub":
         raise LabelError(
             f"{path}: a label picture shows one slice of integers, not {labels.dtype} of shape {labels.shape}."
@@ -109,8 +115,11 @@ def write_palette_png(path: Path, labels: npt.NDArray[np.integer], structures: S
         palette[structure.label] = structure.rgb
     image = PillowImage.fromarray(np.ascontiguousarray(labels, dtype=np.uint8))
     image.putpalette(palette.ravel().tolist())
+    head = PngInfo()
+    if description:
+        head.add_text("Description", description)
     with whole_file(path) as temporary:
-        image.save(temporary, "PNG")
+        image.save(temporary, "PNG", pnginfo=head)
 
 
 def write_jpg(path: Path, rgb: npt.NDArray[np.uint8]) -> None:

@@ -28,9 +28,11 @@ from autoseg.report.area_tables import (
     patient_names,
 )
 from autoseg.report.figures.layout import NEUTRAL, NotebookFigure, add_line_legend, as_label, beside_axis, panels
+from autoseg.report.lights import banner_of, light_of
 from autoseg.words import counted
 
 MOST_AREAS = 12  # panels of areas in one figure; more are too small to read
+BAR = 1.6  # width of the bar of an interval, in points
 SCORES = {"dice": "Dice", "iou": "IoU"}
 EMPTY = pd.Series(dtype=float)
 
@@ -149,6 +151,9 @@ def show_areas(
 ) -> Figure:
     """Draw each structure's area along the stack, flagged areas marked by a cross; one panel an image.
 
+    A thin bar goes from the lower to the upper bound of an area whose interval is known. Above a panel stands the
+    word of its image's light, unless it is green or unknown.
+
     Where every image is a single slice, the slices of a patient's series share a panel. Where several time points
     lie in one panel, areas are points without a line. Each panel's axis names its unit: mm², or pixels where the
     size of a pixel is unknown.
@@ -177,13 +182,36 @@ def show_areas(
         _draw_areas(ax, rows, colours, is_located=is_located)
         along = "image" if len({row.case_id for row in rows}) > 1 else "slice"
         ax.set(title=title, ylabel=f"area ({rows[0].unit})", xlabel="position (mm)" if is_located else along)
+        _title_with_light(ax, light_of(rows))
     lines = [Line2D([], [], color=colour, marker="o", label=as_label(name)) for name, colour in colours.items()]
     if any(row.flags for _, rows in drawn for row in rows):
         lines.append(Line2D([], [], color="black", marker="x", linestyle="", label="flagged"))
+    levels = {row.interval_level for _, rows in drawn for row in rows if row.interval is not None}
+    for level in sorted(level for level in levels if level is not None):
+        bar = Line2D(
+            [], [], color=NEUTRAL, marker="|", markersize=11, linestyle="", label=f"{100 * level:.4g} % interval"
+        )
+        lines.append(bar)
     add_line_legend(figure, lines)
     if len(groups) > len(drawn):
         figure.suptitle(f"The first {len(drawn)} of {len(groups)} images; the tables have all.", fontsize=9)
     return figure
+
+
+def _title_with_light(ax: Axes, light: str) -> None:
+    """Put the word of a light above a panel, on the colour that it has in pictures."""
+    banner = banner_of(light)
+    if banner is not None:
+        ground, ink = hex_colour(banner.ground), hex_colour(banner.ink)
+        ax.set_title(f"{ax.get_title()}\n")  # room for the word
+        box = {"facecolor": ground, "edgecolor": "none", "boxstyle": "square,pad=0.25"}
+        place: dict[str, Any] = {
+            "xy": (0.5, 1.0),
+            "xytext": (0, 6),
+            "xycoords": "axes fraction",
+            "textcoords": "offset points",
+        }
+        ax.annotate(banner.words[1], **place, ha="center", va="bottom", fontsize=9, color=ink, bbox=box)
 
 
 def _titles(measurements: Sequence[Measurement], groups: Sequence[tuple[str, str]], show_ids: bool) -> list[str]:
@@ -200,7 +228,10 @@ def _titles(measurements: Sequence[Measurement], groups: Sequence[tuple[str, str
 
 
 def _draw_areas(ax: Axes, rows: Sequence[Measurement], colours: Mapping[str, str], *, is_located: bool) -> None:
-    table = measurements_table(rows).assign(area=[row.area for row in rows])
+    bounds = [row.interval or (math.nan, math.nan) for row in rows]
+    table = measurements_table(rows).assign(
+        area=[row.area for row in rows], low=[low for low, _ in bounds], high=[high for _, high in bounds]
+    )
     if table["case_id"].nunique() > 1:  # slices that are an image each are counted in the order of the rows
         table["slice"] = table.groupby("label").cumcount() + 1
     along = "slice_position_mm" if is_located else "slice"
@@ -208,6 +239,10 @@ def _draw_areas(ax: Axes, rows: Sequence[Measurement], colours: Mapping[str, str
     for name in table.sort_values("label")["name"].unique():
         ordered = table[table["name"] == name].sort_values(along)
         ax.plot(ordered[along], ordered["area"], style, color=colours[name], markersize=4, label=name)
+        known = ordered[ordered["low"].notna()]
+        ax.vlines(
+            known[along], known["low"], known["high"], color=colours[name], linewidth=BAR, alpha=0.6, zorder=1
+        )
         flagged = ordered[ordered["flags"] != ""]
         ax.plot(flagged[along], flagged["area"], "x", color="black", markersize=8, zorder=3)
     if not is_located:

@@ -1,0 +1,85 @@
+"""The light of an image in tables, pictures and figures: its word, its colours, and the worst of several."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from autoseg.files.pictures.banners import Banner, with_banner
+from autoseg.image.overlay import Rgb
+from autoseg.measurement.areas import Measurement
+from autoseg.model.trust import Light, Suitability, worst
+from autoseg.words import name_some
+
+# What a picture says above itself, the longest that fits; nothing where an image suits the model.
+BANNERS = {
+    Light.RED: Banner(
+        ("RED: this image does not suit the model, do not use its areas", "RED: not suited to the model", "RED"),
+        ground=(176, 0, 32),
+        ink=(255, 255, 255),
+        frame=True,
+    ),
+    Light.AMBER: Banner(
+        ("AMBER: look twice before you use these areas", "AMBER: look twice", "AMBER"),
+        ground=(255, 191, 71),
+        ink=(0, 0, 0),
+    ),
+}
+
+
+def light_of(rows: Iterable[Measurement]) -> str:
+    """Give the worst light of the images behind some areas; "" where none is known, or one might be worse.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace as Row
+    >>> images = ["red", ""], ["green", ""], ["green", "amber"]
+    >>> [light_of(Row(suitability=one) for one in some) for some in images]
+    ['red', '', 'amber']
+    """
+    lights = {row.suitability for row in rows}
+    found = max((one for one in lights if one), key=[light.value for light in Light].index, default="")
+    return "" if found == Light.GREEN and "" in lights else found
+
+
+def light_of_run(suitability: Mapping[str, Suitability], case_ids: Iterable[str]) -> Suitability | None:
+    """Give the worst light of a run's images with its reasons; None where none is known, or one might be worse."""
+    found = [suitability.get(case_id) for case_id in case_ids]
+    known = [one for one in found if one is not None]
+    whole = worst(known) if known else None
+    return None if whole is not None and whole.light is Light.GREEN and None in found else whole
+
+
+UNKNOWN = "Unknown: nobody compared it with what the models learnt from."
+
+
+def say_lights(suitability: Mapping[str, Suitability], case_ids: Iterable[str]) -> list[tuple[str, str]]:
+    """Give the lights in words, the worst first: whose, and the light with its reasons; alike ones are a line."""
+    alike: dict[Suitability | None, list[str]] = {}
+    for case_id in dict.fromkeys(case_ids):
+        alike.setdefault(suitability.get(case_id), []).append(case_id)
+    order = {light: place for place, light in enumerate(reversed(Light))}
+
+    def place(one: Suitability | None) -> float:
+        return order[Light.AMBER] + 0.5 if one is None else order[one.light]
+
+    return [
+        (name_some(names, 3), UNKNOWN if one is None else " ".join((f"{one.light.upper()}.", *one.reasons)))
+        for one, names in sorted(alike.items(), key=lambda item: place(item[0]))
+    ]
+
+
+def plain_suitability(one: Suitability | None) -> dict[str, Any] | None:
+    """Give a light and its reasons as plain values, for programs; None where nobody compared."""
+    return None if one is None else {"light": one.light.value, "reasons": list(one.reasons)}
+
+
+def banner_of(light: str) -> Banner | None:
+    """Give what pictures say of a light; None of a green one, and where none is known."""
+    return BANNERS.get(Light(light)) if light else None
+
+
+def carrying_light(picture: Rgb, light: str) -> Rgb:
+    """Give a picture with the word of a light above it, unless it is green or unknown; nothing of it is hidden."""
+    banner = banner_of(light)
+    return picture if banner is None else with_banner(picture, banner)
