@@ -15,7 +15,7 @@ from autoseg.cli.options import (
     print_note,
     typed_calibration,
 )
-from autoseg.cli.using import add_centreline, add_cleaning, print_run, run_options
+from autoseg.cli.using import add_centreline, add_cleaning, add_show_red, print_run, run_options
 
 if TYPE_CHECKING:
     from autoseg.data.corrections.kit import Kit
@@ -86,6 +86,7 @@ def add_correcting_commands(command: Command) -> None:
     combine_.add_argument("--blend-mm", type=float, default=0.0, help="over which they blend (default: 0)")
     combine_.add_argument("--output", type=Path, default=Path("predictions"))
     combine_.add_argument("--series", nargs="+", metavar="ID", help=ONLY)
+    add_show_red(combine_)
     add_centreline(combine_)
     add_cleaning(combine_)
     add_calibration(combine_)
@@ -180,7 +181,7 @@ def combine(chosen: argparse.Namespace) -> None:
             typed=typed_calibration(chosen),
             **options,
         )
-    print_run(run)
+    print_run(run, show_red=chosen.show_red)
 
 
 def _print_kit(kit: Kit) -> None:

@@ -172,6 +172,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     predict.add_argument("--output", type=Path, default=Path("predictions"))
     predict.add_argument("--series", nargs="+", metavar="ID", help=ONLY)
+    using.add_show_red(predict)
     predict.add_argument("--reference", type=Path, help="a folder with dicoms and labels to compare with")
     using.add_centreline(predict)
     using.add_cleaning(predict)

@@ -8,10 +8,11 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autoseg.cli.options import load_models, print_note, typed_calibration
+from autoseg.cli.options import AMBER, PLAIN, load_models, print_note, typed_calibration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from autoseg.data.cases import CaseFolder
     from autoseg.measurement.areas import Measurement
     from autoseg.prediction.run import Run, RunProgress
+
+# Of the lights, on a terminal.
+COLOURS = {"green": "\x1b[32m", "amber": AMBER, "red": "\x1b[1;31m"}
 
 
 def predict(chosen: argparse.Namespace) -> None:
@@ -42,9 +46,9 @@ def predict(chosen: argparse.Namespace) -> None:
         print(f"Cleaned as typed: {options['postprocess'].words}.")
     if chosen.further_models or chosen.copies != "none":
         print(f"Segmented with the mean of {run.model}")
-    print_run(run)
+    print_run(run, show_red=chosen.show_red)
     if chosen.reference is not None:
-        print_comparison(run, find_cases(chosen.reference, unlabelled="skip"))
+        print_comparison(run, find_cases(chosen.reference, unlabelled="skip"), show_red=chosen.show_red)
 
 
 def seal(chosen: argparse.Namespace) -> None:
@@ -125,18 +129,55 @@ class _Progress:
             print(file=sys.stderr, flush=True)
 
 
-def print_run(run: Run) -> None:
-    """Print what a run gave."""
+def add_show_red(parser: argparse.ArgumentParser) -> None:
+    """Add how areas are printed that nobody should use unseen."""
+    parser.add_argument(
+        "--show-red",
+        action="store_true",
+        help="print the areas of images with a red light too, which do not suit the model (the files hold them in "
+        "any case, with the word)",
+    )
+
+
+def print_run(run: Run, *, show_red: bool = False) -> None:
+    """Print what a run gave: first the lights, and the areas of red images only where they are wanted."""
+    from autoseg.words import name_some
+
+    _print_lights(run)
     for note in run.notes:
         print_note(note)
     for skipped in run.skipped:
         print(f"Left alone: {skipped.path} ({skipped.reason})")
-    print_areas(run.measurements)
+    red = [] if show_red else _red_images(run)
+    if red:
+        whose = name_some(red, 3)
+        print(
+            f"The areas of {whose} are not printed, because they would mislead; with --show-red they are. The "
+            "files hold them, with the word red."
+        )
+    if shown := [row for row in run.measurements if row.case_id not in red]:
+        print_areas(shown)
     print(f"Saved in {run.folder}")
 
 
+def _print_lights(run: Run) -> None:
+    """Print the light of each image, alike ones together, with its reasons; on a terminal in its colour."""
+    from autoseg.report.lights import lights_by_image, say_light
+
+    for who, one in lights_by_image(run.suitability, [image.source.case_id for image, _ in run.results]):
+        colour, plain = (COLOURS[one.light], PLAIN) if one is not None and sys.stdout.isatty() else ("", "")
+        print(f"{colour}Suitability of {who}: {say_light(one)}{plain}")
+
+
+def _red_images(run: Run) -> list[str]:
+    return [case_id for case_id, one in run.suitability.items() if one.light == "red"]
+
+
 def print_areas(measurements: Sequence[Measurement]) -> None:
-    """Print areas slice by slice, then each structure of each image with its volume, and by level."""
+    """Print areas slice by slice, then each structure of each image with its volume, and by level.
+
+    Where the interval of an area is known it stands behind it, in brackets.
+    """
     from autoseg.report.area_tables import areas_table, levels_table, patients_table
 
     summed = patients_table(measurements)
@@ -147,20 +188,52 @@ def print_areas(measurements: Sequence[Measurement]) -> None:
         levels_table(measurements),
     )
     for table in filter(len, tables):
+        shown = _with_intervals(table)
+        if "suitability" in shown and set(shown["suitability"]) == {"green"}:  # it was said above
+            shown = shown.drop(columns="suitability")
         print(
-            table.to_string(index=False, float_format="{:.1f}".format, na_rep="", formatters={"volume_ml": _volume})
+            shown.to_string(index=False, float_format="{:.1f}".format, na_rep="", formatters={"volume_ml": _volume})
         )
 
 
-def _volume(value: float) -> str:
+def _with_intervals(table: pd.DataFrame) -> pd.DataFrame:
+    """Put bounds behind the areas that they are of, as "1,238 (1,160–1,320)", in place of columns of their own."""
+    from autoseg.report.area_tables import area_text, bound_columns
+
+    def shown(area: float, low: float, high: float) -> str:
+        if math.isnan(area):
+            return ""
+        return area_text(area) + ("" if math.isnan(low) else f" ({area_text(low)}–{area_text(high)})")
+
+    shown_table = table.copy()
+    for column in table.columns:
+        low, high = bound_columns(str(column))
+        if low in table:
+            shown_table[column] = list(map(shown, table[column], table[low], table[high]))
+            shown_table = shown_table.drop(columns=[low, high])
+    return shown_table
+
+
+def _volume(value: float | str) -> str:
+    if isinstance(value, str):
+        return value
     return "" if math.isnan(value) else f"{value:.2f}"
 
 
-def print_comparison(run: Run, reference: CaseFolder) -> None:
+def print_comparison(run: Run, reference: CaseFolder, *, show_red: bool = False) -> None:
     """Print a run beside an expert's labels."""
-    from autoseg.evaluation.expert import compare_with_expert, comparison_table
+    from autoseg.evaluation.expert import UnmatchedLabels, compare_with_expert, comparison_table, count_inside
 
-    comparison = compare_with_expert(run, reference)
+    red = [] if show_red else _red_images(run)
+    results = tuple(one for one in run.results if one[0].source.case_id not in red)
+    if not results:
+        return
+    try:
+        comparison = compare_with_expert(replace(run, results=results), reference)
+    except UnmatchedLabels:
+        if red:  # the labels are theirs
+            return
+        raise
     print("\nEach area beside the expert's (a structure that the expert did not draw is left out):")
     print(comparison_table(comparison.slices).to_string(index=False, float_format="{:.2f}".format, na_rep="–"))
     print("\nPatient by patient:")
@@ -170,6 +243,10 @@ def print_comparison(run: Run, reference: CaseFolder) -> None:
             f"area error {score.area_error_percent:+.1f} % on average of the slices, "
             f"{score.total_area_error_percent:+.1f} % of the summed area"
         )
+    inside, known = count_inside(run, comparison)
+    if known:
+        share = f"{inside} of {known} areas ({100 * inside / known:.0f} %)"
+        print(f"The expert's area lies inside the interval of autoseg's for {share}.")
 
 
 def score(chosen: argparse.Namespace) -> None:

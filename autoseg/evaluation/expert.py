@@ -115,6 +115,18 @@ def compare_with_expert(run: Run, labelled: CaseFolder | Path | str | None) -> C
     )
 
 
+def count_inside(run: Run, comparison: Comparison) -> tuple[int, int]:
+    """Count the areas whose interval holds the expert's, and the areas that were compared and have an interval."""
+    rows = {(row.case_id, row.slice_index, row.name): row for row in run.measurements}
+    held = []
+    for score, place in zip(comparison.slices, comparison.places, strict=True):
+        row = rows.get((*place, score.name))
+        if row is not None and row.interval is not None:
+            drawn = score.reference_mm2 if row.area_mm2 is not None else score.reference_pixels
+            held += [] if drawn is None else [row.interval[0] <= drawn <= row.interval[1]]
+    return sum(held), len(held)
+
+
 @dataclass(frozen=True, eq=False)
 class FinalTest:
     """Scores on the test subjects: the new `folder`, the `summary` (`summarise`), the `ledger` with this look."""

@@ -331,6 +331,7 @@ def _segment_and_write(request: RunRequest, output: Path) -> Run:
         results = tuple((one.image, one.label_map) for one in found)
         judged = [_judge(segmenter.models, one) for one in found]
         measurements = tuple(row for one in judged for row in one.measurements)
+        lights = _lights(found, judged)
         lines = {one.image.source.case_id: one.centreline for one in found if one.centreline is not None}
         joins = [{"case_id": one.image.source.case_id, **one.join} for one in found if one.join is not None]
         intervals = patient_intervals(segmenter.models, measurements)
@@ -348,6 +349,7 @@ def _segment_and_write(request: RunRequest, output: Path) -> Run:
             model_name=segmenter.name,
             details=details,
             measurements=measurements,
+            suitability=lights,
             skipped=skipped,
             write_more=lambda place: _write_lines(place / "centrelines", lines),
         )
@@ -356,11 +358,7 @@ def _segment_and_write(request: RunRequest, output: Path) -> Run:
         results=results,
         measurements=measurements,
         areas=areas_table(measurements),
-        suitability={
-            one.image.source.case_id: its.suitability
-            for one, its in zip(found, judged, strict=True)
-            if its.suitability is not None
-        },
+        suitability=lights,
         notes=tuple(dict.fromkeys(notes)),
         skipped=skipped,
         elapsed_s=time.monotonic() - started,
@@ -377,6 +375,12 @@ def _judge(models: Sequence[TrainedModel], one: Segmented) -> Judged:
     rows = measure_areas(one.label_map, image=one.image)
     rows = [replace(row, model=one.slice_models[row.slice_index]) for row in rows]
     return Judged(tuple(rows)) if one.predicted is None else judge(models, one.image, one.predicted, rows)
+
+
+def _lights(found: Sequence[Segmented], judged: Sequence[Judged]) -> dict[str, Suitability]:
+    """Give the light of each image that was compared with what the models learnt from, by case_id."""
+    known = zip(found, judged, strict=True)
+    return {one.image.source.case_id: its.suitability for one, its in known if its.suitability is not None}
 
 
 def _details_of(segmenter: Segmenter) -> dict[str, Any]:
@@ -597,11 +601,19 @@ def segment_to_correct(
     with _enough_memory(request.folder):
         found, notes, _ = _segment_images(request)
         results = [(one.image, one.label_map) for one in found]
-        missing = find_missing([row for _, label_map in results for row in measure_areas(label_map)])
+        judged = [_judge(segmenter.models, one) for one in found]
+        missing = find_missing([row for one in judged for row in one.measurements])
         notes += [GraveNote(note) for note in missing_notes(missing)]
         request.tell(RunProgress(Stage.WRITING))
-        records = segmenter.records()
-        kit = write_kit(target, results, model_name=segmenter.name, models=records, factor=factor, method=method)
+        kit = write_kit(
+            target,
+            results,
+            model_name=segmenter.name,
+            models=segmenter.records(),
+            suitability=_plain_lights(_lights(found, judged)),
+            factor=factor,
+            method=method,
+        )
     return replace(kit, notes=tuple(dict.fromkeys((*notes, *kit.notes))))
 
 
@@ -709,7 +721,12 @@ def run_to_correct(run: Run, *, factor: int = 1, method: Literal["cubic", "linea
         raise OutputError(f"{run.folder} is not there any more; it was moved or deleted. Segment again.")
     if folder.exists():
         return read_kit(folder)
-    return write_kit(folder, run.results, model_name=run.model, factor=factor, method=method)
+    lights = _plain_lights(run.suitability)
+    return write_kit(folder, run.results, model_name=run.model, suitability=lights, factor=factor, method=method)
+
+
+def _plain_lights(suitability: Mapping[str, Suitability]) -> dict[str, tuple[str, tuple[str, ...]]]:
+    return {case_id: (one.light.value, one.reasons) for case_id, one in suitability.items()}
 
 
 def kit_folder(run: Run, factor: int = 1) -> Path:

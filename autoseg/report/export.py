@@ -39,7 +39,7 @@ from autoseg.report.area_tables import (
     patients_table,
 )
 from autoseg.report.cuts import cuts_of, draw_cut
-from autoseg.report.lights import carrying_light, light_of_run, plain_suitability, say_lights
+from autoseg.report.lights import carrying_light, light_of_run, lights_by_image, plain_suitability, say_light
 from autoseg.report.run_folder import overlay_stems, slice_stems
 
 Result = tuple[Image, LabelMap]
@@ -178,9 +178,9 @@ def areas_sheets(
     sheets = [_with_lights(sheet) for sheet in sheets]
     about = _about(measurements, model_name, details or {}, len(skipped))
     if suitability:
-        said = say_lights(suitability, [row.case_id for row in measurements])
-        lights = pd.DataFrame([(f"suitability of {who}", words) for who, words in said], columns=about.columns)
-        about = pd.concat([lights, about], ignore_index=True)
+        lights = lights_by_image(suitability, [row.case_id for row in measurements])
+        said = [(f"suitability of {who}", say_light(one)) for who, one in lights]
+        about = pd.concat([pd.DataFrame(said, columns=about.columns), about], ignore_index=True)
     sheets.append(Sheet("about", about))
     left = pd.DataFrame(_left_alone(skipped), columns=["file", "reason"])
     return [*sheets, *([Sheet("left alone", left)] if skipped else [])]

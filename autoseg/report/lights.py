@@ -53,20 +53,27 @@ def light_of_run(suitability: Mapping[str, Suitability], case_ids: Iterable[str]
 UNKNOWN = "Unknown: nobody compared it with what the models learnt from."
 
 
-def say_lights(suitability: Mapping[str, Suitability], case_ids: Iterable[str]) -> list[tuple[str, str]]:
-    """Give the lights in words, the worst first: whose, and the light with its reasons; alike ones are a line."""
+def lights_by_image(
+    suitability: Mapping[str, Suitability], case_ids: Iterable[str]
+) -> list[tuple[str, Suitability | None]]:
+    """Give the lights of a run, the worst first, each with the names of its images; alike ones are together."""
     alike: dict[Suitability | None, list[str]] = {}
     for case_id in dict.fromkeys(case_ids):
         alike.setdefault(suitability.get(case_id), []).append(case_id)
-    order = {light: place for place, light in enumerate(reversed(Light))}
+    order = [Light.RED, Light.AMBER, None, Light.GREEN]
+    from_worst = sorted(alike, key=lambda one: order.index(None if one is None else one.light))
+    return [(name_some(alike[one], 3), one) for one in from_worst]
 
-    def place(one: Suitability | None) -> float:
-        return order[Light.AMBER] + 0.5 if one is None else order[one.light]
 
-    return [
-        (name_some(names, 3), UNKNOWN if one is None else " ".join((f"{one.light.upper()}.", *one.reasons)))
-        for one, names in sorted(alike.items(), key=lambda item: place(item[0]))
-    ]
+def say_light(one: Suitability | None) -> str:
+    """Give a light with its reasons in words.
+
+    Examples
+    --------
+    >>> say_light(Suitability(Light.RED, ("The pixels are twice as large as any that the model learnt from.",)))
+    'RED. The pixels are twice as large as any that the model learnt from.'
+    """
+    return UNKNOWN if one is None else " ".join((f"{one.light.upper()}.", *one.reasons))
 
 
 def plain_suitability(one: Suitability | None) -> dict[str, Any] | None:

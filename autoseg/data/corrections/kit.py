@@ -141,7 +141,8 @@ class KitCase:
     `name` begins its files' names. `shape` and `affine` are the image's own grid, to which corrections come back;
     the files lie on `file_affine`, finer by `factor` in the plane of the slices. `annotated` are the labels that
     had been drawn (or predicted) when the folder was written. Where it `is_coded`, codes stand for patient and
-    image (`autoseg.data.codes`).
+    image (`autoseg.data.codes`). `suitability` is the light of an image that a model segmented ("green", "amber" or
+    "red"; "" where nobody knows), with its `reasons`.
     """
 
     case_id: str
@@ -154,6 +155,8 @@ class KitCase:
     channels: tuple[str, ...]
     annotated: frozenset[int]
     is_coded: bool = False
+    suitability: str = ""
+    reasons: tuple[str, ...] = ()
 
     @property
     def labels_name(self) -> str:
@@ -197,6 +200,7 @@ def write_kit(
     *,
     model_name: str = "",
     models: Sequence[Mapping[str, Any]] = (),
+    suitability: Mapping[str, tuple[str, Sequence[str]]] | None = None,
     factor: int = 1,
     method: Literal["cubic", "linear"] = "cubic",
 ) -> Kit:
@@ -217,6 +221,8 @@ def write_kit(
         What drew the labels; empty where a person did.
     models : sequence of mapping
         What tells each of the models from others of its name, kept in the folder's record.
+    suitability : mapping by case_id, optional
+        The light of each image ("red") and its reasons, kept there too; notes tell of images that are not green.
     factor : int
         How many times finer the slices become for the hand (3: each pixel becomes nine), 1 to 8.
     method : {"cubic", "linear"}
@@ -240,6 +246,13 @@ def write_kit(
         raise DataError(f"There are no labels to write to {folder}. Choose a folder with images.")
     structures = _shared_structures([labels for _, labels in results])
     cases, notes = _plan_cases(results, factor)
+    known = suitability or {}
+    cases = [_with_light(case, *known.get(case.case_id, ("", ()))) for case in cases]
+    notes += [
+        f"{case.name}: {case.suitability.upper()}. {' '.join(case.reasons)}"
+        for case in cases
+        if case.suitability not in ("", "green")
+    ]
     with whole_folder(folder) as temporary:
         for case, (image, label_map) in zip(cases, results, strict=True):
             _write_case(temporary, case, image, label_map, method)
@@ -353,6 +366,10 @@ def _plan_cases(results: Sequence[tuple[Image, LabelMap]], factor: int) -> tuple
     return cases, notes
 
 
+def _with_light(case: KitCase, light: str, reasons: Sequence[str]) -> KitCase:
+    return replace(case, suitability=light, reasons=tuple(reasons))
+
+
 def _write_case(folder: Path, case: KitCase, image: Image, label_map: LabelMap, method: Any) -> None:
     files, labels = image, replace(label_map, shares=None)
     if case.factor > 1:
@@ -388,4 +405,6 @@ def _from_plain(plain: dict[str, Any]) -> KitCase:
         channels=tuple(map(str, plain["channels"])),
         annotated=frozenset(map(int, plain["annotated"])),
         is_coded=bool(plain.get("is_coded")),
+        suitability=str(plain.get("suitability", "")),
+        reasons=tuple(map(str, plain.get("reasons", ()))),
     )

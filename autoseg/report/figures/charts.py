@@ -188,10 +188,8 @@ def show_areas(
         lines.append(Line2D([], [], color="black", marker="x", linestyle="", label="flagged"))
     levels = {row.interval_level for _, rows in drawn for row in rows if row.interval is not None}
     for level in sorted(level for level in levels if level is not None):
-        bar = Line2D(
-            [], [], color=NEUTRAL, marker="|", markersize=11, linestyle="", label=f"{100 * level:.4g} % interval"
-        )
-        lines.append(bar)
+        label = f"{100 * level:.4g} % interval"
+        lines.append(Line2D([], [], color=NEUTRAL, marker="|", markersize=11, linestyle="", label=label))
     add_line_legend(figure, lines)
     if len(groups) > len(drawn):
         figure.suptitle(f"The first {len(drawn)} of {len(groups)} images; the tables have all.", fontsize=9)
