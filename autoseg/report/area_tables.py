@@ -467,7 +467,8 @@ def patients_table(measurements: Sequence[Measurement]) -> pd.DataFrame:
         where there is nothing to average, the SD of one slice, and the volume where the distance of the slices is
         unknown or uneven or there is one slice only. Mean, SD and volume are NaN too where time points are joined
         slice by slice. Areas of images whose pixels have no known size stand in mean_area_pixels,
-        sd_area_pixels and max_area_pixels; columns of a unit that no image has are left out.
+        sd_area_pixels and max_area_pixels; columns of a unit that no image has are left out. At the end is
+        suitability, the light of the image (of single slices the worst), where one is known.
 
     Examples
     --------
@@ -509,9 +510,11 @@ def patients_table(measurements: Sequence[Measurement]) -> pd.DataFrame:
                     "volume_mm3": volume,
                     "volume_ml": volume / 1000,
                     "flagged": sum(bool(row.flags) for row in mine),
+                    "suitability": light_of(mine),
                 }
             )
-    return pd.DataFrame(lines, columns=_patient_columns({row.unit for row in measurements}))
+    lights = ["suitability"] if any(row.suitability for row in measurements) else []
+    return pd.DataFrame(lines, columns=[*_patient_columns({row.unit for row in measurements}), *lights])
 
 
 def _patient_columns(units: Collection[str]) -> list[str]:

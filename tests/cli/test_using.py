@@ -3,8 +3,10 @@
 import json
 import sys
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from tubes import cropping, make_tube
@@ -18,7 +20,10 @@ from autoseg.files.nifti.volumes import write_nifti
 from autoseg.model.centreline import clicked, read_centreline, write_centreline
 from autoseg.model.model import save_model
 from autoseg.model.settings.settings import PreprocessSettings
+from autoseg.model.trust import Light, Suitability
 from autoseg.prediction import run
+from autoseg.prediction.judge import Judged
+from autoseg.report.area_tables import area_text
 
 
 @pytest.fixture
@@ -167,3 +172,97 @@ def test_a_clicked_centreline_is_given_by_its_image(models, tmp_path, capsys):
     assert read_centreline(folder / "centrelines" / "tube8.csv").clicks_mm == read_centreline(line).clicks_mm
     assert main([*command, "--centreline", str(line)]) == 1
     assert "say of which image it is, as ID=CSV" in capsys.readouterr().err
+
+
+# --- how far to trust what is printed
+
+REASON = "Its reasons are told."
+
+
+@pytest.fixture
+def lit(models, tmp_path, monkeypatch):
+    """Two tubes, of which number 8 is red, with an interval of ± 10 % on every area; gives the command."""
+    for number in (7, 8):
+        write_nifti(tmp_path / "in" / f"tube{number}.nii.gz", make_tube(number)[0])
+
+    def judge(models, image, predicted, measurements):
+        light = Light.RED if image.source.case_id == "tube8" else Light.AMBER
+        known = {"suitability": light.value, "interval_level": 0.9}
+        rows = [
+            replace(row, area_low_mm2=0.9 * row.area, area_high_mm2=1.1 * row.area, **known) for row in measurements
+        ]
+        return Judged(tuple(rows), Suitability(light, (REASON,)))
+
+    monkeypatch.setattr(run, "judge", judge)
+    return ["predict", str(models / "heart_0.pt"), str(tmp_path / "in"), "--output", str(tmp_path / "out")]
+
+
+def test_lights_stand_before_the_areas_and_red_areas_are_not_printed(lit, tmp_path, capsys):
+    assert main(lit) == 0
+    shown = capsys.readouterr().out
+    places = [
+        shown.index(words)
+        for words in (
+            f"Suitability of tube8: RED. {REASON}", f"Suitability of tube7: AMBER. {REASON}",
+            "The areas of tube8 are not printed", "cavity mm²", "Saved in",
+        )
+    ]  # fmt: skip
+    assert all(one < other for one, other in pairwise(places))
+    table = shown[places[3] : places[4]]
+    assert "tube8" not in table
+    assert "amber" in table
+    # The files hold all of it.
+    (folder,) = (tmp_path / "out").iterdir()
+    kept = (folder / "areas.csv").read_text(encoding="utf-8-sig")
+    assert "tube8,mean" in kept
+    assert kept.count("red") == sum(line.startswith("tube8") for line in kept.splitlines()) > 0
+    assert json.loads((folder / "run.json").read_text(encoding="utf-8"))["suitability"] == {
+        "light": "red",
+        "reasons": [REASON],
+    }
+
+
+def test_red_areas_are_printed_where_they_are_asked_for(lit, capsys):
+    assert main([*lit, "--show-red"]) == 0
+    shown = capsys.readouterr().out
+    assert f"Suitability of tube8: RED. {REASON}" in shown
+    assert "not printed" not in shown
+    assert "tube8" in shown[shown.index("cavity mm²") :]
+
+
+def test_where_all_is_red_no_table_is_printed(lit, tmp_path, capsys):
+    (tmp_path / "in" / "tube7.nii.gz").unlink()
+    assert main(lit) == 0
+    shown = capsys.readouterr().out
+    assert "with --show-red they are" in shown
+    assert "mm²" not in shown
+
+
+def test_intervals_stand_behind_their_areas(lit, tmp_path, capsys):
+    (tmp_path / "in" / "tube8.nii.gz").unlink()
+    assert main(lit) == 0
+    shown = capsys.readouterr().out
+    (folder,) = (tmp_path / "out").iterdir()
+    areas = pd.read_csv(folder / "areas.csv")
+    area = next(area for area in areas["cavity mm²"] if area > 100)
+    low, high = (area_text(share * area) for share in (0.9, 1.1))
+    assert f" {area_text(area)} ({low}–{high})" in shown
+    assert " low" not in shown[shown.index("cavity mm²") :]
+
+
+def test_a_red_image_is_compared_with_an_expert_only_where_it_is_asked_for(lit, tmp_path, capsys):
+    for part, place in (("images", 0), ("labels", 1)):
+        for number in (7, 8):
+            made = make_tube(number)[place]
+            write_nifti(tmp_path / "drawn" / part / f"tube{number}.nii.gz", made)
+    lit[2] = str(tmp_path / "drawn" / "images")
+    lit += ["--reference", str(tmp_path / "drawn")]
+    assert main(lit) == 0
+    shown = capsys.readouterr().out
+    beside = shown[shown.index("beside the expert's") :]
+    assert "tube7" in beside
+    assert "tube8" not in beside
+    assert "The expert's area lies inside the interval of autoseg's for " in beside
+    assert main([*lit, "--show-red"]) == 0
+    shown = capsys.readouterr().out
+    assert "tube8" in shown[shown.index("beside the expert's") :]

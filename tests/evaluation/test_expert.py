@@ -14,8 +14,14 @@ from autoseg.data.digests import subject_pseudonym
 from autoseg.data.test_subjects import freeze_test_subjects, read_ledger
 from autoseg.errors import DataError, OutputError
 from autoseg.evaluation import expert as agreement
-from autoseg.evaluation.expert import pair_with_expert, score_test_subjects
+from autoseg.evaluation.expert import (
+    compare_with_expert,
+    count_inside,
+    pair_with_expert,
+    score_test_subjects,
+)
 from autoseg.image.image import SliceSource
+from autoseg.measurement.areas import measure_areas
 from autoseg.model.model import TrainedModel
 from autoseg.model.settings.settings import Settings
 from autoseg.prediction.run import Run
@@ -108,3 +114,22 @@ def test_labels_with_shares_are_compared_slice_by_slice(monkeypatch, tmp_path):
         ((0, k), (2, 1, 64, 64)) for k in (0, 1)
     ]
     np.testing.assert_array_equal(pairs[1][1].shares[:, 0], shares[:, 1])
+
+
+def test_the_areas_whose_interval_holds_the_experts_are_counted(monkeypatch, tmp_path):
+    image, drawn = make_pair(3)
+    source = replace(image.source, slices=tuple(SliceSource(Path(f"{k}.png")) for k in range(2)))
+    image, drawn = replace(image, source=source), replace(drawn, source=source)
+    monkeypatch.setattr(agreement, "read_case", lambda case, structures: (image, drawn))
+    rows = [
+        replace(row, area_low_mm2=row.area - 1, area_high_mm2=row.area + (1 if row.slice_index else -0.5))
+        for row in measure_areas(drawn)
+        if row.area
+    ]
+    assert {row.slice_index for row in rows} == {0, 1}
+    of_first = sum(row.slice_index == 0 for row in rows)
+    run = Run(tmp_path, ((image, drawn),), tuple(rows), pd.DataFrame(), (), ())
+    labelled = CaseFolder(tmp_path, (make_case(3),), STRUCTURES)
+    assert count_inside(run, compare_with_expert(run, labelled)) == (len(rows) - of_first, len(rows))
+    silent = replace(run, measurements=tuple(measure_areas(drawn)))
+    assert count_inside(silent, compare_with_expert(silent, labelled)) == (0, 0)

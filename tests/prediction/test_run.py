@@ -15,6 +15,7 @@ from tubes import cropping, make_tube
 from untrained import untrained_model
 
 from autoseg.data.cases import find_cases
+from autoseg.data.corrections.kit import read_kit
 from autoseg.data.digests import subject_pseudonym
 from autoseg.data.patients import read_patient
 from autoseg.errors import AreaWarning, DataError, OutputError
@@ -24,8 +25,10 @@ from autoseg.model.identity import model_record
 from autoseg.model.model import model_digest
 from autoseg.model.networks import build_network
 from autoseg.model.postprocess import StructurePostprocess, clean_labels
+from autoseg.model.trust import Light, Suitability
 from autoseg.prediction import predict
 from autoseg.prediction import run as patient_run
+from autoseg.prediction.judge import Judged
 from autoseg.prediction.run import (
     RunProgress,
     RunStopped,
@@ -371,6 +374,30 @@ def test_a_run_is_written_once_and_then_gone_on_with(sample, tmp_path):
     with pytest.raises(OutputError, match="not there any more"):
         run_to_correct(run)
     assert not run.folder.exists()
+
+
+def test_a_folder_to_correct_in_keeps_the_light_and_tells_of_it(stacks, tmp_path, monkeypatch):
+    lights = {
+        "red": Suitability(Light.RED, ("It lies on its side.",)),
+        "green": Suitability(Light.GREEN, ("Like.",)),
+    }
+
+    def judge(models, image, predicted, measurements):
+        return Judged(tuple(measurements), next(colours))
+
+    monkeypatch.setattr(patient_run, "judge", judge)
+    colours = iter(lights.values())
+    kit = read_kit(segment_to_correct(UPPER, stacks, tmp_path / "kit").folder)
+    assert [(case.suitability, case.reasons) for case in kit.cases] == [
+        ("red", ("It lies on its side.",)), ("green", ("Like.",)),
+    ]  # fmt: skip
+    told = f"{kit.cases[0].name}: RED. It lies on its side."
+    assert told in kit.notes
+    assert told in (kit.folder / "READ_ME.txt").read_text(encoding="utf-8")
+    assert not any("GREEN" in note for note in kit.notes)
+    colours = iter(lights.values())
+    run = segment_folder(UPPER, stacks, output=tmp_path / "out")
+    assert [case.suitability for case in run_to_correct(run).cases] == ["red", "green"]
 
 
 def test_only_the_cases_that_are_wanted_are_written(tmp_path):

@@ -23,6 +23,7 @@ from autoseg.report.area_tables import (
     in_pixels_note,
     is_by_slice,
     levels_table,
+    measurements_table,
     missing_notes,
     patient_names,
     patients_table,
@@ -327,3 +328,65 @@ def test_nothing_measured_is_an_empty_table_with_its_columns():
     table = patients_table([])
     assert table.empty
     assert "volume_mm3" in table.columns
+
+
+# --- how far to trust an area
+
+
+def judged(rows, light="green", share=0.1):
+    """The rows with a light, and with bounds this share below and above each area."""
+    known = {"suitability": light, "expected_dice": 0.9, "interval_level": 0.9}
+    return [
+        replace(row, area_low_mm2=(1 - share) * row.area_mm2, area_high_mm2=(1 + share) * row.area_mm2, **known)
+        for row in rows
+    ]
+
+
+def test_drawn_labels_have_no_columns_of_predictions():
+    rows = [replace(row, level="T12") for row in measured()]
+    for table in (measurements_table(rows), areas_table(rows), patients_table(rows), levels_table(rows)):
+        assert not [name for name in table if re.search("suitab|dice|low|high|interval", name)]
+
+
+def test_bounds_stand_behind_all_areas_and_are_never_averaged():
+    table = areas_table(judged(measured(subject="p")))
+    assert list(table.columns) == [
+        "slice", "slice_position_mm", "cord mm²", "grey matter mm²", "cord mm² low", "cord mm² high",
+        "grey matter mm² low", "grey matter mm² high", "flags", "suitability",
+    ]  # fmt: skip
+    slices, below = table[:4], table[4:]
+    assert slices["cord mm² low"].tolist() == pytest.approx((0.9 * slices["cord mm²"]).tolist())
+    assert slices["cord mm² high"].tolist() == pytest.approx((1.1 * slices["cord mm²"]).tolist())
+    plain = areas_table(measured(subject="p"))
+    pd.testing.assert_frame_equal(table[plain.columns], plain)
+    assert below[[name for name in table if name.endswith(("low", "high"))]].isna().all(axis=None)
+    assert set(table["suitability"]) == {"green"}
+
+
+def test_bounds_in_pixels_and_of_some_images_only():
+    silent = [
+        replace(row, pixel_count_low=1.0, pixel_count_high=row.pixel_count + 7.0)
+        for row in without_mm(measured("silent"))
+    ]
+    table = areas_table([*measured("known"), *silent]).set_index("case_id")
+    assert [name for name in table if name.endswith("low")] == ["cord pixels low", "grey matter pixels low"]
+    assert table.loc["known", "cord pixels low"].isna().all()
+    assert table.loc["silent", "cord pixels high"].tolist()[1:4] == [16 * 25 + 7, 17 * 25 + 7, 18 * 25 + 7]
+
+
+def test_every_table_has_the_light_and_one_row_has_the_worst():
+    rows = [
+        *[replace(row, level="T12", suitability="red") for row in measured("a", subject="p")],
+        *[replace(row, level="T12") for row in measured("b", subject="p")],
+        *[replace(row, level="T12", suitability="green") for row in measured("c", subject="q")],
+        *[replace(row, level="T12") for row in measured("d", subject="q")],
+    ]
+    lights = {"a": "red", "b": "", "c": "green", "d": ""}
+    for table in (measurements_table(rows), areas_table(rows)):
+        assert dict(zip(table["case_id"], table["suitability"], strict=True)) == lights
+    by_patient = patients_table(rows)
+    assert dict(zip(by_patient["image"], by_patient["suitability"], strict=True)) == lights
+    # One that nobody compared may be worse than green.
+    by_level = levels_table(rows)
+    assert dict(zip(by_level["subject_id"], by_level["suitability"], strict=True)) == {"p": "red", "q": ""}
+    assert areas_table(rows).groupby("case_id")["suitability"].nunique().tolist() == [1] * 4

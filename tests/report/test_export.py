@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import openpyxl
 import pytest
@@ -16,6 +17,7 @@ from autoseg.image.geometry import affine_from_spacing
 from autoseg.image.image import Image, LabelMap, SliceSource, Source
 from autoseg.image.structures import Structure
 from autoseg.measurement.areas import measure_areas
+from autoseg.model.trust import Light, Suitability
 from autoseg.report import export
 from autoseg.report.export import write_run, write_tables
 from autoseg.report.run_folder import free_run_folder, list_run_files, overlay_stems, run_folder_name, slice_stems
@@ -414,3 +416,87 @@ def test_a_single_image_has_its_volume_in_ml_too(tmp_path):
     # Three slices, 4 mm apart, of 100 pixels of 0.4 mm²: 480 mm³.
     assert (psoas["volume_mm3"], psoas["volume_ml"]) == ("480", "0.48")
     assert not (folder / "levels.csv").exists()
+
+
+LIGHTS = {
+    "leg": Suitability(Light.RED, ("The image is upside down.", "Turn it.")),
+    "arm": Suitability(Light.AMBER, ("The pixels are small.",)),
+    "hip": Suitability(Light.GREEN, ("It is like what the model learnt.",)),
+}
+
+
+@pytest.fixture(scope="module")
+def lit(tmp_path_factory):
+    """A run of a red, an amber and a green image, and of one that nobody compared."""
+    results = [result(name, slices=2, names=[f"{name}{n}.dcm" for n in range(2)]) for name in (*LIGHTS, "rib")]
+    rows = [
+        replace(row, suitability=LIGHTS[name].light.value if name in LIGHTS else "")
+        for image, labels in results
+        for name in [image.source.case_id]
+        for row in measure_areas(labels, image=image)
+    ]
+    folder = tmp_path_factory.mktemp("lit") / "run"
+    return write_run(folder, results, model_name="m", measurements=rows, suitability=LIGHTS)
+
+
+def test_run_json_has_the_light_of_each_image_and_of_the_run(lit):
+    record = json.loads((lit / "run.json").read_text(encoding="utf-8"))
+    assert record["format"] == 2
+    red = {"light": "red", "reasons": ["The image is upside down.", "Turn it."]}
+    assert record["suitability"] == red
+    assert [image["suitability"] and image["suitability"]["light"] for image in record["images"]] == [
+        "red", "amber", "green", None,
+    ]  # fmt: skip
+    assert record["images"][0]["suitability"] == red
+
+
+def test_a_run_is_green_only_if_all_of_it_is(tmp_path):
+    for name, known, light in (
+        ("a", {"leg": LIGHTS["hip"]}, None),
+        ("b", dict.fromkeys(("leg", "arm"), LIGHTS["hip"]), "green"),
+    ):
+        folder = write_run(tmp_path / name, [result("leg"), result("arm")], model_name="m", suitability=known)
+        found = json.loads((folder / "run.json").read_text(encoding="utf-8"))["suitability"]
+        assert (found and found["light"]) == light
+
+
+def test_pictures_that_are_not_green_have_a_strip_with_the_word_above_them(lit):
+    grounds = {"leg": (176, 0, 32), "arm": (255, 191, 71)}
+    sizes = {}
+    for kind in ("overlays", "cuts"):
+        for path in (lit / kind).iterdir():
+            name = path.name[:3]
+            with PillowImage.open(path) as picture:
+                corner = picture.getpixel((1, 1))
+                sizes.setdefault((kind, name), picture.size)
+            near = [case for case, ground in grounds.items() if np.abs(np.subtract(corner, ground)).max() < 8]
+            assert near == ([name] if name in grounds else []), path.name
+    assert sizes["overlays", "hip"] == sizes["overlays", "rib"]
+    assert sizes["overlays", "arm"][0] == sizes["overlays", "hip"][0]
+    assert sizes["overlays", "arm"][1] > sizes["overlays", "hip"][1]
+    with PillowImage.open(lit / "animation.gif") as gif:
+        assert gif.n_frames == 8
+        reds = np.asarray(gif.convert("RGB"))[:, gif.width // 2]
+    assert (np.abs(reds.astype(int) - grounds["leg"]).max(axis=-1) < 8).any()
+
+
+def test_label_files_have_the_word_in_their_heads_and_the_same_labels(lit):
+    for name, light in (("leg", b"suitability: red"), ("hip", b"suitability: green"), ("rib", b"")):
+        assert bytes(nibabel.load(lit / f"{name}.nii.gz").header["descrip"].item()) == light
+        with PillowImage.open(lit / "labels" / f"{name}0.png") as picture:
+            assert picture.info.get("Description", "") == light.decode()
+            np.testing.assert_array_equal(np.asarray(picture), result(name)[1].voxels[0])
+
+
+def test_the_workbook_marks_the_lights_and_tells_the_reasons(lit):
+    book = openpyxl.load_workbook(lit / "areas.xlsx")
+    for title in ("areas", "measurements", "by patient"):
+        page = book[title]
+        (column,) = (cell.column for cell in page[1] if cell.value == "suitability")
+        fills = {cell.value: cell.fill.fgColor.rgb for (cell,) in page.iter_rows(2, min_col=column, max_col=column)}
+        assert fills == {"red": "00B00020", "amber": "00FFE08A", "green": "00000000", None: "00000000"}
+        assert page.sheet_properties.tabColor.rgb == "00B00020"
+    told = {row[0]: row[1] for row in book["about"].iter_rows(values_only=True)}
+    assert list(told)[1:5] == [f"suitability of {name}" for name in ("leg", "arm", "rib", "hip")]
+    assert told["suitability of leg"] == "RED. The image is upside down. Turn it."
+    assert told["suitability of rib"].startswith("Unknown")

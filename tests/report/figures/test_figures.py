@@ -256,6 +256,27 @@ def test_areas_run_along_the_position_with_flags_marked():
     drawn(figure)
 
 
+def test_intervals_are_bars_and_the_word_of_a_light_stands_above_its_panel():
+    rows = []
+    for name, light in (("a", "red"), ("b", "amber"), ("c", "green")):
+        own = measure_areas(pair(source=replace(SOURCE, case_id=name))[1])
+        rows += [
+            replace(r, suitability=light, area_low_mm2=r.area - 1, area_high_mm2=r.area + 9, interval_level=0.9)
+            for r in own
+        ]
+    figure = show_areas(rows, structures=STRUCTURES)
+    for ax, name, words in zip(figure.axes, "abc", ("RED: not suited", "AMBER: look twice", ""), strict=True):
+        assert ax.get_title().strip() == name
+        assert [text.get_text().startswith(words) for text in ax.texts] == ([True] if words else [])
+        cavity, wall = ax.collections
+        area = curves(ax)["cavity"]
+        bars = [(at, high - low) for (at, low), (_, high) in cavity.get_segments()]
+        assert bars == [(at, pytest.approx(10)) for at in area.get_xdata()]
+        assert wall.get_colors()[0, :3].tolist() == [0, 0, 1]
+    assert legend_names(figure) == ["cavity", "wall", "90 % interval"]
+    drawn(figure)
+
+
 def test_areas_of_several_cases_have_a_panel_each_and_one_legend():
     other = replace(SOURCE, case_id="other", slice_spacing_source="none")
     rows = measure_areas(replace(pair()[1], annotated=frozenset({1}))) + measure_areas(pair(source=other)[1])
