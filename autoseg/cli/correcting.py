@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 from autoseg.cli.options import (
     ONLY,
     add_calibration,
+    add_show_red,
     add_voxel_sizes,
     load_models,
     print_note,
     typed_calibration,
 )
-from autoseg.cli.using import add_centreline, add_cleaning, add_show_red, print_run, run_options
+from autoseg.cli.using import add_centreline, add_cleaning, print_run, run_options
 
 if TYPE_CHECKING:
     from autoseg.data.corrections.kit import Kit

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autoseg.cli.options import print_note
+from autoseg.cli.options import add_show_red, print_lights, print_note
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from autoseg.image.image import LabelMap
+    from autoseg.model.trust import Suitability
 
 # Those of `autoseg.measurement.morphometry`, which would load scipy.
 ALONG = ("auto", "slices", "superior-inferior", "anterior-posterior", "right-left")
@@ -30,21 +32,30 @@ def morphometry(chosen: argparse.Namespace) -> None:
     )
 
     label_maps = _label_maps(chosen)
+    lights = _lights(chosen)
     _check_wishes(chosen, label_maps)
     cohort = read_arc_tables(chosen.cohort) if chosen.cohort else None
-    found = measure_morphometry(label_maps, along=chosen.along, smoothing_mm=chosen.smoothing_mm)
+    found = measure_morphometry(
+        label_maps,
+        along=chosen.along,
+        smoothing_mm=chosen.smoothing_mm,
+        suitability={case_id: one.light.value for case_id, one in lights.items()},
+    )
+    red = print_lights(lights, [one.source.case_id for one in label_maps], show_red=chosen.show_red)
     for note in found.notes:
         print_note(note)
     table = arc_table(found, step_mm=chosen.step_mm)
-    levels = morphometry_levels(found)
-    _print(_shown(sections_table(found)))
-    if len(levels):
-        print("\nBy level:")
-        _print(levels)
+    told = replace(found, profiles=tuple(one for one in found.profiles if one.rows[0].case_id not in red))
+    if told.profiles:
+        levels = morphometry_levels(told)
+        _print(_shown(sections_table(told)))
+        if len(levels):
+            print("\nBy level:")
+            _print(levels)
     if chosen.output is not None:
         print(f"Saved in {write_morphometry(chosen.output, found, step_mm=chosen.step_mm)}")
-    if chosen.enlargement is not None:
-        _print_enlargements(table, chosen.enlargement)
+    if chosen.enlargement is not None and told.profiles:
+        _print_enlargements(arc_table(told, step_mm=chosen.step_mm), chosen.enlargement)
     if chosen.picture is not None:
         _draw(chosen, table, cohort, label_maps)
 
@@ -64,6 +75,17 @@ def _check_wishes(chosen: argparse.Namespace, label_maps: list[LabelMap]) -> Non
         raise DataError(f"There are {len(cases)} images; say which to draw with --case, for instance {cases[0]}.")
     if chosen.case is not None and chosen.case not in cases:
         raise DataError(f"There is no image {chosen.case!r}; there are: {name_some(cases, 20)}.")
+
+
+def _lights(chosen: argparse.Namespace) -> dict[str, Suitability]:
+    """Give the lights of a run's images; of labels that were drawn there are none."""
+    from autoseg.measurement.morphometry.run_labels import is_run_folder, read_run_lights
+    from autoseg.model.trust import Light, Suitability
+
+    if not is_run_folder(chosen.folder):
+        return {}
+    known = read_run_lights(chosen.folder)
+    return {case_id: Suitability(Light(light), reasons) for case_id, (light, reasons) in known.items()}
 
 
 def _label_maps(chosen: argparse.Namespace) -> list[LabelMap]:
@@ -149,6 +171,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--enlargement", metavar="STRUCTURE", help="find the lumbosacral enlargement and the tip of this cord"
     )
     parser.add_argument("--output", type=Path, help="a new folder for the tables")
+    add_show_red(parser)
     parser.add_argument("--picture", type=Path, metavar="PNG", help="draw one image along its structures")
     parser.add_argument("--case", metavar="ID", help="which image to draw")
     parser.add_argument(

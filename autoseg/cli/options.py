@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from autoseg.data.cases import CaseFolder
     from autoseg.image.calibration import TypedCalibration
     from autoseg.model.model import TrainedModel
+    from autoseg.model.trust import Suitability
 
 
 def add_setting(
@@ -164,6 +165,47 @@ ONLY = (
     "only these series ('autoseg series' shows them), or single images of one, by the names that the tables print"
 )
 AMBER, PLAIN = "\x1b[33m", "\x1b[0m"
+
+
+# Of the lights, on a terminal.
+COLOURS = {"green": "\x1b[32m", "amber": AMBER, "red": "\x1b[1;31m"}
+
+
+def add_show_red(parser: argparse.ArgumentParser) -> None:
+    """Add how areas are printed that nobody should use unknowing."""
+    parser.add_argument(
+        "--show-red",
+        action="store_true",
+        help="print the areas of images with a red light too, which do not suit the model (what is written to "
+        "files has them in any case, with the word)",
+    )
+
+
+def red_images(suitability: Mapping[str, Suitability]) -> list[str]:
+    """Give the images that do not suit the model."""
+    return [case_id for case_id, one in suitability.items() if one.light == "red"]
+
+
+def print_lights(
+    suitability: Mapping[str, Suitability], case_ids: Sequence[str], *, show_red: bool = False
+) -> list[str]:
+    """Print the light of each image, alike ones together, with its reasons; on a terminal in its colour.
+
+    Gives the images whose numbers must not be printed, and says so.
+    """
+    from autoseg.report.lights import lights_by_image, say_light
+    from autoseg.words import name_some
+
+    for who, one in lights_by_image(suitability, case_ids) if suitability else ():
+        colour, plain = (COLOURS[one.light], PLAIN) if one is not None and sys.stdout.isatty() else ("", "")
+        print(f"{colour}Suitability of {who}: {say_light(one)}{plain}")
+    red = [] if show_red else red_images(suitability)
+    if red:
+        print(
+            f"The areas of {name_some(red, 3)} are not printed, because they would mislead; with --show-red they "
+            "are. What is written to files has them, with the word red."
+        )
+    return red
 
 
 def print_note(note: str) -> None:

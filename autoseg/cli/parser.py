@@ -8,7 +8,14 @@ from pathlib import Path
 
 from autoseg.cli import comparing, data, finetuning, learning, morphometry, using
 from autoseg.cli.correcting import add_correcting_commands
-from autoseg.cli.options import ONLY, add_calibration, add_setting, add_voxel_sizes, add_without_ids
+from autoseg.cli.options import (
+    ONLY,
+    add_calibration,
+    add_setting,
+    add_show_red,
+    add_voxel_sizes,
+    add_without_ids,
+)
 from autoseg.model.settings.text import all_settings
 
 # Those of `autoseg.prediction.ensemble`, which would load torch.
@@ -172,7 +179,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     predict.add_argument("--output", type=Path, default=Path("predictions"))
     predict.add_argument("--series", nargs="+", metavar="ID", help=ONLY)
-    using.add_show_red(predict)
+    add_show_red(predict)
     predict.add_argument("--reference", type=Path, help="a folder with dicoms and labels to compare with")
     using.add_centreline(predict)
     using.add_cleaning(predict)

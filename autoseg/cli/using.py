@@ -12,7 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autoseg.cli.options import AMBER, PLAIN, load_models, print_note, typed_calibration
+from autoseg.cli.options import (
+    load_models,
+    print_lights,
+    print_note,
+    red_images,
+    typed_calibration,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,9 +28,6 @@ if TYPE_CHECKING:
     from autoseg.data.cases import CaseFolder
     from autoseg.measurement.areas import Measurement
     from autoseg.prediction.run import Run, RunProgress
-
-# Of the lights, on a terminal.
-COLOURS = {"green": "\x1b[32m", "amber": AMBER, "red": "\x1b[1;31m"}
 
 
 def predict(chosen: argparse.Namespace) -> None:
@@ -129,48 +132,17 @@ class _Progress:
             print(file=sys.stderr, flush=True)
 
 
-def add_show_red(parser: argparse.ArgumentParser) -> None:
-    """Add how areas are printed that nobody should use unseen."""
-    parser.add_argument(
-        "--show-red",
-        action="store_true",
-        help="print the areas of images with a red light too, which do not suit the model (the files hold them in "
-        "any case, with the word)",
-    )
-
-
 def print_run(run: Run, *, show_red: bool = False) -> None:
     """Print what a run gave: first the lights, and the areas of red images only where they are wanted."""
-    from autoseg.words import name_some
-
-    _print_lights(run)
+    images = [image.source.case_id for image, _ in run.results]
+    red = print_lights(run.suitability, images, show_red=show_red)
     for note in run.notes:
         print_note(note)
     for skipped in run.skipped:
         print(f"Left alone: {skipped.path} ({skipped.reason})")
-    red = [] if show_red else _red_images(run)
-    if red:
-        whose = name_some(red, 3)
-        print(
-            f"The areas of {whose} are not printed, because they would mislead; with --show-red they are. The "
-            "files hold them, with the word red."
-        )
     if shown := [row for row in run.measurements if row.case_id not in red]:
         print_areas(shown)
     print(f"Saved in {run.folder}")
-
-
-def _print_lights(run: Run) -> None:
-    """Print the light of each image, alike ones together, with its reasons; on a terminal in its colour."""
-    from autoseg.report.lights import lights_by_image, say_light
-
-    for who, one in lights_by_image(run.suitability, [image.source.case_id for image, _ in run.results]):
-        colour, plain = (COLOURS[one.light], PLAIN) if one is not None and sys.stdout.isatty() else ("", "")
-        print(f"{colour}Suitability of {who}: {say_light(one)}{plain}")
-
-
-def _red_images(run: Run) -> list[str]:
-    return [case_id for case_id, one in run.suitability.items() if one.light == "red"]
 
 
 def print_areas(measurements: Sequence[Measurement]) -> None:
@@ -224,7 +196,7 @@ def print_comparison(run: Run, reference: CaseFolder, *, show_red: bool = False)
     """Print a run beside an expert's labels."""
     from autoseg.evaluation.expert import UnmatchedLabels, compare_with_expert, comparison_table, count_inside
 
-    red = [] if show_red else _red_images(run)
+    red = [] if show_red else red_images(run.suitability)
     results = tuple(one for one in run.results if one[0].source.case_id not in red)
     if not results:
         return

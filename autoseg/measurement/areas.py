@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,8 @@ FRAGMENT_SHARE = 0.1  # of the structure's pixels on the slice
 JUMP_FACTOR = 2.0
 SIDE_FACTOR = 3.0
 MM2, PIXELS = "mm²", "pixels"
+# The lights of images, from the best to the worst; one that nobody compared may be worse than green.
+FROM_BEST = ("green", "", "amber", "red")
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,17 @@ class Measurement:
     def column(self) -> str:
         """The structure's column in wide tables, which names the unit."""
         return f"{self.name} {self.unit}"
+
+
+def worst_light(lights: Iterable[str]) -> str:
+    """Give the worst of several lights; "" where none is known, or one that is not known may be the worst.
+
+    Examples
+    --------
+    >>> [worst_light(some) for some in (["red", ""], ["green", ""], ["green", "amber"], [])]
+    ['red', '', 'amber', '']
+    """
+    return max(lights, key=FROM_BEST.index, default="")
 
 
 def measure_areas(label_map: LabelMap, *, image: Image | None = None, model: str = "") -> list[Measurement]:

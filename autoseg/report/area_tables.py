@@ -12,8 +12,7 @@ import pandas as pd
 
 from autoseg.errors import DataError
 from autoseg.image.structures import Structure
-from autoseg.measurement.areas import MM2, PIXELS, Measurement
-from autoseg.report.lights import light_of
+from autoseg.measurement.areas import MM2, PIXELS, Measurement, worst_light
 from autoseg.words import counted, listed, name_some, natural
 
 # In the order in which `measure_areas` sets them.
@@ -338,7 +337,7 @@ def levels_table(measurements: Sequence[Measurement]) -> pd.DataFrame:
         | {
             f"mean_area_{SUFFIXES[unit]}": float(np.mean(areas)),
             f"sd_area_{SUFFIXES[unit]}": float(np.std(areas, ddof=1)) if len(areas) > 1 else math.nan,
-            "suitability": light_of(groups[key]),
+            "suitability": worst_light(row.suitability for row in groups[key]),
         }
         for key in order
         for (subject, level, _, name, unit), areas in [(key, [row.area for row in groups[key]])]
@@ -397,7 +396,7 @@ def _statistics(rows: Sequence[Measurement], case_id: str, columns: Sequence[str
     present = [row for row in rows if row.pixel_count > 0]
     unflagged = [row for row in present if not row.flags]
     own = [column for column in columns if column.endswith(f" {rows[0].unit}")]
-    light = light_of(rows)  # whoever copies a mean has the word beside it
+    light = worst_light(row.suitability for row in rows)  # whoever copies a mean has the word beside it
     return [
         {"case_id": case_id, "slice": statistic + words, "file": "", "level": "", "flags": "", "suitability": light}
         | {column: _statistic(statistic, chosen, column) for column in own}
@@ -510,7 +509,7 @@ def patients_table(measurements: Sequence[Measurement]) -> pd.DataFrame:
                     "volume_mm3": volume,
                     "volume_ml": volume / 1000,
                     "flagged": sum(bool(row.flags) for row in mine),
-                    "suitability": light_of(mine),
+                    "suitability": worst_light(row.suitability for row in mine),
                 }
             )
     lights = ["suitability"] if any(row.suitability for row in measurements) else []

@@ -7,7 +7,7 @@ from typing import Any
 
 from autoseg.files.pictures.banners import Banner, with_banner
 from autoseg.image.overlay import Rgb
-from autoseg.measurement.areas import Measurement
+from autoseg.measurement.areas import FROM_BEST, worst_light
 from autoseg.model.trust import Light, Suitability, worst
 from autoseg.words import name_some
 
@@ -27,27 +27,11 @@ BANNERS = {
 }
 
 
-def light_of(rows: Iterable[Measurement]) -> str:
-    """Give the worst light of the images behind some areas; "" where none is known, or one might be worse.
-
-    Examples
-    --------
-    >>> from types import SimpleNamespace as Row
-    >>> images = ["red", ""], ["green", ""], ["green", "amber"]
-    >>> [light_of(Row(suitability=one) for one in some) for some in images]
-    ['red', '', 'amber']
-    """
-    lights = {row.suitability for row in rows}
-    found = max((one for one in lights if one), key=[light.value for light in Light].index, default="")
-    return "" if found == Light.GREEN and "" in lights else found
-
-
 def light_of_run(suitability: Mapping[str, Suitability], case_ids: Iterable[str]) -> Suitability | None:
     """Give the worst light of a run's images with its reasons; None where none is known, or one might be worse."""
-    found = [suitability.get(case_id) for case_id in case_ids]
-    known = [one for one in found if one is not None]
-    whole = worst(known) if known else None
-    return None if whole is not None and whole.light is Light.GREEN and None in found else whole
+    known = {case_id: suitability.get(case_id) for case_id in case_ids}
+    found = worst_light("" if one is None else one.light.value for one in known.values())
+    return worst(one for one in known.values() if one is not None) if found else None
 
 
 UNKNOWN = "Unknown: nobody compared it with what the models learnt from."
@@ -60,9 +44,8 @@ def lights_by_image(
     alike: dict[Suitability | None, list[str]] = {}
     for case_id in dict.fromkeys(case_ids):
         alike.setdefault(suitability.get(case_id), []).append(case_id)
-    order = [Light.RED, Light.AMBER, None, Light.GREEN]
-    from_worst = sorted(alike, key=lambda one: order.index(None if one is None else one.light))
-    return [(name_some(alike[one], 3), one) for one in from_worst]
+    from_best = sorted(alike, key=lambda one: FROM_BEST.index("" if one is None else one.light.value))
+    return [(name_some(alike[one], 3), one) for one in reversed(from_best)]
 
 
 def say_light(one: Suitability | None) -> str:

@@ -13,6 +13,7 @@ from autoseg.image.geometry import LPS_TO_RAS
 from autoseg.image.image import Image
 from autoseg.measurement.morphometry import SMOOTHING_MM, STEP_MM, measure_morphometry
 from autoseg.measurement.morphometry.sections import Along
+from autoseg.model.trust import Light, Suitability
 from autoseg.report.export import write_run
 
 
@@ -54,6 +55,25 @@ def test_the_folder_of_a_run_will_do(tmp_path, capsys):
     table = pd.read_csv(tmp_path / "out" / "morphometry_arc.csv", dtype={"subject_id": str})
     assert set(table["subject_id"]) == {"007"}
     assert table["area_corrected_mm2"].max() == pytest.approx(np.pi * 4.5**2, rel=0.02)
+
+
+def test_of_a_red_run_every_table_has_the_word_and_no_number_is_printed(tmp_path, capsys):
+    mask, affine = lumbosacral_cord(spacing_mm=(2.0, 0.4, 0.4))
+    drawn = label_map(mask, affine, case_id="series-5", subject_id="007")
+    image = Image(np.zeros(mask.shape, np.int16), affine, source=drawn.source)
+    red = {"series-5": Suitability(Light.RED, ("It lies on its side.",))}
+    folder = write_run(tmp_path / "run", [(image, drawn)], model_name="cord", suitability=red)
+    command = ["morphometry", str(folder), "--enlargement", "cord"]
+    assert main([*command, "--output", str(tmp_path / "out")]) == 0
+    shown = capsys.readouterr().out
+    assert "Suitability of series-5: RED. It lies on its side." in shown
+    assert "mm" not in shown.partition("with --show-red they are.")[2].partition("Saved")[0]
+    for path in (tmp_path / "out").glob("*.csv"):
+        assert set(pd.read_csv(path)["suitability"]) == {"red"}
+    assert main([*command, "--show-red"]) == 0
+    shown = capsys.readouterr().out
+    assert "area_corrected_mm2" in shown
+    assert "conus" in shown
 
 
 def test_a_cohort_too_small_for_a_band_is_said(folder, tmp_path, capsys):

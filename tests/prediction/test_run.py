@@ -386,16 +386,16 @@ def test_a_folder_to_correct_in_keeps_the_light_and_tells_of_it(stacks, tmp_path
         return Judged(tuple(measurements), next(colours))
 
     monkeypatch.setattr(patient_run, "judge", judge)
-    colours = iter(lights.values())
+    colours = iter(lights)
     kit = read_kit(segment_to_correct(UPPER, stacks, tmp_path / "kit").folder)
     assert [(case.suitability, case.reasons) for case in kit.cases] == [
-        ("red", ("It lies on its side.",)), ("green", ("Like.",)),
+        ("red", ("It lies on its side.",)), ("green", ("Like it.",)),
     ]  # fmt: skip
     told = f"{kit.cases[0].name}: RED. It lies on its side."
     assert told in kit.notes
     assert told in (kit.folder / "READ_ME.txt").read_text(encoding="utf-8")
     assert not any("GREEN" in note for note in kit.notes)
-    colours = iter(lights.values())
+    colours = iter(lights)
     run = segment_folder(UPPER, stacks, output=tmp_path / "out")
     assert [case.suitability for case in run_to_correct(run).cases] == ["red", "green"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -105,10 +105,14 @@ class Profile:
 
 @dataclass(frozen=True, eq=False)
 class Morphometry:
-    """The profiles of every structure of every image that could be measured, and sentences on the rest."""
+    """The profiles of every structure of every image that could be measured, and sentences on the rest.
+
+    `suitability` has the light of each image, by case_id, where a model drew the labels.
+    """
 
     profiles: tuple[Profile, ...]
     notes: tuple[str, ...] = ()
+    suitability: Mapping[str, str] = field(default_factory=dict)
 
 
 STEEP_DEG = 45.0  # beyond, the section says little of the structure's true one
@@ -119,7 +123,11 @@ Vector = npt.NDArray[np.float64]
 
 
 def measure_morphometry(
-    label_maps: Sequence[LabelMap], *, along: Along = "auto", smoothing_mm: float = SMOOTHING_MM
+    label_maps: Sequence[LabelMap],
+    *,
+    along: Along = "auto",
+    smoothing_mm: float = SMOOTHING_MM,
+    suitability: Mapping[str, str] | None = None,
 ) -> Morphometry:
     """Measure every drawn structure of several images along its own curve.
 
@@ -129,6 +137,8 @@ def measure_morphometry(
         Of a run: `[label_map for _, label_map in run.results]`.
     along, smoothing_mm : optional
         See `measure_profile`.
+    suitability : mapping by case_id, optional
+        The light of each image of a run ("red"), which the tables then have in a column.
 
     Returns
     -------
@@ -158,7 +168,8 @@ def measure_morphometry(
     if not profiles:
         raise DataError("There are no labels to measure. Give at least one label map with a drawn structure.")
     notes += _mixed_directions(profiles)
-    return Morphometry(tuple(profiles), tuple(dict.fromkeys([*map(str, reasons), *notes])))
+    said = tuple(dict.fromkeys([*map(str, reasons), *notes]))
+    return Morphometry(tuple(profiles), said, dict(suitability or {}))
 
 
 def measure_profile(

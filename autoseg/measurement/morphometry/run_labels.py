@@ -13,6 +13,7 @@ from autoseg.files.nifti.volumes import read_nifti
 from autoseg.files.tables import read_structures
 from autoseg.files.text_files import read_json
 from autoseg.image.image import LabelMap, Source
+from autoseg.measurement.areas import FROM_BEST
 
 RUN_FILE = "run.json"
 
@@ -51,6 +52,16 @@ def read_run_labels(folder: Path) -> tuple[list[LabelMap], list[str]]:
     if not label_maps:
         raise DataError(f"{folder} holds no label map with a known distance between slices. {' '.join(notes)}")
     return label_maps, notes
+
+
+def read_run_lights(folder: Path) -> dict[str, tuple[str, tuple[str, ...]]]:
+    """Read the light of each image of a run with its reasons, by case_id; nothing of those that nobody compared."""
+    found = {}
+    for image in _record(Path(folder) / RUN_FILE)["images"]:
+        known = image.get("suitability")
+        if isinstance(known, dict) and known.get("light") in FROM_BEST:
+            found[str(image["case_id"])] = (str(known["light"]), tuple(map(str, known.get("reasons", ()))))
+    return found
 
 
 def _record(path: Path) -> dict[str, Any]:

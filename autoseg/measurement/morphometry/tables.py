@@ -16,6 +16,7 @@ from scipy.interpolate import PchipInterpolator
 from autoseg.errors import DataError, ReadError
 from autoseg.files.atomic import whole_folder
 from autoseg.files.tables import csv_bytes, read_table
+from autoseg.measurement.areas import worst_light
 from autoseg.measurement.morphometry.measure import Morphometry, Profile, SectionRow
 from autoseg.words import natural
 
@@ -45,12 +46,19 @@ ARC_COLUMNS = (
 def sections_table(morphometry: Morphometry) -> pd.DataFrame:
     """Give one row a section and structure, columns named like SectionRow's fields but for `section_index`.
 
-    Diameters in a direction that no structure has are left out as columns.
+    Diameters in a direction that no structure has are left out as columns. At the end is suitability, the light of
+    the image, where one is known.
     """
     rows = [asdict(row) for profile in morphometry.profiles for row in profile.rows]
     columns = [field.name for field in fields(SectionRow) if field.name != "section_index"]
     table = pd.DataFrame(rows, columns=columns)
-    return _without_empty_diameters(table)
+    return _with_lights(_without_empty_diameters(table), morphometry)
+
+
+def _with_lights(table: pd.DataFrame, morphometry: Morphometry) -> pd.DataFrame:
+    if not morphometry.suitability:
+        return table
+    return table.assign(suitability=[morphometry.suitability.get(case_id, "") for case_id in table["case_id"]])
 
 
 def arc_table(morphometry: Morphometry, *, step_mm: float = STEP_MM) -> pd.DataFrame:
@@ -73,7 +81,8 @@ def arc_table(morphometry: Morphometry, *, step_mm: float = STEP_MM) -> pd.DataF
         arc_share (0 there, 1 at the other end), from_end_mm (0 at the highest, hindmost or leftmost section,
         negative before it), ends_seen ("both", "first", "last" or "neither": where the image goes on beyond the
         structure), level (of the nearest section), the curve's point x_left_mm, y_back_mm, z_head_mm,
-        obliquity_deg (of the sections), the measures (`MEASURES`) and morphometry_version.
+        obliquity_deg (of the sections), the measures (`MEASURES`), morphometry_version, and suitability (the light
+        of the image) where one is known.
 
     Raises
     ------
@@ -85,21 +94,25 @@ def arc_table(morphometry: Morphometry, *, step_mm: float = STEP_MM) -> pd.DataF
     tables = [_positions(profile, step_mm) for profile in morphometry.profiles]
     if not tables:
         return pd.DataFrame(columns=list(ARC_COLUMNS))
-    return _without_empty_diameters(pd.concat(tables, ignore_index=True))
+    return _with_lights(_without_empty_diameters(pd.concat(tables, ignore_index=True)), morphometry)
 
 
 def morphometry_levels(morphometry: Morphometry) -> pd.DataFrame:
     """Give mean and SD of every measure at each level: one row a subject, level and structure.
 
     A section counts once, also where several scans of a subject show the level. The SD is the sample's (n - 1), NaN
-    with one section. The mean orientation and its SD are taken around the mean direction.
+    with one section. The mean orientation and its SD are taken around the mean direction. At the end is
+    suitability, the worst light of the images behind a row, where one is known.
     """
     table = sections_table(morphometry)
     measures = [name for name in MEASURES if name in table]
     columns = ["subject_id", "level", "name", "n", *(f"{word}_{m}" for m in measures for word in ("mean", "sd"))]
+    columns += ["suitability"] if "suitability" in table else []
     lines = []
     for (subject, level, _), group in table[table["level"] != ""].groupby(["subject_id", "level", "label"]):
         line = {"subject_id": subject, "level": level, "name": group["name"].iloc[0], "n": len(group)}
+        if "suitability" in group:
+            line["suitability"] = worst_light(group["suitability"])
         for measure in measures:
             values = pd.to_numeric(group[measure]).dropna().to_numpy(dtype=np.float64)
             values = _around_mean(values) if measure == "orientation_deg" else values

@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from autoseg.errors import DataError
 from autoseg.image.overlay import hex_colour
 from autoseg.image.structures import Structure, default_colour
-from autoseg.measurement.areas import Measurement
+from autoseg.measurement.areas import Measurement, worst_light
 from autoseg.measurement.scores import Score
 from autoseg.measurement.statistics import FEWEST_FOR_INTERVAL, bland_altman, bootstrap_interval
 from autoseg.measurement.summary import SubjectScore
@@ -28,7 +28,7 @@ from autoseg.report.area_tables import (
     patient_names,
 )
 from autoseg.report.figures.layout import NEUTRAL, NotebookFigure, add_line_legend, as_label, beside_axis, panels
-from autoseg.report.lights import banner_of, light_of
+from autoseg.report.lights import banner_of
 from autoseg.words import counted
 
 MOST_AREAS = 12  # panels of areas in one figure; more are too small to read
@@ -182,7 +182,7 @@ def show_areas(
         _draw_areas(ax, rows, colours, is_located=is_located)
         along = "image" if len({row.case_id for row in rows}) > 1 else "slice"
         ax.set(title=title, ylabel=f"area ({rows[0].unit})", xlabel="position (mm)" if is_located else along)
-        _title_with_light(ax, light_of(rows))
+        _title_with_light(ax, worst_light(row.suitability for row in rows))
     lines = [Line2D([], [], color=colour, marker="o", label=as_label(name)) for name, colour in colours.items()]
     if any(row.flags for _, rows in drawn for row in rows):
         lines.append(Line2D([], [], color="black", marker="x", linestyle="", label="flagged"))

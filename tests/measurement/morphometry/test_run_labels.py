@@ -9,7 +9,8 @@ from cords import cylinder, grid, label_map
 from autoseg.errors import DataError, ReadError
 from autoseg.image.image import Image
 from autoseg.image.structures import Structure
-from autoseg.measurement.morphometry.run_labels import is_run_folder, read_run_labels
+from autoseg.measurement.morphometry.run_labels import is_run_folder, read_run_labels, read_run_lights
+from autoseg.model.trust import Light, Suitability
 from autoseg.report.export import write_run
 
 BOTH = (Structure(1, "cord", includes=(2,)), Structure(2, "grey matter"))
@@ -49,3 +50,16 @@ def test_a_folder_without_a_run_is_told(run_folder, tmp_path):
     (folder / "run.json").write_text("{")
     with pytest.raises(ReadError, match="record of a run"):
         read_run_labels(folder)
+
+
+def test_lights_come_back_with_their_reasons_and_older_runs_have_none(run_folder, tmp_path):
+    folder, drawn = run_folder
+    assert read_run_lights(folder) == {}
+    image = Image(np.zeros(drawn.shape, np.int16), drawn.affine, source=drawn.source)
+    light = Suitability(Light.RED, ("It lies on its side.",))
+    lit = write_run(tmp_path / "lit", [(image, drawn)], model_name="cord", suitability={"series 5": light})
+    assert read_run_lights(lit) == {"series 5": ("red", ("It lies on its side.",))}
+    record = json.loads((lit / "run.json").read_text())
+    del record["images"][0]["suitability"]
+    (lit / "run.json").write_text(json.dumps(record))
+    assert read_run_lights(lit) == {}
