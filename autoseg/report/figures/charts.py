@@ -27,8 +27,15 @@ from autoseg.report.area_tables import (
     measurements_table,
     patient_names,
 )
-from autoseg.report.figures.layout import NEUTRAL, NotebookFigure, add_line_legend, as_label, beside_axis, panels
-from autoseg.report.lights import banner_of
+from autoseg.report.figures.layout import (
+    NEUTRAL,
+    NotebookFigure,
+    add_line_legend,
+    as_label,
+    beside_axis,
+    look_of_light,
+    panels,
+)
 from autoseg.words import counted
 
 MOST_AREAS = 12  # panels of areas in one figure; more are too small to read
@@ -198,18 +205,12 @@ def show_areas(
 
 def _title_with_light(ax: Axes, light: str) -> None:
     """Put the word of a light above a panel, on the colour that it has in pictures."""
-    banner = banner_of(light)
-    if banner is not None:
-        ground, ink = hex_colour(banner.ground), hex_colour(banner.ink)
+    shown = look_of_light(light)
+    if shown is not None:
+        words, look = shown
         ax.set_title(f"{ax.get_title()}\n")  # room for the word
-        box = {"facecolor": ground, "edgecolor": "none", "boxstyle": "square,pad=0.25"}
-        place: dict[str, Any] = {
-            "xy": (0.5, 1.0),
-            "xytext": (0, 6),
-            "xycoords": "axes fraction",
-            "textcoords": "offset points",
-        }
-        ax.annotate(banner.words[1], **place, ha="center", va="bottom", fontsize=9, color=ink, bbox=box)
+        place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points"}
+        ax.annotate(words, (0.5, 1.0), (0, 6), ha="center", va="bottom", **place, **look)
 
 
 def _titles(measurements: Sequence[Measurement], groups: Sequence[tuple[str, str]], show_ids: bool) -> list[str]:

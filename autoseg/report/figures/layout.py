@@ -22,6 +22,7 @@ from matplotlib.text import Text
 from autoseg.errors import DataError
 from autoseg.image.overlay import hex_colour
 from autoseg.image.structures import Structure
+from autoseg.report.lights import banner_of
 
 PANEL_INCHES = 2.6
 NEUTRAL = "#555555"
@@ -106,6 +107,15 @@ def add_legend(figure: Figure, structures: Sequence[Structure], extra: Sequence[
         face = "#cccccc" if extra else "none"  # a white line needs a ground
         look: dict[str, Any] = {"fontsize": 9, "facecolor": face, "edgecolor": "none"}
         figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 4), **look)
+
+
+def look_of_light(light: str) -> tuple[str, dict[str, Any]] | None:
+    """Give the word of a light in a figure, and how its text looks; None of a green or an unknown one."""
+    banner = banner_of(light)
+    if banner is None:
+        return None
+    box = {"facecolor": hex_colour(banner.ground), "edgecolor": "none", "boxstyle": "square,pad=0.25"}
+    return banner.words[1], {"fontsize": 9, "color": hex_colour(banner.ink), "bbox": box}
 
 
 def add_line_legend(figure: Figure, handles: Sequence[Artist], *, columns: int = 4) -> None:

@@ -16,10 +16,18 @@ from matplotlib.patches import Patch
 from autoseg.errors import DataError
 from autoseg.image.overlay import hex_colour
 from autoseg.image.structures import Structure, default_colour
+from autoseg.measurement.areas import worst_light
 from autoseg.measurement.morphometry.cohort import ALIGNMENTS, cohort_band, places_along
 from autoseg.measurement.morphometry.landmarks import Enlargement
 from autoseg.measurement.morphometry.tables import MEASURES
-from autoseg.report.figures.layout import NEUTRAL, NotebookFigure, add_line_legend, as_label, beside_axis
+from autoseg.report.figures.layout import (
+    NEUTRAL,
+    NotebookFigure,
+    add_line_legend,
+    as_label,
+    beside_axis,
+    look_of_light,
+)
 
 Spread = Literal["sd", "percentiles"]
 
@@ -44,7 +52,7 @@ def show_morphometry(
 
     The vertical axis is the place along the curve, the head (the back, the left) upwards; each panel has a measure.
     Each structure is placed on its own curve.
-    Levels, where they are known, stand at the right.
+    Levels, where they are known, stand at the right, above all the word of the image's light, unless it is green.
 
     Parameters
     ----------
@@ -107,6 +115,9 @@ def show_morphometry(
         handles.append(Line2D([], [], color=NEUTRAL, linestyle="--", label=f"cohort, {middle} ({people})"))
         handles.append(Patch(color=NEUTRAL, alpha=0.25, linewidth=0, label=f"cohort, {band}"))
     add_line_legend(figure, handles)
+    shown = look_of_light(worst_light(table["suitability"]) if "suitability" in table else "")
+    if shown is not None:
+        figure.suptitle(shown[0], **shown[1])
     return figure
 
 

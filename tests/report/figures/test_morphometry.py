@@ -101,3 +101,9 @@ def test_a_structure_that_runs_front_to_back_says_so():
     mask = np.hypot(points[0], points[2]) <= 4
     figure = show_morphometry(arc_table(measure_morphometry([label_map(mask, affine)])))
     assert figure.axes[0].get_ylabel() == "distance from the foremost section (mm)"
+
+
+def test_the_word_of_a_light_stands_above_the_figure():
+    table = arc_table(measure_morphometry([label_map(*lumbosacral_cord())]))
+    for light, words in (("red", "RED: not suited to the model"), ("green", "")):
+        assert show_morphometry(table.assign(suitability=light)).get_suptitle() == words
