@@ -1,4 +1,4 @@
-"""Commands that learn: train, crossvalidate, demo."""
+"""Commands that learn: train, calibrate, crossvalidate, demo."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from autoseg.cli.options import find, note_guessed, typed_settings
 from autoseg.cli.planning import begun_with, plan_for
 from autoseg.cli.using import print_comparison, print_run, print_summary
-from autoseg.errors import OutputError
+from autoseg.errors import AutosegError, OutputError
 from autoseg.words import counted
 
 if TYPE_CHECKING:
@@ -52,12 +52,21 @@ def train(chosen: argparse.Namespace) -> None:
 
 
 def _train(chosen: argparse.Namespace) -> None:
+    from autoseg.data.split import subjects_of
     from autoseg.data.test_subjects import freeze_test_subjects, read_ledger
+    from autoseg.evaluation.calibrate import check_calibration, find_uncalibrated, models_time, plan_calibration
     from autoseg.model.ended import Ended
     from autoseg.training.checkpoint import checkpoint_path, find_checkpoint, read_checkpoint, split_again
 
     base = base_of(chosen)
+    if chosen.calibrate and chosen.resume and not checkpoint_path(chosen.output, chosen.name).is_file():
+        begun = find_uncalibrated(chosen.output, chosen.name)
+        if begun is not None:
+            _calibrate(chosen, begun.path, check_found(find(chosen)), base)
+            return
     settings = settings_of(chosen, base)
+    if chosen.calibrate:
+        settings = models_time(settings)
     unfinished = read_checkpoint(find_checkpoint(chosen.output, chosen.name)) if chosen.resume else None
     found = check_found(find(chosen))
     if unfinished is None:
@@ -77,7 +86,11 @@ def _train(chosen: argparse.Namespace) -> None:
     else:
         ledger = read_ledger(found.folder)
         split = split_again(unfinished, found.cases, test_subjects=ledger.subjects if ledger else ())
-    model = _learn(
+    if chosen.calibrate:
+        own = settings if unfinished is None else unfinished.settings
+        check_calibration(split, own, base)
+        print(plan_calibration(own, len(subjects_of(split.training + split.validation)), finder=finder_of(chosen)))
+    model, path = _learn(
         split,
         found,
         settings,
@@ -88,8 +101,63 @@ def _train(chosen: argparse.Namespace) -> None:
         base=base,
         finder=finder_of(chosen),
     )
-    if model.ended is Ended.STOPPED and checkpoint_path(chosen.output, chosen.name).is_file():
+    is_stopped = model.ended is Ended.STOPPED
+    if is_stopped and checkpoint_path(chosen.output, chosen.name).is_file():
         print("The training was stopped. To go on with it, give the same command with --resume.")
+    elif is_stopped and chosen.calibrate:
+        print(f"It was stopped, so how far areas can be off was not measured. {_to_calibrate(chosen, path)}")
+    elif chosen.calibrate:
+        _calibrate(chosen, path, found, base)
+
+
+def calibrate(chosen: argparse.Namespace) -> None:
+    """Measure how far a model's areas can be off, by twins of it, and keep it in the model's file."""
+    base = base_of(chosen)
+    _calibrate(chosen, chosen.model, check_found(find(chosen)), base, folds_from=chosen.folds_from)
+
+
+def _calibrate(
+    chosen: argparse.Namespace,
+    path: Path,
+    found: CaseFolder,
+    base: TrainedModel | None,
+    *,
+    folds_from: Path | None = None,
+) -> None:
+    """Let twins of a saved model measure patients whom they never saw; those set aside are in no fold."""
+    from autoseg.data.test_subjects import read_ledger
+    from autoseg.evaluation.calibrate import calibrate_by_folds
+
+    ledger = read_ledger(found.folder)
+    aside = ledger.subjects if ledger else ()
+    if ledger:
+        print(f"{ledger.note} They are in no fold.")
+    with stop_at_interrupt() as should_stop:
+        try:
+            calibrate_by_folds(
+                path,
+                [case for case in found.cases if case.subject_id not in aside],
+                found.structures,
+                base=base,
+                folds_from=folds_from,
+                tell=tell,
+                should_stop=should_stop,
+            )
+        except KeyboardInterrupt:
+            print(f"It was stopped: how far areas can be off is not known yet. {_to_calibrate(chosen, path)}")
+            return
+        except AutosegError:
+            if path.is_file():
+                print(f"The model in {path} stays as it was: how far its areas can be off is not known by folds.")
+            raise
+
+
+def _to_calibrate(chosen: argparse.Namespace, path: Path) -> str:
+    base = "" if chosen.base is None else f" --base {chosen.base}"
+    return (
+        f"The model is kept. To go on, give: autoseg calibrate {path} {chosen.folder}{base}, with the same options "
+        "for the images."
+    )
 
 
 def settings_of(chosen: argparse.Namespace, base: TrainedModel | None = None) -> Settings:
@@ -159,7 +227,8 @@ def base_of(chosen: argparse.Namespace) -> TrainedModel | None:
     if chosen.base is None:
         return None
     is_file = Path(chosen.base).suffix == ".pt" or Path(chosen.base).is_file()
-    path = Path(chosen.base) if is_file else find_model(chosen.output, chosen.base)
+    folder = chosen.output if "output" in chosen else chosen.model.parent
+    path = Path(chosen.base) if is_file else find_model(folder, chosen.base)
     model = load_model(path)
     note_guessed(path, model)
     return model
@@ -274,7 +343,7 @@ def _learn(
     resume: bool = False,
     base: TrainedModel | None = None,
     finder: Settings | None = None,
-) -> TrainedModel:
+) -> tuple[TrainedModel, Path]:
     """Tell who is on which side, train with a line an epoch, save."""
     from autoseg.report.score_files import write_curves
     from autoseg.training.history import history_rows
@@ -327,7 +396,7 @@ def _learn(
     for kind, words in (("Warning", say_shortfall(model)), ("Note", say_unscored(model))):
         if words:
             print(f"{kind}: {words}")
-    return model
+    return model, path
 
 
 def saved_elsewhere(unsaved: Unsaved) -> str:
@@ -382,7 +451,9 @@ def demo(chosen: argparse.Namespace) -> None:
     settings = Settings(minutes=chosen.minutes, preprocess=PreprocessSettings(spacing_mm=DEMO_SPACING_MM))
     found = check_found(find_cases(sample / "train"))
     split = _split(found, settings, validation=DEMO_VALIDATION)
-    model = _learn(replace(split, notes=()), found, settings, name="demo", output=chosen.output / "trained_model")
+    model, _ = _learn(
+        replace(split, notes=()), found, settings, name="demo", output=chosen.output / "trained_model"
+    )
     print(f"Learning took {(time.monotonic() - start) / 60:.1f} minutes.\n")
     print("Now the patient SCD0000301, whom the model has never seen:")
     start = time.monotonic()

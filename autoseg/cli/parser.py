@@ -104,6 +104,11 @@ def build_parser() -> argparse.ArgumentParser:
     train.add_argument("--choose-post", action="store_true", help=CHOOSE_POST)
     again = "go on with the training of this name that did not end, with its own settings and sides"
     train.add_argument("--resume", action="store_true", help=again)
+    off = (
+        "then also measure how far areas can be off, by twins of the model on patients whom they never saw; half "
+        "of the minutes are theirs, as is printed before. With --resume it goes on with that, too"
+    )
+    train.add_argument("--calibrate", action="store_true", help=off)
     _add_learning(train)
 
     folds = command(
@@ -117,6 +122,18 @@ def build_parser() -> argparse.ArgumentParser:
     folds.add_argument("--name", default="model", help="name of the models (default: model)")
     folds.add_argument("--choose-post", action="store_true", help=CHOOSE_POST)
     _add_learning(folds)
+
+    calibrate = command(
+        "calibrate",
+        learning.calibrate,
+        "Measure how far a model's areas can be off, by twins of it on patients whom they never saw, in about the "
+        "time that the model learnt in, and keep it in the model's file. Called again, it goes on where it was.",
+    )
+    calibrate.add_argument("model", type=Path, help=MODEL)
+    _add_training_folder(calibrate, "holds the images and labels that the model has learnt from")
+    from_folds = "take the models of this finished cross-validation (<name>_folds) as twins; nothing is trained"
+    calibrate.add_argument("--from", dest="folds_from", type=Path, metavar="FOLDS", help=from_folds)
+    calibrate.add_argument("--base", metavar="MODEL", help="what the model was fine-tuned from (name or .pt file)")
 
     compare = command(
         "compare",

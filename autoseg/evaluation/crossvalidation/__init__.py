@@ -19,7 +19,13 @@ from autoseg.evaluation.crossvalidation.request import (
     check_room_for,
     plan_entries,
 )
-from autoseg.evaluation.crossvalidation.run import CrossValidation, cross_validate, gather, run_fold
+from autoseg.evaluation.crossvalidation.run import (
+    CrossValidation,
+    cross_validate,
+    gather,
+    run_cross_validation,
+    run_fold,
+)
 from autoseg.evaluation.crossvalidation.scenario import Scenario
 from autoseg.evaluation.crossvalidation.scoring import score_fold
 from autoseg.evaluation.crossvalidation.splits import prepare_folds
@@ -47,6 +53,7 @@ __all__ = [
     "read_fold",
     "read_model",
     "read_prediction",
+    "run_cross_validation",
     "run_fold",
     "score_fold",
     "settle_folds",

@@ -32,7 +32,7 @@ from autoseg.model.model import EpochResult, TrainedModel
 from autoseg.model.settings.settings import Settings
 from autoseg.report.score_files import write_results
 from autoseg.training.choose_postprocess import tune_postprocess
-from autoseg.training.events import Note
+from autoseg.training.events import Note, OnEvent
 from autoseg.training.history import format_epoch
 from autoseg.training.inputs import Inputs
 from autoseg.training.keeping.alone import folds_alone
@@ -115,17 +115,28 @@ def cross_validate(
     """
     scenarios = {name: Scenario(settings, base)}
     request = CrossValidationRequest(cases, structures, scenarios, Path(folder), **asked)
+    return run_cross_validation(request, speaking(tell))
+
+
+def run_cross_validation(
+    request: CrossValidationRequest, on_event: OnEvent, should_stop: Callable[[], bool] | None = None
+) -> CrossValidation:
+    """Do the folds of the one entry that is asked for, as `cross_validate` describes; `on_event` hears of them."""
+    ((name, _),) = request.entries.items()
     with folds_alone(request.folder):
         settle_folds(request.folder)
-        (plan,) = plan_entries(request, speaking(tell)).values()
+        (plan,) = plan_entries(request, on_event, should_stop).values()
         plan = replace(plan, folder=request.folder)
         check_room_for(request.folder, [plan])
         results = []
         for number, split in enumerate(plan.folds.splits, start=1):
             words = Told(f"Fold {number} of {len(plan.folds.splits)}: {in_words(split)}")
-            plan.on_event(FoldBegins(name, number, words))
+            on_event(FoldBegins(name, number, words))
+            is_stopping = should_stop is not None and should_stop()
+            if is_stopping and not plan.place(number).exists():
+                raise KeyboardInterrupt
             if split.notes and not plan.place(number).exists():
-                plan.on_event(Note(f"  {split.say(plan.folds.structures)}"))
+                on_event(Note(f"  {split.say(plan.folds.structures)}"))
             results.append(run_fold(plan, number))
         result = gather(request.folder, results)
         volumes = [score for fold in results for score in fold.volumes]

@@ -35,7 +35,9 @@ class Data:
 class Task:
     """All that a training needs; `folder` is where the model lands.
 
-    `base` is what it goes on from, if anything; `finder` as for `autoseg.training.save.train_and_save`.
+    `base` is what it goes on from, if anything; `finder` as for `autoseg.training.save.train_and_save`. With
+    `calibrate` twins of the model then measure how far its areas can be off; `settings` are the model's own, with
+    its part of the time.
     """
 
     split: Split
@@ -45,6 +47,7 @@ class Task:
     folder: Path
     base: TrainedModel | None = None
     finder: Settings | None = None
+    calibrate: bool = False
 
 
 @dataclass(frozen=True, eq=False)

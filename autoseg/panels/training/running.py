@@ -8,13 +8,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autoseg.data.split import Split, subjects_of
-from autoseg.errors import DataError
+from autoseg.errors import AutosegError, DataError, let_go
+from autoseg.evaluation.calibrate import (
+    CalibrationBegins,
+    CalibrationPlan,
+    TwinTried,
+    calibrate_by_folds,
+    plan_calibration,
+)
+from autoseg.evaluation.crossvalidation import FoldBegins, FoldEpoch
 from autoseg.image.image import LabelMap
 from autoseg.image.structures import Structure
 from autoseg.model.ended import Ended
-from autoseg.model.model import EpochResult, TrainedModel
+from autoseg.model.model import EpochResult, TrainedModel, load_model
 from autoseg.model.settings.settings import Settings
-from autoseg.panels.parts.background import Background, Budget, Kernel, State
+from autoseg.panels.parts.background import Background, Budget, Kernel, State, sentence_of_failure
 from autoseg.panels.parts.values import Task, Trained, same_base
 from autoseg.prediction.watched import WatchedSlice, choose_watched, draw_watched, predict_watched
 from autoseg.training.checkpoint import find_checkpoint, read_checkpoint, split_again
@@ -104,6 +112,9 @@ class RunningTraining(Background):
     What was learnt stays in `best` when something fails; `keep_best` saves it, in another folder if that is wanted.
     `unsaved` is what could not be saved in the task's own folder, None as long as everything could.
 
+    Where twins of the model are to measure how far its areas can be off: `twins` is what they do, `fold` the one
+    that learns or measures now, and `uncalibrated` says why that came to no end. The model is saved before.
+
     Parameters
     ----------
     task : Task
@@ -113,9 +124,19 @@ class RunningTraining(Background):
         How many slices are watched; 0: none.
     resume : bool
         Begin where an unfinished training of this name and folder stopped.
+    calibrates : Path, optional
+        The file of a model that is trained already: only its twins learn, or go on.
     """
 
-    def __init__(self, task: Task, *, choose_post: bool = False, watched: int = 6, resume: bool = False) -> None:
+    def __init__(
+        self,
+        task: Task,
+        *,
+        choose_post: bool = False,
+        watched: int = 6,
+        resume: bool = False,
+        calibrates: Path | None = None,
+    ) -> None:
         split = task.split
         super().__init__(task.name, (*split.training, *split.validation, *split.test))
         self.task, self.choose_post = task, choose_post
@@ -125,6 +146,11 @@ class RunningTraining(Background):
         self.trained: Trained | None = None
         self.finder: Finder | None = None
         self.is_resumed = resume
+        self.calibrates = calibrates
+        self.twins: CalibrationPlan | None = None
+        self.fold: FoldBegins | TwinTried | None = None
+        self.fold_epochs: tuple[EpochResult, ...] = ()
+        self.uncalibrated = ""
         self.unsaved: Unsaved | None = None
         self.watch = SliceWatch(most=watched)
         self._epoch_at = time.monotonic()
@@ -178,27 +204,72 @@ class RunningTraining(Background):
         return self.task.settings if self.last is None else self.last.settings
 
     def seconds_left(self) -> float | None:
-        """Estimate the seconds of learning left; None before the first epoch."""
+        """Estimate the seconds of learning left, those of twins included; None before the first epoch."""
         if not self.epochs:
             return None
-        return max(0.0, self.epochs[-1].seconds_left - (time.monotonic() - self._epoch_at))
+        if self.twins is None:
+            return max(0.0, self._epoch_left()) + self._twins_seconds()
+        if self.fold is None:
+            return self._twins_seconds()
+        if isinstance(self.fold, TwinTried):
+            return 0.0
+        one, epochs = self._twins_seconds() / self.twins.folds, self.fold_epochs
+        now = max(0.0, self._epoch_left()) if epochs else one
+        return now + one * (self.twins.folds - self.fold.fold)
+
+    def _epoch_left(self) -> float:
+        row = (self.fold_epochs or self.epochs)[-1]
+        return row.seconds_left - (time.monotonic() - self._epoch_at)
+
+    def _twins_seconds(self) -> float:
+        """Give for how long all twins will learn; 0 where there are none. By epochs each as long as the model."""
+        plan = self.twins or (self._planned_twins() if self.task.calibrate and not self.was_stopped else None)
+        if plan is None:
+            return 0.0
+        if plan.twins_minutes is not None:
+            return 60 * plan.twins_minutes
+        row, planned = self.epochs[-1], plan.twin.epochs or 1
+        return plan.folds * row.elapsed_s * planned / max(1, row.epoch)
+
+    def _planned_twins(self) -> CalibrationPlan | None:
+        cases = (*self.task.split.training, *self.task.split.validation)
+        try:
+            return plan_calibration(self.settings, len(subjects_of(cases)))
+        except DataError:  # it is told where they begin
+            return None
 
     def share(self) -> float:
         """Give how much of the learning is done, 0 to 1."""
+        if self.twins is not None:
+            return self._share_of_twins(self.twins)
         left = self.seconds_left()
         if left is None:
             return 0.0
+        plan = self._planned_twins() if self.task.calibrate else None
+        own = 1.0 if plan is None else plan.model_share
         if self.settings.epochs is not None:
-            return min(1.0, len(self.epochs) / self.settings.epochs)
+            return own * min(1.0, len(self.epochs) / self.settings.epochs)
+        left = max(0.0, self._epoch_left())
         passed = self.epochs[-1].elapsed_s + self.epochs[-1].seconds_left - left
-        return passed / (passed + left) if passed + left > 0 else 1.0
+        return own * (passed / (passed + left) if passed + left > 0 else 1.0)
+
+    def _share_of_twins(self, plan: CalibrationPlan) -> float:
+        own = 0.0 if self.calibrates is not None else plan.model_share
+        if isinstance(self.fold, TwinTried):
+            return 1.0
+        done = 0.0 if self.fold is None else self.fold.fold - 1.0
+        if self.fold_epochs:
+            last = self.fold_epochs[-1]
+            done += last.elapsed_s / max(1e-9, last.elapsed_s + last.seconds_left)
+        return own + (1 - own) * min(1.0, done / plan.folds)
 
     def is_of(self, task: Task, *, also_settings: bool = False) -> bool:
         """Tell whether a task has the same cases, structures and base, and, if asked for, the same settings."""
         mine = self.task
         same = (mine.split.training, mine.split.validation) == (task.split.training, task.split.validation)
         same = same and tuple(mine.structures) == tuple(task.structures) and same_base(mine.base, task.base)
-        return same and (not also_settings or mine.settings == task.settings)
+        as_now = (mine.settings, mine.calibrate) == (task.settings, task.calibrate)
+        return same and (not also_settings or as_now)
 
     # --- inside its thread
 
@@ -207,6 +278,10 @@ class RunningTraining(Background):
             self._train_alone()
 
     def _train_alone(self) -> None:
+        if self.calibrates is not None:
+            self._show_trained(load_model(self.calibrates), self.calibrates)
+            self._calibrate(self.calibrates)
+            return
         if self.is_resumed:
             # Whichever patients validate in the settings now: those of its beginning do.
             now = self.task.split
@@ -217,9 +292,36 @@ class RunningTraining(Background):
         self.watch.choose(self.task.split, self.task.structures, neighbours, volumes=volumes)
         self._tell()
         model, path = self._learn()
-        self.best, self.epochs = model, model.history
+        self._show_trained(model, path)
         self.watch.draw(model)
+        if self.task.calibrate:
+            self._calibrate(path)
+
+    def _show_trained(self, model: TrainedModel, path: Path) -> None:
+        self.best, self.last, self.epochs = model, model, model.history
         self.trained = Trained(model, path, self.task)
+
+    def _calibrate(self, path: Path) -> None:
+        """Let twins measure how far areas can be off; what keeps them from it takes nothing from the model."""
+        split = self.task.split
+        try:
+            if self.was_stopped:
+                raise KeyboardInterrupt
+            model = calibrate_by_folds(
+                path,
+                (*split.training, *split.validation),
+                self.task.structures,
+                base=self.task.base,
+                on_event=self._hear,
+                should_stop=self._should_stop,
+            )
+        except KeyboardInterrupt:
+            self.uncalibrated = "It was stopped."
+        except (AutosegError, OSError, MemoryError, RuntimeError) as error:
+            self.uncalibrated = self.hidden(sentence_of_failure(error))
+            let_go(error)
+        else:
+            self._show_trained(model, path)
 
     def _learn(self) -> tuple[TrainedModel, Path]:
         try:
@@ -250,11 +352,24 @@ class RunningTraining(Background):
         )
 
     def _hear(self, event: Event) -> None:
-        super()._hear(event)
+        if str(event):
+            super()._hear(event)
+        self._hear_of_twins(event)
         if isinstance(event, NotResumable) and event.unsaved.checkpoint is not None:
             self.unsaved = event.unsaved
         if isinstance(event, Finder | Epoch):
             self.finder = event if isinstance(event, Finder) else None
+
+    def _hear_of_twins(self, event: Event) -> None:
+        if isinstance(event, CalibrationBegins):
+            self.twins = event.plan
+        elif isinstance(event, FoldBegins | TwinTried):
+            self.fold, self.fold_epochs = event, ()
+        elif isinstance(event, FoldEpoch):
+            self.fold_epochs, self._epoch_at = (*self.fold_epochs, event.result), time.monotonic()
+            self._has_begun()
+        if self.twins is not None:
+            self._tell()
 
     def _end_state(self) -> State:
         return State.FINISHED if self.trained is not None else State.FAILED
@@ -285,12 +400,20 @@ def find_training(folder: Path, name: str) -> RunningTraining | None:
 
 
 def start_training(
-    task: Task, *, resume: bool = False, choose_post: bool = False, watched: int = 6, alone: bool = True
+    task: Task,
+    *,
+    resume: bool = False,
+    choose_post: bool = False,
+    watched: int = 6,
+    alone: bool = True,
+    calibrates: Path | None = None,
 ) -> RunningTraining:
-    """Start a training in the background and give it."""
+    """Start a training in the background, or the twins of a model that is trained already, and give it."""
     return TRAININGS.start(
         (Path(task.folder).resolve(), task.name),
-        lambda: RunningTraining(task, choose_post=choose_post, watched=watched, resume=resume),
+        lambda: RunningTraining(
+            task, choose_post=choose_post, watched=watched, resume=resume, calibrates=calibrates
+        ),
         busy=f"{task.name!r} is learning already. Stop it first, or give the new model another name.",
         alone=alone,
     )

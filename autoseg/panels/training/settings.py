@@ -13,8 +13,9 @@ import ipywidgets as widgets
 
 from autoseg.data.cases import Case
 from autoseg.data.label_counts import count_labels
-from autoseg.data.split import split_cases, subjects_of
+from autoseg.data.split import Split, split_cases, subjects_of
 from autoseg.errors import AutosegError, ModelFileError, SettingsError
+from autoseg.evaluation.calibrate import check_calibration, models_time, plan_calibration
 from autoseg.model.model import check_model_name, find_model
 from autoseg.model.settings.settings import AugmentationSettings, Settings
 from autoseg.model.settings.text import parse_value, show_value, value_of
@@ -92,6 +93,11 @@ CHANGED = "The images changed: these are the settings planned for them, in place
 PREVIEW_FIRST = (
     "These settings can be used as soon as the preview above is there; if it says why not, mend that first."
 )
+# By the unit of the time.
+CALIBRATE = {
+    "minutes": "Also measure how far areas can be off (uses half of the time)",
+    "epochs": "Also measure how far areas can be off (takes several times as long)",
+}
 NOBODY = "No patient is set aside: the score will be unknown for anyone whom the model has not seen."
 PLANNING = "Planning …"
 SEEN_AS = {2: "slices", 3: "volumes"}
@@ -200,6 +206,8 @@ class SettingsPanel(Panel):
         Any other settings, by name: `{"preprocess.spacing_mm": 2.0, "batch_size": 4}`.
     recipe : str
         Begin with the settings of a recipe of `autoseg.training.recipes`, made for what was planned.
+    calibrate : bool
+        Tick at first that twins of the model also measure how far areas can be off, in half of the time.
     """
 
     def __init__(
@@ -214,6 +222,7 @@ class SettingsPanel(Panel):
         validation_subjects: Collection[str] | None = None,
         changes: Mapping[str, object] | None = None,
         recipe: str = "",
+        calibrate: bool = False,
     ) -> None:
         super().__init__()
         self.folder = Path(folder)
@@ -226,6 +235,8 @@ class SettingsPanel(Panel):
         self._plan: Plan | None = None
         self._quiet, self._notes = False, list[str]()
         self._build(name)
+        with self._silence():
+            self.calibrate.value = calibrate
         self._problem = problem_of_recipe(recipe)
         with self._silence():
             self.recipe.value = "" if self._problem else recipe
@@ -266,6 +277,7 @@ class SettingsPanel(Panel):
         self.recipe_words = widgets.HTML()
         best_by = Settings.declared["best_by"]
         self.best_by = field(widgets.Dropdown, "Keep the best by", best_by.told, options=best_by.choices)
+        self.calibrate, self.calibrate_words = tick(CALIBRATE["minutes"], width="454px"), widgets.HTML()
         self.validation = field(
             widgets.SelectMultiple,
             "Validate on",
@@ -279,11 +291,12 @@ class SettingsPanel(Panel):
         self.more = widgets.Accordion([self.form], titles=("More",), selected_index=None)
         time = widgets.HBox([self.unit, self.amount, self.again])
         way = (self.recipe, self.recipe_words)
-        left = widgets.VBox([self.name, self.name_note, *way, time, self.best_by], layout={"width": "454px"})
+        off = (self.calibrate, self.calibrate_words)
+        left = widgets.VBox([self.name, self.name_note, *way, time, self.best_by, *off], layout={"width": "454px"})
         right = widgets.VBox([self.validation, self.show_ids])
         asked = widgets.HBox([left, right], layout={"flex_flow": "row wrap"})
         self.body.children = [self.table, asked, self.more, self.back]
-        for control in (self.name, self.amount, self.best_by, self.validation):
+        for control in (self.name, self.amount, self.best_by, self.validation, self.calibrate):
             control.observe(lambda _: self._changed(), "value")
         self.unit.observe(lambda _: self._switch_unit(), "value")
         self.recipe.observe(lambda _: self._switch_recipe(), "value")
@@ -363,6 +376,7 @@ class SettingsPanel(Panel):
     def _forget(self) -> None:
         """Show nothing of a folder that is gone or being read."""
         self.table.value, self.name_note.value, self.more.layout.display = "", "", "none"
+        self.calibrate_words.value = ""
         self.form.complain()
         with self._silence():
             self._offer_subjects([], ())
@@ -483,7 +497,8 @@ class SettingsPanel(Panel):
             return
         self.form.complain()
         with self.attempt():
-            self.name_note.value = ""
+            self.name_note.value = self.calibrate_words.value = ""
+            self.calibrate.description = CALIBRATE[self.unit.value]
             name = check_model_name(self.name.value.strip())
             self.name_note.value = f'<div style="margin-left:142px">{text(say_name(self.folder, name))}</div>'
             settings = self.settings()
@@ -507,8 +522,20 @@ class SettingsPanel(Panel):
                 self.say("\n".join([*notes, PREVIEW_FIRST]))
                 self.value = None
                 return
+            own = self._shared_time(split, settings)
             self.say("\n".join(notes), "warning")
-            self.value = Task(split, settings, data.cases.structures, name, self.folder)
+            calibrate = self.calibrate.value
+            self.value = Task(split, own, data.cases.structures, name, self.folder, calibrate=calibrate)
+
+    def _shared_time(self, split: Split, settings: Settings) -> Settings:
+        """Give the settings with the model's part of the time, and say how it is shared, where twins learn too."""
+        if not self.calibrate.value:
+            return settings
+        own = models_time(settings)
+        check_calibration(split, own)
+        plan = plan_calibration(own, len(subjects_of((*split.training, *split.validation))))
+        self.calibrate_words.value = text(str(plan))
+        return own
 
     def fail(self, error: BaseException) -> None:
         """Show why something failed, also under the field that it names, and take back the value."""
@@ -526,7 +553,7 @@ class SettingsPanel(Panel):
             self.more.layout.display = ""
         asked = (
             *(self.recipe, self.unit, self.amount, self.again, self.best_by),
-            *(self.validation, self.show_ids, self.back),
+            *(self.validation, self.show_ids, self.back, self.calibrate),
         )
         for control in asked:
             control.disabled = not on

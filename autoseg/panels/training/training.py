@@ -8,6 +8,13 @@ from pathlib import Path
 
 import ipywidgets as widgets
 
+from autoseg.evaluation.calibrate import (
+    CalibrationPlan,
+    TwinTried,
+    Uncalibrated,
+    find_uncalibrated,
+    is_calibrated,
+)
 from autoseg.model.ended import Ended
 from autoseg.panels.parts.background import State
 from autoseg.panels.parts.fields import button, field
@@ -62,7 +69,8 @@ def describe_run(training: RunningTraining) -> str:
         then = "; then it goes on with the settings that it was started with" if training.is_resumed else ""
         return f"Reading {cases} labelled image{'s' * (cases != 1)}{then} …"
     if training.state is State.STOPPING:
-        return "Stopping; the best epoch is being kept …"
+        kept = "the twins that are done are" if training.twins is not None else "the best epoch is being"
+        return f"Stopping; {kept} kept …"
     if training.state is State.FAILED:
         return f"Ended after epoch {count}." if count else "Nothing was learnt."
     # An epoch that was cut short is made up for by one more.
@@ -70,6 +78,8 @@ def describe_run(training: RunningTraining) -> str:
     score = best_words(training)
     if training.state is State.FINISHED:
         return f"{'Stopped' if training.was_stopped else 'Done'} after {epoch}; {score}.{noted(training)}"
+    if training.twins is not None:
+        return describe_twins(training, training.twins)
     left = training.seconds_left()
     if left is None and training.finder is not None:
         return f"{training.finder.title}: learning to find the centreline; then the model itself learns …"
@@ -79,6 +89,21 @@ def describe_run(training: RunningTraining) -> str:
     if training.settings.minutes is not None:
         minutes = f", minute {training.share() * training.settings.minutes:.1f} of {training.settings.minutes:g}"
     return f"Learning: {epoch} done{minutes}, {describe_time(left)} left; {score}.{noted(training)}"
+
+
+def describe_twins(training: RunningTraining, twins: CalibrationPlan) -> str:
+    """Say how far the twins of a model are, which itself is done."""
+    fold, left = training.fold, training.seconds_left()
+    if fold is None:
+        return "The model is saved. Reading the images for its twins …"
+    if isinstance(fold, TwinTried):
+        return f"The model is saved. {fold}"
+    epochs = f", {counted(len(training.fold_epochs), 'epoch')} done" if training.fold_epochs else ""
+    long = "" if left is None else f"; {describe_time(left)} left of learning"
+    return (
+        f"The model is saved. Fold {fold.fold} of {twins.folds}: a twin of it learns without the patients whom it "
+        f"will measure{epochs}{long}."
+    )
 
 
 def noted(training: RunningTraining) -> str:
@@ -117,6 +142,9 @@ def describe_end(training: RunningTraining, unfinished: Unfinished | None) -> st
         words += "the folder that stands beside it."
     elif unfinished is not None and not unfinished.problem:
         words += " Resume goes on where it stopped."
+    if training.uncalibrated:
+        words += f" How far areas can be off is not known from twins of it. {training.uncalibrated} "
+        words += f"“{MEASURE}” goes on with the twins that are done."
     return words
 
 
@@ -188,6 +216,7 @@ def slices_as_html(training: RunningTraining) -> str:
 
 
 SAVE = "Save what was learnt"
+MEASURE = "Measure how far areas can be off"
 GIVE_UP = "Start anew; the unfinished one is given up"
 
 
@@ -214,9 +243,13 @@ class TrainingPanel(FollowsWork[Task, RunningTraining]):
         super().__init__()
         self.choose_post, self.alone = choose_post, alone
         self.unfinished: Unfinished | None = None
+        self.uncalibrated: Uncalibrated | None = None
         self._found_errors = 0
         self._is_asking = False
         self.resume_button = button("Resume", self.resume, "Go on where the training stopped")
+        self.measure_button = button(
+            MEASURE, self.measure, "By twins of the model, on patients whom they never saw; about as long again"
+        )
         self.keep_button = button(SAVE, self.keep, "Save what could not be saved, in the folder beside")
         self.keep_folder = field(
             widgets.Text, "in the folder", "Any folder with room in which you may write", label="85px"
@@ -229,7 +262,7 @@ class TrainingPanel(FollowsWork[Task, RunningTraining]):
             start_tooltip="Start learning",
             stop_words="Stop and keep the best",
             stop_tooltip="Stop learning and keep the best epoch so far; Resume goes on later",
-            more_buttons=(self.resume_button, self.keep_button, self.keep_folder),
+            more_buttons=(self.resume_button, self.measure_button, self.keep_button, self.keep_folder),
         )
         if data is not None:
             self.follow(data, self._take_data)
@@ -267,6 +300,22 @@ class TrainingPanel(FollowsWork[Task, RunningTraining]):
     def resume(self) -> None:
         """Go on with the unfinished training of this name."""
         self._begin(resume=True)
+
+    def measure(self) -> None:
+        """Let twins of the trained model measure how far its areas can be off, or go on with that."""
+        self._is_asking = False
+        path = self._to_measure()
+        if path is not None:
+            self.begin(lambda task: start_training(task, calibrates=path, alone=self.alone))
+
+    def _to_measure(self) -> Path | None:
+        """Give the model whose twins can learn now: that of the training shown, or one whose twins are not done."""
+        running = self.running
+        if running is not None and running.trained is not None:
+            is_known = is_calibrated(running.trained.model) or running.has_unsaved
+            can_go_on = self.unfinished is not None
+            return None if is_known or can_go_on else running.trained.path
+        return None if self.uncalibrated is None else self.uncalibrated.path
 
     def keep(self) -> None:
         """Save what a training had learnt and could not save, in the folder that is typed."""
@@ -309,6 +358,7 @@ class TrainingPanel(FollowsWork[Task, RunningTraining]):
         model, words = running.trained.model, describe_end(running, self.unfinished)
         shortfall = f"{say_shortfall(model)} {say_unscored(model)}".strip()
         is_sound = model.ended is not Ended.NOT_A_NUMBER and not shortfall and not running.has_unsaved
+        is_sound = is_sound and not running.uncalibrated
         self.say(f"{words} {shortfall}".strip(), "done" if is_sound else "warning")
         self.value = running.trained
 
@@ -333,6 +383,12 @@ class TrainingPanel(FollowsWork[Task, RunningTraining]):
         self.start_button.button_style = "warning" if self._is_asking else "primary"
         can_resume = not self.is_active and unfinished is not None and not unfinished.problem
         self.resume_button.layout.display = "" if can_resume else "none"
+        to_measure = None if self.is_active or self.asked is None else self._to_measure()
+        self.measure_button.layout.display = "" if to_measure is not None else "none"
+        begun = self.uncalibrated
+        is_begun = begun is not None and begun.path == to_measure
+        done = f" ({begun.folds_done} of {begun.folds} twins are done)" if is_begun and begun is not None else ""
+        self.measure_button.description = MEASURE + done
         if can_resume and unfinished is not None:
             self.resume_button.description = describe_resume(unfinished)
         for part in (self.keep_button, self.keep_folder):
@@ -344,3 +400,5 @@ class TrainingPanel(FollowsWork[Task, RunningTraining]):
         task = self.asked
         found = find_unfinished(task.folder) if task is not None and task.folder.is_dir() else ()
         self.unfinished = next((one for one in found if task is not None and one.name == task.name), None)
+        is_there = task is not None and task.folder.is_dir()
+        self.uncalibrated = find_uncalibrated(task.folder, task.name) if task is not None and is_there else None

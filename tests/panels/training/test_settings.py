@@ -577,3 +577,38 @@ def test_a_recipe_of_volumes_is_planned_for_volumes(volumes):
     panel.recipe.value = ""
     panel.wait(60)
     assert panel.value.settings == volumes.value.plan.settings
+
+
+# --- twins that measure how far areas can be off
+
+
+def test_half_of_the_time_is_said_and_handed_on_where_twins_learn_too(source):
+    panel = shown(source)
+    assert not panel.value.calibrate
+    assert panel.calibrate_words.value == ""
+    panel.choose(minutes=20)
+    panel.calibrate.value = True
+    assert panel.calibrate.description.endswith("(uses half of the time)")
+    assert panel.value.calibrate
+    assert panel.value.settings.minutes == 10
+    assert panel.settings().minutes == 20
+    assert panel.amount.value == "20"
+    assert "Of 20 minutes of learning the model gets 10 minutes" in panel.calibrate_words.value
+    assert "5 twins of the model learn for 2 minutes each" in panel.calibrate_words.value
+    panel.choose(epochs=8)
+    assert panel.calibrate.description.endswith("(takes several times as long)")
+    assert panel.value.settings.epochs == 8
+    assert "learns for 8 epochs: at most 6 times as long as the model alone" in panel.calibrate_words.value
+    panel.calibrate.value = False
+    assert (panel.value.calibrate, panel.calibrate_words.value) == (False, "")
+
+
+def test_too_few_patients_for_twins_are_said_before_learning(tmp_path):
+    source = Panel()
+    source.value = make_data(tmp_path, range(2))
+    panel = shown(source, calibrate=True)
+    assert panel.value is None
+    assert "cannot be measured with 2 patients" in panel.message.value
+    panel.calibrate.value = False
+    assert panel.value is not None
+    assert "cannot be measured" not in panel.message.value
