@@ -127,6 +127,7 @@ def _calibrate(
     """Let twins of a saved model measure patients whom they never saw; those set aside are in no fold."""
     from autoseg.data.test_subjects import read_ledger
     from autoseg.evaluation.calibrate import calibrate_by_folds
+    from autoseg.prediction.intervals import about_intervals
 
     ledger = read_ledger(found.folder)
     aside = ledger.subjects if ledger else ()
@@ -134,7 +135,7 @@ def _calibrate(
         print(f"{ledger.note} They are in no fold.")
     with stop_at_interrupt() as should_stop:
         try:
-            calibrate_by_folds(
+            model = calibrate_by_folds(
                 path,
                 [case for case in found.cases if case.subject_id not in aside],
                 found.structures,
@@ -150,6 +151,7 @@ def _calibrate(
             if path.is_file():
                 print(f"The model in {path} stays as it was: how far its areas can be off is not known by folds.")
             raise
+    print(about_intervals([model]))
 
 
 def _to_calibrate(chosen: argparse.Namespace, path: Path) -> str:

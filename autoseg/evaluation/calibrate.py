@@ -36,6 +36,7 @@ from autoseg.files.records import write_record
 from autoseg.image.structures import Structure
 from autoseg.model.model import TrainedModel, load_model, model_digest, model_files, save_model
 from autoseg.model.settings.settings import Settings, settings_from_dict
+from autoseg.model.trust import How
 from autoseg.training.choose_postprocess import tune_postprocess
 from autoseg.training.events import Event, OnEvent, listener
 from autoseg.training.finder import finder_settings
@@ -315,7 +316,8 @@ def calibration_folder(path: Path | str, model: TrainedModel) -> Path:
 
 def is_calibrated(model: TrainedModel) -> bool:
     """Tell whether a model knows from twins how far its areas can be off, not only from its validation patients."""
-    return getattr(model.trust.calibration, "how", "") == "folds"
+    calibration = model.trust.calibration
+    return calibration is not None and calibration.how == How.FOLDS
 
 
 @dataclass(frozen=True)

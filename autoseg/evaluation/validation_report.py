@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import fmean, median
 from typing import Any
 
 import pandas as pd
@@ -13,10 +14,13 @@ from autoseg.data.cases import Case
 from autoseg.data.split import Split, subjects_of
 from autoseg.image.image import Image, LabelMap
 from autoseg.image.structures import Structure
+from autoseg.measurement.areas import MM2
+from autoseg.measurement.intervals import Expected, find_band
 from autoseg.measurement.scores import Score, VolumeScore, score_slices, score_volume
 from autoseg.measurement.statistics import FEWEST_FOR_INTERVAL
 from autoseg.measurement.summary import summarise
 from autoseg.model.model import TrainedModel
+from autoseg.model.trust import Calibration, Errors, How
 from autoseg.prediction import predict
 from autoseg.report.kept_slices import WorstSlice
 from autoseg.training.choose_postprocess import read_reference
@@ -189,6 +193,66 @@ def appraisal_table(appraisal: Appraisal) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def errors_table(model: TrainedModel, appraisal: Appraisal) -> pd.DataFrame:
+    """Show how far areas can be off, as a table of text, one row a structure; empty where nothing is known of it.
+
+    Per cent of an area or volume as usual on the appraisal's patients (where nobody was scored, as nothing is
+    known of their sizes, there is no row): the interval in which the true one lies, and by how much it typically is
+    off, the median over the patients of the calibration of each one's mean.
+    """
+    calibration, rows = model.trust.calibration, []
+    for structure in model.structures if calibration is not None else ():
+        usual = _usual(appraisal, structure.label, calibration.unit if calibration is not None else "")
+        if calibration is None or not usual:
+            continue
+        row = {"structure": structure.name}
+        for words, quantity in ERRORS.items():
+            errors = calibration.errors_of(structure.name, quantity)
+            row[words] = (
+                UNKNOWN if errors is None else _off(errors, calibration, usual.get(quantity), usual["doubt"])
+            )
+        place = calibration.structures.index(structure.name) if structure.name in calibration.structures else None
+        held = None if place is None else calibration.coverage[place]
+        row["intervals of slices that held, %"] = UNKNOWN if held is None else _number(100 * held, 0)
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+# What is told, by the quantity whose errors are kept.
+ERRORS = {
+    "area of a slice, %": "found",
+    "mean area of a patient, %": "mean",
+    "volume of a patient, %": "volume",
+}
+
+
+def _usual(appraisal: Appraisal, label: int, unit: str) -> dict[str, float]:
+    """Give the usual size of each quantity of a structure, and the doubt of a usual slice; {} without any."""
+    mine = [score for score in appraisal.scores if score.label == label and score.predicted_pixels]
+    areas = [score.predicted_mm2 if unit == MM2 else score.predicted_pixels for score in mine]
+    known = [float(area) for area in areas if area is not None]
+    if not known:
+        return {}
+    usual = {"found": fmean(known), "mean": fmean(known), "doubt": 1 - fmean(score.dice for score in mine)}
+    of_stacks = [one.predicted_mm3 for one in appraisal.volumes if one.label == label and one.predicted_mm3]
+    volumes = [volume for volume in of_stacks if volume is not None]
+    return {**usual, "volume": fmean(volumes)} if volumes else usual
+
+
+def _off(errors: Errors, calibration: Calibration, usual: float | None, doubt: float) -> str:
+    """Write between how many per cent a usual value can be off, and by how many it typically is."""
+    if not usual:
+        return UNKNOWN
+    expected = Expected(errors.base, errors.share, errors.doubt)
+    each = [fmean(abs(score) for score in own) for own in errors.scores]
+    typical = f"typically {_number(100 * median(each) * float(expected.of(usual, doubt)) / usual, 1)}"
+    band = find_band(errors.scores, calibration.level, may_assume=calibration.how == How.FOLDS)
+    if band is None:
+        return typical
+    low, high = (100 * (end - usual) / usual for end in expected.interval(usual, band, doubt))
+    return f"{_number(low, 0)} to +{_number(high, 0)} ({typical})"
 
 
 class _Progress:

@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING
 from autoseg.errors import AutosegError
 from autoseg.image.structures import Structure
 from autoseg.model.model import GUESSED, TrainedModel, can_be_guessed, load_facts, model_files
+from autoseg.model.trust import Calibration, How
 
 if TYPE_CHECKING:
     import pandas as pd
 
 COLUMNS = (
     "name", "date", "structures", "validation_dice", "best_epoch", "epochs", "spatial_dims", "spacing_mm",
-    "input_shape", "channels", "training_subjects", "validation_subjects", "training_slices", "ended", "problem",
+    "input_shape", "channels", "training_subjects", "validation_subjects", "training_slices", "calibrated",
+    "ended", "problem",
 )  # fmt: skip
 # What train_and_save leaves of a training that did not come to its end, by the end of the file's name.
 UNFINISHED = {"best": "the best so far of an unfinished training", "last": "the latest of an unfinished training"}
@@ -35,7 +37,7 @@ class ModelEntry:
     `unfinished` says what the file is of a training that did not come to its end. A file that cannot be read has
     only `path`, `date` and the `problem`. A model of volumes has `spatial_dims` 3, three distances in `spacing_mm`
     in the order of the axes (`orientation`), and `patch_size`; its `training_slices` are patches. Of one that
-    `can_be_guessed`, patients' IDs can be found by trying.
+    `can_be_guessed`, patients' IDs can be found by trying. `calibration` is of the errors of its areas.
     """
 
     path: Path
@@ -59,6 +61,17 @@ class ModelEntry:
     patch_size: tuple[int, int, int] | None = None
     orientation: str = ""
     can_be_guessed: bool = False
+    calibration: Calibration | None = None
+
+    @property
+    def calibrated(self) -> str:
+        """Whether it is known how far its areas can be off, and from whom."""
+        known = self.calibration
+        if known is None:
+            return "not calibrated"
+        if known.how == How.FOLDS:
+            return f"calibrated on {_count(known.patients, 'patient')}"
+        return f"calibrated on {_count(known.patients, 'validation patient')} alone"
 
     @property
     def line(self) -> str:
@@ -68,6 +81,7 @@ class ModelEntry:
         names = ", ".join(structure.name for structure in self.structures[:3])
         more = f" and {len(self.structures) - 3} more" if len(self.structures) > 3 else ""
         score = "not validated" if self.validation_dice is None else f"Dice {self.validation_dice:.2f}"
+        score += f", {self.calibrated}"
         return " — ".join(part for part in (self.file_name, self.day, score, names + more, self.unfinished) if part)
 
     @property
@@ -90,6 +104,7 @@ class ModelEntry:
             ("Structures", ", ".join(_structure(structure) for structure in self.structures)),
             ("Segments", SEGMENTS[self.spatial_dims]),
             ("Validation score", self._score()),
+            ("Errors of areas", self._errors()),
             ("Trained on", self._material()),
             ("Patients' IDs", f"This file {GUESSED}" if self.can_be_guessed else ""),
             ("Trained", f"{self.day}; best epoch {self.best_epoch} of {self.epochs}"),
@@ -108,6 +123,16 @@ class ModelEntry:
         single = ", ".join(f"{s.name} {'–' if value is None else format(value, '.2f')}" for s, value in named)
         people = _count(self.validation_subjects, "subject")
         return f"Dice {self.validation_dice:.2f} on {people} that it did not learn from ({single})"
+
+    def _errors(self) -> str:
+        known = self.calibration
+        if known is None:
+            return "not known: it was never compared with labels of patients whom it did not learn from"
+        if known.how == How.FOLDS:
+            who = "each measured by a twin of it that never saw that patient"
+        else:
+            who = "who also chose its best epoch; by folds all its patients would count"
+        return f"known from {_count(known.patients, 'patient')}, {who} ({known.date[:10]})"
 
     def _material(self) -> str:
         if not self.training_subjects:
@@ -218,6 +243,7 @@ def _describe(path: Path, written: datetime, model: TrainedModel) -> ModelEntry:
         patch_size=volume.patch_size if of_volumes else None,
         orientation=volume.orientation if of_volumes else "",
         can_be_guessed=can_be_guessed(model),
+        calibration=model.trust.calibration,
     )
 
 

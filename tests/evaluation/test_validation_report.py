@@ -9,7 +9,7 @@ from discs import STRUCTURES, make_pair, make_split, patch_reading, quick_settin
 
 from autoseg.evaluation import validation_report as appraisal
 from autoseg.evaluation.advice import advise
-from autoseg.evaluation.validation_report import appraisal_table, appraise, rank_worst
+from autoseg.evaluation.validation_report import appraisal_table, appraise, errors_table, rank_worst
 from autoseg.image.image import LabelMap, SliceSource
 from autoseg.image.structures import Structure
 from autoseg.measurement.scores import score_slices
@@ -17,6 +17,7 @@ from autoseg.measurement.summary import summarise
 from autoseg.model.model import TrainedModel
 from autoseg.model.postprocess import StructurePostprocess
 from autoseg.model.settings.settings import PreprocessSettings, Settings
+from autoseg.model.trust import Calibration, Errors, How, Trust
 from autoseg.training.training import train
 
 MODEL = TrainedModel("discs", Settings(preprocess=PreprocessSettings(spacing_mm=3.0)), STRUCTURES, ("image",), {})
@@ -214,3 +215,28 @@ def test_a_real_training_that_hardly_began_is_called_so(monkeypatch):
     first, second = advise(model, found)
     assert "in 2 epochs the network took 4 steps" in first.words
     assert "It learnt from 4 people only" in second.words
+
+
+def calibrated(patients, how=How.FOLDS):
+    """A model whose every patient is off by a tenth of the area, but for one structure nobody showed."""
+    scores = tuple((-1.0,) if number % 2 else (1.0,) for number in range(patients))
+    errors = tuple(Errors("core", quantity, 0.0, 0.1, 0.0, scores) for quantity in ("found", "mean", "volume"))
+    coverage = (0.95, None)
+    known = Calibration(
+        how.value, "2026-05-02T10:00:00+00:00", patients, "mm²", ("core", "ring"), errors, 0.9, coverage
+    )
+    return replace(MODEL, trust=Trust(calibration=known))
+
+
+def test_how_far_areas_can_be_off_is_a_table_at_usual_sizes(answers):
+    found = appraise(MODEL, SPLIT)
+    assert errors_table(MODEL, found).empty
+    core, ring = errors_table(calibrated(10), found).to_dict("records")
+    assert core["structure"] == "core"
+    for words in ("area of a slice, %", "mean area of a patient, %", "volume of a patient, %"):
+        assert core[words] == "−10 to +10 (typically 10.0)"
+        assert ring[words] == "–"
+    assert (core["intervals of slices that held, %"], ring["intervals of slices that held, %"]) == ("95", "–")
+    few, _ = errors_table(calibrated(4, How.VALIDATION), found).to_dict("records")
+    assert few["area of a slice, %"] == "typically 10.0"
+    assert errors_table(calibrated(10), replace(found, scores=())).empty

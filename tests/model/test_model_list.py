@@ -11,6 +11,22 @@ from autoseg.model.model import EpochResult, find_model, save_model
 from autoseg.model.model_list import list_models, models_table, newest_model
 from autoseg.model.networks import build_network
 from autoseg.model.settings.settings import NetworkSettings, PreprocessSettings, Settings, VolumeSettings
+from autoseg.model.trust import Calibration, How, Trust
+
+
+def test_whether_a_model_is_calibrated_stands_in_its_line_and_its_facts(tmp_path):
+    known = {"date": "2026-05-02T10:00:00+00:00", "patients": 20, "unit": "mm²", "structures": ("psoas",)}
+    known |= {"errors": (), "level": 0.9, "coverage": (None,)}
+    for how, words, fact in (
+        (How.FOLDS, "calibrated on 20 patients", "known from 20 patients, each measured by a twin"),
+        (How.VALIDATION, "calibrated on 20 validation patients alone", "who also chose its best epoch"),
+    ):
+        model = made_up_model(trust=Trust(calibration=Calibration(how=how.value, **known)))
+        save_model(model, tmp_path / "thigh_3.pt")
+        (entry,) = list_models(tmp_path)
+        assert f"Dice 0.20, {words} — " in entry.line
+        assert fact in dict(entry.facts)["Errors of areas"]
+        assert models_table([entry])["calibrated"].tolist() == [words]
 
 
 def test_the_facts_of_a_model(tmp_path):
@@ -31,7 +47,7 @@ def test_the_facts_of_a_model(tmp_path):
     assert facts["Ended because"] == "it was stopped"
     assert "best epoch 2 of 3" in facts["Trained"]
     assert entry.line.startswith("thigh_3.pt — 2 Mar 2026, ")
-    assert entry.line.endswith(" — Dice 0.20 — psoas, gracilis")
+    assert entry.line.endswith(" — Dice 0.20, not calibrated — psoas, gracilis")
 
 
 def test_the_newest_comes_first_whatever_the_file_s_own_date(tmp_path):

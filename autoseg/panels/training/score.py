@@ -9,18 +9,25 @@ import pandas as pd
 
 from autoseg.data.checks import Finding
 from autoseg.evaluation.advice import Advice, advice_text, advise
-from autoseg.evaluation.validation_report import Appraisal, appraisal_table, appraise
+from autoseg.evaluation.calibrate import is_calibrated
+from autoseg.evaluation.validation_report import Appraisal, appraisal_table, appraise, errors_table
+from autoseg.model.model import TrainedModel
 from autoseg.panels.parts.fields import tick
 from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.style import Drawn, Kind, heading, notice, picture, text
 from autoseg.panels.parts.table import Cell, html_table
 from autoseg.panels.parts.values import Data, Trained
+from autoseg.prediction.intervals import about_intervals
 from autoseg.report.figures import show_erosions, show_history, show_worst
 from autoseg.report.kept_slices import slice_title
 from autoseg.training.history import history_rows
 from autoseg.words import counted, escaped
 
 FIRST = "Train a model first: run the cell above and press Start."
+BETTER = (
+    "To let all your patients count, press “Measure how far areas can be off” above, beside Start, or tick it in "
+    "the settings before the next start."
+)
 KINDS: dict[str, Kind] = {"good": "done", "warning": "warning", "note": "note"}
 
 
@@ -47,8 +54,8 @@ class ScorePanel(Panel):
         self.advice: tuple[Advice, ...] = ()
         self.show_ids = tick("Show names of images and subjects (they may be patients' numbers)", value=show_ids)
         self.paragraph, self.table, self.who = widgets.HTML(), widgets.HTML(), widgets.HTML()
-        self.curves, self.worst = widgets.HTML(), widgets.HTML()
-        self._all = (self.paragraph, self.table, self.who, self.show_ids, self.worst, self.curves)
+        self.curves, self.worst, self.errors = widgets.HTML(), widgets.HTML(), widgets.HTML()
+        self._all = (self.paragraph, self.table, self.who, self.errors, self.show_ids, self.worst, self.curves)
         self.show_ids.observe(self._name, "value")
         self.follow(training, self._follow)
 
@@ -90,6 +97,7 @@ class ScorePanel(Panel):
         self.paragraph.value = notice(self.hidden(words), KINDS[self.advice[0].severity])
         caption = f"{model.name}, epoch {model.best_epoch}: scores on validation slices"
         self.table.value = table_html(appraisal_table(appraisal), caption=caption)
+        self.errors.value = errors_html(model, appraisal)
         rows = history_rows(model)
         curves = show_history(rows, structures=model.structures, best_by=model.settings.best_by)
         self.curves.value = heading("Learning curves") + picture(cast(Drawn, curves), _curves_in_words(model))
@@ -128,6 +136,17 @@ class ScorePanel(Panel):
         if self.value is not None:
             with self.attempt():
                 self._draw(self.value)
+
+
+def errors_html(model: TrainedModel, appraisal: Appraisal) -> str:
+    """Say how far areas can be off, from whom that is known, and how it could be known better."""
+    words, table = about_intervals([model]), errors_table(model, appraisal)
+    if not is_calibrated(model):
+        words = f"{words} {BETTER}"
+    level = model.trust.calibration.level if model.trust.calibration is not None else 0
+    caption = f"How far a usual area can be off: in {100 * level:.0f} of 100 cases no further than this"
+    shown = table_html(table, caption=caption) if len(table) else ""
+    return heading("How far areas can be off") + text(words) + shown
 
 
 def table_html(table: pd.DataFrame, *, caption: str) -> str:
