@@ -13,11 +13,15 @@ from autoseg.model.model import load_model
 TINY = ["--epochs", "1", "--spacing-mm", "6", "--set", "network.filters=2,4"]
 
 
+def add_subjects(folder, subjects):
+    for number, subject in enumerate(subjects):  # no two have the same pixels
+        add_subject(folder, subject, rows=40 + 4 * number)
+
+
 @pytest.fixture
 def cases(tmp_path):
     folder = tmp_path / "cases"
-    for subject in ("Anna", "Bert", "Cleo", "Dora"):
-        add_subject(folder, subject)
+    add_subjects(folder, ("Anna", "Bert", "Cleo", "Dora"))
     freeze_test_subjects(folder, ["Dora"])
     return folder
 
@@ -73,8 +77,7 @@ def test_stopped_twins_are_said_to_be_missing_and_resume_goes_on_with_them(cases
 
 
 def test_too_few_patients_end_the_command_before_anything_is_learnt(tmp_path, capsys):
-    for subject in ("Anna", "Bert"):
-        add_subject(tmp_path / "cases", subject)
+    add_subjects(tmp_path / "cases", ("Anna", "Bert"))
     command = ["train", str(tmp_path / "cases"), *TINY, "--calibrate", "--output", str(tmp_path / "models")]
     assert main(command) == 1
     shown = capsys.readouterr()

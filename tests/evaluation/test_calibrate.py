@@ -220,7 +220,7 @@ def test_by_epochs_each_twin_learns_as_many():
 
 
 def test_finders_of_centrelines_are_counted_too():
-    volume = VolumeSettings(crop_mm=40.0, spacing_mm=(2.0, 1.0, 1.0), patch_size=(16, 16, 16))
+    volume = VolumeSettings(crop_mm=(40.0, 40.0), spacing_mm=(2.0, 1.0, 1.0), patch_size=(16, 16, 16))
     own = replace(TINY, epochs=None, minutes=5, spatial_dims=3, volume=volume)
     assert plan_calibration(own, 20).finder_minutes == 2.0
     assert "Finding centrelines takes 10 minutes more." in str(plan_calibration(own, 20))
