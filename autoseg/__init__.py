@@ -82,6 +82,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "measurement.scores": ["score_slices", "scores_table"],
         "measurement.summary": ["summarise"],
         "report.score_files": ["write_results"],
+        "evaluation.calibrate": ["calibrate_by_folds", "plan_calibration"],
         "evaluation.crossvalidation": ["Scenario", "cross_validate"],
         "training.finetuning": ["check_fit", "settings_from_base", "split_for_base"],
         "evaluation.comparison": ["compare", "read_comparison"],
