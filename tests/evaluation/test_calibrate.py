@@ -6,8 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from bases import make_base
 from discs import STRUCTURES, make_case, make_pair, make_split, patch_reading, quick_settings
+from tubes import STRUCTURES as TUBES
+from tubes import patch_tubes, tube_cases
 
+from autoseg.data.digests import known_subjects
+from autoseg.data.split import Split
 from autoseg.errors import DataError, OutputError
 from autoseg.evaluation import calibrate
 from autoseg.evaluation.calibrate import (
@@ -24,7 +29,15 @@ from autoseg.evaluation.crossvalidation import run as folds_running
 from autoseg.evaluation.crossvalidation.examined import COUNTS, FACTS, examine_fold, read_examined
 from autoseg.image.structures import Structure
 from autoseg.model.model import describe_origin, load_model, save_model
-from autoseg.model.settings.settings import NetworkSettings, PreprocessSettings, VolumeSettings
+from autoseg.model.settings.settings import (
+    AugmentationSettings,
+    NetworkSettings,
+    PreprocessSettings,
+    VolumeSettings,
+)
+from autoseg.training.events import Finder
+from autoseg.training.finder import finder_settings
+from autoseg.training.finetuning import settings_from_base
 from autoseg.training.save import train_and_save
 from autoseg.training.trust import learn_trust
 
@@ -33,6 +46,8 @@ CASES = (*SPLIT.training, *SPLIT.validation)
 TINY = quick_settings(
     epochs=1, network=NetworkSettings(filters=(2, 4)), preprocess=PreprocessSettings(spacing_mm=6.0)
 )
+
+CROPPED_TINY = replace(TINY, batch_size=2, augmentation=AugmentationSettings.off())
 
 
 @pytest.fixture(autouse=True)
@@ -290,3 +305,42 @@ def test_folds_of_a_finished_cross_validation_are_twins(path, tmp_path, pooled, 
     cross_validate(CASES, STRUCTURES, replace(TINY, learning_rate=0.5), folder=other, folds=3)
     with pytest.raises(DataError, match=r"no twins of 'discs'.*another learning_rate"):
         calibrate_by_folds(path, CASES, STRUCTURES, folds_from=other)
+
+
+def test_twins_of_a_fine_tuned_model_begin_from_its_base(tmp_path, monkeypatch):
+    base, began = make_base(taught_by=["another"]), []
+    real = folds_running.train
+    monkeypatch.setattr(
+        folds_running, "train", lambda *these, **more: began.append(more["base"]) or real(*these, **more)
+    )
+    settings = settings_from_base(base, epochs=1)
+    _, path = train_and_save(SPLIT, settings, structures=STRUCTURES, name="tuned", folder=tmp_path, base=base)
+    with pytest.raises(DataError, match=r"was learnt from the model 'neck'.*give that one as the base"):
+        calibrate_by_folds(path, CASES, STRUCTURES)
+    calibrate_by_folds(path, CASES, STRUCTURES, base=base)
+    assert began == [base, base, base]
+
+
+@pytest.mark.filterwarnings("ignore:.*hardly found", "ignore:.*reaches the edge", "ignore:.*centreline")
+def test_twins_of_a_model_that_sees_a_crop_have_finders_of_their_folds(tmp_path, monkeypatch, pooled):
+    patch_tubes(monkeypatch)
+    tubes = tube_cases(1, 2, 3)
+    own = replace(
+        CROPPED_TINY, spatial_dims=3, volume=VolumeSettings(spacing_mm=(1.5, 1.5, 4.0), crop_mm=(22.5, 18.0))
+    )
+    finder = finder_settings(
+        **{"pixel_mm": 3.0, "step_mm": 4.0, "epochs": 4, "batch_size": 8, "learning_rate": 1e-2},
+        **{"average_decay": 0.8, "augmentation": AugmentationSettings.off()},
+        network=NetworkSettings(name="dilated", filters=(8, 8, 8)),
+    )
+    split = Split(training=tubes[:2], validation=tubes[2:], test=())
+    _, path = train_and_save(split, own, structures=TUBES, name="cord", folder=tmp_path, finder=finder)
+    events = []
+    calibrate_by_folds(path, tubes, TUBES, on_event=events.append)
+    assert sum(isinstance(event, Finder) for event in events) == 3
+    assert sorted(one.subject_id for one in pooled[0][0]) == ["s1", "s2", "s3"]
+    for number in (1, 2, 3):
+        fold = tmp_path / "cord_1_calibration" / f"fold_{number}"
+        (tested,) = json.loads((fold / "fold.json").read_text(encoding="utf-8"))["made_from"]["test"]
+        twin = load_model(next(fold.glob("*.pt")))
+        assert not known_subjects([tested.replace("tube", "s")], twin.finder.origin["subject_fingerprints"])

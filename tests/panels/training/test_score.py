@@ -19,7 +19,7 @@ from autoseg.model.settings.settings import PreprocessSettings, Settings
 from autoseg.model.trust import Calibration, Errors, How, Trust
 from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.values import Data, Task, Trained
-from autoseg.panels.training.score import ScorePanel, table_html
+from autoseg.panels.training.score import ScorePanel, errors_html, table_html
 from autoseg.training.plan import Plan
 
 SETTINGS = Settings(preprocess=PreprocessSettings(spacing_mm=3.0))
@@ -209,19 +209,18 @@ def test_how_far_areas_can_be_off_is_said_with_from_whom_that_is_known(answers):
     known = {"date": "2026-05-02T10:00:00+00:00", "patients": 20, "unit": "mm²", "structures": ("core", "ring")}
     errors = tuple(Errors(name, "found", 0.0, 0.1, 0.0, scores) for name in ("core", "ring"))
     known |= {"errors": errors, "level": 0.9, "coverage": (0.91, 0.95)}
+    found = appraisal.appraise(MODEL, make_split(range(3), range(3, 6)))
     for how, words in ((How.FOLDS, "20 patients (2026-05-02)"), (How.VALIDATION, "press “Measure how far")):
-        training = Panel()
-        training.value = trained(replace(MODEL, trust=Trust(calibration=Calibration(how=how.value, **known))))
-        panel = ScorePanel(training)
-        panel.wait(60)
-        assert "How far areas can be off" in shown(panel)
-        assert words in panel.errors.value
-        assert "typically" in panel.errors.value
-        assert ">91<" in panel.errors.value
+        calibrated = replace(MODEL, trust=Trust(calibration=Calibration(how=how.value, **known)))
+        html = errors_html(calibrated, found)
+        assert words in html
+        assert "typically" in html
+        assert ">91<" in html
     training = Panel()
     training.value = trained()
     panel = ScorePanel(training)
     panel.wait(60)
+    assert "How far areas can be off" in shown(panel)
     assert "never compared with labels" in panel.errors.value
     assert "press “Measure how far areas can be off” above" in panel.errors.value
     assert "<table" not in panel.errors.value
