@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from autoseg.data.cases import CaseFolder
     from autoseg.measurement.areas import Measurement
+    from autoseg.measurement.intervals import PatientInterval
     from autoseg.prediction.run import Run, RunProgress
 
 
@@ -141,49 +142,36 @@ def print_run(run: Run, *, show_red: bool = False) -> None:
     for skipped in run.skipped:
         print(f"Left alone: {skipped.path} ({skipped.reason})")
     if shown := [row for row in run.measurements if row.case_id not in red]:
-        print_areas(shown)
+        print_areas(shown, run.patient_intervals)
+        level = next((row.interval_level for row in shown if row.interval_level is not None), None)
+        if level is not None:
+            print(f"In brackets: between what the true value lies with a probability of {100 * level:.4g} %.")
+        if run.about_intervals:
+            print(run.about_intervals)
     print(f"Saved in {run.folder}")
 
 
-def print_areas(measurements: Sequence[Measurement]) -> None:
+def print_areas(measurements: Sequence[Measurement], intervals: Sequence[PatientInterval] = ()) -> None:
     """Print areas slice by slice, then each structure of each image with its volume, and by level.
 
     Where the interval of an area is known it stands behind it, in brackets.
     """
-    from autoseg.report.area_tables import areas_table, levels_table, patients_table
+    from autoseg.report.area_tables import areas_table, levels_table, patients_table, with_intervals
 
-    summed = patients_table(measurements)
+    summed = patients_table(measurements, intervals)
     alone = ["patient"] if summed["subject_id"].nunique() < 2 else []
     tables = (
-        areas_table(measurements),
+        areas_table(measurements, intervals),
         summed.drop(columns=["volume_mm3", *alone], errors="ignore"),
         levels_table(measurements),
     )
     for table in filter(len, tables):
-        shown = _with_intervals(table)
+        shown = with_intervals(table)
         if "suitability" in shown and set(shown["suitability"]) == {"green"}:  # it was said above
             shown = shown.drop(columns="suitability")
         print(
             shown.to_string(index=False, float_format="{:.1f}".format, na_rep="", formatters={"volume_ml": _volume})
         )
-
-
-def _with_intervals(table: pd.DataFrame) -> pd.DataFrame:
-    """Put bounds behind the areas that they are of, as "1,238 (1,160–1,320)", in place of columns of their own."""
-    from autoseg.report.area_tables import area_text, bound_columns
-
-    def shown(area: float, low: float, high: float) -> str:
-        if math.isnan(area):
-            return ""
-        return area_text(area) + ("" if math.isnan(low) else f" ({area_text(low)}–{area_text(high)})")
-
-    shown_table = table.copy()
-    for column in table.columns:
-        low, high = bound_columns(str(column))
-        if low in table:
-            shown_table[column] = list(map(shown, table[column], table[low], table[high]))
-            shown_table = shown_table.drop(columns=[low, high])
-    return shown_table
 
 
 def _volume(value: float | str) -> str:

@@ -338,7 +338,7 @@ def _segment_and_write(request: RunRequest, output: Path) -> Run:
         about = "" if any(one.predicted is None for one in found) else about_intervals(segmenter.models)
         missing = find_missing(measurements)
         notes += [GraveNote(note) for note in (*missing_notes(missing), in_pixels_note(measurements)) if note]
-        details = _details_of(segmenter) | {"notes": list(dict.fromkeys(notes))}
+        details = _details_of(segmenter) | {"notes": list(dict.fromkeys(notes)), "about_intervals": about}
         details |= {"combination": joins} if joins else {}
         if lines or not joins:
             details["centrelines"] = {case_id: line.source for case_id, line in lines.items()}
@@ -350,6 +350,7 @@ def _segment_and_write(request: RunRequest, output: Path) -> Run:
             details=details,
             measurements=measurements,
             suitability=lights,
+            intervals=intervals,
             skipped=skipped,
             write_more=lambda place: _write_lines(place / "centrelines", lines),
         )
@@ -357,7 +358,7 @@ def _segment_and_write(request: RunRequest, output: Path) -> Run:
         folder=target,
         results=results,
         measurements=measurements,
-        areas=areas_table(measurements),
+        areas=areas_table(measurements, intervals),
         suitability=lights,
         notes=tuple(dict.fromkeys(notes)),
         skipped=skipped,
@@ -401,8 +402,24 @@ def _details_of(segmenter: Segmenter) -> dict[str, Any]:
             {s.name: post.words for s, post in zip(one.structures, one.postprocess, strict=False) if post.steps}
             for one in models
         ],
+        "calibrations": [_calibration_record(one) for one in models],
         "model_origin": origins[0] if alone else origins,
         "best_epoch": epochs[0] if alone else ", ".join(map(str, epochs)),
+    }
+
+
+def _calibration_record(model: TrainedModel) -> dict[str, Any] | None:
+    """Give what a model's intervals rest on: whose errors, of how many patients, since when; None without any."""
+    known = model.trust.calibration
+    if known is None:
+        return None
+    return {
+        "how": known.how,
+        "date": known.date,
+        "patients": known.patients,
+        "level": known.level,
+        "coverage": dict(zip(known.structures, known.coverage, strict=True)),
+        "minutes": known.minutes,
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from decimal import ROUND_HALF_UP, Decimal
 
@@ -13,6 +13,7 @@ import pandas as pd
 from autoseg.errors import DataError
 from autoseg.image.structures import Structure
 from autoseg.measurement.areas import MM2, PIXELS, Measurement, worst_light
+from autoseg.measurement.intervals import PatientInterval
 from autoseg.words import counted, listed, name_some, natural
 
 # In the order in which `measure_areas` sets them.
@@ -33,6 +34,15 @@ PATIENT_COLUMNS = (
     "patient", "subject_id", "image", "structure", "slices", "mean_area_mm2", "sd_area_mm2", "max_area_mm2",
     "volume_mm3", "volume_ml", "flagged",
 )  # fmt: skip
+# Values of the table by patient that may have an interval, each with the columns of its ends.
+BOUNDED = {
+    "mean_area_mm2": ("mean_area_low_mm2", "mean_area_high_mm2"),
+    "mean_area_pixels": ("mean_area_low_pixels", "mean_area_high_pixels"),
+    "max_area_mm2": ("max_area_low_mm2", "max_area_high_mm2"),
+    "max_area_pixels": ("max_area_low_pixels", "max_area_high_pixels"),
+    "volume_ml": ("volume_low_ml", "volume_high_ml"),
+}
+INTERVAL_COLUMNS = (*(end for ends in BOUNDED.values() for end in ends), "interval_level", "interval_basis")
 # The endings of columns that hold an area, by its unit.
 SUFFIXES = {MM2: "mm2", PIXELS: "pixels"}
 SAME_STEP = 0.01  # relative; slices whose distances differ by more are not evenly spaced
@@ -65,7 +75,7 @@ def measurements_table(measurements: Sequence[Measurement]) -> pd.DataFrame:
     return pd.DataFrame([asdict(row) for row in measurements], columns=columns)
 
 
-def areas_table(measurements: Sequence[Measurement]) -> pd.DataFrame:
+def areas_table(measurements: Sequence[Measurement], intervals: Sequence[PatientInterval] = ()) -> pd.DataFrame:
     """Give the wide table: one row a slice, one column a structure; below each image mean, SD and n.
 
     Areas are in mm²; those of images whose pixels have no known size stand in columns of their own, in pixels.
@@ -81,6 +91,8 @@ def areas_table(measurements: Sequence[Measurement]) -> pd.DataFrame:
     ----------
     measurements : sequence of Measurement
         From `measure_areas`; the lists of several images may be joined.
+    intervals : sequence of PatientInterval, optional
+        Those of the means, as `Run.patient_intervals` has them.
 
     Returns
     -------
@@ -102,7 +114,7 @@ def areas_table(measurements: Sequence[Measurement]) -> pd.DataFrame:
     for title, rows in blocks:
         lines.extend(_slice_lines(rows))
         if not _mixes_moments(rows):
-            lines.extend(_statistics(rows, title, columns))
+            lines.extend(_statistics(rows, title, columns, _bounds_of_means(rows, title, intervals)))
     several = len({row.case_id for row in measurements}) > 1
     bounded = {row.column for row in measurements if row.interval is not None}
     bounds = [bound for column in columns if column in bounded for bound in bound_columns(column)]
@@ -122,6 +134,34 @@ def area_columns(measurements: Sequence[Measurement]) -> list[str]:
 def bound_columns(column: str) -> tuple[str, str]:
     """Give the columns of a wide table that hold the bounds of the areas in one of its columns."""
     return f"{column} low", f"{column} high"
+
+
+def with_intervals(table: pd.DataFrame) -> pd.DataFrame:
+    """Give a wide table, or one by patient, to be read: bounds behind their values instead of in own columns.
+
+    Values of a column without bounds stay numbers.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"slice": [1, 2], "psoas mm²": [1238.4, 0.0]})
+    >>> table["psoas mm² low"], table["psoas mm² high"] = [1160.2, math.nan], [1319.8, math.nan]
+    >>> with_intervals(table)["psoas mm²"].tolist()
+    ['1,238 (1,160–1,320)', '0']
+    """
+    shown = table.drop(columns=["interval_level", "interval_basis"], errors="ignore")
+    for column in map(str, table.columns):
+        ends = list(BOUNDED.get(column, bound_columns(column)))
+        if set(ends) <= set(table.columns):
+            cells = table[[column, *ends]].astype(float).to_numpy().tolist()
+            shown[column] = [_with_bounds(*cell) for cell in cells]
+            shown = shown.drop(columns=ends)
+    return shown
+
+
+def _with_bounds(value: float, low: float, high: float) -> str:
+    if math.isnan(value):
+        return ""
+    return area_text(value) + ("" if math.isnan(low) else f" ({area_text(low)}–{area_text(high)})")
 
 
 def in_pixels_note(measurements: Sequence[Measurement]) -> str:
@@ -391,7 +431,22 @@ def _slice_lines(rows: Sequence[Measurement]) -> list[dict[str, object]]:
     return list(lines.values())
 
 
-def _statistics(rows: Sequence[Measurement], case_id: str, columns: Sequence[str]) -> list[dict[str, object]]:
+def _bounds_of_means(
+    rows: Sequence[Measurement], case_id: str, intervals: Sequence[PatientInterval]
+) -> dict[str, object]:
+    """Give what stands in the columns of bounds in a block's line of means."""
+    block = _group(rows[0], case_id != rows[0].case_id)
+    bounds: dict[str, object] = {}
+    for one in intervals:
+        if (one.subject_id, one.image) == block and one.mean_low is not None and one.mean_high is not None:
+            low, high = bound_columns(f"{one.name} {one.unit}")
+            bounds |= {low: one.mean_low, high: one.mean_high}
+    return bounds
+
+
+def _statistics(
+    rows: Sequence[Measurement], case_id: str, columns: Sequence[str], bounds: Mapping[str, object] | None = None
+) -> list[dict[str, object]]:
     """Give the six lines below a block; nothing in columns of another unit than the block's."""
     present = [row for row in rows if row.pixel_count > 0]
     unflagged = [row for row in present if not row.flags]
@@ -400,6 +455,7 @@ def _statistics(rows: Sequence[Measurement], case_id: str, columns: Sequence[str
     return [
         {"case_id": case_id, "slice": statistic + words, "file": "", "level": "", "flags": "", "suitability": light}
         | {column: _statistic(statistic, chosen, column) for column in own}
+        | dict((bounds or {}) if statistic + words == "mean" else {})
         for words, chosen in (("", present), (" (unflagged)", unflagged))
         for statistic in ("mean", "SD", "n")
     ]
@@ -447,7 +503,7 @@ def has_repeated_places(rows: Sequence[Measurement]) -> bool:
     return len(set(places)) < len(places)
 
 
-def patients_table(measurements: Sequence[Measurement]) -> pd.DataFrame:
+def patients_table(measurements: Sequence[Measurement], intervals: Sequence[PatientInterval] = ()) -> pd.DataFrame:
     """Sum up each patient: one row an image (a series of single slices counts as one image) and structure.
 
     The images of one patient are not pooled: two time points, or two series, of one body would count it twice.
@@ -455,6 +511,8 @@ def patients_table(measurements: Sequence[Measurement]) -> pd.DataFrame:
     Parameters
     ----------
     measurements : sequence of Measurement
+    intervals : sequence of PatientInterval, optional
+        As `Run.patient_intervals` has them.
 
     Returns
     -------
@@ -466,8 +524,10 @@ def patients_table(measurements: Sequence[Measurement]) -> pd.DataFrame:
         where there is nothing to average, the SD of one slice, and the volume where the distance of the slices is
         unknown or uneven or there is one slice only. Mean, SD and volume are NaN too where time points are joined
         slice by slice. Areas of images whose pixels have no known size stand in mean_area_pixels,
-        sd_area_pixels and max_area_pixels; columns of a unit that no image has are left out. At the end is
-        suitability, the light of the image (of single slices the worst), where one is known.
+        sd_area_pixels and max_area_pixels; columns of a unit that no image has are left out. Behind them,
+        where any is known, the ends of the intervals (mean_area_low_mm2, mean_area_high_mm2, the same of max_area,
+        volume_low_ml, volume_high_ml), interval_level and interval_basis; at the end suitability, the light of the
+        image (of single slices the worst).
 
     Examples
     --------
@@ -487,6 +547,7 @@ def patients_table(measurements: Sequence[Measurement]) -> pd.DataFrame:
     """
     names = patient_names(measurements)
     single = is_by_slice(measurements)
+    known = {(one.subject_id, one.image, one.label): _interval_cells(one) for one in intervals}
     lines = []
     for (subject, image), rows in image_groups(measurements).items():
         mixed = has_repeated_places(rows)
@@ -511,9 +572,27 @@ def patients_table(measurements: Sequence[Measurement]) -> pd.DataFrame:
                     "flagged": sum(bool(row.flags) for row in mine),
                     "suitability": worst_light(row.suitability for row in mine),
                 }
+                | known.get((subject, image, label), {})
             )
-    lights = ["suitability"] if any(row.suitability for row in measurements) else []
-    return pd.DataFrame(lines, columns=[*_patient_columns({row.unit for row in measurements}), *lights])
+    columns = _patient_columns({row.unit for row in measurements})
+    columns += [name for name in INTERVAL_COLUMNS if any(name in line for line in lines)]
+    columns += ["suitability"] if any(row.suitability for row in measurements) else []
+    return pd.DataFrame(lines, columns=columns)
+
+
+def _interval_cells(one: PatientInterval) -> dict[str, float | str]:
+    """Give what the table by patient holds of an interval; nothing where an end is not known."""
+    unit = SUFFIXES[one.unit]
+    ends = {
+        f"mean_area_low_{unit}": one.mean_low,
+        f"mean_area_high_{unit}": one.mean_high,
+        f"max_area_low_{unit}": one.max_low,
+        f"max_area_high_{unit}": one.max_high,
+        "volume_low_ml": None if one.volume_low_mm3 is None else one.volume_low_mm3 / 1000,
+        "volume_high_ml": None if one.volume_high_mm3 is None else one.volume_high_mm3 / 1000,
+    }
+    known: dict[str, float | str] = {name: end for name, end in ends.items() if end is not None}
+    return known | {"interval_level": one.level, "interval_basis": one.basis}
 
 
 def _patient_columns(units: Collection[str]) -> list[str]:

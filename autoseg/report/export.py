@@ -26,6 +26,7 @@ from autoseg.image.image import Image, LabelMap
 from autoseg.image.overlay import hex_colour, overlay_slices
 from autoseg.image.structures import Structure
 from autoseg.measurement.areas import MEASUREMENT_VERSION, Measurement, measure_areas
+from autoseg.measurement.intervals import PatientInterval
 from autoseg.model.trust import Light, Suitability
 from autoseg.report.animation import GIF_PIXELS, choose_scenes, draw_scenes
 from autoseg.report.area_tables import (
@@ -59,6 +60,7 @@ def write_run(
     details: Mapping[str, Any] | None = None,
     measurements: Sequence[Measurement] | None = None,
     suitability: Mapping[str, Suitability] | None = None,
+    intervals: Sequence[PatientInterval] = (),
     skipped: Sequence[SkippedFile] = (),
     write_more: Callable[[Path], object] | None = None,
 ) -> Path:
@@ -80,7 +82,8 @@ def write_run(
 
     `suitability` is the light of each image by case_id, where one is known: run.json has it with its reasons, the
     overlays, cuts and animation of an image that is not green have its word above them, and so have its labels in
-    the head of their files, where no pixel changes. Tables take it from the measurements.
+    the head of their files, where no pixel changes. Tables take it from the measurements. `intervals` are those of
+    means and volumes.
     """
     folder = Path(folder)
     lights = {case_id: one.light.value for case_id, one in (suitability or {}).items()}
@@ -120,6 +123,7 @@ def write_run(
             details=details,
             skipped=skipped,
             suitability=suitability,
+            intervals=intervals,
         )
         # Label pictures and NIfTI hold one label a pixel: whoever counts them must know what lies inside what.
         structures = list({s.label: s for m in label_maps for s in m.structures}.values())
@@ -156,13 +160,14 @@ def areas_sheets(
     details: Mapping[str, Any] | None = None,
     skipped: Sequence[SkippedFile] = (),
     suitability: Mapping[str, Suitability] | None = None,
+    intervals: Sequence[PatientInterval] = (),
 ) -> list[Sheet]:
     """Give the sheets of `areas.xlsx`: areas (flagged cells marked), measurements, by patient, about.
 
     "by level" is there where levels are known, "left alone" where files were. The light of each image stands with
     its reasons at the top of "about", and in a column of every other sheet: amber is marked, red in red.
     """
-    areas = areas_table(measurements)
+    areas = areas_table(measurements, intervals)
     column_of = {name: number for number, name in enumerate(areas.columns)}
     lines: list[tuple[Measurement, ...]] = []  # what stands in each; nothing of its own in those of the statistics
     for block in area_blocks(measurements):
@@ -172,7 +177,7 @@ def areas_sheets(
     below = frozenset(number for number, rows in enumerate(lines) if not rows)
     tidy = measurements_table(measurements)
     sheets = [Sheet("areas", areas, marked, below), Sheet("measurements", tidy)]
-    sheets.append(Sheet("by patient", patients_table(measurements)))
+    sheets.append(Sheet("by patient", patients_table(measurements, intervals)))
     levels = levels_table(measurements)
     sheets += [Sheet("by level", levels)] if len(levels) else []
     sheets = [_with_lights(sheet) for sheet in sheets]
@@ -220,6 +225,7 @@ def _about(
         "pixel (between rows × between columns), and whence": "; ".join(pixels),
         "area": "number of labelled pixels on the slice as it was acquired × area of one pixel",
         "areas in pixels": in_pixels,
+        "intervals": details.get("about_intervals", ""),
         "slice": "counts from 1 in the order of the body, as on the screen and in the names of the overlays",
         "cleaned, each structure on each slice": "; ".join(cleaned),
         "amber cells": "areas with a flag; the flags column says which",
@@ -288,14 +294,20 @@ def _write_tables(
     details: Mapping[str, Any] | None = None,
     skipped: Sequence[SkippedFile] = (),
     suitability: Mapping[str, Suitability] | None = None,
+    intervals: Sequence[PatientInterval] = (),
 ) -> None:
     write_table(folder / "measurements.csv", measurements_table(measurements))
-    write_table(folder / "areas.csv", areas_table(measurements), marked=True)
+    write_table(folder / "areas.csv", areas_table(measurements, intervals), marked=True)
     sheets = areas_sheets(
-        measurements, model_name=model_name, details=details, skipped=skipped, suitability=suitability
+        measurements,
+        model_name=model_name,
+        details=details,
+        skipped=skipped,
+        suitability=suitability,
+        intervals=intervals,
     )
     write_workbook(folder / "areas.xlsx", sheets)
-    write_table(folder / "patients.csv", patients_table(measurements), marked=True)
+    write_table(folder / "patients.csv", patients_table(measurements, intervals), marked=True)
     levels = levels_table(measurements)
     if len(levels):
         write_table(folder / "levels.csv", levels, marked=True)

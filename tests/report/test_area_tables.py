@@ -11,6 +11,7 @@ from autoseg.image.geometry import affine_from_spacing
 from autoseg.image.image import LabelMap, Source
 from autoseg.image.structures import Structure
 from autoseg.measurement.areas import Measurement, measure_areas
+from autoseg.measurement.intervals import PatientInterval
 from autoseg.report.area_tables import (
     FLAG_WORDS,
     area_blocks,
@@ -27,6 +28,7 @@ from autoseg.report.area_tables import (
     missing_notes,
     patient_names,
     patients_table,
+    with_intervals,
 )
 
 CORD = (Structure(1, "cord", includes=(2,)), Structure(2, "grey matter"))
@@ -390,3 +392,45 @@ def test_every_table_has_the_light_and_one_row_has_the_worst():
     by_level = levels_table(rows)
     assert dict(zip(by_level["subject_id"], by_level["suitability"], strict=True)) == {"p": "red", "q": ""}
     assert areas_table(rows).groupby("case_id")["suitability"].nunique().tolist() == [1] * 4
+
+
+def interval_of(image, label, name, *, subject="p", unit="mm²", **ends):
+    return PatientInterval(subject, image, label, name, unit, 0.9, "by patient", **ends)
+
+
+def test_intervals_of_means_and_volumes_stand_with_them_and_nowhere_else():
+    rows = judged([*measured("a", subject="p"), *measured("b", subject="p")])
+    known = [
+        interval_of("a", 1, "cord", mean_low=300.0, mean_high=450.0, volume_low_mm3=1500.0, volume_high_mm3=2500.0),
+        interval_of("b", 2, "grey matter", max_low=10.0, max_high=20.0),
+        interval_of("elsewhere", 1, "cord", mean_low=1.0, mean_high=2.0),
+    ]
+    table = areas_table(rows, known)
+    below = table[table["slice"].isin(["mean", "SD", "n", "mean (unflagged)", "SD (unflagged)", "n (unflagged)"])]
+    ends = below[["case_id", "slice", "cord mm² low", "cord mm² high"]].dropna()
+    assert ends.to_numpy().tolist() == [["a", "mean", 300.0, 450.0]]
+    assert below["grey matter mm² low"].isna().all()
+    by_patient = patients_table(rows, known)
+    assert list(by_patient.columns)[-9:] == [
+        "mean_area_low_mm2", "mean_area_high_mm2", "max_area_low_mm2", "max_area_high_mm2", "volume_low_ml",
+        "volume_high_ml", "interval_level", "interval_basis", "suitability",
+    ]  # fmt: skip
+    cord, grey = by_patient.iloc[0], by_patient.iloc[3]
+    assert (cord["image"], cord["structure"], grey["image"], grey["structure"]) == ("a", "cord", "b", "grey matter")
+    assert (cord["mean_area_low_mm2"], cord["volume_high_ml"], cord["interval_level"]) == (300.0, 2.5, 0.9)
+    assert (grey["max_area_high_mm2"], math.isnan(grey["mean_area_low_mm2"])) == (20.0, True)
+    assert by_patient.iloc[[1, 2]][["mean_area_low_mm2", "interval_level"]].isna().all(axis=None)
+    shown = with_intervals(by_patient)
+    assert not [name for name in shown if re.search("low|high|interval", name)]
+    assert shown["mean_area_mm2"][0].endswith(" (300–450)")
+    assert shown["volume_ml"][0].endswith(" (1.5–2.5)")
+    assert shown["mean_area_mm2"][1] == area_text(by_patient["mean_area_mm2"][1])
+
+
+def test_the_interval_of_a_series_of_single_slices_stands_below_it():
+    rows = judged([row for n in (1, 2, 3) for row in singles(n)])
+    (key, *_) = image_groups(rows)
+    known = [interval_of(key[1], 1, "cord", subject=key[0], mean_low=300.0, mean_high=450.0)]
+    table = areas_table(rows, known).set_index("slice")
+    assert table.loc["mean", ["cord mm² low", "cord mm² high"]].tolist() == [300.0, 450.0]
+    assert patients_table(rows, known)["mean_area_high_mm2"].tolist()[0] == 450.0
