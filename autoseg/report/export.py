@@ -181,12 +181,11 @@ def areas_sheets(
     levels = levels_table(measurements)
     sheets += [Sheet("by level", levels)] if len(levels) else []
     sheets = [_with_lights(sheet) for sheet in sheets]
-    about = _about(measurements, model_name, details or {}, len(skipped))
-    if suitability:
-        lights = lights_by_image(suitability, [row.case_id for row in measurements])
-        said = [(f"suitability of {who}", say_light(one)) for who, one in lights]
-        about = pd.concat([pd.DataFrame(said, columns=about.columns), about], ignore_index=True)
-    sheets.append(Sheet("about", about))
+    lights = lights_by_image(suitability, [row.case_id for row in measurements]) if suitability else []
+    said = [(f"suitability of {who}", say_light(one)) for who, one in lights]
+    about = _about(measurements, model_name, details or {}, len(skipped), said)
+    amber, red = _marks(["" if one is None else one.light for _, one in lights], 1)
+    sheets.append(Sheet("about", about, amber, red=red))
     left = pd.DataFrame(_left_alone(skipped), columns=["file", "reason"])
     return [*sheets, *([Sheet("left alone", left)] if skipped else [])]
 
@@ -195,12 +194,17 @@ def _with_lights(sheet: Sheet) -> Sheet:
     """Mark the column with the lights."""
     if "suitability" not in sheet.table:
         return sheet
-    column, lights = list(sheet.table.columns).index("suitability"), sheet.table["suitability"].tolist()
+    amber, red = _marks(sheet.table["suitability"].tolist(), list(sheet.table.columns).index("suitability"))
+    return replace(sheet, marked=sheet.marked | amber, red=red)
+
+
+def _marks(lights: Sequence[str], column: int) -> tuple[frozenset[tuple[int, int]], frozenset[tuple[int, int]]]:
+    """Give the cells of a column that are amber, and those that are red, of one light a row."""
     amber, red = (
         frozenset((row, column) for row, light in enumerate(lights) if light == wanted)
         for wanted in (Light.AMBER, Light.RED)
     )
-    return replace(sheet, marked=sheet.marked | amber, red=red)
+    return amber, red
 
 
 def _left_alone(skipped: Sequence[SkippedFile]) -> list[dict[str, str]]:
@@ -209,7 +213,11 @@ def _left_alone(skipped: Sequence[SkippedFile]) -> list[dict[str, str]]:
 
 
 def _about(
-    measurements: Sequence[Measurement], model_name: str, details: Mapping[str, Any], skipped: int
+    measurements: Sequence[Measurement],
+    model_name: str,
+    details: Mapping[str, Any],
+    skipped: int,
+    lights: Sequence[tuple[str, str]],
 ) -> pd.DataFrame:
     pixels = dict.fromkeys(
         "unknown"
@@ -241,7 +249,7 @@ def _about(
     # Two models of one name, averaged or joined, are two lines.
     models = [(f"model {one['name']}", _model_words(one)) for one in details.get("model_records", ())]
     known = [(what, value) for what, value in facts.items() if value != ""]
-    return pd.DataFrame([*known, *models], columns=["what", "value"])
+    return pd.DataFrame([*lights, *known, *models], columns=["what", "value"])
 
 
 def _model_words(record: Mapping[str, Any]) -> str:

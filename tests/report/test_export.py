@@ -500,3 +500,8 @@ def test_the_workbook_marks_the_lights_and_tells_the_reasons(lit):
     assert list(told)[1:5] == [f"suitability of {name}" for name in ("leg", "arm", "rib", "hip")]
     assert told["suitability of leg"] == "RED. The image is upside down. Turn it."
     assert told["suitability of rib"].startswith("Unknown")
+    assert [book["about"].cell(row, 2).fill.fgColor.rgb for row in (2, 3, 4)] == [
+        "00B00020",
+        "00FFE08A",
+        "00000000",
+    ]
