@@ -377,10 +377,7 @@ def test_a_run_is_written_once_and_then_gone_on_with(sample, tmp_path):
 
 
 def test_a_folder_to_correct_in_keeps_the_light_and_tells_of_it(stacks, tmp_path, monkeypatch):
-    lights = {
-        "red": Suitability(Light.RED, ("It lies on its side.",)),
-        "green": Suitability(Light.GREEN, ("Like.",)),
-    }
+    lights = Suitability(Light.RED, ("It lies on its side.",)), Suitability(Light.GREEN, ("Like it.",))
 
     def judge(models, image, predicted, measurements):
         return Judged(tuple(measurements), next(colours))
