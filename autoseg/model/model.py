@@ -23,6 +23,7 @@ from autoseg.files.atomic import settle
 from autoseg.image.structures import Structure
 from autoseg.model.ended import Ended, ended_by, read_origin
 from autoseg.model.networks import build_network, network_sizes
+from autoseg.model.offsets import check_offsets
 from autoseg.model.postprocess import StructurePostprocess
 from autoseg.model.preprocessing.neighbouring_slices import network_channels
 from autoseg.model.settings.settings import Settings, settings_from_dict, settings_to_dict
@@ -451,7 +452,7 @@ def model_from_dict(values: Mapping[str, Any]) -> TrainedModel:
         origin=read_origin(origin),
         postprocess=tuple(read_fields(StructurePostprocess, row, "the post-processing") for row in cleaned),
         finder=None if finder is None else model_from_dict(finder),
-        offsets=tuple(needed({"offsets": (), **values}, "offsets", tuple[float, ...])),
+        offsets=check_offsets(needed({"offsets": (), **values}, "offsets", tuple[float, ...]), len(named)),
         trust=trust_from_dict(needed({"trust": {}, **values}, "trust", dict[str, Any])),
     )
 

@@ -14,6 +14,7 @@ from autoseg.image.image import Image, LabelMap
 from autoseg.model.centreline import Centreline
 from autoseg.model.device import keep_freed_memory
 from autoseg.model.model import TrainedModel
+from autoseg.model.offsets import add_offsets
 from autoseg.model.postprocess import choose_classes, clean_labels
 from autoseg.prediction.ensemble import (
     PLAIN,
@@ -42,10 +43,10 @@ def predict(
 ) -> LabelMap:
     """Segment every slice of an image.
 
-    The image is brought to the model's pixel size and normalised as in training; the probabilities are
-    brought back to the image's own pixels before each pixel takes its most probable structure, and the result
-    is cleaned as was chosen for the model. A model that was trained on crops first looks where the structures are
-    (`PreprocessSettings.find_region`).
+    The image is brought to the model's pixel size and normalised as in training; the probabilities are brought back
+    to the image's own pixels, and the model's `offsets` added to their log-odds, before each pixel takes its most
+    probable structure; the result is cleaned as was chosen for the model. A model that was trained on crops first
+    looks where the structures are (`PreprocessSettings.find_region`).
 
     Of several models (of the folds of a cross-validation, or of different networks) the mean of the probabilities
     counts. It is cleaned only where all of them clean a structure in the same way.
@@ -133,7 +134,8 @@ def predict_probabilities(
 ) -> Iterator[tuple[slice, npt.NDArray[np.float32]]]:
     """Give the probabilities (slices, classes, rows, columns) on the image's grid, some slices at a time.
 
-    Class 0 is the background, class k the first model's k-th structure.
+    Class 0 is the background, class k the first model's k-th structure. They are those from which a pixel takes its
+    most probable structure: each model's own offsets are in them.
     """
     models = as_models(model)
     strange = unseen_note(models, how.copies)
@@ -152,9 +154,9 @@ def predict_probabilities(
     for run in runs:
         run.find_regions(batches)
     for chosen in batches:
-        mean = runs[0].native(chosen)
-        for run, order in zip(runs[1:], orders[1:], strict=True):
-            answer = run.native(chosen)
+        mean = add_offsets(runs[0].native(chosen), models[0].offsets)
+        for one, run, order in zip(models[1:], runs[1:], orders[1:], strict=True):
+            answer = add_offsets(run.native(chosen), one.offsets)
             for number, place in enumerate(order):
                 mean[:, number] += answer[:, place]
         if len(runs) > 1:

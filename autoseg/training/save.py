@@ -40,7 +40,7 @@ from autoseg.training.keeping.elsewhere import (
 )
 from autoseg.training.keeping.room import check_training_room
 from autoseg.training.training import OnEpoch, train
-from autoseg.training.trust import examine_cases, learn_trust
+from autoseg.training.trust import examine_cases, learn_trust, with_offsets
 
 # Of learning, that a crash may lose where epochs are short.
 LONGEST_UNSAVED_S = 60.0
@@ -272,7 +272,7 @@ class _TrainingFiles:
         self.saved_at_s = time.monotonic()
 
     def conclude(self, model: TrainedModel, split: Split, *, choose_post: bool) -> tuple[TrainedModel, Path]:
-        """Let the model take the place of the rest, with what its validation cases tell of its own limits.
+        """Let the model take the place of the rest, with offsets, and what validation cases tell of its limits.
 
         With `choose_post` they choose a post-processing first.
 
@@ -280,8 +280,12 @@ class _TrainingFiles:
         """
         model, choice = self.completed(model), None
         try:
-            model, choice = tune_postprocess(model, split.validation if choose_post else ())
+            model = with_offsets(model, split)
         except (AutosegError, OSError, MemoryError, RuntimeError) as error:  # the images may be gone since
+            self.caution(Note(f"Areas may be too small by some percent; they were not made right. {error}"))
+        try:
+            model, choice = tune_postprocess(model, split.validation if choose_post else ())
+        except (AutosegError, OSError, MemoryError, RuntimeError) as error:
             self.caution(Note(f"No post-processing was chosen, and the model is kept without one. {error}"))
         try:
             model = learn_trust(model, examine_cases(model, split.validation))

@@ -38,6 +38,7 @@ from autoseg.training.inputs import Inputs
 from autoseg.training.keeping.alone import folds_alone
 from autoseg.training.keeping.elsewhere import somewhere
 from autoseg.training.training import train
+from autoseg.training.trust import with_offsets
 from autoseg.words import counted
 
 
@@ -171,6 +172,7 @@ def _make_fold(plan: FoldPlan, number: int) -> FoldResult:
     inputs = plan.inputs(number)
     with MemoryWatch() as memory:
         model = _model_of(plan, number, inputs)
+    model = with_offsets(model, split, centrelines=inputs.centrelines) if learns else model
     model, choice = tune_postprocess(model, split.validation if plan.choose_post else ())
     found = score_fold([model], split.test, structures, copies=plan.copies)
     parameters, multiply_adds = size_of(model, found.image)

@@ -2,3 +2,4 @@
 
 from autoseg.training.trust.examine import Examined, examine, examine_cases
 from autoseg.training.trust.learn import learn_trust
+from autoseg.training.trust.offsets import with_offsets
