@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,7 +38,8 @@ class ModelEntry:
     `unfinished` says what the file is of a training that did not come to its end. A file that cannot be read has
     only `path`, `date` and the `problem`. A model of volumes has `spatial_dims` 3, three distances in `spacing_mm`
     in the order of the axes (`orientation`), and `patch_size`; its `training_slices` are patches. Of one that
-    `can_be_guessed`, patients' IDs can be found by trying. `calibration` is of the errors of its areas.
+    `can_be_guessed`, patients' IDs can be found by trying. `calibration` is of the errors of its areas, `offsets`
+    are those of its model.
     """
 
     path: Path
@@ -61,6 +63,7 @@ class ModelEntry:
     patch_size: tuple[int, int, int] | None = None
     orientation: str = ""
     can_be_guessed: bool = False
+    offsets: tuple[float, ...] = ()
     calibration: Calibration | None = None
 
     @property
@@ -105,6 +108,7 @@ class ModelEntry:
             ("Segments", SEGMENTS[self.spatial_dims]),
             ("Validation score", self._score()),
             ("Errors of areas", self._errors()),
+            ("Areas", self._areas()),
             ("Trained on", self._material()),
             ("Patients' IDs", f"This file {GUESSED}" if self.can_be_guessed else ""),
             ("Trained", f"{self.day}; best epoch {self.best_epoch} of {self.epochs}"),
@@ -133,6 +137,13 @@ class ModelEntry:
         else:
             who = "who also chose its best epoch; by folds all its patients would count"
         return f"known from {_count(known.patients, 'patient')}, {who} ({known.date[:10]})"
+
+    def _areas(self) -> str:
+        if not self.offsets:
+            return ""
+        named = zip(self.structures, self.offsets, strict=True)
+        single = ", ".join(f"{s.name} from {1 / (1 + math.exp(offset)):.2f} on" for s, offset in named)
+        return f"made right on average, by the probability from which a pixel is of a structure ({single})"
 
     def _material(self) -> str:
         if not self.training_subjects:
@@ -244,6 +255,7 @@ def _describe(path: Path, written: datetime, model: TrainedModel) -> ModelEntry:
         orientation=volume.orientation if of_volumes else "",
         can_be_guessed=can_be_guessed(model),
         calibration=model.trust.calibration,
+        offsets=model.offsets,
     )
 
 

@@ -403,6 +403,9 @@ def _details_of(segmenter: Segmenter) -> dict[str, Any]:
             for one in models
         ],
         "calibrations": [_calibration_record(one) for one in models],
+        "offsets": [
+            {s.name: offset for s, offset in zip(one.structures, one.offsets, strict=False)} for one in models
+        ],
         "model_origin": origins[0] if alone else origins,
         "best_epoch": epochs[0] if alone else ", ".join(map(str, epochs)),
     }

@@ -46,8 +46,17 @@ def test_the_facts_of_a_model(tmp_path):
     assert facts["Pixel size"] == "every slice is brought to pixels of 0.75 mm"
     assert facts["Ended because"] == "it was stopped"
     assert "best epoch 2 of 3" in facts["Trained"]
+    assert "Areas" not in facts
     assert entry.line.startswith("thigh_3.pt — 2 Mar 2026, ")
     assert entry.line.endswith(" — Dice 0.20, not calibrated — psoas, gracilis")
+
+
+def test_offsets_are_told_as_probabilities(tmp_path):
+    save_model(made_up_model(offsets=(0.2, 0.0)), tmp_path)
+    (entry,) = list_models(tmp_path)
+    words = dict(entry.facts)["Areas"]
+    assert words.startswith("made right on average")
+    assert words.endswith("(psoas from 0.45 on, gracilis from 0.50 on)")
 
 
 def test_the_newest_comes_first_whatever_the_file_s_own_date(tmp_path):

@@ -245,6 +245,12 @@ def test_a_typed_cleaning_counts_in_place_of_the_models_own(stacks, tmp_path, po
     assert cleaned == [{"cavity": post.words, "myocardium": post.words} if post.steps else {}]
 
 
+def test_a_run_says_what_was_added_to_the_structures_log_odds(stacks, tmp_path):
+    run = segment_folder(untrained_model(offsets=(0.25, -0.5)), stacks, output=tmp_path / "out")
+    details = json.loads((run.folder / "run.json").read_text("utf-8"))["details"]
+    assert details["offsets"] == [{"cavity": 0.25, "myocardium": -0.5}]
+
+
 @pytest.mark.parametrize("kind", ["combine", "correct"])
 def test_every_run_takes_a_typed_cleaning(stacks, tmp_path, kind, monkeypatch):
     seen = []

@@ -154,7 +154,10 @@ def run_fold(plan: FoldPlan, number: int) -> FoldResult:
         result = _make_fold(plan, number)
     for row in summarise(result.scores).itertuples():
         over = counted(cast(int, row.n_subjects), "subject")
-        words = f"  {row.name}: Dice {row.dice:.3f}, IoU {row.iou:.3f} over {over}"
+        words = f"  {row.name}: Dice {row.dice:.3f}, IoU {row.iou:.3f}"
+        if not math.isnan(row.total_area_error_percent):
+            words += f", area {row.total_area_error_percent:+.1f} %"
+        words += f" over {over}"
         plan.on_event(Note(words))
     return result
 

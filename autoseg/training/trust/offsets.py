@@ -32,7 +32,7 @@ Values = npt.NDArray[np.float64]
 
 # Of the images' own pixels, of training and of validation images each; one image at least.
 MOST_PIXELS = 2**24
-# Of training images, so that it costs little beside the training: a part of what it saw, and so many at least.
+# So that it costs little beside the training: a part of the images that it saw, and so many at least.
 PART_OF_TRAINING, FEWEST = 0.1, 8
 # Smaller probabilities are no structure's edge; far from it they are many, and add up to a haze.
 LEAST_PROBABILITY = 0.03
@@ -78,8 +78,8 @@ def with_offsets(
     members = class_members(model.structures, len(model.structures)).numpy()
     answered = [
         answer(plain, image, reference, members, is_validation=is_validation, line=lines.get(case_id))
-        for is_validation, cases, most in ((False, split.training, some), (True, split.validation, math.inf))
-        for case_id, image, reference in _sample(cases, model, most)
+        for is_validation, cases in ((False, split.training), (True, split.validation))
+        for case_id, image, reference in _sample(cases, model, some)
     ]
     offsets = fit_offsets(answered, members)
     return replace(plain, offsets=tuple(offsets.tolist()) if offsets.any() else ())
@@ -247,7 +247,7 @@ def _excess(k: int, answered: Sequence[Answered]) -> float:
     return float(excess * between / (between + variance))
 
 
-def _sample(cases: Sequence[Case], model: TrainedModel, most: float) -> Iterator[tuple[str, Image, LabelMap]]:
+def _sample(cases: Sequence[Case], model: TrainedModel, most: int) -> Iterator[tuple[str, Image, LabelMap]]:
     """Read cases, one of each subject in turn, until there are `most`, or they have pixels enough."""
     generator, pixels = np.random.default_rng(model.settings.seed), 0
     seen: dict[str, int] = {}
