@@ -155,7 +155,7 @@ def run_fold(plan: FoldPlan, number: int) -> FoldResult:
     for row in summarise(result.scores).itertuples():
         over = counted(cast(int, row.n_subjects), "subject")
         words = f"  {row.name}: Dice {row.dice:.3f}, IoU {row.iou:.3f}"
-        if not math.isnan(row.total_area_error_percent):
+        if not math.isnan(cast(float, row.total_area_error_percent)):
             words += f", area {row.total_area_error_percent:+.1f} %"
         words += f" over {over}"
         plan.on_event(Note(words))
