@@ -161,7 +161,8 @@ def with_intervals(table: pd.DataFrame) -> pd.DataFrame:
 def _with_bounds(value: float, low: float, high: float) -> str:
     if math.isnan(value):
         return ""
-    return area_text(value) + ("" if math.isnan(low) else f" ({area_text(low)}–{area_text(high)})")
+    # Ends are not known so well as to be worth four digits.
+    return area_text(value) + ("" if math.isnan(low) else f" ({area_text(low, 3)}–{area_text(high, 3)})")
 
 
 def in_pixels_note(measurements: Sequence[Measurement]) -> str:

@@ -245,7 +245,7 @@ def test_intervals_stand_behind_their_areas(lit, tmp_path, capsys):
     (folder,) = (tmp_path / "out").iterdir()
     areas = pd.read_csv(folder / "areas.csv")
     area = next(area for area in areas["cavity mm²"] if area > 100)
-    low, high = (area_text(share * area) for share in (0.9, 1.1))
+    low, high = (area_text(share * area, 3) for share in (0.9, 1.1))
     assert f" {area_text(area)} ({low}–{high})" in shown
     assert " low" not in shown[shown.index("cavity mm²") :]
 
