@@ -41,7 +41,8 @@ def morphometry(chosen: argparse.Namespace) -> None:
         smoothing_mm=chosen.smoothing_mm,
         suitability={case_id: one.light.value for case_id, one in lights.items()},
     )
-    red = print_lights(lights, [one.source.case_id for one in label_maps], show_red=chosen.show_red)
+    case_ids = [one.source.case_id for one in label_maps]
+    red = print_lights(lights, case_ids, show_red=chosen.show_red) if lights else []
     for note in found.notes:
         print_note(note)
     table = arc_table(found, step_mm=chosen.step_mm)

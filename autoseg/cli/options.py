@@ -196,7 +196,7 @@ def print_lights(
     from autoseg.report.lights import lights_by_image, say_light
     from autoseg.words import name_some
 
-    for who, one in lights_by_image(suitability, case_ids) if suitability else ():
+    for who, one in lights_by_image(suitability, case_ids):
         colour, plain = (COLOURS[one.light], PLAIN) if one is not None and sys.stdout.isatty() else ("", "")
         print(f"{colour}Suitability of {who}: {say_light(one)}{plain}")
     red = [] if show_red else red_images(suitability)
