@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -42,17 +43,21 @@ def with_banner(rgb: npt.NDArray[np.uint8], banner: Banner) -> npt.NDArray[np.ui
     (True, 100, [255, 0, 0], False)
     """
     side = FRAME if banner.frame else 0
-    wide = rgb.shape[1] + 2 * side
+    strip = _strip(banner, rgb.shape[1] + 2 * side)
+    framed = np.empty((rgb.shape[0] + side, strip.shape[1], 3), dtype=np.uint8)
+    framed[:] = banner.ground
+    framed[: rgb.shape[0], side : side + rgb.shape[1]] = rgb
+    return np.concatenate([strip, framed])
+
+
+@lru_cache(maxsize=64)
+def _strip(banner: Banner, wide: int) -> npt.NDArray[np.uint8]:
+    """Draw the words; the slices of an image are all as wide."""
     words, font = _fitting(banner.words, wide)
     _, top, _, bottom = font.getbbox(words)
-    high = int(bottom + top)
-    strip = PillowImage.new("RGB", (wide, high), banner.ground)
+    strip = PillowImage.new("RGB", (wide, int(bottom + top)), banner.ground)
     ImageDraw.Draw(strip).text((wide / 2, 0), words, fill=banner.ink, font=font, anchor="ma")
-    ground = np.array(banner.ground, dtype=np.uint8)
-    framed = np.empty((rgb.shape[0] + side, wide, 3), dtype=np.uint8)
-    framed[:] = ground
-    framed[: rgb.shape[0], side : wide - side] = rgb
-    return np.concatenate([np.asarray(strip, dtype=np.uint8), framed])
+    return np.asarray(strip, dtype=np.uint8)
 
 
 def _fitting(wordings: tuple[str, ...], wide: int) -> tuple[str, Font]:
