@@ -368,11 +368,12 @@ def _check_data(
             f"{', '.join(name for _, name, _ in here)}. Its twins must learn the same: give the folder that it has "
             "learnt from, with the structures named as they were."
         )
-    kept = model.origin.get("subject_fingerprints", ())
-    known, wanted = known_subjects(subjects_of(cases), kept), len(set(kept))
+    kept = model.origin.get("subject_fingerprints", ())  # those of its base are among them
+    wanted = sum(model.origin.get(f"{side}_subjects") or 0 for side in ("training", "validation"))
+    known = known_subjects(subjects_of(cases), kept)
     if kept and len(known) < wanted:
         raise DataError(
-            f"The model {model.name!r} knows {counted(wanted, 'patient')}, of whom {len(known)} {are(len(known))} "
+            f"The model {model.name!r} has learnt from or was validated on {counted(wanted, 'patient')}, of whom {len(known)} {are(len(known))} "
             "here. Its twins must learn from the same: give the folder that it has learnt from."
         )
     begun_from = model.origin.get("base")

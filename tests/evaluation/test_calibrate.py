@@ -256,7 +256,7 @@ def test_a_base_that_knows_these_patients_is_told_before_anything_is_trained(pat
 
 
 def test_other_patients_structures_or_bases_are_refused(path, trained):
-    with pytest.raises(DataError, match="knows 3 patients, of whom 2 are here"):
+    with pytest.raises(DataError, match="validated on 3 patients, of whom 2 are here"):
         calibrate_by_folds(path, [*CASES[:2], make_case(7)], STRUCTURES)
     with pytest.raises(DataError, match="knows core, ring and here are core, rim"):
         calibrate_by_folds(path, CASES, (STRUCTURES[0], Structure(5, "rim")))
