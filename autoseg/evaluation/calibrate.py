@@ -308,7 +308,7 @@ def calibration_folder(path: Path | str, model: TrainedModel) -> Path:
     """
     path, number = Path(path), 1
     place = first = path.with_name(f"{path.stem}{ENDING}")
-    while place.exists() and _read_state(place).get("model") not in (None, _digest(model)):
+    while place.exists() and _read_state(place).get("model") not in (None, model_digest(model)):
         number += 1
         place = first.with_name(f"{first.name}_{number}")
     return place
@@ -373,8 +373,9 @@ def _check_data(
     known = known_subjects(subjects_of(cases), kept)
     if kept and len(known) < wanted:
         raise DataError(
-            f"The model {model.name!r} has learnt from or was validated on {counted(wanted, 'patient')}, of whom {len(known)} {are(len(known))} "
-            "here. Its twins must learn from the same: give the folder that it has learnt from."
+            f"The model {model.name!r} has learnt from or was validated on {counted(wanted, 'patient')}, of whom "
+            f"{len(known)} {are(len(known))} here. Its twins must learn from the same: give the folder that it has "
+            "learnt from."
         )
     begun_from = model.origin.get("base")
     if (begun_from or {}).get("digest") != (None if base is None else model_digest(base)):
@@ -420,7 +421,7 @@ def _plan_of_folds(
 
 def _replace(path: Path, model: TrainedModel, calibrated: TrainedModel) -> None:
     """Write the model anew in its place and with its time, if it is still the one that was read."""
-    if not path.is_file() or _digest(load_model(path)) != _digest(model):
+    if not path.is_file() or model_digest(load_model(path)) != model_digest(model):
         raise OutputError(
             f"{path} was changed or moved away meanwhile, and is left as it is. Its twins are kept: bring it back "
             "and start again, which goes on after them."
@@ -430,13 +431,8 @@ def _replace(path: Path, model: TrainedModel, calibrated: TrainedModel) -> None:
     os.utime(path, ns=(written_ns, written_ns))  # by which the newest model of a name is found
 
 
-def _digest(model: TrainedModel) -> str:
-    """Give what no other network has; offsets follow from the calibration itself."""
-    return model_digest(replace(model, offsets=()))
-
-
 def _write_state(place: Path, path: Path, model: TrainedModel, plan: CalibrationPlan, *, is_finished: bool) -> None:
-    about = {"file": path.name, "name": model.name, "model": _digest(model)}
+    about = {"file": path.name, "name": model.name, "model": model_digest(model)}
     write_record(place / STATE, {**about, "folds": plan.folds, "finished": is_finished})
 
 
