@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from autoseg.data.cases import Case
@@ -288,11 +289,11 @@ def calibrate_by_folds(
         if is_own:
             _write_state(place, path, model, plan, is_finished=False)
         try:
-            examined = _examine(request, hear, should_stop)
+            examined, minutes = _examine(request, hear, should_stop)
         except OtherFoldsError as error:
             remedy = f"Move {place} away; its folds are then learnt anew." if is_own else "Leave --from out."
             raise DataError(f"{error} {remedy}") from error
-        calibrated = learn_trust(model, examined, by_folds=True)
+        calibrated = learn_trust(model, examined, by_folds=True, minutes=minutes)
         with one_step(path.parent):
             _replace(path, model, calibrated)
             if is_own:
@@ -343,8 +344,11 @@ def find_uncalibrated(folder: Path | str, name: str) -> Uncalibrated | None:
 
 def _examine(
     request: CrossValidationRequest, hear: OnEvent, should_stop: Callable[[], bool] | None
-) -> list[Examined]:
-    """Do the folds, and let each fold's model examine whom it never saw; what was done before is read."""
+) -> tuple[list[Examined], float]:
+    """Do the folds, and let each fold's model examine whom it never saw; what was done before is read.
+
+    Also give for how many minutes a twin learnt, on average.
+    """
     by_id = {case.case_id: case for case in request.cases}
     found: list[Examined] = []
     result = run_cross_validation(request, hear, should_stop)
@@ -354,7 +358,7 @@ def _examine(
         hear(TwinTried(fold.number, len(result.folds)))
         cases = [by_id[case_id] for case_id in read_content(fold.folder)["made_from"]["test"]]
         found += examine_fold(fold, cases, request.structures)[0]
-    return found
+    return found, fmean(fold.cost.training_seconds for fold in result.folds) / 60
 
 
 def _check_data(

@@ -35,6 +35,7 @@ from autoseg.model.settings.settings import (
     PreprocessSettings,
     VolumeSettings,
 )
+from autoseg.model.trust import How
 from autoseg.training.events import Finder
 from autoseg.training.finder import finder_settings
 from autoseg.training.finetuning import settings_from_base
@@ -107,8 +108,12 @@ def test_everybody_is_measured_once_by_a_twin_that_never_saw_them(path, pooled, 
     before, written_ns, events = load_model(path), path.stat().st_mtime_ns, []
     model = calibrate_by_folds(path, CASES, STRUCTURES, on_event=events.append)
     ((examined, how),) = pooled
+    folds = [path.parent / "discs_1_calibration" / f"fold_{number}" for number in (1, 2, 3)]
     assert sorted(one.subject_id for one in examined) == ["subject0", "subject1", "subject2"]
-    assert how == {"by_folds": True}
+    assert how["by_folds"]
+    seconds = [json.loads((place / "fold.json").read_text())["cost"]["training_seconds"] for place in folds]
+    assert model.trust.calibration.minutes == pytest.approx(sum(seconds) / 3 / 60)
+    assert (model.trust.calibration.how, model.trust.calibration.patients) == (How.FOLDS, 3)
     for one in examined:
         _, reference = make_pair(int(one.case_id.removeprefix("case")))
         assert one.reference[:, 1].tolist() == (reference.voxels == 5).sum(axis=(1, 2)).tolist()

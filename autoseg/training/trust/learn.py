@@ -11,12 +11,14 @@ from autoseg.training.trust.calibration import calibrate_model
 from autoseg.training.trust.examine import Examined
 
 
-def learn_trust(model: TrainedModel, examined: Sequence[Examined], *, by_folds: bool = False) -> TrainedModel:
+def learn_trust(
+    model: TrainedModel, examined: Sequence[Examined], *, by_folds: bool = False, minutes: float | None = None
+) -> TrainedModel:
     """Give the model with what it knows of its own limits.
 
     `examined` are images of subjects whom it never saw: its validation subjects, seen by itself, or `by_folds` all
     subjects, each seen by a twin that learnt without it (`autoseg.evaluation.calibrate`). Features of twins are of
-    other networks than the model's, and signals may be of weaker ones: twins learn for a shorter time.
+    other networks than the model's, and signals may be of weaker ones: twins learn for a shorter time, `minutes`.
     """
-    calibration = calibrate_model(model, examined, how=How.FOLDS if by_folds else How.VALIDATION)
+    calibration = calibrate_model(model, examined, how=How.FOLDS if by_folds else How.VALIDATION, minutes=minutes)
     return replace(model, trust=replace(model.trust, calibration=calibration))
