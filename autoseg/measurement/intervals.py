@@ -17,11 +17,13 @@ import numpy.typing as npt
 from scipy import optimize, stats
 
 LEVEL = 0.9
-# With fewer the spread between patients cannot be told from chance.
-FEWEST_TO_ASSUME = 3
+# With three, one triple of patients in ten held less than 62 % where 90 % were promised (volumes of hippocampi).
+FEWEST_TO_ASSUME = 5
+# To fewer errors nothing is fitted: with nine patients of one value each, two fitted numbers cost 2 % of coverage.
+FEWEST_TO_FIT = 30
 # Where no area was off, so that nothing is divided by 0.
 LEAST_EXPECTED = 1e-9
-ROUNDS = 20  # of fitting the expected error, of which five are enough
+ROUNDS = 20  # of fitting the expected error; most often a few are enough
 
 Floats = npt.NDArray[np.float64]
 
@@ -145,9 +147,9 @@ def random_effects(scores: Sequence[npt.ArrayLike], level: float = LEVEL) -> tup
     --------
     Of one score a patient it is the interval of Student's t for one more:
 
-    >>> low, high = random_effects([[1.0], [2.0], [3.0]], 0.9)
+    >>> low, high = random_effects([[1.0], [2.0], [3.0], [4.0], [5.0]], 0.9)
     >>> round((high - low) / 2, 3)
-    3.372
+    3.692
     """
     known = _known(scores)
     n = len(known)
@@ -217,8 +219,8 @@ class Expected:
         return max(0.0, area + min(0.0, band.low) * expected), area + max(0.0, band.high) * expected
 
 
-# Of slices on which nothing was found: their errors count as they are.
-AS_THEY_ARE = Expected(1.0, 0.0)
+# Of slices on which nothing was found: their errors count as they are. Of others before more is known: as a share.
+AS_THEY_ARE, RELATIVE = Expected(1.0, 0.0), Expected(0.0, 1.0)
 
 
 def fit_expected(
@@ -236,11 +238,12 @@ def fit_expected(
     Returns
     -------
     Expected
-        None of its terms is negative, so that what tells nothing has no weight.
+        None of its terms is negative, so that what tells nothing has no weight. `RELATIVE` of fewer than
+        `FEWEST_TO_FIT` errors.
     """
     known = _known(areas)
-    if not known:
-        return AS_THEY_ARE
+    if sum(map(len, known)) < FEWEST_TO_FIT:
+        return RELATIVE
     area, error = np.concatenate(known), np.abs(np.concatenate(_known(errors)))
     weights = np.concatenate([np.full(len(own), 1 / len(own)) for own in known])
     terms = [np.ones_like(area), area]
@@ -254,7 +257,9 @@ def fit_expected(
         # An error as large as expected weighs the same wherever it is.
         root = np.sqrt(weights) / expected
         found, _ = optimize.nnls(columns / scale * root[:, None], error * root)
-        expected = np.maximum(columns / scale @ found, least)
+        before, expected = expected, np.maximum(columns / scale @ found, least)
+        if np.allclose(before, expected, rtol=1e-4, atol=0.0):
+            break
     found = found / scale
     base = float(found[0]) if float(found.max()) > 0 else least
     return Expected(base, float(found[1]), float(found[2]) if len(terms) == 3 else 0.0)

@@ -21,7 +21,7 @@ from autoseg.measurement.intervals import (
 from autoseg.model.model import TrainedModel
 from autoseg.model.trust import Calibration, How
 from autoseg.report.area_tables import has_repeated_places, image_groups, volume_mm3
-from autoseg.words import counted
+from autoseg.words import counted, listed
 
 Ends = tuple[float, float, Basis]
 
@@ -99,13 +99,13 @@ class _Asked:
         self.calibrations = [one for one in known if one is not None]
         self.is_known = bool(known) and len(self.calibrations) == len(known)
         self.level = level
-        self.bands: dict[tuple[int, str, str], tuple[Expected, Band] | None] = {}
+        self.bands: dict[tuple[int, str, str, bool], tuple[Expected, Band] | None] = {}
 
-    def ends(self, row: Measurement, quantity: str, value: float, doubt: float) -> Ends | None:
+    def ends(self, row: Measurement, quantity: str, value: float, doubt: float | None) -> Ends | None:
         """Give between what a value of a row's structure lies, after the model that knows least."""
         found = []
         for number, calibration in enumerate(self.calibrations):
-            band = self._band(number, row.name, quantity)
+            band = self._band(number, row.name, quantity, doubt is not None)
             # From mm² to pixels nothing leads where the size of a pixel is unknown.
             if band is None or (calibration.unit == MM2) > (row.unit == MM2):
                 return None
@@ -114,16 +114,16 @@ class _Asked:
                 if quantity == "volume" or row.pixel_row_mm is None or row.pixel_column_mm is None:
                     return None
                 factor = row.pixel_row_mm * row.pixel_column_mm
-            low, high = band[0].interval(value / factor, band[1], doubt)
+            low, high = band[0].interval(value / factor, band[1], doubt or 0.0)
             found.append((low * factor, high * factor, band[1].basis))
         basis = Basis.ASSUMING if any(one[2] == Basis.ASSUMING for one in found) else Basis.BY_PATIENT
         return min(low for low, _, _ in found), max(high for _, high, _ in found), basis
 
-    def _band(self, number: int, structure: str, quantity: str) -> tuple[Expected, Band] | None:
-        key = (number, structure, quantity)
+    def _band(self, number: int, structure: str, quantity: str, expects: bool) -> tuple[Expected, Band] | None:
+        key = (number, structure, quantity, expects)
         if key not in self.bands:
             calibration = self.calibrations[number]
-            errors = calibration.errors_of(structure, quantity)
+            errors = calibration.errors_of(structure, quantity, expects=expects)
             band = None
             if errors is not None:
                 band = find_band(errors.scores, self.level, may_assume=calibration.how == How.FOLDS)
@@ -135,10 +135,11 @@ class _Asked:
         return self.bands[key]
 
 
-def _doubt(rows: Sequence[Measurement]) -> float:
-    """Give 1 - expected Dice, of several slices by their areas; 0 where nothing is expected."""
-    known = [(1 - row.expected_dice, row.area) for row in rows if row.expected_dice is not None and row.area > 0]
-    return float(np.average([doubt for doubt, _ in known], weights=[area for _, area in known])) if known else 0.0
+def _doubt(rows: Sequence[Measurement]) -> float | None:
+    """Give 1 - expected Dice, of several slices by their areas; None where it is not known of all of them."""
+    known = [row.expected_dice for row in rows if row.expected_dice is not None]
+    weights = [float(row.pixel_count) or 1.0 for row in rows]
+    return float(np.average([1 - dice for dice in known], weights=weights)) if len(known) == len(rows) else None
 
 
 def about_intervals(models: Sequence[TrainedModel], *, level: float = LEVEL) -> str:
@@ -156,20 +157,37 @@ def about_intervals(models: Sequence[TrainedModel], *, level: float = LEVEL) -> 
 
 
 def _about(calibration: Calibration, level: float) -> str:
-    patients = _patients(calibration)
-    wanting = fewest_patients(level) - patients
-    percent = f"{level * 100:.0f} %"
-    if wanting <= 0:
-        return calibration.words
-    few = f"{counted(patients, 'patient')} whom the model never saw; {wanting} more are wanting for {percent}"
-    if calibration.how == How.FOLDS and any(
-        find_band(one.scores, level, may_assume=True) is not None for one in calibration.errors
-    ):
-        return f"The intervals of {percent} assume a distribution: they rest on {few} without that."
-    how = "" if calibration.how == How.FOLDS else " With autoseg train --calibrate all patients count."
-    return f"No intervals: the errors are known of {few}.{how}"
+    """Say it of one model: structures of which too few patients are known get a sentence of their own."""
+    percent, fewest = f"{level * 100:.0f} %", fewest_patients(level)
+    counts = {name: _patients(calibration, name) for name in calibration.structures}
+    enough = [name for name, count in counts.items() if count >= fewest]
+    assumed = [name for name in counts if name not in enough and _is_assumed(calibration, name, level)]
+    none = [name for name in counts if name not in enough and name not in assumed]
+
+    def few(names: Sequence[str]) -> str:
+        count = max(counts[name] for name in names)
+        known = f"the errors are known of {counted(count, 'patient')} whom the model never saw"
+        return f"{known}, and {fewest - count} more are wanting for {percent}"
+
+    sentences = [calibration.words] if enough else []
+    if assumed:
+        whose = "" if len(assumed) == len(counts) else f" of {listed(assumed)}"
+        sentences.append(f"The intervals{whose} assume a distribution of errors: {few(assumed)} without that.")
+    if none:
+        whose = "" if len(none) == len(counts) else f" of {listed(none)}"
+        how = "" if calibration.how == How.FOLDS else " With autoseg train --calibrate all patients count."
+        sentences.append(f"No intervals{whose}: {few(none)}.{how}")
+    return " ".join(sentences)
 
 
-def _patients(calibration: Calibration) -> int:
-    """Give how many patients show a structure, of that which the most show."""
-    return max((len(one.scores) for one in calibration.errors if one.quantity == "found"), default=0)
+def _patients(calibration: Calibration, structure: str) -> int:
+    """Give on how many patients a structure was found."""
+    errors = calibration.errors_of(structure, "found")
+    return 0 if errors is None else len(errors.scores)
+
+
+def _is_assumed(calibration: Calibration, structure: str, level: float) -> bool:
+    errors = calibration.errors_of(structure, "found")
+    if errors is None or calibration.how != How.FOLDS:
+        return False
+    return find_band(errors.scores, level, may_assume=True) is not None

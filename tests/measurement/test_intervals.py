@@ -7,6 +7,7 @@ from scipy import stats
 
 from autoseg.measurement.intervals import (
     AS_THEY_ARE,
+    RELATIVE,
     Band,
     Basis,
     Expected,
@@ -79,7 +80,8 @@ def test_eight_patients_have_an_interval_only_by_an_assumption():
     scores = np.random.default_rng(2).normal(size=(8, 5))
     assert find_band(scores) is None
     assert find_band(scores, may_assume=True).basis is Basis.ASSUMING
-    assert find_band(scores[:2], may_assume=True) is None
+    assert find_band(scores[:5], may_assume=True).basis is Basis.ASSUMING
+    assert find_band(scores[:4], may_assume=True) is None
 
 
 @pytest.mark.parametrize("level", [0.8, 0.9, 0.95])
@@ -124,13 +126,13 @@ def test_random_effects_of_one_value_a_patient_is_students_interval_for_one_more
 
 
 def test_random_effects_take_the_spread_of_slices_out_of_that_of_patients():
-    # Means 1, 2, 3 of two slices each that differ by 2: within² = 2, variance of the means 1, between² = 0.
-    scores = [[0, 2], [1, 3], [2, 4]]
-    half = stats.t.ppf(0.95, 2) * math.sqrt(0 + 2 + 1 / 3)
-    assert random_effects(scores) == pytest.approx((2 - half, 2 + half))
+    # Means 1 to 5 of two slices each that differ by 2: within² = 2, variance of the means 2.5, between² = 1.5.
+    scores = [[0, 2], [1, 3], [2, 4], [3, 5], [4, 6]]
+    half = stats.t.ppf(0.95, 4) * math.sqrt(1.5 + 2 + 2.5 / 5)
+    assert random_effects(scores) == pytest.approx((3 - half, 3 + half))
 
 
-@pytest.mark.parametrize("n", [3, 5, 8])
+@pytest.mark.parametrize("n", [5, 8])
 def test_random_effects_hold_as_often_as_promised_where_the_assumption_is_nearly_true(n):
     errors = cohorts(n, 1000)
     ends = np.array([random_effects(list(own[:-1])) for own in errors])
@@ -171,7 +173,16 @@ def test_no_error_anywhere_gives_a_narrow_interval_and_no_nan():
     assert expected.interval(15.0, band) == pytest.approx((15.0, 15.0))
     assert np.isfinite(expected.of([0.0, 15.0])).all()
     assert (expected.of([0.0, 15.0]) > 0).all()
-    assert fit_expected([[]], [[]]) == AS_THEY_ARE
+    expected = fit_expected([[10.0, 20.0]] * 15, [[0.0, 0.0]] * 15)
+    assert expected.interval(15.0, band) == pytest.approx((15.0, 15.0))
+    assert np.isfinite(expected.of([0.0, 15.0])).all()
+    assert (expected.of([0.0, 15.0]) > 0).all()
+
+
+def test_nothing_is_fitted_to_few_errors():
+    areas, off = [[10.0, 200.0]] * 14, [[5.0, 5.0]] * 14
+    assert fit_expected(areas, off) == fit_expected([[]], [[]]) == RELATIVE
+    assert fit_expected(areas + areas, off + off).base == pytest.approx(5)
 
 
 def test_an_interval_holds_its_area_and_is_not_negative():

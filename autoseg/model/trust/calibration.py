@@ -25,7 +25,7 @@ class Errors:
     """The errors of one quantity of a structure, in units of the expected error.
 
     That is base + value × (share + doubt × (1 - expected Dice)). `scores` has for each patient, in no order that
-    tells who it is, (true - measured) / expected.
+    tells who it is, (true - measured) / expected. A quantity may have errors twice, with a doubt and without one.
     """
 
     structure: str
@@ -66,10 +66,14 @@ class Calibration:
         if self.how not in tuple(How) or len(self.coverage) != len(self.structures) or not 0 < self.level < 1:
             raise ValueError("its calibration is not described as autoseg describes it")
 
-    def errors_of(self, structure: str, quantity: str) -> Errors | None:
-        """Give the errors of one quantity of a structure; None where nobody had any."""
-        found = (one for one in self.errors if (one.structure, one.quantity) == (structure, quantity))
-        return next(found, None)
+    def errors_of(self, structure: str, quantity: str, *, expects: bool = False) -> Errors | None:
+        """Give the errors of one quantity of a structure; None where nobody had any.
+
+        Where a Dice is expected of what is asked for (`expects`), those with a doubt come first.
+        """
+        found = [one for one in self.errors if (one.structure, one.quantity) == (structure, quantity)]
+        found = [one for one in found if expects or not one.doubt]
+        return max(found, key=lambda one: one.doubt > 0, default=None)
 
     @property
     def words(self) -> str:

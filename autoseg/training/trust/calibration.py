@@ -12,8 +12,10 @@ from autoseg.measurement.areas import MM2, PIXELS
 from autoseg.measurement.intervals import (
     AS_THEY_ARE,
     LEVEL,
+    Expected,
     SliceKind,
     coverage_by_patient,
+    find_band,
     fit_expected,
     slice_kinds,
 )
@@ -24,6 +26,9 @@ from autoseg.training.trust.examine import Examined
 Floats = npt.NDArray[np.float64]
 # What is kept of one patient and quantity: of more, so many of them from the smallest to the largest.
 MOST_KEPT = 100
+# What is expected of the Dice counts where intervals become narrower than this times the others: on hippocampi it
+# tells nothing of errors that the size of an area does not.
+NARROWER = 0.95
 
 
 def calibrate_model(
@@ -48,14 +53,15 @@ def calibrate_model(
     if not examined:
         return None
     unit = MM2 if all(one.pixel_mm2 is not None for one in examined) else PIXELS
-    subjects = _by_subject(examined)
+    subjects = _by_subject(list(zip(examined, _doubts(model, examined), strict=True)))
     names = tuple(structure.name for structure in model.structures)
     errors, coverage = [], []
     for column, name in enumerate(names):
         patients = [_measure(images, column, unit) for images in subjects]
-        found = [_errors(name, quantity, patients) for quantity in QUANTITIES]
-        errors += [one for one in found if one is not None]
-        coverage.append(None if found[0] is None else coverage_by_patient(found[0].scores, LEVEL))
+        found = [one for quantity in QUANTITIES for one in _errors(name, quantity, patients)]
+        errors += found
+        of_slices = [one for one in found if one.quantity == SliceKind.FOUND]
+        coverage.append(coverage_by_patient(of_slices[-1].scores, LEVEL) if of_slices else None)
     if minutes is None and how == How.VALIDATION and model.history:
         minutes = model.history[-1].elapsed_s / 60
     return Calibration(
@@ -71,16 +77,24 @@ def calibrate_model(
     )
 
 
-def _by_subject(examined: Sequence[Examined]) -> list[list[list[Examined]]]:
+Doubted = tuple[Examined, Floats]
+
+
+def _doubts(model: TrainedModel, examined: Sequence[Examined]) -> list[Floats]:
+    """Give 1 - the expected Dice of each image, (slices, structures); NaN where it is unknown."""
+    return [np.full(one.predicted.shape, np.nan) for one in examined]
+
+
+def _by_subject(examined: Sequence[Doubted]) -> list[list[list[Doubted]]]:
     """Give the images of each subject; where all are single slices, those of a subject are one image."""
-    single = all(len(one.predicted) == 1 for one in examined)
-    subjects: dict[str, list[list[Examined]]] = {}
-    for one in examined:
+    single = all(len(one.predicted) == 1 for one, _ in examined)
+    subjects: dict[str, list[list[Doubted]]] = {}
+    for one, doubt in examined:
         mine = subjects.setdefault(one.subject_id, [])
         if single and mine:
-            mine[0].append(one)
+            mine[0].append((one, doubt))
         else:
-            mine.append([one])
+            mine.append([(one, doubt)])
     return list(subjects.values())
 
 
@@ -88,17 +102,17 @@ def _by_subject(examined: Sequence[Examined]) -> list[list[list[Examined]]]:
 Rows = dict[str, list[tuple[float, float, float]]]
 
 
-def _measure(images: Sequence[Sequence[Examined]], column: int, unit: str) -> Rows:
+def _measure(images: Sequence[Sequence[Doubted]], column: int, unit: str) -> Rows:
     """Give what was measured of one structure of a subject, and what was true; an image may be several parts."""
     rows: Rows = {}
-    for parts in images:
-        parts = [part for part in parts if part.drawn[column]]
+    for image in images:
+        parts = [part for part, _ in image if part.drawn[column]]
         if not parts:
             continue
         pixels = [part.pixel_mm2 or 0.0 if unit == MM2 else 1.0 for part in parts]
         measured = [part.predicted[:, column] * pixel for part, pixel in zip(parts, pixels, strict=True)]
         true = [part.reference[:, column] * pixel for part, pixel in zip(parts, pixels, strict=True)]
-        doubts = [np.zeros(len(part.predicted)) for part in parts]
+        doubts = [doubt[:, column] for part, doubt in image if part.drawn[column]]
         for areas, right, doubt in zip(measured, true, doubts, strict=True):
             for kind, *row in zip(slice_kinds(areas), areas.tolist(), right.tolist(), doubt.tolist(), strict=True):
                 rows.setdefault(kind.value, []).append((row[0], row[1], row[2]))
@@ -116,18 +130,50 @@ def _measure(images: Sequence[Sequence[Examined]], column: int, unit: str) -> Ro
     return rows
 
 
-def _errors(name: str, quantity: str, patients: Sequence[Rows]) -> Errors | None:
-    """Give the errors of one quantity of a structure, in units of what is to be expected; None without any."""
+def _errors(name: str, quantity: str, patients: Sequence[Rows]) -> list[Errors]:
+    """Give the errors of one quantity of a structure, in units of what is to be expected; none without any.
+
+    What was to be expected of the Dice counts in second ones, where it makes intervals narrower.
+    """
     known = [np.array(rows[quantity]) for rows in patients if rows.get(quantity)]
     if not known:
-        return None
-    measured, off, doubts = zip(*((own[:, 0], own[:, 1] - own[:, 0], own[:, 2]) for own in known), strict=True)
-    nothing = quantity in (SliceKind.BESIDE, SliceKind.EMPTY)
-    expected = AS_THEY_ARE if nothing else fit_expected(measured, off, doubts)
+        return []
+    measured, off = [own[:, 0] for own in known], [own[:, 1] - own[:, 0] for own in known]
+    doubts = [own[:, 2] for own in known]
+    if quantity in (SliceKind.BESIDE, SliceKind.EMPTY):
+        return [_in_units(name, quantity, AS_THEY_ARE, measured, off, doubts)]
+    plain = _in_units(name, quantity, fit_expected(measured, off), measured, off, doubts)
+    if any(np.isnan(own).any() for own in doubts):
+        return [plain]
+    expected = fit_expected(measured, off, doubts)
+    doubted = _in_units(name, quantity, expected, measured, off, doubts)
+    widths = [_width(one, measured, doubts) for one in (plain, doubted)]
+    return [plain, doubted] if expected.doubt and widths[1] < NARROWER * widths[0] else [plain]
+
+
+def _in_units(
+    name: str,
+    quantity: str,
+    expected: Expected,
+    measured: Sequence[Floats],
+    off: Sequence[Floats],
+    doubts: Sequence[Floats],
+) -> Errors:
+    doubts = [np.nan_to_num(own) for own in doubts]
     scores = [own / expected.of(area, doubt) for own, area, doubt in zip(off, measured, doubts, strict=True)]
     # In an order that does not tell who it is.
     kept = sorted(tuple(map(float, _thinned(np.sort(own)))) for own in scores)
     return Errors(name, quantity, expected.base, expected.share, expected.doubt, tuple(kept))
+
+
+def _width(errors: Errors, measured: Sequence[Floats], doubts: Sequence[Floats]) -> float:
+    """Give the mean width of the intervals that follow; 0 where there are none."""
+    band = find_band(errors.scores, LEVEL, may_assume=True)
+    if band is None:
+        return 0.0
+    expected = Expected(errors.base, errors.share, errors.doubt)
+    means = [expected.of(area, doubt).mean() for area, doubt in zip(measured, doubts, strict=True)]
+    return (band.high - band.low) * float(np.mean(means))
 
 
 def _thinned(values: Floats) -> Floats:
