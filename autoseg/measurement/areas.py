@@ -28,6 +28,20 @@ FROM_BEST = ("green", "", "amber", "red")
 
 
 @dataclass(frozen=True)
+class Usual:
+    """What is usual of one structure, so that a flag says something rare.
+
+    At most so many `pieces` on a slice (`count_pieces`), and so many times the `jump` from the slices beside it and
+    from the other `side`. `always`: an image shows it on some slice.
+    """
+
+    pieces: int = 1
+    jump: float = JUMP_FACTOR
+    side: float = SIDE_FACTOR
+    always: bool = False
+
+
+@dataclass(frozen=True)
 class Measurement:
     """One structure on one slice: a row of the tidy table, whose columns are these fields but for `slice_index`.
 
@@ -115,7 +129,13 @@ def worst_light(lights: Iterable[str]) -> str:
     return max(lights, key=FROM_BEST.index, default="")
 
 
-def measure_areas(label_map: LabelMap, *, image: Image | None = None, model: str = "") -> list[Measurement]:
+def measure_areas(
+    label_map: LabelMap,
+    *,
+    image: Image | None = None,
+    model: str = "",
+    usual: Mapping[int, Usual] | None = None,
+) -> list[Measurement]:
     """Measure the cross-sectional area of every annotated structure on every slice.
 
     The area is the number of labelled pixels times the area of one pixel, on the slices as they were
@@ -130,6 +150,12 @@ def measure_areas(label_map: LabelMap, *, image: Image | None = None, model: str
     - *jump*: more than 2 times larger, or smaller, than both nearest slices that show the structure;
     - *side differs*: less than a third of its left or right counterpart on the same slice.
 
+    Of what a model drew, `usual` tells what its labels had of each structure: they lie in more pieces, jump or
+    differ from side to side by more before that is flagged. It adds
+
+    - *other side*: more than three times its counterpart, which may be what is too small;
+    - *absent*: on no slice of the image, though the labels show it on every image.
+
     Parameters
     ----------
     label_map : LabelMap
@@ -138,6 +164,8 @@ def measure_areas(label_map: LabelMap, *, image: Image | None = None, model: str
         The image on the same grid, for `mean_intensity` (of its first channel).
     model : str
         Name of the model that drew the labels; repeated in every row.
+    usual : mapping of Usual by label, optional
+        What is usual of each structure in the labels from which the model learnt.
 
     Returns
     -------
@@ -174,9 +202,12 @@ def measure_areas(label_map: LabelMap, *, image: Image | None = None, model: str
     positions = np.arange(label_map.shape[0]) if affine is None else label_map.slice_positions_mm
     order = np.argsort(positions, kind="stable")
     masks = [label_map.mask(s.label) for s in structures]
-    shapes = [[_describe(mask[index]) for mask in masks] for index in order]
+    limits = [(usual or {}).get(s.label, Usual()) for s in structures]
+    shapes = [
+        [_describe(mask[index], limit.pieces) for mask, limit in zip(masks, limits, strict=True)] for index in order
+    ]
     counts = np.array([[shape.pixel_count for shape in row] for row in shapes]).reshape(len(order), -1)
-    stack_flags = _flag_along_stack(counts, structures)
+    stack_flags = _flag_along_stack(counts, structures, limits, is_learnt=usual is not None)
     between = None if affine is None or source.slice_spacing_source == "none" else slice_distance_mm(affine)
     known = label_map.known_positions_mm
     _, row_mm, column_mm = (None, None, None) if affine is None else label_map.spacing_mm
@@ -231,7 +262,14 @@ class _Shape:
     flags: tuple[str, ...]
 
 
-def _describe(mask: npt.NDArray[np.bool_]) -> _Shape:
+def count_pieces(mask: npt.NDArray[np.bool_]) -> int:
+    """Count the pieces (corners touch) of a mask (rows, columns) that hold more than a tenth of its largest."""
+    parts, _ = ndimage.label(mask, structure=np.ones((3, 3)))
+    sizes = np.bincount(parts.ravel())[1:]
+    return int(np.count_nonzero(sizes > FRAGMENT_SHARE * sizes.max(initial=0)))
+
+
+def _describe(mask: npt.NDArray[np.bool_], usual_pieces: int = 1) -> _Shape:
     count = int(np.count_nonzero(mask))
     if count == 0:
         return _Shape(0, 0, False, ())
@@ -239,32 +277,52 @@ def _describe(mask: npt.NDArray[np.bool_]) -> _Shape:
     sizes = np.sort(np.bincount(parts.ravel())[1:])
     edge = bool(mask[[0, -1]].any() or mask[:, [0, -1]].any())
     fragmented = components > 1 and sizes[-2] > FRAGMENT_SHARE * count
+    fragmented = fragmented and (usual_pieces == 1 or count_pieces(mask) > usual_pieces)
     flags = (("touches edge", edge), ("fragmented", fragmented))
     return _Shape(count, int(components), edge, tuple(flag for flag, raised in flags if raised))
 
 
+def jumps_along(counts: npt.NDArray[np.integer]) -> list[float]:
+    """Give how many times larger, or smaller, than both nearest slices that show the structure each slice is.
+
+    `counts` are pixels (slices,); slices without the structure, or without one that shows it on either side, have
+    no value. 1: between the two.
+
+    Examples
+    --------
+    >>> jumps_along(np.array([10, 30, 0, 12, 3, 4]))
+    [2.5, 1.0, 1.3333333333333333]
+    """
+    shown = counts[counts > 0].astype(np.float64)
+    before, here, behind = shown[:-2], shown[1:-1], shown[2:]
+    larger, smaller = here / np.maximum(before, behind), np.minimum(before, behind) / here
+    found: list[float] = np.maximum(1.0, np.maximum(larger, smaller)).tolist()
+    return found
+
+
 def _flag_along_stack(
-    counts: npt.NDArray[np.integer], structures: Sequence[Structure]
+    counts: npt.NDArray[np.integer], structures: Sequence[Structure], limits: Sequence[Usual], *, is_learnt: bool
 ) -> list[list[tuple[str, ...]]]:
     """Give the flags that need other slices or structures; counts has shape (slices, structures)."""
     flags: list[list[tuple[str, ...]]] = [[() for _ in structures] for _ in counts]
-    for column in range(len(structures)):
+    for column, limit in enumerate(limits):
         present = np.flatnonzero(counts[:, column])
-        for place, count in enumerate(counts[:, column].tolist()):
-            before, behind = present[present < place], present[present > place]
-            if not (len(before) and len(behind)):
-                continue
-            neighbours = counts[[before[-1], behind[0]], column]
-            if count == 0:
+        for place in np.flatnonzero(counts[:, column] == 0).tolist():
+            if len(present) and present[0] < place < present[-1]:
                 flags[place][column] += ("missing between slices",)
-            elif count > JUMP_FACTOR * neighbours.max() or JUMP_FACTOR * count < neighbours.min():
-                flags[place][column] += ("jump",)
+        for place, jump in zip(present[1:-1].tolist(), jumps_along(counts[:, column]), strict=True):
+            flags[place][column] += ("jump",) if jump > limit.jump else ()
+        if limit.always and not len(present):
+            for row in flags:
+                row[column] += ("absent",)
     columns = {structure.label: column for column, structure in enumerate(structures)}
     for pair in side_pairs(structures):
         for mine, other in (pair, pair[::-1]):
-            smaller = SIDE_FACTOR * counts[:, columns[mine]] < counts[:, columns[other]]
+            column, beside = columns[mine], columns[other]
+            smaller = limits[column].side * counts[:, column] < counts[:, beside]
             for place in np.flatnonzero(smaller).tolist():
-                flags[place][columns[mine]] += ("side differs",)
+                flags[place][column] += ("side differs",)
+                flags[place][beside] += ("other side",) if is_learnt else ()
     return flags
 
 

@@ -139,13 +139,17 @@ Models = TrainedModel | Sequence[TrainedModel]
 
 @dataclass(frozen=True)
 class Inference:
-    """How models are run over an image: the choices of `autoseg.prediction.predict`."""
+    """How models are run over an image: the choices of `autoseg.prediction.predict`.
+
+    With `look` each model also takes a second look (`second_look.py`), which tells how far to trust the labels.
+    """
 
     copies: Copies = "none"
     batch_size: int = 16
     precision: str = "float32"
     on_slices: Callable[[int, int], None] | None = None
     centreline: Centreline | None = None
+    look: bool = False
 
 
 PLAIN = Inference()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +26,7 @@ from autoseg.prediction.ensemble import (
     shared_postprocess,
     unseen_note,
 )
+from autoseg.prediction.signals import Signals
 from autoseg.prediction.slices import SliceRun
 from autoseg.prediction.volumes import VolumeRun
 from autoseg.words import counted
@@ -117,8 +118,12 @@ def predict_and_look(model: Models, image: Image, how: Inference = PLAIN) -> Pre
     post, differing = shared_postprocess(models)
     table = np.array([0, *(structure.label for structure in structures)], dtype=np.uint8)
     labels = np.empty(image.shape, dtype=np.uint8)
-    for chosen, probabilities in predict_probabilities(models, image, how):
+    pixel_area = 1.0 if image.affine is None else image.pixel_mm2
+    signals = Signals(structures, image.shape, post, pixel_area) if how.look else None
+    for chosen, probabilities, again in _probabilities(models, image, how):
         labels[chosen] = table[choose_classes(probabilities, post)]
+        if signals is not None and again is not None:
+            signals.add(chosen, probabilities, again, labels[chosen])
     if differing:
         warnings.warn(
             f"The models clean {', '.join(differing)} in different ways, so what they found together is not "
@@ -126,7 +131,8 @@ def predict_and_look(model: Models, image: Image, how: Inference = PLAIN) -> Pre
             stacklevel=3,
         )
     label_map = LabelMap(voxels=labels, affine=image.affine, structures=structures, source=image.source)
-    return Predicted(clean_labels(label_map, post))
+    label_map = clean_labels(label_map, post)
+    return Predicted(label_map, None if signals is None else signals.of(label_map))
 
 
 def predict_probabilities(
@@ -137,7 +143,13 @@ def predict_probabilities(
     Class 0 is the background, class k the first model's k-th structure. They are those from which a pixel takes its
     most probable structure: each model's own offsets are in them.
     """
-    models = as_models(model)
+    return ((chosen, mean) for chosen, mean, _ in _probabilities(as_models(model), image, how))
+
+
+def _probabilities(
+    models: tuple[TrainedModel, ...], image: Image, how: Inference
+) -> Iterator[tuple[slice, npt.NDArray[np.float32], npt.NDArray[np.float32] | None]]:
+    """Give the probabilities some slices at a time, and those of a second look where it is wished for."""
     strange = unseen_note(models, how.copies)
     if strange:
         warnings.warn(strange, stacklevel=2)
@@ -154,14 +166,8 @@ def predict_probabilities(
     for run in runs:
         run.find_regions(batches)
     for chosen in batches:
-        mean = add_offsets(runs[0].native(chosen), models[0].offsets)
-        for one, run, order in zip(models[1:], runs[1:], orders[1:], strict=True):
-            answer = add_offsets(run.native(chosen), one.offsets)
-            for number, place in enumerate(order):
-                mean[:, number] += answer[:, place]
-        if len(runs) > 1:
-            mean /= len(runs)
-        yield chosen, mean
+        mean = _mean((run.native(chosen) for run in runs), models, orders)
+        yield chosen, mean, _mean((run.again(chosen) for run in runs), models, orders) if how.look else None
         if how.on_slices is not None:
             how.on_slices(chosen.stop, count)
     cut_off = max(run.cut_off for run in runs)
@@ -173,6 +179,20 @@ def predict_probabilities(
             AreaWarning,
             stacklevel=2,
         )
+
+
+def _mean(
+    answers: Iterable[npt.NDArray[np.float32]], models: Sequence[TrainedModel], orders: Sequence[Sequence[int]]
+) -> npt.NDArray[np.float32]:
+    """Give the mean of models' probabilities, each with its offsets, in the order of the first one's classes."""
+    each = (add_offsets(answer, one.offsets) for answer, one in zip(answers, models, strict=True))
+    mean = next(each)
+    for answer, order in zip(each, orders[1:], strict=True):
+        for number, place in enumerate(order):
+            mean[:, number] += answer[:, place]
+    if len(orders) > 1:
+        mean /= len(orders)
+    return mean
 
 
 def _check_channels(model: TrainedModel, image: Image) -> None:

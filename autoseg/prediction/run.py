@@ -47,7 +47,7 @@ from autoseg.prediction.centreline import (
 from autoseg.prediction.combine import JoinAt, combine, heights_mm
 from autoseg.prediction.ensemble import Copies, Inference, Models, as_models, ensemble_name, need_millimetres
 from autoseg.prediction.intervals import about_intervals, patient_intervals
-from autoseg.prediction.judge import Judged, judge
+from autoseg.prediction.judge import Judged, can_expect, judge, usual_of
 from autoseg.report.area_tables import NotFound, areas_table, find_missing, in_pixels_note, missing_notes
 from autoseg.report.export import write_run
 from autoseg.report.run_folder import free_run_folder
@@ -178,8 +178,13 @@ class Segmenter:
         return [model_record(own, used.postprocess) for own, used in zip(self.loaded, self.models, strict=True)]
 
 
-def mean_of(model: Models, copies: Copies = "none", postprocess: StructurePostprocess | None = None) -> Segmenter:
-    """Segment with one model, or the mean of several; a typed `postprocess` counts in place of their own."""
+def mean_of(
+    model: Models, copies: Copies = "none", postprocess: StructurePostprocess | None = None, *, look: bool = True
+) -> Segmenter:
+    """Segment with one model, or the mean of several; a typed `postprocess` counts in place of their own.
+
+    With `look` the models take a second look at each image, if they know what to make of it (`Inference.look`).
+    """
     loaded = models = as_models(model)
     name = ensemble_name(models, copies)
     if postprocess is not None:
@@ -187,9 +192,12 @@ def mean_of(model: Models, copies: Copies = "none", postprocess: StructurePostpr
         name = f"{name}, {postprocess.words}"
         models = tuple(replace(m, postprocess=the_same_for_all(postprocess, m.structures)) for m in models)
 
+    look = look and can_expect(models)
+
     def segment(image: Image, clicked: Centreline | None, on_slices: OnSlices) -> Segmented:
         line = clicked or own_centreline(models, image)
-        predicted = predict_and_look(models, image, Inference(copies, on_slices=on_slices, centreline=line))
+        how = Inference(copies, on_slices=on_slices, centreline=line, look=look)
+        predicted = predict_and_look(models, image, how)
         label_map, names = predicted.label_map, (name,) * image.shape[0]
         notes = _cut_off(models, label_map, line)
         return Segmented(image, label_map, names, line, notes, predicted=predicted)
@@ -373,7 +381,8 @@ def _segment_and_write(request: RunRequest, output: Path) -> Run:
 
 def _judge(models: Sequence[TrainedModel], one: Segmented) -> Judged:
     """Measure an image, and say of each area how far to trust it; of two models along an image nothing is said."""
-    rows = measure_areas(one.label_map, image=one.image)
+    usual = None if one.predicted is None else usual_of(models)
+    rows = measure_areas(one.label_map, image=one.image, usual=usual)
     rows = [replace(row, model=one.slice_models[row.slice_index]) for row in rows]
     return Judged(tuple(rows)) if one.predicted is None else judge(models, one.image, one.predicted, rows)
 
@@ -478,6 +487,7 @@ def segment_folder(
     centrelines: Mapping[str, Centreline] | None = None,
     on_slices: OnSlices | None = None,
     on_progress: OnProgress | None = None,
+    look: bool = True,
 ) -> Run:
     """Segment every image of a folder, measure the areas and write everything to a new folder.
 
@@ -505,6 +515,9 @@ def segment_folder(
         Called with (slices done, slices in all) of each image.
     on_progress : callable, optional
         Called with a RunProgress at each step; returning True stops the run before anything is written.
+    look : bool
+        Let models take a second look at each image, which takes up to as long as the first and tells how well
+        each slice is likely to be segmented (`Measurement.expected_dice`, the flag "poor").
 
     Returns
     -------
@@ -518,7 +531,7 @@ def segment_folder(
         If `on_progress` returned True.
     """
     typed = TypedCalibration(field_of_view_mm, matrix_size, prefer, pixel_spacing_mm)
-    segmenter = mean_of(model, copies, postprocess)
+    segmenter = mean_of(model, copies, postprocess, look=look)
     request = RunRequest(segmenter, Path(folder), only, typed, centrelines or {}, on_slices, on_progress)
     return _segment_and_write(request, output)
 
@@ -615,7 +628,7 @@ def segment_to_correct(
     RunStopped
         If `on_progress` returned True.
     """
-    segmenter = mean_of(model, copies, postprocess)
+    segmenter = mean_of(model, copies, postprocess, look=False)  # all is looked at there anyway
     request = RunRequest(segmenter, Path(folder), only, _as_typed(typed), centrelines or {}, on_slices, on_progress)
     check_writable(Path(target).absolute().parent)
     with _enough_memory(request.folder):

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from autoseg.image.image import Image
 from autoseg.model.device import choose_device, choose_precision, in_layout, with_layout
@@ -26,13 +27,14 @@ from autoseg.model.preprocessing.preprocess import (
 from autoseg.model.preprocessing.regions import count_cut_off, find_centres
 from autoseg.model.preprocessing.sliding_window import run_in_tiles
 from autoseg.prediction.ensemble import Inference, copies_of, looks_for_region, make_copy, undo_copy
+from autoseg.prediction.second_look import second_look
 
 
 class SliceRun:
     """A model that sees slices, made ready for one image: its network on its device, and its sizes.
 
     `centres` (slices, 2) are the middles of the frames; `cut_off` counts the slices on which a structure reaches
-    the edge of its region.
+    the edge of its region, `last` are the slices that were read last.
     """
 
     def __init__(self, model: TrainedModel, image: Image, how: Inference) -> None:
@@ -41,7 +43,9 @@ class SliceRun:
         self.device = choose_device()
         self.number_format = choose_precision(how.precision, self.device)
         self.network = with_layout(model.build(), self.device)
-        stride = int(getattr(self.network, "stride", 1))
+        self.stride = stride = int(getattr(self.network, "stride", 1))
+        self.look = second_look(model.settings.augmentation)
+        self.last: tuple[slice, Tensor] | None = None
         self.extent = extent_of(image, self.settings)
         self.network_size = torch.tensor([self.extent.network], device=self.device)
         self.whole = frame_size([self.extent], stride)
@@ -78,8 +82,42 @@ class SliceRun:
             self.cut_off += count_cut_off(framed.argmax(1) > 0, self.centres[chosen], self.network_size)
         return to_native(framed, self.extent, centres=self.centres[chosen]).cpu().numpy()
 
-    def _frames(self, chosen: slice, frame: tuple[int, int]) -> Tensor:
+    @torch.inference_mode()
+    def again(self, chosen: slice) -> npt.NDArray[np.float32]:
+        """Give the probabilities of some slices by a second look, on the image's own grid as `native` does."""
+        first = self.crop or self.whole
+        rows, columns = frame = self.look.frame(first, self.stride)
+        matrix = self.look.matrix((1.0, 1.0), self.device)
+        tile = None if self.tile is None else self.look.frame(self.tile, self.stride)
+        answer = self._answer(self._frames(chosen, frame, matrix), tile)
+        where = [
+            (torch.arange(count, device=self.device) + 0.5) / count * network - network / 2
+            for count, network in zip(self.extent.native, self.extent.network, strict=True)
+        ]
+        there = torch.stack(torch.meshgrid(*where, indexing="ij"), dim=-1) - self.centres[chosen][:, None, None]
+        size = there.new_tensor([rows, columns])
+        place = 2 * (there @ torch.linalg.inv(matrix).T) / size
+        native = functional.grid_sample(
+            answer, place.flip(-1), mode="bilinear", padding_mode="border", align_corners=False
+        )
+        if self.crop is not None:
+            outside = (there.abs() > there.new_tensor(first) / 2).any(-1)
+            native.masked_fill_(outside[:, None], 0.0)
+            native[:, 0].masked_fill_(outside, 1.0)
+        return native.cpu().numpy()
+
+    def _frames(self, chosen: slice, frame: tuple[int, int], matrix: Tensor | None = None) -> Tensor:
         """Give some slices, with their neighbours, on frames of this size around their centres."""
+        slices = self._stored(chosen)
+        offsets = frame_offsets(frame, self.device)
+        offsets = (offsets if matrix is None else offsets @ matrix.T) + self.centres[chosen][:, None, None]
+        stored = torch.tensor([self.extent.stored], device=self.device).expand(len(slices), 2)
+        return sample_frames(slices, offsets, stored, self.network_size.expand(len(slices), 2))
+
+    def _stored(self, chosen: slice) -> Tensor:
+        """Give some slices with their neighbours, normalised; those that were asked for last are kept."""
+        if self.last is not None and self.last[0] == chosen:
+            return self.last[1]
         k, last = self.settings.neighbours, self.image.shape[0] - 1
         read = slice(max(0, chosen.start - k), min(last, chosen.stop - 1 + k) + 1)
         source = replace(self.image.source, slices=self.image.source.slices[read])
@@ -87,9 +125,8 @@ class SliceRun:
         slices = store_slices(part, self.extent, self.settings).to(self.device)
         places = torch.arange(chosen.start, chosen.stop, device=self.device) - read.start
         slices = gather_slices(slices, places, places.new_tensor([[0, len(slices) - 1]]), k)
-        offsets = frame_offsets(frame, self.device) + self.centres[chosen][:, None, None]
-        stored = torch.tensor([self.extent.stored], device=self.device).expand(len(slices), 2)
-        return sample_frames(slices, offsets, stored, self.network_size.expand(len(slices), 2))
+        self.last = chosen, slices
+        return slices
 
     def _answer(self, frames: Tensor, tile: tuple[int, int] | None) -> Tensor:
         """Give the network's probabilities on frames."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,7 @@ from torch import Tensor
 from autoseg.errors import DataError, SettingsError
 from autoseg.image.image import Image
 from autoseg.model.dataset import crop_of, store_image
-from autoseg.model.dataset.voxels import pad_to, padded_before
+from autoseg.model.dataset.voxels import pad_to, padded_before, read_linear
 from autoseg.model.device import choose_device, choose_precision, in_layout, require_memory, with_layout
 from autoseg.model.model import TrainedModel
 from autoseg.model.preprocessing.classes import mirrored_classes
@@ -21,6 +21,7 @@ from autoseg.model.preprocessing.sliding_window import run_by_slabs
 from autoseg.model.preprocessing.volume_grids import grid_of, to_native
 from autoseg.prediction.centreline import find_centreline
 from autoseg.prediction.ensemble import Inference, copies_of, mirrored_axes
+from autoseg.prediction.second_look import second_look
 
 # Bytes of a voxel while a volume is segmented: probabilities and logits of a class, and the image.
 CLASS_BYTES, LOGIT_BYTES, IMAGE_BYTES = 2, 4, 8
@@ -57,8 +58,12 @@ class VolumeRun:
             centreline = find_centreline(model.finder, image, precision=how.precision)
         self.crop = crop_of(image, self.grid, model.settings.volume, centreline)
         self.size = self.grid.network if self.crop is None else self.crop.shape
+        self.look = second_look(model.settings.augmentation)
+        self.looks = how.look
         self._check_memory()
         self.probabilities: Tensor | None = None
+        self.seen_again: Tensor | None = None
+        self.stored: Tensor | None = None  # the image, kept for the second look
 
     def find_regions(self, batches: Sequence[slice]) -> None:
         """Segment the whole volume; `batches` are brought back one by one later."""
@@ -73,23 +78,48 @@ class VolumeRun:
         return found
 
     @torch.inference_mode()
+    def again(self, chosen: slice) -> npt.NDArray[np.float32]:
+        """Give the probabilities of some slices by a second look, on the image's own grid as `native` does."""
+        if self.seen_again is None:
+            self.seen_again = self._segment_again()
+        found: npt.NDArray[np.float32] = to_native(self.seen_again, self.grid, chosen).cpu().numpy()
+        return found
+
+    @torch.inference_mode()
     def _segment(self) -> Tensor:
         """Give the probabilities on the network's grid, (classes, x, y, z) float16, the mean over the copies."""
-        stored, size = store_image(self.image, self.grid, self.settings), self.size
-        stored = stored if self.crop is None else self.crop.cut(stored)
+        stored = self._read()
+        self.stored = stored if self.looks else None
+        found = self._run(stored, self._answer)
+        return found if self.crop is None else self.crop.put_back(found, outside=torch.eye(len(self.sides))[0])
+
+    def _read(self) -> Tensor:
+        stored = store_image(self.image, self.grid, self.settings)
+        return stored if self.crop is None else self.crop.cut(stored)
+
+    def _run(self, stored: Tensor, answer: Callable[[Tensor], Tensor]) -> Tensor:
+        """Give the probabilities of a stored image (channels, x, y, z), patch by patch."""
+        size = stored.shape[1:]
         volume = pad_to(stored, self.patch, mode="edge")[None].to(self.device)
         before = padded_before(size, self.patch)
         found = torch.empty((len(self.sides), *size), dtype=torch.float16, device=self.device)
         inner = tuple(slice(b, b + n) for b, n in zip(before[1:], size[1:], strict=True))
-        for where, logits in run_by_slabs(self._answer, volume, self.patch, overlap=self.settings.volume.overlap):
+        for where, logits in run_by_slabs(answer, volume, self.patch, overlap=self.settings.volume.overlap):
             planes = range(max(where.start, before[0]), min(where.stop, before[0] + size[0]))
             if planes:
                 kept = logits[0, :, planes.start - where.start : planes.stop - where.start]
                 chosen = slice(planes.start - before[0], planes.stop - before[0])
                 found[:, chosen] = kept[(slice(None), slice(None), *inner)].softmax(0)
-        if self.crop is None:
-            return found
-        return self.crop.put_back(found, outside=torch.eye(len(self.sides))[0])
+        return found
+
+    def _segment_again(self) -> Tensor:
+        """Give the probabilities by a second look, turned and enlarged back to where the first ones lie."""
+        stored = self._read() if self.stored is None else self.stored
+        self.stored = None
+        matrix = self.look.matrix(self.grid.spacing_mm, stored.device)
+        seen = self._run(_turned(stored, matrix, [self.look.along(n) for n in self.size]), self._logits)
+        found = _turned(seen, torch.linalg.inv(matrix).to(self.device), self.size)
+        return found if self.crop is None else self.crop.put_back(found, outside=torch.eye(len(self.sides))[0])
 
     def _answer(self, patches: Tensor) -> Tensor:
         """Give the logits of patches, those of the mean over the copies."""
@@ -118,8 +148,25 @@ class VolumeRun:
         needed += slab * classes * LOGIT_BYTES + math.prod(self.grid.native) * IMAGE_BYTES * len(
             self.image.channels
         )
+        if self.looks:
+            needed += voxels * (2 * classes * CLASS_BYTES + IMAGE_BYTES * len(self.image.channels))
         if self.crop is not None:  # the whole image, and what is put back into its place
             needed += math.prod(self.grid.network) * (2 * classes + IMAGE_BYTES)
         shown = " × ".join(map(str, self.grid.network))
         what = f"{self.image.source.name} would have {shown} voxels for the network, which"
         require_memory(needed, what, "or train a model with a larger volume.spacing_mm")
+
+
+def _turned(voxels: Tensor, matrix: Tensor, size: Sequence[int]) -> Tensor:
+    """Read voxels (channels, x, y, z) on a grid of this size about the same middle, plane by plane.
+
+    `matrix` takes a voxel's distance from the middle there to that here; beyond the edge the last voxels count.
+    """
+    found = voxels.new_empty((len(voxels), *size))
+    middle = (torch.tensor(voxels.shape[1:], device=voxels.device) - 1) / 2
+    x, y, z = (torch.arange(n, device=voxels.device) - (n - 1) / 2 for n in size)
+    plane = torch.stack(torch.meshgrid(x[:1], y, z, indexing="ij"), dim=-1)
+    for number, along in enumerate(x):
+        plane[..., 0] = along
+        found[:, number : number + 1] = read_linear(voxels, plane @ matrix.T + middle)
+    return found

@@ -23,6 +23,9 @@ FLAG_WORDS = {
     "missing between slices": "is missing here, though slices before and behind show it",
     "jump": "is more than twice as large, or less than half as large, as on the slices beside it",
     "side differs": "is less than a third of the other side",
+    "other side": "is more than three times the other side",
+    "absent": "is on no slice, though the model's labels show it on every image",
+    "poor": "is probably wrong here: the model is unsure of it",
 }
 SOURCE_WORDS = {"header": "header", "typed": "typed"}
 # Columns of the tidy table that are left out where nothing is known of any area.

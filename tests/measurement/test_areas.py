@@ -8,8 +8,8 @@ from autoseg.errors import DataError, LabelError
 from autoseg.image.geometry import affine_from_axes, affine_from_spacing
 from autoseg.image.image import Image, LabelMap, SliceSource, Source
 from autoseg.image.structures import Structure, side_pairs
-from autoseg.measurement.areas import MEASUREMENT_VERSION, Measurement, measure_areas
-from autoseg.report.area_tables import OF_PREDICTIONS, areas_table, measurements_table
+from autoseg.measurement.areas import MEASUREMENT_VERSION, Measurement, Usual, measure_areas
+from autoseg.report.area_tables import FLAG_WORDS, OF_PREDICTIONS, areas_table, measurements_table
 
 MUSCLE = (Structure(1, "muscle"),)
 PSOAS = (Structure(1, "psoas left", side="left"), Structure(2, "psoas right", side="right"))
@@ -342,3 +342,39 @@ def test_the_same_slice_twice_is_an_error_and_not_an_average():
 def test_no_measurements_give_an_empty_table():
     table = areas_table([])
     assert (len(table), list(table.columns)) == (0, ["slice", "slice_position_mm", "flags"])
+
+
+PSOAS_LEFT, PSOAS_RIGHT = 1, 2
+
+
+def test_what_is_usual_in_the_labels_is_not_flagged():
+    discs = np.zeros((1, 20, 60))
+    for place in range(5):
+        discs[0, 4:14, 4 + 10 * place : 10 + 10 * place] = 1
+    assert flags_of(measure_areas(label_map(discs))) == ["fragmented"]
+    assert flags_of(measure_areas(label_map(discs), usual={1: Usual(pieces=5)})) == [""]
+    assert flags_of(measure_areas(label_map(discs), usual={1: Usual(pieces=4)})) == ["fragmented"]
+    jumping = label_map(stack(100, 250, 100))
+    assert flags_of(measure_areas(jumping, usual={1: Usual()}))[1] == "jump"
+    assert flags_of(measure_areas(jumping, usual={1: Usual(jump=2.6)}))[1] == ""
+
+
+def test_a_side_three_times_the_other_is_flagged_on_both_of_a_prediction():
+    voxels = np.zeros((1, 20, 60))
+    voxels[0, 2:8, 2:20] = PSOAS_LEFT
+    voxels[0, 2:8, 30:34] = PSOAS_RIGHT
+    both = label_map(voxels, structures=PSOAS)
+    assert flags_of(measure_areas(both)) == ["", "side differs"]
+    assert flags_of(measure_areas(both, usual={})) == ["other side", "side differs"]
+    assert flags_of(measure_areas(both, usual={1: Usual(side=5), 2: Usual(side=5)})) == ["", ""]
+
+
+def test_what_the_labels_always_show_is_missed_where_it_is_on_no_slice():
+    nothing = label_map(stack(0, 0))
+    assert flags_of(measure_areas(nothing)) == ["", ""]
+    assert flags_of(measure_areas(nothing, usual={1: Usual(always=True)})) == ["absent", "absent"]
+    assert flags_of(measure_areas(label_map(stack(0, 7)), usual={1: Usual(always=True)})) == ["", ""]
+
+
+def test_every_flag_has_its_words():
+    assert {"other side", "absent", "poor"} <= set(FLAG_WORDS)

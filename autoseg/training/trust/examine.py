@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from autoseg.data.cases import Case
 from autoseg.image.image import Image, LabelMap
+from autoseg.measurement.areas import count_pieces
 from autoseg.model.model import TrainedModel
 from autoseg.prediction import own_centreline, predict_and_look
 from autoseg.prediction.ensemble import Inference
@@ -23,7 +24,8 @@ class Examined:
     """What is learnt from one image of a subject whom the model never saw.
 
     `reference`, `predicted` and `both` are pixels (slices, structures), a structure counted with those that it
-    includes; `drawn` (structures,) tells which were drawn. `signals` and `features` are as of
+    includes; `drawn` (structures,) tells which were drawn. `pieces` (slices, structures) are those in which a
+    structure was drawn, as `measurement.areas.count_pieces` counts them. `signals` and `features` are as of
     `autoseg.prediction.Predicted`. `pixel_mm2` and `slice_mm` are None where they are unknown.
     """
 
@@ -33,6 +35,7 @@ class Examined:
     predicted: Counts
     both: Counts
     drawn: npt.NDArray[np.bool_]
+    pieces: Counts | None = None
     signals: npt.NDArray[np.float32] | None = None
     features: npt.NDArray[np.float32] | None = None
     pixel_mm2: float | None = None
@@ -42,7 +45,7 @@ class Examined:
 def examine(model: TrainedModel, image: Image, reference: LabelMap) -> Examined:
     """Segment an image with a model that never saw its subject, and count pixels beside what was drawn."""
     line = own_centreline((model,), image)
-    found = predict_and_look(model, image, Inference(centreline=line))
+    found = predict_and_look(model, image, Inference(centreline=line, look=True))
     labels = [structure.label for structure in model.structures]
     wanted = np.stack([reference.mask(label) for label in labels])
     answered = np.stack([found.label_map.mask(label) for label in labels])
@@ -57,6 +60,7 @@ def examine(model: TrainedModel, image: Image, reference: LabelMap) -> Examined:
         predicted=count(answered),
         both=count(wanted & answered),
         drawn=np.array([reference.is_annotated(label) for label in labels]),
+        pieces=np.array([[count_pieces(mask) for mask in masks] for masks in wanted], dtype=np.int64).T,
         signals=found.signals,
         features=found.features,
         pixel_mm2=None if image.affine is None else image.pixel_mm2,

@@ -9,6 +9,7 @@ from autoseg.model.model import TrainedModel
 from autoseg.model.trust import How
 from autoseg.training.trust.calibration import calibrate_model
 from autoseg.training.trust.examine import Examined
+from autoseg.training.trust.quality import learn_quality
 
 
 def learn_trust(
@@ -20,5 +21,6 @@ def learn_trust(
     subjects, each seen by a twin that learnt without it (`autoseg.evaluation.calibrate`). Features of twins are of
     other networks than the model's, and signals may be of weaker ones: twins learn for a shorter time, `minutes`.
     """
+    model = replace(model, trust=replace(model.trust, quality=learn_quality(model, examined)))
     calibration = calibrate_model(model, examined, how=How.FOLDS if by_folds else How.VALIDATION, minutes=minutes)
     return replace(model, trust=replace(model.trust, calibration=calibration))
