@@ -43,6 +43,7 @@ def predict(chosen: argparse.Namespace) -> None:
             output=chosen.output,
             copies=chosen.copies,
             only=chosen.series,
+            look=chosen.look,
             **vars(typed_calibration(chosen)),
             **options,
         )
