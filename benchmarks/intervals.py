@@ -28,7 +28,7 @@ from autoseg.evaluation.crossvalidation.fold import read_content, read_fold, rea
 from autoseg.measurement.areas import Measurement, measure_areas
 from autoseg.measurement.intervals import Basis, fewest_patients, find_band, fit_expected
 from autoseg.model.model import TrainedModel
-from autoseg.model.trust import How
+from autoseg.model.trust import How, Trust
 from autoseg.prediction import Predicted, predict_and_look
 from autoseg.prediction.ensemble import Inference
 from autoseg.prediction.intervals import add_intervals, patient_intervals
@@ -37,6 +37,7 @@ from autoseg.report.area_tables import image_groups, volume_mm3
 from autoseg.training.choose_postprocess import read_reference
 from autoseg.training.trust.calibration import calibrate_model
 from autoseg.training.trust.examine import Examined
+from autoseg.training.trust.quality import learn_quality
 
 PATIENT_SD, SLICE_SD, SLICES, FREEDOM = 0.05, 0.06, 12, 5
 
@@ -104,7 +105,7 @@ def see(folds: Path, data: Path, *, look: bool) -> Iterator[Seen]:
         for case_id in read_content(place)["made_from"]["test"]:
             image, reference = read_reference(cases[case_id], model.structures)
             if look:
-                predicted = predict_and_look(model, image, Inference())
+                predicted = predict_and_look(model, image, Inference(look=True))
             else:
                 labels = read_prediction(fold, case_id)
                 predicted = Predicted(replace(reference, voxels=labels, annotated=None, shares=None))
@@ -137,6 +138,8 @@ def of_folds(folds: Path, data: Path, level: float, *, look: bool) -> dict[str, 
         others = [one.counted for one in seen if part_of[one.counted.subject_id] != part]
         mine = [one for one in seen if part_of[one.counted.subject_id] == part]
         model = mine[0].model
+        if look:
+            model = replace(model, trust=Trust(quality=learn_quality(model, others)))
         calibration = calibrate_model(model, others, how=How.FOLDS)
         model = replace(model, trust=replace(model.trust, calibration=calibration))
         measured, true = [], []

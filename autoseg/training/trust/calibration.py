@@ -20,8 +20,10 @@ from autoseg.measurement.intervals import (
     slice_kinds,
 )
 from autoseg.model.model import TrainedModel
+from autoseg.model.trust import Quality
 from autoseg.model.trust.calibration import QUANTITIES, Calibration, Errors, How
 from autoseg.training.trust.examine import Examined
+from autoseg.training.trust.quality import learn_quality
 
 Floats = npt.NDArray[np.float64]
 # What is kept of one patient and quantity: of more, so many of them from the smallest to the largest.
@@ -29,6 +31,8 @@ MOST_KEPT = 100
 # What is expected of the Dice counts where intervals become narrower than this times the others: on hippocampi it
 # tells nothing of errors that the size of an area does not.
 NARROWER = 0.95
+# Parts in which subjects are left out where the quality is learnt from which their own expected Dice comes.
+PARTS = 5
 
 
 def calibrate_model(
@@ -81,8 +85,20 @@ Doubted = tuple[Examined, Floats]
 
 
 def _doubts(model: TrainedModel, examined: Sequence[Examined]) -> list[Floats]:
-    """Give 1 - the expected Dice of each image, (slices, structures); NaN where it is unknown."""
-    return [np.full(one.predicted.shape, np.nan) for one in examined]
+    """Give 1 - the expected Dice of each image, (slices, structures), as learnt from others; NaN where unknown."""
+    subjects = sorted({one.subject_id for one in examined})
+    parts = {subject: place % PARTS for place, subject in enumerate(subjects)}
+    learnt: dict[int, Quality | None] = {}
+    found = []
+    for one in examined:
+        part = parts[one.subject_id]
+        if part not in learnt:
+            learnt[part] = learn_quality(model, [other for other in examined if parts[other.subject_id] != part])
+        quality, doubt = learnt[part], np.full(one.predicted.shape, np.nan)
+        if quality is not None and one.signals is not None:
+            doubt = 1 - quality.expect(one.signals, in_mm=one.pixel_mm2 is not None)[0]
+        found.append(doubt)
+    return found
 
 
 def _by_subject(examined: Sequence[Doubted]) -> list[list[list[Doubted]]]:

@@ -12,7 +12,7 @@ from autoseg.measurement.areas import MM2, PIXELS
 from autoseg.measurement.intervals import find_band
 from autoseg.model.model import EpochResult
 from autoseg.model.trust import How, Trust, trust_to_dict
-from autoseg.training.trust import Examined, examine_cases, learn_trust
+from autoseg.training.trust import Examined, calibration, examine_cases, learn_trust
 from autoseg.training.trust.calibration import MOST_KEPT, calibrate_model
 
 MODEL = untrained_model()  # of a cavity and a myocardium
@@ -132,6 +132,63 @@ def test_a_models_own_minutes_are_kept_and_not_those_of_twins():
     model = replace(MODEL, history=(EpochResult(1, 0.5, 1e-3, elapsed_s=90.0, seconds_left=0.0),))
     assert calibrate_model(model, patients(2)).minutes == 1.5
     assert calibrate_model(model, patients(2), how=How.FOLDS).minutes is None
+
+
+# --- what was to be expected of the Dice
+
+
+class Told:
+    """A quality that tells of each slice what Dice it will have, and who taught it."""
+
+    def __init__(self, dice):
+        self.dice = dice
+
+    def expect(self, signals, *, in_mm):
+        return self.dice[signals[0, 0, 0]], np.zeros(signals.shape[:2])
+
+
+def doubtful(monkeypatch, *, telling):
+    """Give patients of whose slices a part is poor, and let the quality tell which, or nothing."""
+    rng, dice, images, taught = np.random.default_rng(3), {}, [], []
+    for number in range(20):
+        poor = rng.random(30) < 0.2
+        off = np.where(poor, 0.5, 0.03) * rng.uniform(-1, 1, 30)
+        reference = np.full(30, 400)
+        told = poor if telling else rng.permutation(poor)
+        dice[number] = np.stack([np.where(told, 0.4, 0.95)] * 2, axis=1)
+        signals = np.full((30, 2, 1), number, np.float32)
+        images.append(patient(number, (400 * (1 + off)).astype(int), reference, signals=signals))
+
+    def learn(model, others):
+        taught.append({one.subject_id for one in others})
+        return Told(dice)
+
+    monkeypatch.setattr(calibration, "learn_quality", learn)
+    return images, taught
+
+
+def test_the_expected_dice_counts_where_it_tells_and_only_as_others_taught_it(monkeypatch):
+    images, taught = doubtful(monkeypatch, telling=True)
+    kept = calibrate_model(MODEL, images)
+    plain, wise = kept.errors_of("cavity", "found"), kept.errors_of("cavity", "found", expects=True)
+    assert plain.doubt == 0 < wise.doubt
+    # Of a good slice much narrower, of a poor one wider.
+    halves = [
+        find_band(one.scores).high * (one.base + 800 * (one.share + one.doubt * doubt))
+        for one, doubt in ((plain, 0), (wise, 0.05), (wise, 0.6))
+    ]
+    assert halves[1] < 0.5 * halves[0]
+    assert halves[2] > halves[1]
+    everyone = {one.subject_id for one in images}
+    assert len(taught) == 5
+    assert set.union(*(everyone - who for who in taught)) == everyone
+    assert all(len(everyone - who) == 4 for who in taught)
+
+
+def test_an_expected_dice_that_tells_nothing_is_left_out(monkeypatch):
+    images, _ = doubtful(monkeypatch, telling=False)
+    kept = calibrate_model(MODEL, images)
+    assert kept.errors_of("cavity", "found", expects=True) == kept.errors_of("cavity", "found")
 
 
 # --- of a model and its validation patients
