@@ -39,7 +39,8 @@ class ModelEntry:
     only `path`, `date` and the `problem`. A model of volumes has `spatial_dims` 3, three distances in `spacing_mm`
     in the order of the axes (`orientation`), and `patch_size`; its `training_slices` are patches. Of one that
     `can_be_guessed`, patients' IDs can be found by trying. `calibration` is of the errors of its areas, `offsets`
-    are those of its model.
+    are those of its model. One that `knows_images` compares new ones with what it learnt from, one that
+    `judges_slices` tells poor ones.
     """
 
     path: Path
@@ -65,6 +66,8 @@ class ModelEntry:
     can_be_guessed: bool = False
     offsets: tuple[float, ...] = ()
     calibration: Calibration | None = None
+    knows_images: bool = False
+    judges_slices: bool = False
 
     @property
     def calibrated(self) -> str:
@@ -109,6 +112,7 @@ class ModelEntry:
             ("Validation score", self._score()),
             ("Errors of areas", self._errors()),
             ("Areas", self._areas()),
+            ("New images", self._light()),
             ("Trained on", self._material()),
             ("Patients' IDs", f"This file {GUESSED}" if self.can_be_guessed else ""),
             ("Trained", f"{self.day}; best epoch {self.best_epoch} of {self.epochs}"),
@@ -144,6 +148,12 @@ class ModelEntry:
         named = zip(self.structures, self.offsets, strict=True)
         single = ", ".join(f"{s.name} from {1 / (1 + math.exp(offset)):.2f} on" for s, offset in named)
         return f"made right on average, by the probability from which a pixel is of a structure ({single})"
+
+    def _light(self) -> str:
+        light = "compared with what it learnt from"
+        if not self.knows_images:
+            light = "not compared with what it learnt from, which it does not know, so that their light is amber"
+        return light + ("; which slices are poor is told" if self.judges_slices else "; no slice is judged")
 
     def _material(self) -> str:
         if not self.training_subjects:
@@ -255,6 +265,8 @@ def _describe(path: Path, written: datetime, model: TrainedModel) -> ModelEntry:
         orientation=volume.orientation if of_volumes else "",
         can_be_guessed=can_be_guessed(model),
         calibration=model.trust.calibration,
+        knows_images=model.trust.profile is not None,
+        judges_slices=model.trust.quality is not None,
         offsets=model.offsets,
     )
 

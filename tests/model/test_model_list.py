@@ -45,6 +45,10 @@ def test_the_facts_of_a_model(tmp_path):
     assert facts["Trained on"] == "9 subjects, 1,234 slices"
     assert facts["Pixel size"] == "every slice is brought to pixels of 0.75 mm"
     assert facts["Ended because"] == "it was stopped"
+    assert facts["New images"] == (
+        "not compared with what it learnt from, which it does not know, so that their light is amber; no slice is "
+        "judged"
+    )
     assert "best epoch 2 of 3" in facts["Trained"]
     assert "Areas" not in facts
     assert entry.line.startswith("thigh_3.pt — 2 Mar 2026, ")
