@@ -270,7 +270,8 @@ def explain_area(measurement: Measurement, structures: Sequence[Structure] = ())
     """Say in a line how an area came about: pixels times the area of one pixel, and where its size was from.
 
     The area of one pixel is written with as many digits as it takes for the product to give the area that stands
-    before it. Where its size is unknown the line gives the pixels, and says so.
+    before it. Where its size is unknown the line gives the pixels, and says so. The interval of the area follows
+    where it is known.
 
     Parameters
     ----------
@@ -298,6 +299,8 @@ def explain_area(measurement: Measurement, structures: Sequence[Structure] = ())
     inner = next((s.includes for s in structures if s.label == measurement.label), ())
     names = [s.name for s in structures if s.label in inner]
     inside = f"; {listed(names)} inside it {'is' if len(names) == 1 else 'are'} counted too" if names else ""
+    if measurement.interval is not None:
+        inside += f"; {level_text(measurement)} interval {interval_text(measurement)} {measurement.unit}"
     count = measurement.pixel_count
     source = SOURCE_WORDS.get(measurement.spacing_source, "nobody said where the pixel size is from")
     if not count:
@@ -341,6 +344,31 @@ def area_text(area_mm2: float, digits: int = 4) -> str:
     decimals = max(0, digits - 1 - math.floor(math.log10(abs(area_mm2))))
     text = fixed_text(area_mm2, decimals)
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def interval_text(measurement: Measurement) -> str:
+    """Write between what the true area lies, in the area's unit; "" where that is not known.
+
+    Examples
+    --------
+    >>> from dataclasses import replace
+    >>> from autoseg.image.geometry import affine_from_spacing
+    >>> from autoseg.image.image import LabelMap
+    >>> from autoseg.measurement.areas import measure_areas
+    >>> disc = LabelMap(np.ones((1, 4, 5), np.uint8), affine_from_spacing((3.0, 8.0, 8.0)), (Structure(1, "disc"),))
+    >>> (row,) = measure_areas(disc)
+    >>> interval_text(replace(row, area_low_mm2=1160.2, area_high_mm2=1384.9)), interval_text(row)
+    ('1,160–1,385', '')
+    """
+    if measurement.interval is None:
+        return ""
+    return "–".join(map(area_text, measurement.interval))
+
+
+def level_text(measurement: Measurement) -> str:
+    """Write the probability of an area's interval in percent: "90 %"; "" where it is not known."""
+    level = measurement.interval_level
+    return "" if level is None else f"{100 * level:.4g} %"
 
 
 def fixed_text(number: float, decimals: int) -> str:

@@ -73,7 +73,7 @@ class Table {
     this.table.append(this.buildHead());
     this.bodies = this.content.blocks.map((block, b) => {
       const body = make("tbody");
-      if (block.title) body.innerHTML = this.titleRow(block);
+      if (block.title || (block.light && block.light.light !== "green")) body.innerHTML = this.titleRow(block);
       const before = body.childElementCount;
       body.insertAdjacentHTML("beforeend", block.rows.map((row, r) => this.row(block, row, b, r)).join(""));
       const rows = [...body.children].slice(before);
@@ -88,6 +88,10 @@ class Table {
     el.append(this.root);
     this.table.addEventListener("click", (event) => this.click(event));
     this.table.addEventListener("keydown", (event) => this.key(event));
+    // What a pointer sees when it rests on a cell, for who comes by the keys.
+    this.table.addEventListener("focusin", ({ target }) => {
+      if (target.matches("[data-c]:focus-visible")) this.say(target.title);
+    });
     this.focused = this.table.querySelector("tbody [data-c]");
     if (this.focused) this.focused.tabIndex = 0;
     this.explain();
@@ -114,7 +118,9 @@ class Table {
 
   titleRow(block) {
     const span = this.leading + this.content.columns.length;
-    return `<tr class="ast-block"><th scope="rowgroup" colspan="${span}">${escaped(block.title)}</th></tr>`;
+    const { icon, words } = block.light || {};
+    const parts = [escaped(block.title), words ? `${icon} ${escaped(words)}` : ""].filter(Boolean).join(" &ensp;");
+    return `<tr class="ast-block"><th scope="rowgroup" colspan="${span}">${parts}</th></tr>`;
   }
 
   row(block, row, b, r) {
@@ -132,10 +138,13 @@ class Table {
         return;
       }
       const words = row.flags[c];
-      const text = this.formats[c].format(value);
-      if (!words) cells.push(`<td class="ast-number" data-c="${c}" tabindex="-1">${text}</td>`);
+      const between = (row.intervals[c] || []).map((end) => this.formats[c].format(end)).join("–");
+      const interval = between ? `<div class="ast-interval">${between}</div>` : "";
+      const text = this.formats[c].format(value) + interval;
+      const dice = escaped(row.dice[c] || "");
+      if (!words) cells.push(`<td class="ast-number" data-c="${c}" tabindex="-1" title="${dice}">${text}</td>`);
       else {
-        const why = escaped(`${this.content.columns[c].name} ${words}`);
+        const why = escaped([`${this.content.columns[c].name} ${words}`, row.dice[c]].filter(Boolean).join("; "));
         cells.push(
           `<td class="ast-number ast-flag" data-c="${c}" tabindex="-1" title="${why}">` +
             `<span role="img" aria-label="flagged: ${why}">⚠</span> ${text}</td>`,
@@ -158,6 +167,16 @@ class Table {
     const copy = make("button", { type: "button", title: "Copy the table as it is shown, to paste into a spreadsheet" }, "Copy");
     copy.addEventListener("click", () => this.copy());
     const row = make("div", { class: "ast-row" }, copy);
+    if (this.content.interval) {
+      const words = `${this.content.interval} intervals`;
+      const title = "Between what the true area lies, below each area";
+      const toggle = make("button", { type: "button", title, "aria-pressed": "true" }, words);
+      toggle.addEventListener("click", () => {
+        const hidden = this.root.classList.toggle("ast-no-intervals");
+        toggle.setAttribute("aria-pressed", !hidden);
+      });
+      row.append(toggle);
+    }
     const endings = this.content.files.map((name) => name.split(".").pop().toUpperCase());
     this.content.files.forEach((name, i) => {
       const alone = endings.filter((ending) => ending === endings[i]).length === 1;
@@ -299,7 +318,12 @@ class Table {
   // --- copying and downloading
 
   text() {
-    const lines = [[...this.heads().map(([, words]) => words), ...this.content.columns.map(({ name, unit }) => `${name} ${unit}`), "Flags"]];
+    const intervals = this.content.interval && !this.root.classList.contains("ast-no-intervals");
+    const heads = this.heads().map(([, words]) => words);
+    for (const { name, unit } of this.content.columns) {
+      heads.push(`${name} ${unit}`, ...(intervals ? [`${name} low ${unit}`, `${name} high ${unit}`] : []));
+    }
+    const lines = [[...heads, "Flags", ...(this.content.lights ? ["Suitability"] : [])]];
     this.content.blocks.forEach((block, b) => {
       if (block.title) lines.push([block.title]);
       const { body } = this.bodies[b];
@@ -307,12 +331,20 @@ class Table {
         const row = block.rows[node.dataset.r];
         const line = [block.single ? row.case : row.number];
         if (this.content.levels) line.push(row.level);
-        line.push(exact(row.position), ...row.cells.map(exact));
+        line.push(exact(row.position));
+        row.cells.forEach((value, c) => {
+          line.push(exact(value), ...(intervals ? (row.intervals[c] || ["", ""]).map(exact) : []));
+        });
         line.push(Object.entries(row.flags).map(([c, words]) => `${this.content.columns[c].name} ${words}`).join("; "));
+        if (this.content.lights) line.push(row.light);
         lines.push(line);
       }
       const blank = Array(this.leading - 1).fill("");
-      for (const [words, values] of block.statistics) lines.push([words, ...blank, ...values.map(exact), ""]);
+      const light = this.content.lights ? [block.light?.light || ""] : [];
+      for (const [words, values] of block.statistics) {
+        const cells = values.flatMap((value) => [exact(value), ...(intervals ? ["", ""] : [])]);
+        lines.push([words, ...blank, ...cells, "", ...light]);
+      }
     });
     return lines.map((line) => line.map((cell) => harmless(cell).replace(/[\t\r\n]+/g, " ")).join("\t")).join("\n") + "\n";
   }

@@ -12,14 +12,17 @@ import traitlets
 
 from autoseg.errors import AutosegError, DataError
 from autoseg.image.structures import Structure, default_colour
-from autoseg.measurement.areas import PIXELS, Measurement
-from autoseg.panels.parts.viewer import SliceViewer
+from autoseg.measurement.areas import PIXELS, Measurement, worst_light
+from autoseg.model.trust import Light
+from autoseg.panels.parts.light import light_values, light_word
+from autoseg.panels.parts.viewer import SliceViewer, dice_text
 from autoseg.report.area_tables import (
     AreaBlock,
     area_blocks,
     area_columns,
     explain_area,
     explain_flags,
+    level_text,
     patient_names,
 )
 
@@ -32,7 +35,8 @@ class AreaTable(anywidget.AnyWidget):
 
     A click (or Enter) on a cell chooses it: `selected` holds its case_id, slice_index (from 0) and label (0 for a
     cell that is no structure's), and a line below the table says how the area came about. Slices count from 1 on
-    the page. What is downloaded are exactly the bytes of `files`.
+    the page. Where it is known the interval stands below each area, and a light that is not green above the slices
+    of its image. What is downloaded are exactly the bytes of `files`.
 
     Parameters
     ----------
@@ -116,7 +120,9 @@ class AreaTable(anywidget.AnyWidget):
         several = len({case_id for case_id, _ in self._slices}) > 1
         place = f"{row.case_id}, slice {row.slice}" if several else f"Slice {row.slice}"
         flags = f". ⚠ The structure {explain_flags(row.flags)}." if row.flags else ""
-        return f"{place}, {row.name}: {explain_area(row, self.structures)}{flags}"
+        dice = f"; {dice_text(row)}" if row.expected_dice is not None else ""
+        light = f" {light_word(Light(row.suitability))}." if row.suitability not in ("", Light.GREEN) else ""
+        return f"{place}, {row.name}: {explain_area(row, self.structures)}{dice}{flags}{light}"
 
     def _answer(self, _: Any, message: Any, buffers: Any) -> None:
         """Send a file's bytes to the page, or say why there are none."""
@@ -163,11 +169,14 @@ def table_content(
     several = len(blocks) > 1
     return {
         "columns": columns,
+        "interval": next((level_text(row) for row in measurements if row.interval is not None), ""),
+        "lights": any(row.suitability for row in measurements),
         "levels": any(row.level for row in measurements),
         "blocks": [
             {
                 "title": title if several or block.is_single_slices else "",
                 "single": block.is_single_slices,
+                "light": _light(block),
                 "rows": [_row(rows, names, first, show_ids) for rows in block.rows],
                 "statistics": [
                     [word, [_plain(values.get(column, math.nan)) for column in names]]
@@ -194,7 +203,18 @@ def _row(
         # Only where another image gave the structure another label than the column's.
         "labels": {str(i): of[n].label for i, n in enumerate(names) if n in of and of[n].label != first[n].label},
         "flags": {str(i): explain_flags(of[n].flags) for i, n in enumerate(names) if n in of and of[n].flags},
+        "intervals": {
+            str(i): list(of[n].interval or ()) for i, n in enumerate(names) if n in of and of[n].interval
+        },
+        "dice": {str(i): dice_text(of[n]) for i, n in enumerate(names) if n in of and dice_text(of[n])},
+        "light": place.suitability,
     }
+
+
+def _light(block: AreaBlock) -> dict[str, str] | None:
+    """Give the worst light of a block's slices; None where nobody compared them."""
+    found = worst_light(row.suitability for rows in block.rows for row in rows)
+    return light_values(Light(found)) if found else None
 
 
 def _titles(blocks: Sequence[AreaBlock], show_ids: bool) -> list[str]:

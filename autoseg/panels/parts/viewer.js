@@ -15,6 +15,7 @@ class Slices {
     this.bytes = 0;
     this.open = new Map(); // request number -> {image, slices, since, patience, urgent}
     this.number = 0;
+    this.cleared = 0;
     this.patience = 10000;
     this.focus = null; // [stops, place, direction]: what is looked at, to fetch its neighbours
     this.listeners = new Set();
@@ -28,6 +29,14 @@ class Slices {
     this.kept.clear();
     this.open.clear();
     this.focus = null;
+  }
+
+  /** Forgets all slices, whose areas are others now. */
+  clear() {
+    this.kept.clear();
+    this.open.clear();
+    this.bytes = 0;
+    this.cleared += 1;
   }
 
   get(image, slice) {
@@ -100,8 +109,9 @@ class Slices {
 
   async receive(content, buffers) {
     if (!content || content.slice === undefined) return;
-    const came = performance.now();
+    const [came, cleared] = [performance.now(), this.cleared];
     const parts = await Promise.all([...buffers].map(inflate));
+    if (cleared !== this.cleared) return;
     const most = this.model.get("_images")[content.image].scale[2];
     const grey = most === 255 ? new Uint8Array(parts[0]) : new Uint16Array(parts[0]);
     const labels = content.labels ? new Uint8Array(parts[1]) : null;
@@ -268,11 +278,13 @@ class View {
     this.lit = () => this.light();
     this.marked = () => this.shown && this.drawMarks(this.shown);
     this.told = () => this.tell();
+    this.opened = () => this.refresh();
     model.on("change:image_index", this.changed);
     model.on("change:slice_index", this.changed);
     model.on("change:highlight", this.lit);
     model.on("change:marks", this.marked);
     model.on("change:_click_hint", this.told);
+    model.on("change:withheld", this.opened);
     this.tell();
     this.setStops();
     this.update();
@@ -287,6 +299,7 @@ class View {
     this.model.off("change:highlight", this.lit);
     this.model.off("change:marks", this.marked);
     this.model.off("change:_click_hint", this.told);
+    this.model.off("change:withheld", this.opened);
   }
 
   // --- building
@@ -627,6 +640,14 @@ class View {
     this.timers.wait = setTimeout(wait, 250);
   }
 
+  /** Asks for the slices again: areas are shown now, or no more. */
+  refresh() {
+    this.slices.clear();
+    if (this.shown) this.listStructures(this.images[this.shown.image]);
+    if (this.shown) this.draw({ ...this.shown, areas: {} });
+    this.update();
+  }
+
   say(words) {
     if (this.waiting.textContent !== words) this.waiting.textContent = words;
     this.waiting.style.display = words ? "" : "none";
@@ -722,7 +743,17 @@ class View {
     const table = make("table", { class: "asv-areas" });
     const head = make("tr", {}, make("th", { scope: "col" }, "Structure"));
     head.append(make("th", { scope: "col", class: "asv-number" }, image.unit));
-    table.append(make("caption", {}, image.unit ? "Areas on this slice" : "Structures"), make("thead", {}, head));
+    const withheld = image.unit && this.model.get("withheld");
+    const level = image.level && !withheld ? ` with ${image.level} interval` : "";
+    const caption = make("caption", {}, image.unit ? `Areas on this slice${level}` : "Structures");
+    if (image.light) {
+      const light = make("div", { class: "asv-light" });
+      light.innerHTML = image.light.icon;
+      light.append(` ${image.light.words}`);
+      caption.append(light);
+    }
+    if (withheld) caption.append(make("div", { class: "asv-none" }, withheld));
+    table.append(caption, make("thead", {}, head));
     const body = make("tbody");
     for (const s of image.structures) {
       const box = make("input", { type: "checkbox", checked: !this.off.has(s.label), "aria-label": `Show ${s.name}` });
@@ -740,7 +771,7 @@ class View {
       });
       const area = make("td", { class: "asv-number" });
       const row = make("tr", {}, make("th", { scope: "row" }, box, swatch, name), area);
-      const flags = make("td", { colspan: 2, class: "asv-flags" });
+      const flags = make("td", { colspan: 2 });
       const below = make("tr", {}, flags);
       body.append(row, below);
       this.lines.set(s.label, { box, name, area, row, flags, below });
@@ -768,14 +799,18 @@ class View {
     if (this.title.textContent !== words) this.title.textContent = words;
     Object.assign(this.canvas.dataset, { image: entry.image, slice: entry.slice });
     this.canvas.setAttribute("aria-label", `Picture of ${words}. Arrow keys change the slice, space plays.`);
+    const withheld = this.model.get("withheld");
     for (const s of image.structures) {
       const line = this.lines.get(s.label);
-      const [area, count, flags] = entry.areas[s.label] || [null, 0, ""];
-      line.area.textContent = area ?? (!s.drawn ? "not drawn" : image.unit ? "not measured" : "");
+      const { area, interval, pixels, flags, dice, poor } = entry.areas[s.label] || { area: null };
+      const none = !s.drawn ? "not drawn" : !image.unit ? "" : withheld ? "hidden" : "not measured";
+      line.area.textContent = area ?? none;
+      if (interval) line.area.append(make("div", { class: "asv-interval" }, `(${interval})`));
       line.area.classList.toggle("asv-none", area === null);
-      line.area.title = area === null ? "" : `${count} pixel${count === 1 ? "" : "s"}`;
-      line.flags.textContent = flags ? `⚠ ${flags}` : "";
-      line.below.hidden = !flags;
+      line.area.title = area === null ? "" : `${pixels} pixel${pixels === 1 ? "" : "s"}`;
+      line.flags.replaceChildren(...(dice ? [make("div", { class: poor && "asv-poor" }, dice)] : []), ...(flags ? [`⚠ ${flags}`] : []));
+      line.flags.className = flags ? "asv-flags asv-flagged" : "asv-flags";
+      line.below.hidden = !flags && !dice;
       line.row.classList.toggle("asv-lit", s.label === highlight);
       line.name.setAttribute("aria-pressed", s.label === highlight);
       line.box.checked = !this.off.has(s.label);

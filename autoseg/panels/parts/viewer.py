@@ -19,7 +19,9 @@ from autoseg.image.image import Image, LabelMap
 from autoseg.image.overlay import display_window, pixel_aspect
 from autoseg.image.structures import Structure
 from autoseg.measurement.areas import MM2, Measurement
-from autoseg.report.area_tables import area_text, explain_flags
+from autoseg.model.trust import Light
+from autoseg.panels.parts.light import light_values
+from autoseg.report.area_tables import area_text, explain_flags, interval_text, level_text
 from autoseg.report.cuts import cuts_of
 
 # --- slices as the page's viewer needs them: whole numbers, windows to start with, letters at the edges
@@ -166,6 +168,7 @@ def _sample(voxels: Values) -> npt.NDArray[np.float64]:
 
 
 HERE = Path(__file__).parent
+POOR = "poor"  # the flag of what was probably drawn badly
 # Fast beats small here: the page waits.
 COMPRESSION = 1
 # More slices than this in one message would keep the kernel from what the page asks next.
@@ -196,6 +199,8 @@ class SliceViewer(anywidget.AnyWidget):
         What the page calls those outlines.
     flags : mapping of str by (case_id, slice_index), optional
         Further slices to be marked on the slider, and why.
+    withheld : str
+        Why no areas are shown; "" shows them. It can be changed at any time.
     cuts : bool
         Offer each stack, after all images, also cut from the side, from the front or from above (`cuts_of`).
 
@@ -211,6 +216,7 @@ class SliceViewer(anywidget.AnyWidget):
     slice_index = traitlets.Int(0).tag(sync=True)
     highlight = traitlets.Int(0).tag(sync=True)
     marks: Any = traitlets.List().tag(sync=True)
+    withheld = traitlets.Unicode().tag(sync=True)
     _images: Any = traitlets.List().tag(sync=True)
     _reference_name = traitlets.Unicode().tag(sync=True)
     _click_hint = traitlets.Unicode().tag(sync=True)
@@ -223,6 +229,7 @@ class SliceViewer(anywidget.AnyWidget):
         references: Sequence[LabelMap | None] = (),
         reference_name: str = "expert's outline",
         flags: Mapping[tuple[str, int], str] | None = None,
+        withheld: str = "",
         cuts: bool = False,
     ) -> None:
         self.results = tuple((image, label_map) for image, label_map in results)
@@ -244,7 +251,8 @@ class SliceViewer(anywidget.AnyWidget):
         self._flags = dict(flags or {})
         self._clicked: Callable[[int, int, float, float], None] | None = None
         images = [self._describe(number) for number in range(len(self.results))]
-        super().__init__(_images=images, slice_index=images[0]["start"], _reference_name=reference_name)
+        start = images[0]["start"]
+        super().__init__(_images=images, slice_index=start, _reference_name=reference_name, withheld=withheld)
         self.on_msg(self._answer)
 
     def on_click(self, act: Callable[[int, int, float, float], None], *, hint: str) -> None:
@@ -278,18 +286,21 @@ class SliceViewer(anywidget.AnyWidget):
         parts = [encode_slice(image.channel_voxels[0, slice_index], self._scales[image_index])]
         for drawn in filter(None, (label_map, reference)):
             parts.append(np.ascontiguousarray(drawn.voxels[slice_index], dtype=np.uint8).tobytes())
-        rows = self._areas.get((image.source.case_id, slice_index), [])
+        rows = [] if self.withheld else self._areas.get((image.source.case_id, slice_index), [])
         description = {
             "image": image_index,
             "slice": slice_index,
             "labels": label_map is not None,
             "reference": reference is not None,
             "areas": {
-                str(row.label): [
-                    area_text(row.area) if row.unit == MM2 else f"{row.pixel_count:,}",
-                    row.pixel_count,
-                    explain_flags(row.flags),
-                ]
+                str(row.label): {
+                    "area": area_text(row.area) if row.unit == MM2 else f"{row.pixel_count:,}",
+                    "interval": interval_text(row),
+                    "pixels": row.pixel_count,
+                    "flags": explain_flags(row.flags),
+                    "dice": dice_text(row),
+                    "poor": POOR in row.flags.split("; "),
+                }
                 for row in rows
             },
         }
@@ -342,6 +353,8 @@ class SliceViewer(anywidget.AnyWidget):
             "labelled": label_map is not None,
             "reference": reference is not None,
             "unit": next((row.unit for row in measured), ""),
+            "level": next((level_text(row) for row in measured if row.interval is not None), ""),
+            "light": next((light_values(Light(row.suitability)) for row in measured if row.suitability), None),
             "flagged": flagged,
         }
 
@@ -368,6 +381,25 @@ class SliceViewer(anywidget.AnyWidget):
         slices, rows, columns = self.results[number][0].shape
         if 0 <= index < slices and -0.5 <= row <= rows - 0.5 and -0.5 <= column <= columns - 0.5:
             self._clicked(number, index, row, column)
+
+
+def dice_text(row: Measurement) -> str:
+    """Say how well a structure is likely to be found, and to look where that is poor; "" where nobody knows.
+
+    Examples
+    --------
+    >>> from dataclasses import replace
+    >>> from autoseg.image.geometry import affine_from_spacing
+    >>> from autoseg.measurement.areas import measure_areas
+    >>> affine = affine_from_spacing((3.0, 1.0, 1.0))
+    >>> drawn = LabelMap(np.ones((1, 2, 2), np.uint8), affine, (Structure(1, "disc"),))
+    >>> (row,) = measure_areas(drawn)
+    >>> dice_text(replace(row, expected_dice=0.617, flags="poor")), dice_text(replace(row, expected_dice=0.93))
+    ('expected Dice 0.62 – look', 'expected Dice 0.93')
+    """
+    if row.expected_dice is None:
+        return ""
+    return f"expected Dice {row.expected_dice:.2f}" + (" – look" if POOR in row.flags.split("; ") else "")
 
 
 def mark(

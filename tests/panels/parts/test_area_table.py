@@ -106,6 +106,31 @@ def test_a_chosen_cell_is_explained():
     assert table._line == {"selected": None, "text": ""}
 
 
+def test_a_cell_has_its_interval_and_what_dice_is_expected():
+    rows = [
+        replace(row, suitability="amber", expected_dice=0.6 + row.slice_index / 10, interval_level=0.9)
+        for row in rows_of(label_map())
+    ]
+    rows = [replace(row, area_low_mm2=0.9 * row.area_mm2, area_high_mm2=1.2 * row.area_mm2) for row in rows]
+    rows[2] = replace(rows[2], flags="poor")
+    table = AreaTable(rows, CORD)
+    content, (block,) = table._content, table._content["blocks"]
+    assert (content["interval"], content["lights"], block["light"]["words"]) == ("90 %", True, "Amber: look twice")
+    cord = rows[2].area_mm2
+    assert block["rows"][1]["intervals"]["0"] == [0.9 * cord, 1.2 * cord]
+    assert block["rows"][1]["dice"]["0"] == "expected Dice 0.70 – look"
+    assert block["rows"][2]["dice"]["0"] == "expected Dice 0.80"
+    table.select("series-1", 1, 1)
+    assert "; 90 % interval 494.4–659.2 mm²; expected Dice 0.70 – look. ⚠ The structure" in table.explanation
+    assert table.explanation.endswith(". Amber: look twice.")
+
+
+def test_where_nothing_is_known_nothing_is_said():
+    content = table_content(rows_of(label_map()))
+    assert (content["interval"], content["lights"], content["blocks"][0]["light"]) == ("", False, None)
+    assert all(row["intervals"] == row["dice"] == {} for row in content["blocks"][0]["rows"])
+
+
 def test_the_page_chooses_as_a_script_does():
     table = AreaTable(rows_of(label_map(), label_map("series-2")))
     table.set_state({"selected": {"case_id": "series-2", "slice_index": 4, "label": 2}})

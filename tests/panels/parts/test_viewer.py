@@ -1,5 +1,6 @@
 import re
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -69,10 +70,28 @@ def test_a_slice_arrives_as_it_is(page):
 def test_areas_travel_with_their_slice(page):
     ((content, _),) = page.ask({"image": 0, "slices": [3]})
     # 12 x 16 pixels of 0.5 mm²: the inner structure is counted too.
-    assert content["areas"]["1"] == ["96", 192, ""]
-    assert content["areas"]["2"] == ["8", 16, ""]
+    assert content["areas"]["1"] == {
+        **{"area": "96", "interval": "", "pixels": 192, "flags": "", "dice": "", "poor": False}
+    }
+    assert (content["areas"]["2"]["area"], content["areas"]["2"]["pixels"]) == ("8", 16)
     ((empty, _),) = page.ask({"image": 0, "slices": [0]})
-    assert empty["areas"]["1"][:2] == ["0", 0]
+    assert (empty["areas"]["1"]["area"], empty["areas"]["1"]["pixels"]) == ("0", 0)
+
+
+def test_interval_and_expected_dice_stand_beside_the_area():
+    image, label_map = result()
+    rows = [
+        replace(row, suitability="red", expected_dice=0.62, flags="poor", interval_level=0.9)
+        for row in measure_areas(label_map)
+    ]
+    rows = [replace(row, area_low_mm2=0.9 * row.area_mm2, area_high_mm2=1.25 * row.area_mm2) for row in rows]
+    viewer = SliceViewer([(image, label_map)], rows, withheld="The light is red.")
+    shown = viewer._images[0]
+    assert (shown["level"], shown["light"]["light"], list(shown["flagged"])) == ("90 %", "red", list("012345"))
+    assert viewer.slice_message(0, 3)[0]["areas"] == {}
+    viewer.withheld = ""
+    cord = viewer.slice_message(0, 3)[0]["areas"]["1"]
+    assert (cord["interval"], cord["dice"]) == ("86.4–120", "expected Dice 0.62 – look")
 
 
 def test_slices_come_one_by_one_in_the_order_asked(page):
