@@ -1,12 +1,19 @@
-"""The slice viewer and the table of areas in JupyterLab and a real Chromium: keys, clicks, a busy kernel, files."""
+"""The slice viewer and the table of areas in JupyterLab and a real Chromium.
+
+Keys, clicks, a busy kernel, files, and the light above the numbers.
+"""
+
+from pathlib import Path
 
 import pytest
 from lab import write_notebook
 
 pytestmark = pytest.mark.browser
+TESTS = Path(__file__).parents[1]
 
 # Slice k of image i has the grey level 4 k (+ 2 in image 2) at the corner, so a picture tells its own number.
 MADE_UP = """
+import sys
 import time
 from pathlib import Path
 import numpy as np
@@ -44,8 +51,21 @@ def held_up(*place, answer=viewer.slice_message):  # a kernel that is busy until
     return answer(*place)
 
 viewer.slice_message = held_up
+
+# A run whose light is red, with intervals and what Dice is expected: its numbers wait for a click.
+sys.path.insert(0, TESTS)
+from lit import lit
+from untrained import Fixed
+from autoseg.panels.patient.areas import AreasPanel
+from autoseg.prediction.run import Run
+from autoseg.report.area_tables import areas_table
+
+run = lit(Run(Path("."), tuple(results), tuple(rows), areas_table(rows), (), ()), "red")
+areas = AreasPanel(Fixed(run))
+withheld = SliceViewer(run.results, run.measurements, withheld="No numbers.")
+areas.light.observe(lambda change: setattr(withheld, "withheld", ""), "value")
 """
-CELLS = [MADE_UP, "display(viewer)", "display(table)"]
+CELLS = [MADE_UP, "display(viewer)", "display(table)", "display(withheld)", "display(areas)"]
 
 # The first eight bits of the picture's corner, and what the page says that it is.
 SEEN = """() => {
@@ -85,7 +105,8 @@ def _press(page, *keys):
 def test_viewer_and_table_in_a_real_browser(lab, opened, tmp_path):
     home = lab.project("viewer")
     notebook = opened(
-        write_notebook(home / "viewer.ipynb", CELLS), permissions=["clipboard-read", "clipboard-write"]
+        write_notebook(home / "viewer.ipynb", [CELLS[0].replace("TESTS", repr(str(TESTS))), *CELLS[1:]]),
+        permissions=["clipboard-read", "clipboard-write"],
     )
     page = notebook.page
     page.evaluate(WATCH)
@@ -94,6 +115,7 @@ def test_viewer_and_table_in_a_real_browser(lab, opened, tmp_path):
     _look_at_slices(page)
     _use_the_table(page)
     _wait_for_a_busy_kernel(page, home)
+    _ask_for_the_numbers_of_a_red_light(notebook)
     page.screenshot(path=str(tmp_path / "viewer.png"))
     drawn = page.evaluate("window.drawn")
     # No picture ever stood under another slice's number: the window is fixed, so grey tells the slice.
@@ -108,7 +130,7 @@ def test_viewer_and_table_in_a_real_browser(lab, opened, tmp_path):
 
 def _begin(page, home):
     _until(page, "Waiting for the kernel", ".asv-waiting")
-    assert page.locator(".asv-canvas[data-slice]").count() == 0
+    assert page.locator(".asv").first.locator(".asv-canvas[data-slice]").count() == 0
     (home / "go").touch()
     _until(page, "Slice 16 of 30")
     page.wait_for_selector(".ast-table", timeout=20_000)
@@ -117,7 +139,7 @@ def _begin(page, home):
 def _look_at_slices(page):
     page.wait_for_function("document.querySelector('.asv-waiting').textContent === ''")
     page.wait_for_selector(".ast-table", timeout=20_000)
-    page.locator(".asv-canvas").click()
+    page.locator(".asv-canvas").first.click()
     _press(page, "ArrowRight", "ArrowUp")
     _until(page, "Slice 18 of 30 · series-1 · 51.0 mm")
     _press(page, "ArrowLeft")
@@ -127,18 +149,18 @@ def _look_at_slices(page):
     assert page.evaluate(SEEN)["red"] == page.evaluate(SEEN)["blue"]
     _press(page, "f")
     _until(page, "Slice 13 of 30")  # where the structures are missing between their neighbours
-    assert "is missing here" in page.locator(".asv-areas").inner_text()
+    assert "is missing here" in page.locator(".asv-areas").first.inner_text()
     _press(page, "ArrowRight")
     _until(page, "Slice 14 of 30")
     inside, around = page.evaluate(AT, [14, 17]), page.evaluate(AT, [25, 25])
     assert inside != around  # two structures, two colours
-    page.get_by_label("Show grey matter").uncheck()
+    page.get_by_label("Show grey matter").first.uncheck()
     assert page.evaluate(AT, [14, 17]) == around  # it still counts to the cord
-    page.get_by_label("Show cord").uncheck()
+    page.get_by_label("Show cord").first.uncheck()
     assert len(set(page.evaluate(AT, [14, 17]))) == 1  # grey
-    page.get_by_label("Show cord").check()
-    page.get_by_label("Show grey matter").check()
-    page.locator(".asv-canvas").focus()
+    page.get_by_label("Show cord").first.check()
+    page.get_by_label("Show grey matter").first.check()
+    page.locator(".asv-canvas").first.focus()
     _press(page, "Space")
     _until(page, "Slice 18 of 30")
     _press(page, "Space", "End")
@@ -156,7 +178,7 @@ def _use_the_table(page):
     _until(page, "Slice 9 of 30")
     _until(page, "slice 9, grey matter: 15 mm² = 30 pixels", ".ast-line")
     # The same cell again, after the viewer has moved on.
-    page.locator(".asv-canvas").focus()
+    page.locator(".asv-canvas").first.focus()
     _press(page, "Home")
     _until(page, "Slice 1 of 30")
     cell.click()
@@ -188,7 +210,7 @@ def _use_the_table(page):
 
 def _wait_for_a_busy_kernel(page, home):
     (home / "go").unlink()
-    page.get_by_label("Image").select_option(label="series-2")
+    page.get_by_label("Image").first.select_option(label="series-2")
     _until(page, "Waiting for the kernel", ".asv-waiting")
     seen = page.evaluate(SEEN)
     assert (seen["image"], seen["slice"]) == ("0", "7")  # the last picture stays, under its own name and number
@@ -196,3 +218,38 @@ def _wait_for_a_busy_kernel(page, home):
     (home / "go").touch()
     _until(page, "Slice 16 of 30 · series-2")
     page.wait_for_function("document.querySelector('.asv-waiting').textContent === ''")
+
+
+def _ask_for_the_numbers_of_a_red_light(notebook):
+    page = notebook.page
+    viewer = page.locator(".asv").nth(1)
+    numbers = viewer.locator("td.asv-number")
+    viewer.scroll_into_view_if_needed()
+    _until_so(page, "document.querySelectorAll('.asv')[1].querySelector('.asv-canvas[data-slice]')")
+    assert set(numbers.all_inner_texts()) == {"hidden"}
+    assert "Red: not suited to the model" in viewer.inner_text()
+    box = page.locator("[role=alert]", has_text="The light is red, so no numbers are shown.")
+    assert box.count() == 1
+    assert page.locator(".ast").count() == 1  # the table of the cell above
+    notebook.shot_cells("red_before", ("Dark", "Light"))
+    notebook.click(notebook.button("Show the numbers all the same"))
+    _until_so(page, "document.querySelectorAll('.ast')[1]")
+    _until_so(page, "!document.querySelectorAll('.asv')[1].textContent.includes('hidden')")
+    assert numbers.first.inner_text().split("\n") == ["250", "(225–275)"]
+    table = page.locator(".ast").nth(1)
+    assert "Red: not suited to the model" in table.locator(".ast-block").first.inner_text()
+    cell = table.locator("tbody tr[data-r='7'] td[data-c='0']")
+    assert cell.inner_text().split("\n") == ["170", "153–187"]
+    table.get_by_role("button", name="90 % intervals").click()
+    assert cell.inner_text() == "170"
+    # What a pointer sees at a cell stands below the table for who comes by the keys.
+    poor = table.locator("tbody tr[data-r='3'] td[data-c='0']")
+    assert poor.get_by_role("img").get_attribute("aria-label").endswith("expected Dice 0.62 – look")
+    table.locator("tbody tr[data-r='2'] td[data-c='0']").click()
+    _press(page, "ArrowDown")
+    assert "expected Dice 0.62 – look" in table.locator(".ast-says").inner_text()
+    notebook.shot_cells("red_after", ("Dark", "Light"))
+
+
+def _until_so(page, script):
+    page.wait_for_function(f"() => !!({script})", timeout=60_000)

@@ -14,8 +14,9 @@ from autoseg.panels.parts.area_table import AreaTable
 from autoseg.panels.parts.fields import tick
 from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.style import Drawn, heading, picture, text
-from autoseg.panels.parts.table import html_table
+from autoseg.panels.parts.table import Cell, html_table
 from autoseg.panels.parts.viewer import SliceViewer
+from autoseg.panels.patient.light import Lit, light_above, line_of, run_to_show, why_no_numbers
 from autoseg.prediction.run import Run
 from autoseg.report.area_tables import fixed_text, levels_table, patient_names, patients_table
 from autoseg.report.figures.charts import show_areas
@@ -36,6 +37,7 @@ HEADERS = {
     "max_area_pixels": "Largest area (pixels)",
     "volume_ml": "Volume (ml)",
     "flagged": "Flagged",
+    "suitability": "Light",
     "level": "Level",
     "name": "Structure",
     "n": "Slices",
@@ -45,8 +47,9 @@ HEADERS = {
 class AreasPanel(Panel):
     """The areas of a run, whose panel is `prediction`; `value` is the Run as soon as its areas are shown.
 
-    A click on a cell shows that slice and structure in a viewer below the table, and in the prediction's. Patients
-    are numbered, unless `show_ids`.
+    Those of a run with a red light are shown once somebody asks for them (`light.show_numbers`, the button under
+    the light). A click on a cell shows that slice and structure in a viewer below the table, and in the
+    prediction's. Patients are numbered, unless `show_ids`.
     """
 
     def __init__(self, prediction: Panel, *, show_ids: bool = False) -> None:
@@ -56,9 +59,12 @@ class AreasPanel(Panel):
         self.table: AreaTable | None = None
         self.viewer: SliceViewer | None = None
         self.ids = tick("Show patient IDs", "Show IDs on this page; files have them", value=show_ids)
-        self.ids.observe(lambda _: self._update(self.run), "value")
-        self.plots, self.patients, self.look = widgets.HTML(), widgets.HTML(), widgets.VBox()
-        self.follow(prediction, self._update)
+        self.line = widgets.HTML()
+        self.plots, self.patients = widgets.HTML(), widgets.HTML(layout={"width": "100%"})
+        self.look = widgets.VBox()
+        self.light = light_above(prediction)
+        self.ids.observe(lambda _: self._update(self.light.value), "value")
+        self.follow(self.light, self._update)
 
     def select(self, case_id: str, slice_index: int, label: int = 0) -> None:
         """Choose a cell of the table, as a click does."""
@@ -66,12 +72,13 @@ class AreasPanel(Panel):
             if self.table is not None:
                 self.table.select(case_id, slice_index, label)
 
-    def _update(self, run: Run | None) -> None:
-        self.run = run
+    def _update(self, lit: Lit | None) -> None:
+        run = self.run = run_to_show(lit)
         self.value, self.table, self.viewer = None, None, None
         self.body.children, self.look.children = [], []
         if run is None:
-            self.give_up("First segment a patient above.")
+            self.give_up("" if lit is not None else why_no_numbers(lit))
+            self.body.children = [self.light] if lit is not None else []  # with the button that shows them
             return
         structures = structures_of(run)
         self.table = AreaTable(
@@ -81,8 +88,8 @@ class AreasPanel(Panel):
             show_ids=self.ids.value,
         )
         self.table.observe(self._look, "selected")
-        self.plots.value = self.patients.value = ""
-        self.body.children = [self.ids, self.table, self.look, self.plots, self.patients]
+        self.line.value, self.plots.value, self.patients.value = line_of(lit), "", ""
+        self.body.children = [self.ids, self.line, self.table, self.look, self.plots, self.patients]
         show_ids = self.ids.value
         units = " or ".join(dict.fromkeys(row.unit for row in run.measurements))
 
@@ -123,11 +130,16 @@ def structures_of(run: Run) -> tuple[Structure, ...]:
 def describe_patients(run: Run, *, show_ids: bool = False) -> str:
     """Give the tables by patient and, where levels are known, by level as HTML."""
     hidden = () if show_ids else ("subject_id",)
-    table = patients_table(run.measurements).drop(columns=["volume_mm3", *hidden], errors="ignore")
+    table = _bounded(patients_table(run.measurements, run.patient_intervals))
+    table = table.drop(columns=["volume_mm3", *hidden], errors="ignore")
+    if "suitability" in table:  # where it is seen before the numbers, on a narrow page too
+        table.insert(list(table.columns).index("structure") + 1, "suitability", table.pop("suitability"))
     note = (
         "Images of one patient (time points, series) are not added up. The volume is the sum of the areas times "
         "the distance of the slices: what lies within the slices, no more."
     )
+    sure = dict.fromkeys(f"{100 * one.level:.4g} %" for one in run.patient_intervals)
+    note += f" Below a number in parentheses: its {' or '.join(sure)} interval." if sure else ""
     shown = heading("By patient") + text(note)
     shown += table_html(table.rename(columns=HEADERS), finer=[HEADERS["volume_ml"]])
     levels = levels_table(run.measurements)
@@ -139,18 +151,36 @@ def describe_patients(run: Run, *, show_ids: bool = False) -> str:
     return shown + heading("By level") + table_html(levels.rename(columns=HEADERS | ids))
 
 
+def _bounded(table: pd.DataFrame) -> pd.DataFrame:
+    """Put both ends of an interval to its number, (number, low, high), in place of columns of their own."""
+    shown = table.drop(columns=["interval_level", "interval_basis"], errors="ignore")
+    for name in table.columns:
+        what, _, unit = str(name).rpartition("_")
+        ends = [f"{what}_{end}_{unit}" for end in ("low", "high")]
+        if set(ends) <= set(table.columns):
+            cells = zip(table[name], *(table[end] for end in ends), strict=True)
+            shown[name] = pd.Series(
+                [cell[0] if any(map(pd.isna, cell)) else cell for cell in cells], index=table.index, dtype=object
+            )
+            shown = shown.drop(columns=ends)
+    return shown
+
+
 def table_html(table: pd.DataFrame, *, decimals: int = 1, finer: Collection[str] = ()) -> str:
     """Give a small table as HTML: words on the left, numbers on the right, – for nothing.
 
-    Columns that are `finer` have one decimal more.
+    Columns that are `finer` have one decimal more. A number with its interval is a tuple of three.
     """
     places = [decimals + (name in finer) for name in table.columns]
 
-    def shown(value: object, decimals: int) -> str:
+    def shown(value: object, decimals: int) -> str | Cell:
         if value is None or (isinstance(value, float) and pd.isna(value)):
             return "–"
         if isinstance(value, float):
             return fixed_text(value, decimals)
+        if isinstance(value, tuple):
+            number, low, high = (fixed_text(one, decimals) for one in value)
+            return Cell(f'{number}<div style="white-space:nowrap;opacity:.75">({low}–{high})</div>')
         return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
     rows = table.astype(object).to_numpy().tolist()

@@ -15,6 +15,7 @@ from autoseg.panels.parts.fields import tick
 from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.style import heading, text
 from autoseg.panels.patient.areas import table_html
+from autoseg.panels.patient.light import Lit, light_above, line_of, run_to_show, why_no_numbers
 from autoseg.prediction.run import Run
 from autoseg.report.area_tables import patient_names
 
@@ -39,35 +40,36 @@ class ExpertPanel(Panel):
     """An expert's labels beside the run, folded as long as no folder is chosen; `value` is a `Comparison`.
 
     `prediction` gives a Run; `folder` is the same patient's, with images and labels. Patients and slices are
-    numbered, unless `show_ids`.
+    numbered, unless `show_ids`. A run with a red light is compared once somebody asks for its numbers.
     """
 
     def __init__(self, prediction: Panel, folder: Path | str | None = None, *, show_ids: bool = False) -> None:
         super().__init__()
         self.run: Run | None = None
+        self.light = light_above(prediction)
         self._given = None if folder is None else Path(folder).resolve()
         self.chooser = FolderChooser(
             title="The same patient's folder with an expert's labels (optional)",
             chosen=None if folder is None else Path(folder),
         )
         self.ids = tick("Show patient IDs and file names", value=show_ids)
-        self.tables = widgets.HTML()
+        self.line, self.tables = widgets.HTML(), widgets.HTML()
         self.fold = widgets.Accordion(
-            [widgets.VBox([self.chooser, self.ids, self.tables])],
+            [widgets.VBox([self.chooser, self.ids, self.line, self.tables])],
             titles=("Beside an expert's labels (optional)",),
             selected_index=None if folder is None else 0,
         )
         self.body.children = [self.fold]
         self.chooser.observe(lambda _: self.compare(), "value")
         self.ids.observe(lambda _: self._draw(), "value")
-        self.follow(prediction, self._follow_run)
+        self.follow(self.light, self._follow_run)
 
     def compare(self) -> None:
         """Compare the run with the chosen folder's labels, in the background."""
         run, folder = self.run, self.chooser.value
         self.tables.value = ""
         if run is None or folder is None:
-            self.give_up("First segment a patient above." if folder is not None else "")
+            self.give_up(why_no_numbers(self.light.value) if folder is not None else "")
             return
         self.start(lambda: compare_with_expert(run, folder), self._show, saying="Comparing with the expert …")
 
@@ -86,8 +88,8 @@ class ExpertPanel(Panel):
         self.chooser.wait(timeout_s)
         super().wait(timeout_s)
 
-    def _follow_run(self, run: Run | None) -> None:
-        self.run = run
+    def _follow_run(self, lit: Lit | None) -> None:
+        self.run, self.line.value = run_to_show(lit), line_of(lit)
         self.compare()
 
     def _show(self, comparison: Comparison) -> None:

@@ -203,12 +203,16 @@ def _details(entries: Sequence[ModelEntry]) -> str:
         return ""
     facts = entries[0].facts
     if len(entries) > 1:
+        known = [(entry, dict(entry.facts)) for entry in entries]
         facts = (
             (
                 f"{len(entries)} models",
                 f"The mean of their answers counts; segmenting takes {len(entries)} times as long.",
             ),
-            *((entry.path.name, dict(entry.facts)["Validation score"]) for entry in entries),
+            *(
+                (entry.path.name, f"{its['Validation score']}; new images are {its['New images']}")
+                for entry, its in known
+            ),
         )
     return html_table((), facts, label="What is known of the model", wrap=True)
 

@@ -35,6 +35,7 @@ from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.style import Drawn, LaterPicture, heading, notice, picture, text
 from autoseg.panels.patient.areas import structures_of, table_html
 from autoseg.panels.patient.centreline import draw_course
+from autoseg.panels.patient.light import Lit, light_above, line_of, run_to_show, why_no_numbers
 from autoseg.prediction.run import Run
 from autoseg.report.figures.morphometry import Spread, show_morphometry
 
@@ -71,8 +72,9 @@ HEADERS = {
 class MorphometryPanel(Panel):
     """Size and shape along each structure's curve, of the Run of `prediction`; `value` is a `Morphometry`.
 
-    It is folded until somebody wants it, or `is_open`. `cohort` is a folder with `morphometry_arc.csv` of other
-    people, in it or below; their band is drawn behind the curve. Sections follow each other `along` a direction;
+    It is folded until somebody wants it, or `is_open`, and of a run with a red light it shows nothing until
+    somebody asks for the numbers. `cohort` is a folder with `morphometry_arc.csv` of other people, in it or below;
+    their band is drawn behind the curve. Sections follow each other `along` a direction;
     places are counted from `align` (`autoseg.measurement.morphometry.places_along`).
     """
 
@@ -87,6 +89,7 @@ class MorphometryPanel(Panel):
     ) -> None:
         super().__init__()
         self.run: Run | None = None
+        self.light = light_above(prediction)
         self.cohort: pd.DataFrame | None = None
 
         def choice(words: str, options: Sequence[Any], value: Any, act: Callable[[], None]) -> widgets.Dropdown:
@@ -110,7 +113,8 @@ class MorphometryPanel(Panel):
             "Save in the run's folder", self.save, "Write the tables into the folder of the run", icon="save"
         )
         self.downloads = [DownloadButton(name, self._maker(name)) for name in (SECTIONS_FILE, ARC_FILE)]
-        self.results, self.plot, self.course = widgets.HTML(), widgets.HTML(), LaterPicture()
+        self.line, self.results, self.plot = widgets.HTML(), widgets.HTML(), widgets.HTML()
+        self.course = LaterPicture()
         self.shown = widgets.VBox()
         choosing = [self.along, self.image, self.align, self.conus, self.chooser, self.spread]
         inside = widgets.VBox([widgets.HTML(text(WORDS)), *choosing, self.shown])
@@ -121,18 +125,20 @@ class MorphometryPanel(Panel):
         self.fold.observe(lambda _: self._unfolded(), "selected_index")
         self.chooser.observe(lambda _: self.measure(), "value")
         self.image.observe(lambda _: self._draw_course(), "value")
-        self.follow(prediction, self._follow_run)
+        self.follow(self.light, self._follow_run)
 
     def measure(self) -> None:
         """Measure the run along its structures, in the background."""
         self._clear()
         run, along, folder = self.run, self.along.value, self.chooser.value
         if run is None or self.fold.selected_index is None:
-            self.give_up("First segment a patient above." if self.fold.selected_index is not None else "")
+            self.give_up(why_no_numbers(self.light.value) if self.fold.selected_index is not None else "")
             return
 
         def work() -> tuple[Morphometry, pd.DataFrame | None]:
-            found = measure_morphometry([label_map for _, label_map in run.results], along=along)
+            lights = {case_id: one.light.value for case_id, one in run.suitability.items()}
+            drawn = [label_map for _, label_map in run.results]
+            found = measure_morphometry(drawn, along=along, suitability=lights)
             return found, None if folder is None else read_arc_tables([folder])
 
         self.start(work, self._show, saying="Measuring along the structures …")
@@ -154,8 +160,8 @@ class MorphometryPanel(Panel):
         super().wait(timeout_s)
         self.course.wait(timeout_s)
 
-    def _follow_run(self, run: Run | None) -> None:
-        self.run = run
+    def _follow_run(self, lit: Lit | None) -> None:
+        self.run, self.line.value = run_to_show(lit), line_of(lit)
         self.measure()
 
     def _unfolded(self) -> None:
@@ -179,7 +185,7 @@ class MorphometryPanel(Panel):
         buttons = widgets.HBox(
             [self.save_button, *self.downloads], layout=widgets.Layout(align_items="center", flex_flow="row wrap")
         )
-        self.shown.children = [self.plot, self.course, self.results, buttons]
+        self.shown.children = [self.line, self.plot, self.course, self.results, buttons]
         self.value = found
         self._draw_course()
 

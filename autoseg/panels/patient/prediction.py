@@ -19,6 +19,7 @@ from autoseg.panels.parts.style import heading, notice, text
 from autoseg.panels.parts.table import html_table
 from autoseg.panels.parts.values import Centrelines, ChosenModel, Patient
 from autoseg.panels.parts.viewer import SliceViewer
+from autoseg.panels.patient.light import WITHHELD, LightPanel, Lit, run_to_show
 from autoseg.prediction.ensemble import COPY_WORDS, Copies, copies_worth, runs_per_slice, unseen_note
 from autoseg.prediction.run import Run, RunProgress, RunStopped, Stage, segment_folder
 from autoseg.report.area_tables import missing_notes
@@ -91,7 +92,8 @@ class PredictionPanel(Panel):
 
     `model` gives a ChosenModel, `patient` a Patient, and `centreline`, which is shown above the button, Centrelines
     or None. A result is shown only as long as these, the copies of each slice (at first `copies`, see
-    `autoseg.prediction.predict`) and the cleaning are those that it was made with.
+    `autoseg.prediction.predict`) and the cleaning are those that it was made with. Its `light` stands above it;
+    where that is red, areas are shown once somebody asks for them (`light.show_numbers`). `value` has them at once.
     """
 
     def __init__(
@@ -139,7 +141,9 @@ class PredictionPanel(Panel):
         self.copies.observe(lambda _: self._switch(), "value")
         above = [] if centreline is None else [centreline]
         self.body.children = [*above, widgets.HBox([self.button, self.stop_button]), self.more]
-        self.stack(self.body, self.bar, self.message, self.notes, self.shown)
+        self.light = LightPanel(self)
+        self.light.observe(lambda change: self._follow_light(change["new"]), "value")
+        self.stack(self.body, self.bar, self.light, self.message, self.notes, self.shown)
         self._inputs = Inputs()
         for panel in (model, patient, *above):
             self.follow(panel, self._changed)
@@ -219,7 +223,8 @@ class PredictionPanel(Panel):
             self.say(f"{what} changed during the run.{kept} Segment again.", "warning")
         elif run is not None:
             slices = sum(image.shape[0] for image, _ in run.results)
-            self.viewer = SliceViewer(run.results, run.measurements, cuts=True)
+            # The light opens it, as soon as it is lit.
+            self.viewer = SliceViewer(run.results, run.measurements, withheld=WITHHELD, cuts=True)
             self.notes.value = describe_notes(run)
             self.shown.children = [self.viewer]
             lines = [
@@ -229,6 +234,11 @@ class PredictionPanel(Panel):
             ]
             self.say("\n".join(lines), "warning" if run.not_found else "done")
             self.value = run
+
+    def _follow_light(self, lit: Lit | None) -> None:
+        """Show the viewer's areas as soon as they may be seen."""
+        if self.viewer is not None and run_to_show(lit) is not None:
+            self.viewer.withheld = ""
 
     def _switch(self) -> None:
         with self._lock, self.attempt():

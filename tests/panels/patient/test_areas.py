@@ -3,6 +3,7 @@
 import dataclasses
 
 import pandas as pd
+from lit import lit
 from untrained import Fixed
 
 from autoseg.panels.parts.viewer import SliceViewer
@@ -98,6 +99,15 @@ def test_one_image_has_its_volume_in_ml_too(run):
     assert "Volume (ml)" in page
     assert f">{volume:,.2f}<" in page
     assert "By level" not in page
+
+
+def test_means_and_volumes_have_their_interval_and_the_light_of_their_image(run):
+    page = describe_patients(lit(run, "amber", "green"))
+    assert page.count("(410.0–520.0)</div>") == 4
+    assert page.count("(31.25–42.50)</div>") == 4
+    assert "in parentheses: its 90 % interval" in page
+    assert (page.count(">amber<"), page.count(">green<")) == (2, 2)
+    assert "(410" not in describe_patients(run)
 
 
 def test_levels_are_shown_with_patients_by_number(run):

@@ -1,0 +1,118 @@
+"""The light above the numbers of a run, and the click without which those of a red one are not shown."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import ipywidgets as widgets
+
+from autoseg.measurement.areas import MM2
+from autoseg.model.trust import Light, Suitability
+from autoseg.panels.parts.fields import button
+from autoseg.panels.parts.light import light_box, light_line
+from autoseg.panels.parts.panel import Panel
+from autoseg.panels.parts.style import notice
+from autoseg.prediction.run import Run
+from autoseg.report.lights import light_of_run
+
+NO_RUN = "First segment a patient above."
+WITHHELD = "The light is red, so no numbers are shown."
+ASKED_FOR = "The numbers are shown because that was asked for. Tables, pictures and files carry the word red."
+HELPS = (
+    'In 1_train.ipynb, tick "Also measure how far areas can be off" before you press Start, with as many patients '
+    "as you have."
+)
+SHOW = "Show the numbers all the same"
+
+
+@dataclass(frozen=True, eq=False)
+class Lit:
+    """A run whose light was looked at: whether its numbers may be seen."""
+
+    run: Run
+    is_open: bool
+
+    @property
+    def suitability(self) -> Suitability | None:
+        """The worst light of the run's images; None where nobody compared them."""
+        return light_of_run(self.run.suitability, case_ids_of(self.run))
+
+
+class LightPanel(Panel):
+    """The lights of the images of a Run, which is the value of `prediction`, before any number; `value` is a `Lit`.
+
+    Its numbers may be seen at once, but those of a run with a red light only after a click, or `show_numbers`,
+    which counts for this run alone. A panel that shows numbers follows a LightPanel, by `light_above`.
+    """
+
+    def __init__(self, prediction: Panel) -> None:
+        super().__init__()
+        self.box, self.sure = widgets.HTML(), widgets.HTML()
+        self.button = button(
+            SHOW,
+            self.show_numbers,
+            "Show areas, table, plots and patients of this run, though the model is not made for its images",
+            icon="warning",
+            width="300px",
+        )
+        self.body.children = [self.box, self.button, self.sure]
+        self.follow(prediction, self._update)
+
+    def show_numbers(self) -> None:
+        """Let the numbers of this run be seen although its light is red, as the button does."""
+        with self._lock, self.attempt():
+            lit = self.value
+            if lit is not None and not lit.is_open:
+                self._show(lit.run, is_open=True)
+
+    def _update(self, run: Run | None) -> None:
+        if run is None:
+            self.value, self.box.value, self.sure.value = None, "", ""
+            self.button.layout.display = "none"
+        else:
+            self._show(run, is_open=all(one.light is not Light.RED for one in run.suitability.values()))
+
+    def _show(self, run: Run, *, is_open: bool) -> None:
+        lit = Lit(run, is_open)
+        self.button.layout.display = "none" if is_open else ""
+        whole, self.box.value = lit.suitability, ""
+        if whole is not None:
+            more = "" if whole.light is not Light.RED else ASKED_FOR if is_open else WITHHELD
+            self.box.value = light_box(whole, run.suitability, case_ids_of(run), more)
+        self.sure.value = notice(how_sure(run), announced=False) if run.about_intervals else ""
+        self.value = lit
+
+
+def how_sure(run: Run) -> str:
+    """Say what the intervals of a run rest on, or why there are none and what helps, in words of the notebooks."""
+    rows = run.measurements
+    lacks = any(row.unit == MM2 for row in rows) and all(row.interval is None for row in rows)
+    helps = f" {HELPS}" if lacks else ""
+    return f"How sure: {run.about_intervals}{helps}"
+
+
+def case_ids_of(run: Run) -> list[str]:
+    """Give the names of a run's images."""
+    return [image.source.case_id for image, _ in run.results]
+
+
+def light_above(prediction: Panel) -> LightPanel:
+    """Give the light that stands above the result of `prediction`, or one of its own where it shows none."""
+    found = getattr(prediction, "light", None)
+    return found if isinstance(found, LightPanel) else LightPanel(prediction)
+
+
+def run_to_show(lit: Lit | None) -> Run | None:
+    """Give the run whose numbers may be seen; None: there is none, or its light is red and nobody asked."""
+    return lit.run if lit is not None and lit.is_open else None
+
+
+def why_no_numbers(lit: Lit | None) -> str:
+    """Say why there are no numbers to see, and what shows them."""
+    return NO_RUN if lit is None else f'{WITHHELD} The button "{SHOW}" above shows them.'
+
+
+def line_of(lit: Lit | None) -> str:
+    """Give the light of a run as a line to stand above its numbers; "" where there is none."""
+    suitability = lit.suitability if lit is not None else None
+    return "" if suitability is None else light_line(suitability)
