@@ -164,8 +164,12 @@ def with_intervals(table: pd.DataFrame) -> pd.DataFrame:
 def _with_bounds(value: float, low: float, high: float) -> str:
     if math.isnan(value):
         return ""
+    return area_text(value) + ("" if math.isnan(low) else f" ({_ends_text(low, high)})")
+
+
+def _ends_text(low: float, high: float) -> str:
     # Ends are not known so well as to be worth four digits.
-    return area_text(value) + ("" if math.isnan(low) else f" ({area_text(low, 3)}–{area_text(high, 3)})")
+    return f"{area_text(low, 3)}–{area_text(high, 3)}"
 
 
 def in_pixels_note(measurements: Sequence[Measurement]) -> str:
@@ -360,9 +364,7 @@ def interval_text(measurement: Measurement) -> str:
     >>> interval_text(replace(row, area_low_mm2=1160.2, area_high_mm2=1384.9)), interval_text(row)
     ('1,160–1,385', '')
     """
-    if measurement.interval is None:
-        return ""
-    return "–".join(map(area_text, measurement.interval))
+    return "" if measurement.interval is None else _ends_text(*measurement.interval)
 
 
 def level_text(measurement: Measurement) -> str:

@@ -121,7 +121,7 @@ def test_a_cell_has_its_interval_and_what_dice_is_expected():
     assert block["rows"][1]["dice"]["0"] == "expected Dice 0.70 – look"
     assert block["rows"][2]["dice"]["0"] == "expected Dice 0.80"
     table.select("series-1", 1, 1)
-    assert "; 90 % interval 494.4–659.2 mm²; expected Dice 0.70 – look. ⚠ The structure" in table.explanation
+    assert "; 90 % interval 494–659 mm²; expected Dice 0.70 – look. ⚠ The structure" in table.explanation
     assert table.explanation.endswith(". Amber: look twice.")
 
 
