@@ -44,6 +44,7 @@ class Inputs:
     model: ChosenModel | None = None
     patient: Patient | None = None
     copies: Copies = "none"
+    look: bool = True
     lines: Centrelines | None = None
     postprocess: StructurePostprocess | None = None
 
@@ -130,15 +131,21 @@ class PredictionPanel(Panel):
             value=copies,
         )
         self.cost = widgets.HTML()
+        self.judges = tick(
+            "Judge each slice (takes up to twice the time)",
+            "Let the model take a second look at each slice, which tells how well it was probably segmented",
+            value=True,
+        )
         self.cleaning = CleaningFields(self._switch)
         self.more = widgets.Accordion(
-            [widgets.VBox([self.copies, self.cost, self.cleaning])],
+            [widgets.VBox([self.copies, self.cost, self.judges, self.cleaning])],
             titles=("More",),
             selected_index=None if copies == "none" else 0,
         )
         self.notes = widgets.HTML()
         self.shown = widgets.VBox()
-        self.copies.observe(lambda _: self._switch(), "value")
+        for one in (self.copies, self.judges):
+            one.observe(lambda _: self._switch(), "value")
         above = [] if centreline is None else [centreline]
         self.body.children = [*above, widgets.HBox([self.button, self.stop_button]), self.more]
         self.light = LightPanel(self)
@@ -188,6 +195,7 @@ class PredictionPanel(Panel):
                     patient.folder,
                     output=self.output,
                     copies=made_with.copies,
+                    look=made_with.look,
                     postprocess=made_with.postprocess,
                     only=patient.only,
                     centrelines=None if lines is None else lines.curves,
@@ -249,7 +257,8 @@ class PredictionPanel(Panel):
         patient, lines = self.patient.value, None if self.centreline is None else self.centreline.value
         lines = lines if lines is not None and lines.patient == patient else None
         before = self._inputs
-        self._inputs = Inputs(self.model.value, patient, self.copies.value, lines, self.cleaning.read())
+        chosen = self.copies.value, self.judges.value, lines, self.cleaning.read()
+        self._inputs = Inputs(self.model.value, patient, *chosen)
         if self._inputs == before:
             return
         self.cost.value = text(describe_cost(self.model.value, self.copies.value))
@@ -269,6 +278,8 @@ class PredictionPanel(Panel):
             return "The model or the patient was"
         if now.postprocess != before.postprocess:
             return "The cleaning was"
+        if now.look != before.look:
+            return "Whether slices are judged was"
         return "The centreline was" if now.copies == before.copies else "The choice of copies was"
 
     def _can_start(self, *, silently: bool = False) -> bool:

@@ -257,6 +257,22 @@ def test_chosen_copies_are_taken_and_their_cost_is_told(above, tmp_path):
     assert "never met left-right copies" in run(panel).notes.value
 
 
+def test_slices_are_judged_unless_somebody_is_in_a_hurry(above, tmp_path, monkeypatch):
+    asked, real = [], module.segment_folder
+
+    def noted(*arguments, look, **more):
+        asked.append(look)
+        return real(*arguments, look=look, **more)
+
+    monkeypatch.setattr(module, "segment_folder", noted)
+    panel = run(PredictionPanel(*above, output=tmp_path / "out"))
+    panel.judges.value = False
+    assert panel.value is None
+    assert "Whether slices are judged was changed" in panel.message.value
+    run(panel)
+    assert asked == [True, False]
+
+
 def test_copies_can_be_given(above, tmp_path):
     panel = PredictionPanel(*above, output=tmp_path / "out", copies="turned")
     assert panel.more.selected_index == 0
