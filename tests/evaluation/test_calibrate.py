@@ -336,7 +336,7 @@ def test_twins_of_a_model_that_sees_a_crop_have_finders_of_their_folds(tmp_path,
     finder = finder_settings(
         **{"pixel_mm": 3.0, "step_mm": 4.0, "epochs": 4, "batch_size": 8, "learning_rate": 1e-2},
         **{"average_decay": 0.8, "augmentation": AugmentationSettings.off()},
-        network=NetworkSettings(name="dilated", filters=(8, 8, 8)),
+        network=NetworkSettings(name="dilated", filters=(16, 16, 16)),
     )
     split = Split(training=tubes[:2], validation=tubes[2:], test=())
     _, path = train_and_save(split, own, structures=TUBES, name="cord", folder=tmp_path, finder=finder)
