@@ -19,7 +19,7 @@ from autoseg.files.records import write_record
 from autoseg.image.structures import Structure
 from autoseg.model.model import autoseg_version
 from autoseg.model.stored.values import is_of_kind
-from autoseg.prediction.signals import SIGNALS
+from autoseg.model.trust.quality import SIGNALS
 from autoseg.training.trust import Examined, examine_cases
 
 FACTS, COUNTS = "examined.json", "examined.npz"
