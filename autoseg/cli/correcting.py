@@ -16,7 +16,7 @@ from autoseg.cli.options import (
     print_note,
     typed_calibration,
 )
-from autoseg.cli.using import add_centreline, add_cleaning, print_run, run_options
+from autoseg.cli.using import add_centreline, add_cleaning, add_no_quality, print_run, run_options
 
 if TYPE_CHECKING:
     from autoseg.data.corrections.kit import Kit
@@ -88,6 +88,7 @@ def add_correcting_commands(command: Command) -> None:
     combine_.add_argument("--output", type=Path, default=Path("predictions"))
     combine_.add_argument("--series", nargs="+", metavar="ID", help=ONLY)
     add_show_red(combine_)
+    add_no_quality(combine_)
     add_centreline(combine_)
     add_cleaning(combine_)
     add_calibration(combine_)
@@ -179,6 +180,7 @@ def combine(chosen: argparse.Namespace) -> None:
             at_level=chosen.at_level,
             blend_mm=chosen.blend_mm,
             only=chosen.series,
+            look=chosen.look,
             typed=typed_calibration(chosen),
             **options,
         )

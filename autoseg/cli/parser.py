@@ -197,8 +197,7 @@ def build_parser() -> argparse.ArgumentParser:
     predict.add_argument("--output", type=Path, default=Path("predictions"))
     predict.add_argument("--series", nargs="+", metavar="ID", help=ONLY)
     add_show_red(predict)
-    quality = "look at each image once only: no expected Dice and no flag 'poor', in up to half of the time"
-    predict.add_argument("--no-quality", dest="look", action="store_false", help=quality)
+    using.add_no_quality(predict)
     predict.add_argument("--reference", type=Path, help="a folder with dicoms and labels to compare with")
     using.add_centreline(predict)
     using.add_cleaning(predict)

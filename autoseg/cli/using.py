@@ -78,6 +78,16 @@ def add_centreline(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_no_quality(parser: argparse.ArgumentParser) -> None:
+    """Add how the second look at each image is left out."""
+    parser.add_argument(
+        "--no-quality",
+        dest="look",
+        action="store_false",
+        help="look at each image once only: no expected Dice and no flag 'poor', in up to half of the time",
+    )
+
+
 def add_cleaning(parser: argparse.ArgumentParser) -> None:
     """Add how predictions are cleaned, where a person types it."""
     add = parser.add_argument_group("cleaning, in place of what was chosen for the model").add_argument
@@ -204,9 +214,12 @@ def print_comparison(run: Run, reference: CaseFolder, *, show_red: bool = False)
             f"area error {score.area_error_percent:+.1f} % on average of the slices, "
             f"{score.total_area_error_percent:+.1f} % of the summed area"
         )
-    inside, known = count_inside(run, comparison)
-    if known:
-        share = f"{inside} of {known} areas ({100 * inside / known:.0f} %)"
+    _print_inside(*count_inside(run, comparison))
+
+
+def _print_inside(inside: int, bounded: int) -> None:
+    if bounded:
+        share = f"{inside} of {bounded} areas ({100 * inside / bounded:.0f} %)"
         print(f"The expert's area lies inside the interval of autoseg's for {share}.")
 
 
@@ -218,6 +231,7 @@ def score(chosen: argparse.Namespace) -> None:
     (model,) = load_models(chosen.model, ())
     test = score_test_subjects(model, find(chosen), output=chosen.output)
     print_summary(test.summary)
+    _print_inside(test.inside, test.bounded)
     print(test.ledger.note)
     print(f"Pictures of the worst slices, worst first: {test.folder / 'worst'}")
     print(f"Saved in {test.folder}")

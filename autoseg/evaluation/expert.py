@@ -16,11 +16,11 @@ from autoseg.errors import DataError, private
 from autoseg.evaluation.validation_report import keep_worst, rank_worst
 from autoseg.files.atomic import check_writable, whole_folder
 from autoseg.image.image import LabelMap
+from autoseg.measurement.areas import Measurement
 from autoseg.measurement.scores import Score, VolumeScore, score_slices, score_volume, scores_table
 from autoseg.measurement.summary import SubjectScore, score_subject, summarise
 from autoseg.model.model import TrainedModel, model_digest
-from autoseg.prediction import predict
-from autoseg.prediction.run import Run
+from autoseg.prediction.run import Run, segment_and_measure
 from autoseg.report.kept_slices import WorstSlice
 from autoseg.report.run_folder import free_run_folder
 from autoseg.report.score_files import write_results, write_worst
@@ -117,9 +117,16 @@ def compare_with_expert(run: Run, labelled: CaseFolder | Path | str | None) -> C
 
 def count_inside(run: Run, comparison: Comparison) -> tuple[int, int]:
     """Count the areas whose interval holds the expert's, and the areas that were compared and have an interval."""
-    rows = {(row.case_id, row.slice_index, row.name): row for row in run.measurements}
+    return _count_inside(run.measurements, comparison.slices, comparison.places)
+
+
+def _count_inside(
+    measurements: Sequence[Measurement], scores: Sequence[Score], places: Sequence[tuple[str, int]]
+) -> tuple[int, int]:
+    """Count as `count_inside` does; `places` are the image and slice of each score among the measurements."""
+    rows = {(row.case_id, row.slice_index, row.name): row for row in measurements}
     held = []
-    for score, place in zip(comparison.slices, comparison.places, strict=True):
+    for score, place in zip(scores, places, strict=True):
         row = rows.get((*place, score.name))
         if row is not None and row.interval is not None:
             drawn = score.reference_mm2 if row.area_mm2 is not None else score.reference_pixels
@@ -129,11 +136,16 @@ def count_inside(run: Run, comparison: Comparison) -> tuple[int, int]:
 
 @dataclass(frozen=True, eq=False)
 class FinalTest:
-    """Scores on the test subjects: the new `folder`, the `summary` (`summarise`), the `ledger` with this look."""
+    """Scores on the test subjects: the new `folder`, the `summary` (`summarise`), the `ledger` with this look.
+
+    Of `bounded` areas with an interval it held `inside` of the experts' areas.
+    """
 
     folder: Path
     summary: pd.DataFrame
     ledger: Ledger
+    inside: int = 0
+    bounded: int = 0
 
 
 def score_test_subjects(model: TrainedModel, labelled: CaseFolder, *, output: Path) -> FinalTest:
@@ -168,10 +180,13 @@ def score_test_subjects(model: TrainedModel, labelled: CaseFolder, *, output: Pa
     scores: list[Score] = []
     volumes: list[VolumeScore] = []
     worst: list[WorstSlice] = []
+    inside = bounded = 0
     for number, case in enumerate(cases, start=1):
         image, reference = read_reference(case, labelled.structures)
-        predicted = predict(model, image)
+        predicted, measurements = segment_and_measure(model, image)
         mine = score_slices(reference, predicted)
+        counts = _count_inside(measurements, mine, [(image.source.case_id, one.slice_index) for one in mine])
+        inside, bounded = inside + counts[0], bounded + counts[1]
         scores += mine
         volumes += score_volume(reference, predicted)
         # A slice with several structures is shown once, by its worst one.
@@ -183,7 +198,7 @@ def score_test_subjects(model: TrainedModel, labelled: CaseFolder, *, output: Pa
         write_worst(temporary / "worst", worst)
         # The last that can fail before the tables are there to be seen: none is seen uncounted.
         ledger = record_look(labelled.folder, model.name, model_digest(model))
-    return FinalTest(folder, summarise(scores), ledger)
+    return FinalTest(folder, summarise(scores), ledger, inside, bounded)
 
 
 def comparison_table(scores: Sequence[Score]) -> pd.DataFrame:

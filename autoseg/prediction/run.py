@@ -144,7 +144,7 @@ class Segmented:
     """An image with its labels: the model that each slice comes from, and the centreline that was looked around.
 
     `join` is what run.json says of two models along the image; `predicted` tells of one model, or a mean, how
-    far to trust the labels.
+    far to trust the labels, which `models` then drew.
     """
 
     image: Image
@@ -154,6 +154,7 @@ class Segmented:
     notes: tuple[str, ...] = ()
     join: Mapping[str, Any] | None = None
     predicted: Predicted | None = None
+    models: tuple[TrainedModel, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,7 +163,7 @@ class Segmenter:
 
     `segment` is given an image, a clicked centreline or None, and what hears of the slices that are done. So many
     `answers` are held at once. Images without millimetres are left out where it `needs_mm`. `loaded` are the models
-    as their files have them, whatever was typed.
+    as their files have them, whatever was typed. `look` tells whether models take a second look at each image.
     """
 
     models: tuple[TrainedModel, ...]
@@ -172,6 +173,7 @@ class Segmenter:
     answers: int = 1
     needs_mm: bool = True
     loaded: tuple[TrainedModel, ...] = ()
+    look: bool = False
 
     def records(self) -> list[dict[str, Any]]:
         """Give by what each model is told from every other, with the post-processing that is used."""
@@ -200,9 +202,9 @@ def mean_of(
         predicted = predict_and_look(models, image, how)
         label_map, names = predicted.label_map, (name,) * image.shape[0]
         notes = _cut_off(models, label_map, line)
-        return Segmented(image, label_map, names, line, notes, predicted=predicted)
+        return Segmented(image, label_map, names, line, notes, predicted=predicted, models=models)
 
-    return Segmenter(models, copies, name, segment, needs_mm=need_millimetres(models), loaded=loaded)
+    return Segmenter(models, copies, name, segment, needs_mm=need_millimetres(models), loaded=loaded, look=look)
 
 
 def joined(upper: Segmenter, lower: Segmenter, where: JoinAt) -> Segmenter:
@@ -229,7 +231,8 @@ def joined(upper: Segmenter, lower: Segmenter, where: JoinAt) -> Segmenter:
         names = tuple(both.join.model_at(n) if both.join.axis == 0 else name for n in slices)
         return Segmented(image, both.label_map, names, line, notes, both.join.as_plain())
 
-    return Segmenter(models, upper.copies, name, segment, answers=2, loaded=(*upper.loaded, *lower.loaded))
+    loaded, look = (*upper.loaded, *lower.loaded), upper.look or lower.look
+    return Segmenter(models, upper.copies, name, segment, answers=2, loaded=loaded, look=look)
 
 
 def _side_of(image: Image, at_mm: float) -> str:
@@ -337,7 +340,7 @@ def _segment_and_write(request: RunRequest, output: Path) -> Run:
     with _enough_memory(request.folder):
         found, notes, skipped = _segment_images(request)
         results = tuple((one.image, one.label_map) for one in found)
-        judged = [_judge(segmenter.models, one) for one in found]
+        judged = [_judge(one) for one in found]
         measurements = tuple(row for one in judged for row in one.measurements)
         lights = _lights(found, judged)
         lines = {one.image.source.case_id: one.centreline for one in found if one.centreline is not None}
@@ -379,12 +382,18 @@ def _segment_and_write(request: RunRequest, output: Path) -> Run:
     )
 
 
-def _judge(models: Sequence[TrainedModel], one: Segmented) -> Judged:
+def _judge(one: Segmented) -> Judged:
     """Measure an image, and say of each area how far to trust it; of two models along an image nothing is said."""
-    usual = None if one.predicted is None else usual_of(models)
+    usual = None if one.predicted is None else usual_of(one.models)
     rows = measure_areas(one.label_map, image=one.image, usual=usual)
     rows = [replace(row, model=one.slice_models[row.slice_index]) for row in rows]
-    return Judged(tuple(rows)) if one.predicted is None else judge(models, one.image, one.predicted, rows)
+    return Judged(tuple(rows)) if one.predicted is None else judge(one.models, one.image, one.predicted, rows)
+
+
+def segment_and_measure(model: Models, image: Image) -> tuple[LabelMap, tuple[Measurement, ...]]:
+    """Segment an image as a run does, and measure it, each area with how far to trust it; nothing is written."""
+    one = mean_of(model).segment(image, None, lambda done, count: None)
+    return one.label_map, _judge(one).measurements
 
 
 def _lights(found: Sequence[Segmented], judged: Sequence[Judged]) -> dict[str, Suitability]:
@@ -407,6 +416,7 @@ def _details_of(segmenter: Segmenter) -> dict[str, Any]:
         "model_records": segmenter.records(),
         "models": [one.name for one in models],
         "copies": segmenter.copies,
+        "second_look": segmenter.look,
         "cleaned": [
             {s.name: post.words for s, post in zip(one.structures, one.postprocess, strict=False) if post.steps}
             for one in models
@@ -551,6 +561,7 @@ def combine_folder(
     only: Collection[str] | None = None,
     typed: TypedCalibration | Mapping[str, Any] | None = None,
     centrelines: Mapping[str, Centreline] | None = None,
+    look: bool = True,
     on_slices: OnSlices | None = None,
     on_progress: OnProgress | None = None,
 ) -> Run:
@@ -563,8 +574,8 @@ def combine_folder(
     Parameters
     ----------
     upper, lower : TrainedModel, or sequence of TrainedModel
-    folder, output, copies, postprocess, only, centrelines, on_slices, on_progress
-        As of `segment_folder`.
+    folder, output, copies, postprocess, only, centrelines, look, on_slices, on_progress
+        As of `segment_folder`; nobody looks twice at an image that both models share.
     at_mm, at_slice, at_level, blend_mm
         As of `autoseg.prediction.combine.combine`.
     typed : TypedCalibration or mapping, optional
@@ -583,7 +594,8 @@ def combine_folder(
         If `on_progress` returned True.
     """
     where = JoinAt(at_mm, at_slice, at_level, blend_mm)
-    both = joined(mean_of(upper, copies, postprocess), mean_of(lower, copies, postprocess), where)
+    above, below = (mean_of(models, copies, postprocess, look=look) for models in (upper, lower))
+    both = joined(above, below, where)
     request = RunRequest(both, Path(folder), only, _as_typed(typed), centrelines or {}, on_slices, on_progress)
     return _segment_and_write(request, output)
 
@@ -634,7 +646,7 @@ def segment_to_correct(
     with _enough_memory(request.folder):
         found, notes, _ = _segment_images(request)
         results = [(one.image, one.label_map) for one in found]
-        judged = [_judge(segmenter.models, one) for one in found]
+        judged = [_judge(one) for one in found]
         missing = find_missing([row for one in judged for row in one.measurements])
         notes += [GraveNote(note) for note in missing_notes(missing)]
         request.tell(RunProgress(Stage.WRITING))

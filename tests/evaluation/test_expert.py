@@ -34,7 +34,7 @@ def folder(tmp_path, monkeypatch):
     """Six subjects, of whom 1 and 2 are kept for the test; a prediction is what was drawn."""
     patch_reading(monkeypatch)
     made = {make_pair(number)[0].source.case_id: make_pair(number)[1] for number in range(6)}
-    monkeypatch.setattr(agreement, "predict", lambda model, image: made[image.source.case_id])
+    monkeypatch.setattr(agreement, "segment_and_measure", lambda model, image: (made[image.source.case_id], ()))
     (tmp_path / "data").mkdir()
     freeze_test_subjects(tmp_path / "data", ["subject1", "subject2"])
     return CaseFolder(tmp_path / "data", tuple(map(make_case, range(6))), STRUCTURES)
@@ -58,9 +58,9 @@ def test_the_worst_slices_are_pictures_worst_first_and_no_more_than_some(folder,
     def shifted(model, image):
         # Subject 2 is off by more than subject 1, so that its slices are the worse ones.
         _, drawn = make_pair(int(image.source.case_id.removeprefix("case")))
-        return replace(drawn, voxels=np.roll(drawn.voxels, 2 if "2" in image.source.case_id else 1, axis=2))
+        return replace(drawn, voxels=np.roll(drawn.voxels, 2 if "2" in image.source.case_id else 1, axis=2)), ()
 
-    monkeypatch.setattr(agreement, "predict", shifted)
+    monkeypatch.setattr(agreement, "segment_and_measure", shifted)
     monkeypatch.setattr(agreement, "PICTURES", 3)
     found = score_test_subjects(MODEL, folder, output=tmp_path / "out")
     rows = pd.read_csv(found.folder / "results_slices.csv")
@@ -87,6 +87,22 @@ def test_a_model_that_saw_a_test_subject_is_refused(folder, tmp_path):
         score_test_subjects(MODEL, replace(folder, folder=tmp_path), output=tmp_path / "out")
 
 
+def test_a_last_test_counts_the_areas_inside_their_intervals(folder, tmp_path, monkeypatch):
+    def segmented(model, image):
+        drawn = make_pair(int(image.source.case_id.removeprefix("case")))[1]
+        # Subject 2's intervals lie beside its areas.
+        off = 0.5 if image.source.case_id == "case2" else 0.0
+        rows = measure_areas(drawn)
+        return drawn, [replace(row, area_low_mm2=row.area + off, area_high_mm2=row.area + 1) for row in rows]
+
+    monkeypatch.setattr(agreement, "segment_and_measure", segmented)
+    found = score_test_subjects(MODEL, folder, output=tmp_path / "out")
+    slices = pd.read_csv(found.folder / "results_slices.csv")
+    of_first = int((slices["case_id"] == "case1").sum())
+    assert 0 < of_first < len(slices)
+    assert (found.inside, found.bounded) == (of_first, len(slices))
+
+
 def test_what_fails_is_no_look(folder, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError):
@@ -95,7 +111,7 @@ def test_what_fails_is_no_look(folder, tmp_path, monkeypatch):
     def broken(model, image):
         raise DataError("channels")
 
-    monkeypatch.setattr(agreement, "predict", broken)
+    monkeypatch.setattr(agreement, "segment_and_measure", broken)
     with pytest.raises(DataError, match="channels"):
         score_test_subjects(MODEL, folder, output=tmp_path / "out")
     assert read_ledger(folder.folder).looks == ()

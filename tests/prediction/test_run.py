@@ -340,6 +340,21 @@ def test_every_slice_says_its_model_and_the_run_where_they_meet(tmp_path, lower)
     assert np.array_equal(spine[1].voxels[3:], predict(UPPER, spine[0]).voxels[3:])
 
 
+def test_an_image_of_one_model_alone_is_judged_by_that_one(tmp_path, lower, monkeypatch):
+    write_stack(tmp_path / "in" / "neck.nii.gz", 100.0, count=3)
+    judged = []
+
+    def judge(models, image, predicted, measurements):
+        judged.append([model.name for model in models])
+        return Judged(tuple(measurements))
+
+    monkeypatch.setattr(patient_run, "judge", judge)
+    run = combine_folder(UPPER, lower, tmp_path / "in", output=tmp_path / "out", at_mm=12.0, look=False)
+    assert judged == [["heart"]]
+    record = json.loads((run.folder / "run.json").read_text(encoding="utf-8"))
+    assert record["details"]["second_look"] is False
+
+
 def test_nothing_is_written_where_the_models_cannot_meet(tmp_path, lower):
     write_stack(tmp_path / "in" / "spine.nii.gz", 0.0)
     with pytest.raises(DataError, match="and no slice 10"):
