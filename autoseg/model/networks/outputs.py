@@ -94,6 +94,18 @@ def parts_of(network: nn.Module) -> dict[str, list[str]]:
     return {part: names for part, names in found.items() if names}
 
 
+def deepest_of(network: nn.Module) -> nn.Module:
+    """Give the module that answers with the network's deepest features: the last one of its bottleneck.
+
+    It answers (batch, features, …) as an image, or (batch, tokens, features).
+    """
+    names = network.named_parts().get("bottleneck", ()) if isinstance(network, Parted) else ()
+    found = network.get_submodule(names[-1]) if names else network
+    while isinstance(found, nn.ModuleList):
+        found = list(found)[-1]
+    return found
+
+
 def _modules_in(network: nn.Module) -> dict[str, str]:
     """Give the part of each module or parameter that a network names."""
     parts = network.named_parts() if isinstance(network, Parted) else {}
