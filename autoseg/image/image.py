@@ -39,6 +39,20 @@ class SliceSource:
 
 
 @dataclass(frozen=True)
+class Acquisition:
+    """How an image was taken, in DICOM's words; empty or None where its files do not say.
+
+    `sequence` is the kind of MR sequence (ScanningSequence: "SE", "GR", "EP", "IR"), `repetition_ms` and `echo_ms`
+    are RepetitionTime and EchoTime; `contrast` tells whether a contrast agent is named.
+    """
+
+    sequence: str = ""
+    repetition_ms: float | None = None
+    echo_ms: float | None = None
+    contrast: bool | None = None
+
+
+@dataclass(frozen=True)
 class Source:
     """Where an image was read from, so that every number can be traced to a file.
 
@@ -49,7 +63,7 @@ class Source:
     how the slices lie in the patient: they were taken as axial, and left and right are a guess. `notes` are
     sentences on what went wrong while the files were read. `modality` is DICOM's word for the machine ("MR",
     "CT"), or empty. `first_slice` is the number of the first slice, from 1: more than 1 where slices were cut out
-    of a stack.
+    of a stack. `acquisition` tells how it was taken.
     """
 
     case_id: str = "image"
@@ -62,6 +76,7 @@ class Source:
     modality: str = ""
     first_slice: int = 1
     is_placed: bool = True
+    acquisition: Acquisition = Acquisition()  # it never changes
 
     @property
     def name(self) -> str:

@@ -1,9 +1,10 @@
-"""What an image looks like to a model: some of its slices, as the network sees them, in numbers that name nobody."""
+"""What an image looks like to a model: some of its slices as the network sees them, in numbers that name nobody."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,25 +23,22 @@ from autoseg.model.preprocessing.extents import extent_of, frame_size
 from autoseg.model.preprocessing.neighbouring_slices import gather_slices, own_channel
 from autoseg.model.preprocessing.preprocess import frame_middles, frame_offsets, sample_frames, store_slices
 from autoseg.model.preprocessing.volume_grids import grid_of
+from autoseg.model.trust.turned import BLOCKS, CELLS, DIRECTIONS
 
 Numbers = npt.NDArray[np.float32]
 Window = tuple[int, int]
 
 # So many slices are looked at, evenly over a stack.
 SLICES = 6
-# What is seen of a slice is described in so many blocks a side, and its edges in so many cells and directions.
-BLOCKS, CELLS, DIRECTIONS = 8, 3, 8
 QUANTILES = (0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98)
 # Of the details of a slice, from those of two pixels to those of 32.
 SCALES = 5
 SMALL = 1e-4
-# The parts of a description; a distance is told for each.
-PARTS = ("intensities", "texture", "layout", "network")
 
 
 @dataclass(frozen=True, eq=False)
 class Appearance:
-    """Numbers of some slices of an image, (slices, numbers) by the names of `PARTS`.
+    """Numbers of some slices of an image: (slices, numbers) by the names of their kinds.
 
     Intensities are quantiles after preprocessing; texture is how much of a slice is detail of which size; layout is
     where it is bright and in which directions its edges run; network are the means of the network's deepest
@@ -146,13 +144,17 @@ def _features(network: nn.Module, frames: Tensor) -> Tensor:
     def keep(_: nn.Module, __: object, answer: Tensor) -> None:
         # Tokens are (batch, tokens, numbers), and images have the numbers in front of their sizes.
         kept.append(answer.mean(1) if answer.ndim == 3 else answer.flatten(2).mean(2))
+        raise _Reached  # what follows would be in vain
 
     handle = deepest_of(network).register_forward_hook(keep)
-    try:
+    with suppress(_Reached):
         network(in_layout(frames))
-    finally:
-        handle.remove()
-    return kept[-1].float()
+    handle.remove()
+    return kept[0].float()
+
+
+class _Reached(Exception):
+    """The deepest features are there."""
 
 
 def _middle(frames: Tensor, window: Window) -> Tensor:
@@ -168,16 +170,16 @@ def _intensities(frames: Tensor) -> Tensor:
     flat = frames.flatten(2)
     quantiles = torch.quantile(flat, torch.tensor(QUANTILES), dim=2).permute(1, 2, 0)
     mean, deviation = flat.mean(2, keepdim=True), flat.std(2, keepdim=True).clamp(min=SMALL)
-    skewness = (((flat - mean) / deviation) ** 3).mean(2, keepdim=True).sign() * (
-        (((flat - mean) / deviation) ** 3).mean(2, keepdim=True).abs() + 1
-    ).log()
+    lopsided = (((flat - mean) / deviation) ** 3).mean(2, keepdim=True)
+    skewness = lopsided.sign() * lopsided.abs().log1p()
     return torch.cat([quantiles, skewness], dim=2).flatten(1)
 
 
 def _texture(frames: Tensor) -> Tensor:
     """Give the logarithms of how much of a slice is detail of each size, of its noise, and of how edges run."""
     frames = _standardised(frames)
-    found, coarse = [], frames
+    found: list[Tensor] = []
+    coarse = frames
     for _ in range(SCALES):
         if min(coarse.shape[-2:]) < 2:
             found.append(found[-1])

@@ -14,6 +14,7 @@ from autoseg.model.model import TrainedModel
 from autoseg.model.trust import Quality, Suitability
 from autoseg.prediction.intervals import add_intervals
 from autoseg.prediction.predict import Predicted
+from autoseg.prediction.suitability import compare_with_models
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +39,7 @@ def judge(
 
 def compare_image(models: Sequence[TrainedModel], image: Image, predicted: Predicted) -> Suitability | None:
     """Compare an image with what the models learnt from; of several the worst light counts."""
-    return None
+    return compare_with_models(models, image, predicted.label_map)
 
 
 def expect_quality(

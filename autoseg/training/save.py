@@ -40,7 +40,7 @@ from autoseg.training.keeping.elsewhere import (
 )
 from autoseg.training.keeping.room import check_training_room
 from autoseg.training.training import OnEpoch, train
-from autoseg.training.trust import examine_cases, learn_trust, with_offsets
+from autoseg.training.trust import examine_cases, learn_profile, learn_trust, with_offsets
 
 # Of learning, that a crash may lose where epochs are short.
 LONGEST_UNSAVED_S = 60.0
@@ -288,7 +288,9 @@ class _TrainingFiles:
         except (AutosegError, OSError, MemoryError, RuntimeError) as error:
             self.caution(Note(f"No post-processing was chosen, and the model is kept without one. {error}"))
         try:
-            model = learn_trust(model, examine_cases(model, split.validation))
+            examined = examine_cases(model, split.validation)
+            profile = learn_profile(model, split.training, split.validation, examined)
+            model = learn_trust(model, examined, profile=profile)
         except (AutosegError, OSError, MemoryError, RuntimeError) as error:
             self.caution(Note(f"How far the model can be trusted is not known. {error}"))
         replaced = [self.best, self.last]

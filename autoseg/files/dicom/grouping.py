@@ -13,6 +13,7 @@ from pathlib import Path
 from autoseg.files.dicom.grids import plan_grids
 from autoseg.files.dicom.records import FileHeader, SliceHeader
 from autoseg.files.file_names import file_stem
+from autoseg.image.image import Acquisition
 from autoseg.words import GraveNote, are, counted, name_some
 
 SAME_SPACING = 1e-4  # relative; two parts in ten thousand of an area
@@ -46,6 +47,7 @@ class Series:
     notes: tuple[str, ...] = ()
     refusal: str = ""
     scout: str = ""
+    acquisition: Acquisition = Acquisition()  # noqa: RUF009  # it never changes
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -101,6 +103,7 @@ def _parts(files: Sequence[FileHeader]) -> list[Series]:
                 notes=tuple(dict.fromkeys([*notes, *_notes(plane)])),
                 refusal="" if readable else first.refusal,
                 scout=scout,
+                acquisition=first.acquisition,
             )
         )
     return parts

@@ -39,6 +39,7 @@ from autoseg.files.dicom.records import (
 )
 from autoseg.files.sources import SkippedFile, ending
 from autoseg.image.geometry import PLAUSIBLE_MM
+from autoseg.image.image import Acquisition
 from autoseg.words import size_words
 
 # --- pixel sizes and slice distances from a DICOM header, whichever attribute holds them
@@ -266,6 +267,31 @@ def _file_header(path: Path, dataset: FileDataset, refusal: str) -> FileHeader:
         localiser="LOCALIZER" in kind,
         refusal=refusal or cannot,
         slices=slices,
+        acquisition=_acquisition(dataset),
+    )
+
+
+def _acquisition(dataset: Dataset) -> Acquisition:
+    """Tell how an image was taken; of a file of many frames what they share counts, or what the first has."""
+    groups = [
+        item
+        for name in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+        for item in list(dataset.get(name) or [])[:1]
+    ]
+
+    def first(sequence: str, keyword: str, classic: str) -> float | None:
+        number = number_of(holder_of(dataset, groups, sequence, keyword), keyword)
+        number = number_of(dataset, classic) if number is None else number
+        return number if number is not None and number > 0 else None
+
+    words = value_of(dataset, "ScanningSequence")
+    kinds = [words] if isinstance(words, str) else list(words or ())
+    agent = text_of(dataset, "ContrastBolusAgent").upper()
+    return Acquisition(
+        sequence="\\".join(sorted(str(kind).strip().upper() for kind in kinds if str(kind).strip())),
+        repetition_ms=first("MRTimingAndRelatedParametersSequence", "RepetitionTime", "RepetitionTime"),
+        echo_ms=first("MREchoSequence", "EffectiveEchoTime", "EchoTime"),
+        contrast=agent not in ("NO", "NONE") if agent else None,
     )
 
 

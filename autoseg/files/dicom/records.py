@@ -26,7 +26,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian as DEFLATED
 
 from autoseg.errors import LabelError, ReadError
 from autoseg.files.arrays import BLANK, PACKED, check_claim, unpacked
-from autoseg.image.image import Image
+from autoseg.image.image import Acquisition, Image
 from autoseg.words import counted, size_words
 
 # --- attributes of a DICOM dataset as plain values, whatever state they are in
@@ -263,7 +263,7 @@ class FileHeader:
     `subject_id` is the PatientID. Without one it is `study-` and eight hexadecimal digits made from the
     StudyInstanceUID, so that all series of a study stay together; without that too, `folder-` and eight digits
     made from the path of the file's folder, whose name may be a person's and is not shown. `refusal` says why
-    the pixels cannot be read, or is empty.
+    the pixels cannot be read, or is empty. `acquisition` tells how the image was taken.
     """
 
     path: Path
@@ -276,6 +276,7 @@ class FileHeader:
     localiser: bool
     refusal: str
     slices: tuple[SliceHeader, ...]
+    acquisition: Acquisition = Acquisition()  # noqa: RUF009  # it never changes
 
 
 # --- what objects that were drawn on an image have in common: segmentations and structure sets

@@ -223,5 +223,6 @@ def _image(
             slices=tuple(SliceSource(h.path, h.frame, h.sop_uid) for h in grid.slices),
             notes=notes,
             modality=series.modality,
+            acquisition=series.acquisition,
         ),
     )

@@ -6,21 +6,29 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from autoseg.model.model import TrainedModel
-from autoseg.model.trust import How
+from autoseg.model.trust import How, Profile
 from autoseg.training.trust.calibration import calibrate_model
 from autoseg.training.trust.examine import Examined
 from autoseg.training.trust.quality import learn_quality
 
 
 def learn_trust(
-    model: TrainedModel, examined: Sequence[Examined], *, by_folds: bool = False, minutes: float | None = None
+    model: TrainedModel,
+    examined: Sequence[Examined],
+    *,
+    by_folds: bool = False,
+    minutes: float | None = None,
+    profile: Profile | None = None,
 ) -> TrainedModel:
     """Give the model with what it knows of its own limits.
 
     `examined` are images of subjects whom it never saw: its validation subjects, seen by itself, or `by_folds` all
     subjects, each seen by a twin that learnt without it (`autoseg.evaluation.calibrate`). Features of twins are of
     other networks than the model's, and signals may be of weaker ones: twins learn for a shorter time, `minutes`.
+    `profile` is what it learnt from (`learn_profile`); None: as it is.
     """
+    if profile is not None:
+        model = replace(model, trust=replace(model.trust, profile=profile))
     model = replace(model, trust=replace(model.trust, quality=learn_quality(model, examined)))
     calibration = calibrate_model(model, examined, how=How.FOLDS if by_folds else How.VALIDATION, minutes=minutes)
     return replace(model, trust=replace(model.trust, calibration=calibration))
