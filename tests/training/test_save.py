@@ -642,3 +642,17 @@ def test_a_training_around_centrelines_resumes_with_those_that_it_began_with(mon
     assert len(model.history) == 3
     again = kept_inputs(cases, tmp_path / "discs_centrelines").centrelines
     assert all(again[name].points_mm.tolist() == line.points_mm.tolist() for name, line in lines.items())
+
+
+def test_a_model_keeps_what_it_learnt_from(tmp_path, monkeypatch):
+    patch_reading(monkeypatch)
+    settings = quick_settings(epochs=1)
+    model, path = train_and_save(
+        make_split([0, 1, 2], [8, 9]), settings, structures=STRUCTURES, name="discs", folder=tmp_path
+    )
+    profile = load_model(path).trust.profile
+    assert profile == model.trust.profile
+    assert (profile.subjects, profile.validated) == (5, 2)
+    assert profile.image_facts[0].pixel_mm == (1.5, 1.5)
+    assert [one.label for one in profile.structure_facts] == [1, 5]
+    assert all(score is not None for score in profile.dice)

@@ -153,6 +153,7 @@ TAKEN = (
 GE_RAW_DATA_TYPE, GE_CREATOR = Tag(0x0043, 0x102F), Tag(0x0043, 0x0010)
 
 _KEYWORDS = (
+    "ContrastBolusAgent", "MRTimingAndRelatedParametersSequence", "RepetitionTime", "ScanningSequence",
     "ImageType", "SOPClassUID", "SOPInstanceUID", "StudyDate", "SeriesDate", "AcquisitionDate", "Modality",
     "SeriesDescription", "PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "InstanceNumber",
     "ImagePositionPatient", "ImageOrientationPatient", "SliceThickness", "SpacingBetweenSlices",

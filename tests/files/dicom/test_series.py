@@ -15,6 +15,7 @@ from autoseg.files.dicom import pixels as dicom_pixels
 from autoseg.files.dicom.phantoms import SAGITTAL, Phantom, write_phantom
 from autoseg.files.dicom.pixels import read_frames
 from autoseg.files.dicom.series import find_series, is_dicom, read_dicom_file, read_series
+from autoseg.image.image import Acquisition
 
 RAMP = (0.0, 4.0, 8.0, 12.0)
 
@@ -884,3 +885,15 @@ def _place_of_last_pixel(source):
     down, across = map(float, item.PixelSpacing)
     position = np.array(item.ImagePositionPatient, dtype=float)
     return position + row * across * (header.Columns - 1) + column * down * (header.Rows - 1)
+
+
+def test_how_an_image_was_taken_is_read_where_the_header_says_it(tmp_path):
+    def change(dataset, _):
+        dataset.ScanningSequence = ["SE", "IR"]
+        dataset.RepetitionTime, dataset.EchoTime = "2500", "80.5"
+        dataset.ContrastBolusAgent = "NONE"
+
+    write(tmp_path / "said", change)
+    assert the_image(tmp_path / "said").source.acquisition == Acquisition("IR\\SE", 2500.0, 80.5, False)
+    write(tmp_path / "silent")
+    assert the_image(tmp_path / "silent").source.acquisition == Acquisition()
