@@ -24,8 +24,9 @@ PIXEL, FIELD, SLICES, TIMES = (1.5, 2.0), (1.5, 3.0), (2.0, math.inf), (2.0, mat
 TILT = (35.0, 55.0)
 # In usual distances of patients: of one part of the description, and of all together (root mean square).
 UNLIKE, UNLIKE_TOGETHER = (1.25, 1.5), (1.05, 1.25)
-# A changed image that is so much nearer, and this near itself.
-NEARER, NEAR = 1.1, 1.3
+# A changed image that is so much nearer; of few patients the next one may lie otherwise, which adds this over them.
+# One of five hearts does: it looks 1.6 times as much like the other four when turned upside down.
+NEARER, NEXT = 1.05, 2.2
 # Of a structure: by how many times larger or smaller, and how far outside in parts of what is usual.
 LARGER, OUTSIDE = 2.5, 1.0
 # A place is at least so wide, in mm and in parts of a slice; and so many pieces are usual anyway.
@@ -228,7 +229,7 @@ def _compare_looks(doubts: Doubts, profile: Profile, looks: Appearance) -> None:
         for change, usual in profile.turned.items()
     }
     change = max(found, key=lambda one: found[one], default="")
-    if change and found[change] > NEARER:
+    if change and found[change] > NEARER * (1 + NEXT / profile.subjects):
         light = Light.AMBER if change == MIRRORED else Light.RED
         doubts.add(
             light,
