@@ -153,7 +153,6 @@ TAKEN = (
 GE_RAW_DATA_TYPE, GE_CREATOR = Tag(0x0043, 0x102F), Tag(0x0043, 0x0010)
 
 _KEYWORDS = (
-    "ContrastBolusAgent", "MRTimingAndRelatedParametersSequence", "RepetitionTime", "ScanningSequence",
     "ImageType", "SOPClassUID", "SOPInstanceUID", "StudyDate", "SeriesDate", "AcquisitionDate", "Modality",
     "SeriesDescription", "PatientID", "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "InstanceNumber",
     "ImagePositionPatient", "ImageOrientationPatient", "SliceThickness", "SpacingBetweenSlices",
@@ -163,6 +162,7 @@ _KEYWORDS = (
     "ModalityLUTSequence", "SequenceOfUltrasoundRegions", "SharedFunctionalGroupsSequence",
     "PerFrameFunctionalGroupsSequence",
     "DiffusionGradientOrientation", "AcquisitionTime", "ContentTime", "ComplexImageComponent",
+    "ContrastBolusAgent", "RepetitionTime", "ScanningSequence",
     *(classic for _, _, _, classic in TAKEN),
 )  # fmt: skip
 # Found once, not once a file.
