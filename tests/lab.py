@@ -203,6 +203,8 @@ class Notebook:
             outputs = self.page.locator(".jp-CodeCell .jp-Cell-outputWrapper")
             for number in range(outputs.count()):
                 output = outputs.nth(number)
+                if not output.is_visible():  # a cell that shows nothing
+                    continue
                 output.scroll_into_view_if_needed()
                 self.page.wait_for_timeout(500)
                 output.screenshot(path=str(folder / f"{prefix}_{number + 1}.png"))

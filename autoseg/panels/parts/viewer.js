@@ -644,7 +644,7 @@ class View {
   refresh() {
     this.slices.clear();
     if (this.shown) this.listStructures(this.images[this.shown.image]);
-    if (this.shown) this.draw({ ...this.shown, areas: {} });
+    if (this.shown) this.draw({ ...this.shown, areas: null });
     this.update();
   }
 
@@ -802,8 +802,8 @@ class View {
     const withheld = this.model.get("withheld");
     for (const s of image.structures) {
       const line = this.lines.get(s.label);
-      const { area, interval, pixels, flags, dice, poor } = entry.areas[s.label] || { area: null };
-      const none = !s.drawn ? "not drawn" : !image.unit ? "" : withheld ? "hidden" : "not measured";
+      const { area, interval, pixels, flags, dice, poor } = entry.areas?.[s.label] || { area: null };
+      const none = !s.drawn ? "not drawn" : !image.unit ? "" : withheld ? "hidden" : entry.areas ? "not measured" : "…";
       line.area.textContent = area ?? none;
       if (interval) line.area.append(make("div", { class: "asv-interval" }, `(${interval})`));
       line.area.classList.toggle("asv-none", area === null);
