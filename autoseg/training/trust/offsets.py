@@ -4,7 +4,8 @@ The most probable class makes round and thin structures too small, as much on ne
 the sum of a structure's probabilities is about right (`autoseg.model.offsets`). So on validation images as many
 pixels shall be of a structure as its probabilities add up to. By how much that sum is off itself is told by all
 images; a few subjects tell it badly, and it is believed the less the more they differ. Areas alone, of few
-validation subjects, would tell nothing: a subject's area is off by 7 to 15 % either way.
+validation subjects, would tell nothing: a subject's area is off by 7 to 15 % either way. Where a network has learnt
+for a short time only, and is unsure everywhere, areas of all images count instead.
 """
 
 from __future__ import annotations
@@ -39,6 +40,9 @@ LEAST_PROBABILITY = 0.03
 # By how much sums of probabilities are off, as a standard deviation between models that have learnt well: what the
 # images say of one counts the less the less sure it is beside this, or beside itself where it is more.
 SUM_SD = 0.03
+# A sum that is off by more tells nothing of edges: the network is not sure of the background yet. Then the pixels
+# that were drawn on all images count.
+MOST_EXCESS = 0.1
 # An offset that costs a structure more of its Dice, on the images that it is fitted on, is left out.
 DICE_LOSS = 0.005
 ROUNDS = 10
@@ -203,12 +207,15 @@ class _Edge:
 
 
 def _edge(k: int, answered: Sequence[Answered], members: npt.NDArray[np.bool_]) -> _Edge | None:
-    """Collect the edge of a structure, on validation images where it is there."""
+    """Collect the edge of a structure: on validation images where it is there, or on all."""
     known = [one for one in answered if one.drawn[k]]
     shown = [one for one in known if one.reference[k] > 0]
     if not any(one.expected[k] for one in shown):
         return None
-    used = [one for one in known if one.is_validation] if any(one.is_validation for one in shown) else known
+    excess = _excess(k, known)
+    is_hazy = abs(excess) > MOST_EXCESS
+    used = [one for one in known if one.is_validation and not is_hazy]
+    used = used if any(one in used for one in shown) else known
     own, certain = members[k], np.zeros(3)
     unsure, truth = [], []
     for one in used:
@@ -221,7 +228,7 @@ def _edge(k: int, answered: Sequence[Answered], members: npt.NDArray[np.bool_]) 
         truth.append(drawn[near])
     inner = own.copy()
     inner[k + 1] = False
-    wanted = sum(float(one.expected[k]) for one in used) / (1 + _excess(k, known))
+    wanted = sum(float(one.reference[k] if is_hazy else one.expected[k] / (1 + excess)) for one in used)
     return _Edge(np.concatenate(unsure), np.concatenate(truth), own, inner, certain, wanted)
 
 

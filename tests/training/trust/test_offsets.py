@@ -132,6 +132,21 @@ def test_no_offset_is_larger_than_the_most(answer):
     assert fitting.fit_offsets(few, MEMBERS)[2] == pytest.approx(MOST)
 
 
+def test_of_a_model_that_is_unsure_everywhere_drawn_areas_count(answer):
+    """Far from a structure its probabilities add up to more than it has, on one image more than on others."""
+
+    def hazed(number, haze):
+        likely = (1 - 3 * haze) * blurred(draw(number))
+        likely[:, 1:] += haze
+        return likely
+
+    answered = [answer(draw(n), hazed(n, 0.06 if n > 5 else 0.04), is_validation=n > 5) for n in range(10)]
+    offsets = fitting.fit_offsets(answered, MEMBERS)
+    true = sum(pixels(draw(n).voxels) for n in range(20, 26))
+    found = sum(pixels(add_offsets(hazed(n, 0.05), offsets).argmax(1)) for n in range(20, 26))
+    np.testing.assert_allclose(found, true, rtol=0.02)
+
+
 def test_a_model_that_has_not_learnt_is_not_made_worse(answer):
     """Its probabilities add up to many times the structure, spread over the image."""
 
