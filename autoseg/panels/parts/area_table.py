@@ -122,7 +122,8 @@ class AreaTable(anywidget.AnyWidget):
         flags = f". ⚠ The structure {explain_flags(row.flags)}." if row.flags else ""
         dice = f"; {dice_text(row)}" if row.expected_dice is not None else ""
         light = f" {light_word(Light(row.suitability))}." if row.suitability not in ("", Light.GREEN) else ""
-        return f"{place}, {row.name}: {explain_area(row, self.structures)}{dice}{flags}{light}"
+        end = "." if light and not flags else ""
+        return f"{place}, {row.name}: {explain_area(row, self.structures)}{dice}{flags}{end}{light}"
 
     def _answer(self, _: Any, message: Any, buffers: Any) -> None:
         """Send a file's bytes to the page, or say why there are none."""

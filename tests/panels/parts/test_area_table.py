@@ -122,7 +122,9 @@ def test_a_cell_has_its_interval_and_what_dice_is_expected():
     assert block["rows"][2]["dice"]["0"] == "expected Dice 0.80"
     table.select("series-1", 1, 1)
     assert "; 90 % interval 494–659 mm²; expected Dice 0.70 – look. ⚠ The structure" in table.explanation
-    assert table.explanation.endswith(". Amber: look twice.")
+    assert table.explanation.endswith("it. Amber: look twice.")
+    table.select("series-1", 2, 1)
+    assert table.explanation.endswith("expected Dice 0.80. Amber: look twice.")
 
 
 def test_where_nothing_is_known_nothing_is_said():
