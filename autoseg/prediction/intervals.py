@@ -142,8 +142,18 @@ def _doubt(rows: Sequence[Measurement]) -> float | None:
     return float(np.average([1 - dice for dice in known], weights=weights)) if len(known) == len(rows) else None
 
 
-def about_intervals(models: Sequence[TrainedModel], *, level: float = LEVEL) -> str:
-    """Say in a sentence or two what the intervals of these models rest on, or why there are none."""
+def about_intervals(
+    models: Sequence[TrainedModel], loaded: Sequence[TrainedModel] = (), *, level: float = LEVEL
+) -> str:
+    """Say in a sentence or two what the intervals of these models rest on, or why there are none.
+
+    `loaded` are the models as their files have them, where they are used with another cleaning.
+    """
+    if any(own.trust.calibration and not used.trust.calibration for own, used in zip(loaded, models, strict=False)):
+        return (
+            "No intervals: by how much areas are off is known for the model's own cleaning only, and another one "
+            "was chosen."
+        )
     known = [model.trust.calibration for model in models]
     percent, fewest = f"{level * 100:.0f} %", fewest_patients(level)
     if not models or any(one is None for one in known):

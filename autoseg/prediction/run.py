@@ -192,7 +192,7 @@ def mean_of(
     if postprocess is not None:
         # Areas differ by it, so that every row of the tables has it.
         name = f"{name}, {postprocess.words}"
-        models = tuple(replace(m, postprocess=the_same_for_all(postprocess, m.structures)) for m in models)
+        models = tuple(_cleaned_otherwise(one, postprocess) for one in models)
 
     look = look and can_expect(models)
 
@@ -205,6 +205,13 @@ def mean_of(
         return Segmented(image, label_map, names, line, notes, predicted=predicted, models=models)
 
     return Segmenter(models, copies, name, segment, needs_mm=need_millimetres(models), loaded=loaded, look=look)
+
+
+def _cleaned_otherwise(model: TrainedModel, postprocess: StructurePostprocess) -> TrainedModel:
+    """Give a model with a typed cleaning; the errors of its own say nothing of areas that are cleaned otherwise."""
+    typed = the_same_for_all(postprocess, model.structures)
+    trust = model.trust if typed == model.postprocess else replace(model.trust, calibration=None)
+    return replace(model, postprocess=typed, trust=trust)
 
 
 def joined(upper: Segmenter, lower: Segmenter, where: JoinAt) -> Segmenter:
@@ -346,7 +353,11 @@ def _segment_and_write(request: RunRequest, output: Path) -> Run:
         lines = {one.image.source.case_id: one.centreline for one in found if one.centreline is not None}
         joins = [{"case_id": one.image.source.case_id, **one.join} for one in found if one.join is not None]
         intervals = patient_intervals(segmenter.models, measurements)
-        about = "" if any(one.predicted is None for one in found) else about_intervals(segmenter.models)
+        about = (
+            ""
+            if any(one.predicted is None for one in found)
+            else about_intervals(segmenter.models, segmenter.loaded)
+        )
         missing = find_missing(measurements)
         notes += [GraveNote(note) for note in (*missing_notes(missing), in_pixels_note(measurements)) if note]
         details = _details_of(segmenter) | {"notes": list(dict.fromkeys(notes)), "about_intervals": about}

@@ -14,6 +14,7 @@ from autoseg.image.image import LabelMap, Source
 from autoseg.image.structures import Structure
 from autoseg.measurement.areas import MM2, PIXELS, measure_areas
 from autoseg.model.model import load_model, save_model
+from autoseg.model.postprocess import StructurePostprocess, the_same_for_all
 from autoseg.model.trust import Calibration, Errors, How, Trust, trust_from_dict, trust_to_dict
 from autoseg.prediction.intervals import about_intervals, add_intervals, patient_intervals
 from autoseg.prediction.run import segment_folder
@@ -246,3 +247,17 @@ def test_what_cannot_be_a_calibration_is_told_in_words(change):
     change(values["calibration"])
     with pytest.raises(ValueError, match=r"calibration|errors"):
         trust_from_dict(values)
+
+
+def test_areas_of_a_typed_cleaning_have_no_interval_of_the_models_own(tmp_path):
+    add_stacks(tmp_path / "in")
+    post = StructurePostprocess(erosions=1)
+    runs = {}
+    for own in (StructurePostprocess(), post):
+        kept = replace(model(), postprocess=the_same_for_all(own, STRUCTURES))
+        runs[own.erosions] = segment_folder(kept, tmp_path / "in", output=tmp_path / "out", postprocess=post)
+    other, same = runs[0], runs[1]
+    assert {row.interval_level for row in other.measurements} == {None}
+    assert not other.patient_intervals
+    assert "another one was chosen" in other.about_intervals
+    assert any(row.interval_level == 0.9 for row in same.measurements)
