@@ -255,7 +255,7 @@ def test_a_run_says_what_was_added_to_the_structures_log_odds(stacks, tmp_path):
 def test_every_run_takes_a_typed_cleaning(stacks, tmp_path, kind, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        patient_run, "mean_of", lambda model, copies, post: seen.append(post) or mean_of(model, copies, post)
+        patient_run, "mean_of", lambda *given, **more: seen.append(given[2]) or mean_of(*given, **more)
     )
     post = StructurePostprocess(fill_holes=True)
     RUNS[kind](UPPER, stacks, tmp_path / "out", postprocess=post)
