@@ -35,8 +35,8 @@ FOUND = {
     "smaller": -1, "larger": -1, "change": -1, "step": -1,
 }  # fmt: skip
 EMPTY = {"constant": 0, "peak": -1, "peak_again": -1, "sum": -1, "area_again": -1, "beside": 0}
-# Weights before anything is known of a model: fitted to the validation patients of the fold models of all sets of
-# `benchmarks/quality.py` together, each set weighing the same. They were learnt by models of slices and of volumes.
+# Weights before anything is known of a model, fitted by `benchmarks/quality.py` to the validation patients of folds of
+# hearts (slices) and of hippocampi (volumes) together, each set weighing the same.
 START_FOUND = (-0.44, 0.21, 0.34, 0.0, 0.22, 0.16, 0.0, 0.0, -1.25, -0.35, 0.0)
 START_EMPTY = (-1.47, -0.99, -0.6, -0.11, -0.14, 0.11)
 # Of ln(error of the area), by the same features as FOUND.
