@@ -97,7 +97,7 @@ def fit_start(groups: Sequence[Sequence[Fold]]) -> Quality:
         images = [(fold, seen.examined) for fold in folds for seen in fold.validation]
         rows = join([rows_of(one, learn_quality(fold.model, [one]).areas) for fold, one in images])
         together.append(replace(rows, weights=100 * rows.weights / rows.weights.sum()))
-    fields = ("found", "empty", "is_found", "dice", "error", "weights")
+    fields = ("found", "empty", "is_found", "dice", "error", "weights", "columns")
     joined = [np.concatenate([getattr(rows, name) for rows in together]) for name in fields]
     nothing = Quality(found=(0.0,) * len(FOUND), empty=(0.0,) * len(EMPTY), error=(0.0,) * len(FOUND))
     found, empty, error = fit_weights(Rows(*joined, subjects=()), nothing, strength=1.0)

@@ -43,10 +43,19 @@ def learn_quality(
     areas = [_usual_area(images, column, in_mm=in_mm) for column in range(len(usual))]
     rows = join([rows_of(one, areas if (one.pixel_mm2 is not None) == in_mm else ()) for one in images])
     found, empty = rows.is_found, ~rows.is_found
-    weights_found, weights_empty, weights_error = fit_weights(rows, start)
+    _, weights_empty, weights_error = fit_weights(rows, start)
+    count = len(model.structures)
+    beside = np.hstack([rows.found, np.eye(count)[rows.columns]])
+    # Together with what one structure is better or worse at than the others.
+    found_and_own = fit_share(
+        beside[found], rows.dice[found], rows.weights[found], (*start.found, *(0.0,) * count),
+        (*FOUND.values(), *(0,) * count), offsets=count,
+    )  # fmt: skip
+    weights_found, offsets = found_and_own[: len(FOUND)], found_and_own[len(FOUND) :]
     quality = replace(
         start,
         found=weights_found,
+        offsets=offsets,
         empty=weights_empty,
         error=weights_error,
         areas=tuple(areas),
@@ -58,7 +67,7 @@ def learn_quality(
         subjects=len({one.subject_id for one in images}),
         slices=sum(len(one.reference) for one in images),
     )
-    expected = np.where(found, share(rows.found, weights_found), share(rows.empty, weights_empty))
+    expected = np.where(found, share(beside, found_and_own), share(rows.empty, weights_empty))
     is_good = rows.dice >= GOOD
     return replace(
         quality,
@@ -72,7 +81,8 @@ class Rows:
     """Slices and structures that were drawn, one below the other.
 
     `found` and `empty` are features (n, …), `is_found` tells for which the structure was found; `dice` is 1 where
-    it is neither found nor there, `error` the absolute logarithm of the ratio of the areas.
+    it is neither found nor there, `error` the absolute logarithm of the ratio of the areas, `columns` the places of
+    the structures.
     """
 
     found: Numbers
@@ -81,6 +91,7 @@ class Rows:
     dice: Numbers
     error: Numbers
     weights: Numbers
+    columns: npt.NDArray[np.int64]
     subjects: tuple[str, ...]
 
 
@@ -100,6 +111,7 @@ def rows_of(one: Examined, areas: Sequence[float]) -> Rows:
         dice=np.where(sizes > 0, 2 * both / np.maximum(sizes, 1), 1.0),
         error=np.abs(np.log((predicted + little) / (reference + little))),
         weights=np.ones(len(sizes)),
+        columns=np.broadcast_to(np.arange(len(one.drawn)), chosen.shape)[chosen],
         subjects=(one.subject_id,) * len(sizes),
     )
 
@@ -114,6 +126,7 @@ def join(parts: Sequence[Rows]) -> Rows:
         is_found=np.concatenate([part.is_found for part in parts]),
         dice=np.concatenate([part.dice for part in parts]),
         error=np.concatenate([part.error for part in parts]),
+        columns=np.concatenate([part.columns for part in parts]),
         weights=counts[whose].astype(np.float64) ** (POWER - 1.0),
         subjects=subjects,
     )
@@ -141,10 +154,14 @@ def fit_share(
     signs: Sequence[int],
     *,
     strength: float = STRENGTH,
+    offsets: int = 0,
 ) -> tuple[float, ...]:
-    """Fit a logistic regression to shares from 0 to 1, drawn towards weights to start from, each of its sign."""
+    """Fit a logistic regression to shares from 0 to 1, drawn towards weights to start from, each of its sign.
+
+    The last weights are so many `offsets`, of a structure each.
+    """
     first = np.array(start, dtype=np.float64)
-    pull = _pull(len(first), strength)
+    pull = _pull(len(first), strength, offsets)
 
     def loss(now: Numbers) -> tuple[float, Numbers]:
         value = features @ now
@@ -177,9 +194,9 @@ def fit_error(
     return tuple(float(one) for one in optimize.lsq_linear(rows, values, bounds=(low, high)).x)
 
 
-def _pull(count: int, strength: float) -> Numbers:
-    """Give how strongly each weight is drawn: the constant, which tells how good a model is at all, less."""
-    return np.array([strength / 10] + [strength] * (count - 1))
+def _pull(count: int, strength: float, offsets: int = 0) -> Numbers:
+    """Give how strongly each weight is drawn: the constants, which tell how good a model is at all, less."""
+    return np.array([strength / 10] + [strength] * (count - 1 - offsets) + [strength / 10] * offsets)
 
 
 def _bounds(signs: Sequence[int]) -> list[tuple[float, float]]:

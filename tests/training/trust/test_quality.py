@@ -152,6 +152,25 @@ def test_regressions_find_what_made_the_numbers():
     assert fit_error(features[:0], off[:0], ones[:0], (3, 2, 1), free) == pytest.approx((3, 2, 1))
 
 
+def test_a_structure_that_is_always_poor_is_expected_to_be_poor():
+    """The same signals, of two structures: what the model says of the second one is never right."""
+    model = replace(MODEL, structures=(Structure(1, "muscle"), Structure(2, "wall")))
+
+    def two(one):
+        both = [np.hstack([counts, counts]) for counts in (one.reference, one.predicted, one.both)]
+        both[2][:, 1] = 0
+        signals = np.repeat(one.signals, 2, axis=1)
+        return Examined("a", one.subject_id, *both, np.array([True, True]), None, signals, pixel_mm2=1.0)
+
+    quality = learn_quality(model, [two(one) for one in _patients(4, seed=8)])
+    (other,) = _patients(1, seed=9)
+    dice, _ = quality.expect(two(other).signals)
+    found = other.predicted[:, 0] > 0
+    assert dice[found, 1].mean() < 0.3
+    assert dice[found, 0].mean() > 0.6
+    assert quality.offsets[1] < 0 < quality.offsets[0]
+
+
 def test_what_is_usual_is_learnt_from_the_labels():
     """Ten discs on most slices, a left side five times the right, areas that go up and down."""
     structures = (
@@ -206,6 +225,8 @@ def test_what_cannot_be_is_refused_in_words():
         Quality(found=(1.0,))
     with pytest.raises(ValueError, match="a number that cannot be"):
         Quality(poor_found=float("nan"))
+    with pytest.raises(ValueError, match="how good it is"):
+        Quality(offsets=(1.0,))
     with pytest.raises(ValueError, match="what is usual"):
         Quality(areas=(1.0,))
     assert Quality().poor_found == POOR
