@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from autoseg.image.image import Image
+from autoseg.image.image import Image, LabelMap
 from autoseg.measurement.areas import Measurement, Usual
 from autoseg.model.model import TrainedModel
 from autoseg.model.trust import Quality, Suitability
@@ -19,27 +19,28 @@ from autoseg.prediction.suitability import compare_with_models
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """The areas of an image with what is known of each, and the light of the image (None: nobody compared)."""
+    """The areas of an image with what is known of each, and the light of the image."""
 
     measurements: tuple[Measurement, ...]
-    suitability: Suitability | None = None
+    suitability: Suitability
 
 
 def judge(
     models: Sequence[TrainedModel], image: Image, predicted: Predicted, measurements: Sequence[Measurement]
 ) -> Judged:
     """Add to the areas of an image its light, what Dice is to be expected, flags, and intervals."""
-    suitability = compare_image(models, image, predicted)
-    rows = tuple(measurements)
-    if suitability is not None:
-        rows = tuple(replace(row, suitability=suitability.light.value) for row in rows)
-    rows = expect_quality(models, predicted, rows)
-    return Judged(add_intervals(models, rows), suitability)
+    lit = add_light(models, image, predicted.label_map, measurements)
+    rows = expect_quality(models, predicted, lit.measurements)
+    return Judged(add_intervals(models, rows), lit.suitability)
 
 
-def compare_image(models: Sequence[TrainedModel], image: Image, predicted: Predicted) -> Suitability | None:
-    """Compare an image with what the models learnt from; of several the worst light counts."""
-    return compare_with_models(models, image, predicted.label_map)
+def add_light(
+    models: Sequence[TrainedModel], image: Image, label_map: LabelMap, measurements: Sequence[Measurement]
+) -> Judged:
+    """Compare an image with what the models learnt from, and add the light to its areas; the worst one counts."""
+    suitability = compare_with_models(models, image, label_map)
+    rows = tuple(replace(row, suitability=suitability.light.value) for row in measurements)
+    return Judged(rows, suitability)
 
 
 def expect_quality(

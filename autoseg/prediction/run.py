@@ -47,7 +47,7 @@ from autoseg.prediction.centreline import (
 from autoseg.prediction.combine import JoinAt, combine, heights_mm
 from autoseg.prediction.ensemble import Copies, Inference, Models, as_models, ensemble_name, need_millimetres
 from autoseg.prediction.intervals import about_intervals, patient_intervals
-from autoseg.prediction.judge import Judged, can_expect, judge, usual_of
+from autoseg.prediction.judge import Judged, add_light, can_expect, judge, usual_of
 from autoseg.report.area_tables import NotFound, areas_table, find_missing, in_pixels_note, missing_notes
 from autoseg.report.export import write_run
 from autoseg.report.run_folder import free_run_folder
@@ -236,7 +236,7 @@ def joined(upper: Segmenter, lower: Segmenter, where: JoinAt) -> Segmenter:
         # Where the body runs along the slices, each of them comes from both.
         slices = range(image.shape[0])
         names = tuple(both.join.model_at(n) if both.join.axis == 0 else name for n in slices)
-        return Segmented(image, both.label_map, names, line, notes, both.join.as_plain())
+        return Segmented(image, both.label_map, names, line, notes, both.join.as_plain(), models=models)
 
     loaded, look = (*upper.loaded, *lower.loaded), upper.look or lower.look
     return Segmenter(models, upper.copies, name, segment, answers=2, loaded=loaded, look=look)
@@ -394,11 +394,13 @@ def _segment_and_write(request: RunRequest, output: Path) -> Run:
 
 
 def _judge(one: Segmented) -> Judged:
-    """Measure an image, and say of each area how far to trust it; of two models along an image nothing is said."""
+    """Measure an image, and say of each area how far to trust it; of two models along an image the light alone."""
     usual = None if one.predicted is None else usual_of(one.models)
     rows = measure_areas(one.label_map, image=one.image, usual=usual)
     rows = [replace(row, model=one.slice_models[row.slice_index]) for row in rows]
-    return Judged(tuple(rows)) if one.predicted is None else judge(one.models, one.image, one.predicted, rows)
+    if one.predicted is None:
+        return add_light(one.models, one.image, one.label_map, rows)
+    return judge(one.models, one.image, one.predicted, rows)
 
 
 def segment_and_measure(model: Models, image: Image) -> tuple[LabelMap, tuple[Measurement, ...]]:
@@ -408,9 +410,8 @@ def segment_and_measure(model: Models, image: Image) -> tuple[LabelMap, tuple[Me
 
 
 def _lights(found: Sequence[Segmented], judged: Sequence[Judged]) -> dict[str, Suitability]:
-    """Give the light of each image that was compared with what the models learnt from, by case_id."""
-    known = zip(found, judged, strict=True)
-    return {one.image.source.case_id: its.suitability for one, its in known if its.suitability is not None}
+    """Give the light of each image by case_id."""
+    return {one.image.source.case_id: its.suitability for one, its in zip(found, judged, strict=True)}
 
 
 def _details_of(segmenter: Segmenter) -> dict[str, Any]:

@@ -346,7 +346,7 @@ def test_an_image_of_one_model_alone_is_judged_by_that_one(tmp_path, lower, monk
 
     def judge(models, image, predicted, measurements):
         judged.append([model.name for model in models])
-        return Judged(tuple(measurements))
+        return Judged(tuple(measurements), Suitability(Light.GREEN, ("It is like those.",)))
 
     monkeypatch.setattr(patient_run, "judge", judge)
     run = combine_folder(UPPER, lower, tmp_path / "in", output=tmp_path / "out", at_mm=12.0, look=False)
@@ -424,3 +424,18 @@ def test_only_the_cases_that_are_wanted_are_written(tmp_path):
     assert [case.case_id for case in kit.cases] == ["b"]
     with pytest.raises(DataError, match=r"has no case c\. It has: a, b"):
         labels_to_correct(find_cases(train), tmp_path / "other", case_ids=["c"])
+
+
+def test_two_models_along_an_image_have_the_light_of_both(tmp_path, lower, monkeypatch):
+    write_stack(tmp_path / "in" / "neck.nii.gz", 0.0, count=4)
+    asked = []
+
+    def compare(models, image, label_map):
+        asked.append([model.name for model in models])
+        return Suitability(Light.RED, ("Another part of the body.",))
+
+    monkeypatch.setattr("autoseg.prediction.judge.compare_with_models", compare)
+    run = combine_folder(UPPER, lower, tmp_path / "in", output=tmp_path / "out", at_slice=2)
+    assert asked == [[UPPER.name, lower.name]]
+    assert {one.light for one in run.suitability.values()} == {Light.RED}
+    assert {row.suitability for row in run.measurements} == {"red"}

@@ -10,9 +10,7 @@ from autoseg.image.geometry import affine_from_spacing
 from autoseg.image.image import Acquisition, Image, LabelMap, Source
 from autoseg.model.model import load_model, save_model
 from autoseg.model.trust import Light, Trust
-from autoseg.prediction import Predicted
-from autoseg.prediction.judge import compare_image
-from autoseg.prediction.suitability import compare_with_model
+from autoseg.prediction.suitability import compare_with_model, compare_with_models
 from autoseg.training.trust.examine import Examined
 from autoseg.training.trust.profile import profile_of, see
 
@@ -181,13 +179,13 @@ def test_a_model_that_is_poor_or_knows_few_patients_is_never_green():
 def test_without_a_profile_nothing_is_known_and_of_several_models_the_worst_counts(model):
     image, _ = make(50)
     old = untrained_model()
-    predicted = Predicted(make(50)[1])
-    assert compare_image([old], image, predicted).light is Light.AMBER
-    assert "an earlier version" in compare_image([old], image, predicted).reasons[0]
-    both = compare_image([model, old], image, predicted)
+    predicted = make(50)[1]
+    assert compare_with_models([old], image, predicted).light is Light.AMBER
+    assert "an earlier version" in compare_with_models([old], image, predicted).reasons[0]
+    both = compare_with_models([model, old], image, predicted)
     assert both.light is Light.AMBER
     scan = replace(image, source=replace(image.source, modality="CT"))
-    assert compare_image([old, model], scan, predicted).light is Light.RED
+    assert compare_with_models([old, model], scan, predicted).light is Light.RED
 
 
 def test_a_profile_stays_the_same_in_a_file_and_names_nobody(model, tmp_path):
