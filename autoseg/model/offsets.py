@@ -30,8 +30,8 @@ def add_offsets(probabilities: npt.NDArray[np.float32], offsets: Sequence[float]
     Examples
     --------
     >>> likely = np.array([0.6, 0.4], dtype=np.float32).reshape(1, 2, 1, 1)
-    >>> add_offsets(likely, [math.log(3)]).ravel().round(3).tolist()
-    [0.333, 0.667]
+    >>> add_offsets(likely, [math.log(3)]).ravel().round(3)
+    array([0.333, 0.667], dtype=float32)
     """
     if not any(offsets):
         return probabilities

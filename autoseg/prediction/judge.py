@@ -11,10 +11,16 @@ import numpy.typing as npt
 from autoseg.image.image import Image, LabelMap
 from autoseg.measurement.areas import Measurement, Usual
 from autoseg.model.model import TrainedModel
-from autoseg.model.trust import Quality, Suitability
+from autoseg.model.trust import Light, Quality, Suitability
 from autoseg.prediction.intervals import add_intervals
 from autoseg.prediction.predict import Predicted
 from autoseg.prediction.suitability import compare_with_models
+
+
+SHARED = (
+    "Each model draws a part of this image and was compared with the whole of it, which looks unlike what it learnt "
+    "from: see below whether that holds for its part."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,10 +41,20 @@ def judge(
 
 
 def add_light(
-    models: Sequence[TrainedModel], image: Image, label_map: LabelMap, measurements: Sequence[Measurement]
+    models: Sequence[TrainedModel],
+    image: Image,
+    label_map: LabelMap,
+    measurements: Sequence[Measurement],
+    *,
+    is_shared: bool = False,
 ) -> Judged:
-    """Compare an image with what the models learnt from, and add the light to its areas; the worst one counts."""
+    """Compare an image with what the models learnt from, and add the light to its areas; the worst one counts.
+
+    Where models share an image (one above, one below) nothing is red: each drew a part, and may know such parts only.
+    """
     suitability = compare_with_models(models, image, label_map)
+    if is_shared and suitability.light is Light.RED:
+        suitability = Suitability(Light.AMBER, (SHARED, *suitability.reasons))
     rows = tuple(replace(row, suitability=suitability.light.value) for row in measurements)
     return Judged(rows, suitability)
 

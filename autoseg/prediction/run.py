@@ -399,7 +399,7 @@ def _judge(one: Segmented) -> Judged:
     rows = measure_areas(one.label_map, image=one.image, usual=usual)
     rows = [replace(row, model=one.slice_models[row.slice_index]) for row in rows]
     if one.predicted is None:
-        return add_light(one.models, one.image, one.label_map, rows)
+        return add_light(one.models, one.image, one.label_map, rows, is_shared=True)
     return judge(one.models, one.image, one.predicted, rows)
 
 

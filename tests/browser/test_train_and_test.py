@@ -55,7 +55,7 @@ def test_train_from_the_folder_to_the_score(opened, home, capsys):
     fill_amount(page, minutes or "12", "minutes" if minutes else "epochs")
     twins = page.get_by_label("Also measure how far areas can be off", exact=False).first
     notebook.click(twins)
-    notebook.wait_for_text("of learning the model gets" if minutes else "learns for 12 epochs: at most 6 times")
+    notebook.wait_for_text("of learning the model gets" if minutes else "learns for 12 epochs: at most")
     notebook.click(twins)
 
     notebook.click(notebook.button("Start"))

@@ -28,7 +28,7 @@ from autoseg.model.postprocess import StructurePostprocess, clean_labels
 from autoseg.model.trust import Light, Suitability
 from autoseg.prediction import predict
 from autoseg.prediction import run as patient_run
-from autoseg.prediction.judge import Judged
+from autoseg.prediction.judge import SHARED, Judged
 from autoseg.prediction.run import (
     RunProgress,
     RunStopped,
@@ -437,5 +437,7 @@ def test_two_models_along_an_image_have_the_light_of_both(tmp_path, lower, monke
     monkeypatch.setattr("autoseg.prediction.judge.compare_with_models", compare)
     run = combine_folder(UPPER, lower, tmp_path / "in", output=tmp_path / "out", at_slice=2)
     assert asked == [[UPPER.name, lower.name]]
-    assert {one.light for one in run.suitability.values()} == {Light.RED}
-    assert {row.suitability for row in run.measurements} == {"red"}
+    # Each may know its own part only, so that nothing is hidden.
+    (found,) = run.suitability.values()
+    assert found == Suitability(Light.AMBER, (SHARED, "Another part of the body."))
+    assert {row.suitability for row in run.measurements} == {"amber"}

@@ -748,8 +748,8 @@ class View {
     const caption = make("caption", {}, image.unit ? `Areas on this slice${level}` : "Structures");
     if (image.light) {
       const light = make("div", { class: "asv-light" });
-      light.innerHTML = image.light.icon;
-      light.append(` ${image.light.words}`);
+      const icon = new DOMParser().parseFromString(image.light.icon, "text/html").body.firstElementChild;
+      light.append(icon, ` ${image.light.words}`);
       caption.append(light);
     }
     if (withheld) caption.append(make("div", { class: "asv-none" }, withheld));

@@ -78,7 +78,7 @@ def test_a_sentence_is_no_markup():
 
 @pytest.mark.parametrize("lights", [(), ("green",), ("amber", "green")])
 def test_numbers_are_there_at_once_unless_the_light_is_red(run, lights):
-    shown = lit(run, *lights) if lights else run
+    shown = lit(run, *lights)
     panel = ready(AreasPanel(Fixed(shown)))
     assert panel.value is shown
     assert panel.table in panel.body.children
@@ -148,7 +148,7 @@ def predict(run, tmp_path, monkeypatch):
     """Give a panel in which a click has given the run with these lights."""
 
     def predicted(*lights):
-        monkeypatch.setattr(module, "segment_folder", lambda *_, **__: lit(run, *lights) if lights else run)
+        monkeypatch.setattr(module, "segment_folder", lambda *_, **__: lit(run, *lights))
         above = Fixed(chosen_model(tmp_path)), Fixed(Patient(tmp_path))
         panel = module.PredictionPanel(*above, output=tmp_path / "out")
         panel.button.click()
