@@ -16,10 +16,9 @@ from autoseg.prediction.intervals import add_intervals
 from autoseg.prediction.predict import Predicted
 from autoseg.prediction.suitability import compare_with_models
 
-
 SHARED = (
-    "Each model draws a part of this image and was compared with the whole of it, which looks unlike what it learnt "
-    "from: see below whether that holds for its part."
+    "Each model draws a part of this image and was compared with the whole of it, which looks unlike what it "
+    "learnt from: see below whether that holds for its part."
 )
 
 
@@ -50,7 +49,8 @@ def add_light(
 ) -> Judged:
     """Compare an image with what the models learnt from, and add the light to its areas; the worst one counts.
 
-    Where models share an image (one above, one below) nothing is red: each drew a part, and may know such parts only.
+    Where models share an image (one above, one below) nothing is red: each drew a part, and may know such
+    parts only.
     """
     suitability = compare_with_models(models, image, label_map)
     if is_shared and suitability.light is Light.RED:
