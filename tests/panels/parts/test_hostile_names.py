@@ -112,6 +112,9 @@ def test_the_programs_of_the_page_write_no_markup_but_the_area_tables():
     table = (PACKAGE / "panels" / "parts" / "area_table.js").read_text("utf-8")
     # Words of the table within its markup: each is escaped; what is not are numbers and the table's own markup.
     inside = re.findall(r"\$\{([^{}]*)\}", "\n".join(re.findall(r"`<t[^`]*`|`<span[^`]*`|` title=[^`]*`", table)))
-    own = r'escaped\(.*\)|span|file|where|none|text|why|dice|parts|b|r|c|position|this\.leading|head|cells\.join\(""\)'
+    own = (
+        r"escaped\(.*\)|span|file|where|none|text|why|dice|parts|b|r|c|position|this\.leading|head|"
+        r'cells\.join\(""\)'
+    )
     assert inside
     assert [one for one in inside if not re.fullmatch(own, one)] == []
