@@ -103,12 +103,11 @@ class Predicted:
     """A label map on the image's grid, and what tells how far to trust it.
 
     `signals` (slices, structures, signals) have one value for each of `autoseg.prediction.signals.SIGNALS`, None
-    where nobody asked for them. `features` are the network's own of the image, None where it has none.
+    where nobody asked for them.
     """
 
     label_map: LabelMap
     signals: npt.NDArray[np.float32] | None = None
-    features: npt.NDArray[np.float32] | None = None
 
 
 def predict_and_look(model: Models, image: Image, how: Inference = PLAIN) -> Predicted:

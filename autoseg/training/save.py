@@ -42,6 +42,9 @@ from autoseg.training.keeping.room import check_training_room
 from autoseg.training.training import OnEpoch, train
 from autoseg.training.trust import examine_cases, learn_profile, learn_trust, with_offsets
 
+# What is done with a learnt model before it is saved may fail (the images may be gone since), or be interrupted by
+# somebody for whom it takes too long: the model is saved without it.
+NOT_WORTH_A_MODEL = (AutosegError, OSError, MemoryError, RuntimeError, KeyboardInterrupt)
 # Of learning, that a crash may lose where epochs are short.
 LONGEST_UNSAVED_S = 60.0
 # By how many finders the centrelines are found that a model learns with.
@@ -281,18 +284,18 @@ class _TrainingFiles:
         model, choice = self.completed(model), None
         try:
             model = with_offsets(model, split)
-        except (AutosegError, OSError, MemoryError, RuntimeError) as error:  # the images may be gone since
-            self.caution(Note(f"Areas may be too small by some percent; they were not made right. {error}"))
+        except NOT_WORTH_A_MODEL as error:
+            self.caution(Note(f"Areas may be too small by some percent; they were not made right. {_why(error)}"))
         try:
             model, choice = tune_postprocess(model, split.validation if choose_post else ())
-        except (AutosegError, OSError, MemoryError, RuntimeError) as error:
-            self.caution(Note(f"No post-processing was chosen, and the model is kept without one. {error}"))
+        except NOT_WORTH_A_MODEL as error:
+            self.caution(Note(f"No post-processing was chosen, and the model is kept without one. {_why(error)}"))
         try:
             examined = examine_cases(model, split.validation)
             profile = learn_profile(model, split.training, split.validation, examined)
             model = learn_trust(model, examined, profile=profile)
-        except (AutosegError, OSError, MemoryError, RuntimeError) as error:
-            self.caution(Note(f"How far the model can be trusted is not known. {error}"))
+        except NOT_WORTH_A_MODEL as error:
+            self.caution(Note(f"How far the model can be trusted is not known. {_why(error)}"))
         replaced = [self.best, self.last]
         if model.ended is not Ended.STOPPED:
             replaced.append(checkpoint_path(self.folder, self.name))
@@ -307,3 +310,7 @@ class _TrainingFiles:
 
     def _unsaved(self, model: TrainedModel | None = None, choice: PostprocessChoice | None = None) -> Unsaved:
         return Unsaved(self.folder, self.name, model, choice, self.unsaved)
+
+
+def _why(error: BaseException) -> str:
+    return "It was interrupted." if isinstance(error, KeyboardInterrupt) else str(error)

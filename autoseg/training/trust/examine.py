@@ -25,7 +25,7 @@ class Examined:
 
     `reference`, `predicted` and `both` are pixels (slices, structures), a structure counted with those that it
     includes; `drawn` (structures,) tells which were drawn. `pieces` (slices, structures) are those in which a
-    structure was drawn, as `measurement.areas.count_pieces` counts them. `signals` and `features` are as of
+    structure was drawn, as `measurement.areas.count_pieces` counts them. `signals` are as of
     `autoseg.prediction.Predicted`. `pixel_mm2` and `slice_mm` are None where they are unknown.
     """
 
@@ -37,7 +37,6 @@ class Examined:
     drawn: npt.NDArray[np.bool_]
     pieces: Counts | None = None
     signals: npt.NDArray[np.float32] | None = None
-    features: npt.NDArray[np.float32] | None = None
     pixel_mm2: float | None = None
     slice_mm: float | None = None
 
@@ -62,7 +61,6 @@ def examine(model: TrainedModel, image: Image, reference: LabelMap) -> Examined:
         drawn=np.array([reference.is_annotated(label) for label in labels]),
         pieces=np.array([[count_pieces(mask) for mask in masks] for masks in wanted], dtype=np.int64).T,
         signals=found.signals,
-        features=found.features,
         pixel_mm2=None if image.affine is None else image.pixel_mm2,
         slice_mm=None if image.affine is None else image.spacing_mm[0],
     )

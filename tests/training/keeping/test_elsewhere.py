@@ -141,6 +141,33 @@ def test_a_model_whose_images_are_gone_is_kept_without_post_processing(tmp_path,
     assert any("No post-processing was chosen" in line and "The folder is gone." in line for line in told)
 
 
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        ("with_offsets", "they were not made right"),
+        ("tune_postprocess", "No post-processing was chosen"),
+        ("examine_cases", "can be trusted is not known"),
+    ],
+)
+def test_an_interrupt_after_the_learning_costs_what_is_done_then_and_not_the_model(
+    tmp_path, monkeypatch, step, words
+):
+    real, asked = getattr(save, step), []
+
+    def impatient(model, *rest):
+        if step == "tune_postprocess" and not rest[0]:  # as every checkpoint asks
+            return real(model, *rest)
+        asked.append(step)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(save, step, impatient)
+    told = []
+    model, path = learn(tmp_path, choose_post=True, tell=told.append)
+    assert asked == [step]
+    assert load_model(path).best_epoch == model.best_epoch
+    assert any(words in line and line.endswith("It was interrupted.") for line in told)
+
+
 def test_somewhere_is_a_new_folder_each_time(tmp_path):
     first, second = (somewhere("fold_1", lambda place: place.mkdir(parents=True)) for _ in range(2))
     assert first != second
