@@ -479,7 +479,9 @@ def about_images(models: Sequence[TrainedModel], images: Sequence[Image]) -> lis
         what, do = ("The model was", "it does") if len(models) == 1 else ("Some of the models were", "they do")
         notes.append(f"{what} trained or validated on {whom}; how well {do} there says nothing of a new one.")
     for image in images:
-        kinds = [other_kind(image.source.modality, one.origin.get("modalities", ())) for one in models]
+        # A model that knows what it learnt from says so with its light.
+        unlit = [one for one in models if one.trust.profile is None]
+        kinds = [other_kind(image.source.modality, one.origin.get("modalities", ())) for one in unlit]
         notes += [f"{image.source.case_id}: {words}" for words in dict.fromkeys(kinds) if words]
     return notes
 

@@ -3,7 +3,7 @@
 import json
 import shutil
 import warnings
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import openpyxl
@@ -25,7 +25,8 @@ from autoseg.model.identity import model_record
 from autoseg.model.model import model_digest
 from autoseg.model.networks import build_network
 from autoseg.model.postprocess import StructurePostprocess, clean_labels
-from autoseg.model.trust import Light, Suitability
+from autoseg.model.trust import Light, Profile, Suitability, Trust
+from autoseg.model.trust.facts import ImageFacts
 from autoseg.prediction import predict
 from autoseg.prediction import run as patient_run
 from autoseg.prediction.judge import SHARED, Judged
@@ -208,6 +209,14 @@ def test_a_model_of_another_kind_of_images_is_noted(patient, tmp_path):
     assert any("learnt from CT images and this is MR" in note for note in run.notes)
     run = segment_folder(untrained_model(origin={"modalities": ["MR"]}), patient, output=tmp_path)
     assert not any("learnt from" in note for note in run.notes)
+    # With a profile the light says it, once.
+    learnt = Profile(subjects=1, validated=0, window=(16, 16), images=(asdict(ImageFacts(modality="CT")),))
+    known = untrained_model(origin={"modalities": ["CT"]}, trust=Trust(profile=learnt))
+    run = segment_folder(known, patient, output=tmp_path)
+    assert not any("learnt from" in note for note in run.notes)
+    assert all(
+        one.light is Light.RED and "learnt from CT" in " ".join(one.reasons) for one in run.suitability.values()
+    )
 
 
 def test_a_run_of_several_models_says_which_they_were_and_which_copies(patient, tmp_path):
