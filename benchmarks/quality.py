@@ -8,7 +8,8 @@ whom it is scored. The weights that it starts from are those of autoseg, or (`ot
 sets alone, so that no patient of a set had a part in them. The last lines are the weights fitted to the validation
 patients of all sets, which are those of `autoseg/model/trust/quality.py`, and what a second look costs.
 
-Dice of a slice and structure counts where it was drawn or found; AUROC is of Dice below 0.7.
+Dice of a slice and structure counts where it was drawn or found; AUROC is of Dice below 0.7. "right" are good ones
+and those on which rightly nothing was found; "missed" is what was drawn and not found, of any size or of so much.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ from autoseg.training.trust.examine import Examined, examine
 from autoseg.training.trust.quality import GOOD, Rows, fit_weights, join, learn_quality, rows_of
 
 FAILED = 0.5
+# Area of what is more than a few pixels that one expert draws and the next does not, at an end of a structure.
+SOME_MM2 = 5.0
 # Of a pixel's structure and the rest, where a mean entropy is taken: 1 and beyond is surely outside.
 NEAR = 0.05
 
@@ -122,15 +125,21 @@ def score(folds: Sequence[Fold], start: Quality | None) -> dict[str, float]:
             poor = quality.is_poor(one.signals, expected)
             sizes = one.reference + one.predicted
             dice = np.where(sizes > 0, 2 * one.both / np.maximum(sizes, 1), 1.0)
-            columns = (expected, poor, dice, one.reference, one.predicted, seen.entropy, seen.near, seen.flagged)
+            reference_mm2 = one.reference * (one.pixel_mm2 or 1.0)
+            columns = (expected, poor, dice, reference_mm2, one.predicted, seen.entropy, seen.near, seen.flagged)
             drawn = np.broadcast_to(one.drawn, dice.shape)
             signals = one.signals[drawn]
             rows.append([*(np.asarray(each, float)[drawn] for each in columns), *signals.T])
-    expected, poor, dice, reference, predicted, entropy, near, flagged, *signals = (
+    expected, poor, dice, reference_mm2, predicted, entropy, near, flagged, *signals = (
         np.concatenate(each) for each in zip(*rows, strict=True)
     )
-    counts, found, bad = reference + predicted > 0, predicted > 0, dice < GOOD
+    counts, found, bad = reference_mm2 + predicted > 0, predicted > 0, dice < GOOD
     failed = dice < FAILED
+
+    def part(chosen: np.ndarray) -> float:
+        """Give the part of these that are called poor."""
+        return poor[chosen].mean() if chosen.any() else float("nan")
+
     values = {
         "slices": counts.sum(), "bad": bad.sum(), "failed": failed.sum(), "missed": (failed & ~found).sum(),
         "AUROC": auroc(-expected[counts], bad[counts]),
@@ -139,10 +148,13 @@ def score(folds: Sequence[Fold], start: Quality | None) -> dict[str, float]:
         "entropy": auroc(entropy[counts], bad[counts]),
         "near": auroc(near[counts], bad[counts]),
         "flags": auroc(flagged[counts], bad[counts]),
-        "good called poor": poor[counts & ~bad].mean(),
-        "absent called poor": poor[~counts].mean() if (~counts).any() else float("nan"),
-        "failed called poor": poor[failed].mean(),
-        "failed, found": poor[failed & found].mean() if (failed & found).any() else float("nan"),
+        "good called poor": part(counts & ~bad),
+        "absent called poor": part(~counts),
+        "right called poor": part(~bad),
+        "failed called poor": part(failed),
+        "failed, found": part(failed & found),
+        "failed, missed": part(failed & ~found),
+        "missed, 5 mm²": part(failed & ~found & (reference_mm2 >= SOME_MM2)),
         "mean error of Dice": np.abs(expected - dice)[counts].mean(),
     }  # fmt: skip
     for name, signal in zip(SIGNALS, signals, strict=True):

@@ -25,7 +25,7 @@ FLAG_WORDS = {
     "side differs": "is less than a third of the other side",
     "other side": "is more than three times the other side",
     "absent": "is on no slice, though the model's labels show it on every image",
-    "poor": "is probably wrong here: the model is unsure of it",
+    "poor": "may well be drawn badly here, or missed: the model is unsure of it",
 }
 SOURCE_WORDS = {"header": "header", "typed": "typed"}
 # Columns of the tidy table that are left out where nothing is known of any area.

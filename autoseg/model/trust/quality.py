@@ -41,8 +41,9 @@ START_FOUND = (0.65, 0.24, 0.31, 0.04, 0.0, 0.0, 0.05, -0.44, -0.7, 0.0, 0.0)
 START_EMPTY = (-1.76, -1.01, -0.6, -0.47, -0.18, 0.26)
 # Of ln(error of the area), by the same features as FOUND.
 START_ERROR = (-1.68, -0.27, 0.0, -0.12, -0.03, 0.0, 0.0, 0.71, 1.36, 0.11, 0.0)
-# Below this a slice is poor, unless more than a few good ones would be called so.
-POOR = 0.7
+# Expected Dice below which a slice is poor, unless too many good ones would be called so: where the structure was
+# found, and where not. There it is the probability of being absent, and what was missed is worth more looks.
+POOR, POOR_EMPTY = 0.7, 0.9
 LEAST_ERROR, MOST_ERROR = 0.02, 2.0
 LOGIT_END = 0.01
 # As a share of the usual area; and the Dice with the slices beside it that is taken where there are none.
@@ -65,7 +66,7 @@ class Quality:
     empty: tuple[float, ...] = START_EMPTY
     error: tuple[float, ...] = START_ERROR
     poor_found: float = POOR
-    poor_empty: float = POOR
+    poor_empty: float = POOR_EMPTY
     offsets: tuple[float, ...] = ()
     areas: tuple[float, ...] = ()
     pieces: tuple[int, ...] = ()

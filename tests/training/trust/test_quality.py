@@ -10,7 +10,7 @@ from untrained import untrained_model
 from autoseg.image.structures import Structure
 from autoseg.measurement.areas import Usual, measure_areas
 from autoseg.model.model import load_model, save_model
-from autoseg.model.trust.quality import POOR, SIGNALS, Quality
+from autoseg.model.trust.quality import POOR, POOR_EMPTY, SIGNALS, Quality
 from autoseg.prediction import predict_and_look
 from autoseg.prediction.ensemble import Inference
 from autoseg.prediction.judge import expect_quality
@@ -23,13 +23,16 @@ MODEL = replace(untrained_model(), structures=(Structure(1, "muscle"),))
 AT = {name: place for place, name in enumerate(SIGNALS)}
 
 
-def _patients(count, *, seed, slices=20, poor=0.15, missing=0.1):
-    """Give patients whose slices are poor now and then; the signals tell, but not surely."""
+def _patients(count, *, seed, slices=20, poor=0.15, missing=0.1, haze=0.05):
+    """Give patients whose slices are poor now and then; the signals tell, but not surely.
+
+    Where the structure is absent its probability is up to `haze`, where it was missed 0.3 to 0.5.
+    """
     rng = np.random.default_rng(seed)
-    return [_patient(rng, f"p{seed}_{number}", slices, poor, missing) for number in range(count)]
+    return [_patient(rng, f"p{seed}_{number}", slices, poor, missing, haze) for number in range(count)]
 
 
-def _patient(rng, name, slices, poor, missing):
+def _patient(rng, name, slices, poor, missing, haze):
     is_poor = rng.random(slices) < poor
     dice = np.where(is_poor, rng.uniform(0.05, 0.65, slices), rng.uniform(0.75, 0.97, slices))
     sure = np.clip(dice + rng.normal(0, 0.07, slices), 0.02, 0.98)
@@ -48,7 +51,7 @@ def _patient(rng, name, slices, poor, missing):
     missed = rng.random(slices) < missing
     reference = np.where(absent & ~missed, 0, reference)
     predicted, both = np.where(absent, 0, predicted), np.where(absent, 0, both)
-    hope = np.where(missed, rng.uniform(0.3, 0.5, slices), rng.uniform(0.0, 0.05, slices))
+    hope = np.where(missed, rng.uniform(0.3, 0.5, slices), rng.uniform(0.0, haze, slices))
     signals[absent] = 0
     signals[absent, 0, AT["agreement"]] = 1
     for kind, size in (("peak", 1), ("peak_again", 1), ("sum", 200)):
@@ -92,11 +95,36 @@ def test_poor_slices_of_other_patients_are_told(count, off):
 def test_what_is_truly_absent_is_not_poor_and_what_was_missed_is():
     quality = learn_quality(MODEL, _patients(20, seed=3))
     others = _patients(50, seed=4)
-    empty = np.concatenate([(one.predicted == 0).ravel() for one in others])
-    there = np.concatenate([(one.reference > 0).ravel() for one in others])
+    empty, there = _empty(others)
     _, _, poor = _judged(quality, others)
     assert poor[empty & there].mean() > 0.9
     assert poor[empty & ~there].mean() < 0.05
+
+
+def _empty(patients):
+    """Tell of all slices where nothing was found, and where something was drawn."""
+    return (np.concatenate([(counts > 0).ravel() for counts in each]) for each in zip(
+        *((one.predicted == 0, one.reference) for one in patients), strict=True
+    ))  # fmt: skip
+
+
+def test_where_nothing_tells_surely_what_was_missed_one_in_ten_of_the_absent_is_looked_at():
+    quality = learn_quality(MODEL, _patients(20, seed=3, missing=0.3, haze=0.36))
+    others = _patients(100, seed=4, missing=0.3, haze=0.36)
+    empty, there = _empty(others)
+    _, dice, poor = _judged(quality, others)
+    assert 0.06 < poor[empty & ~there].mean() < 0.14
+    assert poor[empty & there].mean() > 0.7
+    assert poor[~empty & (dice >= 0.7)].mean() < 0.06
+
+
+def test_where_hardly_anything_is_missed_hardly_any_absent_one_is_looked_at():
+    quality = learn_quality(MODEL, _patients(20, seed=3, missing=0.0, haze=0.36))
+    others = _patients(50, seed=4, missing=0.0, haze=0.36)
+    empty, _ = _empty(others)
+    assert empty.sum() > 200
+    _, _, poor = _judged(quality, others)
+    assert poor[empty].mean() < 0.01
 
 
 def test_the_area_is_expected_to_be_off_by_more_where_the_dice_is_low():
@@ -229,4 +257,4 @@ def test_what_cannot_be_is_refused_in_words():
         Quality(offsets=(1.0,))
     with pytest.raises(ValueError, match="what is usual"):
         Quality(areas=(1.0,))
-    assert Quality().poor_found == POOR
+    assert (Quality().poor_found, Quality().poor_empty) == (POOR, POOR_EMPTY)
