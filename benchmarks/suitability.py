@@ -35,7 +35,7 @@ from autoseg.image.image import Image
 from autoseg.model.model import TrainedModel, load_model
 from autoseg.model.trust import Light
 from autoseg.prediction import predict_and_look
-from autoseg.prediction.suitability import compare_with_model
+from autoseg.prediction.suitability import compare_image
 from autoseg.training.trust import examine_cases, learn_profile, learn_trust
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -191,7 +191,7 @@ def light_of(model: TrainedModel, image: Image) -> tuple[str, tuple[str, ...], f
     except AutosegError as error:
         return "refused", (str(error),), 0.0
     started = time.perf_counter()
-    found = compare_with_model(model, image, predicted.label_map)
+    found = compare_image([model], image).with_found(predicted.label_map)
     return found.light.value, found.reasons, time.perf_counter() - started
 
 

@@ -1,6 +1,6 @@
 """A model that never learnt anything: enough wherever the way is tested and not the result, and made at once."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import torch
 
@@ -8,9 +8,13 @@ from autoseg.image.structures import Structure
 from autoseg.model.model import EpochResult, TrainedModel
 from autoseg.model.networks import build_network
 from autoseg.model.settings.settings import NetworkSettings, PreprocessSettings, Settings
+from autoseg.model.trust import Profile, Trust
+from autoseg.model.trust.facts import ImageFacts
 from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.values import ChosenModel
 
+# What a model learnt from that knows pixels of 9 mm alone: an image of 4 mm or less is red, by its header.
+OF_9_MM = Trust(profile=Profile(1, 0, (16, 16), images=(asdict(ImageFacts(pixel_mm=(9.0, 9.0))),)))
 STRUCTURES = (Structure(1, "cavity"), Structure(2, "myocardium"))
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, TextIO, get_args
 
 from autoseg.files.sources import WITHOUT_IDS
 from autoseg.model.settings.settings import Settings
@@ -193,12 +193,9 @@ def print_lights(
 
     Gives the images whose numbers must not be printed, and says so.
     """
-    from autoseg.report.lights import lights_by_image, say_light
     from autoseg.words import name_some
 
-    for who, one in lights_by_image(suitability, case_ids):
-        colour, plain = (COLOURS[one.light], PLAIN) if one is not None and sys.stdout.isatty() else ("", "")
-        print(f"{colour}Suitability of {who}: {say_light(one)}{plain}")
+    _print_lights(suitability, case_ids, sys.stdout)
     red = [] if show_red else red_images(suitability)
     if red:
         print(
@@ -206,6 +203,20 @@ def print_lights(
             "are. What is written to files has them, with the word red."
         )
     return red
+
+
+def print_red_so_far(suitability: Mapping[str, Suitability]) -> None:
+    """Print which images do not suit the model, with the reasons, before anything is found on them."""
+    _print_lights(suitability, red_images(suitability), sys.stderr)
+    print("The segmentation goes on. Ctrl+C stops it, and nothing is written then.", file=sys.stderr)
+
+
+def _print_lights(suitability: Mapping[str, Suitability], case_ids: Sequence[str], file: TextIO) -> None:
+    from autoseg.report.lights import lights_by_image, say_light
+
+    for who, one in lights_by_image(suitability, case_ids):
+        colour, plain = (COLOURS[one.light], PLAIN) if one is not None and file.isatty() else ("", "")
+        print(f"{colour}Suitability of {who}: {say_light(one)}{plain}", file=file)
 
 
 def print_note(note: str) -> None:

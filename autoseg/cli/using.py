@@ -16,6 +16,7 @@ from autoseg.cli.options import (
     load_models,
     print_lights,
     print_note,
+    print_red_so_far,
     red_images,
     typed_calibration,
 )
@@ -123,16 +124,24 @@ def run_options(chosen: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 
 class _Progress:
-    """Prints once that memory is short; on a terminal also how far the run is, on one line."""
+    """Prints once that memory is short, and which images do not suit the model, before anything is found on them.
+
+    On a terminal it also prints how far the run is, on one line.
+    """
 
     def __init__(self) -> None:
-        self.warned, self.is_open = False, False
+        self.warned, self.compared, self.is_open = False, False, False
 
     def __call__(self, progress: RunProgress) -> None:
         if progress.warning and not self.warned:
             self.warned = True
             self.end_line()
             print(progress.warning, file=sys.stderr)
+        if progress.stage == "predicting" and not self.compared:  # all images are compared by now
+            self.compared = True
+            if red_images(progress.suitability):
+                self.end_line()
+                print_red_so_far(progress.suitability)
         if sys.stderr.isatty():
             print(f"\r{progress!s:60}", end="", file=sys.stderr, flush=True)
             self.is_open = True

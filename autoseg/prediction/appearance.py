@@ -24,6 +24,7 @@ from autoseg.model.preprocessing.neighbouring_slices import gather_slices, own_c
 from autoseg.model.preprocessing.preprocess import frame_middles, frame_offsets, sample_frames, store_slices
 from autoseg.model.preprocessing.volume_grids import grid_of
 from autoseg.model.trust.turned import BLOCKS, CELLS, DIRECTIONS
+from autoseg.prediction.volumes import IMAGE_BYTES, require_memory_for
 
 Numbers = npt.NDArray[np.float32]
 Window = tuple[int, int]
@@ -126,7 +127,10 @@ def _look_at_volume(
 ) -> tuple[Tensor, Tensor]:
     """Give slices across the network's last axis, and the features of the patch in the volume's middle."""
     settings = model.settings
-    stored = store_image(image, grid_of(image, settings.volume), settings)
+    grid = grid_of(image, settings.volume)
+    voxels = math.prod(grid.network) + math.prod(grid.native)
+    require_memory_for(image, grid, voxels * IMAGE_BYTES * len(image.channels))
+    stored = store_image(image, grid, settings)
     strides = strides_of(network, 3)
     patch = settings.volume.patch_size or tuple(math.ceil(32 / step) * step for step in strides)
     starts = [max(0, (size - one) // 2) for size, one in zip(stored.shape[1:], patch, strict=True)]

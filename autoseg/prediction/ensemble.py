@@ -10,10 +10,12 @@ import torch
 from torch import Tensor
 
 from autoseg.errors import DataError, SettingsError
+from autoseg.image.image import Image
 from autoseg.model.centreline import Centreline
 from autoseg.model.model import TrainedModel
 from autoseg.model.postprocess import StructurePostprocess
 from autoseg.model.settings.settings import AugmentationSettings, VolumeSettings
+from autoseg.words import counted
 
 # --- mirrored and turned copies of a slice (test-time augmentation): the network answers on each, the mean
 # counts
@@ -171,6 +173,15 @@ def as_models(models: Models) -> tuple[TrainedModel, ...]:
                 "models of the same structures and the same kind of images."
             )
     return together
+
+
+def check_channels(model: TrainedModel, image: Image) -> None:
+    """Raise DataError unless an image has as many channels as a model was trained on."""
+    if len(image.channels) != len(model.channels):
+        raise DataError(
+            f"{image.source.name} has {counted(len(image.channels), 'channel')} and the model {model.name!r} was "
+            f"trained on {len(model.channels)} ({', '.join(model.channels)}). Choose images of the same kind."
+        )
 
 
 def class_order(model: TrainedModel, first: TrainedModel) -> list[int]:

@@ -8,18 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from autoseg.image.image import Image, LabelMap
+from autoseg.image.image import LabelMap
 from autoseg.measurement.areas import Measurement, Usual
 from autoseg.model.model import TrainedModel
-from autoseg.model.trust import Light, Quality, Suitability
+from autoseg.model.trust import Quality, Suitability
 from autoseg.prediction.intervals import add_intervals
 from autoseg.prediction.predict import Predicted
-from autoseg.prediction.suitability import compare_with_models
-
-SHARED = (
-    "Each model draws a part of this image and was compared with the whole of it, which looks unlike what it "
-    "learnt from: see below whether that holds for its part."
-)
+from autoseg.prediction.suitability import Compared
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,30 +26,17 @@ class Judged:
 
 
 def judge(
-    models: Sequence[TrainedModel], image: Image, predicted: Predicted, measurements: Sequence[Measurement]
+    models: Sequence[TrainedModel], compared: Compared, predicted: Predicted, measurements: Sequence[Measurement]
 ) -> Judged:
-    """Add to the areas of an image its light, what Dice is to be expected, flags, and intervals."""
-    lit = add_light(models, image, predicted.label_map, measurements)
+    """Add to the areas of an image its light, what Dice and error are to be expected, flags, and intervals."""
+    lit = add_light(compared, predicted.label_map, measurements)
     rows = expect_quality(models, predicted, lit.measurements)
     return Judged(add_intervals(models, rows), lit.suitability)
 
 
-def add_light(
-    models: Sequence[TrainedModel],
-    image: Image,
-    label_map: LabelMap,
-    measurements: Sequence[Measurement],
-    *,
-    is_shared: bool = False,
-) -> Judged:
-    """Compare an image with what the models learnt from, and add the light to its areas; the worst one counts.
-
-    Where models share an image (one above, one below) nothing is red: each drew a part, and may know such
-    parts only.
-    """
-    suitability = compare_with_models(models, image, label_map)
-    if is_shared and suitability.light is Light.RED:
-        suitability = Suitability(Light.AMBER, (SHARED, *suitability.reasons))
+def add_light(compared: Compared, label_map: LabelMap, measurements: Sequence[Measurement]) -> Judged:
+    """Add the light of an image to its areas, with what was found on it."""
+    suitability = compared.with_found(label_map)
     rows = tuple(replace(row, suitability=suitability.light.value) for row in measurements)
     return Judged(rows, suitability)
 

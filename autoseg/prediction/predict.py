@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from autoseg.errors import AreaWarning, DataError
+from autoseg.errors import AreaWarning
 from autoseg.image.image import Image, LabelMap
 from autoseg.model.centreline import Centreline
 from autoseg.model.device import keep_freed_memory
@@ -22,6 +22,7 @@ from autoseg.prediction.ensemble import (
     Inference,
     Models,
     as_models,
+    check_channels,
     class_order,
     shared_postprocess,
     unseen_note,
@@ -29,7 +30,6 @@ from autoseg.prediction.ensemble import (
 from autoseg.prediction.signals import Signals
 from autoseg.prediction.slices import SliceRun
 from autoseg.prediction.volumes import VolumeRun
-from autoseg.words import counted
 
 
 def predict(
@@ -153,7 +153,7 @@ def _probabilities(
     if strange:
         warnings.warn(strange, stacklevel=2)
     for one in models:
-        _check_channels(one, image)
+        check_channels(one, image)
     keep_freed_memory()
     count = image.shape[0]
     batches = [slice(n, min(n + how.batch_size, count)) for n in range(0, count, how.batch_size)]
@@ -192,11 +192,3 @@ def _mean(
     if len(orders) > 1:
         mean /= len(orders)
     return mean
-
-
-def _check_channels(model: TrainedModel, image: Image) -> None:
-    if len(image.channels) != len(model.channels):
-        raise DataError(
-            f"{image.source.name} has {counted(len(image.channels), 'channel')} and the model {model.name!r} was "
-            f"trained on {len(model.channels)} ({', '.join(model.channels)}). Choose images of the same kind."
-        )

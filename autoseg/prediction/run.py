@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -48,6 +49,7 @@ from autoseg.prediction.combine import JoinAt, combine, heights_mm
 from autoseg.prediction.ensemble import Copies, Inference, Models, as_models, ensemble_name, need_millimetres
 from autoseg.prediction.intervals import about_intervals, patient_intervals
 from autoseg.prediction.judge import Judged, add_light, can_expect, judge, usual_of
+from autoseg.prediction.suitability import Compared, compare_image
 from autoseg.report.area_tables import NotFound, areas_table, find_missing, in_pixels_note, missing_notes
 from autoseg.report.export import write_run
 from autoseg.report.run_folder import free_run_folder
@@ -61,6 +63,7 @@ class Stage(StrEnum):
 
     READING = "reading"
     FINDING = "finding"  # centrelines
+    COMPARING = "comparing"  # with what the models learnt from
     PREDICTING = "predicting"
     WRITING = "writing"
 
@@ -70,7 +73,8 @@ class RunProgress:
     """How far a run is; image and slice are numbered from 1.
 
     `series` counts the images of the run: two time points of one DICOM series are two. `warning` is a sentence that
-    should be read while the run goes on (memory is short).
+    should be read while the run goes on (memory is short). `suitability` is the light so far, by case_id, of each
+    image that was compared already, before anything is found on it: it stays as it is, or becomes worse.
     """
 
     stage: Stage
@@ -79,22 +83,25 @@ class RunProgress:
     slice: int = 0
     slice_count: int = 0
     warning: str = ""
+    suitability: Mapping[str, Suitability] = field(default_factory=dict)
 
     @property
     def share(self) -> float:
-        """How much is done, 0 to 1; reading counts little, writing a tenth."""
+        """How much is done, 0 to 1; reading counts little, comparing and writing a tenth each."""
         if self.stage == Stage.READING:
             return 0.0
         if self.stage == Stage.WRITING:
             return 0.92
+        begin, part = (0.02, 0.08) if self.stage == Stage.COMPARING else (0.1, 0.82)
         done = self.series - 1 + self.slice / max(1, self.slice_count)
-        return 0.02 + 0.9 * done / max(1, self.series_count)
+        return begin + part * done / max(1, self.series_count)
 
     def __str__(self) -> str:
         place = f"Series {self.series} of {self.series_count}"
         return {
             Stage.READING: "Reading the images …",
             Stage.FINDING: f"{place}: looking for the centreline …",
+            Stage.COMPARING: f"{place}: comparing it with the model's images …",
             Stage.PREDICTING: f"{place}, slice {self.slice} of {self.slice_count}",
             Stage.WRITING: "Writing the files …",
         }[self.stage]
@@ -161,14 +168,16 @@ class Segmented:
 class Segmenter:
     """What segments the images of a run, called `name` in the results.
 
-    `segment` is given an image, a clicked centreline or None, and what hears of the slices that are done. So many
-    `answers` are held at once. Images without millimetres are left out where it `needs_mm`. `loaded` are the models
-    as their files have them, whatever was typed. `look` tells whether models take a second look at each image.
+    `compare` tells how an image suits the models that will draw on it, before they do. `segment` is given an image,
+    a clicked centreline or None, and what hears of the slices that are done. So many `answers` are held at once.
+    Images without millimetres are left out where it `needs_mm`. `loaded` are the models as their files have them,
+    whatever was typed. `look` tells whether models take a second look at each image.
     """
 
     models: tuple[TrainedModel, ...]
     copies: Copies
     name: str
+    compare: Callable[[Image], Compared]
     segment: Callable[[Image, Centreline | None, OnSlices], Segmented]
     answers: int = 1
     needs_mm: bool = True
@@ -204,7 +213,9 @@ def mean_of(
         notes = _cut_off(models, label_map, line)
         return Segmented(image, label_map, names, line, notes, predicted=predicted, models=models)
 
-    return Segmenter(models, copies, name, segment, needs_mm=need_millimetres(models), loaded=loaded, look=look)
+    needs_mm = need_millimetres(models)
+    compare = partial(compare_image, models)
+    return Segmenter(models, copies, name, compare, segment, needs_mm=needs_mm, loaded=loaded, look=look)
 
 
 def _cleaned_otherwise(model: TrainedModel, postprocess: StructurePostprocess) -> TrainedModel:
@@ -218,8 +229,14 @@ def joined(upper: Segmenter, lower: Segmenter, where: JoinAt) -> Segmenter:
     """Segment with one model (or mean) above a height and another below; with one where all lies on its side."""
     models, name = (*upper.models, *lower.models), f"{upper.name} above {lower.name}"
 
+    def compare(image: Image) -> Compared:
+        side = _side_of(image, where)
+        if side:
+            return (upper if side == "above" else lower).compare(image)
+        return compare_image(models, image, is_shared=True)
+
     def segment(image: Image, clicked: Centreline | None, on_slices: OnSlices) -> Segmented:
-        side = _side_of(image, where.at_mm) if where.at_mm is not None else ""
+        side = _side_of(image, where)
         if side:
             alone = upper if side == "above" else lower
             found = alone.segment(image, clicked, on_slices)
@@ -239,11 +256,14 @@ def joined(upper: Segmenter, lower: Segmenter, where: JoinAt) -> Segmenter:
         return Segmented(image, both.label_map, names, line, notes, both.join.as_plain(), models=models)
 
     loaded, look = (*upper.loaded, *lower.loaded), upper.look or lower.look
-    return Segmenter(models, upper.copies, name, segment, answers=2, loaded=loaded, look=look)
+    return Segmenter(models, upper.copies, name, compare, segment, answers=2, loaded=loaded, look=look)
 
 
-def _side_of(image: Image, at_mm: float) -> str:
-    """Say whether an image lies wholly "above" or "below" a height; "" where it reaches to both sides."""
+def _side_of(image: Image, where: JoinAt) -> str:
+    """Say whether an image lies wholly "above" or "below" a height; "" where models share it."""
+    at_mm = where.at_mm
+    if at_mm is None:
+        return ""
     axis, heights = heights_mm(image)
     half = abs(image.calibrated_affine[2, axis]) / 2
     return "above" if heights.min() - half >= at_mm else "below" if heights.max() + half <= at_mm else ""
@@ -288,10 +308,17 @@ Done = TypeVar("Done")
 BYTES_A_PIXEL = 3.0
 
 
-def over_images(
-    request: RunRequest, work: Callable[[Image, OnSlices], Done], stage: Stage = Stage.PREDICTING
-) -> tuple[list[Done], list[str], tuple[SkippedFile, ...]]:
-    """Read a patient's images and do `work` on each; also gives notes, what was warned of among them."""
+@dataclass(frozen=True, eq=False)
+class _Read:
+    """A patient's images, what their reader should know, files that were left alone, and `RunProgress.warning`."""
+
+    images: tuple[Image, ...]
+    notes: tuple[str, ...]
+    skipped: tuple[SkippedFile, ...]
+    warning: str
+
+
+def _read_images(request: RunRequest) -> _Read:
     request.tell(RunProgress(Stage.READING))
     models = request.segmenter.models
     plane = next((plane for one in models if (plane := one.origin.get("plane"))), None)
@@ -314,9 +341,31 @@ def over_images(
     if request.output is not None:
         pixels = sum(math.prod(image.shape) for image in images)
         warning = f"{warning} {check_room(request.output, 'the result', likely=BYTES_A_PIXEL * pixels)}".strip()
-    done = []
-    for number, image in enumerate(images, start=1):
-        place = RunProgress(stage, number, len(images), 0, image.shape[0], warning)
+    return _Read(tuple(images), tuple(notes), skipped, warning)
+
+
+def _compare_images(request: RunRequest, read: _Read) -> dict[str, Compared]:
+    """Compare images with what the models learnt from, and tell of each light as soon as it is known."""
+    found: dict[str, Compared] = {}
+    for number, image in enumerate(read.images, start=1):
+        lights = _so_far(found)
+        request.tell(RunProgress(Stage.COMPARING, number, len(read.images), 0, 1, read.warning, lights))
+        found[image.source.case_id] = request.segmenter.compare(image)
+    return found
+
+
+def _so_far(compared: Mapping[str, Compared]) -> dict[str, Suitability]:
+    return {case_id: one.so_far for case_id, one in compared.items()}
+
+
+def _over_images(
+    request: RunRequest, read: _Read, work: Callable[[Image, OnSlices], Done], begin: RunProgress
+) -> tuple[list[Done], list[str]]:
+    """Do `work` on each image, told of as `begin` says; also gives what was warned of, as notes."""
+    done, notes = [], list[str]()
+    begin = replace(begin, series_count=len(read.images), warning=read.warning)
+    for number, image in enumerate(read.images, start=1):
+        place = replace(begin, series=number, slice_count=image.shape[0])
 
         def after_slices(so_far: int, count: int, place: RunProgress = place) -> None:
             if request.on_slices is not None:
@@ -327,15 +376,24 @@ def over_images(
         with warnings_as_notes() as said:
             done.append(work(image, after_slices))
         notes += said
-    return done, notes, skipped
+    return done, notes
 
 
-def _segment_images(request: RunRequest) -> tuple[list[Segmented], list[str], tuple[SkippedFile, ...]]:
+def _segment_images(
+    request: RunRequest,
+) -> tuple[list[Segmented], list[Judged], list[str], tuple[SkippedFile, ...]]:
+    """Compare a patient's images, then segment and judge them; also gives notes, and files that were left alone."""
+    read = _read_images(request)
+    compared = _compare_images(request, read)
+
     def segment(image: Image, on_slices: OnSlices) -> Segmented:
         return request.segmenter.segment(image, request.centrelines.get(image.source.case_id), on_slices)
 
-    found, notes, skipped = over_images(request, segment)
-    return found, [*notes, *(note for one in found for note in one.notes)], skipped
+    begin = RunProgress(Stage.PREDICTING, suitability=_so_far(compared))
+    found, said = _over_images(request, read, segment, begin)
+    judged = [_judge(one, compared[one.image.source.case_id]) for one in found]
+    notes = [*read.notes, *said, *(note for one in found for note in one.notes)]
+    return found, judged, notes, read.skipped
 
 
 def _segment_and_write(request: RunRequest, output: Path) -> Run:
@@ -345,9 +403,8 @@ def _segment_and_write(request: RunRequest, output: Path) -> Run:
     segmenter = request.segmenter
     check_writable(output)
     with _enough_memory(request.folder):
-        found, notes, skipped = _segment_images(request)
+        found, judged, notes, skipped = _segment_images(request)
         results = tuple((one.image, one.label_map) for one in found)
-        judged = [_judge(one) for one in found]
         measurements = tuple(row for one in judged for row in one.measurements)
         lights = _lights(found, judged)
         lines = {one.image.source.case_id: one.centreline for one in found if one.centreline is not None}
@@ -393,20 +450,21 @@ def _segment_and_write(request: RunRequest, output: Path) -> Run:
     )
 
 
-def _judge(one: Segmented) -> Judged:
+def _judge(one: Segmented, compared: Compared) -> Judged:
     """Measure an image, and say of each area how far to trust it; of two models along an image the light alone."""
     usual = None if one.predicted is None else usual_of(one.models)
     rows = measure_areas(one.label_map, image=one.image, usual=usual)
     rows = [replace(row, model=one.slice_models[row.slice_index]) for row in rows]
     if one.predicted is None:
-        return add_light(one.models, one.image, one.label_map, rows, is_shared=True)
-    return judge(one.models, one.image, one.predicted, rows)
+        return add_light(compared, one.label_map, rows)
+    return judge(one.models, compared, one.predicted, rows)
 
 
 def segment_and_measure(model: Models, image: Image) -> tuple[LabelMap, tuple[Measurement, ...]]:
     """Segment an image as a run does, and measure it, each area with how far to trust it; nothing is written."""
-    one = mean_of(model).segment(image, None, lambda done, count: None)
-    return one.label_map, _judge(one).measurements
+    segmenter = mean_of(model)
+    compared, one = segmenter.compare(image), segmenter.segment(image, None, lambda done, count: None)
+    return one.label_map, _judge(one, compared).measurements
 
 
 def _lights(found: Sequence[Segmented], judged: Sequence[Judged]) -> dict[str, Suitability]:
@@ -658,9 +716,8 @@ def segment_to_correct(
     request = RunRequest(segmenter, Path(folder), only, _as_typed(typed), centrelines or {}, on_slices, on_progress)
     check_writable(Path(target).absolute().parent)
     with _enough_memory(request.folder):
-        found, notes, _ = _segment_images(request)
+        found, judged, notes, _ = _segment_images(request)
         results = [(one.image, one.label_map) for one in found]
-        judged = [_judge(one) for one in found]
         missing = find_missing([row for one in judged for row in one.measurements])
         notes += [GraveNote(note) for note in missing_notes(missing)]
         request.tell(RunProgress(Stage.WRITING))
@@ -733,7 +790,7 @@ def find_patient_centrelines(
 
     request = RunRequest(mean_of(models), Path(folder), only, _as_typed(typed), on_progress=tell)
     with _enough_memory(request.folder):
-        looked, _, _ = over_images(request, look, Stage.FINDING)
+        looked, _ = _over_images(request, _read_images(request), look, RunProgress(Stage.FINDING))
     found = [one for one in looked if isinstance(one, ImageCentreline)]
     problems = [one for one in looked if isinstance(one, AutosegError)]
     if not found:

@@ -15,6 +15,7 @@ from autoseg.model.trust import Light, Profile, Suitability, worst
 from autoseg.model.trust.facts import Drawing, ImageFacts, StructureFacts, drawings_of, facts_of
 from autoseg.model.trust.turned import HALF_TURN, INVERTED, MIRRORED, UPSIDE_DOWN, nearness
 from autoseg.prediction.appearance import Appearance, look_at
+from autoseg.prediction.ensemble import check_channels
 from autoseg.words import counted, listed
 
 # By how many times sizes may lie beyond what was learnt from: beyond the first amber, beyond the second red.
@@ -53,27 +54,76 @@ STRANGE_WORDS = {
     "place": "was found where nobody drew it for the model",
     "pieces": "came out in more pieces than anybody drew for the model",
 }
+SHARED = (
+    "Each model draws a part of this image and was compared with the whole of it, which looks unlike what it "
+    "learnt from: see below whether that holds for its part."
+)
 
 
-def compare_with_models(models: Sequence[TrainedModel], image: Image, label_map: LabelMap) -> Suitability:
-    """Compare an image with what each model learnt from; the worst light counts."""
-    return worst(compare_with_model(one, image, label_map) for one in models)
+def compare_image(models: Sequence[TrainedModel], image: Image, *, is_shared: bool = False) -> Compared:
+    """Compare an image with what each model learnt from, before anything is found on it.
+
+    Where models share an image (`is_shared`: one above, one below) nothing is red: each draws a part, and may know
+    such parts only.
+    """
+    for one in models:
+        check_channels(one, image)
+    return Compared(tuple(models), tuple(_doubts_of(one, image) for one in models), is_shared)
 
 
-def compare_with_model(model: TrainedModel, image: Image, label_map: LabelMap) -> Suitability:
-    """Compare an image with what a model learnt from, and say what of it is unlike."""
+def _doubts_of(model: TrainedModel, image: Image) -> Doubts | None:
     profile = model.trust.profile
     if profile is None:
+        return None
+    doubts = Doubts()
+    _compare_facts(doubts, profile, facts_of(image), sees_volumes=model.settings.spatial_dims == 3)
+    _compare_looks(doubts, profile, look_at(model, image, profile.window))
+    _tell_own_score(doubts, profile, model.structures)
+    return doubts
+
+
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """An image beside what models learnt from: `doubts` of each, None where a model does not know that.
+
+    What is found on the image adds doubts and takes none away: a light that is red `so_far` stays so.
+    """
+
+    models: tuple[TrainedModel, ...]
+    doubts: tuple[Doubts | None, ...]
+    is_shared: bool = False
+
+    @property
+    def so_far(self) -> Suitability:
+        """The light before anything was found; the worst of several models counts."""
+        return self._light(self.doubts)
+
+    def with_found(self, label_map: LabelMap) -> Suitability:
+        """Give the light, with what is strange about the structures that were found."""
+        doubts = []
+        for model, before in zip(self.models, self.doubts, strict=True):
+            profile, after = model.trust.profile, None
+            if before is not None and profile is not None:
+                after = before.copy()
+                _compare_structures(after, profile, model.structures, label_map)
+            doubts.append(after)
+        return self._light(doubts)
+
+    def _light(self, doubts: Sequence[Doubts | None]) -> Suitability:
+        found = worst(_light_of(model, one) for model, one in zip(self.models, doubts, strict=True))
+        if self.is_shared and found.light is Light.RED:
+            return Suitability(Light.AMBER, (SHARED, *found.reasons))
+        return found
+
+
+def _light_of(model: TrainedModel, doubts: Doubts | None) -> Suitability:
+    profile = model.trust.profile
+    if doubts is None or profile is None:
         words = (
             f"The model {model.name!r} does not know what it learnt from: an earlier version of autoseg saved it. "
             "Nobody compared this image with those. Look at every slice, or train the model again."
         )
         return Suitability(Light.AMBER, (words,))
-    doubts = Doubts()
-    _compare_facts(doubts, profile, facts_of(image), sees_volumes=model.settings.spatial_dims == 3)
-    _compare_looks(doubts, profile, look_at(model, image, profile.window))
-    _compare_structures(doubts, profile, model.structures, label_map)
-    _tell_own_score(doubts, profile, model.structures)
     return doubts.light(profile)
 
 
@@ -88,6 +138,10 @@ class Doubts:
     def add(self, light: Light, words: str) -> None:
         """Add a sentence."""
         (self.red if light is Light.RED else self.amber).append(words)
+
+    def copy(self) -> Doubts:
+        """Give the same doubts, to which others may be added."""
+        return Doubts([*self.red], [*self.amber], [*self.own])
 
     def light(self, profile: Profile) -> Suitability:
         """Give the light, with the gravest reasons first."""

@@ -18,7 +18,7 @@ from autoseg.model.device import choose_device, choose_precision, in_layout, req
 from autoseg.model.model import TrainedModel
 from autoseg.model.preprocessing.classes import mirrored_classes
 from autoseg.model.preprocessing.sliding_window import run_by_slabs
-from autoseg.model.preprocessing.volume_grids import grid_of, to_native
+from autoseg.model.preprocessing.volume_grids import VolumeGrid, grid_of, to_native
 from autoseg.prediction.centreline import find_centreline
 from autoseg.prediction.ensemble import Inference, copies_of, mirrored_axes
 from autoseg.prediction.second_look import second_look
@@ -152,9 +152,14 @@ class VolumeRun:
             needed += voxels * (2 * classes * CLASS_BYTES + IMAGE_BYTES * len(self.image.channels))
         if self.crop is not None:  # the whole image, and what is put back into its place
             needed += math.prod(self.grid.network) * (2 * classes + IMAGE_BYTES)
-        shown = " × ".join(map(str, self.grid.network))
-        what = f"{self.image.source.name} would have {shown} voxels for the network, which"
-        require_memory(needed, what, "or train a model with a larger volume.spacing_mm")
+        require_memory_for(self.image, self.grid, needed)
+
+
+def require_memory_for(image: Image, grid: VolumeGrid, needed: float) -> None:
+    """Raise DataError unless so many bytes are free for an image on the network's grid."""
+    shown = " × ".join(map(str, grid.network))
+    what = f"{image.source.name} would have {shown} voxels for the network, which"
+    require_memory(needed, what, "or train a model with a larger volume.spacing_mm")
 
 
 def _turned(voxels: Tensor, matrix: Tensor, size: Sequence[int]) -> Tensor:

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from tubes import cropping, make_tube
-from untrained import untrained_model
+from untrained import OF_9_MM, untrained_model
 
 from autoseg.cli import main
 from autoseg.cli.options import load_models, typed_calibration
@@ -185,8 +185,8 @@ def lit(models, tmp_path, monkeypatch):
     for number in (7, 8):
         write_nifti(tmp_path / "in" / f"tube{number}.nii.gz", make_tube(number)[0])
 
-    def judge(models, image, predicted, measurements):
-        light = Light.RED if image.source.case_id == "tube8" else Light.AMBER
+    def judge(models, compared, predicted, measurements):
+        light = Light.RED if predicted.label_map.source.case_id == "tube8" else Light.AMBER
         known = {"suitability": light.value, "interval_level": 0.9}
         rows = [
             replace(row, area_low_mm2=0.9 * row.area, area_high_mm2=1.1 * row.area, **known) for row in measurements
@@ -220,6 +220,27 @@ def test_lights_stand_before_the_areas_and_red_areas_are_not_printed(lit, tmp_pa
         "light": "red",
         "reasons": [REASON],
     }
+
+
+def test_what_is_red_by_its_header_is_told_before_it_is_segmented(models, tmp_path, capsys, monkeypatch):
+    path = save_model(replace(untrained_model(trust=OF_9_MM), name="coarse"), models)
+    write_nifti(tmp_path / "in" / "tube7.nii.gz", make_tube(7)[0])
+    said = []
+
+    def predict(*given):
+        said.append(capsys.readouterr().err)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "predict_and_look", predict)
+    command = [str(tmp_path / "in"), "--output", str(tmp_path / "out")]
+    assert main(["predict", str(path), *command]) == 130
+    assert main(["predict", str(models / "heart_0.pt"), *command]) == 130
+    told, nothing = said
+    assert told.startswith("Suitability of tube7: RED. Its pixels are")
+    assert "the model learnt from 9, so areas may be far off" in told
+    assert told.endswith("Ctrl+C stops it, and nothing is written then.\n")
+    assert nothing == ""  # a model of which nobody knows that
+    assert not (tmp_path / "out").exists()
 
 
 def test_red_areas_are_printed_where_they_are_asked_for(lit, capsys):

@@ -12,7 +12,7 @@ import pytest
 import torch
 from folders import add_stacks, add_volumes, write_stack
 from tubes import cropping, make_tube
-from untrained import untrained_model
+from untrained import OF_9_MM, untrained_model
 
 from autoseg.data.cases import find_cases
 from autoseg.data.corrections.kit import read_kit
@@ -27,9 +27,9 @@ from autoseg.model.networks import build_network
 from autoseg.model.postprocess import StructurePostprocess, clean_labels
 from autoseg.model.trust import Light, Profile, Suitability, Trust
 from autoseg.model.trust.facts import ImageFacts
-from autoseg.prediction import predict
+from autoseg.prediction import appearance, predict, suitability
 from autoseg.prediction import run as patient_run
-from autoseg.prediction.judge import SHARED, Judged
+from autoseg.prediction.judge import Judged
 from autoseg.prediction.run import (
     RunProgress,
     RunStopped,
@@ -42,6 +42,7 @@ from autoseg.prediction.run import (
     segment_folder,
     segment_to_correct,
 )
+from autoseg.prediction.suitability import SHARED, compare_image
 from autoseg.report.run_folder import list_run_files
 from autoseg.words import GraveNote
 
@@ -201,7 +202,7 @@ def test_what_is_warned_of_while_predicting_becomes_a_note(stacks, tmp_path, mon
 
 def test_a_run_of_no_series_is_at_its_beginning():
     assert RunProgress("reading").share == 0
-    assert RunProgress("predicting", 1, 1, 5, 10).share == pytest.approx(0.47)
+    assert RunProgress("predicting", 1, 1, 5, 10).share == pytest.approx(0.51)
 
 
 def test_a_model_of_another_kind_of_images_is_noted(patient, tmp_path):
@@ -324,6 +325,73 @@ def test_models_that_do_not_go_together_write_nothing(patient, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+# --- what is said of an image before a network runs over it
+
+
+@pytest.mark.parametrize("kind", ["segment", "correct"])
+def test_a_red_light_is_told_before_the_network_runs_and_a_stop_then_writes_nothing(
+    kind, stacks, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(patient_run, "predict_and_look", lambda *_, **__: pytest.fail("The network runs."))
+    told = []
+
+    def stop(progress):
+        told.append(progress)
+        return set(progress.suitability) == {"a", "b"}
+
+    with pytest.raises(RunStopped, match="Nothing was written"):
+        RUNS[kind](untrained_model(trust=OF_9_MM), stacks, tmp_path / "out", on_progress=stop)
+    assert not (tmp_path / "out").exists()
+    assert [(one.stage, list(one.suitability)) for one in told] == [
+        ("reading", []), ("comparing", []), ("comparing", ["a"]), ("predicting", ["a", "b"]),
+    ]  # fmt: skip
+    for one in told[-1].suitability.values():
+        assert one.light is Light.RED
+        assert "Its pixels are 2 mm; the model learnt from 9" in one.reasons[0]
+    assert str(told[2]) == "Series 2 of 2: comparing it with the model's images …"
+
+
+def test_every_model_looks_at_an_image_once_and_the_worst_counts_before_and_after(stacks, tmp_path, monkeypatch):
+    looked, told = [], []
+
+    def look_at(model, image, window):
+        looked.append((model.name, image.source.case_id))
+        return appearance.look_at(model, image, window)
+
+    monkeypatch.setattr(suitability, "look_at", look_at)
+    models = [replace(untrained_model(trust=OF_9_MM), name=name) for name in ("one", "other")]
+    run = segment_folder([*models, UPPER], stacks, output=tmp_path / "out", on_progress=told.append)
+    assert sorted(looked) == [(name, image) for name in ("one", "other") for image in ("a", "b")]
+    early = next(one.suitability for one in told if one.stage == "predicting")
+    assert early == {name: compare_image([models[0]], image).so_far for name, image in _by_name(run).items()}
+    assert run.suitability == {
+        image.source.case_id: compare_image([models[0]], image).with_found(labels) for image, labels in run.results
+    }
+
+
+def _by_name(run):
+    return {image.source.case_id: image for image, _ in run.results}
+
+
+def test_an_image_that_one_of_two_models_draws_alone_is_red_beforehand_by_that_one(tmp_path, lower):
+    write_stack(tmp_path / "in" / "neck.nii.gz", 100.0, count=3)
+    write_stack(tmp_path / "in" / "spine.nii.gz", 0.0)
+    for knows, others, light in ((UPPER, lower, Light.RED), (lower, UPPER, Light.AMBER)):
+        models = {one.name: one for one in (replace(knows, trust=OF_9_MM), others)}
+        told = []
+        combine_folder(
+            models[UPPER.name],
+            models[lower.name],
+            tmp_path / "in",
+            output=tmp_path / "out",
+            at_mm=12.0,
+            on_progress=told.append,
+        )
+        early = next(one.suitability for one in told if one.stage == "predicting")
+        # The spine is shared, and there nothing is red.
+        assert {name: one.light for name, one in early.items()} == {"neck": light, "spine": Light.AMBER}
+
+
 # --- two models along the body
 
 
@@ -353,7 +421,7 @@ def test_an_image_of_one_model_alone_is_judged_by_that_one(tmp_path, lower, monk
     write_stack(tmp_path / "in" / "neck.nii.gz", 100.0, count=3)
     judged = []
 
-    def judge(models, image, predicted, measurements):
+    def judge(models, compared, predicted, measurements):
         judged.append([model.name for model in models])
         return Judged(tuple(measurements), Suitability(Light.GREEN, ("It is like those.",)))
 
@@ -409,7 +477,7 @@ def test_a_run_is_written_once_and_then_gone_on_with(sample, tmp_path):
 def test_a_folder_to_correct_in_keeps_the_light_and_tells_of_it(stacks, tmp_path, monkeypatch):
     lights = Suitability(Light.RED, ("It lies on its side.",)), Suitability(Light.GREEN, ("Like it.",))
 
-    def judge(models, image, predicted, measurements):
+    def judge(models, compared, predicted, measurements):
         return Judged(tuple(measurements), next(colours))
 
     monkeypatch.setattr(patient_run, "judge", judge)
@@ -439,14 +507,20 @@ def test_two_models_along_an_image_have_the_light_of_both(tmp_path, lower, monke
     write_stack(tmp_path / "in" / "neck.nii.gz", 0.0, count=4)
     asked = []
 
-    def compare(models, image, label_map):
+    def compare(models, image, **more):
         asked.append([model.name for model in models])
-        return Suitability(Light.RED, ("Another part of the body.",))
+        return compare_image(models, image, **more)
 
-    monkeypatch.setattr("autoseg.prediction.judge.compare_with_models", compare)
-    run = combine_folder(UPPER, lower, tmp_path / "in", output=tmp_path / "out", at_slice=2)
+    monkeypatch.setattr(patient_run, "compare_image", compare)
+    upper, lower = (replace(one, trust=OF_9_MM) for one in (UPPER, lower))
+    told = []
+    run = combine_folder(
+        upper, lower, tmp_path / "in", output=tmp_path / "out", at_slice=2, on_progress=told.append
+    )
     assert asked == [[UPPER.name, lower.name]]
-    # Each may know its own part only, so that nothing is hidden.
+    # Each may know its own part only, so that nothing is hidden, nor told beforehand.
     (found,) = run.suitability.values()
-    assert found == Suitability(Light.AMBER, (SHARED, "Another part of the body."))
+    assert found.light is Light.AMBER
+    assert found.reasons[0] == SHARED
     assert {row.suitability for row in run.measurements} == {"amber"}
+    assert all(one.light is Light.AMBER for progress in told for one in progress.suitability.values())

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from untrained import STRUCTURES, untrained_model
 
+from autoseg.errors import DataError
 from autoseg.image.geometry import affine_from_spacing
 from autoseg.image.image import Acquisition, Image, LabelMap, Source
 from autoseg.model.model import load_model, save_model
 from autoseg.model.trust import Light, Trust
-from autoseg.prediction.suitability import compare_with_model, compare_with_models
+from autoseg.prediction.suitability import SHARED, compare_image
 from autoseg.training.trust.examine import Examined
 from autoseg.training.trust.profile import profile_of, see
 
@@ -64,7 +65,7 @@ def model():
 
 
 def light_of(model, image, labels=None):
-    return compare_with_model(model, image, make(99)[1] if labels is None else labels)
+    return compare_image([model], image).with_found(make(99)[1] if labels is None else labels)
 
 
 @pytest.mark.parametrize("number", [50, 51, 52])
@@ -180,12 +181,45 @@ def test_without_a_profile_nothing_is_known_and_of_several_models_the_worst_coun
     image, _ = make(50)
     old = untrained_model()
     predicted = make(50)[1]
-    assert compare_with_models([old], image, predicted).light is Light.AMBER
-    assert "an earlier version" in compare_with_models([old], image, predicted).reasons[0]
-    both = compare_with_models([model, old], image, predicted)
+    alone = compare_image([old], image)
+    assert alone.so_far == alone.with_found(predicted)
+    assert alone.so_far.light is Light.AMBER
+    assert "an earlier version" in alone.so_far.reasons[0]
+    both = compare_image([model, old], image).with_found(predicted)
     assert both.light is Light.AMBER
     scan = replace(image, source=replace(image.source, modality="CT"))
-    assert compare_with_models([old, model], scan, predicted).light is Light.RED
+    assert compare_image([old, model], scan).with_found(predicted).light is Light.RED
+
+
+def test_what_is_found_adds_to_the_light_and_takes_nothing_from_it(model):
+    image, labels = make(50)
+    empty = replace(labels, voxels=np.zeros_like(labels.voxels))
+    compared = compare_image([model], image)
+    assert compared.so_far.light is Light.GREEN
+    assert "none of its structures" in compared.with_found(empty).reasons[0]
+    assert compared.with_found(labels) == compared.so_far  # asking once left nothing behind
+    slow = replace(image, source=replace(image.source, acquisition=replace(SPIN_ECHO, repetition_ms=9000.0)))
+    slow = compare_image([model], slow)
+    assert slow.with_found(empty).reasons == (*slow.so_far.reasons, *compared.with_found(empty).reasons)
+    scan = compare_image([model], replace(image, source=replace(image.source, modality="CT")))
+    assert scan.so_far.light is scan.with_found(empty).light is Light.RED
+
+
+def test_models_that_share_an_image_are_never_red(model):
+    image, labels = make(50)
+    scan = replace(image, source=replace(image.source, modality="CT"))
+    shared = compare_image([model, model], scan, is_shared=True)
+    for found in (shared.so_far, shared.with_found(labels)):
+        assert found.light is Light.AMBER
+        assert found.reasons[0] == SHARED
+        assert "It is CT" in found.reasons[1]
+    assert compare_image([model, model], image, is_shared=True).so_far.light is Light.GREEN
+
+
+def test_an_image_that_the_model_refuses_is_refused_in_words(model):
+    two = make(50, channels=("a", "b"))[0]
+    with pytest.raises(DataError, match="was trained on 1"):
+        compare_image([model], two)
 
 
 def test_a_profile_stays_the_same_in_a_file_and_names_nobody(model, tmp_path):

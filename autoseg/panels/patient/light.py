@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import ipywidgets as widgets
 
 from autoseg.measurement.areas import MM2
-from autoseg.model.trust import Light, Suitability
+from autoseg.model.trust import Light, Suitability, worst
 from autoseg.panels.parts.fields import button
 from autoseg.panels.parts.light import light_box, light_line
 from autoseg.panels.parts.panel import Panel
@@ -18,6 +19,7 @@ from autoseg.report.lights import light_of_run
 NO_RUN = "First segment a patient above."
 WITHHELD = "The light is red, so no numbers are shown."
 ASKED_FOR = "The numbers are shown because that was asked for. Tables, pictures and files carry the word red."
+GOES_ON = "The segmentation goes on. Stop ends it, and nothing is written then."
 HELPS = (
     'In 1_train.ipynb, tick "Also measure how far areas can be off" before you press Start, with as many patients '
     "as you have."
@@ -64,6 +66,11 @@ class LightPanel(Panel):
             lit = self.value
             if lit is not None and not lit.is_open:
                 self._show(lit.run, is_open=True)
+
+    def show_so_far(self, suitability: Mapping[str, Suitability]) -> None:
+        """Show which images of a run that is under way are red already; of other lights nobody knows yet."""
+        red = {case_id: one for case_id, one in suitability.items() if one.light is Light.RED}
+        self.box.value = light_box(worst(red.values()), red, red, GOES_ON) if red else ""
 
     def _update(self, run: Run | None) -> None:
         if run is None:

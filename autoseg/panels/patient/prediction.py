@@ -150,7 +150,7 @@ class PredictionPanel(Panel):
         self.body.children = [*above, widgets.HBox([self.button, self.stop_button]), self.more]
         self.light = LightPanel(self)
         self.light.observe(lambda change: self._follow_light(change["new"]), "value")
-        self.stack(self.body, self.bar, self.light, self.message, self.notes, self.shown)
+        self.stack(self.body, self.light, self.bar, self.message, self.notes, self.shown)
         self._inputs = Inputs()
         for panel in (model, patient, *above):
             self.follow(panel, self._changed)
@@ -171,6 +171,7 @@ class PredictionPanel(Panel):
         if self.stopping is not None:
             self.stopping.set()
             self.stop_button.disabled = True
+            self.light.show_so_far({})
             self.say("Stopping …")
 
     def _job(self, made_with: Inputs, stopping: threading.Event) -> Callable[[], tuple[Run | None, Inputs]]:
@@ -181,6 +182,8 @@ class PredictionPanel(Panel):
                 return True
             if progress.stage == Stage.WRITING:
                 self.stop_button.disabled = True
+            else:
+                self.light.show_so_far(progress.suitability)
             self.progress(progress.share)
             words = "\n".join(filter(None, [str(progress), progress.warning]))
             self.say(words, "warning" if progress.warning else "note")
@@ -217,6 +220,7 @@ class PredictionPanel(Panel):
     def _ended(self, stopping: threading.Event) -> None:
         if self.stopping is stopping:
             self.stopping = None
+        self.light.show_so_far({})
         self.stop_button.disabled = True
         self.button.disabled = not self._can_start(silently=True)
 

@@ -12,10 +12,11 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 from folders import add_stacks
-from untrained import Fixed, chosen_model, untrained_model
+from untrained import OF_9_MM, Fixed, chosen_model, untrained_model
 
 from autoseg.panels.parts.values import ChosenModel, Patient
 from autoseg.panels.patient import prediction as module
+from autoseg.panels.patient.light import GOES_ON, WITHHELD
 from autoseg.panels.patient.prediction import OutputPanel, PredictionPanel
 from autoseg.prediction.ensemble import COPIES
 from autoseg.prediction.run import Run
@@ -93,6 +94,69 @@ def test_stop_writes_nothing(above, tmp_path, monkeypatch):
     assert "Stopped. Nothing was written." in panel.message.value
     assert not (tmp_path / "out").exists()
     assert not panel.button.disabled
+
+
+@pytest.fixture
+def held(above, tmp_path, monkeypatch):
+    """Give a panel whose run waits, with all lights told and no slice segmented, until `go_on` is called."""
+    inside, going, real = threading.Event(), threading.Event(), module.segment_folder
+
+    def slow(*arguments, on_progress, **more):
+        def tell(progress):
+            stop = on_progress(progress)
+            if progress.stage == "predicting":
+                inside.set()
+                going.wait(30)
+            return stop or on_progress(progress)
+
+        return real(*arguments, on_progress=tell, **more)
+
+    monkeypatch.setattr(module, "segment_folder", slow)
+
+    def begin(**changes):
+        above[0].value = chosen_model(tmp_path, **changes)
+        panel = PredictionPanel(*above, output=tmp_path / "out")
+        panel.button.click()
+        assert inside.wait(30)
+
+        def go_on():
+            going.set()
+            panel.wait(60)
+
+        return panel, go_on
+
+    return begin
+
+
+@pytest.mark.parametrize("then", ["goes on", "is stopped", "has another patient"])
+def test_a_light_that_is_red_already_stands_there_while_the_run_goes_on(held, above, tmp_path, then):
+    panel, go_on = held(trust=OF_9_MM)
+    assert panel.children.index(panel.light) < panel.children.index(panel.bar)
+    card = panel.light.box.value
+    assert "Red: not suited to the model" in card
+    assert "Its pixels are 2 mm; the model learnt from 9" in card
+    assert GOES_ON in card
+    assert not panel.stop_button.disabled
+    assert panel.light.button.layout.display == "none"  # there are no numbers yet
+    if then == "is stopped":
+        panel.stop_button.click()
+    elif then == "has another patient":
+        above[1].value = Patient(tmp_path)
+    go_on()
+    if then == "goes on":
+        assert panel.value is not None
+        assert WITHHELD in panel.light.box.value
+        assert GOES_ON not in panel.light.box.value
+    else:
+        assert panel.light.box.value == ""
+        assert not (tmp_path / "out").exists()
+
+
+def test_a_light_that_may_become_worse_is_not_shown_beforehand(held):
+    panel, go_on = held()  # a model that does not know what it learnt from is amber for all
+    assert panel.light.box.value == ""
+    go_on()
+    assert "Amber" in panel.light.box.value
 
 
 def test_another_patient_takes_the_old_result_away(above, sample, tmp_path):
