@@ -54,10 +54,11 @@ class Measurement:
     (`Structure.includes`) is measured with them.
 
     What follows is known of predictions only. `suitability` says whether the image is like those that the model
-    learnt from: "green", "amber" or "red". `expected_dice` is how well the structure is likely to be found here.
-    With the probability `interval_level` the true area lies between `area_low_mm2` and `area_high_mm2`, in pixels
-    between `pixel_count_low` and `pixel_count_high`; `interval_basis` is what that rests on, the value of an
-    `autoseg.measurement.intervals.Basis`.
+    learnt from: "green", "amber" or "red". `expected_dice` is how well the structure is likely to be found here,
+    and `expected_error_percent` by how much its area is likely to be off (half of such areas are off by less), None
+    where it was not found. With the probability `interval_level` the true area lies between `area_low_mm2` and
+    `area_high_mm2`, in pixels between `pixel_count_low` and `pixel_count_high`; `interval_basis` is what that rests
+    on, the value of an `autoseg.measurement.intervals.Basis`.
     """
 
     case_id: str
@@ -86,6 +87,7 @@ class Measurement:
     measurement_version: int = MEASUREMENT_VERSION
     suitability: str = ""
     expected_dice: float | None = None
+    expected_error_percent: float | None = None
     area_low_mm2: float | None = None
     area_high_mm2: float | None = None
     pixel_count_low: float | None = None

@@ -44,31 +44,36 @@ def add_light(compared: Compared, label_map: LabelMap, measurements: Sequence[Me
 def expect_quality(
     models: Sequence[TrainedModel], predicted: Predicted, measurements: tuple[Measurement, ...]
 ) -> tuple[Measurement, ...]:
-    """Add the expected Dice, and a flag where it is poor; of several models the mean, if all know their quality.
+    """Add the expected Dice and error of the area, and a flag where it is poor; of several models the mean.
 
-    Of a slice without the structure the expected Dice is the probability that it is truly absent.
+    All have to know their quality. Of a slice without the structure the expected Dice is the probability that it is
+    truly absent, and no error is expected of its area.
     """
     known = [(one, its) for one in models if (its := _quality(one)) is not None]
     if predicted.signals is None or not known or len(known) < len(models):
         return measurements
     first, in_mm = models[0].structures, predicted.label_map.affine is not None
-    expected, poor = list[npt.NDArray[np.float64]](), list[npt.NDArray[np.bool_]]()
+    expected, errors = list[npt.NDArray[np.float64]](), list[npt.NDArray[np.float64]]()
+    poor = list[npt.NDArray[np.bool_]]()
     for model, quality in known:
         places = {structure.label: column for column, structure in enumerate(first)}
         own = [places[structure.label] for structure in model.structures]
         signals = predicted.signals[:, own]
-        dice, _ = quality.expect(signals, in_mm=in_mm)
+        dice, error = quality.expect(signals, in_mm=in_mm)
         back = np.argsort(own)
         expected.append(dice[:, back])
+        errors.append(error[:, back])
         poor.append(quality.is_poor(signals, dice)[:, back])
-    dice, votes = np.mean(expected, axis=0), np.mean(poor, axis=0)
+    dice, error, votes = (np.mean(each, axis=0) for each in (expected, errors, poor))
     column = {structure.label: place for place, structure in enumerate(first)}
     found = []
     for row in measurements:
         place = row.slice_index, column[row.label]
         flags = f"{row.flags}; poor" if row.flags else "poor"
         flags = flags if votes[place] > 0.5 else row.flags
-        found.append(replace(row, expected_dice=float(dice[place]), flags=flags))
+        off = 100 * float(error[place]) if row.pixel_count else None
+        dice_here = float(dice[place])
+        found.append(replace(row, expected_dice=dice_here, expected_error_percent=off, flags=flags))
     return tuple(found)
 
 

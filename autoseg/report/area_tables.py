@@ -30,8 +30,8 @@ FLAG_WORDS = {
 SOURCE_WORDS = {"header": "header", "typed": "typed"}
 # Columns of the tidy table that are left out where nothing is known of any area.
 OF_PREDICTIONS = (
-    "suitability", "expected_dice", "area_low_mm2", "area_high_mm2", "pixel_count_low", "pixel_count_high",
-    "interval_level", "interval_basis",
+    "suitability", "expected_dice", "expected_error_percent", "area_low_mm2", "area_high_mm2", "pixel_count_low",
+    "pixel_count_high", "interval_level", "interval_basis",
 )  # fmt: skip
 PATIENT_COLUMNS = (
     "patient", "subject_id", "image", "structure", "slices", "mean_area_mm2", "sd_area_mm2", "max_area_mm2",

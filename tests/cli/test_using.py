@@ -234,6 +234,7 @@ def test_what_is_red_by_its_header_is_told_before_it_is_segmented(models, tmp_pa
     monkeypatch.setattr(run, "predict_and_look", predict)
     command = [str(tmp_path / "in"), "--output", str(tmp_path / "out")]
     assert main(["predict", str(path), *command]) == 130
+    assert capsys.readouterr().err == "autoseg: stopped.\n"
     assert main(["predict", str(models / "heart_0.pt"), *command]) == 130
     told, nothing = said
     assert told.startswith("Suitability of tube7: RED. Its pixels are")

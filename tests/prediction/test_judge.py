@@ -56,15 +56,21 @@ def test_each_slice_and_structure_gets_what_its_signals_tell(predicted):
     judged = expect_quality((model,), predicted, rows)
     assert [round(row.expected_dice, 3) for row in judged] == [0.9, 0.5, 0.3, 0.8]
     assert [row.flags for row in judged] == ["", "poor", "poor", ""]
+    # Of the area nothing is told, so that it is off by e^0; where nothing was found there is no area to be off.
+    assert [row.expected_error_percent for row in judged] == pytest.approx([100.0] * 4)
+    empty = tuple(replace(row, pixel_count=0) for row in rows)
+    assert [row.expected_error_percent for row in expect_quality((model,), predicted, empty)] == [None] * 4
     flagged = tuple(replace(row, flags="jump") for row in rows)
     assert [row.flags for row in expect_quality((model,), predicted, flagged)][1] == "jump; poor"
 
 
 def test_of_several_models_the_mean_counts_whatever_the_order_of_their_structures(predicted):
-    first, second = _knowing(_quality(2.0)), _knowing(_quality(-2.0))
+    small = (np.log(0.1), *(0.0,) * (len(FOUND) - 1))
+    first, second = _knowing(_quality(2.0)), _knowing(replace(_quality(-2.0), error=small))
     rows = tuple(measure_areas(predicted.label_map))
     for row in expect_quality((first, second), predicted, rows):
         assert row.expected_dice == pytest.approx(0.5)
+        assert row.expected_error_percent == pytest.approx(55.0)  # of 100 and 10
         assert row.flags == ""  # one of two is no majority
     weights = tuple(1.0 if name == "peak" else 0.0 for name in FOUND)
     predicted.signals[:, :, AT["peak"]] = [[0.9, 0.5], [0.3, 0.8]]
@@ -97,7 +103,7 @@ def test_a_run_looks_twice_unless_it_is_told_not_to(tmp_path, monkeypatch):
     assert all(row.expected_dice == pytest.approx(1 / (1 + np.exp(3))) for row in run.measurements)
     assert all("poor" in row.flags for row in run.measurements)
     once = segment_folder(model, stacks, output=tmp_path / "out", look=False)
-    assert all(row.expected_dice is None for row in once.measurements)
+    assert all(row.expected_dice is row.expected_error_percent is None for row in once.measurements)
     assert not any("poor" in row.flags for row in once.measurements)
     assert [row.pixel_count for row in once.measurements] == [row.pixel_count for row in run.measurements]
 

@@ -102,7 +102,8 @@ class Quality:
     def expect(self, signals: npt.NDArray[np.float32], *, in_mm: bool = True) -> tuple[Numbers, Numbers]:
         """Give the Dice and the error of the area (a share of it) to be expected, each (slices, structures).
 
-        Of a slice without the structure the Dice is the probability that it is truly absent. `signals` is as of
+        Of a slice without the structure the Dice is the probability that it is truly absent, and the error says
+        nothing; where it was found, half of such slices are off by less. `signals` is as of
         `autoseg.prediction.Predicted`, its areas in mm² or not.
         """
         areas = self.areas if in_mm == self.in_mm else ()

@@ -386,6 +386,8 @@ class SliceViewer(anywidget.AnyWidget):
 def dice_text(row: Measurement) -> str:
     """Say how well a structure is likely to be found, and to look where that is poor; "" where nobody knows.
 
+    By how much its area is likely to be off stands beside it, where that is known.
+
     Examples
     --------
     >>> from dataclasses import replace
@@ -396,10 +398,14 @@ def dice_text(row: Measurement) -> str:
     >>> (row,) = measure_areas(drawn)
     >>> dice_text(replace(row, expected_dice=0.617, flags="poor")), dice_text(replace(row, expected_dice=0.93))
     ('expected Dice 0.62 – look', 'expected Dice 0.93')
+    >>> dice_text(replace(row, expected_dice=0.617, expected_error_percent=24.3, flags="poor"))
+    'expected Dice 0.62, area about 24 % off – look'
     """
     if row.expected_dice is None:
         return ""
-    return f"expected Dice {row.expected_dice:.2f}" + (" – look" if POOR in row.flags.split("; ") else "")
+    off = "" if row.expected_error_percent is None else f", area about {row.expected_error_percent:.0f} % off"
+    look = " – look" if POOR in row.flags.split("; ") else ""
+    return f"expected Dice {row.expected_dice:.2f}{off}{look}"
 
 
 def mark(

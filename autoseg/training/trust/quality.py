@@ -186,14 +186,27 @@ def fit_error(
     *,
     strength: float = STRENGTH,
 ) -> tuple[float, ...]:
-    """Fit the logarithm of errors by a ridge regression, drawn towards weights to start from, each of its sign."""
+    """Fit the logarithm of errors by a ridge regression, drawn towards weights to start from, each of its sign.
+
+    Then the first weight, the constant's, is moved so that half of the errors are smaller than what is fitted: the
+    mean of their logarithms lies lower, because of those that happen to be almost 0.
+    """
     first = np.array(start, dtype=np.float64)
     target = np.log(np.maximum(errors, LEAST_ERROR / 2))
     pull = np.sqrt(_pull(len(first), strength))
     rows = np.vstack([features * np.sqrt(weights)[:, None], np.diag(pull)])
     values = np.concatenate([target * np.sqrt(weights), pull * first])
     low, high = zip(*_bounds(signs), strict=True)
-    return tuple(float(one) for one in optimize.lsq_linear(rows, values, bounds=(low, high)).x)
+    found: Numbers = optimize.lsq_linear(rows, values, bounds=(low, high)).x
+    found[0] += _median(target - features @ found, weights) if len(target) else 0.0
+    return tuple(float(one) for one in found)
+
+
+def _median(values: Numbers, weights: Numbers) -> float:
+    """Give the value with half of all weight below it."""
+    order = np.argsort(values)
+    upto = np.cumsum(weights[order])
+    return float(values[order][np.searchsorted(upto, upto[-1] / 2)])
 
 
 def _pull(count: int, strength: float, offsets: int = 0) -> Numbers:

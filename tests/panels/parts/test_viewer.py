@@ -80,10 +80,8 @@ def test_areas_travel_with_their_slice(page):
 
 def test_interval_and_expected_dice_stand_beside_the_area():
     image, label_map = result()
-    rows = [
-        replace(row, suitability="red", expected_dice=0.62, flags="poor", interval_level=0.9)
-        for row in measure_areas(label_map)
-    ]
+    known = {"expected_dice": 0.62, "expected_error_percent": 24.3, "flags": "poor", "interval_level": 0.9}
+    rows = [replace(row, suitability="red", **known) for row in measure_areas(label_map)]
     rows = [replace(row, area_low_mm2=0.9 * row.area_mm2, area_high_mm2=1.25 * row.area_mm2) for row in rows]
     viewer = SliceViewer([(image, label_map)], rows, withheld="The light is red.")
     shown = viewer._images[0]
@@ -91,7 +89,7 @@ def test_interval_and_expected_dice_stand_beside_the_area():
     assert viewer.slice_message(0, 3)[0]["areas"] == {}
     viewer.withheld = ""
     cord = viewer.slice_message(0, 3)[0]["areas"]["1"]
-    assert (cord["interval"], cord["dice"]) == ("86.4–120", "expected Dice 0.62 – look")
+    assert (cord["interval"], cord["dice"]) == ("86.4–120", "expected Dice 0.62, area about 24 % off – look")
 
 
 def test_slices_come_one_by_one_in_the_order_asked(page):
