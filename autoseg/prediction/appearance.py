@@ -23,7 +23,16 @@ from autoseg.model.preprocessing.extents import extent_of, frame_size
 from autoseg.model.preprocessing.neighbouring_slices import gather_slices, own_channel
 from autoseg.model.preprocessing.preprocess import frame_middles, frame_offsets, sample_frames, store_slices
 from autoseg.model.preprocessing.volume_grids import grid_of
-from autoseg.model.trust.turned import BLOCKS, CELLS, DIRECTIONS
+from autoseg.model.trust.turned import (
+    BLOCKS,
+    CELLS,
+    DIRECTIONS,
+    HALF_TURN,
+    INVERTED,
+    MIRRORED,
+    UPSIDE_DOWN,
+    Ways,
+)
 from autoseg.prediction.volumes import IMAGE_BYTES, require_memory_for
 
 Numbers = npt.NDArray[np.float32]
@@ -35,6 +44,7 @@ QUANTILES = (0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98)
 # Of the details of a slice, from those of two pixels to those of 32.
 SCALES = 5
 SMALL = 1e-4
+AS_IT_IS = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,10 +53,16 @@ class Appearance:
 
     Intensities are quantiles after preprocessing; texture is how much of a slice is detail of which size; layout is
     where it is bright and in which directions its edges run; network are the means of the network's deepest
-    features.
+    features, and `changed` what these would be of the image changed (`autoseg.model.trust.turned`).
     """
 
     parts: dict[str, Numbers]
+    changed: dict[str, Numbers]
+
+    @property
+    def ways(self) -> Ways:
+        """How it looks as it is and changed."""
+        return Ways(self.parts["layout"], self.parts["network"], self.changed)
 
 
 def window_for(model: TrainedModel, images: Iterable[Image]) -> Window:
@@ -73,8 +89,9 @@ def look_at(model: TrainedModel, image: Image, window: Window, network: nn.Modul
             "intensities": _intensities(seen).numpy(),
             "texture": _texture(seen).numpy(),
             "layout": _layout(seen).numpy(),
-            "network": features.float().cpu().numpy(),
-        }
+            "network": features.pop(AS_IT_IS),
+        },
+        features,
     )
 
 
@@ -99,15 +116,15 @@ def _network_size(model: TrainedModel, image: Image) -> tuple[int, int]:
 @torch.inference_mode()
 def _look_at_slices(
     model: TrainedModel, image: Image, network: nn.Module, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """Give frames (slices, channels, rows, columns) and features (slices, numbers)."""
+) -> tuple[Tensor, dict[str, Numbers]]:
+    """Give frames (slices, channels, rows, columns), and features (slices, numbers) as it is and changed."""
     settings = model.settings.preprocess
     extent, k, last = extent_of(image, settings), settings.neighbours, image.shape[0] - 1
     frame = frame_size([extent], int(getattr(network, "stride", 1)))
     size = torch.tensor([extent.network], device=device)
     stored_size = torch.tensor([extent.stored], device=device)
     offsets = frame_offsets(frame, device) + frame_middles(frame, size)[:, None, None]
-    frames, features = [], []
+    frames, features = list[Tensor](), list[dict[str, Numbers]]()
     for place in chosen_slices(image.shape[0]):
         read = slice(max(0, place - k), min(last, place + k) + 1)
         part = Image(image.channel_voxels[:, read], image.affine, image.channels)
@@ -118,13 +135,13 @@ def _look_at_slices(
         features.append(_features(network, seen))
         first = own_channel(len(image.channels), k)
         frames.append(seen[:, first : first + len(image.channels)])
-    return torch.cat(frames), torch.cat(features)
+    return torch.cat(frames), {way: np.concatenate([one[way] for one in features]) for way in features[0]}
 
 
 @torch.inference_mode()
 def _look_at_volume(
     model: TrainedModel, image: Image, network: nn.Module, device: torch.device
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, dict[str, Numbers]]:
     """Give slices across the network's last axis, and the features of the patch in the volume's middle."""
     settings = model.settings
     grid = grid_of(image, settings.volume)
@@ -138,11 +155,24 @@ def _look_at_volume(
     seen = pad_to(stored[(slice(None), *inner)], patch, mode="edge")[None].to(device)
     features = _features(network, seen)
     frames = stored[..., chosen_slices(stored.shape[-1])].movedim(-1, 0)
-    return frames, features.expand(len(frames), -1)
+    return frames, {way: np.repeat(numbers, len(frames), axis=0) for way, numbers in features.items()}
 
 
-def _features(network: nn.Module, frames: Tensor) -> Tensor:
-    """Give the means of the network's deepest features, (batch, numbers)."""
+def _features(network: nn.Module, frames: Tensor) -> dict[str, Numbers]:
+    """Give the means of the network's deepest features, (batch, numbers), of frames as they are and changed."""
+    # In frames of slices and of volumes alike rows and columns come after batch and channels.
+    middle = frames.flatten(2).mean(2).view(*frames.shape[:2], *[1] * (frames.ndim - 2))
+    ways = {
+        AS_IT_IS: frames,
+        UPSIDE_DOWN: frames.flip(2),
+        MIRRORED: frames.flip(3),
+        HALF_TURN: frames.flip(2, 3),
+        INVERTED: 2 * middle - frames,
+    }
+    return {way: _deepest(network, one) for way, one in ways.items()}
+
+
+def _deepest(network: nn.Module, frames: Tensor) -> Numbers:
     kept: list[Tensor] = []
 
     def keep(_: nn.Module, __: object, answer: Tensor) -> None:
@@ -154,7 +184,7 @@ def _features(network: nn.Module, frames: Tensor) -> Tensor:
     with suppress(_Reached):
         network(in_layout(frames))
     handle.remove()
-    return kept[0].float()
+    return kept[0].float().cpu().numpy()
 
 
 class _Reached(Exception):

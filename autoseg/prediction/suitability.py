@@ -11,11 +11,12 @@ import numpy as np
 from autoseg.image.image import Image, LabelMap
 from autoseg.image.structures import Structure
 from autoseg.model.model import TrainedModel
+from autoseg.model.settings.settings import AugmentationSettings, Settings
 from autoseg.model.trust import Light, Profile, Suitability, worst
 from autoseg.model.trust.facts import Drawing, ImageFacts, StructureFacts, drawings_of, facts_of
-from autoseg.model.trust.turned import HALF_TURN, INVERTED, MIRRORED, UPSIDE_DOWN, nearness
+from autoseg.model.trust.turned import HALF_TURN, INVERTED, MIRRORED, UPSIDE_DOWN, evidence
 from autoseg.prediction.appearance import Appearance, look_at
-from autoseg.prediction.ensemble import check_channels
+from autoseg.prediction.ensemble import Copy, check_channels, seen_copies
 from autoseg.words import counted, listed
 
 # By how many times sizes may lie beyond what was learnt from: beyond the first amber, beyond the second red.
@@ -25,9 +26,6 @@ PIXEL, FIELD, SLICES, TIMES = (1.5, 2.0), (1.5, 3.0), (2.0, math.inf), (2.0, mat
 TILT = (35.0, 55.0)
 # In usual distances of patients: of one part of the description, and of all together (root mean square).
 UNLIKE, UNLIKE_TOGETHER = (1.25, 1.5), (1.05, 1.25)
-# A changed image that is so much nearer; of few patients the next one may lie otherwise, which adds this over them.
-# One of five hearts does: it looks 1.6 times as much like the other four when turned upside down.
-NEARER, NEXT = 1.05, 2.2
 # Of a structure: by how many times larger or smaller, and how far outside in parts of what is usual.
 LARGER, OUTSIDE = 2.5, 1.0
 # A place is at least so wide, in mm and in parts of a slice; and so many pieces are usual anyway.
@@ -49,6 +47,7 @@ CHANGE_WORDS = {
     HALF_TURN: "turned by half a turn",
     INVERTED: "with black and white exchanged",
 }
+COPY_OF = {UPSIDE_DOWN: Copy(2, True), MIRRORED: Copy(0, True), HALF_TURN: Copy(2)}
 STRANGE_WORDS = {
     "size": "came out far larger or smaller than any that was drawn for the model",
     "place": "was found where nobody drew it for the model",
@@ -77,7 +76,9 @@ def _doubts_of(model: TrainedModel, image: Image) -> Doubts | None:
         return None
     doubts = Doubts()
     _compare_facts(doubts, profile, facts_of(image), sees_volumes=model.settings.spatial_dims == 3)
-    _compare_looks(doubts, profile, look_at(model, image, profile.window))
+    looks = look_at(model, image, profile.window)
+    _compare_looks(doubts, profile, looks)
+    _compare_turned(doubts, profile, looks, model.settings)
     _tell_own_score(doubts, profile, model.structures)
     return doubts
 
@@ -275,21 +276,32 @@ def _compare_looks(doubts: Doubts, profile: Profile, looks: Appearance) -> None:
             f"away as is usual among the model's {counted(profile.subjects, 'patient')}. Use a model for such "
             "images.",
         )
-    layout = next((one for one in profile.parts if one.part == "layout"), None)
-    if layout is None:
+
+
+def _compare_turned(doubts: Doubts, profile: Profile, looks: Appearance, settings: Settings) -> None:
+    """Tell of the change that speaks most against the image, unless training met images that were changed so."""
+    parts = {one.part: one for one in profile.parts}
+    if not {"layout", "network"} <= set(parts):
         return
-    found = {
-        change: nearness(layout, looks.parts["layout"], change) / max(1.0, usual)
-        for change, usual in profile.turned.items()
-    }
-    change = max(found, key=lambda one: found[one], default="")
-    if change and found[change] > NEARER * (1 + NEXT / profile.subjects):
-        light = Light.AMBER if change == MIRRORED else Light.RED
-        doubts.add(
-            light,
-            f"It seems to be {CHANGE_WORDS[change]}: changed so, it is more like what the model learnt from. Check "
-            "how the image was exported.",
-        )
+    found = evidence(parts["layout"], parts["network"], looks.ways)
+    beyond = {change: found[change] - bound for change, bound in profile.turned.items() if change in found}
+    change = max(beyond, key=lambda one: beyond[one], default="")
+    sees_volumes = settings.spatial_dims == 3
+    if not change or beyond[change] <= 0 or (not sees_volumes and _met(change, settings.augmentation)):
+        return
+    if sees_volumes and change in (UPSIDE_DOWN, MIRRORED):  # along its first axis, or its second
+        along = settings.volume.orientation[change == MIRRORED]
+        change = MIRRORED if along in "RL" else UPSIDE_DOWN
+    doubts.add(
+        Light.AMBER if change == MIRRORED else Light.RED,
+        f"It seems to be {CHANGE_WORDS[change]}: changed so, it is more like what the model learnt from. Check how "
+        "the image was exported.",
+    )
+
+
+def _met(change: str, augmentation: AugmentationSettings) -> bool:
+    """Tell whether training met images that were turned so: such an image is segmented as well as any."""
+    return COPY_OF.get(change) in seen_copies(augmentation)
 
 
 # --- what was found on it

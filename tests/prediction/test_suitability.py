@@ -10,8 +10,10 @@ from autoseg.errors import DataError
 from autoseg.image.geometry import affine_from_spacing
 from autoseg.image.image import Acquisition, Image, LabelMap, Source
 from autoseg.model.model import load_model, save_model
+from autoseg.model.settings.settings import VolumeSettings
 from autoseg.model.trust import Light, Trust
-from autoseg.prediction.suitability import SHARED, compare_image
+from autoseg.prediction.appearance import look_at
+from autoseg.prediction.suitability import SHARED, Doubts, _compare_turned, compare_image
 from autoseg.training.trust.examine import Examined
 from autoseg.training.trust.profile import profile_of, see
 
@@ -61,7 +63,10 @@ def taught(model, pairs, *, validated=2, scored=None):
 
 @pytest.fixture(scope="module")
 def model():
-    return taught(untrained_model(), [make(number) for number in range(PATIENTS)])
+    upright = untrained_model()
+    augmentation = replace(upright.settings.augmentation, rotation_deg=20.0)
+    upright = replace(upright, settings=replace(upright.settings, augmentation=augmentation))
+    return taught(upright, [make(number) for number in range(PATIENTS)])
 
 
 def light_of(model, image, labels=None):
@@ -132,6 +137,25 @@ def test_what_is_turned_or_inverted_is_red_and_called_so(model, change, words):
     found = light_of(model, replace(image, voxels=np.ascontiguousarray(change(image.voxels))))
     assert found.light is Light.RED
     assert any(words in reason for reason in found.reasons), found.reasons
+
+
+def test_a_turn_that_training_met_is_no_fault(model):
+    image = make(50)[0]
+    looks = look_at(model, replace(image, voxels=np.ascontiguousarray(image.voxels[:, ::-1, ::-1])), WINDOW)
+    for degrees, light in ((20.0, Light.RED), (180.0, Light.GREEN)):
+        doubts, augmentation = Doubts(), replace(model.settings.augmentation, rotation_deg=degrees)
+        _compare_turned(doubts, model.trust.profile, looks, replace(model.settings, augmentation=augmentation))
+        assert doubts.light(model.trust.profile).light is light
+
+
+@pytest.mark.parametrize(("orientation", "light"), [("RPI", Light.AMBER), ("PRI", Light.RED)])
+def test_of_a_volume_it_counts_whether_left_and_right_are_exchanged(model, orientation, light):
+    settings = replace(model.settings, spatial_dims=3, volume=VolumeSettings(orientation=orientation))
+    image = make(50)[0]
+    turned = look_at(model, replace(image, voxels=np.ascontiguousarray(image.voxels[:, ::-1])), WINDOW)
+    doubts = Doubts()
+    _compare_turned(doubts, model.trust.profile, turned, settings)
+    assert doubts.light(model.trust.profile).light is light
 
 
 def test_noise_a_plain_picture_and_another_view_are_red(model):

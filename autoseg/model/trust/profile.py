@@ -14,6 +14,7 @@ from autoseg.model.stored.values import read_fields
 from autoseg.model.trust.facts import ImageFacts, StructureFacts
 
 Numbers = npt.NDArray[np.floating[Any]]
+Shown = TypeVar("Shown")
 Told = TypeVar("Told")
 
 # The axes along which descriptions differ most; what lies across them has one spread.
@@ -97,7 +98,7 @@ def fit_likeness(part: str, subjects: Sequence[Sequence[Numbers]]) -> Likeness:
 
 
 def leave_each_out(
-    subjects: Sequence[Sequence[Numbers]], tell: Callable[[Sequence[Sequence[Numbers]], Sequence[Numbers]], Told]
+    subjects: Sequence[Sequence[Shown]], tell: Callable[[Sequence[Sequence[Shown]], Sequence[Shown]], Told]
 ) -> list[Told]:
     """Give what is told of all others and of each subject; of many subjects some are left out."""
     step = max(1, len(subjects) // LEFT_OUT)
@@ -147,8 +148,8 @@ class Profile:
     `subjects` and `validated` count patients, of all and of those on whom it was validated. `images` are what files
     tell of some of them (`ImageFacts`), `structures` what was drawn (`StructureFacts`), `likenesses` how they look
     to the model (`Likeness`), as plain values; `window` is the (rows, columns) of them that were looked at.
-    `turned` tells by the name of a change (`autoseg.model.trust.turned`) how near the patient came to it who is
-    most like others when changed so. `dice` and `area_error` have a number for each structure, of the validation
+    `turned` tells by the name of a change (`autoseg.model.trust.turned`) from which evidence on an image seems to
+    be changed so. `dice` and `area_error` have a number for each structure, of the validation
     patients: Dice of all their pixels, and the median of the relative errors of their areas; None where none was
     drawn.
     """

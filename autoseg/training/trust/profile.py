@@ -101,7 +101,7 @@ def profile_of(
         images=as_plain(tuple(dict.fromkeys(one.facts for one in seen))),
         structures=as_plain([one for one in drawn if one is not None]),
         likenesses=as_plain([fit_likeness(part, some) for part, some in parts.items()]),
-        turned=fit_turned(parts["layout"]),
+        turned=fit_turned([[one.looks.ways for one in some] for some in by_subject.values()]),
         dice=dice,
         area_error=area_error,
     )

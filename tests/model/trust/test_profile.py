@@ -8,7 +8,7 @@ import pytest
 from autoseg.model.trust import Profile, Trust, trust_from_dict, trust_to_dict
 from autoseg.model.trust.facts import ImageFacts
 from autoseg.model.trust.profile import as_plain, fit_likeness
-from autoseg.model.trust.turned import CHANGES, LAYOUT, changed, fit_turned
+from autoseg.model.trust.turned import CHANGES, LAYOUT, Ways, changed, evidence, fit_turned
 
 
 def people(count, *, seed=0, size=40, spread=0.3, slices=5, mean=0.0):
@@ -59,14 +59,45 @@ def test_the_layout_of_a_changed_picture_follows_from_that_of_the_picture():
         assert away < 0.15, change  # edges are counted between pixels, so a few fall into another cell
 
 
+def ways(layout, rng, *, tells=1.0):
+    """Give an image whose network features are 0 as it is, and lie `tells` away once it is changed."""
+    numbers = rng.normal(0, 0.3, (len(layout), 24))
+    return Ways(layout, numbers, {change: numbers + tells for change in CHANGES})
+
+
+def lopsided(count, *, tells=1.0, seed=0):
+    rng = np.random.default_rng(seed)
+    kind = np.random.default_rng(99).normal(size=LAYOUT)
+    return [[ways(kind + rng.normal(0, 0.3, (3, LAYOUT)), rng, tells=tells)] for _ in range(count)]
+
+
 def test_only_changes_that_are_told_apart_are_kept():
     rng = np.random.default_rng(0)
+    assert set(fit_turned(lopsided(4))) == set(CHANGES)
     kind = rng.normal(size=LAYOUT)
-    lopsided = [[kind + rng.normal(0, 0.3, (3, LAYOUT))] for _ in range(4)]
-    assert set(fit_turned(lopsided)) == set(CHANGES)
     even = kind + changed(kind[None], "mirrored")[0]
-    assert "mirrored" not in fit_turned([[even + rng.normal(0, 0.3, (3, LAYOUT))] for _ in range(4)])
-    assert fit_turned(lopsided[:1]) == {}
+    alike = [[ways(even + rng.normal(0, 0.3, (3, LAYOUT)), rng, tells=0.0)] for _ in range(4)]
+    assert "mirrored" not in fit_turned(alike)
+    assert fit_turned(lopsided(1)) == {}
+
+
+@pytest.mark.parametrize("count", [4, 10])
+def test_a_changed_image_has_more_evidence_than_hardly_any_patient_and_the_network_adds_to_it(count):
+    patients = lopsided(count)
+    bounds = fit_turned(patients)
+    layout = fit_likeness("layout", [[one.layout for one in some] for some in patients])
+    network = fit_likeness("network", [[one.network for one in some] for some in patients])
+    for (new,) in lopsided(8, seed=5):
+        found = evidence(layout, network, new)
+        assert all(found[change] < bound for change, bound in bounds.items())
+        for change in CHANGES:  # each undoes itself
+            features = {other: new.network if other == change else new.network + 3 for other in CHANGES}
+            other = Ways(changed(new.layout, change), new.changed[change], features)
+            told = evidence(layout, network, other)[change]
+            assert told > bounds[change]
+            assert told == pytest.approx(-found[change], abs=1e-6)
+            blind = replace(other, changed={one: other.network for one in CHANGES})
+            assert evidence(layout, network, blind)[change] < told
 
 
 def profile(**changes):
