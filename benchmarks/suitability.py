@@ -1,6 +1,6 @@
 """What light models give to images of their own kind that they never saw, and to all others.
 
-    python benchmarks/suitability.py OUTPUT [--folds /tmp/folds] [--only hearts hippo] [--all-folds] [--most 60]
+    python benchmarks/suitability.py OUTPUT [--folds /tmp/folds] [--only hearts hippo] [--fold 1 3] [--most 60]
 
 Every folder NAME in `--folds` holds a cross-validation (`NAME_folds/fold_1` …) with its models, and its data lie
 in `--cases/d_NAME`. A model gets its profile from its own training and validation patients; the test patients are
@@ -91,6 +91,10 @@ def other_sets(data: Path) -> Iterator[Shown]:
     yield from patient_images("body CT", "body", total / "ct_dicom")
     for name in ("example_ct", "example_ct_sm", "example_mr_sm"):
         yield from patient_images("body", "body", total / f"{name}.nii.gz")
+    for folder in sorted((data / "dicom-seg-rtstruct").glob("*/")):
+        yield from patient_images("liver CT", "body", folder, most=3)
+    for folder in sorted((data / "brain-lgg-flair-tiff/kaggle_3m").glob("*/"))[:2]:
+        yield from patient_images("brain", "brain", folder, most=2)
     for folder in sorted(path for path in zoo.iterdir() if path.is_dir()):
         if folder.name not in ("dicomdir", "same-slice-nine-syntaxes", "one-ct-slice-14-syntaxes"):
             yield from patient_images("zoo", "heads, phantoms, noise", folder, most=5)
@@ -189,11 +193,11 @@ class Known:
     unseen: list[Shown]
 
 
-def models_of(folds: Path, cases: Path, only: list[str], kept: Path, *, all_folds: bool) -> Iterator[Known]:
+def models_of(folds: Path, cases: Path, only: list[str], kept: Path, numbers: list[int]) -> Iterator[Known]:
     """Load models of cross-validations, and give them profiles, which are kept."""
     for name in only:
         found = find_cases(cases / f"d_{name}", unlabelled="skip")
-        for fold in sorted((folds / name / f"{name}_folds").glob("fold_*"))[: None if all_folds else 1]:
+        for fold in (folds / name / f"{name}_folds" / f"fold_{number}" for number in numbers):
             sides = json.loads((fold / "fold.json").read_text(encoding="utf-8"))["made_from"]
             parts = {
                 side: [case for case in found.cases if case.case_id in sides[side]]
@@ -386,7 +390,7 @@ def main() -> None:
     parser.add_argument("--folds", type=Path, default=Path("/tmp/folds"))
     parser.add_argument("--cases", type=Path, default=Path("/tmp/bias"))
     parser.add_argument("--only", nargs="+", default=["hearts", "hippo", "spider", "cord"])
-    parser.add_argument("--all-folds", action="store_true", help="by default the first of each")
+    parser.add_argument("--fold", nargs="+", type=int, default=[1], help="of each, by default the first")
     parser.add_argument("--own", action="store_true", help="only images of patients of the model's own kind")
     parser.add_argument("--most", type=int, default=60, help="images of a set")
     parser.add_argument("--table", action="store_true", help="show what there is, and go on with nothing")
@@ -402,7 +406,7 @@ def main() -> None:
             writer = csv.DictWriter(lines, [one.name for one in fields(Pair)])
             if lines.tell() == 0:
                 writer.writeheader()
-            models = models_of(chosen.folds, chosen.cases, chosen.only, chosen.output, all_folds=chosen.all_folds)
+            models = models_of(chosen.folds, chosen.cases, chosen.only, chosen.output, chosen.fold)
             for known in models:
                 for pair in pairs_of(known, others, done):
                     writer.writerow(asdict(pair))

@@ -13,7 +13,7 @@ from autoseg.model.model import TrainedModel
 from autoseg.model.networks import NETWORKS, build_network
 from autoseg.model.networks.build import KINDS
 from autoseg.model.settings.settings import NetworkSettings, PreprocessSettings, Settings, VolumeSettings
-from autoseg.model.trust.turned import LAYOUT
+from autoseg.model.trust.turned import CHANGES, HALF_TURN, INVERTED, LAYOUT, MIRRORED, UPSIDE_DOWN
 from autoseg.prediction.appearance import SLICES, look_at, window_for
 
 SMALL = {
@@ -52,6 +52,22 @@ def test_every_network_gives_its_deepest_features(name, dims):
     assert all(np.isfinite(numbers).all() for numbers in looks.parts.values())
     darker = look_at(model, replace(image, voxels=image.voxels * 0.1 - 5), (20, 20))
     assert np.allclose(darker.parts["network"], look_at(model, image, (20, 20)).parts["network"], atol=1e-3)
+
+
+def test_what_the_network_would_see_of_a_changed_image_is_what_it_sees_of_it():
+    model, (image, _) = made("unet"), make_pair(3, slices=2)
+    looks, window = look_at(model, image, (20, 20)), (20, 20)
+    ways = {
+        UPSIDE_DOWN: image.voxels[:, ::-1],
+        MIRRORED: image.voxels[..., ::-1],
+        HALF_TURN: image.voxels[:, ::-1, ::-1],
+        INVERTED: -image.voxels,
+    }
+    assert set(looks.changed) == set(CHANGES)
+    for change, voxels in ways.items():
+        other = look_at(model, replace(image, voxels=np.ascontiguousarray(voxels)), window)
+        assert np.allclose(looks.changed[change], other.parts["network"], atol=1e-3), change
+        assert not np.allclose(looks.parts["network"], other.parts["network"], atol=1e-3), change
 
 
 def test_neighbours_are_seen_by_the_network_and_the_slice_itself_is_described():

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import stdtrit
 
 from autoseg.model.trust.profile import KNOWN_AS, Likeness, fit_gaussian, leave_each_out
 
@@ -23,9 +24,9 @@ BLOCKS, CELLS, DIRECTIONS = 8, 3, 8
 LAYOUT = BLOCKS**2 + DIRECTIONS * CELLS**2
 UPSIDE_DOWN, MIRRORED, HALF_TURN, INVERTED = "upside down", "mirrored", "half turn", "inverted"
 CHANGES = (UPSIDE_DOWN, MIRRORED, HALF_TURN, INVERTED)
-# Between patients the evidence for a change varies by about so much: measured on spines and hearts. The bound lies
-# so many spreads from their mean, beyond which is one of a hundred, and is no less than this.
-USUAL_SPREAD, FARTHEST, LEAST = 0.5, 2.33, 0.05
+# Between patients the evidence for a change varies by about so much: measured on spines and hearts. Beyond the
+# bound lies one patient of so many (by Student's t), and it is no less than this.
+USUAL_SPREAD, ONE_OF, LEAST = 0.5, 100, 0.05
 TINY = 1e-6
 
 
@@ -78,8 +79,8 @@ def _nearer(likeness: Likeness, as_it_is: Numbers, otherwise: Numbers) -> float:
 def fit_turned(subjects: Sequence[Sequence[Ways]]) -> dict[str, float]:
     """Give for each change that is told apart the evidence that hardly any patient reaches as he is.
 
-    `subjects` are the images of each. Evidence is spread over patients as a Gaussian; that of changed images lies
-    as far on the other side of 0, and where less than half of them would be found the change is not told apart.
+    `subjects` are the images of each. That of changed images lies as far on the other side of 0, and where less
+    than half of them would be found the change is not told apart.
     """
     if len(subjects) < 2:
         return {}
@@ -94,7 +95,8 @@ def fit_turned(subjects: Sequence[Sequence[Ways]]) -> dict[str, float]:
     count, mean = len(told), told.mean(0)
     variance = ((told - mean) ** 2).sum(0) / (count - 1)
     spread = np.sqrt((count * variance + KNOWN_AS * USUAL_SPREAD**2) / (count + KNOWN_AS))
-    bounds = np.maximum(mean + FARTHEST * spread * math.sqrt(1 + 1 / count), LEAST)
+    farthest = float(stdtrit(count - 1 + KNOWN_AS, 1 - 1 / ONE_OF))
+    bounds = np.maximum(mean + farthest * spread * math.sqrt(1 + 1 / count), LEAST)
     return {
         change: round(float(bound), 4)
         for change, own, bound in zip(CHANGES, mean, bounds, strict=True)

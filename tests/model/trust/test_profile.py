@@ -81,6 +81,14 @@ def test_only_changes_that_are_told_apart_are_kept():
     assert fit_turned(lopsided(1)) == {}
 
 
+def test_what_few_patients_have_in_common_may_be_chance():
+    rng = np.random.default_rng(1)
+    kind = 0.25 * rng.normal(size=LAYOUT)
+    people = [[ways(kind + rng.normal(0, 0.3, (3, LAYOUT)), rng, tells=0.1)] for _ in range(24)]
+    assert fit_turned(people[:3]) == {}
+    assert set(fit_turned(people)) == set(CHANGES)
+
+
 @pytest.mark.parametrize("count", [4, 10])
 def test_a_changed_image_has_more_evidence_than_hardly_any_patient_and_the_network_adds_to_it(count):
     patients = lopsided(count)
