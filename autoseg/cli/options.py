@@ -243,6 +243,7 @@ def find(chosen: argparse.Namespace) -> CaseFolder:
         pixel_spacing_mm=tuple(chosen.pixel_spacing_mm) if chosen.pixel_spacing_mm else None,
         plane=chosen.plane,
         trust_array=chosen.trust_array,
+        single_pictures=chosen.single_pictures,
     )
     unlabelled: Literal["refuse", "skip"] = "skip" if chosen.leave_out_unlabelled else "refuse"
     found = find_cases(chosen.folder, unlabelled=unlabelled, reading=reading)

@@ -248,6 +248,8 @@ def _add_training_folder(
     add("--pixel-spacing-mm", type=float, nargs=2, metavar=("ROWS", "COLUMNS"), help=untold)
     add("--plane", choices=("axial", "coronal", "sagittal"), help="which slices of a volume")
     add("--trust-array", action="store_true", help="labels whose coordinates were reset")
+    own = "numbered pictures of a patient are images of their own, not the slices of one stack"
+    add("--single-pictures", action="store_true", help=own)
     add_voxel_sizes(parser)
 
 

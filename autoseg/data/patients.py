@@ -16,6 +16,7 @@ import numpy as np
 import psutil
 
 from autoseg.data.cases import Case, Reading, find_own_images, read_case_image
+from autoseg.data.cases.read import level_numbers
 from autoseg.data.codes import (
     coded_image,
     coded_names,
@@ -99,18 +100,20 @@ class PatientFolder:
         )
 
 
-def find_patient(folder: Path, *, channels: Sequence[str] = (), plane: Plane | None = None) -> PatientFolder:
+def find_patient(
+    folder: Path, *, channels: Sequence[str] = (), plane: Plane | None = None, stacks: bool = False
+) -> PatientFolder:
     """Find what can be segmented in a folder: its DICOM series, or where there is none NIfTI files or pictures.
 
     Of a series only the headers and the middle slice are read; of files without DICOM the first 24. `channels` are
     ends of file names, or names of the channels inside each picture; `plane` tells which slices of a NIfTI volume
-    are taken, by default those in which its voxels are finest. Where the folder is without patient IDs, codes stand
-    for its images.
+    are taken, by default those in which its voxels are finest. Pictures that are numbered in order are slices of
+    `stacks`, where these are wanted. Where the folder is without patient IDs, codes stand for its images.
     """
     folder = Path(folder)
     hidden = folder if is_without_ids(folder) else None
     with hidden_errors(hidden):
-        found = _find_patient(folder, channels, plane)
+        found = _find_patient(folder, channels, plane, stacks)
     return found if hidden is None else _coded(found)
 
 
@@ -135,8 +138,8 @@ def _coded(found: PatientFolder) -> PatientFolder:
     return replace(found, candidates=tuple(candidates), skipped=hide_skipped(found.skipped))
 
 
-def _find_patient(folder: Path, channels: Sequence[str], plane: Plane | None) -> PatientFolder:
-    found = _find_images(folder, channels, plane)
+def _find_patient(folder: Path, channels: Sequence[str], plane: Plane | None, stacks: bool) -> PatientFolder:
+    found = _find_images(folder, channels, plane, stacks)
     if isinstance(found, DicomFolder):
         rows = series_table(found).to_dict("records")
         series = [_from_series(part, row) for part, row in zip(found.series, rows, strict=True)]
@@ -171,13 +174,16 @@ def _shows_something(png: bytes) -> bool:
     return picture is not None and picture.min() != picture.max()
 
 
-def _find_images(folder: Path, channels: Sequence[str], plane: Plane | None) -> DicomFolder | tuple[Case, ...]:
+def _find_images(
+    folder: Path, channels: Sequence[str], plane: Plane | None, stacks: bool
+) -> DicomFolder | tuple[Case, ...]:
     """Find a folder's DICOM series, or where there is none its NIfTI files or pictures as cases without labels."""
     try:
         return find_series(folder)
     except DataError as error:
         is_image = folder.is_dir() or (folder.is_file() and ending(folder) in READABLE)
-        cases = find_own_images(folder, channels=channels, reading=Reading(plane=plane)) if is_image else ()
+        reading = Reading(plane=plane)
+        cases = find_own_images(folder, channels=channels, reading=reading, stacks=stacks) if is_image else ()
         if not cases:
             raise error
         return cases
@@ -363,22 +369,23 @@ def read_patient(
     plane: Plane | None = None,
     typed: TypedCalibration = NOTHING_TYPED,
     needs_mm: bool = False,
+    stacks: bool = False,
 ) -> tuple[list[Image], list[str], tuple[SkippedFile, ...]]:
     """Read the images of a patient's folder, each with the millimetres in force.
 
     `only` are names of series or files, or of single images (one time point) as tables print them. Also gives notes
     (`ReadingNote`, or `GraveNote` of what was left out), and the files that are no images. What is
     typed is meant for images whose files are silent; where there are none, it is checked against the headers.
-    Images without millimetres are left out only where `needs_mm`. Where the folder is without patient IDs, images,
-    notes and files go by codes.
+    Images without millimetres are left out only where `needs_mm`. Pictures that are numbered in order are slices of
+    `stacks`, where these are wanted. Where the folder is without patient IDs, images, notes and files go by codes.
     """
     only = {only} if isinstance(only, str) else only
     folder = Path(folder)
     if not is_without_ids(folder):
-        return _read_patient(folder, only, channels, plane, typed, needs_mm)
+        return _read_patient(folder, only, channels, plane, typed, needs_mm, stacks)
     with hidden_errors(folder):
         own = None if only is None else {original(name) for name in only}
-        images, notes, skipped = _read_patient(folder, own, channels, plane, typed, needs_mm)
+        images, notes, skipped = _read_patient(folder, own, channels, plane, typed, needs_mm, stacks)
         learn_folder(folder)
         coded = list(map(coded_image, images))
     return coded, list(map(hide_note, notes)), hide_skipped(skipped)
@@ -391,9 +398,10 @@ def _read_patient(
     plane: Plane | None,
     typed: TypedCalibration,
     needs_mm: bool,
+    stacks: bool,
 ) -> tuple[list[Image], list[str], tuple[SkippedFile, ...]]:
     """Read a patient's images as `read_patient` does, always by their own names."""
-    found = _find_images(folder, channels, plane)
+    found = _find_images(folder, channels, plane, stacks)
     if isinstance(found, DicomFolder):
         series = _chosen(found.series, only, folder)
         images, notes = _read_all(series, only, typed, needs_mm)
@@ -405,8 +413,22 @@ def _read_patient(
         return [image for image, _ in levelled], notes, _visible([s for s in found.skipped if s.path not in used])
     cases = _chosen(found, only, folder)
     images, notes = _read_all(cases, only, typed, needs_mm)
+    notes = [*_about_stacks(cases), *notes]
     paths = {case.case_id: case.levels_path for case in cases if isinstance(case, Case)}
     return images, notes + _about_levels([(image, paths.get(image.source.case_id)) for image in images]), ()
+
+
+def _about_stacks(cases: Sequence[Case | Series]) -> list[str]:
+    """Say which pictures are the slices of one stack, and which numbers are missing among them."""
+    return [
+        ReadingNote(
+            f"{case.case_id}: {case.file_count} pictures that are numbered in order, {case.image_path.name} to "
+            f"{case.images[0].others[-1].name}, are the slices of one stack, as the model learnt them. If they are "
+            "of several patients, put each one's into a folder of its own."
+        )
+        for case in cases
+        if isinstance(case, Case) and case.is_picture_stack
+    ]
 
 
 # --- the levels of a patient's slices
@@ -443,7 +465,7 @@ def _about_levels(
         if path is None:
             continue
         # Of a NIfTI file or a picture they count in its own order, of a DICOM series in the order of the body.
-        slices = range(image.shape[0]) if is_dicom else [place.frame for place in image.source.slices]
+        slices = range(image.shape[0]) if is_dicom else level_numbers(image)
         words = unfitting_levels(path, read_levels(path), slices, image.source.case_id)
         if words:
             notes.append(GraveNote(f"{words} Levels may stand beside the wrong slices: correct the file."))

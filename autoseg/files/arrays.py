@@ -108,6 +108,14 @@ def read_npy(path: Path) -> npt.NDArray[np.generic]:
     return array
 
 
+def read_npy_shape(path: Path) -> tuple[int, ...]:
+    """Give the shape of an .npy file's array, without its numbers."""
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False).shape
+    except DAMAGED as error:
+        raise ReadError(f"{path} cannot be read as a plain NumPy array ({error}). Save it again.") from error
+
+
 def _check_npy(path: Path, file: BinaryIO) -> None:
     """Ask what the header of an .npy file announces, and go back to its beginning."""
     version = np.lib.format.read_magic(file)

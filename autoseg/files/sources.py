@@ -31,8 +31,8 @@ class ImageFile:
     """One channel of an image: a file, one frame of a file, or all files of a DICOM series.
 
     `frame` counts from 0: the frame of a multi-frame DICOM, the time point of a NIfTI; None means the whole file.
-    `others` are the further files of a series that is read as one volume, `part` is its place among the images
-    that the series gives.
+    `others` are the further files of a series, or of a stack of pictures, that is read as one volume, `part` is its
+    place among the images that the series gives.
     """
 
     path: Path
@@ -47,7 +47,7 @@ class LabelFile:
 
     A file that is `binary` marks one structure, named by its token, with any value above 0; otherwise its values
     are labels. `indices` says what each index of its palette stands for in the other files, where its colours
-    moved.
+    moved. `slice_index` is the one slice that it shows of a stack of pictures; None: all that its image has.
     """
 
     path: Path
@@ -55,6 +55,7 @@ class LabelFile:
     rater: str = ""
     binary: bool = False
     indices: tuple[tuple[int, int], ...] = ()
+    slice_index: int | None = None
 
 
 def name_without_ending(path: Path) -> str:

@@ -21,7 +21,13 @@ from autoseg.model.model import TrainedModel
 from autoseg.model.networks import deepest_of, strides_of
 from autoseg.model.preprocessing.extents import extent_of, frame_size
 from autoseg.model.preprocessing.neighbouring_slices import gather_slices, own_channel
-from autoseg.model.preprocessing.preprocess import frame_middles, frame_offsets, sample_frames, store_slices
+from autoseg.model.preprocessing.preprocess import (
+    frame_middles,
+    frame_offsets,
+    measure_intensities,
+    sample_frames,
+    store_slices,
+)
 from autoseg.model.preprocessing.volume_grids import grid_of
 from autoseg.model.trust.turned import (
     BLOCKS,
@@ -125,10 +131,11 @@ def _look_at_slices(
     stored_size = torch.tensor([extent.stored], device=device)
     offsets = frame_offsets(frame, device) + frame_middles(frame, size)[:, None, None]
     frames, features = list[Tensor](), list[dict[str, Numbers]]()
+    whole = measure_intensities(image, settings)
     for place in chosen_slices(image.shape[0]):
         read = slice(max(0, place - k), min(last, place + k) + 1)
         part = Image(image.channel_voxels[:, read], image.affine, image.channels)
-        slices = store_slices(part, extent, settings).to(device)
+        slices = store_slices(part, extent, settings, whole).to(device)
         own = torch.tensor([place - read.start], device=device)
         slices = gather_slices(slices, own, own.new_tensor([[0, len(slices) - 1]]), k)
         seen = sample_frames(slices, offsets, stored_size, size)

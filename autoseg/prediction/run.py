@@ -329,6 +329,7 @@ def _read_images(request: RunRequest) -> _Read:
         plane=plane,
         typed=request.typed,
         needs_mm=request.segmenter.needs_mm,
+        stacks=any(one.origin.get("picture_stacks") for one in models),
     )
     notes += about_images(models, images)
     known = [image.source.case_id for image in images]

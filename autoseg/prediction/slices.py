@@ -20,6 +20,7 @@ from autoseg.model.preprocessing.neighbouring_slices import gather_slices
 from autoseg.model.preprocessing.preprocess import (
     frame_middles,
     frame_offsets,
+    measure_intensities,
     sample_frames,
     store_slices,
     to_native,
@@ -47,6 +48,7 @@ class SliceRun:
         self.look = second_look(model.settings.augmentation)
         self.last: tuple[slice, Tensor] | None = None
         self.extent = extent_of(image, self.settings)
+        self.intensities = measure_intensities(image, self.settings)
         self.network_size = torch.tensor([self.extent.network], device=self.device)
         self.whole = frame_size([self.extent], stride)
         self.tile = crop_size(self.settings, self.whole, stride)
@@ -122,7 +124,7 @@ class SliceRun:
         read = slice(max(0, chosen.start - k), min(last, chosen.stop - 1 + k) + 1)
         source = replace(self.image.source, slices=self.image.source.slices[read])
         part = Image(self.image.channel_voxels[:, read], self.image.affine, self.image.channels, source)
-        slices = store_slices(part, self.extent, self.settings).to(self.device)
+        slices = store_slices(part, self.extent, self.settings, self.intensities).to(self.device)
         places = torch.arange(chosen.start, chosen.stop, device=self.device) - read.start
         slices = gather_slices(slices, places, places.new_tensor([[0, len(slices) - 1]]), k)
         self.last = chosen, slices

@@ -17,6 +17,7 @@ from autoseg.image.image import Image, LabelMap
 from autoseg.image.overlay import Rgb, choose_slices, display_scale, display_window, overlay_rgb, pixel_aspect
 from autoseg.image.structures import Structure
 from autoseg.model.model import TrainedModel
+from autoseg.model.settings.settings import Settings
 from autoseg.prediction import predict
 from autoseg.report.figures.slices import encode_picture
 
@@ -77,9 +78,14 @@ def choose_watched(
     return _choose(candidates, most)
 
 
+def needs_whole(settings: Settings) -> bool:
+    """Tell whether a slice can be segmented only with the whole image that it is of."""
+    return settings.spatial_dims == 3 or settings.preprocess.normalise == "image"
+
+
 def predict_watched(model: TrainedModel, watched: Sequence[WatchedSlice]) -> tuple[LabelMap, ...]:
     """Segment the watched slices with a model, each on its own grid and as a whole, without cleaning."""
-    if model.settings.spatial_dims == 3:
+    if needs_whole(model.settings):
         return _predict_volumes(replace(model, postprocess=()), watched)
     whole = replace(model.settings, preprocess=replace(model.settings.preprocess, find_region="whole"))
     model = replace(model, settings=whole, postprocess=())
@@ -112,7 +118,7 @@ def _predict_volumes(model: TrainedModel, watched: Sequence[WatchedSlice]) -> tu
     for one in watched:
         if one.volume is None:
             raise DataError(
-                "A model of volumes needs the whole volume of a watched slice. Choose slices with their volumes."
+                "This model needs the whole image of a watched slice. Choose slices with their volumes."
             )
         if id(one.volume) not in known:
             with torch.random.fork_rng(devices=[]):

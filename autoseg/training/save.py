@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from autoseg.data.cases import Reading
 from autoseg.data.split import Split
 from autoseg.errors import AutosegError, ModelFileError, OutputError
 from autoseg.files.atomic import check_writable, one_step, remove
@@ -124,10 +125,8 @@ def train_and_save(
     """
     check_model_name(name)
     hear = listener(tell, on_event)
-    # New volumes are cut along the same plane.
-    plane = split.training[0].reading.plane if split.training else None
     is_heard = tell is not None or on_event is not None
-    files = _TrainingFiles(Path(folder), name, hear, is_heard=is_heard, plane=plane)
+    files = _TrainingFiles(Path(folder), name, hear, is_heard=is_heard, ways=ways_to_read(split))
     with training_alone(files.folder, name):
         check_writable(files.folder)
         unfinished = files.read_unfinished(resume)
@@ -175,11 +174,19 @@ def train_and_save(
         return files.conclude(model, split, choose_post=choose_post)
 
 
+def ways_to_read(split: Split) -> dict[str, object]:
+    """Give how new images are to be read: cut along which plane, and whether numbered pictures are stacks."""
+    first = split.training[0].reading if split.training else Reading()
+    return {"plane": first.plane, "picture_stacks": any(case.is_picture_stack for case in split.training)}
+
+
 class _TrainingFiles:
     """What a training leaves in a folder before it has ended, so that a crash loses little."""
 
-    def __init__(self, folder: Path, name: str, hear: OnEvent, *, is_heard: bool, plane: str | None = None) -> None:
-        self.folder, self.name, self.plane = folder, name, plane
+    def __init__(
+        self, folder: Path, name: str, hear: OnEvent, *, is_heard: bool, ways: Mapping[str, object]
+    ) -> None:
+        self.folder, self.name, self.ways = folder, name, ways
         self.hear, self.is_heard = hear, is_heard
         self.history, self.centrelines = history_path(folder, name), centrelines_folder(folder, name)
         self.best, self.last = (folder / f"{name}_{kind}.pt" for kind in ("best", "last"))
@@ -240,7 +247,7 @@ class _TrainingFiles:
 
     def completed(self, model: TrainedModel) -> TrainedModel:
         """Give a model with what a prediction must know beside what was learnt."""
-        return tune_postprocess(replace(model, origin={**model.origin, "plane": self.plane}), ())[0]
+        return tune_postprocess(replace(model, origin={**model.origin, **self.ways}), ())[0]
 
     def place_of(self, model: TrainedModel) -> Path:
         """Give the place of the model at the end, to which one that was kept after the last epoch gives way."""

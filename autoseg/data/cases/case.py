@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +13,12 @@ import pandas as pd
 from autoseg.data.codes import kind_of
 from autoseg.data.repairs import Repair
 from autoseg.errors import DataError, Told
-from autoseg.files.sources import ImageFile, LabelFile, SkippedFile
+from autoseg.files.sources import PICTURE_ENDINGS, ImageFile, LabelFile, SkippedFile, ending
 from autoseg.image.structures import Structure
 from autoseg.words import listed, name_private
+
+# What the name of a part of a stack adds to that of the whole.
+PART = re.compile(r"_s\d{3,}-\d{3,}$")
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,8 @@ class Reading:
         Which slices to take from a volume; by default those in which its voxels are finest.
     trust_array : bool
         Take a NIfTI label whose coordinates differ from its image's as drawn on that image, voxel by voxel.
+    single_pictures : bool
+        Take pictures of one person that are numbered in order as images of their own, not as slices of one stack.
     """
 
     channels: tuple[str, ...] = ()
@@ -48,6 +54,7 @@ class Reading:
     pixel_spacing_mm: tuple[float, float] | None = None
     plane: Literal["axial", "coronal", "sagittal"] | None = None
     trust_array: bool = False
+    single_pictures: bool = False
 
     def __post_init__(self) -> None:
         if self.raters not in ("majority", "staple", "mean"):
@@ -66,13 +73,13 @@ class Case:
     `case_id` is the image file's name without its ending, for a frame of a multi-frame file followed by `_001` and
     on; where files in several folders share a name, their folder comes first (`p1_IM0000`). `subject_id` is the
     DICOM's PatientID, or stands for the study where that is blank; without DICOM it is told by the names. `images`
-    are the channels' files, `labels` the label files. `annotated` are the labels that were drawn here, None if all
-    of them were; `unsaid` are those among them of which nobody has said so. `slices` (start, stop)
-    cuts a case out of a stack. `values` says what stands for which label in the files; `channels` names the
-    channels where a picture holds several. `rule` says why image and labels belong together, `subject_rule` what
-    tells the subject. `repairs` mend the labels of the whole stack, `part_repairs` those of
-    the part that was cut out. Where codes stand for patients (`autoseg.data.codes`), case_id and subject_id are
-    codes, and `is_coded` says so.
+    are the channels' files, `labels` the label files, of a stack of pictures one or more for a slice. `annotated`
+    are the labels that were drawn here, None if all of them were; `unsaid` are those among them of which nobody has
+    said so. `slices` (start, stop) cuts a case out of a stack. `values` says what stands for which label in the
+    files; `channels` names the channels where a picture holds several. `rule` says why image and labels belong
+    together, `subject_rule` what tells the subject. `repairs` mend the labels of the whole stack, `part_repairs`
+    those of the part that was cut out. Where codes stand for patients (`autoseg.data.codes`), case_id and
+    subject_id are codes, and `is_coded` says so.
     """
 
     case_id: str
@@ -104,9 +111,29 @@ class Case:
         return self.labels[0].path
 
     @property
+    def is_picture_stack(self) -> bool:
+        """Whether it is a stack of pictures, each with label files of its own."""
+        return bool(self.images[0].others) and ending(self.image_path) in PICTURE_ENDINGS
+
+    @property
+    def file_count(self) -> int:
+        """How many files each channel of the image has: of a stack of pictures all its slices."""
+        return 1 + len(self.images[0].others)
+
+    def label_on(self, slice_index: int | None) -> Path:
+        """Give the label file of a slice (from 0 in the case), where there is one; else the first."""
+        place = (slice_index or 0) + self.first_slice - 1
+        return next((file.path for file in self.labels if file.slice_index == place), self.label_path)
+
+    @property
     def rules(self) -> str:
         """Why image and labels belong together, and what tells the subject, in words."""
         return "; ".join(filter(None, (self.rule, self.subject_rule and f"subject: {self.subject_rule}")))
+
+    @property
+    def whole_id(self) -> str:
+        """The name of the whole stack of which this is a part, or of the case."""
+        return self.case_id if self.slices is None else PART.sub("", self.case_id)
 
     @property
     def first_slice(self) -> int:
@@ -199,7 +226,12 @@ def pairs_table(case_folder: CaseFolder) -> pd.DataFrame:
 
 
 def _names(case: Case, files: Sequence[ImageFile | LabelFile]) -> str:
-    """Name the files of a case; by their kind alone where codes stand for patients."""
-    return ", ".join(
-        file.path.name if not case.is_coded else f"{case.case_id}{kind_of(file.path)}" for file in files
-    )
+    """Name the files of a case, of a stack of pictures the first and the last; by their kind alone where coded."""
+    names = [file.path.name if not case.is_coded else f"{case.case_id}{kind_of(file.path)}" for file in files]
+    if not case.is_picture_stack:
+        return ", ".join(names)
+    if files is case.images:
+        last = [image.others[-1].name for image in case.images]
+        names = names if case.is_coded else [f"{one} … {other}" for one, other in zip(names, last, strict=True)]
+        return f"{', '.join(names)} ({case.file_count} slices)"
+    return names[0] if case.is_coded or len(names) == 1 else f"{names[0]} … {names[-1]} ({len(names)} files)"

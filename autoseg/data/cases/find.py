@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,13 @@ from autoseg.data.cases.alike import look_alikes, tell_alike
 from autoseg.data.cases.case import Case, CaseFolder, Reading
 from autoseg.data.cases.naming import FreeLabels, table_of, unnamed
 from autoseg.data.cases.palettes import by_colour, compare_palettes, in_their_colours, palette_notes
-from autoseg.data.cases.read import label_values_of, labels_by_name, read_case_image, read_label_masks
+from autoseg.data.cases.read import (
+    add_mask,
+    label_values_of,
+    labels_by_name,
+    read_case_image,
+    read_label_masks,
+)
 from autoseg.data.codes import (
     coded_names,
     hidden_errors,
@@ -27,7 +34,7 @@ from autoseg.data.codes import (
     learn_folder,
 )
 from autoseg.data.pairing.by_name import find_images_by_name, find_level_files
-from autoseg.data.pairing.layout import FilePair, visible_files
+from autoseg.data.pairing.layout import FilePair, Pairing, visible_files
 from autoseg.data.pairing.names import is_kind_folder, subjects_by_name
 from autoseg.data.pairing.pairs import pair_files
 from autoseg.data.repairs import Repair, is_left_out, read_repairs, rename
@@ -46,9 +53,16 @@ from autoseg.files.sources import (
     ending,
     name_without_ending,
 )
-from autoseg.files.tables import Drawn, correction_notes, read_annotated, read_structures, read_subjects
+from autoseg.files.tables import (
+    Drawn,
+    correction_notes,
+    read_annotated,
+    read_rows,
+    read_structures,
+    read_subjects,
+)
 from autoseg.image.structures import Structure, check_structures
-from autoseg.words import counted, in_words, name_private
+from autoseg.words import counted, in_words, listed, name_private
 
 One = TypeVar("One")
 Result = TypeVar("Result")
@@ -156,9 +170,9 @@ def find_own_cases(
     content = table_of(folder)
     table = read_structures(folder / "structures.csv") if (folder / "structures.csv").exists() else None
     tokens = [value for value, _ in table.values if isinstance(value, str)] if table else []
-    pairing = pair_files(folder, unlabelled=unlabelled, channels=reading.channels, tokens=tokens)
-    channels = pairing.channels if len(pairing.channels) > 1 else _picture_channels(pairing.pairs)
     repairs = read_repairs(folder)
+    pairing = _pair(folder, unlabelled, reading, tokens, repairs)
+    channels = pairing.channels if len(pairing.channels) > 1 else _picture_channels(pairing.pairs)
     cases = [
         Case(**vars(pair), reading=reading, channels=channels, repairs=_repairs_of(pair.case_id, repairs))
         for pair in pairing.pairs
@@ -182,6 +196,8 @@ def find_own_cases(
     cases, subject_notes = _with_subjects(folder, cases, pairing.skipped)
     cases = _with_repairs(cases, repairs)
     cases = _with_annotated(folder, _without_files(cases, known), known)
+    is_said = (folder / "annotated.csv").exists()
+    cases = [part for case in cases for part in _labelled_parts(case, known, is_said=is_said)]
     cases = _with_levels(cases) if reading.only_levels else cases
     cases = _with_repairs(cases, repairs, of_parts=True)
     told = tell_alike(cases, alike, labels, known)
@@ -206,6 +222,35 @@ def find_own_cases(
     )
 
 
+def _pair(
+    folder: Path,
+    unlabelled: Literal["refuse", "skip"],
+    reading: Reading,
+    tokens: Collection[str],
+    repairs: Sequence[Repair],
+) -> Pairing:
+    """Pair the files; pictures that the folder's own tables name one by one stay images of their own."""
+    how: dict[str, Any] = {"unlabelled": unlabelled, "channels": reading.channels, "tokens": tokens}
+    pairing = pair_files(folder, stacks=not reading.single_pictures, **how)
+    if not pairing.stacked:
+        return pairing
+    named = {"repairs.csv": {repair.case_id for repair in repairs}}
+    for name in ("annotated.csv", "subjects.csv"):
+        rows = read_rows(folder / name)[1] if (folder / name).exists() else ()
+        named[name] = {row.get("case_id", "") for _, row in rows}
+    own = pairing.stacked - {pair.case_id for pair in pairing.pairs}
+    by = [name for name, some in named.items() if own & some]
+    if not by:
+        return pairing
+    note = (
+        f"Pictures that are numbered in order stay images of their own, because {listed(by)} "
+        f"{'names' if len(by) == 1 else 'name'} them one by one. To have each patient's read as one stack, name "
+        "the stack in the table instead, or move the table away."
+    )
+    single = pair_files(folder, stacks=False, **how)
+    return replace(single, notes=(*single.notes, note))
+
+
 def find_images(folder: Path, *, channels: Sequence[str] = (), reading: Reading | None = None) -> tuple[Case, ...]:
     """Find the NIfTI files and pictures of a folder, without labels, as cases to read with `read_case_image`.
 
@@ -216,26 +261,27 @@ def find_images(folder: Path, *, channels: Sequence[str] = (), reading: Reading 
 
 
 def find_own_images(
-    folder: Path, *, channels: Sequence[str] = (), reading: Reading | None = None
+    folder: Path, *, channels: Sequence[str] = (), reading: Reading | None = None, stacks: bool = False
 ) -> tuple[Case, ...]:
-    """Find images as `find_images` does, always with their own names."""
+    """Find images as `find_images` does, by their own names; with numbered pictures as `stacks`."""
     folder, one = Path(folder), Path(folder).is_file()
     root = folder.parent if one else folder
     paths = [*visible_files(folder), *(find_level_files(root).values() if one else ())]
-    found, names = find_images_by_name(root, paths, channels=channels, also_labels=one)
-    subjects, rule = subjects_by_name([name for name, _, _ in found])
+    found, names = find_images_by_name(root, paths, channels=channels, also_labels=one, stacks=stacks and not one)
+    # A stack is of whom its pictures are of.
+    subjects, rule = subjects_by_name([image.picture for image in found])
     cases = [
         Case(
-            name,
-            subjects[name],
-            files,
+            image.name,
+            subjects[image.picture],
+            image.files,
             (),
             channels=names,
-            levels_path=levels,
+            levels_path=image.levels_path,
             subject_rule=rule,
             reading=reading or Reading(),
         )
-        for name, files, levels in found
+        for image in found
     ]
     return tuple(_with_subjects(root, cases, is_part=one)[0])
 
@@ -288,9 +334,8 @@ def _files_of(case: Case) -> set[Path]:
 
 def _picture_channels(pairs: Sequence[FilePair]) -> tuple[str, ...]:
     """Give the channels of pictures, if one of them shows anything but grey."""
-    paths = [pair.images[0].path for pair in pairs if ending(pair.images[0].path) in PICTURE_ENDINGS]
-    if not paths:
-        return ()
+    images = [pair.images[0] for pair in pairs if ending(pair.images[0].path) in PICTURE_ENDINGS]
+    paths = [path for image in images for path in (image.path, *image.others)]
     # Where one picture has channels that differ, equal channels in another are a sequence that was filled in.
     return next((c for c in (read_picture_image(path).channels for path in paths) if len(c) > 1), ())
 
@@ -379,6 +424,35 @@ def _parts(case: Case, drawn: Sequence[Drawn]) -> list[Case]:
         for rows in drawn
         if rows.slices is not None
     ]
+
+
+def _labelled_parts(case: Case, structures: Sequence[Structure], *, is_said: bool) -> list[Case]:
+    """Give the slices of a stack of pictures that have label files, a case for each run of them.
+
+    Where each structure has its own file and nobody `is_said` to have said what was drawn, a run ends where other
+    structures begin to have files.
+    """
+    if not case.is_picture_stack:
+        return [case]
+    names = labels_by_name(case, structures)
+    drawn: dict[int | None, set[int]] = defaultdict(set)
+    by_file = any(file.binary for file in case.labels) and not is_said
+    for file in case.labels:
+        drawn[file.slice_index] |= {names.get(name, 0) for name in marked_names(file)} - {0} if by_file else set()
+    start, stop = case.slices or (0, case.file_count)
+    ends = [start, *(n for n in range(start + 1, stop) if drawn.get(n) != drawn.get(n - 1)), stop]
+    runs = [(first, last) for first, last in pairwise(ends) if first in drawn]
+    if runs == [(start, stop)]:
+        return [case]
+    parts = []
+    for first, last in runs:
+        part = replace(case, case_id=f"{case.whole_id}_s{first + 1:03d}-{last:03d}", slices=(first, last))
+        if by_file:
+            here = frozenset(drawn[first])
+            is_all = here == {structure.label for structure in structures}
+            part = replace(part, annotated=None if is_all else here, unsaid=frozenset() if is_all else here)
+        parts.append(part)
+    return parts
 
 
 def _with_levels(cases: Sequence[Case]) -> list[Case]:
@@ -528,9 +602,9 @@ def _readable(read: Callable[[One], Result], those: Iterable[One]) -> Iterator[R
 def _masks_of(case: Case, alike: Mapping[str, str]) -> tuple[str, dict[str, npt.NDArray[np.bool_]]]:
     """Give what the files of a case mark, of all raters together."""
     masks: dict[str, npt.NDArray[np.bool_]] = {}
-    for own, mask in (pair for file in case.labels for pair in read_label_masks(case, file).masks):
-        name = alike.get(own, own)
-        masks[name] = masks[name] | mask if name in masks else mask
+    for file in case.labels:
+        for own, mask in read_label_masks(case, file).masks:
+            add_mask(case, file, masks, alike.get(own, own), mask)
     return case.case_id, masks
 
 

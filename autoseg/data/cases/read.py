@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -163,8 +164,10 @@ def _read_rater(
     case: Case, files: Sequence[LabelFile], structures: tuple[Structure, ...]
 ) -> tuple[Voxels, tuple[str, ...]]:
     """Give the labels of one rater, of one file or one a structure, and sentences on how they were drawn."""
-    if not files[0].binary:
+    if not files[0].binary and files[0].slice_index is None:
         return _read_values(case, files[0], structures), ()
+    if not files[0].binary:
+        return _stacked(case, [(file, _read_values(case, file, structures)) for file in files]), ()
     names = labels_by_name(case, structures)
     masks: dict[int, npt.NDArray[np.bool_]] = {}
     notes: list[str] = []
@@ -179,10 +182,45 @@ def _read_rater(
                 )
             label = names[token]
             if label:
-                masks[label] = masks[label] | mask if label in masks else mask
+                add_mask(case, file, masks, label, mask)
     order = [s.label for s in structures]
     voxels = combine_masks(masks, order)[0] if masks else np.zeros(read_whole_image(case).shape, dtype=np.uint8)
     return voxels, tuple(notes)
+
+
+def _stacked(case: Case, slices: Sequence[tuple[LabelFile, Voxels]]) -> Voxels:
+    """Lay labels of single slices in their places; where there is no file all is 0."""
+    whole = np.zeros(
+        (case.file_count, *slices[0][1].shape[1:]), np.result_type(*(voxels.dtype for _, voxels in slices))
+    )
+    for file, voxels in slices:
+        whole[file.slice_index] = _fitting(file, voxels, whole.shape)
+    return whole
+
+
+def _fitting(file: LabelFile, voxels: npt.NDArray[Any], whole: Sequence[int]) -> npt.NDArray[Any]:
+    """Give the one slice of a label file, which is as large as those of the other slices."""
+    if voxels.shape != (1, *whole[1:]):
+        raise LabelError(
+            f"{file.path} has {' × '.join(map(str, voxels.shape))} (slices, rows, columns), but other label files "
+            f"of its stack have 1 × {' × '.join(map(str, whole[1:]))}. Save it on its image's own grid."
+        )
+    return voxels[0]
+
+
+def add_mask(
+    case: Case,
+    file: LabelFile,
+    masks: MutableMapping[Any, npt.NDArray[np.bool_]],
+    key: int | str,
+    mask: npt.NDArray[np.bool_],
+) -> None:
+    """Add what a file marks to what others do under the same key, on the whole of its image or on its slice."""
+    if file.slice_index is None:
+        masks[key] = masks[key] | mask if key in masks else mask
+        return
+    whole = masks.setdefault(key, np.zeros((case.file_count, *mask.shape[1:]), np.bool_))
+    whole[file.slice_index] |= _fitting(file, mask, whole.shape)
 
 
 def read_label_masks(case: Case, file: LabelFile) -> Marked:
@@ -283,10 +321,18 @@ def read_whole_image(case: Case, typed: tuple[float, float] | None = None) -> Im
     slices = first.source.slices
     if case.levels_path is not None:
         levels = read_levels(case.levels_path)
-        slices = tuple(replace(place, level=levels.get(place.frame, "")) for place in slices)
+        numbers = level_numbers(first)
+        slices = tuple(replace(s, level=levels.get(n, "")) for n, s in zip(numbers, slices, strict=True))
     return replace(
         first, source=replace(first.source, case_id=case.case_id, subject_id=case.subject_id, slices=slices)
     )
+
+
+def level_numbers(image: Image) -> list[int]:
+    """Give the numbers by which a level file knows the slices: in the order of the file, or of the stack."""
+    slices = image.source.slices
+    several = len({place.path for place in slices}) > 1
+    return list(range(len(slices))) if several else [place.frame for place in slices]
 
 
 def _refuse_time_points(path: Path, count: int) -> None:
@@ -394,11 +440,11 @@ def read_image_file(
     plane: Plane | None,
     channels: tuple[str, ...],
 ) -> tuple[Image, ...]:
-    """Read a file, or a series that starts with it, as one image a stack or time point."""
+    """Read a file, or a series or stack that starts with it, as one image a stack or time point."""
     if ending(path) in VOLUME_ENDINGS:
         return read_nifti_image(path, slice_axis=plane)
     if ending(path) in PICTURE_ENDINGS:
-        return (read_picture_image(path, channels=channels or None),)
+        return (read_picture_image(path, *others, channels=channels or None),)
     if not others:
         return read_dicom_file(path, pixel_spacing_mm=typed)
     with quiet():

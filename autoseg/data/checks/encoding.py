@@ -129,7 +129,11 @@ def check_palettes(case_folder: CaseFolder) -> Iterator[Finding]:
         return
     repairs = []
     if found.colours_return:
-        by_case = {case.case_id: found.names(file) for case in cases for file in case.labels}
+        # What a repair renames it renames on all slices of a stack.
+        named = {case.case_id: [found.names(file) for file in case.labels] for case in cases}
+        by_case = {
+            case_id: some[0] for case_id, some in named.items() if some and all(one == some[0] for one in some)
+        }
         repairs = [
             relabel(case_id, {old: new for old, new in renamed.items() if old != new})
             for case_id, renamed in by_case.items()
@@ -144,8 +148,12 @@ def check_palettes(case_folder: CaseFolder) -> Iterator[Finding]:
         for index, colours in found.changed.items():
             usual = Counter({colour: len(ids) for colour, ids in colours.items()}).most_common(1)[0][0]
             several &= all(len(ids) >= SEVERAL for ids in colours.values())
+            # Where the slices of one stack differ, no repair of the whole stack mends them.
+            mixed = [i for i, count in Counter(i for ids in colours.values() for i in ids).items() if count > 1]
             for colour, ids in colours.items():
                 for case_id in ids if colour != usual else ():
+                    if case_id in mixed:
+                        continue
                     if colour not in number_of:
                         number_of[colour] = next(free, 0)
                     renamed_of[case_id][index] = number_of[colour]

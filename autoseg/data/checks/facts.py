@@ -343,11 +343,12 @@ def count_structures(facts: Sequence[Facts], structures: Sequence[Structure]) ->
 
 
 def finding_of(facts: Sequence[Facts], severity: Severity, problem: str, remedy: str, **more: Any) -> Finding:
-    """Give a finding about the labels of one case, or of several together; it points to the first one's file."""
+    """Give a finding about the labels of one case, or of several together; it points to a file of the first one."""
     first = facts[0]
     cases = tuple(fact.case_id for fact in facts)
     more = {"slice_index": first.best_slice, "cases": cases, **more}
-    return Finding(severity, cases[0] if len(cases) == 1 else "", first.case.label_path, problem, remedy, **more)
+    path = first.case.label_on(more["slice_index"])
+    return Finding(severity, cases[0] if len(cases) == 1 else "", path, problem, remedy, **more)
 
 
 # --- all cases together: what is usual among them, and which single slices are one subject's stack

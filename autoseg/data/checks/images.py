@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from autoseg.data.cases import Case
-from autoseg.data.cases.read import read_whole_image
+from autoseg.data.cases.read import level_numbers, read_whole_image
 from autoseg.data.checks.edges import fit_edges
 from autoseg.data.checks.facts import Cohort, Facts, LabelledImage, usual
 from autoseg.data.checks.finding import Finding
@@ -240,7 +240,7 @@ def check_levels(cases: Sequence[Case]) -> Iterator[Finding]:
         try:
             levels = read_levels(path)
             # Of the whole stack, as the file is, whatever part of it is learnt from.
-            frames = {place.frame for case in mine for place in read_whole_image(case).source.slices}
+            frames = {number for case in mine for number in level_numbers(read_whole_image(case))}
         except AutosegError as error:
             remedy = "Correct the file, or remove it if levels are not needed."
             yield Finding("error", mine[0].case_id, path, str(error), remedy, kind="levels")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -49,17 +49,26 @@ def check_values(cohort: Cohort) -> Iterator[Finding]:
         else:
             yield from _smeared_structures(fact, cohort.structures)
         case = fact.case
-        undrawn = [names[value] for value in fact.values if value in names and not case.is_drawn(value)]
+        odd = [value for value in fact.values if value in names and not case.is_drawn(value)]
+        undrawn = [names[value] for value in odd]
         if undrawn:
+            where = _slice_with(fact, odd)
             yield finding_of(
                 [fact],
                 "error",
                 f"annotated.csv says that {listed(undrawn)} {'was' if len(undrawn) == 1 else 'were'} not drawn on "
-                f"{private(case.case_id)}, but {private(case.label_path)} has "
+                f"{private(case.case_id)}, but {private(case.label_on(where))} has "
                 f"{'it' if len(undrawn) == 1 else 'them'}.",
                 "Write 1 into annotated.csv, or remove the drawing.",
                 kind="undrawn",
+                slice_index=where,
             )
+
+
+def _slice_with(fact: Facts, values: Iterable[int]) -> int:
+    """Give the slice that has most of these values."""
+    columns = [fact.values.index(value) for value in values]
+    return int(fact.counts[:, columns].sum(axis=1).argmax())
 
 
 def _unknown_values(cohort: Cohort, fact: Facts, unknown: Mapping[int, int]) -> Finding:
@@ -67,10 +76,11 @@ def _unknown_values(cohort: Cohort, fact: Facts, unknown: Mapping[int, int]) -> 
     shown = [f"{value} ({counted(count, 'pixel')}, {count / size:.2%})" for value, count in unknown.items()]
     on_rims = sum(fact.rims[value].share * count for value, count in unknown.items()) / sum(unknown.values())
     smeared = on_rims > RIM_SHARE or len(unknown) >= MANY_VALUES
+    where = _slice_with(fact, unknown)
     return finding_of(
         [fact],
         "error",
-        f"{private(fact.case.label_path)} holds {counted(len(unknown), 'value')} without a name: "
+        f"{private(fact.case.label_on(where))} holds {counted(len(unknown), 'value')} without a name: "
         f"{name_some(shown)}. "
         f"Known: {name_list(cohort.names)}.",
         "Add them to structures.csv, set them to 0, or save the labels without smoothed edges.",
@@ -79,6 +89,7 @@ def _unknown_values(cohort: Cohort, fact: Facts, unknown: Mapping[int, int]) -> 
         if smeared
         else "A structure that the table does not name, another numbering, or a slip while drawing.",
         repairs=_rename(cohort, fact, unknown, smeared=smeared),
+        slice_index=where,
     )
 
 

@@ -42,7 +42,6 @@ from autoseg.words import say_slices
 
 # --- where a correction goes in a folder of cases: onto the labels of a case, or as a new one
 
-PART = re.compile(r"_s\d{3,}-\d{3,}$")
 ELSEWHERE = "Keep the correction in a new folder."
 
 
@@ -79,7 +78,7 @@ def whole_cases(found: CaseFolder) -> tuple[Case, ...]:
     whole: dict[tuple[Path, str], Case] = {}
     for case in found.cases:
         known = frozenset(s.label for s in found.structures) if case.annotated is None else case.annotated
-        case_id = case.case_id if case.slices is None else PART.sub("", case.case_id)
+        case_id = case.whole_id
         key = (case.image_path, case_id)
         before = (whole[key].annotated or frozenset()) if key in whole else frozenset()
         whole[key] = replace(case, case_id=case_id, slices=None, part_repairs=(), annotated=known | before)
@@ -257,7 +256,7 @@ def mark_slices(keeping: _ToKeep) -> Marks:
     every = [structure.label for structure in keeping.structures]
     rows = read_annotated(path, keeping.structures) if path.exists() else {}
     for case in keeping.found.cases if keeping.found else ():
-        case_id = case.case_id if case.slices is None else PART.sub("", case.case_id)
+        case_id = case.whole_id
         rows.setdefault(case_id, (_told_by_files(case.annotated, every),))
     marks: Marks = [None] * place.shape[0]
     for drawn in rows.pop(place.case_id, ()) if place.earlier is not None else ():

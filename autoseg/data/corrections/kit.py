@@ -17,6 +17,7 @@ from autoseg.files.colours import FSLEYES_NAME, ITKSNAP_NAME, SLICER_NAME, write
 from autoseg.files.file_names import safe_name, unique_names
 from autoseg.files.nifti.volumes import write_nifti
 from autoseg.files.records import write_record
+from autoseg.files.sources import name_without_ending
 from autoseg.files.tables import read_structures, write_structures
 from autoseg.files.text_files import read_json
 from autoseg.image.geometry import Affine, check_affine
@@ -245,9 +246,12 @@ def write_kit(
     if not results:
         raise DataError(f"There are no labels to write to {folder}. Choose a folder with images.")
     structures = _shared_structures([labels for _, labels in results])
-    cases, notes = _plan_cases(results, factor)
+    apart = [part for pair in results for part in _pictures_apart(*pair)]
     known = suitability or {}
-    cases = [_with_light(case, *known.get(case.case_id, ("", ()))) for case in cases]
+    lights = [known.get(case_id, ("", ())) for case_id, _, _ in apart]
+    results = [(image, label_map) for _, image, label_map in apart]
+    cases, notes = _plan_cases(results, factor)
+    cases = [_with_light(case, *light) for case, light in zip(cases, lights, strict=True)]
     notes += [
         f"{case.name}: {case.suitability.upper()}. {' '.join(case.reasons)}"
         for case in cases
@@ -327,6 +331,26 @@ def _shared_structures(label_maps: Sequence[LabelMap]) -> tuple[Structure, ...]:
     if not first:
         raise LabelError(f"{label_maps[0].source.name} has no structures, so there is nothing to correct.")
     return first
+
+
+def _pictures_apart(image: Image, label_map: LabelMap) -> list[tuple[str, Image, LabelMap]]:
+    """Give the slices of a stack of pictures one by one, by their files' names; else the image as it is.
+
+    A file of several slices tells how far they lie apart, and of pictures nobody knows. The image's own case_id
+    comes in front.
+    """
+    whole = image.source.case_id
+    paths = [place.path for place in image.source.slices]
+    if image.source.slice_spacing_source != "none" or len(set(paths)) < 2:
+        return [(whole, image, label_map)]
+    names = [name_without_ending((place.origin or place).path) for place in image.source.slices]
+    if any(place.origin for place in image.source.slices):  # codes stand for the files
+        names = [f"{whole}_s{image.slice_number(index):03d}" for index in range(len(paths))]
+    alone = [(image.one_slice(index), label_map.one_slice(index)) for index in range(len(paths))]
+    return [
+        (whole, *(replace(one, source=replace(one.source, case_id=name, first_slice=1)) for one in pair))
+        for name, pair in zip(names, alone, strict=True)
+    ]
 
 
 def _plan_cases(results: Sequence[tuple[Image, LabelMap]], factor: int) -> tuple[list[KitCase], list[str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autoseg.data.pairing.layout import (
@@ -19,6 +19,7 @@ from autoseg.data.pairing.layout import (
 )
 from autoseg.data.pairing.names import (
     LEVELS,
+    SLICE_NUMBER,
     Named,
     beginnings,
     is_label,
@@ -27,6 +28,7 @@ from autoseg.data.pairing.names import (
     subjects_by_name,
     telling_words,
 )
+from autoseg.data.pairing.stacks import Stack, Stacks, find_stacks, put_together
 from autoseg.errors import DataError
 from autoseg.files.nnunet import read_dataset_json
 from autoseg.files.sources import (
@@ -47,6 +49,7 @@ RATER = re.compile(
 )
 CHANNEL_NUMBER = re.compile(r"_(\d{4})$")
 IGNORED = ("readme", "license", "licence", "dataset_description", "participants")
+Place = tuple[tuple[str, ...], str]
 WHERE = (
     "Put the images into a folder 'images' and their labels, with the same names, into 'labels'; or give the label "
     "files the image's name and an addition such as _mask or _seg. A label file whose image you do not have: move "
@@ -61,6 +64,7 @@ def pair_by_name(
     unlabelled: Unlabelled,
     channels: Sequence[str] = (),
     tokens: Collection[str] = (),
+    stacks: bool = True,
 ) -> Pairing:
     """Pair images and labels, one file a slice or a volume, wherever they lie below the folder.
 
@@ -69,7 +73,7 @@ def pair_by_name(
     structure and rater (`t2s_gmseg-manual`, `site1-sc01-mask-r2`). Where no name fits, the only image of its
     folder is taken, or the only image that shares all other words of the name. `channels` are ends of names that
     tell the contrasts of one case apart (`T1w`, `T2w`); with `tokens`, files whose names add something else are
-    left alone.
+    left alone. Numbered pictures of one person become one pair, where `stacks` are wanted.
     """
     readable, levels, skipped = _sort_out(files)
     images = [read_name(path, folder) for path in readable if not is_label(path, folder)]
@@ -102,6 +106,8 @@ def pair_by_name(
     for_tests = [group[0].path for group in lonely if group[0].is_test_image]
     skipped += [SkippedFile(path, "a test image (imagesTs), which has no labels") for path in for_tests]
     lonely = [group for group in lonely if group[0].path not in for_tests]
+    kept = [group for group in grouped if group[0].path not in for_tests]
+    together = find_stacks(kept, _persons(kept), folder, needed=found) if stacks else Stacks()
     skipped += leave_out(
         {group[0].path: group[0].path.relative_to(folder).as_posix() for group in lonely},
         unlabelled,
@@ -110,22 +116,26 @@ def pair_by_name(
         remedy="Add the label files",
     )
     labelled = [group for group in grouped if group[0].path in found]
-    built = _build_pairs(labelled, found, [read_name(path, folder) for path in levels])
+    level_of = _level_files(levels, folder)
+    built = _build_pairs(labelled, found, level_of)
     pairs = _mark_binary(built, named=bool(tokens))
     _check_single(pairs)
-    return Pairing(tuple(sorted(pairs, key=lambda pair: natural(pair.case_id))), names, tuple(skipped))
+    pictures = {one.images[0].path: one for one in pairs}
+    if together.stacks:
+        pairs = _put_together(together.stacks, labelled, pictures, level_of)
+    stacked = frozenset(pictures[path].case_id for path in together.paths if path in pictures)
+    ordered = tuple(sorted(pairs, key=lambda pair: natural(pair.case_id)))
+    return Pairing(ordered, names, tuple(skipped), together.notes, stacked)
 
 
 def _build_pairs(
     grouped: Sequence[Sequence[Named]],
     found: Mapping[Path, Sequence[tuple[LabelFile, str]]],
-    levels: Sequence[Named],
+    level_of: Mapping[Place, Path],
 ) -> list[FilePair]:
     """Give a pair for each image that has labels, with its subject, site and level file."""
-    case_names = _case_names([group[0] for group in grouped])
-    places = {group[0].path: "/".join((*group[0].where, group[0].key)).strip("/") for group in grouped}
+    case_names, places = _case_names([group[0] for group in grouped]), _places(grouped)
     subjects, subject_rule = subjects_by_name(list(places.values()))
-    level_of = {(named.where, named.key): named.path for named in levels}
     pairs = []
     for group in grouped:
         first = group[0]
@@ -143,29 +153,86 @@ def _build_pairs(
     return pairs
 
 
-def find_images_by_name(
-    folder: Path, files: Sequence[Path], *, channels: Sequence[str] = (), also_labels: bool = False
-) -> tuple[list[tuple[str, tuple[ImageFile, ...], Path | None]], tuple[str, ...]]:
-    """Give the images below a folder, by name with their channels' files and level file, and the channels.
+def _level_files(levels: Sequence[Path], folder: Path) -> dict[Place, Path]:
+    return {(named.where, named.key): named.path for named in (read_name(path, folder) for path in levels)}
 
-    What looks like a label by its place or name is none, unless `also_labels` are wanted.
+
+def _places(groups: Sequence[Sequence[Named]]) -> dict[Path, str]:
+    return {group[0].path: "/".join((*group[0].where, group[0].key)).strip("/") for group in groups}
+
+
+def _persons(groups: Sequence[Sequence[Named]]) -> dict[Path, str]:
+    """Tell whose each image is by its place, of images with and without labels."""
+    places = _places(groups)
+    persons, _ = subjects_by_name(list(places.values()))
+    return {path: persons[place] for path, place in places.items()}
+
+
+def _put_together(
+    stacks: Sequence[Stack],
+    groups: Sequence[Sequence[Named]],
+    pictures: Mapping[Path, FilePair],
+    level_of: Mapping[Place, Path],
+) -> list[FilePair]:
+    """Give stacks, and images that are in none, as pairs; `pictures` are pairs of single images by their paths."""
+    within = {group[0].path for stack in stacks for group in stack.slices}
+    alone = [group[0] for group in groups if group[0].path not in within]
+    names = _case_names([*(stack.name for stack in stacks), *alone])
+    whole = [
+        put_together(stack, names[stack.name.path], pictures, level_of.get((stack.name.where, stack.name.key)))
+        for stack in stacks
+    ]
+    return [*whole, *(replace(pictures[one.path], case_id=names[one.path]) for one in alone)]
+
+
+@dataclass(frozen=True)
+class FoundImage:
+    """An image without labels: its channels' files, its levels, and what its first `picture` alone is called."""
+
+    name: str
+    files: tuple[ImageFile, ...]
+    levels_path: Path | None
+    picture: str
+
+
+def find_images_by_name(
+    folder: Path,
+    files: Sequence[Path],
+    *,
+    channels: Sequence[str] = (),
+    also_labels: bool = False,
+    stacks: bool = False,
+) -> tuple[list[FoundImage], tuple[str, ...]]:
+    """Give the images below a folder, and the names of their channels.
+
+    What looks like a label by its place or name is none, unless `also_labels` are wanted. Where `stacks` are,
+    numbered pictures of one person are one image, and so are all of a folder that have one name but for the number.
     """
     readable, levels, _ = _sort_out(files)
-    level_of = {(named.where, named.key): named.path for named in (read_name(path, folder) for path in levels)}
+    level_of = _level_files(levels, folder)
     images = [read_name(path, folder) for path in readable if also_labels or not is_label(path, folder)]
     wanted = tuple(channels) if len(channels) > 1 else ()
     described = read_dataset_json(folder).channels or read_dataset_json(folder.parent).channels
     grouped, names = _group_channels(images, wanted, described, numbered_labels=True)
-    case_names = _case_names([group[0] for group in grouped])
+    own = _case_names([group[0] for group in grouped])
+    together = find_stacks(grouped, _persons_by_name(grouped, own), folder) if stacks else Stacks()
+    alone = [group for group in grouped if group[0].path not in together.paths]
+    case_names = _case_names([*(stack.name for stack in together.stacks), *(group[0] for group in alone)])
+    every = [(stack.name, stack.images) for stack in together.stacks]
+    every += [(group[0], tuple(ImageFile(image.path) for image in group)) for group in alone]
     found = [
-        (
-            case_names[g[0].path],
-            tuple(ImageFile(image.path) for image in g),
-            level_of.get((g[0].where, g[0].key)),
-        )
-        for g in grouped
+        FoundImage(case_names[one.path], shown, level_of.get((one.where, one.key)), own[one.path])
+        for one, shown in every
     ]
-    return sorted(found, key=lambda item: natural(item[0])), names if len(names) > 1 else ()
+    return sorted(found, key=lambda one: natural(one.name)), names if len(names) > 1 else ()
+
+
+def _persons_by_name(groups: Sequence[Sequence[Named]], names: Mapping[Path, str]) -> Mapping[Path, str]:
+    """Tell whose images these are; all of one name but for the number, in one folder, are one person's."""
+    if len({(group[0].path.parent, SLICE_NUMBER.sub("", group[0].key)) for group in groups}) == 1:
+        return dict.fromkeys(names, "")
+    persons, _ = subjects_by_name(list(names.values()))
+    return {path: persons[name] for path, name in names.items()}
 
 
 def find_level_files(folder: Path) -> dict[str, Path]:

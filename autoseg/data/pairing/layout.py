@@ -37,12 +37,16 @@ class FilePair:
 
 @dataclass(frozen=True)
 class Pairing:
-    """The pairs of a folder, the channels, the files that were left alone, and sentences on what was concluded."""
+    """The pairs of a folder, the channels, the files that were left alone, and sentences on what was concluded.
+
+    `stacked` are what pictures would be called that are slices of a stack.
+    """
 
     pairs: tuple[FilePair, ...]
     channels: tuple[str, ...] = ("image",)
     skipped: tuple[SkippedFile, ...] = ()
     notes: tuple[str, ...] = ()
+    stacked: frozenset[str] = frozenset()
 
 
 def pair(

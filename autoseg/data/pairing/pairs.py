@@ -26,8 +26,9 @@ def pair_files(
     unlabelled: Unlabelled,
     channels: Sequence[str] = (),
     tokens: Collection[str] = (),
+    stacks: bool = True,
 ) -> Pairing:
-    """Pair images and labels of a folder, whichever way it is laid out."""
+    """Pair images and labels of a folder, however it is laid out; numbered pictures as `stacks`, if wanted."""
     if not folder.is_dir():
         raise DataError(f"The folder {folder} does not exist. Check the spelling, or choose it again. {LAYOUT}.")
     files = visible_files(folder)
@@ -53,7 +54,7 @@ def pair_files(
     elif any(ending(path) in READABLE for path in files) and (
         images is not None or labels is None or len(files) > 1
     ):
-        return pair_by_name(folder, files, unlabelled=unlabelled, channels=channels, tokens=tokens)
+        return pair_by_name(folder, files, unlabelled=unlabelled, channels=channels, tokens=tokens, stacks=stacks)
     elif images is None and labels is None and files:
         return pair_series(folder, files, unlabelled=unlabelled)
     missing = "labels" if images is not None else "dicoms"

@@ -63,6 +63,12 @@ def read_picture(path: Path) -> Picture:
         return Picture(np.asarray(image.convert("L" if image.mode == "L" else "RGB")), is_jpeg=True)
 
 
+def read_picture_size(path: Path) -> tuple[int, int]:
+    """Give the rows and columns of a PNG or JPEG, without its pixels."""
+    with _opened(path) as image:
+        return image.height, image.width
+
+
 def read_palette(path: Path) -> npt.NDArray[np.uint8] | None:
     """Give the colours of the indices of a PNG, shape (n, 3); None where it has none."""
     try:

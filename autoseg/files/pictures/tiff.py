@@ -85,6 +85,16 @@ def read_tiff(path: Path) -> tuple[Picture, ...]:
     return tuple(Picture(pixels, palette, lossy, alpha) for pixels in stack)
 
 
+def read_tiff_shape(path: Path) -> tuple[int, int, int]:
+    """Give the pages, rows and columns of a TIFF, without its pixels."""
+    try:
+        with _faults(), tifffile.TiffFile(path) as file:
+            page = file.pages.first
+            return len(file.pages), page.imagelength, page.imagewidth
+    except _DAMAGED as error:
+        raise ReadError(f"{path} cannot be read as a TIFF picture ({error}). {_REMEDY}") from error
+
+
 def read_tiff_palette(path: Path) -> npt.NDArray[np.uint8] | None:
     """Give the colours of the indices of a TIFF, shape (n, 3), without its pixels; None where it has none."""
     try:

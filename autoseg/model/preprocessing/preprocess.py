@@ -10,6 +10,7 @@ centres are at whole coordinates.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -22,6 +23,7 @@ from autoseg.errors import DataError
 from autoseg.image.image import Image
 from autoseg.model.device import require_memory
 from autoseg.model.preprocessing.extents import Extent
+from autoseg.model.preprocessing.standardise import odd_step
 from autoseg.model.settings.settings import PreprocessSettings
 
 # Voxels that are normalised at once (slices are never cut): a whole scan's copies would need many times its memory.
@@ -41,32 +43,71 @@ def check_memory(extents: Sequence[Extent], counts: Sequence[int], *, channels: 
     require_memory(2 * needed, what, "use fewer slices, or choose a larger spacing_mm")
 
 
-def store_slices(image: Image, extent: Extent, settings: PreprocessSettings) -> Tensor:
+@dataclass(frozen=True, eq=False)
+class Intensities:
+    """What the channels of a whole image are clipped to, and mean and deviation: (channels, 1) float32 each."""
+
+    low: npt.NDArray[np.float32]
+    high: npt.NDArray[np.float32]
+    mean: npt.NDArray[np.float32]
+    deviation: npt.NDArray[np.float32]
+
+
+def measure_intensities(image: Image, settings: PreprocessSettings) -> Intensities | None:
+    """Measure what all slices of an image are normalised by; None where each is normalised by itself.
+
+    Mean and deviation are those of what is brighter than the mean of a channel.
+    """
+    if settings.normalise == "slice":
+        return None
+    found = []
+    for channel in image.channel_voxels:
+        seen = channel.reshape(-1)[:: odd_step(channel.size, channel.shape[-1])].astype(np.float32)
+        if not np.isfinite(seen).all():
+            raise _not_finite(image)
+        low, high = np.percentile(seen, settings.clip_percentiles)
+        seen = np.clip(seen, low, high).astype(np.float64)
+        bright = seen[seen > seen.mean()] if high > low else seen
+        found.append((low, high, bright.mean(), max(bright.std(), (high - low) / 100)))
+    return Intensities(*(column[:, None].astype(np.float32) for column in np.array(found).T))
+
+
+def store_slices(
+    image: Image, extent: Extent, settings: PreprocessSettings, whole: Intensities | None = None
+) -> Tensor:
     """Normalise every slice of an image and bring it to its stored size.
 
     Each channel of each slice is clipped to its own percentiles, equalised if the settings ask for it, then
-    brought to mean 0 and standard deviation 1; a constant channel is 0. Making it smaller averages (antialiasing).
-    Gives (slices, channels, *stored) float32.
+    brought to mean 0 and standard deviation 1; a constant channel is 0. Where the settings ask for what the image
+    has as a whole, that is measured, unless `whole` gives it because these are a part of its slices. Making it
+    smaller averages (antialiasing). Gives (slices, channels, *stored) float32.
     """
     voxels = image.channel_voxels
+    whole = measure_intensities(image, settings) if whole is None else whole
     stored = torch.empty((image.shape[0], len(voxels), *extent.stored))
     step = max(1, AT_ONCE // voxels[:, 0].size)
     for start in range(0, image.shape[0], step):
         chosen = slice(start, start + step)
         part = np.ascontiguousarray(np.moveaxis(voxels[:, chosen], 0, 1), dtype=np.float32)
         if not np.isfinite(part).all():
-            raise DataError(
-                f"{image.source.name} holds NaN or infinite intensities in {_count_non_finite(voxels)} of "
-                f"{voxels.size} voxels, as ratio and logarithm maps have them. Set them to a number (0, say) in "
-                "the program that made the image, or leave it out."
-            )
-        slices = torch.from_numpy(_normalised(part, settings))
+            raise _not_finite(image)
+        normal = _normalised(part, settings) if whole is None else _normalised_by(part, whole)
+        slices = torch.from_numpy(normal)
         if extent.stored != extent.native:
             slices = functional.interpolate(
                 slices, extent.stored, mode="bilinear", align_corners=False, antialias=True
             )
         stored[chosen] = slices
     return stored
+
+
+def _not_finite(image: Image) -> DataError:
+    voxels = image.channel_voxels
+    return DataError(
+        f"{image.source.name} holds NaN or infinite intensities in {_count_non_finite(voxels)} of "
+        f"{voxels.size} voxels, as ratio and logarithm maps have them. Set them to a number (0, say) in "
+        "the program that made the image, or leave it out."
+    )
 
 
 def _count_non_finite(voxels: npt.NDArray[np.generic]) -> int:
@@ -88,6 +129,15 @@ def _normalised(voxels: npt.NDArray[np.float32], settings: PreprocessSettings) -
     # The mean of a constant channel may miss it by a rounding, which dividing by almost 0 would blow up.
     normal[np.broadcast_to(low == high, normal.shape)] = 0
     return normal.reshape(voxels.shape)
+
+
+def _normalised_by(voxels: npt.NDArray[np.float32], whole: Intensities) -> npt.NDArray[np.float32]:
+    """Clip and normalise slices (slices, channels, rows, columns) by what their image has as a whole."""
+    flat = np.clip(voxels.reshape(*voxels.shape[:2], -1), whole.low, whole.high)
+    flat -= whole.mean
+    flat /= np.maximum(whole.deviation, np.float32(1e-6))
+    flat[np.broadcast_to(whole.low == whole.high, flat.shape)] = 0
+    return flat.reshape(voxels.shape)
 
 
 def _equalised(

@@ -93,12 +93,17 @@ def _percents(settings: Settings) -> Sequence[float]:
     return (low, *(p for p in DECILES if low < p < high), high)
 
 
+def odd_step(size: int, columns: int) -> int:
+    """Give the n of which every n-th voxel is seen: such that no whole column of an image never is."""
+    step = max(1, size // SEEN_VOXELS)
+    while math.gcd(step, columns) > 1:
+        step += 1
+    return step
+
+
 def _landmarks(channel: npt.NDArray[np.float32], settings: Settings) -> npt.NDArray[np.float64]:
     """Give a channel's own landmarks; where nearly all of it is empty, from what is not."""
-    step = max(1, channel.size // SEEN_VOXELS)
-    while math.gcd(step, channel.shape[-1]) > 1:  # else whole columns would never be seen
-        step += 1
-    seen = channel.reshape(-1)[::step]
+    seen = channel.reshape(-1)[:: odd_step(channel.size, channel.shape[-1])]
     found = np.percentile(seen, _percents(settings)).astype(np.float64)
     if found[0] == found[-1]:
         others = channel[channel != found[0]]

@@ -99,9 +99,12 @@ class ReadingPanel(Panel):
             "A NIfTI label whose coordinates differ from its image's was drawn on that image",
             value=reading.trust_array,
         )
+        self.single_pictures = tick(
+            "Numbered pictures are images of their own, not the slices of one stack", value=reading.single_pictures
+        )
         self.skip = tick("Leave out images that have no label file", value=unlabelled == "skip")
         typed = [self.channels, *self.spacing, self.raters, self.agreeing, self.plane]
-        boxes = [self.only_levels, self.trust_array, self.skip]
+        boxes = [self.only_levels, self.trust_array, self.single_pictures, self.skip]
         self.body.children = [widgets.HTML(text(WORDS)), *typed, *boxes]
         for control in (*typed, *boxes):
             control.observe(self._changed, "value")
@@ -116,6 +119,7 @@ class ReadingPanel(Panel):
             pixel_spacing_mm=self._spacing_mm(),
             plane=cast(Plane, self.plane.value or None),
             trust_array=self.trust_array.value,
+            single_pictures=self.single_pictures.value,
         )
         return HowToRead(reading, "skip" if self.skip.value else "refuse")
 

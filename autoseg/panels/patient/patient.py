@@ -99,7 +99,7 @@ class PatientPanel(Panel):
         self.rest.layout.width = "460px"
         self._given = (only, field_of_view_mm, matrix_size, prefer, pixel_spacing_mm)
         self._folder: Path | None = None
-        self._looks_for: tuple[Any, ...] = ((), None)
+        self._looks_for: tuple[Any, ...] = ((), None, False)
         self._needs_mm = False  # the model sees images in their size
         self._learnt: tuple[str, ...] = ()  # the modalities that the model learnt from
         self.chooser = FolderChooser(title="The patient's folder", chosen=None if folder is None else Path(folder))
@@ -121,14 +121,17 @@ class PatientPanel(Panel):
 
     def _follow_model(self, chosen: Any) -> None:
         origin = chosen.model.origin if chosen is not None else {}
-        wanted = (chosen.model.channels, origin.get("plane")) if chosen is not None else ((), None)
+        wanted: tuple[Any, ...] = ((), None, False)
+        if chosen is not None:
+            stacks = any(one.origin.get("picture_stacks") for one in chosen.models)
+            wanted = (chosen.model.channels, origin.get("plane"), stacks)
         learnt = tuple(origin.get("modalities", ()))
         needs_mm = chosen is not None and need_millimetres(chosen.models)
         if needs_mm != self._needs_mm:
             self._needs_mm = needs_mm
             self._refresh()
         if wanted != self._looks_for or learnt != self._learnt:
-            is_dicom_alike = learnt == self._learnt  # only files without DICOM are read by channels and plane
+            is_dicom_alike = learnt == self._learnt  # only files without DICOM are read in these ways
             self._looks_for, self._learnt = wanted, learnt
             if self.found is not None and not (self.found.is_dicom and is_dicom_alike):
                 self._find(self.found.folder, None)
@@ -157,9 +160,9 @@ class PatientPanel(Panel):
         self._place_typed(())
 
     def _find(self, folder: Path, only: Collection[str] | None) -> None:
-        channels, plane = self._looks_for
+        channels, plane, stacks = self._looks_for
         self.start(
-            lambda: find_patient(folder, channels=channels, plane=plane),
+            lambda: find_patient(folder, channels=channels, plane=plane, stacks=stacks),
             lambda found: self._show(found, only),
             saying=f"Looking into {folder} …",
         )

@@ -24,13 +24,13 @@ from autoseg.model.model import EpochResult, TrainedModel, load_model
 from autoseg.model.settings.settings import Settings
 from autoseg.panels.parts.background import Background, Budget, Kernel, State, sentence_of_failure
 from autoseg.panels.parts.values import Task, Trained, same_base
-from autoseg.prediction.watched import WatchedSlice, choose_watched, draw_watched, predict_watched
+from autoseg.prediction.watched import WatchedSlice, choose_watched, draw_watched, needs_whole, predict_watched
 from autoseg.training.checkpoint import find_checkpoint, read_checkpoint, split_again
 from autoseg.training.events import Epoch, Event, Finder
 from autoseg.training.history import format_epoch
 from autoseg.training.keeping.alone import training_alone
 from autoseg.training.keeping.elsewhere import NotResumable, NotSavedError, Unsaved
-from autoseg.training.save import train_and_save
+from autoseg.training.save import train_and_save, ways_to_read
 
 # --- the slices that improve before one's eyes, redrawn for a small share of the time of learning
 
@@ -186,9 +186,8 @@ class RunningTraining(Background):
         return self.trained
 
     def _unsaved_best(self, best: TrainedModel) -> Unsaved:
-        reading = self.task.split.training[0].reading
         early = {"ended": "it ended early", "ended_by": Ended.FAILED.value}
-        model = replace(best, origin={**early, **best.origin, "plane": reading.plane})
+        model = replace(best, origin={**early, **best.origin, **ways_to_read(self.task.split)})
         return Unsaved(self.task.folder, self.task.name, model)
 
     # --- what it tells
@@ -288,7 +287,7 @@ class RunningTraining(Background):
             begun = read_checkpoint(find_checkpoint(self.task.folder, self.task.name))
             sides = split_again(begun, (*now.training, *now.validation), test_subjects=subjects_of(now.test))
             self.task = replace(self.task, split=replace(sides, test=now.test))
-        neighbours, volumes = self.task.settings.preprocess.neighbours, self.task.settings.spatial_dims == 3
+        neighbours, volumes = self.task.settings.preprocess.neighbours, needs_whole(self.task.settings)
         self.watch.choose(self.task.split, self.task.structures, neighbours, volumes=volumes)
         self._tell()
         model, path = self._learn()

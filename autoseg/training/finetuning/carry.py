@@ -68,7 +68,10 @@ def _shapes(settings: NetworkSettings, channels: int, classes: int, dims: int) -
 
 # Settings by which the network sees an image in another way, though it is built alike.
 SEEN_BY = (
-    *(f"preprocess.{name}" for name in ("spacing_mm", "input_shape", "clip_percentiles", "clahe", "neighbours")),
+    *(
+        f"preprocess.{name}"
+        for name in ("spacing_mm", "input_shape", "clip_percentiles", "normalise", "clahe", "neighbours")
+    ),
     *(f"volume.{name}" for name in ("orientation", "spacing_mm", "standardise")),
 )
 # Places of a new channel and of a new class among the old ones.

@@ -271,7 +271,7 @@ REAL = {
     # folder: (options, cases, subjects, structures)
     "lumbar-spider-sagittal-png": ({}, 50, 10, 3),
     "spine-sagittal-discs-npy": ({}, 20, 20, 2),
-    "brain-lgg-flair-tiff": ({}, 91, 4, 1),
+    "brain-lgg-flair-tiff": ({}, 4, 4, 1),
     "hippocampus-msd": ({"unlabelled": "skip"}, 66, 66, 2),
     "cord-gm-t2star-bids": ({"unlabelled": "skip"}, 5, 4, 2),
     "lumbar-muscle-myosegmentum": ({}, 2, 2, 4),
