@@ -33,6 +33,7 @@ PLANNED = (
     "validate_every",
     "preprocess.spacing_mm",
     "preprocess.input_shape",
+    "preprocess.normalise",
     "augmentation.rotation_deg",
 )
 

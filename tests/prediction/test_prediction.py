@@ -246,6 +246,17 @@ def test_neighbours_are_those_of_the_image_across_batches(monkeypatch, batch_siz
         np.testing.assert_allclose(found[index, 1], 1 / (1 + np.exp(-answer)), atol=1e-4)
 
 
+def test_brightness_is_that_of_the_whole_image_whatever_the_batches():
+    image, _ = make_pair(0, slices=5)
+    image.voxels[3:] *= 0.2
+    model = _untrained(normalise="image", neighbours=1)
+    whole = _probabilities(model, image, batch_size=5)
+    for batch_size in (1, 2):
+        np.testing.assert_allclose(_probabilities(model, image, batch_size=batch_size), whole, atol=1e-5)
+    each = _probabilities(_untrained(normalise="slice", neighbours=1), image)
+    assert np.abs(each - whole).max() > 0.1
+
+
 def test_a_model_learns_with_neighbours_and_is_the_same_from_its_file(monkeypatch, tmp_path):
     patch_reading(monkeypatch)
     preprocess = PreprocessSettings(spacing_mm=3.0, neighbours=1)

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 from folders import add_stacks, add_volumes, write_stack
+from PIL import Image as PillowImage
 from tubes import cropping, make_tube
 from untrained import OF_9_MM, untrained_model
 
@@ -198,6 +199,28 @@ def test_what_is_warned_of_while_predicting_becomes_a_note(stacks, tmp_path, mon
     said = [(type(note), note) for note in run.notes]
     assert said[1:] == [(GraveNote, "areas"), (str, "something else")]  # after "images of 2 patients"
     assert run.elapsed_s > 0
+
+
+def test_a_model_that_learnt_from_stacks_of_pictures_sees_a_patients_pictures_as_one(tmp_path):
+    rng = np.random.default_rng(0)
+    (tmp_path / "anna").mkdir()
+    for number in range(8, 12):
+        pixels = rng.integers(0, 200, (40, 48)).astype(np.uint8)
+        PillowImage.fromarray(pixels).save(tmp_path / "anna" / f"t2_{number}.png")
+    model = untrained_model()
+    shape = replace(model.settings.preprocess, spacing_mm=None, input_shape=(32, 48), normalise="image")
+    model = replace(model, settings=replace(model.settings, preprocess=shape))
+    run = segment_folder(
+        replace(model, origin={"picture_stacks": True}), tmp_path / "anna", output=tmp_path / "out"
+    )
+    ((image, label_map),) = run.results
+    assert (image.source.case_id, label_map.shape) == ("t2", (4, 40, 48))
+    assert "t2_8.png to t2_11.png, are the slices of one stack" in " ".join(run.notes)
+    assert {row.slice_index for row in run.measurements} == {0, 1, 2, 3}
+    names = sorted(path.name for path in (run.folder / "labels").rglob("*.png"))
+    assert names == ["t2_10.png", "t2_11.png", "t2_8.png", "t2_9.png"]
+    single = segment_folder(model, tmp_path / "anna", output=tmp_path / "out")
+    assert [one.source.case_id for one, _ in single.results] == ["t2_8", "t2_9", "t2_10", "t2_11"]
 
 
 def test_a_run_of_no_series_is_at_its_beginning():

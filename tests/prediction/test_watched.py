@@ -1,12 +1,14 @@
 """The slices that are watched: well spread, numbered, on their own grid, and drawn right."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from discs import STRUCTURES, make_pair, make_split, patch_reading, quick_settings
 from matplotlib.image import imread
+from untrained import untrained_model
 
 from autoseg.data.cases import find_cases
 from autoseg.data.split import Split, split_cases
@@ -20,7 +22,13 @@ from autoseg.model.settings.settings import (
     VolumeSettings,
 )
 from autoseg.prediction import predict
-from autoseg.prediction.watched import WatchedSlice, choose_watched, draw_watched, predict_watched
+from autoseg.prediction.watched import (
+    WatchedSlice,
+    choose_watched,
+    draw_watched,
+    needs_whole,
+    predict_watched,
+)
 from autoseg.training.training import train
 
 
@@ -53,6 +61,19 @@ def test_a_rare_structure_is_among_them(pairs):
     pairs["case0"] = image, LabelMap(voxels, image.affine, STRUCTURES)
     chosen = choose_watched(make_split([9], [0]), STRUCTURES, most=4)
     assert any((one.reference.voxels == 5).any() for one in chosen)
+
+
+def test_a_model_that_takes_brightness_from_whole_images_answers_as_on_them(pairs):
+    pairs |= {f"case{n}": make_pair(n, slices=4) for n in (0, 1)}
+    for image, _ in pairs.values():
+        image.voxels[2:] *= 0.2
+    model = untrained_model(spacing_mm=1.5)
+    whole = replace(model.settings, preprocess=replace(model.settings.preprocess, normalise="image"))
+    model = replace(model, settings=whole)
+    chosen = choose_watched(make_split([9], [0, 1]), STRUCTURES, most=4, volumes=needs_whole(model.settings))
+    for one, found in zip(chosen, predict_watched(model, chosen), strict=True):
+        expected = predict(model, one.volume, precision="auto").voxels[one.index]
+        np.testing.assert_array_equal(found.voxels[0], expected)
 
 
 def test_a_slice_is_where_it_was_in_the_scan(pairs):

@@ -6,13 +6,14 @@ import json
 import os
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import nibabel
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from discs import STRUCTURES, make_split, patch_reading, quick_settings
+from discs import STRUCTURES, make_case, make_split, patch_reading, quick_settings
 from pydicom.uid import RLELossless
 from tubes import STRUCTURES as TUBES
 from tubes import make_tube, patch_tubes, tube_cases
@@ -24,6 +25,7 @@ from autoseg.evaluation.expert import compare_with_expert, comparison_table
 from autoseg.files.dicom.phantoms import Phantom, write_phantom
 from autoseg.files.dicom.records import quiet
 from autoseg.files.pictures.pictures import read_picture
+from autoseg.files.sources import ImageFile
 from autoseg.measurement.areas import measure_labels
 from autoseg.model.dataset import preview
 from autoseg.model.ended import Ended
@@ -39,7 +41,7 @@ from autoseg.report.area_tables import areas_table
 from autoseg.training.checkpoint import find_unfinished
 from autoseg.training.finder import finder_settings, kept_inputs, train_finder
 from autoseg.training.history import format_epoch
-from autoseg.training.save import train_and_save
+from autoseg.training.save import train_and_save, ways_to_read
 
 
 @pytest.fixture(scope="module")
@@ -446,6 +448,16 @@ def test_a_killed_training_goes_on_as_if_nothing_had_happened(monkeypatch, tmp_p
     assert all(torch.equal(value, load_model(path).weights[key]) for key, value in whole.weights.items())
     assert _history(folder) == _history(tmp_path / "whole")
     assert len(_history(folder)) == 5
+
+
+def test_a_model_knows_how_new_images_are_to_be_read():
+    case = make_case(0)
+    stack = replace(case, images=(ImageFile(Path("a_1.png"), others=(Path("a_2.png"),)),))
+    series = replace(
+        case, images=(ImageFile(Path("1.dcm"), others=(Path("2.dcm"),)),), reading=Reading(plane="axial")
+    )
+    assert ways_to_read(Split((stack,))) == {"plane": None, "picture_stacks": True}
+    assert ways_to_read(Split((series,))) == {"plane": "axial", "picture_stacks": False}
 
 
 def test_checkpoints_that_are_kept_are_models_of_their_epoch(monkeypatch, tmp_path):

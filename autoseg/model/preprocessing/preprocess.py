@@ -58,7 +58,7 @@ def measure_intensities(image: Image, settings: PreprocessSettings) -> Intensiti
 
     Mean and deviation are those of what is brighter than the mean of a channel.
     """
-    if settings.normalise == "slice":
+    if settings.normalise == "slice" or settings.clahe:
         return None
     found = []
     for channel in image.channel_voxels:

@@ -55,7 +55,8 @@ class PreprocessSettings(SettingsGroup, group="preprocess"):
     normalise: Literal["slice", "image"] = setting("slice", option=True)
     """Whose intensities these percentiles, mean and deviation are: of each slice by itself, or of all slices of an
     image together, where slices at its ends show little. Of a whole image mean and deviation are those of what is
-    brighter than its mean, so that the air around a head does not count. Volumes are always taken whole."""
+    brighter than its mean, so that the air around a head does not count. With `clahe` always of each slice; volumes
+    (3-D) are always taken whole."""
     clahe: bool = setting(False, option=True)
     """Equalise the contrast of each slice piece by piece first (CLAHE)."""
     clahe_limit: float = setting(2.0, at_least=1)
@@ -93,8 +94,6 @@ class PreprocessSettings(SettingsGroup, group="preprocess"):
                 "crop_mm",
                 "crop_mm needs the images' millimetres, which input_shape passes over; give crop_shape.",
             )
-        if self.clahe and self.normalise == "image":
-            yield "clahe", "CLAHE equalises each slice by itself; with it normalise is 'slice'."
         if self.crop_by_site and not given & {"crop_mm", "crop_shape"}:
             yield "crop_by_site", "crop_by_site changes a crop; give crop_mm or crop_shape too."
         for site in self.crop_by_site:

@@ -33,6 +33,8 @@ SHOWING = 3
 # Drawings are compared as pictures of so many pixels, which reach this many times their mean radius.
 PICTURE, REACH = 48, 2.2
 FEWEST_PIXELS = 30
+# An image with fewer slices is no stack.
+FEWEST_IN_STACK = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,8 +46,10 @@ class Survey:
     (rows, columns) that structures fill on one slice, `slices` the slices of a typical case. `turned` compares
     drawings of different subjects: how well they agree after one was turned by quarters, over how well they agree
     as they are. About 1 means round, or lying any way round; near 0, the same way up in everybody. None: unknown.
-    `spans` tells for each image over how many neighbouring slices its longest structure goes on. `fingerprint` says
-    the rest. By case_id, `facts` recognise the cases that were read, and `counts` tell of all cases what they show.
+    `spans` tells for each image over how many neighbouring slices its longest structure goes on, `uneven` how much
+    the brightness of stacks differs where each slice is normalised by itself (`_unevenness`); None where there is
+    no whole stack. `fingerprint` says the rest. By case_id, `facts` recognise the cases that were read, and `counts`
+    tell of all cases what they show.
     """
 
     images: tuple[Image, ...]
@@ -59,6 +63,7 @@ class Survey:
     facts: Mapping[str, CaseFacts]
     counts: Mapping[str, LabelCounts]
     spans: tuple[int, ...] = ()
+    uneven: float | None = None
 
     @property
     def has_millimetres(self) -> bool:
@@ -100,6 +105,8 @@ def survey_cases(cases: Sequence[Case], structures: Sequence[Structure]) -> Surv
     fullest = [_Drawing(*pair, index) for pair in pairs for index in _fullest_slices(pair[1])]
     boxes = [box for drawing in typical if (box := drawing.box()) is not None]
     widths = _widths(typical, structures)
+    # A new patient's stack is seen as a whole, and so it has to be here.
+    are_whole = not any(case.slices for case in cases)
     return Survey(
         images=images,
         sizes_mm=tuple((i.shape[1] * p[0], i.shape[2] * p[1]) for i, p in zip(images, pixels, strict=True)),
@@ -119,6 +126,7 @@ def survey_cases(cases: Sequence[Case], structures: Sequence[Structure]) -> Surv
         facts={case_id: case_facts(*pair) for case_id, pair in read.items()},
         counts=counts,
         spans=tuple(_span(one, structures) for one in own),
+        uneven=_unevenness(images, PreprocessSettings().clip_percentiles) if are_whole else None,
     )
 
 
@@ -206,6 +214,29 @@ def _span(counts: LabelCounts, structures: Sequence[Structure]) -> int:
         ends = np.flatnonzero(np.diff(np.concatenate([[False], shown, [False]]).astype(np.int8)))
         longest = max([longest, *(ends[1::2] - ends[::2]).tolist()])
     return longest
+
+
+def _unevenness(images: Sequence[Image], percentiles: tuple[float, float]) -> float | None:
+    """Give by how many standard deviations one brightness would differ from slice to slice of a typical stack.
+
+    So it does where each slice is brought to mean 0 and deviation 1 by itself, and some are of less of the body:
+    of a stack the spread over its slices (10th to 90th percentile), in the channel where it is largest.
+    """
+    found = []
+    for image in images:
+        if image.shape[0] < FEWEST_IN_STACK:
+            continue
+        step = max(1, max(image.shape[1:]) // PICTURE)
+        spreads = []
+        for channel in image.channel_voxels:
+            seen = channel[:, ::step, ::step].reshape(len(channel), -1).astype(np.float32)
+            bright = float(seen[seen > seen.mean()].mean()) if seen.min() < seen.max() else 0.0
+            low, high = np.percentile(seen, percentiles, axis=1, keepdims=True)
+            own = np.clip(seen, low, high)
+            places = (bright - own.mean(axis=1)) / np.maximum(own.std(axis=1), 1e-6)
+            spreads.append(float(np.subtract(*np.percentile(places, (90, 10)))))
+        found.append(max(spreads))
+    return float(np.median(found)) if found else None
 
 
 def _pixel(image: Image) -> tuple[float, float]:

@@ -36,10 +36,10 @@ from autoseg.data.corrections.read import (
     read_corrections,
 )
 from autoseg.errors import DataError, GeometryError, LabelError, OutputError, ReadError
-from autoseg.files.nifti.volumes import write_nifti
+from autoseg.files.nifti.volumes import read_nifti, write_nifti
 from autoseg.files.tables import read_kept_corrections, write_structures
 from autoseg.image.geometry import affine_from_axes, affine_from_spacing, slice_distance_mm, spacing_from_affine
-from autoseg.image.image import Image, LabelMap, Source
+from autoseg.image.image import Image, LabelMap, SliceSource, Source
 from autoseg.image.structures import Structure
 
 CORD = Structure(1, "cord", includes=(2,))
@@ -180,6 +180,25 @@ def test_a_straight_grid_stays_and_a_sheared_one_keeps_its_middle_and_distances(
     assert spacing_from_affine(straight)[0] == pytest.approx(slice_distance_mm(sheared))
     middle = [2.5, 9.5, 11.5, 1]
     assert np.allclose(straight @ middle, sheared @ middle)
+
+
+def test_a_stack_of_pictures_goes_out_picture_by_picture(tmp_path):
+    """How far its slices lie apart nobody knows, and a file of all of them would have to say it."""
+    whence = {"spacing_source": "typed", "slice_spacing_source": "none", "is_placed": False}
+    slices = tuple(SliceSource(Path(f"leg_{n}.png")) for n in range(9, 15))
+    image, labels = make_result(slices=slices)
+    image, labels = (replace(one, source=replace(one.source, **whence)) for one in (image, labels))
+    lights = {"case7": ("red", ("Another kind.",))}
+    kit = write_kit(tmp_path / "out", [(image, labels)], suitability=lights)
+    assert [case.case_id for case in kit.cases] == [f"leg_{n}" for n in range(9, 15)]
+    assert {(case.subject_id, case.suitability, case.shape) for case in kit.cases} == {
+        ("P-case7", "red", (1, 20, 24))
+    }
+    for index, case in enumerate(kit.cases):
+        voxels, _ = read_nifti(kit.folder / case.labels_name)
+        np.testing.assert_array_equal(voxels[0], labels.voxels[index])
+        correction = read_correction(kit.folder, by="rk", case_id=case.case_id)
+        assert (correction.changed_slices, correction.label_map.shape) == ((), (1, 20, 24))
 
 
 def test_what_cannot_be_shown_in_its_place_is_refused_and_nothing_is_left(tmp_path):

@@ -1,6 +1,7 @@
 """To the network's grid and back."""
 
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from autoseg.model.preprocessing.extents import extent_of, frame_size
 from autoseg.model.preprocessing.preprocess import (
     frame_middles,
     frame_offsets,
+    measure_intensities,
     pad_together,
     sample_frames,
     store_labels,
@@ -86,6 +88,57 @@ def test_slices_are_normalised_each_for_itself():
     assert slices.shape == (2, 1, 40, 40)
     torch.testing.assert_close(slices.mean((1, 2, 3)), torch.zeros(2), atol=1e-4, rtol=0)
     torch.testing.assert_close(slices.std((1, 2, 3)), torch.ones(2), atol=1e-2, rtol=0)
+
+
+class TestOfWholeImages:
+    SETTINGS = PreprocessSettings(spacing_mm=1.0, normalise="image", clip_percentiles=(0.0, 100.0))
+
+    def image(self, factor=1.0):
+        """Give a stack of a disc in noise, whose last slice is noise alone."""
+        rng = np.random.default_rng(3)
+        voxels = rng.uniform(0, 4, (2, 5, 40, 40))
+        rows, columns = np.mgrid[:40, :40] - 20
+        voxels[:, :4, np.hypot(rows, columns) < 14] += 100 + rng.uniform(-20, 20, (2, 4, 1))
+        return Image((factor * voxels).astype(np.float32), affine_from_spacing((5, 1, 1)), channels=("a", "b"))
+
+    def test_what_is_brighter_than_the_mean_has_mean_0_and_deviation_1_over_all_slices(self):
+        image = self.image()
+        slices = store_slices(image, extent_of(image, self.SETTINGS), self.SETTINGS).numpy()
+        for number, channel in enumerate(image.voxels):
+            bright = slices[:, number][channel > channel.mean()]
+            assert bright.mean() == pytest.approx(0, abs=1e-3)
+            assert bright.std() == pytest.approx(1, abs=1e-3)
+
+    def test_a_slice_of_noise_stays_dark_and_flat(self):
+        image = self.image()
+        own = replace(self.SETTINGS, normalise="slice")
+        whole, each = (store_slices(image, extent_of(image, one), one)[4, 0] for one in (self.SETTINGS, own))
+        assert float(each.std()) == pytest.approx(1, abs=0.05)
+        assert float(whole.std()) < 0.2
+        assert float(whole.max()) < -3
+
+    def test_a_factor_does_no_harm_and_clahe_stays_of_slices(self):
+        for settings in (self.SETTINGS, replace(self.SETTINGS, clahe=True)):
+            one, other = (
+                store_slices(i, extent_of(i, settings), settings) for i in (self.image(), self.image(30.0))
+            )
+            torch.testing.assert_close(one, other, atol=1e-3, rtol=1e-3)
+
+    def test_a_part_of_the_slices_is_normalised_by_what_the_whole_has(self):
+        image = self.image()
+        extent = extent_of(image, self.SETTINGS)
+        part = Image(image.voxels[:, 2:4], image.affine, image.channels)
+        found = store_slices(part, extent, self.SETTINGS, measure_intensities(image, self.SETTINGS))
+        torch.testing.assert_close(found, store_slices(image, extent, self.SETTINGS)[2:4])
+
+    def test_a_constant_channel_is_0(self):
+        image = self.image()
+        voxels = image.voxels.copy()
+        voxels[1] = 7
+        flat = replace(image, voxels=voxels)
+        slices = store_slices(flat, extent_of(flat, self.SETTINGS), self.SETTINGS)
+        assert not slices[:, 1].any()
+        assert slices[:, 0].any()
 
 
 def test_a_constant_slice_and_bad_intensities():

@@ -177,6 +177,42 @@ def test_slices_with_structures_come_more_often_where_they_are_rare(discs, shown
     assert ("Only" in choice.reason) == (part > 0)
 
 
+# --- whose brightness
+
+
+@pytest.mark.parametrize(("shrinks", "value"), [(True, "image"), (False, "slice")])
+def test_stacks_of_which_slices_show_less_and_less_are_normalised_as_a_whole(discs, shrinks, value):
+    def body(number):
+        """Give a stack through a head that tapers off, or through a trunk."""
+        image, label_map = make_pair(number, slices=12)
+        rows, columns = np.mgrid[:64, :64] - 32
+        for index, voxels in enumerate(image.voxels):
+            voxels[np.hypot(rows, columns) < (30 - 2 * index if shrinks else 20)] += 100
+        return image, label_map
+
+    discs(body)
+    plan = plan_settings(folder(), computer=LAPTOP, spatial_dims=2)
+    assert plan.settings.preprocess.normalise == value
+    choice = named(plan).get("preprocess.normalise")
+    assert (choice is not None) == shrinks
+    assert choice is None or "standard deviations brighter on some slices" in choice.reason
+
+
+def test_single_slices_and_parts_of_stacks_are_normalised_one_by_one(discs):
+    def dark(number):
+        image, label_map = make_pair(number, slices=12)
+        image.voxels[6:, 12:] = 0
+        return image, label_map
+
+    discs(dark)
+    cases = [make_case(number) for number in range(4)]
+    assert survey_cases(cases, STRUCTURES).uneven > 1
+    parts = [replace(case, slices=(0, 12)) for case in cases]
+    assert survey_cases(parts, STRUCTURES).uneven is None
+    discs(lambda number: make_pair(number, slices=1))
+    assert survey_cases(cases, STRUCTURES).uneven is None
+
+
 # --- subjects
 
 
