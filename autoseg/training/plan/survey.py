@@ -48,8 +48,8 @@ class Survey:
     as they are. About 1 means round, or lying any way round; near 0, the same way up in everybody. None: unknown.
     `spans` tells for each image over how many neighbouring slices its longest structure goes on, `uneven` how much
     the brightness of stacks differs where each slice is normalised by itself (`_unevenness`); None where there is
-    no whole stack. `fingerprint` says the rest. By case_id, `facts` recognise the cases that were read, and `counts`
-    tell of all cases what they show.
+    no whole stack. `fingerprint` says the rest. By case_id, `facts` recognise the cases that were read, and
+    `counts` tell of all cases what they show.
     """
 
     images: tuple[Image, ...]
