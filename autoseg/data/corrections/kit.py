@@ -346,11 +346,12 @@ def _pictures_apart(image: Image, label_map: LabelMap) -> list[tuple[str, Image,
     names = [name_without_ending((place.origin or place).path) for place in image.source.slices]
     if any(place.origin for place in image.source.slices):  # codes stand for the files
         names = [f"{whole}_s{image.slice_number(index):03d}" for index in range(len(paths))]
-    alone = [(image.one_slice(index), label_map.one_slice(index)) for index in range(len(paths))]
-    return [
-        (whole, *(replace(one, source=replace(one.source, case_id=name, first_slice=1)) for one in pair))
-        for name, pair in zip(names, alone, strict=True)
-    ]
+    parts = []
+    for index, name in enumerate(names):
+        one, labels = image.one_slice(index), label_map.one_slice(index)
+        source = replace(one.source, case_id=name, first_slice=1)
+        parts.append((whole, replace(one, source=source), replace(labels, source=source)))
+    return parts
 
 
 def _plan_cases(results: Sequence[tuple[Image, LabelMap]], factor: int) -> tuple[list[KitCase], list[str]]:
