@@ -64,6 +64,7 @@ def choose_slice_settings(
         *_choose_normalise(survey),
         _choose_oversampling(survey),
         *_choose_rotation(survey),
+        *_choose_flips(survey),
         *_suggest_crop(survey, preprocess),
     ]
 
@@ -276,6 +277,9 @@ def _choose_normalise(survey: Survey) -> list[Choice]:
 # core, 0.82 beside 0.81 after 5), but one of five, which lies another way round, was not found at all.
 ANY_WAY_ROUND = 0.8
 SMALL_ROTATION_DEG = 20.0
+# From this agreement of mirrored images on (`Survey.mirrored`) left and right may be exchanged. Measured: 1.0 on
+# heads with glioma and on cervical cords, 0.8 on hearts, below 0.3 on sagittal spines and on hippocampi.
+SYMMETRIC = 0.95
 # A crop is worth a thought where structures fill less than this part of the image's length and width.
 SMALL_PART = 0.35
 # Where fewer slices than this show a structure, so much of each batch are such slices.
@@ -300,6 +304,16 @@ def _choose_rotation(survey: Survey) -> list[Choice]:
         f"{survey.turned:.0%} as well. So images are turned a little only."
     )
     return [Choice("augmentation.rotation_deg", SMALL_ROTATION_DEG, why)]
+
+
+def _choose_flips(survey: Survey) -> list[Choice]:
+    if survey.mirrored is None or survey.mirrored < SYMMETRIC:
+        return []
+    why = (
+        "Mirrored left to right, images of different patients agree as well as they do as they are, and what was "
+        "drawn lies on no side of its own. So half of what is seen is mirrored."
+    )
+    return [Choice("augmentation.flip_probability", 0.5, why)]
 
 
 def _suggest_crop(survey: Survey, preprocess: PreprocessSettings) -> list[Choice]:

@@ -16,7 +16,7 @@ from autoseg.data.duplicates import CaseFacts, case_facts
 from autoseg.data.label_counts import LabelCounts, count_labels, count_pixels
 from autoseg.errors import AutosegError, DataError
 from autoseg.image.image import Image, LabelMap
-from autoseg.image.structures import Structure
+from autoseg.image.structures import Structure, side_pairs
 from autoseg.model.preprocessing.extents import plan_spacing
 from autoseg.model.settings.settings import PreprocessSettings
 from autoseg.training.plan.fingerprint import Fingerprint, measure_fingerprint
@@ -33,6 +33,9 @@ SHOWING = 3
 # Drawings are compared as pictures of so many pixels, which reach this many times their mean radius.
 PICTURE, REACH = 48, 2.2
 FEWEST_PIXELS = 30
+# Images of so many subjects are compared, as pictures of so many pixels, and tell something from this correlation
+# on. What lies this part of the width beside the middle lies on a side.
+FEWEST_SUBJECTS, SMALL, ALIKE, MIDDLE = 3, 32, 0.2, 0.02
 # An image with fewer slices is no stack.
 FEWEST_IN_STACK = 5
 
@@ -48,8 +51,10 @@ class Survey:
     as they are. About 1 means round, or lying any way round; near 0, the same way up in everybody. None: unknown.
     `spans` tells for each image over how many neighbouring slices its longest structure goes on, `uneven` how much
     the brightness of stacks differs where each slice is normalised by itself (`_unevenness`); None where there is
-    no whole stack. `fingerprint` says the rest. By case_id, `facts` recognise the cases that were read, and
-    `counts` tell of all cases what they show.
+    no whole stack. `mirrored` compares images of different subjects as `turned` does drawings, after one was
+    mirrored left to right; None where they are too unlike to tell, or a structure without a counterpart lies on one
+    side. `fingerprint` says the rest. By case_id, `facts` recognise the cases that were read, and `counts` tell of
+    all cases what they show.
     """
 
     images: tuple[Image, ...]
@@ -64,6 +69,7 @@ class Survey:
     counts: Mapping[str, LabelCounts]
     spans: tuple[int, ...] = ()
     uneven: float | None = None
+    mirrored: float | None = None
 
     @property
     def has_millimetres(self) -> bool:
@@ -126,6 +132,7 @@ def survey_cases(cases: Sequence[Case], structures: Sequence[Structure]) -> Surv
         facts={case_id: case_facts(*pair) for case_id, pair in read.items()},
         counts=counts,
         spans=tuple(_span(one, structures) for one in own),
+        mirrored=None if _is_one_sided(pairs, structures) else _mirrored(pairs),
         uneven=_unevenness(images, PreprocessSettings().clip_percentiles) if are_whole else None,
     )
 
@@ -214,6 +221,44 @@ def _span(counts: LabelCounts, structures: Sequence[Structure]) -> int:
         ends = np.flatnonzero(np.diff(np.concatenate([[False], shown, [False]]).astype(np.int8)))
         longest = max([longest, *(ends[1::2] - ends[::2]).tolist()])
     return longest
+
+
+def _is_one_sided(pairs: Sequence[tuple[Image, LabelMap]], structures: Sequence[Structure]) -> bool:
+    """Tell whether a structure lies on one side in most subjects and on the other in none; pairs are exchanged."""
+    exchanged = {label for pair in side_pairs(structures) for label in pair}
+    for structure in structures:
+        places: dict[str, list[float]] = {}
+        for image, label_map in pairs:
+            columns = np.nonzero(label_map.mask(structure.label))[2]
+            if columns.size and structure.label not in exchanged:
+                place = (float(columns.mean()) + 0.5) / label_map.shape[2] - 0.5
+                places.setdefault(image.source.subject_id, []).append(place)
+        beside = [float(np.sign(place)) for own in places.values() if abs(place := np.mean(own)) > MIDDLE]
+        if len(set(beside)) == 1 and len(beside) > len(places) / 2:
+            return True
+    return False
+
+
+def _mirrored(pairs: Sequence[tuple[Image, LabelMap]]) -> float | None:
+    """Give how well middle slices of different subjects agree after one was mirrored, over how well before."""
+    seen = [(image.source.subject_id, _small(image)) for image, _ in pairs]
+    as_is, mirrored = [], []
+    for (one, first), (two, second) in combinations(seen, 2):
+        if one != two:
+            as_is.append(float((first * second).sum()))
+            mirrored.append(float((first[:, ::-1] * second).sum()))
+    few = len({subject for subject, _ in seen}) < FEWEST_SUBJECTS
+    return None if few or np.mean(as_is) < ALIKE else float(np.mean(mirrored) / np.mean(as_is))
+
+
+def _small(image: Image) -> npt.NDArray[np.float32]:
+    """Give the middle slice as a small picture of mean 0 and length 1."""
+    grey = image.channel_voxels[0, image.shape[0] // 2].astype(np.float32)
+    grey = np.clip(grey, *np.percentile(grey, (1, 99)))
+    rows, columns = (np.linspace(0, count, SMALL + 1).astype(int)[:-1] for count in grey.shape)
+    small = np.add.reduceat(np.add.reduceat(grey, rows, axis=0), columns, axis=1)
+    small -= small.mean()
+    return np.asarray(small / max(float(np.linalg.norm(small)), 1e-9), dtype=np.float32)
 
 
 def _unevenness(images: Sequence[Image], percentiles: tuple[float, float]) -> float | None:

@@ -416,6 +416,38 @@ def test_round_drawings_and_drawings_that_lie_any_way_round_are_turned_all_round
         assert "augmentation.rotation_deg" not in named(plan)
 
 
+def symmetric(number, side=0):
+    """Give a body that is alike on both sides, with a mark at its front, and a lesion on a side or on either."""
+    image, label_map = make_pair(number)
+    rng = np.random.default_rng(number)
+    rows, columns = np.mgrid[:64, :64] - 32
+    image.voxels[:] = rng.normal(0, 8, image.voxels.shape) + 100 * (np.hypot(rows, 1.4 * columns) < 25)
+    image.voxels[:, 10:16, 28:36] += 150
+    across = (side or (-1) ** number) * 10
+    label_map.voxels[:] = 5 * (np.hypot(rows, columns - across) < 6) + 0 * label_map.voxels
+    label_map.voxels[:, 32, 32 + across] = 1
+    image.voxels[label_map.voxels > 0] += 60
+    return image, label_map
+
+
+def test_images_that_look_alike_in_a_mirror_are_mirrored_unless_a_structure_has_its_side(discs):
+    discs(symmetric)
+    plan = plan_settings(folder(8), computer=LAPTOP)
+    assert plan.settings.augmentation.flip_probability == 0.5
+    assert "Mirrored left to right" in named(plan)["augmentation.flip_probability"].reason
+
+    def odd(number):
+        image, label_map = symmetric(number)
+        image.voxels[:, 20:44, 40:] += 200
+        return image, label_map
+
+    for make in (lambda number: symmetric(number, side=1), odd):
+        discs(make)
+        plan = plan_settings(folder(8), computer=LAPTOP)
+        assert plan.settings.augmentation.flip_probability == 0
+        assert "augmentation.flip_probability" not in named(plan)
+
+
 def test_a_crop_is_suggested_for_small_structures_but_not_chosen(discs):
     discs(lambda number: make_pair(number, size=(256, 256)))
     plan = plan_settings(folder(), computer=LAPTOP)
