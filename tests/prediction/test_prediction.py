@@ -252,7 +252,7 @@ def test_brightness_is_that_of_the_whole_image_whatever_the_batches():
     model = _untrained(normalise="image", neighbours=1)
     whole = _probabilities(model, image, batch_size=5)
     for batch_size in (1, 2):
-        np.testing.assert_allclose(_probabilities(model, image, batch_size=batch_size), whole, atol=1e-5)
+        np.testing.assert_allclose(_probabilities(model, image, batch_size=batch_size), whole, atol=1e-3)
     each = _probabilities(_untrained(normalise="slice", neighbours=1), image)
     assert np.abs(each - whole).max() > 0.1
 

@@ -21,6 +21,7 @@ def test_as_it_is_given():
         ("plane", "axial", {"plane": "axial"}),
         ("only_levels", True, {"only_levels": True}),
         ("trust_array", True, {"trust_array": True}),
+        ("single_pictures", True, {"single_pictures": True}),
     ],
 )
 def test_each_control_is_a_field(control, typed, wanted):
@@ -51,5 +52,5 @@ def test_the_pixel_size_needs_both_numbers_and_takes_a_comma():
 def test_every_control_has_words():
     panel = ReadingPanel()
     controls = [control for control in panel.body.children if hasattr(control, "tooltip")][1:]
-    assert len(controls) == 9
+    assert len(controls) == 10
     assert all(control.description and control.tooltip for control in controls)
