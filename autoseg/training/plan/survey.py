@@ -233,7 +233,7 @@ def _is_one_sided(pairs: Sequence[tuple[Image, LabelMap]], structures: Sequence[
             if columns.size and structure.label not in exchanged:
                 place = (float(columns.mean()) + 0.5) / label_map.shape[2] - 0.5
                 places.setdefault(image.source.subject_id, []).append(place)
-        beside = [float(np.sign(place)) for own in places.values() if abs(place := np.mean(own)) > MIDDLE]
+        beside = [np.sign(place) for place in map(np.mean, places.values()) if abs(place) > MIDDLE]
         if len(set(beside)) == 1 and len(beside) > len(places) / 2:
             return True
     return False
