@@ -460,7 +460,7 @@ def model_from_dict(values: Mapping[str, Any]) -> TrainedModel:
 # What of a model's origin others count on, where it is there.
 _ORIGIN: dict[str, Any] = {
     **dict.fromkeys(("training_subjects", "validation_subjects", "training_slices"), int),
-    **dict.fromkeys(("ended", "ended_by", "date"), str),
+    **dict.fromkeys(("ended", "ended_by", "date", "began_with"), str),
     **dict.fromkeys(("subject_fingerprints", "learnt_fingerprints", "notes", "modalities"), tuple[str, ...]),
     **{"base": dict[str, Any], "versions": dict[str, Any]},
 }

@@ -22,7 +22,7 @@ from autoseg.image.structures import Structure
 from autoseg.model.dataset import Batch, Samples, build_samples, fix_patch, plan_samples
 from autoseg.model.device import choose_device, choose_precision, halve_batch, with_layout
 from autoseg.model.model import TrainedModel, describe_origin
-from autoseg.model.networks import build_network, learn
+from autoseg.model.networks import begin, build_network, learn
 from autoseg.model.preprocessing.neighbouring_slices import network_channels
 from autoseg.model.settings.settings import AugmentationSettings, Settings
 from autoseg.training.batches import EpochOrder
@@ -96,7 +96,8 @@ class Material:
     `sides` stand for what is learnt from and validated on; they are empty where nobody will ask. The `seal` is that
     of all fingerprints of subjects.
     `modalities` are the kinds of images that are learnt from ("MR"), as far as their files tell, and
-    `fingerprint` what they are like. `tuned` is there where the network goes on from a base.
+    `fingerprint` what they are like. `tuned` is there where the network goes on from a base, and `known` says what
+    it knew before.
     """
 
     settings: Settings
@@ -110,6 +111,7 @@ class Material:
     fingerprint: Fingerprint | None = None
     finder: TrainedModel | None = None
     tuned: Tuned | None = None
+    known: str = ""
 
     def untrained(self, name: str, structures: Sequence[Structure]) -> TrainedModel:
         """Give the model without weights yet."""
@@ -118,6 +120,7 @@ class Material:
             **describe_origin(self.slices.subject_ids, validated, len(self.slices), self.seal),
             "modalities": list(self.modalities),
             "fingerprint": None if self.fingerprint is None else self.fingerprint.as_dict(),
+            **({"began_with": self.known} if self.known else {}),
         }
         return TrainedModel(
             name=name,
@@ -169,6 +172,7 @@ def read_material(
         out_channels=len(structures) + 1,
         spatial_dims=settings.spatial_dims,
     )
+    known = begin(network) if base is None and resume is None else ""
     tuned = go_on_from(network, settings, split, structures=structures, channels=channels, base=base, record=record)
     lines = inputs.centrelines
     slices = build_samples(pairs, settings, network, centrelines=lines).to(device)
@@ -187,6 +191,7 @@ def read_material(
         fingerprint=fingerprint_of([*pairs, *validation_pairs], structures),
         finder=inputs.finder,
         tuned=tuned,
+        known=known,
     )
 
 

@@ -21,6 +21,7 @@ SMALL = {
     "resunet": (4, 8, 16),
     "shallow": (4, 8, 8, 16, 8, 8),
     "unext": (4, 8, 8, 8, 8),
+    "efficientnet": (4, 8, 40),  # as many as its contracting path has there, whatever is asked for
     "pyramid": (2, 4, 4, 8, 8),
     "maskdino": (4, 4, 8, 8, 16),
     "dilated": (16, 16),

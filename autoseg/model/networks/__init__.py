@@ -8,4 +8,4 @@ from autoseg.model.networks.build import (
     standardised,
     stride_of,
 )
-from autoseg.model.networks.outputs import Outputs, deepest_of, learn, part_of, parts_of, strides_of
+from autoseg.model.networks.outputs import Outputs, begin, deepest_of, learn, part_of, parts_of, strides_of

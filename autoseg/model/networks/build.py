@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from autoseg.errors import SettingsError
-from autoseg.model.networks import dilated, pyramid, shallow, unet, unext
+from autoseg.model.networks import dilated, efficientnet, pyramid, shallow, unet, unext
 from autoseg.model.networks.maskdino import network as maskdino
 from autoseg.model.settings.settings import NetworkSettings
 
@@ -67,6 +67,13 @@ NETWORKS: dict[str, NetworkKind] = {
         unext.STANDARD_FILTERS,
         halvings=lambda filters: filters,
     ),
+    "efficientnet": NetworkKind(
+        "EfficientNet U-Net",
+        "Begins with what it knows of photographs, so that it needs fewer of your images.",
+        efficientnet.EfficientUNet,
+        efficientnet.STANDARD_FILTERS,
+        halvings=lambda filters: filters,
+    ),
     "pyramid": NetworkKind(
         "Multi-scale pyramid",
         "Two stages, at half and at full size; the published workbench's.",
@@ -96,8 +103,9 @@ FINDERS: dict[str, NetworkKind] = {
 }
 KINDS = {**NETWORKS, **FINDERS}
 
-# What is compared where nobody names networks; the shallow one is for fine-tuning.
-USUAL_NETWORKS = tuple(name for name in NETWORKS if name != "shallow")
+# What is compared where nobody names networks; the shallow one is for fine-tuning, and EfficientNet's was not yet
+# measured on enough kinds of images.
+USUAL_NETWORKS = tuple(name for name in NETWORKS if name not in ("shallow", "efficientnet"))
 
 
 def build_network(

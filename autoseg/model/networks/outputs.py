@@ -36,6 +36,20 @@ class Learner(Protocol):
         ...
 
 
+@runtime_checkable
+class Beginner(Protocol):
+    """A network that begins to learn with something that it knows already."""
+
+    def begin(self) -> str:
+        """Take over what is known, and say in a sentence what that is."""
+        ...
+
+
+def begin(network: nn.Module) -> str:
+    """Give a fresh network what it knows before it learns; say what that is, or "", for most know nothing."""
+    return network.begin() if isinstance(network, Beginner) else ""
+
+
 def strides_of(network: nn.Module, spatial_dims: int) -> tuple[int, ...]:
     """Give the numbers of which the sizes of what a network sees must be multiples, one for each axis."""
     one = int(getattr(network, "stride", 1))

@@ -75,7 +75,51 @@ class Projection(nn.Sequential):
         return super().forward(features[self.kept])
 
 
-class UNet(nn.Module):
+class Expanding(nn.Module):
+    """The expanding path of a U-Net, whatever contracts: each step up sees what was `contracted` to its size."""
+
+    upsampling: nn.ModuleList
+    expansion: nn.ModuleList
+    tail: nn.Module
+    heads: nn.ModuleList
+    contraction: nn.ModuleList
+
+    def contracted(self, image: Tensor) -> list[Tensor]:
+        """Give the features of every size, the full one first."""
+        raise NotImplementedError
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Take (batch, in_channels, [slices,] rows, columns) to logits (batch, out_channels, …) of that size."""
+        finest = deque(self._expanded(image), maxlen=1).pop()  # the coarser ones need not be kept
+        return self.tail(finest)
+
+    def learn(self, images: Tensor, labels: Tensor, drawn: Tensor) -> Outputs:
+        """Answer at every stage that has a head; each counts half as much as the next finer one (nnU-Net)."""
+        if not hasattr(self, "heads"):
+            return Outputs(self(images))
+        finest, *coarser = list(self._expanded(images))[::-1]
+        others = tuple(head(features) for head, features in zip(self.heads, coarser, strict=False))
+        shares = [0.5**index for index in range(1 + len(others))]
+        return Outputs(self.tail(finest), others, tuple(share / sum(shares) for share in shares))
+
+    def named_parts(self) -> dict[str, tuple[str, ...]]:
+        """As `autoseg.model.networks.parts_of`: the bottleneck is the coarsest stage."""
+        return {
+            "contraction": ("contraction",),
+            "bottleneck": (f"contraction.{len(self.contraction) - 1}",),
+            "expansion": ("upsampling", "expansion"),
+            "tail": ("tail", "heads"),
+        }
+
+    def _expanded(self, image: Tensor) -> Iterator[Tensor]:
+        """Give the features of every stage of the expanding path, the coarsest first."""
+        *passed_on, features = self.contracted(image)
+        for upsample, stage in zip(self.upsampling, self.expansion, strict=True):
+            features = stage(torch.cat([upsample(features), passed_on.pop()], dim=1))
+            yield features
+
+
+class UNet(Expanding):
     """Segment images with a contracting and an expanding path of the same stages.
 
     `filters` are those of the full-size stage first; `strides` by how much the size is divided along each axis from
@@ -119,39 +163,13 @@ class UNet(nn.Module):
             self.heads = nn.ModuleList(parts.convolution(here, out_channels, size=1, bias=True) for here in coarser)
             self.heads.apply(initialise)
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Take (batch, in_channels, [slices,] rows, columns) to logits (batch, out_channels, …) of that size."""
-        finest = deque(self._expanded(image), maxlen=1).pop()  # the coarser ones need not be kept
-        return self.tail(finest)
-
-    def learn(self, images: Tensor, labels: Tensor, drawn: Tensor) -> Outputs:
-        """Answer at every stage that has a head; each counts half as much as the next finer one (nnU-Net)."""
-        if not hasattr(self, "heads"):
-            return Outputs(self(images))
-        finest, *coarser = list(self._expanded(images))[::-1]
-        others = tuple(head(features) for head, features in zip(self.heads, coarser, strict=False))
-        shares = [0.5**index for index in range(1 + len(others))]
-        return Outputs(self.tail(finest), others, tuple(share / sum(shares) for share in shares))
-
-    def named_parts(self) -> dict[str, tuple[str, ...]]:
-        """As `autoseg.model.networks.parts_of`: the bottleneck is the coarsest stage."""
-        return {
-            "contraction": ("contraction",),
-            "bottleneck": (f"contraction.{len(self.contraction) - 1}",),
-            "expansion": ("upsampling", "expansion"),
-            "tail": ("tail", "heads"),
-        }
-
-    def _expanded(self, image: Tensor) -> Iterator[Tensor]:
-        """Give the features of every stage of the expanding path, the coarsest first."""
-        features, passed_on = image, []
+    def contracted(self, image: Tensor) -> list[Tensor]:
+        """Give the features of every stage, the full size first."""
+        found, features = [], image
         for stage in self.contraction:
             features = stage(features)
-            passed_on.append(features)
-        passed_on.pop()
-        for upsample, stage in zip(self.upsampling, self.expansion, strict=True):
-            features = stage(torch.cat([upsample(features), passed_on.pop()], dim=1))
-            yield features
+            found.append(features)
+        return found
 
 
 def supervised_stages(stages: int) -> int:

@@ -240,18 +240,19 @@ def _parts(names: str) -> tuple[str, ...]:
 class NetworkSettings(SettingsGroup, group="network"):
     """Which network, and how large."""
 
-    name: Literal["unet", "resunet", "shallow", "unext", "pyramid", "maskdino", "dilated"] = "unet"
+    name: Literal["unet", "resunet", "shallow", "unext", "efficientnet", "pyramid", "maskdino", "dilated"] = "unet"
     """Name in `autoseg.model.networks`."""
     filters: tuple[int, ...] | None = setting(None, at_least=1, at_most=2048, written="2 to 8 values")
     """Feature channels of each stage, the finest first; in the U-Nets every further stage halves the size. In the
-    shallow one those of each of its six convolutions. None: the network's own standard size."""
+    shallow one those of each of its six convolutions, in EfficientNet's those of the expanding path, one for each
+    time that the image is halved. None: the network's own standard size."""
     dropout: float | None = setting(None, at_least=0, below=1)
     """Probability with which a feature channel is left out while training. None: the network's own, 0.3 in the
     pyramid and 0 in the others."""
     norm: Literal["instance", "batch"] = "instance"
     """Normalisation in U-Net and ResUNet: of each image by itself, or of the batch. The others have their own."""
     deep_supervision: bool = False
-    """U-Net and ResUNet also learn from what their coarser stages answer."""
+    """U-Net, ResUNet and EfficientNet's U-Net also learn from what their coarser stages answer."""
     strides: tuple[tuple[int, ...], ...] | None = setting(
         None, at_least=1, at_most=4, written='two or three for each stage, as in "2, 2; 1, 2"'
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
+from dataclasses import replace
 
 import numpy as np
 
@@ -27,7 +28,10 @@ from autoseg.words import counted
 
 # Slices seen in a training, each time augmented anew, from which on a small set is learnt reasonably well.
 ENOUGH_VIEWS = 10_000
+# The network that is planned for slices; benchmarks/pretrained.py measures whether another one is better.
+PLANNED = NetworkSettings()
 WHY_THIS_NETWORK = "Learns fast on any computer; others can be compared with it on your images (3_compare)."
+KNOWS_PHOTOGRAPHS = "Knows photographs before it learns, so that it needs fewer of your images, and less time."
 # Networks whose stages and width are planned, and settings by which a person decides how fine is seen.
 PLANNED_NETWORKS = ("unet", "resunet")
 DECIDE_GRID = tuple(f"preprocess.{name}" for name in ("spacing_mm", "input_shape", "crop_mm", "crop_shape"))
@@ -53,7 +57,8 @@ def choose_slice_settings(
     widths, faster = list[Choice](), 1.0
     if is_planned:
         filters, faster = choose_width(network, views, slices, frame)
-        widths = [Choice("network.name", network.name, WHY_THIS_NETWORK), filters]
+        why = KNOWS_PHOTOGRAPHS if network.name == "efficientnet" else WHY_THIS_NETWORK
+        widths = [Choice("network.name", network.name, why), filters]
     measured = computer.pixels_per_second is not None
     return [
         *grid,
@@ -205,9 +210,9 @@ def slice_room(survey: Survey, computer: Computer) -> Room:
 
 def choose_network(survey: Survey, preprocess: PreprocessSettings) -> NetworkSettings:
     """Choose how often the network halves what it sees: until a few pixels are left."""
-    shorter, filters = min(_frame(survey, preprocess, 1)), _filters()
-    stages = max([n for n in range(3, len(filters) + 1) if shorter / 2 ** (n - 1) >= SMALLEST_MAP - 0.5] or [3])
-    return NetworkSettings(filters=filters[:stages])
+    shorter, filters = min(_frame(survey, preprocess, 1)), standardised(PLANNED).filters or ()
+    able = [replace(PLANNED, filters=filters[:count]) for count in range(3, len(filters) + 1)]
+    return max([one for one in able if shorter / stride_of(one) >= SMALLEST_MAP - 0.5] or able[:1], key=stride_of)
 
 
 def choose_width(
@@ -217,10 +222,12 @@ def choose_width(
 
     `views` are the slices that the time suffices for, None where epochs are given; `slices` those there are.
     """
-    filters = network.filters or ()
-    stages = len(filters)
-    why = f"{stages} stages: halved {stages - 1} times, {frame[0]} × {frame[1]} pixels become "
-    why += f"{frame[0] >> (stages - 1)} × {frame[1] >> (stages - 1)}, which see the whole image."
+    filters, stride = network.filters or (), stride_of(network)
+    halved = stride.bit_length() - 1
+    why = f"{halved + 1} stages: halved {halved} times, {frame[0]} × {frame[1]} pixels become "
+    why += f"{frame[0] // stride} × {frame[1] // stride}, which see the whole image."
+    if network.name == "efficientnet":  # its expanding path alone could be narrower, which saves little
+        return Choice("network.filters", filters, why), 1.0
     if views is None or views >= FEW_VIEWS * slices or views >= ENOUGH_VIEWS:
         return Choice("network.filters", filters, f"{why} As wide as usual."), 1.0
     narrow = tuple(n // NARROWER for n in filters)

@@ -72,7 +72,7 @@ def test_what_was_typed_is_read(typed, expected):
         ("xyzzy=3", "Known: epochs, minutes, batch_size"),
         (
             "network.name=resnet",
-            "'network.name=resnet': name is 'resnet'; give unet, resunet, shallow, unext, pyramid",
+            "'network.name=resnet': name is 'resnet'; give unet, resunet, shallow, unext, efficientnet",
         ),
         ("watch_erosion=maybe", "watch_erosion is 'maybe'; give True or False"),
         ("batch_size=2.5", "batch_size is '2.5'; give a whole number"),

@@ -18,6 +18,7 @@ FILTERS = {
     "resunet": (4, 8, 8),
     "shallow": (4, 4, 4, 8, 4, 4),
     "unext": (8, 8, 16, 20, 25),
+    "efficientnet": (4, 8, 8),
     "pyramid": (4, 4, 8, 8, 8),
     "maskdino": (4, 8, 16, 16, 16, 16),
 }

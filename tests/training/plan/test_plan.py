@@ -13,12 +13,14 @@ from autoseg.data.test_subjects import freeze_test_subjects
 from autoseg.errors import AutosegError, DataError, SettingsError
 from autoseg.image.image import Image, LabelMap
 from autoseg.model.device import Computer
-from autoseg.model.settings.settings import Settings
+from autoseg.model.networks.efficientnet import STANDARD_FILTERS
+from autoseg.model.settings.settings import NetworkSettings, Settings
 from autoseg.training.plan import (
     change_settings,
     number_subjects,
     plan_settings,
     set_aside,
+    slice_choices,
     spread_cases,
     survey_cases,
 )
@@ -148,6 +150,18 @@ def test_small_frames_get_large_batches_and_fewer_stages(discs, size, batch, sta
     discs(lambda number: make_pair(number, size=(size, size)))
     settings = plan_settings(folder(), minutes=60 * 24, computer=LAPTOP).settings
     assert (settings.batch_size, len(settings.network.filters)) == (batch, stages)
+
+
+@pytest.mark.parametrize(("size", "stages"), [(40, 4), (64, 5), (200, 6)])
+def test_another_network_than_the_unet_can_be_what_is_planned(discs, size, stages, monkeypatch):
+    """Nothing but this one name has to change for it."""
+    monkeypatch.setattr(slice_choices, "PLANNED", NetworkSettings(name="efficientnet"))
+    discs(lambda number: make_pair(number, size=(size, size)))
+    plan = plan_settings(folder(), minutes=60 * 24, computer=LAPTOP)
+    network = plan.settings.network
+    assert (network.name, network.filters) == ("efficientnet", STANDARD_FILTERS[: stages - 1])
+    assert "before it learns" in named(plan)["network.name"].reason
+    assert named(plan)["network.filters"].reason.startswith(f"{stages} stages: halved {stages - 1} times")
 
 
 def test_a_measured_speed_goes_before_the_table(discs):
