@@ -176,7 +176,7 @@ def test_a_measured_speed_goes_before_the_table(discs):
 # --- which slices come more often
 
 
-@pytest.mark.parametrize(("shown", "part"), [(2, 0.5), (4, 0.0), (10, 0.0), (0, 0.0)])
+@pytest.mark.parametrize(("shown", "part"), [(2, 0.5), (4, 0.5), (5, 0.0), (10, 0.0), (0, 0.0)])
 def test_slices_with_structures_come_more_often_where_they_are_rare(discs, shown, part):
     def rare(number):
         image, label_map = make_pair(number, slices=10)
