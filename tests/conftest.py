@@ -10,6 +10,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # each worker has a core of its own
 
 import importlib.util
 import shutil
+from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 
@@ -81,6 +82,14 @@ def cheap_guesses():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(digests, "COST", (16, 8, 1))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the user's own cache out of what is tested; this one is not there."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AUTOSEG_CACHE", str(tmp_path_factory.mktemp("cache") / "none"))
         yield
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from autoseg.cli.options import MOST_LEFT_ALONE, find, only_cases, print_note, typed_calibration
 from autoseg.cli.using import print_areas
-from autoseg.words import counted
+from autoseg.words import counted, size_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -161,3 +161,17 @@ def measure(chosen: argparse.Namespace) -> None:
     print_areas(measurements)
     if chosen.output is not None:
         print(f"Saved in {write_tables(chosen.output, measurements)}")
+
+
+def cache(chosen: argparse.Namespace) -> None:
+    """Show what lies in the cache, limit it or delete it."""
+    from autoseg.files.cache import cache_folder, clear, limit_of, set_limit, size_of
+
+    folder = cache_folder()
+    if chosen.limit_gb is not None:
+        set_limit(folder, chosen.limit_gb)
+    if chosen.clear:
+        print(f"Deleted: {size_words(clear(folder))}.")
+    limit = limit_of(folder)
+    most = f", of {size_words(round(limit))} at most" if limit < float("inf") else ""
+    print(f"In {folder} are {size_words(size_of(folder))} of pixels of patients' images{most}.")

@@ -225,6 +225,14 @@ def build_parser() -> argparse.ArgumentParser:
     )
 
     command("selftest", using.selftest, "Measure made-up DICOM series of known shapes and print the worst error.")
+    cache = command(
+        "cache",
+        data.cache,
+        "Show where the pixels of images lie that were too many for the memory, and how much they are. They are "
+        "data of patients; they can be made again. The environment variable AUTOSEG_CACHE says where they lie.",
+    )
+    cache.add_argument("--clear", action="store_true", help="delete all of them")
+    cache.add_argument("--limit-gb", type=float, metavar="N", help="let them take so much at most; kept")
     command("computer", using.computer, "Show memory, device and speed of this computer.")
     add_correcting_commands(command)
     add_without_ids(parser)

@@ -8,19 +8,22 @@ with a salt of that file's own, by scrypt, which makes every guess slow.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import astuple, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from autoseg.data.cases import Case
+from autoseg.data.cases.read import files_of
 from autoseg.data.codes import original
 from autoseg.image.image import Image, LabelMap
+from autoseg.image.structures import Structure
 from autoseg.words import counted
 
 # How checkpoints call what was renamed since their format was made.
@@ -152,25 +155,30 @@ class Side:
 
 def describe_side(cases: Sequence[Case], pairs: Sequence[tuple[Image, LabelMap]], seal: Seal) -> Side:
     """Give the numbers, fingerprints and digests of the cases, read as `pairs`, whatever their order."""
+    return describe_read(cases, [(image.shape[0], pair_digest(image, labels)) for image, labels in pairs], seal)
+
+
+def describe_read(cases: Sequence[Case], read: Sequence[tuple[int, str]], seal: Seal) -> Side:
+    """Give the same from the number of slices and the `pair_digest` of each case."""
     # Whether codes stand for patients changes nothing of what was learnt from.
     names = [original(case.case_id) if case.is_coded else case.case_id for case in cases]
     subjects = {case.subject_id for case in cases}
     lying_open = Side(
         cases=len(cases),
         subjects=len(subjects),
-        slices=sum(image.shape[0] for image, _ in pairs),
+        slices=sum(slices for slices, _ in read),
         subject_fingerprints=tuple(map(subject_pseudonym, subjects)),
         names_digest=_digest_of(
             [f"{name}\n{original(case.subject_id)}" for name, case in zip(names, cases, strict=True)]
         ),
-        voxels_digest=voxels_digest(pairs),
+        voxels_digest=_digest_of([digest for _, digest in read]),
     )
     return lying_open.sealed(seal)
 
 
 def voxels_digest(pairs: Sequence[tuple[Image, LabelMap]]) -> str:
     """Give the digest of images as they were read, their millimetres and what was drawn, whatever their order."""
-    return _digest_of([_voxels_digest(image, label_map) for image, label_map in pairs])
+    return _digest_of([pair_digest(image, label_map) for image, label_map in pairs])
 
 
 def _digest_of(words: Sequence[str]) -> str:
@@ -178,7 +186,28 @@ def _digest_of(words: Sequence[str]) -> str:
     return hashlib.sha256(together).hexdigest() if words else ""
 
 
-def _voxels_digest(image: Image, label_map: LabelMap) -> str:
+def case_digest(case: Case, structures: Sequence[Structure]) -> str | None:
+    """Give what changes when reading a case would give something else, without reading it; None without its files.
+
+    Of its files the size, the place on the disk and the times of their last change count. A program can set one of
+    these times (as programs that copy folders do), but hardly both.
+    """
+    stamps: list[tuple[int, ...] | None] = []
+    for path in files_of(case):
+        try:
+            status = os.stat(path)
+        except OSError:
+            stamps.append(None)
+        else:
+            stamps.append((status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev))
+    if stamps[0] is None:
+        return None
+    values = [asdict(case), stamps, [asdict(structure) for structure in structures]]
+    words = json.dumps(values, default=lambda value: sorted(value) if isinstance(value, frozenset) else str(value))
+    return hashlib.sha256(words.encode(errors="surrogatepass")).hexdigest()
+
+
+def pair_digest(image: Image, label_map: LabelMap) -> str:
     """Give the digest of an image as it was read, its millimetres and what was drawn on it."""
     digest = hashlib.sha256()
     for voxels in (image.voxels, label_map.voxels):

@@ -27,6 +27,8 @@ from filelock import FileLock, SoftFileLock, Timeout
 from autoseg.errors import OutputError
 
 BEGUN = ".unfinished-"
+# How names end of what `spare_file` has not ended yet.
+NEW = ".new"
 # What may be deleted where nobody holds it: a lock, and the names that are given here or were by earlier versions.
 LEFT = re.compile(rf"{re.escape(BEGUN)}([0-9a-z_]{{8,12}}(\.\w+)*|.*\.lock)")
 STEP_LOCK = f"{BEGUN}step.lock"
@@ -57,6 +59,26 @@ def whole_file(path: Path, *, mode: int = 0o644) -> Iterator[Path]:
         os.chmod(temporary, mode)
         _keep((temporary,))
         _put(temporary, path)
+
+
+@contextmanager
+def spare_file(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`, which becomes `path` only if the block ends well.
+
+    For what is checked when it is read, and made again where it is damaged (a cache): neither the disk nor another
+    program is waited for, and what a killed one leaves stays until somebody deletes it.
+    """
+    path = Path(path)
+    temporary = path.with_name(f"{path.name}-{secrets.token_hex(4)}{NEW}")
+    with _explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            os.replace(temporary, path)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
 
 
 @contextmanager

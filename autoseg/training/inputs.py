@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from autoseg.data.cases import Case
-from autoseg.data.digests import Seal, Side, describe_side
+from autoseg.data.digests import Seal, Side, describe_read, describe_side
 from autoseg.image.image import Image, LabelMap
 from autoseg.image.structures import Structure
 from autoseg.model.centreline import Centreline
@@ -32,17 +33,37 @@ class Inputs:
     `centrelines`, by case_id, are of every case of training and validation where `settings.volume.crop_mm` is
     given, else without effect; the `finder` finds them on a new image and is saved in the model's file. `read`
     reads cases in order, as `autoseg.model.dataset.read_cases` does. The subjects' fingerprints get the `seal`, by
-    default a new one; with one for all, further trainings on the same subjects begin faster.
+    default a new one; with one for all, further trainings on the same subjects begin faster. Cases that would take
+    more than `most_bytes` of memory (by default half of what is free) lie in the cache; `tell` hears of that.
     """
 
     centrelines: Mapping[str, Centreline] = field(default_factory=dict)
     finder: TrainedModel | None = None
     read: Read = read_cases
     seal: Seal | None = None
+    most_bytes: float | None = None
+    tell: Callable[[str], object] | None = None
+
+    def say(self, words: str) -> None:
+        """Tell something that may be known, if anybody listens."""
+        if self.tell is not None:
+            self.tell(words)
+
+    def caution(self, words: str) -> None:
+        """Tell something that should be known; where nobody listens, as a warning."""
+        if self.tell is None:
+            warnings.warn(words, stacklevel=2)
+        self.say(words)
 
     def describe(self, cases: Sequence[Case], pairs: Sequence[tuple[Image, LabelMap]], seal: Seal) -> Side:
         """Give the digests of cases, read as `pairs`, and of their centrelines."""
-        side = describe_side(cases, pairs, seal)
+        return self._with_lines(describe_side(cases, pairs, seal), cases)
+
+    def describe_read(self, cases: Sequence[Case], read: Sequence[tuple[int, str]], seal: Seal) -> Side:
+        """Give the same from the number of slices and the digest of each case."""
+        return self._with_lines(describe_read(cases, read, seal), cases)
+
+    def _with_lines(self, side: Side, cases: Sequence[Case]) -> Side:
         lines = [
             (case.case_id, self.centrelines[case.case_id]) for case in cases if case.case_id in self.centrelines
         ]

@@ -169,7 +169,7 @@ def train_and_save(
             on_checkpoint=after_checkpoint,
             resume=unfinished,
             base=base,
-            inputs=inputs,
+            inputs=replace(inputs, tell=files.note if is_heard else None),
         )
         return files.conclude(model, split, choose_post=choose_post)
 
@@ -233,6 +233,10 @@ class _TrainingFiles:
         )
         if words:
             self.caution(Note(words))
+
+    def note(self, words: str) -> None:
+        """Tell words."""
+        self.hear(Note(words))
 
     def caution(self, event: Event) -> None:
         """Tell what may be wrong; where nobody listens, as a warning."""

@@ -19,7 +19,7 @@ from autoseg.data.digests import Seal, Side
 from autoseg.data.split import Split
 from autoseg.errors import DataError, ModelFileError
 from autoseg.image.structures import Structure
-from autoseg.model.dataset import Batch, Samples, build_samples, fix_patch, plan_samples
+from autoseg.model.dataset import Batch, Samples, fix_patch
 from autoseg.model.device import choose_device, choose_precision, halve_batch, with_layout
 from autoseg.model.model import TrainedModel, describe_origin
 from autoseg.model.networks import begin, build_network, learn
@@ -29,13 +29,13 @@ from autoseg.training.batches import EpochOrder
 from autoseg.training.checkpoint import Checkpoint, check_same_data, describe_now
 from autoseg.training.clock import Clock
 from autoseg.training.finetuning import Tuned, check_base, check_same_base, go_on_from
+from autoseg.training.holding import hold_cases
 from autoseg.training.inputs import Inputs
 from autoseg.training.losses import outputs_loss, with_counted_weight
-from autoseg.training.plan import Fingerprint, fingerprint_of
+from autoseg.training.plan import Fingerprint
 from autoseg.training.validation import (
     Scores,
     Validation,
-    build_validation,
     class_members,
     count_pixels,
     most_likely,
@@ -156,16 +156,13 @@ def read_material(
     elif base is not None:
         check_base(base, split, settings)
     device = choose_device()
-    pairs, validation_pairs = inputs.read(split.training, structures), inputs.read(split.validation, structures)
-    sides = (Side(), Side())
+    held = hold_cases(split, settings, structures, inputs)
     seal = resume.seal if resume is not None else inputs.seal or Seal.new()
-    if digests or resume is not None:
-        read = (split.training, pairs), (split.validation, validation_pairs)
-        sides = inputs.describe(*read[0], seal), inputs.describe(*read[1], seal)
+    sides = held.sides(seal) if digests or resume is not None else (Side(), Side())
     if resume is not None:
         check_same_data(resume, structures, *sides)
-    settings = plan_samples(settings, [image for image, _ in pairs])
-    channels = pairs[0][0].channels
+    settings = held.plan(settings)
+    held, channels = held.ready(settings), held.channels
     network = build_network(
         settings.network,
         in_channels=network_channels(len(channels), settings.preprocess.neighbours),
@@ -174,10 +171,9 @@ def read_material(
     )
     known = begin(network) if base is None and resume is None else ""
     tuned = go_on_from(network, settings, split, structures=structures, channels=channels, base=base, record=record)
-    lines = inputs.centrelines
-    slices = build_samples(pairs, settings, network, centrelines=lines).to(device)
+    slices = held.samples(settings, network).to(device)
     settings = fix_patch(settings, slices)
-    validation = build_validation(validation_pairs, settings, network, device=device, centrelines=lines)
+    validation = held.validation(settings, network, device)
     loss = with_counted_weight(settings.loss, _seen(slices, settings))
     return Material(
         settings=replace(settings, loss=loss),
@@ -187,8 +183,8 @@ def read_material(
         validation=validation,
         sides=sides,
         seal=seal,
-        modalities=tuple(sorted({image.source.modality for image, _ in pairs} - {""})),
-        fingerprint=fingerprint_of([*pairs, *validation_pairs], structures),
+        modalities=held.modalities,
+        fingerprint=held.fingerprint(),
         finder=inputs.finder,
         tuned=tuned,
         known=known,

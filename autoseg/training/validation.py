@@ -19,9 +19,10 @@ from autoseg.image.image import Image, LabelMap
 from autoseg.image.structures import Structure
 from autoseg.model.centreline import Centreline, Crop
 from autoseg.model.dataset import Batch, build_slices, build_volumes, crop_of
-from autoseg.model.dataset.batch import check_pairs
-from autoseg.model.dataset.slices import SliceSet
-from autoseg.model.dataset.volumes import VolumeSet
+from autoseg.model.dataset.batch import check_channels, check_pairs
+from autoseg.model.dataset.kept import KeptCase, KeptRows
+from autoseg.model.dataset.slices import SliceSet, open_native, open_slices
+from autoseg.model.dataset.volumes import VolumeSet, open_volumes
 from autoseg.model.device import choose_precision, halve_batch, where_memory_allows
 from autoseg.model.networks import Outputs, strides_of
 from autoseg.model.preprocessing import preprocess, volume_grids
@@ -38,6 +39,7 @@ EROSIONS = 4
 AT_ONCE = 2**24
 Scores = tuple[float | None, ...]
 Result = TypeVar("Result")
+Kind = TypeVar("Kind")
 
 
 @dataclass(frozen=True)
@@ -106,11 +108,30 @@ def build_validation(
     check_pairs(pairs)
     if settings.spatial_dims == 3:
         return (_Volumes.build(pairs, settings, network, device, centrelines or {}),)
-    groups: dict[Extent, list[tuple[Image, LabelMap]]] = {}
-    for pair in pairs:
-        groups.setdefault(extent_of(pair[0], settings.preprocess), []).append(pair)
     stride = int(getattr(network, "stride", 1))
+    groups = _by_extent(pairs, [image for image, _ in pairs], settings)
     return tuple(_Slices.build(some, settings, stride, extent, device) for extent, some in groups.items())
+
+
+def open_validation(
+    cases: Sequence[KeptCase], settings: Settings, network: nn.Module, *, device: torch.device
+) -> tuple[Validation, ...]:
+    """Give the same of cases that lie in the cache."""
+    if not cases:
+        return ()
+    check_channels([case.outline for case in cases])
+    if settings.spatial_dims == 3:
+        return (_Volumes.open(cases, settings, network, device),)
+    stride = int(getattr(network, "stride", 1))
+    groups = _by_extent(cases, [case.outline for case in cases], settings)
+    return tuple(_Slices.open(some, settings, stride, extent, device) for extent, some in groups.items())
+
+
+def _by_extent(cases: Sequence[Kind], images: Sequence[Image], settings: Settings) -> dict[Extent, list[Kind]]:
+    groups: dict[Extent, list[Kind]] = {}
+    for case, image in zip(cases, images, strict=True):
+        groups.setdefault(extent_of(image, settings.preprocess), []).append(case)
+    return groups
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +143,7 @@ class _Slices(Validation):
 
     samples: SliceSet
     extent: Extent
-    labels: Tensor
+    labels: Tensor | KeptRows
     looks_for_region: bool
 
     @classmethod
@@ -136,8 +157,19 @@ class _Slices(Validation):
     ) -> _Slices:
         samples = build_slices(pairs, settings.preprocess, stride=stride).to(device)
         labels = torch.from_numpy(np.concatenate([classes_of(label_map) for _, label_map in pairs]))
-        looks = samples.crops is not None and settings.preprocess.find_region == "coarse"
-        return cls(samples, extent, labels, looks)
+        return cls(samples, extent, labels, _looks(samples, settings))
+
+    @classmethod
+    def open(
+        cls,
+        cases: Sequence[KeptCase],
+        settings: Settings,
+        stride: int,
+        extent: Extent,
+        device: torch.device,
+    ) -> _Slices:
+        samples = open_slices(cases, settings.preprocess, stride=stride).to(device)
+        return cls(samples, extent, open_native(cases), _looks(samples, settings))
 
     def score(self, network: nn.Module, scorer: Scorer) -> Iterator[Scored]:
         """Look at whole slices, and then, where the settings say so, at the region in which structures are."""
@@ -182,6 +214,10 @@ class _Slices(Validation):
         return scorer.count(native, self.labels[indices], self.samples.drawn[indices.to(self.samples.device)])
 
 
+def _looks(samples: SliceSet, settings: Settings) -> bool:
+    return samples.crops is not None and settings.preprocess.find_region == "coarse"
+
+
 @dataclass(frozen=True, eq=False)
 class _Volumes(Validation):
     """Volumes, how each lies on the network's grid, the crop that is seen, and the classes that were drawn."""
@@ -189,7 +225,7 @@ class _Volumes(Validation):
     samples: VolumeSet
     grids: tuple[VolumeGrid, ...]
     crops: tuple[Crop | None, ...]
-    labels: tuple[Tensor, ...]
+    labels: tuple[Tensor | KeptRows, ...]
 
     @classmethod
     def build(
@@ -208,6 +244,14 @@ class _Volumes(Validation):
         )
         labels = tuple(torch.from_numpy(np.ascontiguousarray(classes_of(label_map))) for _, label_map in pairs)
         return cls(samples.to(device), grids, crops, labels)
+
+    @classmethod
+    def open(
+        cls, cases: Sequence[KeptCase], settings: Settings, network: nn.Module, device: torch.device
+    ) -> _Volumes:
+        samples = open_volumes(cases, settings, strides=strides_of(network, 3))
+        grids = tuple(grid_of(case.outline, settings.volume) for case in cases)
+        return cls(samples.to(device), grids, (None,) * len(cases), tuple(open_native([case]) for case in cases))
 
     def score(self, network: nn.Module, scorer: Scorer) -> Iterator[Scored]:
         """Look at whole volumes, in windows where they are larger than a patch."""
@@ -228,7 +272,7 @@ class _Volumes(Validation):
             probabilities = crop.put_back(probabilities, outside=torch.eye(len(probabilities))[0])
         drawn = self.samples.volumes[number].drawn.expand(grid.native[0], -1)
         return scorer.count(
-            lambda part: volume_grids.to_native(probabilities, grid, part), self.labels[number], drawn
+            lambda part: volume_grids.to_native(probabilities, grid, part), self.labels[number][:], drawn
         )
 
 

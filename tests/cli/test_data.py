@@ -9,6 +9,7 @@ from structure_sets import contour, the_image, write_rtstruct
 
 from autoseg.cli import main
 from autoseg.data.repairs import read_repairs
+from autoseg.files.cache import open_cache
 from autoseg.files.nifti.sizes import read_answers
 
 OUTLINE = np.array([(3.5, 1.5), (3.5, 11.5), (15.5, 11.5), (15.5, 1.5)])  # 120 pixels
@@ -87,3 +88,15 @@ def test_probabilities_are_asked_about_and_a_share_can_be_given(tmp_path, capsys
     assert run("check", folder, "--repair", "1", *more) == 0
     assert {repair.arguments for repair in read_repairs(folder)} == {(("from", threshold),)}
     assert run("check", folder) == 0
+
+
+def test_the_cache_is_shown_limited_and_cleared(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("AUTOSEG_CACHE", str(tmp_path / "cache"))
+    open_cache().put("ab" * 32, {}, {"labels": np.zeros((1, 5_000_000), np.uint8)})
+    assert main(["cache", "--limit-gb", "2.5"]) == 0
+    shown = capsys.readouterr().out
+    assert shown == f"In {tmp_path / 'cache'} are 5.0 MB of pixels of patients' images, of 2.5 GB at most.\n"
+    assert main(["cache", "--clear"]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == "Deleted: 5.0 MB."
+    assert main(["cache", "--limit-gb", "-1"]) == 1
+    assert "above 0" in capsys.readouterr().err

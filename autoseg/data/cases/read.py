@@ -426,8 +426,19 @@ def file_stamp(*paths: Path) -> Stamp:
 
 def _stamp_of(file: ImageFile) -> Stamp:
     """Give what changes when an image file does, or what a person said of the size of its voxels."""
+    return file_stamp(*_files_of(file))
+
+
+def _files_of(file: ImageFile) -> list[Path]:
     answers = [folder / VOXEL_SIZES for folder in file.path.parents] if ending(file.path) in VOLUME_ENDINGS else []
-    return file_stamp(file.path, *file.others, *answers)
+    return [file.path, *file.others, *answers]
+
+
+def files_of(case: Case) -> tuple[Path, ...]:
+    """Give all files that decide what `read_case` gives of a case; of them some need not be there."""
+    levels = () if case.levels_path is None else (case.levels_path,)
+    images = (path for image in case.images for path in _files_of(image))
+    return tuple(dict.fromkeys([*images, *(label.path for label in case.labels), *levels]))
 
 
 # The frames of one file are neighbouring cases, and a label is read beside its image: the last few are kept.

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from autoseg.errors import DataError
 from autoseg.image.image import Image, LabelMap
+from autoseg.model.dataset.kept import KeptRows
 from autoseg.model.device import in_layout
 from autoseg.model.networks import Outputs
 from autoseg.model.preprocessing.augment import apply_intensity, draw_intensity
@@ -64,15 +65,25 @@ class Batch:
 
 def check_pairs(pairs: Sequence[tuple[Image, LabelMap]]) -> bool:
     """Raise DataError unless there are cases with the same channels; tell whether raters drew shares on any."""
-    if not pairs:
+    check_channels([image for image, _ in pairs])
+    return any(label_map.shares is not None for _, label_map in pairs)
+
+
+def check_channels(images: Sequence[Image]) -> None:
+    """Raise DataError unless there are images, with the same channels."""
+    if not images:
         raise DataError("There are no cases to learn from.")
-    channels = {image.channels for image, _ in pairs}
+    channels = {image.channels for image in images}
     if len({len(names) for names in channels}) > 1:
         raise DataError(
             f"The images have different channels: {'; or '.join(', '.join(names) for names in sorted(channels))}. "
             "Use one kind of image."
         )
-    return any(label_map.shares is not None for _, label_map in pairs)
+
+
+def drawn_of(label_map: LabelMap) -> tuple[bool, ...]:
+    """Tell which of its structures were drawn on an image."""
+    return tuple(label_map.is_annotated(structure.label) for structure in label_map.structures)
 
 
 def with_background(shares: Tensor) -> Tensor:
@@ -84,9 +95,10 @@ Part = TypeVar("Part")
 
 
 def on_device(part: Part, device: torch.device) -> Part:
-    """Give a dataclass with all its tensors on a device."""
+    """Give a dataclass with all its tensors on a device, and what stands for one."""
     values = {item.name: getattr(part, item.name) for item in fields(part)}  # type: ignore[arg-type]
-    tensors: dict[str, Any] = {name: v.to(device) for name, v in values.items() if isinstance(v, Tensor)}
+    kinds = (Tensor, KeptRows)
+    tensors: dict[str, Any] = {name: v.to(device) for name, v in values.items() if isinstance(v, kinds)}
     return replace(part, **tensors)  # type: ignore[type-var]
 
 

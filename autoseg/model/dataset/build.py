@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
+import numpy.typing as npt
 from torch import nn
 
 from autoseg.data.cases import Case, read_case
@@ -32,13 +34,19 @@ def plan_input(settings: PreprocessSettings, images: Sequence[Image]) -> Preproc
     return plan_neighbours(plan_spacing(settings, images), [image.shape[0] for image in images])
 
 
-def plan_samples(settings: Settings, images: Sequence[Image]) -> Settings:
-    """Fill in what the training images decide: of slices as `plan_input` does, of volumes spacing and landmarks."""
+def plan_samples(
+    settings: Settings, images: Sequence[Image], *, voxels: Iterable[npt.NDArray[np.generic]] | None = None
+) -> Settings:
+    """Fill in what the training images decide: of slices as `plan_input` does, of volumes spacing and landmarks.
+
+    `voxels` (channels, slices, rows, columns) are those of the images, where these do not hold them.
+    """
     if settings.spatial_dims == 2:
         return replace(settings, preprocess=plan_input(settings.preprocess, images))
     volume = plan_volume(settings.volume, images)
     if volume.standardise == "landmarks" and not volume.landmarks:
-        learnt = learn_landmarks((image.channel_voxels for image in images), settings)
+        own = (image.channel_voxels for image in images)
+        learnt = learn_landmarks(own if voxels is None else voxels, settings)
         volume = replace(volume, landmarks=learnt)
     return replace(settings, volume=volume)
 

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
+from typing import Any, TypeVar
 
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from autoseg.errors import DataError
-from autoseg.image.image import Image, LabelMap
-from autoseg.model.dataset.batch import Batch, check_pairs, on_device, with_background
+from autoseg.image.image import Image, LabelMap, Source
+from autoseg.image.structures import Structure
+from autoseg.model.dataset.batch import Batch, check_channels, check_pairs, drawn_of, on_device, with_background
+from autoseg.model.dataset.kept import KeptCase, KeptRows
 from autoseg.model.networks import Outputs, learn
 from autoseg.model.preprocessing.augment import draw_geometry, place_offsets
 from autoseg.model.preprocessing.classes import classes_of, mirrored_classes, outer_classes, shares_of
-from autoseg.model.preprocessing.extents import crop_size, extent_of, frame_size
+from autoseg.model.preprocessing.extents import Extent, crop_size, extent_of, frame_size
 from autoseg.model.preprocessing.neighbouring_slices import gather_slices
 from autoseg.model.preprocessing.preprocess import (
     check_memory,
@@ -26,9 +31,12 @@ from autoseg.model.preprocessing.preprocess import (
     store_shares,
     store_slices,
 )
-from autoseg.model.preprocessing.regions import Crops, region_centre
+from autoseg.model.preprocessing.regions import Crops, measure_region, region_centre
 from autoseg.model.preprocessing.sliding_window import run_in_tiles
 from autoseg.model.settings.settings import AugmentationSettings, PreprocessSettings
+
+Value = TypeVar("Value")
+Region = tuple[tuple[float, float], tuple[float, float]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,10 +49,11 @@ class SliceSet:
     each lies (`outer_classes`). `ends` (n, 2) are the places of the first and the last slice of each one's case,
     `neighbours` how many slices the network sees on either side. `shares` (n, structures, rows, columns) float16
     are there if raters drew shares on any case. `crops` tell how they lie, if training sees crops.
+    Of cases that are too many for the memory, images, labels and shares lie in the cache.
     """
 
-    images: Tensor
-    labels: Tensor
+    images: Tensor | KeptRows
+    labels: Tensor | KeptRows
     drawn: Tensor
     stored: Tensor
     network: Tensor
@@ -55,7 +64,7 @@ class SliceSet:
     outer: Tensor
     ends: Tensor
     neighbours: int = 0
-    shares: Tensor | None = None
+    shares: Tensor | KeptRows | None = None
     crops: Crops | None = None
 
     def __len__(self) -> int:
@@ -84,6 +93,8 @@ class SliceSet:
     @property
     def with_structure(self) -> Tensor:
         """Which slices have a structure that was drawn, (n,) bool on the processor."""
+        if isinstance(self.labels, KeptRows):
+            return self.labels.holds
         return self.labels.flatten(1).any(1).cpu()
 
     def sample(
@@ -151,12 +162,21 @@ class SliceSet:
         return replace(on_device(self, device), crops=self.crops and on_device(self.crops, device))
 
 
+@dataclass(frozen=True)
+class _Part:
+    """What a case adds to a set beside its pixels; its `region` is that of `measure_region`."""
+
+    count: int
+    extent: Extent
+    drawn: tuple[bool, ...]
+    source: Source
+    region: Region = ((0.0, 0.0), (0.0, 0.0))
+
+
 def build_slices(pairs: Sequence[tuple[Image, LabelMap]], settings: PreprocessSettings, *, stride: int) -> SliceSet:
     """Normalise and store every slice of the cases, whose spacing or shape was chosen (`plan_spacing`)."""
     soft = check_pairs(pairs)
     extents = [extent_of(image, settings) for image, _ in pairs]
-    frame = frame_size(extents, stride)
-    crop = crop_size(settings, frame, stride)
     structures = pairs[0][1].structures
     check_memory(
         extents,
@@ -164,35 +184,111 @@ def build_slices(pairs: Sequence[tuple[Image, LabelMap]], settings: PreprocessSe
         channels=len(pairs[0][0].channels),
         shares=len(structures) if soft else 0,
     )
+    has_crop = crop_size(settings, frame_size(extents, stride), stride) is not None
     images: list[Tensor] = []
     labels: list[Tensor] = []
     shares: list[Tensor] = []
-    drawn, sizes, owners, centres, ends = [], [], [], [], []
+    parts: list[_Part] = []
     for (image, label_map), extent in zip(pairs, extents, strict=True):
-        count, classes = image.shape[0], classes_of(label_map)
-        ends.extend([(len(images), len(images) + count - 1)] * count)
+        classes = classes_of(label_map)
+        part = _Part(image.shape[0], extent, drawn_of(label_map), image.source)
         images.extend(store_slices(image, extent, settings))
         labels.extend(store_labels(classes, extent))
         if soft:
             shares.extend(store_shares(shares_of(label_map), extent))
-        if crop is not None:
-            centres.extend([region_centre(classes > 0, extent, settings, crop, name=image.source.name)] * count)
-        drawn.extend([[label_map.is_annotated(s.label) for s in structures]] * count)
-        sizes.extend([(extent.stored, extent.network)] * count)
-        owners.extend([(image.source.case_id, image.source.subject_id)] * count)
-    return SliceSet(
+        parts.append(replace(part, region=measure_region(classes > 0, extent)) if has_crop else part)
+    return _put_together(
+        parts,
+        structures,
+        settings,
+        stride,
         images=pad_together(images),
         labels=pad_together(labels)[:, None].float(),
-        drawn=torch.tensor(drawn, dtype=torch.bool),
-        stored=torch.tensor([stored for stored, _ in sizes]),
-        network=torch.tensor([network for _, network in sizes]),
+        shares=pad_together(shares) if soft else None,
+    )
+
+
+def _put_together(
+    parts: Sequence[_Part],
+    structures: Sequence[Structure],
+    settings: PreprocessSettings,
+    stride: int,
+    **pixels: Tensor | KeptRows | None,
+) -> SliceSet:
+    """Make a set of the pixels of cases, and of what else they add to it."""
+    frame = frame_size([part.extent for part in parts], stride)
+    crop, crops = crop_size(settings, frame, stride), None
+    if crop is not None:
+        centres = [region_centre(part.region, settings, crop, name=part.source.name) for part in parts]
+        middles = torch.tensor(_each(parts, centres))
+        crops = Crops(crop, middles, settings.crop_shift, settings.crop_anywhere)
+    stops = list(accumulate(part.count for part in parts))
+    ends = [(stop - part.count, stop - 1) for stop, part in zip(stops, parts, strict=True)]
+    return SliceSet(
+        **pixels,  # type: ignore[arg-type]  # images and labels are always given
+        drawn=torch.tensor(_each(parts, [part.drawn for part in parts]), dtype=torch.bool),
+        stored=torch.tensor(_each(parts, [part.extent.stored for part in parts])),
+        network=torch.tensor(_each(parts, [part.extent.network for part in parts])),
         frame=frame,
-        case_ids=tuple(case for case, _ in owners),
-        subject_ids=tuple(subject for _, subject in owners),
+        case_ids=tuple(_each(parts, [part.source.case_id for part in parts])),
+        subject_ids=tuple(_each(parts, [part.source.subject_id for part in parts])),
         sides=mirrored_classes(structures),
         outer=outer_classes(structures),
-        ends=torch.tensor(ends),
+        ends=torch.tensor(_each(parts, ends)),
         neighbours=settings.neighbours,
-        shares=pad_together(shares) if soft else None,
-        crops=crop and Crops(crop, torch.tensor(centres), settings.crop_shift, settings.crop_anywhere),
+        crops=crops,
+    )
+
+
+def _each(parts: Sequence[_Part], values: Sequence[Value]) -> list[Value]:
+    """Give the value of each case once for each of its slices."""
+    return [value for part, value in zip(parts, values, strict=True) for _ in range(part.count)]
+
+
+# --- the same in the cache, for cases that are too many for the memory
+
+
+def keep_slices(
+    image: Image, label_map: LabelMap, settings: PreprocessSettings, *, soft: bool
+) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
+    """Give what the cache keeps of a case: what is noted, and arrays with a row for each slice.
+
+    `native` are the classes on the image's own grid, where it has another size. With `soft` there are shares.
+    """
+    extent, classes = extent_of(image, settings), classes_of(label_map)
+    labels = store_labels(classes, extent)
+    arrays = {"images": store_slices(image, extent, settings).numpy(), "labels": labels.numpy()}
+    if extent.stored != extent.native:
+        arrays["native"] = classes
+    if soft:
+        arrays["shares"] = store_shares(shares_of(label_map), extent).numpy()
+    region, holds = measure_region(classes > 0, extent), labels.flatten(1).any(1).tolist()
+    return {"region": region, "holds": holds}, arrays
+
+
+def open_slices(cases: Sequence[KeptCase], settings: PreprocessSettings, *, stride: int) -> SliceSet:
+    """Give the set of `build_slices` of cases whose slices lie in the cache, all with shares or none."""
+    check_channels([case.outline for case in cases])
+    soft = any(case.is_soft for case in cases)
+    parts = []
+    for case in cases:
+        image, (middle, largest) = case.outline, case.pixels.about["region"]
+        region = (middle[0], middle[1]), (largest[0], largest[1])
+        parts.append(_Part(image.shape[0], extent_of(image, settings), case.drawn, image.source, region))
+    pixels = [case.pixels for case in cases]
+    return _put_together(
+        parts,
+        cases[0].structures,
+        settings,
+        stride,
+        images=KeptRows(pixels, "images"),
+        labels=KeptRows(pixels, "labels", as_classes=True),
+        shares=KeptRows(pixels, "shares") if soft else None,
+    )
+
+
+def open_native(cases: Sequence[KeptCase]) -> KeptRows:
+    """Give the classes (slices, rows, columns) that were drawn on cases of one size, on their own grid."""
+    return KeptRows(
+        [case.pixels for case in cases], "native" if "native" in cases[0].pixels.entry.arrays else "labels"
     )

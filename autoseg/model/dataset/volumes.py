@@ -6,15 +6,19 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from autoseg.errors import DataError
 from autoseg.image.image import Image, LabelMap
+from autoseg.image.structures import Structure
 from autoseg.model.centreline import Centreline, Crop, plan_crop
-from autoseg.model.dataset.batch import Batch, check_pairs, on_device, with_background
+from autoseg.model.dataset.batch import Batch, check_channels, check_pairs, drawn_of, on_device, with_background
+from autoseg.model.dataset.kept import KeptCase, KeptPixels
 from autoseg.model.dataset.voxels import is_inside, pad_to, padded_before, read_linear, read_nearest
 from autoseg.model.device import in_layout, require_memory
 from autoseg.model.networks import Outputs, learn
@@ -51,6 +55,52 @@ class Volume:
         x, y, z = self.labels.shape
         return x, y, z
 
+    @property
+    def device(self) -> torch.device:
+        """Where it lies."""
+        return self.image.device
+
+    def to(self, device: torch.device) -> Volume:
+        """Move every tensor to a device."""
+        return on_device(self, device)
+
+
+@dataclass(frozen=True, eq=False)
+class KeptVolume:
+    """The same of a case that lies in the cache: image, labels and shares are read whenever they are asked for."""
+
+    drawn: Tensor
+    case_id: str
+    subject_id: str
+    pixels: KeptPixels
+    soft: bool = False
+    device: torch.device = torch.device("cpu")  # noqa: RUF009  # it never changes
+
+    @property
+    def image(self) -> Tensor:
+        """Intensities (channels, x, y, z) float32."""
+        return self.pixels.row("image", 0).to(self.device)
+
+    @property
+    def labels(self) -> Tensor:
+        """Classes (x, y, z) uint8."""
+        return self.pixels.row("labels", 0).to(self.device)
+
+    @property
+    def shares(self) -> Tensor | None:
+        """Raters' shares (structures, x, y, z) float16, if any."""
+        return self.pixels.row("shares", 0).to(self.device) if self.soft else None
+
+    @property
+    def size(self) -> Size:
+        """Voxels along the three axes."""
+        _, x, y, z = self.pixels.entry.shape("labels")
+        return x, y, z
+
+    def to(self, device: torch.device) -> KeptVolume:
+        """Let what is read go to a device."""
+        return replace(self, drawn=self.drawn.to(device), device=device)
+
 
 @dataclass(frozen=True, eq=False)
 class VolumeSet:
@@ -62,7 +112,7 @@ class VolumeSet:
     lies.
     """
 
-    volumes: tuple[Volume, ...]
+    volumes: tuple[Volume | KeptVolume, ...]
     places: Tensor
     holds: Tensor
     patch: Size
@@ -92,7 +142,7 @@ class VolumeSet:
     @property
     def device(self) -> torch.device:
         """Where everything lies."""
-        return self.volumes[0].image.device
+        return self.volumes[0].device
 
     @property
     def seen_size(self) -> tuple[int, ...]:
@@ -118,7 +168,7 @@ class VolumeSet:
         """Move every tensor to a device; where patches lie stays on the processor."""
         return replace(
             self,
-            volumes=tuple(on_device(volume, device) for volume in self.volumes),
+            volumes=tuple(volume.to(device) for volume in self.volumes),
             sides=self.sides.to(device),
             outer=self.outer.to(device),
         )
@@ -161,8 +211,8 @@ class VolumeSet:
             placed = offsets @ turn.T.to(device) + (start + middle).to(device)
             images.append(read_linear(volume.image, placed))
             classes.append(read_nearest(volume.labels, placed))
-            if volume.shares is not None:
-                shares.append(read_linear(volume.shares, placed) * is_inside(volume.size, placed))
+            if (drawn := volume.shares) is not None:
+                shares.append(read_linear(drawn, placed) * is_inside(volume.size, placed))
         drawn = torch.stack([self.volumes[number].drawn for number in places[:, 0].tolist()])
         targets = with_background(torch.stack(shares)) if shares else None
         return Batch(torch.stack(images), torch.stack(classes).long(), drawn, targets, self.outer)
@@ -170,10 +220,8 @@ class VolumeSet:
     def whole(self, indices: Tensor) -> Batch:
         """Give whole volumes as they are; several have one size."""
         chosen = [self.volumes[number] for number in indices.tolist()]
-        targets = None
-        if all(volume.shares is not None for volume in chosen):
-            shares = torch.stack([volume.shares for volume in chosen if volume.shares is not None]).float()
-            targets = with_background(shares)
+        shares = [one for volume in chosen if (one := volume.shares) is not None]
+        targets = with_background(torch.stack(shares).float()) if len(shares) == len(chosen) else None
         images, labels, drawn = (
             torch.stack([getattr(volume, name) for volume in chosen]) for name in ("image", "labels", "drawn")
         )
@@ -225,25 +273,32 @@ def build_volumes(
         crop_of(image, grid, settings.volume, (centrelines or {}).get(image.source.case_id))
         for (image, _), grid in zip(pairs, grids, strict=True)
     ]
-    sizes = [grid.network if crop is None else crop.shape for grid, crop in zip(grids, crops, strict=True)]
-    patch = patch_size(settings.volume, sizes, strides)
-    volumes = tuple(
+    volumes = [
         _stored(*pair, grid, settings, crop, soft=soft)
         for pair, grid, crop in zip(pairs, grids, crops, strict=True)
-    )
-    places = torch.tensor(
-        [
-            (number, *start)
-            for number, volume in enumerate(volumes)
-            for start in product(
-                *(_starts(n, one, settings.volume.overlap) for n, one in zip(volume.size, patch, strict=True))
-            )
-        ]
-    )
-    holds = [bool(_cut(volumes[number].labels, start, patch).any()) for number, *start in places.tolist()]
+    ]
+    return _put_together(volumes, grids, structures, settings, strides)
+
+
+def _put_together(
+    volumes: Sequence[Volume | KeptVolume],
+    grids: Sequence[VolumeGrid],
+    structures: Sequence[Structure],
+    settings: Settings,
+    strides: Sequence[int],
+) -> VolumeSet:
+    """Cover volumes with patches."""
+    patch = patch_size(settings.volume, [volume.size for volume in volumes], strides)
+    places, holds = [], []
+    for number, volume in enumerate(volumes):
+        labels = volume.labels
+        sides = (_starts(n, one, settings.volume.overlap) for n, one in zip(volume.size, patch, strict=True))
+        for start in product(*sides):
+            places.append((number, *start))
+            holds.append(bool(_cut(labels, start, patch).any()))
     return VolumeSet(
-        volumes=volumes,
-        places=places,
+        volumes=tuple(volumes),
+        places=torch.tensor(places),
         holds=torch.tensor(holds),
         patch=patch,
         spacing_mm=settings.volume.spacing_mm or grids[0].spacing_mm,
@@ -251,6 +306,35 @@ def build_volumes(
         sides=mirrored_classes(structures),
         outer=outer_classes(structures),
     )
+
+
+# --- the same in the cache, for cases that are too many for the memory
+
+
+def keep_volume(
+    image: Image, label_map: LabelMap, settings: Settings, *, soft: bool
+) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
+    """Give what the cache keeps of a case: what is noted (nothing), and arrays of one row each.
+
+    But `native`, the classes on the image's own grid, has a row for each slice.
+    """
+    volume = _stored(image, label_map, grid_of(image, settings.volume), settings, None, soft=soft)
+    kept = {"image": volume.image, "labels": volume.labels, "shares": volume.shares}
+    arrays = {name: tensor.contiguous().numpy()[None] for name, tensor in kept.items() if tensor is not None}
+    return {}, {**arrays, "native": classes_of(label_map)}
+
+
+def open_volumes(cases: Sequence[KeptCase], settings: Settings, *, strides: Sequence[int]) -> VolumeSet:
+    """Give the set of `build_volumes`, without crops, of cases that lie in the cache."""
+    check_channels([case.outline for case in cases])
+    soft = any(case.is_soft for case in cases)
+    owners = [(case.outline.source.case_id, case.outline.source.subject_id) for case in cases]
+    volumes = [
+        KeptVolume(torch.tensor(case.drawn), *owner, case.pixels, soft)
+        for case, owner in zip(cases, owners, strict=True)
+    ]
+    grids = [grid_of(case.outline, settings.volume) for case in cases]
+    return _put_together(volumes, grids, cases[0].structures, settings, strides)
 
 
 def patch_size(settings: VolumeSettings, sizes: Sequence[Size], strides: Sequence[int]) -> Size:
@@ -296,7 +380,7 @@ def _stored(
     return Volume(
         image=seen,
         labels=labels[0],
-        drawn=torch.tensor([label_map.is_annotated(s.label) for s in label_map.structures]),
+        drawn=torch.tensor(drawn_of(label_map)),
         case_id=image.source.case_id,
         subject_id=image.source.subject_id,
         shares=shares,

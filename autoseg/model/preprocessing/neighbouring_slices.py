@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -46,7 +47,13 @@ def neighbour_indices(chosen: Tensor, ends: Tensor, neighbours: int) -> Tensor:
     return (chosen[:, None] + steps).clamp(ends[:, :1], ends[:, 1:])
 
 
-def gather_slices(slices: Tensor, chosen: Tensor, ends: Tensor, neighbours: int) -> Tensor:
+class Rows(Protocol):
+    """A tensor, or what gives the same where it is asked for some of its rows."""
+
+    def __getitem__(self, chosen: Tensor, /) -> Tensor: ...
+
+
+def gather_slices(slices: Rows, chosen: Tensor, ends: Tensor, neighbours: int) -> Tensor:
     """Give the chosen of (all, channels, rows, columns) slices with their neighbours as channels."""
     if neighbours == 0:
         return slices[chosen]

@@ -173,12 +173,13 @@ def store_shares(shares: npt.NDArray[np.float32], extent: Extent) -> Tensor:
 def pad_together(slices: list[Tensor]) -> Tensor:
     """Stack slices (…, rows, columns) of different sizes, each in the top left corner, edges repeated."""
     rows, columns = max(s.shape[-2] for s in slices), max(s.shape[-1] for s in slices)
-    if all(s.shape[-2:] == (rows, columns) for s in slices):
-        return torch.stack(slices)
-    return torch.stack([_pad(s, rows, columns) for s in slices])
+    return torch.stack([pad_to_size(s, rows, columns) for s in slices])
 
 
-def _pad(one: Tensor, rows: int, columns: int) -> Tensor:
+def pad_to_size(one: Tensor, rows: int, columns: int) -> Tensor:
+    """Pad a slice (…, rows, columns) at its bottom and its right: repeat its edges, of labels and shares add 0."""
+    if one.shape[-2:] == (rows, columns):
+        return one
     if one.dtype in (torch.uint8, torch.float16):  # labels and shares: background beyond the edge
         return functional.pad(one, (0, columns - one.shape[-1], 0, rows - one.shape[-2]))
     below = one[..., -1:, :].expand(*one.shape[:-2], rows - one.shape[-2], one.shape[-1])

@@ -87,10 +87,14 @@ def measure_region(drawn: npt.NDArray[np.bool_], extent: Extent) -> tuple[tuple[
 
 
 def region_centre(
-    drawn: npt.NDArray[np.bool_], extent: Extent, settings: PreprocessSettings, crop: tuple[int, int], *, name: str
+    region: tuple[tuple[float, float], tuple[float, float]],
+    settings: PreprocessSettings,
+    crop: tuple[int, int],
+    *,
+    name: str,
 ) -> tuple[float, float]:
-    """Give the middle of all that was drawn on a case, as `measure_region` does, if it fits into the crop."""
-    centre, size = measure_region(drawn, extent)
+    """Give the middle of all that was drawn on a case, measured by `measure_region`, if it fits into the crop."""
+    centre, size = region
     if settings.find_region == "coarse" and (size[0] > crop[0] or size[1] > crop[1]):
         wanted = " × ".join(f"{100 * part / whole:.0f} %" for part, whole in zip(size, crop, strict=True))
         raise DataError(

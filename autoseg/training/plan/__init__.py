@@ -9,4 +9,11 @@ from autoseg.training.plan.fingerprint import (
     describe_fingerprint,
     measure_fingerprint,
 )
-from autoseg.training.plan.survey import fingerprint_of, spread_cases, survey_cases
+from autoseg.training.plan.survey import (
+    Looks,
+    fingerprint_by_looks,
+    fingerprint_of,
+    looks_of,
+    spread_cases,
+    survey_cases,
+)

@@ -18,6 +18,8 @@ from autoseg.image.structures import Structure
 Pair = tuple[Image, LabelMap]
 # What the labels of a case show, and which of them were drawn at all.
 Counted = tuple[LabelCounts, Callable[[int], bool]]
+# Of each structure's label how much brighter it is than what lies around it, (channels,).
+Contrasts = dict[int, npt.NDArray[np.float64]]
 
 # Contrast is measured on a picture of at most about so many pixels a side, which is enough and fast.
 PICTURE = 128
@@ -85,16 +87,39 @@ def measure_fingerprint(
     counted: Sequence[Counted] | None = None,
 ) -> Fingerprint:
     """Measure what images are like by the `pairs`, and their labels by what was `counted`, if there are more."""
-    whole, own = [image for image, _ in pairs], [count_pixels(label_map.voxels) for _, label_map in pairs]
+    own = [count_pixels(label_map.voxels) for _, label_map in pairs]
     if counted is None:
         counted = [(counts, label_map.is_annotated) for counts, (_, label_map) in zip(own, pairs, strict=True)]
+    contrasts = [contrasts_of(*pair, counts, structures) for pair, counts in zip(pairs, own, strict=True)]
+    return put_together(
+        [image for image, _ in pairs],
+        contrasts,
+        structures,
+        widths,
+        subjects=subjects,
+        images=images,
+        counted=counted,
+    )
+
+
+def put_together(
+    whole: Sequence[Image],
+    contrasts: Sequence[Contrasts],
+    structures: Sequence[Structure],
+    widths: dict[str, float],
+    *,
+    subjects: int,
+    images: int,
+    counted: Sequence[Counted],
+) -> Fingerprint:
+    """Make a fingerprint of what was measured of each image; of the images the voxels are not looked at."""
     calibrated = all(image.affine is not None for image in whole)
     shown = np.concatenate([counts.of(counts.labels) > 0 for counts, _ in counted])
     size = np.median([image.shape[1:] for image in whole], axis=0)
     return Fingerprint(
         subjects=subjects,
         images=images,
-        looked_at=len(pairs),
+        looked_at=len(whole),
         unit="mm" if calibrated else "pixels",
         pixel=float(np.median([image.spacing_mm[1:] for image in whole])) if calibrated else 1.0,
         rows=round(float(size[0])),
@@ -103,7 +128,7 @@ def measure_fingerprint(
         single_slices=float(np.mean([counts.slices == 1 for counts, _ in counted])),
         slice_distance_mm=_slice_distance_mm(whole),
         with_structure=float(np.mean(shown)),
-        structures=tuple(_facts(s, pairs, own, counted, widths.get(s.name)) for s in structures),
+        structures=tuple(_facts(s, contrasts, counted, widths.get(s.name)) for s in structures),
         counted=len(counted),
     )
 
@@ -164,30 +189,34 @@ def _slice_distance_mm(images: Sequence[Image]) -> float | None:
     return float(np.median(known)) if known else None
 
 
+def contrasts_of(
+    image: Image, label_map: LabelMap, counts: LabelCounts, structures: Sequence[Structure]
+) -> Contrasts:
+    """Give the contrast of each structure, by its label, on the slice that shows most of it, where it is known."""
+    found: Contrasts = {}
+    for structure in structures:
+        labels = [structure.label, *structure.includes]
+        shown = counts.of(labels)
+        if label_map.is_annotated(structure.label) and shown.any():
+            contrast = contrast_of(image, label_map, labels, int(shown.argmax()))
+            if contrast is not None:
+                found[structure.label] = contrast
+    return found
+
+
 def _facts(
-    structure: Structure,
-    pairs: Sequence[Pair],
-    on_pairs: Sequence[LabelCounts],
-    counted: Sequence[Counted],
-    width: float | None,
+    structure: Structure, contrasts: Sequence[Contrasts], counted: Sequence[Counted], width: float | None
 ) -> StructureFacts:
     labels = [structure.label, *structure.includes]
     drawn = [counts for counts, is_drawn in counted if is_drawn(structure.label)]
     own = [counts.of(labels) for counts in drawn]
     pixels = sum(counts.slices * counts.slice_pixels for counts in drawn)
-    contrasts = [
-        found
-        for (image, label_map), counts in zip(pairs, on_pairs, strict=True)
-        if label_map.is_annotated(structure.label)
-        and (shown := counts.of(labels)).any()
-        and (found := contrast_of(image, label_map, labels, int(shown.argmax()))) is not None
-    ]
     return StructureFacts(
         name=structure.name,
         width=width,
         pixels=sum(int(count.sum()) for count in own) / pixels if pixels else 0.0,
         slices=float(np.mean(np.concatenate(own) > 0)) if own else 0.0,
-        contrast=_strongest(contrasts),
+        contrast=_strongest([one[structure.label] for one in contrasts if structure.label in one]),
     )
 
 

@@ -19,7 +19,13 @@ from autoseg.image.image import Image, LabelMap
 from autoseg.image.structures import Structure, side_pairs
 from autoseg.model.preprocessing.extents import plan_spacing
 from autoseg.model.settings.settings import PreprocessSettings
-from autoseg.training.plan.fingerprint import Fingerprint, measure_fingerprint
+from autoseg.training.plan.fingerprint import (
+    Contrasts,
+    Fingerprint,
+    contrasts_of,
+    measure_fingerprint,
+    put_together,
+)
 
 Kind = TypeVar("Kind")
 
@@ -137,19 +143,60 @@ def survey_cases(cases: Sequence[Case], structures: Sequence[Structure]) -> Surv
     )
 
 
+@dataclass(frozen=True, eq=False)
+class Looks:
+    """What one case adds to a fingerprint: all that its labels show, and what is measured on a few cases only.
+
+    `widths` are those of each structure's name on typical slices, `drawn` the labels that were drawn.
+    """
+
+    counts: LabelCounts
+    drawn: frozenset[int]
+    widths: Mapping[str, Sequence[float]]
+    contrasts: Contrasts
+
+
+def looks_of(image: Image, label_map: LabelMap, structures: Sequence[Structure], *, fully: bool = True) -> Looks:
+    """Look at one case; unless `fully`, at its labels alone."""
+    counts, drawn = count_pixels(label_map.voxels), frozenset(label_map.annotated or ())
+    if not fully:
+        return Looks(counts, drawn, {}, {})
+    typical = [_Drawing(image, label_map, index) for index in _inner_slices(counts)]
+    contrasts = contrasts_of(image, label_map, counts, structures)
+    return Looks(counts, drawn, _all_widths(typical, structures), contrasts)
+
+
 def fingerprint_of(pairs: Sequence[tuple[Image, LabelMap]], structures: Sequence[Structure]) -> Fingerprint | None:
     """Give the fingerprint of images that were read already: of all labels, and of a few images.
 
     None where there are none, or some have millimetres and some have not.
     """
-    few = _spread(pairs, MOST_CASES)
-    if len({image.affine is None for image, _ in pairs}) != 1:
+    few = set(_spread(range(len(pairs)), MOST_CASES))
+    looks = [looks_of(*pair, structures, fully=place in few) for place, pair in enumerate(pairs)]
+    return fingerprint_by_looks([image for image, _ in pairs], looks, structures)
+
+
+def fingerprint_by_looks(
+    images: Sequence[Image], looks: Sequence[Looks], structures: Sequence[Structure]
+) -> Fingerprint | None:
+    """Give the same from what was seen of each case; of the images the voxels are not looked at."""
+    if len({image.affine is None for image in images}) != 1:
         return None
-    typical = _typical(few, [count_pixels(label_map.voxels) for _, label_map in few])
-    subjects = len({image.source.subject_id for image, _ in pairs})
-    widths = _widths(typical, structures)
-    counted = [(count_pixels(label_map.voxels), label_map.is_annotated) for _, label_map in pairs]
-    return measure_fingerprint(few, structures, widths, subjects=subjects, images=len(pairs), counted=counted)
+    few = [looks[place] for place in _spread(range(len(looks)), MOST_CASES)]
+    widths = {
+        structure.name: float(np.median(found))
+        for structure in structures
+        if (found := [width for one in few for width in one.widths.get(structure.name, ())])
+    }
+    return put_together(
+        _spread(images, MOST_CASES),
+        [one.contrasts for one in few],
+        structures,
+        widths,
+        subjects=len({image.source.subject_id for image in images}),
+        images=len(images),
+        counted=[(one.counts, one.drawn.__contains__) for one in looks],
+    )
 
 
 def _read(cases: Sequence[Case], structures: Sequence[Structure]) -> dict[str, tuple[Image, LabelMap]]:
@@ -333,13 +380,17 @@ class _Drawing:
         return picture
 
 
-def _widths(drawings: Sequence[_Drawing], structures: Sequence[Structure]) -> dict[str, float]:
+def _all_widths(drawings: Sequence[_Drawing], structures: Sequence[Structure]) -> dict[str, list[float]]:
     widths = {}
     for structure in structures:
         found = [width for drawing in drawings if (width := drawing.width(structure.label)) is not None]
         if found:
-            widths[structure.name] = float(np.median(found))
+            widths[structure.name] = found
     return widths
+
+
+def _widths(drawings: Sequence[_Drawing], structures: Sequence[Structure]) -> dict[str, float]:
+    return {name: float(np.median(found)) for name, found in _all_widths(drawings, structures).items()}
 
 
 def _turned(drawings: Sequence[_Drawing]) -> float | None:
