@@ -44,13 +44,12 @@ from autoseg.model.preprocessing.volume_grids import grid_of
 from autoseg.model.settings.settings import Settings
 from autoseg.training.inputs import Inputs, sees_crop
 from autoseg.training.plan import Fingerprint, Looks, fingerprint_by_looks, fingerprint_of, looks_of
+from autoseg.training.plan.resources import IMAGES_PART
 from autoseg.training.validation import Validation, build_validation, open_validation
 from autoseg.words import counted, size_words
 
 Pair = tuple[Image, LabelMap]
 
-# Cases may take this part of the memory that is free; the rest is for the network and for other programs.
-PART_OF_MEMORY = 0.5
 # What changes the pixels that are kept, of slices and of volumes.
 OF_SLICES = (
     *("spacing_mm", "input_shape", "crop_mm", "crop_shape", "crop_by_site"),
@@ -119,7 +118,7 @@ def hold_cases(split: Split, settings: Settings, structures: Sequence[Structure]
         if cache_folder().is_dir() and (found := _in_cache(split, settings, known, inputs)) is not None:
             return found
         free = psutil.virtual_memory().available
-        most = PART_OF_MEMORY * free if inputs.most_bytes is None else inputs.most_bytes
+        most = IMAGES_PART * free if inputs.most_bytes is None else inputs.most_bytes
     for case in cases:
         pairs += inputs.read([case], known)
         needed += _bytes_of(*pairs[-1], settings) if can_be_kept else 0

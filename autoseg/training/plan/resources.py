@@ -26,6 +26,8 @@ LEARNING_PART = 0.8
 FEATURE_BYTES = {"bfloat16": 50, "float32": 85}
 # Of the free memory learning may take so much; torch itself, and what else grows, needs so many GiB before.
 SAFE_PART, TORCH_GIB = 0.6, 0.5
+# Images may take this part of the free memory; where they would take more they lie in the cache, and take none.
+IMAGES_PART = 0.5
 
 
 def learning_speed(computer: Computer) -> float:
@@ -76,11 +78,14 @@ class Room:
 def find_room(computer: Computer, stored: float, bytes_each: float) -> Room:
     """Estimate, on the careful side, how much the free memory takes at once; no limit if it is unknown.
 
-    `stored` bytes are those of the images themselves, `bytes_each` what learning keeps for a pixel or voxel.
+    `stored` bytes are those of the images themselves, if they lie in memory, `bytes_each` what learning keeps for a
+    pixel or voxel.
     """
     free = computer.device_free_gib if computer.device == "cuda" else computer.free_gib
     if free is None:
         return Room()
+    if computer.free_gib is not None and stored > IMAGES_PART * computer.free_gib * 2**30:
+        stored = 0.0
     left = SAFE_PART * max(free - TORCH_GIB, 0.05 * free) * 2**30 - stored
     return Room(free, max(left, 0.05 * free * 2**30) / bytes_each)
 

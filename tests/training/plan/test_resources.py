@@ -9,7 +9,7 @@ from autoseg.model.device import Computer, in_layout, with_layout
 from autoseg.model.networks import build_network
 from autoseg.model.networks.unet import STANDARD_FILTERS
 from autoseg.model.settings.settings import NetworkSettings, Settings
-from autoseg.training.plan.resources import FEATURE_BYTES, LEARNING_PART, learning_speed, tell_time
+from autoseg.training.plan.resources import FEATURE_BYTES, LEARNING_PART, find_room, learning_speed, tell_time
 from autoseg.training.plan.slice_choices import wanted_pixels
 
 LAPTOP = Computer("cpu", "processor", 8.0, None, 2, "bfloat16", "")
@@ -51,6 +51,12 @@ def test_the_time_in_words(speed, words):
 def test_epochs_in_words():
     choice = tell_time(Settings(epochs=30), "each slice", 200, 100.0, enough=10_000, measured=True)
     assert choice.reason == "As you chose; by the speed measured here about 1 minute."
+
+
+def test_images_in_the_cache_leave_the_memory_to_learning():
+    computer = replace(LAPTOP, free_gib=8.0)
+    room = [find_room(computer, gib * 2**30, 100.0).at_once for gib in (0, 3.9, 4.1, 400)]
+    assert room[0] == room[2] == room[3] > 2 * room[1]
 
 
 def bytes_kept(filters, image, precision):
