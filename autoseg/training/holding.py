@@ -50,12 +50,9 @@ from autoseg.words import counted, size_words
 
 Pair = tuple[Image, LabelMap]
 
-# What changes the pixels that are kept, of slices and of volumes.
-OF_SLICES = (
-    *("spacing_mm", "input_shape", "crop_mm", "crop_shape", "crop_by_site"),
-    *("clip_percentiles", "clahe", "clahe_limit"),
-)
-OF_VOLUMES = ("orientation", "spacing_mm", "standardise", "landmarks")
+# Settings of `preprocess` and of `volume` that change nothing of what is kept; all others are taken to.
+NOT_OF_SLICES = {"crop_shift", "crop_anywhere", "find_region", "neighbours"}
+NOT_OF_VOLUMES = {"patch_size", "overlap", "flips"}
 # Where the code that shapes what is kept lies: what an earlier version kept is not used.
 ROOMS = ("image", "files", "data", "model/preprocessing", "model/dataset")
 TOLD_EVERY_S = 60.0
@@ -368,12 +365,10 @@ def _key(kind: str, digest: str, settings: Settings | None = None, soft: bool = 
     """Give the name in the cache: a digest of all that shapes what is kept."""
     shape: list[Any] = [kind, _program(), digest]
     if settings is not None:
-        clip = settings.preprocess.clip_percentiles
+        groups: list[tuple[Any, set[str]]] = [(settings.preprocess, NOT_OF_SLICES)]
+        groups += [(settings.volume, NOT_OF_VOLUMES)] if settings.spatial_dims == 3 else []
         shape += [soft, settings.spatial_dims]
-        if settings.spatial_dims == 3:
-            shape += [clip, *(getattr(settings.volume, name) for name in OF_VOLUMES)]
-        else:
-            shape += [getattr(settings.preprocess, name) for name in OF_SLICES]
+        shape += [sorted((k, v) for k, v in vars(group).items() if k not in others) for group, others in groups]
     return hashlib.sha256(json.dumps(shape).encode()).hexdigest()
 
 

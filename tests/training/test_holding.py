@@ -1,7 +1,7 @@
 """A training whose cases lie in the cache is, bit for bit, one in memory; what goes wrong is made good."""
 
 import os
-from dataclasses import replace
+from dataclasses import fields, replace
 from threading import Barrier, Thread
 
 import numpy as np
@@ -21,7 +21,7 @@ from autoseg.model.settings.settings import (
     PreprocessSettings,
     VolumeSettings,
 )
-from autoseg.training.holding import hold_cases
+from autoseg.training.holding import NOT_OF_SLICES, NOT_OF_VOLUMES, hold_cases
 from autoseg.training.inputs import Inputs
 from autoseg.training.training import train
 
@@ -42,6 +42,7 @@ KINDS = {
         SLICES, oversampling=0.5, preprocess=PreprocessSettings(spacing_mm=6.0, crop_mm=(72.0, 72.0))
     ),
     "volumes": VOLUMES,
+    "as a whole": replace(SLICES, preprocess=PreprocessSettings(spacing_mm=3.0, normalise="image")),
     "landmarks": replace(VOLUMES, volume=replace(VOLUMES.volume, spacing_mm=None, standardise="landmarks")),
 }
 
@@ -188,6 +189,11 @@ def test_another_file_or_setting_is_read_anew(folder, cache, tmp_path):
     finally:
         path.write_bytes(before)
     assert changed[1].training.voxels_digest != learn(folder, SLICES)[1].training.voxels_digest
+
+
+def test_settings_that_do_not_shape_what_is_kept_are_known_by_name():
+    assert {field.name for field in fields(PreprocessSettings)} > NOT_OF_SLICES
+    assert {field.name for field in fields(VolumeSettings)} > NOT_OF_VOLUMES
 
 
 def test_files_that_change_while_they_are_learnt_from_end_it(folder, cache):
