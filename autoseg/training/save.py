@@ -171,6 +171,8 @@ def train_and_save(
             base=base,
             inputs=replace(inputs, tell=files.note if is_heard else None),
         )
+        for note in model.origin.get("notes", ())[noted:]:
+            hear(Note(note))
         return files.conclude(model, split, choose_post=choose_post)
 
 

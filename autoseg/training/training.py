@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -24,7 +25,7 @@ from autoseg.training.clock import Clock, count_drops, epochs_without_gain
 from autoseg.training.finetuning import seed_of
 from autoseg.training.inputs import Inputs
 from autoseg.training.step import Step, TrainingState, read_material
-from autoseg.training.validation import SliceScores, evaluate_slices
+from autoseg.training.validation import SliceScores, Validation, evaluate_slices, sample_of, share_of
 
 OnEpoch = Callable[[EpochResult, TrainedModel, TrainedModel], bool | None]
 OnCheckpoint = Callable[[Callable[[], Checkpoint], bool], object]
@@ -104,6 +105,14 @@ def train(
     untrained = material.untrained(name, structures)
     best, last = (untrained, untrained) if resume is None else state.restore(resume)
     history, ended = list(last.history), Ended.COMPLETE
+    sample = sample_of(validation, settings.validate_slices, settings.seed)
+    some, every = share_of(validation, sample)
+    if some < every:
+        inputs.say(
+            f"Epochs are validated on {some:,} of {every:,} slices (the setting validate_slices), the best one on "
+            "all of them at the end."
+        )
+    validating_s = 0.0
     try:
         while not clock.is_over():
             if not _begin_epoch(step, clock, history, validated=bool(validation)):
@@ -116,8 +125,9 @@ def train(
             result = _result(len(history) + 1, training_loss, step, clock)
             due = result.epoch % settings.validate_every == 0 or stopped or clock.is_over()
             if validation and due:
-                network = step.averaged.module
-                scores = evaluate_slices(network, validation, step.settings, structures=structures)
+                network, began = step.averaged.module, time.monotonic()
+                scores = evaluate_slices(network, validation, step.settings, structures=structures, sample=sample)
+                validating_s += time.monotonic() - began
                 result = _validated(result, scores)
             result = replace(result, is_best=not validation or _is_better(result, history, settings.best_by))
             history.append(result)
@@ -138,7 +148,23 @@ def train(
         if not best.weights:
             raise
         ended = Ended.STOPPED
+    if some < every and best.weights:
+        inputs.say(f"Validation took {validating_s / max(clock.elapsed_s(), 1e-9):.0%} of the time.")
+        if ended in (Ended.COMPLETE, Ended.PATIENCE):
+            best = _validated_on_all(best, step, validation, structures, f"{some:,} of {every:,}")
     return _finished(best, ended, settings, epochs=len(history))
+
+
+def _validated_on_all(
+    best: TrainedModel, step: Step, validation: Sequence[Validation], structures: Sequence[Structure], share: str
+) -> TrainedModel:
+    """Note how good the best epoch is on all images to validate on, after epochs saw a share of their slices."""
+    network = step.averaged.module
+    network.load_state_dict(best.weights)
+    scores = evaluate_slices(network, validation, step.settings, structures=structures)
+    found = "unknown" if scores.mean_dice is None else f"{scores.mean_dice:.3f}"
+    words = f"Epochs were validated on {share} slices; on all of them the best epoch has the mean Dice {found}."
+    return replace(best, origin={**best.origin, "notes": [*best.origin.get("notes", []), words]})
 
 
 def _finished(best: TrainedModel, ended: Ended, settings: Settings, *, epochs: int) -> TrainedModel:

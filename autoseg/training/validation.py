@@ -57,6 +57,16 @@ class SliceScores:
     erosion_iou: tuple[Scores, ...] = ()
 
 
+@dataclass(frozen=True)
+class Stack:
+    """A case among whole images: the first and the last of them, and how many slices it has."""
+
+    subject_id: str
+    first: int
+    last: int
+    slices: int
+
+
 @dataclass(frozen=True, eq=False)
 class Scored:
     """Of some images the loss, times their number, and the pixels (erosions, 3, structures) of `count_pixels`."""
@@ -89,9 +99,17 @@ class Validation(ABC):
         """Number of whole images: slices or volumes."""
         return self.samples.wholes
 
+    @property
     @abstractmethod
-    def score(self, network: nn.Module, scorer: Scorer) -> Iterator[Scored]:
-        """Run a network over all images, some at a time, and give what it scored there."""
+    def stacks(self) -> list[Stack]:
+        """Which of the whole images belong to one case."""
+
+    @abstractmethod
+    def score(self, network: nn.Module, scorer: Scorer, chosen: Tensor) -> Iterator[Scored]:
+        """Run a network over the chosen images, some at a time, and give what it scored there.
+
+        Of slices either all of a case are chosen, or none.
+        """
 
 
 def build_validation(
@@ -171,15 +189,22 @@ class _Slices(Validation):
         samples = open_slices(cases, settings.preprocess, stride=stride).to(device)
         return cls(samples, extent, open_native(cases), _looks(samples, settings))
 
-    def score(self, network: nn.Module, scorer: Scorer) -> Iterator[Scored]:
+    @property
+    def stacks(self) -> list[Stack]:
+        """The slices of each case."""
+        ends = dict.fromkeys((first, last) for first, last in self.samples.ends.tolist())
+        subjects = self.samples.subject_ids
+        return [Stack(subjects[first], first, last, last - first + 1) for first, last in ends]
+
+    def score(self, network: nn.Module, scorer: Scorer, chosen: Tensor) -> Iterator[Scored]:
         """Look at whole slices, and then, where the settings say so, at the region in which structures are."""
-        count, foreground = len(self.samples), []
-        for scored, found in scorer.by_parts(count, count, partial(self._whole, network, scorer)):
+        count, foreground = len(chosen), []
+        for scored, found in scorer.by_parts(chosen, count, partial(self._whole, network, scorer)):
             yield scored
             foreground.append(found)
         if self.looks_for_region:
-            centres = self._centres(torch.cat(foreground).numpy())
-            yield from scorer.by_parts(count, count, partial(self._region, network, scorer, centres))
+            centres = self._centres(torch.cat(foreground).numpy(), chosen)
+            yield from scorer.by_parts(chosen, count, partial(self._region, network, scorer, centres))
 
     def _whole(self, network: nn.Module, scorer: Scorer, indices: Tensor) -> tuple[Scored, Tensor]:
         """Score whole slices; where a region is looked for, only their loss, and give where structures may be."""
@@ -197,15 +222,16 @@ class _Slices(Validation):
         found = scorer.run(lambda: run_in_tiles(network, frames, size)).float().softmax(1)
         return Scored(counts=self._count(scorer, found, middles, indices))
 
-    def _centres(self, foreground: np.ndarray) -> Tensor:
-        """Find the middles of the regions, image by image."""
-        found, ends = [], self.samples.ends.tolist()
-        start = 0
+    def _centres(self, foreground: np.ndarray, chosen: Tensor) -> Tensor:
+        """Find the middles of the regions, case by case; those of slices that are not chosen stay 0."""
+        centres, ends, start = torch.zeros(len(self.samples), 2), self.samples.ends.tolist(), 0
         while start < len(foreground):
-            stop = ends[start][1] + 1
-            found.append(find_centres(foreground[start:stop], self.samples.seen_size, self.extent.network))
+            first, last = ends[int(chosen[start])]
+            stop = start + last - first + 1
+            found = find_centres(foreground[start:stop], self.samples.seen_size, self.extent.network)
+            centres[first : last + 1] = torch.from_numpy(found)
             start = stop
-        return torch.from_numpy(np.concatenate(found)).to(self.samples.device)
+        return centres.to(self.samples.device)
 
     def _count(self, scorer: Scorer, probabilities: Tensor, middles: Tensor, indices: Tensor) -> Tensor:
         def native(part: slice) -> Tensor:
@@ -253,9 +279,16 @@ class _Volumes(Validation):
         grids = tuple(grid_of(case.outline, settings.volume) for case in cases)
         return cls(samples.to(device), grids, (None,) * len(cases), tuple(open_native([case]) for case in cases))
 
-    def score(self, network: nn.Module, scorer: Scorer) -> Iterator[Scored]:
+    @property
+    def stacks(self) -> list[Stack]:
+        """Each volume by itself."""
+        subjects = [volume.subject_id for volume in self.samples.volumes]
+        return [Stack(subjects[k], k, k, grid.native[0]) for k, grid in enumerate(self.grids)]
+
+    def score(self, network: nn.Module, scorer: Scorer, chosen: Tensor) -> Iterator[Scored]:
         """Look at whole volumes, in windows where they are larger than a patch."""
-        yield from scorer.by_parts(self.wholes, self.samples.wholes_at_once, partial(self._some, network, scorer))
+        most = self.samples.wholes_at_once
+        yield from scorer.by_parts(chosen, most, partial(self._some, network, scorer))
 
     def _some(self, network: nn.Module, scorer: Scorer, indices: Tensor) -> Scored:
         batch = self.samples.whole(indices)
@@ -288,9 +321,9 @@ class Scorer:
         self.members = class_members(structures, len(structures)).to(device)
         self.erosions = EROSIONS if settings.watch_erosion else 1
 
-    def by_parts(self, count: int, most: int, work: Callable[[Tensor], Result]) -> Iterator[Result]:
-        """Do the work on all of so many, at most `most` at once, and fewer where the memory is not enough."""
-        left, size = torch.arange(count), min(2 * self.settings.batch_size, most)
+    def by_parts(self, numbers: Tensor, most: int, work: Callable[[Tensor], Result]) -> Iterator[Result]:
+        """Do the work on all numbers, at most `most` at once, and fewer where the memory is not enough."""
+        left, size = numbers, min(2 * self.settings.batch_size, most)
         while len(left):
             done = where_memory_allows(partial(work, left[:size]))
             if done is None:
@@ -327,9 +360,53 @@ class Scorer:
         return total
 
 
+Sample = tuple[Tensor, ...]
+
+
+def sample_of(validation: Sequence[Validation], most: int, seed: int) -> Sample:
+    """Choose whole cases, one of each subject in turn, until they have `most` slices; the same ones every time.
+
+    Gives the numbers of the chosen images of each kind.
+    """
+    stacks = [(number, stack) for number, images in enumerate(validation) for stack in images.stacks]
+    seen: dict[str, int] = {}
+    turns: list[tuple[int, int, int]] = []
+    for place in np.random.default_rng(seed).permutation(len(stacks)).tolist():
+        subject = stacks[place][1].subject_id
+        seen[subject] = seen.get(subject, 0) + 1
+        turns.append((seen[subject], len(turns), place))
+    kept, slices = set[int](), 0
+    for *_, place in sorted(turns):
+        if slices >= most:
+            break
+        kept.add(place)
+        slices += stacks[place][1].slices
+    chosen: list[list[int]] = [[] for _ in validation]
+    for place in sorted(kept):
+        number, stack = stacks[place]
+        chosen[number] += range(stack.first, stack.last + 1)
+    return tuple(torch.tensor(numbers, dtype=torch.int64) for numbers in chosen)
+
+
+def share_of(validation: Sequence[Validation], sample: Sample) -> tuple[int, int]:
+    """Give how many slices a sample has, and how many there are."""
+    counts = [
+        (stack.slices if stack.first in own else 0, stack.slices)
+        for images, numbers in zip(validation, sample, strict=True)
+        for own in [set(numbers.tolist())]
+        for stack in images.stacks
+    ]
+    return sum(some for some, _ in counts), sum(every for _, every in counts)
+
+
 @torch.inference_mode()
 def evaluate_slices(
-    network: nn.Module, validation: Sequence[Validation], settings: Settings, *, structures: Sequence[Structure]
+    network: nn.Module,
+    validation: Sequence[Validation],
+    settings: Settings,
+    *,
+    structures: Sequence[Structure],
+    sample: Sample | None = None,
 ) -> SliceScores:
     """Score a network on whole images as they are, on their own grids, as a prediction would be.
 
@@ -341,20 +418,21 @@ def evaluate_slices(
     The loss is the training's, on the network's grid of the whole image, with its weights of the start and with
     everything that the network answers beside while it learns, but without what it compares in a way of its own
     (`Outputs.own_loss`), which is costly and partly drawn at random. In tiles only the answer itself is compared.
-    Where the memory is not enough, fewer slices are looked at together.
+    Where the memory is not enough, fewer slices are looked at together. Of a `sample` nothing else is looked at.
     """
     network.eval()
     scorer = Scorer(settings, structures, validation[0].device)
     counts = torch.zeros(scorer.erosions, 3, len(structures), dtype=torch.int64, device=scorer.device)
     loss = torch.zeros((), device=scorer.device)
-    for images in validation:
-        for scored in images.score(network, scorer):
+    sample = tuple(torch.arange(images.wholes) for images in validation) if sample is None else sample
+    for images, chosen in zip(validation, sample, strict=True):
+        for scored in images.score(network, scorer, chosen) if len(chosen) else ():
             counts += scored.counts
             loss += scored.loss
     found = [ratios(one) for one in counts]
     dice, iou = found[0]
     return SliceScores(
-        loss=float(loss) / sum(images.wholes for images in validation),
+        loss=float(loss) / sum(len(chosen) for chosen in sample),
         dice=dice,
         iou=iou,
         mean_dice=_mean(dice),

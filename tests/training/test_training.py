@@ -11,8 +11,9 @@ from autoseg.errors import DataError
 from autoseg.model.ended import Ended
 from autoseg.model.settings.settings import LossSettings, NetworkSettings
 from autoseg.training.checkpoint import read_checkpoint, write_checkpoint
+from autoseg.training.inputs import Inputs
 from autoseg.training.training import train
-from autoseg.training.validation import build_validation, evaluate_slices
+from autoseg.training.validation import build_validation, evaluate_slices, sample_of
 
 
 def test_it_learns_and_keeps_the_best_epoch(monkeypatch):
@@ -409,3 +410,31 @@ def test_a_gpu_goes_on_too(tmp_path, monkeypatch):
     resumed = train(split, settings, structures=STRUCTURES, resume=checkpoint)
     for key, value in whole.weights.items():  # a GPU adds in any order, so not bit for bit
         torch.testing.assert_close(value, resumed.weights[key], rtol=0.02, atol=0.02)
+
+
+def test_epochs_are_validated_on_a_sample_and_the_best_one_on_all(monkeypatch):
+    patch_reading(monkeypatch)
+    settings, told = quick_settings(epochs=2, validate_slices=3), []
+    split = make_split([0, 1], [7, 8, 9])
+    model = train(split, settings, structures=STRUCTURES, inputs=Inputs(tell=told.append))
+    assert told[0] == (
+        "Epochs are validated on 4 of 6 slices (the setting validate_slices), the best one on all of them at the "
+        "end."
+    )
+    assert "of the time" in told[1]
+    pairs = [make_pair(n) for n in (7, 8, 9)]
+    images = build_validation(pairs, model.settings, model.build(), device=torch.device("cpu"))
+    every = evaluate_slices(model.build(), images, model.settings, structures=STRUCTURES)
+    assert model.origin["notes"] == [
+        "Epochs were validated on 4 of 6 slices; on all of them the best epoch has the mean Dice "
+        f"{every.mean_dice:.3f}."
+    ]
+    sample = sample_of(images, 3, settings.seed)
+    some = evaluate_slices(model.build(), images, model.settings, structures=STRUCTURES, sample=sample)
+    best = model.history[model.best_epoch - 1]
+    assert best.validation_dice == pytest.approx(some.mean_dice, abs=1e-6) != every.mean_dice
+    quiet = train(
+        split, replace(settings, validate_slices=6), structures=STRUCTURES, inputs=Inputs(tell=told.append)
+    )
+    assert len(told) == 2
+    assert "notes" not in quiet.origin or quiet.origin["notes"] == []

@@ -26,6 +26,8 @@ from autoseg.training.validation import (
     erode,
     evaluate_slices,
     ratios,
+    sample_of,
+    share_of,
 )
 
 CPU = torch.device("cpu")
@@ -241,3 +243,49 @@ def test_volumes_are_scored_as_they_are_predicted(volume):
     expected = dice_of_predictions(model, pairs, lines)
     assert scores.dice == pytest.approx(expected, abs=2e-4)
     assert min(expected) > 0.02
+
+
+def of_patients(*numbers):
+    """Three cases of patient 0, one of each other; of two sizes."""
+    pairs = []
+    for number in numbers:
+        image, labels = make_pair(number, slices=2, size=(64, 72) if number % 2 else (64, 64))
+        source = replace(image.source, subject_id="one" if number < 3 else image.source.subject_id)
+        pairs.append((replace(image, source=source), replace(labels, source=source)))
+    return pairs
+
+
+@pytest.mark.parametrize("kind", ["slices", "crops", "volumes"])
+def test_a_sample_is_of_whole_cases_of_many_patients_and_scored_like_these_alone(kind):
+    crops = PreprocessSettings(3.0, crop_mm=(72.0, 72.0))
+    settings = quick_settings(
+        preprocess=crops if kind == "crops" else PreprocessSettings(3.0),
+        spatial_dims=3 if kind == "volumes" else 2,
+        volume=VolumeSettings(spacing_mm=(3.0, 3.0, 8.0), patch_size=(16, 16, 4)),
+        network=NetworkSettings(filters=(4, 8)),
+    )
+    torch.manual_seed(0)
+    network = build_network(settings.network, in_channels=1, out_channels=3, spatial_dims=settings.spatial_dims)
+    pairs = of_patients(0, 1, 2, 3, 4)
+    validation = build_validation(pairs, settings, network, device=CPU)
+    sample = sample_of(validation, 5, seed=3)
+    assert share_of(validation, sample) == (6, 10)
+    again = sample_of(validation, 5, seed=3)
+    assert all(torch.equal(one, other) for one, other in zip(sample, again, strict=True))
+    kinds = [pairs] if kind == "volumes" else [[p for p in pairs if p[0].shape[2] == n] for n in (64, 72)]
+    alone = [
+        pair
+        for images, own, some in zip(validation, sample, kinds, strict=True)
+        for stack, pair in zip(images.stacks, some, strict=True)
+        if stack.first in own.tolist()
+    ]
+    assert sorted(image.source.subject_id for image, _ in alone) == ["one", "subject3", "subject4"]
+    some = evaluate_slices(network, validation, settings, structures=STRUCTURES, sample=sample)
+    own = evaluate_slices(
+        network, build_validation(alone, settings, network, device=CPU), settings, structures=STRUCTURES
+    )
+    assert some.dice == own.dice
+    assert some.loss == pytest.approx(own.loss, rel=1e-5)
+    every = evaluate_slices(network, validation, settings, structures=STRUCTURES)
+    assert every.dice != some.dice
+    assert share_of(validation, sample_of(validation, 10, seed=3)) == (10, 10)

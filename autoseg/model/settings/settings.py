@@ -444,6 +444,9 @@ class Settings(SettingsGroup):
     like any other; that of the last epoch gives way to the model itself."""
     validate_every: int = setting(1, at_least=1, unit="epochs", option=True)
     """Epochs between validations; with few slices an epoch is short, and validation would take the time."""
+    validate_slices: int = setting(1000, at_least=1, unit="slices", option=True)
+    """Where there are more to validate on, epochs are validated on whole images with about so many slices, the same
+    each time, of as many subjects as can be; the best epoch is looked at on all of them at the end."""
     watch_erosion: bool = False
     """Also validate with each structure eroded by one, two and three of the image's own pixels, slice by slice."""
     seed: int = setting(0, at_least=0, at_most=2**63 - 1, option=True)

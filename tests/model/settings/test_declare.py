@@ -16,7 +16,7 @@ from autoseg.model.settings.text import all_settings, show_value, value_of
 # The limits, written down a second time so that none moves unseen: an interval, and the settings that have it.
 INTERVALS = {
     "[1, ∞)": "epochs batch_size plateau_epochs patience print_checkpoint save_checkpoint validate_every "
-    "preprocess.clahe_limit",
+    "validate_slices preprocess.clahe_limit",
     "[0, 1]": "oversampling preprocess.crop_anywhere volume.flips augmentation.shift loss.missed_weight",
     "(0, 1)": "milestones drop_factor",
     "[0, 1)": "warmup_fraction momentum average_decay network.dropout",
