@@ -15,7 +15,7 @@ from autoseg.prediction import predict
 from autoseg.training.step import read_material
 from autoseg.training.training import train
 
-SETTINGS = quick_settings(epochs=3, network=NetworkSettings(name="efficientnet", filters=(8, 8, 16)))
+SETTINGS = quick_settings(epochs=3, network=NetworkSettings(name="efficientnet", filters=(8, 8, 16), norm="batch"))
 SPLIT = make_split([0, 1, 2, 3])
 
 

@@ -250,7 +250,8 @@ class NetworkSettings(SettingsGroup, group="network"):
     """Probability with which a feature channel is left out while training. None: the network's own, 0.3 in the
     pyramid and 0 in the others."""
     norm: Literal["instance", "batch"] = "instance"
-    """Normalisation in U-Net and ResUNet: of each image by itself, or of the batch. The others have their own."""
+    """Normalisation in U-Net and ResUNet: of each image by itself, or of the batch. In EfficientNet's U-Net "batch"
+    takes means and variances of photographs, which never change. The others have their own."""
     deep_supervision: bool = False
     """U-Net, ResUNet and EfficientNet's U-Net also learn from what their coarser stages answer."""
     strides: tuple[tuple[int, ...], ...] | None = setting(

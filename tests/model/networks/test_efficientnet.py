@@ -32,17 +32,20 @@ def begun(channels=1, **options):
     return network.eval()
 
 
-def normed(features, known, name):
+def normed(features, known, name, norm="batch"):
+    if norm == "instance":
+        weight, bias = known[f"{name}.weight"], known[f"{name}.bias"]
+        return functional.instance_norm(features, weight=weight, bias=bias, eps=EPS)
     mean, variance = known[f"{name}.running_mean"], known[f"{name}.running_var"]
     return functional.batch_norm(features, mean, variance, known[f"{name}.weight"], known[f"{name}.bias"], eps=EPS)
 
 
-def answers_of_efficientnet(photo, known):
+def answers_of_efficientnet(photo, known, norm):
     """Run EfficientNet-lite0, put together from the names in the file, on a colour photograph of 0 to 255."""
     means = torch.tensor(MEANS)[:, None, None]
     margin = functional.pad(photo - means, (1, 1, 1, 1)) + means  # no black frame around it
     features = functional.conv2d((margin - TAKEN_OFF) / DIVIDED_BY, known["_conv_stem.weight"], stride=2)
-    features = functional.relu6(normed(features, known, "_bn0"))
+    features = functional.relu6(normed(features, known, "_bn0", norm))
     number, found = 0, []
     for groups in LEVELS:
         for _, stride, _, _, count in groups:
@@ -50,7 +53,7 @@ def answers_of_efficientnet(photo, known):
                 name, before = f"_blocks.{number}", features
                 if f"{name}._expand_conv.weight" in known:
                     features = functional.conv2d(features, known[f"{name}._expand_conv.weight"])
-                    features = functional.relu6(normed(features, known, f"{name}._bn0"))
+                    features = functional.relu6(normed(features, known, f"{name}._bn0", norm))
                 weight = known[f"{name}._depthwise_conv.weight"]
                 features = functional.conv2d(
                     features,
@@ -59,9 +62,9 @@ def answers_of_efficientnet(photo, known):
                     padding=weight.shape[-1] // 2,
                     groups=len(weight),
                 )
-                features = functional.relu6(normed(features, known, f"{name}._bn1"))
+                features = functional.relu6(normed(features, known, f"{name}._bn1", norm))
                 features = functional.conv2d(features, known[f"{name}._project_conv.weight"])
-                features = normed(features, known, f"{name}._bn2") + (before if place else 0)
+                features = normed(features, known, f"{name}._bn2", norm) + (before if place else 0)
                 number += 1
         found.append(features)
     return found
@@ -72,13 +75,14 @@ def classified(features, known):
     return functional.linear(head.mean((2, 3)), known["_fc.weight"], known["_fc.bias"])
 
 
+@pytest.mark.parametrize("norm", ["instance", "batch"])
 @torch.no_grad()
-def test_a_grey_image_is_seen_as_a_grey_photograph_is(known):
+def test_a_grey_image_is_seen_as_a_grey_photograph_is(known, norm):
     grey = functional.avg_pool2d(torch.randn(2, 1, 100, 132, generator=torch.Generator().manual_seed(0)), 5, 1)
     grey = grey[..., :96, :128]
     colours = grey * torch.tensor(DEVIATIONS)[:, None, None] + torch.tensor(MEANS)[:, None, None]
-    found = begun().contracted(grey)[1:]
-    wanted = answers_of_efficientnet(colours, known)
+    found = begun(norm=norm).contracted(grey)[1:]
+    wanted = answers_of_efficientnet(colours, known, norm)
     assert [one.shape[-1] for one in found] == [64, 32, 16, 8, 4]
     for mine, theirs in zip(found, wanted, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-3)
@@ -88,7 +92,7 @@ def test_a_grey_image_is_seen_as_a_grey_photograph_is(known):
 def test_what_photographs_show_is_recognised_without_their_colours(known):
     folder = Path(pytest.importorskip("sklearn.datasets").__file__).parent / "images"
     image_of = pytest.importorskip("PIL.Image").open
-    network = begun()
+    network = begun(norm="batch")
     for name, wanted in (("china", {PALACE, BELL_COTE, MONASTERY}), ("flower", {DAISY})):
         photo = image_of(folder / f"{name}.jpg").convert("L")
         side = min(photo.size)

@@ -24,7 +24,9 @@ FILTERS = {
 }
 # U-Nets with deep supervision and batch normalisation are networks of their own here.
 KINDS = [(name, {}) for name in NETWORKS] + [
-    (name, options) for name in ("unet", "resunet") for options in ({"norm": "batch"}, {"deep_supervision": True})
+    (name, options)
+    for name in ("unet", "resunet", "efficientnet")
+    for options in ({"norm": "batch"}, {"deep_supervision": True})
 ]
 every_kind = pytest.mark.parametrize(("name", "options"), KINDS, ids=lambda value: str(value or "plain"))
 every_name = pytest.mark.parametrize("name", NETWORKS)
