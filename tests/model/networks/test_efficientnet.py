@@ -106,8 +106,9 @@ def test_what_photographs_show_is_recognised_without_their_colours(known):
 
 @torch.no_grad()
 def test_channels_that_show_the_same_are_seen_as_one():
+    # Means of photographs show whether brightness is counted once, which each image's own would take out.
+    one, three = begun(1, norm="batch"), begun(3, norm="batch")
     image = torch.randn(1, 1, 64, 64)
-    one, three = begun(1), begun(3)
     seen = zip(one.contracted(image)[1:], three.contracted(image.expand(-1, 3, -1, -1))[1:], strict=True)
     for single, several in seen:
         torch.testing.assert_close(single, several, rtol=1e-3, atol=1e-3)
