@@ -16,7 +16,7 @@ from torch.nn import functional
 from autoseg.image.image import Image
 from autoseg.model.dataset import store_image
 from autoseg.model.dataset.voxels import pad_to
-from autoseg.model.device import choose_device, in_layout, with_layout
+from autoseg.model.device import choose_device, in_layout
 from autoseg.model.model import TrainedModel
 from autoseg.model.networks import deepest_of, strides_of
 from autoseg.model.preprocessing.extents import extent_of, frame_size
@@ -39,6 +39,7 @@ from autoseg.model.trust.turned import (
     UPSIDE_DOWN,
     Ways,
 )
+from autoseg.prediction.ensemble import Networks
 from autoseg.prediction.volumes import IMAGE_BYTES, require_memory_for
 
 Numbers = npt.NDArray[np.float32]
@@ -78,13 +79,13 @@ def window_for(model: TrainedModel, images: Iterable[Image]) -> Window:
     return rows, columns
 
 
-def look_at(model: TrainedModel, image: Image, window: Window, network: nn.Module | None = None) -> Appearance:
+def look_at(model: TrainedModel, image: Image, window: Window, networks: Networks | None = None) -> Appearance:
     """Describe some slices of an image as the model sees them, `window` of each around the middle.
 
-    `network` is the model's, where it is built already.
+    `networks` are kept for further images; without them the model's is built anew.
     """
     device = choose_device()
-    network = with_layout(model.build() if network is None else network, device)
+    network = (networks or Networks()).of(model)
     if model.settings.spatial_dims == 3:
         frames, features = _look_at_volume(model, image, network, device)
     else:
@@ -188,9 +189,11 @@ def _deepest(network: nn.Module, frames: Tensor) -> Numbers:
         raise _Reached  # what follows would be in vain
 
     handle = deepest_of(network).register_forward_hook(keep)
-    with suppress(_Reached):
-        network(in_layout(frames))
-    handle.remove()
+    try:
+        with suppress(_Reached):
+            network(in_layout(frames))
+    finally:  # others use the network too
+        handle.remove()
     return kept[0].float().cpu().numpy()
 
 

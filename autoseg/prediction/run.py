@@ -46,7 +46,15 @@ from autoseg.prediction.centreline import (
     warnings_as_notes,
 )
 from autoseg.prediction.combine import JoinAt, combine, heights_mm
-from autoseg.prediction.ensemble import Copies, Inference, Models, as_models, ensemble_name, need_millimetres
+from autoseg.prediction.ensemble import (
+    Copies,
+    Inference,
+    Models,
+    Networks,
+    as_models,
+    ensemble_name,
+    need_millimetres,
+)
 from autoseg.prediction.intervals import about_intervals, patient_intervals
 from autoseg.prediction.judge import Judged, add_light, can_expect, judge, usual_of
 from autoseg.prediction.suitability import Compared, compare_image
@@ -203,18 +211,18 @@ def mean_of(
         name = f"{name}, {postprocess.words}"
         models = tuple(_cleaned_otherwise(one, postprocess) for one in models)
 
-    look = look and can_expect(models)
+    look, networks = look and can_expect(models), Networks()
 
     def segment(image: Image, clicked: Centreline | None, on_slices: OnSlices) -> Segmented:
         line = clicked or own_centreline(models, image)
-        how = Inference(copies, on_slices=on_slices, centreline=line, look=look)
+        how = Inference(copies, on_slices=on_slices, centreline=line, look=look, networks=networks)
         predicted = predict_and_look(models, image, how)
         label_map, names = predicted.label_map, (name,) * image.shape[0]
         notes = _cut_off(models, label_map, line)
         return Segmented(image, label_map, names, line, notes, predicted=predicted, models=models)
 
     needs_mm = need_millimetres(models)
-    compare = partial(compare_image, models)
+    compare = partial(compare_image, models, networks=networks)
     return Segmenter(models, copies, name, compare, segment, needs_mm=needs_mm, loaded=loaded, look=look)
 
 

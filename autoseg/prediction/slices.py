@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from autoseg.image.image import Image
-from autoseg.model.device import choose_device, choose_precision, in_layout, with_layout
+from autoseg.model.device import choose_device, choose_precision, in_layout
 from autoseg.model.model import TrainedModel
 from autoseg.model.preprocessing.classes import mirrored_classes
 from autoseg.model.preprocessing.extents import crop_size, extent_of, frame_size
@@ -43,7 +43,7 @@ class SliceRun:
         self.copies, self.sides = copies_of(how.copies), mirrored_classes(model.structures)
         self.device = choose_device()
         self.number_format = choose_precision(how.precision, self.device)
-        self.network = with_layout(model.build(), self.device)
+        self.network = how.network_of(model)
         self.stride = stride = int(getattr(self.network, "stride", 1))
         self.look = second_look(model.settings.augmentation)
         self.last: tuple[slice, Tensor] | None = None

@@ -16,7 +16,7 @@ from autoseg.model.trust import Light, Profile, Suitability, worst
 from autoseg.model.trust.facts import Drawing, ImageFacts, StructureFacts, drawings_of, facts_of
 from autoseg.model.trust.turned import HALF_TURN, INVERTED, MIRRORED, UPSIDE_DOWN, evidence
 from autoseg.prediction.appearance import Appearance, look_at
-from autoseg.prediction.ensemble import Copy, check_channels, seen_copies
+from autoseg.prediction.ensemble import Copy, Networks, check_channels, seen_copies
 from autoseg.words import counted, listed
 
 # By how many times sizes may lie beyond what was learnt from: beyond the first amber, beyond the second red.
@@ -59,24 +59,26 @@ SHARED = (
 )
 
 
-def compare_image(models: Sequence[TrainedModel], image: Image, *, is_shared: bool = False) -> Compared:
+def compare_image(
+    models: Sequence[TrainedModel], image: Image, *, networks: Networks | None = None, is_shared: bool = False
+) -> Compared:
     """Compare an image with what each model learnt from, before anything is found on it.
 
-    Where models share an image (`is_shared`: one above, one below) nothing is red: each draws a part, and may know
-    such parts only.
+    `networks` are kept for further images; without them they are built anew. Where models share an image
+    (`is_shared`: one above, one below) nothing is red: each draws a part, and may know such parts only.
     """
     for one in models:
         check_channels(one, image)
-    return Compared(tuple(models), tuple(_doubts_of(one, image) for one in models), is_shared)
+    return Compared(tuple(models), tuple(_doubts_of(one, image, networks) for one in models), is_shared)
 
 
-def _doubts_of(model: TrainedModel, image: Image) -> Doubts | None:
+def _doubts_of(model: TrainedModel, image: Image, networks: Networks | None) -> Doubts | None:
     profile = model.trust.profile
     if profile is None:
         return None
     doubts = Doubts()
     _compare_facts(doubts, profile, facts_of(image), sees_volumes=model.settings.spatial_dims == 3)
-    looks = look_at(model, image, profile.window)
+    looks = look_at(model, image, profile.window, networks)
     _compare_looks(doubts, profile, looks)
     _compare_turned(doubts, profile, looks, model.settings)
     _tell_own_score(doubts, profile, model.structures)

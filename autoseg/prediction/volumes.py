@@ -14,7 +14,7 @@ from autoseg.errors import DataError, SettingsError
 from autoseg.image.image import Image
 from autoseg.model.dataset import crop_of, store_image
 from autoseg.model.dataset.voxels import pad_to, padded_before, read_linear
-from autoseg.model.device import choose_device, choose_precision, in_layout, require_memory, with_layout
+from autoseg.model.device import choose_device, choose_precision, in_layout, require_memory
 from autoseg.model.model import TrainedModel
 from autoseg.model.preprocessing.classes import mirrored_classes
 from autoseg.model.preprocessing.sliding_window import run_by_slabs
@@ -47,7 +47,7 @@ class VolumeRun:
         self.sides = mirrored_classes(model.structures)
         self.device = choose_device()
         self.number_format = choose_precision(how.precision, self.device)
-        self.network = with_layout(model.build(), self.device)
+        self.network = how.network_of(model)
         self.grid = grid_of(image, model.settings.volume)
         patch = model.settings.volume.patch_size
         if patch is None:

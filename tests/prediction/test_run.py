@@ -23,7 +23,7 @@ from autoseg.errors import AreaWarning, DataError, OutputError
 from autoseg.files.nifti.volumes import read_nifti, write_nifti
 from autoseg.model.centreline import clicked, read_centreline
 from autoseg.model.identity import model_record
-from autoseg.model.model import model_digest
+from autoseg.model.model import TrainedModel, model_digest
 from autoseg.model.networks import build_network
 from autoseg.model.postprocess import StructurePostprocess, clean_labels
 from autoseg.model.trust import Light, Profile, Suitability, Trust
@@ -377,13 +377,16 @@ def test_a_red_light_is_told_before_the_network_runs_and_a_stop_then_writes_noth
 def test_every_model_looks_at_an_image_once_and_the_worst_counts_before_and_after(stacks, tmp_path, monkeypatch):
     looked, told = [], []
 
-    def look_at(model, image, window):
+    def look_at(model, image, *more):
         looked.append((model.name, image.source.case_id))
-        return appearance.look_at(model, image, window)
+        return appearance.look_at(model, image, *more)
 
     monkeypatch.setattr(suitability, "look_at", look_at)
+    built, build = [], TrainedModel.build
+    monkeypatch.setattr(TrainedModel, "build", lambda model: built.append(model.name) or build(model))
     models = [replace(untrained_model(trust=OF_9_MM), name=name) for name in ("one", "other")]
     run = segment_folder([*models, UPPER], stacks, output=tmp_path / "out", on_progress=told.append)
+    assert sorted(built) == ["heart", "one", "other"]  # once for all images
     assert sorted(looked) == [(name, image) for name in ("one", "other") for image in ("a", "b")]
     early = next(one.suitability for one in told if one.stage == "predicting")
     assert early == {name: compare_image([models[0]], image).so_far for name, image in _by_name(run).items()}

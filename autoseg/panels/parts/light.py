@@ -68,17 +68,23 @@ def light_line(suitability: Suitability) -> str:
 
 
 def light_box(
-    whole: Suitability, suitability: Mapping[str, Suitability], case_ids: Iterable[str], more: str = ""
+    whole: Suitability,
+    suitability: Mapping[str, Suitability],
+    case_ids: Iterable[str],
+    more: str = "",
+    *,
+    named: bool = False,
 ) -> str:
     """Give the light of a run, and those of its images with their reasons, as a box to stand above the result.
 
-    Images with the same light and reasons stand together, the worst first; `more` is a sentence below the reasons.
+    Images with the same light and reasons stand together, the worst first; they are named where they differ, or
+    `named` asks for it. `more` is a sentence below the reasons.
     """
     groups = lights_by_image(suitability, case_ids)
     parts = []
     for names, one in groups:
         said = (UNKNOWN,) if one is None else one.reasons
-        if len(groups) > 1:
+        if named or len(groups) > 1:
             word = "" if one is None else f"{one.light.value.capitalize()}, "
             said = (f"{word}{names}: {' '.join(said)}",)
         parts += [f"<li>{escaped(words)}</li>" for words in said]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import ipywidgets as widgets
@@ -13,7 +12,7 @@ from autoseg.panels.parts.fields import button
 from autoseg.panels.parts.light import light_box, light_line
 from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.style import notice
-from autoseg.prediction.run import Run
+from autoseg.prediction.run import Run, RunProgress
 from autoseg.report.lights import light_of_run
 
 NO_RUN = "First segment a patient above."
@@ -67,10 +66,15 @@ class LightPanel(Panel):
             if lit is not None and not lit.is_open:
                 self._show(lit.run, is_open=True)
 
-    def show_so_far(self, suitability: Mapping[str, Suitability]) -> None:
-        """Show which images of a run that is under way are red already; of other lights nobody knows yet."""
-        red = {case_id: one for case_id, one in suitability.items() if one.light is Light.RED}
-        self.box.value = light_box(worst(red.values()), red, red, GOES_ON) if red else ""
+    def show_so_far(self, progress: RunProgress | None) -> None:
+        """Show which images of a run that is under way are red already (None: there is none such).
+
+        Other lights may become worse, and are not shown before the end.
+        """
+        lights = {} if progress is None else progress.suitability
+        red = {case_id: one for case_id, one in lights.items() if one.light is Light.RED}
+        named = progress is not None and progress.series_count > 1
+        self.box.value = light_box(worst(red.values()), red, red, GOES_ON, named=named) if red else ""
 
     def _update(self, run: Run | None) -> None:
         if run is None:

@@ -171,7 +171,7 @@ class PredictionPanel(Panel):
         if self.stopping is not None:
             self.stopping.set()
             self.stop_button.disabled = True
-            self.light.show_so_far({})
+            self.light.show_so_far(None)
             self.say("Stopping …")
 
     def _job(self, made_with: Inputs, stopping: threading.Event) -> Callable[[], tuple[Run | None, Inputs]]:
@@ -183,7 +183,7 @@ class PredictionPanel(Panel):
             if progress.stage == Stage.WRITING:
                 self.stop_button.disabled = True
             else:
-                self.light.show_so_far(progress.suitability)
+                self.light.show_so_far(progress)
             self.progress(progress.share)
             words = "\n".join(filter(None, [str(progress), progress.warning]))
             self.say(words, "warning" if progress.warning else "note")
@@ -220,7 +220,7 @@ class PredictionPanel(Panel):
     def _ended(self, stopping: threading.Event) -> None:
         if self.stopping is stopping:
             self.stopping = None
-        self.light.show_so_far({})
+        self.light.show_so_far(None)
         self.stop_button.disabled = True
         self.button.disabled = not self._can_start(silently=True)
 

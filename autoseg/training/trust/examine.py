@@ -13,7 +13,7 @@ from autoseg.image.image import Image, LabelMap
 from autoseg.measurement.areas import count_pieces
 from autoseg.model.model import TrainedModel
 from autoseg.prediction import own_centreline, predict_and_look
-from autoseg.prediction.ensemble import Inference
+from autoseg.prediction.ensemble import Inference, Networks
 from autoseg.training.choose_postprocess import read_reference
 
 Counts = npt.NDArray[np.int64]
@@ -41,10 +41,12 @@ class Examined:
     slice_mm: float | None = None
 
 
-def examine(model: TrainedModel, image: Image, reference: LabelMap) -> Examined:
+def examine(
+    model: TrainedModel, image: Image, reference: LabelMap, *, networks: Networks | None = None
+) -> Examined:
     """Segment an image with a model that never saw its subject, and count pixels beside what was drawn."""
     line = own_centreline((model,), image)
-    found = predict_and_look(model, image, Inference(centreline=line, look=True))
+    found = predict_and_look(model, image, Inference(centreline=line, look=True, networks=networks))
     labels = [structure.label for structure in model.structures]
     wanted = np.stack([reference.mask(label) for label in labels])
     answered = np.stack([found.label_map.mask(label) for label in labels])
@@ -68,4 +70,5 @@ def examine(model: TrainedModel, image: Image, reference: LabelMap) -> Examined:
 
 def examine_cases(model: TrainedModel, cases: Sequence[Case]) -> list[Examined]:
     """Read cases and examine them, one at a time."""
-    return [examine(model, *read_reference(case, model.structures)) for case in cases]
+    networks = Networks()
+    return [examine(model, *read_reference(case, model.structures), networks=networks) for case in cases]

@@ -26,7 +26,7 @@ from autoseg.model.model import TrainedModel
 from autoseg.model.offsets import MOST
 from autoseg.model.preprocessing.classes import classes_of
 from autoseg.prediction import predict_probabilities
-from autoseg.prediction.ensemble import Inference
+from autoseg.prediction.ensemble import PLAIN, Inference, Networks
 from autoseg.training.choose_postprocess import read_reference
 from autoseg.training.validation import class_members
 
@@ -85,11 +85,12 @@ def with_offsets(
     some = max(FEWEST, round(PART_OF_TRAINING * len(model.history) * len(split.training)))
     plain = replace(model, offsets=())
     members = class_members(model.structures, len(model.structures)).numpy()
-    answered = [
-        answer(plain, image, reference, members, is_validation=is_validation, line=lines.get(case_id))
-        for is_validation, cases in ((False, split.training), (True, split.validation))
-        for case_id, image, reference in _sample(cases, model, some)
-    ]
+    how = Inference(networks=Networks())
+    answered = []
+    for is_validation, cases in ((False, split.training), (True, split.validation)):
+        for case_id, image, reference in _sample(cases, model, some):
+            own = replace(how, centreline=lines.get(case_id))
+            answered.append(answer(plain, image, reference, members, is_validation=is_validation, how=own))
     offsets = fit_offsets(answered, members)
     return replace(plain, offsets=tuple(offsets.tolist()) if offsets.any() else ())
 
@@ -131,14 +132,14 @@ def answer(
     members: npt.NDArray[np.bool_],
     *,
     is_validation: bool,
-    line: Centreline | None = None,
+    how: Inference = PLAIN,
 ) -> Answered:
     """Add up what a model answers on an image."""
     labels = [structure.label for structure in model.structures]
     count, classes = len(members) + 1, classes_of(reference)
     expected, sure = np.zeros(len(members)), np.zeros((count, count))
     unsure, truth = [], []
-    for chosen, probabilities in predict_probabilities(model, image, Inference(centreline=line)):
+    for chosen, probabilities in predict_probabilities(model, image, how):
         for k, own in enumerate(members):
             together = probabilities[:, own].sum(1)
             expected[k] += together[together >= LEAST_PROBABILITY].sum(dtype=np.float64)

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from torch import nn
 
 from autoseg.data.cases import Case
 from autoseg.image.image import Image, LabelMap
@@ -25,6 +24,7 @@ from autoseg.model.trust.facts import (
 from autoseg.model.trust.profile import USUAL_SPREAD, as_plain, fit_likeness
 from autoseg.model.trust.turned import fit_turned
 from autoseg.prediction.appearance import Appearance, Window, look_at, window_for
+from autoseg.prediction.ensemble import Networks
 from autoseg.training.choose_postprocess import read_reference
 from autoseg.training.plan.survey import spread_cases
 from autoseg.training.trust.examine import Examined
@@ -55,15 +55,15 @@ def learn_profile(
     if not chosen:
         return None
     pairs = [read_reference(case, model.structures) for case in chosen]
-    window, network = window_for(model, [image for image, _ in pairs]), model.build()
-    seen = [see(model, image, labels, window, network) for image, labels in pairs]
+    window, networks = window_for(model, [image for image, _ in pairs]), Networks()
+    seen = [see(model, image, labels, window, networks) for image, labels in pairs]
     subjects = {case.subject_id for case in (*training, *validation)}
     validated = {case.subject_id for case in validation}
     return profile_of(seen, model.structures, window, examined, subjects=len(subjects), validated=len(validated))
 
 
 def see(
-    model: TrainedModel, image: Image, labels: LabelMap, window: Window, network: nn.Module | None = None
+    model: TrainedModel, image: Image, labels: LabelMap, window: Window, networks: Networks | None = None
 ) -> Seen:
     """Look at an image and its labels."""
     in_mm = image.affine is not None
@@ -71,7 +71,7 @@ def see(
     return Seen(
         subject_id=labels.source.subject_id,
         facts=facts_of(image),
-        looks=look_at(model, image, window, network),
+        looks=look_at(model, image, window, networks),
         drawings={label: drawings_of(labels, label, in_mm=in_mm) for label in drawn},
         in_mm=in_mm,
     )

@@ -134,7 +134,7 @@ def test_a_light_that_is_red_already_stands_there_while_the_run_goes_on(held, ab
     assert panel.children.index(panel.light) < panel.children.index(panel.bar)
     card = panel.light.box.value
     assert "Red: not suited to the model" in card
-    assert "Its pixels are 2 mm; the model learnt from 9" in card
+    assert "Red, a, b: Its pixels are 2 mm; the model learnt from 9" in card
     assert GOES_ON in card
     assert not panel.stop_button.disabled
     assert panel.light.button.layout.display == "none"  # there are no numbers yet
