@@ -12,6 +12,7 @@ reference and varies little between subjects, so that variants can be compared a
 """
 
 import argparse
+import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -41,7 +42,7 @@ def variants(settings: Settings) -> Iterator[tuple[str, Settings]]:
             settings, loss=replace(settings.loss, overlap_until=1.0, late_pixel_weight=settings.loss.pixel_weight)
         ),
     )
-    yield "Dice alone", replace(settings, loss=replace(settings.loss, pixel="none", overlap_until=1.0))
+    yield "Dice alone", replace(settings, loss=replace(settings.loss, pixel="none", overlap_until=math.inf))
     yield "cross-entropy alone", replace(settings, loss=replace(settings.loss, overlap="none"))
     if settings.spatial_dims == 3:
         finer = tuple(0.75 * size for size in settings.volume.spacing_mm or ())
