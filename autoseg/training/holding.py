@@ -109,6 +109,13 @@ def hold_cases(split: Split, settings: Settings, structures: Sequence[Structure]
     a way of their own, stay in memory.
     """
     cases, known = (*split.training, *split.validation), tuple(structures)
+    parts = sum(case.slices is not None for case in cases)
+    if parts and settings.spatial_dims == 2 and settings.preprocess.normalise == "image":
+        inputs.caution(
+            f"Brightness is that of a whole image (normalise = image), but of {counted(parts, 'image')} only a "
+            "part of the slices is learnt from, and the brightness of that part counts. A new patient's image is "
+            "seen as a whole and may look brighter or darker. Choose normalise = slice."
+        )
     can_be_kept = inputs.read is read_cases and not sees_crop(settings)
     pairs, needed, most = list[Pair](), np.zeros(2), math.inf
     if can_be_kept:

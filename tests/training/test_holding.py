@@ -257,3 +257,15 @@ def test_a_resumed_training_takes_what_lies_in_the_cache_for_the_same_data(folde
         on_checkpoint=lambda take, _: kept.append(take()),
     )
     assert_same(learn(folder, SLICES, resume=kept[-1]), wanted)
+
+
+def test_parts_of_images_are_told_of_where_brightness_is_that_of_the_whole(folder, cache):
+    told = []
+    split = split_of(folder)
+    parts = replace(split, training=(replace(split.training[0], slices=(0, 2)), *split.training[1:]))
+    for cases, normalise in ((split, "image"), (parts, "slice"), (parts, "image")):
+        settings = replace(SLICES, preprocess=PreprocessSettings(spacing_mm=3.0, normalise=normalise))
+        hold_cases(cases, settings, STRUCTURES, Inputs(tell=told.append))
+    (words,) = told
+    assert "1 image only a part" in words
+    assert "normalise = slice" in words
