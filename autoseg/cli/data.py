@@ -171,7 +171,9 @@ def cache(chosen: argparse.Namespace) -> None:
     if chosen.limit_gb is not None:
         set_limit(folder, chosen.limit_gb)
     if chosen.clear:
-        print(f"Deleted: {size_words(clear(folder))}.")
-    limit = limit_of(folder)
+        deleted = clear(folder)
+        print(f"Deleted: {size_words(deleted) if deleted else 'nothing, for nothing was there'}.")
+    limit, size = limit_of(folder), size_of(folder)
     most = f", of {size_words(round(limit))} at most" if limit < float("inf") else ""
-    print(f"In {folder} are {size_words(size_of(folder))} of pixels of patients' images{most}.")
+    held = f"{size_words(size)} of pixels" if size else "no pixels"
+    print(f"In {folder} are {held} of patients' images{most}.")

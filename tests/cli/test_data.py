@@ -97,6 +97,10 @@ def test_the_cache_is_shown_limited_and_cleared(tmp_path, monkeypatch, capsys):
     shown = capsys.readouterr().out
     assert shown == f"In {tmp_path / 'cache'} are 5.0 MB of pixels of patients' images, of 2.5 GB at most.\n"
     assert main(["cache", "--clear"]) == 0
-    assert capsys.readouterr().out.splitlines()[0] == "Deleted: 5.0 MB."
+    deleted, left = capsys.readouterr().out.splitlines()
+    assert deleted == "Deleted: 5.0 MB."
+    assert left == f"In {tmp_path / 'cache'} are no pixels of patients' images, of 2.5 GB at most."
+    assert main(["cache", "--clear"]) == 0
+    assert capsys.readouterr().out.startswith("Deleted: nothing")
     assert main(["cache", "--limit-gb", "-1"]) == 1
     assert "above 0" in capsys.readouterr().err
