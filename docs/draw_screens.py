@@ -28,12 +28,15 @@ def main(minutes: str = "4", compared: str = "1") -> None:
 
 
 def take(test: list[str], minutes: str) -> None:
-    """Run a browser test with these minutes for each training, and keep its light pictures."""
+    """Run a browser test with these minutes for each training, and keep those light pictures that the manual shows."""
+    shown = (ROOT / "docs" / "manual.md").read_text(encoding="utf-8")
     with tempfile.TemporaryDirectory() as folder:
         environment = os.environ | {"AUTOSEG_SCREENSHOTS": folder, "AUTOSEG_MINUTES": minutes}
         subprocess.run([sys.executable, "-m", "pytest", "-q", *test], cwd=ROOT, env=environment, check=True)
         SCREENS.mkdir(parents=True, exist_ok=True)
         for path in sorted((Path(folder) / "light").glob("*.png")):
+            if f"/{path.name})" not in shown:
+                continue
             picture = Image.open(path).convert("RGB")
             small = picture.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
             small.save(SCREENS / path.name, optimize=True)

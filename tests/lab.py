@@ -72,6 +72,10 @@ def running_lab(root: Path, place: Path) -> Iterator[Lab]:
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "MPLBACKEND"):
         settings.pop(name, None)
     (place / "tmp").mkdir()
+    # As of somebody who has answered JupyterLab's question for news, which lies over a corner of every page.
+    answer = place / "JUPYTERLAB_SETTINGS_DIR" / "@jupyterlab" / "apputils-extension"
+    answer.mkdir(parents=True)
+    (answer / "notification.jupyterlab-settings").write_text('{"fetchNews": "false"}', encoding="utf-8")
     port = free_port()
     options = [*load_workbench(root).CLOSED_LAB, "--no-browser", "--allow-root"]
     options += [f"--port={port}", "--ServerApp.port_retries=0"]
