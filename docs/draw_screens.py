@@ -28,7 +28,7 @@ def main(minutes: str = "4", compared: str = "1") -> None:
 
 
 def take(test: list[str], minutes: str) -> None:
-    """Run a browser test with these minutes for each training, and keep those light pictures that the manual shows."""
+    """Run a browser test with these minutes for each training; keep the light pictures that the manual shows."""
     shown = (ROOT / "docs" / "manual.md").read_text(encoding="utf-8")
     with tempfile.TemporaryDirectory() as folder:
         environment = os.environ | {"AUTOSEG_SCREENSHOTS": folder, "AUTOSEG_MINUTES": minutes}
