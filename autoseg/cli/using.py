@@ -182,7 +182,7 @@ def print_areas(measurements: Sequence[Measurement], intervals: Sequence[Patient
     alone = ["patient"] if summed["subject_id"].nunique() < 2 else []
     tables = (
         areas_table(measurements, intervals),
-        summed.drop(columns=["volume_mm3", *alone], errors="ignore"),
+        summed.drop(columns=["volume_mm3", "volume_at_least_mm3", *alone], errors="ignore"),
         levels_table(measurements),
     )
     for table in filter(len, tables):

@@ -21,6 +21,7 @@ from autoseg.measurement.scores import Score, VolumeScore, score_slices, score_v
 from autoseg.measurement.summary import SubjectScore, score_subject, summarise
 from autoseg.model.model import TrainedModel, model_digest
 from autoseg.prediction.run import Run, segment_and_measure
+from autoseg.report.area_tables import area_text, at_least
 from autoseg.report.kept_slices import WorstSlice
 from autoseg.report.run_folder import free_run_folder
 from autoseg.report.score_files import write_results, write_worst
@@ -204,7 +205,9 @@ def score_test_subjects(model: TrainedModel, labelled: CaseFolder, *, output: Pa
 def comparison_table(scores: Sequence[Score]) -> pd.DataFrame:
     """Give each slice's areas beside the expert's, with the error in percent, Dice and HD95 in mm.
 
-    Areas are in mm²; where the size of a pixel is unknown they stand in columns in pixels.
+    Areas are in mm²; where the size of a pixel is unknown they stand in columns in pixels. Where the structure is
+    cut off by the edge of the image, they are words ("at least 1,238 (cut off)"), and the error is that of what is
+    seen.
     """
     in_pixels = [score.reference_mm2 is None for score in scores]
     mm2 = {"reference_mm2": "expert mm²", "predicted_mm2": "autoseg mm²"}
@@ -222,6 +225,12 @@ def comparison_table(scores: Sequence[Score]) -> pd.DataFrame:
     table = scores_table(scores)
     if any(in_pixels):  # only of those that have no mm²
         table[list(pixels)] = table[list(pixels)].where(pd.Series(in_pixels, dtype=bool), other=None)
+    cut = table["touches_edge"].astype(bool)
+    for name in {*mm2, *pixels} & set(columns):
+        least = [at_least(area_text(float(value))) for value in table[name][cut & table[name].notna()]]
+        if least:
+            table[name] = table[name].astype(object)
+            table.loc[cut & table[name].notna(), name] = least
     return table[list(columns)].rename(columns=columns)
 
 

@@ -15,9 +15,10 @@ from autoseg.image.calibration import FieldOfView, TypedCalibration, calibrate
 from autoseg.image.geometry import slice_distance_mm
 from autoseg.image.image import Image, LabelMap
 from autoseg.image.structures import Structure, side_pairs
+from autoseg.measurement.scores import touches_edge
 
 # Goes up whenever the same label map could give another number or flag.
-MEASUREMENT_VERSION = 1
+MEASUREMENT_VERSION = 2
 
 FRAGMENT_SHARE = 0.1  # of the structure's pixels on the slice
 JUMP_FACTOR = 2.0
@@ -51,7 +52,8 @@ class Measurement:
     between rows, `pixel_column_mm` between columns; they and `area_mm2` are None where the size of a pixel is
     unknown: `area` is then in pixels, as `unit` says. `mean_intensity` is None without an image or without a pixel.
     `flags` are joined by "; ". `level` is the slice's, where levels are known. A structure that includes others
-    (`Structure.includes`) is measured with them.
+    (`Structure.includes`) is measured with them. Where it `touches_edge` the image ends and the structure may go on
+    (`is_cut_off`): all numbers are of what is seen, and its area is at least so large.
 
     What follows is known of predictions only. `suitability` says whether the image is like those that the model
     learnt from: "green", "amber" or "red". `expected_dice` is how well the structure is likely to be found here,
@@ -96,13 +98,18 @@ class Measurement:
     interval_basis: str = ""
 
     @property
+    def is_cut_off(self) -> bool:
+        """Whether the image ends where the structure may go on; such an area counts in no mean or comparison."""
+        return self.touches_edge
+
+    @property
     def unit(self) -> str:
         """What `area` is in: "mm²", or "pixels" where the size of a pixel is unknown."""
         return PIXELS if self.area_mm2 is None else MM2
 
     @property
     def area(self) -> float:
-        """The area in `unit`; areas of two units are never put together."""
+        """The area in `unit`, of a structure that is cut off what is seen; two units are never put together."""
         return float(self.pixel_count) if self.area_mm2 is None else self.area_mm2
 
     @property
@@ -277,7 +284,7 @@ def _describe(mask: npt.NDArray[np.bool_], usual_pieces: int = 1) -> _Shape:
         return _Shape(0, 0, False, ())
     parts, components = ndimage.label(mask, structure=np.ones((3, 3)))
     sizes = np.sort(np.bincount(parts.ravel())[1:])
-    edge = bool(mask[[0, -1]].any() or mask[:, [0, -1]].any())
+    edge = touches_edge(mask)
     fragmented = components > 1 and sizes[-2] > FRAGMENT_SHARE * count
     fragmented = fragmented and (usual_pieces == 1 or count_pieces(mask) > usual_pieces)
     flags = (("touches edge", edge), ("fragmented", fragmented))

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from autoseg.errors import DataError
@@ -37,7 +38,8 @@ class Score:
 
     Areas are None without calibration. `level` is the slice's, where levels are known. `slice` is the slice's
     number for people, from 1 (`Image.slice_number`), and `slice_index` its place in the voxels, from 0; of a score
-    that was kept before there were such numbers only the place is known.
+    that was kept before there were such numbers only the place is known. Where the structure `touches_edge` in
+    either, areas are at least so large, and their error is that of what is seen.
     """
 
     case_id: str
@@ -65,6 +67,7 @@ class Score:
     area_error_mm2: float | None
     area_error_percent: float | None
     slice: int = 0
+    touches_edge: bool = False
 
     def __post_init__(self) -> None:
         if not self.slice:
@@ -174,6 +177,7 @@ def score_slices(reference: LabelMap, predicted: LabelMap, *, tolerance_mm: floa
                     area_error_mm2=None if pixel_mm2 is None else (p - r) * pixel_mm2,
                     area_error_percent=100 * (p - r) / r if r else None,
                     slice=reference.slice_number(index),
+                    touches_edge=touches_edge(wanted) or touches_edge(found),
                 )
             )
     return scores
@@ -239,6 +243,11 @@ def scores_table(scores: Sequence[Any]) -> pd.DataFrame:
         columns.remove("slice")
         columns[columns.index("slice_index")] = "slice"
     return pd.DataFrame([asdict(score) for score in scores], columns=columns)
+
+
+def touches_edge(mask: npt.NDArray[np.bool_]) -> bool:
+    """Tell whether a pixel of a mask (rows, columns) lies on the border of the image."""
+    return bool(mask[[0, -1]].any() or mask[:, [0, -1]].any())
 
 
 def overlap_ratios(reference: int, predicted: int, overlap: int) -> dict[str, float]:

@@ -20,7 +20,7 @@ from autoseg.measurement.intervals import (
 )
 from autoseg.model.model import TrainedModel
 from autoseg.model.trust import Calibration, How
-from autoseg.report.area_tables import has_repeated_places, image_groups, volume_mm3
+from autoseg.report.area_tables import has_repeated_places, image_groups, is_volume_cut_off, volume_mm3
 from autoseg.words import counted, listed
 
 Ends = tuple[float, float, Basis]
@@ -32,7 +32,8 @@ def add_intervals(
     """Add the interval in which the true area of each slice lies; `measurements` are all of one image.
 
     An area without one is one for which a model has too few patients (`about_intervals` says how many are wanting),
-    or whose pixels have no known size while the errors are in mm².
+    or whose pixels have no known size while the errors are in mm²; or one that is cut off, of which nobody knows
+    how far it goes on.
     """
     asked = _Asked(models, level)
     if not asked.is_known:
@@ -47,7 +48,7 @@ def add_intervals(
 
 
 def _with_interval(row: Measurement, asked: _Asked, kind: str) -> Measurement:
-    ends = asked.ends(row, kind, row.area, _doubt([row]))
+    ends = None if row.is_cut_off else asked.ends(row, kind, row.area, _doubt([row]))
     if ends is None:
         return row
     low, high, basis = ends
@@ -63,8 +64,8 @@ def patient_intervals(
     """Give the intervals of each structure's mean area, largest area and volume, of every image of a run.
 
     The images are those of `autoseg.report.area_tables.patients_table`, whose mean and largest are over the slices
-    that show the structure. Slices with a flag are not left out. `measurements` are those of `add_intervals`;
-    images of which no slice has an interval get none.
+    that show the structure whole. Slices with another flag are not left out. `measurements` are those of
+    `add_intervals`; images of which no slice has an interval get none.
     """
     asked = _Asked(models, level)
     if not asked.is_known:
@@ -75,13 +76,15 @@ def patient_intervals(
         mixed = has_repeated_places(rows)
         for label in sorted({row.label for row in rows}):
             mine = [row for row in rows if row.label == label]
-            shown = [row for row in mine if row.pixel_count]
+            shown = [row for row in mine if row.pixel_count and not row.is_cut_off]
             if not shown:
                 continue
             areas, doubt, volume = [row.area for row in shown], _doubt(shown), volume_mm3(mine)
+            is_whole = not any(row.is_cut_off for row in mine)
+            has_volume = not (np.isnan(volume) or mixed or is_volume_cut_off(mine))
             mean = None if mixed else asked.ends(mine[0], "mean", float(np.mean(areas)), doubt)
-            largest = asked.ends(mine[0], "max", max(areas), doubt)
-            whole = None if np.isnan(volume) or mixed else asked.ends(mine[0], "volume", volume, doubt)
+            largest = asked.ends(mine[0], "max", max(areas), doubt) if is_whole else None
+            whole = asked.ends(mine[0], "volume", volume, doubt) if has_volume else None
             known = [ends for ends in (mean, largest, whole) if ends is not None]
             if known:
                 ends = [*(mean or (None, None))[:2], *(largest or (None, None))[:2], *(whole or (None, None))[:2]]

@@ -13,6 +13,7 @@ import pandas as pd
 from autoseg.errors import DataError
 from autoseg.image.structures import Structure
 from autoseg.measurement.areas import MM2, PIXELS, Measurement, worst_light
+from autoseg.measurement.cut_off import least_apart
 from autoseg.measurement.intervals import PatientInterval
 from autoseg.words import counted, listed, name_some, natural
 
@@ -45,6 +46,13 @@ BOUNDED = {
     "max_area_pixels": ("max_area_low_pixels", "max_area_high_pixels"),
     "volume_ml": ("volume_low_ml", "volume_high_ml"),
 }
+# Values of the table by patient of which only the least may be known, each with the column where that stands.
+LEAST = {
+    "max_area_mm2": "max_area_at_least_mm2",
+    "max_area_pixels": "max_area_at_least_pixels",
+    "volume_mm3": "volume_at_least_mm3",
+    "volume_ml": "volume_at_least_ml",
+}
 INTERVAL_COLUMNS = (*(end for ends in BOUNDED.values() for end in ends), "interval_level", "interval_basis")
 # The endings of columns that hold an area, by its unit.
 SUFFIXES = {MM2: "mm2", PIXELS: "pixels"}
@@ -70,12 +78,14 @@ def measurements_table(measurements: Sequence[Measurement]) -> pd.DataFrame:
     """Give the tidy table: one row a slice and structure, columns named like Measurement's fields.
 
     Slices have the numbers that people know (`slice`, from 1), and not their places in the voxels. Where the size
-    of a pixel is unknown area_mm2 is empty, and pixel_count is all there is. What nobody knows of any area (its
-    suitability, interval and the like) has no column.
+    of a pixel is unknown area_mm2 is empty, and pixel_count is all there is. Of a structure that is cut off
+    area_mm2 is empty too, and what is seen stands in area_at_least_mm2, a column where there is any. What nobody
+    knows of any area (its suitability, interval and the like) has no column.
     """
     unknown = [name for name in OF_PREDICTIONS if all(getattr(row, name) in (None, "") for row in measurements)]
     columns = [field.name for field in fields(Measurement) if field.name not in ("slice_index", *unknown)]
-    return pd.DataFrame([asdict(row) for row in measurements], columns=columns)
+    table = pd.DataFrame([asdict(row) for row in measurements], columns=columns)
+    return least_apart(table, [row.is_cut_off for row in measurements])
 
 
 def areas_table(measurements: Sequence[Measurement], intervals: Sequence[PatientInterval] = ()) -> pd.DataFrame:
@@ -87,8 +97,9 @@ def areas_table(measurements: Sequence[Measurement], intervals: Sequence[Patient
     it gets no mean where positions repeat (the heart in two phases), because that would be of neither.
 
     The SD is the sample's (n - 1 in the denominator), NaN with fewer than two slices. Mean, SD and n count the
-    slices of the block on which the structure is present; the "(unflagged)" rows leave out a structure's own
-    flagged areas and keep the slice for the others.
+    slices of the block on which the structure is present and not cut off; the "(unflagged)" rows leave out a
+    structure's own flagged areas and keep the slice for the others. Of a structure that is cut off the area's own
+    column is empty, and what is seen stands in "<name> mm² at least".
 
     Parameters
     ----------
@@ -102,9 +113,9 @@ def areas_table(measurements: Sequence[Measurement], intervals: Sequence[Patient
     pandas.DataFrame
         Columns: case_id (only where there are several), slice (from 1), file (only where slices are files of their
         own), level where levels are known, slice_position_mm, "<name> mm²" or "<name> pixels" for each structure
-        (NaN where it was not drawn), flags. In the last six rows of a block slice holds the words mean, SD, n, mean
-        (unflagged), SD (unflagged), n (unflagged); case_id is the image's, or "all of <subject_id>" for a series of
-        single slices.
+        (NaN where it was not drawn, or is cut off), "<name> mm² at least" where it is, flags. In the last six rows
+        of a block slice holds the words mean, SD, n, mean (unflagged), SD (unflagged), n (unflagged); case_id is
+        the image's, or "all of <subject_id>" for a series of single slices.
 
     Raises
     ------
@@ -121,7 +132,13 @@ def areas_table(measurements: Sequence[Measurement], intervals: Sequence[Patient
     several = len({row.case_id for row in measurements}) > 1
     bounded = {row.column for row in measurements if row.interval is not None}
     bounds = [bound for column in columns if column in bounded for bound in bound_columns(column)]
-    numbers = ["slice_position_mm", *columns, *bounds]
+    cut = {row.column for row in measurements if row.is_cut_off}
+    numbers = [
+        "slice_position_mm",
+        *columns,
+        *[least_column(column) for column in columns if column in cut],
+        *bounds,
+    ]
     lights = ["suitability"] if any(row.suitability for row in measurements) else []
     levels = ["level"] if any(row.level for row in measurements) else []
     files = ["file"] if _has_files_of_slices(measurements) else []
@@ -139,10 +156,26 @@ def bound_columns(column: str) -> tuple[str, str]:
     return f"{column} low", f"{column} high"
 
 
-def with_intervals(table: pd.DataFrame) -> pd.DataFrame:
-    """Give a wide table, or one by patient, to be read: bounds behind their values instead of in own columns.
+def least_column(column: str) -> str:
+    """Give the column of a wide table that holds the areas of one of its columns that are cut off."""
+    return f"{column} at least"
 
-    Values of a column without bounds stay numbers.
+
+def at_least(number: str, unit: str = "") -> str:
+    """Say how large a structure is at least of which the image does not show all.
+
+    Examples
+    --------
+    >>> at_least("1,238", "mm²"), at_least("1,238")
+    ('at least 1,238 mm² (cut off)', 'at least 1,238 (cut off)')
+    """
+    return f"at least {number} {unit}".rstrip() + " (cut off)"
+
+
+def with_intervals(table: pd.DataFrame) -> pd.DataFrame:
+    """Give a wide table, or one by patient, to be read: bounds and "at least" in the cells, not in own columns.
+
+    Values of a column that has neither stay numbers.
 
     Examples
     --------
@@ -153,17 +186,17 @@ def with_intervals(table: pd.DataFrame) -> pd.DataFrame:
     """
     shown = table.drop(columns=["interval_level", "interval_basis"], errors="ignore")
     for column in map(str, table.columns):
-        ends = list(BOUNDED.get(column, bound_columns(column)))
-        if set(ends) <= set(table.columns):
-            cells = table[[column, *ends]].astype(float).to_numpy().tolist()
+        others = [LEAST.get(column, least_column(column)), *BOUNDED.get(column, bound_columns(column))]
+        if any(other in table for other in others):
+            cells = table.reindex(columns=[column, *others]).astype(float).to_numpy().tolist()
             shown[column] = [_with_bounds(*cell) for cell in cells]
-            shown = shown.drop(columns=ends)
+            shown = shown.drop(columns=others, errors="ignore")
     return shown
 
 
-def _with_bounds(value: float, low: float, high: float) -> str:
+def _with_bounds(value: float, least: float, low: float, high: float) -> str:
     if math.isnan(value):
-        return ""
+        return "" if math.isnan(least) else at_least(area_text(least))
     return area_text(value) + ("" if math.isnan(low) else f" ({_ends_text(low, high)})")
 
 
@@ -311,15 +344,18 @@ def explain_area(measurement: Measurement, structures: Sequence[Structure] = ())
         zero = "0 pixels" if measurement.area_mm2 is None else "0 mm² = 0 pixels"
         return f"{zero}: {measurement.name} is not on this slice{inside}"
     if measurement.area_mm2 is None:
-        return f"{counted(count, 'pixel')}; the size of a pixel is unknown, so there are no mm²{inside}"
+        pixels = counted(count, "pixel")
+        pixels = f"at least {pixels} (cut off)" if measurement.is_cut_off else pixels
+        return f"{pixels}; the size of a pixel is unknown, so there are no mm²{inside}"
     area, pixel = area_text(measurement.area_mm2), measurement.area_mm2 / count
+    begin = at_least(area, MM2) if measurement.is_cut_off else f"{area} mm²"
     half = Decimal(1).scaleb(-len(area.partition(".")[2])) / 2
     shown = ""
     for digits in range(4, 16):
         shown = area_text(pixel, digits)
         if abs(count * _decimal(shown) - _decimal(area)) <= half:
             break
-    return f"{area} mm² = {counted(count, 'pixel')} × {shown} mm² ({source}){inside}"
+    return f"{begin} = {counted(count, 'pixel')} × {shown} mm² ({source}){inside}"
 
 
 def explain_flags(flags: str) -> str:
@@ -394,10 +430,10 @@ def levels_table(measurements: Sequence[Measurement]) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Columns subject_id, level, name, n (slices that show the structure), mean_area_mm2, sd_area_mm2 (of the
-        sample; NaN with one slice); levels in natural order, slices without one left out. Areas in pixels have rows
-        and columns of their own (mean_area_pixels, sd_area_pixels). At the end suitability, the worst light of the
-        images behind a row, where one is known. Empty without levels.
+        Columns subject_id, level, name, n (slices that show the structure whole), mean_area_mm2, sd_area_mm2 (of
+        the sample; NaN with one slice, the mean with none); levels in natural order, slices without one left out.
+        Areas in pixels have rows and columns of their own (mean_area_pixels, sd_area_pixels). At the end
+        suitability, the worst light of the images behind a row, where one is known. Empty without levels.
     """
     shown = [row for row in measurements if row.level and row.pixel_count]
     units = [unit for unit in SUFFIXES if any(row.unit == unit for row in shown)] or [MM2]
@@ -409,12 +445,12 @@ def levels_table(measurements: Sequence[Measurement]) -> pd.DataFrame:
     lines = [
         {"subject_id": subject, "level": level, "name": name, "n": len(areas)}
         | {
-            f"mean_area_{SUFFIXES[unit]}": float(np.mean(areas)),
+            f"mean_area_{SUFFIXES[unit]}": float(np.mean(areas)) if areas else math.nan,
             f"sd_area_{SUFFIXES[unit]}": float(np.std(areas, ddof=1)) if len(areas) > 1 else math.nan,
             "suitability": worst_light(row.suitability for row in groups[key]),
         }
         for key in order
-        for (subject, level, _, name, unit), areas in [(key, [row.area for row in groups[key]])]
+        for (subject, level, _, name, unit), areas in [(key, [r.area for r in groups[key] if not r.is_cut_off])]
     ]
     lights = ["suitability"] if any(row.suitability for row in shown) else []
     return pd.DataFrame(lines, columns=["subject_id", "level", "name", "n", *columns, *lights])
@@ -458,7 +494,8 @@ def _slice_lines(rows: Sequence[Measurement]) -> list[dict[str, object]]:
                 f"{row.name!r} was measured twice on slice {row.slice} of {row.case_id!r}. "
                 "Give every image a case_id of its own."
             )
-        line[row.column] = row.area
+        line[row.column] = math.nan if row.is_cut_off else row.area
+        line |= {least_column(row.column): row.area} if row.is_cut_off else {}
         line |= dict(zip(bound_columns(row.column), row.interval or (), strict=False))
         if row.flags:
             line["flags"] = "; ".join(filter(None, [str(line["flags"]), f"{row.name}: {row.flags}"]))
@@ -482,7 +519,7 @@ def _statistics(
     rows: Sequence[Measurement], case_id: str, columns: Sequence[str], bounds: Mapping[str, object] | None = None
 ) -> list[dict[str, object]]:
     """Give the six lines below a block; nothing in columns of another unit than the block's."""
-    present = [row for row in rows if row.pixel_count > 0]
+    present = [row for row in rows if row.pixel_count > 0 and not row.is_cut_off]
     unflagged = [row for row in present if not row.flags]
     own = [column for column in columns if column.endswith(f" {rows[0].unit}")]
     light = worst_light(row.suitability for row in rows)  # whoever copies a mean has the word beside it
@@ -552,16 +589,18 @@ def patients_table(measurements: Sequence[Measurement], intervals: Sequence[Pati
     -------
     pandas.DataFrame
         Columns patient ("patient 1", which tells nothing of the person), subject_id, image, structure, slices (that
-        show the structure), mean_area_mm2, sd_area_mm2 (of the sample) and max_area_mm2 of those slices,
-        volume_mm3 and the same in volume_ml (the sum of areas times the distance of the slices: what lies between
-        the first and the last slice of the image, no more), flagged (slices with a flag for this structure). NaN
-        where there is nothing to average, the SD of one slice, and the volume where the distance of the slices is
-        unknown or uneven or there is one slice only. Mean, SD and volume are NaN too where time points are joined
-        slice by slice. Areas of images whose pixels have no known size stand in mean_area_pixels,
-        sd_area_pixels and max_area_pixels; columns of a unit that no image has are left out. Behind them,
-        where any is known, the ends of the intervals (mean_area_low_mm2, mean_area_high_mm2, the same of max_area,
-        volume_low_ml, volume_high_ml), interval_level and interval_basis; at the end suitability, the light of the
-        image (of single slices the worst).
+        show the structure), mean_area_mm2, sd_area_mm2 (of the sample) and max_area_mm2 of those slices on which it
+        is not cut off, volume_mm3 and the same in volume_ml (the sum of areas times the distance of the slices),
+        flagged (slices with a flag for this structure). NaN where there is nothing to average, the SD of one slice,
+        and the volume where the distance of the slices is unknown or uneven or there is one slice only. Mean, SD
+        and volume are NaN too where time points are joined slice by slice. What the image does not show whole is
+        NaN in max_area_mm2 (some slice cuts the structure off) and in volume_mm3 (some slice does, or it is on the
+        first or the last slice); how large that is at least stands in max_area_at_least_mm2, volume_at_least_mm3
+        and volume_at_least_ml, and cut_off counts the slices: columns where there is any. Areas of images whose
+        pixels have no known size stand in mean_area_pixels, sd_area_pixels and max_area_pixels; columns of a unit
+        that no image has are left out. Behind them, where any is known, the ends of the intervals
+        (mean_area_low_mm2, mean_area_high_mm2, the same of max_area, volume_low_ml, volume_high_ml), interval_level
+        and interval_basis; at the end suitability, the light of the image (of single slices the worst).
 
     Examples
     --------
@@ -572,8 +611,8 @@ def patients_table(measurements: Sequence[Measurement], intervals: Sequence[Pati
     >>> from autoseg.image.structures import Structure
     >>> known = Source(case_id="leg", subject_id="7", spacing_source="header", slice_spacing_source="header")
     >>> leg = LabelMap(
-    ...     np.ones((3, 2, 2), dtype=np.uint8), affine_from_spacing((5.0, 1.0, 1.0)), (Structure(1, "muscle"),),
-    ...     source=known,
+    ...     np.pad(np.ones((3, 2, 2), dtype=np.uint8), 1), affine_from_spacing((5.0, 1.0, 1.0)),
+    ...     (Structure(1, "muscle"),), source=known,
     ... )
     >>> patients_table(measure_areas(leg))[["patient", "slices", "mean_area_mm2", "volume_mm3"]]
          patient  slices  mean_area_mm2  volume_mm3
@@ -589,26 +628,34 @@ def patients_table(measurements: Sequence[Measurement], intervals: Sequence[Pati
         title = counted(len({row.case_id for row in rows}), "slice image") if single else image
         for label in sorted({row.label for row in rows}):
             mine = [row for row in rows if row.label == label]
-            areas = [row.area for row in mine if row.pixel_count]
-            volume = volume_mm3(mine)
+            seen = [row for row in mine if row.pixel_count]
+            areas = [row.area for row in seen if not row.is_cut_off]
+            volume, is_part = volume_mm3(mine), is_volume_cut_off(mine)
+            values = {f"max_area_{unit}": max((row.area for row in seen), default=math.nan)}
+            values |= {"volume_mm3": volume, "volume_ml": volume / 1000}
+            parts = {f"max_area_{unit}"} if len(areas) < len(seen) else set()
+            parts |= {"volume_mm3", "volume_ml"} if is_part and not math.isnan(volume) else set()
             lines.append(
                 {
                     "patient": names[subject],
                     "subject_id": subject,
                     "image": title,
                     "structure": mine[0].name,
-                    "slices": len(areas),
+                    "slices": len(seen),
                     f"mean_area_{unit}": float(np.mean(areas)) if areas and not mixed else math.nan,
                     f"sd_area_{unit}": float(np.std(areas, ddof=1)) if len(areas) > 1 and not mixed else math.nan,
-                    f"max_area_{unit}": max(areas, default=math.nan),
-                    "volume_mm3": volume,
-                    "volume_ml": volume / 1000,
                     "flagged": sum(bool(row.flags) for row in mine),
+                    "cut_off": len(seen) - len(areas),
                     "suitability": worst_light(row.suitability for row in mine),
                 }
+                | {LEAST[name] if name in parts else name: value for name, value in values.items()}
                 | known.get((subject, image, label), {})
             )
     columns = _patient_columns({row.unit for row in measurements})
+    for name, least in LEAST.items():
+        if any(least in line for line in lines):
+            columns.insert(columns.index(name) + 1, least)
+    columns += ["cut_off"] if any(least in columns for least in LEAST.values()) else []
     columns += [name for name in INTERVAL_COLUMNS if any(name in line for line in lines)]
     columns += ["suitability"] if any(row.suitability for row in measurements) else []
     return pd.DataFrame(lines, columns=columns)
@@ -639,8 +686,15 @@ def _patient_columns(units: Collection[str]) -> list[str]:
     return columns
 
 
+def is_volume_cut_off(rows: Sequence[Measurement]) -> bool:
+    """Tell whether one structure of an image may go on beyond it: at an edge, the first or the last slice."""
+    ordered = sorted(rows, key=_place)
+    ends = (ordered[0], ordered[-1]) if ordered else ()
+    return any(row.is_cut_off for row in ordered) or any(row.pixel_count for row in ends)
+
+
 def volume_mm3(rows: Sequence[Measurement]) -> float:
-    """Give the sum of one structure's areas times the distance of the slices (Cavalieri's rule)."""
+    """Give the sum of one structure's areas times the distance of the slices (Cavalieri's rule): what is seen."""
     positions = sorted(row.slice_position_mm for row in rows if row.slice_position_mm is not None)
     areas = [row.area_mm2 for row in rows if row.area_mm2 is not None]
     if len(positions) < 2 or not len(positions) == len(areas) == len(rows):

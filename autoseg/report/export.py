@@ -34,6 +34,7 @@ from autoseg.report.area_tables import (
     areas_table,
     find_missing,
     in_pixels_note,
+    least_column,
     levels_table,
     measurements_table,
     missing_notes,
@@ -47,6 +48,10 @@ Result = tuple[Image, LabelMap]
 
 # A longer animation would take minutes to write and to watch.
 MAX_GIF_FRAMES = 200
+ABOUT_CUT_OFF = (
+    "columns of what touches the edge of the image, so that it may be cut off; it counts in no mean, SD, largest "
+    "area or volume. A volume may be cut off by the first and the last slice too"
+)
 # Of run.json and the tables beside it: from 2 on slices count from 1, in a column "slice"; before they counted from
 # 0, in a column "slice_index", and run.json had no format.
 FORMAT = 2
@@ -172,8 +177,12 @@ def areas_sheets(
     lines: list[tuple[Measurement, ...]] = []  # what stands in each; nothing of its own in those of the statistics
     for block in area_blocks(measurements):
         lines += [*block.rows, *[()] * len(block.statistics)]
-    flagged = [(number, row.column) for number, rows in enumerate(lines) for row in rows if row.flags]
-    marked = frozenset((number, column_of[column]) for number, column in flagged)
+    marked = frozenset(
+        (number, column_of[least_column(row.column) if row.is_cut_off else row.column])
+        for number, rows in enumerate(lines)
+        for row in rows
+        if row.flags
+    )
     below = frozenset(number for number, rows in enumerate(lines) if not rows)
     tidy = measurements_table(measurements)
     sheets = [Sheet("areas", areas, marked, below), Sheet("measurements", tidy)]
@@ -232,6 +241,7 @@ def _about(
         "written": f"{datetime.now():%Y-%m-%d %H:%M}",
         "pixel (between rows × between columns), and whence": "; ".join(pixels),
         "area": "number of labelled pixels on the slice as it was acquired × area of one pixel",
+        "at least": ABOUT_CUT_OFF if any(row.is_cut_off for row in measurements) else "",
         "areas in pixels": in_pixels,
         "intervals": details.get("about_intervals", ""),
         "slice": "counts from 1 in the order of the body, as on the screen and in the names of the overlays",

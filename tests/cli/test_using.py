@@ -1,6 +1,7 @@
 """Several models and copies on the command line; what one model does is in test_cli.py."""
 
 import json
+import re
 import sys
 from dataclasses import replace
 from itertools import pairwise
@@ -17,6 +18,7 @@ from autoseg.cli.options import load_models, typed_calibration
 from autoseg.cli.parser import build_parser
 from autoseg.errors import DataError, ModelFileError, OutputError
 from autoseg.files.nifti.volumes import write_nifti
+from autoseg.measurement.areas import Measurement
 from autoseg.model.centreline import clicked, read_centreline, write_centreline
 from autoseg.model.model import save_model
 from autoseg.model.settings.settings import PreprocessSettings
@@ -250,6 +252,7 @@ def test_red_areas_are_printed_where_they_are_asked_for(lit, capsys):
     assert f"Suitability of tube8: RED. {REASON}" in shown
     assert "not printed" not in shown
     assert "tube8" in shown[shown.index("cavity mm²") :]
+    assert re.search(r"at least [\d,]+ \(cut off\)", shown)  # an untrained model draws up to the edges
 
 
 def test_where_all_is_red_no_table_is_printed(lit, tmp_path, capsys):
@@ -260,7 +263,8 @@ def test_where_all_is_red_no_table_is_printed(lit, tmp_path, capsys):
     assert "mm²" not in shown
 
 
-def test_intervals_stand_behind_their_areas(lit, tmp_path, capsys):
+def test_intervals_stand_behind_their_areas(lit, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(Measurement, "is_cut_off", False)  # an untrained model draws everywhere
     (tmp_path / "in" / "tube8.nii.gz").unlink()
     assert main(lit) == 0
     shown = capsys.readouterr().out

@@ -16,12 +16,16 @@ from autoseg.errors import DataError, OutputError
 from autoseg.evaluation import expert as agreement
 from autoseg.evaluation.expert import (
     compare_with_expert,
+    comparison_table,
     count_inside,
     pair_with_expert,
     score_test_subjects,
 )
-from autoseg.image.image import SliceSource
+from autoseg.image.geometry import affine_from_spacing
+from autoseg.image.image import LabelMap, SliceSource
+from autoseg.image.structures import Structure
 from autoseg.measurement.areas import measure_areas
+from autoseg.measurement.scores import score_slices
 from autoseg.model.model import TrainedModel
 from autoseg.model.settings.settings import Settings
 from autoseg.prediction.run import Run
@@ -149,3 +153,13 @@ def test_the_areas_whose_interval_holds_the_experts_are_counted(monkeypatch, tmp
     assert count_inside(run, compare_with_expert(run, labelled)) == (len(rows) - of_first, len(rows))
     silent = replace(run, measurements=tuple(measure_areas(drawn)))
     assert count_inside(silent, compare_with_expert(silent, labelled)) == (0, 0)
+
+
+def test_areas_beside_an_experts_are_the_least_where_either_is_cut_off():
+    drawn, found = np.zeros((2, 8, 8), np.uint8), np.zeros((2, 8, 8), np.uint8)
+    drawn[:, 2:6, 2:6], found[0, 2:6, 1:6], found[1, 2:6, :6] = 1, 1, 1  # the second reaches the edge
+    both = (LabelMap(v, affine_from_spacing((3.0, 2.0, 2.0)), (Structure(1, "disc"),)) for v in (drawn, found))
+    table = comparison_table(score_slices(*both))
+    assert table["expert mm²"].tolist() == [64.0, "at least 64 (cut off)"]
+    assert table["autoseg mm²"].tolist() == [80.0, "at least 96 (cut off)"]
+    assert table["error %"].tolist() == [25.0, 50.0]

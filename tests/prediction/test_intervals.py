@@ -12,7 +12,7 @@ from untrained import untrained_model
 from autoseg.image.geometry import affine_from_spacing
 from autoseg.image.image import LabelMap, Source
 from autoseg.image.structures import Structure
-from autoseg.measurement.areas import MM2, PIXELS, measure_areas
+from autoseg.measurement.areas import MM2, PIXELS, Measurement, measure_areas
 from autoseg.model.model import load_model, save_model
 from autoseg.model.postprocess import StructurePostprocess, the_same_for_all
 from autoseg.model.trust import Calibration, Errors, How, Trust, trust_from_dict, trust_to_dict
@@ -48,7 +48,7 @@ def measured(sizes=(0, 100, 50, 0, 0), *, spacing=(5.0, 2.0, 2.0), single=False)
     """Give the rows of a stack, or of a series of single slices, whose cavity has so many pixels on its slices."""
     voxels = np.zeros((len(sizes), 20, 20), np.uint8)
     for index, size in enumerate(sizes):
-        voxels[index].flat[:size] = 1
+        voxels[index, 1:-1, 1:-1] = (np.arange(18 * 18) < size).reshape(18, 18)  # nothing at the edge
     known = {"spacing_source": "header", "slice_spacing_source": "header"} if spacing else {}
     affine = affine_from_spacing(spacing) if spacing else None
     parts = [("heart", voxels, affine)]
@@ -183,7 +183,7 @@ def test_an_expected_dice_widens_the_interval_where_it_told():
 
 
 def test_mean_and_volume_have_theirs_also_where_slices_are_flagged():
-    rows = tuple(replace(row, flags="touches edge") for row in measured())
+    rows = tuple(replace(row, flags="fragmented") for row in measured())
     rows = add_intervals((model(),), rows)
     (one,) = patient_intervals((model(),), rows)
     assert (one.subject_id, one.image) in image_groups(rows)
@@ -192,6 +192,19 @@ def test_mean_and_volume_have_theirs_also_where_slices_are_flagged():
     assert (one.mean_low, one.mean_high) == pytest.approx((270, 330))
     assert (one.volume_low_mm3, one.volume_high_mm3) == pytest.approx((2400, 3600))
     assert one.max_low is None is one.max_high
+
+
+def test_what_is_cut_off_has_no_interval_and_no_part_in_that_of_the_mean():
+    rows = [replace(row, touches_edge=row.pixel_count == 50) for row in measured()]
+    rows = add_intervals((model(),), tuple(rows))
+    assert [row.interval is None for row in cavity(rows)] == [False, False, True, False, False]
+    (one,) = patient_intervals((model(),), rows)
+    assert (one.mean_low, one.mean_high) == pytest.approx((360, 440))
+    assert one.volume_low_mm3 is None
+    # On the first slice: the areas are whole, the volume may go on.
+    at_end = add_intervals((model(),), tuple(measured((100, 50, 0))))
+    (one,) = patient_intervals((model(),), at_end)
+    assert (one.mean_low, one.volume_low_mm3) == (pytest.approx(270), None)
 
 
 def test_single_slices_of_a_patient_have_a_mean_together():
@@ -205,6 +218,13 @@ def test_images_without_intervals_have_none_of_their_means():
     assert patient_intervals((model(),), measured()) == ()
 
 
+@pytest.fixture
+def nothing_cut_off(monkeypatch):
+    """An untrained model draws everywhere, up to all edges."""
+    monkeypatch.setattr(Measurement, "is_cut_off", False)
+
+
+@pytest.mark.usefixtures("nothing_cut_off")
 def test_a_run_carries_them_and_says_what_they_rest_on(tmp_path):
     run = segment_folder(model(), add_stacks(tmp_path / "in"), output=tmp_path)
     found = [row for row in run.measurements if row.pixel_count]
@@ -249,6 +269,7 @@ def test_what_cannot_be_a_calibration_is_told_in_words(change):
         trust_from_dict(values)
 
 
+@pytest.mark.usefixtures("nothing_cut_off")
 def test_areas_of_a_typed_cleaning_have_no_interval_of_the_models_own(tmp_path):
     add_stacks(tmp_path / "in")
     post = StructurePostprocess(erosions=1)

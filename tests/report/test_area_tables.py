@@ -265,7 +265,7 @@ def the_row(rows, structure="psoas"):
 
 
 def test_mean_sd_largest_and_volume_of_one_stack():
-    row = the_row(stack("a", "p", [0, 6, 12, 18]))
+    row = the_row(stack("a", "p", [0, 6, 12, 18, 0]))
     assert (row["patient"], row["image"], row["slices"]) == ("patient 1", "a", 3)
     assert row["mean_area_mm2"] == 48.0
     assert row["sd_area_mm2"] == 24.0
@@ -291,7 +291,7 @@ def test_flags_are_counted():
 
 
 def test_images_of_one_patient_are_not_added_up():
-    table = patients_table(stack("t01", "p", [6, 6]) + stack("t02", "p", [12, 12]))
+    table = patients_table(stack("t01", "p", [0, 6, 6, 0]) + stack("t02", "p", [0, 12, 12, 0]))
     psoas = table[table["structure"] == "psoas"]
     assert psoas["image"].tolist() == ["t01", "t02"]
     assert psoas["volume_mm3"].tolist() == [240.0, 480.0]
@@ -299,11 +299,13 @@ def test_images_of_one_patient_are_not_added_up():
 
 def test_single_slices_of_a_series_are_one_image():
     rows = [
-        row for k, size in enumerate((6, 12, 18)) for row in stack(f"s{k}", "p", [size], start=5.0 * k, series="u")
+        row
+        for k, size in enumerate((0, 6, 12, 18, 0))
+        for row in stack(f"s{k}", "p", [size], start=5.0 * k, series="u")
     ]
     assert is_by_slice(rows)
     row = the_row(rows)
-    assert (row["image"], row["slices"], row["volume_mm3"]) == ("3 slice images", 3, (24 + 48 + 72) * 5)
+    assert (row["image"], row["slices"], row["volume_mm3"]) == ("5 slice images", 3, (24 + 48 + 72) * 5)
 
 
 def test_single_slices_with_a_gap_have_no_volume():
@@ -330,6 +332,66 @@ def test_nothing_measured_is_an_empty_table_with_its_columns():
     table = patients_table([])
     assert table.empty
     assert "volume_mm3" in table.columns
+
+
+# --- cut off by the edge of the image
+
+
+def cut_stack():
+    """A psoas of 24 mm² on the second and third slice and 72 mm² on the fourth, which cuts it off."""
+    rows = stack("a", "p", [0, 6, 12, 18, 0])
+    return [
+        replace(row, touches_edge=True, flags="touches edge", level="L3") if row.pixel_count == 18 else row
+        for row in rows
+    ]
+
+
+def test_what_is_cut_off_has_a_column_of_its_own_and_counts_nowhere():
+    rows = cut_stack()
+    tidy = measurements_table(rows)
+    seen = tidy[tidy["name"] == "psoas"].set_index("slice")
+    assert seen["area_mm2"].isna().tolist() == [False, False, False, True, False]
+    assert seen["area_at_least_mm2"].dropna().to_dict() == {4: 72.0}
+    wide = areas_table(rows).set_index("slice")
+    assert wide.loc[[2, 3, "mean", "SD", "n"], "psoas mm²"].tolist() == pytest.approx([24, 48, 36, 288**0.5, 2])
+    assert math.isnan(wide.loc[4, "psoas mm²"])
+    assert wide["psoas mm² at least"].dropna().to_dict() == {4: 72.0}
+    assert "disc mm² at least" not in wide
+    row = the_row(rows)
+    assert (row["slices"], row["cut_off"], row["mean_area_mm2"]) == (3, 1, 36.0)
+    whole = [row[name] for name in ("max_area_mm2", "volume_mm3", "volume_ml")]
+    assert all(math.isnan(value) for value in whole)
+    least = [row[f"{name}_at_least_{unit}"] for name, unit in (("max_area", "mm2"), ("volume", "ml"))]
+    assert least == [72.0, pytest.approx(0.72)]
+    disc = the_row(rows, "disc")
+    assert (disc["volume_ml"], math.isnan(disc["volume_at_least_ml"])) == (0.0, True)
+
+
+def test_a_level_with_nothing_but_what_is_cut_off_has_no_mean():
+    (line,) = levels_table(cut_stack()).to_dict("records")
+    assert (line["level"], line["n"], math.isnan(line["mean_area_mm2"])) == ("L3", 0, True)
+
+
+def test_what_is_cut_off_is_told_in_words():
+    rows = cut_stack()
+    row = next(row for row in rows if row.is_cut_off)
+    assert explain_area(row) == "at least 72 mm² (cut off) = 18 pixels × 4 mm² (header)"
+    bare = explain_area(without_mm([row])[0])
+    assert bare.startswith("at least 18 pixels (cut off); the size of a pixel is unknown")
+    shown = with_intervals(areas_table(rows))
+    assert shown["psoas mm²"].tolist()[1:6] == ["24", "48", "at least 72 (cut off)", "0", "36"]
+    assert "psoas mm² at least" not in shown
+    summed = with_intervals(patients_table(rows))
+    assert summed["volume_ml"][0] == "at least 0.72 (cut off)"
+    assert not [name for name in summed if "at_least" in name]
+
+
+@pytest.mark.parametrize(("sizes", "is_cut"), [([0, 6, 0], False), ([6, 6, 0], True), ([0, 6, 6], True)])
+def test_a_volume_is_cut_off_on_the_first_and_the_last_slice(sizes, is_cut):
+    row = the_row(stack("a", "p", sizes))
+    assert math.isnan(row["volume_ml"]) == is_cut
+    assert math.isnan(row.get("volume_at_least_ml", math.nan)) != is_cut
+    assert row["mean_area_mm2"] == 24.0
 
 
 # --- how far to trust an area
@@ -399,7 +461,8 @@ def interval_of(image, label, name, *, subject="p", unit="mm²", **ends):
 
 
 def test_intervals_of_means_and_volumes_stand_with_them_and_nowhere_else():
-    rows = judged([*measured("a", subject="p"), *measured("b", subject="p")])
+    rows = [*measured("a", subject="p"), *measured("b", subject="p")]
+    rows = judged([replace(row, pixel_count=0, area_mm2=0.0) if row.slice == 4 else row for row in rows])
     known = [
         interval_of("a", 1, "cord", mean_low=300.0, mean_high=450.0, volume_low_mm3=1500.0, volume_high_mm3=2500.0),
         interval_of("b", 2, "grey matter", max_low=10.0, max_high=20.0),

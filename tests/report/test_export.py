@@ -169,7 +169,7 @@ def test_several_images_have_a_table_by_patient_more(tmp_path):
         ("P7", "b", "psoas left"),
         ("P7", "b", "Bandscheibe é"),
     ]
-    assert rows[0]["volume_mm3"] == "480"
+    assert [rows[0][name] for name in ("volume_mm3", "volume_at_least_mm3", "cut_off")] == ["", "480", "0"]
     assert "by patient" in openpyxl.load_workbook(folder / "areas.xlsx").sheetnames
 
 
@@ -323,7 +323,8 @@ def test_without_millimetres_areas_are_in_pixels_beside_those_in_mm2(tmp_path):
     assert (wide["known", "mean"]["psoas left pixels"], wide["known", "mean"]["psoas left mm²"]) == ("", "40")
     with (folder / "patients.csv").open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [(row["mean_area_mm2"], row["mean_area_pixels"], row["volume_mm3"]) for row in rows[::2]] == [
+    names = ("mean_area_mm2", "mean_area_pixels", "volume_at_least_mm3")
+    assert [tuple(row[name] for name in names) for row in rows[::2]] == [
         ("", "100", ""), ("40", "", "480"),
     ]  # fmt: skip
     about = dict(openpyxl.load_workbook(folder / "areas.xlsx")["about"].iter_rows(min_row=2, values_only=True))
@@ -413,8 +414,9 @@ def test_a_single_image_has_its_volume_in_ml_too(tmp_path):
     folder = write_tables(tmp_path / "out", measure_areas(result(slices=3)[1]))
     with (folder / "patients.csv").open(encoding="utf-8-sig", newline="") as file:
         (psoas, _) = csv.DictReader(file)
-    # Three slices, 4 mm apart, of 100 pixels of 0.4 mm²: 480 mm³.
-    assert (psoas["volume_mm3"], psoas["volume_ml"]) == ("480", "0.48")
+    # Three slices, 4 mm apart, of 100 pixels of 0.4 mm²: 480 mm³, and the first and last show it, so it may go on.
+    assert (psoas["volume_at_least_mm3"], psoas["volume_at_least_ml"]) == ("480", "0.48")
+    assert (psoas["volume_mm3"], psoas["volume_ml"]) == ("", "")
     assert not (folder / "levels.csv").exists()
 
 

@@ -182,7 +182,7 @@ def _tip(rows: pd.DataFrame, arc: Numbers, area: Numbers, top: int, least_mm2: f
     known = np.flatnonzero(np.isfinite(area[: top + 1]))
     below = known[area[known] < least_mm2]
     if not len(below):
-        return _landmark(rows, 0, area)
+        return _landmark(rows, int(known[0]), area)
     low = int(below[-1])
     high = int(known[known > low][0])
     part = (least_mm2 - area[low]) / (area[high] - area[low])

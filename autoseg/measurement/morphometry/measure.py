@@ -27,8 +27,9 @@ from autoseg.words import counted
 
 # --- what morphometry gives: a row a section, a profile a structure, and all of them
 
+CUT_OFF = "touches edge"
 # Goes up whenever the same labels could give another number.
-MORPHOMETRY_VERSION = 1
+MORPHOMETRY_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,9 @@ class SectionRow:
     -90 and up to 90, and is None where the section is almost round. `solidity` is the pixels over those in their
     convex hull.
 
-    Below nine pixels there are areas, but no shapes. `left_out_pixels` belong to other pieces of the structure.
+    Below nine pixels there are areas, but no shapes. Where a section `is_cut_off` by the edge of the image, its
+    `area_mm2` is what is seen of it; there is no corrected area and no shape. `left_out_pixels` belong to other
+    pieces of the structure.
     """
 
     case_id: str
@@ -72,7 +75,7 @@ class SectionRow:
     pixel_count: int
     area_mm2: float
     obliquity_deg: float
-    area_corrected_mm2: float
+    area_corrected_mm2: float | None
     diameter_ap_mm: float | None
     diameter_rl_mm: float | None
     diameter_si_mm: float | None
@@ -85,6 +88,11 @@ class SectionRow:
     flags: str
     morphometry_version: int = MORPHOMETRY_VERSION
 
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether the image ends where the section may go on; `area_mm2` is then the least of its area."""
+        return CUT_OFF in self.flags.split("; ")
+
 
 @dataclass(frozen=True, eq=False)
 class Profile:
@@ -92,7 +100,8 @@ class Profile:
 
     `rows` are the sections that show it, from the lowest (foremost, rightmost) on; `curve` is given at every
     section between the first and the last, also at those that miss it, and `curve_places` says at which of them
-    each row lies. `first_seen` and `last_seen` tell whether the image goes on beyond the structure's ends.
+    each row lies. `first_seen` and `last_seen` tell whether the image goes on beyond the structure's ends;
+    where it does not, the curve is at least so long (`is_length_cut_off`).
     """
 
     rows: tuple[SectionRow, ...]
@@ -101,6 +110,11 @@ class Profile:
     first_seen: bool
     last_seen: bool
     notes: tuple[str, ...] = ()
+
+    @property
+    def is_length_cut_off(self) -> bool:
+        """Whether the structure may go on beyond the first or the last section."""
+        return not (self.first_seen and self.last_seen)
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,7 +222,7 @@ def measure_profile(
     curve = smooth_curve(
         np.array([_centroid_mm(sections, place, shape) for place, shape in enumerate(shapes)]),
         sections.positions_mm,
-        weights=_curve_weights(shapes),
+        weights=_curve_weights(shapes, sections.touches_edge),
         smoothing_mm=smoothing_mm,
     )
     source = label_map.source
@@ -218,6 +232,8 @@ def measure_profile(
             continue
         index = sections.indices[place]
         area, angle, ellipse = _across(sections, curve.tangents[place], shape)
+        is_whole = not sections.touches_edge[place]
+        ellipse = ellipse if is_whole else NO_ELLIPSE
         x, y, z = _centroid_mm(sections, place, shape)
         first, second = (name for name in DIRECTIONS if name != sections.along)
         diameters = {first: _known(ellipse.along_first_mm), second: _known(ellipse.along_second_mm)}
@@ -240,13 +256,13 @@ def measure_profile(
                 pixel_count=shape.pixel_count,
                 area_mm2=area,
                 obliquity_deg=angle,
-                area_corrected_mm2=area * math.cos(math.radians(angle)),
+                area_corrected_mm2=area * math.cos(math.radians(angle)) if is_whole else None,
                 diameter_ap_mm=diameters.get("anterior-posterior"),
                 diameter_rl_mm=diameters.get("right-left"),
                 diameter_si_mm=diameters.get("superior-inferior"),
                 eccentricity=_known(ellipse.eccentricity),
                 orientation_deg=_known(ellipse.angle_deg),
-                solidity=_known(shape.solidity),
+                solidity=_known(shape.solidity) if is_whole else None,
                 components=shape.components,
                 holes=shape.holes,
                 left_out_pixels=int(sections.left_out[place]),
@@ -279,9 +295,14 @@ def _centroid_mm(sections: Sections, place: int, shape: PixelShape | None) -> Ve
     return np.asarray((sections.affine @ [place, *shape.centroid, 1.0])[:3], dtype=np.float64)
 
 
-def _curve_weights(shapes: Sequence[PixelShape | None]) -> Vector:
-    """Let small sections count less: the sliver where an oblique end is cut has its centroid aside."""
+def _curve_weights(shapes: Sequence[PixelShape | None], touches_edge: npt.NDArray[np.bool_]) -> Vector:
+    """Let small sections count less: the sliver where an oblique end is cut has its centroid aside.
+
+    So has a section that is cut off by the edge of the image: it does not count, where enough others are whole.
+    """
     counts = np.array([0.0 if shape is None else shape.weight for shape in shapes])
+    whole = np.where(touches_edge, 0.0, counts)
+    counts = whole if np.count_nonzero(whole) >= FEWEST_SECTIONS else counts
     usual = float(np.median(counts[counts > 0]))
     return np.where(counts > 0, np.clip(counts / usual, LEAST_WEIGHT, 1.0), 0.0)
 
@@ -321,7 +342,7 @@ def _flags(sections: Sections, place: int, shape: PixelShape, angle: float) -> l
     last = len(sections.indices) - 1
     cut = (place == 0 and not sections.first_seen) or (place == last and not sections.last_seen)
     raised = {
-        "touches edge": bool(sections.touches_edge[place]),
+        CUT_OFF: bool(sections.touches_edge[place]),
         "end of image": cut,
         "fragmented": shape.components > 1 and 1 - shape.largest_share > FRAGMENT_SHARE,
         "hole": shape.holes > 0,

@@ -17,6 +17,7 @@ from autoseg.errors import DataError, ReadError
 from autoseg.files.atomic import whole_folder
 from autoseg.files.tables import csv_bytes, read_table
 from autoseg.measurement.areas import worst_light
+from autoseg.measurement.cut_off import least_apart
 from autoseg.measurement.morphometry.measure import Morphometry, Profile, SectionRow
 from autoseg.words import natural
 
@@ -46,12 +47,14 @@ ARC_COLUMNS = (
 def sections_table(morphometry: Morphometry) -> pd.DataFrame:
     """Give one row a section and structure, columns named like SectionRow's fields but for `section_index`.
 
-    Diameters in a direction that no structure has are left out as columns. At the end is suitability, the light of
-    the image, where one is known.
+    Diameters in a direction that no structure has are left out as columns. Of sections that are cut off by the edge
+    of the image area_mm2 is empty, and area_at_least_mm2 has what is seen: a column where there is any. At the end
+    is suitability, the light of the image, where one is known.
     """
     rows = [asdict(row) for profile in morphometry.profiles for row in profile.rows]
     columns = [field.name for field in fields(SectionRow) if field.name != "section_index"]
     table = pd.DataFrame(rows, columns=columns)
+    table = least_apart(table, [row.is_cut_off for profile in morphometry.profiles for row in profile.rows])
     return _with_lights(_without_empty_diameters(table), morphometry)
 
 

@@ -140,7 +140,8 @@ class Table {
       const words = row.flags[c];
       const between = (row.intervals[c] || []).map((end) => this.formats[c].format(end)).join("–");
       const interval = between ? `<div class="ast-interval">${between}</div>` : "";
-      const text = this.formats[c].format(value) + interval;
+      const number = this.formats[c].format(value);
+      const text = (row.cut.includes(c) ? `at least ${number} (cut off)` : number) + interval;
       const dice = escaped(row.dice[c] || "");
       if (!words) cells.push(`<td class="ast-number" data-c="${c}" tabindex="-1" title="${dice}">${text}</td>`);
       else {
@@ -320,9 +321,12 @@ class Table {
   text() {
     const intervals = this.content.interval && !this.root.classList.contains("ast-no-intervals");
     const heads = this.heads().map(([, words]) => words);
-    for (const { name, unit } of this.content.columns) {
-      heads.push(`${name} ${unit}`, ...(intervals ? [`${name} low ${unit}`, `${name} high ${unit}`] : []));
-    }
+    // As in the files: a number that is only the least of an area stands in a column of its own.
+    const cut = this.content.columns.map((_, c) => this.content.blocks.some(({ rows }) => rows.some((row) => row.cut.includes(c))));
+    this.content.columns.forEach(({ name, unit }, c) => {
+      heads.push(`${name} ${unit}`, ...(cut[c] ? [`${name} at least ${unit}`] : []));
+      if (intervals) heads.push(`${name} low ${unit}`, `${name} high ${unit}`);
+    });
     const lines = [[...heads, "Flags", ...(this.content.lights ? ["Suitability"] : [])]];
     this.content.blocks.forEach((block, b) => {
       if (block.title) lines.push([block.title]);
@@ -333,7 +337,9 @@ class Table {
         if (this.content.levels) line.push(row.level);
         line.push(exact(row.position));
         row.cells.forEach((value, c) => {
-          line.push(exact(value), ...(intervals ? (row.intervals[c] || ["", ""]).map(exact) : []));
+          const is = row.cut.includes(c);
+          line.push(is ? "" : exact(value), ...(cut[c] ? [is ? exact(value) : ""] : []));
+          if (intervals) line.push(...(row.intervals[c] || ["", ""]).map(exact));
         });
         line.push(Object.entries(row.flags).map(([c, words]) => `${this.content.columns[c].name} ${words}`).join("; "));
         if (this.content.lights) line.push(row.light);
@@ -342,7 +348,7 @@ class Table {
       const blank = Array(this.leading - 1).fill("");
       const light = this.content.lights ? [block.light?.light || ""] : [];
       for (const [words, values] of block.statistics) {
-        const cells = values.flatMap((value) => [exact(value), ...(intervals ? ["", ""] : [])]);
+        const cells = values.flatMap((value, c) => [exact(value), ...(cut[c] ? [""] : []), ...(intervals ? ["", ""] : [])]);
         lines.push([words, ...blank, ...cells, "", ...light]);
       }
     });

@@ -146,7 +146,7 @@ def table_content(
     """Give what the page shows, as plain values: columns, and blocks with rows, cells and statistics.
 
     A cell is a number in its column's unit, None where the structure was not drawn on that slice, and "" where its
-    area stands in the column of the other unit.
+    area stands in the column of the other unit. The cells in "cut" are of structures that are cut off there.
     """
     blocks = area_blocks(measurements)
     first: dict[str, Measurement] = {}
@@ -201,6 +201,7 @@ def _row(
         "position": place.slice_position_mm,
         "level": place.level,
         "cells": [of[n].area if n in of else "" if first[n].name in drawn else None for n in names],
+        "cut": [i for i, n in enumerate(names) if n in of and of[n].is_cut_off],
         # Only where another image gave the structure another label than the column's.
         "labels": {str(i): of[n].label for i, n in enumerate(names) if n in of and of[n].label != first[n].label},
         "flags": {str(i): explain_flags(of[n].flags) for i, n in enumerate(names) if n in of and of[n].flags},

@@ -21,7 +21,7 @@ from autoseg.image.structures import Structure
 from autoseg.measurement.areas import MM2, Measurement
 from autoseg.model.trust import Light
 from autoseg.panels.parts.light import light_values
-from autoseg.report.area_tables import area_text, explain_flags, interval_text, level_text
+from autoseg.report.area_tables import area_text, at_least, explain_flags, interval_text, level_text
 from autoseg.report.cuts import cuts_of
 
 # --- slices as the page's viewer needs them: whole numbers, windows to start with, letters at the edges
@@ -294,7 +294,7 @@ class SliceViewer(anywidget.AnyWidget):
             "reference": reference is not None,
             "areas": {
                 str(row.label): {
-                    "area": area_text(row.area) if row.unit == MM2 else f"{row.pixel_count:,}",
+                    "area": _area_cell(row),
                     "interval": interval_text(row),
                     "pixels": row.pixel_count,
                     "flags": explain_flags(row.flags),
@@ -381,6 +381,12 @@ class SliceViewer(anywidget.AnyWidget):
         slices, rows, columns = self.results[number][0].shape
         if 0 <= index < slices and -0.5 <= row <= rows - 0.5 and -0.5 <= column <= columns - 0.5:
             self._clicked(number, index, row, column)
+
+
+def _area_cell(row: Measurement) -> str:
+    """Write an area below its unit."""
+    area = area_text(row.area) if row.unit == MM2 else f"{row.pixel_count:,}"
+    return at_least(area) if row.is_cut_off else area
 
 
 def dice_text(row: Measurement) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
 
@@ -18,10 +19,14 @@ from autoseg.panels.parts.table import Cell, html_table
 from autoseg.panels.parts.viewer import SliceViewer
 from autoseg.panels.patient.light import Lit, light_above, line_of, run_to_show, why_no_numbers
 from autoseg.prediction.run import Run
-from autoseg.report.area_tables import fixed_text, levels_table, patient_names, patients_table
+from autoseg.report.area_tables import LEAST, at_least, fixed_text, levels_table, patient_names, patients_table
 from autoseg.report.figures.charts import show_areas
 from autoseg.report.run_folder import read_run_file
 
+CUT_OFF = (
+    "“At least … (cut off)”: the structure touches the edge of the image, or for a volume is on its first or last "
+    "slice, and may go on there. Slices that cut it off count in no mean."
+)
 DOWNLOADS = ("areas.csv", "areas.xlsx")
 HEADERS = {
     "patient": "Patient",
@@ -37,6 +42,7 @@ HEADERS = {
     "max_area_pixels": "Largest area (pixels)",
     "volume_ml": "Volume (ml)",
     "flagged": "Flagged",
+    "cut_off": "Cut off",
     "suitability": "Light",
     "level": "Level",
     "name": "Structure",
@@ -130,14 +136,17 @@ def structures_of(run: Run) -> tuple[Structure, ...]:
 def describe_patients(run: Run, *, show_ids: bool = False) -> str:
     """Give the tables by patient and, where levels are known, by level as HTML."""
     hidden = () if show_ids else ("subject_id",)
-    table = _bounded(patients_table(run.measurements, run.patient_intervals))
-    table = table.drop(columns=["volume_mm3", *hidden], errors="ignore")
+    table = patients_table(run.measurements, run.patient_intervals)
+    table = table.drop(columns=["volume_mm3", "volume_at_least_mm3", *hidden], errors="ignore")
     if "suitability" in table:  # where it is seen before the numbers, on a narrow page too
         table.insert(list(table.columns).index("structure") + 1, "suitability", table.pop("suitability"))
     note = (
         "Images of one patient (time points, series) are not added up. The volume is the sum of the areas times "
         "the distance of the slices: what lies within the slices, no more."
     )
+    if any(least in table for least in LEAST.values()):
+        note += f" {CUT_OFF}"
+    table = _in_one_column(table)
     sure = dict.fromkeys(f"{100 * one.level:.4g} %" for one in run.patient_intervals)
     note += f" Below a number in parentheses: its {' or '.join(sure)} interval." if sure else ""
     shown = heading("By patient") + text(note)
@@ -151,8 +160,15 @@ def describe_patients(run: Run, *, show_ids: bool = False) -> str:
     return shown + heading("By level") + table_html(levels.rename(columns=HEADERS | ids))
 
 
-def _bounded(table: pd.DataFrame) -> pd.DataFrame:
-    """Put both ends of an interval to its number, (number, low, high), in place of columns of their own."""
+@dataclass(frozen=True)
+class AtLeast:
+    """A number of which only the least is known."""
+
+    number: float
+
+
+def _in_one_column(table: pd.DataFrame) -> pd.DataFrame:
+    """Put what is known in columns of their own to its number: both ends, (number, low, high), or `AtLeast`."""
     shown = table.drop(columns=["interval_level", "interval_basis"], errors="ignore")
     for name in table.columns:
         what, _, unit = str(name).rpartition("_")
@@ -163,13 +179,22 @@ def _bounded(table: pd.DataFrame) -> pd.DataFrame:
                 [cell[0] if any(map(pd.isna, cell)) else cell for cell in cells], index=table.index, dtype=object
             )
             shown = shown.drop(columns=ends)
+    for name, least in LEAST.items():
+        if least in shown:
+            known = [
+                value if pd.isna(part) else AtLeast(float(part))
+                for value, part in zip(shown[name], shown[least], strict=True)
+            ]
+            shown[name] = pd.Series(known, index=table.index, dtype=object)
+            shown = shown.drop(columns=least)
     return shown
 
 
 def table_html(table: pd.DataFrame, *, decimals: int = 1, finer: Collection[str] = ()) -> str:
     """Give a small table as HTML: words on the left, numbers on the right, – for nothing.
 
-    Columns that are `finer` have one decimal more. A number with its interval is a tuple of three.
+    Columns that are `finer` have one decimal more. A number with its interval is a tuple of three, one that is only
+    the least an `AtLeast`.
     """
     places = [decimals + (name in finer) for name in table.columns]
 
@@ -178,6 +203,8 @@ def table_html(table: pd.DataFrame, *, decimals: int = 1, finer: Collection[str]
             return "–"
         if isinstance(value, float):
             return fixed_text(value, decimals)
+        if isinstance(value, AtLeast):
+            return at_least(fixed_text(value.number, decimals))
         if isinstance(value, tuple):
             number, low, high = (fixed_text(one, decimals) for one in value)
             return Cell(f'{number}<div style="white-space:nowrap;opacity:.75">({low}–{high})</div>')

@@ -33,13 +33,17 @@ from autoseg.panels.parts.download import DownloadButton
 from autoseg.panels.parts.fields import button, field, tick
 from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.style import Drawn, LaterPicture, heading, notice, picture, text
-from autoseg.panels.patient.areas import structures_of, table_html
+from autoseg.panels.patient.areas import AtLeast, structures_of, table_html
 from autoseg.panels.patient.centreline import draw_course
 from autoseg.panels.patient.light import Lit, light_above, line_of, run_to_show, why_no_numbers
 from autoseg.prediction.run import Run
 from autoseg.report.figures.morphometry import Spread, show_morphometry
 
 FOLDER = "morphometry"  # in the run's folder
+CUT_OFF = (
+    "“At least … (cut off)”: the structure is on the first or last section of the image and may go on there. "
+    "Sections that touch the image's edge count in no mean."
+)
 WORDS = (
     "Each section is seen along the structure's own curve: its area is corrected for the angle at which it is cut, "
     "and its diameters are the axes of the ellipse with the same second moments. For long structures, such as the "
@@ -265,7 +269,8 @@ def describe_morphometry(found: Morphometry) -> str:
         numbers = rows[["area_mm2", *HEADERS]].apply(pd.to_numeric)
         first = profile.rows[0]
         line: dict[str, object] = {"Image": first.case_id, "Structure": first.name, "Sections": len(rows)}
-        line["Length (mm)"] = profile.curve.length_mm
+        length = profile.curve.length_mm
+        line["Length (mm)"] = AtLeast(length) if profile.is_length_cut_off else length
         line |= {words: float(numbers[column].mean()) for column, words in HEADERS.items()}
         line["Flagged sections"] = int((rows["flags"] != "").sum())
         lines.append(line)
@@ -274,7 +279,8 @@ def describe_morphometry(found: Morphometry) -> str:
     notes = "".join(notice(note, announced=False) for note in found.notes[:MOST_NOTES])
     more = len(found.notes) - MOST_NOTES
     notes += text(f"… and {more} more, in morphometry_notes.txt.") if more > 0 else ""
-    abbreviations = text("AP: anteroposterior, RL: right-left, SI: superior-inferior diameter.")
+    abbreviations = text(CUT_OFF) if any(profile.is_length_cut_off for profile in found.profiles) else ""
+    abbreviations += text("AP: anteroposterior, RL: right-left, SI: superior-inferior diameter.")
     return heading("Means over the sections") + table_html(table, decimals=2) + abbreviations + by_level + notes
 
 

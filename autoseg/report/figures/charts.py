@@ -158,8 +158,9 @@ def show_areas(
 ) -> Figure:
     """Draw each structure's area along the stack, flagged areas marked by a cross; one panel an image.
 
-    A thin bar goes from the lower to the upper bound of an area whose interval is known. Above a panel stands the
-    word of its image's light, unless it is green or unknown.
+    An area that is cut off has an arrow up in place of the cross: it is at least so large. A thin bar goes from the
+    lower to the upper bound of an area whose interval is known. Above a panel stands the word of its image's light,
+    unless it is green or unknown.
 
     Where every image is a single slice, the slices of a patient's series share a panel. Where several time points
     lie in one panel, areas are points without a line. Each panel's axis names its unit: mm², or pixels where the
@@ -191,7 +192,9 @@ def show_areas(
         ax.set(title=title, ylabel=f"area ({rows[0].unit})", xlabel="position (mm)" if is_located else along)
         _title_with_light(ax, worst_light(row.suitability for row in rows))
     lines = [Line2D([], [], color=colour, marker="o", label=as_label(name)) for name, colour in colours.items()]
-    if any(row.flags for _, rows in drawn for row in rows):
+    if any(row.is_cut_off for _, rows in drawn for row in rows):
+        lines.append(Line2D([], [], color="black", marker="^", linestyle="", label="at least (cut off)"))
+    if any(row.flags and not row.is_cut_off for _, rows in drawn for row in rows):
         lines.append(Line2D([], [], color="black", marker="x", linestyle="", label="flagged"))
     levels = {row.interval_level for _, rows in drawn for row in rows if row.interval is not None}
     for level in sorted(level for level in levels if level is not None):
@@ -242,8 +245,9 @@ def _draw_areas(ax: Axes, rows: Sequence[Measurement], colours: Mapping[str, str
         ax.vlines(
             known[along], known["low"], known["high"], color=colours[name], linewidth=BAR, alpha=0.6, zorder=1
         )
-        flagged = ordered[ordered["flags"] != ""]
-        ax.plot(flagged[along], flagged["area"], "x", color="black", markersize=8, zorder=3)
+        is_cut = ordered["touches_edge"].astype(bool)
+        for marker, marked in (("x", (ordered["flags"] != "") & ~is_cut), ("^", is_cut)):
+            ax.plot(ordered[along][marked], ordered["area"][marked], marker, color="black", markersize=8, zorder=3)
     if not is_located:
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_ylim(bottom=0)

@@ -56,6 +56,16 @@ def test_flags_stand_at_their_cell_in_words():
     assert flags[2]["0"].startswith("is missing here")
 
 
+def test_what_is_cut_off_is_marked_and_told():
+    rows = [replace(row, touches_edge=row.slice_index == 2 and row.label == 1) for row in rows_of(label_map())]
+    (block,) = table_content(rows)["blocks"]
+    assert [row["cut"] for row in block["rows"]] == [[], [], [0], [], []]
+    assert dict(block["statistics"])["n"][0] == 3
+    table = AreaTable(rows)
+    table.select("series-1", 2, 1)
+    assert table.explanation.startswith("Slice 3, cord: at least 549.3 mm² (cut off) = 625 pixels × ")
+
+
 def test_what_was_not_drawn_is_no_number():
     rows = rows_of(label_map(annotated=frozenset({1})), label_map("series-2"))
     first, second = table_content(rows)["blocks"]

@@ -6,8 +6,10 @@ import pandas as pd
 from lit import lit
 from untrained import Fixed
 
+from autoseg.measurement.areas import Measurement
 from autoseg.panels.parts.viewer import SliceViewer
 from autoseg.panels.patient.areas import AreasPanel, describe_patients, table_html
+from autoseg.report import area_tables
 from autoseg.report.area_tables import patients_table
 
 
@@ -95,13 +97,16 @@ def test_one_image_has_its_volume_in_ml_too(run):
         run, results=run.results[:1], measurements=[r for r in run.measurements if r.case_id == "series-5_t01"]
     )
     page = describe_patients(alone)
-    (volume, _) = patients_table(alone.measurements)["volume_ml"]
+    (volume, _) = patients_table(alone.measurements)["volume_at_least_ml"]
     assert "Volume (ml)" in page
-    assert f">{volume:,.2f}<" in page
+    assert f">at least {volume:,.2f} (cut off)<" in page  # drawn on the first and the last slice
+    assert "may go on there" in page
     assert "By level" not in page
 
 
-def test_means_and_volumes_have_their_interval_and_the_light_of_their_image(run):
+def test_means_and_volumes_have_their_interval_and_the_light_of_their_image(run, monkeypatch):
+    monkeypatch.setattr(Measurement, "is_cut_off", False)  # an untrained model draws everywhere
+    monkeypatch.setattr(area_tables, "is_volume_cut_off", lambda rows: False)
     page = describe_patients(lit(run, "amber", "green"))
     assert page.count("(410.0–520.0)</div>") == 4
     assert page.count("(31.25–42.50)</div>") == 4

@@ -256,6 +256,17 @@ def test_areas_run_along_the_position_with_flags_marked():
     drawn(figure)
 
 
+def test_an_area_that_is_cut_off_has_an_arrow_in_place_of_a_cross():
+    rows = [
+        replace(row, touches_edge=row.slice == 3, flags="touches edge" * (row.slice == 3))
+        for row in measure_areas(pair(5)[1])
+    ]
+    figure = show_areas(rows, structures=STRUCTURES)
+    marked = {line.get_marker(): line.get_xdata().tolist() for line in figure.axes[0].lines[:3]}
+    assert (marked["x"], marked["^"]) == ([], [16.0])
+    assert legend_names(figure) == ["cavity", "wall", "at least (cut off)"]
+
+
 def test_intervals_are_bars_and_the_word_of_a_light_stands_above_its_panel():
     rows = []
     for name, light in (("a", "red"), ("b", "amber"), ("c", "green")):
