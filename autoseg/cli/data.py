@@ -158,7 +158,7 @@ def measure(chosen: argparse.Namespace) -> None:
     in_pixels = in_pixels_note(measurements)
     if in_pixels:
         print_note(GraveNote(in_pixels))
-    print_areas(measurements)
+    print_areas(measurements, cohort=measurements)
     if chosen.output is not None:
         print(f"Saved in {write_tables(chosen.output, measurements)}")
 

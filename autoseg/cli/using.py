@@ -171,19 +171,27 @@ def print_run(run: Run, *, show_red: bool = False) -> None:
     print(f"Saved in {run.folder}")
 
 
-def print_areas(measurements: Sequence[Measurement], intervals: Sequence[PatientInterval] = ()) -> None:
-    """Print areas slice by slice, then each structure of each image with its volume, and by level.
+def print_areas(
+    measurements: Sequence[Measurement],
+    intervals: Sequence[PatientInterval] = (),
+    *,
+    cohort: Sequence[Measurement] = (),
+) -> None:
+    """Print areas slice by slice, each structure of each image with its volume, by level, and left beside right.
 
-    Where the interval of an area is known it stands behind it, in brackets.
+    Whoever is measured is held against the other people of the `cohort`. Where the interval of an area is known it
+    stands behind it, in brackets.
     """
     from autoseg.report.area_tables import areas_table, levels_table, patients_table, with_intervals
+    from autoseg.report.asymmetry import asymmetry_table
 
-    summed = patients_table(measurements, intervals)
+    summed, asymmetry = patients_table(measurements, intervals), asymmetry_table(measurements, cohort=cohort)
     alone = ["patient"] if summed["subject_id"].nunique() < 2 else []
     tables = (
         areas_table(measurements, intervals),
         summed.drop(columns=["volume_mm3", "volume_at_least_mm3", *alone], errors="ignore"),
         levels_table(measurements),
+        asymmetry.drop(columns=alone),
     )
     for table in filter(len, tables):
         shown = with_intervals(table)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from autoseg.errors import LabelError
 
 Side = Literal["left", "right", "both", ""]
+SIDES = ("left", "right")
 
 # Okabe and Ito's colours, which remain apart in every common colour blindness (jfly.uni-koeln.de/color),
 # strongest contrast on grey images first; grey and black are left out.
@@ -160,6 +161,21 @@ def name_list(known: Mapping[int, str]) -> str:
     return ", ".join(f"{label} = {name}" for label, name in known.items()) or "none"
 
 
+def pair_name(name: str) -> str:
+    """Give the name that a structure shares with its counterpart on the other side.
+
+    Examples
+    --------
+    >>> pair_name("psoas left"), pair_name("Right_erector_spinae"), pair_name("disc")
+    ('psoas', 'erector spinae', 'disc')
+    """
+    return " ".join(word for word in _words_of(name) if word.lower() not in SIDES)
+
+
+def _words_of(name: str) -> list[str]:
+    return re.findall(r"[^\W_]+", name)
+
+
 def side_pairs(structures: Sequence[Structure]) -> tuple[tuple[int, int], ...]:
     """Give the labels (left, right) of structures that are each other's counterpart.
 
@@ -173,10 +189,8 @@ def side_pairs(structures: Sequence[Structure]) -> tuple[tuple[int, int], ...]:
     """
     sides: dict[str, dict[str, int]] = {}
     for structure in structures:
-        words = re.findall(r"[^\W_]+", structure.name.lower())
-        named = [word for word in words if word in ("left", "right")]
+        named = [word for word in _words_of(structure.name.lower()) if word in SIDES]
         side = structure.side or (named[0] if len(named) == 1 else "")
-        if side in ("left", "right"):
-            stem = " ".join(word for word in words if word not in ("left", "right"))
-            sides.setdefault(stem, {})[side] = structure.label
+        if side in SIDES:
+            sides.setdefault(pair_name(structure.name.lower()), {})[side] = structure.label
     return tuple((pair["left"], pair["right"]) for pair in sides.values() if len(pair) == 2)

@@ -562,6 +562,15 @@ def image_groups(measurements: Sequence[Measurement]) -> dict[tuple[str, str], l
     return groups
 
 
+def image_titles(measurements: Sequence[Measurement]) -> dict[tuple[str, str], str]:
+    """Name each of `image_groups` in tables by patient: by its image, or how many single slices it has."""
+    single = is_by_slice(measurements)
+    return {
+        group: counted(len({row.case_id for row in rows}), "slice image") if single else group[1]
+        for group, rows in image_groups(measurements).items()
+    }
+
+
 def patient_names(measurements: Sequence[Measurement]) -> dict[str, str]:
     """Give each subject_id, in natural order, a name that tells nothing of the person: "patient 1", …."""
     subjects = sorted({row.subject_id for row in measurements}, key=natural)
@@ -618,14 +627,12 @@ def patients_table(measurements: Sequence[Measurement], intervals: Sequence[Pati
          patient  slices  mean_area_mm2  volume_mm3
     0  patient 1       3            4.0        60.0
     """
-    names = patient_names(measurements)
-    single = is_by_slice(measurements)
+    names, titles = patient_names(measurements), image_titles(measurements)
     known = {(one.subject_id, one.image, one.label): _interval_cells(one) for one in intervals}
     lines = []
     for (subject, image), rows in image_groups(measurements).items():
         mixed = has_repeated_places(rows)
         unit = SUFFIXES[rows[0].unit]
-        title = counted(len({row.case_id for row in rows}), "slice image") if single else image
         for label in sorted({row.label for row in rows}):
             mine = [row for row in rows if row.label == label]
             seen = [row for row in mine if row.pixel_count]
@@ -639,7 +646,7 @@ def patients_table(measurements: Sequence[Measurement], intervals: Sequence[Pati
                 {
                     "patient": names[subject],
                     "subject_id": subject,
-                    "image": title,
+                    "image": titles[subject, image],
                     "structure": mine[0].name,
                     "slices": len(seen),
                     f"mean_area_{unit}": float(np.mean(areas)) if areas and not mixed else math.nan,

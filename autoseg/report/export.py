@@ -40,6 +40,7 @@ from autoseg.report.area_tables import (
     missing_notes,
     patients_table,
 )
+from autoseg.report.asymmetry import asymmetry_table
 from autoseg.report.cuts import cuts_of, draw_cut
 from autoseg.report.lights import carrying_light, light_of_run, lights_by_image, plain_suitability, say_light
 from autoseg.report.run_folder import overlay_stems, slice_stems
@@ -79,7 +80,8 @@ def write_run(
     one `<case_id>.nii.gz` an image, `animation.gif` (at most 200 slices, evenly chosen), `areas.csv` (one row a
     slice), `areas.xlsx` (the same as a workbook, with the details on further sheets), `measurements.csv` (one row a
     slice and structure), `patients.csv` (by patient and image, with volumes), where levels are known `levels.csv`,
-    `colours` (names and colours for ITK-SNAP, 3D Slicer and FSLeyes), and `run.json`.
+    where structures are pairs `asymmetry.csv`, `colours` (names and colours for ITK-SNAP, 3D Slicer and FSLeyes),
+    and `run.json`.
 
     Several slices at unknown distances get no NIfTI file, nor do pixels of unknown size, which would have to invent
     them; run.json names what was not written, the files of the patient that were left alone (`skipped`), and each
@@ -152,7 +154,10 @@ def _unknown_distance(image: Image) -> str:
 
 
 def write_tables(folder: Path, measurements: Sequence[Measurement]) -> Path:
-    """Write `areas.csv` (wide), `areas.xlsx`, `measurements.csv` (tidy), `patients.csv`, perhaps `levels.csv`."""
+    """Write `areas.csv` (wide), `areas.xlsx`, `measurements.csv` (tidy), `patients.csv`.
+
+    Where there is something to write, also `levels.csv` and `asymmetry.csv`.
+    """
     with whole_folder(Path(folder)) as temporary:
         _write_tables(temporary, measurements)
     return Path(folder)
@@ -189,6 +194,8 @@ def areas_sheets(
     sheets.append(Sheet("by patient", patients_table(measurements, intervals)))
     levels = levels_table(measurements)
     sheets += [Sheet("by level", levels)] if len(levels) else []
+    asymmetry = asymmetry_table(measurements, cohort=() if model_name else measurements)
+    sheets += [Sheet("left and right", asymmetry)] if len(asymmetry) else []
     sheets = [_with_lights(sheet) for sheet in sheets]
     lights = lights_by_image(suitability, [row.case_id for row in measurements]) if suitability else []
     said = [(f"suitability of {who}", say_light(one)) for who, one in lights]
@@ -329,6 +336,9 @@ def _write_tables(
     levels = levels_table(measurements)
     if len(levels):
         write_table(folder / "levels.csv", levels, marked=True)
+    asymmetry = asymmetry_table(measurements, cohort=() if model_name else measurements)
+    if len(asymmetry):
+        write_table(folder / "asymmetry.csv", asymmetry)
 
 
 def _describe_run(

@@ -30,6 +30,7 @@ MEANINGS = (
     (r"measurements\.csv", "Every detail: one row a slice and structure, with pixels, flags and sources"),
     (r"patients\.csv", "By patient: mean area, SD, largest area and volume of each structure"),
     (r"levels\.csv", "By level: mean area and SD of each structure over the slices of a level"),
+    (r"asymmetry\.csv", "Left beside right: by how many percent the two sides of a structure differ"),
     (r"structures\.csv", "The names and colours of the label values"),
     (r"run\.json", "Where the result came from: model, date, versions, every file"),
     (r"animation\.gif", "The slices with their structures, one after the other"),

@@ -20,12 +20,17 @@ from autoseg.panels.parts.viewer import SliceViewer
 from autoseg.panels.patient.light import Lit, light_above, line_of, run_to_show, why_no_numbers
 from autoseg.prediction.run import Run
 from autoseg.report.area_tables import LEAST, at_least, fixed_text, levels_table, patient_names, patients_table
+from autoseg.report.asymmetry import asymmetry_table
 from autoseg.report.figures.charts import show_areas
 from autoseg.report.run_folder import read_run_file
 
 CUT_OFF = (
     "“At least … (cut off)”: the structure touches the edge of the image, or for a volume is on its first or last "
     "slice, and may go on there. Slices that cut it off count in no mean."
+)
+LEFT_AND_RIGHT = (
+    "Above 0: the left is larger. Compared are the slices that show both sides whole. Whoever lies turned, or is "
+    "cut obliquely, has unlike sides on a slice; volumes depend on that less."
 )
 DOWNLOADS = ("areas.csv", "areas.xlsx")
 HEADERS = {
@@ -43,6 +48,9 @@ HEADERS = {
     "volume_ml": "Volume (ml)",
     "flagged": "Flagged",
     "cut_off": "Cut off",
+    "asymmetry_percent": "Left − right (% of their mean)",
+    "sd_asymmetry_percent": "SD over the slices (%)",
+    "volume_asymmetry_percent": "Of the volumes (%)",
     "suitability": "Light",
     "level": "Level",
     "name": "Structure",
@@ -151,6 +159,10 @@ def describe_patients(run: Run, *, show_ids: bool = False) -> str:
     note += f" Below a number in parentheses: its {' or '.join(sure)} interval." if sure else ""
     shown = heading("By patient") + text(note)
     shown += table_html(table.rename(columns=HEADERS), finer=[HEADERS["volume_ml"]])
+    asymmetry = asymmetry_table(run.measurements)
+    if len(asymmetry):
+        beside = asymmetry.drop(columns=list(hidden)).rename(columns=HEADERS)
+        shown += heading("Left and right") + text(LEFT_AND_RIGHT) + table_html(beside)
     levels = levels_table(run.measurements)
     if not len(levels):
         return shown
