@@ -8,8 +8,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autoseg.cli.options import MOST_LEFT_ALONE, find, only_cases, print_note, typed_calibration
-from autoseg.cli.using import print_areas
+from autoseg.cli.options import MOST_LEFT_ALONE, fat_channels, find, only_cases, print_note, typed_calibration
+from autoseg.cli.using import print_areas, print_tissue
 from autoseg.words import counted, size_words
 
 if TYPE_CHECKING:
@@ -145,22 +145,29 @@ def raters(chosen: argparse.Namespace) -> None:
 
 def measure(chosen: argparse.Namespace) -> None:
     """Measure the areas of drawn labels."""
-    from autoseg.measurement.areas import measure_labels
+    from autoseg.measurement.areas import measure_areas, read_to_measure
+    from autoseg.measurement.tissue import join_tissue, measure_tissue
     from autoseg.report.area_tables import in_pixels_note
     from autoseg.report.export import write_tables
     from autoseg.words import GraveNote
 
     notes: dict[str, None] = {}
     found = only_cases(find(chosen), chosen.case)
-    measurements = measure_labels(found, **vars(typed_calibration(chosen)), on_note=notes.setdefault)
+    measurements, parts, channels = [], [], fat_channels(chosen)
+    for image, label_map in read_to_measure(found, typed_calibration(chosen), on_note=notes.setdefault):
+        measurements += measure_areas(label_map, image=image)
+        parts.append(measure_tissue(label_map, image, channels))
+    tissue = join_tissue(parts)
+    notes |= dict.fromkeys(tissue.notes)
     for note in notes:
         print_note(note)
     in_pixels = in_pixels_note(measurements)
     if in_pixels:
         print_note(GraveNote(in_pixels))
     print_areas(measurements, cohort=measurements)
+    print_tissue(tissue)
     if chosen.output is not None:
-        print(f"Saved in {write_tables(chosen.output, measurements)}")
+        print(f"Saved in {write_tables(chosen.output, measurements, tissue=tissue)}")
 
 
 def cache(chosen: argparse.Namespace) -> None:

@@ -17,6 +17,7 @@ from autoseg.model.settings.text import all_settings, show_value, value_of
 if TYPE_CHECKING:
     from autoseg.data.cases import CaseFolder
     from autoseg.image.calibration import TypedCalibration
+    from autoseg.measurement.tissue import FatChannels
     from autoseg.model.model import TrainedModel
     from autoseg.model.trust import Suitability
 
@@ -169,6 +170,25 @@ AMBER, PLAIN = "\x1b[33m", "\x1b[0m"
 
 # Of the lights, on a terminal.
 COLOURS = {"green": "\x1b[32m", "amber": AMBER, "red": "\x1b[1;31m"}
+
+
+def add_fat(parser: argparse.ArgumentParser) -> None:
+    """Add how a person says which channels tell of fat."""
+    add = parser.add_argument_group("how much of a structure is fat").add_argument
+    water = "the channel that is water in a Dixon scan, for the fat fraction (default: the one called water, or w)"
+    add("--water", default="", metavar="CHANNEL", help=water)
+    add("--fat", default="", metavar="CHANNEL", help="the channel that is fat (default: the one called fat, or f)")
+    estimate = (
+        "a channel in which fat is bright: a threshold estimates the share of fat where pixels are of two kinds"
+    )
+    add("--estimate-fat", default="", metavar="CHANNEL", help=estimate)
+
+
+def fat_channels(chosen: argparse.Namespace) -> FatChannels:
+    """Give the channels that were typed."""
+    from autoseg.measurement.tissue import FatChannels
+
+    return FatChannels(chosen.water, chosen.fat, chosen.estimate_fat)
 
 
 def add_show_red(parser: argparse.ArgumentParser) -> None:

@@ -11,6 +11,7 @@ from autoseg.cli.correcting import add_correcting_commands
 from autoseg.cli.options import (
     ONLY,
     add_calibration,
+    add_fat,
     add_setting,
     add_show_red,
     add_voxel_sizes,
@@ -80,6 +81,7 @@ def build_parser() -> argparse.ArgumentParser:
     measure.add_argument(
         "--case", nargs="+", metavar="ID", help="only these images, by the names that the tables print"
     )
+    add_fat(measure)
     add_calibration(measure)
 
     along = command(
@@ -202,6 +204,7 @@ def build_parser() -> argparse.ArgumentParser:
     predict.add_argument("--reference", type=Path, help="a folder with dicoms and labels to compare with")
     using.add_centreline(predict)
     using.add_cleaning(predict)
+    add_fat(predict)
     add_calibration(predict)
     add_voxel_sizes(predict)
 

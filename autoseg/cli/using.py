@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autoseg.cli.options import (
+    fat_channels,
     load_models,
     print_lights,
     print_note,
@@ -22,13 +23,14 @@ from autoseg.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     import pandas as pd
 
     from autoseg.data.cases import CaseFolder
     from autoseg.measurement.areas import Measurement
     from autoseg.measurement.intervals import PatientInterval
+    from autoseg.measurement.tissue import Tissue
     from autoseg.prediction.run import Run, RunProgress
 
 
@@ -45,6 +47,7 @@ def predict(chosen: argparse.Namespace) -> None:
             copies=chosen.copies,
             only=chosen.series,
             look=chosen.look,
+            fat=fat_channels(chosen),
             **vars(typed_calibration(chosen)),
             **options,
         )
@@ -168,6 +171,7 @@ def print_run(run: Run, *, show_red: bool = False) -> None:
             print(f"In brackets: between what the true value lies with a probability of {100 * level:.4g} %.")
         if run.about_intervals:
             print(run.about_intervals)
+        print_tissue(run.tissue, hidden=red)
     print(f"Saved in {run.folder}")
 
 
@@ -200,6 +204,24 @@ def print_areas(
         print(
             shown.to_string(index=False, float_format="{:.1f}".format, na_rep="", formatters={"volume_ml": _volume})
         )
+
+
+def print_tissue(tissue: Tissue, *, hidden: Collection[str] = ()) -> None:
+    """Print how bright structures are on all slices together, and how much of them is fat."""
+    from autoseg.measurement.tissue import tissue_table, whole_images
+
+    titles = {
+        "Brightness, all slices together:": tissue.intensities,
+        "Fat fraction (fat signal / water and fat signal):": tissue.fat,
+        "Fat, an estimate by a threshold on one channel:": tissue.estimates,
+    }
+    for title, rows in titles.items():
+        shown = [row for row in rows if row.case_id not in hidden]
+        if shown:
+            table = whole_images(tissue_table(shown))
+            print(f"\n{title}")
+            dull = ["subject_id", "level", "label", "side"]
+            print(table.drop(columns=dull).to_string(index=False, float_format="{:.1f}".format, na_rep=""))
 
 
 def _volume(value: float | str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -362,6 +362,16 @@ def measure_labels(
     """
     typed = TypedCalibration(field_of_view_mm, matrix_size, prefer, pixel_spacing_mm)
     rows = []
+    typed = TypedCalibration(field_of_view_mm, matrix_size, prefer, pixel_spacing_mm)
+    for image, label_map in read_to_measure(cases, typed, on_note=on_note):
+        rows.extend(measure_areas(label_map, image=image))
+    return rows
+
+
+def read_to_measure(
+    cases: CaseFolder, typed: TypedCalibration, *, on_note: Callable[[str], object] | None = None
+) -> Iterator[tuple[Image, LabelMap]]:
+    """Read labels that were drawn already, each with its image and on its grid; millimetres as in `calibrate`."""
     for case in cases.cases:
         image, label_map = read_case(case, cases.structures)
         choice = typed.spacing_for(image.shape)
@@ -373,5 +383,4 @@ def measure_labels(
         if on_note is not None:
             for note in label_map.source.notes:
                 on_note(f"{case.case_id}: {note}")
-        rows.extend(measure_areas(label_map.on_grid_of(image), image=image))
-    return rows
+        yield image, label_map.on_grid_of(image)

@@ -33,6 +33,7 @@ from autoseg.image.calibration import FieldOfView, TypedCalibration
 from autoseg.image.image import Image, LabelMap
 from autoseg.measurement.areas import Measurement, measure_areas
 from autoseg.measurement.intervals import PatientInterval
+from autoseg.measurement.tissue import FatChannels, Tissue, check_channels, join_tissue, measure_tissue
 from autoseg.model.centreline import Centreline, write_centreline
 from autoseg.model.identity import model_record
 from autoseg.model.model import TrainedModel, autoseg_version, origin_without_fingerprints, versions
@@ -133,7 +134,7 @@ class Run:
     (`ensemble.ensemble_name`). `centrelines` are those around which a model looked, by case_id. `not_found` are the
     structures that are on no slice of an image; notes say so too. `suitability` is the light of each image, by
     case_id. `patient_intervals` are those of mean areas and volumes; `about_intervals` says what all intervals rest
-    on, or why there are none.
+    on, or why there are none. `tissue` is how bright structures are, and how much of them is fat.
     """
 
     folder: Path
@@ -149,6 +150,7 @@ class Run:
     suitability: Mapping[str, Suitability] = field(default_factory=dict)
     patient_intervals: tuple[PatientInterval, ...] = ()
     about_intervals: str = ""
+    tissue: Tissue = field(default_factory=Tissue)
 
 
 # --- what segments an image: one model, the mean of several, or two along the body
@@ -293,7 +295,7 @@ class RunRequest:
 
     `only` are case_ids (None: all), `centrelines` are clicked ones by case_id. `on_slices` is told (slices done,
     slices in all) of each image; `on_progress` is told at each step, and stops the run by giving True. `output` is
-    where something will be written, if it will.
+    where something will be written, if it will. `fat` says from which channels fat is told.
     """
 
     segmenter: Segmenter
@@ -304,6 +306,7 @@ class RunRequest:
     on_slices: OnSlices | None = None
     on_progress: OnProgress | None = None
     output: Path | None = None
+    fat: FatChannels = field(default_factory=FatChannels)
 
     def tell(self, progress: RunProgress) -> None:
         """Report progress, and end the run where that is wished for."""
@@ -340,6 +343,8 @@ def _read_images(request: RunRequest) -> _Read:
         stacks=any(one.origin.get("picture_stacks") for one in models),
     )
     notes += about_images(models, images)
+    for image in images:
+        check_channels(image, request.fat)
     known = [image.source.case_id for image in images]
     unknown = sorted(set(request.centrelines) - set(known))
     if unknown:
@@ -417,6 +422,8 @@ def _segment_and_write(request: RunRequest, output: Path) -> Run:
         measurements = tuple(row for one in judged for row in one.measurements)
         lights = _lights(found, judged)
         lines = {one.image.source.case_id: one.centreline for one in found if one.centreline is not None}
+        tissue = join_tissue([measure_tissue(label_map, image, request.fat) for image, label_map in results])
+        notes += tissue.notes
         joins = [{"case_id": one.image.source.case_id, **one.join} for one in found if one.join is not None]
         intervals = patient_intervals(segmenter.models, measurements)
         about = (
@@ -439,6 +446,7 @@ def _segment_and_write(request: RunRequest, output: Path) -> Run:
             measurements=measurements,
             suitability=lights,
             intervals=intervals,
+            tissue=tissue,
             skipped=skipped,
             write_more=lambda place: _write_lines(place / "centrelines", lines),
         )
@@ -456,6 +464,7 @@ def _segment_and_write(request: RunRequest, output: Path) -> Run:
         not_found=missing,
         patient_intervals=intervals,
         about_intervals=about,
+        tissue=tissue,
     )
 
 
@@ -579,6 +588,7 @@ def segment_folder(
     on_slices: OnSlices | None = None,
     on_progress: OnProgress | None = None,
     look: bool = True,
+    fat: FatChannels | None = None,
 ) -> Run:
     """Segment every image of a folder, measure the areas and write everything to a new folder.
 
@@ -609,6 +619,8 @@ def segment_folder(
     look : bool
         Let models take a second look at each image, which takes up to as long as the first and tells how well
         each slice is likely to be segmented (`Measurement.expected_dice`, the flag "poor").
+    fat : autoseg.measurement.tissue.FatChannels, optional
+        Which channels tell of fat; by default water and fat are found by their names.
 
     Returns
     -------
@@ -624,6 +636,7 @@ def segment_folder(
     typed = TypedCalibration(field_of_view_mm, matrix_size, prefer, pixel_spacing_mm)
     segmenter = mean_of(model, copies, postprocess, look=look)
     request = RunRequest(segmenter, Path(folder), only, typed, centrelines or {}, on_slices, on_progress)
+    request = replace(request, fat=fat or FatChannels())
     return _segment_and_write(request, output)
 
 

@@ -27,6 +27,7 @@ from autoseg.image.overlay import hex_colour, overlay_slices
 from autoseg.image.structures import Structure
 from autoseg.measurement.areas import MEASUREMENT_VERSION, Measurement, measure_areas
 from autoseg.measurement.intervals import PatientInterval
+from autoseg.measurement.tissue import Tissue, join_tissue, measure_tissue, tissue_table
 from autoseg.model.trust import Light, Suitability
 from autoseg.report.animation import GIF_PIXELS, choose_scenes, draw_scenes
 from autoseg.report.area_tables import (
@@ -67,6 +68,7 @@ def write_run(
     measurements: Sequence[Measurement] | None = None,
     suitability: Mapping[str, Suitability] | None = None,
     intervals: Sequence[PatientInterval] = (),
+    tissue: Tissue | None = None,
     skipped: Sequence[SkippedFile] = (),
     write_more: Callable[[Path], object] | None = None,
 ) -> Path:
@@ -87,6 +89,9 @@ def write_run(
     them; run.json names what was not written, the files of the patient that were left alone (`skipped`), and each
     slice's number and files.
 
+    `intensities.csv` has the brightness within structures, and where fat can be told `fat_fraction.csv` and
+    `fat_estimate.csv` how much there is; all from `tissue`, by default of these results.
+
     `suitability` is the light of each image by case_id, where one is known: run.json has it with its reasons, the
     overlays, cuts and animation of an image that is not green have its word above them, and so have its labels in
     the head of their files, where no pixel changes. Tables take it from the measurements. `intervals` are those of
@@ -102,6 +107,8 @@ def write_run(
         measurements = [
             row for image, label_map in results for row in measure_areas(label_map, image=image, model=model_name)
         ]
+    if tissue is None:
+        tissue = join_tissue([measure_tissue(label_map, image) for image, label_map in results])
     images, label_maps = zip(*results, strict=True)
     stems, pictures = slice_stems(images), overlay_stems(images)
     volumes = unique_names([safe_name(image.source.case_id) for image, _ in results])
@@ -131,6 +138,7 @@ def write_run(
             skipped=skipped,
             suitability=suitability,
             intervals=intervals,
+            tissue=tissue,
         )
         # Label pictures and NIfTI hold one label a pixel: whoever counts them must know what lies inside what.
         structures = list({s.label: s for m in label_maps for s in m.structures}.values())
@@ -153,13 +161,14 @@ def _unknown_distance(image: Image) -> str:
     return "" if is_spaced else "distance between its slices"
 
 
-def write_tables(folder: Path, measurements: Sequence[Measurement]) -> Path:
+def write_tables(folder: Path, measurements: Sequence[Measurement], *, tissue: Tissue | None = None) -> Path:
     """Write `areas.csv` (wide), `areas.xlsx`, `measurements.csv` (tidy), `patients.csv`.
 
-    Where there is something to write, also `levels.csv` and `asymmetry.csv`.
+    Where there is something to write, also `levels.csv`, `asymmetry.csv`, and of `tissue` `intensities.csv`,
+    `fat_fraction.csv` and `fat_estimate.csv`.
     """
     with whole_folder(Path(folder)) as temporary:
-        _write_tables(temporary, measurements)
+        _write_tables(temporary, measurements, tissue=tissue)
     return Path(folder)
 
 
@@ -171,6 +180,7 @@ def areas_sheets(
     skipped: Sequence[SkippedFile] = (),
     suitability: Mapping[str, Suitability] | None = None,
     intervals: Sequence[PatientInterval] = (),
+    tissue: Tissue | None = None,
 ) -> list[Sheet]:
     """Give the sheets of `areas.xlsx`: areas (flagged cells marked), measurements, by patient, about.
 
@@ -196,6 +206,7 @@ def areas_sheets(
     sheets += [Sheet("by level", levels)] if len(levels) else []
     asymmetry = asymmetry_table(measurements, cohort=() if model_name else measurements)
     sheets += [Sheet("left and right", asymmetry)] if len(asymmetry) else []
+    sheets += [Sheet(name.replace("_", " "), table) for name, table in tissue_tables(tissue, measurements).items()]
     sheets = [_with_lights(sheet) for sheet in sheets]
     lights = lights_by_image(suitability, [row.case_id for row in measurements]) if suitability else []
     said = [(f"suitability of {who}", say_light(one)) for who, one in lights]
@@ -320,6 +331,7 @@ def _write_tables(
     skipped: Sequence[SkippedFile] = (),
     suitability: Mapping[str, Suitability] | None = None,
     intervals: Sequence[PatientInterval] = (),
+    tissue: Tissue | None = None,
 ) -> None:
     write_table(folder / "measurements.csv", measurements_table(measurements))
     write_table(folder / "areas.csv", areas_table(measurements, intervals), marked=True)
@@ -330,6 +342,7 @@ def _write_tables(
         skipped=skipped,
         suitability=suitability,
         intervals=intervals,
+        tissue=tissue,
     )
     write_workbook(folder / "areas.xlsx", sheets)
     write_table(folder / "patients.csv", patients_table(measurements, intervals), marked=True)
@@ -339,6 +352,25 @@ def _write_tables(
     asymmetry = asymmetry_table(measurements, cohort=() if model_name else measurements)
     if len(asymmetry):
         write_table(folder / "asymmetry.csv", asymmetry)
+    for name, table in tissue_tables(tissue, measurements).items():
+        write_table(folder / f"{name}.csv", table)
+
+
+def tissue_tables(tissue: Tissue | None, measurements: Sequence[Measurement]) -> dict[str, pd.DataFrame]:
+    """Give the tables of brightness and fat by the names of their files, those that have rows.
+
+    At their end is suitability, the light of the image, where one is known of the measurements.
+    """
+    found = tissue or Tissue()
+    tables = {"intensities": found.intensities, "fat_fraction": found.fat, "fat_estimate": found.estimates}
+    lights = {row.case_id: row.suitability for row in measurements if row.suitability}
+    shown = {}
+    for name, rows in tables.items():
+        if rows:
+            table = tissue_table(rows)
+            light = {"suitability": [lights.get(case_id, "") for case_id in table["case_id"]]} if lights else {}
+            shown[name] = table.assign(**light)
+    return shown
 
 
 def _describe_run(

@@ -2,6 +2,7 @@
 
 import re
 
+import nibabel
 import numpy as np
 import pytest
 from folders import add_shares, add_two_sizes
@@ -104,3 +105,25 @@ def test_the_cache_is_shown_limited_and_cleared(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out.startswith("Deleted: nothing")
     assert main(["cache", "--limit-gb", "-1"]) == 1
     assert "above 0" in capsys.readouterr().err
+
+
+def test_fat_is_told_from_channels_that_are_named_or_typed(tmp_path, capsys):
+    labels = np.zeros((20, 20, 4), np.uint8)
+    labels[4:14, 4:14, 1:3] = 1
+    affine = np.diag([1.0, 1.0, 4.0, 1.0])
+    for kind, name, voxels in (
+        ("images", "leg_water", np.full(labels.shape, 90.0)), ("images", "leg_fat", np.full(labels.shape, 30.0)),
+        ("labels", "leg", labels),
+    ):  # fmt: skip
+        (tmp_path / "in" / kind).mkdir(parents=True, exist_ok=True)
+        nibabel.save(nibabel.Nifti1Image(voxels, affine), tmp_path / "in" / kind / f"{name}.nii.gz")
+    dixon = ("measure", tmp_path / "in", "--channels", "water", "fat")
+    said = printed(capsys, *dixon, "--output", tmp_path / "out")
+    assert "fat_fraction_percent" in said
+    assert "Brightness, all slices together:" in said
+    rows = (tmp_path / "out" / "fat_fraction.csv").read_text(encoding="utf-8").splitlines()
+    assert [row.split(",")[-3] for row in rows[1:]] == ["25"] * 3
+    assert "75.0" in printed(capsys, *dixon, "--water", "fat", "--fat", "water")
+    assert "not of two kinds" in printed(capsys, *dixon, "--estimate-fat", "fat")
+    assert main([*map(str, dixon), "--water", "water"]) == 1
+    assert "say which is water and which is fat" in capsys.readouterr().err

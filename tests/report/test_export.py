@@ -61,6 +61,7 @@ def test_a_run_is_one_folder_with_everything(tmp_path):
         "colours/labels_slicer.ctbl",
         "cuts/series-2_coronal.jpg",
         "cuts/series-2_sagittal.jpg",
+        "intensities.csv",
         "labels/0.png",
         "labels/1.png",
         "measurements.csv",
@@ -141,7 +142,7 @@ def test_the_workbook_holds_the_same_areas_with_flagged_cells_marked(tmp_path):
     details = {"autoseg": "1.2", "best_epoch": 12}
     folder = write_run(tmp_path / "run", [(image, labels)], model_name="psoas_40", details=details)
     book = openpyxl.load_workbook(folder / "areas.xlsx")
-    assert book.sheetnames == ["areas", "measurements", "by patient", "about"]
+    assert book.sheetnames == ["areas", "measurements", "by patient", "intensities", "about"]
     page = book["areas"]
     with (folder / "areas.csv").open(encoding="utf-8-sig", newline="") as file:
         wide = list(csv.reader(file))
@@ -507,3 +508,23 @@ def test_the_workbook_marks_the_lights_and_tells_the_reasons(lit):
         "00FFE08A",
         "00000000",
     ]
+
+
+def test_brightness_and_fat_have_tables_with_the_light_of_their_image(tmp_path):
+    image, labels = result("leg")
+    voxels = np.stack([np.full(image.shape, 75.0), np.full(image.shape, 25.0)])
+    dixon = replace(image, voxels=voxels, channels=("water", "fat"))
+    rows = [replace(row, suitability="amber") for row in measure_areas(labels, image=dixon)]
+    folder = write_run(tmp_path / "run", [(dixon, labels)], model_name="m", measurements=rows)
+    with (folder / "fat_fraction.csv").open(encoding="utf-8", newline="") as file:
+        fat = list(csv.DictReader(file))
+    assert {row["fat_fraction_percent"] for row in fat} == {"25"}
+    assert [row["slice"] for row in fat if row["name"] == "psoas left"] == ["1", "2", "3", ""]
+    with (folder / "intensities.csv").open(encoding="utf-8", newline="") as file:
+        bright = list(csv.DictReader(file))
+    assert {(row["channel"], row["p95_intensity"], row["suitability"]) for row in bright} == {
+        ("water", "75", "amber"), ("fat", "25", "amber"),
+    }  # fmt: skip
+    assert "fat fraction" in openpyxl.load_workbook(folder / "areas.xlsx").sheetnames
+    assert not (folder / "fat_estimate.csv").exists()
+    assert all(file.meaning for file in list_run_files(folder))

@@ -18,6 +18,7 @@ from autoseg.panels.parts.style import Drawn, heading, picture, text
 from autoseg.panels.parts.table import Cell, html_table
 from autoseg.panels.parts.viewer import SliceViewer
 from autoseg.panels.patient.light import Lit, light_above, line_of, run_to_show, why_no_numbers
+from autoseg.panels.patient.tissue import TissueView
 from autoseg.prediction.run import Run
 from autoseg.report.area_tables import LEAST, at_least, fixed_text, levels_table, patient_names, patients_table
 from autoseg.report.asymmetry import asymmetry_table
@@ -72,6 +73,7 @@ class AreasPanel(Panel):
         self.run: Run | None = None
         self.table: AreaTable | None = None
         self.viewer: SliceViewer | None = None
+        self.tissue: TissueView | None = None
         self.ids = tick("Show patient IDs", "Show IDs on this page; files have them", value=show_ids)
         self.line = widgets.HTML()
         self.plots, self.patients = widgets.HTML(), widgets.HTML(layout={"width": "100%"})
@@ -88,7 +90,7 @@ class AreasPanel(Panel):
 
     def _update(self, lit: Lit | None) -> None:
         run = self.run = run_to_show(lit)
-        self.value, self.table, self.viewer = None, None, None
+        self.value, self.table, self.viewer, self.tissue = None, None, None, None
         self.body.children, self.look.children = [], []
         if run is None:
             self.give_up("" if lit is not None else why_no_numbers(lit))
@@ -117,6 +119,8 @@ class AreasPanel(Panel):
         def show(drawn: tuple[str, str]) -> None:
             if self.run is run:
                 self.plots.value, self.patients.value = drawn
+                self.tissue = TissueView(self, run) if run.tissue.intensities else None
+                self.body.children = [*self.body.children, *filter(None, [self.tissue])]
                 self.value = run
 
         self.start(draw, show, saying="Drawing the areas …")

@@ -2,11 +2,14 @@
 
 import dataclasses
 
+import numpy as np
 import pandas as pd
+import pytest
 from lit import lit
 from untrained import Fixed
 
 from autoseg.measurement.areas import Measurement
+from autoseg.measurement.tissue import measure_tissue
 from autoseg.panels.parts.viewer import SliceViewer
 from autoseg.panels.patient.areas import AreasPanel, describe_patients, table_html
 from autoseg.report import area_tables
@@ -113,6 +116,25 @@ def test_means_and_volumes_have_their_interval_and_the_light_of_their_image(run,
     assert "in parentheses: its 90 % interval" in page
     assert (page.count(">amber<"), page.count(">green<")) == (2, 2)
     assert "(410" not in describe_patients(run)
+
+
+def test_brightness_is_shown_and_fat_by_the_channel_that_is_chosen(run):
+    image, labels = run.results[0]
+    rng = np.random.default_rng(0)
+    voxels = np.where(rng.random(image.shape) < 0.25, 300.0, 100.0) + rng.normal(0, 10, image.shape)
+    bright = dataclasses.replace(image, voxels=voxels)
+    tissue = measure_tissue(labels, bright)
+    panel = shown(dataclasses.replace(run, results=((bright, labels),), tissue=tissue))
+    page = panel.tissue.shown.value
+    assert "Hounsfield" in page
+    assert page.count("<tr>") == 1 + 2  # two structures
+    assert [one.name for one in panel.tissue.files.children] == ["intensities.csv"]
+    panel.tissue.estimate.value = image.channels[0]
+    panel.wait(60)
+    assert "An estimate, no fat fraction" in panel.tissue.shown.value
+    whole = [row for row in panel.tissue.found.estimates if row.slice is None]
+    assert [row.fat_share_estimate_percent for row in whole] == pytest.approx([25, 25], abs=2)
+    assert b"threshold_intensity" in panel.tissue.files.children[1].make()
 
 
 def test_levels_are_shown_with_patients_by_number(run):

@@ -1,0 +1,129 @@
+"""How bright structures are, and how much of them is fat, below the areas of a run."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import ipywidgets as widgets
+
+from autoseg.files.tables import csv_bytes
+from autoseg.measurement.tissue import (
+    FatChannels,
+    Tissue,
+    find_water_and_fat,
+    join_tissue,
+    measure_tissue,
+    tissue_table,
+    whole_images,
+)
+from autoseg.panels.parts.download import DownloadButton
+from autoseg.panels.parts.fields import field
+from autoseg.panels.parts.panel import Panel
+from autoseg.panels.parts.style import heading, notice, text
+from autoseg.panels.parts.table import html_table
+from autoseg.prediction.run import Run
+from autoseg.report.area_tables import fixed_text
+from autoseg.report.export import tissue_tables
+
+HEADERS = {
+    "case_id": "Image",
+    "name": "Structure",
+    "channel": "Channel",
+    "pixel_count": "Pixels",
+    "mean_intensity": "Mean",
+    "sd_intensity": "SD",
+    "p5_intensity": "5th percentile",
+    "p25_intensity": "25th",
+    "median_intensity": "Median",
+    "p75_intensity": "75th",
+    "p95_intensity": "95th",
+    "fat_fraction_percent": "Fat fraction (%)",
+    "sd_fat_fraction_percent": "SD (%)",
+    "median_fat_fraction_percent": "Median (%)",
+    "fat_share_estimate_percent": "Estimated share of fat (%)",
+    "threshold_intensity": "Threshold",
+}
+BRIGHTNESS = (
+    "All slices together; the file has each. In CT numbers are Hounsfield units. In MR they have no unit; those "
+    "of two scans cannot be compared."
+)
+FRACTION = (
+    "Fat signal / (water + fat signal), pixel by pixel. Both channels must be of one Dixon scan, on the same scale."
+)
+ESTIMATE = (
+    "An estimate, no fat fraction: the pixels of a structure that are brighter than a threshold, which is found "
+    "where they are of two kinds. It depends on the scan, and changes with uneven brightness."
+)
+
+
+class TissueView(widgets.VBox):
+    """The brightness of the structures of a run, and their fat where channels tell it.
+
+    `found` is what is shown: of the run at first, or with the channels that were chosen. `panel` says what fails.
+    """
+
+    def __init__(self, panel: Panel, run: Run) -> None:
+        self.panel, self.run, self.found = panel, run, run.tissue
+        channels = run.results[0][0].channels
+        pair = find_water_and_fat(channels)
+        names = [channels[place] for place in pair] if pair else ["", ""]
+        options = [("by its name", ""), *((name, name) for name in channels)]
+        self.water = field(widgets.Dropdown, "Water", "The water image of a Dixon scan", options=options)
+        self.fat = field(widgets.Dropdown, "Fat", "The fat image of the same scan", options=options)
+        self.water.value, self.fat.value = names
+        options = [("not at all", ""), *((name, name) for name in channels)]
+        self.estimate = field(
+            widgets.Dropdown,
+            "Estimate fat from",
+            "A channel in which fat is bright; by a threshold",
+            options=options,
+        )
+        self.shown, self.files = widgets.HTML(), widgets.HBox()
+        several = [self.water, self.fat] if len(channels) > 1 else []
+        super().__init__([widgets.HBox([*several, self.estimate]), self.shown, self.files])
+        for choice in (self.water, self.fat, self.estimate):
+            choice.observe(self._measure, "value")
+        self._show(self.found)
+
+    def _measure(self, _: Any) -> None:
+        """Measure with the chosen channels; with one of water and fat alone nothing yet."""
+        if bool(self.water.value) != bool(self.fat.value):
+            return
+        run = self.run
+
+        def measure() -> Tissue:
+            wanted = FatChannels(self.water.value, self.fat.value, self.estimate.value)
+            return join_tissue([measure_tissue(label_map, image, wanted) for image, label_map in run.results])
+
+        self.panel.start(measure, self._show, saying="Measuring brightness …")
+
+    def _show(self, found: Tissue) -> None:
+        self.found = found
+        self.shown.value = describe_tissue(found)
+        tables = tissue_tables(found, self.run.measurements)
+        self.files.children = [
+            DownloadButton(f"{name}.csv", partial(csv_bytes, table)) for name, table in tables.items()
+        ]
+
+
+def describe_tissue(found: Tissue) -> str:
+    """Give brightness and fat of all slices together as HTML."""
+    parts = [heading("Brightness and fat")]
+    parts += [notice(note, announced=False) for note in found.notes]
+    for words, rows in ((FRACTION, found.fat), (ESTIMATE, found.estimates), (BRIGHTNESS, found.intensities)):
+        if rows:
+            table = whole_images(tissue_table(rows))
+            columns = [name for name in HEADERS if name in table]
+            cells = [
+                [fixed_text(one, 1) if isinstance(one, float) else str(one) for one in line]
+                for line in table[columns].astype(object).to_numpy().tolist()
+            ]
+            words_first = "l" * (2 + ("channel" in columns))
+            parts += [
+                text(words),
+                html_table(
+                    [HEADERS[name] for name in columns], cells, label=HEADERS[columns[-1]], align=words_first + "r"
+                ),
+            ]
+    return "".join(parts)
