@@ -18,7 +18,7 @@ from autoseg.image.geometry import (
     slice_positions_mm,
     spacing_from_affine,
 )
-from autoseg.image.structures import Structure, check_structures, check_values, label_list, name_list
+from autoseg.image.structures import Structure, check_structures, check_values, label_list, name_list, voxels_of
 
 SpacingSource = Literal["header", "typed", "none"]
 
@@ -271,8 +271,8 @@ class LabelMap(_Grid):
 
     def mask(self, label: int) -> npt.NDArray[np.bool_]:
         """Give the voxels of one structure and of what it includes, boolean, shape (slices, rows, columns)."""
-        inner = next((s.includes for s in self.structures if s.label == label), ())
-        return np.isin(self.voxels, (label, *inner)) if inner else self.voxels == label
+        structure = next((one for one in self.structures if one.label == label), None)
+        return self.voxels == label if structure is None else voxels_of(structure, self.voxels)
 
     def is_annotated(self, label: int) -> bool:
         """Tell whether this structure was drawn here; if not, it is missing rather than absent."""

@@ -136,6 +136,14 @@ def check_values(voxels: npt.NDArray[np.integer], known: dict[int, str], *, name
         )
 
 
+def voxels_of(structure: Structure, voxels: npt.NDArray[np.integer]) -> npt.NDArray[np.bool_]:
+    """Tell which voxels have the label of a structure or of what it includes."""
+    found = voxels == structure.label
+    for label in structure.includes:
+        found |= voxels == label
+    return found
+
+
 def label_list(labels: Sequence[int], most: int = 10) -> str:
     """Name labels in a sentence.
 

@@ -22,7 +22,7 @@ from autoseg.files.archives import size_words
 from autoseg.files.atomic import settle
 from autoseg.image.structures import Structure
 from autoseg.model.ended import Ended, ended_by, read_origin
-from autoseg.model.networks import build_network, network_sizes
+from autoseg.model.networks import network_sizes, network_to_load
 from autoseg.model.offsets import check_offsets
 from autoseg.model.postprocess import StructurePostprocess
 from autoseg.model.preprocessing.neighbouring_slices import network_channels
@@ -105,7 +105,7 @@ class TrainedModel:
 
     def build(self) -> nn.Module:
         """Build the network with these weights, ready to predict, on the processor."""
-        network = self._made_by(build_network)
+        network = self._made_by(network_to_load)
         network.load_state_dict(self.weights)
         return network.eval().requires_grad_(False)
 

@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from autoseg.errors import DataError, SettingsError
 from autoseg.image.image import LabelMap
-from autoseg.image.structures import Structure
+from autoseg.image.structures import Structure, voxels_of
 from autoseg.words import counted
 
 Mask = npt.NDArray[np.bool_]
@@ -95,11 +95,23 @@ def choose_classes(probabilities: Probabilities, post: Sequence[StructurePostpro
         enough = probabilities[:, k] >= one.threshold
         allowed[:, k][~enough] = -1
         wins[:, k][enough] = probabilities[:, k][enough]
-    classes = allowed.argmax(1).astype(np.uint8)
+    classes = _most_probable(allowed)
     if wins is None:
         return classes
     taken = (classes == 0) & (wins.max(1) >= 0)
     return np.where(taken, wins.argmax(1), classes).astype(np.uint8)
+
+
+def _most_probable(probabilities: Probabilities) -> npt.NDArray[np.uint8]:
+    """Give each pixel the first of its most probable classes, as `argmax(1)` does in ten times the time."""
+    most = probabilities[:, 0].copy()
+    classes = np.zeros(most.shape, dtype=np.uint8)
+    for number in range(1, probabilities.shape[1]):
+        is_more = probabilities[:, number] > most
+        # Later classes have higher numbers, so that the larger one is the one that was found last.
+        np.maximum(classes, is_more * np.uint8(number), out=classes)
+        np.maximum(most, probabilities[:, number], out=most)
+    return classes
 
 
 def clean_labels(label_map: LabelMap, post: Sequence[StructurePostprocess]) -> LabelMap:
@@ -111,12 +123,13 @@ def clean_labels(label_map: LabelMap, post: Sequence[StructurePostprocess]) -> L
     the image is no edge of a structure: what is cut off there is not eroded from that side.
     """
     _check_count(post, len(label_map.structures))
-    voxels = label_map.voxels.copy()
     pairs = zip(label_map.structures, post, strict=bool(post))
-    for structure, one in sorted(pairs, key=lambda pair: -len(pair[0].includes)):
-        if replace(one, threshold=None).steps == 0:
-            continue
-        before = np.isin(voxels, (structure.label, *structure.includes))
+    cleaned = [(structure, one) for structure, one in pairs if replace(one, threshold=None).steps]
+    if not cleaned:
+        return label_map
+    voxels = label_map.voxels.copy()
+    for structure, one in sorted(cleaned, key=lambda pair: -len(pair[0].includes)):
+        before = voxels_of(structure, voxels)
         after = _clean(before, one)
         around = _around(structure, label_map.structures)
         voxels[before & ~after & (voxels == structure.label)] = around

@@ -59,12 +59,13 @@ def copies_of(copies: str) -> tuple[Copy, ...]:
 
 def make_copy(frames: Tensor, copy: Copy) -> Tensor:
     """Mirror and turn frames (batch, channels, rows, columns); odd quarters exchange rows and columns."""
-    return torch.rot90(frames.flip(-1) if copy.is_mirrored else frames, copy.turns, (-2, -1))
+    frames = frames.flip(-1) if copy.is_mirrored else frames
+    return torch.rot90(frames, copy.turns, (-2, -1)) if copy.turns else frames
 
 
 def undo_copy(answer: Tensor, copy: Copy, sides: Tensor) -> Tensor:
     """Turn and mirror a network's answer on a copy back; `sides` is the class that each becomes in a mirror."""
-    answer = torch.rot90(answer, -copy.turns, (-2, -1))
+    answer = torch.rot90(answer, -copy.turns, (-2, -1)) if copy.turns else answer
     return answer.flip(-1)[:, sides] if copy.is_mirrored else answer
 
 

@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from autoseg.image.image import Image
 from autoseg.model.device import choose_device, choose_precision, in_layout
@@ -21,6 +20,7 @@ from autoseg.model.preprocessing.preprocess import (
     frame_middles,
     frame_offsets,
     measure_intensities,
+    read_places,
     sample_frames,
     store_slices,
     to_native,
@@ -82,7 +82,7 @@ class SliceRun:
             framed /= len(self.copies)
         if self.crop is not None:
             self.cut_off += count_cut_off(framed.argmax(1) > 0, self.centres[chosen], self.network_size)
-        return to_native(framed, self.extent, centres=self.centres[chosen]).cpu().numpy()
+        return to_native(framed, self.extent, centres=self._middles(chosen)).cpu().numpy()
 
     @torch.inference_mode()
     def again(self, chosen: slice) -> npt.NDArray[np.float32]:
@@ -96,12 +96,9 @@ class SliceRun:
             (torch.arange(count, device=self.device) + 0.5) / count * network - network / 2
             for count, network in zip(self.extent.native, self.extent.network, strict=True)
         ]
-        there = torch.stack(torch.meshgrid(*where, indexing="ij"), dim=-1) - self.centres[chosen][:, None, None]
+        there = torch.stack(torch.meshgrid(*where, indexing="ij"), dim=-1) - self._middles(chosen)[:, None, None]
         size = there.new_tensor([rows, columns])
-        place = 2 * (there @ torch.linalg.inv(matrix).T) / size
-        native = functional.grid_sample(
-            answer, place.flip(-1), mode="bilinear", padding_mode="border", align_corners=False
-        )
+        native = read_places(answer, 2 * (there @ torch.linalg.inv(matrix).T) / size)
         if self.crop is not None:
             outside = (there.abs() > there.new_tensor(first) / 2).any(-1)
             native.masked_fill_(outside[:, None], 0.0)
@@ -112,9 +109,13 @@ class SliceRun:
         """Give some slices, with their neighbours, on frames of this size around their centres."""
         slices = self._stored(chosen)
         offsets = frame_offsets(frame, self.device)
-        offsets = (offsets if matrix is None else offsets @ matrix.T) + self.centres[chosen][:, None, None]
-        stored = torch.tensor([self.extent.stored], device=self.device).expand(len(slices), 2)
-        return sample_frames(slices, offsets, stored, self.network_size.expand(len(slices), 2))
+        offsets = (offsets if matrix is None else offsets @ matrix.T) + self._middles(chosen)[:, None, None]
+        stored = torch.tensor([self.extent.stored], device=self.device)
+        return sample_frames(slices, offsets, stored, self.network_size)
+
+    def _middles(self, chosen: slice) -> Tensor:
+        """Give the middles of the frames of some slices, (slices, 2); one for all where they hold whole slices."""
+        return self.centres[:1] if self.crop is None else self.centres[chosen]
 
     def _stored(self, chosen: slice) -> Tensor:
         """Give some slices with their neighbours, normalised; those that were asked for last are kept."""

@@ -36,6 +36,12 @@ def test_nothing_is_done_without_a_wish():
         assert np.array_equal(choose_classes(probabilities, post), probabilities.argmax(1))
 
 
+def test_the_first_of_the_most_probable_classes_is_taken():
+    # Few steps of probability, so that several classes are often equally probable.
+    probabilities = np.random.default_rng(0).integers(0, 4, (3, 5, 20, 30)).astype(np.float32)
+    assert np.array_equal(choose_classes(probabilities, ()), probabilities.argmax(1))
+
+
 def test_a_threshold_takes_away_and_adds():
     probabilities = np.array([[0.55, 0.45, 0.0], [0.2, 0.5, 0.3], [0.1, 0.2, 0.7], [0.65, 0.0, 0.35]])
     probabilities = probabilities.T[None, :, None]

@@ -5,6 +5,7 @@ from autoseg.model.networks.build import (
     USUAL_NETWORKS,
     build_network,
     network_sizes,
+    network_to_load,
     standardised,
     stride_of,
 )

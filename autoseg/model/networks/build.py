@@ -128,6 +128,31 @@ def build_network(
     )
 
 
+def network_to_load(
+    settings: NetworkSettings, *, in_channels: int, out_channels: int, spatial_dims: int = 2
+) -> nn.Module:
+    """Build the network for weights that are loaded next; to draw others first would take most of the time."""
+    with _WithoutDrawing():
+        return build_network(
+            settings, in_channels=in_channels, out_channels=out_channels, spatial_dims=spatial_dims
+        )
+
+
+class _WithoutDrawing(TorchFunctionMode):
+    """Puts zeros where random numbers would be drawn."""
+
+    def __torch_function__(
+        self, function: Any, types: object, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if getattr(function, "__name__", "").endswith(("normal_", "uniform_")):  # torch.nn.init's too
+            drawn = args[0] if args else kwargs["tensor"]
+            with torch.no_grad():
+                # Not left as it is: what lies in the memory may not be what a draw that is repeated waits for.
+                return drawn.zero_()
+        return function(*args, **kwargs)
+
+
 def network_sizes(
     settings: NetworkSettings, *, in_channels: int, out_channels: int, spatial_dims: int = 2
 ) -> dict[str, Tensor]:

@@ -14,7 +14,6 @@ from autoseg.errors import SettingsError
 from autoseg.model.settings.settings import NetworkSettings
 
 SLOPE = 0.01
-CONVOLUTIONS: dict[int, type[nn.Conv2d | nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
 TRANSPOSED: dict[int, type[nn.ConvTranspose2d | nn.ConvTranspose3d]] = {
     2: nn.ConvTranspose2d,
     3: nn.ConvTranspose3d,
@@ -22,6 +21,54 @@ TRANSPOSED: dict[int, type[nn.ConvTranspose2d | nn.ConvTranspose3d]] = {
 BATCH_NORMS = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 DROPOUTS = {2: nn.Dropout2d, 3: nn.Dropout3d}
 Steps = int | Sequence[int]
+
+
+class Convolution2d(nn.Conv2d):
+    """torch's own, but by oneDNN wherever a processor predicts; see `_convolved_by_onednn`."""
+
+    def _conv_forward(self, images: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        found = _convolved_by_onednn(self, images, weight, bias)
+        return super()._conv_forward(images, weight, bias) if found is None else found
+
+
+class Convolution3d(nn.Conv3d):
+    """torch's own, but by oneDNN wherever a processor predicts; see `_convolved_by_onednn`."""
+
+    def _conv_forward(self, images: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        found = _convolved_by_onednn(self, images, weight, bias)
+        return super()._conv_forward(images, weight, bias) if found is None else found
+
+
+CONVOLUTIONS: dict[int, type[Convolution2d | Convolution3d]] = {2: Convolution2d, 3: Convolution3d}
+
+
+def _convolved_by_onednn(
+    layer: nn.Conv2d | nn.Conv3d, images: Tensor, weight: Tensor, bias: Tensor | None
+) -> Tensor | None:
+    """Convolve by oneDNN where nothing is learnt, on the processor in float32; None elsewhere.
+
+    torch itself hands a single image of few pixels, as the deeper stages of a volume are, to a routine of its own
+    that takes two to four times as long.
+    """
+    if not (_predicts_in_float32(images) and images.dim() == weight.dim() and _has_onednn()):
+        return None
+    return torch.mkldnn_convolution(images, weight, bias, layer.padding, layer.stride, layer.dilation, layer.groups)
+
+
+def _has_onednn() -> bool:
+    return torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled
+
+
+def _predicts_in_float32(features: Tensor) -> bool:
+    """Tell whether a processor computes in float32 and nothing is learnt from it, traced or compiled."""
+    return (
+        features.device.type == "cpu"
+        and features.dtype == torch.float32
+        and not torch.is_grad_enabled()
+        and not torch.is_autocast_enabled("cpu")
+        and not torch.jit.is_tracing()
+        and not torch.compiler.is_compiling()
+    )
 
 
 @dataclass(frozen=True)
@@ -100,6 +147,8 @@ class InstanceNormLeakyReLU(nn.Module):
 
         A shortcut of that shape is added to what is normalised, before the leaky ReLU.
         """
+        if _predicts_in_float32(features):
+            return self._predict(features, shortcut)
         if features.device.type == "cpu" and not torch.jit.is_tracing() and not torch.compiler.is_compiling():
             shortcut = None if shortcut is None else shortcut.to(features.dtype)
             return _ChannelsLastNorm.apply(features, self.weight, self.bias, shortcut, self.eps, self.slope)
@@ -107,6 +156,19 @@ class InstanceNormLeakyReLU(nn.Module):
         cudnn = torch.backends.cudnn.enabled
         normal = torch.instance_norm(features, self.weight, self.bias, None, None, True, 0.0, self.eps, cudnn)
         return _shortcut_leaky_relu(normal, shortcut, self.slope)
+
+    def _predict(self, features: Tensor, shortcut: Tensor | None) -> Tensor:
+        """Do the same in the fewest passes over the features that torch has, and keep nothing to learn from."""
+        flat = _flat(features)
+        pixels = flat.shape[1]
+        result = flat - flat.sum(1, keepdim=True) / pixels
+        variance = (result * result).sum(1, keepdim=True) / pixels
+        torch.addcmul(self.bias, result, (variance + self.eps).rsqrt_() * self.weight, out=result)
+        if shortcut is not None:
+            result += _flat(shortcut)
+        if self.slope != 1:
+            functional.leaky_relu_(result, self.slope)
+        return _unflat(result, features)
 
 
 class BatchNormLeakyReLU(nn.Module):

@@ -209,7 +209,7 @@ def sample_frames(
     """Sample stored slices (batch, channels, rows, columns), padded together, where frame pixels lie.
 
     `offsets` (batch or 1, rows, columns, 2) are their distances from the image's centre in the network's pixels,
-    `stored` and `network` (batch, 2) each slice's sizes. Intensities are read bilinearly and repeat the edge;
+    `stored` and `network` (batch or 1, 2) each slice's sizes. Intensities are read bilinearly and repeat the edge;
     labels ("nearest") and raters' shares ("shares", bilinear) are 0 outside the image.
     """
     stored, network = stored.to(offsets.dtype), network.to(offsets.dtype)
@@ -218,18 +218,20 @@ def sample_frames(
     size = torch.tensor(slices.shape[-2:], device=slices.device, dtype=offsets.dtype)
     if mode == "nearest":
         grid = (2 * (pixels + _tie_break(offsets.shape[1:3], pixels)) + 1) / size - 1
-        return functional.grid_sample(
-            slices, grid.flip(-1), mode="nearest", padding_mode="zeros", align_corners=False
-        )
+        return read_places(slices, grid, mode="nearest", padding_mode="zeros")
     last = (stored - 1)[:, None, None]
-    grid = (2 * torch.minimum(pixels.clamp(min=0), last) + 1) / size - 1  # grid_sample wants (x, y)
-    sampled = functional.grid_sample(
-        slices, grid.flip(-1), mode="bilinear", padding_mode="border", align_corners=False
-    )
+    grid = (2 * torch.minimum(pixels.clamp(min=0), last) + 1) / size - 1
+    sampled = read_places(slices, grid)
     if mode == "shares":
         inside = ((pixels >= -0.5) & (pixels <= last + 0.5)).all(-1)
         sampled = sampled * inside[:, None]
     return sampled
+
+
+def read_places(slices: Tensor, places: Tensor, *, mode: str = "bilinear", padding_mode: str = "border") -> Tensor:
+    """Read slices (batch, channels, rows, columns) at places (batch or 1, …, 2) from -1 to 1, rows first."""
+    grid = places.flip(-1).expand(len(slices), -1, -1, -1)  # grid_sample wants (x, y)
+    return functional.grid_sample(slices, grid, mode=mode, padding_mode=padding_mode, align_corners=False)
 
 
 def _tie_break(frame: torch.Size, like: Tensor) -> Tensor:
@@ -248,23 +250,23 @@ def _tie_break(frame: torch.Size, like: Tensor) -> Tensor:
 def to_native(probabilities: Tensor, extent: Extent, *, centres: Tensor | None = None) -> Tensor:
     """Bring (batch, classes, rows, columns) probabilities from the network's frame back to the image's own grid.
 
-    `centres` (batch, 2) are the frames' middles, from the image's centre in the network's pixels: beyond a frame
-    all is background. None: frames that hold the whole image.
+    `centres` (batch or 1, 2) are the frames' middles, from the image's centre in the network's pixels: beyond a
+    frame all is background. None: frames that hold the whole image.
     """
-    batch, device = len(probabilities), probabilities.device
-    axes = []
+    if probabilities.shape[-2:] == extent.network and (centres is None or not centres.any()):
+        return functional.interpolate(probabilities, extent.native, mode="bilinear", align_corners=False)
+    device, axes = probabilities.device, []
     for axis, size in enumerate(probabilities.shape[-2:]):
         count, network = extent.native[axis], extent.network[axis]
-        where = ((torch.arange(count, device=device) + 0.5) / count * network - network / 2).expand(batch, -1)
+        where = ((torch.arange(count, device=device) + 0.5) / count * network - network / 2)[None]
         axes.append(2 * (where if centres is None else where - centres[:, axis, None]) / size)
     rows, columns = axes[0][:, :, None], axes[1][:, None, :]
-    grid = torch.stack(torch.broadcast_tensors(columns, rows), dim=-1).to(probabilities.dtype)
-    native = functional.grid_sample(
-        probabilities, grid, mode="bilinear", padding_mode="border", align_corners=False
-    )
+    places = torch.stack(torch.broadcast_tensors(rows, columns), dim=-1).to(probabilities.dtype)
+    native = read_places(probabilities, places)
     if centres is None:
         return native
     outside = (rows.abs() > 1) | (columns.abs() > 1)
-    native.masked_fill_(outside[:, None], 0.0)
-    native[:, 0].masked_fill_(outside, 1.0)
+    if outside.any():
+        native.masked_fill_(outside[:, None], 0.0)
+        native[:, 0].masked_fill_(outside, 1.0)
     return native

@@ -1,11 +1,11 @@
-"""Layers that networks share: our normalisation equals torch's, in 2-D and 3-D, with a shortcut and without."""
+"""Layers that networks share: ours equal torch's, in 2-D and 3-D, where they learn and where they predict."""
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 
-from autoseg.model.networks.layers import BatchNormLeakyReLU, InstanceNormLeakyReLU
+from autoseg.model.networks.layers import BatchNormLeakyReLU, InstanceNormLeakyReLU, Parts
 
 LAYOUTS = {2: torch.channels_last, 3: torch.channels_last_3d}
 NORMS = {
@@ -36,6 +36,10 @@ def test_norm_equals_torchs_instance_norm_and_leaky_relu(channels_last, mean, di
     for layer, features in ((ours, one.requires_grad_()), (torchs, two.requires_grad_())):
         (layer(features) * toward).sum().backward()
     torch.testing.assert_close(ours(one), torchs(two), rtol=1e-4, atol=1e-4)
+    with torch.no_grad():
+        before = one.clone()
+        torch.testing.assert_close(ours(one), torchs(two), rtol=1e-4, atol=1e-4)
+        assert torch.equal(one, before)
     torch.testing.assert_close(one.grad, two.grad, rtol=1e-3, atol=1e-4)
     torch.testing.assert_close(ours.weight.grad, torchs[0].weight.grad, rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(ours.bias.grad, torchs[0].bias.grad, rtol=1e-3, atol=1e-3)
@@ -61,6 +65,10 @@ def test_shortcut_is_added_before_the_leaky_relu(norm, dims, slope, with_shortcu
             result = layer(one, two) if with_shortcut else layer(one)
         else:
             result = functional.leaky_relu(layer(one) + (two if with_shortcut else 0), slope)
+        if layer is ours:
+            with torch.no_grad():
+                predicted = layer(one, two) if with_shortcut else layer(one)
+            torch.testing.assert_close(predicted, result, rtol=1e-4, atol=1e-5)
         (result * toward).sum().backward()
         gradients.append((result.detach(), one.grad, *((two.grad,) if with_shortcut else ())))
     for mine, theirs in zip(*gradients, strict=True):
@@ -110,3 +118,29 @@ def test_norm_in_bfloat16_stays_near_float32(dims, with_shortcut):
     # A bfloat16 number near 5 is only known to 1/64, which becomes 1/190 of the deviation 3.
     assert float((exact - rounded.float()).abs().max()) < 0.05
     assert abs(float(rounded.float().mean() - exact.mean())) < 2e-3
+
+
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN")
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize(("size", "stride"), [(3, 1), (3, 2), (1, 1)])
+def test_a_single_small_image_is_predicted_by_onednn_and_gives_what_torch_does(dims, size, stride, monkeypatch):
+    torch.manual_seed(0)
+    layer = Parts(dims).convolution(20, 12, size=size, stride=stride, bias=size == 1)
+    features = torch.randn(1, 20, *[6] * dims).contiguous(memory_format=LAYOUTS[dims])
+    expected = layer(features).detach()
+    by_onednn, calls = torch.mkldnn_convolution, []
+
+    def counted(*given):
+        calls.append(given)
+        return by_onednn(*given)
+
+    monkeypatch.setattr(torch, "mkldnn_convolution", counted)
+    with torch.inference_mode():
+        torch.testing.assert_close(layer(features), expected, rtol=1e-4, atol=1e-5)
+    assert len(calls) == 1
+    layer(features).sum().backward()  # what learns, or is in another format, is left to torch
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        assert layer(features).dtype == torch.bfloat16
+    with torch.inference_mode():
+        assert layer.double()(features.double()).dtype == torch.float64
+    assert len(calls) == 1

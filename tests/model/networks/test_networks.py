@@ -7,7 +7,7 @@ from torch import nn
 from autoseg.errors import SettingsError
 from autoseg.image.structures import Structure
 from autoseg.model.model import TrainedModel, load_model, save_model
-from autoseg.model.networks import NETWORKS, build_network, learn, network_sizes, stride_of
+from autoseg.model.networks import NETWORKS, build_network, learn, network_sizes, network_to_load, stride_of
 from autoseg.model.networks.build import FINDERS
 from autoseg.model.networks.build import KINDS as KINDS_OF_ALL
 from autoseg.model.settings.settings import LossSettings, NetworkSettings, Settings
@@ -131,6 +131,18 @@ def test_sizes_are_known_without_taking_memory(name, dims):
         key: (value.shape, value.dtype) for key, value in weights.items()
     }
     assert all(value.is_meta for value in sizes.values() if value.numel() > 1)
+
+
+@every_name
+def test_what_is_loaded_next_is_not_drawn_before(name):
+    drawn = build_network(small(name), in_channels=1, out_channels=3)
+    state = torch.get_rng_state()
+    blank = network_to_load(small(name), in_channels=1, out_channels=3)
+    assert torch.equal(torch.get_rng_state(), state)
+    blank.load_state_dict(drawn.state_dict())
+    images = torch.rand(1, 1, 64, 64)
+    with torch.inference_mode():
+        assert torch.equal(blank.eval()(images), drawn.eval()(images))
 
 
 @every_name

@@ -294,3 +294,25 @@ def test_an_image_of_the_networks_resolution_passes_unchanged_whether_odd_or_eve
     assert framed.sum() == labels.sum()
     smooth = sample_frames(labels, offsets, *sizes)
     torch.testing.assert_close(to_native(smooth, extent, centres=middles), labels, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("size", [(96, 64), (64, 48), (45, 70)])
+def test_whole_frames_come_back_as_any_frame_does(size):
+    """A frame that holds nothing but the image has a way back of its own, which must be the way of all others."""
+    extent = extent_of(_image(*size, (5.0, 1.0, 1.5)), PreprocessSettings(input_shape=(64, 48)))
+    assert extent.network == (64, 48)
+    answer = torch.rand(3, 2, 64, 48)
+    back = to_native(answer, extent, centres=torch.zeros(1, 2))
+    hair = torch.full((1, 2), 1e-6)  # beside the middle, so that it is a frame like others
+    torch.testing.assert_close(back, to_native(answer, extent, centres=hair), atol=1e-5, rtol=0)
+    assert torch.equal(back, to_native(answer, extent))
+
+
+def test_slices_that_lie_alike_are_read_at_places_that_are_worked_out_once():
+    extent = extent_of(_image(50, 40), PreprocessSettings(spacing_mm=1.3))
+    slices, offsets = torch.rand(3, 1, *extent.stored), frame_offsets((48, 32), torch.device("cpu"))[None]
+    sizes = torch.tensor([extent.stored]), torch.tensor([extent.network])
+    each = [size.expand(3, 2) for size in sizes]
+    for mode in ("bilinear", "nearest", "shares"):
+        once = sample_frames(slices, offsets, *sizes, mode=mode)
+        assert torch.equal(once, sample_frames(slices, offsets.expand(3, -1, -1, -1), *each, mode=mode))
