@@ -50,13 +50,15 @@ def _convolved_by_onednn(
     torch itself hands a single image of few pixels, as the deeper stages of a volume are, to a routine of its own
     that takes two to four times as long.
     """
-    if not (_predicts_in_float32(images) and images.dim() == weight.dim() and _has_onednn()):
+    padding = layer.padding
+    is_batch = images.dim() == weight.dim()
+    if isinstance(padding, str) or not (_predicts_in_float32(images) and is_batch and _has_onednn()):
         return None
-    return torch.mkldnn_convolution(images, weight, bias, layer.padding, layer.stride, layer.dilation, layer.groups)
+    return torch.mkldnn_convolution(images, weight, bias, padding, layer.stride, layer.dilation, layer.groups)
 
 
 def _has_onednn() -> bool:
-    return torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled
+    return torch.backends.mkldnn.is_available() and bool(torch.backends.mkldnn.enabled)
 
 
 def _predicts_in_float32(features: Tensor) -> bool:
