@@ -151,7 +151,8 @@ class Profile:
     `turned` tells by the name of a change (`autoseg.model.trust.turned`) from which evidence on an image seems to
     be changed so. `dice` and `area_error` have a number for each structure, of the validation
     patients: Dice of all their pixels, and the median of the relative errors of their areas; None where none was
-    drawn.
+    drawn. Of a model that learnt from all its patients and was calibrated `by_folds`, they are those of its twins,
+    each on patients whom it never saw.
     """
 
     subjects: int
@@ -163,6 +164,7 @@ class Profile:
     turned: dict[str, float] = field(default_factory=dict)
     dice: tuple[float | None, ...] = ()
     area_error: tuple[float | None, ...] = ()
+    by_folds: bool = False
 
     def __post_init__(self) -> None:
         if min(self.window) < 1 or not 0 <= self.validated <= self.subjects or not self.images:

@@ -9,6 +9,7 @@ from autoseg.model.model import TrainedModel
 from autoseg.model.trust import How, Profile
 from autoseg.training.trust.calibration import calibrate_model
 from autoseg.training.trust.examine import Examined
+from autoseg.training.trust.profile import scores
 from autoseg.training.trust.quality import learn_quality
 
 
@@ -25,8 +26,14 @@ def learn_trust(
     `examined` are images of subjects whom it never saw: its validation subjects, seen by itself, or `by_folds` all
     subjects, each seen by a twin that learnt without it (`autoseg.evaluation.calibrate`). Features of twins are of
     other networks than the model's, and signals may be of weaker ones: twins learn for a shorter time, `minutes`.
-    `profile` is what it learnt from (`learn_profile`); None: as it is.
+    `profile` is what it learnt from (`learn_profile`); None: as it is. Where nobody validated the model itself, its
+    score is that of its twins.
     """
+    kept = model.trust.profile if profile is None else profile
+    if by_folds and kept is not None and (kept.by_folds or not kept.validated):
+        dice, area_error = scores(model.structures, examined)
+        count = len({one.subject_id for one in examined})
+        profile = replace(kept, validated=count, by_folds=True, dice=dice, area_error=area_error)
     if profile is not None:
         model = replace(model, trust=replace(model.trust, profile=profile))
     model = replace(model, trust=replace(model.trust, quality=learn_quality(model, examined)))

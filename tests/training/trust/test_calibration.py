@@ -1,7 +1,7 @@
 """What is kept of errors on unseen patients: by structure and patient, and without a name."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -11,7 +11,8 @@ from untrained import untrained_model
 from autoseg.measurement.areas import MM2, PIXELS
 from autoseg.measurement.intervals import find_band
 from autoseg.model.model import EpochResult
-from autoseg.model.trust import How, Trust, trust_to_dict
+from autoseg.model.trust import How, Profile, Trust, trust_to_dict
+from autoseg.model.trust.facts import ImageFacts
 from autoseg.training.trust import Examined, calibration, examine_cases, learn_trust
 from autoseg.training.trust.calibration import MOST_KEPT, calibrate_model
 
@@ -51,6 +52,20 @@ def test_errors_are_kept_by_patient_in_units_of_what_is_to_be_expected():
     assert kept.coverage[0] == pytest.approx(0.93, abs=0.07)
     band = find_band(found.scores)
     assert 1.2 < band.high < 2.2
+
+
+def test_a_model_that_nobody_validated_has_the_score_of_its_twins():
+    examined = [patient(n, [90, 50], [100, 50]) for n in range(3)]
+    unseen = Profile(3, 0, (16, 16), images=(asdict(ImageFacts(modality="MR")),))
+    model = replace(MODEL, trust=Trust(profile=unseen))
+    profile = learn_trust(model, examined, by_folds=True).trust.profile
+    assert (profile.subjects, profile.validated, profile.by_folds) == (3, 3, True)
+    assert profile.dice == (pytest.approx(280 / 290, abs=1e-4),) * 2
+    assert profile.area_error == (pytest.approx(10 / 150, abs=1e-4),) * 2
+    # One that was validated keeps the score by which its epoch was chosen: it is of the model itself.
+    scored = replace(unseen, validated=1, dice=(0.5, 0.5))
+    model = replace(MODEL, trust=Trust(profile=scored))
+    assert learn_trust(model, examined, by_folds=True).trust.profile == scored
 
 
 def test_mean_largest_and_volume_of_a_patient():
