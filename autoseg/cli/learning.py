@@ -224,13 +224,13 @@ def with_recipe(chosen: argparse.Namespace, settings: Settings) -> Settings:
 
 def base_of(chosen: argparse.Namespace) -> TrainedModel | None:
     """Load the model that is gone on from, if one is named: a file, or a name in the folder of models."""
-    from autoseg.model.model import find_model, load_model
+    from autoseg.model.model import find_named_model, load_model
 
     if chosen.base is None:
         return None
     is_file = Path(chosen.base).suffix == ".pt" or Path(chosen.base).is_file()
     folder = chosen.output if "output" in chosen else chosen.model.parent
-    path = Path(chosen.base) if is_file else find_model(folder, chosen.base)
+    path = Path(chosen.base) if is_file else find_named_model(folder, chosen.base)
     model = load_model(path)
     note_guessed(path, model)
     return model

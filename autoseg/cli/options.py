@@ -135,14 +135,20 @@ def keep_voxel_sizes(chosen: argparse.Namespace) -> None:
 
 
 def load_models(first: Path, further: Sequence[str]) -> list[TrainedModel]:
-    """Load a model, and further ones by their files or by their names in the folder of the first."""
-    from autoseg.errors import DataError
-    from autoseg.model.model import find_model, load_model
+    """Load a model, and further ones by their files or by their names in the folder of the first.
 
+    A name alone, where there is no such file, is that of a model which comes with autoseg.
+    """
+    from autoseg.errors import DataError
+    from autoseg.model.model import find_named_model, load_model
+    from autoseg.model.shipped import find_shipped
+
+    shipped = None if first.exists() or first.name != str(first) else find_shipped(str(first))
+    first = shipped or first
     paths = [first]
     for one in further:
         path = Path(one)
-        path = path if path.suffix == ".pt" else find_model(first.parent, one)
+        path = path if path.suffix == ".pt" else find_named_model(first.parent, one)
         if path.resolve() in [known.resolve() for known in paths]:
             raise DataError(f"The model {path} is given twice. Name each model of a mean once.")
         paths.append(path)

@@ -26,7 +26,7 @@ CHOOSE_POST = (
     "choice did not help new ones"
 )
 FOLDS = "with fewer subjects, each is left out once (default: 5)"
-MODEL = "a .pt file of trained_model"
+MODEL = "a .pt file of trained_model, or the name of a model that comes with autoseg ('autoseg models')"
 # Options that a plan decides where they are not typed (`autoseg.training.plan`).
 PLANNED = (
     "minutes",

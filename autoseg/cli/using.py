@@ -284,7 +284,7 @@ def print_summary(table: pd.DataFrame) -> None:
 
 def models(chosen: argparse.Namespace) -> None:
     """Show the models of a folder."""
-    from autoseg.model.model_list import list_models
+    from autoseg.model.model_list import list_models, list_shipped
 
     entries = list_models(chosen.folder)
     for entry in entries:
@@ -293,6 +293,8 @@ def models(chosen: argparse.Namespace) -> None:
             print(f"    {entry.problem}")
     if not entries:
         print(f"There is no model in {chosen.folder.resolve()}.")
+    for entry in list_shipped():
+        print(entry.line)
 
 
 def selftest(chosen: argparse.Namespace) -> None:

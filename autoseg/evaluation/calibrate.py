@@ -37,6 +37,7 @@ from autoseg.files.records import write_record
 from autoseg.image.structures import Structure
 from autoseg.model.model import TrainedModel, load_model, model_digest, model_files, save_model
 from autoseg.model.settings.settings import Settings, settings_from_dict
+from autoseg.model.shipped import check_not_shipped
 from autoseg.model.trust import How
 from autoseg.training.choose_postprocess import tune_postprocess
 from autoseg.training.events import Event, OnEvent, listener
@@ -265,6 +266,7 @@ def calibrate_by_folds(
         If it was stopped; finished folds are kept.
     """
     hear, path = listener(tell, on_event), Path(path)
+    check_not_shipped(path)
     settle(path.parent)
     model = load_model(path)
     _check_data(model, cases, structures, base)

@@ -27,6 +27,7 @@ from autoseg.model.offsets import check_offsets
 from autoseg.model.postprocess import StructurePostprocess
 from autoseg.model.preprocessing.neighbouring_slices import network_channels
 from autoseg.model.settings.settings import Settings, settings_from_dict, settings_to_dict
+from autoseg.model.shipped import check_not_shipped, find_shipped, shipped_files
 from autoseg.model.stored.tensor_file import MODEL, read_plain, read_tensors, values_in_words, write_tensors
 from autoseg.model.stored.values import is_of_kind, needed, read_fields, shown
 from autoseg.model.trust import Trust, trust_from_dict, trust_to_dict
@@ -164,6 +165,15 @@ def describe_origin(
     }
 
 
+def sources_of(model: TrainedModel) -> tuple[str, ...]:
+    """Give the public data that a model, or what it went on from, learnt from: patients, licence, whom to credit.
+
+    Whoever passes on such a model, or one that began with it, passes these sentences on: its file keeps them.
+    """
+    base = model.origin.get("base") or {}
+    return tuple(dict.fromkeys((*model.origin.get("sources", ()), *base.get("sources", ()))))
+
+
 # What a person is told of such a file, and what it is called where it is listed.
 GUESSED = (
     "was saved by an earlier version: whoever has the file can find the IDs of the patients that it has learnt "
@@ -194,6 +204,7 @@ def write_sealed(path: Path, *, forget: bool = False) -> TrainedModel:
 
     With `forget` they are left out. What an earlier version noted of a base goes too: it could name subjects.
     """
+    check_not_shipped(path)
     path, model = Path(path), load_model(path)
     written_ns = path.stat().st_mtime_ns
     if can_be_guessed(model):
@@ -305,6 +316,18 @@ def find_model(folder: Path | str, name: str) -> Path:
         )
     # A folder of that name, or a link to nothing, is chosen only where there is no file.
     return max(found, key=lambda file: (file.is_file(), file.stat().st_mtime if file.exists() else 0.0))
+
+
+def find_named_model(folder: Path | str, name: str) -> Path:
+    """Give the newest model file of this name in a folder, else the one of this name that comes with autoseg."""
+    try:
+        return find_model(folder, name)
+    except ModelFileError as error:
+        shipped = find_shipped(name)
+        if shipped is not None:
+            return shipped
+        known = ", ".join(path.stem.replace("_", " ") for path in shipped_files())
+        raise ModelFileError(f"{error} With autoseg come: {known}." if known else str(error)) from error
 
 
 def save_model(model: TrainedModel, path: Path) -> Path:
@@ -461,6 +484,8 @@ def model_from_dict(values: Mapping[str, Any]) -> TrainedModel:
 _ORIGIN: dict[str, Any] = {
     **dict.fromkeys(("training_subjects", "validation_subjects", "training_slices"), int),
     **dict.fromkeys(("ended", "ended_by", "date", "began_with"), str),
-    **dict.fromkeys(("subject_fingerprints", "learnt_fingerprints", "notes", "modalities"), tuple[str, ...]),
+    **dict.fromkeys(
+        ("subject_fingerprints", "learnt_fingerprints", "notes", "modalities", "sources"), tuple[str, ...]
+    ),
     **{"base": dict[str, Any], "versions": dict[str, Any]},
 }

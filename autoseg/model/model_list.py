@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from autoseg.errors import AutosegError
 from autoseg.image.structures import Structure
-from autoseg.model.model import GUESSED, TrainedModel, can_be_guessed, load_facts, model_files
+from autoseg.model.model import GUESSED, TrainedModel, can_be_guessed, load_facts, model_files, sources_of
+from autoseg.model.shipped import is_shipped, shipped_files
 from autoseg.model.trust import Calibration, How
 
 if TYPE_CHECKING:
@@ -40,7 +42,8 @@ class ModelEntry:
     in the order of the axes (`orientation`), and `patch_size`; its `training_slices` are patches. Of one that
     `can_be_guessed`, patients' IDs can be found by trying. `calibration` is of the errors of its areas, `offsets`
     are those of its model. One that `knows_images` compares new ones with what it learnt from, one that
-    `judges_slices` tells poor ones.
+    `judges_slices` tells poor ones. Of one whose score is `by_folds`, twins of it segmented all its patients.
+    `sources` are of public data; one that `is_shipped` comes with autoseg.
     """
 
     path: Path
@@ -68,6 +71,9 @@ class ModelEntry:
     calibration: Calibration | None = None
     knows_images: bool = False
     judges_slices: bool = False
+    by_folds: bool = False
+    sources: tuple[str, ...] = ()
+    is_shipped: bool = False
 
     @property
     def calibrated(self) -> str:
@@ -88,7 +94,8 @@ class ModelEntry:
         more = f" and {len(self.structures) - 3} more" if len(self.structures) > 3 else ""
         score = "not validated" if self.validation_dice is None else f"Dice {self.validation_dice:.2f}"
         score += f", {self.calibrated}"
-        return " — ".join(part for part in (self.file_name, self.day, score, names + more, self.unfinished) if part)
+        date = f"comes with autoseg, {_count(self.training_subjects, 'patient')}" if self.is_shipped else self.day
+        return " — ".join(part for part in (self.file_name, date, score, names + more, self.unfinished) if part)
 
     @property
     def file_name(self) -> str:
@@ -114,13 +121,14 @@ class ModelEntry:
             ("Areas", self._areas()),
             ("New images", self._light()),
             ("Trained on", self._material()),
+            ("Public data", "; ".join(self.sources)),
             ("Patients' IDs", f"This file {GUESSED}" if self.can_be_guessed else ""),
             ("Trained", f"{self.day}; best epoch {self.best_epoch} of {self.epochs}"),
             ("This file is", self.unfinished),
             ("Ended because", self.ended),
             ("Voxels" if self.spatial_dims == 3 else "Pixel size", self._pixels()),
             ("Channels", ", ".join(self.channels)),
-            ("File", self.file_name),
+            ("File", f"{self.file_name}, which comes with autoseg" if self.is_shipped else self.file_name),
         ]
         return tuple((heading, words) for heading, words in rows if words)
 
@@ -130,6 +138,9 @@ class ModelEntry:
         named = zip(self.structures, self.dice, strict=False)
         single = ", ".join(f"{s.name} {'–' if value is None else format(value, '.2f')}" for s, value in named)
         people = _count(self.validation_subjects, "subject")
+        if self.by_folds:
+            by = "each segmented by a twin of it that never saw it"
+            return f"Dice {self.validation_dice:.2f} on {people}, {by} ({single})"
         return f"Dice {self.validation_dice:.2f} on {people} that it did not learn from ({single})"
 
     def _errors(self) -> str:
@@ -195,6 +206,11 @@ def list_models(folder: Path | str) -> tuple[ModelEntry, ...]:
     return tuple(sorted(entries, key=_age, reverse=True))
 
 
+def list_shipped() -> tuple[ModelEntry, ...]:
+    """List the models that come with autoseg."""
+    return tuple(_entry(path) for path in shipped_files())
+
+
 def newest_model(entries: Sequence[ModelEntry], name: str | None = None) -> ModelEntry | None:
     """Give the newest of the models that can be read, or the newest of a name; None if there is none.
 
@@ -243,20 +259,27 @@ def _describe(path: Path, written: datetime, model: TrainedModel) -> ModelEntry:
     best = next((row for row in model.history if row.epoch == model.best_epoch), None)
     found = re.search(r"_(best|last)$", path.stem)
     origin, volume, of_volumes = model.origin, model.settings.volume, model.settings.spatial_dims == 3
+    profile = model.trust.profile
+    dice, mean = (best.dice, best.validation_dice) if best else ((), None)
+    validated, by_folds = int(origin.get("validation_subjects") or 0), False
+    if profile is not None and mean is None and profile.by_folds:
+        dice, validated, by_folds = profile.dice, profile.validated, True
+        known = [one for one in dice if one is not None]
+        mean = statistics.mean(known) if known else None
     return ModelEntry(
         path,
         _date(origin.get("date")) or written,
         name=model.name,
         structures=model.structures,
-        validation_dice=best.validation_dice if best else None,
-        dice=best.dice if best else (),
+        validation_dice=mean,
+        dice=dice,
         best_epoch=model.best_epoch,
         epochs=len(model.history),
         spacing_mm=volume.spacing_mm if of_volumes else model.settings.preprocess.spacing_mm,
         input_shape=model.settings.preprocess.input_shape,
         channels=model.channels,
         training_subjects=int(origin.get("training_subjects") or 0),
-        validation_subjects=int(origin.get("validation_subjects") or 0),
+        validation_subjects=validated,
         training_slices=int(origin.get("training_slices") or 0),
         ended=str(origin.get("ended") or ""),
         unfinished=UNFINISHED[found[1]] if found and model.ended is None else "",
@@ -268,6 +291,9 @@ def _describe(path: Path, written: datetime, model: TrainedModel) -> ModelEntry:
         knows_images=model.trust.profile is not None,
         judges_slices=model.trust.quality is not None,
         offsets=model.offsets,
+        by_folds=by_folds,
+        sources=sources_of(model),
+        is_shipped=is_shipped(path),
     )
 
 

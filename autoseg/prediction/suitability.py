@@ -82,6 +82,12 @@ def _doubts_of(model: TrainedModel, image: Image, networks: Networks | None) -> 
     _compare_looks(doubts, profile, looks)
     _compare_turned(doubts, profile, looks, model.settings)
     _tell_own_score(doubts, profile, model.structures)
+    if model.origin.get("sources"):
+        doubts.own.append(
+            f"The model comes with autoseg and learnt from {counted(profile.subjects, 'patient')} of public data "
+            "alone: how it does on other scanners and on your patients nobody knows. Look at every slice, or let "
+            "it learn from your own (4_finetune)."
+        )
     return doubts
 
 
@@ -161,6 +167,11 @@ def _praise(profile: Profile) -> str:
     errors = [error for error in profile.area_error if error is not None]
     score = f": there its lowest Dice was {min(known):.2f}" if known else ""
     error = f" and areas were off by {100 * max(errors):.0f} % at most (median)" if known and errors else ""
+    if profile.by_folds:
+        return (
+            f"It is like the images of {counted(profile.subjects, 'patient')} that the model learnt from "
+            f"({counted(profile.validated, 'patient')} segmented by twins that never saw them{score}{error})."
+        )
     return (
         f"It is like the images of {counted(profile.subjects, 'patient')} that the model learnt from and was "
         f"validated on ({counted(profile.validated, 'patient')}{score}{error})."
@@ -379,7 +390,9 @@ def _tell_own_score(doubts: Doubts, profile: Profile, structures: Sequence[Struc
         elif error is not None and error > POOR_AREA:
             poor.append(f"{structure.name} areas off by {100 * error:.0f} %")
     if poor:
+        kind = "patient" if profile.by_folds else "validation patient"
+        twins = ", segmented by twins that never saw them," if profile.by_folds else ""
         doubts.own.append(
-            f"The model is not good enough by itself: on its {counted(profile.validated, 'validation patient')} "
+            f"The model is not good enough by itself: on its {counted(profile.validated, kind)}{twins} "
             f"{listed(poor)}. Correct what it finds, and train it on more patients."
         )

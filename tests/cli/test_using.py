@@ -19,6 +19,7 @@ from autoseg.cli.parser import build_parser
 from autoseg.errors import DataError, ModelFileError, OutputError
 from autoseg.files.nifti.volumes import write_nifti
 from autoseg.measurement.areas import Measurement
+from autoseg.model import shipped
 from autoseg.model.centreline import clicked, read_centreline, write_centreline
 from autoseg.model.model import save_model
 from autoseg.model.settings.settings import PreprocessSettings
@@ -50,7 +51,8 @@ def test_further_models_go_by_name_or_by_file(models):
         load_models(first, ["knee"])
 
 
-def test_models_are_listed_and_one_that_cannot_be_read_is_told(models, capsys):
+def test_models_are_listed_and_one_that_cannot_be_read_is_told(models, capsys, monkeypatch):
+    monkeypatch.setattr(shipped, "BOX", models / "none")
     (models / "heart_0.pt").write_bytes(b"")
     assert main(["models", str(models)]) == 0
     first, second, third = sorted(capsys.readouterr().out.splitlines())
@@ -61,6 +63,10 @@ def test_models_are_listed_and_one_that_cannot_be_read_is_told(models, capsys):
     assert third == "heart_0.pt — cannot be read"
     assert main(["models", str(models / "none")]) == 0
     assert "There is no model in" in capsys.readouterr().out
+    monkeypatch.setattr(shipped, "NAMES", ("fold 0",))  # below one's own stands what comes with autoseg
+    monkeypatch.setattr(shipped, "BOX", models)
+    assert main(["models", str(models / "none")]) == 0
+    assert "\nfold_0.pt — comes with autoseg, " in capsys.readouterr().out
 
 
 def test_predict_takes_the_mean_and_says_of_what(models, sample, tmp_path, capsys):

@@ -201,6 +201,26 @@ def test_a_model_that_is_poor_or_knows_few_patients_is_never_green():
         assert any(words in reason for reason in found.reasons), found.reasons
 
 
+def test_a_score_by_folds_is_told_as_such_and_what_comes_with_autoseg_is_never_green(model):
+    by_folds = replace(model.trust.profile, validated=8, by_folds=True)
+    own = replace(model, trust=Trust(profile=by_folds))
+    found = light_of(own, *make(50))
+    assert found.light is Light.GREEN
+    assert found.reasons[0].startswith(
+        "It is like the images of 8 patients that the model learnt from (8 patients segmented by twins that never "
+        "saw them: there its lowest Dice was 0.90"
+    )
+    poor = replace(own, trust=Trust(profile=replace(by_folds, dice=(0.9, 0.4))))
+    assert light_of(poor, *make(50)).reasons == (
+        "The model is not good enough by itself: on its 8 patients, segmented by twins that never saw them, "
+        "myocardium Dice 0.40. Correct what it finds, and train it on more patients.",
+    )
+    shipped = replace(own, origin={"sources": ["Somebody's patients, CC0"]})
+    found = light_of(shipped, *make(50))
+    assert found.light is Light.AMBER
+    assert "comes with autoseg and learnt from 8 patients of public data alone" in found.reasons[0]
+
+
 def test_without_a_profile_nothing_is_known_and_of_several_models_the_worst_counts(model):
     image, _ = make(50)
     old = untrained_model()

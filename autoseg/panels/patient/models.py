@@ -8,7 +8,7 @@ from pathlib import Path
 import ipywidgets as widgets
 
 from autoseg.model.model import GUESSED, can_be_guessed, load_model, model_files, write_sealed
-from autoseg.model.model_list import ModelEntry, list_models, newest_model
+from autoseg.model.model_list import ModelEntry, list_models, list_shipped, newest_model
 from autoseg.panels.parts.chooser import FolderChooser
 from autoseg.panels.parts.fields import button
 from autoseg.panels.parts.panel import Panel
@@ -18,10 +18,16 @@ from autoseg.panels.parts.values import ChosenModel
 from autoseg.prediction.ensemble import as_models
 
 MOST_ROWS = 8
+SHIPPED = (
+    "There is no model of your own in {} yet. Those in the list come with autoseg: they learnt from few patients "
+    "of public data, and show what it does. 1_train.ipynb trains one on yours."
+)
 
 
 class ModelPanel(Panel):
     """Lists the models of a folder, newest first, and loads the chosen one; `value` is a ChosenModel, or None.
+
+    Those that come with autoseg stand below them.
 
     Labels, channels and input size come with the model: nothing is typed. Several models of the same structures may
     be chosen (of the folds of a cross-validation, for instance); the mean of what they answer counts then. At first
@@ -66,7 +72,7 @@ class ModelPanel(Panel):
         """Read the folder, or another one, and choose the newest model."""
         self.folder = Path(folder) if folder is not None else self.folder
         self._empty()
-        self.start(lambda: list_models(self.folder), self._list, saying="Looking for models …")
+        self.start(lambda: _listed(self.folder), self._list, saying="Looking for models …")
 
     def choose(self, path: Path | str, *others: Path | str) -> None:
         """Choose a model by its file, which need not be in the list; or several, of which the mean counts."""
@@ -90,7 +96,7 @@ class ModelPanel(Panel):
             for one in chosen:
                 if can_be_guessed(one.model):
                     write_sealed(one.path)
-            return list_models(self.folder)
+            return _listed(self.folder)
 
         def show(entries: tuple[ModelEntry, ...]) -> None:
             self.entries = entries
@@ -129,7 +135,8 @@ class ModelPanel(Panel):
         self.entries = entries
         self._fill()
         folder = self.folder.resolve()
-        wanted = [newest_model(entries, name) for name in self.names] or [newest_model(entries)]
+        own = [entry for entry in entries if not entry.is_shipped]
+        wanted = [newest_model(entries, name) for name in self.names] or [newest_model(own or entries)]
         lacking = [name for name, entry in zip(self.names, wanted, strict=False) if entry is None]
         found = [entry.path for entry in wanted if entry is not None]
         if not entries:
@@ -139,7 +146,7 @@ class ModelPanel(Panel):
                 "warning",
             )
             return
-        self.where.value = text(f"Folder: {folder}")
+        self.where.value = text(f"Folder: {folder}" if own else SHIPPED.format(folder))
         if found and not lacking:
             self.choose(*found)
         elif lacking and newest_model(entries):
@@ -181,6 +188,11 @@ class ModelPanel(Panel):
         words = "\n".join(f"{name} {GUESSED}. Write it anew before it leaves this computer." for name in named)
         self.guessed.value = notice(words, "warning") if named else ""
         self.sealing.layout.display = "" if named else "none"
+
+
+def _listed(folder: Path) -> tuple[ModelEntry, ...]:
+    """Give the models of a folder, and after them those that come with autoseg."""
+    return (*list_models(folder), *list_shipped())
 
 
 def _models_in(folder: Path) -> str:

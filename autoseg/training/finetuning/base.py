@@ -10,7 +10,7 @@ from autoseg.data.cases import Case
 from autoseg.data.digests import known_subjects
 from autoseg.data.split import Shown, Split, split_cases, subjects_of, what_lacks
 from autoseg.errors import DataError, SettingsError, private
-from autoseg.model.model import TrainedModel, model_digest
+from autoseg.model.model import TrainedModel, model_digest, sources_of
 from autoseg.model.settings.settings import FineTuneSettings, Settings
 from autoseg.training.plan import change_settings
 from autoseg.words import named
@@ -158,6 +158,7 @@ def describe_base(model: TrainedModel, new: Sequence[str]) -> dict[str, Any]:
         "subject_fingerprints": sorted(has_seen(model)),
         "learnt_fingerprints": sorted(learnt_from(model)),
         "new": list(new),
+        "sources": list(sources_of(model)),
         "base": None if before is None else {key: before.get(key) for key in ("name", "digest", "base")},
     }
 

@@ -7,8 +7,16 @@ from untrained import made_up_model, unfinished
 
 from autoseg.data.digests import known_subjects, subject_pseudonym
 from autoseg.image.structures import Structure
+from autoseg.model import shipped
 from autoseg.model.model import save_model
 from autoseg.panels.patient.models import ONE, BasePanel, ModelPanel
+
+
+@pytest.fixture(autouse=True)
+def box(tmp_path_factory, monkeypatch):
+    """Nothing comes with autoseg, unless a test puts it there."""
+    monkeypatch.setattr(shipped, "BOX", tmp_path_factory.mktemp("box"))
+    return shipped.BOX
 
 
 @pytest.fixture
@@ -91,6 +99,28 @@ def test_look_again_finds_a_new_model(tmp_path):
     panel.again.click()
     assert shown(panel).value.model.name == "thigh"
     assert panel.list.layout.display == ""
+
+
+def test_what_comes_with_autoseg_stands_below_ones_own_and_is_chosen_where_there_is_none(box, folder, tmp_path):
+    save_model(made_up_model("cord"), shipped.box_path("cord"))
+    save_model(made_up_model("heart"), shipped.box_path("heart"))
+    panel = shown(ModelPanel(tmp_path / "nowhere"))
+    assert [line.split(" — ")[:2] for line in lines(panel)] == [
+        ["heart.pt", "comes with autoseg, 9 patients"],
+        ["cord.pt", "comes with autoseg, 9 patients"],
+    ]
+    assert panel.value.path == box / "heart.pt"
+    assert "There is no model of your own in" in panel.where.value
+    panel = shown(ModelPanel(folder))
+    assert [line.split(" — ")[0] for line in lines(panel)] == [
+        *("part.pt", "thigh_3.pt", "heart_3.pt"),
+        *("heart.pt", "cord.pt"),
+    ]
+    assert panel.value.path == folder / "thigh_3.pt"
+    assert "of your own" not in panel.where.value
+    assert shown(ModelPanel(folder, name="heart")).value.path == folder / "heart_3.pt"
+    assert shown(ModelPanel(folder, name="cord")).value.path == box / "cord.pt"
+    assert shown(BasePanel(folder, "cord")).value.path == box / "cord.pt"
 
 
 def test_a_folder_that_does_not_exist_is_like_an_empty_one(tmp_path):
