@@ -146,6 +146,7 @@ def raters(chosen: argparse.Namespace) -> None:
 def measure(chosen: argparse.Namespace) -> None:
     """Measure the areas of drawn labels."""
     from autoseg.measurement.areas import measure_areas, read_to_measure
+    from autoseg.measurement.morphometry.obliquity import with_obliquity
     from autoseg.measurement.tissue import join_tissue, measure_tissue
     from autoseg.report.area_tables import in_pixels_note
     from autoseg.report.export import write_tables
@@ -155,7 +156,7 @@ def measure(chosen: argparse.Namespace) -> None:
     found = only_cases(find(chosen), chosen.case)
     measurements, parts, channels = [], [], fat_channels(chosen)
     for image, label_map in read_to_measure(found, typed_calibration(chosen), on_note=notes.setdefault):
-        measurements += measure_areas(label_map, image=image)
+        measurements += with_obliquity(measure_areas(label_map, image=image), label_map)
         parts.append(measure_tissue(label_map, image, channels))
     tissue = join_tissue(parts)
     notes |= dict.fromkeys(tissue.notes)

@@ -61,6 +61,10 @@ class Measurement:
     where it was not found. With the probability `interval_level` the true area lies between `area_low_mm2` and
     `area_high_mm2`, in pixels between `pixel_count_low` and `pixel_count_high`; `interval_basis` is what that rests
     on, the value of an `autoseg.measurement.intervals.Basis`.
+
+    `obliquity_deg` is the angle between the slice's normal and the course of an elongated structure, and
+    `area_corrected_mm2` = `area_mm2` x cos(`obliquity_deg`) its area across that
+    (`autoseg.measurement.morphometry.obliquity`): None of others, the area also of one that is cut off.
     """
 
     case_id: str
@@ -96,6 +100,8 @@ class Measurement:
     pixel_count_high: float | None = None
     interval_level: float | None = None
     interval_basis: str = ""
+    obliquity_deg: float | None = None
+    area_corrected_mm2: float | None = None
 
     @property
     def is_cut_off(self) -> bool:
@@ -361,10 +367,13 @@ def measure_labels(
         In the order of the cases.
     """
     typed = TypedCalibration(field_of_view_mm, matrix_size, prefer, pixel_spacing_mm)
+    # Here, because it measures what this module does.
+    from autoseg.measurement.morphometry.obliquity import with_obliquity
+
     rows = []
     typed = TypedCalibration(field_of_view_mm, matrix_size, prefer, pixel_spacing_mm)
     for image, label_map in read_to_measure(cases, typed, on_note=on_note):
-        rows.extend(measure_areas(label_map, image=image))
+        rows += with_obliquity(measure_areas(label_map, image=image), label_map)
     return rows
 
 

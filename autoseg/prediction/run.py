@@ -33,6 +33,7 @@ from autoseg.image.calibration import FieldOfView, TypedCalibration
 from autoseg.image.image import Image, LabelMap
 from autoseg.measurement.areas import Measurement, measure_areas
 from autoseg.measurement.intervals import PatientInterval
+from autoseg.measurement.morphometry.obliquity import with_obliquity
 from autoseg.measurement.tissue import FatChannels, Tissue, check_channels, join_tissue, measure_tissue
 from autoseg.model.centreline import Centreline, write_centreline
 from autoseg.model.identity import model_record
@@ -471,7 +472,7 @@ def _segment_and_write(request: RunRequest, output: Path) -> Run:
 def _judge(one: Segmented, compared: Compared) -> Judged:
     """Measure an image, and say of each area how far to trust it; of two models along an image the light alone."""
     usual = None if one.predicted is None else usual_of(one.models)
-    rows = measure_areas(one.label_map, image=one.image, usual=usual)
+    rows = with_obliquity(measure_areas(one.label_map, image=one.image, usual=usual), one.label_map)
     rows = [replace(row, model=one.slice_models[row.slice_index]) for row in rows]
     if one.predicted is None:
         return add_light(compared, one.label_map, rows)

@@ -30,9 +30,9 @@ FLAG_WORDS = {
 }
 SOURCE_WORDS = {"header": "header", "typed": "typed"}
 # Columns of the tidy table that are left out where nothing is known of any area.
-OF_PREDICTIONS = (
+PERHAPS = (
     "suitability", "expected_dice", "expected_error_percent", "area_low_mm2", "area_high_mm2", "pixel_count_low",
-    "pixel_count_high", "interval_level", "interval_basis",
+    "pixel_count_high", "interval_level", "interval_basis", "obliquity_deg", "area_corrected_mm2",
 )  # fmt: skip
 PATIENT_COLUMNS = (
     "patient", "subject_id", "image", "structure", "slices", "mean_area_mm2", "sd_area_mm2", "max_area_mm2",
@@ -82,7 +82,7 @@ def measurements_table(measurements: Sequence[Measurement]) -> pd.DataFrame:
     area_mm2 is empty too, and what is seen stands in area_at_least_mm2, a column where there is any. What nobody
     knows of any area (its suitability, interval and the like) has no column.
     """
-    unknown = [name for name in OF_PREDICTIONS if all(getattr(row, name) in (None, "") for row in measurements)]
+    unknown = [name for name in PERHAPS if all(getattr(row, name) in (None, "") for row in measurements)]
     columns = [field.name for field in fields(Measurement) if field.name not in ("slice_index", *unknown)]
     table = pd.DataFrame([asdict(row) for row in measurements], columns=columns)
     return least_apart(table, [row.is_cut_off for row in measurements])
@@ -338,6 +338,9 @@ def explain_area(measurement: Measurement, structures: Sequence[Structure] = ())
     inside = f"; {listed(names)} inside it {'is' if len(names) == 1 else 'are'} counted too" if names else ""
     if measurement.interval is not None:
         inside += f"; {level_text(measurement)} interval {interval_text(measurement)} {measurement.unit}"
+    if measurement.area_corrected_mm2 is not None:
+        across = area_text(measurement.area_corrected_mm2)
+        inside += f"; cut at {measurement.obliquity_deg:.0f}° to its course, across which it has {across} mm²"
     count = measurement.pixel_count
     source = SOURCE_WORDS.get(measurement.spacing_source, "nobody said where the pixel size is from")
     if not count:

@@ -9,7 +9,7 @@ from autoseg.image.geometry import affine_from_axes, affine_from_spacing
 from autoseg.image.image import Image, LabelMap, SliceSource, Source
 from autoseg.image.structures import Structure, side_pairs
 from autoseg.measurement.areas import MEASUREMENT_VERSION, Measurement, Usual, measure_areas
-from autoseg.report.area_tables import FLAG_WORDS, OF_PREDICTIONS, areas_table, measurements_table
+from autoseg.report.area_tables import FLAG_WORDS, PERHAPS, areas_table, measurements_table
 
 MUSCLE = (Structure(1, "muscle"),)
 PSOAS = (Structure(1, "psoas left", side="left"), Structure(2, "psoas right", side="right"))
@@ -230,7 +230,7 @@ def test_sides_are_paired_by_field_or_by_name():
 def test_the_tidy_table_has_the_fields_as_columns():
     rows = measure_areas(label_map(stack(5, 6)))
     table = measurements_table(rows)
-    unknown = {"slice_index", *OF_PREDICTIONS}
+    unknown = {"slice_index", *PERHAPS}
     assert list(table.columns) == [field.name for field in fields(Measurement) if field.name not in unknown]
     assert table["slice"].tolist() == [1, 2]
     assert table["area_mm2"].tolist() == [5.0, 6.0]

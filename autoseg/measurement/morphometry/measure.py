@@ -219,19 +219,16 @@ def measure_profile(
             f"{label_map.source.name}: {structure.name} is seen on {counted(len(shown), 'section')}, and a curve "
             f"needs at least {FEWEST_SECTIONS}. Its areas are in the table slice by slice."
         )
-    curve = smooth_curve(
-        np.array([_centroid_mm(sections, place, shape) for place, shape in enumerate(shapes)]),
-        sections.positions_mm,
-        weights=_curve_weights(shapes, sections.touches_edge),
-        smoothing_mm=smoothing_mm,
-    )
+    curve = course_of(sections, smoothing_mm)
+    angles = obliquities_deg(sections, curve)
     source = label_map.source
     rows = []
     for place, shape in enumerate(shapes):
         if shape is None:
             continue
         index = sections.indices[place]
-        area, angle, ellipse = _across(sections, curve.tangents[place], shape)
+        angle = angles[place]
+        area, ellipse = _across(sections, curve.tangents[place], shape)
         is_whole = not sections.touches_edge[place]
         ellipse = ellipse if is_whole else NO_ELLIPSE
         x, y, z = _centroid_mm(sections, place, shape)
@@ -289,33 +286,52 @@ def _ways(counts: Counter[str]) -> str:
     return ", ".join(f"{way}: {counted(number, 'image')}" for way, number in counts.items())
 
 
-def _centroid_mm(sections: Sections, place: int, shape: PixelShape | None) -> Vector:
-    if shape is None:
-        return np.zeros(3)
+def course_of(sections: Sections, smoothing_mm: float = SMOOTHING_MM) -> Curve:
+    """Lay the smooth curve through the centroids of the sections."""
+    counts = sections.weights.sum(axis=(1, 2))
+    rows, columns = (np.arange(size, dtype=np.float64) for size in sections.weights.shape[1:])
+    of = np.maximum(counts, 1e-12)
+    row = np.einsum("srk,r->s", sections.weights, rows) / of
+    column = np.einsum("srk,k->s", sections.weights, columns) / of
+    places = np.stack([np.arange(len(counts)), row, column, np.ones(len(counts))])
+    return smooth_curve(
+        (sections.affine @ places)[:3].T,
+        sections.positions_mm,
+        weights=_curve_weights(counts, sections.touches_edge),
+        smoothing_mm=smoothing_mm,
+    )
+
+
+def obliquities_deg(sections: Sections, curve: Curve) -> list[float]:
+    """Give the angle between the sections' normal and the curve at each of them."""
+    squareness = np.minimum(1.0, np.abs(curve.tangents @ sections.normal))
+    angles: list[float] = np.degrees(np.arccos(squareness)).tolist()
+    return angles
+
+
+def _centroid_mm(sections: Sections, place: int, shape: PixelShape) -> Vector:
     return np.asarray((sections.affine @ [place, *shape.centroid, 1.0])[:3], dtype=np.float64)
 
 
-def _curve_weights(shapes: Sequence[PixelShape | None], touches_edge: npt.NDArray[np.bool_]) -> Vector:
+def _curve_weights(counts: Vector, touches_edge: npt.NDArray[np.bool_]) -> Vector:
     """Let small sections count less: the sliver where an oblique end is cut has its centroid aside.
 
     So has a section that is cut off by the edge of the image: it does not count, where enough others are whole.
     """
-    counts = np.array([0.0 if shape is None else shape.weight for shape in shapes])
     whole = np.where(touches_edge, 0.0, counts)
     counts = whole if np.count_nonzero(whole) >= FEWEST_SECTIONS else counts
     usual = float(np.median(counts[counts > 0]))
     return np.where(counts > 0, np.clip(counts / usual, LEAST_WEIGHT, 1.0), 0.0)
 
 
-def _across(sections: Sections, tangent: Vector, shape: PixelShape) -> tuple[float, float, Ellipse]:
-    """Give a section's area in mm², its obliquity in degrees, and its ellipse in the plane across the curve."""
+def _across(sections: Sections, tangent: Vector, shape: PixelShape) -> tuple[float, Ellipse]:
+    """Give a section's area in mm², and its ellipse in the plane across the curve."""
     steps = sections.affine[:3, 1:3]
     area = shape.weight * float(np.linalg.norm(np.cross(steps[:, 0], steps[:, 1])))
-    angle = math.degrees(math.acos(min(1.0, abs(float(tangent @ sections.normal)))))
     if shape.pixel_count < FEWEST_PIXELS:
-        return area, angle, NO_ELLIPSE
+        return area, NO_ELLIPSE
     in_plane = plane_axes(sections.along, tangent) @ steps
-    return area, angle, fit_ellipse(in_plane @ shape.covariance @ in_plane.T)
+    return area, fit_ellipse(in_plane @ shape.covariance @ in_plane.T)
 
 
 def plane_axes(along: str, tangent: npt.ArrayLike) -> Vector:

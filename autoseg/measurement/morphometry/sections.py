@@ -147,7 +147,7 @@ def _choose_axis_and_body(
     if along == "slices":
         axis = 0
     elif along == "auto":
-        axis = _axis_across(largest, affine)
+        axis = long_axis(largest, affine) or 0
     else:
         axis = nearest_axes(affine).index(DIRECTIONS.index(along))
     if axis:
@@ -179,15 +179,15 @@ def _present(body: npt.NDArray[np.bool_], axis: int) -> npt.NDArray[np.bool_]:
     return np.asarray(body.any(axis=tuple(other for other in range(3) if other != axis)))
 
 
-def _axis_across(body: npt.NDArray[np.bool_], affine: Affine) -> int:
-    """Choose the grid's axis whose planes cut an elongated body most squarely; 0 for one that is not elongated."""
+def long_axis(body: npt.NDArray[np.bool_], affine: Affine) -> int | None:
+    """Give the grid's axis whose planes cut an elongated body most squarely; None for one that is not elongated."""
     places = np.argwhere(body).astype(np.float64)
     if len(places) < 4:
-        return 0
+        return None
     points = places @ affine[:3, :3].T
     values, vectors = np.linalg.eigh(np.cov(points.T))
     if values[2] < ELONGATED**2 * values[1]:
-        return 0
+        return None
     steps = affine[:3, :3]
     normals = [np.cross(steps[:, (axis + 1) % 3], steps[:, (axis + 2) % 3]) for axis in range(3)]
     squareness = [abs(float(vectors[:, 2] @ normal)) / np.linalg.norm(normal) for normal in normals]
