@@ -170,8 +170,8 @@ def sources_of(model: TrainedModel) -> tuple[str, ...]:
 
     Whoever passes on such a model, or one that began with it, passes these sentences on: its file keeps them.
     """
-    base = model.origin.get("base") or {}
-    return tuple(dict.fromkeys((*model.origin.get("sources", ()), *base.get("sources", ()))))
+    told = (model.origin, *_bases(model.origin))
+    return tuple(dict.fromkeys(source for one in told for source in one.get("sources") or ()))
 
 
 # What a person is told of such a file, and what it is called where it is listed.
@@ -457,7 +457,7 @@ def model_from_dict(values: Mapping[str, Any]) -> TrainedModel:
     named = needed(values, "structures", tuple[dict[str, Any], ...])
     cleaned = needed({"postprocess": (), **values}, "postprocess", tuple[dict[str, Any], ...])
     origin = needed(values, "origin", dict[str, Any])
-    for name, value in origin.items():
+    for name, value in (*origin.items(), *(("sources", one.get("sources")) for one in _bases(origin))):
         if name in _ORIGIN and value is not None and not is_of_kind(value, _ORIGIN[name]):
             raise ValueError(f"its origin has {shown(value)} in place of the {name.replace('_', ' ')}")
     for kept in _fingerprints(origin):
@@ -478,6 +478,12 @@ def model_from_dict(values: Mapping[str, Any]) -> TrainedModel:
         offsets=check_offsets(needed({"offsets": (), **values}, "offsets", tuple[float, ...]), len(named)),
         trust=trust_from_dict(needed({"trust": {}, **values}, "trust", dict[str, Any])),
     )
+
+
+def _bases(origin: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Give what an origin tells of its base, where it tells that."""
+    base = origin.get("base")
+    return [base] if isinstance(base, Mapping) else []
 
 
 # What of a model's origin others count on, where it is there.

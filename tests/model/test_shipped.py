@@ -102,6 +102,12 @@ def test_what_begins_from_it_keeps_the_credit(box, tmp_path):
     assert sources_of(made_up_model()) == ()
 
 
+@pytest.mark.parametrize("origin", [{"sources": 5}, {"base": {"sources": [5]}}, {"base": {"sources": 5}}])
+def test_sources_that_are_none_are_told_in_words(origin, tmp_path):
+    with pytest.raises(ModelFileError, match="in place of the sources"):
+        load_model(save_model(made_up_model(origin=origin), tmp_path))
+
+
 # --- those that are really there
 
 
