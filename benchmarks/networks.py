@@ -41,6 +41,7 @@ def _ours(variant: str, size: int, steps: int) -> dict[str, float]:
     import torch
 
     from autoseg import prediction
+    from autoseg.data.digests import Seal
     from autoseg.image.geometry import affine_from_spacing
     from autoseg.image.image import Image, LabelMap, Source
     from autoseg.image.structures import Structure
@@ -76,7 +77,7 @@ def _ours(variant: str, size: int, steps: int) -> dict[str, float]:
     cost = count_cost(network, (1, *slices.frame))
     weights = {key: value.clone() for key, value in network.state_dict().items()}
     material = training_state.Material(
-        settings, ("image",), device.with_layout(network, on), slices, None, sides=((), ())
+        settings, ("image",), device.with_layout(network, on), slices, (), sides=((), ()), seal=Seal.new()
     )
     step, generator, seconds = training_state.Step(material, structures), torch.Generator().manual_seed(0), []
     for count in range(steps + 2):

@@ -36,7 +36,8 @@ def read_by_pydicom(folder: Path) -> object:
     return np.stack([pydicom.dcmread(path).pixel_array for path in sorted(folder.iterdir())])
 
 
-def compare(slices: int, rounds: int) -> None:
+def seconds_of_readers(slices: int, rounds: int) -> dict[str, list[float]]:
+    """Give the seconds of each reader, which take turns on a folder of so many slices."""
     from autoseg.files.dicom.series import find_series, read_series
 
     warnings.simplefilter("ignore")  # pydicom's, of the publisher's UIDs with leading zeros
@@ -55,6 +56,11 @@ def compare(slices: int, rounds: int) -> None:
                 took = timed(function)
                 if number:  # the first round fills caches
                     times[reader].append(took)
+    return times
+
+
+def compare(slices: int, rounds: int) -> None:
+    times = seconds_of_readers(slices, rounds)
     plain = times["pydicom in a loop"]
     for reader, took in times.items():
         ratio = statistics.median(p / t for p, t in zip(plain, took, strict=True))

@@ -26,14 +26,14 @@ def measure(variant: str, size: int, batch_size: int, steps: int) -> dict[str, f
     from torch.nn import functional
 
     from autoseg import prediction
+    from autoseg.data.digests import Seal
     from autoseg.image.geometry import affine_from_spacing
     from autoseg.image.image import Image, LabelMap, Source
     from autoseg.image.structures import Structure
     from autoseg.model import device
     from autoseg.model.dataset import build_slices
     from autoseg.model.model import TrainedModel
-    from autoseg.model.networks import build_network
-    from autoseg.model.networks.layers import SLOPE, InstanceNormLeakyReLU
+    from autoseg.model.networks import build_network, layers
     from autoseg.model.settings.settings import PreprocessSettings, Settings
     from autoseg.training import step as training_state
 
@@ -41,9 +41,10 @@ def measure(variant: str, size: int, batch_size: int, steps: int) -> dict[str, f
 
         def torch_norm(self, features):
             normal = functional.instance_norm(features, weight=self.weight, bias=self.bias, eps=self.eps)
-            return functional.leaky_relu(normal, SLOPE, inplace=True)
+            return functional.leaky_relu(normal, layers.SLOPE, inplace=True)
 
-        InstanceNormLeakyReLU.forward = torch_norm
+        layers.InstanceNormLeakyReLU.forward = torch_norm
+        layers._has_onednn = lambda: False  # torch chooses how it convolves
         device.choice.LAYOUTS[4] = torch.contiguous_format
         sys.modules["autoseg.prediction.predict"].keep_freed_memory = lambda: None
     else:
@@ -66,7 +67,7 @@ def measure(variant: str, size: int, batch_size: int, steps: int) -> dict[str, f
     on = device.choose_device()
     slices, generator, seconds = slices.to(on), torch.Generator().manual_seed(0), []
     network = device.with_layout(network, on)
-    material = training_state.Material(settings, ("image",), network, slices, None, sides=((), ()))
+    material = training_state.Material(settings, ("image",), network, slices, (), sides=((), ()), seal=Seal.new())
     step = training_state.Step(material, structures)
     for count in range(steps + 2):
         start = time.perf_counter()

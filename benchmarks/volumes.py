@@ -149,13 +149,14 @@ def _ours(model, image, precision: str):
 def _make_plain() -> None:
     from torch.nn import functional
 
-    from autoseg.model.networks.layers import SLOPE, InstanceNormLeakyReLU
+    from autoseg.model.networks import layers
 
     def torch_norm(self, features, shortcut=None):
         normal = functional.instance_norm(features, weight=self.weight, bias=self.bias, eps=self.eps)
-        return functional.leaky_relu(normal, SLOPE, inplace=True)
+        return functional.leaky_relu(normal, layers.SLOPE, inplace=True)
 
-    InstanceNormLeakyReLU.forward = torch_norm
+    layers.InstanceNormLeakyReLU.forward = torch_norm
+    layers._has_onednn = lambda: False  # torch chooses how it convolves
 
 
 def _plain(model, image, precision: str):

@@ -6,11 +6,12 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 from autoseg.model.networks.outputs import strides_of
 
@@ -44,12 +45,18 @@ def count_cost(network: nn.Module, image_shape: tuple[int, ...]) -> Cost:
     weights = next(network.parameters(), torch.empty(0))
     padded = (math.ceil(size / step) * step for size, step in zip(sizes, steps, strict=True))
     image = weights.new_zeros(1, channels, *padded)
-    with _predicting(network), FlopCounterMode(display=False) as counter:
+    by_onednn = {torch.ops.aten.mkldnn_convolution: _convolution_by_onednn}
+    with _predicting(network), FlopCounterMode(display=False, custom_mapping=by_onednn) as counter:
         network(image)
     return Cost(
         parameters=sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad),
         multiply_adds=counter.get_total_flops() // 2,
     )
+
+
+def _convolution_by_onednn(images: list[int], weight: list[int], *_: Any, out_shape: list[int], **__: Any) -> int:
+    """Count what torch's counter does not know: a convolution that asked for oneDNN, from sizes."""
+    return int(conv_flop_count(images, weight, out_shape))
 
 
 @contextmanager
