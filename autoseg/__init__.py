@@ -37,7 +37,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "data.split": ["k_folds", "split_cases"],
         "data.test_subjects": ["freeze_test_subjects", "read_ledger"],
         "evaluation.expert": ["compare_with_expert", "comparison_table"],
-        "measurement.areas": ["measure_labels", "measure_areas"],
+        "measurement.areas": ["measure_areas"],
+        "measurement.drawn": ["measure_labels"],
         "prediction.run": [
             "combine_folder",
             "find_patient_centrelines",
@@ -80,6 +81,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             "write_morphometry",
         ],
         "measurement.scores": ["score_slices", "scores_table"],
+        "measurement.tissue": ["FatChannels", "measure_tissue", "tissue_table"],
+        "report.asymmetry": ["asymmetry_table"],
         "measurement.summary": ["summarise"],
         "report.score_files": ["write_results"],
         "evaluation.calibrate": ["calibrate_by_folds", "plan_calibration"],

@@ -178,8 +178,8 @@ def _compare(
     for one in patient_intervals((model,), measured, level=level):
         rows = [row for row in groups[one.subject_id, one.image] if row.name == one.name]
         own = [row for row in found[one.subject_id, one.image] if row.name == one.name]
-        shown = [row.area for row in rows if row.pixel_count] or [0.0]
-        mine = [row.area for row in own if row.pixel_count]
+        shown = [row.area for row in rows if row.pixel_count and not row.is_cut_off] or [0.0]
+        mine = [row.area for row in own if row.pixel_count and not row.is_cut_off]
         for what, low, high, value, area in (
             ("mean", one.mean_low, one.mean_high, np.mean(shown), np.mean(mine)),
             ("max", one.max_low, one.max_high, max(shown), max(mine)),

@@ -145,7 +145,8 @@ def raters(chosen: argparse.Namespace) -> None:
 
 def measure(chosen: argparse.Namespace) -> None:
     """Measure the areas of drawn labels."""
-    from autoseg.measurement.areas import measure_areas, read_to_measure
+    from autoseg.measurement.areas import measure_areas
+    from autoseg.measurement.drawn import read_to_measure
     from autoseg.measurement.morphometry.obliquity import with_obliquity
     from autoseg.measurement.tissue import join_tissue, measure_tissue
     from autoseg.report.area_tables import in_pixels_note

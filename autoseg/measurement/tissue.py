@@ -185,7 +185,23 @@ def join_tissue(parts: Sequence[Tissue]) -> Tissue:
 
 
 def tissue_table(rows: Sequence[Place]) -> pd.DataFrame:
-    """Give one row a structure and place (a slice; the whole image where slice is empty), columns as the fields."""
+    """Give one row a structure and place (a slice; the whole image where slice is empty), columns as the fields.
+
+    Parameters
+    ----------
+    rows : sequence of IntensityRow, of FatRow or of FatEstimateRow
+        One of the parts of a `Tissue`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        In the order of the rows; empty, without columns, where there are none.
+
+    Examples
+    --------
+    >>> tissue_table(()).empty
+    True
+    """
     table = pd.DataFrame([asdict(row) for row in rows])
     return table.assign(slice=pd.Series([row.slice for row in rows], dtype=object)) if rows else table
 

@@ -25,7 +25,7 @@ from autoseg.files.sources import WITHOUT_IDS
 from autoseg.files.tables import read_subjects, write_structures
 from autoseg.image.image import LabelMap
 from autoseg.image.structures import Structure
-from autoseg.measurement.areas import measure_labels
+from autoseg.measurement.drawn import measure_labels
 from autoseg.prediction.run import labels_to_correct
 
 

@@ -26,7 +26,7 @@ from autoseg.files.dicom.phantoms import Phantom, write_phantom
 from autoseg.files.dicom.records import quiet
 from autoseg.files.pictures.pictures import read_picture
 from autoseg.files.sources import ImageFile
-from autoseg.measurement.areas import measure_labels
+from autoseg.measurement.drawn import measure_labels
 from autoseg.model.dataset import preview
 from autoseg.model.ended import Ended
 from autoseg.model.model import find_model, load_model

@@ -9,7 +9,7 @@ from autoseg.data.cases import find_cases, keep_names, read_case
 from autoseg.data.checks import check_cases
 from autoseg.files.tables import read_structures, write_structures
 from autoseg.image.structures import Structure, plain_name
-from autoseg.measurement.areas import measure_labels
+from autoseg.measurement.drawn import measure_labels
 
 GRID = {"rows": 20, "columns": 24, "pixel_spacing_mm": (0.5, 0.5)}
 LARGE = np.array([(3.5, 1.5), (3.5, 11.5), (15.5, 11.5), (15.5, 1.5)])  # 120 pixels, 30 mm²

@@ -24,7 +24,7 @@ from autoseg.files.tables import read_structures, write_structures
 from autoseg.files.text_files import read_contour_file
 from autoseg.image.contours import contour_area
 from autoseg.image.structures import Structure, check_structures
-from autoseg.measurement.areas import measure_labels
+from autoseg.measurement.drawn import measure_labels
 
 AFFINE = np.diag([-0.5, -0.5, 3.0, 1.0])  # NIfTI's signs: x runs left, y back, z up, as slices are read
 

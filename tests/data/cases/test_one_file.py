@@ -11,7 +11,7 @@ from autoseg.data.cases import find_cases
 from autoseg.data.patients import find_patient, read_patient
 from autoseg.errors import DataError
 from autoseg.files.dicom.series import find_series
-from autoseg.measurement.areas import measure_labels
+from autoseg.measurement.drawn import measure_labels
 
 SQUARE = np.array([(4.5, 5.5), (4.5, 15.5), (12.5, 15.5), (12.5, 5.5)])
 

@@ -9,7 +9,7 @@ from autoseg.data.checks import check_cases
 from autoseg.data.patients import find_patient, read_patient
 from autoseg.errors import TwoSizesError
 from autoseg.files.nifti.sizes import FILE_NAME
-from autoseg.measurement.areas import measure_labels
+from autoseg.measurement.drawn import measure_labels
 
 
 @pytest.fixture

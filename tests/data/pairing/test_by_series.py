@@ -12,7 +12,7 @@ from autoseg.errors import DataError
 from autoseg.files.dicom.phantoms import Phantom, write_phantom
 from autoseg.files.dicom.series import find_series, read_series
 from autoseg.image.geometry import LPS_TO_RAS
-from autoseg.measurement.areas import measure_labels
+from autoseg.measurement.drawn import measure_labels
 
 GRID = {"rows": 20, "columns": 24, "pixel_spacing_mm": (0.5, 0.5)}
 SAGITTAL = (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)

@@ -10,7 +10,7 @@ from autoseg.data.cases import find_cases, find_images, read_case
 from autoseg.errors import DataError
 from autoseg.files.nnunet import read_dataset_json
 from autoseg.image.structures import Structure
-from autoseg.measurement.areas import measure_labels
+from autoseg.measurement.drawn import measure_labels
 
 NAMES = {"background": 0, "psoas": 1, "multifidus": 2}
 
