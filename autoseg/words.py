@@ -146,7 +146,12 @@ def escaped(words: str) -> str:
     >>> escaped('<b onclick="x">')
     '&lt;b onclick=&quot;x&quot;&gt;'
     """
-    return html.escape(_HALF.sub("\ufffd", _NO_SIGN.sub("", words)))
+    return html.escape(seen(words))
+
+
+def seen(words: str) -> str:
+    """Give words without signs that a page cannot hold, are not seen, or turn the words around them about."""
+    return _HALF.sub("\ufffd", _NO_SIGN.sub("", words))
 
 
 def listed(names: Sequence[str]) -> str:

@@ -202,11 +202,24 @@ def build_parser() -> argparse.ArgumentParser:
     add_show_red(predict)
     using.add_no_quality(predict)
     predict.add_argument("--reference", type=Path, help="a folder with dicoms and labels to compare with")
+    written = "also write report.html and report.pdf into the run's folder, to be read and printed"
+    predict.add_argument("--report", action="store_true", help=written)
     using.add_centreline(predict)
     using.add_cleaning(predict)
     add_fat(predict)
     add_calibration(predict)
     add_voxel_sizes(predict)
+
+    report = command(
+        "report",
+        using.report,
+        "Write the report of a run into its folder, as a web page and as a PDF; of its corrected labels, where "
+        "somebody corrected them in it.",
+    )
+    report.add_argument("run_folder", type=Path, metavar="RUN", help="the folder of a run in predictions")
+    report.add_argument("--by", default="", metavar="WHO", help="who corrected the labels: initials are enough")
+    nobody = "name no patient, image or file; the files are then called report_without_ids"
+    report.add_argument("--no-ids", action="store_true", help=nobody)
 
     seal = command(
         "seal",

@@ -56,8 +56,20 @@ def predict(chosen: argparse.Namespace) -> None:
     if chosen.further_models or chosen.copies != "none":
         print(f"Segmented with the mean of {run.model}")
     print_run(run, show_red=chosen.show_red)
+    if chosen.report:
+        from autoseg.prediction.run_report import write_report
+
+        print(f"Report: {', '.join(map(str, write_report(run)))}")
     if chosen.reference is not None:
         print_comparison(run, find_cases(chosen.reference, unlabelled="skip"), show_red=chosen.show_red)
+
+
+def report(chosen: argparse.Namespace) -> None:
+    """Write the report of a run that is done."""
+    from autoseg.prediction.run_report import write_report
+
+    for path in write_report(chosen.run_folder, by=chosen.by, show_ids=not chosen.no_ids):
+        print(f"Saved in {path}")
 
 
 def seal(chosen: argparse.Namespace) -> None:

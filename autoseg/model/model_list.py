@@ -242,6 +242,14 @@ def models_table(entries: Sequence[ModelEntry]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["file", *COLUMNS])
 
 
+def facts_of(model: TrainedModel) -> tuple[tuple[str, str], ...]:
+    """Give what a reader wants to know of a model, as `ModelEntry.facts`, but for its file."""
+    entry = _describe(Path(), datetime.fromtimestamp(0, UTC), model)
+    is_dated = _date(model.origin.get("date")) is not None
+    left_out = ("File", "This file is", *(() if is_dated else ("Trained",)))
+    return tuple(fact for fact in entry.facts if fact[0] not in left_out)
+
+
 def _age(entry: ModelEntry) -> tuple[datetime, bool, int, str]:
     # A training that was resumed keeps its date: more epochs are newer.
     return entry.date, entry.unfinished != UNFINISHED["last"], entry.epochs, entry.path.name

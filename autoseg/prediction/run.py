@@ -38,6 +38,7 @@ from autoseg.measurement.tissue import FatChannels, Tissue, check_channels, join
 from autoseg.model.centreline import Centreline, write_centreline
 from autoseg.model.identity import model_record
 from autoseg.model.model import TrainedModel, autoseg_version, origin_without_fingerprints, versions
+from autoseg.model.model_list import facts_of
 from autoseg.model.postprocess import StructurePostprocess, the_same_for_all
 from autoseg.model.trust import Suitability
 from autoseg.prediction import Predicted, cut_off_note, own_centreline, predict_and_look
@@ -503,6 +504,7 @@ def _details_of(segmenter: Segmenter) -> dict[str, Any]:
         "autoseg": autoseg_version(),
         "versions": versions(),
         "model_records": segmenter.records(),
+        "model_cards": [list(map(list, facts_of(one))) for one in segmenter.loaded],
         "models": [one.name for one in models],
         "copies": segmenter.copies,
         "second_look": segmenter.look,

@@ -56,6 +56,30 @@ LEAST = {
 INTERVAL_COLUMNS = (*(end for ends in BOUNDED.values() for end in ends), "interval_level", "interval_basis")
 # The endings of columns that hold an area, by its unit.
 SUFFIXES = {MM2: "mm2", PIXELS: "pixels"}
+# What columns of the tables by patient and by level are called where people read them.
+HEADERS = {
+    "patient": "Patient",
+    "subject_id": "Patient ID",
+    "image": "Image",
+    "structure": "Structure",
+    "slices": "Slices",
+    "mean_area_mm2": "Mean area (mm²)",
+    "sd_area_mm2": "SD (mm²)",
+    "max_area_mm2": "Largest area (mm²)",
+    "mean_area_pixels": "Mean area (pixels)",
+    "sd_area_pixels": "SD (pixels)",
+    "max_area_pixels": "Largest area (pixels)",
+    "volume_ml": "Volume (ml)",
+    "flagged": "Flagged",
+    "cut_off": "Cut off",
+    "asymmetry_percent": "Left − right (% of their mean)",
+    "sd_asymmetry_percent": "SD over the slices (%)",
+    "volume_asymmetry_percent": "Of the volumes (%)",
+    "suitability": "Light",
+    "level": "Level",
+    "name": "Structure",
+    "n": "Slices",
+}
 SAME_STEP = 0.01  # relative; slices whose distances differ by more are not evenly spaced
 
 

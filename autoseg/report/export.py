@@ -275,12 +275,12 @@ def _about(
         "files left alone": skipped,
     }
     # Two models of one name, averaged or joined, are two lines.
-    models = [(f"model {one['name']}", _model_words(one)) for one in details.get("model_records", ())]
+    models = [(f"model {one['name']}", model_words(one)) for one in details.get("model_records", ())]
     known = [(what, value) for what, value in facts.items() if value != ""]
     return pd.DataFrame([*lights, *known, *models], columns=["what", "value"])
 
 
-def _model_words(record: Mapping[str, Any]) -> str:
+def model_words(record: Mapping[str, Any]) -> str:
     """Give what `model.identity.model_record` gave as a line of a table."""
     cleaned = "; ".join(f"{name}: {how}" for name, how in record["postprocess"].items())
     made_with = ", ".join(f"{what} {number}" for what, number in record["versions"].items())

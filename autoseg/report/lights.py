@@ -1,8 +1,9 @@
-"""The light of an image in tables, pictures and figures: its word, its colours, and the worst of several."""
+"""The light of an image in tables, pictures, figures and pages: its word, its look, and the worst of several."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from autoseg.files.pictures.banners import Banner, with_banner
@@ -25,6 +26,39 @@ BANNERS = {
         ink=(0, 0, 0),
     ),
 }
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a light is drawn: its colour, the sign in its shape with the sign's colour, and what it means.
+
+    `corners` are those of its shape (across, down), as shares of its size from the top left; without, a circle.
+    """
+
+    colour: str
+    sign: str
+    ink: str
+    meaning: str
+    corners: tuple[tuple[float, float], ...] = ()
+
+
+# A circle, a triangle and an octagon, as on the road: told apart without colours.
+LOOKS = {
+    Light.GREEN: Look("#00855f", "✓", "#fff", "like what the model learnt from"),
+    Light.AMBER: Look("#e69f00", "!", "#000", "look twice", ((0.5, 0), (1, 1), (0, 1))),
+    Light.RED: Look(
+        "#c62828",
+        "✕",
+        "#fff",
+        "not suited to the model",
+        ((0.3, 0), (0.7, 0), (1, 0.3), (1, 0.7), (0.7, 1), (0.3, 1), (0, 0.7), (0, 0.3)),
+    ),
+}
+
+
+def light_word(light: Light) -> str:
+    """Give the word that goes with numbers: "Amber: look twice"."""
+    return f"{light.value.capitalize()}: {LOOKS[light].meaning}"
 
 
 def light_of_run(suitability: Mapping[str, Suitability], case_ids: Iterable[str]) -> Suitability | None:

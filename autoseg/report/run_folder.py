@@ -22,6 +22,7 @@ from autoseg.image.image import Image
 
 # What a file of a run is, by the beginning or the end of its name.
 MEANINGS = (
+    (r"report.*\.(html|pdf)", "The report to read and to print: light, areas, key slices, and where they are from"),
     (
         r"areas\.xlsx",
         "The areas as a workbook: flagged cells marked, mean and SD below, the details on further sheets",

@@ -14,7 +14,13 @@ from autoseg.errors import AutosegError, ModelFileError, OutputError
 from autoseg.files.atomic import check_writable, one_step, remove
 from autoseg.image.structures import Structure
 from autoseg.model.ended import Ended
-from autoseg.model.model import EpochResult, TrainedModel, check_model_name, free_model_path, save_model
+from autoseg.model.model import (
+    EpochResult,
+    TrainedModel,
+    check_model_name,
+    free_model_path,
+    save_model,
+)
 from autoseg.model.postprocess import PostprocessChoice
 from autoseg.model.settings.settings import Settings
 from autoseg.training.checkpoint import (
@@ -272,8 +278,8 @@ class _TrainingFiles:
             with one_step(self.folder):
                 if keep:
                     saved = save_model(last, free_model_path(self.folder, last)), self.epochs
-                save_model(best, self.best)
-                save_model(last, self.last)
+                save_model(best, self.best, card=False)  # the model at the end gets one
+                save_model(last, self.last, card=False)
                 write_history(checkpoint.best, self.history)
                 write_checkpoint(checkpoint, checkpoint_path(self.folder, self.name))
             self.kept = saved if keep else self.kept
@@ -309,14 +315,13 @@ class _TrainingFiles:
             model = learn_trust(model, examined, profile=profile)
         except NOT_WORTH_A_MODEL as error:
             self.caution(Note(f"How far the model can be trusted is not known. {_why(error)}"))
-        replaced = [self.best, self.last]
-        if model.ended is not Ended.STOPPED:
-            replaced.append(checkpoint_path(self.folder, self.name))
         try:
             with one_step(self.folder):
                 path = write_learnt(model, choice, self.folder, self.place_of(model))
-                for other in replaced:
+                for other in (self.best, self.last):
                     remove(other)
+                if model.ended is not Ended.STOPPED:
+                    remove(checkpoint_path(self.folder, self.name))
         except (OutputError, OSError) as error:
             raise NotSavedError(str(error), self._unsaved(model, choice)) from error
         return model, path

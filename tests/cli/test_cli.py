@@ -82,6 +82,7 @@ def test_what_was_looked_for_everywhere_is_not_asked_again(tmp_path, capsys):
 def test_train_leaves_model_history_and_curves(model):
     assert sorted(path.name for path in model.parent.iterdir()) == [
         "heart_2.pt",
+        "heart_2_MODEL_CARD.md",
         "heart_history.csv",
         "heart_history.png",
     ]

@@ -10,15 +10,20 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from folders import add_stacks
 from tubes import cropping, make_tube
 from untrained import OF_9_MM, untrained_model
 
 from autoseg.cli import main
 from autoseg.cli.options import load_models, typed_calibration
 from autoseg.cli.parser import build_parser
+from autoseg.data.cases import find_images, read_case_image
+from autoseg.data.corrections.kit import write_kit
 from autoseg.errors import DataError, ModelFileError, OutputError
-from autoseg.files.nifti.volumes import write_nifti
+from autoseg.files.nifti.volumes import read_nifti, write_nifti
+from autoseg.image.image import LabelMap
 from autoseg.measurement.areas import Measurement
+from autoseg.measurement.morphometry.run_labels import read_run_labels
 from autoseg.model import shipped
 from autoseg.model.centreline import clicked, read_centreline, write_centreline
 from autoseg.model.model import save_model
@@ -298,3 +303,25 @@ def test_a_red_image_is_compared_with_an_expert_only_where_it_is_asked_for(lit, 
     assert main([*lit, "--show-red"]) == 0
     shown = capsys.readouterr().out
     assert "tube8" in shown[shown.index("beside the expert's") :]
+
+
+def test_a_report_is_written_with_a_run_and_later_of_what_was_corrected(models, tmp_path, capsys):
+    patient = add_stacks(tmp_path / "in")
+    assert main(["predict", str(models / "heart_0.pt"), str(patient), "--output", str(tmp_path), "--report"]) == 0
+    (folder,) = tmp_path.glob("heart_2*")
+    assert f"Report: {folder / 'report.html'}, {folder / 'report.pdf'}" in capsys.readouterr().out
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert json.loads((folder / "run.json").read_text(encoding="utf-8"))["details"]["model_cards"][0][0][1] in page
+    assert main(["report", str(folder), "--no-ids"]) == 0
+    assert (folder / "report_without_ids.pdf").read_bytes().startswith(b"%PDF-")
+    images = [read_case_image(case) for case in find_images(patient)]
+    kit = write_kit(folder / "to_correct", list(zip(images, read_run_labels(folder)[0], strict=True)))
+    labels = kit.folder / kit.cases[0].labels_name
+    voxels, affine = read_nifti(labels)
+    write_nifti(labels, LabelMap(np.where(voxels == 0, 2, voxels).astype(np.uint8), affine, kit.structures))
+    assert main(["report", str(folder)]) == 1
+    assert "Say who corrected them" in capsys.readouterr().err
+    assert main(["report", str(folder), "--by", "MK"]) == 0
+    assert "by MK" in (folder / "report_corrected.html").read_text(encoding="utf-8")
+    assert main(["report", str(patient)]) == 1
+    assert "not the folder of a run" in capsys.readouterr().err

@@ -73,7 +73,11 @@ def run(training, sample, tmp_path_factory):
 
 def test_training_leaves_a_model_and_its_history(training):
     model, path, lines = training
-    assert sorted(p.name for p in path.parent.iterdir()) == ["heart_12.pt", "heart_history.csv"]
+    assert sorted(p.name for p in path.parent.iterdir()) == [
+        "heart_12.pt",
+        "heart_12_MODEL_CARD.md",
+        "heart_history.csv",
+    ]
     assert find_model(path.parent, "heart") == path
     text = (path.parent / "heart_history.csv").read_text(encoding="utf-8")
     rows = list(csv.DictReader(text.splitlines()))
@@ -419,7 +423,13 @@ def _kill_after(epochs):
 
 
 def _names(folder):
-    return sorted(path.name for path in folder.iterdir())
+    """Give the names of all files but the cards; each model has one that will stay."""
+    names = sorted(path.name for path in folder.iterdir())
+    passing = ("_best.pt", "_last.pt", "_resume.pt")
+    models = [name for name in names if name.endswith(".pt") and not name.endswith(passing)]
+    cards = {f"{name.removesuffix('.pt')}_MODEL_CARD.md" for name in models}
+    assert {name for name in names if name.endswith(".md")} == cards
+    return [name for name in names if not name.endswith(".md")]
 
 
 def _history(folder):
@@ -463,6 +473,7 @@ def test_a_model_knows_how_new_images_are_to_be_read():
 def test_checkpoints_that_are_kept_are_models_of_their_epoch(monkeypatch, tmp_path):
     patch_reading(monkeypatch)
     (tmp_path / "discs_2.pt").write_bytes(b"an older model")
+    (tmp_path / "discs_2_MODEL_CARD.md").write_text("its card", encoding="utf-8")
     told, latest = [], {}
 
     def remember(result, best, last):

@@ -14,7 +14,7 @@ from autoseg.errors import AutosegError, DataError
 from autoseg.image.structures import Structure, default_colour
 from autoseg.measurement.areas import PIXELS, Measurement, worst_light
 from autoseg.model.trust import Light
-from autoseg.panels.parts.light import light_values, light_word
+from autoseg.panels.parts.light import light_values
 from autoseg.panels.parts.viewer import SliceViewer, dice_text
 from autoseg.report.area_tables import (
     AreaBlock,
@@ -25,6 +25,7 @@ from autoseg.report.area_tables import (
     level_text,
     patient_names,
 )
+from autoseg.report.lights import light_word
 
 Content = bytes | Callable[[], bytes]
 HERE = Path(__file__).parent

@@ -3,43 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from autoseg.model.trust import Light, Suitability
-from autoseg.report.lights import UNKNOWN, lights_by_image
+from autoseg.report.lights import LOOKS, UNKNOWN, Look, light_word, lights_by_image
 from autoseg.words import escaped
-
-
-@dataclass(frozen=True)
-class Look:
-    """How a light is drawn: its colour, the sign in its shape with the sign's colour, and what it means."""
-
-    colour: str
-    sign: str
-    ink: str
-    shape: str  # CSS
-    meaning: str
-
-
-# A circle, a triangle and an octagon, as on the road: told apart without colours.
-LOOKS = {
-    Light.GREEN: Look("#00855f", "✓", "#fff", "border-radius:50%", "like what the model learnt from"),
-    Light.AMBER: Look(
-        "#e69f00", "!", "#000", "clip-path:polygon(50% 0,100% 100%,0 100%);padding-top:4px", "look twice"
-    ),
-    Light.RED: Look(
-        "#c62828",
-        "✕",
-        "#fff",
-        "clip-path:polygon(30% 0,70% 0,100% 30%,100% 70%,70% 100%,30% 100%,0 70%,0 30%)",
-        "not suited to the model",
-    ),
-}
-
-
-def light_word(light: Light) -> str:
-    """Give the word that goes with numbers: "Amber: look twice"."""
-    return f"{light.value.capitalize()}: {LOOKS[light].meaning}"
 
 
 def light_icon(light: Light, size: int = 22) -> str:
@@ -48,8 +15,15 @@ def light_icon(light: Light, size: int = 22) -> str:
     return (
         f'<span aria-hidden="true" style="display:inline-block;box-sizing:border-box;flex:none;width:{size}px;'
         f"height:{size}px;line-height:{size}px;font-size:{round(0.62 * size)}px;font-weight:700;text-align:center;"
-        f'background:{look.colour};color:{look.ink};{look.shape}">{look.sign}</span>'
+        f'background:{look.colour};color:{look.ink};{light_shape(look)}">{look.sign}</span>'
     )
+
+
+def light_shape(look: Look) -> str:
+    """Give the shape of a light as CSS; a sign in a triangle stands lower."""
+    corners = ",".join(f"{100 * across:g}% {100 * down:g}%" for across, down in look.corners)
+    lower = ";padding-top:4px" if len(look.corners) == 3 else ""
+    return f"clip-path:polygon({corners}){lower}" if corners else "border-radius:50%"
 
 
 def light_values(light: Light) -> dict[str, str]:

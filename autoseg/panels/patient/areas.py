@@ -20,7 +20,15 @@ from autoseg.panels.parts.viewer import SliceViewer
 from autoseg.panels.patient.light import Lit, light_above, line_of, run_to_show, why_no_numbers
 from autoseg.panels.patient.tissue import TissueView
 from autoseg.prediction.run import Run
-from autoseg.report.area_tables import LEAST, at_least, fixed_text, levels_table, patient_names, patients_table
+from autoseg.report.area_tables import (
+    HEADERS,
+    LEAST,
+    at_least,
+    fixed_text,
+    levels_table,
+    patient_names,
+    patients_table,
+)
 from autoseg.report.asymmetry import asymmetry_table
 from autoseg.report.figures.charts import show_areas
 from autoseg.report.run_folder import read_run_file
@@ -34,29 +42,6 @@ LEFT_AND_RIGHT = (
     "cut obliquely, has unlike sides on a slice; volumes depend on that less."
 )
 DOWNLOADS = ("areas.csv", "areas.xlsx")
-HEADERS = {
-    "patient": "Patient",
-    "subject_id": "Patient ID",
-    "image": "Image",
-    "structure": "Structure",
-    "slices": "Slices",
-    "mean_area_mm2": "Mean area (mm²)",
-    "sd_area_mm2": "SD (mm²)",
-    "max_area_mm2": "Largest area (mm²)",
-    "mean_area_pixels": "Mean area (pixels)",
-    "sd_area_pixels": "SD (pixels)",
-    "max_area_pixels": "Largest area (pixels)",
-    "volume_ml": "Volume (ml)",
-    "flagged": "Flagged",
-    "cut_off": "Cut off",
-    "asymmetry_percent": "Left − right (% of their mean)",
-    "sd_asymmetry_percent": "SD over the slices (%)",
-    "volume_asymmetry_percent": "Of the volumes (%)",
-    "suitability": "Light",
-    "level": "Level",
-    "name": "Structure",
-    "n": "Slices",
-}
 
 
 class AreasPanel(Panel):

@@ -10,6 +10,7 @@ from typing import Any
 
 import ipywidgets as widgets
 
+from autoseg.errors import DataError
 from autoseg.files.archives import zip_folder
 from autoseg.model.postprocess import MOST_EROSIONS, StructurePostprocess
 from autoseg.panels.parts.download import DownloadButton
@@ -22,7 +23,11 @@ from autoseg.panels.parts.viewer import SliceViewer
 from autoseg.panels.patient.light import WITHHELD, LightPanel, Lit, run_to_show
 from autoseg.prediction.ensemble import COPY_WORDS, Copies, copies_worth, runs_per_slice, unseen_note
 from autoseg.prediction.run import Run, RunProgress, RunStopped, Stage, segment_folder
+from autoseg.prediction.run_report import run_document
 from autoseg.report.area_tables import missing_notes
+from autoseg.report.figures.pdf import to_pdf
+from autoseg.report.pages.document import Document
+from autoseg.report.pages.html import to_html
 from autoseg.report.run_folder import RunFile, list_run_files, open_folder, why_not_openable
 from autoseg.words import GraveNote, ReadingNote, counted, size_words
 
@@ -343,10 +348,19 @@ def describe_notes(run: Run) -> str:
 
 
 class OutputPanel(Panel):
-    """Where the Run of `prediction` went; `value` is its folder."""
+    """Where the Run of `prediction` went; `value` is its folder.
 
-    def __init__(self, prediction: Panel) -> None:
+    Its report is of the labels that `corrections` gives (a `Corrected`, or None), where it is of this run. It names
+    no patient, unless `ids` is ticked.
+    """
+
+    def __init__(self, prediction: Panel, corrections: Panel | None = None) -> None:
         super().__init__()
+        self.run: Run | None = None
+        self.corrections = corrections
+        self.ids = tick("with patient IDs", "Name the patient, the images and their files in the report")
+        self.page = DownloadButton("report.html", self.make_page, description="Report (web page)")
+        self.pdf = DownloadButton("report.pdf", self.make_pdf, description="Report (PDF)")
         self.open_button = button("Open the folder", self.open_in_window, icon="folder-open")
         self.download = DownloadButton("run.zip", self.pack, description="Download all as zip")
         self.table = widgets.HTML()
@@ -365,8 +379,24 @@ class OutputPanel(Panel):
         """Give all files of the run as a zip, as the download does."""
         return zip_folder(self.value) if self.value is not None else b""
 
+    def make_page(self) -> bytes:
+        """Give the report as a web page, as the download does."""
+        return to_html(self._document()).encode()
+
+    def make_pdf(self) -> bytes:
+        """Give the report as a PDF with A4 pages, as the download does."""
+        return to_pdf(self._document())
+
+    def _document(self) -> Document:
+        if self.run is None:
+            raise DataError("There is no result. First segment a patient above.")
+        value = None if self.corrections is None else self.corrections.value
+        kits = () if value is None else value.corrections
+        own = [one for one in kits if self.run.folder.resolve() in one.kit.folder.resolve().parents]
+        return run_document(self.run, corrections=own, show_ids=self.ids.value)
+
     def _update(self, run: Any) -> None:
-        self.value = None
+        self.value, self.run = None, run
         if run is None:
             self.body.children = []
             self.say("First segment a patient above.")
@@ -379,10 +409,14 @@ class OutputPanel(Panel):
         self.open_button.disabled, self.open_button.tooltip = bool(reason), reason or f"Open {folder}"
         self.reason.value = text(reason)
         self.download.name = f"{folder.name}.zip"
+        self.page.name, self.pdf.name = (f"{folder.name}_report.{ending}" for ending in ("html", "pdf"))
         self.body.children = [
             widgets.HTML(heading("Where it went") + text(str(folder))),
             widgets.HBox([self.open_button, self.download], layout=widgets.Layout(align_items="center")),
             self.reason,
+            widgets.HBox(
+                [self.page, self.pdf, self.ids], layout={"align_items": "center", "flex_flow": "row wrap"}
+            ),
             self.table,
         ]
         self.value = folder

@@ -39,6 +39,8 @@ from autoseg.report.figures.layout import (
 from autoseg.words import counted
 
 MOST_AREAS = 12  # panels of areas in one figure; more are too small to read
+# Of one structure after the other; without a triangle up, which says that an area is cut off.
+MARKS, LINES = "osDvPXp*", ("-", "--", ":", "-.")
 BAR = 1.6  # width of the bar of an interval, in points
 SCORES = {"dice": "Dice", "iou": "IoU"}
 EMPTY = pd.Series(dtype=float)
@@ -191,7 +193,7 @@ def show_areas(
         along = "image" if len({row.case_id for row in rows}) > 1 else "slice"
         ax.set(title=title, ylabel=f"area ({rows[0].unit})", xlabel="position (mm)" if is_located else along)
         _title_with_light(ax, worst_light(row.suitability for row in rows))
-    lines = [Line2D([], [], color=colour, marker="o", label=as_label(name)) for name, colour in colours.items()]
+    lines = [Line2D([], [], label=as_label(name), **_look_of(name, colours)) for name in colours]
     if any(row.is_cut_off for _, rows in drawn for row in rows):
         lines.append(Line2D([], [], color="black", marker="^", linestyle="", label="at least (cut off)"))
     if any(row.flags and not row.is_cut_off for _, rows in drawn for row in rows):
@@ -204,6 +206,16 @@ def show_areas(
     if len(groups) > len(drawn):
         figure.suptitle(f"The first {len(drawn)} of {len(groups)} images; the tables have all.", fontsize=9)
     return figure
+
+
+def _look_of(name: str, colours: Mapping[str, str]) -> dict[str, Any]:
+    """Give how a structure's line looks: it is told by its mark and its dashes too, where there are no colours."""
+    place = list(colours).index(name)
+    return {
+        "color": colours[name],
+        "marker": MARKS[place % len(MARKS)],
+        "linestyle": LINES[place % len(LINES)],
+    }
 
 
 def _title_with_light(ax: Axes, light: str) -> None:
@@ -237,10 +249,11 @@ def _draw_areas(ax: Axes, rows: Sequence[Measurement], colours: Mapping[str, str
     if table["case_id"].nunique() > 1:  # slices that are an image each are counted in the order of the rows
         table["slice"] = table.groupby("label").cumcount() + 1
     along = "slice_position_mm" if is_located else "slice"
-    style = "o" if is_located and has_repeated_places(rows) else "o-"
+    is_joined = not (is_located and has_repeated_places(rows))
     for name in table.sort_values("label")["name"].unique():
         ordered = table[table["name"] == name].sort_values(along)
-        ax.plot(ordered[along], ordered["area"], style, color=colours[name], markersize=4, label=name)
+        look = {**_look_of(name, colours), **({} if is_joined else {"linestyle": ""})}
+        ax.plot(ordered[along], ordered["area"], markersize=4, label=name, **look)
         known = ordered[ordered["low"].notna()]
         ax.vlines(
             known[along], known["low"], known["high"], color=colours[name], linewidth=BAR, alpha=0.6, zorder=1

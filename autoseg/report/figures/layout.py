@@ -62,8 +62,10 @@ def as_label(name: str) -> str:
 class NotebookFigure(Figure):
     """A figure that a notebook shows as the last value of a cell, though pyplot never knew it.
 
-    Its words are words: no name in it is read as a formula ("$"), whatever it holds.
+    Its words are words: no name in it is read as a formula ("$"), whatever it holds. Lines end at the `longest`.
     """
+
+    longest = LONGEST_LINE
 
     def draw(self, renderer: RendererBase) -> None:
         """Draw, with all words as they can be shown."""
@@ -72,7 +74,7 @@ class NotebookFigure(Figure):
             for text in self.findobj(Text):
                 text.set_parse_math(False)
                 words = text.get_text()
-                if (fit := shown(words, families=text.get_fontfamily())) != words:
+                if (fit := shown(words, longest=self.longest, families=text.get_fontfamily())) != words:
                     text.set_text(fit)
             super().draw(renderer)
 

@@ -9,7 +9,7 @@ from lit import lit, suitability
 from untrained import Fixed, chosen_model
 
 from autoseg.model.trust import Light, Suitability
-from autoseg.panels.parts.light import LOOKS, light_box, light_line
+from autoseg.panels.parts.light import light_box, light_line, light_shape
 from autoseg.panels.parts.values import Patient
 from autoseg.panels.patient import prediction as module
 from autoseg.panels.patient.areas import AreasPanel
@@ -17,7 +17,7 @@ from autoseg.panels.patient.expert import ExpertPanel
 from autoseg.panels.patient.light import LightPanel, light_above
 from autoseg.panels.patient.morphometry import MorphometryPanel
 from autoseg.panels.training.settings import CALIBRATE
-from autoseg.report.lights import light_of_run
+from autoseg.report.lights import LOOKS, light_of_run
 
 
 def ready(panel):
@@ -56,7 +56,7 @@ def test_a_light_is_a_shape_a_word_and_its_reasons_not_a_colour_alone(light):
     assert light.value.capitalize() in words_of(page)
     for reason in suitability(light).reasons:
         assert reason in words_of(page)
-    assert len({look.shape for look in LOOKS.values()} | {look.sign for look in LOOKS.values()}) == 6
+    assert len({light_shape(look) for look in LOOKS.values()} | {look.sign for look in LOOKS.values()}) == 6
     assert contrast(LOOKS[light].colour, LOOKS[light].ink) > 4
     assert ('role="alert"' in page) == (light is Light.RED)
     assert suitability(light).reasons[-1] in words_of(light_line(suitability(light)))

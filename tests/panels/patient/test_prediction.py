@@ -404,6 +404,24 @@ def test_the_zip_holds_every_file(run):
     assert len(names) == sum(path.is_file() for path in run.folder.rglob("*"))
 
 
+def test_the_report_is_a_page_and_a_pdf_that_name_nobody_unless_that_is_ticked(tmp_path):
+    run = module.segment_folder(untrained_model(), add_stacks(tmp_path / "in"), output=tmp_path, only=("a",))
+    run = replace(run, measurements=tuple(replace(row, subject_id="P7711") for row in run.measurements))
+    panel = OutputPanel(Fixed(run), Fixed())
+    assert panel.page.name == f"{run.folder.name}_report.html"
+    page = panel.make_page().decode()
+    assert page.startswith("<!DOCTYPE html>")
+    assert "Areas of patient 1" in page
+    assert "P7711" not in page
+    panel.ids.value = True
+    pdf = panel.make_pdf()
+    assert pdf.startswith(b"%PDF-")
+    assert b"Areas of P7711" in pdf  # its title
+    shutil.rmtree(run.folder)
+    ((message, _),) = panel.page.pieces()
+    assert "no run.json" in message["failed"]
+
+
 def test_where_there_is_no_screen_the_button_is_off_and_says_why(run, no_screen):
     panel = OutputPanel(Fixed(run))
     assert panel.open_button.disabled

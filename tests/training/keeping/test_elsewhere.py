@@ -116,7 +116,12 @@ def test_on_the_command_line_it_is_saved_in_the_users_folder_which_is_said(tmp_p
     (place,) = (tmp_path / "home").iterdir()
     assert f"saved in {place}: move it to {tmp_path / 'full'} once there is room" in str(caught.value)
     assert f"--resume and --output {place}" in str(caught.value)
-    assert sorted(one.name for one in place.iterdir()) == ["discs_1.pt", "discs_history.csv", "discs_resume.pt"]
+    assert sorted(one.name for one in place.iterdir()) == [
+        "discs_1.pt",
+        "discs_1_MODEL_CARD.md",
+        "discs_history.csv",
+        "discs_resume.pt",
+    ]
     monkeypatch.setattr(Path, "home", lambda: tmp_path / "home" / "full.txt")
     (tmp_path / "home" / "full.txt").write_text("no folder", encoding="utf-8")
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path / "home" / "full.txt"))

@@ -111,7 +111,11 @@ def test_the_model_takes_the_place_of_the_rest_in_one_step(tmp_path):
         load_model(find_model(folder, "discs"))
         if find_unfinished(folder):
             learn(folder, resume=True)
-        assert sorted(path.name for path in folder.iterdir()) == ["discs_5.pt", "discs_history.csv"]
+        assert sorted(path.name for path in folder.iterdir()) == [
+            "discs_5.pt",
+            "discs_5_MODEL_CARD.md",
+            "discs_history.csv",
+        ]
 
     survey = kill_everywhere(
         folder, lambda: learn(folder, resume=True), lambda: seen(folder), then=once_each(folder, then)
