@@ -1,6 +1,7 @@
 """What a start that knows pictures is worth: networks in pairs, on the same folds, for the same time.
 
     python benchmarks/pretrained.py FOLDER [--minutes 1 3 10] [--seeds 5] [--fold 1] [--crop-mm 60 60]
+    python benchmarks/pretrained.py FOLDER --everyone          nobody is kept apart to choose the epoch by
     python benchmarks/pretrained.py FOLDER --cpu-minutes 1 3     where the machine is not quiet
 
 Every network learns with the plan's settings for the folder, no number typed, from the same subjects of a fold
@@ -29,6 +30,7 @@ from autoseg.data.split import Split, k_folds
 from autoseg.evaluation.comparison.own_entries import read_entries
 from autoseg.measurement.scores import score_slices
 from autoseg.measurement.summary import summarise
+from autoseg.model.model import TrainedModel
 from autoseg.model.settings.settings import Settings
 from autoseg.prediction import predict
 from autoseg.training import step as training_step
@@ -81,30 +83,44 @@ def measure(name: str, found: CaseFolder, split: Split, settings: Settings, cpu_
             settings = change_settings(settings, {"minutes": None, "epochs": epochs, "validate_every": every})
             row = {"cpu_ms_per_step": round(1000 * seconds, 1), "steps": epochs * per_epoch}
         start, cpu = time.perf_counter(), time.process_time()
-        model = train(split, settings, structures=found.structures)
+        ended: list[TrainedModel] = []
+
+        def keep(_: object, __: object, last: TrainedModel) -> None:
+            ended[:] = [last]
+
+        model = train(split, settings, structures=found.structures, on_epoch=keep)
         row |= {"wall_s": round(time.perf_counter() - start, 1), "cpu_s": round(time.process_time() - cpu, 1)}
     finally:
         training_step.begin = begin
-    model, scores = with_offsets(model, split), []
     start = time.process_time()
+    row["structures"] = score(model, split, found)
+    row["predicted_cpu_s"] = round(time.process_time() - start, 1)
+    row |= {"epochs": len(model.history), "best_epoch": model.best_epoch}
+    row["validation"] = [one.validation_dice for one in model.history]
+    if model.best_epoch < len(model.history):
+        row["structures_of_last"] = score(ended[-1], split, found)
+    return row
+
+
+def score(model: TrainedModel, split: Split, found: CaseFolder) -> dict[str, dict[str, float]]:
+    """Score a model with its offsets on the fold's subjects, structure by structure."""
+    model, scores = with_offsets(model, split), []
     for case in split.test:
         image, reference = read_reference(case, found.structures)
         scores += score_slices(reference, predict(model, image))
-    row["predicted_cpu_s"] = round(time.process_time() - start, 1)
-    row |= {"epochs": len(model.history), "best_epoch": model.best_epoch}
     kept = ("dice", "dice_pooled", "total_area_error_percent")
-    row["structures"] = {
+    return {
         str(one.name): {key: round(float(getattr(one, key)), 4) for key in kept}
         for one in summarise(scores).itertuples()
     }
-    return row
 
 
 def show(rows: list[dict]) -> None:
     """Print a line for each time and network: means over folds and seeds, and of how many."""
     groups: dict[tuple, list[dict]] = {}
     for row in rows:
-        groups.setdefault((row["folder"], row["minutes"], row["network"]), []).append(row)
+        name = row["network"] + " (learns from all)" * row.get("everyone", False)
+        groups.setdefault((row["folder"], row["minutes"], name), []).append(row)
     print(f"\n{'':14}{'minutes':>8} {'network':30}{'runs':>5}{'CPU ms/step':>12}{'steps':>7}  Dice (area error)")
     for (folder, minutes, network), own in sorted(groups.items()):
         names = list(own[0]["structures"])
@@ -141,6 +157,7 @@ def main() -> None:
     parser.add_argument("--crop-mm", type=float, nargs=2)
     parser.add_argument("--spacing-mm", type=float)
     parser.add_argument("--input-shape", type=int, nargs=2)
+    parser.add_argument("--everyone", action="store_true", help="learn from those too by whom the epoch is chosen")
     parser.add_argument("--output", type=Path, default=Path("pretrained.jsonl"))
     chosen = parser.parse_args()
     rows = [json.loads(line) for line in chosen.output.read_text().splitlines()] if chosen.output.exists() else []
@@ -180,10 +197,13 @@ def learn_all(chosen: argparse.Namespace, before: list[dict]) -> list[dict]:
                         "fold": number,
                         "network": name,
                         "typed": sorted(typed),
+                        "everyone": chosen.everyone,
                     }
                     if any(key.items() <= row.items() for row in before):
                         continue
                     settings = entry(name, plan.settings)
+                    if chosen.everyone:
+                        split = Split(training=split.training + split.validation, test=split.test)
                     cpu_minutes = minutes if chosen.cpu_minutes else None
                     row = key | measure(name, found, split, settings, cpu_minutes)
                     with chosen.output.open("a") as file:
