@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from math import inf
 
 from autoseg.errors import SettingsError
-from autoseg.model.networks import NETWORKS
+from autoseg.model.networks import NETWORKS, standardised
 from autoseg.model.networks.stages import divide_axes, volume_network
 from autoseg.model.settings.settings import (
     AugmentationSettings,
@@ -181,8 +181,7 @@ def nnunet_like(base: Settings) -> Settings:
         noise_probability=0.1,
         noise=0.3,
     )
-    own = base.network.filters if base.network.name in SAME_STAGES else None
-    stages = len(own) if own else USUAL_STAGES
+    stages = _stages(base.network) or USUAL_STAGES
     return replace(
         _plain_training(base),
         oversampling=0.33,
@@ -192,6 +191,7 @@ def nnunet_like(base: Settings) -> Settings:
         weight_decay=3e-5,
         gradient_clip=12.0,
         schedule="polynomial",
+        best_by=base.best_by,
         precision=base.precision,
         network=NetworkSettings(
             name="unet",
@@ -236,9 +236,13 @@ def _stages_of(base: Settings) -> NetworkSettings:
 
 
 def _plain_training(base: Settings) -> Settings:
-    """Take out what our own training adds: warm-up, decay of weights, clipped gradients, averaged weights."""
+    """Take out what our own training adds: warm-up, decay of weights, clipped gradients, averaged weights.
+
+    Their last epoch wavers, as its steps are as long as all others, so that validation chooses.
+    """
     return replace(
         of_slices(base),
+        best_by="dice" if base.best_by == "last" else base.best_by,
         oversampling=0.0,
         warmup_fraction=0.0,
         weight_decay=0.0,
@@ -246,6 +250,13 @@ def _plain_training(base: Settings) -> Settings:
         average_decay=0.0,
         precision="float32",
     )
+
+
+def _stages(network: NetworkSettings) -> int:
+    """Give how many stages a network has of sizes that halve, 0 where that is not told."""
+    if not network.filters or network.name not in (*SAME_STAGES, "efficientnet"):
+        return 0
+    return len(network.filters) + (network.name == "efficientnet")
 
 
 def _ours(name: str, **changes: float) -> Recipe:
@@ -258,6 +269,9 @@ def _ours(name: str, **changes: float) -> Recipe:
             alike = name in SAME_STAGES and network.name in SAME_STAGES
             keeps = network if alike else NetworkSettings()
             network = replace(keeps, name=name)  # type: ignore[arg-type]
+            stages = _stages(base.network)
+            if stages and not alike and name in SAME_STAGES:
+                network = replace(network, filters=(standardised(network).filters or ())[:stages])
         return replace(base, network=network, **changes)  # type: ignore[arg-type]
 
     kind = NETWORKS[name]

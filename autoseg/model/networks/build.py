@@ -105,7 +105,7 @@ KINDS = {**NETWORKS, **FINDERS}
 
 # What is compared where nobody names networks; the shallow one is for fine-tuning, and EfficientNet's was not yet
 # measured on enough kinds of images.
-USUAL_NETWORKS = tuple(name for name in NETWORKS if name not in ("shallow", "efficientnet"))
+USUAL_NETWORKS = tuple(name for name in NETWORKS if name != "shallow")
 
 
 def build_network(

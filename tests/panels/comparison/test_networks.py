@@ -53,7 +53,7 @@ def test_at_first_all_networks_are_compared_with_the_planned_settings(source):
     request, data = panel.value, source.value
     assert tuple(request.entries) == USUAL_NETWORKS
     planned = plan_comparison(data.cases, minutes=2).settings
-    assert request.entries["unet"].settings == planned
+    assert request.entries["efficientnet"].settings == planned
     for name, one in request.entries.items():
         settings = one.settings
         assert settings.network.name == name

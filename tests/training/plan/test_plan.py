@@ -13,6 +13,7 @@ from autoseg.data.test_subjects import freeze_test_subjects
 from autoseg.errors import AutosegError, DataError, SettingsError
 from autoseg.image.image import Image, LabelMap
 from autoseg.model.device import Computer
+from autoseg.model.networks import build_network
 from autoseg.model.networks.efficientnet import STANDARD_FILTERS
 from autoseg.model.settings.settings import NetworkSettings, Settings
 from autoseg.training.plan import (
@@ -24,6 +25,7 @@ from autoseg.training.plan import (
     spread_cases,
     survey_cases,
 )
+from autoseg.training.recipes import recipe
 
 LAPTOP = Computer("cpu", "processor", 8.0, None, 2, "bfloat16", "")
 
@@ -149,19 +151,63 @@ def test_epochs_or_minutes_are_kept_and_five_minutes_are_the_default(discs):
 def test_small_frames_get_large_batches_and_fewer_stages(discs, size, batch, stages):
     discs(lambda number: make_pair(number, size=(size, size)))
     settings = plan_settings(folder(), minutes=60 * 24, computer=LAPTOP).settings
-    assert (settings.batch_size, len(settings.network.filters)) == (batch, stages)
+    assert (settings.batch_size, len(settings.network.filters)) == (batch, stages - 1)
 
 
 @pytest.mark.parametrize(("size", "stages"), [(40, 4), (64, 5), (200, 6)])
-def test_another_network_than_the_unet_can_be_what_is_planned(discs, size, stages, monkeypatch):
-    """Nothing but this one name has to change for it."""
-    monkeypatch.setattr(slice_choices, "PLANNED", NetworkSettings(name="efficientnet"))
+def test_the_network_that_knows_photographs_is_planned(discs, size, stages):
     discs(lambda number: make_pair(number, size=(size, size)))
     plan = plan_settings(folder(), minutes=60 * 24, computer=LAPTOP)
     network = plan.settings.network
     assert (network.name, network.filters) == ("efficientnet", STANDARD_FILTERS[: stages - 1])
     assert "before it learns" in named(plan)["network.name"].reason
     assert named(plan)["network.filters"].reason.startswith(f"{stages} stages: halved {stages - 1} times")
+    # The others have the same stages when they are compared with it.
+    assert len(recipe("unet", base=plan.settings).network.filters) == stages
+    assert recipe("nnunet-like", base=plan.settings).network.filters[0] == 32
+    assert len(recipe("nnunet-like", base=plan.settings).network.filters) == stages
+
+
+@pytest.mark.parametrize(("size", "stages"), [(40, 4), (200, 6)])
+def test_another_network_can_be_what_is_planned(discs, size, stages, monkeypatch):
+    """Nothing but this one name has to change for it."""
+    monkeypatch.setattr(slice_choices, "PLANNED", NetworkSettings())
+    discs(lambda number: make_pair(number, size=(size, size)))
+    plan = plan_settings(folder(), minutes=60 * 24, computer=LAPTOP)
+    assert (plan.settings.network.name, len(plan.settings.network.filters)) == ("unet", stages)
+
+
+def test_few_validation_patients_do_not_choose_the_epoch(discs):
+    discs()
+    plan = plan_settings(folder(), computer=LAPTOP)
+    assert plan.settings.best_by == "last"
+    count = len(plan.validation_subjects)
+    assert f"on {count} patient{'s' * (count > 1)} may do so by luck" in named(plan)["best_by"].reason
+    assert plan_settings(folder(), computer=LAPTOP, given=Settings(schedule="constant")).settings.best_by == "dice"
+    typed = plan_settings(folder(), computer=LAPTOP, given=Settings(best_by="iou"), typed=("best_by",))
+    assert typed.settings.best_by == "iou"
+
+
+@pytest.mark.parametrize(
+    ("typed", "name", "stages"),
+    [
+        ({"name": "unet"}, "unet", 6),
+        ({"name": "resunet"}, "resunet", 6),
+        ({"name": "efficientnet"}, "efficientnet", 5),
+        ({"filters": (8, 16, 24)}, "efficientnet", 3),
+        ({"filters": (8, 8, 8, 8, 8, 8)}, "unet", 6),  # more than EfficientNet has
+        ({"name": "unet", "filters": (8, 16, 24)}, "unet", 3),
+        ({"name": "shallow"}, "shallow", 0),
+    ],
+)
+def test_what_of_the_network_was_typed_is_kept_and_the_rest_suits_it(discs, typed, name, stages):
+    discs(lambda number: make_pair(number, size=(200, 200)))
+    given, names = Settings(network=NetworkSettings(**typed)), [f"network.{key}" for key in typed]
+    plan = plan_settings(folder(), minutes=60, computer=LAPTOP, given=given, typed=names)
+    network = plan.settings.network
+    assert (network.name, len(network.filters or ())) == (name, stages)
+    assert not set(names) & set(named(plan))
+    build_network(network, in_channels=1, out_channels=2, spatial_dims=2)
 
 
 def test_a_measured_speed_goes_before_the_table(discs):
