@@ -79,8 +79,8 @@ def appraise(
 ) -> Appraisal:
     """Predict the validation cases on their own grids and score them against what was drawn.
 
-    The best epoch was chosen on these same cases, so their scores are a little better than a new patient's; the
-    notes say so. Test cases are not touched.
+    Epoch, post-processing or offsets were chosen on these same cases, so their scores are a little better than a
+    new patient's; the notes say so. Test cases are not touched.
 
     Parameters
     ----------
@@ -296,14 +296,21 @@ def _badness(score: Score) -> tuple[int, float, float]:
     return (0 if one_sided else 1, score.dice, -max(known))
 
 
+def _kindness(model: TrainedModel) -> str:
+    """Say why validation scores may be better than a new patient's."""
+    chosen = ["the epoch"] * (model.settings.best_by != "last")
+    chosen += ["the post-processing"] * bool(model.postprocess) + ["the offsets of areas"] * bool(model.offsets)
+    kind = "Nothing of the model was chosen on these subjects. "
+    if chosen:
+        was = "was" if chosen == ["the epoch"] else "were"
+        kind = f"These scores are a little kind: {listed(chosen)} {was} chosen on these same subjects. "
+    return f"{kind}What a new patient would get is told by subjects set aside for a test, or by cross-validation."
+
+
 def _notes(model: TrainedModel, subjects: Sequence[str], scores: Sequence[Score]) -> tuple[str, ...]:
     if not subjects:
         return ("There are no validation subjects, so nothing was scored.",)
-    also = "the post-processing and " if model.postprocess else ""
-    notes = [
-        f"These scores are a little kind: {also}the best epoch was chosen on these same subjects. What a new "
-        "patient would get is told by subjects set aside for a test, or by cross-validation."
-    ]
+    notes = [_kindness(model)]
     if len(subjects) < FEWEST_FOR_INTERVAL:
         notes.append(
             f"With {counted(len(subjects), 'validation subject')} there is no 95 % interval; "

@@ -47,7 +47,8 @@ class EpochResult:
     `training_iou` (one per structure) are pooled over the epoch's batches as they were learnt from, augmented, so
     they are a little low.
     `erosion_iou` has a tuple per structure: its IoU after 0, 1, 2, 3 erosions, where that was watched.
-    `seconds_left` is an estimate. `is_best` marks the best epoch so far. `phase`, from 1, is that of a fine-tuning.
+    `seconds_left` is an estimate. `is_best` marks an epoch that was kept, until a
+    better one came. `phase`, from 1, is that of a fine-tuning.
     """
 
     epoch: int
@@ -67,7 +68,7 @@ class EpochResult:
     phase: int = 1
 
     def merit(self, best_by: str) -> float | None:
-        """Give what is larger in a better epoch, by "dice", "iou" or "loss"; None where nothing was validated."""
+        """Give what is larger in a better epoch, by `Settings.best_by`; None where nothing was validated."""
         if best_by == "loss":
             return None if self.validation_loss is None else -self.validation_loss
         return self.validation_iou if best_by == "iou" else self.validation_dice
@@ -78,12 +79,13 @@ class TrainedModel:
     """A network with its weights, and all that is needed to use it on a new patient.
 
     `settings` are as trained, with the network's pixel size filled in; class k of the network is the k-th
-    structure; the `weights` are those of the `best_epoch`. `origin` tells in plain values without patients' names
-    what it was trained on, when, with which versions, and why it stopped learning: in `ended` as a sentence, in
-    `ended_by` as the value of an `Ended`. `postprocess` has for each structure how its prediction is cleaned (none:
-    not at all). The `finder` finds the centreline around which this model sees a crop (`autoseg.training.finder`).
-    `offsets` are added to the log-odds of each structure before a pixel takes its most probable one, so that areas
-    are right on average (none: nothing is added). `trust` is what the model knows of its own limits.
+    structure; the `weights` are those of the `best_epoch`, the last one where nothing chose. `origin` tells in
+    plain values without patients' names what it was trained on, when, with which versions, and why it stopped
+    learning: in `ended` as a sentence, in `ended_by` as the value of an `Ended`. `postprocess` has for each
+    structure how its prediction is cleaned (none: not at all). The `finder` finds the centreline around which this
+    model sees a crop (`autoseg.training.finder`). `offsets` are added to the log-odds of each structure before a
+    pixel takes its most probable one, so that areas are right on average (none: nothing is added). `trust` is what
+    the model knows of its own limits.
     """
 
     name: str
@@ -128,7 +130,7 @@ class TrainedModel:
         score = f", validation Dice {best.validation_dice:.3f}" if best and best.validation_dice else ""
         if best and best.validation_iou and self.settings.best_by == "iou":
             score += f", IoU {best.validation_iou:.3f}"
-        return f"TrainedModel({self.name}: {names}; best epoch {self.best_epoch} of {len(self.history)}{score})"
+        return f"TrainedModel({self.name}: {names}; kept epoch {self.best_epoch} of {len(self.history)}{score})"
 
 
 def check_model_name(name: str) -> str:

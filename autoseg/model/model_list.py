@@ -123,7 +123,7 @@ class ModelEntry:
             ("Trained on", self._material()),
             ("Public data", "; ".join(self.sources)),
             ("Patients' IDs", f"This file {GUESSED}" if self.can_be_guessed else ""),
-            ("Trained", f"{self.day}; best epoch {self.best_epoch} of {self.epochs}"),
+            ("Trained", f"{self.day}; kept epoch {self.best_epoch} of {self.epochs}"),
             ("This file is", self.unfinished),
             ("Ended because", self.ended),
             ("Voxels" if self.spatial_dims == 3 else "Pixel size", self._pixels()),
@@ -150,7 +150,7 @@ class ModelEntry:
         if known.how == How.FOLDS:
             who = "each measured by a twin of it that never saw that patient"
         else:
-            who = "who also chose its best epoch; by folds all its patients would count"
+            who = "by whom some of it was chosen; by folds all its patients would count"
         return f"known from {_count(known.patients, 'patient')}, {who} ({known.date[:10]})"
 
     def _areas(self) -> str:

@@ -270,7 +270,7 @@ def _about(
         "not found": " ".join(missing_notes(find_missing(measurements))) if model_name else "",
         "autoseg": details.get("autoseg", ""),
         **{what: number for what, number in details.get("versions", {}).items() if what != "autoseg"},
-        "best epoch of the model": details.get("best_epoch", ""),
+        "kept epoch of the model": details.get("best_epoch", ""),
         "version of measuring": MEASUREMENT_VERSION,
         "files left alone": skipped,
     }
@@ -288,7 +288,7 @@ def model_words(record: Mapping[str, Any]) -> str:
         f"digest {record['digest']}",
         f"digest of its settings {record['settings_digest']}",
         f"digest of its cleaning {record['postprocess_digest']} ({cleaned or 'none'})",
-        f"best epoch {record['best_epoch']}",
+        f"kept epoch {record['best_epoch']}",
         f"trained {record['trained']}" if record["trained"] else "",
         f"with {made_with}" if made_with else "",
     )

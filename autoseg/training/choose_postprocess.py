@@ -23,7 +23,7 @@ from autoseg.prediction import predict_probabilities
 def tune_postprocess(
     model: TrainedModel, validation: Sequence[Case]
 ) -> tuple[TrainedModel, PostprocessChoice | None]:
-    """Choose each structure's post-processing on the cases that also chose the best epoch.
+    """Choose each structure's post-processing on the validation cases.
 
     Without cases it is that of the settings, the same for every structure.
     """

@@ -73,6 +73,7 @@ def format_epoch(
     Dice stands beside the loss as there (`recipes.mean_dice_of`).
     """
     scaled = settings is not None and has_published_scale(settings)
+    keeps_last = settings is not None and settings.best_by == "last"
 
     def told(loss: float) -> str:
         return f"{loss:.3f}" + (f" (mean Dice {mean_dice_of(loss):.3f})" if scaled else "")
@@ -88,7 +89,7 @@ def format_epoch(
         mean = sum(known) / len(known) if known else None
         parts.append(_scores("training Dice", mean, result.training_dice, structures))
     parts += [f"{_minutes(result.elapsed_s)} min gone", f"{_minutes(result.seconds_left)} min left"]
-    return ", ".join(parts) + (" (best so far)" if result.is_best and result.dice else "")
+    return ", ".join(parts) + (" (best so far)" if result.is_best and result.dice and not keeps_last else "")
 
 
 def _of_how_many(result: EpochResult, settings: Settings | None) -> str:

@@ -46,8 +46,8 @@ def train(
 ) -> TrainedModel:
     """Train a network on the split's training cases and keep the epoch that is best on its validation cases.
 
-    The test cases are not touched. Without validation cases the last epoch is kept, and nothing is known of
-    how well the model does on a new patient.
+    The test cases are not touched. With `settings.best_by` "last" the last epoch is kept, whatever its scores.
+    Without validation cases it is, too, and nothing is known of how well the model does on a new patient.
 
     Parameters
     ----------
@@ -158,12 +158,12 @@ def train(
 def _validated_on_all(
     best: TrainedModel, step: Step, validation: Sequence[Validation], structures: Sequence[Structure], share: str
 ) -> TrainedModel:
-    """Note how good the best epoch is on all images to validate on, after epochs saw a share of their slices."""
+    """Note how good the kept epoch is on all images to validate on, after epochs saw a share of their slices."""
     network = step.averaged.module
     network.load_state_dict(best.weights)
     scores = evaluate_slices(network, validation, step.settings, structures=structures)
     found = "unknown" if scores.mean_dice is None else f"{scores.mean_dice:.3f}"
-    words = f"Epochs were validated on {share} slices; on all of them the best epoch has the mean Dice {found}."
+    words = f"Epochs were validated on {share} slices; on all of them the kept epoch has the mean Dice {found}."
     return replace(best, origin={**best.origin, "notes": [*best.origin.get("notes", []), words]})
 
 
@@ -275,6 +275,8 @@ def _validated(result: EpochResult, scores: SliceScores) -> EpochResult:
 
 
 def _is_better(result: EpochResult, history: Sequence[EpochResult], best_by: str) -> bool:
+    if best_by == "last":
+        return True
     merit = result.merit(best_by)
     earlier = [value for row in history if (value := row.merit(best_by)) is not None and not math.isnan(value)]
     return merit is not None and (not earlier or merit > max(earlier))
@@ -294,10 +296,11 @@ def _end_words(ended: Ended, settings: Settings, epochs: int) -> str:
         return "it was stopped"
     if ended is Ended.NOT_A_NUMBER:
         return f"the loss became NaN in epoch {epochs + 1}"
-    what = {"dice": "better validation Dice", "iou": "better validation IoU", "loss": "lower validation loss"}
+    merits = {"iou": "better validation IoU", "loss": "lower validation loss"}
+    what = merits.get(settings.best_by, "better validation Dice")
     unit = "epoch" if settings.validate_every == 1 else "validation"
     plural = "s" * (settings.patience != 1)
-    return f"there was no {what[settings.best_by]} in {settings.patience} {unit}{plural}"
+    return f"there was no {what} in {settings.patience} {unit}{plural}"
 
 
 def _drops(history: Sequence[EpochResult], settings: Settings, *, validated: bool) -> int:

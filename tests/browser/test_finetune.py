@@ -63,7 +63,7 @@ def test_finetune_from_the_model_to_the_best_scenario(lab, opened):
     notebook.shot_cells("tuned")
 
     # The best learns from all but a few, the known patient included, and lands where 2_test looks.
-    notebook.wait_for_text("choose the best epoch and are not learnt from: 1 patient")
+    notebook.wait_for_text("Patients who validate are not learnt from: 1 patient")
     notebook.wait_for_text("Ready to start")
     notebook.click(page.locator("button:visible", has_text=re.compile("^Start$")).last)
     notebook.wait_for_text("The model is in", seconds=120)

@@ -71,16 +71,25 @@ def test_three_subjects_have_an_interval_and_two_have_not(answers):
     assert two.summary["dice_low"].isna().all()
     assert len(three.notes) == 1
     assert "a little kind" in three.notes[0]
-    assert "the best epoch was chosen on these same subjects" in three.notes[0]
+    assert "the epoch was chosen on these same subjects" in three.notes[0]
     assert "2 validation subjects there is no 95 % interval; 3 are needed" in two.notes[1]
     assert "With 1 validation subject there is no" in appraise(MODEL, make_split([0], [3])).notes[1]
     assert appraisal_table(three)["Dice [95 %]"].tolist() == ["1.00 [1.00 to 1.00]"] * 2
     assert appraisal_table(two)["Dice [95 %]"].tolist() == ["1.00", "1.00"]
 
 
+def test_where_the_last_epoch_is_kept_nobody_chose_it(answers):
+    last = replace(MODEL, settings=replace(MODEL.settings, best_by="last"))
+    assert (
+        appraise(last, SPLIT).notes[0].startswith("Nothing of the model was chosen on these subjects. What a new")
+    )
+    offset = replace(last, offsets=(0.1,) * len(MODEL.structures))
+    assert "the offsets of areas were chosen on these same subjects" in appraise(offset, SPLIT).notes[0]
+
+
 def test_a_post_processing_chosen_on_them_is_told_too(answers):
     chosen = replace(MODEL, postprocess=(StructurePostprocess(fill_holes=True),))
-    assert "the post-processing and the best epoch" in appraise(chosen, SPLIT).notes[0]
+    assert "the epoch and the post-processing were chosen" in appraise(chosen, SPLIT).notes[0]
 
 
 def test_missed_and_invented_come_first_then_the_lowest_dice(answers):

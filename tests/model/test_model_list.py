@@ -19,7 +19,7 @@ def test_whether_a_model_is_calibrated_stands_in_its_line_and_its_facts(tmp_path
     known |= {"errors": (), "level": 0.9, "coverage": (None,)}
     for how, words, fact in (
         (How.FOLDS, "calibrated on 20 patients", "known from 20 patients, each measured by a twin"),
-        (How.VALIDATION, "calibrated on 20 validation patients alone", "who also chose its best epoch"),
+        (How.VALIDATION, "calibrated on 20 validation patients alone", "by whom some of it was chosen"),
     ):
         model = made_up_model(trust=Trust(calibration=Calibration(how=how.value, **known)))
         save_model(model, tmp_path / "thigh_3.pt")
@@ -49,7 +49,7 @@ def test_the_facts_of_a_model(tmp_path):
         "not compared with what it learnt from, which it does not know, so that their light is amber; no slice is "
         "judged"
     )
-    assert "best epoch 2 of 3" in facts["Trained"]
+    assert "kept epoch 2 of 3" in facts["Trained"]
     assert "Areas" not in facts
     assert entry.line.startswith("thigh_3.pt — 2 Mar 2026, ")
     assert entry.line.endswith(" — Dice 0.20, not calibrated — psoas, gracilis")

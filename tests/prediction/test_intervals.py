@@ -129,7 +129,7 @@ def test_structures_of_which_too_few_are_known_are_named():
 
 
 def test_a_validation_says_that_it_also_chose_the_epoch_and_folds_do_not():
-    assert "chose its best epoch" in about_intervals((model(12, how=How.VALIDATION),))
+    assert "by whom some of the model was chosen" in about_intervals((model(12, how=How.VALIDATION),))
     words = about_intervals((model(12),))
     assert "12 patients (2026-03-01)" in words
     assert "91 %" in words

@@ -53,6 +53,9 @@ def test_the_printed_line(model):
     assert last.startswith("Epoch 5 of 5, training loss")
     assert told in last
     assert "IoU" not in last
+    assert "(best so far)" in format_epoch(replace(row, is_best=True), model.structures, settings=model.settings)
+    keeps_last = replace(model.settings, best_by="last")
+    assert "best" not in format_epoch(replace(row, is_best=True), model.structures, settings=keeps_last)
     by_iou = format_epoch(row, model.structures, settings=replace(model.settings, best_by="iou"))
     assert f"{told}, mean IoU {row.validation_iou:.3f} (core {row.iou[0]:.3f}, ring " in by_iou
 

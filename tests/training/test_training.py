@@ -114,6 +114,26 @@ def test_the_best_epoch_is_the_best_by_what_was_asked(best_by, monkeypatch):
     ]
 
 
+def test_the_last_epoch_is_kept_where_it_shall_be_whatever_its_scores(monkeypatch):
+    patch_reading(monkeypatch)
+    from autoseg.training import training
+
+    real, calls = training.evaluate_slices, iter((0.9, 0.2, 0.8, 0.1))
+    monkeypatch.setattr(
+        training, "evaluate_slices", lambda *given, **how: replace(real(*given, **how), mean_dice=next(calls))
+    )
+    settings, lasts = quick_settings(epochs=4, best_by="last"), []
+    model = train(
+        make_split([0, 1], [2]),
+        settings,
+        structures=STRUCTURES,
+        on_epoch=lambda result, best, last: lasts.append((result.is_best, best is last)),
+    )
+    assert [row.validation_dice for row in model.history] == [0.9, 0.2, 0.8, 0.1]
+    assert model.best_epoch == 4
+    assert lasts == [(True, True)] * 4
+
+
 def test_patience_goes_by_the_loss_where_that_is_asked(monkeypatch):
     patch_reading(monkeypatch)
     from autoseg.training import training
@@ -426,7 +446,7 @@ def test_epochs_are_validated_on_a_sample_and_the_best_one_on_all(monkeypatch):
     images = build_validation(pairs, model.settings, model.build(), device=torch.device("cpu"))
     every = evaluate_slices(model.build(), images, model.settings, structures=STRUCTURES)
     assert model.origin["notes"] == [
-        "Epochs were validated on 4 of 6 slices; on all of them the best epoch has the mean Dice "
+        "Epochs were validated on 4 of 6 slices; on all of them the kept epoch has the mean Dice "
         f"{every.mean_dice:.3f}."
     ]
     sample = sample_of(images, 3, settings.seed)

@@ -69,7 +69,7 @@ def cross_validate(
 ) -> CrossValidation:
     """Train one model a fold and score the subjects that it never saw, so that every subject is scored once.
 
-    In each fold the best epoch and the post-processing are chosen on the fold's validation subjects, who are
+    In each fold the epoch (`best_by`) and the post-processing are chosen on the fold's validation subjects, who are
     others than its test subjects (`k_folds`). Predictions are scored on the images' own grids.
 
     Each finished fold is kept in `folder/fold_<k>`: the model, its history, `scores.csv`, what post-processing

@@ -418,8 +418,8 @@ class Settings(SettingsGroup):
     milestones: tuple[float, ...] = setting((0.5, 0.75), above=0, below=1)
     """Of "multistep": the parts of the training after which the rate drops."""
     plateau_epochs: int = setting(10, at_least=1)
-    """Of "plateau": validated epochs without improvement by `best_by` (without validation subjects: epochs without
-    a lower training loss) after which it drops."""
+    """Of "plateau": validated epochs without improvement by `best_by`, with "last" by Dice (without validation
+    subjects: epochs without a lower training loss), after which it drops."""
     drop_factor: float = setting(0.5, above=0, below=1)
     """By which the learning rate is multiplied at each drop."""
     warmup_fraction: float = setting(0.05, at_least=0, below=1)
@@ -432,8 +432,10 @@ class Settings(SettingsGroup):
     """Largest norm of a step's gradient; infinity (inf): any."""
     average_decay: float = setting(0.99, at_least=0, below=1)
     """The weights that are kept are a running average; near 1 averages more steps, 0 takes them as they are."""
-    best_by: Literal["dice", "iou", "loss"] = setting("dice", option=True)
-    """The kept epoch has the best of these on the validation subjects (Dice and IoU are means over structures)."""
+    best_by: Literal["dice", "iou", "loss", "last"] = setting("dice", option=True)
+    """The kept epoch has the best of these on the validation subjects (Dice and IoU are means over structures), or
+    is the last one, which they only score. The scores of few subjects waver, so that the best of many epochs may be
+    luck, where the last steps were the smallest ("cosine", "polynomial")."""
     patience: int | None = setting(None, at_least=1)
     """Stop after this many validated epochs in which `best_by` did not improve. None: never."""
     print_checkpoint: int = setting(1, at_least=1, unit="epochs", option=True)

@@ -13,7 +13,7 @@ class How(StrEnum):
     """Whose errors they are."""
 
     FOLDS = "folds"  # all patients, each by a twin of the model that never saw it
-    VALIDATION = "validation"  # the model's own validation patients, who chose its best epoch
+    VALIDATION = "validation"  # the model's own validation patients, by whom some of it was chosen
 
 
 # Of what errors are kept: of a slice's area by how the structure was found there, and of an image.
@@ -80,7 +80,7 @@ class Calibration:
         """Whose errors, since when, and how often the intervals held, in a sentence or two."""
         whose = "each segmented by a twin of the model that never saw that patient"
         if self.how == How.VALIDATION:
-            whose = "who also chose its best epoch, so that errors on new patients may be a little larger"
+            whose = "by whom some of the model was chosen, so that errors on new patients may be a little larger"
         known = [value for value in self.coverage if value is not None]
         held = ""
         if known:

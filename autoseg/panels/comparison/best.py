@@ -33,7 +33,7 @@ NOTHING = "Nothing learnt in this comparison: the model that was scored is used 
 ORIGINAL = (
     "{!r} was best here: the model as it is can be used in 2_test.ipynb, and a fine-tuned one may not be worth it."
 )
-SOME = "Patients who validate choose the best epoch and are not learnt from: {}."
+SOME = "Patients who validate are not learnt from: {}."
 
 
 class BestPanel(Panel):

@@ -163,7 +163,7 @@ def _whole(words: str) -> Cell:
 
 def _curves_in_words(model: Any) -> str:
     last = model.history[-1]
-    words = [f"{counted(len(model.history), 'epoch')}, the best is {model.best_epoch}"]
+    words = [f"{counted(len(model.history), 'epoch')}, epoch {model.best_epoch} was kept"]
     for name, first, end in (
         ("training loss", model.history[0].training_loss, last.training_loss),
         ("validation loss", model.history[0].validation_loss, last.validation_loss),

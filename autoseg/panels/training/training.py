@@ -69,7 +69,7 @@ def describe_run(training: RunningTraining) -> str:
         then = "; then it goes on with the settings that it was started with" if training.is_resumed else ""
         return f"Reading {cases} labelled image{'s' * (cases != 1)}{then} …"
     if training.state is State.STOPPING:
-        kept = "the twins that are done are" if training.twins is not None else "the best epoch is being"
+        kept = "the twins that are done are" if training.twins is not None else "what it learnt is being"
         return f"Stopping; {kept} kept …"
     if training.state is State.FAILED:
         return f"Ended after epoch {count}." if count else "Nothing was learnt."
@@ -113,7 +113,7 @@ def noted(training: RunningTraining) -> str:
 
 
 def best_words(training: RunningTraining) -> str:
-    """Say which epoch is the best so far, and its score."""
+    """Say which epoch is kept so far, and its score."""
     best = training.best
     row = next((row for row in training.epochs if best is not None and row.epoch == best.best_epoch), None)
     if row is None:
@@ -122,6 +122,8 @@ def best_words(training: RunningTraining) -> str:
         return "no epoch was scored on validation subjects yet"
     if row.validation_dice is None:
         return f"the latest epoch ({row.epoch}) is kept, for there is no score of validation subjects"
+    if training.settings.best_by == "last":
+        return f"the latest is kept, epoch {row.epoch} with a validation Dice of {row.validation_dice:.3f}"
     words = f"the best is epoch {row.epoch} with a validation Dice of {row.validation_dice:.3f}"
     by_iou = training.settings.best_by == "iou" and row.validation_iou is not None
     return f"{words} and an IoU of {row.validation_iou:.3f}, which chose it" if by_iou else words
@@ -261,7 +263,7 @@ class TrainingPanel(FollowsWork[Task, RunningTraining]):
             (self.curves, self.slices),
             start_tooltip="Start learning",
             stop_words="Stop and keep the best",
-            stop_tooltip="Stop learning and keep the best epoch so far; Resume goes on later",
+            stop_tooltip="Stop learning and keep the best epoch so far, or the latest; Resume goes on later",
             more_buttons=(self.resume_button, self.measure_button, self.keep_button, self.keep_folder),
         )
         if data is not None:

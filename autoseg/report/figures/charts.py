@@ -52,18 +52,18 @@ def show_history(
     structures: Sequence[Structure] = (),
     best_by: str = "dice",
 ) -> Figure:
-    """Draw the loss and the Dice of every epoch, and the IoU where that chose, with the best epoch marked.
+    """Draw the loss and the Dice of every epoch, and the IoU where that chose, with the kept epoch marked.
 
     Parameters
     ----------
     history : sequence of mapping, or DataFrame
         One row an epoch: epoch, training_loss, and where there are any validation_loss, validation_dice,
         dice_<name>, training_dice_<name> (dotted), the same of iou, is_best. Without is_best the epoch that is best
-        by `best_by` is.
+        by `best_by` is, or the last.
     structures : sequence of Structure
         Gives the curves of dice_<name> their colours; by default in the order of labels 1, 2, …
-    best_by : {"dice", "iou", "loss"}
-        What chose the best epoch (`Settings.best_by`); the title of its curves says so.
+    best_by : {"dice", "iou", "loss", "last"}
+        What chose the kept epoch (`Settings.best_by`); the title of its curves says so.
     """
     table = pd.DataFrame(history)
     if table.empty or not {"epoch", "training_loss"} <= set(table.columns):
@@ -79,7 +79,7 @@ def show_history(
     best = _best_epoch(table, numeric, best_by)
     for ax, kind in zip((losses, *scores), ("loss", *kinds), strict=True):
         if best is not None:
-            ax.axvline(best, color=NEUTRAL, linewidth=0.8, linestyle=":", label=f"best epoch {best:g}")
+            ax.axvline(best, color=NEUTRAL, linewidth=0.8, linestyle=":", label=f"kept epoch {best:g}")
         ax.set_title(_title(numeric, kind, is_chosen_by=kind == best_by), fontsize=10)
         _arrange_epochs(ax)
     return figure
@@ -285,6 +285,8 @@ def _arrange_epochs(ax: Axes) -> None:
 def _best_epoch(table: pd.DataFrame, numeric: pd.DataFrame, best_by: str) -> float | None:
     if "is_best" in table and table["is_best"].astype(str).eq("True").any():
         return float(numeric["epoch"][table["is_best"].astype(str).eq("True")].iloc[-1])
+    if best_by == "last":
+        return float(numeric["epoch"].iloc[-1])
     merit = numeric.get(f"validation_{best_by}", EMPTY) * (-1 if best_by == "loss" else 1)
     if not merit.notna().any():
         return None

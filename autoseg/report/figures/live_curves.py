@@ -54,7 +54,7 @@ def draw_curves(
     """Draw loss and Dice, and the IoU where that chooses, of every epoch as HTML that follows the page's theme.
 
     Solid lines are of the validation subjects, dashed ones of the batches that were learnt from; a thin upright
-    line marks the best epoch.
+    line marks the best epoch, unless the last one is kept.
     """
     numbers = [row.epoch for row in epochs]
 
@@ -76,7 +76,8 @@ def draw_curves(
             found.append(line(f"{name}, training", colour, learnt, is_dashed=True))
         return found
 
-    best = next((row.epoch for row in reversed(epochs) if row.is_best and row.validation_loss is not None), None)
+    chosen = [row.epoch for row in epochs if row.is_best and row.validation_loss is not None and best_by != "last"]
+    best = chosen[-1] if chosen else None
     last = max([planned or 0, *numbers, 2])
     known = [value for curve in losses for _, value in curve.points]
     # The first epochs may be far above all others.

@@ -47,6 +47,7 @@ def settings_from_base(model: TrainedModel, **changes: object) -> Settings:
         schedule="plateau",
         plateau_epochs=10,
         drop_factor=0.5,
+        best_by="dice" if own.best_by == "last" else own.best_by,
         finetune=FineTuneSettings(),
         **by_sgd,  # type: ignore[arg-type]
     )
@@ -132,7 +133,7 @@ def check_base(model: TrainedModel, split: Split, settings: Settings) -> None:
 
 
 def knows_validation(model: TrainedModel, split: Split) -> list[str]:
-    """Say where validation subjects have chosen the base's best epoch, though it did not learn from them.
+    """Say where validation subjects have chosen some of the base, though it did not learn from them.
 
     Without their names: the model's file keeps the note.
     """
@@ -142,8 +143,8 @@ def knows_validation(model: TrainedModel, split: Split) -> list[str]:
     whom = "this validation subject" if of == 1 else f"{known} of these {of} validation subjects"
     them = "it" if known == 1 else "them"
     return [
-        f"The base model {model.name!r} was validated on {whom}, too: it did not learn from {them}, but its best "
-        f"epoch was chosen by {them}, so that the score may be a little too good."
+        f"The base model {model.name!r} was validated on {whom}, too: it did not learn from {them}, but "
+        f"some of it was chosen by {them}, such as its epoch, so that the score may be a little too good."
     ]
 
 

@@ -116,7 +116,7 @@ def test_the_limits_are_these_and_closed_ends_are_taken():
         ("seed", 1.5, "seed is 1.5; give a whole number from 0 to 9223372036854775807."),
         ("patience", 2.5, "patience is 2.5; give a whole number from 1, or None."),
         ("watch_erosion", "no", "watch_erosion is 'no'; give True or False."),
-        ("best_by", "luck", "best_by is 'luck'; give dice, iou or loss."),
+        ("best_by", "luck", "best_by is 'luck'; give dice, iou, loss or last."),
         ("preprocess.spacing_mm", 0, "spacing_mm is 0; give a number above 0, at most 20, in mm, or None."),
         (
             "preprocess.crop_mm",

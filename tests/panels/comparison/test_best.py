@@ -41,7 +41,7 @@ def test_another_network_time_and_validation_can_be_chosen(source, tmp_path):
     panel.all.value = False
     assert len(subjects_of(panel.value.split.validation)) == 1
     assert len(panel.value.split.training) == 3
-    assert "choose the best epoch and are not learnt from: 1 patient" in panel.note.value
+    assert "Patients who validate are not learnt from: 1 patient" in panel.note.value
     panel.amount.value = "long"
     assert panel.value is None
     assert "give a whole number" in panel.message.value

@@ -72,7 +72,7 @@ def test_a_training_that_is_done_is_appraised(answers):
     assert "on 3 validation subjects the Dice is 1.00 for core and 1.00 for ring" in words
     assert "a little kind" in words
     assert "Scored on 3 validation subjects, from whom it did not learn" in words
-    assert "20 epochs, the best is 20, training loss from 1.00 to 0.05" in words
+    assert "20 epochs, epoch 20 was kept, training loss from 1.00 to 0.05" in words
     assert panel.message.value == ""
     assert panel.bar.layout.display == "none"
     assert [one.kind for one in panel.advice] == ["good"]

@@ -43,6 +43,8 @@ def test_how_far_a_training_is():
     told = describe_run(make_training([(1, 0.5), (2, 0.75)], epochs=40))
     assert told.startswith("Learning: epoch 2 of 40 done, about a minute left")
     assert told.endswith("the best is epoch 2 with a validation Dice of 0.750.")
+    latest = describe_run(make_training([(1, 0.75), (2, 0.5)], epochs=40, best_by="last"))
+    assert latest.endswith("the latest is kept, epoch 2 with a validation Dice of 0.500.")
     finding = make_training()
     finding._hear(Finder(("subject1", "subject8"), 1, 3))
     assert finding.lines == ["Centrelines, fold 1 of 3: patient 2, patient 5"]

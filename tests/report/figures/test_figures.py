@@ -190,9 +190,9 @@ def test_the_history_has_loss_and_dice_with_the_best_epoch():
     losses, scores = figure.axes
     assert curves(losses)["training loss"].get_ydata().tolist() == [1.0, 0.6, 0.4]
     assert curves(losses)["validation loss"].get_xdata().tolist() == [2, 3]
-    assert list(curves(scores)) == ["wall", "cavity", "mean", "best epoch 2"]
+    assert list(curves(scores)) == ["wall", "cavity", "mean", "kept epoch 2"]
     assert curves(scores)["wall"].get_color() == hex_colour(STRUCTURES[1].rgb)
-    assert list(curves(losses)["best epoch 2"].get_xdata()) == [2, 2]
+    assert list(curves(losses)["kept epoch 2"].get_xdata()) == [2, 2]
     drawn(figure)
 
 
@@ -208,23 +208,29 @@ def test_where_the_iou_chose_it_is_drawn_and_its_title_says_so():
         "Dice on validation subjects",
         "IoU on validation subjects, which chose the epoch",
     ]
-    assert list(curves(iou)) == ["wall", "on training batches", "best epoch 3"]
+    assert list(curves(iou)) == ["wall", "on training batches", "kept epoch 3"]
     assert curves(iou)["wall"].get_ydata().tolist() == [0.4, 0.5]
-    assert "best epoch 3" in curves(dice)
+    assert "kept epoch 3" in curves(dice)
     # The same rows by Dice and by loss: the second epoch is the best.
     by_dice, by_loss = (show_history(rows, best_by=one) for one in ("dice", "loss"))
     assert by_dice.axes[1].get_title().endswith(", which chose the epoch")
     assert by_loss.axes[0].get_title() == "Loss, which chose the epoch"
     for figure in (by_dice, by_loss):
         assert len(figure.axes) == 2
-        assert "best epoch 2" in curves(figure.axes[0])
+        assert "kept epoch 2" in curves(figure.axes[0])
+
+
+def test_where_the_last_epoch_is_kept_nothing_chose_it():
+    figure = show_history(history(), structures=STRUCTURES, best_by="last")
+    assert not any("chose" in ax.get_title() for ax in figure.axes)
+    assert "kept epoch 3" in curves(figure.axes[0])
 
 
 def test_the_epoch_that_was_kept_is_the_best_even_from_a_csv(tmp_path):
     rows = [row | {"is_best": row["epoch"] == 3} for row in history()]
     pd.DataFrame(rows).to_csv(tmp_path / "history.csv", index=False)
     for table in (rows, pd.read_csv(tmp_path / "history.csv")):
-        assert "best epoch 3" in curves(show_history(table).axes[0])
+        assert "kept epoch 3" in curves(show_history(table).axes[0])
 
 
 def test_a_history_without_validation_shows_the_training_loss():

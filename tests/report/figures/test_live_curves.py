@@ -55,6 +55,7 @@ def test_the_best_epoch_is_marked_and_said():
     page = draw_curves(make_rows(4), STRUCTURES)
     assert page.count("best epoch 2") == 4  # heading and spoken text of both charts
     assert "best epoch" not in draw_curves(make_rows(4, scored=False), STRUCTURES)
+    assert "best epoch" not in draw_curves(make_rows(4), STRUCTURES, best_by="last")
 
 
 def test_where_the_iou_chooses_it_has_a_chart():

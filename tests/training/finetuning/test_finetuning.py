@@ -329,7 +329,7 @@ def test_a_validation_on_whom_the_base_was_validated_is_told(base):
 
 
 def test_of_several_who_chose_the_bases_epoch_it_tells_how_many(base):
-    words = "was validated on 1 of these 2 validation subjects, too: it did not learn from it, but its best epoch"
+    words = "was validated on 1 of these 2 validation subjects, too: it did not learn from it, but some of it"
     assert words in knows_validation(base, make_split([30], [3, 31]))[0]
     assert knows_validation(base, make_split([30], [31])) == []
 
