@@ -33,8 +33,9 @@ ENOUGH_VIEWS = 10_000
 # (0.62), lumbar discs 0.67 (0.54), vertebrae 0.80 (0.71), canals 0.83 (0.72). After eight, one fold: cavity 0.935
 # (0.890), myocardium 0.77 (0.68), discs 0.78 (0.80), vertebrae and canals alike. Glioma after ten: 0.75 (0.75).
 PLANNED = NetworkSettings(name="efficientnet")
-# A step of it takes 0.7 of the time of one of the U-Net (hearts, spines, glioma; one thread each).
-EFFICIENTNET_FASTER = 1.4
+# A step of it takes 0.7 of the time of one of the U-Net (hearts, spines, glioma; one thread each), and 1.7 times the
+# memory (2,609 and 1,547 bytes a pixel; eight images of 256 × 256, float32).
+EFFICIENTNET_FASTER, EFFICIENTNET_BYTES = 1.4, 1.7
 WHY_THIS_NETWORK = "Learns fast on any computer; others can be compared with it on your images (3_compare)."
 KNOWS_PHOTOGRAPHS = "Knows photographs before it learns, so that it needs fewer of your images, and less time."
 # Schedules at whose end steps are small.
@@ -210,11 +211,12 @@ FEWEST_STEPS = 4
 
 
 def slice_room(survey: Survey, computer: Computer) -> Room:
-    """Estimate how many pixels of slices the memory takes at once, in the default network."""
+    """Estimate how many pixels of slices the memory takes at once, in the planned network."""
     one, channels = survey.fingerprint, len(survey.images[0].channels)
     # As `dataset` keeps them: float32 channels and labels, and once more while they are put together.
     stored = 2 * 4 * (channels + 1) * one.rows * one.columns * one.slices * one.images
-    return find_room(computer, stored, feature_bytes(computer, _filters(), 2))
+    more = EFFICIENTNET_BYTES if PLANNED.name == "efficientnet" else 1.0
+    return find_room(computer, stored, more * feature_bytes(computer, _filters(), 2))
 
 
 def _wanted_network(given: NetworkSettings, typed: Collection[str]) -> NetworkSettings:

@@ -60,7 +60,7 @@ def test_the_usual_width_where_there_is_time_or_epochs_are_given(views, slices):
 
 def test_the_time_is_told_for_the_width_that_was_chosen(discs, tmp_path):
     discs(slices=40, size=(32, 32))
-    plan = plan_settings(folder(tmp_path), minutes=0.01, computer=LAPTOP)
+    plan = plan_settings(folder(tmp_path), minutes=0.01, computer=LAPTOP, typed=("network.name",))
     assert plan.settings.network.filters[0] == USUAL[0] // 2
     assert "seen about 3 times" in named(plan)["minutes"].reason
     only = float(named(plan)["network.filters"].reason.partition("only ")[2].partition(" times")[0])
