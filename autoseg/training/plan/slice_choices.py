@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 import numpy as np
@@ -118,7 +118,8 @@ def choose_grid(survey: Survey, wanted: float, most: float = math.inf) -> Choice
     affordable = min(math.sqrt(rows * columns / most), MOST_COARSER_FOR_MEMORY * own)
     if affordable > least:
         limit, least = "Finer ones would need more memory than is free.", affordable
-    pixel = _snapped(least, max(rows, columns), own)
+    # What memory has no room for is not rounded up to.
+    pixel = _snapped(least, max(rows, columns), own, math.floor if least == affordable else round)
     pixel = min(pixel, COARSEST_MM) if survey.has_millimetres else pixel
     is_own = pixel <= 1.001 * own
     seen, full = (f"{math.ceil(rows / size - 0.01)} × {math.ceil(columns / size - 0.01)}" for size in (pixel, own))
@@ -147,13 +148,13 @@ def _pixel(survey: Survey, preprocess: PreprocessSettings) -> float:
     return preprocess.spacing_mm or 1.0
 
 
-def _snapped(pixel: float, widest: float, own: float) -> float:
+def _snapped(pixel: float, widest: float, own: float, to_whole: Callable[[float], int]) -> float:
     """Make the widest image fill a frame that a network with its stages takes, for what is padded is wasted."""
     if pixel <= own:
         return round(own, 4)
     count = widest / pixel
     step = 32 if count >= 80 else 16 if count >= 40 else 8
-    frame = max(32, round(count / step) * step)
+    frame = max(32, to_whole(count / step) * step)
     return max(round(own, 4), math.ceil(widest / frame * 20) / 20)
 
 

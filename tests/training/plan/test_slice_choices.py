@@ -75,15 +75,16 @@ def test_little_memory_means_fewer_at_once_and_then_coarser_pixels(discs, tmp_pa
     usual = plan_settings(folder(tmp_path), minutes=600, computer=LAPTOP)
     assert (usual.settings.preprocess.spacing_mm, usual.settings.batch_size) == (1.0, 8)
     found = {}
-    for free in (16.0, 1.4, 0.8):
+    for free in (16.0, 1.4, 1.0, 0.8):
         plan = plan_settings(folder(tmp_path), minutes=600, computer=replace(LAPTOP, free_gib=free))
         found[free] = plan.settings.preprocess.spacing_mm, plan.settings.batch_size, named(plan)
     assert found[16.0][:2] == (1.0, 8)
     assert found[1.4][0] == 1.0
     assert 2 <= found[1.4][1] < 8
     assert "1.4 GiB of memory that are free" in found[1.4][2]["batch_size"].reason
-    assert found[0.8][0] > 1.2
-    assert found[0.8][1] == 2
+    for free in (1.0, 0.8):
+        assert found[free][0] > 1.1
+        assert found[free][1] == 2
     assert "more memory than is free" in found[0.8][2]["preprocess.spacing_mm"].reason
 
 
