@@ -333,13 +333,16 @@ def main() -> None:
     if chosen.part:
         print(json.dumps(PARTS[chosen.part](chosen.data)))
         return
-    best_of = machine()
+    before = machine()
+    rounds, failed = measure(chosen.only, chosen.data, chosen.minutes)
+    after = machine()
+    # Another program at one of the two times hides what the machine can do.
+    best_of = {key: max(before[key], after[key]) for key in before}
     print(
         f"{best_of['threads']:.0f} thread(s): {best_of['bytes/s'] / 1e9:.1f} GB/s, "
         f"{best_of['float32'] / 1e9:.3g} Gflop/s in float32, {best_of['bfloat16'] / 1e9:.3g} in bfloat16",
         flush=True,
     )
-    rounds, failed = measure(chosen.only, chosen.data, chosen.minutes)
     print(
         f"\n{'milliseconds':31}{'ours':>10}{'peer':>25}{'theirs':>10}{'ratio':>8}"
         f"{'limit':>11}{'of it':>10}  reached"
