@@ -201,6 +201,14 @@ def build_parser() -> argparse.ArgumentParser:
     predict.add_argument("--series", nargs="+", metavar="ID", help=ONLY)
     add_show_red(predict)
     using.add_no_quality(predict)
+    predict.add_argument(
+        "--dicom",
+        nargs="?",
+        const="binary",
+        choices=("binary", "labelmap"),
+        help="also write labels and areas as DICOM objects (SEG, SR and RTSTRUCT of each image) for an archive; "
+        "with labelmap the segmentation holds a number a pixel, which only new viewers read",
+    )
     predict.add_argument("--reference", type=Path, help="a folder with dicoms and labels to compare with")
     written = "also write report.html and report.pdf into the run's folder, to be read and printed"
     predict.add_argument("--report", action="store_true", help=written)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 def predict(chosen: argparse.Namespace) -> None:
     """Segment a folder, measure, save, and compare where there is a reference."""
     from autoseg.data.cases import find_cases
-    from autoseg.prediction.run import segment_folder
+    from autoseg.prediction.run import run_to_dicom, segment_folder
 
     with run_options(chosen) as options:
         run = segment_folder(
@@ -60,6 +60,11 @@ def predict(chosen: argparse.Namespace) -> None:
         from autoseg.prediction.run_report import write_report
 
         print(f"Report: {', '.join(map(str, write_report(run)))}")
+    if chosen.dicom:
+        archived = run_to_dicom(run, chosen.dicom)
+        for note in archived.notes:
+            print_note(note)
+        print(f"As DICOM objects, read back and compared: {', '.join(archived.names)} in {archived.folder}")
     if chosen.reference is not None:
         print_comparison(run, find_cases(chosen.reference, unlabelled="skip"), show_red=chosen.show_red)
 

@@ -14,7 +14,7 @@ from datetime import datetime
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -65,6 +65,10 @@ from autoseg.report.area_tables import NotFound, areas_table, find_missing, in_p
 from autoseg.report.export import write_run
 from autoseg.report.run_folder import free_run_folder
 from autoseg.words import GraveNote
+
+if TYPE_CHECKING:
+    from autoseg.files.dicom.writing.segmentation import SegmentKind
+    from autoseg.report.archive import Archived
 
 # --- how far a run is, and what it gave
 
@@ -136,7 +140,8 @@ class Run:
     (`ensemble.ensemble_name`). `centrelines` are those around which a model looked, by case_id. `not_found` are the
     structures that are on no slice of an image; notes say so too. `suitability` is the light of each image, by
     case_id. `patient_intervals` are those of mean areas and volumes; `about_intervals` says what all intervals rest
-    on, or why there are none. `tissue` is how bright structures are, and how much of them is fat.
+    on, or why there are none. `tissue` is how bright structures are, and how much of them is fat. `records` say by
+    what each model is told from every other.
     """
 
     folder: Path
@@ -153,6 +158,7 @@ class Run:
     patient_intervals: tuple[PatientInterval, ...] = ()
     about_intervals: str = ""
     tissue: Tissue = field(default_factory=Tissue)
+    records: tuple[Mapping[str, Any], ...] = ()
 
 
 # --- what segments an image: one model, the mean of several, or two along the body
@@ -467,6 +473,7 @@ def _segment_and_write(request: RunRequest, output: Path) -> Run:
         patient_intervals=intervals,
         about_intervals=about,
         tissue=tissue,
+        records=tuple(details["model_records"]),
     )
 
 
@@ -864,6 +871,42 @@ def run_to_correct(run: Run, *, factor: int = 1, method: Literal["cubic", "linea
         return read_kit(folder)
     lights = _plain_lights(run.suitability)
     return write_kit(folder, run.results, model_name=run.model, suitability=lights, factor=factor, method=method)
+
+
+DICOM = "dicom"
+
+
+def run_to_dicom(run: Run, kind: SegmentKind = "binary") -> Archived:
+    """Write what a run gave as DICOM objects (SEG, SR, RTSTRUCT of each image) to `dicom` in the run's folder.
+
+    Files that were written before are replaced.
+
+    Parameters
+    ----------
+    run : Run
+    kind : {"binary", "labelmap"}
+        Of segmentations: a bit a pixel and structure, which viewers have read for years, or a number a pixel.
+
+    Returns
+    -------
+    Archived
+        Its notes tell what was repaired in headers, and what was left out.
+
+    Raises
+    ------
+    DataError
+        If no object can refer to any image of the run; the message says why.
+    OutputError
+        If the run's folder is not there any more, or what was written reads back differently.
+    """
+    from autoseg.report.archive import algorithm_of, write_dicom  # DICOM's codes, which few runs need
+
+    if not run.folder.is_dir():
+        raise OutputError(f"{run.folder} is not there any more; it was moved or deleted. Segment again.")
+    algorithm = algorithm_of(run.model, autoseg_version(), run.records, run.about_intervals)
+    return write_dicom(
+        run.folder / DICOM, run.results, run.measurements, algorithm, intervals=run.patient_intervals, kind=kind
+    )
 
 
 def _plain_lights(suitability: Mapping[str, Suitability]) -> dict[str, tuple[str, tuple[str, ...]]]:

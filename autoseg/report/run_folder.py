@@ -39,6 +39,10 @@ MEANINGS = (
     (r"run\.json", "Where the result came from: model, date, versions, every file"),
     (r"animation\.gif", "The slices with their structures, one after the other"),
     (r".*\.nii\.gz", "The labels as NIfTI, in the image's own place"),
+    (
+        r"dicom/.*",
+        "For an archive: segmentations (SEG), measurements (SR) and outlines (RTSTRUCT) as DICOM objects",
+    ),
     (r"colours/.*", "Names and colours of the labels for ITK-SNAP, 3D Slicer and FSLeyes"),
     (r"to_correct.*/.*", "Images and labels to be corrected by hand, and how: READ_ME.txt"),
     (

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
 
@@ -22,7 +22,7 @@ from autoseg.panels.parts.values import Centrelines, ChosenModel, Patient
 from autoseg.panels.parts.viewer import SliceViewer
 from autoseg.panels.patient.light import WITHHELD, LightPanel, Lit, run_to_show
 from autoseg.prediction.ensemble import COPY_WORDS, Copies, copies_worth, runs_per_slice, unseen_note
-from autoseg.prediction.run import Run, RunProgress, RunStopped, Stage, segment_folder
+from autoseg.prediction.run import Run, RunProgress, RunStopped, Stage, run_to_dicom, segment_folder
 from autoseg.prediction.run_report import run_document
 from autoseg.report.area_tables import missing_notes
 from autoseg.report.figures.pdf import to_pdf
@@ -30,6 +30,9 @@ from autoseg.report.pages.document import Document
 from autoseg.report.pages.html import to_html
 from autoseg.report.run_folder import RunFile, list_run_files, open_folder, why_not_openable
 from autoseg.words import GraveNote, ReadingNote, counted, size_words
+
+if TYPE_CHECKING:
+    from autoseg.report.archive import Archived
 
 MOST_SKIPPED = 20
 MOST_NOTES = 3  # on how series were read; more unfold at a click
@@ -363,6 +366,12 @@ class OutputPanel(Panel):
         self.pdf = DownloadButton("report.pdf", self.make_pdf, description="Report (PDF)")
         self.open_button = button("Open the folder", self.open_in_window, icon="folder-open")
         self.download = DownloadButton("run.zip", self.pack, description="Download all as zip")
+        self.dicom_button = button(
+            "Write DICOM objects",
+            self.write_dicom,
+            "For an archive: segmentation (SEG), measurements (SR) and outlines (RTSTRUCT) of each image",
+            icon="archive",
+        )
         self.table = widgets.HTML()
         self.reason = widgets.HTML()
         self.follow(prediction, self._update)
@@ -374,6 +383,30 @@ class OutputPanel(Panel):
             if folder is not None:
                 open_folder(folder)
                 self.say(f"{folder} was opened in another window.", "done")
+
+    def write_dicom(self) -> None:
+        """Write SEG, SR and RTSTRUCT of each image into the run's folder, as the button does."""
+        run = self.run
+        with self.attempt():
+            if run is None:
+                return
+            self.dicom_button.disabled = True
+
+            def work() -> tuple[Run, Archived]:
+                try:
+                    return run, run_to_dicom(run)
+                finally:
+                    self.dicom_button.disabled = False
+
+            self.start(work, self._show_dicom, saying="Writing DICOM objects …")
+
+    def _show_dicom(self, result: tuple[Run, Archived]) -> None:
+        run, archived = result
+        if self.run is not run:
+            return
+        self.table.value = _file_table(list_run_files(run.folder))
+        lines = [f"{counted(len(archived.names), 'file')} written, read back and compared.", *archived.notes]
+        self.say("\n".join(lines), "done")
 
     def pack(self) -> bytes:
         """Give all files of the run as a zip, as the download does."""
@@ -397,6 +430,7 @@ class OutputPanel(Panel):
 
     def _update(self, run: Any) -> None:
         self.value, self.run = None, run
+        self.dicom_button.disabled = False
         if run is None:
             self.body.children = []
             self.say("First segment a patient above.")
@@ -412,7 +446,9 @@ class OutputPanel(Panel):
         self.page.name, self.pdf.name = (f"{folder.name}_report.{ending}" for ending in ("html", "pdf"))
         self.body.children = [
             widgets.HTML(heading("Where it went") + text(str(folder))),
-            widgets.HBox([self.open_button, self.download], layout=widgets.Layout(align_items="center")),
+            widgets.HBox(
+                [self.open_button, self.download, self.dicom_button], layout=widgets.Layout(align_items="center")
+            ),
             self.reason,
             widgets.HBox(
                 [self.page, self.pdf, self.ids], layout={"align_items": "center", "flex_flow": "row wrap"}

@@ -1,0 +1,1 @@
+"""Results as DICOM objects for an archive: segmentation, structure set, measurement report; each read back."""
