@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 from folders import add_stacks
+from structure_sets import the_image
 from tubes import cropping, make_tube
 from untrained import OF_9_MM, untrained_model
 
@@ -20,6 +21,7 @@ from autoseg.cli.parser import build_parser
 from autoseg.data.cases import find_images, read_case_image
 from autoseg.data.corrections.kit import write_kit
 from autoseg.errors import DataError, ModelFileError, OutputError
+from autoseg.files.dicom.writing.report import read_report_areas
 from autoseg.files.nifti.volumes import read_nifti, write_nifti
 from autoseg.image.image import LabelMap
 from autoseg.measurement.areas import Measurement
@@ -84,6 +86,24 @@ def test_predict_takes_the_mean_and_says_of_what(models, sample, tmp_path, capsy
     assert folder.name.startswith("heart_+_fold_turned_copies_")
     assert main(command) == 0
     assert "mean of" not in capsys.readouterr().out
+
+
+def test_dicom_objects_lie_in_the_runs_folder_with_the_areas_of_its_tables(models, tmp_path, capsys):
+    the_image(tmp_path / "in")
+    command = ["predict", str(models / "heart_0.pt"), str(tmp_path / "in"), "--output", str(tmp_path / "out")]
+    assert main([*command, "--dicom", "labelmap"]) == 0
+    assert "read back and compared" in capsys.readouterr().out
+    (folder,) = (tmp_path / "out").iterdir()
+    (report,) = (folder / "dicom").glob("*_SR.dcm")
+    table = pd.read_csv(folder / "measurements.csv")
+    table = table[table["pixel_count"] > 0]
+    is_cut_off = table["touches_edge"].astype(bool)
+    assert is_cut_off.any()
+    told = read_report_areas(report)
+    assert sum("at least: cut off" in words for words, _, _ in told) == is_cut_off.sum()
+    areas = table["area_mm2"].fillna(table["area_at_least_mm2"])
+    assert sorted(area for _, _, area in told) == pytest.approx(sorted(areas))
+    assert len(list((folder / "dicom").iterdir())) == 3
 
 
 def test_models_that_do_not_go_together_are_a_sentence(models, sample, tmp_path, capsys):

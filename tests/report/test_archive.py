@@ -11,6 +11,7 @@ import pytest
 from structure_sets import the_image
 
 from autoseg.errors import DataError
+from autoseg.files.dicom import rtstruct
 from autoseg.files.dicom.records import quiet
 from autoseg.files.dicom.seg import labels_on, read_segmentation
 from autoseg.files.dicom.series import find_series, read_series
@@ -72,6 +73,9 @@ def test_masks_areas_intervals_and_references_are_those_of_the_run(tmp_path):
         shown = segmentation.frames[frame - 1]
         told[label_of[shown.segment], uids[shown.sources[0][0]]] = area
     assert told == pytest.approx({(row.label, row.slice_index): row.area_mm2 for row in rows if row.pixel_count})
+    outlines, _ = rtstruct.labels_on(rtstruct.read_structure_set(of_kind(done, "RTSTRUCT")), image)
+    for number, label in label_of.items():
+        np.testing.assert_array_equal(outlines[number], label_map.mask(label))
     report = pydicom.dcmread(of_kind(done, "SR"))
     text = str(report)
     for words in (

@@ -14,6 +14,7 @@ import pytest
 from folders import add_stacks
 from untrained import OF_9_MM, Fixed, chosen_model, untrained_model
 
+from autoseg.measurement.areas import measure_areas
 from autoseg.panels.parts.values import ChosenModel, Patient
 from autoseg.panels.patient import prediction as module
 from autoseg.panels.patient.light import GOES_ON, WITHHELD
@@ -420,6 +421,27 @@ def test_the_report_is_a_page_and_a_pdf_that_name_nobody_unless_that_is_ticked(t
     shutil.rmtree(run.folder)
     ((message, _),) = panel.page.pieces()
     assert "no run.json" in message["failed"]
+
+
+def test_dicom_objects_are_written_at_a_click_and_listed(run, tmp_path):
+    import dataclasses
+
+    folder = shutil.copytree(run.folder, tmp_path / "run")
+    image, found = run.results[0]
+    small = dataclasses.replace(found, voxels=found.voxels.copy())
+    small.voxels[:] = 0
+    small.voxels[2:4, 90:100, 80:100] = 1
+    rows = tuple(measure_areas(small, image=image))
+    one = dataclasses.replace(run, folder=folder, results=((image, small),), measurements=rows)
+    panel = OutputPanel(Fixed(one))
+    panel.dicom_button.click()
+    panel.wait(60)
+    assert "written, read back and compared" in panel.message.value
+    assert "dicom/" in panel.table.value
+    assert not panel.dicom_button.disabled
+    assert {path.name.rpartition("_")[2] for path in (folder / "dicom").iterdir()} == {
+        *("SEG.dcm", "SR.dcm", "RTSTRUCT.dcm")
+    }
 
 
 def test_where_there_is_no_screen_the_button_is_off_and_says_why(run, no_screen):
