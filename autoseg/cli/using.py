@@ -79,10 +79,11 @@ def report(chosen: argparse.Namespace) -> None:
 
 def seal(chosen: argparse.Namespace) -> None:
     """Write models anew, with sealed fingerprints or without any."""
+    from autoseg.model.card import write_card
     from autoseg.model.model import write_sealed
 
     for path in chosen.models:
-        write_sealed(path, forget=chosen.forget)
+        write_card(write_sealed(path, forget=chosen.forget), path)
         done = "recognises no patient any more" if chosen.forget else "recognises its patients as before"
         print(f"{path} is written anew; it {done}. Copies that were made of it earlier are as they were.")
 

@@ -35,7 +35,8 @@ from autoseg.evaluation.crossvalidation.scenario import Scenario
 from autoseg.files.atomic import one_step, settle
 from autoseg.files.records import write_record
 from autoseg.image.structures import Structure
-from autoseg.model.model import TrainedModel, load_model, model_digest, model_files, save_model
+from autoseg.model.card import save_with_card
+from autoseg.model.model import TrainedModel, load_model, model_digest, model_files
 from autoseg.model.settings.settings import Settings, settings_from_dict
 from autoseg.model.shipped import check_not_shipped
 from autoseg.model.trust import How
@@ -433,7 +434,7 @@ def _replace(path: Path, model: TrainedModel, calibrated: TrainedModel) -> None:
             "and start again, which goes on after them."
         )
     written_ns = path.stat().st_mtime_ns
-    save_model(calibrated, path)
+    save_with_card(calibrated, path)
     os.utime(path, ns=(written_ns, written_ns))  # by which the newest model of a name is found
 
 

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from autoseg.files.atomic import whole_file
+from autoseg.files.atomic import one_step, whole_file
 from autoseg.model.identity import model_record
-from autoseg.model.model import TrainedModel, autoseg_version
+from autoseg.model.model import TrainedModel, autoseg_version, save_model
 from autoseg.model.model_list import facts_of
 from autoseg.model.settings.settings import Settings
 from autoseg.model.settings.text import all_settings, show_value, value_of
@@ -52,6 +52,14 @@ def write_card(model: TrainedModel, path: Path) -> Path:
     with whole_file(target) as temporary:
         temporary.write_text(words, encoding="utf-8", newline="\n")
     return target
+
+
+def save_with_card(model: TrainedModel, path: Path) -> Path:
+    """Write a model to the file `path`, and its card beside it: both whole, or none of them."""
+    with one_step(Path(path).parent):
+        save_model(model, path)
+        write_card(model, path)
+    return Path(path)
 
 
 def read_filled(path: Path) -> dict[str, str]:

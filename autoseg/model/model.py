@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from autoseg.data.digests import Seal, subject_pseudonym
 from autoseg.errors import DataError, ModelFileError
 from autoseg.files.archives import size_words
-from autoseg.files.atomic import one_step, settle
+from autoseg.files.atomic import settle
 from autoseg.image.structures import Structure
 from autoseg.model.ended import Ended, ended_by, read_origin
 from autoseg.model.networks import network_sizes, network_to_load
@@ -332,16 +332,14 @@ def find_named_model(folder: Path | str, name: str) -> Path:
         raise ModelFileError(f"{error} With autoseg come: {known}." if known else str(error)) from error
 
 
-def save_model(model: TrainedModel, path: Path, *, card: bool = True) -> Path:
-    """Write a model file, and beside it its card (`<name>_<epochs>_MODEL_CARD.md`); both whole, or none of them.
+def save_model(model: TrainedModel, path: Path) -> Path:
+    """Write a model file; whole, or not at all. With its card beside it: `autoseg.model.card.save_with_card`.
 
     Parameters
     ----------
     model : TrainedModel
     path : Path
         The file, or an existing folder, in which it is named `<name>_<epochs>.pt`.
-    card : bool
-        Write the card; what its author filled in on an earlier one stays.
 
     Returns
     -------
@@ -355,14 +353,7 @@ def save_model(model: TrainedModel, path: Path, *, card: bool = True) -> Path:
     """
     path = Path(path)
     path = model_path(path, model) if path.is_dir() else path
-    if not card:
-        return write_tensors(model_to_dict(model), path, MODEL)
-    from autoseg.model.card import write_card  # it describes models by what this module gives
-
-    with one_step(path.parent):
-        write_tensors(model_to_dict(model), path, MODEL)
-        write_card(model, path)
-    return path
+    return write_tensors(model_to_dict(model), path, MODEL)
 
 
 def load_model(path: Path) -> TrainedModel:

@@ -13,6 +13,7 @@ from autoseg.data.split import Split
 from autoseg.errors import AutosegError, ModelFileError, OutputError
 from autoseg.files.atomic import check_writable, one_step, remove
 from autoseg.image.structures import Structure
+from autoseg.model.card import save_with_card
 from autoseg.model.ended import Ended
 from autoseg.model.model import (
     EpochResult,
@@ -277,9 +278,9 @@ class _TrainingFiles:
         try:
             with one_step(self.folder):
                 if keep:
-                    saved = save_model(last, free_model_path(self.folder, last)), self.epochs
-                save_model(best, self.best, card=False)  # the model at the end gets one
-                save_model(last, self.last, card=False)
+                    saved = save_with_card(last, free_model_path(self.folder, last)), self.epochs
+                save_model(best, self.best)  # the model at the end gets a card
+                save_model(last, self.last)
                 write_history(checkpoint.best, self.history)
                 write_checkpoint(checkpoint, checkpoint_path(self.folder, self.name))
             self.kept = saved if keep else self.kept

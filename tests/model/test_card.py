@@ -8,8 +8,8 @@ from kills import fail_everywhere
 from untrained import made_up_model
 
 from autoseg.image.structures import Structure
-from autoseg.model.card import card_path, describe_model, read_filled, write_card
-from autoseg.model.model import describe_origin, load_model, model_digest, save_model
+from autoseg.model.card import card_path, describe_model, read_filled, save_with_card, write_card
+from autoseg.model.model import describe_origin, load_model, model_digest
 from autoseg.model.trust import Calibration, Profile, Trust
 
 PROFILE = Profile(
@@ -28,7 +28,7 @@ def model():
 
 
 def test_a_card_stands_beside_every_saved_model(model, tmp_path):
-    path = save_model(model, tmp_path)
+    path = save_with_card(model, tmp_path / "thigh_3.pt")
     words = card_path(path).read_text(encoding="utf-8")
     assert card_path(path).name == "thigh_3_MODEL_CARD.md"
     for line in (
@@ -46,7 +46,7 @@ def test_a_card_stands_beside_every_saved_model(model, tmp_path):
 
 
 def test_what_the_author_filled_in_stays(model, tmp_path):
-    path = save_model(model, tmp_path)
+    path = save_with_card(model, tmp_path / "thigh_3.pt")
     card = card_path(path)
     words = card.read_text(encoding="utf-8")
     words = words.replace(
@@ -54,7 +54,7 @@ def test_what_the_author_filled_in_stays(model, tmp_path):
     )
     card.write_text(words, encoding="utf-8")
     assert read_filled(card) == {"Licence of the weights": "CC0 1.0"}
-    save_model(replace(load_model(path), best_epoch=3), path)
+    save_with_card(replace(load_model(path), best_epoch=3), path)
     assert "- **Licence of the weights:** CC0 1.0" in card.read_text(encoding="utf-8")
     assert "best epoch (3)" in card.read_text(encoding="utf-8")
 
@@ -73,7 +73,7 @@ def test_a_card_names_no_patient_and_a_name_is_no_part_of_the_page(model):
 
 def test_model_and_card_are_written_together_or_not_at_all(model, tmp_path):
     path = tmp_path / "thigh_3.pt"
-    save_model(model, path)
+    save_with_card(model, path)
     better = replace(model, best_epoch=3)
 
     def look(folder):
@@ -82,6 +82,6 @@ def test_model_and_card_are_written_together_or_not_at_all(model, tmp_path):
 
     before = look(tmp_path)
     assert before[:2] == (2, False)
-    fail_everywhere(tmp_path, lambda: save_model(better, path), lambda: look(tmp_path))
+    fail_everywhere(tmp_path, lambda: save_with_card(better, path), lambda: look(tmp_path))
     write_card(better, path)
     assert look(tmp_path)[1]

@@ -92,7 +92,7 @@ def write_fold(
     """Keep a fold in its folder, whole or not at all."""
     with whole_folder(result.folder) as temporary:
         if model is not None:
-            save_model(model, temporary, card=False)
+            save_model(model, temporary)
             if model.history:  # of a model that was only scored there is none
                 write_history(model, temporary / f"{model.name}_history.csv")
             if model.history and model.settings.watch_erosion:

@@ -212,7 +212,7 @@ class _Search:
             with one_step(own.parent):
                 remove_folder(own)  # it was made from something else
                 with whole_folder(own) as temporary:
-                    save_model(finder, temporary, card=False)
+                    save_model(finder, temporary)
                     for case_id, line in lines.items():
                         write_centreline(line, temporary / _file_name(case_id))
                     write_record(temporary / MADE_FROM, made_from)

@@ -13,7 +13,8 @@ from pathlib import Path
 from autoseg.errors import OutputError
 from autoseg.files.atomic import one_step, whole_folder
 from autoseg.files.tables import write_table
-from autoseg.model.model import TrainedModel, free_model_path, save_model
+from autoseg.model.card import save_with_card
+from autoseg.model.model import TrainedModel, free_model_path
 from autoseg.model.postprocess import PostprocessChoice
 from autoseg.report.run_folder import free_run_folder
 from autoseg.training.checkpoint import Checkpoint, checkpoint_path, write_checkpoint
@@ -94,7 +95,7 @@ def write_learnt(model: TrainedModel, choice: PostprocessChoice | None, folder: 
     if choice is not None:
         write_table(Path(folder) / f"{model.name}_postprocess.csv", choice.table())
     write_history(model, history_path(folder, model.name))
-    return save_model(model, path)
+    return save_with_card(model, path)
 
 
 def somewhere(name: str, write: Callable[[Path], object]) -> Path | None:
