@@ -192,7 +192,7 @@ def test_fifty_models_are_listed_without_building_one(tmp_path, monkeypatch, cou
     path = save_model(made_up_model(), tmp_path)
     for number in range(1, count):
         (tmp_path / f"thigh_3_{number}.pt").hardlink_to(path)
-    monkeypatch.setattr("autoseg.model.model.build_network", lambda *a, **k: pytest.fail("a network was built"))
+    monkeypatch.setattr("autoseg.model.model.network_to_load", lambda *a, **k: pytest.fail("a network was built"))
     assert len(list_models(tmp_path)) == count
 
 
