@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from autoseg.data.cases import CaseFolder
     from autoseg.data.checks import Finding
+    from autoseg.measurement.readers import Reading
 
 
 # More findings make a picture that no program shows.
@@ -128,19 +129,49 @@ def _folder_of(files: Sequence[Path], within: Path) -> str:
 
 
 def raters(chosen: argparse.Namespace) -> None:
-    """Show how the raters of a folder agree."""
+    """Show how the raters of a folder agree, and whether a model is as good as one of them."""
+    from autoseg.cli.options import load_models
     from autoseg.data.cases import read_rater_labels
-    from autoseg.errors import DataError
+    from autoseg.evaluation.second_reader import (
+        drawn_by_several,
+        read_beside_folds,
+        read_beside_model,
+        read_readers,
+    )
     from autoseg.image.raters import rater_agreement
+    from autoseg.measurement.readers import Margin, judge_model
+    from autoseg.report.score_files import write_readers
 
+    margin = Margin.read(chosen.margin or "")
     found = find(chosen)
-    several = [case for case in found.cases if len({file.rater for file in case.labels}) > 1]
-    if not several:
-        raise DataError(f"No case in {found.folder} was drawn by several raters (files ending in -r1, -r2 …).")
-    for case in several:
+    if chosen.model is not None:
+        (model,) = load_models(chosen.model, ())
+        read = read_beside_model(found, model)
+    elif chosen.folds_of is not None:
+        read = read_beside_folds(found, chosen.folds_of)
+    else:
+        read = read_readers(found)
+    for case in drawn_by_several(found.cases):
         label_maps, names = read_rater_labels(case, found.structures)
         print(f"{case.case_id}:")
         print(rater_agreement(label_maps, names).to_string(index=False, float_format="{:.3f}".format, na_rep=""))
+    print_readers(read.readings)
+    for note in read.notes:
+        print(f"Note: {note}")
+    verdicts = judge_model(read.readings, margin=margin, one_reader=chosen.one_reader)
+    for verdict in verdicts:
+        print(verdict.sentence)
+    if chosen.output is not None:
+        written = write_readers(chosen.output, read.readings, verdicts)
+        print(f"Saved in {chosen.output}: {', '.join(path.name for path in written)}")
+
+
+def print_readers(readings: Sequence[Reading]) -> None:
+    """Print how each pair of readers, and the model with each, agree; by patient."""
+    from autoseg.measurement.readers import agree, short_table
+
+    print("\nAreas of each two beside each other, patient by patient (second − first):")
+    print(short_table(agree(readings)).to_string(index=False))
 
 
 def measure(chosen: argparse.Namespace) -> None:

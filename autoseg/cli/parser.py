@@ -72,8 +72,25 @@ def build_parser() -> argparse.ArgumentParser:
     series.add_argument("folder", type=Path)
     series.add_argument("--picture", type=Path, metavar="PNG", help="save a thumbnail of each")
 
-    raters = command("raters", data.raters, "Show how the raters of a folder agree.")
+    raters = command(
+        "raters",
+        data.raters,
+        "Show how the raters of a folder agree; with a model, whether it differs from them by no more than they "
+        "differ from each other.",
+    )
     _add_training_folder(raters)
+    asked = raters.add_mutually_exclusive_group()
+    asked.add_argument("--model", type=Path, help=f"{MODEL}; patients whom it has learnt from are left out")
+    predicted = "what this cross-validation (<name>_folds) predicted for the patients that it left out"
+    asked.add_argument("--folds", dest="folds_of", type=Path, metavar="FOLDS", help=predicted)
+    equal = (
+        "how far the model may be off on average and still count as equal, in mm² (40) or percent (5%%); default: "
+        "the raters' own limits of agreement"
+    )
+    raters.add_argument("--margin", help=equal)
+    twice = "the files of several raters are one person's, who read twice or more"
+    raters.add_argument("--one-reader", action="store_true", help=twice)
+    raters.add_argument("--output", type=Path, metavar="FOLDER", help="save the tables there, as CSV files")
 
     measure = command("measure", data.measure, "Measure the areas of labels that were drawn already.")
     _add_training_folder(measure)

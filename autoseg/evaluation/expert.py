@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 import pandas as pd
 
-from autoseg.data.cases import CaseFolder, find_cases, read_case
+from autoseg.data.cases import CaseFolder, find_cases, read_case, read_rater_labels
 from autoseg.data.digests import known_subjects
 from autoseg.data.test_subjects import Ledger, read_ledger, record_look
 from autoseg.errors import DataError, private
+from autoseg.evaluation.second_reader import beside_readers, drawn_by_several
 from autoseg.evaluation.validation_report import keep_worst, rank_worst
 from autoseg.files.atomic import check_writable, whole_folder
-from autoseg.image.image import LabelMap
+from autoseg.image.image import LabelMap, SliceSource
 from autoseg.measurement.areas import Measurement
+from autoseg.measurement.readers import Reading
 from autoseg.measurement.scores import Score, VolumeScore, score_slices, score_volume, scores_table
 from autoseg.measurement.summary import SubjectScore, score_subject, summarise
 from autoseg.model.model import TrainedModel, model_digest
@@ -42,28 +44,15 @@ def pair_with_expert(run: Run, cases: CaseFolder) -> list[tuple[tuple[int, int],
     Each match is the number of the run's image with the slice of it (both from 0), and of that slice alone the
     reference and the prediction.
     """
-    places: dict[tuple[object, int], tuple[int, int]] = {}
-    for number, (image, _) in enumerate(run.results):
-        for index, source in enumerate(image.source.slices):
-            # By its place, or, in a copy of the folder, by the instance's own identifier.
-            read = source.origin or source
-            for name in (read.path.resolve(), read.sop_uid):
-                places[name, read.frame] = number, index
+    places = _places(run)
     pairs = []
     for case in cases.cases:
         image, reference = read_case(case, cases.structures)
-        for place, shown in enumerate(image.source.slices):
-            source = shown.origin or shown
-            match = places.get((source.path.resolve(), source.frame))
-            if match is None and source.sop_uid:
-                match = places.get((source.sop_uid, source.frame))
+        for index, shown in enumerate(image.source.slices):
+            match = _place_of(shown, places)
             if match is not None:
-                one, drawn = run.results[match[0]][1].one_slice(match[1]), reference.one_slice(place)
-                # The same pixels of the same file: what the run measured with, and its number, hold for both.
-                known = replace(drawn.source, first_slice=one.source.first_slice)
-                if any(place.origin for place in one.source.slices):  # codes stand for the run's patients
-                    known = replace(known, case_id=one.source.case_id, subject_id=one.source.subject_id)
-                pairs.append((match, replace(drawn, affine=one.affine, source=known), one))
+                one = run.results[match[0]][1].one_slice(match[1])
+                pairs.append((match, _as_in_run(reference.one_slice(index), one), one))
     if not pairs:
         raise UnmatchedLabels(
             f"None of the labels in {cases.folder} belongs to a file that was segmented into {run.folder}. "
@@ -72,16 +61,56 @@ def pair_with_expert(run: Run, cases: CaseFolder) -> list[tuple[tuple[int, int],
     return sorted(pairs, key=lambda pair: pair[0])
 
 
+def _places(run: Run) -> dict[tuple[object, int], tuple[int, int]]:
+    """Give where each slice of a run lies, by its file and, for copies of the folder, by its instance."""
+    places: dict[tuple[object, int], tuple[int, int]] = {}
+    for number, (image, _) in enumerate(run.results):
+        for index, source in enumerate(image.source.slices):
+            read = source.origin or source
+            for name in (read.path.resolve(), read.sop_uid):
+                places[name, read.frame] = number, index
+    return places
+
+
+def _place_of(shown: SliceSource, places: Mapping[tuple[object, int], tuple[int, int]]) -> tuple[int, int] | None:
+    source = shown.origin or shown
+    match = places.get((source.path.resolve(), source.frame))
+    return places.get((source.sop_uid, source.frame)) if match is None and source.sop_uid else match
+
+
+def _as_in_run(drawn: LabelMap, one: LabelMap) -> LabelMap:
+    """Give what was drawn on a slice as the run has it: the pixels' size and the slice's number hold for both."""
+    known = replace(drawn.source, first_slice=one.source.first_slice)
+    if any(place.origin for place in one.source.slices):  # codes stand for the run's patients
+        known = replace(known, case_id=one.source.case_id, subject_id=one.source.subject_id)
+    return replace(drawn, affine=one.affine, source=known)
+
+
+def _read_beside(run: Run, cases: CaseFolder) -> Iterator[Reading]:
+    """Put a run beside each of several readers, slice by slice."""
+    places = _places(run)
+    for case in drawn_by_several(cases.cases):
+        label_maps, names = read_rater_labels(case, cases.structures)
+        for index, shown in enumerate(label_maps[0].source.slices):
+            match = _place_of(shown, places)
+            if match is not None:
+                one = run.results[match[0]][1].one_slice(match[1])
+                drawn = [_as_in_run(label_map.one_slice(index), one) for label_map in label_maps]
+                yield from beside_readers(one, dict(zip(names, drawn, strict=True)))
+
+
 @dataclass(frozen=True)
 class Comparison:
     """How a run agrees with an expert: `subjects` pooled over each patient's slices, `slices` one by one.
 
     `places` tells of each of `slices` which of the run's images it is on (case_id), and which slice of it (from 0).
+    Where several readers drew, `readings` are what each of them and the run found.
     """
 
     subjects: tuple[SubjectScore, ...] = ()
     slices: tuple[Score, ...] = ()
     places: tuple[tuple[str, int], ...] = ()
+    readings: tuple[Reading, ...] = ()
 
 
 def compare_with_expert(run: Run, labelled: CaseFolder | Path | str | None) -> Comparison:
@@ -113,6 +142,7 @@ def compare_with_expert(run: Run, labelled: CaseFolder | Path | str | None) -> C
         subjects=tuple(score for maps in of_subject.values() for score in score_subject(maps)),
         slices=tuple(score for score, _ in scores),
         places=tuple((run.results[number][0].source.case_id, index) for _, (number, index) in scores),
+        readings=tuple(_read_beside(run, cases)),
     )
 
 

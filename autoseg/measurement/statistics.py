@@ -1,4 +1,4 @@
-"""Statistics of agreement: bias and limits, ICC, CV, intervals, and a test of paired differences."""
+"""Statistics of agreement: bias and limits, ICC, CV, equivalence, intervals, and a test of paired differences."""
 
 from __future__ import annotations
 
@@ -68,17 +68,126 @@ def icc_agreement(measurements: npt.ArrayLike) -> float:
     the spread of the targets: slices from thin to thick agree better by it than slices of one size. NaN with fewer
     than two targets or raters, or where nothing varies.
     """
-    table = np.asarray(measurements, dtype=np.float64)
-    if table.ndim != 2 or min(table.shape) < 2:
+    squares = _mean_squares(measurements)
+    if squares is None:
         return math.nan
-    n, k = table.shape
-    mean = table.mean()
-    of_targets, of_raters = table.mean(axis=1, keepdims=True), table.mean(axis=0, keepdims=True)
-    targets = k * float(((of_targets - mean) ** 2).sum()) / (n - 1)
-    raters = n * float(((of_raters - mean) ** 2).sum()) / (k - 1)
-    residual = float(((table - of_targets - of_raters + mean) ** 2).sum()) / ((n - 1) * (k - 1))
-    whole = targets + (k - 1) * residual + k * (raters - residual) / n
-    return (targets - residual) / whole if whole > 1e-12 * mean**2 else math.nan
+    n, k, targets, raters, residual = squares
+    return (targets - residual) / (targets + (k - 1) * residual + k * (raters - residual) / n)
+
+
+def icc_interval(measurements: npt.ArrayLike, *, level: float = 0.95) -> tuple[float, float]:
+    """Give the confidence interval of `icc_agreement`; NaN where that is NaN, (1, 1) where raters never differ.
+
+    With the mean squares of `icc_agreement`, a = k ICC / (n (1 - ICC)), b = 1 + a (n - 1), the degrees of freedom
+    v = (a MSC + b MSE)² / ((a MSC)² / (k - 1) + (b MSE)² / ((n - 1)(k - 1))), and quantiles F of (n - 1, v) and F'
+    of (v, n - 1) degrees:
+
+        low  = n (MSR - F MSE) / (F (k MSC + (k n - k - n) MSE) + n MSR)
+        high = n (F' MSR - MSE) / (k MSC + (k n - k - n) MSE + n F' MSR)
+
+    Source: McGraw & Wong, Psychol Methods 1996, ICC(A,1).
+
+    Examples
+    --------
+    >>> low, high = icc_interval([[9, 2], [6, 1], [8, 4], [7, 1], [10, 5], [6, 2]])
+    >>> round(low, 2), round(high, 2)
+    (-0.02, 0.6)
+    """
+    from scipy.stats import f
+
+    squares = _mean_squares(measurements)
+    if squares is None:
+        return math.nan, math.nan
+    n, k, targets, raters, residual = squares
+    icc = icc_agreement(measurements)
+    if icc > 1 - 1e-12:
+        return 1.0, 1.0
+    a = k * icc / (n * (1 - icc))
+    b = 1 + a * (n - 1)
+    parts = (a * raters) ** 2 / (k - 1) + (b * residual) ** 2 / ((n - 1) * (k - 1))
+    # Without any residual but a bias the degrees are those of the raters.
+    degrees = (a * raters + b * residual) ** 2 / parts if parts else 1.0
+    below, above = (float(f.ppf((1 + level) / 2, *pair)) for pair in ((n - 1, degrees), (degrees, n - 1)))
+    rest = k * raters + (k * n - k - n) * residual
+    low = n * (targets - below * residual) / (below * rest + n * targets)
+    return low, n * (above * targets - residual) / (rest + n * above * targets)
+
+
+def minimal_detectable_change(mean_square: float) -> float:
+    """Give the change between two measurements of one patient that is, with 95 %, more than they differ by chance.
+
+    `mean_square` is that of the differences between two measurements of the same, with their bias. The standard
+    error of one measurement is sqrt(mean_square / 2), and two differ by 1.96 sqrt(2) of it (de Vet et al., J Clin
+    Epidemiol 2006; Bland & Altman's coefficient of repeatability).
+
+    Examples
+    --------
+    >>> minimal_detectable_change(4.0)
+    3.92
+    """
+    return 1.96 * math.sqrt(mean_square)
+
+
+@dataclass(frozen=True)
+class Equivalence:
+    """Two one-sided t-tests: the mean, its 90 % interval, and p that it lies beyond the margin; NaN if unknown."""
+
+    mean: float
+    low: float
+    high: float
+    margin: float
+    p: float
+
+
+def equivalence(differences: npt.ArrayLike, *, margin: float) -> Equivalence:
+    """Test by two one-sided t-tests (TOST) whether a mean difference lies within ± margin.
+
+    p is the larger one of the two tests'. It is below 0.05 where the 90 % interval of the mean lies within the
+    margin (Schuirmann, J Pharmacokinet Biopharm 1987). Give one difference a subject, never one a slice.
+
+    Examples
+    --------
+    >>> found = equivalence([1, -1, 2, 0, 1, -1], margin=3)
+    >>> round(found.mean, 2), round(found.low, 2), round(found.high, 2), round(found.p, 4)
+    (0.33, -0.66, 1.33, 0.0015)
+    """
+    from scipy.stats import t
+
+    known = np.asarray(differences, dtype=np.float64).ravel()
+    n, mean = len(known), float(known.mean()) if len(known) else math.nan
+    if n < 2 or math.isnan(margin):
+        return Equivalence(mean, math.nan, math.nan, margin, math.nan)
+    error = float(known.std(ddof=1)) / math.sqrt(n)
+    half = float(t.ppf(0.95, n - 1)) * error
+    # Where all differences are the same the statistic is without end, or 0 / 0 on the margin itself.
+    away = (margin - abs(mean)) / error if error else math.copysign(math.inf, margin - abs(mean) or -1)
+    return Equivalence(mean, mean - half, mean + half, margin, float(t.sf(away, n - 1)))
+
+
+def ratio_interval(above: npt.ArrayLike, below: npt.ArrayLike, *, level: float = 0.9) -> tuple[float, float, float]:
+    """Give mean(above) / mean(below) of positive values by subject, and its interval; NaN with fewer than three.
+
+    The interval is symmetric on the scale of logarithms: a jackknife over subjects with the t distribution.
+
+    Examples
+    --------
+    >>> [round(value, 2) for value in ratio_interval([4, 2, 6, 4], [2, 2, 2, 2])]
+    [2.0, 1.23, 3.25]
+    """
+    from scipy.stats import t
+
+    pairs = _columns(above, below)
+    n, sums = len(pairs), pairs.sum(axis=0)
+    rest = sums - pairs
+    if n < FEWEST_FOR_INTERVAL or (sums <= 0).any():
+        return math.nan, math.nan, math.nan
+    ratio = float(sums[0] / sums[1])
+    if (rest <= 0).any():  # one subject alone makes the ratio
+        return ratio, math.nan, math.nan
+    without = np.log(rest[:, 0] / rest[:, 1])
+    error = math.sqrt((n - 1) / n * float(((without - without.mean()) ** 2).sum()))
+    half = float(t.ppf((1 + level) / 2, n - 1)) * error
+    return ratio, ratio * math.exp(-half), ratio * math.exp(half)
 
 
 def within_target_cv(measurements: npt.ArrayLike) -> float:
@@ -217,6 +326,21 @@ def holm(p_values: npt.ArrayLike) -> list[float]:
     result = np.full(len(given), math.nan)
     result[order] = np.minimum(1, np.maximum.accumulate(given[order] * np.arange(len(order), 0, -1)))
     return [float(value) for value in result]
+
+
+def _mean_squares(measurements: npt.ArrayLike) -> tuple[int, int, float, float, float] | None:
+    """Give targets n, raters k, and MSR, MSC, MSE of an analysis of variance; None where nothing varies."""
+    table = np.asarray(measurements, dtype=np.float64)
+    if table.ndim != 2 or min(table.shape) < 2:
+        return None
+    n, k = table.shape
+    mean = table.mean()
+    of_targets, of_raters = table.mean(axis=1, keepdims=True), table.mean(axis=0, keepdims=True)
+    targets = k * float(((of_targets - mean) ** 2).sum()) / (n - 1)
+    raters = n * float(((of_raters - mean) ** 2).sum()) / (k - 1)
+    residual = float(((table - of_targets - of_raters + mean) ** 2).sum()) / ((n - 1) * (k - 1))
+    whole = targets + (k - 1) * residual + k * (raters - residual) / n
+    return (n, k, targets, raters, residual) if whole > 1e-12 * mean**2 else None
 
 
 def _columns(reference: npt.ArrayLike, measured: npt.ArrayLike) -> npt.NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""The files of an evaluation: results.csv and, beside it, the summary and every slice; curves and pictures."""
+"""The files of an evaluation: results.csv, the summary and every slice; how readers agree; curves and pictures."""
 
 from __future__ import annotations
 
@@ -11,6 +11,14 @@ from autoseg.files.atomic import one_step, remove, whole_file
 from autoseg.files.file_names import safe_name
 from autoseg.files.tables import write_table
 from autoseg.image.structures import Structure
+from autoseg.measurement.readers import (
+    Reading,
+    Verdict,
+    agree,
+    agreement_table,
+    readings_table,
+    verdicts_table,
+)
 from autoseg.measurement.scores import Score, VolumeScore, scores_table
 from autoseg.measurement.summary import SubjectScore, pool_subjects, summarise
 from autoseg.report.figures import show_erosions, show_history
@@ -82,6 +90,27 @@ def write_results(
             else:
                 write_table(target, table)
                 written.append(target)
+    return written
+
+
+def write_readers(folder: Path, readings: Sequence[Reading], verdicts: Sequence[Verdict]) -> list[Path]:
+    """Write how readers and a model agree: `readers.csv` by pair, `readers_verdicts.csv`, `readers_slices.csv`.
+
+    Without a model there is no verdict, and no such file; an earlier one is removed.
+    """
+    tables = {
+        "readers.csv": agreement_table(agree(readings)),
+        "readers_verdicts.csv": verdicts_table(verdicts) if verdicts else None,
+        "readers_slices.csv": readings_table(readings),
+    }
+    written = []
+    with one_step(folder):
+        for name, table in tables.items():
+            if table is None:
+                remove(folder / name)
+            else:
+                write_table(folder / name, table)
+                written.append(folder / name)
     return written
 
 

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 from folders import add_shares, add_two_sizes
 from structure_sets import contour, the_image, write_rtstruct
+from two_readers import draw_patients, write_folds
 
 from autoseg.cli import main
 from autoseg.data.repairs import read_repairs
 from autoseg.files.cache import open_cache
 from autoseg.files.nifti.sizes import read_answers
+from autoseg.files.tables import read_table
 
 OUTLINE = np.array([(3.5, 1.5), (3.5, 11.5), (15.5, 11.5), (15.5, 1.5)])  # 120 pixels
 
@@ -127,3 +129,22 @@ def test_fat_is_told_from_channels_that_are_named_or_typed(tmp_path, capsys):
     assert "not of two kinds" in printed(capsys, *dixon, "--estimate-fat", "fat")
     assert main([*map(str, dixon), "--water", "water"]) == 1
     assert "say which is water and which is fat" in capsys.readouterr().err
+
+
+def test_raters_are_put_beside_each_other_and_beside_folds(tmp_path, capsys):
+    (tmp_path / "data").mkdir()
+    found = draw_patients(tmp_path / "data")
+    write_folds(found, tmp_path / "m_folds")
+    alone = printed(capsys, "raters", tmp_path / "data", "--output", tmp_path / "alone")
+    assert re.search(r"p0:\s+label +name +rater_1", alone)
+    assert re.search(r"label 1 +r1, r2 +6 +18", alone)
+    assert "The model" not in alone
+    assert sorted(path.name for path in (tmp_path / "alone").iterdir()) == ["readers.csv", "readers_slices.csv"]
+    words = ("--folds", tmp_path / "m_folds", "--margin", "20%", "--output", tmp_path / "alone")
+    asked = printed(capsys, "raters", tmp_path / "data", *words)
+    assert "label 1: Whether the model differs from readers r1 and r2 by no more than they differ" in asked
+    (verdict,) = read_table(tmp_path / "alone" / "readers_verdicts.csv").to_dict("records")
+    # Of the readers' mean area: 60 mm², and of reader 2 60 or 70.
+    assert verdict["margin"] == pytest.approx(0.2 * 62.5)
+    assert main(["raters", str(tmp_path / "data"), "--margin", "much"]) == 1
+    assert "margin 'much' is not understood" in capsys.readouterr().err

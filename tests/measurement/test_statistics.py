@@ -2,15 +2,19 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import permutation_test, wilcoxon
+from scipy.stats import permutation_test, ttest_1samp, wilcoxon
 
 from autoseg.errors import DataError
 from autoseg.measurement.statistics import (
     bland_altman,
     bootstrap_interval,
+    equivalence,
     holm,
     icc_agreement,
+    icc_interval,
     mean_interval,
+    minimal_detectable_change,
+    ratio_interval,
     sign_flip_test,
     smallest_p,
     within_target_cv,
@@ -157,3 +161,92 @@ def test_holm_by_hand():
     assert found[2] == pytest.approx(0.08)
     assert holm([0.9, 0.8]) == [1.0, 1.0]
     assert holm([]) == []
+
+
+def test_the_interval_of_shrout_and_fleiss():
+    # What R's psych and irr give for the same table: 0.29, from 0.019 to 0.761.
+    low, high = icc_interval(SHROUT_FLEISS)
+    assert (round(low, 3), round(high, 3)) == (0.019, 0.761)
+    narrow = icc_interval(SHROUT_FLEISS, level=0.5)
+    assert low < narrow[0] < icc_agreement(SHROUT_FLEISS) < narrow[1] < high
+
+
+def test_the_interval_of_an_icc_holds_the_true_one_as_often_as_it_says():
+    # Variances of targets 8, of raters 1 and of the rest 1: ICC(2,1) is 0.8.
+    rng, held = np.random.default_rng(1), 0
+    for _ in range(400):
+        table = rng.normal(0, 8**0.5, (12, 1)) + rng.normal(0, 1, (1, 5)) + rng.normal(0, 1, (12, 5))
+        low, high = icc_interval(table)
+        held += low <= 0.8 <= high
+    assert 0.9 <= held / 400 <= 0.99
+
+
+def test_an_icc_without_a_value_has_no_interval_and_equal_raters_have_1():
+    assert all(map(math.isnan, icc_interval([[1, 2]])))
+    assert icc_interval([[1, 1], [2, 2], [5, 5]]) == (1, 1)
+
+
+# Peak flow of 17 people by two meters, each twice: table 1 of Bland & Altman, Lancet 1986.
+WRIGHT = (
+    [494, 395, 516, 434, 476, 557, 413, 442, 650, 433, 417, 656, 267, 478, 178, 423, 427],
+    [490, 397, 512, 401, 470, 611, 415, 431, 638, 429, 420, 633, 275, 492, 165, 372, 421],
+)
+MINI = (
+    [512, 430, 520, 428, 500, 600, 364, 380, 658, 445, 432, 626, 260, 477, 259, 350, 451],
+    [525, 415, 508, 444, 500, 625, 460, 390, 642, 432, 420, 605, 227, 467, 268, 370, 443],
+)
+
+
+def test_bland_and_altmans_meters():
+    found = bland_altman(MINI[0], WRIGHT[0])  # large meter - mini meter: -2.1 l/min, SD 38.8
+    assert round(found.bias, 1) == -2.1
+    assert round((found.upper - found.bias) / 1.96, 1) == 38.8
+
+
+@pytest.mark.parametrize(("meter", "coefficient"), [(WRIGHT, 43.2), (MINI, 56.4)])
+def test_the_detectable_change_is_bland_and_altmans_coefficient_of_repeatability(meter, coefficient):
+    # They took 2, where 1.96 is exact.
+    differences = np.subtract(*meter)
+    change = minimal_detectable_change((differences**2).mean())
+    assert change * 2 / 1.96 == pytest.approx(coefficient, abs=0.5)
+    # By an analysis of variance: 1.96 sqrt(2) times the standard error of one measurement.
+    table = np.transpose(meter)
+    error = np.sqrt(((table - table.mean(axis=1, keepdims=True)) ** 2).sum() / len(table))
+    assert change == pytest.approx(1.96 * math.sqrt(2) * error)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_equivalence_is_two_t_tests_and_an_interval_within_the_margin(seed):
+    values = np.random.default_rng(seed).normal(0.5, 2, 9)
+    for margin in (0.5, 1.5, 2.5, 4):
+        found = equivalence(values, margin=margin)
+        below = ttest_1samp(values, -margin, alternative="greater").pvalue
+        above = ttest_1samp(values, margin, alternative="less").pvalue
+        assert found.p == pytest.approx(max(below, above))
+        assert (found.p < 0.05) == (-margin < found.low and found.high < margin)
+
+
+def test_equivalence_of_the_same_difference_each_time():
+    assert equivalence([1, 1, 1], margin=2).p == 0
+    assert equivalence([1, 1, 1], margin=1).p == 1
+    assert math.isnan(equivalence([1], margin=2).p)
+
+
+def test_a_ratio_by_subjects():
+    # Leaving out a subject gives ln of 4, 14/3, 10/3 and 4 over 2: spread by hand.
+    logs = np.log([4 / 2, 14 / 3 / 2, 10 / 3 / 2, 4 / 2])
+    half = 2.3533634 * math.sqrt(3 / 4 * ((logs - logs.mean()) ** 2).sum())
+    expected = (2, 2 * math.exp(-half), 2 * math.exp(half))
+    assert ratio_interval([4, 2, 6, 4], [2, 2, 2, 2]) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("pair", [([1, 2], [1, 2]), ([0, 0, 0], [1, 2, 3]), ([1, 2, 3], [0, 0, 0])])
+def test_a_ratio_that_is_not_known(pair):
+    assert all(map(math.isnan, ratio_interval(*pair)))
+
+
+def test_a_ratio_that_one_subject_makes_has_no_interval():
+    ratio, low, high = ratio_interval([0, 0, 6], [1, 1, 1])
+    assert ratio == 2
+    assert math.isnan(low)
+    assert math.isnan(high)

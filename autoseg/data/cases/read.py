@@ -96,13 +96,19 @@ def read_case_labels(case: Case, structures: Sequence[Structure]) -> Voxels:
 
 
 def read_rater_labels(case: Case, structures: Sequence[Structure]) -> tuple[list[LabelMap], list[str]]:
-    """Read what each rater of a case drew, without combining: their label maps and names."""
-    image, known, files = read_whole_image(case), tuple(structures), _by_rater(case)
-    maps = [
-        LabelMap(_read_rater(case, mine, known)[0], structures=known, annotated=_drawn_by(case, mine, known))
-        for mine in files.values()
-    ]
-    return [label_map.on_grid_of(image) for label_map in maps], [rater or "rater" for rater in files]
+    """Read what each rater of a case drew, on the grid of `read_case` and mended as there: label maps and names."""
+    known, files = tuple(structures), _by_rater(case)
+    with hidden_errors(_folder_of(case)):
+        image = read_case_image(case)
+        maps = [
+            LabelMap(
+                _mended(case, _read_rater(case, mine, known)[0])[0],
+                structures=known,
+                annotated=_drawn_by(case, mine, known),
+            ).on_grid_of(image)
+            for mine in files.values()
+        ]
+    return maps, [rater or "rater" for rater in files]
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,6 +136,12 @@ def read_labels(case: Case, structures: tuple[Structure, ...]) -> CaseLabels:
         maps = [LabelMap(v, structures=structures, annotated=k) for v, k in zip(drawn, known, strict=True)]
         together = combine_raters(maps, rule=case.reading.raters, agreeing=case.reading.agreeing)
         voxels, shares = together.voxels, together.shares
+    voxels, shares = _mended(case, voxels, shares)
+    return CaseLabels(voxels.copy(), shares, tuple(dict.fromkeys(notes)))
+
+
+def _mended(case: Case, voxels: Voxels, shares: Shares | None = None) -> tuple[Voxels, Shares | None]:
+    """Mend labels of the whole image as a person decided, and cut the case's slices out of them."""
     if case.repairs:
         voxels, shares = apply_repairs(voxels, case.repairs), None
     if case.slices is not None:
@@ -137,7 +149,7 @@ def read_labels(case: Case, structures: tuple[Structure, ...]) -> CaseLabels:
         voxels, shares = voxels[chosen], None if shares is None else shares[:, chosen]
     if case.part_repairs:
         voxels, shares = apply_repairs(voxels, case.part_repairs), None
-    return CaseLabels(voxels.copy(), shares, tuple(dict.fromkeys(notes)))
+    return voxels, shares
 
 
 def _by_rater(case: Case) -> dict[str, list[LabelFile]]:

@@ -18,6 +18,7 @@ from autoseg.errors import DataError, ModelFileError, ReadError, SettingsError
 from autoseg.files.atomic import settle, whole_folder
 from autoseg.files.records import from_record, write_record
 from autoseg.files.tables import write_table
+from autoseg.image.structures import Structure
 from autoseg.measurement.scores import PixelScore, Score, VolumeScore, scores_table
 from autoseg.model.identity import model_record
 from autoseg.model.model import TrainedModel, autoseg_version, load_model, model_files, save_model
@@ -190,6 +191,15 @@ def read_prediction(fold: FoldResult, case_id: str) -> Labels | None:
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
         raise _unreadable(fold.folder, error) from error
     return labels
+
+
+def structures_of(fold: FoldResult) -> tuple[Structure, ...]:
+    """Give the structures whose labels a fold predicted."""
+    try:
+        made_from = read_content(fold.folder)["made_from"]
+        return tuple(from_record(Structure, row) for row in made_from["structures"])
+    except (KeyError, TypeError) as error:
+        raise _unreadable(fold.folder, error) from error
 
 
 def read_model(fold: FoldResult) -> TrainedModel:

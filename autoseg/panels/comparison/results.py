@@ -11,6 +11,9 @@ import ipywidgets as widgets
 
 from autoseg.errors import DataError, ReadError
 from autoseg.evaluation.comparison import MEAN, Comparison, title_of
+from autoseg.evaluation.comparison.verdict import order_of
+from autoseg.evaluation.second_reader import read_predictions
+from autoseg.measurement.readers import Reading
 from autoseg.panels.comparison.tables import (
     centrelines_html,
     cost_table,
@@ -23,6 +26,7 @@ from autoseg.panels.comparison.tables import (
 from autoseg.panels.parts.download import DownloadButton
 from autoseg.panels.parts.fields import button, field, tick
 from autoseg.panels.parts.panel import Panel
+from autoseg.panels.parts.readers import SecondReader
 from autoseg.panels.parts.style import Drawn, heading, notice, picture, text
 from autoseg.panels.parts.values import Compared
 from autoseg.report.figures import show_comparison, show_learning_curves, show_side_by_side
@@ -39,6 +43,7 @@ FILES = (
 class ResultsPanel(Panel):
     """Shows a finished comparison; `value` is the `Comparison`.
 
+    Where several readers drew the same images, the best entry stands beside each of them.
     Names of cases, which may be patients' numbers, are shown where `show_ids` is ticked.
 
     Parameters
@@ -61,6 +66,7 @@ class ResultsPanel(Panel):
         self.overview, self.curves = widgets.HTML(), widgets.HTML()
         self.quality, self.costs, self.differences = widgets.HTML(), widgets.HTML(), widgets.HTML()
         self.subjects, self.centrelines = widgets.HTML(), widgets.HTML()
+        self.readers = SecondReader()
         self.structure = field(
             widgets.Dropdown, "Scores of", "All structures together, or one of them", width="360px", label="90px"
         )
@@ -86,7 +92,16 @@ class ResultsPanel(Panel):
         self.slices = widgets.VBox([self.slices_head, steps, self.slice])
         files = widgets.HBox(self.downloads, layout={"flex_flow": "row wrap"})
         tables = (self.structure, self.quality, self.subjects, self.centrelines, self.differences, self.costs)
-        self._all = (self.verdict, self.notes, self.overview, *tables, self.slices, self.curves, files)
+        self._all = (
+            self.verdict,
+            self.notes,
+            self.overview,
+            *tables,
+            self.readers,
+            self.slices,
+            self.curves,
+            files,
+        )
 
     # --- what a click does
 
@@ -104,7 +119,11 @@ class ResultsPanel(Panel):
             self.give_up(FIRST)
             return
         self.start(
-            lambda: (_draw_overview(compared.comparison), _draw_curves(compared.comparison)),
+            lambda: (
+                _draw_overview(compared.comparison),
+                _draw_curves(compared.comparison),
+                read_beside_best(compared),
+            ),
             lambda drawn: self._show(compared, *drawn),
             saying="Drawing …",
         )
@@ -114,7 +133,7 @@ class ResultsPanel(Panel):
         self.body.children = ()
         super().fail(error)
 
-    def _show(self, compared: Compared, overview: str, curves: str) -> None:
+    def _show(self, compared: Compared, overview: str, curves: str, readings: tuple[Reading, ...]) -> None:
         comparison = compared.comparison
         self._compared = compared
         self._quiet = True
@@ -133,6 +152,7 @@ class ResultsPanel(Panel):
             file.layout.display = "none" if file.disabled and file.name == CENTRELINES else ""
         self.slices.layout.display = "" if comparison.worst else "none"
         self.overview.value, self.curves.value = overview, curves
+        self.readers.show(readings)
         self.slices_head.value = heading(f"The same slices by every {compared.request.kind}, worst first")
         self._show_words(compared)
         self.body.children = self._all
@@ -188,6 +208,16 @@ class ResultsPanel(Panel):
             raise ReadError(
                 f"{path} cannot be read: {error.strerror}. Press Start above to make it anew."
             ) from error
+
+
+def read_beside_best(compared: Compared) -> tuple[Reading, ...]:
+    """Give what the best entry found beside what several readers drew; empty where only one drew."""
+    comparison, request = compared.comparison, compared.request
+    order = (
+        order_of(comparison.table, comparison.differences, list(request.entries)) if len(comparison.table) else []
+    )
+    best = comparison.runs.get(order[0]) if order else None
+    return read_predictions(request.cases, request.structures, best.folds if best is not None else ())
 
 
 def _draw_overview(comparison: Comparison) -> str:

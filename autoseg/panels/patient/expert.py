@@ -13,6 +13,7 @@ from autoseg.measurement.scores import scores_table
 from autoseg.panels.parts.chooser import FolderChooser
 from autoseg.panels.parts.fields import tick
 from autoseg.panels.parts.panel import Panel
+from autoseg.panels.parts.readers import SecondReader
 from autoseg.panels.parts.style import heading, text
 from autoseg.panels.patient.areas import table_html
 from autoseg.panels.patient.light import Lit, light_above, line_of, run_to_show, why_no_numbers
@@ -40,7 +41,8 @@ class ExpertPanel(Panel):
     """An expert's labels beside the run, folded as long as no folder is chosen; `value` is a `Comparison`.
 
     `prediction` gives a Run; `folder` is the same patient's, with images and labels. Patients and slices are
-    numbered, unless `show_ids`. A run with a red light is compared once somebody asks for its numbers.
+    numbered, unless `show_ids`. A run with a red light is compared once somebody asks for its numbers. Where
+    several readers drew, the model stands beside each of them.
     """
 
     def __init__(self, prediction: Panel, folder: Path | str | None = None, *, show_ids: bool = False) -> None:
@@ -53,9 +55,9 @@ class ExpertPanel(Panel):
             chosen=None if folder is None else Path(folder),
         )
         self.ids = tick("Show patient IDs and file names", value=show_ids)
-        self.line, self.tables = widgets.HTML(), widgets.HTML()
+        self.line, self.tables, self.readers = widgets.HTML(), widgets.HTML(), SecondReader()
         self.fold = widgets.Accordion(
-            [widgets.VBox([self.chooser, self.ids, self.line, self.tables])],
+            [widgets.VBox([self.chooser, self.ids, self.line, self.tables, self.readers])],
             titles=("Beside an expert's labels (optional)",),
             selected_index=None if folder is None else 0,
         )
@@ -68,6 +70,7 @@ class ExpertPanel(Panel):
         """Compare the run with the chosen folder's labels, in the background."""
         run, folder = self.run, self.chooser.value
         self.tables.value = ""
+        self.readers.show(())
         if run is None or folder is None:
             self.give_up(why_no_numbers(self.light.value) if folder is not None else "")
             return
@@ -94,6 +97,7 @@ class ExpertPanel(Panel):
 
     def _show(self, comparison: Comparison) -> None:
         self._draw(comparison)
+        self.readers.show(comparison.readings)
         self.value = comparison
 
     def _draw(self, comparison: Any = None) -> None:

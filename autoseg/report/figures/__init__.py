@@ -15,6 +15,7 @@ from autoseg.report.figures.comparison import show_comparison, show_learning_cur
 from autoseg.report.figures.findings import show_findings
 from autoseg.report.figures.layout import NotebookFigure
 from autoseg.report.figures.morphometry import show_morphometry
+from autoseg.report.figures.readers import show_limits
 from autoseg.report.figures.series import show_series
 from autoseg.report.figures.slices import show_animation, show_batch, show_cases, show_overlays, show_worst
 
@@ -31,6 +32,7 @@ __all__ = [
     "show_findings",
     "show_history",
     "show_learning_curves",
+    "show_limits",
     "show_morphometry",
     "show_overlays",
     "show_series",

@@ -1,11 +1,15 @@
 """The result of a comparison: the sentence, the numbers, the slices; and no patient's number unasked."""
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 from bases import make_base
 from comparisons import known_comparison, make_folds, make_request, make_scenarios
 from comparisons import make_comparison as made_up
+from two_readers import draw_patients, write_folds
 
+from autoseg.evaluation.crossvalidation import CrossValidation, read_fold
 from autoseg.panels.comparison.results import FIRST, ResultsPanel
 from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.values import Compared
@@ -103,3 +107,18 @@ def test_every_patient_has_a_row_by_number_and_by_name_where_asked_for(compared,
     assert ">Scenario<" in panel.quality.value
     assert "models that never saw them" in panel.quality.value
     assert "reference and models" in panel.slice.value
+
+
+def test_where_several_readers_drew_the_best_stands_beside_them(tmp_path):
+    (tmp_path / "data").mkdir()
+    found = draw_patients(tmp_path / "data")
+    write_folds(found, tmp_path / "resunet")
+    comparison = known_comparison(tmp_path)
+    folds = tuple(read_fold(tmp_path / "resunet" / f"fold_{number}", number) for number in (1, 2))
+    runs = {"resunet": CrossValidation(tmp_path / "resunet", folds, (), pd.DataFrame())}
+    request = replace(make_request(tmp_path), cases=found.cases, structures=found.structures)
+    panel, source = make_panel(Compared(request, replace(comparison, runs=runs)))
+    assert "Whether the model differs from readers r1 and r2" in panel.readers.words.value
+    source.value = Compared(make_request(tmp_path), comparison)
+    panel.wait(60)
+    assert panel.readers.children == ()

@@ -4,6 +4,7 @@ import threading
 
 import nibabel as nib
 import numpy as np
+from two_readers import draw_patients
 from untrained import Fixed, untrained_model
 
 from autoseg.panels.patient import expert as module
@@ -97,6 +98,20 @@ def test_slices_of_a_volume_are_told_apart_and_labels_without_names_take_the_run
     assert list(dict.fromkeys(panel.value.places)) == [("leg", 0), ("leg", 1), ("leg", 2)]
     for number in (1, 2, 3):
         assert f"leg, slice {number}<" in panel.tables.value
+
+
+def test_the_model_stands_beside_each_of_several_readers(tmp_path, tmp_path_factory):
+    draw_patients(tmp_path, 2)
+    run = segment_folder(
+        untrained_model(), tmp_path / "p0-image.nii.gz", output=tmp_path_factory.mktemp("out"), look=False
+    )
+    panel = shown(run, tmp_path)
+    assert panel.value is not None, panel.message.value
+    assert "cannot be told from 1 patient" in panel.readers.words.value
+    assert "r1, model" in panel.readers.table.value
+    panel.chooser.choose(tmp_path_factory.mktemp("empty"))
+    panel.wait(60)
+    assert panel.readers.children == ()
 
 
 def test_slices_come_in_the_runs_order(run, sample):
