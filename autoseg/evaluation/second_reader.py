@@ -115,7 +115,9 @@ def _gather(found: CaseFolder, predicted: Callable[[Case], LabelMap | None]) -> 
     for case in _several(found):
         readings += beside_readers(predicted(case), _drawn(case, found.structures))
     if not readings:
-        raise DataError(f"In {found.folder} no structure was drawn by two raters on the same image.")
+        raise DataError(
+            f"In {found.folder} no structure was drawn by two raters, and seen whole, on the same image."
+        )
     return Readings(tuple(readings))
 
 

@@ -13,6 +13,7 @@ import pandas as pd
 
 from autoseg.errors import DataError
 from autoseg.image.image import LabelMap
+from autoseg.measurement.scores import touches_edge
 from autoseg.measurement.statistics import (
     bland_altman,
     equivalence,
@@ -59,8 +60,8 @@ class Reading:
 def compare_labels(label_maps: Mapping[str, LabelMap]) -> list[Reading]:
     """Put side by side what readers drew, and what the model found under the name MODEL, on one image.
 
-    Structures that fewer than two readers drew are left out, and slices on which nobody has the structure. The
-    first of the label maps says whose image it is.
+    Structures that fewer than two readers drew are left out, and slices on which nobody has the structure, or the
+    image may cut off somebody's. The first of the label maps says whose image it is.
     """
     first = next(iter(label_maps.values()))
     if other := next((one for one in label_maps.values() if not one.same_grid(first)), None):
@@ -70,9 +71,9 @@ def compare_labels(label_maps: Mapping[str, LabelMap]) -> list[Reading]:
         drawn = {who: one for who, one in label_maps.items() if one.is_annotated(structure.label)}
         if len(set(drawn) - {MODEL}) < 2:
             continue
-        masks = {who: one.mask(structure.label).reshape(one.shape[0], -1) for who, one in drawn.items()}
-        pixels = {who: mask.sum(axis=1) for who, mask in masks.items()}
-        overlaps = {(a, b): (masks[a] & masks[b]).sum(axis=1) for a, b in combinations(masks, 2)}
+        masks = {who: one.mask(structure.label) for who, one in drawn.items()}
+        pixels = {who: mask.sum(axis=(1, 2)) for who, mask in masks.items()}
+        overlaps = {(a, b): (masks[a] & masks[b]).sum(axis=(1, 2)) for a, b in combinations(masks, 2)}
         readings += [
             Reading(
                 case_id=first.source.case_id,
@@ -85,6 +86,7 @@ def compare_labels(label_maps: Mapping[str, LabelMap]) -> list[Reading]:
                 overlaps={pair: int(counts[index]) for pair, counts in overlaps.items()},
             )
             for index in np.flatnonzero(np.any(list(pixels.values()), axis=0))
+            if not any(touches_edge(mask[index]) for mask in masks.values())
         ]
     return readings
 

@@ -113,7 +113,7 @@ def test_structures_are_matched_by_name_and_unknown_ones_are_not_absent(folder):
     assert counts["cord"][MODEL] == 35
     assert counts["grey"] == {"r1": 0, "r2": 0, MODEL: 1}
     assert "fat" not in counts
-    with_fat = LabelMap(np.where(box(6) == 0, 3, 0).astype(np.uint8), structures=(cord, inner, other))
+    with_fat = LabelMap(3 * box(2), structures=(cord, inner, other))
     found = beside_readers(predicted.on_grid_of(image), {"r1": with_fat.on_grid_of(image), "r2": drawn})
     assert MODEL not in next(one for one in found if one.name == "fat").pixels
 

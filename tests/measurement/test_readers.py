@@ -29,9 +29,15 @@ CORD, GREY = Structure(1, "cord", includes=(2,)), Structure(2, "grey matter")
 
 
 def label_map(rows, *, annotated=None, spacing=(3, 0.5, 2)):
-    """Slices of one row each, pixels of 1 mm²."""
+    """Slices of one row each, with background around it; pixels of 1 mm²."""
     affine = None if spacing is None else affine_from_spacing(spacing)
-    return LabelMap(np.array(rows, np.uint8)[:, None], affine, (CORD, GREY), annotated, Source("case", "p1"))
+    return LabelMap(
+        np.pad(np.array(rows, np.uint8)[:, None], ((0, 0), (1, 1), (1, 1))),
+        affine,
+        (CORD, GREY),
+        annotated,
+        Source("case", "p1"),
+    )
 
 
 def reading(subject, *, pixel_mm2=2.0, slice=1, **pixels):
@@ -70,6 +76,15 @@ def test_what_one_reader_did_not_draw_is_not_compared():
     assert {one.name for one in compare_labels({"r1": first, "r2": second})} == {"cord"}
     # Nor is a structure that one reader and the model alone have.
     assert {one.name for one in compare_labels({"r1": first, "r2": second, MODEL: first})} == {"cord"}
+
+
+def test_what_the_image_cuts_off_is_not_compared():
+    whole, cut = np.zeros((2, 4, 6), np.uint8), np.zeros((2, 4, 6), np.uint8)
+    whole[:, 1:3, 1:4] = cut[:, 1:3, 1:4] = 1
+    cut[1, 1, 0] = 1
+    affine, source = affine_from_spacing((3, 1, 1)), Source("case", "p1")
+    first, second = (LabelMap(voxels, affine, (CORD, GREY), None, source) for voxels in (whole, cut))
+    assert [one.slice for one in compare_labels({"r1": first, "r2": first, MODEL: second})] == [1]
 
 
 def test_another_grid_is_refused():

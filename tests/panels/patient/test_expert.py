@@ -1,12 +1,14 @@
 """A run beside an expert's labels, in the page."""
 
 import threading
+from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
-from two_readers import draw_patients
+from two_readers import box, draw_patients
 from untrained import Fixed, untrained_model
 
+from autoseg.data.cases import find_cases
 from autoseg.panels.patient import expert as module
 from autoseg.panels.patient.expert import ExpertPanel
 from autoseg.prediction.run import segment_folder
@@ -105,7 +107,9 @@ def test_the_model_stands_beside_each_of_several_readers(tmp_path, tmp_path_fact
     run = segment_folder(
         untrained_model(), tmp_path / "p0-image.nii.gz", output=tmp_path_factory.mktemp("out"), look=False
     )
-    panel = shown(run, tmp_path)
+    ((image, found),) = run.results
+    drawn = replace(found, voxels=box(7), structures=find_cases(tmp_path).structures, annotated=None)
+    panel = shown(replace(run, results=((image, drawn),)), tmp_path)
     assert panel.value is not None, panel.message.value
     assert "cannot be told from 1 patient" in panel.readers.words.value
     assert "r1, model" in panel.readers.table.value
