@@ -12,7 +12,7 @@ from autoseg.files.atomic import one_step, whole_file
 from autoseg.prediction.run import Run
 from autoseg.report.figures.pdf import to_pdf
 from autoseg.report.pages.document import Document
-from autoseg.report.pages.html import to_html
+from autoseg.report.pages.html import to_page
 from autoseg.report.pages.run_report import report_run
 from autoseg.report.written_run import WrittenRun, read_record, read_run
 
@@ -68,7 +68,7 @@ def write_report(
         document = report_run(read_run(folder), corrections=corrections, show_ids=show_ids)
     name = NAME + (CORRECTED if corrections else "") + ("" if show_ids else WITHOUT_IDS)
     page, pdf = folder / f"{name}.html", folder / f"{name}.pdf"
-    contents = {page: to_html(document).encode(), pdf: to_pdf(document)}
+    contents = {page: to_page(document).encode(), pdf: to_pdf(document)}
     with one_step(folder):
         for path, content in contents.items():
             with whole_file(path) as temporary:

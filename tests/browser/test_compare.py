@@ -18,9 +18,9 @@ def test_compare_from_the_ticks_to_the_best(lab, opened, small_sample):
     page = notebook.page
     minutes = os.environ.get("AUTOSEG_MINUTES", "0.05")
     notebook.run_all()
-    notebook.wait_for_text("5 networks × 3 folds × 2 minutes: about 33 minutes", seconds=120)
+    notebook.wait_for_text("6 networks × 3 folds × 2 minutes: about 40 minutes", seconds=120)
     keep = ("U-Net", "UNeXt") if "AUTOSEG_MINUTES" not in os.environ else ("U-Net", "ResUNet", "UNeXt")
-    for title in ("U-Net", "ResUNet", "UNeXt", "Multi-scale pyramid", "Mask DINO"):
+    for title in ("U-Net", "ResUNet", "UNeXt", "EfficientNet U-Net", "Multi-scale pyramid", "Mask DINO"):
         if title not in keep:
             page.get_by_label(title, exact=True).first.uncheck()
     page.get_by_label("Folds", exact=True).first.select_option("2")

@@ -8,7 +8,7 @@ import pytest
 from autoseg.model.trust import Light
 from autoseg.report.figures.slices import encode_picture
 from autoseg.report.pages.document import Document, Facts, Grid, Heading, Picture, Pictures, Points, Signal, Words
-from autoseg.report.pages.html import to_html
+from autoseg.report.pages.html import to_page
 
 pytestmark = pytest.mark.browser
 
@@ -38,7 +38,7 @@ def brightness(page):
 
 def test_a_report_fits_is_light_on_paper_and_can_be_read_aloud(browser, tmp_path):
     path = tmp_path / "report.html"
-    path.write_text(to_html(Document("Areas of patient 1", "made", BLOCKS, "foot")), encoding="utf-8")
+    path.write_text(to_page(Document("Areas of patient 1", "made", BLOCKS, "foot")), encoding="utf-8")
     context = browser.new_context(viewport={"width": A4, "height": 1000}, color_scheme="dark")
     page, asked = context.new_page(), []
     page.on("request", lambda request: asked.append(request.url))

@@ -33,6 +33,7 @@ def model(small_sample, tmp_path_factory):
     """A model file made by the command itself, in seconds, on a coarse grid."""
     folder = tmp_path_factory.mktemp("models")
     arguments = ["train", str(small_sample / "train"), "--name", "heart", "--epochs", "2", *SMALL]
+    arguments += ["--set", "network.name=unet"]
     assert main([*arguments, "--validation-subject", "SCD0000501", "--output", str(folder)]) == 0
     return folder / "heart_2.pt"
 

@@ -27,7 +27,7 @@ from autoseg.prediction.run_report import run_document
 from autoseg.report.area_tables import missing_notes
 from autoseg.report.figures.pdf import to_pdf
 from autoseg.report.pages.document import Document
-from autoseg.report.pages.html import to_html
+from autoseg.report.pages.html import to_page
 from autoseg.report.run_folder import RunFile, list_run_files, open_folder, why_not_openable
 from autoseg.words import GraveNote, ReadingNote, counted, size_words
 
@@ -414,7 +414,7 @@ class OutputPanel(Panel):
 
     def make_page(self) -> bytes:
         """Give the report as a web page, as the download does."""
-        return to_html(self._document()).encode()
+        return to_page(self._document()).encode()
 
     def make_pdf(self) -> bytes:
         """Give the report as a PDF with A4 pages, as the download does."""

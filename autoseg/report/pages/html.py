@@ -16,7 +16,7 @@ from autoseg.words import seen
 TEMPLATE = Path(__file__).parent / "page.html"
 
 
-def to_html(document: Document) -> str:
+def to_page(document: Document) -> str:
     """Give a document as a page in UTF-8, light or dark as the screen is, always light on paper.
 
     Whatever names are in it, they stay words.

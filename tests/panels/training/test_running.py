@@ -156,7 +156,8 @@ def test_a_failure_is_kept_with_what_was_learnt(tmp_path, monkeypatch):
         training.keep_best()
     with monkeypatch.context() as full:
         full.setattr("autoseg.training.save.save_model", save)
-        full.setattr("autoseg.training.keeping.elsewhere.save_model", save)
+        full.setattr("autoseg.training.save.save_with_card", save)
+        full.setattr("autoseg.training.keeping.elsewhere.save_with_card", save)
         training.begin()
         assert training.wait(60)
     assert training.state == "failed"

@@ -216,15 +216,19 @@ def test_a_second_training_at_the_same_time_gets_a_sentence(tmp_path):
 def test_a_full_disk_at_the_end_loses_nothing(tmp_path, monkeypatch):
     is_full = threading.Event()
     is_full.set()
-    from autoseg.training.keeping import elsewhere
+    from autoseg.training import save as saving
 
-    def save(model, path, _save=elsewhere.save_model):
-        if is_full.is_set() and (tmp_path / "other") not in path.parents:
-            raise OutputError(f"{path} could not be written: the disk is full. Free some space.")
-        return _save(model, path)
+    def fails(save):
+        def write(model, path):
+            if is_full.is_set() and (tmp_path / "other") not in path.parents:
+                raise OutputError(f"{path} could not be written: the disk is full. Free some space.")
+            return save(model, path)
 
+        return write
+
+    monkeypatch.setattr(saving, "save_model", fails(saving.save_model))
     for module in ("save", "keeping.elsewhere"):
-        monkeypatch.setattr(f"autoseg.training.{module}.save_model", save)
+        monkeypatch.setattr(f"autoseg.training.{module}.save_with_card", fails(saving.save_with_card))
     panel, _ = make_panel(make_task(tmp_path, epochs=2))
     panel.learn()
     panel.wait(60)

@@ -22,7 +22,7 @@ from autoseg.report.export import write_run
 from autoseg.report.figures.charts import show_areas
 from autoseg.report.figures.pdf import lay_out, to_pdf
 from autoseg.report.pages.document import Facts, Grid, Pictures, Signal
-from autoseg.report.pages.html import to_html
+from autoseg.report.pages.html import to_page
 from autoseg.report.pages.run_report import choose_key_slices, report_run
 from autoseg.report.written_run import WrittenRun, read_run
 
@@ -93,7 +93,7 @@ def document(run):
 
 @pytest.fixture(scope="module")
 def page(document):
-    return to_html(document)
+    return to_page(document)
 
 
 def blocks(document, kind):
@@ -179,7 +179,7 @@ def test_a_name_stays_words_and_nothing_is_loaded(page):
 
 
 def test_without_ids_nobody_is_named(run):
-    page = to_html(report_run(run, show_ids=False))
+    page = to_page(report_run(run, show_ids=False))
     for name in ("Miller", "P123456", "1.2.77", ".dcm", "/scans"):
         assert name not in page
     words = words_of(page)
@@ -207,7 +207,7 @@ def test_a_report_is_of_the_corrected_labels_and_says_who_corrected_them(run, tm
     write_nifti(path, LabelMap(voxels.astype(np.uint8), affine, STRUCTURES))
     corrections = read_corrections(kit.folder, by="MK")
     document = report_run(run, corrections=corrections)
-    words = words_of(to_html(document))
+    words = words_of(to_page(document))
     assert re.search(r"Miller_T2: by MK, \d{4}-\d\d-\d\d \d\d:\d\d; slices 2: psoas left\.", words)
     (areas,) = (grid for grid in blocks(document, Grid) if grid.caption.startswith("Areas of Miller_T2"))
     column = areas.columns.index("psoas left mm²")

@@ -95,7 +95,7 @@ def decimal(value: float) -> str:
     Examples
     --------
     >>> decimal(-123.45678901234567), decimal(-1.23456789012e-7)
-    ('-123.45678901235', '-1.234567890e-07')
+    ('-123.45678901235', '-1.23456789e-07')
     """
     for digits in range(15, 0, -1):
         text = f"{value:.{digits}g}"
