@@ -444,18 +444,13 @@ def stop_at_interrupt() -> Iterator[Callable[[], bool]]:
 def demo(chosen: argparse.Namespace) -> None:
     """Learn from the sample, segment a patient of it never seen, print the areas beside the expert's."""
     from autoseg.data.cases import find_cases
-    from autoseg.model.settings.settings import NetworkSettings, PreprocessSettings, Settings
+    from autoseg.model.settings.settings import PreprocessSettings, Settings
     from autoseg.prediction.run import segment_folder
 
     sample = ROOT / "data" / "sample"
     print("Sample: 96 slices of five hearts (Sunnybrook Cardiac Data, CC0). Learning from four patients.\n")
     start = time.monotonic()
-    settings = Settings(
-        minutes=chosen.minutes,
-        best_by="last",
-        preprocess=PreprocessSettings(spacing_mm=DEMO_SPACING_MM),
-        network=NetworkSettings(name="efficientnet"),
-    )
+    settings = Settings(minutes=chosen.minutes, preprocess=PreprocessSettings(spacing_mm=DEMO_SPACING_MM))
     found = check_found(find_cases(sample / "train"))
     split = _split(found, settings, validation=DEMO_VALIDATION)
     model, _ = _learn(
