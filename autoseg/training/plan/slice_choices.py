@@ -33,9 +33,9 @@ ENOUGH_VIEWS = 10_000
 # (0.62), lumbar discs 0.67 (0.54), vertebrae 0.80 (0.71), canals 0.83 (0.72). After eight, one fold: cavity 0.935
 # (0.890), myocardium 0.77 (0.68), discs 0.78 (0.80), vertebrae and canals alike. Glioma after ten: 0.75 (0.75).
 PLANNED = NetworkSettings(name="efficientnet")
-# A step of it took 0.7 of the time of one of the U-Net on one busy core and 1.25 times as long on two quiet ones, so
-# that the plan reckons with the U-Net's; it takes 1.7 times the memory (2,609 and 1,547 bytes a pixel; eight images of
-# 256 × 256, float32).
+# A step of it took 0.7 of the time of one of the U-Net on one busy core and 1.25 times as long on two quiet ones,
+# so that the plan reckons with the U-Net's; it takes 1.7 times the memory (2,609 and 1,547 bytes a pixel; eight
+# images of 256 × 256, float32).
 EFFICIENTNET_BYTES = 1.7
 WHY_THIS_NETWORK = "Learns fast on any computer; others can be compared with it on your images (3_compare)."
 KNOWS_PHOTOGRAPHS = "Knows photographs before it learns, so that it needs fewer of your images, and less time."
