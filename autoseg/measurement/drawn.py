@@ -29,7 +29,6 @@ def measure_labels(
     list of Measurement
         In the order of the cases.
     """
-    typed = TypedCalibration(field_of_view_mm, matrix_size, prefer, pixel_spacing_mm)
     rows = []
     typed = TypedCalibration(field_of_view_mm, matrix_size, prefer, pixel_spacing_mm)
     for image, label_map in read_to_measure(cases, typed, on_note=on_note):

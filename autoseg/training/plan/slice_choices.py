@@ -64,8 +64,10 @@ def choose_slice_settings(
     frame = _frame(survey, preprocess, stride_of(network))
     per_s = rate / math.prod(frame)
     views = None if time.minutes is None else per_s * 60 * time.minutes
-    why = KNOWS_PHOTOGRAPHS if network.name == "efficientnet" else WHY_THIS_NETWORK
-    widths, faster = [Choice("network.name", network.name, why)], 1.0
+    widths, faster = list[Choice](), 1.0
+    if network.name in PLANNED_NETWORKS:
+        why = KNOWS_PHOTOGRAPHS if network.name == "efficientnet" else WHY_THIS_NETWORK
+        widths.append(Choice("network.name", network.name, why))
     if is_planned:
         filters, faster = choose_width(network, views, slices, frame)
         widths.append(filters)
