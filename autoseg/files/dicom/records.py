@@ -40,11 +40,15 @@ PYDICOM_ERRORS = (
 
 
 class _Quiet:
-    """Ignores warnings while anybody reads: filters are the whole process's, and panels read in several threads."""
+    """Ignores warnings while anybody reads: filters are the whole process's, and panels read in several threads.
+
+    Any other thread that leaves a `catch_warnings` of its own puts the filters of before back, so values are
+    not even checked meanwhile: that setting nobody else touches.
+    """
 
     def __init__(self) -> None:
         self.lock, self.readers = threading.Lock(), 0
-        self.before = warnings.catch_warnings()
+        self.before, self.checks = warnings.catch_warnings(), pydicom.config.WARN
 
     def __enter__(self) -> None:
         with self.lock:
@@ -52,12 +56,15 @@ class _Quiet:
                 self.before = warnings.catch_warnings()
                 self.before.__enter__()
                 warnings.simplefilter("ignore")
+                self.checks = pydicom.config.settings.reading_validation_mode
+                pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
             self.readers += 1
 
     def __exit__(self, *_: object) -> None:
         with self.lock:
             self.readers -= 1
             if self.readers == 0:  # else another thread would hear what it must not
+                pydicom.config.settings.reading_validation_mode = self.checks
                 self.before.__exit__(None, None, None)
 
 
