@@ -93,6 +93,23 @@ OPENED_LAB = {
     "disable_check_xsrf": (r"(?i)(true|1)?$", "other pages in the browser can give orders to this JupyterLab"),
     "extension_manager": (r"(?!readonly$)", "packages of others can be installed with a click"),
 }
+# What the page does by itself, unless its user chose otherwise: it asks for no news, and says so where cells are
+# run before the kernel is ready, which would be lost without a word.
+PAGE_SETTINGS = {
+    "@jupyterlab/apputils-extension:notification": {"fetchNews": "false"},
+    "@jupyterlab/notebook-extension:tracker": {"enableKernelInitNotification": True},
+}
+# How the page is laid out at the first start: the notebook alone. What is opened later stays so.
+FIRST_LAYOUT = {
+    "data": {
+        "layout-restorer:data": {
+            "left": {"collapsed": True, "visible": True},
+            "right": {"collapsed": True, "visible": True},
+            "relativeSizes": [0, 1, 0],
+        }
+    },
+    "metadata": {"id": "default"},
+}
 
 
 class SetupError(Exception):
@@ -108,6 +125,9 @@ class Place:
         self.python = self.venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
         self.stamp = self.venv / "workbench.json"  # what was installed
         self.log = root / "install.log"  # all that pip said; not in .venv, which file managers hide
+        self.config = self.venv / "etc" / "jupyter"  # JupyterLab's own, and what its user chose
+        self.layout = self.config / "lab" / "workspaces" / "default-37a8.jupyterlab-workspace"
+        self.page = self.venv / "share" / "jupyter" / "lab" / "settings" / "overrides.d" / "autoseg.json"
 
 
 def fingerprint(place: Place) -> str:
@@ -218,7 +238,7 @@ def environment(place: Place) -> dict[str, str]:
     foreign = ("PYTHONPATH", "PYTHONHOME", "JUPYTER_PATH", "JUPYTER_CONFIG_PATH")
     kept = {k: v for k, v in os.environ.items() if k not in foreign}
     return kept | {
-        "JUPYTER_CONFIG_DIR": str(place.venv / "etc" / "jupyter"),
+        "JUPYTER_CONFIG_DIR": str(place.config),
         "OMP_WAIT_POLICY": "PASSIVE",  # twice as fast where another program uses a core
         "PYTHONUTF8": "1",
         "PIP_NO_INPUT": "1",
@@ -244,6 +264,14 @@ def command_line(place: Place, name: str, arguments: list[str]) -> list[str]:
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         lab.append("--allow-root")
     return [*python, "jupyterlab", *lab, *arguments]
+
+
+def lay_out(place: Place) -> None:
+    """Say how JupyterLab's page begins; a page that its user laid out already stays as it is."""
+    for path, content in ((place.page, PAGE_SETTINGS), (place.layout, FIRST_LAYOUT)):
+        if path == place.page or not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(content), encoding="utf-8")
 
 
 def opened(arguments: list[str]) -> list[str]:
@@ -284,6 +312,8 @@ def main(arguments: list[str], place: Place) -> int:
     try:
         if not is_ready(place, dev=name == "test"):
             install(place, dev=name == "test")
+        if name == "lab":
+            lay_out(place)
     except SetupError as error:
         print(error, file=sys.stderr)
         return 1

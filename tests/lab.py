@@ -62,22 +62,24 @@ def running_lab(root: Path, place: Path) -> Iterator[Lab]:
     home.mkdir(parents=True)
     settings = os.environ | {
         **{f"JUPYTER_{name}": str(place / name) for name in ("CONFIG_DIR", "DATA_DIR", "RUNTIME_DIR")},
-        **{
-            name: str(place / name)
-            for name in ("JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR", "IPYTHONDIR")
-        },
+        **{name: str(place / name) for name in ("JUPYTERLAB_SETTINGS_DIR", "IPYTHONDIR")},
         "JUPYTER_PREFER_ENV_PATH": "1",
         "TMPDIR": str(place / "tmp"),  # where trainings of other tests hold the computer's turn
     }
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "MPLBACKEND"):
         settings.pop(name, None)
     (place / "tmp").mkdir()
-    # As of somebody who has answered JupyterLab's question for news, which lies over a corner of every page.
-    answer = place / "JUPYTERLAB_SETTINGS_DIR" / "@jupyterlab" / "apputils-extension"
-    answer.mkdir(parents=True)
-    (answer / "notification.jupyterlab-settings").write_text('{"fetchNews": "false"}', encoding="utf-8")
+    workbench = load_workbench(root)
+    begun = workbench.Place(place)
+    workbench.lay_out(begun)
+    settings["JUPYTERLAB_WORKSPACES_DIR"] = str(begun.layout.parent)
     port = free_port()
-    options = [*load_workbench(root).CLOSED_LAB, "--no-browser", "--allow-root"]
+    options = [
+        *workbench.CLOSED_LAB,
+        "--no-browser",
+        "--allow-root",
+        f"--LabApp.app_settings_dir={begun.page.parents[1]}",
+    ]
     options += [f"--port={port}", "--ServerApp.port_retries=0"]
     options.append("--expose-app-in-browser")  # with which a test changes the theme
     options += [f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={home}"]

@@ -128,10 +128,11 @@ def test_words_stand_before_every_code_cell(path):
 
 
 @EVERY_NOTEBOOK
-def test_no_outputs_are_committed_and_the_kernel_is_ours(path):
+def test_no_outputs_are_committed_code_is_folded_and_the_kernel_is_ours(path):
     notebook = read_notebook(path)
     nbformat.validate(notebook)
     assert [cell.source for cell in code_cells(notebook) if cell.outputs or cell.execution_count] == []
+    assert [cell.source for cell in code_cells(notebook) if not cell.metadata.jupyter.source_hidden] == []
     assert notebook.metadata.kernelspec == KERNEL
 
 

@@ -331,7 +331,9 @@ def lab_server(root, tmp_path_factory):
         patch.setenv(f"JUPYTER_{name}", str(folder / name))
     for name in ("JUPYTER_TOKEN", "JUPYTER_TOKEN_FILE", "JUPYTER_NO_CONFIG"):
         patch.delenv(name, raising=False)
+    workbench.lay_out(place)
     command = workbench.command_line(place, "lab", ["--no-browser", "--port=0"])
+    command.append(f"--LabApp.app_settings_dir={place.page.parents[1]}")  # of .venv, if this were one
     log = folder / "lab.log"
     with log.open("wb") as said:
         server = subprocess.Popen(command, env=workbench.environment(place), stdout=said, stderr=said)
@@ -397,7 +399,21 @@ def test_nothing_is_installed_and_no_news_is_fetched(lab_server):
     page = lab_server.ask(f"/lab?token={lab_server.token}")[1]
     assert '"news": {"disabled": true}' in page
     assert json.loads(lab_server.ask("/lab/api/news", **token)[1])["news"] == []
+    for plugin, values in load_workbench(Path(__file__).parents[1]).PAGE_SETTINGS.items():
+        known = json.loads(lab_server.ask(f"/lab/api/settings/{plugin}", **token)[1])["schema"]["properties"]
+        assert {name: known[name]["default"] for name in values} == values
     assert lab_server.ask("/api/terminals", **token)[0] == 404
+
+
+def test_the_first_page_has_no_side_bar_and_a_page_that_was_laid_out_stays(lab_server, workbench, place):
+    token = {"Authorization": f"token {lab_server.token}"}
+    shown = json.loads(lab_server.ask("/lab/api/workspaces/default", **token)[1])["data"]["layout-restorer:data"]
+    assert shown["left"]["collapsed"]
+    assert "current" not in shown["left"]  # it would be opened
+    workbench.lay_out(place)
+    place.layout.write_text("{}")
+    workbench.lay_out(place)
+    assert place.layout.read_text() == "{}"
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,10 @@ def test_train_from_the_folder_to_the_score(opened, home, capsys):
     with capsys.disabled():
         sys.stdout.write(f"\nthe first preview after {clicks} clicks and {seconds:.0f} s ")
     assert clicks <= MOST_CLICKS
+    # Run All stays at the top, where a line says what to do next, without code.
+    page.get_by_text("→ Next: choose your images").wait_for()
+    assert page.locator("h1", has_text="Train a model").bounding_box()["y"] > 0
+    assert page.locator(".jp-CodeCell .jp-InputArea-editor:visible").count() == 0
 
     # Name a structure, keep it beside the data, and see it everywhere.
     name = page.locator("input[placeholder=name]").first

@@ -9,6 +9,7 @@ import ipywidgets as widgets
 
 from autoseg.model.model import GUESSED, can_be_guessed, load_model, model_files, write_sealed
 from autoseg.model.model_list import ModelEntry, list_models, list_shipped, newest_model
+from autoseg.panels.parts.beginning import Beginning
 from autoseg.panels.parts.chooser import FolderChooser
 from autoseg.panels.parts.fields import button
 from autoseg.panels.parts.panel import Panel
@@ -32,10 +33,18 @@ class ModelPanel(Panel):
     Labels, channels and input size come with the model: nothing is typed. Several models of the same structures may
     be chosen (of the folds of a cross-validation, for instance); the mean of what they answer counts then. At first
     the newest model of this `name`, or of each of these names, is chosen; by default the newest of all.
+    `next_step` says what to do after it, for a notebook's first panel.
     """
 
-    def __init__(self, folder: Path | str = "../trained_model", name: str | Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path | str = "../trained_model",
+        name: str | Sequence[str] | None = None,
+        *,
+        next_step: str = "",
+    ) -> None:
         super().__init__()
+        self.beginning = (Beginning(words=next_step),) if next_step else ()
         self.folder = Path(folder)
         self.names = (name,) if isinstance(name, str) else tuple(name or ())
         self.entries: tuple[ModelEntry, ...] = ()
@@ -114,7 +123,7 @@ class ModelPanel(Panel):
     # --- what is shown
 
     def _show_body(self) -> None:
-        parts = [widgets.HTML(heading("Model")), self.where, self.list, self.details, self.sealing]
+        parts = [*self.beginning, widgets.HTML(heading("Model")), self.where, self.list, self.details, self.sealing]
         buttons = widgets.HBox([self.again, self.other])
         self.body.children = (*parts, buttons, *([self.chooser] if self.chooser else []))
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 import ipywidgets as widgets
 
 from autoseg.model.device import Computer, find_computer, measure_speed
+from autoseg.panels.parts.beginning import Beginning
 from autoseg.panels.parts.fields import button
 from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.style import heading, notice, text
 
 
 class ComputerPanel(Panel):
-    """Shows memory, device and advice at once, and the speed as soon as it is measured; `value` is the Computer."""
+    """Shows memory, device and advice at once, and the speed as soon as it is measured; `value` is the Computer.
 
-    def __init__(self) -> None:
+    `next_step` says what to do after it, for a notebook's first panel.
+    """
+
+    def __init__(self, *, next_step: str = "") -> None:
         super().__init__()
         self.facts = widgets.HTML()
         self.speed = widgets.HTML()
@@ -24,7 +28,9 @@ class ComputerPanel(Panel):
             "Look at the computer again and measure its speed, best while nothing else runs",
             width="140px",
         )
-        self.body.children = (widgets.HTML(heading("Computer")), self.facts, self.speed, self.advice, self.again)
+        beginning = (Beginning(words=next_step),) if next_step else ()
+        facts = (self.facts, self.speed, self.advice, self.again)
+        self.body.children = (*beginning, widgets.HTML(heading("Computer")), *facts)
         self.measure()
 
     def measure(self) -> None:
