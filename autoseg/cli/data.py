@@ -174,6 +174,42 @@ def print_readers(readings: Sequence[Reading]) -> None:
     print(short_table(agree(readings)).to_string(index=False))
 
 
+def old_table(chosen: argparse.Namespace) -> None:
+    """Put right a table of the published workbench, print it, and write it beside the old one."""
+    from autoseg.errors import GeometryError
+    from autoseg.files.old_table import read_old_table
+    from autoseg.measurement.old_table import (
+        NativePixels,
+        OldPixel,
+        put_right,
+        read_native_pixels,
+        write_put_right,
+    )
+    from autoseg.words import read_numbers
+
+    view = read_numbers(" ".join(chosen.field_of_view_mm), "field of view")
+    matrix = read_numbers(" ".join(chosen.matrix_size), "matrix size")
+    size, spacing = chosen.image_size, chosen.pixel_spacing_mm
+    if view is None or matrix is None or (size is None) != (spacing is None):
+        raise GeometryError(
+            "Something is missing: the field of view and the matrix size, and of the images either the folder of "
+            "their DICOM files (--dicom), or both --image-size and --pixel-spacing-mm."
+        )
+    made = put_right(
+        read_old_table(chosen.table, areas=chosen.areas, decimal=chosen.decimal),
+        OldPixel(view, matrix),
+        native=None if chosen.dicom is None else read_native_pixels(chosen.dicom),
+        typed=None if size is None else NativePixels(size[0], size[1], (spacing[0], spacing[1])),
+        grid=chosen.grid,
+    )
+    print(made.shown.to_string(index=False, na_rep=""))
+    for line in made.why:
+        print(line)
+    for note in made.notes:
+        print_note(note)
+    print(f"Saved: {write_put_right(made, chosen.table, chosen.output)}")
+
+
 def measure(chosen: argparse.Namespace) -> None:
     """Measure the areas of drawn labels."""
     from autoseg.measurement.areas import measure_areas

@@ -101,6 +101,31 @@ def build_parser() -> argparse.ArgumentParser:
     add_fat(measure)
     add_calibration(measure)
 
+    old = command(
+        "old-table",
+        data.old_table,
+        "Put right a table of areas that the published workbench wrote, which took a typed field of view and "
+        "matrix size for the pixels of a picture of 256 x 256; the new table lies beside it.",
+    )
+    old.add_argument("table", type=Path, metavar="CSV", help="the old table; it stays as it is")
+    typed = "what was typed in the workbench, one number or two (rows, columns); its manual has 240"
+    old.add_argument("--field-of-view-mm", nargs="+", required=True, metavar="MM", help=typed)
+    typed = "what was typed in the workbench, one number or two; its manual has 224"
+    old.add_argument("--matrix-size", nargs="+", required=True, metavar="N", help=typed)
+    true = "the DICOM files of the images; where they differ, the table must name the file of each row"
+    old.add_argument("--dicom", type=Path, metavar="FOLDER", help=true)
+    size = "or, in place of the files: the images' rows and columns as they came from the scanner"
+    old.add_argument("--image-size", type=int, nargs=2, metavar=("ROWS", "COLUMNS"), help=size)
+    between = "and the size of their pixels"
+    old.add_argument("--pixel-spacing-mm", type=float, nargs=2, metavar=("ROWS", "COLUMNS"), help=between)
+    old.add_argument("--grid", type=int, default=256, metavar="N", help="rows of the picture (default: 256)")
+    columns = "the columns that hold areas (default: those of numbers whose names do not say otherwise)"
+    old.add_argument("--areas", nargs="+", default=(), metavar="COLUMN", help=columns)
+    sign = "the decimal sign, where numbers leave it open (1,239)"
+    old.add_argument("--decimal", choices=("point", "comma"), help=sign)
+    new = "where the new table goes (default: beside the old one, <name>_put_right.csv)"
+    old.add_argument("--output", type=Path, metavar="CSV", help=new)
+
     along = command(
         "morphometry",
         morphometry.morphometry,

@@ -31,7 +31,7 @@ class TypedCalibration:
         if self.field_of_view_mm is not None and self.pixel_spacing_mm is not None:
             raise GeometryError("Type the field of view or the size of a pixel, not both.")
         if self.pixel_spacing_mm is not None:
-            _pair(self.pixel_spacing_mm, "size of a pixel (mm)")
+            positive_pair(self.pixel_spacing_mm, "size of a pixel (mm)")
 
     @property
     def is_typed(self) -> bool:
@@ -41,7 +41,7 @@ class TypedCalibration:
     def spacing_for(self, image_shape: Sequence[int]) -> SpacingChoice | None:
         """Give the pixel spacing of an image with these (…, rows, columns); None where nothing was typed for it."""
         if self.pixel_spacing_mm is not None:
-            return SpacingChoice(_pair(self.pixel_spacing_mm, "size of a pixel (mm)"), "typed")
+            return SpacingChoice(positive_pair(self.pixel_spacing_mm, "size of a pixel (mm)"), "typed")
         rows, columns = (int(n) for n in tuple(image_shape)[-2:])
         view = self.field_of_view_mm
         if isinstance(view, Mapping):
@@ -79,7 +79,7 @@ def pixel_spacing_from_field_of_view(
     (0.9375, 0.9375)
     """
     rows, columns = (int(n) for n in tuple(image_shape)[-2:])
-    tall, wide = _pair(field_of_view_mm, "field of view (mm)")
+    tall, wide = positive_pair(field_of_view_mm, "field of view (mm)")
     if isinstance(field_of_view_mm, (int, float)) and rows != columns:
         raise GeometryError(
             f"The field of view is one number ({field_of_view_mm:g} mm) but the image has {rows} rows and "
@@ -88,7 +88,7 @@ def pixel_spacing_from_field_of_view(
     spacing = (tall / rows, wide / columns)
     if matrix_size is None:
         return SpacingChoice(spacing, "typed")
-    matrix = _pair(matrix_size, "matrix size")
+    matrix = positive_pair(matrix_size, "matrix size")
     if matrix == (rows, columns):
         return SpacingChoice(spacing, "typed")
     effect = area_effect_percent((tall / matrix[0], wide / matrix[1]), spacing)
@@ -208,7 +208,8 @@ def _with_slice_spacing(image: Image, slice_spacing_mm: float | None) -> Image:
     return replace(image, affine=check_affine(matrix), source=source)
 
 
-def _pair(value: float | Sequence[float], what: str) -> tuple[float, float]:
+def positive_pair(value: float | Sequence[float], what: str) -> tuple[float, float]:
+    """Give two numbers above 0, one number twice; GeometryError with `what` they are where they are not."""
     numbers = (value, value) if isinstance(value, (int, float)) else tuple(float(n) for n in value)
     if len(numbers) != 2 or not all(0 < n < float("inf") for n in numbers):
         raise GeometryError(f"The {what} is {value}; type one number above 0, or two: rows, columns.")
