@@ -12,9 +12,10 @@ from discs import make_case, make_pair, patch_reading, quick_settings
 
 from autoseg.evaluation.comparison import Comparison, ComparisonRequest, SideBySide
 from autoseg.evaluation.comparison.compared import State, put_together
+from autoseg.evaluation.comparison.forecast import forecast_of
 from autoseg.evaluation.comparison.scenarios import scenarios_of
 from autoseg.evaluation.comparison.tables import COLUMNS, DIFFERENCES
-from autoseg.evaluation.crossvalidation import FoldCost, FoldResult, Scenario
+from autoseg.evaluation.crossvalidation import FoldCost, FoldResult, Scenario, gather
 from autoseg.image.structures import Structure
 from autoseg.measurement.scores import PixelScore, Score, accuracy_ratios, overlap_ratios
 from autoseg.model.ended import Ended
@@ -73,11 +74,47 @@ def make_folds(dice, *, structures=STRUCTURES[:1], cost=None, folds=2, more=0, c
     return found
 
 
-def make_comparison(entries, *, folder=Path("nowhere"), folds=2, failed=None, derived=None, notes=()):
-    """Give a comparison from the folds of each entry."""
+def make_comparison(entries, *, folder=Path("nowhere"), folds=2, failed=None, derived=None, notes=(), learnt=None):
+    """Give a comparison from the folds of each entry; a forecast if it is known from how many each has learnt."""
     proper = tuple(entry for entry in entries if entry not in (derived or {}))
-    state = State(proper, folds, STRUCTURES, derived or {}, failed or {}, notes)
+    state = State(proper, folds, STRUCTURES, derived or {}, failed or {}, notes, learnt=learnt or {})
     return put_together(folder, state, entries)
+
+
+def forecast_folds(*, patients=12, folds=3, structures=STRUCTURES[:1], better=0.6):
+    """Give the folds of U-Nets that learnt from 2, 4 and 8 patients and 16, and from how many each did.
+
+    Their errors are lower by the factor `better` from size to size.
+    """
+    entries, learnt = {}, {}
+    for step, size in enumerate((2, 4, 8, 16)):
+        name = "unet" if size == 16 else f"unet with {size} subjects"
+        # Half of the patients are harder than the others; errors of the area are as many pixels as of the Dice.
+        errors = [0.2 * better**step * (1.2 if k % 2 else 0.8) for k in range(patients)]
+        found = [
+            make_folds(
+                [1 - error if k == place else None for k, error in enumerate(errors)],
+                structures=structures,
+                folds=folds,
+                more=-round(PIXELS * errors[place]),
+            )
+            for place in range(patients)
+        ]
+        entries[name] = [
+            replace(
+                same[0],
+                scores=tuple(score for fold in same for score in fold.scores),
+                pixels=tuple(pixels for fold in same for pixels in fold.pixels),
+            )
+            for same in zip(*found, strict=True)
+        ]
+        learnt[name] = float(size)
+    return entries, learnt
+
+
+def make_forecast(entries, learnt):
+    """Give the forecast of these folds, without all other tables of a comparison."""
+    return forecast_of({name: gather(Path("nowhere") / name, own) for name, own in entries.items()}, learnt)
 
 
 # --- asked for, learnt and shown by panels

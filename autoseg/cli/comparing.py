@@ -1,4 +1,4 @@
-"""The command that puts networks side by side."""
+"""The commands that put networks side by side, and one network with few patients and with more."""
 
 from __future__ import annotations
 
@@ -42,6 +42,42 @@ def compare(chosen: argparse.Namespace) -> None:
         base = base_of(chosen, found, place_of(chosen))
         also = {"copies": chosen.copies, "try_copies": chosen.try_copies, "together": chosen.together, "base": base}
         run(chosen, found, entries_of(chosen, base), print_result, **also)
+
+
+def forecast(chosen: argparse.Namespace) -> None:
+    """Learn from few patients and from more on the same folds, and say what still more would do."""
+    from autoseg.cli.learning import check_found
+    from autoseg.cli.options import find
+    from autoseg.data.test_subjects import read_ledger
+    from autoseg.evaluation.comparison.forecast import forecast_entries
+    from autoseg.model.settings.settings import Settings
+    from autoseg.model.settings.text import read_assignments
+    from autoseg.training.keeping.alone import folds_alone
+    from autoseg.training.plan import change_settings
+    from autoseg.training.recipes import recipe
+
+    if chosen.network is not None:  # what is misspelt is said before the images are read
+        recipe(chosen.network)
+    with folds_alone(place_of(chosen)):  # before minutes of reading
+        found = check_found(find(chosen))
+        ledger = read_ledger(found.folder)
+        if ledger:
+            print(f"{ledger.note} They are in no fold.")
+        asked = {
+            "folds": chosen.folds,
+            "test_subjects": ledger.subjects if ledger else (),
+            "sizes": chosen.sizes,
+        }
+        if chosen.in_all is not None:
+            few = Settings(minutes=1.0, epochs=None, seed=chosen.seed)
+            count = len(forecast_entries(few, found.cases, "model", **asked))
+            chosen.minutes = chosen.in_all / (count * chosen.folds)
+            print(f"Each of {count} × {chosen.folds} trainings learns for {chosen.minutes:.3g} minutes.")
+        base = base_of(chosen, found, place_of(chosen))
+        stem = chosen.network or base.network.name
+        settings = change_settings(recipe(stem, base=base), read_assignments(chosen.changes or ()))
+        entries = forecast_entries(settings, found.cases, stem, **asked)
+        run(chosen, found, entries, print_forecast, base=base, few_by_fold=True)
 
 
 def place_of(chosen: argparse.Namespace) -> Path:
@@ -123,6 +159,17 @@ def print_result(result: Comparison) -> None:
     print(result.verdict)
     what = ": results.csv, subjects.csv, differences.csv, and pictures" if len(result.table) else ""
     print(f"Saved in {result.folder}{what}.")
+
+
+def print_forecast(result: Comparison) -> None:
+    """Print what more patients would do: the table, the notes, the sentence, and where things lie."""
+    if result.forecast is not None and len(result.forecast.table):
+        table = result.forecast.table.drop(columns=["n_patients", "note"])
+        print(table.to_string(index=False, float_format=lambda value: f"{value:.3g}", na_rep=UNKNOWN))
+    for note in result.notes:
+        print(f"Note: {note}")
+    print(result.verdict)
+    print(f"Saved in {result.folder}: forecast.csv, forecast.png, and what every comparison has.")
 
 
 def short_table(table: pd.DataFrame) -> pd.DataFrame:

@@ -199,6 +199,21 @@ def build_parser() -> argparse.ArgumentParser:
     compare.add_argument("--together", action="store_true", help="score the mean of all networks as well")
     _add_comparison(compare, name="networks")
 
+    more = command(
+        "forecast",
+        comparing.forecast,
+        "How many more patients? Learn from 2, 4, 8 … patients and from all on the same folds, with as many steps "
+        "each, and say what still more would do, with an interval, or that it cannot be told. Called again, it "
+        "goes on where it was.",
+    )
+    whole = "minutes of learning in all, shared equally by the trainings (in place of --minutes, which are of each)"
+    length = _add_comparison(more, name="forecast", is_scored_otherwise=False)
+    length.add_argument("--in-all", type=float, metavar="MINUTES", help=whole)
+    more.add_argument("--network", metavar="NAME", help="network or recipe (default: the planned network)")
+    sizes = "patients to learn from, beside all of a fold (default: 2, 4, 8 …)"
+    more.add_argument("--sizes", type=int, nargs="+", default=(), metavar="N", help=sizes)
+    more.set_defaults(exact=False, without_outliers=False)
+
     tune = command(
         "finetune",
         finetuning.finetune,
@@ -347,8 +362,10 @@ def _add_learning(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, default=Path("trained_model"), help="folder of the model")
 
 
-def _add_comparison(parser: argparse.ArgumentParser, *, name: str) -> None:
-    """Add what every comparison has: the images, the time, the folds, and what is scored beside."""
+def _add_comparison(
+    parser: argparse.ArgumentParser, *, name: str, is_scored_otherwise: bool = True
+) -> argparse._MutuallyExclusiveGroup:
+    """Add what every comparison has: the images, the time (given back), the folds, and what is scored beside."""
     _add_training_folder(parser)
     length = parser.add_mutually_exclusive_group()
     add_setting(length, "minutes", default=3.0)
@@ -356,13 +373,15 @@ def _add_comparison(parser: argparse.ArgumentParser, *, name: str) -> None:
     add_setting(parser, "seed", default=0)
     parser.add_argument("--folds", type=int, default=5, help=FOLDS)
     parser.add_argument("--name", default=name, help=f"name of the comparison (default: {name})")
-    exact = "score models that see a crop around a centreline with the labels' own centrelines as well"
-    parser.add_argument("--exact", action="store_true", help=exact)
-    outliers = "then learn anew, without the outliers, what has some; they are tested as before"
-    parser.add_argument("--without-outliers", action="store_true", help=outliers)
+    if is_scored_otherwise:
+        exact = "score models that see a crop around a centreline with the labels' own centrelines as well"
+        parser.add_argument("--exact", action="store_true", help=exact)
+        outliers = "then learn anew, without the outliers, what has some; they are tested as before"
+        parser.add_argument("--without-outliers", action="store_true", help=outliers)
     _add_changes(parser)
     output = "folder of models and comparisons"
     parser.add_argument("--output", type=Path, default=Path("trained_model"), help=output)
+    return length
 
 
 def _add_changes(parser: argparse.ArgumentParser) -> None:

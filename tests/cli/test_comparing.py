@@ -4,11 +4,12 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
-from comparisons import make_comparison, make_folds
+from comparisons import learn_at_once, make_comparison, make_folds
 from discs import STRUCTURES, make_pair
 
 from autoseg.cli import main
 from autoseg.cli.comparing import base_of, entries_of, print_result, short_table
+from autoseg.cli.parser import build_parser
 from autoseg.data.cases import find_cases
 from autoseg.errors import SettingsError
 from autoseg.files.nifti.volumes import write_nifti
@@ -142,3 +143,43 @@ def test_settings_of_ones_own_are_compared_alone_or_beside_networks(folder, tmp_
     assert list(entries_of(own, base)) == ["unet", "small", "large"]
     command = ["compare", str(folder), "--entry", "small: batch_sizes=2"]
     assert main(command) != 0
+
+
+def test_a_forecast_is_printed_and_lies_in_its_folder(tmp_path, capsys, monkeypatch):
+    learn_at_once(monkeypatch)  # real trainings are compared above
+    monkeypatch.setattr("autoseg.measurement.statistics.RESAMPLES", 99)
+    monkeypatch.setattr("autoseg.evaluation.crossvalidation.cost._hand_back", lambda: None)
+    monkeypatch.setattr("autoseg.evaluation.comparison.run.write_pictures", lambda comparison: None)
+    place = tmp_path / "discs"
+    for part in ("images", "labels"):
+        (place / part).mkdir(parents=True)
+    for number in range(8):
+        image, labels = make_pair(number, size=(48, 48))
+        write_nifti(place / "images" / f"p{number}.nii.gz", image)
+        write_nifti(place / "labels" / f"p{number}.nii.gz", labels)
+    write_structures(place / "structures.csv", STRUCTURES)
+    command = ["forecast", str(place), "--network", "unet", "--folds", "3", "--epochs", "1"]
+    command += ["--set", "network.filters=4,8", "--output", str(tmp_path)]
+    assert main(command) == 0
+    shown = capsys.readouterr().out
+    # Eight patients in three folds: five or six are left, of whom one validates.
+    assert "Fold 3 of 3, U-Net with 2 subjects (1 of 3)" in shown
+    folder = tmp_path / "forecast_comparison"
+    table = pd.read_csv(folder / "forecast.csv")
+    measured = table[(table["structure"] == "mean") & (table["measure"] == "dice") & (table["kind"] == "measured")]
+    assert measured["patients_to_learn_from"].tolist() == pytest.approx([2, 3, 4.33], abs=0.01)
+    assert set(measured["n_patients"]) == {8}
+    sentence = (folder / "verdict.txt").read_text(encoding="utf-8").splitlines()[0]
+    assert sentence in shown
+    assert "more patients" in sentence
+    assert f"Saved in {folder}: forecast.csv" in shown
+    assert main([*command, "--sizes", "2", "9"]) == 1
+    assert "give sizes from 1 to 3 (not 9)" in capsys.readouterr().err
+
+
+def test_the_time_in_all_is_shared_equally(folder):
+    parsed = build_parser().parse_args(["forecast", str(folder), "--in-all", "60", "--sizes", "2", "4"])
+    assert (parsed.in_all, parsed.sizes, parsed.network) == (60, [2, 4], None)
+    assert not parsed.exact
+    with pytest.raises(SystemExit):
+        build_parser().parse_args(["forecast", str(folder), "--in-all", "60", "--epochs", "3"])

@@ -12,6 +12,7 @@ import pandas as pd
 
 from autoseg.errors import DataError, ReadError, SettingsError
 from autoseg.evaluation.comparison.entries import title_of
+from autoseg.evaluation.comparison.forecast import Forecast, forecast_of
 from autoseg.evaluation.comparison.side_by_side import SideBySide, read_side_by_side
 from autoseg.evaluation.comparison.tables import (
     MEAN,
@@ -44,7 +45,7 @@ class State:
 
     `derived` are made of entries, each with the one that it is compared with ("": the mean of all, with the best).
     `base` are the settings that the entries were made from, where that is known, `own` those of entries that are no
-    network, recipe or scenario.
+    network, recipe or scenario. `learnt` are, of a forecast, how many subjects each learns from (mean of folds).
     """
 
     entries: tuple[str, ...]
@@ -55,6 +56,7 @@ class State:
     notes: tuple[str, ...] = ()
     base: Mapping[str, Any] | None = None
     own: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    learnt: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def expected(self) -> tuple[str, ...]:
@@ -76,6 +78,7 @@ class Comparison:
     `subjects` the same by subject; `differences` one row a pair of entries and structure, paired by subject.
     `verdict` says in a sentence which is best for these data and whether that is more than chance. `notes` are
     sentences that the reader should know. `worst` are slices side by side, worst cases first, once all is finished.
+    `forecast` says what more subjects would do, where that was asked; the verdict is its sentence then.
     """
 
     folder: Path
@@ -88,6 +91,7 @@ class Comparison:
     worst: tuple[SideBySide, ...] = ()
     subjects: pd.DataFrame = field(default_factory=pd.DataFrame)
     structures: tuple[Structure, ...] = ()
+    forecast: Forecast | None = None
 
     def __repr__(self) -> str:
         return f"Comparison({', '.join(self.runs)}; {self.verdict})"
@@ -136,7 +140,8 @@ def put_together(folder: Path, state: State, folds: Mapping[str, Sequence[FoldRe
     table, differences = comparison_table(of_shared), differences_table(of_shared, state.derived)
     expected = state.expected
     is_finished = bool(expected) and all(len(folds.get(entry, ())) == state.folds for entry in expected)
-    verdict = give_verdict(table, differences, state.entries)
+    forecast = forecast_of(of_shared, state.learnt) if state.learnt else None
+    verdict = forecast.sentence if forecast is not None else give_verdict(table, differences, state.entries)
     if not is_finished and len(table):
         verdict = f"So far: {verdict[0].lower()}{verdict[1:]}"
     return Comparison(
@@ -150,6 +155,7 @@ def put_together(folder: Path, state: State, folds: Mapping[str, Sequence[FoldRe
         worst=read_side_by_side(folder, state.drawn) if is_finished else (),
         subjects=subjects,
         structures=state.structures,
+        forecast=forecast,
     )
 
 
@@ -172,6 +178,7 @@ def read_state(folder: Path) -> State:
             notes=tuple(content["notes"]),
             base=content.get("base"),
             own=dict(content.get("own", {})),
+            learnt=dict(content.get("learnt", {})),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ReadError(

@@ -62,7 +62,9 @@ class ComparisonRequest(CrossValidationRequest):
 
     @property
     def budget_notes(self) -> tuple[str, ...]:
-        """A sentence where the entries do not learn equally long."""
+        """A sentence where the entries do not learn equally long; a forecast's have as many steps each."""
+        if self.few_by_fold:
+            return ()
         budgets = {}
         for name in self.learning:
             settings = self.entries[name].settings

@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
 
 from autoseg.data.cases import Case
+from autoseg.data.split import subjects_of
 from autoseg.errors import AutosegError, DataError, OutputError
 from autoseg.evaluation.comparison.compared import Comparison, State, failing, put_together, write_state
 from autoseg.evaluation.comparison.derived import Derived, derived_entries
@@ -35,15 +37,26 @@ from autoseg.files.atomic import one_step, remove, remove_folder, whole_file
 from autoseg.files.tables import write_table
 from autoseg.image.structures import Structure
 from autoseg.model.settings.settings import Settings, settings_to_dict
-from autoseg.report.figures import show_comparison, show_learning_curves, show_side_by_side
+from autoseg.report.figures import show_comparison, show_forecast, show_learning_curves, show_side_by_side
 from autoseg.training.events import Note, OnEvent
 from autoseg.training.keeping.alone import folds_alone
 from autoseg.training.recipes import RECIPES
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 # --- the files of a comparison: tables, the verdict, pictures
+
+
+def _show_forecast(comparison: Comparison) -> Figure:
+    if comparison.forecast is None:
+        raise DataError("No forecast was asked for.")
+    return show_forecast(comparison.forecast.shown())
+
 
 PICTURES = {
     "comparison.png": show_comparison,
+    "forecast.png": _show_forecast,
     "learning_curves.png": show_learning_curves,
     "side_by_side.png": show_side_by_side,
 }
@@ -52,7 +65,7 @@ PICTURES = {
 def write_tables(comparison: Comparison) -> None:
     """Write results.csv, subjects.csv, per_subject.csv, differences.csv and verdict.txt, all of them or none.
 
-    With centrelines also centrelines.csv.
+    With centrelines also centrelines.csv, of a forecast forecast.csv.
     """
     tables = {
         "results.csv": comparison.table,
@@ -60,6 +73,8 @@ def write_tables(comparison: Comparison) -> None:
         "per_subject.csv": per_subject_table(comparison.subjects),
         "differences.csv": comparison.differences,
     }
+    if comparison.forecast is not None:
+        tables["forecast.csv"] = comparison.forecast.table
     lines = centrelines_table(comparison.runs)
     with one_step(comparison.folder):
         if len(lines):
@@ -192,6 +207,7 @@ def run_comparison(
             notes=request.budget_notes,
             base=None if request.base is None else settings_to_dict(request.base),
             own={} if request.kind == "scenario" else _own_settings(request),
+            learnt=_learnt(plans) if request.few_by_fold else {},
         )
         write_state(request.folder, state)
         running = _Running(request, plans, state, on_event, should_stop)
@@ -204,6 +220,14 @@ def run_comparison(
             running.state = replace(running.state, notes=(*running.state.notes, STOPPED))
             running.read_finished()
         return running.conclude()
+
+
+def _learnt(plans: Mapping[str, FoldPlan]) -> dict[str, float]:
+    """Give from how many subjects each entry learns, the mean of its folds."""
+    return {
+        entry: fmean(len(subjects_of(split.training)) for split in plan.folds.splits)
+        for entry, plan in plans.items()
+    }
 
 
 def _own_settings(request: ComparisonRequest) -> dict[str, dict[str, Any]]:

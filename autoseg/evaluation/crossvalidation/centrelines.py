@@ -52,9 +52,9 @@ class Centrelines:
         """Give a fold (from 1) the centrelines of its cases, and the finder for its test cases."""
         return self._inputs[number - 1]
 
-    def with_few(self, count: int) -> Centrelines:
+    def with_few(self, count: int, *, by_fold: bool = False) -> Centrelines:
         """Give those of finders that learn from so few subjects of each fold as well (`Folds.with_few`)."""
-        folds = self.folds.with_few(count)
+        folds = self.folds.with_few(count, by_fold=by_fold)
         if folds.splits == self.folds.splits:  # there are no more
             return self
         return replace(self, folds=folds, folder=self.folder / f"of_{count}_subjects", subjects=count)

@@ -33,7 +33,8 @@ class CrossValidationRequest:
     `entries` are scenarios by the name of their models; their settings' `minutes` or `epochs` are of each fold, and
     their common seed draws the folds. With fewer subjects than `folds`, each is left out once; `test_subjects` are
     in no fold. `copies` are as for `predict`. With `choose_post` each fold chooses a post-processing. `finder` are
-    the settings of what finds centrelines in each fold, from `autoseg.training.finder.finder_settings`.
+    the settings of what finds centrelines in each fold, from `autoseg.training.finder.finder_settings`. With
+    `few_by_fold` each fold draws its own few subjects, where an entry learns from few (`Folds.with_few`).
     """
 
     cases: Sequence[Case]
@@ -45,6 +46,7 @@ class CrossValidationRequest:
     copies: Copies = "none"
     choose_post: bool = False
     finder: Settings | None = None
+    few_by_fold: bool = False
 
     def __post_init__(self) -> None:
         for name in self.entries:
@@ -149,7 +151,9 @@ def plan_entries(
     lines = Centrelines(folds, finder, request.folder / LINES, on_event, should_stop)
     # How much is lost by having few subjects is not to be hidden by a finder that has learnt from all.
     counts = {one.subjects for one in request.entries.values()}
-    lines_of = {count: lines if count is None else lines.with_few(count) for count in counts}
+    lines_of = {
+        count: lines if count is None else lines.with_few(count, by_fold=request.few_by_fold) for count in counts
+    }
     return {
         name: FoldPlan(
             lines_of[one.subjects].folds,

@@ -40,17 +40,19 @@ class Folds:
         }
         return as_plain(made_from)
 
-    def with_few(self, count: int) -> Folds:
+    def with_few(self, count: int, *, by_fold: bool = False) -> Folds:
         """Give the same folds with so many subjects to learn from, and no more than that to validate on.
 
         Who they are is drawn by their names; with fewer, all of them. Those of a smaller count are among those of a
-        larger one. The test subjects stay.
+        larger one. The test subjects stay. With `by_fold` each fold draws others: how much depends on who they are
+        is seen between the folds then.
         """
-        splits = tuple(
-            replace(split, training=_few(split.training, count), validation=_few(split.validation, count))
-            for split in self.splits
-        )
-        return replace(self, splits=splits)
+        splits = []
+        for number, split in enumerate(self.splits, start=1):
+            salt = f"{number} " if by_fold else ""
+            training, validation = (_few(cases, count, salt) for cases in (split.training, split.validation))
+            splits.append(replace(split, training=training, validation=validation))
+        return replace(self, splits=tuple(splits))
 
     def without(self, subjects: Collection[str]) -> Folds:
         """Give the same folds with some subjects left out of training, not of validation and test."""
@@ -65,9 +67,11 @@ class Folds:
         return replace(self, splits=tuple(splits))
 
 
-def _few(cases: Sequence[Case], count: int) -> tuple[Case, ...]:
+def _few(cases: Sequence[Case], count: int, salt: str) -> tuple[Case, ...]:
     """Give the cases of so many subjects; which, neither their order nor their numbers decide."""
-    drawn = sorted(subjects_of(cases), key=lambda who: hashlib.sha256(who.encode("utf-8", "replace")).digest())
+    drawn = sorted(
+        subjects_of(cases), key=lambda who: hashlib.sha256(f"{salt}{who}".encode("utf-8", "replace")).digest()
+    )
     return tuple(case for case in cases if case.subject_id in drawn[:count])
 
 

@@ -13,6 +13,7 @@ from autoseg.report.figures.charts import (
 )
 from autoseg.report.figures.comparison import show_comparison, show_learning_curves, show_side_by_side
 from autoseg.report.figures.findings import show_findings
+from autoseg.report.figures.forecast import show_forecast
 from autoseg.report.figures.layout import NotebookFigure
 from autoseg.report.figures.morphometry import show_morphometry
 from autoseg.report.figures.readers import show_limits
@@ -30,6 +31,7 @@ __all__ = [
     "show_comparison",
     "show_erosions",
     "show_findings",
+    "show_forecast",
     "show_history",
     "show_learning_curves",
     "show_limits",
