@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from autoseg.data.cases import Case
 from autoseg.data.split import subjects_of
@@ -42,21 +42,12 @@ from autoseg.training.events import Note, OnEvent
 from autoseg.training.keeping.alone import folds_alone
 from autoseg.training.recipes import RECIPES
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 # --- the files of a comparison: tables, the verdict, pictures
-
-
-def _show_forecast(comparison: Comparison) -> Figure:
-    if comparison.forecast is None:
-        raise DataError("No forecast was asked for.")
-    return show_forecast(comparison.forecast.shown())
 
 
 PICTURES = {
     "comparison.png": show_comparison,
-    "forecast.png": _show_forecast,
+    "forecast.png": lambda comparison: show_forecast(comparison.forecast.shown() if comparison.forecast else {}),
     "learning_curves.png": show_learning_curves,
     "side_by_side.png": show_side_by_side,
 }
