@@ -18,6 +18,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "patient.centreline": ["CentrelinePanel"],
         "parts.chooser": ["FolderChooser"],
         "comparison.comparison": ["ComparisonPanel"],
+        "comparison.forecast": ["ForecastPanel"],
         "training.computer": ["ComputerPanel"],
         "patient.corrections": ["CorrectionsPanel"],
         "data.data": ["DataPanel"],

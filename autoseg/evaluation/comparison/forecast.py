@@ -144,7 +144,7 @@ def sizes_for(most: int) -> tuple[int, ...]:
 
 
 def forecast_entries(
-    settings: Settings,
+    entry: Settings | Scenario,
     cases: Sequence[Case],
     stem: str,
     *,
@@ -152,7 +152,7 @@ def forecast_entries(
     test_subjects: Collection[str] = (),
     sizes: Collection[int] = (),
 ) -> dict[str, Scenario]:
-    """Give the same settings with few subjects to learn from and with more, last with all, by name.
+    """Give the same settings or scenario with few subjects to learn from and with more, last with all, by name.
 
     A training from few makes as many steps as one from all, or they would differ by what they had time to learn:
     `minutes` are the same for all, and `epochs`, which are those of the training from all, are more with fewer
@@ -166,6 +166,8 @@ def forecast_entries(
     DataError
         If the folds have too few subjects.
     """
+    scenario = Scenario.of(entry)
+    settings = scenario.settings
     splits = k_folds(cases, folds=folds, seed=settings.seed, test_subjects=test_subjects)
     most = min(len(subjects_of(split.training)) for split in splits)
     wanted = sorted(set(sizes)) or sizes_for(most)[:-1]
@@ -179,8 +181,8 @@ def forecast_entries(
         own = settings
         if settings.minutes is None and settings.epochs is not None:
             own = replace(settings, epochs=math.ceil(settings.epochs * most / size))
-        entries[str(EntryName(stem, size))] = Scenario(own, subjects=size)
-    return {**entries, stem: Scenario(settings)}
+        entries[str(EntryName(stem, size))] = replace(scenario, settings=own, subjects=size)
+    return {**entries, stem: replace(scenario, subjects=None)}
 
 
 def forecast_of(runs: Mapping[str, CrossValidation], learnt: Mapping[str, float]) -> Forecast:

@@ -116,7 +116,7 @@ class BestPanel(Panel):
                 self.entry.options = [(title_of(one), one) for one in entries]
                 self.entry.value = best_entry(compared.comparison, among=entries) or entries[0]
             self.entry.description = request.kind.capitalize()
-            self.amount.value = show_value(_time(request.entries[self.entry.value].settings)[1])
+            self.amount.value = show_value(time_of(request.entries[self.entry.value].settings)[1])
         finally:
             self._quiet = False
         self._compared = compared
@@ -140,7 +140,7 @@ class BestPanel(Panel):
             request = compared.request
             scenario = request.entries[self.entry.value]
             settings = scenario.settings
-            unit, _ = _time(settings)
+            unit, _ = time_of(settings)
             self.unit.value = text(unit)
             typed = parse_value(unit, self.amount.value, float if unit == "minutes" else int)
             settings = change_settings(settings, {unit: typed})
@@ -173,7 +173,7 @@ class BestPanel(Panel):
             )
 
 
-def _time(settings: Settings) -> tuple[str, float]:
+def time_of(settings: Settings) -> tuple[str, float]:
     """Give "minutes" or "epochs", and how many."""
     if settings.minutes is not None:
         return "minutes", settings.minutes

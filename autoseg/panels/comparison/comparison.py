@@ -52,9 +52,9 @@ def describe_length(request: ComparisonRequest) -> str:
     count = f"{len(learning)} {request.kind}{'s' * (len(learning) != 1)}"
     if len(learning) < len(request.entries):
         count += " that learns" if len(learning) == 1 else " that learn"
-    words = f"{count} × {folds} folds × {_amount(request.entries[learning[0]].settings)}"
+    words = f"{count} × {folds} folds × {amount_of(request.entries[learning[0]].settings)}"
     if request.finders_in_fold:
-        each = _amount(request.finder or finder_settings())
+        each = amount_of(request.finder or finder_settings())
         words += f", and {folds * request.finders_in_fold} × {each} to find centrelines"
     seconds = request.seconds
     whole = (
@@ -63,7 +63,8 @@ def describe_length(request: ComparisonRequest) -> str:
     return f"{words}: {whole}."
 
 
-def _amount(settings: Settings) -> str:
+def amount_of(settings: Settings) -> str:
+    """Say how long a training learns: "2 minutes", or "1 epoch"."""
     unit, amount = ("minute", settings.minutes) if settings.minutes is not None else ("epoch", settings.epochs)
     return f"{amount:g} {unit}{'s' * (amount != 1)}"
 

@@ -170,7 +170,7 @@ def is_alike(one: ComparisonRequest, other: ComparisonRequest) -> bool:
         (
             *(tuple(ask.cases), tuple(ask.structures), ask.folds, ask.folder.resolve(), ask.in_no_fold),
             *(frozenset(ask.known), ask.together, ask.copies, ask.try_copies, ask.exact, ask.without_outliers),
-            *(ask.finder, set(ask.entries)),
+            *(ask.finder, ask.few_by_fold, set(ask.entries)),
         )
         for ask in (one, other)
     )
