@@ -22,10 +22,11 @@ UNKNOWN = "–"
 
 def compare(chosen: argparse.Namespace) -> None:
     """Cross-validate networks and recipes on the same folds, and say which is best for these data."""
-    from autoseg.cli.learning import check_found
+    from autoseg.cli.learning import tell_findings
     from autoseg.cli.options import find
     from autoseg.data.test_subjects import read_ledger
     from autoseg.evaluation.comparison.own_entries import read_entries
+    from autoseg.evaluation.crossvalidation import describe_material
     from autoseg.model.settings.settings import Settings
     from autoseg.model.settings.text import read_assignments
     from autoseg.training.keeping.alone import folds_alone
@@ -35,13 +36,14 @@ def compare(chosen: argparse.Namespace) -> None:
         recipe(name)
     read_entries(chosen.entries or (), Settings(), shared=read_assignments(chosen.changes or ()))
     with folds_alone(place_of(chosen)):  # before minutes of reading
-        found = check_found(find(chosen))
+        found = find(chosen)
+        material = describe_material(found, tell_findings(found))
         ledger = read_ledger(found.folder)
         if ledger:
             print(f"{ledger.note} They are in no fold.")
         base = base_of(chosen, found, place_of(chosen))
         also = {"copies": chosen.copies, "try_copies": chosen.try_copies, "together": chosen.together, "base": base}
-        run(chosen, found, entries_of(chosen, base), print_result, **also)
+        run(chosen, found, entries_of(chosen, base), print_result, material=material, **also)
 
 
 def forecast(chosen: argparse.Namespace) -> None:

@@ -12,11 +12,12 @@ if TYPE_CHECKING:
 def finetune(chosen: argparse.Namespace) -> None:
     """Cross-validate a model as it is, fine-tuned and from scratch on the same folds, and say what is best."""
     from autoseg.cli.comparing import place_of, print_result, run
-    from autoseg.cli.learning import base_of, check_found
+    from autoseg.cli.learning import base_of, tell_findings
     from autoseg.cli.options import find
     from autoseg.evaluation.comparison import EntryName
     from autoseg.evaluation.comparison.scenarios import SCENARIOS, scenarios_of
     from autoseg.evaluation.comparison.tables import per_subject_table
+    from autoseg.evaluation.crossvalidation import describe_material
     from autoseg.model.settings.text import read_assignments
     from autoseg.training.keeping.alone import folds_alone
 
@@ -31,7 +32,8 @@ def finetune(chosen: argparse.Namespace) -> None:
         print_result(result)
 
     with folds_alone(place_of(chosen)):  # before minutes of reading
-        found = check_found(find(chosen))
+        found = find(chosen)
+        material = describe_material(found, tell_findings(found))
         minutes = None if chosen.epochs is not None else chosen.minutes
         shared = {"seed": chosen.seed, "minutes": minutes, "epochs": chosen.epochs}
         changes = shared | read_assignments(chosen.changes or ())
@@ -40,4 +42,4 @@ def finetune(chosen: argparse.Namespace) -> None:
         )
         for stem in dict.fromkeys(EntryName.read(name).stem for name in entries):
             print(f"{stem}: {SCENARIOS[stem].words}")
-        run(chosen, found, entries, show)
+        run(chosen, found, entries, show, material=material)

@@ -23,6 +23,7 @@ from autoseg.words import counted
 
 if TYPE_CHECKING:
     from autoseg.data.cases import CaseFolder
+    from autoseg.data.checks import Finding
     from autoseg.data.split import Split
     from autoseg.data.test_subjects import Ledger
     from autoseg.model.model import TrainedModel
@@ -256,22 +257,27 @@ def show_settings(chosen: argparse.Namespace) -> None:
 def crossvalidate(chosen: argparse.Namespace) -> None:
     """Train a model a fold and score every subject once."""
     from autoseg.data.test_subjects import read_ledger
-    from autoseg.evaluation.crossvalidation import cross_validate
+    from autoseg.evaluation.crossvalidation import cross_validate, describe_material
+    from autoseg.evaluation.study import write_study_report
     from autoseg.training.keeping.alone import folds_alone
 
     folder = chosen.output / f"{chosen.name}_folds"
     with folds_alone(folder):  # before minutes of reading
         base = base_of(chosen)
         settings = settings_of(chosen, base)
-        found = check_found(find(chosen))
+        found = find(chosen)
+        findings = tell_findings(found)
         ledger = read_ledger(found.folder)
         set_aside = ledger.subjects if ledger else ()
         if ledger:
             print(f"{ledger.note} They are in no fold.")
+        plan = None
         if base is None:
             earlier = begun_with(chosen, settings, folder)
-            planned = earlier or plan_for(chosen, found, settings, set_aside=set_aside).settings
-            settings = with_recipe(chosen, planned)
+            if earlier is None:
+                plan = plan_for(chosen, found, settings, set_aside=set_aside)
+                earlier = plan.settings
+            settings = with_recipe(chosen, earlier)
         result = cross_validate(
             found.cases,
             found.structures,
@@ -284,22 +290,31 @@ def crossvalidate(chosen: argparse.Namespace) -> None:
             tell=tell,
             base=base,
             finder=finder_of(chosen),
+            material=describe_material(found, findings, plan),
         )
     for note in result.notes:
         print(f"Note: {note}")
     print_summary(result.summary)
     print(f"Saved in {result.folder}")
+    if chosen.report:
+        print(f"Report: {', '.join(map(str, write_study_report(result.folder)))}")
 
 
 def check_found(found: CaseFolder) -> CaseFolder:
     """Tell what is wrong with the cases; an error ends the command."""
+    tell_findings(found)
+    return found
+
+
+def tell_findings(found: CaseFolder) -> tuple[Finding, ...]:
+    """Tell what is wrong with the cases, and give it; an error ends the command."""
     from autoseg.data.checks import check_cases, raise_on_errors
 
     findings = check_cases(found)
     raise_on_errors(findings)
     for finding in findings:
         print(f"{finding.severity}: {finding.case_id} {finding.problem}")
-    return found
+    return findings
 
 
 def _set_aside(ledger: Ledger | None, named: Sequence[str] | None) -> Sequence[str]:

@@ -166,6 +166,8 @@ def build_parser() -> argparse.ArgumentParser:
     folds.add_argument("--folds", type=int, default=5, help=FOLDS)
     folds.add_argument("--name", default="model", help="name of the models (default: model)")
     folds.add_argument("--choose-post", action="store_true", help=CHOOSE_POST)
+    told = "also write study_report.html and study_report.pdf into the folder of the folds"
+    folds.add_argument("--report", action="store_true", help=told)
     _add_learning(folds)
 
     calibrate = command(
@@ -279,9 +281,10 @@ def build_parser() -> argparse.ArgumentParser:
         "report",
         using.report,
         "Write the report of a run into its folder, as a web page and as a PDF; of its corrected labels, where "
-        "somebody corrected them in it.",
+        "somebody corrected them in it. Of a cross-validation: that of a study, with a paragraph on the methods.",
     )
-    report.add_argument("run_folder", type=Path, metavar="RUN", help="the folder of a run in predictions")
+    of_what = "the folder of a run, of a cross-validation (<name>_folds), or of a comparison's network"
+    report.add_argument("run_folder", type=Path, metavar="RUN", help=of_what)
     report.add_argument("--by", default="", metavar="WHO", help="who corrected the labels: initials are enough")
     nobody = "name no patient, image or file; the files are then called report_without_ids"
     report.add_argument("--no-ids", action="store_true", help=nobody)

@@ -70,10 +70,15 @@ def predict(chosen: argparse.Namespace) -> None:
 
 
 def report(chosen: argparse.Namespace) -> None:
-    """Write the report of a run that is done."""
+    """Write the report of a run that is done, or of a cross-validation."""
+    from autoseg.evaluation.study import write_study_report
     from autoseg.prediction.run_report import write_report
 
-    for path in write_report(chosen.run_folder, by=chosen.by, show_ids=not chosen.no_ids):
+    if any(chosen.run_folder.glob("fold_*/fold.json")):
+        paths = write_study_report(chosen.run_folder, show_ids=not chosen.no_ids)
+    else:
+        paths = write_report(chosen.run_folder, by=chosen.by, show_ids=not chosen.no_ids)
+    for path in paths:
         print(f"Saved in {path}")
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from autoseg.data.cases import Case, CaseFolder, read_case_image, read_rater_labels
 from autoseg.data.digests import known_subjects
 from autoseg.errors import DataError
-from autoseg.evaluation.crossvalidation import FoldResult, read_fold, read_prediction, settle_folds
+from autoseg.evaluation.crossvalidation import FoldResult, read_folds, read_prediction
 from autoseg.evaluation.crossvalidation.fold import structures_of
 from autoseg.image.image import LabelMap
 from autoseg.image.structures import Structure
@@ -72,15 +72,7 @@ def read_beside_folds(found: CaseFolder, folder: Path) -> Readings:
     DataError
         If the folder holds no fold, or several readers drew none of its patients.
     """
-    settle_folds(folder)
-    places = sorted(Path(folder).glob("fold_*"))
-    if not places:
-        raise DataError(
-            f"{folder} holds no folds. Give the folder of a cross-validation (<name>_folds), or in the folder of a "
-            "comparison that of a network."
-        )
-    folds = [read_fold(place, number) for number, place in enumerate(places, start=1)]
-    readings = read_predictions(_several(found), found.structures, folds)
+    readings = read_predictions(_several(found), found.structures, read_folds(folder))
     if not readings:
         raise DataError(
             f"The folds in {folder} tested none of the images in {found.folder} that several readers drew. Give "

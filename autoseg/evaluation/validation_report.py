@@ -177,18 +177,18 @@ def appraisal_table(appraisal: Appraisal) -> pd.DataFrame:
         rows.append(
             {
                 "structure": structure.name,
-                "Dice [95 %]": _with_ends(row, 2, "dice", "dice_low", "dice_high"),
-                "area error of a slice in % [95 %]": _with_ends(
+                "Dice [95 %]": with_ends(row, 2, "dice", "dice_low", "dice_high"),
+                "area error of a slice in % [95 %]": with_ends(
                     row, 1, "area_error_percent", "area_error_percent_low", "area_error_percent_high"
                 ),
-                "area bias in mm² [limits of agreement]": _with_ends(
+                "area bias in mm² [limits of agreement]": with_ends(
                     row, 0, "area_bias_mm2", "area_limit_low_mm2", "area_limit_high_mm2"
                 ),
-                "mean area drawn, mm²": _number(row.get("reference_mm2"), 0),
-                "mean area predicted, mm²": _number(row.get("predicted_mm2"), 0),
+                "mean area drawn, mm²": number_text(row.get("reference_mm2"), 0),
+                "mean area predicted, mm²": number_text(row.get("predicted_mm2"), 0),
                 "slices (subjects)": _of(row.get("n_slices"), row.get("n_subjects")),
-                "slices missed": _number(row.get("n_missed"), 0),
-                "slices invented": _number(row.get("n_invented"), 0),
+                "slices missed": number_text(row.get("n_missed"), 0),
+                "slices invented": number_text(row.get("n_invented"), 0),
                 "learnt from slices (subjects)": UNKNOWN if drawn is None else _of(drawn.shown, drawn.subjects),
             }
         )
@@ -215,7 +215,7 @@ def errors_table(model: TrainedModel, appraisal: Appraisal) -> pd.DataFrame:
             )
         place = calibration.structures.index(structure.name) if structure.name in calibration.structures else None
         held = None if place is None else calibration.coverage[place]
-        row["intervals of slices that held, %"] = UNKNOWN if held is None else _number(100 * held, 0)
+        row["intervals of slices that held, %"] = UNKNOWN if held is None else number_text(100 * held, 0)
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -247,12 +247,12 @@ def _off(errors: Errors, calibration: Calibration, usual: float | None, doubt: f
         return UNKNOWN
     expected = Expected(errors.base, errors.share, errors.doubt)
     each = [fmean(abs(score) for score in own) for own in errors.scores]
-    typical = f"typically {_number(100 * median(each) * float(expected.of(usual, doubt)) / usual, 1)}"
+    typical = f"typically {number_text(100 * median(each) * float(expected.of(usual, doubt)) / usual, 1)}"
     band = find_band(errors.scores, calibration.level, may_assume=calibration.how == How.FOLDS)
     if band is None:
         return typical
     low, high = (100 * (end - usual) / usual for end in expected.interval(usual, band, doubt))
-    return f"{_number(low, 0)} to +{_number(high, 0)} ({typical})"
+    return f"{number_text(low, 0)} to +{number_text(high, 0)} ({typical})"
 
 
 class _Progress:
@@ -328,17 +328,18 @@ def _notes(model: TrainedModel, subjects: Sequence[str], scores: Sequence[Score]
     return tuple(notes)
 
 
-def _with_ends(row: dict[Any, Any], digits: int, *fields: str) -> str:
+def with_ends(row: dict[Any, Any], digits: int, *fields: str) -> str:
     """Write a value with the ends of its interval, where these are known."""
-    value, low, high = (_number(row.get(field), digits) for field in fields)
+    value, low, high = (number_text(row.get(field), digits) for field in fields)
     return value if UNKNOWN in (low, high) else f"{value} [{low} to {high}]"
 
 
 def _of(slices: float | None, subjects: float | None) -> str:
-    return UNKNOWN if slices is None else f"{_number(slices, 0)} ({_number(subjects, 0)})"
+    return UNKNOWN if slices is None else f"{number_text(slices, 0)} ({number_text(subjects, 0)})"
 
 
-def _number(value: float | None, digits: int) -> str:
+def number_text(value: float | None, digits: int) -> str:
+    """Write a number with so many decimals; "–" where it is not known."""
     if value is None or math.isnan(value):
         return UNKNOWN
     text = f"{value:,.{digits}f}"

@@ -8,16 +8,14 @@ from pathlib import Path
 from autoseg.data.corrections.kit import find_kits
 from autoseg.data.corrections.read import Correction, read_corrections
 from autoseg.errors import DataError
-from autoseg.files.atomic import one_step, whole_file
 from autoseg.prediction.run import Run
-from autoseg.report.figures.pdf import to_pdf
 from autoseg.report.pages.document import Document
-from autoseg.report.pages.html import to_page
+from autoseg.report.pages.files import WITHOUT_IDS, write_document
 from autoseg.report.pages.run_report import report_run
 from autoseg.report.written_run import WrittenRun, read_record, read_run
 
 NAME = "report"
-CORRECTED, WITHOUT_IDS = "_corrected", "_without_ids"
+CORRECTED = "_corrected"
 
 
 def run_document(run: Run, *, corrections: Sequence[Correction] = (), show_ids: bool = False) -> Document:
@@ -67,13 +65,7 @@ def write_report(
     else:
         document = report_run(read_run(folder), corrections=corrections, show_ids=show_ids)
     name = NAME + (CORRECTED if corrections else "") + ("" if show_ids else WITHOUT_IDS)
-    page, pdf = folder / f"{name}.html", folder / f"{name}.pdf"
-    contents = {page: to_page(document).encode(), pdf: to_pdf(document)}
-    with one_step(folder):
-        for path, content in contents.items():
-            with whole_file(path) as temporary:
-                temporary.write_bytes(content)
-    return page, pdf
+    return write_document(document, folder, name)
 
 
 def find_corrections(folder: Path, by: str = "") -> tuple[Correction, ...]:

@@ -411,15 +411,25 @@ class TestOtherFolders:
         assert "2 patients are set aside for a last test, frozen since" in shown.out
         assert "No case belongs to subject gone" in shown.err
 
-    def test_folds_score_everyone_once(self, folder, capsys):
+    def test_folds_score_everyone_once(self, folder, capsys, monkeypatch):
         output = folder.parent / "models"
         command = ["crossvalidate", str(folder), "--folds", "3", "--epochs", "1", "--output", str(output)]
         assert main([*command, "--input-shape", "48", "48"]) == 0
         rows = read_rows(output / "model_folds" / "results.csv")
         assert sorted(row["subject_id"] for row in rows) == list("abcdef")
         assert "dice" in capsys.readouterr().out
-        assert main([*command, "--input-shape", "48", "48"]) == 0
+        assert main([*command, "--input-shape", "48", "48", "--report"]) == 0
         assert "finished before" in capsys.readouterr().out
+        page = (output / "model_folds" / "study_report.html").read_text(encoding="utf-8")
+        assert "Cross-validation of model" in page
+        assert "not kept" not in page
+        assert (output / "model_folds" / "study_report.pdf").read_bytes().startswith(b"%PDF")
+        asked = []
+        monkeypatch.setattr(
+            "autoseg.evaluation.study.write_study_report", lambda *of, **how: asked.append((of, how)) or ()
+        )
+        assert main(["report", str(output / "model_folds"), "--no-ids"]) == 0
+        assert asked == [((output / "model_folds",), {"show_ids": False})]
 
     def test_pictures_are_segmented_with_a_typed_field_of_view(self, folder, capsys):
         models = folder.parent / "models"

@@ -31,6 +31,7 @@ from autoseg.evaluation.crossvalidation import (
     run_fold,
     settle_folds,
     speaking,
+    write_material,
 )
 from autoseg.evaluation.crossvalidation.fold import read_content
 from autoseg.files.atomic import one_step, remove, remove_folder, whole_file
@@ -158,6 +159,8 @@ def compare(
     finder : Settings, optional
         Of what finds centrelines in each fold, from `autoseg.training.finder.finder_settings`; entries share them
         that learn from as many subjects.
+    material : Material, optional
+        As for `cross_validate`.
 
     Returns
     -------
@@ -201,6 +204,7 @@ def run_comparison(
             learnt=_learnt(plans) if request.few_by_fold else {},
         )
         write_state(request.folder, state)
+        write_material(request.folder, request.material, aside=request.test_subjects, known=request.known)
         running = _Running(request, plans, state, on_event, should_stop)
         try:
             for number in range(1, state.folds + 1):

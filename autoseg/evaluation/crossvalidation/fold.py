@@ -149,6 +149,19 @@ def read_fold(place: Path, number: int, made_from: dict[str, Any] | None = None)
     return FoldResult(number, place, scores, volumes, note, cost, pixels, lines)
 
 
+def read_folds(folder: Path) -> tuple[FoldResult, ...]:
+    """Read all finished folds of a cross-validation or of a comparison's entry; a DataError where there is none."""
+    settle_folds(folder)
+    named = (place.name.removeprefix("fold_") for place in Path(folder).glob("fold_*"))
+    numbers = sorted(int(number) for number in named if number.isdecimal())
+    if not numbers:
+        raise DataError(
+            f"{folder} holds no folds. Give the folder of a cross-validation (<name>_folds), or in the folder of a "
+            "comparison that of a network."
+        )
+    return tuple(read_fold(Path(folder) / f"fold_{number}", number) for number in numbers)
+
+
 def read_content(place: Path) -> dict[str, Any]:
     """Read what a fold's folder says of it; a ReadError where it cannot be read."""
     try:

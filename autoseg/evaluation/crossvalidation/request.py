@@ -10,6 +10,7 @@ from typing import Any
 from autoseg.data.cases import Case
 from autoseg.evaluation.crossvalidation.centrelines import Centrelines
 from autoseg.evaluation.crossvalidation.fold import plain_settings
+from autoseg.evaluation.crossvalidation.material import Material
 from autoseg.evaluation.crossvalidation.scenario import Scenario
 from autoseg.evaluation.crossvalidation.splits import Folds, as_plain, prepare_folds
 from autoseg.files.atomic import check_writable
@@ -35,6 +36,7 @@ class CrossValidationRequest:
     in no fold. `copies` are as for `predict`. With `choose_post` each fold chooses a post-processing. `finder` are
     the settings of what finds centrelines in each fold, from `autoseg.training.finder.finder_settings`. With
     `few_by_fold` each fold draws its own few subjects, where an entry learns from few (`Folds.with_few`).
+    `material` is kept beside the folds, for a report.
     """
 
     cases: Sequence[Case]
@@ -47,6 +49,7 @@ class CrossValidationRequest:
     choose_post: bool = False
     finder: Settings | None = None
     few_by_fold: bool = False
+    material: Material | None = None
 
     def __post_init__(self) -> None:
         for name in self.entries:

@@ -15,6 +15,7 @@ from autoseg.errors import OutputError, Told
 from autoseg.evaluation.crossvalidation.cost import MemoryWatch, size_of
 from autoseg.evaluation.crossvalidation.events import FoldBegins, FoldEpoch, speaking
 from autoseg.evaluation.crossvalidation.fold import FoldCost, FoldResult, read_fold, settle_folds, write_fold
+from autoseg.evaluation.crossvalidation.material import write_material
 from autoseg.evaluation.crossvalidation.request import (
     CrossValidationRequest,
     FoldPlan,
@@ -103,6 +104,8 @@ def cross_validate(
     finder : Settings, optional
         Of what finds the centrelines in each fold, from `autoseg.training.finder.finder_settings`, where the
         models see a crop around them (`volume.crop_mm`). They are kept in `folder/centrelines`.
+    material : Material, optional
+        From `describe_material`: what a report tells of the images beyond the folds; kept in `folder/study.json`.
 
     Raises
     ------
@@ -129,6 +132,7 @@ def run_cross_validation(
         (plan,) = plan_entries(request, on_event, should_stop).values()
         plan = replace(plan, folder=request.folder)
         check_room_for(request.folder, [plan])
+        write_material(request.folder, request.material, aside=request.test_subjects, known=())
         results = []
         for number, split in enumerate(plan.folds.splits, start=1):
             words = Told(f"Fold {number} of {len(plan.folds.splits)}: {in_words(split)}")

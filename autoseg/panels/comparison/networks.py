@@ -13,7 +13,7 @@ from autoseg.data.split import subjects_of
 from autoseg.errors import DataError, SettingsError
 from autoseg.evaluation.comparison import ComparisonRequest, earlier_base
 from autoseg.evaluation.comparison.own_entries import EXAMPLE, read_entries
-from autoseg.evaluation.crossvalidation import Scenario
+from autoseg.evaluation.crossvalidation import Material, Scenario, describe_material
 from autoseg.model.networks import NETWORKS, USUAL_NETWORKS
 from autoseg.panels.comparison.entries import LABEL, EntriesPanel, PreviousComparison, with_words
 from autoseg.panels.parts.fields import field, tick
@@ -63,6 +63,7 @@ class NetworksPanel(EntriesPanel):
         super().__init__(**asked)
         self._source = data
         self._plan: Plan | None = None
+        self._material: Material | None = None
         self.boxes = {one: tick(kind.title, _words(one), width="210px") for one, kind in RECIPES.items()}
         self.together = tick(
             "the mean of all of them together",
@@ -141,6 +142,8 @@ class NetworksPanel(EntriesPanel):
     def _show_plan(self, plan: Plan) -> None:
         # Who validates is drawn anew in each fold.
         self._plan = replace(plan, choices=tuple(c for c in plan.choices if c.name != "validation_subjects"))
+        data = self._data
+        self._material = None if data is None else describe_material(data.cases, data.findings, self._plan)
         self.table.value = plan_table(self._plan, plan.settings, "")
         self.reasons.layout.display = ""
         self.hand_on()
@@ -171,6 +174,7 @@ class NetworksPanel(EntriesPanel):
             together=self.together.value,
             try_copies="mirrored" if self.copies.value else None,
             base=base,
+            material=self._material,
         )
 
 

@@ -13,6 +13,7 @@ from autoseg.errors import DataError, ReadError
 from autoseg.evaluation.comparison import MEAN, Comparison, title_of
 from autoseg.evaluation.comparison.verdict import order_of
 from autoseg.evaluation.second_reader import read_predictions
+from autoseg.evaluation.study import report_study, study_of
 from autoseg.measurement.readers import Reading
 from autoseg.panels.comparison.tables import (
     centrelines_html,
@@ -30,10 +31,18 @@ from autoseg.panels.parts.readers import SecondReader
 from autoseg.panels.parts.style import Drawn, heading, notice, picture, text
 from autoseg.panels.parts.values import Compared
 from autoseg.report.figures import show_comparison, show_learning_curves, show_side_by_side
+from autoseg.report.figures.pdf import to_pdf
+from autoseg.report.pages.document import Document
+from autoseg.report.pages.html import to_page
 from autoseg.training.plan import number_subjects
 
 FIRST = "Compare first: press Start above."
 CENTRELINES = "centrelines.csv"
+REPORT = "study_report"
+ABOUT_REPORT = (
+    "The report of one of them as a study: patients and exclusions, labels, split, settings and reasons, scores, "
+    "agreement of areas, failures, and a paragraph on the methods. It names patients where names are shown above."
+)
 FILES = (
     *("results.csv", "per_subject.csv", CENTRELINES, "differences.csv"),
     *("comparison.png", "learning_curves.png"),
@@ -87,6 +96,14 @@ class ResultsPanel(Panel):
         self.place.observe(lambda _: self._when_shown(self._show_slice), "value")
         self.show_ids.observe(lambda _: self._when_shown(self._show_words), "value")
         self.downloads = tuple(DownloadButton(name, partial(self._read_file, name)) for name in FILES)
+        self.reported = field(
+            widgets.Dropdown, "Report of", "The best is chosen first", width="360px", label="90px"
+        )
+        self.page = DownloadButton(f"{REPORT}.html", self.make_page, description="Study's report (web page)")
+        self.pdf = DownloadButton(f"{REPORT}.pdf", self.make_pdf, description="Study's report (PDF)")
+        reports = widgets.HBox(
+            [self.reported, self.page, self.pdf], layout={"align_items": "center", "flex_flow": "row wrap"}
+        )
         steps = widgets.HBox([self.place, self.next, self.show_ids], layout={"flex_flow": "row wrap"})
         self.slices_head = widgets.HTML()
         self.slices = widgets.VBox([self.slices_head, steps, self.slice])
@@ -100,6 +117,8 @@ class ResultsPanel(Panel):
             self.readers,
             self.slices,
             self.curves,
+            widgets.HTML(heading("To keep and to publish") + text(ABOUT_REPORT)),
+            reports,
             files,
         )
 
@@ -108,6 +127,20 @@ class ResultsPanel(Panel):
     def go_on(self) -> None:
         """Show the next slice; after the last comes the worst again."""
         self.place.value = self.place.value % self.place.max + 1
+
+    def make_page(self) -> bytes:
+        """Give the study's report of the chosen entry as a web page, as the download does."""
+        return to_page(self._document()).encode()
+
+    def make_pdf(self) -> bytes:
+        """Give the study's report of the chosen entry as a PDF with A4 pages, as the download does."""
+        return to_pdf(self._document())
+
+    def _document(self) -> Document:
+        compared, entry = self._compared, self.reported.value
+        if compared is None or entry is None:
+            raise DataError(FIRST)
+        return report_study(study_of(compared.comparison.runs[entry]), show_ids=self.show_ids.value)
 
     # --- what it follows
 
@@ -143,6 +176,11 @@ class ResultsPanel(Panel):
                     ("all structures (mean)" if name == MEAN else name, name) for name in structures_of(comparison)
                 ]
                 self.structure.value = MEAN if len(comparison.table) else None
+            with self.reported.hold_sync():
+                entries = [one for one in _ranked(compared) if one in comparison.runs]
+                self.reported.options = [(title_of(one), one) for one in entries]
+                self.reported.value = entries[0] if entries else None
+            self.page.disabled = self.pdf.disabled = not entries
             self.place.max = max(1, len(comparison.worst))
             self.place.value = 1
         finally:
@@ -212,12 +250,17 @@ class ResultsPanel(Panel):
 
 def read_beside_best(compared: Compared) -> tuple[Reading, ...]:
     """Give what the best entry found beside what several readers drew; empty where only one drew."""
-    comparison, request = compared.comparison, compared.request
-    order = (
-        order_of(comparison.table, comparison.differences, list(request.entries)) if len(comparison.table) else []
-    )
+    comparison, request, order = compared.comparison, compared.request, _ranked(compared)
     best = comparison.runs.get(order[0]) if order else None
     return read_predictions(request.cases, request.structures, best.folds if best is not None else ())
+
+
+def _ranked(compared: Compared) -> list[str]:
+    """Give the entries that were scored, the best first."""
+    comparison = compared.comparison
+    if not len(comparison.table):
+        return []
+    return order_of(comparison.table, comparison.differences, list(compared.request.entries))
 
 
 def _draw_overview(comparison: Comparison) -> str:

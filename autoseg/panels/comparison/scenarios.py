@@ -12,6 +12,7 @@ import ipywidgets as widgets
 from autoseg.errors import DataError, SettingsError
 from autoseg.evaluation.comparison import ComparisonRequest, EntryName
 from autoseg.evaluation.comparison.scenarios import ORIGINAL, OWN, SCENARIOS, USUAL, scenarios_of
+from autoseg.evaluation.crossvalidation import Material, describe_material
 from autoseg.model.model import TrainedModel
 from autoseg.model.settings.settings import Settings, VolumeSettings
 from autoseg.model.settings.text import parse_value, show_value, value_of
@@ -238,6 +239,7 @@ class ScenariosPanel(EntriesPanel):
         self._model: TrainedModel | None = None
         self._shown: TrainedModel | None = None
         self._fit: Fit | None = None
+        self._material: Material | None = None
         with self._silence():
             self.form = ScenariosForm(self.asked, self._changed, self._look)
             self.boxes, self.time = self.form.boxes, self.form.time
@@ -301,7 +303,8 @@ class ScenariosPanel(EntriesPanel):
             )
 
     def _show(self, fit: Fit) -> None:
-        self._fit = fit
+        self._fit, data = fit, self._data
+        self._material = None if data is None else describe_material(data.cases, data.findings)
         with self._silence():
             self.form.show_fit(fit.notes or (AS_IT_IS,), fit.unknown)
         self._offer_folds()
@@ -339,6 +342,7 @@ class ScenariosPanel(EntriesPanel):
             without_outliers=form.without.value,
             finder=form.read_finder() if follows else None,
             known=fit.known - aside,
+            material=self._material,
         )
 
     def _check(self, model: TrainedModel, fit: Fit) -> None:

@@ -1,15 +1,17 @@
 """The result of a comparison: the sentence, the numbers, the slices; and no patient's number unasked."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pandas as pd
 import pytest
 from bases import make_base
-from comparisons import known_comparison, make_folds, make_request, make_scenarios
+from comparisons import STRUCTURES, known_comparison, make_folds, make_request, make_scenarios
 from comparisons import make_comparison as made_up
+from discs import quick_settings
 from two_readers import draw_patients, write_folds
 
 from autoseg.evaluation.crossvalidation import CrossValidation, read_fold
+from autoseg.evaluation.crossvalidation.fold import plain_settings, write_fold
 from autoseg.panels.comparison.results import FIRST, ResultsPanel
 from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.values import Compared
@@ -122,3 +124,31 @@ def test_where_several_readers_drew_the_best_stands_beside_them(tmp_path):
     source.value = Compared(make_request(tmp_path), comparison)
     panel.wait(60)
     assert panel.readers.children == ()
+
+
+def test_the_best_is_reported_as_a_study_and_without_ids_unless_asked(tmp_path):
+    folds = {name: make_folds(dice) for name, dice in (("unet", (0.5, 0.6, 0.7)), ("resunet", (0.8, 0.9, 0.7)))}
+    for name, own in folds.items():
+        for number, fold in enumerate(own, start=1):
+            made = {"settings": plain_settings(quick_settings()), "structures": [asdict(STRUCTURES[0])]}
+            made["test"] = {score.case_id: "digest" for score in fold.pixels}
+            own[number - 1] = replace(fold, folder=tmp_path / name / f"fold_{number}")
+            write_fold(own[number - 1], made, predicted={})
+    panel, _ = make_panel(Compared(make_request(tmp_path), made_up(folds, folder=tmp_path)))
+    assert [value for _, value in panel.reported.options] == ["resunet", "unet"]
+    page = panel.page.make().decode()
+    assert "0.800" in page
+    assert "patient 1" in page
+    assert "subject0" not in page
+    panel.show_ids.value = True
+    panel.reported.value = "unet"
+    page = panel.page.make().decode()
+    assert "0.600" in page
+    assert "subject0" in page
+
+
+def test_without_folds_there_is_nothing_to_report(compared):
+    panel, _ = make_panel(compared)
+    assert panel.page.disabled
+    (described, _), *_ = panel.page.pieces()
+    assert "Compare first" in described["failed"]
