@@ -10,7 +10,7 @@ import ipywidgets as widgets
 import pandas as pd
 
 from autoseg.data.split import k_folds, subjects_of
-from autoseg.errors import ReadError
+from autoseg.errors import DataError, ReadError
 from autoseg.evaluation.comparison import MEAN, ComparisonRequest, EntryName, title_of
 from autoseg.evaluation.comparison.forecast import MEASURES, Forecast, forecast_entries
 from autoseg.evaluation.comparison.request import ENDING
@@ -125,9 +125,12 @@ class SizesPanel(Panel):
             typed = parse_value(unit, self.amount.value, float if unit == "minutes" else int)
             settings = change_settings(scenario.settings, {unit: typed})
             groups = {"folds": self.folds.value, "test_subjects": asked.in_no_fold}
-            entries = forecast_entries(
-                Scenario(settings, scenario.base), asked.cases, EntryName.read(entry).stem, **groups
-            )
+            start, stem = Scenario(settings, scenario.base), EntryName.read(entry).stem
+            try:
+                entries = forecast_entries(start, asked.cases, stem, **groups)
+            except DataError as error:  # too few patients are no mistake of anybody's
+                self.give_up(str(error))
+                return
             request = ComparisonRequest(
                 asked.cases,
                 asked.structures,
