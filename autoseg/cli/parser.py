@@ -265,8 +265,9 @@ def build_parser() -> argparse.ArgumentParser:
         nargs="?",
         const="binary",
         choices=("binary", "labelmap"),
-        help="also write labels and areas as DICOM objects (SEG, SR and RTSTRUCT of each image) for an archive; "
-        "with labelmap the segmentation holds a number a pixel, which only new viewers read",
+        help="also write labels and areas as DICOM objects (SEG, SR and RTSTRUCT of each image) and the report as "
+        "DICOM pictures (SC) for an archive; they name the patient. With labelmap the segmentation holds a number "
+        "a pixel, which only new viewers read",
     )
     predict.add_argument("--reference", type=Path, help="a folder with dicoms and labels to compare with")
     written = "also write report.html and report.pdf into the run's folder, to be read and printed"

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 def predict(chosen: argparse.Namespace) -> None:
     """Segment a folder, measure, save, and compare where there is a reference."""
     from autoseg.data.cases import find_cases
-    from autoseg.prediction.run import run_to_dicom, segment_folder
+    from autoseg.prediction.run import segment_folder
 
     with run_options(chosen) as options:
         run = segment_folder(
@@ -61,6 +61,8 @@ def predict(chosen: argparse.Namespace) -> None:
 
         print(f"Report: {', '.join(map(str, write_report(run)))}")
     if chosen.dicom:
+        from autoseg.prediction.run_dicom import run_to_dicom
+
         archived = run_to_dicom(run, chosen.dicom)
         for note in archived.notes:
             print_note(note)

@@ -40,9 +40,10 @@ class StructureTable:
 def read_structures(path: Path) -> StructureTable:
     """Read which integer in the label files is which structure.
 
-    Columns are label and name, and where wanted colour (#rrggbb), side, includes (labels inside this one, "2 3")
-    and values (what stands for it in the files, "76 150" or "gmseg-manual; wmseg": several are merged). A row with
-    the label 0 leaves its values out. Where files of several structures overlap, a later row covers an earlier one.
+    Columns are label and name, and where wanted colour (#rrggbb), side, includes (labels inside this one, "2 3"),
+    category and type (terms of SNOMED CT for DICOM objects: "10200004 Liver") and values (what stands for it in the
+    files, "76 150" or "gmseg-manual; wmseg": several are merged). A row with label 0 leaves its values out. Where
+    files of several structures overlap, a later row covers an earlier one.
     """
     columns, rows = read_rows(path)
     require_columns(path, columns, ("label", "name"), example="1,psoas left,#e69f00,left")
@@ -90,6 +91,11 @@ def write_structures(
         columns.append("includes")
         included = {s.label: s.includes for s in structures}
         rows = [[*row, " ".join(map(str, included.get(cast(int, row[0]), ())))] for row in rows]
+    for what in ("category", "type"):
+        terms = {s.label: getattr(s, what) for s in structures}
+        if any(terms.values()):
+            columns.append(what)
+            rows = [[*row, terms.get(cast(int, row[0]), "")] for row in rows]
     if values:
         columns.append("values")
         rows = [[*row, "; ".join(str(value) for value, label in values if label == row[0])] for row in rows]
@@ -204,6 +210,8 @@ def _structure(path: Path, number: int, row: Mapping[str, str]) -> Structure:
             colour=cast(tuple[int, int, int], tuple(bytes.fromhex(colour[1:]))) if colour else None,
             side=cast(Side, row.get("side", "").lower()),
             includes=tuple(int(word) for word in re.findall(r"\d{1,9}", row.get("includes", ""))),
+            category=row.get("category", ""),
+            type=row.get("type", ""),
         )
     except LabelError as error:
         raise LabelError(f"{where}: {error}") from error

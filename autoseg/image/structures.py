@@ -53,6 +53,9 @@ class Structure:
     includes : tuple of int
         Labels of structures that lie inside this one (grey matter inside the cord). Each pixel holds one label
         only, that of the inner structure; areas and scores of this one count both.
+    category, type : str
+        What it is in SNOMED CT, for DICOM objects: the number and what it means, "91723000 Anatomical structure"
+        and "10200004 Liver". Where they are empty its name is looked up among DICOM's own.
     """
 
     label: int
@@ -60,6 +63,8 @@ class Structure:
     colour: tuple[int, int, int] | None = None
     side: Side = ""
     includes: tuple[int, ...] = ()
+    category: str = ""
+    type: str = ""
 
     def __post_init__(self) -> None:
         if not 1 <= self.label <= 255:
@@ -77,6 +82,8 @@ class Structure:
                 f"Structure {self.name!r} has colour {colour}; give red, green and blue from 0 to 255."
             )
         object.__setattr__(self, "colour", colour)
+        for what in ("category", "type"):
+            _check_term(f"Structure {self.name!r}", what, getattr(self, what))
         object.__setattr__(self, "includes", tuple(int(label) for label in self.includes))
         if self.label in self.includes:
             raise LabelError(f"Structure {self.name!r} includes its own label {self.label}. Leave it out.")
@@ -85,6 +92,55 @@ class Structure:
     def rgb(self) -> tuple[int, int, int]:
         """Red, green and blue, 0 to 255."""
         return self.colour or default_colour(self.label)
+
+
+def read_term(words: str) -> tuple[str, str]:
+    """Give the number and the meaning of a term of SNOMED CT.
+
+    Examples
+    --------
+    >>> read_term("10200004 Liver")
+    ('10200004', 'Liver')
+    """
+    number, _, meaning = words.partition(" ")
+    return number, meaning.strip()
+
+
+def _check_term(who: str, what: str, words: str) -> None:
+    number, meaning = read_term(words)
+    if not words:
+        return
+    if not re.fullmatch(r"[1-9]\d{5,15}", number) or not 0 < len(meaning) <= 64 or not meaning.isprintable():
+        raise LabelError(
+            f"{who} has the {what} {words!r}. Write the number of SNOMED CT and what it means, for instance "
+            f"{'91723000 Anatomical structure' if what == 'category' else '10200004 Liver'}, or leave it empty."
+        )
+    if not _is_whole(number):
+        raise LabelError(
+            f"{who} has the {what} {words!r}, and {number} is no number of SNOMED CT: a digit was mistyped, or two "
+            "changed places. Look it up again."
+        )
+
+
+# Verhoeff's check digit, with which every number of SNOMED CT ends (release file specifications, 5.5): what is
+# multiplied is the group of a pentagon's turns and reflections.
+_TURN = (1, 5, 7, 6, 2, 8, 3, 0, 9, 4)
+
+
+def _is_whole(number: str) -> bool:
+    check = 0
+    for place, sign in enumerate(reversed(number)):
+        digit = int(sign)
+        for _ in range(place % 8):
+            digit = _TURN[digit]
+        check = _multiplied(check, digit)
+    return check == 0
+
+
+def _multiplied(a: int, b: int) -> int:
+    if a < 5:
+        return (a + b) % 5 if b < 5 else (a + b - 5) % 5 + 5
+    return (a - 5 - b) % 5 + 5 if b < 5 else (a - b) % 5
 
 
 def check_structures(structures: tuple[Structure, ...]) -> None:

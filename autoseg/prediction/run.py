@@ -67,8 +67,7 @@ from autoseg.report.run_folder import free_run_folder
 from autoseg.words import GraveNote
 
 if TYPE_CHECKING:
-    from autoseg.files.dicom.writing.segmentation import SegmentKind
-    from autoseg.report.archive import Archived
+    pass
 
 # --- how far a run is, and what it gave
 
@@ -871,42 +870,6 @@ def run_to_correct(run: Run, *, factor: int = 1, method: Literal["cubic", "linea
         return read_kit(folder)
     lights = _plain_lights(run.suitability)
     return write_kit(folder, run.results, model_name=run.model, suitability=lights, factor=factor, method=method)
-
-
-DICOM = "dicom"
-
-
-def run_to_dicom(run: Run, kind: SegmentKind = "binary") -> Archived:
-    """Write what a run gave as DICOM objects (SEG, SR, RTSTRUCT of each image) to `dicom` in the run's folder.
-
-    Files that were written before are replaced.
-
-    Parameters
-    ----------
-    run : Run
-    kind : {"binary", "labelmap"}
-        Of segmentations: a bit a pixel and structure, which viewers have read for years, or a number a pixel.
-
-    Returns
-    -------
-    Archived
-        Its notes tell what was repaired in headers, and what was left out.
-
-    Raises
-    ------
-    DataError
-        If no object can refer to any image of the run; the message says why.
-    OutputError
-        If the run's folder is not there any more, or what was written reads back differently.
-    """
-    from autoseg.report.archive import algorithm_of, write_dicom  # DICOM's codes, which few runs need
-
-    if not run.folder.is_dir():
-        raise OutputError(f"{run.folder} is not there any more; it was moved or deleted. Segment again.")
-    algorithm = algorithm_of(run.model, autoseg_version(), run.records, run.about_intervals)
-    return write_dicom(
-        run.folder / DICOM, run.results, run.measurements, algorithm, intervals=run.patient_intervals, kind=kind
-    )
 
 
 def _plain_lights(suitability: Mapping[str, Suitability]) -> dict[str, tuple[str, tuple[str, ...]]]:

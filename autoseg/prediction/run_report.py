@@ -20,10 +20,14 @@ CORRECTED = "_corrected"
 
 def run_document(run: Run, *, corrections: Sequence[Correction] = (), show_ids: bool = False) -> Document:
     """Give the report of a run that is in the memory; of its files only run.json is read."""
+    return report_run(written_run(run), corrections=corrections, show_ids=show_ids)
+
+
+def written_run(run: Run) -> WrittenRun:
+    """Give a run that is in the memory as its folder holds it, with its images."""
     results = {image.source.case_id: (image, label_map) for image, label_map in run.results}
     record = read_record(run.folder)
-    written = WrittenRun(run.folder, record, run.measurements, run.patient_intervals, run.suitability, results)
-    return report_run(written, corrections=corrections, show_ids=show_ids)
+    return WrittenRun(run.folder, record, run.measurements, run.patient_intervals, run.suitability, results)
 
 
 def write_report(

@@ -1,17 +1,19 @@
-"""Results as DICOM objects for an archive: SEG, SR and RTSTRUCT of each image."""
+"""Results as DICOM objects for an archive: SEG, SR and RTSTRUCT of each image, and the report's pages."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from autoseg.errors import DataError
 from autoseg.files.atomic import whole_folder
-from autoseg.files.dicom.writing.origin import read_origin
+from autoseg.files.dicom.writing.capture import write_captures
+from autoseg.files.dicom.writing.origin import Origin, read_origin
 from autoseg.files.dicom.writing.parts import Algorithm, DrawnStructure
 from autoseg.files.dicom.writing.report import Reported, write_report
 from autoseg.files.dicom.writing.segmentation import SegmentKind, write_segmentation
@@ -21,11 +23,17 @@ from autoseg.image.image import Image, LabelMap
 from autoseg.measurement.areas import Measurement, annotated_structures, worst_light
 from autoseg.measurement.intervals import PatientInterval
 from autoseg.report.area_tables import image_groups, patients_table
+from autoseg.report.figures.pdf import to_pictures
+from autoseg.report.pages.document import Document
 
 Result = tuple[Image, LabelMap]
 OVERLAPPING = (
     "Structures lie inside others, and a label map holds one a pixel: the segmentation was written as binary "
     "segments."
+)
+SEVERAL = (
+    "The images are of several patients or studies, and the report is of all of them: its pages were not written "
+    "as pictures."
 )
 
 
@@ -46,8 +54,13 @@ def write_dicom(
     *,
     intervals: Sequence[PatientInterval] = (),
     kind: SegmentKind = "binary",
+    corrected_by: Mapping[tuple[str, int], str] = MappingProxyType({}),
+    report: Document | None = None,
 ) -> Archived:
     """Write each image's labels and areas as DICOM objects to a new folder, all of them or none.
+
+    `corrected_by` tells, by case_id and label, who corrected a structure. Pages of the `report` become pictures
+    where all images are of one patient and study.
 
     Each file is read back and compared before the folder takes its name. An image to which no object can refer (no
     DICOM file, no known pixel size or place, nothing found on it) is left out with a note.
@@ -59,13 +72,14 @@ def write_dicom(
     OutputError
         If something reads back differently than it was written, or the folder cannot be written.
     """
-    notes, written, problems = list[str](), list[str](), list[str]()
+    notes, written, problems, origins = list[str](), list[str](), list[str](), list[Origin]()
     stems = unique_names([safe_name(image.source.case_id) for image, _ in results])
     with whole_folder(Path(folder)) as temporary:
         for stem, (image, label_map) in zip(stems, results, strict=True):
             name = image.source.case_id
             label_map = label_map.on_grid_of(image)
-            drawn = _drawn(label_map, kind)
+            by = {label: who for (case_id, label), who in corrected_by.items() if case_id == name}
+            drawn = _drawn(label_map, kind, by)
             try:
                 if not drawn:
                     raise DataError(f"{name}: nothing was found, so there is nothing to write.")
@@ -75,7 +89,7 @@ def write_dicom(
                 continue
             own: SegmentKind = kind
             if kind == "labelmap" and sum(np.int8(one.mask) for one in drawn).max() > 1:  # type: ignore[union-attr]
-                own, drawn = "binary", _drawn(label_map, "binary")
+                own, drawn = "binary", _drawn(label_map, "binary", by)
                 notes.append(f"{name}: {OVERLAPPING}")
             rows = _reported(name, drawn, measurements, intervals)
             light = worst_light(row.suitability for row in measurements if row.case_id == name)
@@ -83,10 +97,19 @@ def write_dicom(
             segmentation = write_segmentation(temporary / f"{stem}_SEG.dcm", origin, drawn, algorithm, own)
             write_report(temporary / f"{stem}_SR.dcm", origin, segmentation, drawn, rows, algorithm)
             write_structure_set(temporary / f"{stem}_RTSTRUCT.dcm", origin, drawn, algorithm)
+            origins.append(origin)
             notes += [f"{name}: {repair}" for repair in origin.repairs]
             written += [f"{stem}_{what}.dcm" for what in ("SEG", "SR", "RTSTRUCT")]
         if not written:
             raise DataError(" ".join(problems) or "There is no result to write.")
+        if report is not None and len({origin.study for origin in origins}) > 1:
+            notes.append(SEVERAL)
+        elif report is not None:
+            pages = to_pictures(report)
+            names = [f"report_page{number}_SC.dcm" for number in range(1, len(pages) + 1)]
+            light = worst_light(row.suitability for row in measurements)
+            write_captures([temporary / one for one in names], origins, pages, replace(algorithm, light=light))
+            written += names
     return Archived(Path(folder), tuple(written), (*problems, *notes))
 
 
@@ -100,12 +123,12 @@ def algorithm_of(model_name: str, version: str, records: Sequence[Mapping[str, A
     return Algorithm(f"autoseg: {model_name}", version, tuple(parameters + ([about] if about else [])))
 
 
-def _drawn(label_map: LabelMap, kind: SegmentKind) -> list[DrawnStructure]:
+def _drawn(label_map: LabelMap, kind: SegmentKind, corrected_by: Mapping[int, str]) -> list[DrawnStructure]:
     """Give the structures that were found; segments of bits are numbered from 1, those of a label map by labels."""
     masks = [(one, label_map.mask(one.label)) for one in annotated_structures(label_map)]
     found = [(one, mask) for one, mask in masks if mask.any()]
     return [
-        DrawnStructure(one.label if kind == "labelmap" else number, one, mask)
+        DrawnStructure(one.label if kind == "labelmap" else number, one, mask, corrected_by.get(one.label, ""))
         for number, (one, mask) in enumerate(found, start=1)
     ]
 

@@ -428,4 +428,5 @@ def _describe_structure(structure: Structure) -> dict[str, Any]:
         "colour": hex_colour(structure.rgb),
         "side": structure.side,
         **({"includes": list(structure.includes)} if structure.includes else {}),
+        **{what: words for what in ("category", "type") if (words := getattr(structure, what))},
     }

@@ -41,7 +41,7 @@ MEANINGS = (
     (r".*\.nii\.gz", "The labels as NIfTI, in the image's own place"),
     (
         r"dicom/.*",
-        "For an archive: segmentations (SEG), measurements (SR) and outlines (RTSTRUCT) as DICOM objects",
+        "For an archive, as DICOM: segmentations (SEG), measurements (SR), outlines (RTSTRUCT), the report (SC)",
     ),
     (r"colours/.*", "Names and colours of the labels for ITK-SNAP, 3D Slicer and FSLeyes"),
     (r"to_correct.*/.*", "Images and labels to be corrected by hand, and how: READ_ME.txt"),

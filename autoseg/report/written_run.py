@@ -96,7 +96,13 @@ def _lights(record: Mapping[str, Any]) -> dict[str, Suitability]:
 def _structure(one: Mapping[str, Any]) -> Structure:
     red, green, blue = bytes.fromhex(str(one["colour"]).removeprefix("#"))
     return Structure(
-        one["label"], one["name"], (red, green, blue), one.get("side", ""), tuple(one.get("includes", ()))
+        one["label"],
+        one["name"],
+        (red, green, blue),
+        one.get("side", ""),
+        tuple(one.get("includes", ())),
+        one.get("category", ""),
+        one.get("type", ""),
     )
 
 

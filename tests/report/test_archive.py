@@ -21,11 +21,15 @@ from autoseg.image.image import LabelMap
 from autoseg.image.structures import Structure
 from autoseg.measurement.areas import measure_areas
 from autoseg.report.archive import write_dicom
+from autoseg.report.figures.pdf import to_pictures
+from autoseg.report.pages.document import Document, Heading, Words
 
 ALGORITHM = Algorithm("autoseg: made up", "0.1", ("model made up: digest 0123456789abcdef",))
 STRUCTURES = (
     Structure(4, "kidney left", (10, 200, 30), "left"),
-    Structure(7, "Ödem", includes=(9,)),
+    Structure(
+        7, "Ödem", includes=(9,), category="49755003 Morphologically abnormal structure", type="79654002 Edema"
+    ),
     Structure(9, "core"),
 )
 
@@ -37,6 +41,9 @@ def labelled(image):
     voxels[-1, 12:18, 12:20] = 7
     voxels[-1, 14:16, 14:16] = 9
     return LabelMap(voxels, image.affine, STRUCTURES, source=image.source)
+
+
+PAGES = Document("Areas of a patient", "", (Heading("By patient"), Words("One page. " * 900)), "autoseg")
 
 
 def archived(image, folder, **how):
@@ -79,6 +86,7 @@ def test_masks_areas_intervals_and_references_are_those_of_the_run(tmp_path):
     report = pydicom.dcmread(of_kind(done, "SR"))
     text = str(report)
     for words in (
+        "Edema",
         "+, range of upper measurement uncertainty",
         "Kidney",
         "Left",
@@ -101,6 +109,85 @@ def test_a_label_map_holds_one_structure_a_pixel_and_others_become_binary_with_a
     )
     found = read_segmentation(of_kind(plain, "SEG"))
     assert (found.kind, [one.number for one in found.segments]) == ("LABELMAP", [4])
+
+
+def test_terms_are_those_of_the_table_and_else_of_the_name(tmp_path):
+    image = the_image(tmp_path / "scan")
+    done, *_ = archived(image, tmp_path / "dicom")
+    found = {}
+    for one in pydicom.dcmread(of_kind(done, "SEG")).SegmentSequence:
+        (category,), (kind,) = one.SegmentedPropertyCategoryCodeSequence, one.SegmentedPropertyTypeCodeSequence
+        found[one.SegmentLabel] = category.CodeValue, kind.CodeValue, kind.CodingSchemeDesignator
+    assert found == {
+        "kidney left": ("91723000", "64033007", "SCT"),
+        "Ödem": ("49755003", "79654002", "SCT"),
+        "core": ("91723000", "91723000", "SCT"),
+    }
+
+
+def test_who_corrected_a_structure_is_an_observer(tmp_path):
+    image = the_image(tmp_path / "scan")
+    plain, *_ = archived(image, tmp_path / "plain")
+    assert "Person Observer" not in str(pydicom.dcmread(of_kind(plain, "SR")))
+    done, *_ = archived(image, tmp_path / "dicom", corrected_by={(image.source.case_id, 7): "A. Bauer"})
+    content = pydicom.dcmread(of_kind(done, "SR")).ContentSequence
+    kinds = [one.ConceptCodeSequence[0].CodeValue for one in content if concept(one) == "121005"]
+    assert kinds == ["121006", "121007"]  # a person, and the device
+    assert [str(one.PersonName) for one in content if concept(one) == "121008"] == ["A. Bauer^"]
+    assert of_kind(done, "SR").read_bytes().count(b"then corrected by A. Bauer") == 2  # a slice, and the whole
+    segments = pydicom.dcmread(of_kind(done, "SEG")).SegmentSequence
+    assert {one.SegmentLabel: one.SegmentAlgorithmType for one in segments} == {
+        "kidney left": "AUTOMATIC",
+        "Ödem": "SEMIAUTOMATIC",
+        "core": "AUTOMATIC",
+    }
+    outlines = pydicom.dcmread(of_kind(done, "RTSTRUCT"))
+    assert [one.ROIGenerationAlgorithm for one in outlines.StructureSetROISequence] == [
+        *("AUTOMATIC", "SEMIAUTOMATIC", "AUTOMATIC")
+    ]
+    assert [str(one.ROIInterpreter) for one in outlines.RTROIObservationsSequence] == ["", "A. Bauer^", ""]
+
+
+def concept(item):
+    return item.ConceptNameCodeSequence[0].CodeValue
+
+
+def test_the_pages_of_the_report_are_pictures_that_refer_to_the_images(tmp_path):
+    image = dirty(tmp_path / "scan")
+    done, *_ = archived(image, tmp_path / "dicom", report=PAGES)
+    names = [name for name in done.names if name.endswith("_SC.dcm")]
+    assert names == [f"report_page{number}_SC.dcm" for number in range(1, len(names) + 1)]
+    assert len(names) > 1
+    uids = [one.sop_uid for one in image.source.slices]
+    with quiet():
+        pages = [pydicom.dcmread(done.folder / name) for name in names]
+        for page, meant in zip(pages, to_pictures(PAGES), strict=True):
+            np.testing.assert_array_equal(page.pixel_array, meant)
+            assert meant.shape == (1753, 1240, 3)
+            assert 0.5 < (meant == 255).mean() < 0.99  # paper, with words on it
+            assert [one.ReferencedSOPInstanceUID for one in page.SourceImageSequence] == uids
+            (series,) = page.ReferencedSeriesSequence
+            assert series.SeriesInstanceUID == "1.2.04"
+            assert (page.StudyInstanceUID, page.PatientID, page.BurnedInAnnotation) == (
+                *("1.2.05", image.source.subject_id, "YES"),
+            )
+        assert len({page.SeriesInstanceUID for page in pages}) == 1
+        assert [page.InstanceNumber for page in pages] == [*range(1, len(pages) + 1)]
+
+
+def test_a_report_of_two_patients_is_no_picture_of_one(tmp_path):
+    images = [the_image(tmp_path / "scan", "a"), the_image(tmp_path / "other", "b")]
+    images[1] = replace(images[1], source=replace(images[1].source, case_id="b"))
+    with quiet():
+        for path in {one.path for one in images[1].source.slices}:
+            dataset = pydicom.dcmread(path)
+            dataset.PatientID = "another"
+            dataset.save_as(path)
+    results = [(image, labelled(image)) for image in images]
+    rows = [row for image, label_map in results for row in measure_areas(label_map, image=image)]
+    done = write_dicom(tmp_path / "dicom", results, rows, ALGORITHM, report=PAGES)
+    assert not [name for name in done.names if name.endswith("_SC.dcm")]
+    assert "several patients or studies" in " ".join(done.notes)
 
 
 def dirty(folder):
@@ -140,12 +227,14 @@ def test_what_nothing_can_refer_to_is_left_out_in_words_and_no_folder_is_left(tm
     assert not (tmp_path / "dicom").exists()
 
 
-@pytest.mark.parametrize("kind", ["SEG", "SR", "RTSTRUCT"])
+@pytest.mark.parametrize("kind", ["SEG", "SR", "RTSTRUCT", "SC"])
 def test_other_programs_find_no_error(tmp_path, kind):
     if shutil.which("dciodvfy") is None or shutil.which("dsrdump") is None:
         pytest.skip("no dciodvfy or dsrdump here (Debian: apt-get install dicom3tools dcmtk)")
     image = the_image(tmp_path / "scan")
-    path: Path = of_kind(archived(image, tmp_path / "dicom")[0], kind)
+    by = {(image.source.case_id, 4): "AB"}
+    done, *_ = archived(image, tmp_path / "dicom", corrected_by=by, report=replace(PAGES, blocks=()))
+    path: Path = of_kind(done, kind)
     said = subprocess.run(["dciodvfy", str(path)], capture_output=True, text=True, encoding="utf-8", check=False)
     assert [line for line in (said.stdout + said.stderr).splitlines() if line.startswith("Error")] == []
     if kind == "SR":

@@ -40,6 +40,8 @@ class Naming:
     colour: tuple[int, int, int] | None = None
     side: Side = ""
     includes: tuple[int, ...] = ()
+    category: str = ""
+    type: str = ""
     counts_as: int = UNNAMED
 
 
@@ -58,7 +60,7 @@ def list_namings(case_folder: CaseFolder, *, unnamed: Iterable[int] = ()) -> tup
     rows = []
     for s in case_folder.structures:
         first, *more = stands.get(s.label) or [s.name if binary else s.label]
-        rows.append(Naming(first, s.label, s.name, s.rgb, s.side, s.includes, s.label))
+        rows.append(Naming(first, s.label, s.name, s.rgb, s.side, s.includes, s.category, s.type, s.label))
         rows += [Naming(value, labels.take(value), counts_as=s.label) for value in more]
     rows += [Naming(value, labels.take(value), counts_as=LEFT_OUT) for value in stands.get(LEFT_OUT, ())]
     rows += [Naming(value, value if 0 < value < 256 else labels.take(value)) for value in unnamed]
@@ -119,7 +121,7 @@ def _structure(row: Naming, labels: Mapping[int, Naming]) -> Structure:
         raise LabelError(f"The value {row.value} {problem}. Type one, or leave the value out.")
     # What became a part of it is no structure inside it any more.
     includes = tuple(label for label in row.includes if label in labels)
-    return Structure(row.label, name, row.colour, row.side, includes)
+    return Structure(row.label, name, row.colour, row.side, includes, row.category, row.type)
 
 
 def name_structures(case_folder: CaseFolder, table: StructureTable) -> None:

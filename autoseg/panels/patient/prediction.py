@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
 
+from autoseg.data.corrections.read import Correction
 from autoseg.errors import DataError
 from autoseg.files.archives import zip_folder
 from autoseg.model.postprocess import MOST_EROSIONS, StructurePostprocess
@@ -22,7 +23,8 @@ from autoseg.panels.parts.values import Centrelines, ChosenModel, Patient
 from autoseg.panels.parts.viewer import SliceViewer
 from autoseg.panels.patient.light import WITHHELD, LightPanel, Lit, run_to_show
 from autoseg.prediction.ensemble import COPY_WORDS, Copies, copies_worth, runs_per_slice, unseen_note
-from autoseg.prediction.run import Run, RunProgress, RunStopped, Stage, run_to_dicom, segment_folder
+from autoseg.prediction.run import Run, RunProgress, RunStopped, Stage, segment_folder
+from autoseg.prediction.run_dicom import run_to_dicom
 from autoseg.prediction.run_report import run_document
 from autoseg.report.area_tables import missing_notes
 from autoseg.report.figures.pdf import to_pdf
@@ -369,7 +371,8 @@ class OutputPanel(Panel):
         self.dicom_button = button(
             "Write DICOM objects",
             self.write_dicom,
-            "For an archive: segmentation (SEG), measurements (SR) and outlines (RTSTRUCT) of each image",
+            "For an archive: segmentation (SEG), measurements (SR) and outlines (RTSTRUCT) of each image, and the "
+            "report as pictures; of the corrected labels, where somebody corrected them. They name the patient",
             icon="archive",
         )
         self.table = widgets.HTML()
@@ -385,16 +388,17 @@ class OutputPanel(Panel):
                 self.say(f"{folder} was opened in another window.", "done")
 
     def write_dicom(self) -> None:
-        """Write SEG, SR and RTSTRUCT of each image into the run's folder, as the button does."""
+        """Write SEG, SR and RTSTRUCT of each image, and the report, into the run's folder, as the button does."""
         run = self.run
         with self.attempt():
             if run is None:
                 return
             self.dicom_button.disabled = True
+            corrections = self._own_corrections(run)
 
             def work() -> tuple[Run, Archived]:
                 try:
-                    return run, run_to_dicom(run)
+                    return run, run_to_dicom(run, corrections=corrections)
                 finally:
                     self.dicom_button.disabled = False
 
@@ -423,10 +427,14 @@ class OutputPanel(Panel):
     def _document(self) -> Document:
         if self.run is None:
             raise DataError("There is no result. First segment a patient above.")
+        corrections = self._own_corrections(self.run)
+        return run_document(self.run, corrections=corrections, show_ids=self.ids.value)
+
+    def _own_corrections(self, run: Run) -> list[Correction]:
+        """Give what was corrected of this run."""
         value = None if self.corrections is None else self.corrections.value
         kits = () if value is None else value.corrections
-        own = [one for one in kits if self.run.folder.resolve() in one.kit.folder.resolve().parents]
-        return run_document(self.run, corrections=own, show_ids=self.ids.value)
+        return [one for one in kits if run.folder.resolve() in one.kit.folder.resolve().parents]
 
     def _update(self, run: Any) -> None:
         self.value, self.run = None, run

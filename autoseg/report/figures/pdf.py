@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
 
+import numpy as np
+import numpy.typing as npt
 from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.ft2font import FT2Font
@@ -53,6 +56,17 @@ def to_pdf(document: Document) -> bytes:
             for figure in figures:
                 pages.savefig(figure)
     return buffer.getvalue()
+
+
+def to_pictures(document: Document, dpi: int = 150) -> list[npt.NDArray[np.uint8]]:
+    """Give the pages of the PDF as pictures, each (rows, columns, 3)."""
+    pictures = []
+    for figure in lay_out(document):
+        figure.set_dpi(dpi)
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        pictures.append(np.array(canvas.buffer_rgba(), dtype=np.uint8)[..., :3])
+    return pictures
 
 
 def lay_out(document: Document) -> list[Sheet]:

@@ -91,7 +91,7 @@ def report_run(run: WrittenRun, *, corrections: Sequence[Correction] = (), show_
         If a correction is of another run.
     """
     corrections = [one for one in corrections if one.is_changed]
-    rows, changed = _corrected_rows(run, corrections)
+    rows, changed = corrected_rows(run, corrections)
     structures_changed = {(run_case, label) for run_case, _, label in changed}
     intervals = tuple(one for one in run.intervals if (one.image, one.label) not in structures_changed)
     names = _Names(run, show_ids=show_ids)
@@ -191,13 +191,13 @@ class _Names:
 # --- what a person corrected
 
 
-def _corrected_rows(
+def corrected_rows(
     run: WrittenRun, corrections: Sequence[Correction]
 ) -> tuple[list[Measurement], set[tuple[str, int, int]]]:
     """Measure what was corrected anew; also give which images, slices and labels were changed."""
     new: dict[tuple[str, int, int], tuple[Measurement, str]] = {}
     for one in corrections:
-        case_id, first = _place(run, one)
+        case_id, first = place_of(run, one)
         for row in measure_areas(one.label_map):
             was, now = (of.mask(row.label)[row.slice_index] for of in (one.before, one.label_map))
             if not np.array_equal(was, now):
@@ -231,7 +231,7 @@ def _corrected_rows(
     return rows, set(new)
 
 
-def _place(run: WrittenRun, correction: Correction) -> tuple[str, int]:
+def place_of(run: WrittenRun, correction: Correction) -> tuple[str, int]:
     """Give the image of the run that was corrected, and its first slice there: pictures lie apart, one a slice."""
     own = correction.case.case_id
     for image in run.record["images"]:
@@ -253,13 +253,13 @@ def _about_corrections(run: WrittenRun, corrections: Sequence[Correction], names
     ]
     lines = []
     for one in corrections:
-        case_id, first = _place(run, one)
+        case_id, first = place_of(run, one)
         slices = _numbers(run, case_id, [first + index for index in one.changed_slices])
         what = listed(list(dict.fromkeys(change.name for change in one.changes)))
         lines.append(f"{names.case(case_id)}: by {one.by}, {say_date(one.date)}; slices {slices}: {what}.")
     blocks.append(Points(tuple(lines)))
     changed = [
-        (names.case(_place(run, one)[0]), line)
+        (names.case(place_of(run, one)[0]), line)
         for one in corrections
         for line in compare_structures(one.before, one.label_map).to_dict("records")
         if line["voxels_added"] or line["voxels_removed"]
@@ -482,7 +482,7 @@ def _key_slices(
     run: WrittenRun, rows: Sequence[Measurement], corrections: Sequence[Correction], names: _Names
 ) -> list[Block]:
     """Draw the key slices of each image, or show the overlays of the run where its images are not at hand."""
-    corrected = {_place(run, one): one for one in corrections}
+    corrected = {place_of(run, one): one for one in corrections}
     draw = _drawing(run, corrected)
     pictures: list[Picture] = []
     groups = list(image_groups(rows).values())

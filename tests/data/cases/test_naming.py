@@ -17,7 +17,7 @@ from autoseg.data.cases import (
 )
 from autoseg.data.cases.naming import LEFT_OUT, UNNAMED
 from autoseg.errors import DataError, LabelError, OutputError
-from autoseg.files.tables import read_structures
+from autoseg.files.tables import read_structures, write_structures
 from autoseg.image.structures import Structure
 
 
@@ -181,3 +181,24 @@ def test_a_name_of_files_that_the_table_cannot_hold_is_said(folder):
         name_structures(found, build_table(list_namings(found)))
     assert not (folder / "structures.csv").exists()
     assert read_structures  # the table is read back before it counts as kept
+
+
+def test_terms_of_snomed_ct_are_kept_and_checked(folder):
+    liver = Structure(1, "a", category="91723000 Anatomical structure", type="10200004 Liver")
+    write_structures(folder / "structures.csv", (liver, Structure(2, "b")))
+    assert read_structures(folder / "structures.csv").structures[0] == liver
+    rows = rows_of(folder)
+    assert (rows[1].category, rows[1].type, rows[2].type) == (liver.category, liver.type, "")
+    rows[1] = replace(rows[1], name="renamed")
+    keep(folder, rows)
+    assert find_cases(folder).structures[0] == replace(liver, name="renamed", colour=liver.rgb)
+    for wrong, words in (
+        ("Liver", "Write the number of SNOMED CT and what it means, for instance 10200004 Liver"),
+        ("10200004", "and what it means"),
+        ("10200040 Liver", "a digit was mistyped, or two changed places"),
+        ("10200014 Liver", "no number of SNOMED CT"),
+    ):
+        write_table(folder, "structures.csv", "label,name,type", f"1,a,{wrong}", "2,b,")
+        with pytest.raises(LabelError) as error:
+            find_cases(folder)
+        assert words in str(error.value)

@@ -440,7 +440,7 @@ def test_dicom_objects_are_written_at_a_click_and_listed(run, tmp_path):
     assert "dicom/" in panel.table.value
     assert not panel.dicom_button.disabled
     assert {path.name.rpartition("_")[2] for path in (folder / "dicom").iterdir()} == {
-        *("SEG.dcm", "SR.dcm", "RTSTRUCT.dcm")
+        *("SEG.dcm", "SR.dcm", "RTSTRUCT.dcm", "SC.dcm")
     }
 
 

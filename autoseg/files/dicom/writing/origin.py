@@ -51,6 +51,17 @@ class Origin:
     repairs: tuple[str, ...]
     real: dict[str, str]
 
+    def describe(self, dataset: Dataset) -> None:
+        """Write patient and study into an object that is begun."""
+        for keyword in ("SpecificCharacterSet", *TEXTS, "PatientBirthDate", "StudyDate", "StudyTime"):
+            setattr(dataset, keyword, getattr(self.header, keyword))
+
+    @property
+    def study(self) -> tuple[str, str]:
+        """The patient and the study, by the UID that the images have."""
+        uid = str(self.header.StudyInstanceUID)
+        return str(self.header.PatientID), self.real.get(uid, uid)
+
     def put_back(self, dataset: Dataset) -> None:
         """Let a finished object name what it was made of by its own UIDs, valid or not."""
         with quiet():

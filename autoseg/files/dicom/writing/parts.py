@@ -15,7 +15,7 @@ from pydicom.sr.coding import Code
 
 from autoseg.files.atomic import whole_file
 from autoseg.files.dicom.records import quiet
-from autoseg.image.structures import Structure
+from autoseg.image.structures import Structure, read_term
 
 MANUFACTURER, PRODUCT = "autoseg", "autoseg"
 SIDES = {"left": codes.SCT.Left, "right": codes.SCT.Right, "both": Code("51440002", "SCT", "Bilateral")}
@@ -43,15 +43,16 @@ class Algorithm:
 
 @dataclass(frozen=True)
 class DrawnStructure:
-    """A structure as an object has it: its segment's number there and its mask on the image."""
+    """A structure as an object has it: its segment's number there, its mask on the image, and who corrected it."""
 
     number: int
     structure: Structure
     mask: npt.NDArray[np.bool_]
+    corrected_by: str = ""
 
 
 def term_of(structure: Structure) -> tuple[Code, Code]:
-    """Give the coded category and type of a structure, by its name among DICOM's own (PS3.16 CID 7151).
+    """Give the coded category and type of a structure: its own, or those of its name in DICOM (PS3.16 CID 7151).
 
     A name that is not among them is an anatomical structure; what it is called stands in the label.
 
@@ -61,7 +62,19 @@ def term_of(structure: Structure) -> tuple[Code, Code]:
     ['Anatomical Structure', 'Kidney']
     >>> term_of(Structure(1, "left one"))[1].meaning
     'Anatomical Structure'
+    >>> term_of(Structure(1, "left one", type="10200004 Liver"))[1]
+    Code(value='10200004', scheme_designator='SCT', meaning='Liver', scheme_version=None)
     """
+    category, kind = _named_term(structure)
+    return _own_term(structure.category) or category, _own_term(structure.type) or kind
+
+
+def _own_term(words: str) -> Code | None:
+    number, meaning = read_term(words)
+    return Code(number, "SCT", meaning) if words else None
+
+
+def _named_term(structure: Structure) -> tuple[Code, Code]:
     general = codes.SCT.AnatomicalStructure
     plain = "".join(re.findall(r"[^\W_]+", SIDE_WORDS.sub(" ", structure.name.replace("_", " ")))).casefold()
     known = {name.casefold(): name for name in codes.CID7151.dir()}
@@ -74,6 +87,18 @@ def side_of(structure: Structure) -> Code | None:
     words = {word.lower() for word in re.findall(r"[^\W_]+", structure.name)} & {"left", "right"}
     side = structure.side or (words.pop() if len(words) == 1 else "")
     return SIDES.get(side)
+
+
+def person_name(words: str) -> str:
+    """Give initials or a name as DICOM's name of a person, of one part; "" stays.
+
+    Examples
+    --------
+    >>> person_name("A. Bauer"), person_name("Bauer^Anna"), person_name("")
+    ('A. Bauer^', 'Bauer^Anna', '')
+    """
+    plain = " ".join(re.sub(r"[\x00-\x1f\x7f\\=]", " ", words).split())[:63]
+    return plain if "^" in plain or not plain else f"{plain}^"
 
 
 def save(path: Path, dataset: Any) -> None:

@@ -22,6 +22,7 @@ from autoseg.files.dicom.writing.parts import (
     PRODUCT,
     Algorithm,
     DrawnStructure,
+    person_name,
     save,
     side_of,
     term_of,
@@ -91,7 +92,7 @@ def write_report(
             ),
         )
         content = sr.MeasurementReport(
-            observation_context=sr.ObservationContext(observer_device_context=observer),
+            observation_context=sr.ObservationContext(_person(drawn), observer),
             procedure_reported=codes.LN.CTUnspecifiedBodyRegion
             if origin.header.Modality == "CT"
             else codes.SCT.ImagingProcedure,
@@ -211,13 +212,14 @@ def _about(one: DrawnStructure, algorithm: Algorithm) -> dict[str, Any]:
 
     category, kind = term_of(one.structure)
     side = side_of(one.structure)
+    corrected = [f"then corrected by {one.corrected_by}"] if one.corrected_by else []
     sites = [] if side is None else [sr.FindingSite(anatomic_location=kind, laterality=side)]
     return {
         "finding_type": kind,
         "finding_category": category,
         "finding_sites": sites or None,
         "algorithm_id": sr.AlgorithmIdentification(
-            name=algorithm.name, version=algorithm.version, parameters=list(algorithm.parameters) or None
+            name=algorithm.name, version=algorithm.version, parameters=[*algorithm.parameters, *corrected] or None
         ),
     }
 
@@ -244,6 +246,19 @@ def _measurement(row: Reported) -> Any:
         unit=unit,
         derivation=derivation,
         properties=properties,
+    )
+
+
+def _person(drawn: Sequence[DrawnStructure]) -> Any:
+    """Give who corrected what is reported, beside the program that drew it; None where nobody did."""
+    from highdicom import sr
+
+    names = dict.fromkeys(one.corrected_by for one in drawn if one.corrected_by)
+    if not names:
+        return None
+    return sr.ObserverContext(
+        observer_type=codes.DCM.Person,
+        observer_identifying_attributes=sr.PersonObserverIdentifyingAttributes(name=person_name(", ".join(names))),
     )
 
 

@@ -111,7 +111,7 @@ def _description(one: DrawnStructure, algorithm: Algorithm) -> Any:
         segment_label=one.structure.name[:64],
         segmented_property_category=category,
         segmented_property_type=kind,
-        algorithm_type="AUTOMATIC",
+        algorithm_type="SEMIAUTOMATIC" if one.corrected_by else "AUTOMATIC",
         algorithm_identification=AlgorithmIdentificationSequence(
             name=algorithm.name[:64],
             family=codes.DCM.ArtificialIntelligence,

@@ -14,8 +14,16 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from autoseg.errors import OutputError
 from autoseg.files.dicom.records import quiet
 from autoseg.files.dicom.rtstruct import STRUCTURE_SET, read_structure_set
-from autoseg.files.dicom.writing.origin import TEXTS, Origin
-from autoseg.files.dicom.writing.parts import MANUFACTURER, PRODUCT, Algorithm, DrawnStructure, decimal, save
+from autoseg.files.dicom.writing.origin import Origin
+from autoseg.files.dicom.writing.parts import (
+    MANUFACTURER,
+    PRODUCT,
+    Algorithm,
+    DrawnStructure,
+    decimal,
+    person_name,
+    save,
+)
 from autoseg.image.contours import contour_area
 from autoseg.image.outlines import outline_mask
 
@@ -38,8 +46,7 @@ def write_structure_set(path: Path, origin: Origin, drawn: Sequence[DrawnStructu
     with quiet():
         dataset = FileDataset(str(path), {}, preamble=b"\0" * 128, file_meta=FileMetaDataset())
         dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        for keyword in ("SpecificCharacterSet", *TEXTS, "PatientBirthDate", "StudyDate", "StudyTime"):
-            setattr(dataset, keyword, getattr(origin.header, keyword))
+        origin.describe(dataset)
         dataset.SOPClassUID, dataset.SOPInstanceUID = STRUCTURE_SET, generate_uid()
         dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
         dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
@@ -97,7 +104,7 @@ def _region(origin: Origin, one: DrawnStructure, algorithm: Algorithm) -> Datase
         ROINumber=one.number,
         ReferencedFrameOfReferenceUID=origin.header.FrameOfReferenceUID,
         ROIName=one.structure.name[:64],
-        ROIGenerationAlgorithm="AUTOMATIC",
+        ROIGenerationAlgorithm="SEMIAUTOMATIC" if one.corrected_by else "AUTOMATIC",
         ROIGenerationDescription=f"{algorithm.name} {algorithm.version}"[:64],
     )
 
@@ -125,7 +132,7 @@ def _observation(one: DrawnStructure) -> Dataset:
         ObservationNumber=one.number,
         ReferencedROINumber=one.number,
         RTROIInterpretedType="ORGAN",
-        ROIInterpreter="",
+        ROIInterpreter=person_name(one.corrected_by),
     )
 
 
