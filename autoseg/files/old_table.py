@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from autoseg.errors import ReadError
-from autoseg.files.tables import MOST_BYTES, MOST_CELLS, plain_cell
+from autoseg.files.tables import MOST_BYTES, MOST_CELLS, read_cells
 from autoseg.words import name_some, named, size_words
 
 Decimal = Literal["point", "comma"]
@@ -134,12 +132,8 @@ def _lines(path: Path) -> tuple[list[str], list[tuple[int, list[str]]], str]:
     said = re.fullmatch(r"sep=(.)", lines[0].strip(), re.IGNORECASE) if lines else None
     unquoted = re.sub(r'"[^"]*"', "", text)
     separator = said[1] if said else next((sign for sign in ";\t,|" if sign in unquoted), ",")
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-    try:
-        found = [(reader.line_num, [plain_cell(cell.strip()) for cell in row]) for row in reader]
-    except csv.Error as error:
-        raise ReadError(f"{path} is not a CSV table ({error}). Save it as 'CSV UTF-8', then try again.") from error
-    found = [(number, row) for number, row in found[1 if said else 0 :] if any(row)]
+    found = read_cells(path, text, separator)[1 if said else 0 :]
+    found = [(number, row) for number, row in found if any(row)]
     widest = max((sum(map(bool, row)) for _, row in found), default=0)
     while found and sum(map(bool, found[0][1])) < min(2, widest):  # a title above the table
         del found[0]

@@ -234,22 +234,24 @@ def read_rows(path: Path) -> tuple[list[str], list[Row]]:
         raise ReadError(f"{path} cannot be read ({error.strerror}). Check that you may open the file.") from error
     # Excel writes semicolons wherever the comma is the decimal sign, as in Germany.
     header = text.partition("\n")[0]
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=header.count))
-    try:
-        columns = [plain_cell(cell.strip()).lower() for cell in next(reader, [])]
-        filled = [
-            (reader.line_num, [plain_cell(cell.strip()) for cell in row])
-            for row in reader
-            if any(map(str.strip, row))
-        ]
-    except csv.Error as error:
-        raise ReadError(f"{path} is not a CSV table ({error}). Save it as 'CSV UTF-8', then try again.") from error
+    (_, first), *others = read_cells(path, text, max(",;\t", key=header.count)) or [(1, [])]
+    columns = [cell.lower() for cell in first]
+    filled = [(number, row) for number, row in others if any(row)]
     while columns and not columns[-1]:
         columns.pop()
     # Rows may be shorter than the header; each is filled up to it.
     if len(columns) * len(filled) > MOST_CELLS:
         raise ReadError(_too_large(path, f"{counted(len(columns), 'column')} and {counted(len(filled), 'row')}"))
     return columns, [(number, _cells(path, number, columns, row)) for number, row in filled]
+
+
+def read_cells(path: Path, text: str, separator: str) -> list[tuple[int, list[str]]]:
+    """Give every row of a table's text, with the line that it ends on; cells as they were meant."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    try:
+        return [(reader.line_num, [plain_cell(cell.strip()) for cell in row]) for row in reader]
+    except csv.Error as error:
+        raise ReadError(f"{path} is not a CSV table ({error}). Save it as 'CSV UTF-8', then try again.") from error
 
 
 def _too_large(path: Path, size: str) -> str:
