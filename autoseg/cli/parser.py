@@ -246,7 +246,15 @@ def build_parser() -> argparse.ArgumentParser:
 
     predict = command("predict", using.predict, "Segment a folder of DICOM files and measure the areas.")
     predict.add_argument("model", type=Path, help=MODEL)
-    predict.add_argument("folder", type=Path, help="the patient's DICOM files")
+    predict.add_argument(
+        "folder", type=Path, help="the patient's DICOM files; with --patients the folder around all"
+    )
+    predict.add_argument(
+        "--patients",
+        action="store_true",
+        help="segment all patients whose folders lie in this one, each as a run of its own, into one table and a "
+        "report with the worst first; the same command goes on where it was, and does again what changed",
+    )
     further = "a further model (name or .pt file): the mean of all is taken; may be given again"
     predict.add_argument("--model", dest="further_models", action="append", metavar="NAME", help=further)
     predict.add_argument(

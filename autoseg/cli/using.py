@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from autoseg.measurement.areas import Measurement
     from autoseg.measurement.intervals import PatientInterval
     from autoseg.measurement.tissue import Tissue
+    from autoseg.model.postprocess import StructurePostprocess
+    from autoseg.prediction.cohort import CohortProgress
     from autoseg.prediction.run import Run, RunProgress
 
 
@@ -39,6 +42,9 @@ def predict(chosen: argparse.Namespace) -> None:
     from autoseg.data.cases import find_cases
     from autoseg.prediction.run import segment_folder
 
+    if chosen.patients:
+        predict_patients(chosen)
+        return
     with run_options(chosen) as options:
         run = segment_folder(
             load_models(chosen.model, chosen.further_models or ()),
@@ -69,6 +75,84 @@ def predict(chosen: argparse.Namespace) -> None:
         print(f"As DICOM objects, read back and compared: {', '.join(archived.names)} in {archived.folder}")
     if chosen.reference is not None:
         print_comparison(run, find_cases(chosen.reference, unlabelled="skip"), show_red=chosen.show_red)
+
+
+OF_ONE = {"reference": "--reference", "centrelines": "--centreline", "report": "--report", "dicom": "--dicom"}
+MOST_SHOWN = 10
+
+
+def predict_patients(chosen: argparse.Namespace) -> None:
+    """Segment all patients of a folder, each as a run of its own, into one table; say what failed and the worst."""
+    from autoseg.errors import DataError
+    from autoseg.prediction.cohort import segment_cohort
+    from autoseg.prediction.run import RunRequest, mean_of
+    from autoseg.report.cohort import FAILED, count_results
+    from autoseg.words import counted
+
+    typed = [option for name, option in OF_ONE.items() if getattr(chosen, name)]
+    if typed:
+        raise DataError(
+            f"{', '.join(typed)} and --patients do not go together. Leave --patients away and give the folder of "
+            "one patient; 'autoseg report RUN' writes the report of a run that is done."
+        )
+    models = load_models(chosen.model, chosen.further_models or ())
+    segmenter = mean_of(models, chosen.copies, typed_cleaning(chosen), look=chosen.look)
+    request = RunRequest(
+        segmenter, chosen.folder, chosen.series, typed_calibration(chosen), fat=fat_channels(chosen)
+    )
+    progress = _CohortProgress()
+    try:
+        cohort = segment_cohort(request, chosen.output, on_progress=progress)
+    finally:
+        progress.end_line()
+    failed = [one for one in cohort.results if one.result == FAILED]
+    done = [one for one in cohort.results if one.is_done]
+    print(
+        f"{counted(len(cohort.results), 'patient')}: {count_results(cohort.results)}; {cohort.segmented} segmented "
+        f"now in {cohort.elapsed_s:.0f} s, {cohort.earlier} before."
+    )
+    for note in cohort.notes:
+        print(f"Note: {note}")
+    for one in failed[:MOST_SHOWN]:
+        print(f"Failed: {one.folder}: {one.why}")
+    if len(failed) > MOST_SHOWN:
+        print(f"… and {len(failed) - MOST_SHOWN} more failed: report.csv has all of them.")
+    for why, some in groupby([one for one in done if one.result != "green"][:MOST_SHOWN], lambda one: one.why):
+        alike = [
+            f"{one.folder} ({one.result}{'' if one.expected_dice is None else f', Dice {one.expected_dice:.2f}'})"
+            for one in some
+        ]
+        print(f"Look first at {', '.join(alike)}: {why}")
+    print(f"Saved in {cohort.folder}")
+    if cohort.is_stopped:
+        print("Stopped: what is done is kept. The same command goes on with the others.", file=sys.stderr)
+        raise KeyboardInterrupt
+    if not done:
+        raise DataError(
+            f"None of the {counted(len(failed), 'patient')} could be segmented; the reasons stand above."
+        )
+
+
+class _CohortProgress:
+    """Prints a line for each patient that was segmented or failed, and on a terminal how far the one at work is."""
+
+    def __init__(self) -> None:
+        self.is_open = False
+
+    def __call__(self, progress: CohortProgress) -> None:
+        done = progress.result
+        if done is not None and not progress.is_earlier:
+            self.end_line()
+            print(f"{progress}: {done.result}{f', {done.slices} slices' if done.slices else ''}", flush=True)
+        elif sys.stderr.isatty():
+            print(f"\r{progress!s:79.79}", end="", file=sys.stderr, flush=True)
+            self.is_open = True
+
+    def end_line(self) -> None:
+        """End the line that says how far the patient is, if there is one."""
+        if self.is_open:
+            self.is_open = False
+            print(file=sys.stderr, flush=True)
 
 
 def report(chosen: argparse.Namespace) -> None:
@@ -125,6 +209,15 @@ def add_cleaning(parser: argparse.ArgumentParser) -> None:
     add("--fill-holes", action="store_true", help="fill background that a structure encloses")
 
 
+def typed_cleaning(chosen: argparse.Namespace) -> StructurePostprocess | None:
+    """Give the cleaning that was typed; None: as the models do."""
+    from autoseg.model.postprocess import StructurePostprocess
+
+    if chosen.erosions is None and not chosen.largest_piece and not chosen.fill_holes:
+        return None
+    return StructurePostprocess(None, chosen.erosions or 0, chosen.largest_piece, chosen.fill_holes)
+
+
 @contextmanager
 def run_options(chosen: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Give what every run over a patient's folder takes: clicked centrelines, typed cleaning, what hears of it.
@@ -133,7 +226,6 @@ def run_options(chosen: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """
     from autoseg.errors import DataError
     from autoseg.model.centreline import read_centreline
-    from autoseg.model.postprocess import StructurePostprocess
 
     lines = {}
     for words in chosen.centrelines or ():
@@ -141,12 +233,9 @@ def run_options(chosen: argparse.Namespace) -> Iterator[dict[str, Any]]:
         if not path:
             raise DataError(f"--centreline {words}: say of which image it is, as ID=CSV.")
         lines[case_id] = read_centreline(path)
-    post = None
-    if chosen.erosions is not None or chosen.largest_piece or chosen.fill_holes:
-        post = StructurePostprocess(None, chosen.erosions or 0, chosen.largest_piece, chosen.fill_holes)
     progress = _Progress()
     try:
-        yield {"centrelines": lines, "postprocess": post, "on_progress": progress}
+        yield {"centrelines": lines, "postprocess": typed_cleaning(chosen), "on_progress": progress}
     finally:
         progress.end_line()
 

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, astuple, dataclass, replace
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -195,16 +196,34 @@ def case_digest(case: Case, structures: Sequence[Structure]) -> str | None:
     stamps: list[tuple[int, ...] | None] = []
     for path in files_of(case):
         try:
-            status = os.stat(path)
+            stamps.append(_stamp(path))
         except OSError:
             stamps.append(None)
-        else:
-            stamps.append((status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev))
     if stamps[0] is None:
         return None
     values = [asdict(case), stamps, [asdict(structure) for structure in structures]]
     words = json.dumps(values, default=lambda value: sorted(value) if isinstance(value, frozenset) else str(value))
     return hashlib.sha256(words.encode(errors="surrogatepass")).hexdigest()
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    status = os.stat(path)
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev
+
+
+def files_stamp(paths: Sequence[Path], beside: object = ()) -> str:
+    """Give what changes when the content of files or `beside` does, as `case_digest`, without reading them."""
+    return hashlib.sha256(repr((beside, [_stamp(path) for path in paths])).encode()).hexdigest()
+
+
+def files_digest(paths: Sequence[Path], folder: Path, beside: object = ()) -> str:
+    """Give the digest of what files hold and of their names below a folder, wherever that lies; and of `beside`."""
+    digest = hashlib.sha256(repr(beside).encode())
+    for path in paths:
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        digest.update(f"{path.relative_to(folder).as_posix()}\n{content}\n".encode(errors="surrogatepass"))
+    return digest.hexdigest()
 
 
 def pair_digest(image: Image, label_map: LabelMap) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 import psutil
 
 from autoseg.data.cases import Case, Reading, find_own_images, read_case_image
+from autoseg.data.cases.find import SUBJECTS_TABLE
 from autoseg.data.cases.read import level_numbers
 from autoseg.data.codes import (
     coded_image,
@@ -370,6 +371,7 @@ def read_patient(
     typed: TypedCalibration = NOTHING_TYPED,
     needs_mm: bool = False,
     stacks: bool = False,
+    subject_id: str = "",
 ) -> tuple[list[Image], list[str], tuple[SkippedFile, ...]]:
     """Read the images of a patient's folder, each with the millimetres in force.
 
@@ -377,15 +379,16 @@ def read_patient(
     (`ReadingNote`, or `GraveNote` of what was left out), and the files that are no images. What is
     typed is meant for images whose files are silent; where there are none, it is checked against the headers.
     Images without millimetres are left out only where `needs_mm`. Pictures that are numbered in order are slices of
-    `stacks`, where these are wanted. Where the folder is without patient IDs, images, notes and files go by codes.
+    `stacks`, where these are wanted. `subject_id` says whose images they are where neither DICOM nor a table does.
+    Where the folder is without patient IDs, images, notes and files go by codes.
     """
     only = {only} if isinstance(only, str) else only
     folder = Path(folder)
     if not is_without_ids(folder):
-        return _read_patient(folder, only, channels, plane, typed, needs_mm, stacks)
+        return _read_patient(folder, only, channels, plane, typed, needs_mm, stacks, subject_id)
     with hidden_errors(folder):
         own = None if only is None else {original(name) for name in only}
-        images, notes, skipped = _read_patient(folder, own, channels, plane, typed, needs_mm, stacks)
+        images, notes, skipped = _read_patient(folder, own, channels, plane, typed, needs_mm, stacks, subject_id)
         learn_folder(folder)
         coded = list(map(coded_image, images))
     return coded, list(map(hide_note, notes)), hide_skipped(skipped)
@@ -399,6 +402,7 @@ def _read_patient(
     typed: TypedCalibration,
     needs_mm: bool,
     stacks: bool,
+    subject_id: str,
 ) -> tuple[list[Image], list[str], tuple[SkippedFile, ...]]:
     """Read a patient's images as `read_patient` does, always by their own names."""
     found = _find_images(folder, channels, plane, stacks)
@@ -411,6 +415,10 @@ def _read_patient(
         unclear = [path for name, path in level_files.items() if path not in used and name not in names]
         notes += _about_levels(levelled, unclear, is_dicom=True)
         return [image for image, _ in levelled], notes, _visible([s for s in found.skipped if s.path not in used])
+    if subject_id:
+        found = tuple(
+            case if case.subject_rule == SUBJECTS_TABLE else replace(case, subject_id=subject_id) for case in found
+        )
     cases = _chosen(found, only, folder)
     images, notes = _read_all(cases, only, typed, needs_mm)
     notes = [*_about_stacks(cases), *notes]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -112,9 +113,19 @@ def walk(folder: Path) -> tuple[list[Path], list[SkippedFile]]:
     """
     found: list[Path] = []
     skipped: list[SkippedFile] = []
+    for _, files, left in walk_folders(folder):
+        found += files
+        skipped += left
+    return sorted(found, key=natural), skipped
+
+
+def walk_folders(folder: Path) -> Iterator[tuple[Path, list[Path], list[SkippedFile]]]:
+    """Give what `walk` does one folder after the other, each with its own files, and empty ones too."""
     if os.path.isfile(folder):
-        return [Path(folder)], skipped
+        yield Path(folder).parent, [Path(folder)], []
+        return
     links = Links(folder)
+    skipped: list[SkippedFile] = []
 
     def refuse(error: OSError) -> None:
         skipped.append(SkippedFile(Path(error.filename), f"may not be opened ({error.strerror})"))
@@ -134,14 +145,18 @@ def walk(folder: Path) -> tuple[list[Path], list[SkippedFile]]:
                     SkippedFile(here / name, "a link to a folder that is read already, or around this one")
                 )
         folders[:] = kept
+        files = []
         for path in (here / name for name in names):
             if _is_hidden(path.name):
                 skipped.append(SkippedFile(path, "a hidden file", hidden=True))
             elif os.path.isfile(path):
-                found.append(path)
+                files.append(path)
             else:
                 skipped.append(SkippedFile(path, "not an ordinary file"))
-    return sorted(found, key=natural), skipped
+        left, skipped[:] = skipped[:], []
+        yield here, sorted(files, key=natural), left
+    if skipped:  # what was refused last
+        yield Path(folder), [], skipped
 
 
 def _is_hidden(name: str) -> bool:

@@ -6,7 +6,8 @@ import csv
 import io
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Any, cast
@@ -360,6 +361,55 @@ def read_table(path: Path, words: Sequence[str] = ()) -> pd.DataFrame:
     known = [name for name in words if name in table]
     table[known] = table[known].map(plain_cell)
     return table.rename(columns=plain_cell)
+
+
+def join_tables(
+    path: Path,
+    parts: Iterable[tuple[str, Path]],
+    first: str,
+    *,
+    without: Collection[str] = (),
+    marked: bool = False,
+) -> bool:
+    """Write tables that `write_table` wrote as one, whole or not at all; tell whether there was any.
+
+    Each part comes with a word that goes into the `first` column of its rows; parts that are not there are passed
+    over. A column that a part lacks is empty in its rows; those in `without` are left out. However long the tables
+    are, one row is in the memory.
+    """
+    found = [(word, part) for word, part in parts if part.is_file()]
+    columns: list[str] = []
+    for _, part in found:
+        with _rows_of(part) as rows:
+            place = 0
+            for name in next(rows, []):
+                if name not in columns:
+                    columns.insert(place, name)
+                place = columns.index(name) + 1
+    kept = [name for name in columns if name not in without]
+    if not found:
+        return False
+    with whole_file(path) as temporary, temporary.open("wb") as file:
+        file.write((b"\xef\xbb\xbf" if marked else b"") + _csv([[first, *map(plain_cell, kept)]]))
+        for word, part in found:
+            with _rows_of(part) as rows:
+                own = next(rows, [])
+                for row in rows:
+                    cells = dict(zip(own, row, strict=True))
+                    file.write(_csv([[word, *(plain_cell(cells.get(name, "")) for name in kept)]]))
+    return True
+
+
+@contextmanager
+def _rows_of(path: Path) -> Iterator[Iterator[list[str]]]:
+    """Give the rows of a table that `write_table` wrote as they stand there, and what fails in words."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            yield csv.reader(file)
+    except (UnicodeDecodeError, ValueError, csv.Error) as error:
+        raise ReadError(
+            f"{path} cannot be read as a table ({error}). Delete its folder, then segment again."
+        ) from error
 
 
 def _told(cell: object) -> object:

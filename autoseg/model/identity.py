@@ -15,7 +15,7 @@ from autoseg.model.settings.settings import Settings, settings_to_dict
 
 def settings_digest(settings: Settings) -> str:
     """Give 16 hexadecimal digits that no other settings have."""
-    return _digest(settings_to_dict(settings))
+    return plain_digest(settings_to_dict(settings))
 
 
 def model_record(model: TrainedModel, used: Sequence[StructurePostprocess] | None = None) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def model_record(model: TrainedModel, used: Sequence[StructurePostprocess] | Non
         "name": model.name,
         "digest": model_digest(model),
         "settings_digest": settings_digest(model.settings),
-        "postprocess_digest": _digest([asdict(post) for post in cleaned]),
+        "postprocess_digest": plain_digest([asdict(post) for post in cleaned]),
         "postprocess": words,
         "best_epoch": model.best_epoch,
         "trained": model.origin.get("date", ""),
@@ -37,5 +37,6 @@ def model_record(model: TrainedModel, used: Sequence[StructurePostprocess] | Non
     }
 
 
-def _digest(values: object) -> str:
+def plain_digest(values: object) -> str:
+    """Give 16 hexadecimal digits that no other plain values have."""
     return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()[:16]

@@ -70,6 +70,7 @@ def write_run(
     intervals: Sequence[PatientInterval] = (),
     tissue: Tissue | None = None,
     skipped: Sequence[SkippedFile] = (),
+    is_animated: bool = True,
     write_more: Callable[[Path], object] | None = None,
 ) -> Path:
     """Write everything that a prediction gave to a new folder, and compare what was written with the labels.
@@ -77,13 +78,13 @@ def write_run(
     `folder` must not exist; `write_more` is called with it before it takes its name. If anything fails nothing is
     left behind.
 
-    The folder holds `labels/<stem>.png` (pixel values are the labels, names as of `slice_stems`), `overlays` (names
-    as of `overlay_stems`), `cuts` (of each stack one from the side and one from the front, in true proportions),
-    one `<case_id>.nii.gz` an image, `animation.gif` (at most 200 slices, evenly chosen), `areas.csv` (one row a
-    slice), `areas.xlsx` (the same as a workbook, with the details on further sheets), `measurements.csv` (one row a
-    slice and structure), `patients.csv` (by patient and image, with volumes), where levels are known `levels.csv`,
-    where structures are pairs `asymmetry.csv`, `colours` (names and colours for ITK-SNAP, 3D Slicer and FSLeyes),
-    and `run.json`.
+    The folder holds `labels/<stem>.png` (pixel values are the labels, names as of `slice_stems`), `overlays`
+    (names as of `overlay_stems`), `cuts` (of each stack one from the side and one from the front, in true
+    proportions), one `<case_id>.nii.gz` an image, if it `is_animated` `animation.gif` (at most 200 slices,
+    evenly chosen), `areas.csv` (one row a slice), `areas.xlsx` (the same as a workbook, with the details on
+    further sheets), `measurements.csv` (one row a slice and structure), `patients.csv` (by patient and image,
+    with volumes), where levels are known `levels.csv`, where structures are pairs `asymmetry.csv`, `colours`
+    (names and colours for ITK-SNAP, 3D Slicer and FSLeyes), and `run.json`.
 
     Several slices at unknown distances get no NIfTI file, nor do pixels of unknown size, which would have to invent
     them; run.json names what was not written, the files of the patient that were left alone (`skipped`), and each
@@ -128,8 +129,9 @@ def write_run(
                 left_out.append(f"{volume}.nii.gz: the {unknown} is unknown.")
             else:
                 write_nifti(temporary / f"{volume}.nii.gz", label_map, description=in_head)
-        scenes = choose_scenes(images, label_maps, max_frames=MAX_GIF_FRAMES)
-        write_gif(temporary / "animation.gif", draw_scenes(scenes, least=GIF_PIXELS, lights=lights), 200)
+        if is_animated:
+            scenes = choose_scenes(images, label_maps, max_frames=MAX_GIF_FRAMES)
+            write_gif(temporary / "animation.gif", draw_scenes(scenes, least=GIF_PIXELS, lights=lights), 200)
         _write_tables(
             temporary,
             measurements,

@@ -148,7 +148,11 @@ def run_folder_name(model_name: str, now: datetime) -> str:
 
 def free_run_folder(output: Path, model_name: str, now: datetime) -> Path:
     """Give the path of a run's folder in `output` that is not there yet; _2, _3, … where the name is taken."""
-    name = run_folder_name(model_name, now)
+    return free_folder(output, run_folder_name(model_name, now))
+
+
+def free_folder(output: Path, name: str) -> Path:
+    """Give the path of a folder of this name in `output`; _2, _3, … behind it where it is there already."""
     names = (name if number == 1 else f"{name}_{number}" for number in count(1))
     return next(folder for folder in (Path(output) / name for name in names) if not folder.exists())
 

@@ -17,6 +17,7 @@ from autoseg.files.tables import (
     Drawn,
     csv_bytes,
     harmless_cell,
+    join_tables,
     plain_cell,
     read_annotated,
     read_rows,
@@ -230,3 +231,26 @@ def test_only_one_module_knows_csv():
         and call not in allowed.get(path.relative_to(PACKAGE).as_posix(), ())
     ]
     assert found == []
+
+
+def test_tables_are_joined_row_by_row_whatever_columns_they_have(tmp_path):
+    write_table(
+        tmp_path / "a.csv",
+        pd.DataFrame({"case": ["=1+2", 'b "\r\nc'], "patient": [1, 2], "mm²": [0.5, 2]}),
+        marked=True,
+    )
+    write_table(tmp_path / "b.csv", pd.DataFrame({"case": ["007"], "low": [0.25], "mm²": [float("nan")]}))
+    parts = [("run a", tmp_path / "a.csv"), ("gone", tmp_path / "c.csv"), ("=b", tmp_path / "b.csv")]
+    assert join_tables(tmp_path / "all.csv", parts, "run", without=("patient",), marked=True)
+    found = read_table(tmp_path / "all.csv", ["run", "case"])
+    assert list(found) == ["run", "case", "low", "mm²"]
+    assert found["run"].tolist() == ["run a", "run a", "=b"]
+    assert found["case"].tolist() == ["=1+2", 'b "\r\nc', "007"]
+    assert found["mm²"].tolist()[:2] == [0.5, 2]
+    assert b",'=1+2," in (tmp_path / "all.csv").read_bytes()
+    assert not join_tables(tmp_path / "none.csv", [("gone", tmp_path / "c.csv")], "run")
+    assert not (tmp_path / "none.csv").exists()
+    (tmp_path / "b.csv").write_bytes(b"\xff\xfe")
+    with pytest.raises(ReadError, match=r"b\.csv cannot be read as a table"):
+        join_tables(tmp_path / "all.csv", parts, "run")
+    assert len(read_table(tmp_path / "all.csv")) == 3

@@ -67,6 +67,9 @@ from autoseg.words import counted, in_words, listed, name_private
 One = TypeVar("One")
 Result = TypeVar("Result")
 
+# Says in a folder whose image each case is.
+SUBJECTS_TABLE = "subjects.csv"
+
 
 def find_cases(
     folder: Path,
@@ -356,7 +359,7 @@ def _with_subjects(
     folder: Path, cases: Sequence[Case], skipped: Sequence[SkippedFile] = (), *, is_part: bool = False
 ) -> tuple[list[Case], tuple[str, ...]]:
     """Take the subjects from the folder's table, if any; it names others too where these cases are a part."""
-    path = folder / "subjects.csv"
+    path = folder / SUBJECTS_TABLE
     if not path.exists():
         return list(cases), ()
     subjects = read_subjects(path)
@@ -368,7 +371,7 @@ def _with_subjects(
             "of pairs shows it; a person who is not recognised could be learnt from and tested on."
         )
     found = [
-        replace(case, subject_id=subjects[case.case_id], subject_rule="subjects.csv")
+        replace(case, subject_id=subjects[case.case_id], subject_rule=SUBJECTS_TABLE)
         if case.case_id in subjects
         else case
         for case in cases
