@@ -78,7 +78,7 @@ def test_train_from_the_folder_to_the_score(opened, home, capsys):
     page.close()
 
 
-def test_segment_from_the_model_to_the_downloads(opened, home, capsys):
+def test_segment_from_the_model_to_the_downloads(lab, opened, home, capsys):
     need_a_model(home)
     notebook = opened(home / "notebooks/2_test.ipynb")
     page = notebook.page
@@ -117,7 +117,20 @@ def test_segment_from_the_model_to_the_downloads(opened, home, capsys):
             notebook.click(notebook.button(words))
         assert saved.value.suggested_filename == name
         assert Path(saved.value.path()).read_bytes() == (run / name).read_bytes()
+
+    # The next day: nothing of this patient is shown, and a line says how panels come back.
+    page.keyboard.press("Control+s")
+    wait_until(lambda: "widget-view" in notebook.path.read_text("utf-8"))
+    assert page.get_by_text("This panel is of another day").locator("visible=true").count() == 0
     page.close()
+    lab.end_kernels()
+    again = opened(notebook.path)
+    again.page.get_by_text("This panel is of another day").locator("visible=true").first.wait_for()
+    assert again.page.get_by_text("Error displaying widget").locator("visible=true").count() == 0
+    assert again.page.locator(".autoseg-panel").count() == 0
+    again.page.close()
+    assert [words for words in again.complaints if "widget model not found" not in words] == []
+    again.complaints.clear()
 
 
 # A button that a click would find, by its words; scripts in the page look at whether it is on.

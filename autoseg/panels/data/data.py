@@ -156,7 +156,7 @@ class DataPanel(Panel):
         self._structures = structures
         self._read: _Read | None = None
         self._failed: BaseException | None = None
-        self.chooser = FolderChooser(start, title=TITLE, chosen=folder)
+        self.chooser = FolderChooser(start, title=TITLE, chosen=folder, remembers="data")
         self.found = widgets.HTML()
         self.show_ids = tick("Show patient IDs", "Show the IDs of patients in place of numbers", value=show_ids)
         self.without_ids = WithoutIds(self.read)

@@ -7,10 +7,11 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import anywidget
 import ipywidgets as widgets
 
 from autoseg.data.pairing.contents import (
@@ -24,6 +25,7 @@ from autoseg.data.pairing.contents import (
 from autoseg.errors import DataError
 from autoseg.panels.parts.fields import button, field
 from autoseg.panels.parts.panel import Panel
+from autoseg.panels.parts.remembered import Chosen, remember, remembered
 from autoseg.panels.parts.style import heading, text
 
 # --- the system's own dialog for folders, where the notebook's computer has a screen to show it on
@@ -79,6 +81,32 @@ SECONDS_EACH = 1.0
 SECONDS_BETWEEN_UPDATES = 1.5
 
 
+# A list of the page tells nobody of a double click.
+DOUBLE_CLICK = """
+function render({ model, el }) {
+  el.style.display = "none";
+  const enter = (event) => {
+    const list = event.target.closest("select");
+    const ours = list && list.closest(".autoseg-folders");
+    if (ours && ours.parentElement.contains(el)) model.send({ line: list.selectedIndex });
+  };
+  window.addEventListener("dblclick", enter);
+  return () => window.removeEventListener("dblclick", enter);
+}
+export default { render };
+"""
+
+
+class DoubleClick(anywidget.AnyWidget):
+    """Calls `enter` with the line that is clicked twice, in the list beside it (class `autoseg-folders`)."""
+
+    _esm = DOUBLE_CLICK
+
+    def __init__(self, enter: Callable[[int], None]) -> None:
+        super().__init__()
+        self.on_msg(lambda _, message, buffers: enter(int(message["line"])))
+
+
 @dataclass(frozen=True)
 class _Place:
     """A folder that is shown, its sub-folders, and why another one that was asked for is not."""
@@ -104,6 +132,8 @@ class FolderChooser(Panel):
         Choose this folder at once; if it does not exist, the panel says so.
     describe : callable, optional
         Gives what a folder holds in words; by default its images and labels.
+    remembers : str, optional
+        What folders chosen here are remembered as; they are offered on other days.
     """
 
     def __init__(
@@ -113,9 +143,11 @@ class FolderChooser(Panel):
         title: str = "Choose a folder",
         chosen: Path | str | None = None,
         describe: Callable[[Path], str] | None = None,
+        remembers: str = "",
     ) -> None:
         super().__init__()
-        self.title = title
+        self.title, self.remembers = title, remembers
+        self._given = None if chosen is None else Path(chosen).absolute().resolve()
         self.folder = Path.cwd()
         self._describe = describe or _holds
         self._inside: tuple[Path, ...] = ()
@@ -155,7 +187,7 @@ class FolderChooser(Panel):
             label="80px",
             placeholder="Type or paste a path, then Enter",
         )
-        (_, home), *others = roots()
+        (_, home), *self._disks = roots()
         self.up = button(
             "Up", lambda: self.show(self.folder.parent), "Show the folder above", icon="arrow-up", width="90px"
         )
@@ -165,10 +197,10 @@ class FolderChooser(Panel):
         self.places = field(
             widgets.Dropdown,
             "Go to",
-            "Show a drive or a disk of this computer",
-            width="170px",
+            "Show a folder that was chosen before, or a drive or a disk of this computer",
+            width="260px",
             label="initial",
-            options=[("…", ""), *others],
+            options=[("…", "")],
         )
         self.dialog = button("System dialog…", self.ask_system, "Choose in the system's own dialog", width="140px")
         self.why_no_dialog = why_no_dialog()
@@ -177,7 +209,7 @@ class FolderChooser(Panel):
         self.list = field(
             widgets.Select,
             "Inside",
-            "Folders inside this one, and what they hold. Arrow keys choose one.",
+            "Folders inside this one, and what they hold. Arrow keys choose one, a double click opens it.",
             width="auto",
             label="80px",
             rows=8,
@@ -187,7 +219,12 @@ class FolderChooser(Panel):
             "Open", self._open, "Show the folder that is selected in the list", icon="folder-open", width="90px"
         )
         self.use = button("Use this folder", lambda: self.choose(self._pointed_at()), style="primary", icon="check")
-        self.keep = button("Keep the former", lambda: self.choose(self._former or self.folder))
+        self.list.add_class("autoseg-folders")
+        self.double_click = DoubleClick(self._enter)
+        self.keep = button("Cancel", lambda: self.choose(self._former or self.folder))
+        self.last = button("Last time", lambda: self.choose(self._last or self.folder))
+        self.last.layout.flex = "0 0 auto"
+        self._last: Path | None = None
         self.change = button(
             "Change…", lambda: self.show(self.value or self.folder), "Choose another folder", width="100px"
         )
@@ -200,9 +237,9 @@ class FolderChooser(Panel):
             widgets.HTML(heading(self.title)),
             self.path,
             widgets.HBox([self.up, self.home, self.places, self.dialog], layout=indented),
-            self.list,
+            widgets.VBox([self.list, self.double_click]),
             self.holds,
-            widgets.HBox([self.open, self.use, self.keep], layout=indented),
+            widgets.HBox([self.open, self.use, self.keep, self.last], layout=indented),
         )
         self._unfold()
 
@@ -210,10 +247,24 @@ class FolderChooser(Panel):
         self._former = self.value or self._former
         self.keep.layout.display = "" if self._former else "none"
         if self._former:
-            self.keep.description = f"Keep {_short(self._former)}"
-            self.keep.tooltip = f"Choose {self._former} again"
+            self.keep.tooltip = f"Keep {self._former}"
+        before = [(f"{_short(one.path)} ({one.day})", str(one.path)) for one in self._chosen_before()]
+        self.places.options = [("…", ""), *before, *self._disks]
+        self._offer_last(is_first=self._former is None)
         if self.body.children != self._unfolded:  # drawn anew, the page would lose the focus
             self.body.children = self._unfolded
+
+    def _chosen_before(self) -> Sequence[Chosen]:
+        return remembered(self.remembers) if self.remembers else ()
+
+    def _offer_last(self, *, is_first: bool) -> None:
+        """Offer the folder of last time, as long as nothing was chosen here."""
+        last = next((one for one in self._chosen_before() if one.path != self.folder), None) if is_first else None
+        self._last = None if last is None else last.path
+        self.last.layout.display = "none" if last is None else ""
+        if last is not None:
+            self.last.description = f"As last time: {_short(last.path)}"
+            self.last.tooltip = f"Choose {last.path}, as on {last.day}"
 
     # --- looking, in the background
 
@@ -242,10 +293,14 @@ class FolderChooser(Panel):
             return
         self.folder = place.folder
         self._former = None
+        is_first = place.folder.resolve() == self._given
+        self._offer_last(is_first=is_first)
+        if self.remembers and not is_first:
+            remember(self.remembers, place.folder)
         self.line.value = text(f"Folder: {place.folder} — {place.holds}")
         self.body.children = (
             widgets.HTML(heading(self.title)),
-            widgets.HBox([self.line, self.change], layout=widgets.Layout(align_items="center")),
+            widgets.HBox([self.line, self.last, self.change], layout=widgets.Layout(align_items="center")),
         )
         self.value = place.folder
 
@@ -311,6 +366,10 @@ class FolderChooser(Panel):
             self.say("Choose a folder in the list first; Open then shows what is in it.", "warning")
         else:
             self.show(self._pointed_at())
+
+    def _enter(self, line: int) -> None:
+        if 0 <= line < len(self._inside):
+            self.show(self._inside[line])
 
     def _typed(self) -> None:
         if self.path.value.strip() != str(self.folder):

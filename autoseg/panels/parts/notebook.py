@@ -11,6 +11,20 @@ from typing import Any
 from autoseg.errors import AutosegError
 from autoseg.panels.parts.style import notice
 
+# A notebook keeps where a panel stood, and not the panel; JupyterLab then says "model not found". In its place
+# stands what to do. As long as the panel is there (`autoseg-panel`), or is being loaded, nothing is shown.
+BEFORE, AFTER = ".jp-OutputArea-child:has(.autoseg-another-day)", ".jp-OutputArea-child"
+STYLE = f"""<style>
+.autoseg-another-day {{ display: none; }}
+.jp-OutputArea .autoseg-another-day {{ display: block; }}
+{BEFORE}:not(:has(+ {AFTER} .jupyter-widgets)), {BEFORE}:has(+ {AFTER} .autoseg-panel),
+{BEFORE} + {AFTER}:has(.jupyter-widgets):not(:has(.autoseg-panel)) {{ display: none; }}
+</style>"""
+ANOTHER_DAY = (
+    "This panel is of another day, and what it showed is not kept in the page. Run ▸ Run All Cells brings it back."
+)
+OF_ANOTHER_DAY = f'{STYLE}<div class="autoseg-another-day">{notice(ANOTHER_DAY, announced=False)}</div>'
+
 
 def speak_plainly() -> None:
     """Let this notebook show errors of autoseg, and names that no cell has made yet, as a sentence.

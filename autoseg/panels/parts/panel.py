@@ -14,6 +14,7 @@ import ipywidgets as widgets
 import traitlets
 
 from autoseg.errors import AutosegError, in_words, let_go
+from autoseg.panels.parts.notebook import OF_ANOTHER_DAY
 from autoseg.panels.parts.style import Kind, notice
 
 if TYPE_CHECKING:
@@ -87,6 +88,13 @@ class Panel(widgets.VBox):
     def stack(self, *parts: widgets.Widget) -> None:
         """Put the parts of the panel one below the other."""
         self.children = [*parts, self._keys]
+
+    def _ipython_display_(self) -> None:
+        """Show the panel in a notebook, and beside it what stands there when the notebook is opened another day."""
+        from IPython.display import HTML, display
+
+        display(HTML(OF_ANOTHER_DAY))
+        display(self._repr_mimebundle_(), raw=True)
 
     # --- what the panel says
 

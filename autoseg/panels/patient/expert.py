@@ -53,6 +53,7 @@ class ExpertPanel(Panel):
         self.chooser = FolderChooser(
             title="The same patient's folder with an expert's labels (optional)",
             chosen=None if folder is None else Path(folder),
+            remembers="expert",
         )
         self.ids = tick("Show patient IDs and file names", value=show_ids)
         self.line, self.tables, self.readers = widgets.HTML(), widgets.HTML(), SecondReader()

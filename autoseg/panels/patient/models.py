@@ -13,6 +13,7 @@ from autoseg.panels.parts.beginning import Beginning
 from autoseg.panels.parts.chooser import FolderChooser
 from autoseg.panels.parts.fields import button
 from autoseg.panels.parts.panel import Panel
+from autoseg.panels.parts.remembered import remember, remembered
 from autoseg.panels.parts.style import heading, notice, text
 from autoseg.panels.parts.table import html_table
 from autoseg.panels.parts.values import ChosenModel
@@ -116,7 +117,9 @@ class ModelPanel(Panel):
 
     def browse(self) -> None:
         """Show a folder chooser; the folder chosen there is read at once."""
-        self.chooser = FolderChooser(self.folder, title="Folder with models", describe=_models_in)
+        self.chooser = FolderChooser(
+            self.folder, title="Folder with models", describe=_models_in, remembers="models"
+        )
         self._show_body()
         self.chooser.observe(lambda change: self._browsed(change["new"]), "value")
 
@@ -145,7 +148,8 @@ class ModelPanel(Panel):
         self._fill()
         folder = self.folder.resolve()
         own = [entry for entry in entries if not entry.is_shipped]
-        wanted = [newest_model(entries, name) for name in self.names] or [newest_model(own or entries)]
+        last = None if self.names else _last_time(type(self).__name__, entries)
+        wanted = [newest_model(entries, name) for name in self.names] or [last or newest_model(own or entries)]
         lacking = [name for name, entry in zip(self.names, wanted, strict=False) if entry is None]
         found = [entry.path for entry in wanted if entry is not None]
         if not entries:
@@ -155,7 +159,8 @@ class ModelPanel(Panel):
                 "warning",
             )
             return
-        self.where.value = text(f"Folder: {folder}" if own else SHIPPED.format(folder))
+        told = f"\n{last.path.name} is chosen as last time." if last is not None else ""
+        self.where.value = text((f"Folder: {folder}" if own else SHIPPED.format(folder)) + told)
         if found and not lacking:
             self.choose(*found)
         elif lacking and newest_model(entries):
@@ -182,6 +187,7 @@ class ModelPanel(Panel):
         if self._filling:
             return
         if self.list.index:
+            remember(type(self).__name__, self.entries[self.list.index[0]].path.absolute())
             self.choose(*(self.entries[number].path for number in self.list.index))
         else:  # Ctrl and click took the last one away
             self.details.value = ""
@@ -202,6 +208,15 @@ class ModelPanel(Panel):
 def _listed(folder: Path) -> tuple[ModelEntry, ...]:
     """Give the models of a folder, and after them those that come with autoseg."""
     return (*list_models(folder), *list_shipped())
+
+
+def _last_time(what: str, entries: Sequence[ModelEntry]) -> ModelEntry | None:
+    """Give the model that was chosen last, unless the folder has a newer one since, or it cannot be used."""
+    for chosen in remembered(what)[:1]:
+        newer = [one for one in entries if not one.is_shipped and one.path.stat().st_mtime > chosen.when_s]
+        found = [one for one in entries if one.path.absolute() == chosen.path and not one.problem]
+        return found[0] if found and not newer else None
+    return None
 
 
 def _models_in(folder: Path) -> str:

@@ -102,7 +102,9 @@ class PatientPanel(Panel):
         self._looks_for: tuple[Any, ...] = ((), None, False)
         self._needs_mm = False  # the model sees images in their size
         self._learnt: tuple[str, ...] = ()  # the modalities that the model learnt from
-        self.chooser = FolderChooser(title="The patient's folder", chosen=None if folder is None else Path(folder))
+        self.chooser = FolderChooser(
+            title="The patient's folder", chosen=None if folder is None else Path(folder), remembers="patient"
+        )
         self.series = widgets.VBox()
         self.without_ids = WithoutIds(self._find_again)
         self._build_typed()

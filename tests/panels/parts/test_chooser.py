@@ -56,7 +56,8 @@ def test_open_use_and_change(data):
     panel.change.click()
     assert shown(panel).value is None
     assert not is_folded(panel)
-    assert panel.keep.description == "Keep series2"
+    assert panel.keep.description == "Cancel"
+    assert str(data / "series2") in panel.keep.tooltip
     panel.up.click()
     assert shown(panel).folder == data
     panel.keep.click()
@@ -129,6 +130,33 @@ def test_home_and_other_places(data, monkeypatch):
         assert panel.places.index == 0
         panel.up.click()
         assert shown(panel).folder == data
+
+
+def test_the_folder_of_last_time_is_offered_until_another_is_chosen(data, tmp_path, monkeypatch):
+    monkeypatch.setenv("AUTOSEG_CACHE", str(tmp_path / "cache"))
+    sample = data / "empty"
+    first = shown(FolderChooser(chosen=sample, remembers="patient"))
+    assert first.last.layout.display == "none"  # the sample was not chosen by a person
+    first.choose(data / "series2")
+    shown(first)
+    assert first.last.layout.display == "none"
+    again = shown(FolderChooser(chosen=sample, remembers="patient"))
+    assert (again.value, again.last.description) == (sample, "As last time: series2")
+    again.change.click()
+    shown(again)
+    assert [words.partition(" (")[0] for words, _ in again.places.options][:2] == ["…", "series2"]
+    again.keep.click()
+    shown(again).last.click()
+    assert shown(again).value == data / "series2"
+    assert shown(FolderChooser(chosen=sample, remembers="expert")).last.layout.display == "none"
+
+
+def test_a_double_click_enters_a_folder(data):
+    panel = shown(FolderChooser(data))
+    panel.double_click._handle_custom_msg({"line": 1}, [])
+    assert shown(panel).folder == data / "series2"
+    panel.double_click._handle_custom_msg({"line": -1}, [])  # beside the lines
+    assert shown(panel).folder == data / "series2"
 
 
 def test_up_ends_at_the_root(data):

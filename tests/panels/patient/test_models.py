@@ -1,5 +1,7 @@
 """The list of models: the newest is chosen, whatever cannot be read says why, and nothing is typed."""
 
+import os
+import time
 from dataclasses import replace
 
 import pytest
@@ -46,6 +48,23 @@ def test_the_newest_model_that_can_be_read_is_loaded(folder):
     for words in ("psoas (left), gracilis", "Dice 0.20", "9 subjects, 1,234 slices", "0.75 mm"):
         assert words in panel.details.value
     assert panel.message.value == ""
+
+
+def test_the_model_of_last_time_is_chosen_unless_there_is_a_newer_one(folder, tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("AUTOSEG_CACHE", str(tmp_path_factory.mktemp("cache")))
+    panel = shown(ModelPanel(folder))
+    panel.list.index = (2,)
+    assert shown(panel).value.model.name == "heart"
+    again = shown(ModelPanel(folder))
+    assert again.value.model.name == "heart"
+    assert "heart_3.pt is chosen as last time" in again.where.value
+    assert shown(ModelPanel(folder, "thigh")).value.model.name == "thigh"
+    assert shown(BasePanel(folder)).value.model.name == "thigh"
+    new = save_model(made_up_model("spine", "2025-06-05"), folder)
+    os.utime(new, (time.time() + 9, time.time() + 9))
+    newest = shown(ModelPanel(folder))
+    assert newest.value.model.name == "spine"
+    assert "last time" not in newest.where.value
 
 
 def test_a_model_whose_patients_can_be_guessed_says_so_and_is_written_anew(tmp_path, monkeypatch):
