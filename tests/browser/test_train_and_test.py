@@ -115,7 +115,7 @@ def test_segment_from_the_model_to_the_downloads(lab, opened, home, capsys):
     for words, name in (("Download CSV", "areas.csv"), ("Download XLSX", "areas.xlsx")):
         with page.expect_download(timeout=30_000) as saved:
             notebook.click(notebook.button(words))
-        assert saved.value.suggested_filename == name
+        assert saved.value.suggested_filename == f"{run.name}_{name}"
         assert Path(saved.value.path()).read_bytes() == (run / name).read_bytes()
 
     # The next day: nothing of this patient is shown, and a line says how panels come back.

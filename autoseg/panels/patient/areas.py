@@ -85,7 +85,7 @@ class AreasPanel(Panel):
         self.table = AreaTable(
             run.measurements,
             structures,
-            files={name: partial(read_run_file, run.folder, name) for name in DOWNLOADS},
+            files={f"{run.folder.name}_{name}": partial(read_run_file, run.folder, name) for name in DOWNLOADS},
             show_ids=self.ids.value,
         )
         self.table.observe(self._look, "selected")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +21,6 @@ from autoseg.panels.parts.download import DownloadButton
 from autoseg.panels.parts.fields import button, field, tick
 from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.style import heading, notice, text
-from autoseg.panels.parts.table import html_table
 from autoseg.panels.parts.values import Centrelines, ChosenModel, Patient
 from autoseg.panels.parts.viewer import SliceViewer
 from autoseg.panels.patient.light import WITHHELD, LightPanel, Lit, run_to_show
@@ -30,13 +32,15 @@ from autoseg.report.area_tables import missing_notes
 from autoseg.report.figures.pdf import to_pdf
 from autoseg.report.pages.document import Document
 from autoseg.report.pages.html import to_page
-from autoseg.report.run_folder import RunFile, list_run_files, open_folder, why_not_openable
-from autoseg.words import GraveNote, ReadingNote, counted, size_words
+from autoseg.report.run_folder import RunFile, list_run_files, open_folder, read_run_file, why_not_openable
+from autoseg.words import GraveNote, ReadingNote, counted, escaped, size_words
 
 if TYPE_CHECKING:
     from autoseg.report.archive import Archived
 
 MOST_SKIPPED = 20
+AREAS, MOST_EARLIER = "areas.xlsx", 5
+EARLIER = "Not of what is chosen above. A click downloads the areas; the folder of this name has all the rest."
 MOST_NOTES = 3  # on how series were read; more unfold at a click
 COPY_CHOICES: tuple[tuple[str, Copies], ...] = (
     ("none", "none"),
@@ -375,8 +379,9 @@ class OutputPanel(Panel):
             "report as pictures; of the corrected labels, where somebody corrected them. They name the patient",
             icon="archive",
         )
-        self.table = widgets.HTML()
+        self.files = widgets.VBox()
         self.reason = widgets.HTML()
+        self.output = getattr(prediction, "output", None)
         self.follow(prediction, self._update)
 
     def open_in_window(self) -> None:
@@ -408,7 +413,7 @@ class OutputPanel(Panel):
         run, archived = result
         if self.run is not run:
             return
-        self.table.value = _file_table(list_run_files(run.folder))
+        self.files.children = file_rows(run.folder)
         lines = [f"{counted(len(archived.names), 'file')} written, read back and compared.", *archived.notes]
         self.say("\n".join(lines), "done")
 
@@ -440,13 +445,12 @@ class OutputPanel(Panel):
         self.value, self.run = None, run
         self.dicom_button.disabled = False
         if run is None:
-            self.body.children = []
+            self.body.children = [] if self.output is None else earlier_rows(self.output)
             self.say("First segment a patient above.")
             return
         folder = run.folder.resolve()
-        files = list_run_files(folder)
         self.say("")
-        self.table.value = _file_table(files)
+        self.files.children = file_rows(folder)
         reason = why_not_openable()
         self.open_button.disabled, self.open_button.tooltip = bool(reason), reason or f"Open {folder}"
         self.reason.value = text(reason)
@@ -461,14 +465,51 @@ class OutputPanel(Panel):
             widgets.HBox(
                 [self.page, self.pdf, self.ids], layout={"align_items": "center", "flex_flow": "row wrap"}
             ),
-            self.table,
+            self.files,
         ]
         self.value = folder
 
 
-def _file_table(files: Sequence[RunFile]) -> str:
-    rows = [
-        (file.name, str(file.count) if file.count > 1 else "", size_words(file.size), file.meaning)
-        for file in files
-    ]
-    return html_table(("File", "Files", "Size", "What it is"), rows, align="lrrl", label="The files of the run")
+def file_rows(folder: Path) -> list[widgets.Widget]:
+    """Give a row for each file of a run: its name, which downloads it when it is clicked, and what it is."""
+
+    def row(file: RunFile) -> widgets.Widget:
+        if file.name.endswith("/"):
+            name, make = f"{folder.name}_{file.name[:-1]}.zip", partial(zip_folder, folder / file.name)
+        else:
+            name, make = f"{folder.name}_{file.name}", partial(read_run_file, folder, file.name)
+        files = f"{counted(file.count, 'file')}, " if file.count > 1 else ""
+        return _linked(
+            DownloadButton(name, make, description=file.name), f"{files}{size_words(file.size)}", file.meaning
+        )
+
+    return [row(file) for file in list_run_files(folder)]
+
+
+def earlier_rows(output: Path) -> list[widgets.Widget]:
+    """Give a row for each of the latest runs of other times, whose table is downloaded at a click."""
+    with suppress(OSError):
+        runs = sorted(output.glob(f"*/{AREAS}"), key=lambda path: path.stat().st_mtime, reverse=True)[:MOST_EARLIER]
+        rows: list[widgets.Widget] = [
+            _linked(
+                DownloadButton(
+                    f"{path.parent.name}_{AREAS}",
+                    partial(read_run_file, path.parent, AREAS),
+                    description=path.parent.name,
+                ),
+                time.strftime("%Y-%m-%d %H:%M", time.localtime(path.stat().st_mtime)),
+                "",
+            )
+            for path in runs
+        ]
+        words = heading(f"Earlier results in {output.resolve()}") + text(EARLIER)
+        return [widgets.HTML(words), *rows] if rows else []
+    return []
+
+
+def _linked(name: DownloadButton, facts: str, meaning: str) -> widgets.HBox:
+    name.add_class("autoseg-link")
+    name.layout = widgets.Layout(flex="0 0 270px")
+    about = f'<span style="opacity:.75">{escaped(facts)}</span> {escaped(meaning)}'
+    said = f'<div style="color:var(--jp-ui-font-color1,inherit);line-height:1.45">{about}</div>'
+    return widgets.HBox([name, widgets.HTML(said, layout=widgets.Layout(flex="1 1 0", min_width="0"))])

@@ -103,7 +103,10 @@ class TissueView(widgets.VBox):
         self.shown.value = describe_tissue(found)
         tables = tissue_tables(found, self.run.measurements)
         self.files.children = [
-            DownloadButton(f"{name}.csv", partial(csv_bytes, table)) for name, table in tables.items()
+            DownloadButton(
+                f"{self.run.folder.name}_{name}.csv", partial(csv_bytes, table), description=f"Download {name}.csv"
+            )
+            for name, table in tables.items()
         ]
 
 

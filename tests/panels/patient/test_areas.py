@@ -64,7 +64,7 @@ def test_a_cell_leads_the_predictions_viewer_too(run):
 def test_downloads_are_the_files_of_the_run(run):
     panel = shown(run)
     for name in ("areas.csv", "areas.xlsx"):
-        assert panel.table.files[name]() == (run.folder / name).read_bytes()
+        assert panel.table.files[f"{run.folder.name}_{name}"]() == (run.folder / name).read_bytes()
 
 
 def test_a_cell_that_is_not_there_is_a_sentence(run):
@@ -128,7 +128,7 @@ def test_brightness_is_shown_and_fat_by_the_channel_that_is_chosen(run):
     page = panel.tissue.shown.value
     assert "Hounsfield" in page
     assert page.count("<tr>") == 1 + 2  # two structures
-    assert [one.name for one in panel.tissue.files.children] == ["intensities.csv"]
+    assert [one.name for one in panel.tissue.files.children] == [f"{run.folder.name}_intensities.csv"]
     panel.tissue.estimate.value = image.channels[0]
     panel.wait(60)
     assert "An estimate, no fat fraction" in panel.tissue.shown.value

@@ -392,8 +392,29 @@ def test_without_a_run_it_says_what_to_do():
 def test_files_are_listed_with_what_they_are(run):
     panel = OutputPanel(Fixed(run))
     assert panel.value == run.folder
-    for words in ("areas.csv", "one column a structure in mm² (or pixels)", "overlays/", "measurements.csv"):
-        assert words in panel.table.value
+    rows = {row.children[0].description: row.children for row in panel.files.children}
+    assert {"areas.csv", "overlays/", "measurements.csv"} <= set(rows)
+    file, said = rows["areas.csv"]
+    assert "one column a structure in mm² (or pixels)" in said.value
+    assert (file.name, file.make()) == (f"{run.folder.name}_areas.csv", (run.folder / "areas.csv").read_bytes())
+    pictures = rows["overlays/"][0]
+    assert pictures.name == f"{run.folder.name}_overlays.zip"
+    with zipfile.ZipFile(io.BytesIO(pictures.make())) as archive:
+        assert len(archive.namelist()) == len(list((run.folder / "overlays").iterdir()))
+
+
+def test_results_of_other_times_are_listed_as_such_until_there_is_one_of_now(run):
+    prediction = Fixed()
+    prediction.output = run.folder.parent
+    panel = OutputPanel(prediction)
+    words, *rows = panel.body.children
+    assert "Not of what is chosen above" in words.value
+    (file,) = [row.children[0] for row in rows if row.children[0].description == run.folder.name]
+    assert file.name == f"{run.folder.name}_areas.xlsx"
+    assert file.make() == (run.folder / "areas.xlsx").read_bytes()
+    assert panel.value is None
+    prediction.value = run
+    assert words not in panel.body.children
 
 
 def test_the_zip_holds_every_file(run):
@@ -437,7 +458,7 @@ def test_dicom_objects_are_written_at_a_click_and_listed(run, tmp_path):
     panel.dicom_button.click()
     panel.wait(60)
     assert "written, read back and compared" in panel.message.value
-    assert "dicom/" in panel.table.value
+    assert "dicom/" in [row.children[0].description for row in panel.files.children]
     assert not panel.dicom_button.disabled
     assert {path.name.rpartition("_")[2] for path in (folder / "dicom").iterdir()} == {
         *("SEG.dcm", "SR.dcm", "RTSTRUCT.dcm", "SC.dcm")
