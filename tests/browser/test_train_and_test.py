@@ -119,7 +119,7 @@ def test_segment_from_the_model_to_the_downloads(lab, opened, home, capsys):
         assert Path(saved.value.path()).read_bytes() == (run / name).read_bytes()
 
     # The next day: nothing of this patient is shown, and a line says how panels come back.
-    page.keyboard.press("Control+s")
+    page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
     wait_until(lambda: "widget-view" in notebook.path.read_text("utf-8"))
     assert page.get_by_text("This panel is of another day").locator("visible=true").count() == 0
     page.close()
