@@ -9,6 +9,7 @@ from autoseg.data.corrections.kit import find_kits
 from autoseg.data.corrections.read import Correction, read_corrections
 from autoseg.errors import DataError
 from autoseg.prediction.run import Run
+from autoseg.report.export import tissue_tables
 from autoseg.report.pages.document import Document
 from autoseg.report.pages.files import WITHOUT_IDS, write_document
 from autoseg.report.pages.run_report import report_run
@@ -27,7 +28,8 @@ def written_run(run: Run) -> WrittenRun:
     """Give a run that is in the memory as its folder holds it, with its images."""
     results = {image.source.case_id: (image, label_map) for image, label_map in run.results}
     record = read_record(run.folder)
-    return WrittenRun(run.folder, record, run.measurements, run.patient_intervals, run.suitability, results)
+    measured = run.measurements, run.patient_intervals, run.suitability
+    return WrittenRun(run.folder, record, *measured, results, tissue_tables(run.tissue, run.measurements))
 
 
 def write_report(

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from autoseg.errors import ReadError
 from autoseg.files.tables import read_table
 from autoseg.files.text_files import read_json
@@ -18,6 +20,7 @@ from autoseg.measurement.intervals import PatientInterval
 from autoseg.model.trust import Light, Suitability
 from autoseg.report.area_tables import SUFFIXES, image_groups
 from autoseg.report.export import FORMAT
+from autoseg.report.shown_tissue import TABLES
 
 # Columns of measurements.csv that hold words, whatever they look like.
 _WORDS = tuple(item.name for item in fields(Measurement) if item.type == "str")
@@ -28,7 +31,7 @@ class WrittenRun:
     """A run: its `folder`, what run.json says (`record`), its areas, and the intervals of means and volumes.
 
     `suitability` is the light of each image, by case_id. `results` has the images with their labels, where they are
-    in the memory.
+    in the memory. `tissue` are the tables of brightness and fat by the names of their files.
     """
 
     folder: Path
@@ -37,6 +40,7 @@ class WrittenRun:
     intervals: tuple[PatientInterval, ...] = ()
     suitability: Mapping[str, Suitability] = field(default_factory=dict)
     results: Mapping[str, tuple[Image, LabelMap]] | None = None
+    tissue: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
     @property
     def details(self) -> Mapping[str, Any]:
@@ -81,7 +85,18 @@ def read_run(folder: Path) -> WrittenRun:
         numbers.setdefault(row.case_id, []).append(row.slice)
     places = {case_id: {number: at for at, number in enumerate(sorted({*own}))} for case_id, own in numbers.items()}
     measured = tuple(replace(row, slice_index=places[row.case_id][row.slice]) for row in rows)
-    return WrittenRun(folder, record, measured, _intervals(folder / "patients.csv", measured), _lights(record))
+    intervals = _intervals(folder / "patients.csv", measured)
+    return WrittenRun(folder, record, measured, intervals, _lights(record), tissue=_tissue(folder))
+
+
+def _tissue(folder: Path) -> dict[str, pd.DataFrame]:
+    words = ("case_id", "subject_id", "level", "name", "side", "channel", "suitability")
+    files = {name: folder / f"{name}.csv" for name in TABLES}
+    found = {name: read_table(path, words) for name, path in files.items() if path.is_file()}
+    for name, table in found.items():
+        if not {"case_id", "slice", "label", "name"} <= set(table.columns):
+            raise ReadError(f"{files[name]} does not hold what autoseg writes there. Segment again.")
+    return found
 
 
 def _lights(record: Mapping[str, Any]) -> dict[str, Suitability]:

@@ -20,6 +20,7 @@ from autoseg.files.records import from_record, write_record
 from autoseg.files.tables import write_table
 from autoseg.image.structures import Structure
 from autoseg.measurement.scores import PixelScore, Score, VolumeScore, scores_table
+from autoseg.model.card import write_card
 from autoseg.model.identity import model_record
 from autoseg.model.model import TrainedModel, autoseg_version, load_model, model_files, save_model
 from autoseg.model.networks.build import standardised
@@ -93,7 +94,7 @@ def write_fold(
     """Keep a fold in its folder, whole or not at all."""
     with whole_folder(result.folder) as temporary:
         if model is not None:
-            save_model(model, temporary)
+            write_card(model, save_model(model, temporary))
             if model.history:  # of a model that was only scored there is none
                 write_history(model, temporary / f"{model.name}_history.csv")
             if model.history and model.settings.watch_erosion:

@@ -14,8 +14,6 @@ from autoseg.measurement.tissue import (
     find_water_and_fat,
     join_tissue,
     measure_tissue,
-    tissue_table,
-    whole_images,
 )
 from autoseg.panels.parts.download import DownloadButton
 from autoseg.panels.parts.fields import field
@@ -23,38 +21,8 @@ from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.style import heading, notice, text
 from autoseg.panels.parts.table import html_table
 from autoseg.prediction.run import Run
-from autoseg.report.area_tables import fixed_text
 from autoseg.report.export import tissue_tables
-
-HEADERS = {
-    "case_id": "Image",
-    "name": "Structure",
-    "channel": "Channel",
-    "pixel_count": "Pixels",
-    "mean_intensity": "Mean",
-    "sd_intensity": "SD",
-    "p5_intensity": "5th percentile",
-    "p25_intensity": "25th",
-    "median_intensity": "Median",
-    "p75_intensity": "75th",
-    "p95_intensity": "95th",
-    "fat_fraction_percent": "Fat fraction (%)",
-    "sd_fat_fraction_percent": "SD (%)",
-    "median_fat_fraction_percent": "Median (%)",
-    "fat_share_estimate_percent": "Estimated share of fat (%)",
-    "threshold_intensity": "Threshold",
-}
-BRIGHTNESS = (
-    "All slices together; the file has each. In CT numbers are Hounsfield units. In MR they have no unit; those "
-    "of two scans cannot be compared."
-)
-FRACTION = (
-    "Fat signal / (water + fat signal), pixel by pixel. Both channels must be of one Dixon scan, on the same scale."
-)
-ESTIMATE = (
-    "An estimate, no fat fraction: the pixels of a structure that are brighter than a threshold, which is found "
-    "where they are of two kinds. It depends on the scan, and changes with uneven brightness."
-)
+from autoseg.report.shown_tissue import show_tissue
 
 
 class TissueView(widgets.VBox):
@@ -114,19 +82,7 @@ def describe_tissue(found: Tissue) -> str:
     """Give brightness and fat of all slices together as HTML."""
     parts = [heading("Brightness and fat")]
     parts += [notice(note, announced=False) for note in found.notes]
-    for words, rows in ((FRACTION, found.fat), (ESTIMATE, found.estimates), (BRIGHTNESS, found.intensities)):
-        if rows:
-            table = whole_images(tissue_table(rows))
-            columns = [name for name in HEADERS if name in table]
-            cells = [
-                [fixed_text(one, 1) if isinstance(one, float) else str(one) for one in line]
-                for line in table[columns].astype(object).to_numpy().tolist()
-            ]
-            words_first = "l" * (2 + ("channel" in columns))
-            parts += [
-                text(words),
-                html_table(
-                    [HEADERS[name] for name in columns], cells, label=HEADERS[columns[-1]], align=words_first + "r"
-                ),
-            ]
+    for one in show_tissue(tissue_tables(found, ())):
+        align = "".join("r" if at in one.numeric else "l" for at in range(len(one.columns)))
+        parts += [text(one.words), html_table(one.columns, one.rows, label=one.columns[-1], align=align)]
     return "".join(parts)

@@ -60,6 +60,7 @@ from autoseg.report.pages.document import (
     Words,
     split_columns,
 )
+from autoseg.report.shown_tissue import ShownTissue, show_tissue
 from autoseg.report.written_run import WrittenRun
 from autoseg.words import counted, listed, name_some, natural, say_slices
 
@@ -113,6 +114,9 @@ def report_run(run: WrittenRun, *, corrections: Sequence[Correction] = (), show_
         blocks += [Heading("Key slices"), *key]
     blocks += [Heading("Along the slices"), _plot(run, shown)]
     blocks += [Heading("Slice by slice"), *_slice_by_slice(shown, names.intervals(intervals), lights)]
+    tissue = show_tissue(run.tissue, without=structures_changed)
+    if tissue:
+        blocks += [Heading("Brightness and fat"), *_tissue(tissue, names, is_corrected=bool(changed))]
     blocks += [Heading("Millimetres"), Words(AREA), Facts(_millimetres(run, names))]
     blocks += [Heading("The model"), *_models(run)]
     blocks += [Heading("How it was made"), Facts(_making(run, show_ids=show_ids)), *_notes(run, names)]
@@ -436,6 +440,16 @@ def _cell(name: str, value: object) -> str:
     if isinstance(value, float):
         return fixed_text(value, 1) if name == "slice_position_mm" else area_text(value)
     return f"{value:,}" if isinstance(value, int) and name != "slice" else str(value)
+
+
+def _tissue(tables: Sequence[ShownTissue], names: _Names, *, is_corrected: bool) -> list[Block]:
+    """Give how bright structures are and how much of them is fat; of corrected ones nobody measured it anew."""
+    blocks: list[Block] = []
+    for one in tables:
+        rows = tuple((names.case(row[0]), *row[1:]) for row in one.rows)
+        blocks += [Grid(one.title, one.columns, rows, one.numeric), Words(one.words)]
+    note = "Structures that a person corrected are left out here: these numbers are of what the model drew."
+    return [*blocks, *([Words(note)] if is_corrected else [])]
 
 
 # --- key slices

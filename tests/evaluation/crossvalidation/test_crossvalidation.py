@@ -26,7 +26,7 @@ from autoseg.evaluation.crossvalidation import run as running
 from autoseg.evaluation.crossvalidation.fold import write_fold
 from autoseg.image.image import SliceSource
 from autoseg.image.structures import Structure
-from autoseg.model.model import find_model, load_model
+from autoseg.model.model import find_model, load_model, model_digest
 from autoseg.model.settings.settings import PreprocessSettings
 
 CASES = [make_case(number) for number in range(6)]
@@ -76,6 +76,8 @@ def test_every_subject_is_scored_once_and_learnt(reading, tmp_path):
         fold = tmp_path / "cv" / f"fold_{number}"
         model = load_model(find_model(fold, f"model_fold{number}"))
         assert len(model.postprocess) == 2
+        (card,) = fold.glob("*_MODEL_CARD.md")
+        assert model_digest(model) in card.read_text(encoding="utf-8")
         assert len(pd.read_csv(fold / f"model_fold{number}_history.csv")) == 8
         tried = pd.read_csv(fold / "postprocess.csv")
         assert tried["is_chosen"].sum() == 2

@@ -83,7 +83,8 @@ def run(tmp_path_factory):
         folder, [(image, label_map)], model_name="psoas", details=details, measurements=rows, suitability=light
     )
     results = {"Miller_T2": (image, label_map)}
-    return WrittenRun(folder, read_run(folder).record, tuple(rows), (), light, results)
+    written = read_run(folder)
+    return WrittenRun(folder, written.record, tuple(rows), (), light, results, written.tissue)
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +145,25 @@ def test_the_light_comes_first_and_then_areas_with_intervals_flags_and_their_sou
     assert facts["Distance of the slices"] == "4 mm, from the file's header"
     assert facts["Trained on"] == "31 subjects, 400 slices"
     assert "digest d1f2" in facts["Digests"]
+
+
+def test_brightness_is_told_of_all_slices_together_and_names_nobody_unasked(run, document):
+    (table,) = (grid for grid in blocks(document, Grid) if grid.caption == "Brightness")
+    image, label_map = run.results["Miller_T2"]
+    psoas = (
+        image.voxels[0][label_map.voxels == 1] if image.voxels.ndim == 4 else image.voxels[label_map.voxels == 1]
+    )
+    assert table.columns[:6] == ("Image", "Structure", "Channel", "Pixels", "Mean", "SD")
+    row = next(row for row in table.rows if row[1] == "psoas left")
+    assert row[0] == "Miller_T2"
+    assert row[3:6] == (
+        f"{psoas.size:,}",
+        f"{psoas.mean(dtype=float):.1f}",
+        f"{psoas.std(ddof=1, dtype=float):.1f}",
+    )
+    hidden = report_run(run, show_ids=False)
+    (table,) = (grid for grid in blocks(hidden, Grid) if grid.caption == "Brightness")
+    assert {row[0] for row in table.rows} == {"image 1"}
 
 
 def test_key_slices_are_the_worst_the_largest_and_those_with_flags(run, document):
