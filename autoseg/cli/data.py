@@ -174,6 +174,15 @@ def print_readers(readings: Sequence[Reading]) -> None:
     print(short_table(agree(readings)).to_string(index=False))
 
 
+def export(chosen: argparse.Namespace) -> None:
+    """Write a folder of cases as nnU-Net's raw data set."""
+    from autoseg.data.nnunet import write_nnunet
+
+    for note in write_nnunet(find(chosen), chosen.nnunet, folds=chosen.folds, seed=chosen.seed):
+        print_note(note)
+    print(f"Saved in {chosen.nnunet}")
+
+
 def old_table(chosen: argparse.Namespace) -> None:
     """Put right a table of the published workbench, print it, and write it beside the old one."""
     from autoseg.errors import GeometryError

@@ -101,6 +101,17 @@ def build_parser() -> argparse.ArgumentParser:
     add_fat(measure)
     add_calibration(measure)
 
+    export = command(
+        "export",
+        data.export,
+        "Write a folder of images and labels as another program takes it: nnU-Net's raw data set, with our folds.",
+    )
+    _add_training_folder(export)
+    new = "a new folder for it, such as nnUNet_raw/Dataset501_Psoas"
+    export.add_argument("--nnunet", type=Path, required=True, metavar="FOLDER", help=new)
+    export.add_argument("--folds", type=int, default=5, help=FOLDS)
+    export.add_argument("--seed", type=int, default=0, help="of the folds (default: 0)")
+
     old = command(
         "old-table",
         data.old_table,
