@@ -8,6 +8,7 @@ os.environ["MPLBACKEND"] = "Agg"
 if "PYTEST_XDIST_WORKER" in os.environ:  # each worker has a core of its own
     os.environ["OMP_NUM_THREADS"] = "1"
 
+import gc
 import importlib.util
 import shutil
 from collections.abc import Iterator
@@ -38,6 +39,18 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
             return "browser" if "tests/browser/" in file else file
 
     return ByFile(config, log)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Keep Python from looking through all that is imported and collected for what can go: it stays to the end."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
