@@ -17,7 +17,7 @@ from types import ModuleType
 
 TOKEN = "for-this-test-only"
 SCREENSHOTS = "AUTOSEG_SCREENSHOTS"  # the folder where pictures of the panels go
-BROWSER_OPTIONS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking"]
+BROWSER_OPTIONS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking", "--disable-gpu"]
 # What JupyterLab itself writes to the console in some versions, on any page.
 NOT_OURS = ("favicon", "Failed to load resource: the server responded with a status of 404")
 
@@ -73,6 +73,10 @@ def running_lab(root: Path, place: Path) -> Iterator[Lab]:
     begun = workbench.Place(place)
     workbench.lay_out(begun)
     settings["JUPYTERLAB_WORKSPACES_DIR"] = str(begun.layout.parent)
+    # Where Node is installed, each page asks first whether JupyterLab should be built anew, which takes seconds.
+    page = place / "CONFIG_DIR" / "labconfig" / "page_config.json"
+    page.parent.mkdir(parents=True)
+    page.write_text('{"buildCheck": false}', encoding="utf-8")
     port = free_port()
     options = [
         *workbench.CLOSED_LAB,
