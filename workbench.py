@@ -235,7 +235,8 @@ def environment(place: Place) -> dict[str, str]:
     """Give the environment variables of everything that the workbench starts."""
     # Another Python's folders must not mix with .venv, nor the settings of another JupyterLab, where a token
     # may be empty and an address open.
-    foreign = ("PYTHONPATH", "PYTHONHOME", "JUPYTER_PATH", "JUPYTER_CONFIG_PATH")
+    foreign = {"PYTHONPATH", "PYTHONHOME", "JUPYTER_PATH", "JUPYTER_CONFIG_PATH"}
+    foreign.add("PYTHONDONTWRITEBYTECODE")  # every start would compile autoseg again, which takes a second
     kept = {k: v for k, v in os.environ.items() if k not in foreign}
     return kept | {
         "JUPYTER_CONFIG_DIR": str(place.config),

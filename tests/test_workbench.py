@@ -279,12 +279,13 @@ def test_the_checks_come_once_before_all_tests_and_may_fail_them(workbench, plac
 
 def test_children_wait_passively_and_see_no_other_python(workbench, place, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", "elsewhere")
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     monkeypatch.setenv("JUPYTER_PATH", "elsewhere")
     monkeypatch.setenv("SOMETHING", "kept")
     environment = workbench.environment(place)
     assert environment["OMP_WAIT_POLICY"] == "PASSIVE"
     assert environment["SOMETHING"] == "kept"
-    assert not {"PYTHONPATH", "JUPYTER_PATH"} & set(environment)
+    assert not {"PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "JUPYTER_PATH"} & set(environment)
 
 
 # --- the lab is for the person in front of this computer
