@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_pdf import PdfPages
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.ft2font import FT2Font
 from matplotlib.image import imread
@@ -47,6 +46,8 @@ UNIT = 100.0  # size at which letters are measured
 
 def to_pdf(document: Document) -> bytes:
     """Give a document as a PDF with A4 pages, each with its number and the document's foot."""
+    from matplotlib.backends.backend_pdf import PdfPages  # half a second, and few runs come here
+
     figures = lay_out(document)
     buffer = io.BytesIO()
     # Letters as such, which can be searched and copied.
