@@ -132,7 +132,7 @@ def put_together(folder: Path, state: State, folds: Mapping[str, Sequence[FoldRe
     runs = {entry: gather(folder / entry, own) for entry, own in folds.items()}
     counted, shared = _shared(state, folds)
     of_shared = {
-        entry: gather(folder / entry, own)
+        entry: runs[entry] if len(own) == len(found) else gather(folder / entry, own)
         for entry, found in folds.items()
         if entry in counted and (own := [fold for fold in found if fold.number in shared])
     }

@@ -271,7 +271,7 @@ class _Running:
         self.folds: dict[str, list[FoldResult]] = {entry: [] for entry in (*plans, *state.derived)}
 
     def do_fold(self, number: int, derived: Sequence[Derived]) -> None:
-        """Do one fold of all entries, then of what is made of them, and write the tables."""
+        """Do one fold of all entries, then of what is made of them; write tables, unless `conclude` is next."""
         for nth, (entry, plan) in enumerate(self.plans.items(), start=1):
             self._do(entry, number, partial(run_fold, plan, number), which=f" ({nth} of {len(self.plans)})")
         for one in derived:
@@ -283,7 +283,8 @@ class _Running:
             self._do(one.name, number, partial(one.make, number, members))
         with one_step(self.folder):
             write_state(self.folder, self.state)
-            write_tables(self._so_far())
+            if number < self.state.folds or self.request.without_outliers:
+                write_tables(self._so_far())
 
     def leave_out_outliers(self) -> None:
         """Learn every entry that has outliers anew without them."""

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
 from autoseg.files.room import check_room
 from autoseg.image.structures import Structure
-from autoseg.model.networks import build_network
+from autoseg.model.networks import network_sizes
 from autoseg.model.preprocessing.neighbouring_slices import network_channels
 from autoseg.model.settings.settings import Settings
 
@@ -21,14 +19,13 @@ USUAL_EPOCHS = 300
 
 def weight_bytes(settings: Settings, structures: int) -> int:
     """Give the bytes of a network's weights for so many structures, on images of one channel."""
-    with torch.random.fork_rng(devices=[]), torch.device("meta"):  # neither memory nor random numbers are used
-        network = build_network(
-            settings.network,
-            in_channels=network_channels(1, settings.preprocess.neighbours),
-            out_channels=structures + 1,
-            spatial_dims=settings.spatial_dims,
-        )
-    return sum(value.numel() * value.element_size() for value in network.state_dict().values())
+    sizes = network_sizes(
+        settings.network,
+        in_channels=network_channels(1, settings.preprocess.neighbours),
+        out_channels=structures + 1,
+        spatial_dims=settings.spatial_dims,
+    )
+    return sum(value.numel() * value.element_size() for value in sizes.values())
 
 
 def check_training_room(
