@@ -95,11 +95,12 @@ def _split(study: Study) -> str:
     if not study.learns:
         return f"{words}In each fold a finished model segmented {patients_of(study, 'test')}; nothing was learnt."
     validation = patients_of(study, "validation") if study.who("validation") else "no patient"
+    test = patients_of(study, "test")
     chosen = ["the epoch"] * (study.settings.best_by != "last") + ["the post-processing"] * study.choose_post
     what = f"chose {listed(chosen)}" if chosen else "were only watched"
     return (
         f"{words}In each fold {patients_of(study, 'training')} taught the network, {validation} {what}, and "
-        f"{patients_of(study, 'test')} were segmented once, by a network that had not seen them before."
+        f"{test} {'was' if test == '1 patient' else 'were'} segmented once, by a network that had not seen them."
     )
 
 

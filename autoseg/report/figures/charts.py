@@ -373,12 +373,17 @@ def _draw_bland_altman(ax: Axes, structure: Structure, scores: Sequence[Score]) 
     for value, style in ((found.bias, "-"), (found.lower, "--"), (found.upper, "--")):
         if not math.isnan(value):
             ax.axhline(value, color="black", linestyle=style, linewidth=1)
-    limits = "" if math.isnan(found.lower) else f", limits {found.lower:+.3g} to {found.upper:+.3g}"
+    limits = "" if math.isnan(found.lower) else f", limits {_signed(found.lower)} to {_signed(found.upper)}"
     people = counted(len({score.subject_id for score in scores}), "subject")
     number = f"{counted(found.n, 'slice')} of {people}"
-    ax.set_title(f"{structure.name}\nbias {found.bias:+.3g}{limits} mm²\n{number}", fontsize=9)
+    ax.set_title(f"{structure.name}\nbias {_signed(found.bias)}{limits} mm²\n{number}", fontsize=9)
     ax.set(xlabel="mean of both areas (mm²)", ylabel="predicted − reference (mm²)")
     ax.grid(alpha=0.25)
+
+
+def _signed(area_mm2: float) -> str:
+    """Write a difference of areas with its sign, three digits or more, never as a power of ten."""
+    return f"{area_mm2:+,.0f}" if abs(area_mm2) >= 100 else f"{area_mm2:+.3g}"
 
 
 def _draw_subjects(ax: Axes, place: int, structure: Structure, scores: Sequence[SubjectScore]) -> None:
