@@ -147,10 +147,12 @@ def _resampled(groups: Sequence[Floats], rng: np.random.Generator) -> Floats:
             chosen = rng.integers(len(group), size=(len(rows), len(group)))
             sums[rows] += group[chosen].sum(axis=1)
             counts[rows] += len(group)
-    middle = np.concatenate(groups).mean(axis=0)
+    errors = np.concatenate(groups)
+    middle = errors.mean(axis=0)
     # A few folds drawn from themselves differ by less than folds do.
     wider = np.sqrt(len(groups) / (len(groups) - 1))
-    return np.maximum(0.0, middle + wider * (sums / counts - middle))
+    # A mean beyond the worst patient is none.
+    return np.clip(middle + wider * (sums / counts - middle), errors.min(axis=0), errors.max(axis=0))
 
 
 def _doubt(errors: Floats, means: Floats, folds: int) -> Doubt | None:

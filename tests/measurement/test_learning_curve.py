@@ -109,6 +109,13 @@ def test_too_far_and_too_wide_are_not_told():
     assert curve.doubt_at(8) is Doubt.WIDE
 
 
+def test_no_interval_reaches_beyond_what_a_score_can_be():
+    # In one of two folds nothing was learnt.
+    dice = [[0.0, 0.0, 0.0]] * 4 + [[0.5, 0.6, 0.7]] * 4
+    for found in fit_learning_curve(dice, (2, 4, 8), [1] * 4 + [2] * 4, perfect=1.0).measured:
+        assert 0 <= found.low < found.value < found.high <= 0.7
+
+
 def test_the_same_again_is_the_same():
     errors, folds = draw()
     one, other = (fit_learning_curve(errors, SIZES, folds) for _ in range(2))
