@@ -151,8 +151,12 @@ def _resampled(groups: Sequence[Floats], rng: np.random.Generator) -> Floats:
     middle = errors.mean(axis=0)
     # A few folds drawn from themselves differ by less than folds do.
     wider = np.sqrt(len(groups) / (len(groups) - 1))
-    # A mean beyond the worst patient is none.
-    return np.clip(middle + wider * (sums / counts - middle), errors.min(axis=0), errors.max(axis=0))
+    apart = wider * (sums / counts - middle)
+    # Where a few folds agree by luck, a size would be too sure of itself: none is surer than all are on average.
+    spread = apart.std(axis=0) / np.maximum(middle, 1e-12)
+    apart *= np.maximum(1.0, np.sqrt((spread**2).mean()) / np.maximum(spread, 1e-12))
+    # A mean beyond the worst patient of all is none.
+    return np.clip(middle + apart, 0.0, errors.max())
 
 
 def _doubt(errors: Floats, means: Floats, folds: int) -> Doubt | None:
