@@ -101,6 +101,10 @@ class DataError(AutosegError):
     """A folder or a set of cases cannot be used as it is."""
 
 
+class UnlabelledError(DataError):
+    """Images have no label files, and nobody said that these are to be left out."""
+
+
 class OutdatedError(DataError):
     """What is to be kept rests on a table beside the data that another program has changed since it was read."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from autoseg.errors import DataError
+from autoseg.errors import UnlabelledError
 from autoseg.files.sources import ImageFile, LabelFile, SkippedFile, walk
 from autoseg.files.tables import EARLIER_FOLDER
 from autoseg.words import in_words, natural
@@ -16,9 +16,7 @@ Unlabelled = Literal["refuse", "skip"]
 TABLES_AND_TEXTS = (".json", ".tsv", ".csv", ".md")
 
 # How images without labels are left out: in the notebook, on the command line.
-LEAVING_OUT = (
-    "tick that under 'How to read the files' in the notebook, or add --leave-out-unlabelled on the command line"
-)
+LEAVING_OUT = "tick that in the notebook, or add --leave-out-unlabelled on the command line"
 
 
 @dataclass(frozen=True)
@@ -74,7 +72,7 @@ def leave_out(
 ) -> list[SkippedFile]:
     """Give images (their names by their first files) that lack labels as left alone, or refuse them."""
     if images and unlabelled == "refuse":
-        raise DataError(
+        raise UnlabelledError(
             f"{in_words(list(images.values()), what)} in {folder} without {lacking}. {remedy}, or leave these "
             f"{'images' if what == 'image' else what} out ({LEAVING_OUT})."
         )

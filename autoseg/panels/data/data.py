@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import ipywidgets as widgets
 
@@ -14,7 +14,7 @@ from autoseg.data.cases import CaseFolder, Pseudonyms, Reading, find_cases, pair
 from autoseg.data.checks import Examination, examine_cases
 from autoseg.data.split import split_cases
 from autoseg.data.test_subjects import freeze_test_subjects, read_ledger
-from autoseg.errors import AutosegError, DataError, OutdatedError
+from autoseg.errors import AutosegError, DataError, OutdatedError, UnlabelledError
 from autoseg.image.structures import Structure
 from autoseg.panels.data.findings import FindingsPanel
 from autoseg.panels.data.reading import HowToRead, ReadingPanel
@@ -164,6 +164,7 @@ class DataPanel(Panel):
         self.pairs = widgets.HTML()
         self.structures = StructuresPanel(self._structures_kept)
         self.how = ReadingPanel(reading, unlabelled=unlabelled)
+        self.leave_out = tick("Leave out images that have no label file")
         self.set_aside = SetAsidePanel(self.read)
         inside = (self.pairs, self.structures, self.how, self.set_aside)
         self.sections = tuple(
@@ -171,7 +172,9 @@ class DataPanel(Panel):
             for panel, title in zip(inside, SECTIONS, strict=True)
         )
         self.sections[STRUCTURES].selected_index = 0
-        self.stack(self.chooser, self.bar, self.message, self.body)
+        self.remedy = widgets.VBox()  # beside the sentence that says what is wrong
+        self.stack(self.chooser, self.bar, self.message, self.remedy, self.body)
+        self.leave_out.observe(self._left_out, "value")
         self.show_ids.observe(lambda _: self._show(), "value")
         self.sections[PAIRS].observe(lambda _: self._show_pairs(), "selected_index")
         self.follow(self.chooser, lambda _: self._choose())
@@ -192,7 +195,7 @@ class DataPanel(Panel):
             self.start(_refuse_reading, lambda _: None)
             return
         self.hide_ids_of((), folder)
-        self._failed = None
+        self._failed, self.remedy.children = None, ()
         mine = self._number + 1
         self.findings.lock(True)
 
@@ -215,7 +218,11 @@ class DataPanel(Panel):
         self._failed = error
         super().fail(error)
         self._forget()
-        self.sections[READING].selected_index = 0
+        if isinstance(error, UnlabelledError):
+            self.leave_out.value = False
+            self.remedy.children = [self.leave_out]
+        else:
+            self.sections[READING].selected_index = 0
 
     # --- reading
 
@@ -226,6 +233,10 @@ class DataPanel(Panel):
             return
         self.give_up()
         self._forget()
+
+    def _left_out(self, change: dict[str, Any]) -> None:
+        if change["new"]:
+            self.how.skip.value = True  # with which the folder is read again
 
     def _structures_kept(self) -> None:
         self._structures = None
@@ -282,7 +293,7 @@ class DataPanel(Panel):
     def _forget(self) -> None:
         """Show nothing of a folder; how to read it may still be changed."""
         self._read = None
-        self.pairs.value = ""
+        self.pairs.value, self.remedy.children = "", ()
         self.body.children = [self.show_ids, self.sections[READING]] if self.chooser.value is not None else []
 
 

@@ -223,11 +223,11 @@ class FolderChooser(Panel):
         self.double_click = DoubleClick(self._enter)
         self.keep = button("Cancel", lambda: self.choose(self._former or self.folder))
         self.last = button("Last time", lambda: self.choose(self._last or self.folder))
-        self.last.layout.flex = "0 0 auto"
         self._last: Path | None = None
         self.change = button(
             "Change…", lambda: self.show(self.value or self.folder), "Choose another folder", width="100px"
         )
+        self.last.layout.flex = self.change.layout.flex = "0 0 auto"
         self.line = widgets.HTML(layout=widgets.Layout(flex="1 1 auto", min_width="0"))
         self.path.observe(lambda _: self._typed(), "value")
         self.places.observe(lambda _: self._go(), "index")

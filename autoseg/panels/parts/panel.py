@@ -45,13 +45,23 @@ export default {
 """
 
 
+# A wide table scrolls in itself; without this it would widen the boxes around it, and cut off words and pictures.
+CSS = """
+.autoseg-panel .widget-box,
+.autoseg-panel .widget-html,
+.autoseg-panel .widget-html-content {
+  min-width: 0;
+}
+"""
+
+
 class OwnKeys(anywidget.AnyWidget):
     """Lets the keys that are pressed in the panel around it (class `autoseg-panel`) do what they do elsewhere.
 
-    It shows nothing.
+    It shows nothing, and brings the style that all panels share.
     """
 
-    _esm = ESM
+    _esm, _css = ESM, CSS
 
 
 Result = TypeVar("Result")

@@ -12,6 +12,8 @@ _TABLE = (
     "border-collapse:collapse;font-size:12px;color:var(--jp-ui-font-color1,inherit);line-height:1.35;"
     "font-variant-numeric:tabular-nums"
 )
+# Long words above short numbers break, so that a table fits a narrow page.
+_HEAD = "font-weight:600;white-space:normal;vertical-align:bottom"
 _STICKY = "position:sticky;top:0;background:var(--jp-layout-color1,#fff)"
 
 
@@ -68,7 +70,7 @@ def html_table(
         cells = named + "".join(cell(one, place) for place, one in enumerate(others, start=1))
         body.append(f'<tr style="{style}">{cells}</tr>' if style else f"<tr>{cells}</tr>")
     header = "".join(
-        cell(one, place, 'th scope="col"', f"font-weight:600;{_STICKY if max_height else ''}")
+        cell(one, place, 'th scope="col"', f"{_HEAD};{_STICKY if max_height else ''}")
         for place, one in enumerate(head)
     )
     words = escaped(label or caption)

@@ -182,8 +182,11 @@ def test_an_image_without_a_label_is_left_out_if_wanted(folder):
     assert panel.value is None
     assert "There is 1 image (…)" in panel.message.value
     assert panel.body.children == (panel.show_ids, panel.sections[READING])
-    panel.how.skip.value = True
+    assert panel.remedy.children == (panel.leave_out,)  # beside the sentence
+    panel.leave_out.value = True
     panel.wait(60)
+    assert panel.how.value.unlabelled == "skip"
+    assert panel.remedy.children == ()
     assert len(panel.value.cases.cases) == 5
     assert "1 file was left alone" in panel.found.value
     assert len(opened(folder, unlabelled="skip").value.cases.cases) == 5
