@@ -93,6 +93,12 @@ def test_segment_from_the_model_to_the_downloads(lab, opened, home, capsys):
         sys.stdout.write(f"\nthe table of areas after {clicks} clicks and {seconds:.0f} s ")
     assert clicks <= MOST_CLICKS
 
+    # Tables scroll in themselves; no box of a panel is wider than its place, beside the open side bar.
+    page.get_by_text("Brightness and fat").wait_for(timeout=60_000)
+    too_wide = "e => e.checkVisibility() && e.scrollWidth > e.clientWidth"
+    boxes = f"[...document.querySelectorAll('.autoseg-panel .widget-box')].filter({too_wide})"
+    assert page.evaluate(f"{boxes}.map(e => e.textContent.slice(0, 80))") == []
+
     # The slider, and the keys.
     slider = page.get_by_role("slider", name="Slice").first
     slider.scroll_into_view_if_needed()

@@ -61,7 +61,7 @@ class AreasPanel(Panel):
         self.tissue: TissueView | None = None
         self.ids = tick("Show patient IDs", "Show IDs on this page; files have them", value=show_ids)
         self.line = widgets.HTML()
-        self.plots, self.patients = widgets.HTML(), widgets.HTML(layout={"width": "100%"})
+        self.plots, self.patients = widgets.HTML(), widgets.HTML()
         self.look = widgets.VBox()
         self.light = light_above(prediction)
         self.ids.observe(lambda _: self._update(self.light.value), "value")
