@@ -19,6 +19,7 @@ from autoseg.report.written_run import read_run
 from autoseg.words import counted, listed
 
 RUNS = "runs"
+REPORT = "report.html"
 # The tables of a run that are joined; whether Excel is told that they are UTF-8.
 TABLES = {
     "measurements": False,
@@ -124,7 +125,7 @@ def write_cohort(
         columns = [item.name for item in fields(PatientResult)]
         rows = [["" if cell is None else cell for cell in astuple(one)] for one in map(_rounded, ordered)]
         write_rows(folder / "report.csv", columns, rows)
-        with whole_file(folder / "report.html") as temporary:
+        with whole_file(folder / REPORT) as temporary:
             temporary.write_bytes(to_page(document).encode("utf-8", "backslashreplace"))
         write_record(folder / "cohort.json", {**record, "results": Counter(one.result for one in ordered)})
     return ordered

@@ -24,11 +24,13 @@ from autoseg.panels.parts.style import heading, notice, text
 from autoseg.panels.parts.values import Centrelines, ChosenModel, Patient
 from autoseg.panels.parts.viewer import SliceViewer
 from autoseg.panels.patient.light import WITHHELD, LightPanel, Lit, run_to_show
+from autoseg.prediction.cohort import Cohort, CohortProgress, segment_cohort
 from autoseg.prediction.ensemble import COPY_WORDS, Copies, copies_worth, runs_per_slice, unseen_note
-from autoseg.prediction.run import Run, RunProgress, RunStopped, Stage, segment_folder
+from autoseg.prediction.run import Run, RunProgress, RunRequest, RunStopped, Stage, mean_of, segment_folder
 from autoseg.prediction.run_dicom import run_to_dicom
 from autoseg.prediction.run_report import run_document
 from autoseg.report.area_tables import missing_notes
+from autoseg.report.cohort import REPORT, count_results
 from autoseg.report.figures.pdf import to_pdf
 from autoseg.report.pages.document import Document
 from autoseg.report.pages.html import to_page
@@ -134,6 +136,14 @@ class PredictionPanel(Panel):
             width="220px",
         )
         self.stop_button = button("Stop", self.stop, "Stop; nothing is written then", icon="stop")
+        self.all_button = button(
+            "All patients of this folder",
+            self.segment_all,
+            "Segment and measure every patient whose folder lies in the chosen one, all series, into one table; "
+            "started again, it goes on where it was",
+            icon="users",
+            width="240px",
+        )
         self.stop_button.disabled = True
         self.copies = field(
             widgets.Dropdown,
@@ -152,7 +162,7 @@ class PredictionPanel(Panel):
         )
         self.cleaning = CleaningFields(self._switch)
         self.more = widgets.Accordion(
-            [widgets.VBox([self.copies, self.cost, self.judges, self.cleaning])],
+            [widgets.VBox([self.copies, self.cost, self.judges, self.cleaning, self.all_button])],
             titles=("More",),
             selected_index=None if copies == "none" else 0,
         )
@@ -168,17 +178,35 @@ class PredictionPanel(Panel):
         self._inputs = Inputs()
         for panel in (model, patient, *above):
             self.follow(panel, self._changed)
-        self.button.disabled = not self._can_start()
+        self._allow(self._can_start())
 
     def segment(self) -> None:
         """Segment the chosen folder in the background, as the button does."""
         with self.attempt():
-            if self.stopping is not None or not self._can_start():
-                return
-            self._clear()
-            stopping = self.stopping = threading.Event()
-            self.button.disabled, self.stop_button.disabled = True, False
-            self.start(self._job(self._inputs, stopping), self._show, saying="Reading the images …")
+            stopping = self._begin()
+            if stopping is not None:
+                self.start(self._job(self._inputs, stopping), self._show, saying="Reading the images …")
+
+    def segment_all(self) -> None:
+        """Segment all patients below the chosen folder in the background, as the button does."""
+        with self.attempt():
+            stopping = self._begin()
+            if stopping is not None:
+                job = self._job_of_all(self._inputs, stopping)
+                self.start(job, self._show_all, saying="Looking for the patients …")
+
+    def _begin(self) -> threading.Event | None:
+        """Give what stops the run that begins; None where none can."""
+        if self.stopping is not None or not self._can_start():
+            return None
+        self._clear()
+        stopping = self.stopping = threading.Event()
+        self._allow(False)
+        self.stop_button.disabled = False
+        return stopping
+
+    def _allow(self, can_start: bool) -> None:
+        self.button.disabled = self.all_button.disabled = not can_start
 
     def stop(self) -> None:
         """Stop the run before it writes anything, as the button does."""
@@ -231,12 +259,45 @@ class PredictionPanel(Panel):
 
         return work
 
+    def _job_of_all(self, made_with: Inputs, stopping: threading.Event) -> Callable[[], Cohort | None]:
+        model, patient = made_with.model, made_with.patient
+
+        def tell(progress: CohortProgress) -> bool:
+            if not stopping.is_set():
+                self.progress(progress.share)
+                # Folders are often called like patients, so no name is shown.
+                place = f"Patient {progress.number} of {progress.count}"
+                self.say(place if progress.run is None else f"{place}: {progress.run}")
+            return stopping.is_set()
+
+        def work() -> Cohort | None:
+            try:
+                if model is None or patient is None:
+                    return None
+                segmenter = mean_of(model.models, made_with.copies, made_with.postprocess, look=made_with.look)
+                request = RunRequest(segmenter, patient.folder, typed=patient.typed)
+                return segment_cohort(request, self.output, on_progress=tell)
+            finally:
+                self._ended(stopping)
+
+        return work
+
+    def _show_all(self, cohort: Cohort | None) -> None:
+        if cohort is None:
+            return
+        done = f"{counted(len(cohort.results), 'patient')}: {count_results(cohort.results)}."
+        went_on = " Stopped; the same button goes on with the others." if cohort.is_stopped else ""
+        report = cohort.folder.resolve() / REPORT
+        where = f"What failed and why, and the patients to look at first, stand in {report}."
+        is_whole = all(one.is_done for one in cohort.results)
+        self.say(f"{done}{went_on}\n{where}", "done" if is_whole else "warning")
+
     def _ended(self, stopping: threading.Event) -> None:
         if self.stopping is stopping:
             self.stopping = None
         self.light.show_so_far(None)
         self.stop_button.disabled = True
-        self.button.disabled = not self._can_start(silently=True)
+        self._allow(self._can_start(silently=True))
 
     def _show(self, result: tuple[Run | None, Inputs]) -> None:
         run, made_with = result
@@ -285,7 +346,7 @@ class PredictionPanel(Panel):
             self.stop()
             return
         self._clear()
-        self.button.disabled = not self._can_start()
+        self._allow(self._can_start())
         if earlier is not None:
             words = f"{self._what_changed(before)} changed, so the earlier result is not shown any more"
             self.say(f"{words}. Its files stay in {earlier.folder.resolve()}.", "warning")

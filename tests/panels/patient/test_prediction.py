@@ -71,6 +71,33 @@ def test_progress_is_shown_by_series_and_slice(above, tmp_path, monkeypatch):
     assert max(filled) > 0.9
 
 
+def test_all_patients_of_the_folder_are_segmented_gone_on_with_and_not_named(above, tmp_path, monkeypatch):
+    for name in ("annaquax", "bertaquax"):
+        add_stacks(tmp_path / "study" / name)
+    (tmp_path / "study" / "lostquax").mkdir()
+    above[1].value = Patient(tmp_path / "study", ("whatever",))
+    panel, said = PredictionPanel(*above, output=tmp_path / "out"), []
+    panel.message.observe(lambda change: said.append(change["new"]), "value")
+    tell = panel.progress
+    monkeypatch.setattr(panel, "progress", lambda share: (tell(share), (share or 0) > 0.35 and panel.stop()))
+    panel.all_button.click()
+    panel.wait(60)
+    assert "3 patients: 1 amber and 2 not segmented yet. Stopped" in panel.message.value
+    monkeypatch.setattr(panel, "progress", tell)
+    panel.all_button.click()
+    panel.wait(60)
+    assert "3 patients: 1 failed and 2 amber." in panel.message.value
+    assert any("Patient 2 of 3: Series 1 of 2" in words for words in said)
+    assert not any("annaquax" in words or "bertaquax" in words for words in said)
+    (place,) = (tmp_path / "out").iterdir()
+    assert str(place / "report.html") in panel.message.value
+    assert sorted(path.name for path in (place / "runs").iterdir()) == ["annaquax", "bertaquax"]
+    assert panel.value is None
+    assert not panel.button.disabled
+    assert not panel.all_button.disabled
+    assert panel.stop_button.disabled
+
+
 def test_stop_writes_nothing(above, tmp_path, monkeypatch):
     inside, go_on, real = threading.Event(), threading.Event(), module.segment_folder
 
