@@ -22,6 +22,7 @@ import pandas as pd
 from autoseg.data.cases import CaseFolder, read_case
 from autoseg.data.corrections.keep import whole_cases
 from autoseg.data.corrections.kit import Kit, read_kit, write_kit
+from autoseg.data.corrections.read import Correction
 from autoseg.data.digests import known_subjects
 from autoseg.data.patients import NOTHING_TYPED, other_kind, read_patient, warn_of_memory
 from autoseg.errors import AutosegError, DataError, OutputError, enough_memory
@@ -139,8 +140,10 @@ class Run:
     (`ensemble.ensemble_name`). `centrelines` are those around which a model looked, by case_id. `not_found` are the
     structures that are on no slice of an image; notes say so too. `suitability` is the light of each image, by
     case_id. `patient_intervals` are those of mean areas and volumes; `about_intervals` says what all intervals rest
-    on, or why there are none. `tissue` is how bright structures are, and how much of them is fat. `records` say by
-    what each model is told from every other.
+    on, or why there are none. `tissue` is how bright structures are, and how much of them is fat, told from the
+    channels `fat`. `records` say by what each model is told from every other. Of a run with corrected labels
+    (`prediction.corrected.correct_run`), `before` is the run as it was, with its own folder, and `corrections` what
+    was changed.
     """
 
     folder: Path
@@ -158,6 +161,9 @@ class Run:
     about_intervals: str = ""
     tissue: Tissue = field(default_factory=Tissue)
     records: tuple[Mapping[str, Any], ...] = ()
+    fat: FatChannels = field(default_factory=FatChannels)
+    before: Run | None = None
+    corrections: tuple[Correction, ...] = ()
 
 
 # --- what segments an image: one model, the mean of several, or two along the body
@@ -484,6 +490,7 @@ def segment_and_write(request: RunRequest, output: Path) -> Run:
         about_intervals=about,
         tissue=tissue,
         records=tuple(details["model_records"]),
+        fat=request.fat,
     )
 
 
@@ -853,8 +860,9 @@ TO_CORRECT = "to_correct"
 def run_to_correct(run: Run, *, factor: int = 1, method: Literal["cubic", "linear"] = "cubic") -> Kit:
     """Write what a run gave to a folder in the run's own, to be corrected there; or give the one that is there.
 
-    A folder that was written before is never written again, so nothing that was corrected in it is lost. Files that
-    are finer than the image lie in a folder of their own.
+    A folder that was written before is never written again, so nothing that was corrected in it is lost. That of a
+    run with corrected labels is that of the run before. Files that are finer than the image lie in a folder of
+    their own.
 
     Parameters
     ----------
@@ -874,6 +882,7 @@ def run_to_correct(run: Run, *, factor: int = 1, method: Literal["cubic", "linea
     AutosegError
         Of the kinds that `autoseg.write_kit` raises; nothing is written then.
     """
+    run = run.before or run
     folder = kit_folder(run, factor)
     if not run.folder.is_dir():
         raise OutputError(f"{run.folder} is not there any more; it was moved or deleted. Segment again.")
@@ -889,7 +898,7 @@ def _plain_lights(suitability: Mapping[str, Suitability]) -> dict[str, tuple[str
 
 def kit_folder(run: Run, factor: int = 1) -> Path:
     """Give the folder in a run's own in which its labels are corrected."""
-    return run.folder / (TO_CORRECT if factor == 1 else f"{TO_CORRECT}_finer_{factor}")
+    return (run.before or run).folder / (TO_CORRECT if factor == 1 else f"{TO_CORRECT}_finer_{factor}")
 
 
 def labels_to_correct(

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from autoseg.data.corrections.read import Correction
 from autoseg.errors import OutputError
 from autoseg.files.atomic import one_step, remove_folder
-from autoseg.image.image import Image, LabelMap
 from autoseg.model.model import autoseg_version
 from autoseg.prediction.run import Run
 
@@ -51,42 +49,40 @@ def run_to_dicom(run: Run, kind: SegmentKind = "binary", *, corrections: Sequenc
     # DICOM's codes and pictures, which few runs need.
     from autoseg.prediction.run_report import written_run
     from autoseg.report.archive import algorithm_of, write_dicom
-    from autoseg.report.pages.run_report import corrected_rows, report_run
+    from autoseg.report.corrected import correct_labels, correct_rows
+    from autoseg.report.pages.run_report import report_run
 
     if not run.folder.is_dir():
         raise OutputError(f"{run.folder} is not there any more; it was moved or deleted. Segment again.")
+    folder = run.folder / DICOM
+    if run.before is not None:
+        run, corrections = run.before, corrections or run.corrections
     corrections = [one for one in corrections if one.is_changed]
     written = written_run(run)
-    rows, changed = corrected_rows(written, corrections)
-    results, by = _corrected(written, run.results, corrections)
-    anew = {(case_id, label) for case_id, _, label in changed}
+    found = correct_rows(written, corrections)
+    results, by = correct_labels(written, run.results, corrections), _correctors(written, corrections)
+    anew = {(case_id, label) for case_id, _, label in found.changed}
     report = report_run(written, corrections=corrections)
     with one_step(run.folder):
-        remove_folder(run.folder / DICOM)
+        remove_folder(folder)
         return write_dicom(
-            run.folder / DICOM,
+            folder,
             results,
-            rows,
+            found.measurements,
             algorithm_of(run.model, autoseg_version(), run.records, run.about_intervals),
-            intervals=[one for one in run.patient_intervals if (one.image, one.label) not in anew],
+            intervals=found.intervals,
             kind=kind,
             corrected_by={place: by[place[0]] for place in anew},
             report=report,
         )
 
 
-def _corrected(
-    written: WrittenRun, results: Sequence[tuple[Image, LabelMap]], corrections: Sequence[Correction]
-) -> tuple[list[tuple[Image, LabelMap]], dict[str, str]]:
-    """Give the results with their corrected labels, and who corrected each image."""
-    from autoseg.report.pages.run_report import place_of
+def _correctors(written: WrittenRun, corrections: Sequence[Correction]) -> dict[str, str]:
+    """Give who corrected each image."""
+    from autoseg.report.corrected import place_of
 
-    labels = {image.source.case_id: label_map for image, label_map in results}
     by: dict[str, str] = {}
     for one in corrections:
-        case_id, first = place_of(written, one)
-        voxels = labels[case_id].voxels.copy()
-        voxels[first : first + one.label_map.shape[0]] = one.label_map.voxels
-        labels[case_id] = replace(labels[case_id], voxels=voxels)
+        case_id, _ = place_of(written, one)
         by[case_id] = ", ".join(dict.fromkeys([*filter(None, [by.get(case_id)]), one.by]))
-    return [(image, labels[image.source.case_id]) for image, _ in results], by
+    return by

@@ -20,12 +20,17 @@ CORRECTED = "_corrected"
 
 
 def run_document(run: Run, *, corrections: Sequence[Correction] = (), show_ids: bool = False) -> Document:
-    """Give the report of a run that is in the memory; of its files only run.json is read."""
+    """Give the report of a run that is in the memory; of its files only run.json is read.
+
+    That of a run with corrected labels tells what was corrected, beside what the model drew.
+    """
+    if run.before is not None:
+        run, corrections = run.before, corrections or run.corrections
     return report_run(written_run(run), corrections=corrections, show_ids=show_ids)
 
 
 def written_run(run: Run) -> WrittenRun:
-    """Give a run that is in the memory as its folder holds it, with its images."""
+    """Give a run that is in the memory as its folder tells of it, with its images."""
     results = {image.source.case_id: (image, label_map) for image, label_map in run.results}
     record = read_record(run.folder)
     measured = run.measurements, run.patient_intervals, run.suitability
@@ -65,6 +70,8 @@ def write_report(
         If the folder is not a run's, or cannot be read or written.
     """
     folder = run.folder if isinstance(run, Run) else Path(run)
+    if isinstance(run, Run) and run.before is not None:
+        corrections = corrections or run.corrections
     corrections = corrections or find_corrections(folder, by)
     if isinstance(run, Run):
         document = run_document(run, corrections=corrections, show_ids=show_ids)

@@ -96,7 +96,8 @@ def write_run(
     `suitability` is the light of each image by case_id, where one is known: run.json has it with its reasons, the
     overlays, cuts and animation of an image that is not green have its word above them, and so have its labels in
     the head of their files, where no pixel changes. Tables take it from the measurements. `intervals` are those of
-    means and volumes.
+    means and volumes. Where `details` tells of labels that a person corrected (`corrected`), the labels' heads and
+    the workbook say so.
     """
     folder = Path(folder)
     lights = {case_id: one.light.value for case_id, one in (suitability or {}).items()}
@@ -117,7 +118,8 @@ def write_run(
     with whole_folder(folder) as temporary:
         for (image, label_map), names, drawn, volume in zip(results, stems, pictures, volumes, strict=True):
             light = lights.get(image.source.case_id, "")
-            in_head = f"suitability: {light}" if light else ""
+            by_hand = "corrected by hand" if correction_of(image, details) else ""
+            in_head = "; ".join(filter(None, [by_hand, f"suitability: {light}" if light else ""]))
             _write_labels(temporary / "labels", label_map, names, in_head)
             for name, picture in zip(drawn, overlay_slices(image, label_map), strict=True):
                 write_jpg(temporary / "overlays" / f"{name}.jpg", carrying_light(picture, light))
@@ -153,6 +155,12 @@ def write_run(
             write_more(temporary)
         write_record(temporary / "run.json", record, indent=2)
     return folder
+
+
+def correction_of(image: Image, details: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """Give what is told of the correction of an image; None where nobody changed its labels."""
+    told = (details or {}).get("corrected", ())
+    return next((one for one in told if one["case_id"] == image.source.case_id), None)
 
 
 def _unknown_distance(image: Image) -> str:
@@ -259,6 +267,7 @@ def _about(
     facts = {
         "model": model_name or "none: labels that were drawn",
         "written": f"{datetime.now():%Y-%m-%d %H:%M}",
+        "corrected by hand": " ".join(f"{one['case_id']}: {one['words']}" for one in details.get("corrected", ())),
         "pixel (between rows × between columns), and whence": "; ".join(pixels),
         "area": "number of labelled pixels on the slice as it was acquired × area of one pixel",
         "at least": ABOUT_CUT_OFF if any(row.is_cut_off for row in measurements) else "",

@@ -44,6 +44,7 @@ MEANINGS = (
         "For an archive, as DICOM: segmentations (SEG), measurements (SR), outlines (RTSTRUCT), the report (SC)",
     ),
     (r"colours/.*", "Names and colours of the labels for ITK-SNAP, 3D Slicer and FSLeyes"),
+    (r"corrected/.*", "The same files with the labels as they were corrected by hand: tables, pictures, NIfTI"),
     (r"to_correct.*/.*", "Images and labels to be corrected by hand, and how: READ_ME.txt"),
     (
         r"centrelines/.*",

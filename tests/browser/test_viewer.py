@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from lab import write_notebook
 
+from autoseg.files.nifti.volumes import read_nifti
+
 pytestmark = pytest.mark.browser
 TESTS = Path(__file__).parents[1]
 
@@ -64,8 +66,15 @@ run = lit(Run(Path("."), tuple(results), tuple(rows), areas_table(rows), (), ())
 areas = AreasPanel(Fixed(run))
 withheld = SliceViewer(run.results, run.measurements, withheld="No numbers.")
 areas.light.observe(lambda change: setattr(withheld, "withheld", ""), "value")
+
+# One in which outlines are corrected.
+from autoseg.data.corrections.drawing import Drawing
+from autoseg.data.corrections.kit import write_kit
+
+painted = SliceViewer(results, rows)
+painted.draw(Drawing(write_kit(Path("kit"), results), results, by="AB"))
 """
-CELLS = [MADE_UP, "display(viewer)", "display(table)", "display(withheld)", "display(areas)"]
+CELLS = [MADE_UP, "display(viewer)", "display(table)", "display(withheld)", "display(painted)", "display(areas)"]
 
 # The first eight bits of the picture's corner, and what the page says that it is.
 SEEN = """() => {
@@ -115,6 +124,7 @@ def test_viewer_and_table_in_a_real_browser(lab, opened, tmp_path):
     _look_at_slices(page)
     _use_the_table(page)
     _wait_for_a_busy_kernel(page, home)
+    _draw_with_mouse_and_keys(notebook, home)
     _ask_for_the_numbers_of_a_red_light(notebook)
     page.screenshot(path=str(tmp_path / "viewer.png"))
     drawn = page.evaluate("window.drawn")
@@ -218,6 +228,83 @@ def _wait_for_a_busy_kernel(page, home):
     (home / "go").touch()
     _until(page, "Slice 16 of 30 · series-2")
     page.wait_for_function("document.querySelector('.asv-waiting').textContent === ''")
+
+
+def _draw_with_mouse_and_keys(notebook, home):
+    page = notebook.page
+    viewer = page.locator(".asv", has=page.locator(".asv-drawing:not([hidden])"))
+    viewer.scroll_into_view_if_needed()
+    canvas, cord = viewer.locator(".asv-canvas"), viewer.locator("td.asv-number").first
+    viewer.locator(".asv-canvas[data-slice='15']").wait_for()
+    cells = page.locator(".jp-Cell").count()
+
+    def move_to(row, column):
+        canvas.scroll_into_view_if_needed()
+        place = canvas.bounding_box()
+        page.mouse.move(
+            place["x"] + (column + 0.5) / 64 * place["width"], place["y"] + (row + 0.5) / 64 * place["height"]
+        )
+
+    def until_pixels(count):
+        page.wait_for_function(
+            "([node, words]) => node.title === words", arg=[cord.element_handle(), f"{count} pixels"]
+        )
+        _until_so(
+            page, "document.querySelector('.asv-drawing:not([hidden]) .asv-hint').textContent.endsWith('Saved.')"
+        )
+
+    def on_disk(index):
+        return int((read_nifti(home / "kit" / "series-1_labels.nii.gz")[0][index] > 0).sum())
+
+    until_pixels(500)
+    # A click of the brush of 5 pixels: pixels are 1 × 0.5 mm, so its disc has 3 + 5 + 3 of them.
+    move_to(45, 50)
+    page.mouse.down()
+    _until_so(page, "document.querySelector('.asv-brush:not([hidden])')")
+    page.mouse.up()
+    until_pixels(511)
+    assert cord.inner_text() == "255.5"
+    assert on_disk(15) == 511
+    _press(page, "Control+z")
+    until_pixels(500)
+    assert on_disk(15) == 500
+    # On another slice undo leads back to where something is taken back.
+    _press(page, "Control+y", "ArrowRight")
+    viewer.locator(".asv-canvas[data-slice='16']").wait_for()
+    _press(page, "Control+z")
+    viewer.locator(".asv-canvas[data-slice='15']").wait_for()
+    until_pixels(500)
+    # One pixel, along a line of 21; the eraser on what is the cord alone.
+    _press(page, "[", "[", "[", "[")
+    assert viewer.locator(".asv-drawing output").inner_text() == "1 px"
+    move_to(45, 35)
+    page.mouse.down()
+    move_to(45, 50)
+    # The picture shows it before the kernel hears of it.
+    page.wait_for_function(
+        "(c) => { const d = c.getContext('2d').getImageData(42, 45, 1, 1).data; return d[0] !== d[2]; }",
+        arg=canvas.element_handle(),
+    )
+    move_to(45, 55)
+    page.mouse.up()
+    until_pixels(521)
+    _press(page, "e")
+    move_to(45, 40)
+    page.mouse.down()
+    page.mouse.up()
+    until_pixels(520)
+    _press(page, "p")
+    for row, column in ((50.5, 49.5), (50.5, 59.5), (55.5, 59.5), (55.5, 49.5)):
+        move_to(row, column)
+        page.mouse.down()
+        page.mouse.up()
+    _press(page, "Enter")
+    until_pixels(570)
+    assert on_disk(15) == 570
+    viewer.get_by_role("button", name="As it was").click()
+    until_pixels(500)
+    assert page.locator(".jp-Cell").count() == cells  # no key reached the notebook
+    notebook.shot_cells("drawing", ("Dark", "Light"))
 
 
 def _ask_for_the_numbers_of_a_red_light(notebook):

@@ -246,7 +246,7 @@ def write_kit(
     if not results:
         raise DataError(f"There are no labels to write to {folder}. Choose a folder with images.")
     structures = _shared_structures([labels for _, labels in results])
-    apart = [part for pair in results for part in _pictures_apart(*pair)]
+    apart = [part for pair in results for part in pictures_apart(*pair)]
     known = suitability or {}
     lights = [known.get(case_id, ("", ())) for case_id, _, _ in apart]
     results = [(image, label_map) for _, image, label_map in apart]
@@ -333,7 +333,7 @@ def _shared_structures(label_maps: Sequence[LabelMap]) -> tuple[Structure, ...]:
     return first
 
 
-def _pictures_apart(image: Image, label_map: LabelMap) -> list[tuple[str, Image, LabelMap]]:
+def pictures_apart(image: Image, label_map: LabelMap) -> list[tuple[str, Image, LabelMap]]:
     """Give the slices of a stack of pictures one by one, by their files' names; else the image as it is.
 
     A file of several slices tells how far they lie apart, and of pictures nobody knows. The image's own case_id

@@ -244,8 +244,8 @@ def read_correction(
         raise ReadError("Say who corrected the labels (by): initials are enough.")
     case = _case_of(kit, file, case_id)
     path = kit.folder / case.labels_name if file is None else Path(file)
-    before = _read(kit, case, kit.folder / AS_WRITTEN / case.labels_name)
-    after = _read(kit, case, path)
+    before = read_kit_labels(kit, case, kit.folder / AS_WRITTEN / case.labels_name)
+    after = read_kit_labels(kit, case, path)
     swapped = {} if exchanged_on_purpose else swapped_labels(before, after)
     if swapped:
         names = {s.label: s.name for s in kit.structures}
@@ -347,7 +347,7 @@ def _lies_on(path: Path, case: KitCase) -> bool:
     return onto_grid(header, case.file_affine, case.file_shape) is not None
 
 
-def _read(kit: Kit, case: KitCase, path: Path) -> LabelMap:
+def read_kit_labels(kit: Kit, case: KitCase, path: Path) -> LabelMap:
     """Read labels on the grid of the files, in the order of our axes."""
     if ending(path) not in VOLUME_ENDINGS:
         raise ReadError(

@@ -3,6 +3,15 @@
 const CACHE_BYTES = 192 * 2 ** 20;
 const BATCH = 2; // slices that are fetched ahead in one request; one such request is open at a time
 const OUTLINE = 0.95; // as in the pictures that are written to files
+// A brush grows by a step of its own size, so that a few keys lead from one pixel to a whole muscle.
+const [FIRST_SIZE, MOST_SIZE] = [5, 200];
+const TOOLS = [
+  ["look", "Look", "Drag changes the window, as before (V)", "v"],
+  ["brush", "Brush", "Paint the structure (B); [ and ] or Ctrl and the wheel change the size", "b"],
+  ["eraser", "Eraser", "Take the structure away (E); other structures stay", "e"],
+  ["polygon", "Polygon", "Click its corners, or drag along the outline; Enter or a double click paints what is inside (P)", "p"],
+  ["cut", "Cut out", "As the polygon, and takes away what is inside (X)", "x"],
+];
 const SPEEDS = [["slow", 3], ["normal", 8], ["fast", 16]];
 
 // ---------------------------------------------------------------- slices: fetch, unpack, keep
@@ -16,6 +25,7 @@ class Slices {
     this.open = new Map(); // request number -> {image, slices, since, patience, urgent}
     this.number = 0;
     this.cleared = 0;
+    this.stroke = 0; // the number of the last stroke, sent or heard of
     this.patience = 10000;
     this.focus = null; // [stops, place, direction]: what is looked at, to fetch its neighbours
     this.listeners = new Set();
@@ -117,14 +127,17 @@ class Slices {
     const labels = content.labels ? new Uint8Array(parts[1]) : null;
     const reference = content.reference ? new Uint8Array(parts[parts.length - 1]) : null;
     const bytes = parts.reduce((sum, part) => sum + part.byteLength, 0);
-    const { image, slice, areas } = content;
-    this.keep({ image, slice, areas, grey, labels, reference, bytes, came });
+    const { image, slice, areas, stroke } = content;
+    // A slice from before a stroke that was sent since lacks it; one with it follows, or is asked for again.
+    const isOld = stroke < Math.max(this.stroke, this.kept.get(`${image}:${slice}`)?.stroke ?? 0);
+    this.stroke = Math.max(this.stroke, stroke);
+    if (!isOld) this.keep({ image, slice, areas, grey, labels, reference, bytes, came, stroke });
     this.patience = 10000;
     for (const [number, request] of this.open) {
       if (request.image === content.image) request.slices.delete(content.slice);
       if (!request.slices.size) this.open.delete(number);
     }
-    for (const listener of this.listeners) listener(content.image, content.slice);
+    if (!isOld) for (const listener of this.listeners) listener(content.image, content.slice);
     this.pump();
   }
 
@@ -243,6 +256,36 @@ function isEdge(drawn, i, x, y, rows, columns) {
   );
 }
 
+/** Draws along points in a slice's labels, by the same rule as `strokes.brushed` and `Drawing` in Python. */
+function brush(labels, { rows, columns, aspect, structures }, label, points, size, erase) {
+  const radius = size / 2;
+  const own = structures.find((s) => s.label === label);
+  const outer = structures.filter((s) => s.includes.includes(label) && s.label !== label);
+  outer.sort((a, b) => a.includes.length - b.includes.length);
+  const rest = outer.length ? outer[0].label : 0;
+  const near = (a, b, reach, count) => [
+    Math.max(0, Math.floor(Math.min(a, b) - reach)),
+    Math.min(count, Math.ceil(Math.max(a, b) + reach) + 1),
+  ];
+  points.forEach(([row, column], i) => {
+    const [nextRow, nextColumn] = points[i + 1] || points[i];
+    const [down, right] = [(nextRow - row) * aspect, nextColumn - column];
+    const length = down * down + right * right;
+    const [top, bottom] = near(row, nextRow, radius / aspect, rows);
+    const [left, end] = near(column, nextColumn, radius, columns);
+    for (let y = top; y < bottom; y++) {
+      for (let x = left; x < end; x++) {
+        const [dy, dx] = [(y - row) * aspect, x - column];
+        const share = length ? Math.min(Math.max((dy * down + dx * right) / length, 0), 1) : 0;
+        if ((dy - share * down) ** 2 + (dx - share * right) ** 2 > radius * radius + 1e-9) continue;
+        const at = y * columns + x;
+        const isOwn = labels[at] === label || own.includes.includes(labels[at]);
+        if (isOwn === erase) labels[at] = erase ? rest : label;
+      }
+    }
+  });
+}
+
 // ---------------------------------------------------------------- the page
 
 function make(tag, attributes = {}, ...children) {
@@ -271,6 +314,7 @@ class View {
     this.look = { opacity: 0.45, outlineOnly: false, reference: true };
     this.off = new Set();
     this.timers = {};
+    this.drawing = { tool: "look", size: FIRST_SIZE, stroke: null, corners: [], follows: false };
     this.build(el);
     this.arrived = (image, slice) => image === this.image && slice === this.slice && this.update();
     slices.listeners.add(this.arrived);
@@ -279,14 +323,19 @@ class View {
     this.marked = () => this.shown && this.drawMarks(this.shown);
     this.told = () => this.tell();
     this.opened = () => this.refresh();
+    this.allowed = () => this.allowDrawing();
+    this.heard = (content) => content?.drawing && this.hearDrawing(content.drawing);
     model.on("change:image_index", this.changed);
     model.on("change:slice_index", this.changed);
     model.on("change:highlight", this.lit);
     model.on("change:marks", this.marked);
     model.on("change:_click_hint", this.told);
     model.on("change:withheld", this.opened);
+    model.on("change:_drawn_images", this.allowed);
+    model.on("msg:custom", this.heard);
     this.tell();
     this.setStops();
+    this.allowDrawing();
     this.update();
   }
 
@@ -300,6 +349,8 @@ class View {
     this.model.off("change:marks", this.marked);
     this.model.off("change:_click_hint", this.told);
     this.model.off("change:withheld", this.opened);
+    this.model.off("change:_drawn_images", this.allowed);
+    this.model.off("msg:custom", this.heard);
   }
 
   // --- building
@@ -311,14 +362,18 @@ class View {
     this.letters = ["left", "right", "top", "bottom"].map((side) => make("span", { class: `asv-letter asv-${side}` }));
     this.waiting = make("div", { class: "asv-waiting", role: "status" });
     this.over = make("div", { class: "asv-over" });
-    this.frame = make("div", { class: "asv-frame" }, this.canvas, this.over, ...this.letters, this.waiting);
+    this.ring = make("div", { class: "asv-brush", hidden: true });
+    const outline = `<svg class="asv-outline" preserveAspectRatio="none"><polygon/><polygon class="asv-line"/></svg>`;
+    this.outline = new DOMParser().parseFromString(outline, "text/html").body.firstElementChild;
+    const over = make("div", { class: "asv-over" }, this.ring);
+    this.frame = make("div", { class: "asv-frame" }, this.canvas, this.outline, over, this.over, ...this.letters, this.waiting);
     this.slider = make("input", { type: "range", min: 0, class: "asv-slider", "aria-label": "Slice", id });
     this.ticks = make("div", { class: "asv-ticks" });
     this.title = make("div", { class: "asv-title", "aria-live": "polite" });
     this.list = make("div", { class: "asv-list" });
     const picture = make("div", { class: "asv-picture" }, make("div", { class: "asv-stage" }, this.frame));
     picture.append(make("div", { class: "asv-track" }, this.slider, this.ticks), this.buildButtons());
-    this.side = make("div", { class: "asv-side" }, this.title, this.list, this.buildLook(id));
+    this.side = make("div", { class: "asv-side" }, this.title, this.list, this.buildDrawing(id), this.buildLook(id));
     this.root = make("div", {
       class: "asv",
       role: "group",
@@ -332,8 +387,10 @@ class View {
     el.append(this.root);
     this.slider.addEventListener("input", () => this.byHand(Number(this.slider.value)));
     this.root.addEventListener("keydown", (event) => this.key(event));
-    this.canvas.addEventListener("pointerdown", (event) => this.drag(event));
-    this.canvas.addEventListener("dblclick", () => this.setPreset());
+    this.canvas.addEventListener("pointerdown", (event) => (this.draws ? this.strokeFrom(event) : this.drag(event)));
+    this.canvas.addEventListener("pointermove", (event) => this.moveRing(event));
+    this.canvas.addEventListener("pointerleave", () => (this.ring.hidden = true));
+    this.canvas.addEventListener("dblclick", () => (this.draws ? this.closePolygon() : this.setPreset()));
     this.canvas.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
   }
 
@@ -417,6 +474,249 @@ class View {
     return look;
   }
 
+  // --- drawing
+
+  buildDrawing(id) {
+    this.structure = make("select", { id: `${id}-structure`, title: "Which structure is drawn (1 to 9)" });
+    this.structure.addEventListener("change", () => this.clearPolygon());
+    const button = (words, title, act) => make("button", { type: "button", title, onclick: act }, words);
+    this.tools = new Map();
+    for (const [tool, words, title] of TOOLS) this.tools.set(tool, button(words, title, () => this.setTool(tool)));
+    this.size = make("input", { type: "range", min: 1, max: MOST_SIZE, id: `${id}-size`, class: "asv-range" });
+    this.size.addEventListener("input", () => this.setSize(Number(this.size.value)));
+    this.sizeWords = make("output", { for: this.size.id });
+    this.undo = button("Undo", "Take back the last stroke (Ctrl+Z)", () => this.sendStroke("undo"));
+    this.redo = button("Redo", "Draw again what was taken back (Ctrl+Y)", () => this.sendStroke("redo"));
+    const once = (words, title, tool) => button(words, title, () => this.sendStroke(tool));
+    const whole = [
+      once("Copy from before", "Draw the structure as on the slice before; others keep their pixels", "copy before"),
+      once("Copy from behind", "Draw the structure as on the next slice; others keep their pixels", "copy behind"),
+      once("Fill between", "Draw the structure on the slices between two on which you corrected it", "between"),
+      once("Largest piece", "Take away all but the structure's largest piece on this slice", "largest"),
+      once("As it was", "Draw this slice, with all structures, as it was before it was corrected", "restore"),
+    ];
+    this.actions = [...this.tools.values(), ...whole];
+    this.drawn = make("div", { class: "asv-hint", role: "status" });
+    const row = (label, ...nodes) => make("div", { class: "asv-row asv-buttons", role: "toolbar", "aria-label": label }, ...nodes);
+    this.drawingBox = make("fieldset", { class: "asv-look asv-drawing", hidden: true }, make("legend", {}, "Draw"));
+    this.drawingBox.append(
+      make("div", { class: "asv-control" }, make("label", { for: this.structure.id }, "Structure"), this.structure),
+      row("Tools", ...this.tools.values()),
+      make("div", { class: "asv-control" }, make("label", { for: this.size.id }, "Size"), this.size, this.sizeWords),
+      row("Undo and redo", this.undo, this.redo),
+      row("Whole slices", ...whole),
+      this.drawn,
+    );
+    this.setSize(FIRST_SIZE);
+    return this.drawingBox;
+  }
+
+  get mayDraw() {
+    return this.image < this.model.get("_drawn_images") && this.images[this.image].labelled;
+  }
+
+  /** Whether the pointer draws, on the slice that is seen. */
+  get draws() {
+    const isHere = this.shown && this.shown.image === this.image && this.shown.slice === this.slice;
+    return this.mayDraw && this.drawing.tool !== "look" && isHere && this.shown.labels !== null;
+  }
+
+  get drawnLabel() {
+    return Number(this.structure.value);
+  }
+
+  /** Shows the tools as long as somebody may draw, and lets them be used on images that can be drawn in. */
+  allowDrawing() {
+    const isOpen = this.model.get("_drawn_images") > 0;
+    const opens = isOpen && this.drawingBox.hidden;
+    this.drawingBox.hidden = !isOpen;
+    this.setTool(!isOpen ? "look" : opens ? "brush" : this.drawing.tool);
+    if (opens) this.hearDrawing({ undo: false, redo: false, said: "Each stroke is saved at once.", saved: true, where: [] });
+  }
+
+  listDrawn(image) {
+    const before = this.structure.value;
+    this.structure.replaceChildren(...image.structures.map((s) => make("option", { value: s.label }, s.name)));
+    const lit = String(this.model.get("highlight"));
+    for (const wanted of [before, lit]) {
+      if (image.structures.some((s) => String(s.label) === wanted)) this.structure.value = wanted;
+    }
+  }
+
+  setTool(tool) {
+    this.drawing.tool = tool;
+    this.clearPolygon();
+    this.ring.hidden = true;
+    for (const [name, button] of this.tools) button.setAttribute("aria-pressed", name === tool);
+    this.markDrawable();
+  }
+
+  markDrawable() {
+    for (const button of this.actions) button.disabled = !this.mayDraw;
+  }
+
+  setSize(size) {
+    this.drawing.size = Math.min(Math.max(Math.round(size), 1), MOST_SIZE);
+    this.size.value = this.drawing.size;
+    this.sizeWords.value = `${this.drawing.size} px`;
+    this.size.setAttribute("aria-valuetext", `${this.drawing.size} pixels across`);
+    if (!this.ring.hidden) this.sizeRing();
+  }
+
+  stepSize(direction) {
+    const { size } = this.drawing;
+    this.setSize(size + direction * Math.max(1, Math.round(size / 8)));
+  }
+
+  sizeRing() {
+    const { rows, columns, aspect } = this.images[this.image];
+    this.ring.style.width = `${(100 * this.drawing.size) / columns}%`;
+    this.ring.style.height = `${(100 * this.drawing.size) / (rows * aspect)}%`;
+  }
+
+  moveRing(event) {
+    this.ring.hidden = !(this.draws && ["brush", "eraser"].includes(this.drawing.tool));
+    if (this.ring.hidden) return;
+    const { rows, columns } = this.images[this.image];
+    const [row, column] = this.pixelAt(event);
+    this.sizeRing();
+    this.ring.style.left = `${(100 * (Math.round(column) + 0.5)) / columns}%`;
+    this.ring.style.top = `${(100 * (Math.round(row) + 0.5)) / rows}%`;
+  }
+
+  pixelAt(event) {
+    const { rows, columns } = this.images[this.shown.image];
+    const place = this.canvas.getBoundingClientRect();
+    return [
+      ((event.clientY - place.top) / place.height) * rows - 0.5,
+      ((event.clientX - place.left) / place.width) * columns - 0.5,
+    ];
+  }
+
+  /** Draws with mouse, pen or finger until it is lifted; the picture shows it at once, the kernel hears at the end. */
+  strokeFrom(down) {
+    if (down.button !== 0 || this.drawing.stroke) return;
+    this.stop();
+    this.canvas.focus();
+    down.preventDefault();
+    const isBrush = ["brush", "eraser"].includes(this.drawing.tool);
+    const { tool, size } = this.drawing;
+    const stroke = { entry: this.shown, tool, size, label: this.drawnLabel, points: [] };
+    this.drawing.stroke = stroke;
+    const add = (event) => {
+      for (const one of event.getCoalescedEvents?.().length ? event.getCoalescedEvents() : [event]) {
+        const [row, column] = this.pixelAt(one);
+        if (isBrush) this.paintTo([Math.round(row), Math.round(column)]);
+        else this.addCorner([row, column].map((n) => Number(n.toFixed(2))));
+      }
+    };
+    const end = (event) => {
+      for (const name of ["pointermove", "pointerup", "pointercancel"]) this.canvas.removeEventListener(name, name === "pointermove" ? add : end);
+      this.drawing.stroke = null;
+      const { entry, points, label } = stroke;
+      if (isBrush) this.sendStroke(tool, { image: entry.image, slice: entry.slice, label, size, points });
+      if (event.type === "pointercancel") this.clearPolygon();
+    };
+    this.canvas.setPointerCapture(down.pointerId);
+    this.canvas.addEventListener("pointermove", add);
+    this.canvas.addEventListener("pointerup", end);
+    this.canvas.addEventListener("pointercancel", end);
+    add(down);
+  }
+
+  paintTo(point) {
+    const { stroke } = this.drawing;
+    const last = stroke.points[stroke.points.length - 1];
+    if (last && last[0] === point[0] && last[1] === point[1]) return;
+    stroke.points.push(point);
+    this.paintStroke(last ? [last, point] : [point]);
+  }
+
+  paintStroke(points) {
+    const { entry, tool, label, size } = this.drawing.stroke;
+    brush(entry.labels, this.images[entry.image], label, points, size, tool === "eraser");
+    if (this.timers.paint) return;
+    this.timers.paint = requestAnimationFrame(() => {
+      this.timers.paint = 0;
+      const { shown } = this;
+      if (shown && shown.image === entry.image && shown.slice === entry.slice) this.draw(shown);
+    });
+  }
+
+  addCorner(corner) {
+    const { corners } = this.drawing;
+    const last = corners[corners.length - 1];
+    if (last && Math.hypot(last[0] - corner[0], last[1] - corner[1]) < 0.5) return;
+    corners.push(corner);
+    this.drawPolygon();
+  }
+
+  drawPolygon() {
+    const { rows, columns } = this.images[this.image];
+    this.outline.setAttribute("viewBox", `-0.5 -0.5 ${columns} ${rows}`);
+    const points = this.drawing.corners.map(([row, column]) => `${column},${row}`).join(" ");
+    for (const line of this.outline.children) line.setAttribute("points", points);
+  }
+
+  clearPolygon() {
+    this.drawing.corners = [];
+    this.drawPolygon();
+  }
+
+  closePolygon() {
+    const { tool, corners } = this.drawing;
+    if (!["polygon", "cut"].includes(tool) || !corners.length) return;
+    this.clearPolygon();
+    this.sendStroke(tool, { points: corners });
+  }
+
+  sendStroke(tool, more = {}) {
+    if (!this.model.get("_drawn_images") || (this.drawing.stroke && !more.points)) return;
+    const { image, slice } = this;
+    this.slices.stroke += 1;
+    this.drawing.follows = tool === "undo" || tool === "redo";
+    const number = this.slices.stroke;
+    this.drawn.textContent = "Not saved yet …";
+    this.model.send({ draw: { image, slice, label: this.drawnLabel, ...more, tool, number } });
+  }
+
+  hearDrawing({ undo, redo, said, saved, where, stroke }) {
+    this.slices.stroke = Math.max(this.slices.stroke, stroke || 0);
+    this.undo.disabled = !undo;
+    this.redo.disabled = !redo;
+    if (stroke < this.slices.stroke) return;
+    this.drawn.textContent = saved ? `${said} Saved.`.trim() : said || "Not saved yet …";
+    if (!this.drawing.follows || where.length !== 2) return;
+    this.drawing.follows = false;
+    this.stop();
+    this.go(...where);
+  }
+
+  /** Takes the keys of drawing; tells whether it was one. */
+  drawingKey(event) {
+    if (!this.mayDraw) return false;
+    const key = event.key.toLowerCase();
+    if (event.ctrlKey || event.metaKey) {
+      if (event.altKey || !["z", "y"].includes(key)) return false;
+      this.sendStroke(key === "y" || event.shiftKey ? "redo" : "undo");
+      return true;
+    }
+    if (event.altKey || event.target.tagName === "SELECT") return false;
+    const tool = TOOLS.find((one) => one[3] === key);
+    const { structures } = this.images[this.image];
+    const isOpen = this.drawing.corners.length > 0;
+    if (tool) this.setTool(tool[0]);
+    else if (key === "[" || key === "]") this.stepSize(key === "[" ? -1 : 1);
+    else if (/^[1-9]$/.test(key) && structures[key - 1]) this.structure.value = structures[key - 1].label;
+    else if (key === "enter" && isOpen && event.target === this.canvas) this.closePolygon();
+    else if (key === "escape" && isOpen) this.clearPolygon();
+    else if (key === "backspace" && isOpen) {
+      this.drawing.corners.pop();
+      this.drawPolygon();
+    } else return false;
+    return true;
+  }
+
   // --- where we are
 
   get place() {
@@ -456,8 +756,10 @@ class View {
     if (image === this.image && slice === this.slice) return;
     const before = this.place;
     const other = image !== this.image;
+    this.clearPolygon();
     this.image = image;
     this.slice = slice;
+    this.markDrawable();
     if (other && !this.singles) this.setStops();
     else this.direction = this.place < before ? -1 : 1;
     if (other && this.choice) this.choice.value = image;
@@ -518,6 +820,11 @@ class View {
   // --- keys and mouse
 
   key(event) {
+    if (this.drawingKey(event)) {
+      event.preventDefault();
+      event.stopPropagation();
+      return;
+    }
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const target = event.target;
     const inField = target.tagName === "SELECT" || target.matches("input[type=range]:not(.asv-slider)");
@@ -561,14 +868,16 @@ class View {
   /** Tells the kernel which pixel was clicked, of the slice that is shown: rows and columns of its image. */
   clickAt(event) {
     if (!this.shown || !this.model.get("_click_hint")) return;
-    const { rows, columns } = this.images[this.shown.image];
-    const place = this.canvas.getBoundingClientRect();
-    const row = ((event.clientY - place.top) / place.height) * rows - 0.5;
-    const column = ((event.clientX - place.left) / place.width) * columns - 0.5;
+    const [row, column] = this.pixelAt(event);
     this.model.send({ click: [this.shown.image, this.shown.slice, row, column] });
   }
 
   wheel(event) {
+    if (event.ctrlKey && this.draws) {
+      event.preventDefault();
+      this.stepSize(event.deltaY < 0 ? 1 : -1);
+      return;
+    }
     // Only when the picture was clicked: else the page could not be scrolled past it.
     if (this.root.getRootNode().activeElement !== this.canvas || event.ctrlKey) return;
     event.preventDefault();
@@ -624,6 +933,11 @@ class View {
     clearTimeout(this.timers.wait);
     if (entry) {
       this.say("");
+      const { stroke } = this.drawing;
+      if (stroke && stroke.entry !== entry && stroke.entry.image === entry.image && stroke.entry.slice === entry.slice) {
+        stroke.entry = entry; // came while it is being drawn on
+        this.paintStroke(stroke.points);
+      }
       this.draw(entry);
       this.waited = false;
       return;
@@ -727,6 +1041,7 @@ class View {
     }
     this.showWindow();
     this.listStructures(image);
+    this.listDrawn(image);
   }
 
   fit() {

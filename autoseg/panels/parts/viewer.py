@@ -14,15 +14,18 @@ import numpy as np
 import numpy.typing as npt
 import traitlets
 
-from autoseg.errors import DataError
+from autoseg.data.corrections.drawing import Drawing, Place
+from autoseg.errors import AutosegError, DataError
 from autoseg.image.image import Image, LabelMap
 from autoseg.image.overlay import display_window, pixel_aspect
 from autoseg.image.structures import Structure
-from autoseg.measurement.areas import MM2, Measurement
+from autoseg.measurement.areas import MM2, Measurement, measure_areas
 from autoseg.model.trust import Light
 from autoseg.panels.parts.light import light_values
 from autoseg.report.area_tables import area_text, at_least, explain_flags, interval_text, level_text
+from autoseg.report.corrected import corrected_row
 from autoseg.report.cuts import cuts_of
+from autoseg.words import say_slices
 
 # --- slices as the page's viewer needs them: whole numbers, windows to start with, letters at the edges
 
@@ -171,6 +174,8 @@ HERE = Path(__file__).parent
 POOR = "poor"  # the flag of what was probably drawn badly
 # Fast beats small here: the page waits.
 COMPRESSION = 1
+# A brush of more pixels across is none; a stroke of more points was not drawn by a hand.
+MOST_SIZE, MOST_POINTS = 400, 100_000
 # More slices than this in one message would keep the kernel from what the page asks next.
 MOST_SLICES_AT_ONCE = 8
 
@@ -185,7 +190,8 @@ class SliceViewer(anywidget.AnyWidget):
     `image_index` and `slice_index` (from 0; the page gives slices their numbers, from 1) tell what is shown,
     `highlight` is the label of a structure that stands out, or 0. They can be set; a number beyond the last is
     taken as the last.
-    `marks` are drawn over the slices (`mark`), and `on_click` tells where the picture was clicked.
+    `marks` are drawn over the slices (`mark`), and `on_click` tells where the picture was clicked. From `draw` to
+    `end_drawing` outlines are corrected in the page.
 
     Parameters
     ----------
@@ -220,6 +226,7 @@ class SliceViewer(anywidget.AnyWidget):
     _images: Any = traitlets.List().tag(sync=True)
     _reference_name = traitlets.Unicode().tag(sync=True)
     _click_hint = traitlets.Unicode().tag(sync=True)
+    _drawn_images = traitlets.Int(0).tag(sync=True)  # so many, from the first, can be drawn in now
 
     def __init__(
         self,
@@ -250,6 +257,8 @@ class SliceViewer(anywidget.AnyWidget):
         self._scales = [scales[number] for number in sources]
         self._flags = dict(flags or {})
         self._clicked: Callable[[int, int, float, float], None] | None = None
+        self._drawing: Drawing | None = None
+        self._stroke = 0  # the number of the page's last stroke that was drawn here
         images = [self._describe(number) for number in range(len(self.results))]
         start = images[0]["start"]
         super().__init__(_images=images, slice_index=start, _reference_name=reference_name, withheld=withheld)
@@ -261,6 +270,31 @@ class SliceViewer(anywidget.AnyWidget):
         Rows and columns are of the image, whole numbers in the middle of a pixel; a drag is no click.
         """
         self._clicked, self._click_hint = act, hint
+
+    def draw(self, drawing: Drawing) -> None:
+        """Let people correct the outlines of the images of a Drawing, which are the viewer's first ones.
+
+        Each stroke is drawn here by its points, sent back with the areas that it gives, and saved.
+        """
+        count = len(drawing.images)
+        shown = [image.source.case_id for image, _ in self.results[:count]]
+        if shown != [image.source.case_id for image in drawing.images]:
+            raise DataError("The viewer shows other images than those that are to be corrected.")
+        self._drawing = drawing
+        self._show_drawn(drawing)
+        self._drawn_images = count
+
+    def end_drawing(self) -> None:
+        """Let nobody draw any more; what was drawn stays to be seen, with its areas."""
+        self._drawn_images = 0
+
+    def _show_drawn(self, drawing: Drawing) -> None:
+        count = len(drawing.images)
+        drawn = [(image, drawing.label_map(number)) for number, (image, _) in enumerate(self.results[:count])]
+        self.results = (*drawn, *self.results[count:])
+        # The page has slices from before: what was drawn on another day is among what changes now.
+        places = [(n, k) for n, (image, _) in enumerate(drawn) for k in range(image.shape[0])]
+        self._send_drawn([place for place in places if drawing.is_changed(place)], "")
 
     def show(self, case_id: str, slice_index: int, label: int = 0) -> None:
         """Show a slice of an image and let a structure stand out (0: none)."""
@@ -286,10 +320,11 @@ class SliceViewer(anywidget.AnyWidget):
         parts = [encode_slice(image.channel_voxels[0, slice_index], self._scales[image_index])]
         for drawn in filter(None, (label_map, reference)):
             parts.append(np.ascontiguousarray(drawn.voxels[slice_index], dtype=np.uint8).tobytes())
-        rows = [] if self.withheld else self._areas.get((image.source.case_id, slice_index), [])
+        rows = [] if self.withheld else self._rows((image_index, slice_index))
         description = {
             "image": image_index,
             "slice": slice_index,
+            "stroke": self._stroke,
             "labels": label_map is not None,
             "reference": reference is not None,
             "areas": {
@@ -305,6 +340,19 @@ class SliceViewer(anywidget.AnyWidget):
             },
         }
         return description, [zlib.compress(part, COMPRESSION) for part in parts]
+
+    def _rows(self, place: Place) -> list[Measurement]:
+        """Give the areas of a slice; of structures that were drawn since, as they are now."""
+        number, index = place
+        image, label_map = self.results[number]
+        rows = self._areas.get((image.source.case_id, index), [])
+        drawing = self._drawing
+        if drawing is None or label_map is None or number >= len(drawing.images) or not drawing.is_changed(place):
+            return rows
+        now, first = (one.one_slice(index) for one in (label_map, drawing.original(number)))
+        seen = {row.label: row for row in measure_areas(now)}
+        changed = [row.label for row in rows if not np.array_equal(now.mask(row.label), first.mask(row.label))]
+        return [corrected_row(row, seen[row.label], drawing.by) if row.label in changed else row for row in rows]
 
     @traitlets.validate("image_index")
     def _keep_image(self, proposal: Any) -> int:
@@ -362,6 +410,8 @@ class SliceViewer(anywidget.AnyWidget):
         """Send the slices that the page asks for, one message each, in its order; hand on a click."""
         if isinstance(message, dict) and "click" in message:
             self._take_click(message["click"])
+        if isinstance(message, dict) and "draw" in message:
+            self._take_stroke(message["draw"])
         if not isinstance(message, dict) or "slices" not in message:
             return
         number = message.get("image")
@@ -372,6 +422,58 @@ class SliceViewer(anywidget.AnyWidget):
             description, parts = self.slice_message(number, index)
             self.send(description, buffers=parts)
 
+    def _take_stroke(self, stroke: Any) -> None:
+        """Draw what the page drew, show it with its areas, and save it; what does not work is said in the page."""
+        drawing = self._drawing
+        if (
+            drawing is None
+            or not self._drawn_images
+            or not isinstance(stroke, dict)
+            or not isinstance(stroke.get("number"), int)
+        ):
+            return
+        self._stroke = max(self._stroke, stroke["number"])
+        said, touched = "", list[Place]()
+        try:
+            touched = draw_stroke(drawing, stroke)
+        except AutosegError as error:
+            said = str(error)
+        place = stroke.get("image"), stroke.get("slice")
+        # The page has drawn it already: it gets its slice back as it is, whatever became of the stroke.
+        sent = list(touched)
+        if place not in sent and self._is_slice(place):
+            sent.append(place)  # type: ignore[arg-type]  # two whole numbers, as was just seen
+        filled = say_slices([index for _, index in touched]) if len(touched) > 1 else ""
+        words = said or (f"Drawn on slices {filled}." if filled else "")
+        # Who takes a stroke back is led to it, where its slice is another than that which is seen.
+        where = touched[0] if touched and place not in touched else ()
+        self._send_drawn(sent, words, is_saved=False, where=where)
+        try:
+            drawing.save()
+        except AutosegError as error:
+            self._send_drawn([], f"Not saved: {error}", is_saved=False)
+        else:
+            self._send_drawn([], words)
+
+    def _is_slice(self, place: tuple[Any, Any]) -> bool:
+        number, index = place
+        if not isinstance(number, int) or not isinstance(index, int) or not 0 <= number < self._drawn_images:
+            return False
+        return 0 <= index < self.results[number][0].shape[0]
+
+    def _send_drawn(
+        self, places: Sequence[Place], said: str, *, is_saved: bool = True, where: Sequence[int] = ()
+    ) -> None:
+        """Send slices that were drawn on, then how the drawing is, and where something became another."""
+        drawing = self._drawing
+        if drawing is None:
+            return
+        for number, index in places:
+            description, parts = self.slice_message(number, index)
+            self.send(description, buffers=parts)
+        state = {"undo": drawing.can_undo, "redo": drawing.can_redo, "said": said, "saved": is_saved}
+        self.send({"drawing": {**state, "stroke": self._stroke, "where": list(where)}})
+
     def _take_click(self, place: Any) -> None:
         numbers = place if isinstance(place, list) and len(place) == 4 else []
         is_place = bool(numbers) and all(isinstance(n, int | float) and math.isfinite(n) for n in numbers)
@@ -381,6 +483,56 @@ class SliceViewer(anywidget.AnyWidget):
         slices, rows, columns = self.results[number][0].shape
         if 0 <= index < slices and -0.5 <= row <= rows - 0.5 and -0.5 <= column <= columns - 0.5:
             self._clicked(number, index, row, column)
+
+
+def draw_stroke(drawing: Drawing, stroke: Mapping[str, Any]) -> list[Place]:
+    """Draw a stroke as the page tells of it, and give the slices that were changed.
+
+    Raises
+    ------
+    DataError
+        If it makes no sense, or there is nothing to draw.
+    """
+    tool, label = stroke.get("tool"), stroke.get("label")
+    if tool == "undo":
+        return drawing.undo()
+    if tool == "redo":
+        return drawing.redo()
+    image, index = stroke.get("image"), stroke.get("slice")
+    size, points = stroke.get("size", 1), stroke.get("points", [])
+    if not (isinstance(image, int) and isinstance(index, int) and 0 <= image < len(drawing.images)):
+        raise DataError("This image is not drawn in.")
+    if not 0 <= index < drawing.images[image].shape[0] or not isinstance(label, int):
+        raise DataError("There is no such slice, or no structure was chosen.")
+    place = image, index
+    rows, columns = drawing.images[image].shape[1:]
+    try:
+        found = [(float(row), float(column)) for row, column in points[:MOST_POINTS]]
+        size = float(size)
+        # However far outside somebody drew, the stroke ends a little way behind the edge.
+        numbers = [size, *(number for point in found for number in point)]
+        if not all(map(math.isfinite, numbers)) or not 0 < size <= MOST_SIZE:
+            raise ValueError(size)
+    except (TypeError, ValueError) as error:
+        raise DataError("The stroke holds what is no place.") from error
+    near = [
+        (min(max(row, -MOST_SIZE), rows + MOST_SIZE), min(max(column, -MOST_SIZE), columns + MOST_SIZE))
+        for row, column in found
+    ]
+    steps = {"copy before": -1, "copy behind": 1}
+    if tool in ("brush", "eraser"):
+        return drawing.brush(place, label, near, size=size, erase=tool == "eraser")
+    if tool in ("polygon", "cut"):
+        return drawing.polygon(place, label, near, erase=tool == "cut")
+    if tool in steps:
+        return drawing.copy(place, label, steps[tool])
+    if tool == "between":
+        return drawing.fill_between(place, label)
+    if tool == "largest":
+        return drawing.keep_largest(place, label)
+    if tool == "restore":
+        return drawing.restore(place)
+    raise DataError(f"There is no tool {tool!r}.")
 
 
 def _area_cell(row: Measurement) -> str:

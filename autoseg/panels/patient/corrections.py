@@ -315,7 +315,7 @@ class CorrectionsPanel(Panel):
     def _list_folders(self, wanted: Path | None) -> None:
         """List what was written to be corrected, that of this run first; `wanted` is chosen, or the run's own."""
         found = find_kits(self.output)
-        own = [path for path in found if self.run is not None and path.parent == self.run.folder]
+        own = [path for path in found if self.run is not None and path.parent == kit_folder(self.run).parent]
         places = list(dict.fromkeys([*([wanted] if wanted is not None else []), *own, *found]))
         names = [
             (str(path.relative_to(self.output) if path.is_relative_to(self.output) else path), str(path))

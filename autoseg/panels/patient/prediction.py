@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets as widgets
 
-from autoseg.data.corrections.read import Correction
-from autoseg.errors import DataError
+from autoseg.data.corrections.drawing import Drawing
+from autoseg.data.corrections.read import Correction, read_corrections
+from autoseg.errors import AutosegError, DataError
 from autoseg.files.archives import zip_folder
 from autoseg.model.postprocess import MOST_EROSIONS, StructurePostprocess
 from autoseg.panels.parts.download import DownloadButton
@@ -25,8 +26,18 @@ from autoseg.panels.parts.values import Centrelines, ChosenModel, Patient
 from autoseg.panels.parts.viewer import SliceViewer
 from autoseg.panels.patient.light import WITHHELD, LightPanel, Lit, run_to_show
 from autoseg.prediction.cohort import Cohort, CohortProgress, segment_cohort
+from autoseg.prediction.corrected import correct_run
 from autoseg.prediction.ensemble import COPY_WORDS, Copies, copies_worth, runs_per_slice, unseen_note
-from autoseg.prediction.run import Run, RunProgress, RunRequest, RunStopped, Stage, mean_of, segment_folder
+from autoseg.prediction.run import (
+    Run,
+    RunProgress,
+    RunRequest,
+    RunStopped,
+    Stage,
+    mean_of,
+    run_to_correct,
+    segment_folder,
+)
 from autoseg.prediction.run_dicom import run_to_dicom
 from autoseg.prediction.run_report import run_document
 from autoseg.report.area_tables import missing_notes
@@ -111,6 +122,8 @@ class PredictionPanel(Panel):
     or None. A result is shown only as long as these, the copies of each slice (at first `copies`, see
     `autoseg.prediction.predict`) and the cleaning are those that it was made with. Its `light` stands above it;
     where that is red, areas are shown once somebody asks for them (`light.show_numbers`). `value` has them at once.
+    Outlines can be corrected in the viewer (`correct`), and measured again then (`measure_corrected`): `value` is
+    the run with the corrected labels.
     """
 
     def __init__(
@@ -126,6 +139,7 @@ class PredictionPanel(Panel):
         self.model, self.patient, self.output = model, patient, Path(output)
         self.centreline = centreline
         self.viewer: SliceViewer | None = None
+        self.drawing: Drawing | None = None  # as long as outlines are corrected
         self.stopping: threading.Event | None = None  # of the run that is under way
         self.button = button(
             "Segment and measure",
@@ -168,6 +182,7 @@ class PredictionPanel(Panel):
         )
         self.notes = widgets.HTML()
         self.shown = widgets.VBox()
+        self._build_correcting()
         for one in (self.copies, self.judges):
             one.observe(lambda _: self._switch(), "value")
         above = [] if centreline is None else [centreline]
@@ -311,9 +326,7 @@ class PredictionPanel(Panel):
         elif run is not None:
             slices = sum(image.shape[0] for image, _ in run.results)
             # The light opens it, as soon as it is lit.
-            self.viewer = SliceViewer(run.results, run.measurements, withheld=WITHHELD, cuts=True)
-            self.notes.value = describe_notes(run)
-            self.shown.children = [self.viewer]
+            self._show_run(run)
             lines = [
                 f"Segmented {counted(len(run.results), 'image')}, {counted(slices, 'slice')}, in "
                 f"{run.elapsed_s:.0f} s. The files are in {run.folder.resolve()}.",
@@ -321,6 +334,99 @@ class PredictionPanel(Panel):
             ]
             self.say("\n".join(lines), "warning" if run.not_found else "done")
             self.value = run
+
+    def _show_run(self, run: Run) -> None:
+        before = () if run.before is None else [label_map for _, label_map in run.before.results]
+        self.viewer = SliceViewer(
+            run.results,
+            run.measurements,
+            references=before,
+            reference_name="as the model drew it",
+            withheld=WITHHELD,
+            cuts=True,
+        )
+        self.notes.value = describe_notes(run)
+        self.drawing = None
+        self._place_correcting()
+        self.shown.children = [self.viewer, self.correcting]
+
+    # --- outlines that a person corrects in the viewer
+
+    def _build_correcting(self) -> None:
+        self.by = field(
+            widgets.Text, "Corrected by", "Initials or a name; kept with the outlines", width="320px", label="100px"
+        )
+        self.correct_button = button(
+            "Correct the outlines",
+            self.correct,
+            "Draw in the viewer above: brush, eraser, polygon; what the model drew is kept",
+            icon="pencil",
+            width="190px",
+        )
+        self.measure_button = button(
+            "Measure what was corrected",
+            self.measure_corrected,
+            "Areas, tables, pictures, NIfTI and report become those of the corrected outlines",
+            icon="check",
+            width="230px",
+        )
+        self.correcting = widgets.HBox(
+            [self.by, self.correct_button, self.measure_button],
+            layout={"align_items": "center", "flex_flow": "row wrap"},
+        )
+
+    def _place_correcting(self) -> None:
+        self.correct_button.disabled = self.by.disabled = self.drawing is not None
+        self.measure_button.disabled = self.drawing is None
+
+    def correct(self) -> None:
+        """Let outlines be corrected in the viewer, as the button does; what was drawn before is gone on with."""
+        run, viewer = self.value, self.viewer
+        if run is None or viewer is None or self.drawing is not None:
+            return
+        try:
+            before = run.before or run
+            drawing = Drawing(run_to_correct(before), before.results, by=self.by.value)
+            viewer.draw(drawing)
+        except AutosegError as error:  # the result is not lost
+            self.say(str(error), "error")
+            return
+        self.drawing = drawing
+        self._place_correcting()
+        self.say(
+            "Draw in the viewer; each stroke is saved at once, and what the model drew is kept. Then measure what "
+            "was corrected: until then tables and files below are of the outlines before."
+        )
+
+    def measure_corrected(self) -> None:
+        """Measure the outlines as they were corrected and write their files, as the button does."""
+        run, drawing, viewer = self.value, self.drawing, self.viewer
+        if run is None or drawing is None or viewer is None:
+            return
+
+        def work() -> Run | AutosegError:
+            try:
+                drawing.save()
+                return correct_run(run, read_corrections(drawing.kit.folder, by=drawing.by))
+            except AutosegError as error:  # the result is not lost
+                return error
+
+        def show(found: Run | AutosegError) -> None:
+            if isinstance(found, AutosegError):
+                viewer.draw(drawing)
+                self.say(str(found), "error")
+                self.value = run
+                return
+            where = (viewer.image_index, viewer.slice_index)
+            self._show_run(found)
+            if self.viewer is not None:
+                self.viewer.image_index, self.viewer.slice_index = where
+            words = "All below is of the corrected outlines" if found.before else "Nothing is corrected"
+            self.say(f"{words}. The files are in {found.folder.resolve()}.", "done")
+            self.value = found
+
+        viewer.end_drawing()
+        self.start(work, show, saying="Measuring the corrected outlines …")
 
     def _follow_light(self, lit: Lit | None) -> None:
         """Show the viewer's areas as soon as they may be seen."""
@@ -370,7 +476,7 @@ class PredictionPanel(Panel):
         return not missing
 
     def _clear(self) -> None:
-        self.viewer = None
+        self.viewer = self.drawing = None
         self.notes.value = ""
         self.shown.children = []
         self.value = None
@@ -500,7 +606,8 @@ class OutputPanel(Panel):
         """Give what was corrected of this run."""
         value = None if self.corrections is None else self.corrections.value
         kits = () if value is None else value.corrections
-        return [one for one in kits if run.folder.resolve() in one.kit.folder.resolve().parents]
+        before = run.before or run
+        return [one for one in kits if before.folder.resolve() in one.kit.folder.resolve().parents]
 
     def _update(self, run: Any) -> None:
         self.value, self.run = None, run

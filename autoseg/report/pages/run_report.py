@@ -16,11 +16,10 @@ import pandas as pd
 from autoseg.data.cases import Case, Pseudonyms
 from autoseg.data.corrections.keep import corrected_image
 from autoseg.data.corrections.read import Correction, compare_structures, most_changed, say_date
-from autoseg.errors import DataError
 from autoseg.files.pictures.pictures import read_picture
-from autoseg.files.sources import ImageFile, name_without_ending
+from autoseg.files.sources import ImageFile
 from autoseg.image.image import Image
-from autoseg.measurement.areas import MEASUREMENT_VERSION, MM2, Measurement, measure_areas
+from autoseg.measurement.areas import MEASUREMENT_VERSION, MM2, Measurement
 from autoseg.measurement.intervals import PatientInterval
 from autoseg.model.trust import Light, Suitability
 from autoseg.report.area_tables import (
@@ -42,6 +41,7 @@ from autoseg.report.area_tables import (
     with_intervals,
 )
 from autoseg.report.asymmetry import asymmetry_table
+from autoseg.report.corrected import WITHOUT_INTERVAL, correct_rows, place_of
 from autoseg.report.export import model_words
 from autoseg.report.figures.charts import show_areas
 from autoseg.report.figures.key_slices import draw_key_slice
@@ -92,9 +92,8 @@ def report_run(run: WrittenRun, *, corrections: Sequence[Correction] = (), show_
         If a correction is of another run.
     """
     corrections = [one for one in corrections if one.is_changed]
-    rows, changed = corrected_rows(run, corrections)
-    structures_changed = {(run_case, label) for run_case, _, label in changed}
-    intervals = tuple(one for one in run.intervals if (one.image, one.label) not in structures_changed)
+    corrected = correct_rows(run, corrections)
+    rows, intervals = corrected.measurements, corrected.intervals
     names = _Names(run, show_ids=show_ids)
     shown = names.rows(rows)
     lights = {names.case(case_id): one for case_id, one in run.suitability.items()}
@@ -108,7 +107,7 @@ def report_run(run: WrittenRun, *, corrections: Sequence[Correction] = (), show_
         blocks += [Heading("Corrected by hand"), *_about_corrections(run, corrections, names)]
     blocks += _notes_above(shown)
     blocks += [Heading("By patient"), *_by_patient(shown, names.intervals(intervals), lights)]
-    blocks += _how_sure(run, shown, bool(changed))
+    blocks += _how_sure(run, shown, bool(corrected.changed))
     key = _key_slices(run, rows, corrections, names)
     if key:
         blocks += [Heading("Key slices"), *key]
@@ -193,58 +192,6 @@ class _Names:
 
 
 # --- what a person corrected
-
-
-def corrected_rows(
-    run: WrittenRun, corrections: Sequence[Correction]
-) -> tuple[list[Measurement], set[tuple[str, int, int]]]:
-    """Measure what was corrected anew; also give which images, slices and labels were changed."""
-    new: dict[tuple[str, int, int], tuple[Measurement, str]] = {}
-    for one in corrections:
-        case_id, first = place_of(run, one)
-        for row in measure_areas(one.label_map):
-            was, now = (of.mask(row.label)[row.slice_index] for of in (one.before, one.label_map))
-            if not np.array_equal(was, now):
-                new[case_id, first + row.slice_index, row.label] = row, one.by
-    rows = []
-    for old in run.measurements:
-        found = new.get((old.case_id, old.slice_index, old.label))
-        if found is None:
-            rows.append(old)
-            continue
-        row, by = found
-        unknown: dict[str, Any] = dict.fromkeys(
-            (
-                *("expected_dice", "expected_error_percent", "area_low_mm2", "area_high_mm2"),
-                *("pixel_count_low", "pixel_count_high", "interval_level", "mean_intensity"),
-            )
-        )
-        anew = (
-            "pixel_count",
-            "area_mm2",
-            "components",
-            "touches_edge",
-            "flags",
-            "obliquity_deg",
-            "area_corrected_mm2",
-        )
-        seen: dict[str, Any] = {name: getattr(row, name) for name in anew}
-        rows.append(
-            replace(old, **seen, **unknown, interval_basis="", model=f"{old.model}, corrected by {by}".lstrip(", "))
-        )
-    return rows, set(new)
-
-
-def place_of(run: WrittenRun, correction: Correction) -> tuple[str, int]:
-    """Give the image of the run that was corrected, and its first slice there: pictures lie apart, one a slice."""
-    own = correction.case.case_id
-    for image in run.record["images"]:
-        if str(image["case_id"]) == own and tuple(image["shape"]) == correction.label_map.shape:
-            return own, 0
-        for index, one in enumerate(image.get("slices", ())):
-            if name_without_ending(Path(str(one.get("file", "")))) == own and correction.label_map.shape[0] == 1:
-                return str(image["case_id"]), index
-    raise DataError(f"{correction.kit.folder} does not belong to the run in {run.folder}: the run has no {own}.")
 
 
 def _about_corrections(run: WrittenRun, corrections: Sequence[Correction], names: _Names) -> list[Block]:
@@ -343,7 +290,7 @@ def _how_sure(run: WrittenRun, rows: Sequence[Measurement], is_corrected: bool) 
     about = str(run.details.get("about_intervals") or "")
     lines = [f"How sure: {about}"] if about else []
     if is_corrected:
-        lines.append("Areas that a person corrected have no interval: it would be that of the model's error.")
+        lines.append(WITHOUT_INTERVAL)
     return [Words(" ".join(lines))] if lines else []
 
 

@@ -6,7 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from autoseg.errors import DataError, LabelError
+from autoseg.data.corrections.drawing import Drawing
+from autoseg.data.corrections.kit import write_kit
+from autoseg.errors import DataError, LabelError, OutputError
+from autoseg.files.nifti.volumes import read_nifti
 from autoseg.image.geometry import affine_from_spacing
 from autoseg.image.image import Image, LabelMap, SliceSource, Source
 from autoseg.image.structures import Structure
@@ -282,3 +285,91 @@ def test_a_stack_is_offered_cut_from_the_side_and_from_the_front():
 
 def test_no_cut_is_offered_where_distances_are_unknown():
     assert len(SliceViewer([result(spaced="none")], cuts=True)._images) == 1
+
+
+# --- drawing
+
+
+@pytest.fixture
+def drawn(tmp_path, monkeypatch):
+    results = [result(), result("series-2", slices=3)]
+    viewer = build(*results, cuts=True)
+    drawing = Drawing(write_kit(tmp_path / "kit", results), results, by="AB")
+    page = Page(viewer, monkeypatch)
+    viewer.draw(drawing)
+    page.got.clear()
+    return page, drawing
+
+
+def stroke(number, tool="brush", **more):
+    return {"draw": {"tool": tool, "number": number, "image": 0, "slice": 3, "label": 1, "size": 5, **more}}
+
+
+def test_a_stroke_comes_back_with_its_area_and_is_on_the_disk(drawn, tmp_path):
+    page, drawing = drawn
+    before = page.ask({"image": 0, "slices": [3]})[0][0]["areas"]
+    (content, buffers), waiting, saved = page.ask(stroke(1, points=[[16, 25]]))
+    # Pixels are 1 × 0.5 mm: 3 + 5 + 3 of them, of 0.5 mm².
+    assert (content["areas"]["1"]["area"], content["areas"]["1"]["pixels"]) == ("101.5", 203)
+    assert content["areas"]["2"] == before["2"]
+    labels = np.frombuffer(zlib.decompress(buffers[1]), np.uint8).reshape(20, 30)
+    assert np.array_equal(labels, drawing.label_map(0).voxels[3])
+    assert (content["stroke"], waiting[0]["drawing"]["saved"], saved[0]["drawing"]["saved"]) == (1, False, True)
+    assert np.array_equal(read_nifti(tmp_path / "kit" / "series-1_labels.nii.gz")[0][3], labels)
+    (undone, _), _, state = page.ask(stroke(2, "undo"))
+    assert undone["areas"] == before
+    assert state[0]["drawing"] == {
+        **{"undo": False, "redo": True, "said": "", "saved": True, "stroke": 2, "where": []},
+    }
+
+
+def test_the_images_of_a_run_are_never_changed_by_drawing(drawn):
+    page, drawing = drawn
+    _, label_map = result()
+    page.ask(stroke(1, points=[[18, 25]]))
+    assert np.array_equal(drawing.original(0).voxels, label_map.voxels)
+    assert page.viewer.results[0][1].voxels[3].sum() == label_map.voxels[3].sum() + 11
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"tool": "spray"}, "no tool 'spray'"),
+        ({"image": 2}, "not drawn in"),  # a cut from the side
+        ({"image": "0"}, "not drawn in"),
+        ({"slice": 6}, "no such slice"),
+        ({"label": 9}, "no structure with the label 9"),
+        ({"points": [[1]]}, "no place"),
+        ({"points": 3}, "no place"),
+        ({"points": [[1, float("nan")]]}, "no place"),
+        ({"size": 1e9}, "no place"),
+        ({"tool": "polygon", "points": [[1, 1]]}, "three corners"),
+    ],
+)
+def test_a_stroke_that_makes_no_sense_is_said_and_changes_nothing(drawn, more, words):
+    page, drawing = drawn
+    answers = page.ask({"draw": stroke(1, points=[[1, 1]])["draw"] | more})
+    assert words in answers[-1][0]["drawing"]["said"]
+    assert not any(drawing.is_changed((0, index)) for index in range(6))
+
+
+def test_what_cannot_be_saved_is_said_and_saved_with_the_next_stroke(drawn, tmp_path, monkeypatch):
+    page, drawing = drawn
+
+    def full(path, grid, **more):
+        raise OutputError("The disk is full.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("autoseg.data.corrections.drawing.write_nifti", full)
+        state = page.ask(stroke(1, points=[[18, 25]]))[-1][0]["drawing"]
+    assert (state["said"], state["saved"]) == ("Not saved: The disk is full.", False)
+    page.ask(stroke(2, points=[[2, 25]]))
+    saved = read_nifti(tmp_path / "kit" / "series-1_labels.nii.gz")[0]
+    assert np.array_equal(saved, drawing.label_map(0).voxels)
+
+
+def test_after_the_end_nobody_draws(drawn):
+    page, drawing = drawn
+    page.viewer.end_drawing()
+    assert page.ask(stroke(1, points=[[18, 25]])) == []
+    assert not drawing.is_changed((0, 3))

@@ -9,11 +9,13 @@ import threading
 import zipfile
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 from folders import add_stacks
 from untrained import OF_9_MM, Fixed, chosen_model, untrained_model
 
+from autoseg.errors import OutputError
 from autoseg.measurement.areas import measure_areas
 from autoseg.panels.parts.values import ChosenModel, Patient
 from autoseg.panels.patient import prediction as module
@@ -524,3 +526,63 @@ def test_a_folder_that_was_deleted_is_a_sentence(run, tmp_path):
 
     panel = OutputPanel(Fixed(dataclasses.replace(run, folder=tmp_path / "gone")))
     assert "not there any more" in panel.message.value
+
+
+# --- outlines that a person corrects in the viewer
+
+
+def test_outlines_are_corrected_measured_and_handed_on(above, tmp_path):
+    panel = run(PredictionPanel(*above, output=tmp_path / "out"))
+    below, made = OutputPanel(panel), panel.value
+    areas = {(row.case_id, row.slice_index, row.label): row.pixel_count for row in made.measurements}
+    assert panel.measure_button.disabled
+    panel.correct_button.click()
+    assert "Say who corrects" in panel.message.value
+    assert panel.value is made  # the result is not lost
+    panel.by.value = "AB"
+    panel.correct_button.click()
+    assert panel.correct_button.disabled
+    name, (_, labels) = made.results[0][0].source.case_id, made.results[0]
+    rows, columns = labels.shape[1:]
+    everywhere = {"image": 0, "slice": 1, "label": 1, "tool": "polygon", "number": 1}
+    everywhere["points"] = [[-1, -1], [-1, columns], [rows, columns], [rows, -1]]
+    held = labels.voxels.copy()
+    panel.viewer._handle_custom_msg({"draw": everywhere}, [])
+    panel.measure_button.click()
+    panel.wait(60)
+    now = panel.value
+    assert now.before is made
+    assert now.folder == made.folder / "corrected"
+    found = {(row.case_id, row.slice_index, row.label): row.pixel_count for row in now.measurements}
+    assert found.pop((name, 1, 1)) == rows * columns
+    assert found.pop((name, 1, 2)) == 0
+    assert found.items() <= areas.items()
+    assert np.array_equal(made.results[0][1].voxels, held)  # what the model drew
+    assert panel.viewer.references[0] is made.results[0][1]
+    assert "All below is of the corrected outlines" in panel.message.value
+    assert below.value == now.folder.resolve()
+    assert b"Corrected by hand" in below.make_page()
+    # Taken back altogether, it is the run of the model again.
+    panel.correct_button.click()
+    panel.viewer._handle_custom_msg({"draw": {**everywhere, "tool": "restore"}}, [])
+    panel.measure_button.click()
+    panel.wait(60)
+    assert panel.value is made
+    assert not now.folder.exists()
+
+
+def test_what_cannot_be_measured_is_said_and_the_result_stays(above, tmp_path, monkeypatch):
+    panel = run(PredictionPanel(*above, output=tmp_path / "out"))
+    made = panel.value
+    panel.by.value = "AB"
+    panel.correct()
+
+    def full(*_, **__):
+        raise OutputError("The disk is full.")
+
+    monkeypatch.setattr(module, "correct_run", full)
+    panel.measure_corrected()
+    panel.wait(60)
+    assert "The disk is full." in panel.message.value
+    assert panel.value is made
+    assert panel.viewer._drawn_images == len(made.results)  # drawing goes on

@@ -1,0 +1,378 @@
+"""Draw in the labels of a folder to correct in: strokes that can be undone without end, saved after each."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from autoseg.data.corrections.kit import AS_WRITTEN, Kit, KitCase, pictures_apart
+from autoseg.data.corrections.read import read_kit_labels
+from autoseg.data.corrections.strokes import Mask, Points, between, brushed, inside, largest_piece
+from autoseg.errors import DataError, OutputError, ReadError
+from autoseg.files.atomic import one_step
+from autoseg.files.nifti.volumes import write_nifti
+from autoseg.files.records import write_record
+from autoseg.files.text_files import read_json
+from autoseg.image.image import Image, LabelMap
+from autoseg.image.structures import Structure, voxels_of
+
+RECORD = "drawing.json"
+# Who looks longer at a slice without drawing was away.
+LONGEST_LOOK_S = 60.0
+
+Place = tuple[int, int]
+"""An image and a slice of it, both from 0."""
+Labels = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Session:
+    """Who drew, when it began and was saved last, how many strokes, and how many minutes were spent on them.
+
+    Of a pause between two strokes one minute counts at most.
+    """
+
+    by: str
+    begun: str
+    saved: str = ""
+    strokes: int = 0
+    minutes: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class _Change:
+    """What became of one slice: the places that have another label, and their labels before and after."""
+
+    place: Place
+    at: npt.NDArray[np.int64]
+    before: Labels
+    after: Labels
+
+
+Edit = tuple[_Change, ...]
+
+
+class Drawing:
+    """The labels of a folder to correct in, to draw in.
+
+    Voxels are those of the images' own grids, and labels are written where other programs save them
+    (`autoseg.data.corrections.read` reads them back); what the model drew stays in `as_written`. A structure is
+    drawn with what it includes: painting it leaves inner structures as they are, and what is taken away from an
+    inner one belongs to the outer one again. `save` follows each stroke.
+
+    Parameters
+    ----------
+    kit : Kit
+        On the images' own grids (factor 1). What was drawn in it before is gone on with.
+    results : sequence of (Image, LabelMap)
+        Those that the folder was written from.
+    by : str
+        Who draws: initials are enough.
+
+    Raises
+    ------
+    ReadError
+        If nobody is named, or files of the folder cannot be read.
+    DataError
+        If the folder is finer than the images, or was written from others.
+    """
+
+    def __init__(
+        self,
+        kit: Kit,
+        results: Sequence[tuple[Image, LabelMap]],
+        *,
+        by: str,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if not by.strip():
+            raise ReadError("Say who corrects the outlines (Corrected by): initials are enough.")
+        self.kit, self.images = kit, tuple(image for image, _ in results)
+        self._cases = _cases_of(kit, results)
+        self._now = [self._read(cases, kit.folder) for cases in self._cases]
+        self._first = [self._read(cases, kit.folder / AS_WRITTEN) for cases in self._cases]
+        self._sessions = read_sessions(kit.folder)
+        self._session = Session(by.strip(), _now())
+        self._clock, self._last = clock, clock()
+        self._done: list[Edit] = []
+        self._undone: list[Edit] = []
+        self._unsaved: set[KitCase] = set()
+        self._stamps = {case.name: _stamp(self._path(case)) for cases in self._cases for case in cases}
+
+    # --- what is drawn
+
+    def label_map(self, image: int) -> LabelMap:
+        """Give an image's labels; they follow what is drawn."""
+        return self._as_labels(image, self._now[image])
+
+    def original(self, image: int) -> LabelMap:
+        """Give an image's labels as they were when the folder was written."""
+        return self._as_labels(image, self._first[image])
+
+    def is_changed(self, place: Place) -> bool:
+        """Tell whether any pixel of a slice has another label than when the folder was written."""
+        image, index = place
+        return not np.array_equal(self._now[image][index], self._first[image][index])
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether there is a stroke to take back."""
+        return bool(self._done)
+
+    @property
+    def can_redo(self) -> bool:
+        """Whether a stroke was taken back that can be drawn again."""
+        return bool(self._undone)
+
+    @property
+    def by(self) -> str:
+        """Who draws."""
+        return self._session.by
+
+    # --- strokes; each gives the slices that were changed
+
+    def brush(self, place: Place, label: int, points: Points, *, size: float, erase: bool = False) -> list[Place]:
+        """Paint a structure along points (row, column) with a round brush, or take it away there.
+
+        `size` is the brush's diameter in widths of a pixel (`strokes.brushed`). What belonged to other structures
+        belongs to this one where it was painted; an eraser takes away this structure alone.
+        """
+        mask = brushed(self._shape(place), points, size=size, aspect=self._aspect(place[0]))
+        return self._paint(place, label, mask, erase=erase)
+
+    def polygon(self, place: Place, label: int, points: Points, *, erase: bool = False) -> list[Place]:
+        """Paint a structure within a polygon of (row, column), or take it away there."""
+        return self._paint(place, label, inside(self._shape(place), points), erase=erase)
+
+    def copy(self, place: Place, label: int, step: int) -> list[Place]:
+        """Draw a structure as it is on the slice before (`step` -1) or behind (1); others keep their pixels."""
+        image, index = place
+        if not 0 <= index + step < len(self._now[image]):
+            raise DataError("There is no slice on that side.")
+        return self._edit([(place, self._shaped(place, label, self._mask((image, index + step), label)))])
+
+    def fill_between(self, place: Place, label: int) -> list[Place]:
+        """Draw a structure on the slices between two on which it was corrected; others keep their pixels.
+
+        Those are the nearest on either side; if this slice is one, then from the one before it, or else the next.
+        """
+        image, index = place
+        structure = self._structure(label)
+        corrected = [
+            at
+            for at, (now, first) in enumerate(zip(self._now[image], self._first[image], strict=True))
+            if not np.array_equal(voxels_of(structure, now), voxels_of(structure, first))
+        ]
+        before, behind = [at for at in corrected if at < index], [at for at in corrected if at > index]
+        here = [index] if index in corrected else []
+        first, last = (before[-1:], here or behind[:1]) if before else (here, behind[:1])
+        if not first or not last or last[0] - first[0] < 2:
+            raise DataError(
+                f"First correct {structure.name} on two slices with others between them, then fill those between."
+            )
+        (start,), (end,) = first, last
+        one, other = self._mask((image, start), label), self._mask((image, end), label)
+        _, rows_mm, columns_mm = self.images[image].spacing_mm
+        filled = []
+        for at in range(start + 1, end):
+            mask = between(one, other, (at - start) / (end - start), spacing=(rows_mm, columns_mm))
+            filled.append(((image, at), self._shaped((image, at), label, mask)))
+        return self._edit(filled)
+
+    def keep_largest(self, place: Place, label: int) -> list[Place]:
+        """Take away all but the largest piece of a structure on a slice."""
+        return self._edit([(place, self._shaped(place, label, largest_piece(self._mask(place, label))))])
+
+    def restore(self, place: Place) -> list[Place]:
+        """Draw a slice as it was when the folder was written, with all its structures."""
+        image, index = place
+        return self._edit([(place, self._first[image][index])])
+
+    def undo(self) -> list[Place]:
+        """Take back the last stroke, whichever slice it was on; nothing where there is none."""
+        return self._turn(self._done, self._undone, lambda change: change.before)
+
+    def redo(self) -> list[Place]:
+        """Draw again what was taken back last; nothing where there is none."""
+        return self._turn(self._undone, self._done, lambda change: change.after)
+
+    # --- on the disk
+
+    def save(self) -> None:
+        """Write what was drawn since the last time, with who, when and minutes: all of it, or nothing.
+
+        Raises
+        ------
+        OutputError
+            If it cannot be written, or another program has saved the same labels meanwhile. What was drawn is kept
+            and written the next time.
+        """
+        if not self._unsaved:
+            return
+        for case in self._unsaved:
+            path = self._path(case)
+            if _stamp(path) != self._stamps[case.name]:
+                raise OutputError(
+                    f"{path.name} was saved by another program, or another page, since the drawing began. Finish "
+                    "there first: stop drawing here and begin again, which goes on from what lies there."
+                )
+        session = replace(self._session, saved=_now())
+        with one_step(self.kit.folder):
+            for case in self._unsaved:
+                voxels = next(
+                    self._now[image] if len(cases) == 1 else self._now[image][at : at + 1]
+                    for image, cases in enumerate(self._cases)
+                    for at, one in enumerate(cases)
+                    if one is case
+                )
+                labels = LabelMap(voxels, case.file_affine, self.kit.structures, case.annotated)
+                write_nifti(self._path(case), labels)
+            record = {"kind": RECORD, "sessions": [asdict(one) for one in (*self._sessions, session)]}
+            write_record(self.kit.folder / RECORD, record, indent=2)
+        self._stamps |= {case.name: _stamp(self._path(case)) for case in self._unsaved}
+        self._session = session
+        self._unsaved.clear()
+
+    def _read(self, cases: Sequence[KitCase], folder: Path) -> Labels:
+        voxels = [read_kit_labels(self.kit, case, folder / case.labels_name).voxels for case in cases]
+        return np.concatenate(voxels).astype(np.uint8)
+
+    def _path(self, case: KitCase) -> Path:
+        return self.kit.folder / case.labels_name
+
+    # --- how labels change
+
+    def _paint(self, place: Place, label: int, mask: Mask, *, erase: bool) -> list[Place]:
+        labels, own = self._labels(place), self._mask(place, label)
+        if erase:
+            return self._edit([(place, np.where(mask & own, self._around(label), labels))])
+        return self._edit([(place, np.where(mask & ~own, label, labels))])
+
+    def _shaped(self, place: Place, label: int, mask: Mask) -> npt.NDArray[np.integer]:
+        """Give a slice with a structure as the mask says, but for what belongs to others."""
+        labels, own, around = self._labels(place), self._mask(place, label), self._around(label)
+        kept = np.where(own & ~mask, around, labels)
+        return np.where(mask & ~own & (labels == around), label, kept)
+
+    def _edit(self, slices: Sequence[tuple[Place, npt.NDArray[np.integer]]]) -> list[Place]:
+        changes = []
+        for (image, index), labels in slices:
+            now = self._now[image][index].ravel()
+            after = labels.astype(np.uint8).ravel()
+            at = np.flatnonzero(now != after)
+            if len(at):
+                changes.append(_Change((image, index), at, now[at], after[at]))
+        if not changes:
+            return []
+        self._undone.clear()
+        self._undone.append(tuple(changes))
+        return self.redo()
+
+    def _turn(self, taken: list[Edit], given: list[Edit], labels: Callable[[_Change], Labels]) -> list[Place]:
+        if not taken:
+            return []
+        edit = taken.pop()
+        for change in edit:
+            image, index = change.place
+            self._now[image][index].ravel()[change.at] = labels(change)
+            cases = self._cases[image]
+            self._unsaved.add(cases[index] if len(cases) > 1 else cases[0])
+        given.append(edit)
+        now = self._clock()
+        minutes = self._session.minutes + min(now - self._last, LONGEST_LOOK_S) / 60
+        self._last = now
+        self._session = replace(self._session, strokes=self._session.strokes + 1, minutes=round(minutes, 3))
+        return [change.place for change in edit]
+
+    def _labels(self, place: Place) -> Labels:
+        return self._now[place[0]][place[1]]
+
+    def _mask(self, place: Place, label: int) -> Mask:
+        return voxels_of(self._structure(label), self._labels(place))
+
+    def _structure(self, label: int) -> Structure:
+        for structure in self.kit.structures:
+            if structure.label == label:
+                return structure
+        raise DataError(f"There is no structure with the label {label}.")
+
+    def _around(self, label: int) -> int:
+        """Give the label of the nearest structure that includes this one, or 0."""
+        outer = [one for one in self.kit.structures if label in one.includes and one.label != label]
+        return min(outer, key=lambda one: len(one.includes)).label if outer else 0
+
+    def _shape(self, place: Place) -> tuple[int, int]:
+        image, index = place
+        if not (0 <= image < len(self._now) and 0 <= index < len(self._now[image])):
+            raise DataError(f"There is no slice {index + 1} of image {image + 1}.")
+        rows, columns = self._now[image].shape[1:]
+        return rows, columns
+
+    def _aspect(self, image: int) -> float:
+        _, rows_mm, columns_mm = self.images[image].spacing_mm
+        return rows_mm / columns_mm
+
+    def _as_labels(self, image: int, voxels: Labels) -> LabelMap:
+        one = self.images[image]
+        annotated = frozenset.union(*(case.annotated for case in self._cases[image]))
+        return LabelMap(voxels, one.affine, self.kit.structures, annotated, one.source)
+
+
+def read_sessions(folder: Path) -> tuple[Session, ...]:
+    """Read who drew in a folder to correct in, when and for how long; nothing where nobody did in the page."""
+    path = folder / RECORD
+    if not path.exists():
+        return ()
+    try:
+        found = tuple(Session(**_plain(one)) for one in read_json(path)["sessions"])
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise ReadError(
+            f"{path} cannot be read ({error}). Take it from a copy of the folder, or delete it: it tells who drew, "
+            "and no outline."
+        ) from error
+    return found
+
+
+def _plain(one: dict[str, Any]) -> dict[str, Any]:
+    """Give what a session is built from, as the record holds it."""
+    minutes = float(one["minutes"])
+    if not math.isfinite(minutes) or minutes < 0:
+        raise ValueError(f"minutes {minutes}")
+    words = {name: str(one[name]) for name in ("by", "begun", "saved")}
+    return {**words, "strokes": int(one["strokes"]), "minutes": minutes}
+
+
+def _cases_of(kit: Kit, results: Sequence[tuple[Image, LabelMap]]) -> list[list[KitCase]]:
+    """Give the files of each image: one, or of a stack of pictures one a slice."""
+    found, rest = [], list(kit.cases)
+    for image, label_map in results:
+        count = len(pictures_apart(image, label_map))
+        found.append(rest[:count])
+        rest = rest[count:]
+        if sum(case.shape[0] for case in found[-1]) != image.shape[0] or any(
+            case.shape[1:] != image.shape[1:] for case in found[-1]
+        ):
+            raise DataError(f"{kit.folder} was not written from {image.source.case_id}. Write it anew.")
+    if rest or any(case.factor > 1 for case in kit.cases):
+        raise DataError(f"{kit.folder} is finer than the images, or holds others, and cannot be drawn in here.")
+    return found
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        told = path.stat()
+    except OSError as error:
+        raise ReadError(f"{path} cannot be read ({error.strerror or error}). Take it from a copy.") from error
+    return told.st_mtime_ns, told.st_size
+
+
+def _now() -> str:
+    return datetime.now().astimezone().isoformat(timespec="seconds")

@@ -1,0 +1,281 @@
+"""Drawing in a folder to correct in: areas to the pixel, undo bit for bit, others untouched, files that stay."""
+
+import hashlib
+import json
+
+import numpy as np
+import pytest
+
+from autoseg.data.corrections.drawing import RECORD, Drawing, read_sessions
+from autoseg.data.corrections.kit import AS_WRITTEN, read_kit, write_kit
+from autoseg.data.corrections.read import read_corrections
+from autoseg.data.corrections.strokes import between, brushed, inside, largest_piece
+from autoseg.errors import DataError, OutputError, ReadError
+from autoseg.files.nifti.volumes import read_nifti, write_nifti
+from autoseg.image.geometry import affine_from_spacing
+from autoseg.image.image import Image, LabelMap, SliceSource, Source
+from autoseg.image.structures import Structure
+from autoseg.measurement.areas import measure_areas
+
+PSOAS, CORD, GREY = Structure(1, "psoas"), Structure(2, "cord", includes=(3,)), Structure(3, "grey matter")
+# Whole points at a distance of 2.5 or less, of which a brush of 5 pixels is made.
+DISC_OF_5 = 21
+
+
+def oblique():
+    """Give slices that lean by 30 degrees, with pixels of 0.5 × 0.8 mm, and a gantry that is tilted as well."""
+    affine = affine_from_spacing((4.0, 0.5, 0.8), (-12.0, 30.0, -101.0)).copy()
+    turn = np.eye(4)
+    turn[:3, :3] = [[0.75**0.5, -0.5, 0], [0.5, 0.75**0.5, 0], [0, 0, 1]]
+    affine = turn @ affine
+    affine[:3, 0] += [0.0, 1.0, 0.0]
+    return affine
+
+
+def result(affine, *, shape=(7, 20, 24), **source):
+    labels = np.zeros(shape, np.uint8)
+    labels[:, 12:18, 2:8] = 2
+    labels[:, 14:16, 4:6] = 3
+    labels[2, 2:5, 15:20] = 1
+    source = Source("leg", "P1", spacing_source="header", slice_spacing_source="header", **source)
+    voxels = np.random.default_rng(0).integers(0, 900, shape).astype(np.int16)
+    image = Image(voxels, affine, source=source)
+    return image, LabelMap(labels, affine, (PSOAS, CORD, GREY), source=source)
+
+
+@pytest.fixture
+def square():
+    return result(affine_from_spacing((4.0, 1.0, 1.0)))
+
+
+def drawing_of(folder, *results, by="AB", **more):
+    kit = read_kit(folder) if folder.exists() else write_kit(folder, results)
+    return Drawing(kit, results, by=by, **more)
+
+
+def areas(drawing, image=0):
+    return {(row.slice_index, row.name): row.area_mm2 for row in measure_areas(drawing.label_map(image))}
+
+
+def test_a_brush_covers_what_its_disc_covers():
+    disc = brushed((11, 11), [(5, 5)], size=5)
+    rows, columns = np.indices((11, 11))
+    assert np.array_equal(disc, (rows - 5) ** 2 + (columns - 5) ** 2 <= 2.5**2)
+    assert disc.sum() == DISC_OF_5
+    assert brushed((11, 11), [(5, 5)], size=1).sum() == 1
+    # Pixels twice as high as wide: 5 in the middle row, 3 above and below.
+    assert brushed((11, 11), [(5, 5)], size=5, aspect=2.0).sum(axis=1).tolist() == [0, 0, 0, 0, 3, 5, 3, 0, 0, 0, 0]
+    # Along a way every disc is covered, and what lies between; beyond the edge nothing.
+    way = brushed((11, 30), [(5, 4), (5, 20)], size=5)
+    assert way.sum() == DISC_OF_5 + 16 * 5
+    assert brushed((11, 11), [(0, 0)], size=5).sum() == 8
+    assert not brushed((11, 11), [(-9, 40)], size=5).any()
+    assert not brushed((11, 11), [], size=5).any()
+
+
+def test_a_polygon_covers_the_pixels_whose_middle_is_inside():
+    assert inside((9, 9), [(0.5, 0.5), (0.5, 4.5), (3.5, 4.5), (3.5, 0.5)]).sum() == 3 * 4
+    left, right = [(1, 1), (1, 4), (6, 4), (6, 1)], [(1, 4), (1, 8), (6, 8), (6, 4)]
+    both = inside((9, 9), left), inside((9, 9), right)
+    assert not (both[0] & both[1]).any()
+    assert (both[0] | both[1]).sum() == 5 * 7
+    assert inside((4, 4), [(-9, -9), (-9, 9), (9, 9), (9, -9)]).all()
+    with pytest.raises(DataError, match="three corners"):
+        inside((9, 9), [(1, 1), (2, 2)])
+
+
+def test_half_way_between_two_discs_lies_the_mean_one():
+    small, large = (brushed((41, 41), [(20, 20)], size=size) for size in (11, 31))
+    middle = between(small, large, 0.5)
+    rows, columns = np.indices((41, 41))
+    distance = np.hypot(rows - 20, columns - 20)
+    assert middle[distance <= 9.5].all()
+    assert not middle[distance >= 11.5].any()
+    assert np.array_equal(between(small, large, 0.0), small)
+    assert np.array_equal(between(small, large, 1.0), large)
+    # A square that moves by a pixel keeps its area on the way.
+    squares = [inside((20, 20), [(5, left), (5, left + 8), (13, left + 8), (13, left)]) for left in (4, 5)]
+    assert [between(*squares, share).sum() for share in (0.25, 0.5, 0.75)] == [64, 64, 64]
+    whole = np.ones((5, 5), np.bool_)
+    assert between(whole, whole, 0.5).all()
+    with pytest.raises(DataError, match="missing on one"):
+        between(small, np.zeros_like(small), 0.5)
+
+
+def test_the_largest_piece_touches_by_corners():
+    mask = np.zeros((6, 6), np.bool_)
+    mask[0, 0] = mask[1, 1] = mask[2, 2] = mask[5, 4] = mask[5, 5] = True
+    assert np.argwhere(largest_piece(mask)).tolist() == [[0, 0], [1, 1], [2, 2]]
+    assert not largest_piece(np.zeros((3, 3), np.bool_)).any()
+
+
+@pytest.mark.parametrize("affine", [affine_from_spacing((4.0, 1.0, 1.0)), oblique()], ids=["square", "oblique"])
+def test_a_painted_disc_gives_its_area_to_the_pixel(tmp_path, affine):
+    image, labels = result(affine)
+    drawing = drawing_of(tmp_path / "kit", (image, labels))
+    before = areas(drawing)
+    assert drawing.brush((0, 4), 1, [(6, 18)], size=5) == [(0, 4)]
+    _, row_mm, column_mm = image.spacing_mm
+    pixels = brushed((20, 24), [(6, 18)], size=5, aspect=row_mm / column_mm).sum()
+    assert pixels == (DISC_OF_5 if row_mm == column_mm else 33)
+    now = areas(drawing)
+    assert now.pop((4, "psoas")) == pytest.approx(pixels * row_mm * column_mm, rel=1e-12)
+    before.pop((4, "psoas"))
+    assert now == before
+    drawing.save()
+    # What is read back lies on the image's own grid, bit for bit, and tells the same area.
+    (correction,) = read_corrections(drawing.kit.folder, by="AB")
+    assert np.array_equal(correction.label_map.voxels, drawing.label_map(0).voxels)
+    assert np.allclose(correction.label_map.affine, affine)
+    (change,) = correction.changes
+    assert (change.slice, change.name) == (5, "psoas")
+    assert change.added_mm2 == pytest.approx(pixels * row_mm * column_mm)
+
+
+def test_structures_are_drawn_with_what_they_include_and_others_stay(tmp_path, square):
+    drawing = drawing_of(tmp_path / "kit", square)
+    place, now = (0, 2), drawing.label_map(0).voxels
+    # A cord painted over itself keeps its grey matter.
+    assert drawing.brush(place, 2, [(14, 4)], size=3) == []
+    # The eraser of another structure leaves it alone.
+    assert drawing.brush(place, 1, [(14, 4)], size=9, erase=True) == []
+    # Grey matter that is taken away is cord, cord that is taken away nothing, with the grey matter in it.
+    drawing.brush(place, 3, [(14, 4)], size=1, erase=True)
+    assert now[2, 14, 4] == 2
+    drawing.brush(place, 2, [(15, 5)], size=1, erase=True)
+    assert now[2, 15, 5] == 0
+    # What is painted belongs to who was painted.
+    drawing.brush(place, 1, [(12, 2)], size=1)
+    assert now[2, 12, 2] == 1
+    others = np.delete(now, 2, axis=0)
+    assert np.array_equal(others, np.delete(square[1].voxels, 2, axis=0))
+    assert (now[2] != square[1].voxels[2]).sum() == 3
+
+
+def test_undo_and_redo_are_bit_for_bit_without_end(tmp_path, square):
+    drawing = drawing_of(tmp_path / "kit", square)
+    random, seen = np.random.default_rng(4), [drawing.label_map(0).voxels.copy()]
+    for number in range(60):
+        place, label = (0, int(random.integers(7))), int(random.integers(1, 4))
+        points = [tuple(point) for point in random.integers(-3, 27, (3, 2)).tolist()]
+        if number % 3:
+            touched = drawing.brush(place, label, points, size=number % 9 + 1, erase=number % 2 == 0)
+        else:
+            touched = drawing.polygon(place, label, points, erase=number % 2 == 0)
+        if touched:
+            seen.append(drawing.label_map(0).voxels.copy())
+    assert len(seen) > 30
+    for before in seen[-2::-1]:
+        drawing.undo()
+        assert np.array_equal(drawing.label_map(0).voxels, before)
+    assert not drawing.can_undo
+    assert drawing.undo() == []
+    assert np.array_equal(drawing.label_map(0).voxels, square[1].voxels)
+    for after in seen[1:]:
+        drawing.redo()
+        assert np.array_equal(drawing.label_map(0).voxels, after)
+    assert drawing.redo() == []
+    drawing.undo()
+    drawing.brush((0, 0), 1, [(3, 3)], size=3)
+    assert not drawing.can_redo  # another way was taken
+
+
+def test_slices_between_two_corrected_ones_are_filled(tmp_path, square):
+    drawing = drawing_of(tmp_path / "kit", square)
+    with pytest.raises(DataError, match="First correct psoas on two slices"):
+        drawing.fill_between((0, 3), 1)
+    drawing.brush((0, 1), 1, [(7, 12)], size=5)
+    drawing.brush((0, 5), 1, [(7, 12)], size=9)
+    before = drawing.label_map(0).voxels.copy()
+    assert drawing.fill_between((0, 5), 1) == [(0, 2), (0, 3), (0, 4)]
+    now = drawing.label_map(0).voxels
+    sizes = [(now[index] == 1).sum() for index in range(1, 6)]
+    assert sizes == sorted(sizes)
+    assert sizes[0] < sizes[2] < sizes[4]
+    assert np.array_equal(now[[0, 1, 5, 6]], before[[0, 1, 5, 6]])
+    assert np.array_equal(now > 1, before > 1)  # other structures
+    assert now[2, 2:5, 18:20].max() == 0  # what the model had there is not what was drawn
+    drawing.undo()
+    assert np.array_equal(drawing.label_map(0).voxels, before)
+
+
+def test_a_slice_is_copied_cleaned_and_restored(tmp_path, square):
+    drawing = drawing_of(tmp_path / "kit", square)
+    now = drawing.label_map(0).voxels
+    drawing.brush((0, 3), 2, [(3, 17)], size=1)
+    drawing.copy((0, 3), 1, -1)
+    wanted = square[1].voxels[2] == 1
+    assert np.array_equal(now[3] == 1, wanted & (now[3] != 2))
+    drawing.brush((0, 3), 1, [(18, 20)], size=1)
+    drawing.keep_largest((0, 3), 1)
+    assert now[3, 18, 20] == 0
+    assert (now[3] == 1).sum() == wanted.sum() - 1
+    drawing.restore((0, 3))
+    assert not drawing.is_changed((0, 3))
+    with pytest.raises(DataError, match="no slice on that side"):
+        drawing.copy((0, 0), 1, -1)
+
+
+def test_what_was_saved_is_there_after_a_kill_and_the_original_stays(tmp_path, square):
+    folder, clock = tmp_path / "kit", iter([0.0, 30.0, 1000.0, 1001.0])
+    drawing = drawing_of(folder, square, clock=lambda: next(clock))
+    original = (folder / AS_WRITTEN / "leg_labels.nii.gz").read_bytes()
+    drawing.brush((0, 4), 1, [(6, 18)], size=5)
+    drawing.save()
+    drawing.brush((0, 4), 1, [(9, 18)], size=5)
+    drawing.save()
+    drawn = drawing.label_map(0).voxels.copy()
+    drawing.brush((0, 4), 1, [(1, 1)], size=5)  # killed before it is saved
+    again = drawing_of(folder, square, by="CD")
+    assert np.array_equal(again.label_map(0).voxels, drawn)
+    assert again.is_changed((0, 4))
+    assert not again.can_undo
+    assert (folder / AS_WRITTEN / "leg_labels.nii.gz").read_bytes() == original
+    (session,) = read_sessions(folder)
+    # Half a minute, and of a long pause a minute.
+    assert (session.by, session.strokes, session.minutes) == ("AB", 2, 1.5)
+    assert session.begun <= session.saved
+    again.restore((0, 4))
+    again.save()
+    assert [one.by for one in read_sessions(folder)] == ["AB", "CD"]
+    assert np.array_equal(read_nifti(folder / "leg_labels.nii.gz")[0], square[1].voxels)
+
+
+def test_what_another_program_saved_is_not_written_over(tmp_path, square):
+    drawing = drawing_of(tmp_path / "kit", square)
+    drawing.brush((0, 4), 1, [(6, 18)], size=5)
+    path = tmp_path / "kit" / "leg_labels.nii.gz"
+    write_nifti(path, LabelMap(np.ones((7, 20, 24), np.uint8), square[1].affine, (PSOAS,)))
+    held = hashlib.sha256(path.read_bytes()).digest()
+    with pytest.raises(OutputError, match="saved by another program"):
+        drawing.save()
+    assert hashlib.sha256(path.read_bytes()).digest() == held
+
+
+def test_pictures_without_a_distance_are_drawn_in_one_by_one(tmp_path):
+    files = tuple(SliceSource(tmp_path / f"slice_{number}.png") for number in range(7))
+    image, labels = result(affine_from_spacing((1.0, 0.5, 0.5)), slices=files)
+    source = Source("leg", "P1", spacing_source="typed", slice_spacing_source="none", slices=files)
+    pair = (
+        Image(image.voxels, image.affine, source=source),
+        LabelMap(labels.voxels, image.affine, labels.structures, source=source),
+    )
+    drawing = drawing_of(tmp_path / "kit", pair)
+    drawing.brush((0, 5), 1, [(6, 18)], size=5)
+    drawing.save()
+    changed = [one for one in read_corrections(tmp_path / "kit", by="AB") if one.is_changed]
+    assert [one.case.case_id for one in changed] == ["slice_5"]
+    assert changed[0].changes[0].added_mm2 == DISC_OF_5 * 0.25
+
+
+def test_who_draws_where_must_be_known(tmp_path, square):
+    with pytest.raises(ReadError, match="Say who corrects"):
+        drawing_of(tmp_path / "kit", square, by=" ")
+    with pytest.raises(DataError, match="was not written from leg"):
+        drawing_of(tmp_path / "kit", result(square[0].affine, shape=(5, 20, 24)))
+    fine = write_kit(tmp_path / "fine", [square], factor=3)
+    with pytest.raises(DataError, match="finer than the images"):
+        Drawing(fine, [square], by="AB")
+    (tmp_path / "kit" / RECORD).write_text(json.dumps({"sessions": [{"by": "AB"}]}), encoding="utf-8")
+    with pytest.raises(ReadError, match=RECORD):
+        drawing_of(tmp_path / "kit", square)
