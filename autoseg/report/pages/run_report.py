@@ -113,9 +113,9 @@ def report_run(run: WrittenRun, *, corrections: Sequence[Correction] = (), show_
         blocks += [Heading("Key slices"), *key]
     blocks += [Heading("Along the slices"), _plot(run, shown)]
     blocks += [Heading("Slice by slice"), *_slice_by_slice(shown, names.intervals(intervals), lights)]
-    tissue = show_tissue(run.tissue, without=structures_changed)
+    tissue = show_tissue(run.tissue, without={(case_id, label) for case_id, _, label in corrected.changed})
     if tissue:
-        blocks += [Heading("Brightness and fat"), *_tissue(tissue, names, is_corrected=bool(changed))]
+        blocks += [Heading("Brightness and fat"), *_tissue(tissue, names, is_corrected=bool(corrected.changed))]
     blocks += [Heading("Millimetres"), Words(AREA), Facts(_millimetres(run, names))]
     blocks += [Heading("The model"), *_models(run)]
     blocks += [Heading("How it was made"), Facts(_making(run, show_ids=show_ids)), *_notes(run, names)]
