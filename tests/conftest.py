@@ -11,6 +11,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # each worker has a core of its own
 import gc
 import importlib.util
 import shutil
+import sys
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
@@ -61,6 +62,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         word = missing() if marked else ""
         for item in marked if word else ():
             item.add_marker(pytest.mark.skip(reason=word))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _names_are_forgotten() -> Iterator[None]:
+    """Let sentences of the next file name its own files: what codes stand for is the whole program's."""
+    yield
+    if codes := sys.modules.get("autoseg.data.codes"):
+        codes._WORDS.clear()
+        codes._LONGEST_FIRST.clear()
 
 
 def _missing_gpu() -> str:

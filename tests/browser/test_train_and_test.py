@@ -125,6 +125,7 @@ def test_segment_from_the_model_to_the_downloads(lab, opened, home, capsys):
         assert Path(saved.value.path()).read_bytes() == (run / name).read_bytes()
 
     # The next day: nothing of this patient is shown, and a line says how panels come back.
+    without_outputs = notebook.path.read_bytes()
     page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
     wait_until(lambda: "widget-view" in notebook.path.read_text("utf-8"))
     assert page.get_by_text("This panel is of another day").locator("visible=true").count() == 0
@@ -137,6 +138,7 @@ def test_segment_from_the_model_to_the_downloads(lab, opened, home, capsys):
     again.page.close()
     assert [words for words in again.complaints if "widget model not found" not in words] == []
     again.complaints.clear()
+    notebook.path.write_bytes(without_outputs)  # other tests open the same notebook
 
 
 # A button that a click would find, by its words; scripts in the page look at whether it is on.

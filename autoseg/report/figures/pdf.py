@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.font_manager import FontProperties, findfont, get_font
+from matplotlib.font_manager import FontProperties, findfont
 from matplotlib.ft2font import FT2Font
 from matplotlib.image import imread
 from matplotlib.lines import Line2D
@@ -108,7 +108,8 @@ class Sheet(NotebookFigure):
 
 @cache
 def _font(bold: bool) -> FT2Font:
-    font = get_font(findfont(FontProperties(family=["sans-serif"], weight="bold" if bold else "normal")))
+    # One of its own: whatever matplotlib draws sets another size of those that it keeps.
+    font = FT2Font(findfont(FontProperties(family=["sans-serif"], weight="bold" if bold else "normal")))
     font.set_size(UNIT, 72)
     return font
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 from autoseg.data.corrections.kit import write_kit
 from autoseg.data.corrections.read import read_corrections
@@ -19,6 +21,7 @@ from autoseg.image.structures import Structure
 from autoseg.measurement.areas import measure_areas
 from autoseg.model.trust import Light, Suitability
 from autoseg.report.export import write_run
+from autoseg.report.figures import pdf
 from autoseg.report.figures.charts import show_areas
 from autoseg.report.figures.pdf import lay_out, to_pdf
 from autoseg.report.pages.document import Facts, Grid, Pictures, Signal
@@ -259,3 +262,12 @@ def test_lines_of_structures_differ_without_colours(run):
     lines = [line for line in ax.lines if line.get_label() in {row.name for row in run.measurements}]
     assert len(lines) == 2
     assert len({line.get_marker() for line in lines} | {line.get_linestyle() for line in lines}) == 4
+
+
+def test_letters_stay_as_wide_whatever_was_drawn_since():
+    before = pdf.width_of("area", 10)
+    figure = Figure(dpi=300)
+    figure.text(0, 0, "area", family="sans-serif", size=30)
+    FigureCanvasAgg(figure).draw()
+    pdf._letter.cache_clear()
+    assert pdf.width_of("area", 10) == before
