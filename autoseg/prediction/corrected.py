@@ -101,7 +101,8 @@ def _tell(run: Run, written: WrittenRun, one: Correction) -> dict[str, Any]:
     names = list(dict.fromkeys(change.name for change in one.changes))
     words = (
         f"corrected by {one.by} ({say_date(one.date)}) on slices {say_slices([n - 1 for n in slices])}: "
-        f"{', '.join(names)}. Areas, pictures and files are those of the corrected labels."
+        f"{', '.join(names)}. Areas, pictures and files are those of the corrected labels; flags of slices on "
+        "which a structure was not changed are still those of the model's."
     )
     return {
         "case_id": case_id,

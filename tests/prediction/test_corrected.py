@@ -84,6 +84,7 @@ def test_every_file_is_of_the_corrected_labels_and_says_so(run):
     about = dict(load_workbook(folder / "areas.xlsx")["about"].values)
     assert "corrected by AB" in about["corrected by hand"]
     assert "on slices 3: psoas left." in about["corrected by hand"]
+    assert "flags of slices on which a structure was not changed are still those of the model" in str(about)
     assert about["model"] == "legs, corrected by AB"
     assert b"corrected by hand" in gzip.decompress((folder / "leg.nii.gz").read_bytes())[:348]
     voxels, _ = read_nifti(folder / "leg.nii.gz")
