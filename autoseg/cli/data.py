@@ -175,12 +175,27 @@ def print_readers(readings: Sequence[Reading]) -> None:
 
 
 def export(chosen: argparse.Namespace) -> None:
-    """Write a folder of cases as nnU-Net's raw data set."""
+    """Write a folder of cases as nnU-Net's raw data set, or a model as ONNX."""
     from autoseg.data.nnunet import write_nnunet
 
+    if chosen.onnx is not None:
+        export_model(chosen)
+        return
     for note in write_nnunet(find(chosen), chosen.nnunet, folds=chosen.folds, seed=chosen.seed):
         print_note(note)
     print(f"Saved in {chosen.nnunet}")
+
+
+def export_model(chosen: argparse.Namespace) -> None:
+    """Write a model as ONNX, with the reader and the card."""
+    from autoseg.cli.options import load_models
+    from autoseg.model.exported import write_onnx
+
+    (model,) = load_models(chosen.folder, ())
+    names = write_onnx(model, chosen.onnx, model_file=chosen.folder)
+    print(
+        f"Saved in {chosen.onnx}: {', '.join(names)}. python {chosen.onnx / 'segment.py'} uses it without autoseg."
+    )
 
 
 def old_table(chosen: argparse.Namespace) -> None:

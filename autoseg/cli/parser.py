@@ -104,11 +104,15 @@ def build_parser() -> argparse.ArgumentParser:
     export = command(
         "export",
         data.export,
-        "Write a folder of images and labels as another program takes it: nnU-Net's raw data set, with our folds.",
+        "Write what other programs take: a folder of images and labels as nnU-Net's raw data set, with our folds, "
+        "or a model as ONNX with all that belongs to it.",
     )
-    _add_training_folder(export)
+    _add_training_folder(export, f"holds images and labels, paired by their names; with --onnx {MODEL}")
+    target = export.add_mutually_exclusive_group(required=True)
     new = "a new folder for it, such as nnUNet_raw/Dataset501_Psoas"
-    export.add_argument("--nnunet", type=Path, required=True, metavar="FOLDER", help=new)
+    target.add_argument("--nnunet", type=Path, metavar="FOLDER", help=new)
+    new = "a new folder for the model: network.onnx, model.json, segment.py (which runs it) and its card"
+    target.add_argument("--onnx", type=Path, metavar="FOLDER", help=new)
     export.add_argument("--folds", type=int, default=5, help=FOLDS)
     export.add_argument("--seed", type=int, default=0, help="of the folds (default: 0)")
 

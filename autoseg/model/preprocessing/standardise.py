@@ -29,9 +29,9 @@ def standardise(voxels: npt.NDArray[np.generic], settings: Settings, *, name: st
     result = np.empty(voxels.shape, dtype=np.float32)
     by_landmarks = settings.volume.standardise == "landmarks"
     targets = np.array(settings.volume.landmarks).reshape(len(voxels), -1) if by_landmarks else None
-    if targets is not None and targets.shape[1] != len(_percents(settings)):
+    if targets is not None and targets.shape[1] != len(percents(settings)):
         raise DataError(
-            f"volume.standardise is 'landmarks' and {targets.size} of {len(voxels) * len(_percents(settings))} are "
+            f"volume.standardise is 'landmarks' and {targets.size} of {len(voxels) * len(percents(settings))} are "
             "known; they are learnt from the training images before training."
         )
     for one, channel, target in zip(
@@ -88,7 +88,8 @@ def learn_landmarks(images: Iterable[npt.NDArray[np.generic]], settings: Setting
     return tuple(round(float(value), 4) for value in np.nanmean(stacked, axis=0))
 
 
-def _percents(settings: Settings) -> Sequence[float]:
+def percents(settings: Settings) -> Sequence[float]:
+    """Give the percentiles of a channel that are its landmarks; it is clipped to the first and the last."""
     low, high = settings.preprocess.clip_percentiles
     return (low, *(p for p in DECILES if low < p < high), high)
 
@@ -104,11 +105,11 @@ def odd_step(size: int, columns: int) -> int:
 def _landmarks(channel: npt.NDArray[np.float32], settings: Settings) -> npt.NDArray[np.float64]:
     """Give a channel's own landmarks; where nearly all of it is empty, from what is not."""
     seen = channel.reshape(-1)[:: odd_step(channel.size, channel.shape[-1])]
-    found = np.percentile(seen, _percents(settings)).astype(np.float64)
+    found = np.percentile(seen, percents(settings)).astype(np.float64)
     if found[0] == found[-1]:
         others = channel[channel != found[0]]
         if others.size:
-            found = np.percentile(np.append(others, found[0]), _percents(settings)).astype(np.float64)
+            found = np.percentile(np.append(others, found[0]), percents(settings)).astype(np.float64)
     return found
 
 
