@@ -198,6 +198,29 @@ def export_model(chosen: argparse.Namespace) -> None:
     )
 
 
+def deidentify(chosen: argparse.Namespace) -> None:
+    """Make copies that can leave, and say what was done and what nobody can know."""
+    from autoseg.data.codes import key_path
+    from autoseg.data.deidentify import SECRET, TABLE, deidentify_folder
+    from autoseg.files.dicom.writing.confidentiality import Profile
+
+    made = deidentify_folder(
+        chosen.folder,
+        chosen.into,
+        profile=Profile(chosen.dates, chosen.keep_descriptions, chosen.keep_characteristics),
+        take_burnt_in=chosen.take_burnt_in,
+    )
+    for reason, count in made.left_out:
+        print(f"Left out: {counted(count, 'file')}: {reason}")
+    for sentence in made.not_known:
+        print_note(sentence)
+    print(
+        f"{counted(made.files, 'file')} of {counted(made.patients, 'patient')} in {made.folder}; what was done "
+        f"stands in {TABLE}. Which code is which patient: {key_path()}; what UIDs and dates follow from: "
+        f"{key_path().with_name(SECRET)}. Both stay here."
+    )
+
+
 def old_table(chosen: argparse.Namespace) -> None:
     """Put right a table of the published workbench, print it, and write it beside the old one."""
     from autoseg.errors import GeometryError

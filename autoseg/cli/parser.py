@@ -116,6 +116,24 @@ def build_parser() -> argparse.ArgumentParser:
     export.add_argument("--folds", type=int, default=5, help=FOLDS)
     export.add_argument("--seed", type=int, default=0, help="of the folds (default: 0)")
 
+    leave = command(
+        "deidentify",
+        data.deidentify,
+        "Copy DICOM files without what tells of their patients, so that the copies can leave (DICOM PS3.15 Annex "
+        "E, Basic Profile): codes for patients, other UIDs, references kept right, dates moved, private attributes "
+        "removed, pixels as they are. Text that is burnt into pixels cannot be seen: look at the copies.",
+    )
+    leave.add_argument("folder", type=Path, help="the DICOM files; they stay as they are")
+    leave.add_argument("--into", type=Path, required=True, metavar="FOLDER", help="a new folder for the copies")
+    days = "move all dates of a patient by the same days (default), or remove them"
+    leave.add_argument("--dates", choices=("shifted", "removed"), default="shifted", help=days)
+    words = "keep descriptions of studies and series, and names of outlines, as far as they are words of imaging"
+    leave.add_argument("--keep-descriptions", action="store_true", help=words)
+    known = "keep age (90 years and more are 90), sex, size, weight and pregnancy"
+    leave.add_argument("--keep-characteristics", action="store_true", help=known)
+    burnt = "copy images into whose pixels text may be burnt, too: somebody has looked at them"
+    leave.add_argument("--take-burnt-in", action="store_true", help=burnt)
+
     old = command(
         "old-table",
         data.old_table,

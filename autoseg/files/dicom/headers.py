@@ -261,7 +261,7 @@ def _file_header(path: Path, dataset: FileDataset, refusal: str) -> FileHeader:
         path=path,
         series_uid=text_of(dataset, "SeriesInstanceUID"),
         series_number="" if number is None else f"{number:.0f}",
-        subject_id=text_of(dataset, "PatientID") or _stand_in(path, dataset),
+        subject_id=text_of(dataset, "PatientID") or stand_in(path, dataset),
         description=text_of(dataset, "SeriesDescription"),
         modality=text_of(dataset, "Modality"),
         date=f"{date[:4]}-{date[4:6]}-{date[6:]}".replace("-00", "") if date else "",
@@ -307,7 +307,8 @@ def is_stand_in(subject_id: str) -> bool:
     return re.fullmatch("(study|folder)-[0-9a-f]{8}", subject_id) is not None
 
 
-def _stand_in(path: Path, dataset: FileDataset) -> str:
+def stand_in(path: Path, dataset: FileDataset) -> str:
+    """Give what stands for a patient where the header has no PatientID: the study, or else the folder."""
     study = text_of(dataset, "StudyInstanceUID")
     kind, text = ("study", study) if study else ("folder", str(path.parent.resolve()))
     return f"{kind}-{hashlib.sha256(text.encode(errors='surrogateescape')).hexdigest()[:8]}"
