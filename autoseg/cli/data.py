@@ -175,15 +175,21 @@ def print_readers(readings: Sequence[Reading]) -> None:
 
 
 def export(chosen: argparse.Namespace) -> None:
-    """Write a folder of cases as nnU-Net's raw data set, or a model as ONNX."""
+    """Write a folder of cases as nnU-Net's raw data set or a BIDS data set, or a model as ONNX."""
+    from autoseg.data.bids import write_bids
     from autoseg.data.nnunet import write_nnunet
 
     if chosen.onnx is not None:
         export_model(chosen)
         return
-    for note in write_nnunet(find(chosen), chosen.nnunet, folds=chosen.folds, seed=chosen.seed):
+    found = find(chosen)
+    if chosen.bids is not None:
+        notes = write_bids(found, chosen.bids, suffixes=chosen.suffix)
+    else:
+        notes = write_nnunet(found, chosen.nnunet, folds=chosen.folds, seed=chosen.seed)
+    for note in notes:
         print_note(note)
-    print(f"Saved in {chosen.nnunet}")
+    print(f"Saved in {chosen.bids or chosen.nnunet}")
 
 
 def export_model(chosen: argparse.Namespace) -> None:

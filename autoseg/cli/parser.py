@@ -105,16 +105,20 @@ def build_parser() -> argparse.ArgumentParser:
         "export",
         data.export,
         "Write what other programs take: a folder of images and labels as nnU-Net's raw data set, with our folds, "
-        "or a model as ONNX with all that belongs to it.",
+        "or as a BIDS data set; or a model as ONNX with all that belongs to it.",
     )
     _add_training_folder(export, f"holds images and labels, paired by their names; with --onnx {MODEL}")
     target = export.add_mutually_exclusive_group(required=True)
     new = "a new folder for it, such as nnUNet_raw/Dataset501_Psoas"
     target.add_argument("--nnunet", type=Path, metavar="FOLDER", help=new)
+    new = "a new folder for it: images, what is known of them, and labels as a derivative"
+    target.add_argument("--bids", type=Path, metavar="FOLDER", help=new)
     new = "a new folder for the model: network.onnx, model.json, segment.py (which runs it) and its card"
     target.add_argument("--onnx", type=Path, metavar="FOLDER", help=new)
     export.add_argument("--folds", type=int, default=5, help=FOLDS)
     export.add_argument("--seed", type=int, default=0, help="of the folds (default: 0)")
+    called = "with --bids, the contrast of each channel, such as T2w (default: what the channels' names say)"
+    export.add_argument("--suffix", nargs="+", default=(), metavar="NAME", help=called)
 
     leave = command(
         "deidentify",
