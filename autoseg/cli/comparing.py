@@ -46,6 +46,14 @@ def compare(chosen: argparse.Namespace) -> None:
         run(chosen, found, entries_of(chosen, base), print_result, material=material, **also)
 
 
+def add_files(chosen: argparse.Namespace) -> None:
+    """Score labels of another program on the folds of a comparison, and show all again."""
+    from autoseg.cli import options
+    from autoseg.evaluation.comparison.predicted import add_predictions
+
+    print_result(add_predictions(options.find(chosen), chosen.to, chosen.predicted, name=chosen.name))
+
+
 def forecast(chosen: argparse.Namespace) -> None:
     """Learn from few patients and from more on the same folds, and say what still more would do."""
     from autoseg.cli.learning import check_found

@@ -238,6 +238,22 @@ def build_parser() -> argparse.ArgumentParser:
     compare.add_argument("--together", action="store_true", help="score the mean of all networks as well")
     _add_comparison(compare, name="networks")
 
+    other = command(
+        "add-predictions",
+        comparing.add_files,
+        "Score labels that another program drew, such as nnU-Net's, on the folds of a comparison, beside its "
+        "networks.",
+    )
+    _add_training_folder(other, "holds the images and labels that the comparison was made from")
+    made = "the folder of a finished comparison (<name>_comparison)"
+    other.add_argument("--to", type=Path, required=True, metavar="COMPARISON", help=made)
+    files = (
+        "what nnU-Net made of the exported folder with our folds (with fold_0/validation …), or one folder with a "
+        "NIfTI file for each case"
+    )
+    other.add_argument("--predicted", type=Path, required=True, metavar="FOLDER", help=files)
+    other.add_argument("--name", default="nnU-Net", help="what it is called (default: nnU-Net)")
+
     more = command(
         "forecast",
         comparing.forecast,

@@ -52,12 +52,11 @@ def write_nnunet(found: CaseFolder, target: Path, *, folds: int = 5, seed: int =
         If the size of an image's pixels is unknown.
     """
     cases, notes = _fully_drawn(found)
-    names = dict(zip([c.case_id for c in cases], unique_names([safe_name(c.case_id) for c in cases]), strict=True))
+    names = names_of(cases)
     ledger = read_ledger(found.folder)
     aside = {c.subject_id for c in cases} & set(ledger.subjects if ledger else ())
     splits = k_folds(cases, folds=folds, seed=seed, test_subjects=aside)
-    ordered = sorted(found.structures, key=lambda one: -len(one.includes))
-    number = {one.label: place for place, one in enumerate(ordered, start=1)}
+    ordered, number = numbers_of(found.structures)
     channels: tuple[str, ...] = ()
     with whole_folder(target) as temporary:
         for case in cases:
@@ -88,6 +87,22 @@ def write_nnunet(found: CaseFolder, target: Path, *, folds: int = 5, seed: int =
         "nnUNetv2_plan_and_preprocess and before the training: otherwise nnU-Net draws folds of its own, by image."
     )
     return tuple(notes)
+
+
+def names_of(cases: Sequence[Case]) -> dict[str, str]:
+    """Give what each case is called in nnU-Net's folders, by its case_id."""
+    return dict(zip([c.case_id for c in cases], unique_names([safe_name(c.case_id) for c in cases]), strict=True))
+
+
+def numbers_of(structures: Sequence[Structure]) -> tuple[list[Structure], dict[int, int]]:
+    """Give the structures in nnU-Net's order, the outer ones first, and the number that stands for each label."""
+    ordered = sorted(structures, key=lambda one: -len(one.includes))
+    return ordered, {one.label: place for place, one in enumerate(ordered, start=1)}
+
+
+def exported_cases(found: CaseFolder) -> list[Case]:
+    """Give the cases that `write_nnunet` writes: those on which every structure was drawn."""
+    return _fully_drawn(found)[0]
 
 
 def _fully_drawn(found: CaseFolder) -> tuple[list[Case], list[str]]:

@@ -46,6 +46,7 @@ class State:
     `derived` are made of entries, each with the one that it is compared with ("": the mean of all, with the best).
     `base` are the settings that the entries were made from, where that is known, `own` those of entries that are no
     network, recipe or scenario. `learnt` are, of a forecast, how many subjects each learns from (mean of folds).
+    `added` are entries whose labels are files of another program (`predicted.py`).
     """
 
     entries: tuple[str, ...]
@@ -57,6 +58,7 @@ class State:
     base: Mapping[str, Any] | None = None
     own: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     learnt: Mapping[str, float] = field(default_factory=dict)
+    added: tuple[str, ...] = ()
 
     @property
     def expected(self) -> tuple[str, ...]:
@@ -159,6 +161,14 @@ def put_together(folder: Path, state: State, folds: Mapping[str, Sequence[FoldRe
     )
 
 
+def added_entries(folder: Path) -> tuple[str, ...]:
+    """Give the entries that were added to the comparison of a folder; none where there is no comparison."""
+    try:
+        return read_state(folder).added
+    except ReadError:
+        return ()
+
+
 def write_state(folder: Path, state: State) -> None:
     """Write down what is compared in a folder."""
     write_record(folder / STATE, {"format": "autoseg comparison", "version": 1, **asdict(state)})
@@ -179,6 +189,7 @@ def read_state(folder: Path) -> State:
             base=content.get("base"),
             own=dict(content.get("own", {})),
             learnt=dict(content.get("learnt", {})),
+            added=tuple(content.get("added", ())),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ReadError(

@@ -12,7 +12,14 @@ from typing import Any
 from autoseg.data.cases import Case
 from autoseg.data.split import subjects_of
 from autoseg.errors import AutosegError, DataError, OutputError
-from autoseg.evaluation.comparison.compared import Comparison, State, failing, put_together, write_state
+from autoseg.evaluation.comparison.compared import (
+    Comparison,
+    State,
+    added_entries,
+    failing,
+    put_together,
+    write_state,
+)
 from autoseg.evaluation.comparison.derived import Derived, derived_entries
 from autoseg.evaluation.comparison.entries import WITHOUT, title_of, variant_of
 from autoseg.evaluation.comparison.request import ComparisonRequest
@@ -28,6 +35,7 @@ from autoseg.evaluation.crossvalidation import (
     check_room_for,
     plan_entries,
     read_fold,
+    read_folds,
     run_fold,
     settle_folds,
     speaking,
@@ -193,8 +201,9 @@ def run_comparison(
         _check_finished(plans)
         check_room_for(request.folder, list(plans.values()))
         folds = next(iter(plans.values())).folds
+        added = tuple(name for name in added_entries(request.folder) if name not in plans)
         state = State(
-            entries=tuple(plans),
+            entries=(*plans, *added),
             folds=len(folds.splits),
             structures=folds.structures,
             derived={one.name: one.base for one in derived},
@@ -202,6 +211,7 @@ def run_comparison(
             base=None if request.base is None else settings_to_dict(request.base),
             own={} if request.kind == "scenario" else _own_settings(request),
             learnt=_learnt(plans) if request.few_by_fold else {},
+            added=added,
         )
         write_state(request.folder, state)
         write_material(request.folder, request.material, aside=request.test_subjects, known=request.known)
@@ -269,6 +279,7 @@ class _Running:
         self.request, self.folder, self.plans, self.state = request, request.folder, plans, state
         self.on_event, self.should_stop = on_event, should_stop
         self.folds: dict[str, list[FoldResult]] = {entry: [] for entry in (*plans, *state.derived)}
+        self.folds |= {entry: list(read_folds(self.folder / entry)) for entry in state.added}
 
     def do_fold(self, number: int, derived: Sequence[Derived]) -> None:
         """Do one fold of all entries, then of what is made of them; write tables, unless `conclude` is next."""

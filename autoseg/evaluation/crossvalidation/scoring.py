@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,6 +24,7 @@ from autoseg.training.choose_postprocess import read_reference
 from autoseg.training.finder import CentrelineScore
 from autoseg.training.inputs import sees_crop
 
+FoldScores = tuple[tuple[Score, ...], tuple[VolumeScore, ...], tuple[PixelScore, ...]]
 # The first run builds what later ones use again, and is slower.
 WARM_UP_SLICES = 16
 
@@ -80,6 +81,17 @@ def score_fold(
         raise ValueError("There is no case to score.")
     typical = statistics.median(milliseconds)
     return Scored(tuple(scores), tuple(volumes), tuple(pixels), predicted, typical, first, tuple(lines))
+
+
+def score_labels(pairs: Iterable[tuple[Case, LabelMap, LabelMap]]) -> tuple[FoldScores, dict[str, Labels]]:
+    """Score labels that lie there already: (case, reference, found), on the images' own grids."""
+    scores, volumes, pixels, kept = list[Score](), list[VolumeScore](), list[PixelScore](), dict[str, Labels]()
+    for case, reference, found in pairs:
+        scores += score_slices(reference, found)
+        volumes += score_volume(reference, found)
+        pixels.append(score_pixels(reference, found))
+        kept[case.case_id] = found.voxels.astype(np.uint8)
+    return (tuple(scores), tuple(volumes), tuple(pixels)), kept
 
 
 def _predict(
