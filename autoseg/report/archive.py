@@ -73,6 +73,7 @@ def write_dicom(
         If something reads back differently than it was written, or the folder cannot be written.
     """
     notes, written, problems, origins = list[str](), list[str](), list[str](), list[Origin]()
+    segmentations = list[Any]()
     stems = unique_names([safe_name(image.source.case_id) for image, _ in results])
     with whole_folder(Path(folder)) as temporary:
         for stem, (image, label_map) in zip(stems, results, strict=True):
@@ -98,6 +99,7 @@ def write_dicom(
             write_report(temporary / f"{stem}_SR.dcm", origin, segmentation, drawn, rows, algorithm)
             write_structure_set(temporary / f"{stem}_RTSTRUCT.dcm", origin, drawn, algorithm)
             origins.append(origin)
+            segmentations.append(segmentation)
             notes += [f"{name}: {repair}" for repair in origin.repairs]
             written += [f"{stem}_{what}.dcm" for what in ("SEG", "SR", "RTSTRUCT")]
         if not written:
@@ -108,7 +110,8 @@ def write_dicom(
             pages = to_pictures(report)
             names = [f"report_page{number}_SC.dcm" for number in range(1, len(pages) + 1)]
             light = worst_light(row.suitability for row in measurements)
-            write_captures([temporary / one for one in names], origins, pages, replace(algorithm, light=light))
+            places, algorithm = [temporary / one for one in names], replace(algorithm, light=light)
+            write_captures(places, origins, pages, algorithm, segmentations)
             written += names
     return Archived(Path(folder), tuple(written), (*problems, *notes))
 

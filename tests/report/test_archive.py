@@ -166,8 +166,14 @@ def test_the_pages_of_the_report_are_pictures_that_refer_to_the_images(tmp_path)
             assert meant.shape == (1753, 1240, 3)
             assert 0.5 < (meant == 255).mean() < 0.99  # paper, with words on it
             assert [one.ReferencedSOPInstanceUID for one in page.SourceImageSequence] == uids
-            (series,) = page.ReferencedSeriesSequence
-            assert series.SeriesInstanceUID == "1.2.04"
+            of_images, of_labels = page.ReferencedSeriesSequence
+            assert of_images.SeriesInstanceUID == "1.2.04"
+            (labels,) = page.ReferencedImageSequence
+            segmentation = pydicom.dcmread(of_kind(done, "SEG"))
+            assert (labels.ReferencedSOPClassUID, labels.ReferencedSOPInstanceUID) == (
+                *(segmentation.SOPClassUID, segmentation.SOPInstanceUID),
+            )
+            assert of_labels.SeriesInstanceUID == segmentation.SeriesInstanceUID
             assert (page.StudyInstanceUID, page.PatientID, page.BurnedInAnnotation) == (
                 *("1.2.05", image.source.subject_id, "YES"),
             )

@@ -160,7 +160,7 @@ class _Files:
         unknown = sorted(numbers - set(self.labels))
         if unknown:
             raise LabelError(
-                f"{path} holds the number(s) {unknown}, which stand for no structure. Known: "
+                f"{path} holds {', '.join(map(str, unknown))}, for which no structure stands. Known: "
                 f"{', '.join(f'{number} {label}' for number, label in self.labels.items())} (number, label)."
             )
         table = np.zeros(max(self.labels) + 1, np.uint8)

@@ -121,6 +121,6 @@ def test_what_does_not_belong_together_is_refused_and_changes_nothing(study, cap
     with pytest.raises(LabelError, match="another grid than its image"):
         add_predictions(found, folder, place, name="nnU-Net")
     write_nifti(first, drawn(first.name.removesuffix(".nii.gz"), {1: 1, 5: 9}))
-    with pytest.raises(LabelError, match=r"holds the number\(s\) \[9\], which stand for no structure"):
+    with pytest.raises(LabelError, match="holds 9, for which no structure stands"):
         add_predictions(found, folder, place, name="nnU-Net")
     assert sorted(path.name for path in folder.iterdir()) == before

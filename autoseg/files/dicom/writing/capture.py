@@ -18,11 +18,16 @@ from autoseg.files.dicom.writing.parts import MANUFACTURER, PRODUCT, Algorithm, 
 
 
 def write_captures(
-    paths: Sequence[Path], origins: Sequence[Origin], pages: Sequence[npt.NDArray[np.uint8]], algorithm: Algorithm
+    paths: Sequence[Path],
+    origins: Sequence[Origin],
+    pages: Sequence[npt.NDArray[np.uint8]],
+    algorithm: Algorithm,
+    segmentations: Sequence[Dataset] = (),
 ) -> None:
     """Write pages, each (rows, columns, 3), as one series of pictures, and read them back.
 
-    `origins` are the images that the pages tell of, all of one patient and study; each page refers to all of them.
+    `origins` are the images that the pages tell of, all of one patient and study, and `segmentations` what was
+    found on them; each page refers to all of them.
 
     Raises
     ------
@@ -50,7 +55,7 @@ def write_captures(
             dataset.ContentTime = dataset.TimeOfSecondaryCapture = dataset.InstanceCreationTime = f"{now:%H%M%S}"
             dataset.BurnedInAnnotation, dataset.LossyImageCompression = "YES", "00"
             dataset.ImageComments = f"Page {number} of {len(pages)}"
-            _refer(dataset, origins)
+            _refer(dataset, origins, segmentations)
             dataset.Rows, dataset.Columns = page.shape[:2]
             dataset.SamplesPerPixel, dataset.PhotometricInterpretation, dataset.PlanarConfiguration = 3, "RGB", 0
             dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 8, 8, 7, 0
@@ -59,29 +64,43 @@ def write_captures(
             for origin in origins:
                 origin.put_back(dataset)
         save(path, dataset)
-        _check(path, origins, page)
+        _check(path, origins, page, segmentations)
 
 
-def _refer(dataset: Dataset, origins: Sequence[Origin]) -> None:
-    """Name the instances that the page tells of, and their series."""
-    sources, series = list[Dataset](), dict[str, Dataset]()
-    for origin in origins:
-        uid = str(origin.header.SeriesInstanceUID)
-        for kind, instance in dict.fromkeys((one.sop_class, one.sop_uid) for one in origin.references):
-            item = Dataset()
-            item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = kind, instance
-            sources.append(item)
-            if uid not in series:
-                series[uid] = Dataset()
-                series[uid].SeriesInstanceUID, series[uid].ReferencedInstanceSequence = uid, []
-            series[uid].ReferencedInstanceSequence.append(item)
-    dataset.SourceImageSequence, dataset.ReferencedSeriesSequence = sources, list(series.values())
+def _refer(dataset: Dataset, origins: Sequence[Origin], segmentations: Sequence[Dataset]) -> None:
+    """Name the instances that the page tells of, the segmentations beside them, and the series of all."""
+    series = dict[str, Dataset]()
+
+    def item_of(uid: str, kind: str, instance: str) -> Dataset:
+        item = Dataset()
+        item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = kind, instance
+        if uid not in series:
+            series[uid] = Dataset()
+            series[uid].SeriesInstanceUID, series[uid].ReferencedInstanceSequence = uid, []
+        series[uid].ReferencedInstanceSequence.append(item)
+        return item
+
+    dataset.SourceImageSequence = [
+        item_of(str(origin.header.SeriesInstanceUID), kind, instance)
+        for origin in origins
+        for kind, instance in dict.fromkeys((one.sop_class, one.sop_uid) for one in origin.references)
+    ]
+    if segmentations:
+        dataset.ReferencedImageSequence = [
+            item_of(str(one.SeriesInstanceUID), str(one.SOPClassUID), str(one.SOPInstanceUID))
+            for one in segmentations
+        ]
+    dataset.ReferencedSeriesSequence = list(series.values())
 
 
-def _check(path: Path, origins: Sequence[Origin], page: npt.NDArray[np.uint8]) -> None:
+def _check(
+    path: Path, origins: Sequence[Origin], page: npt.NDArray[np.uint8], segmentations: Sequence[Dataset]
+) -> None:
     with quiet():
         found = read_dataset(path)
-        named = {str(one.ReferencedSOPInstanceUID) for one in found.SourceImageSequence}
+        items = [*found.SourceImageSequence, *found.get("ReferencedImageSequence", ())]
+        named = {str(one.ReferencedSOPInstanceUID) for one in items}
         meant = {origin.real.get(one.sop_uid, one.sop_uid) for origin in origins for one in origin.references}
+        meant |= {str(one.SOPInstanceUID) for one in segmentations}
         if named != meant or not np.array_equal(found.pixel_array, page):
             raise OutputError(f"{path.name} reads back differently than it was written; it was not saved.")
