@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import secrets
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -83,7 +83,20 @@ def deidentify_folder(
     DataError
         If no file can be copied; the message tells why.
     """
-    copies, files = _Copies(profile or Profile(), take_burnt_in=take_burnt_in), walk(Path(folder))[0]
+    files = walk(Path(folder))[0]
+    return deidentify_files(files, into, profile=profile, take_burnt_in=take_burnt_in, on_file=on_file)
+
+
+def deidentify_files(
+    files: Sequence[Path],
+    into: Path,
+    *,
+    profile: Profile | None = None,
+    take_burnt_in: bool = False,
+    on_file: Callable[[int, int], None] | None = None,
+) -> Deidentified:
+    """Copy DICOM files as `deidentify_folder` does."""
+    copies = _Copies(profile or Profile(), take_burnt_in=take_burnt_in)
     with whole_folder(Path(into)) as temporary:
         for number, path in enumerate(files):
             if on_file is not None:
@@ -92,7 +105,7 @@ def deidentify_folder(
         made = copies.made(Path(into))
         if not made.files:
             why = "; ".join(f"{counted(count, 'file')}: {reason}" for reason, count in made.left_out)
-            raise DataError(f"{folder} holds no DICOM file that can be copied ({why or 'it is empty'}).")
+            raise DataError(f"There is no DICOM file that can be copied ({why or 'there is no file at all'}).")
         rows = [(*one, count) for one, count in made.done]
         write_rows(temporary / TABLE, ("tag", "attribute", "what_was_done", "files"), rows)
         write_record(temporary / RECORD, copies.record(made))

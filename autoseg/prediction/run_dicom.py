@@ -12,11 +12,12 @@ from autoseg.model.model import autoseg_version
 from autoseg.prediction.run import Run
 
 if TYPE_CHECKING:
+    from autoseg.data.deidentify import Deidentified
     from autoseg.files.dicom.writing.segmentation import SegmentKind
     from autoseg.report.archive import Archived
     from autoseg.report.written_run import WrittenRun
 
-DICOM = "dicom"
+DICOM, LEAVING = "dicom", "leaving"
 
 
 def run_to_dicom(run: Run, kind: SegmentKind = "binary", *, corrections: Sequence[Correction] = ()) -> Archived:
@@ -75,6 +76,31 @@ def run_to_dicom(run: Run, kind: SegmentKind = "binary", *, corrections: Sequenc
             corrected_by={place: by[place[0]] for place in anew},
             report=report,
         )
+
+
+def run_to_leave(run: Run) -> Deidentified:
+    """Copy the images of a run, and its DICOM objects where they were written, without the patient, to `leaving`.
+
+    As `autoseg.data.deidentify.deidentify_folder` does, with descriptions cleaned; files that were there are
+    replaced.
+
+    Raises
+    ------
+    DataError
+        If the run is of no DICOM file that can be copied.
+    OutputError
+        If the run's folder is not there any more.
+    """
+    from autoseg.data.deidentify import deidentify_files
+    from autoseg.files.dicom.writing.confidentiality import Profile
+
+    if not run.folder.is_dir():
+        raise OutputError(f"{run.folder} is not there any more; it was moved or deleted. Segment again.")
+    slices = [one.origin or one for image, _ in run.results for one in image.source.slices]
+    files = [*dict.fromkeys(one.path for one in slices), *sorted((run.folder / DICOM).glob("*.dcm"))]
+    with one_step(run.folder):
+        remove_folder(run.folder / LEAVING)
+        return deidentify_files(files, run.folder / LEAVING, profile=Profile(descriptions=True))
 
 
 def _correctors(written: WrittenRun, corrections: Sequence[Correction]) -> dict[str, str]:

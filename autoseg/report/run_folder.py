@@ -43,6 +43,7 @@ MEANINGS = (
         r"dicom/.*",
         "For an archive, as DICOM: segmentations (SEG), measurements (SR), outlines (RTSTRUCT), the report (SC)",
     ),
+    (r"leaving/.*", "DICOM copies without the patient, to be looked at before they leave: what_was_done.csv"),
     (r"colours/.*", "Names and colours of the labels for ITK-SNAP, 3D Slicer and FSLeyes"),
     (r"corrected/.*", "The same files with the labels as they were corrected by hand: tables, pictures, NIfTI"),
     (r"to_correct.*/.*", "Images and labels to be corrected by hand, and how: READ_ME.txt"),

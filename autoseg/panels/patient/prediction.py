@@ -38,7 +38,7 @@ from autoseg.prediction.run import (
     run_to_correct,
     segment_folder,
 )
-from autoseg.prediction.run_dicom import run_to_dicom
+from autoseg.prediction.run_dicom import run_to_dicom, run_to_leave
 from autoseg.prediction.run_report import run_document
 from autoseg.report.area_tables import missing_notes
 from autoseg.report.cohort import REPORT, count_results
@@ -49,6 +49,7 @@ from autoseg.report.run_folder import RunFile, list_run_files, open_folder, read
 from autoseg.words import GraveNote, ReadingNote, counted, escaped, size_words
 
 if TYPE_CHECKING:
+    from autoseg.data.deidentify import Deidentified
     from autoseg.report.archive import Archived
 
 MOST_SKIPPED = 20
@@ -546,6 +547,13 @@ class OutputPanel(Panel):
             "report as pictures; of the corrected labels, where somebody corrected them. They name the patient",
             icon="archive",
         )
+        self.leave_button = button(
+            "Copies without the patient",
+            self.write_copies,
+            "The patient's DICOM images, and the DICOM objects where they were written, with codes in place of "
+            "names and numbers and other dates, so that they can leave once somebody has looked at them",
+            icon="user-secret",
+        )
         self.files = widgets.VBox()
         self.reason = widgets.HTML()
         self.output = getattr(prediction, "output", None)
@@ -584,6 +592,31 @@ class OutputPanel(Panel):
         lines = [f"{counted(len(archived.names), 'file')} written, read back and compared.", *archived.notes]
         self.say("\n".join(lines), "done")
 
+    def write_copies(self) -> None:
+        """Copy the images of the run without their patient into its folder, as the button does."""
+        run = self.run
+        with self.attempt():
+            if run is None:
+                return
+            self.leave_button.disabled = True
+
+            def work() -> tuple[Run, Deidentified]:
+                try:
+                    return run, run_to_leave(run)
+                finally:
+                    self.leave_button.disabled = False
+
+            self.start(work, self._show_copies, saying="Copying without the patient …")
+
+    def _show_copies(self, result: tuple[Run, Deidentified]) -> None:
+        run, made = result
+        if self.run is not run:
+            return
+        self.files.children = file_rows(run.folder)
+        left = [f"Left out: {counted(count, 'file')}: {why}" for why, count in made.left_out]
+        lines = [f"{counted(made.files, 'file')} copied to {made.folder.name}.", *left, *made.not_known]
+        self.say("\n".join(lines), "done")
+
     def pack(self) -> bytes:
         """Give all files of the run as a zip, as the download does."""
         return zip_folder(self.value) if self.value is not None else b""
@@ -611,7 +644,7 @@ class OutputPanel(Panel):
 
     def _update(self, run: Any) -> None:
         self.value, self.run = None, run
-        self.dicom_button.disabled = False
+        self.dicom_button.disabled = self.leave_button.disabled = False
         if run is None:
             self.body.children = [] if self.output is None else earlier_rows(self.output)
             self.say("First segment a patient above.")
@@ -627,7 +660,8 @@ class OutputPanel(Panel):
         self.body.children = [
             widgets.HTML(heading("Where it went") + text(str(folder))),
             widgets.HBox(
-                [self.open_button, self.download, self.dicom_button], layout=widgets.Layout(align_items="center")
+                [self.open_button, self.download, self.dicom_button, self.leave_button],
+                layout={"align_items": "center", "flex_flow": "row wrap"},
             ),
             self.reason,
             widgets.HBox(

@@ -15,6 +15,7 @@ import pytest
 from folders import add_stacks
 from untrained import OF_9_MM, Fixed, chosen_model, untrained_model
 
+from autoseg.data.codes import KEY
 from autoseg.errors import OutputError
 from autoseg.measurement.areas import measure_areas
 from autoseg.panels.parts.values import ChosenModel, Patient
@@ -473,7 +474,7 @@ def test_the_report_is_a_page_and_a_pdf_that_name_nobody_unless_that_is_ticked(t
     assert "no run.json" in message["failed"]
 
 
-def test_dicom_objects_are_written_at_a_click_and_listed(run, tmp_path):
+def test_dicom_objects_and_copies_that_can_leave_are_written_at_a_click_and_listed(run, tmp_path, monkeypatch):
     import dataclasses
 
     folder = shutil.copytree(run.folder, tmp_path / "run")
@@ -492,6 +493,15 @@ def test_dicom_objects_are_written_at_a_click_and_listed(run, tmp_path):
     assert {path.name.rpartition("_")[2] for path in (folder / "dicom").iterdir()} == {
         *("SEG.dcm", "SR.dcm", "RTSTRUCT.dcm", "SC.dcm")
     }
+    monkeypatch.setenv(KEY, str(tmp_path / "own" / "key.csv"))
+    panel.leave_button.click()
+    panel.wait(60)
+    assert "copied to leaving" in panel.message.value
+    assert "burnt into its pixels" in panel.message.value  # the report's pages
+    assert "leaving/" in [row.children[0].description for row in panel.files.children]
+    copies = [path.read_bytes() for path in (folder / "leaving").rglob("*.dcm")]
+    assert len(copies) == len({one.path for one in image.source.slices}) + 3
+    assert not any(image.source.subject_id.encode() in one for one in copies)
 
 
 def test_where_there_is_no_screen_the_button_is_off_and_says_why(run, no_screen):
