@@ -122,6 +122,7 @@ class _Copies:
         self.left_out, self.done = Counter[str](), Counter[Done]()
         self.files = 0
         self.places: dict[tuple[str, ...], dict[str, int]] = {}
+        self.counts = Counter[tuple[str, int, int]]()
 
     def add(self, path: Path, folder: Path) -> None:
         """Copy a file into the folder, or note why not."""
@@ -164,8 +165,9 @@ class _Copies:
     def _place(self, code: str, dataset: FileDataset) -> Path:
         """Give where a copy lies: by the order in which studies, series and files of a patient were met."""
         study, series = text_of(dataset, "StudyInstanceUID"), text_of(dataset, "SeriesInstanceUID")
-        parts = [self._number((code,), study), self._number((code, study), series)]
-        number = self._number((code, study, series), text_of(dataset, "SOPInstanceUID"))
+        parts = self._number((code,), study), self._number((code, study), series)
+        self.counts[code, *parts] += 1  # of a file that is there twice both are kept
+        number = self.counts[code, *parts]
         return Path(code, f"study_{parts[0]:02d}", f"series_{parts[1]:03d}", f"{number:05d}.dcm")
 
     def _number(self, within: tuple[str, ...], uid: str) -> int:

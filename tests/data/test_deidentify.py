@@ -156,6 +156,14 @@ def test_what_was_chosen_is_kept_and_what_was_done_is_told(study, tmp_path):
     assert "burnt into pixels" in " ".join(json.loads((into / RECORD).read_text(encoding="utf-8"))["not_known"])
 
 
+def test_a_file_that_is_there_twice_is_copied_twice(study, tmp_path):
+    folder, *_ = study
+    first = min(folder.glob("*.dcm"))
+    first.with_name("again.dcm").write_bytes(first.read_bytes())
+    made = deidentify_folder(folder, tmp_path / "out")
+    assert made.files == len(copies(tmp_path / "out")) == 7
+
+
 def test_dates_can_be_removed(study, tmp_path):
     folder, *_ = study
     deidentify_folder(folder, tmp_path / "out", profile=Profile(dates="removed"))

@@ -309,11 +309,15 @@ def clean_words(text: str) -> str:
     --------
     >>> clean_words("T2 tse sag 3mm Müller, 4711"), clean_words("kidney_left"), clean_words("Anna 12.03.1950")
     ('T2 tse sag 3mm', 'kidney_left', '')
+    >>> clean_words("EPI- (Dr. Bauer)"), clean_words("T1 (pre), Anna")
+    ('EPI', 'T1 (pre)')
     """
     parts = re.findall(r"[^\W_]+|[\W_]+", text)
     kept = [part for part in parts if not part[0].isalnum() or _is_plain(part)]
-    is_empty = not any(part[0].isalnum() and not part.isdecimal() for part in kept)
-    return "" if is_empty else re.sub(r"[\s_,.;:/-]*$|^[\s_,.;:/-]*", "", "".join(kept))
+    if not any(part[0].isalnum() and not part.isdecimal() for part in kept):
+        return ""
+    words = re.sub(r"[(\[{][\W_]*[)\]}]", "", "".join(kept))  # what stood in the brackets is gone
+    return " ".join(re.sub(r"^[\W_]+|[^\w)\]}]+$|_+$", "", words).split())
 
 
 @cache
