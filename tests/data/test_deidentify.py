@@ -58,6 +58,8 @@ def spoil(path):
     dataset.SeriesDescription = "T2 tse sag Muster PAT4711X"
     dataset.ImageComments, dataset.ManufacturerModelName = "a note", "Model of PAT4711X"
     dataset.ReferringPhysicianName = "Geheim^Dr"
+    dataset.BodyPartExamined = "MUSTER"
+    dataset.add_new(0x0018FFF0, "UN", b"Muster")
     item = Dataset()
     item.PatientID, item.ScheduledProcedureStepDescription = "PAT4711X", "for Muster"
     dataset.RequestAttributesSequence = [item]

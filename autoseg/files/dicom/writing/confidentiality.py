@@ -222,6 +222,8 @@ def _value(dataset: Dataset, element: DataElement, rules: _Rules) -> None:
         rules.done.add(_done(element.tag, REPLACED))
     elif action:
         _take(dataset, element, action, rules)
+    elif element.VR == "UN":  # a newer attribute, or a damaged one: nobody knows what it holds
+        _take(dataset, element, "X", rules)
     elif element.VR == "PN":
         _take(dataset, element, "Z", rules)
     elif rules.all_text and element.VR in TEXT:
@@ -356,7 +358,7 @@ def _texts(dataset: Dataset) -> Iterator[tuple[Dataset, DataElement]]:
         if element.VR == "SQ":
             for item in element.value or ():
                 yield from _texts(item)
-        elif element.VR in TEXT:
+        elif element.VR in (*TEXT, "CS"):
             yield dataset, element
 
 
