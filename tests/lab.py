@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
+from axe_playwright_python.base import AXE_SCRIPT
+
 TOKEN = "for-this-test-only"
 SCREENSHOTS = "AUTOSEG_SCREENSHOTS"  # the folder where pictures of the panels go
 BROWSER_OPTIONS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking", "--disable-gpu"]
@@ -185,6 +187,27 @@ class Notebook:
         )
         self.page.evaluate(command, name)
         self.page.wait_for_function("name => document.body.dataset.jpThemeName === 'JupyterLab ' + name", arg=name)
+
+    def faults(self, *, rules: Sequence[str] = ()) -> list[str]:
+        """Give what axe-core finds serious or critical in the panels, by `rules` or by all: rule, element, why."""
+        if not self.page.evaluate("() => 'axe' in window"):
+            self.page.evaluate(AXE_SCRIPT)
+        options = {"resultTypes": ["violations"]} | ({"runOnly": list(rules)} if rules else {})
+        found = self.page.evaluate("options => axe.run({include: ['.autoseg-panel']}, options)", options)
+        return [
+            f"{fault['id']}: {node['html'][:300]} {node['failureSummary']}"
+            for fault in found["violations"]
+            if fault["impact"] in ("serious", "critical")
+            for node in fault["nodes"]
+        ]
+
+    def check_access(self) -> None:
+        """Hold what axe-core knows of those who hear the page, use it by keys, or see it in the dark theme."""
+        faults = self.faults()
+        self.theme("Dark")
+        faults += [f"dark, {fault}" for fault in self.faults(rules=("color-contrast",))]
+        self.theme("Light")
+        assert faults == []
 
     def shot(self, path: Path, target: str | None = None) -> Path:
         """Keep a picture of the page, or of one element, brought into view first."""

@@ -36,6 +36,7 @@ def test_compare_from_the_ticks_to_the_best(lab, opened, small_sample):
         "() => [...document.querySelectorAll('td')].some(e => /^0[.][0-9]{3}$/.test(e.textContent))",
         timeout=180_000,
     )
+    notebook.check_access()
     notebook.shot_cells("comparison", ("Dark", "Light"))
     notebook.click(notebook.button("Stop"))
     notebook.wait_for_text("and kept. Go on does the rest", seconds=60)
@@ -52,8 +53,10 @@ def test_compare_from_the_ticks_to_the_best(lab, opened, small_sample):
     before = picture.get_attribute("src")
     notebook.click(notebook.button("Next"))
     page.wait_for_function(
-        "old => document.querySelector(\"img[alt*='reference and networks']\").src !== old", arg=before
+        "old => ![undefined, old].includes(document.querySelector(\"img[alt*='reference and networks']\")?.src)",
+        arg=before,
     )
+    notebook.check_access()
     notebook.shot_cells("compared", ("Dark", "Light"))
 
     # What the browser saves is what lies in the folder.

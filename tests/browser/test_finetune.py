@@ -51,6 +51,7 @@ def test_finetune_from_the_model_to_the_best_scenario(lab, opened):
     amount.fill("0.02")
     amount.press("Tab")
     notebook.wait_for_text("1 scenario that learns × 2 folds × 0.02 minutes: ")
+    notebook.check_access()
     notebook.shot_cells("scenarios")
 
     notebook.click(notebook.button("Start"))
@@ -60,6 +61,7 @@ def test_finetune_from_the_model_to_the_best_scenario(lab, opened):
     for words in ("original", "fine-tuned faster", "Minimum", "Maximum", "Mean", "Median"):
         assert words in table
     page.locator("img[alt*='reference and models']").first.wait_for(timeout=60_000)
+    notebook.check_access()
     notebook.shot_cells("tuned")
 
     # The best learns from all but a few, the known patient included, and lands where 2_test looks.

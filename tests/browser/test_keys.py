@@ -4,6 +4,47 @@ import pytest
 from lab import write_notebook
 
 pytestmark = pytest.mark.browser
+WORKS = """
+import time
+import ipywidgets as widgets
+from autoseg.panels.parts.fields import field
+from autoseg.panels.parts.panel import Panel
+
+class Works(Panel):
+    def __init__(self):
+        super().__init__()
+        self.typed = field(widgets.Text, "Typed")
+        self.stack(self.bar, self.message, widgets.HTML("<div style='height:300px'></div>"), self.typed)
+        self.typed.observe(lambda _: self.start(lambda: time.sleep(0.5), self.take, saying="a\\nb\\nc"), "value")
+        self.take()
+
+    def take(self, _=None):
+        self.value = self.typed.value or "none"
+
+class Follows(Panel):
+    def __init__(self, other):
+        super().__init__()
+        self.follow(other, lambda v: self.body.set_trait("children", [] if v is None else [tall(v)]))
+
+def tall(words):
+    return widgets.HTML(f"<div style='height:900px' class='tall'>{words}</div>")
+
+works = Works()
+widgets.VBox([works, Follows(works)])
+"""
+# The least height of the page and the farthest way of what is typed into, as they are painted.
+WATCH = """() => {
+  const typed = document.activeElement;
+  const page = document.querySelector(".jp-Notebook .autoseg-panel").parentElement;
+  const top = typed.getBoundingClientRect().top;
+  const seen = (window.seen = { tall: page.offsetHeight, least: 1e9, moved: 0 });
+  const look = () => {
+    seen.least = Math.min(seen.least, page.offsetHeight);
+    seen.moved = Math.max(seen.moved, Math.abs(typed.getBoundingClientRect().top - top));
+    requestAnimationFrame(() => setTimeout(look));
+  };
+  setTimeout(look);
+}"""
 CELLS = ["from autoseg.panels.parts.chooser import FolderChooser\nFolderChooser('../data')", "'another cell'"]
 
 
@@ -28,3 +69,23 @@ def test_a_folder_is_chosen_with_the_keyboard_alone(lab, opened):
         page.keyboard.press(key)
     keys.wait_for_text(f"{home}/data/second — no images, 1 folder")
     assert page.locator(".jp-CodeCell").count() == len(CELLS)
+
+
+def test_while_a_panel_works_what_is_typed_into_stays_in_its_place(lab, opened):
+    home = lab.project("still")
+    book = opened(
+        write_notebook(home / "notebooks" / "still.ipynb", [WORKS]), viewport={"width": 1280, "height": 700}
+    )
+    page = book.page
+    book.run_all()
+    typed = page.get_by_label("Typed")
+    typed.focus()
+    page.evaluate(WATCH)
+    page.keyboard.type("new")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".tall:text-is('new')")
+    page.wait_for_function("() => !document.querySelector('.autoseg-panel[style*=min-height]')")
+    seen = page.evaluate("window.seen")
+    assert seen["least"] >= seen["tall"]
+    assert seen["moved"] <= 1
+    assert typed.evaluate("e => e === document.activeElement")

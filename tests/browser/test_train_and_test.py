@@ -51,7 +51,9 @@ def test_train_from_the_folder_to_the_score(opened, home, capsys):
     page.wait_for_selector("img[alt*='varied']", timeout=60_000)
     before = page.locator("img[alt*='varied']").first.get_attribute("src")
     notebook.click(notebook.button("Next batch"))
-    page.wait_for_function("old => document.querySelector(\"img[alt*='varied']\").src !== old", arg=before)
+    page.wait_for_function(
+        "old => ![undefined, old].includes(document.querySelector(\"img[alt*='varied']\")?.src)", arg=before
+    )
     minutes = os.environ.get("AUTOSEG_MINUTES")
     notebook.click(page.locator(".jupyter-widget-Collapse-header", has_text="More").first)
     if minutes is None:
@@ -71,6 +73,7 @@ def test_train_from_the_folder_to_the_score(opened, home, capsys):
         notebook.click(notebook.button("Resume"))
     notebook.wait_for_text("The worst slices, worst first", seconds=60 * float(minutes or 3) + 120)
     page.wait_for_selector("img[alt*='orst']", timeout=60_000)
+    notebook.check_access()
     notebook.shot_cells("train", ("Dark", "Light"))
     models = [path.name for path in (home / "trained_model").glob("heart_*.pt")]
     assert "heart_resume.pt" not in models
@@ -114,6 +117,7 @@ def test_segment_from_the_model_to_the_downloads(lab, opened, home, capsys):
     notebook.click(cell)
     notebook.wait_for_text("pixels × ")
     page.locator(".asv-canvas[data-slice='3']").first.wait_for(timeout=20_000)
+    notebook.check_access()
     notebook.shot_cells("test", ("Dark", "Light"))
 
     # What the browser saves is what lies in the run's folder.

@@ -304,6 +304,7 @@ def _draw_with_mouse_and_keys(notebook, home):
     viewer.get_by_role("button", name="As it was").click()
     until_pixels(500)
     assert page.locator(".jp-Cell").count() == cells  # no key reached the notebook
+    notebook.check_access()
     notebook.shot_cells("drawing", ("Dark", "Light"))
 
 
@@ -318,6 +319,7 @@ def _ask_for_the_numbers_of_a_red_light(notebook):
     box = page.locator("[role=alert]", has_text="The light is red, so no numbers are shown.")
     assert box.count() == 1
     assert page.locator(".ast").count() == 1  # the table of the cell above
+    notebook.check_access()
     notebook.shot_cells("red_before", ("Dark", "Light"))
     notebook.click(notebook.button("Show the numbers all the same"))
     _until_so(page, "document.querySelectorAll('.ast')[1]")
@@ -337,6 +339,7 @@ def _ask_for_the_numbers_of_a_red_light(notebook):
     first.locator("tr[data-r='2'] td[data-c='0']").click()
     _press(page, "ArrowDown")
     assert says in table.locator(".ast-says").inner_text()
+    notebook.check_access()
     notebook.shot_cells("red_after", ("Dark", "Light"))
 
 

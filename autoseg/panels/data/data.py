@@ -172,6 +172,9 @@ class DataPanel(Panel):
             for panel, title in zip(inside, SECTIONS, strict=True)
         )
         self.sections[STRUCTURES].selected_index = 0
+        # How files are read stays in its place: who types there would else lose it under the hands.
+        self.above, self.below = widgets.VBox(), widgets.VBox()
+        self.body.children = [self.above, self.sections[READING], self.below]
         self.remedy = widgets.VBox()  # beside the sentence that says what is wrong
         self.stack(self.chooser, self.bar, self.message, self.remedy, self.body)
         self.leave_out.observe(self._left_out, "value")
@@ -281,7 +284,10 @@ class DataPanel(Panel):
         self.set_aside.show(cases, names=names)
         self._show_pairs()
         self.without_ids.show(cases.folder)
-        self.body.children = [self.found, self.show_ids, self.without_ids, self.findings, *self.sections]
+        sections = [self.sections[PAIRS], self.sections[STRUCTURES]]
+        self.above.children = [self.found, self.show_ids, self.without_ids, self.findings, *sections]
+        self.below.children = [self.sections[SET_ASIDE]]
+        self.sections[READING].layout.display = ""
 
     def _show_pairs(self) -> None:
         """Draw the table of pairs where it is unfolded; it may be long."""
@@ -294,7 +300,9 @@ class DataPanel(Panel):
         """Show nothing of a folder; how to read it may still be changed."""
         self._read = None
         self.pairs.value, self.remedy.children = "", ()
-        self.body.children = [self.show_ids, self.sections[READING]] if self.chooser.value is not None else []
+        is_chosen = self.chooser.value is not None
+        self.above.children, self.below.children = [self.show_ids] if is_chosen else [], []
+        self.sections[READING].layout.display = "" if is_chosen else "none"
 
 
 def _refuse_reading() -> None:

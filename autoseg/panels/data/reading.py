@@ -22,6 +22,10 @@ WORDS = (
     "Leave these as they are, unless the line above is not what you expect of your folder. "
     "The folder is read again after each change."
 )
+ONE_DISTANCE = (
+    "Type the other distance, too. Until both are there, or none, the folder stays read as it was, without what "
+    "you typed."
+)
 
 
 @dataclass(frozen=True)
@@ -138,5 +142,13 @@ class ReadingPanel(Panel):
 
     def _changed(self, _: Any) -> None:
         self.say("")
+        if self._waits_for_other():
+            self.say(ONE_DISTANCE, "warning")
+            return
         with self.attempt():
             self.value = self._read()
+
+    def _waits_for_other(self) -> bool:
+        """Tell whether one of both distances is typed, and the other one is still to come."""
+        first, other = sorted(one.value.strip().replace(",", ".") for one in self.spacing)
+        return not first and re.fullmatch(r"\d*\.?\d+", other) is not None

@@ -57,8 +57,8 @@ class StructuresPanel(Panel):
         self.keep_button = button("Keep", self.keep, "Keep these names beside the data", style="primary")
         self.new_value = widgets.Text(
             placeholder="value",
-            tooltip="A value of the label files that is not in the table yet",
             layout=widgets.Layout(width="90px"),
+            **_said("A value of the label files that is not in the table yet"),
         )
         self.add_button = button(
             "Add this value",
@@ -174,28 +174,32 @@ class StructureRow(widgets.HBox):
         of = f"of value {naming.value}"
         layouts = [widgets.Layout(width=width, flex="0 0 auto", margin="1px 4px 1px 0") for width in WIDTHS]
         self.name = widgets.Text(
-            value=naming.name, placeholder="name", tooltip=f"Name {of}", layout=layouts[1], continuous_update=False
+            value=naming.name,
+            placeholder="name",
+            layout=layouts[1],
+            continuous_update=False,
+            **_said(f"Name {of}"),
         )
         self.colour = widgets.ColorPicker(
             value=hex_colour(naming.colour or default_colour(naming.label)),
             concise=True,
-            tooltip=f"Colour {of}",
             layout=layouts[2],
+            **_said(f"Colour {of}"),
         )
         self.side = widgets.Dropdown(
             options=[("–", ""), ("left", "left"), ("right", "right"), ("both", "both")],
             value=naming.side,
-            tooltip=f"Side of the body {of}",
             layout=layouts[3],
+            **_said(f"Side of the body {of}"),
         )
         self.includes = widgets.Text(
             value=" ".join(map(str, naming.includes)),
-            tooltip=f"Numbers of structures that lie inside that {of}, such as 2 3",
             layout=layouts[4],
             continuous_update=False,
+            **_said(f"Numbers of structures that lie inside that {of}, such as 2 3"),
         )
         self.counts_as = widgets.Dropdown(
-            options=[("…", naming.counts_as)], tooltip=f"What value {naming.value} counts as", layout=layouts[5]
+            options=[("…", naming.counts_as)], layout=layouts[5], **_said(f"What value {naming.value} counts as")
         )
         pixels, cases = _counted(count)
         fixed = [
@@ -260,6 +264,11 @@ class StructureRow(widgets.HBox):
             self.counts_as.value = chosen
         for control in (self.name, self.colour, self.side, self.includes):
             control.disabled = not self.is_own
+
+
+def _said(words: str) -> dict[str, Any]:
+    """Give a control words that are spoken, and seen where the pointer rests."""
+    return {"description": words, "tooltip": words, "style": {"description_width": "0px"}}
 
 
 def _header() -> widgets.HBox:

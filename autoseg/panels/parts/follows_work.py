@@ -75,11 +75,11 @@ class FollowsWork(Panel, Generic[Asked, Work]):
         # Its lowest end is its beginning, so that it stays at the newest line unless somebody scrolls up.
         self.lines_box = widgets.Box(
             [self.lines],
-            tabbable=True,
             layout=widgets.Layout(
                 display="none", flex_flow="column-reverse", max_height="150px", overflow="auto", flex="0 0 auto"
             ),
         )
+        self.lines_box.add_class("autoseg-scrolls")
         self.body.children = (*self.pictures, self.lines_box)
         # What is said stands above the pictures, where it is seen without scrolling.
         top = (widgets.HTML(heading(title)), self.buttons, self.state_line, self.share_bar)

@@ -20,48 +20,19 @@ from autoseg.panels.parts.style import Kind, notice
 if TYPE_CHECKING:
     from autoseg.data.cases import Case, Pseudonyms
 
-# --- keys that belong to a panel: without this, JupyterLab takes them for itself
-
-# In a notebook's output an arrow key moves to the next cell, and "d d" deletes it, even while a list or a button
-# has the focus. The attribute is JupyterLab's own word for "leave these keys alone". It has to stand on the very
-# element that has the focus before JupyterLab looks, and only for keys without Ctrl, Alt or Cmd, so that Ctrl+S
-# still saves; Escape still leaves the panel.
-ESM = """
-export default {
-  render({ el }) {
-    el.style.display = "none";
-    const name = "data-lm-suppress-shortcuts";
-    const claim = (event) => {
-      const target = event.target;
-      const panel = el.closest(".autoseg-panel");
-      if (!panel || !panel.contains(target)) return;
-      const theirs = event.ctrlKey || event.metaKey || event.altKey || event.key === "Escape";
-      target.toggleAttribute(name, !theirs);
-    };
-    window.addEventListener("keydown", claim, true);
-    return () => window.removeEventListener("keydown", claim, true);
-  },
-};
-"""
-
-
-# A wide table scrolls in itself; without this it would widen the boxes around it, and cut off words and pictures.
-CSS = """
-.autoseg-panel .widget-box,
-.autoseg-panel .widget-html,
-.autoseg-panel .widget-html-content {
-  min-width: 0;
-}
-"""
+HERE = Path(__file__).parent
 
 
 class OwnKeys(anywidget.AnyWidget):
     """Lets the keys that are pressed in the panel around it (class `autoseg-panel`) do what they do elsewhere.
 
-    It shows nothing, and brings the style that all panels share.
+    While any panel is `busy`, those that follow it are empty; so that nothing moves under the hands, none gets
+    lower meanwhile. It shows nothing, and brings the style that all panels share.
     """
 
-    _esm, _css = ESM, CSS
+    _esm = HERE / "panel.js"
+    _css = HERE / "panel.css"
+    busy = traitlets.Bool(False).tag(sync=True)
 
 
 Result = TypeVar("Result")
@@ -175,6 +146,7 @@ class Panel(widgets.VBox):
         with self._lock:
             self._number += 1
             number = self._number
+            self._keys.busy = True
             self.value = None
             self.say(saying)
 
@@ -185,6 +157,7 @@ class Panel(widgets.VBox):
                 with self._lock:  # else a result that came since would be taken back
                     if number == self._number:
                         self.fail(error)
+                        self._keys.busy = False
                 return
             with self._lock:
                 if number == self._number:
@@ -192,6 +165,8 @@ class Panel(widgets.VBox):
                     self.say("")
                     with self.attempt():
                         then(result)
+                    if number == self._number:  # else `then` has started the next work
+                        self._keys.busy = False
 
         work_thread = threading.Thread(target=run, daemon=True, name=f"{type(self).__name__} {number}")
         with self._lock:  # `wait` must not meet a thread that has not begun, nor miss one begun by this one
@@ -202,6 +177,7 @@ class Panel(widgets.VBox):
         """Take back the value; what is being done in the background is no longer wanted and will not be shown."""
         with self._lock:
             self._number += 1
+            self._keys.busy = False
             self.value = None
             self.progress(None)
             self.say(saying)

@@ -25,9 +25,13 @@ _NOTICES: dict[Kind, tuple[str, str]] = {
 
 
 class Drawn(Protocol):
-    """A picture that knows its PNG: `figures.NotebookFigure`."""
+    """A picture that knows its PNG, for a light page and for a dark one: `figures.NotebookFigure`."""
 
     def _repr_png_(self) -> bytes: ...
+
+    def png_in_the_dark(self) -> bytes:
+        """Give the picture for a dark page."""
+        ...
 
 
 def text(words: str) -> str:
@@ -66,12 +70,19 @@ def notice(words: str, kind: Kind = "note", *, details: str = "", announced: boo
 
 def picture(drawn: Drawn | bytes, alt: str, *, width: str = "auto") -> str:
     """Give a figure (or PNG bytes) as an image with a text for those who cannot see it."""
-    png = drawn if isinstance(drawn, bytes) else drawn._repr_png_()
-    data = base64.b64encode(png).decode("ascii")
-    return (
-        f'<img alt="{escaped(alt)}" style="max-width:100%;width:{width};background:#fff;'
-        f'border-radius:4px" src="data:image/png;base64,{data}">'
-    )
+
+    def image(png: bytes, look: str) -> str:
+        data = base64.b64encode(png).decode("ascii")
+        return (
+            f'<img alt="{escaped(alt)}" {look}style="max-width:100%;width:{width};border-radius:4px" '
+            f'src="data:image/png;base64,{data}">'
+        )
+
+    if isinstance(drawn, bytes):
+        return image(drawn, "")
+    # The page says which of the two is seen (`panel.CSS`), so that a change of theme needs no kernel.
+    light = image(drawn._repr_png_(), 'class="autoseg-in-light" ')
+    return light + image(drawn.png_in_the_dark(), 'class="autoseg-in-dark" hidden ')
 
 
 def legend(structures: Sequence[Structure], more: str = "") -> str:

@@ -357,7 +357,7 @@ class View {
 
   build(el) {
     const id = `autoseg-viewer-${++unique}`;
-    this.canvas = make("canvas", { tabindex: 0, role: "img", class: "asv-canvas" });
+    this.canvas = make("canvas", { tabindex: 0, role: "img", class: "asv-canvas", "aria-label": "No slice is shown yet" });
     this.pixels = this.canvas.getContext("2d", { alpha: false });
     this.letters = ["left", "right", "top", "bottom"].map((side) => make("span", { class: `asv-letter asv-${side}` }));
     this.waiting = make("div", { class: "asv-waiting", role: "status" });

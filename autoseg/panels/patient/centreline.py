@@ -106,6 +106,15 @@ def marks_of(
     return marks + [mark(place, image=image, text=str(n), colour=POINT) for n, place in enumerate(places, start=1)]
 
 
+def _where(view: Image, index: int) -> str:
+    """Say which slice it is in the viewer's words; of a point beyond the image its number alone."""
+    positions = view.known_positions_mm
+    if not 0 <= index < len(view.channel_voxels[0]):
+        return f"slice {index + 1}, outside the image"
+    where = "position unknown" if positions is None else f"{positions[index]:.1f} mm"
+    return f"{view.say_slice(index)} · {where}"
+
+
 def draw_curves(one: ImageCentreline, chosen: Centreline | None, crop_mm: tuple[float, float]) -> str:
     """Draw the curves from the side and from the front as HTML; "" without a curve, a sentence where it fails."""
     curves = {} if one.automatic is None else {"automatic": one.automatic}
@@ -363,7 +372,7 @@ class CentrelinePanel(Panel):
             show = button("Show", partial(self._go, index), f"Show point {number}")
             away = button("Remove", partial(self.remove, number), f"Take away point {number}")
             words = widgets.HTML(
-                text(f"{number}: slice {index + 1} of {one.view.shape[0]}, z = {point[2]:.1f} mm"),
+                text(f"{number}: {_where(one.view, index)}"),
                 layout=widgets.Layout(width="230px"),
             )
             rows.append(widgets.HBox([words, show, away], layout=widgets.Layout(align_items="center")))

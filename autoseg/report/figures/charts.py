@@ -29,6 +29,7 @@ from autoseg.report.area_tables import (
 )
 from autoseg.report.figures.layout import (
     NEUTRAL,
+    ROUND,
     NotebookFigure,
     add_line_legend,
     as_label,
@@ -262,7 +263,7 @@ def _draw_areas(ax: Axes, rows: Sequence[Measurement], colours: Mapping[str, str
         for marker, marked in (("x", (ordered["flags"] != "") & ~is_cut), ("^", is_cut)):
             ax.plot(ordered[along][marked], ordered["area"][marked], marker, color="black", markersize=8, zorder=3)
     if not is_located:
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=ROUND))
     ax.set_ylim(bottom=0)
     ax.grid(alpha=0.25)
 
@@ -276,7 +277,7 @@ def _draw_curve(ax: Axes, table: pd.DataFrame, column: str, colour: str, style: 
 
 def _arrange_epochs(ax: Axes) -> None:
     ax.set_xlabel("epoch")
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1, steps=ROUND))
     ax.grid(alpha=0.25)
     if ax.lines:
         ax.legend(fontsize=8)
@@ -373,17 +374,20 @@ def _draw_bland_altman(ax: Axes, structure: Structure, scores: Sequence[Score]) 
     for value, style in ((found.bias, "-"), (found.lower, "--"), (found.upper, "--")):
         if not math.isnan(value):
             ax.axhline(value, color="black", linestyle=style, linewidth=1)
-    limits = "" if math.isnan(found.lower) else f", limits {_signed(found.lower)} to {_signed(found.upper)}"
+    bias, *ends = _signed([value for value in (found.bias, found.lower, found.upper) if not math.isnan(value)])
+    limits = f", limits {ends[0]} to {ends[1]}" if ends else ""
     people = counted(len({score.subject_id for score in scores}), "subject")
     number = f"{counted(found.n, 'slice')} of {people}"
-    ax.set_title(f"{structure.name}\nbias {_signed(found.bias)}{limits} mm²\n{number}", fontsize=9)
+    ax.set_title(f"{structure.name}\nbias {bias}{limits} mm²\n{number}", fontsize=9)
     ax.set(xlabel="mean of both areas (mm²)", ylabel="predicted − reference (mm²)")
     ax.grid(alpha=0.25)
 
 
-def _signed(area_mm2: float) -> str:
-    """Write a difference of areas with its sign, three digits or more, never as a power of ten."""
-    return f"{area_mm2:+,.0f}" if abs(area_mm2) >= 100 else f"{area_mm2:+.3g}"
+def _signed(areas_mm2: Sequence[float]) -> list[str]:
+    """Write differences of areas with their signs, decimals alike: three digits or more of the largest."""
+    largest = max(map(abs, areas_mm2), default=0.0)
+    decimals = min(4, max(0, 2 - math.floor(math.log10(largest)))) if largest else 0
+    return [f"{area_mm2:+,.{decimals}f}" for area_mm2 in areas_mm2]
 
 
 def _draw_subjects(ax: Axes, place: int, structure: Structure, scores: Sequence[SubjectScore]) -> None:

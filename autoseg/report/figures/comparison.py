@@ -12,11 +12,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.text import Annotation
 
 from autoseg.errors import DataError
 from autoseg.image.overlay import hex_colour, pixel_aspect
 from autoseg.image.structures import Structure, default_colour
 from autoseg.report.figures.layout import (
+    BAR,
     NEUTRAL,
     NotebookFigure,
     add_legend,
@@ -247,7 +249,7 @@ def _draw_bar(ax: Axes, row: Mapping[Any, Any], column: str, place: int) -> None
         words = f"{value / 1e6:.2f} M" if value >= 1e5 else f"{value:,.0f}"
     else:
         words = f"{value:.3g} ms" if value < 1000 else f"{value:,.0f} ms"
-    ax.barh([place], [0 if math.isnan(value) else value], height=0.35, color="#9fb8d0")
+    ax.barh([place], [0 if math.isnan(value) else value], height=0.35, color=BAR)
     ax.annotate(
         words, (0, place), (3, 0), textcoords="offset points", ha="left", va="center", fontsize=8, color="black"
     )
@@ -268,7 +270,11 @@ def _arrange_axes(figure: Figure, axes: Sequence[Axes], subjects: int) -> None:
         ax.grid(axis="x", alpha=0.25)
     axes[1].axvline(0, color=NEUTRAL, linewidth=0.8)
     low, high = axes[0].get_xlim()
-    axes[0].set_xlim(max(0.0, low - 0.02), min(1.0, high + 0.02))
+    low, high = max(0.0, low - 0.02), min(1.0, high + 0.02)
+    axes[0].set_xlim(low, high)
+    for number in axes[0].texts:  # near an end it would run into what stands beside the panel
+        share = (number.xy[0] - low) / (high - low) if isinstance(number, Annotation) else 0.5
+        number.set_horizontalalignment("left" if share < 0.25 else "right" if share > 0.75 else "center")
     for ax in axes[2:]:
         ax.set_xticks([])
         ax.spines["bottom"].set_visible(False)

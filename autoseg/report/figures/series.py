@@ -49,7 +49,7 @@ def show_series(found: DicomFolder | Path | str, *, columns: int = 4) -> Figure:
             if not cases:
                 raise
             return show_cases([(read_case_image(case), None) for case in cases[:MOST_FILES]], columns=columns)
-    figure, axes = panels(len(found.series), columns)
+    figure, axes = panels(len(found.series), columns, lines=4)
     for series, row, ax in zip(found.series, series_table(found).to_dict("records"), axes, strict=True):
         moments = f" × {row['time_points']} times" if row["time_points"] > 1 else ""
         lines = [

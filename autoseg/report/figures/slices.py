@@ -249,7 +249,7 @@ def show_worst(appraisal: _Appraised, *, most: int = 8, columns: int = 4, names:
     shown = list(appraisal.worst)[:most]
     if not shown:
         raise DataError("No slice was scored, so there is none to show. Validate on a subject that has labels.")
-    figure, axes = panels(len(shown), columns, inches=2.5)
+    figure, axes = panels(len(shown), columns, inches=2.5, lines=4)
     structures: dict[str, Structure] = {}
     for one, ax in zip(shown, axes, strict=True):
         draw_slice(ax, one.image, one.predicted, 0, window=None)

@@ -38,15 +38,19 @@ def test_images_without_labels_are_left_out_if_wanted():
 
 def test_the_pixel_size_needs_both_numbers_and_takes_a_comma():
     panel = ReadingPanel()
+    before = panel.value
     panel.spacing[0].value = "0,5"
-    assert panel.value is None
-    assert "give both" in panel.message.value
+    assert panel.value is before  # nothing is read anew, nor folds away, while one types
+    assert "Type the other distance" in panel.message.value
     panel.spacing[1].value = "0.75"
     assert panel.value == HowToRead(Reading(pixel_spacing_mm=(0.5, 0.75)))
     assert panel.message.value == ""
     panel.spacing[1].value = "-1"
     assert panel.value is None
     assert "two numbers in mm" in panel.message.value
+    panel.spacing[1].value = "wide"
+    assert panel.value is None
+    assert "give both" in panel.message.value
 
 
 def test_every_control_has_words():

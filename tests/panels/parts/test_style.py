@@ -32,3 +32,18 @@ def test_a_picture_says_what_it_shows():
     shown = picture(b"\x89PNG", 'a "heart"')
     assert 'alt="a &quot;heart&quot;"' in shown
     assert "data:image/png;base64,iVBORw==" in shown
+
+
+class Figure:
+    def _repr_png_(self):
+        return b"light"
+
+    def png_in_the_dark(self):
+        return b"dark"
+
+
+def test_a_figure_is_there_for_a_light_page_and_for_a_dark_one():
+    light, dark = picture(Figure(), "a heart").split("<img")[1:]
+    assert 'class="autoseg-in-light"' in light
+    assert 'class="autoseg-in-dark" hidden' in dark
+    assert ("base64,bGlnaHQ=" in light, "base64,ZGFyaw==" in dark) == (True, True)

@@ -1,12 +1,14 @@
 import io
 import sys
 from dataclasses import replace
+from itertools import pairwise
 from subprocess import run
 
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.image import imread
+from matplotlib.text import Text
 
 from autoseg.errors import DataError
 from autoseg.image.geometry import affine_from_spacing
@@ -23,6 +25,7 @@ from autoseg.report.figures import (
     show_history,
     show_overlays,
 )
+from autoseg.report.figures.layout import DARK_GROUND
 from autoseg.report.figures.slices import pair_pictures
 
 STRUCTURES = (Structure(1, "cavity", colour=(255, 0, 0)), Structure(2, "wall", colour=(0, 0, 255)))
@@ -126,6 +129,36 @@ def test_titles_lie_within_the_figure():
         box = ax.title.get_window_extent()
         assert box.y1 <= figure.bbox.height
         assert box.y0 >= ax.get_window_extent().y1
+
+
+def test_titles_do_not_run_into_each_other():
+    image, labels = pair(spacing=(8.0, 3.0, 1.0))  # narrow pictures, close together
+    long = replace(image, source=replace(SOURCE, case_id="a heart whose name is as long as three pictures"))
+    figure = show_cases([(long, labels)] * 3)
+    drawn(figure)
+    boxes = [ax.title.get_window_extent() for ax in figure.axes]
+    assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
+    assert titles(figure)[0].replace("\n", " ") == f"{long.source.case_id} slice 2 of 4"
+    assert boxes[0].y1 <= figure.bbox.height
+
+
+def test_a_dark_page_gets_dark_grounds_and_the_same_pictures():
+    image, labels = pair()
+    overlays = show_overlays(image, labels, reference=labels)
+    areas = show_areas(measure_areas(labels), structures=STRUCTURES)
+    for figure in (overlays, areas):
+        colours = {text.get_color() for text in figure.findobj(Text)}
+        dark = imread(io.BytesIO(figure.png_in_the_dark()))[..., :3]
+        assert dark[0, 0] == pytest.approx(DARK_GROUND, abs=0.01)
+        assert imread(io.BytesIO(drawn(figure)))[0, 0] == pytest.approx(1)
+        assert {text.get_color() for text in figure.findobj(Text)} == colours
+    dark = imread(io.BytesIO(overlays.png_in_the_dark()))[..., :3]
+    assert dark.max() == 1  # the white outline upon a picture stays white; words are grey
+    # A deep blue would be lost on the ground, and is lighter.
+    dark = imread(io.BytesIO(areas.png_in_the_dark()))[..., :3]
+    blue = dark[(dark[..., 2] > 0.9) & (dark[..., 0] < 0.6)]
+    assert len(blue)
+    assert blue.max(axis=0) @ [0.3, 0.59, 0.11] > 0.3
 
 
 def test_overlays_show_labelled_slices_with_position_and_reference():
