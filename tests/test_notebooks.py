@@ -1,6 +1,7 @@
 """The notebooks are thin, clean and run from top to bottom on the sample data."""
 
 import ast
+import re
 import shutil
 from itertools import pairwise
 from pathlib import Path
@@ -125,6 +126,17 @@ def test_words_stand_before_every_code_cell(path):
         if cell.cell_type == "code":
             assert before.cell_type == "markdown", f"no words before: {cell.source}"
             assert before.source.lstrip().startswith("#"), f"no heading before: {cell.source}"
+
+
+@EVERY_NOTEBOOK
+def test_each_panel_has_a_link_to_its_section_of_the_manual(path):
+    manual = (ROOT / "docs" / "manual.md").read_text(encoding="utf-8")
+    # As JupyterLab makes anchors: the heading's own letters, and - for each space.
+    anchors = [line.lstrip("#").strip().replace(" ", "-") for line in manual.splitlines() if line.startswith("#")]
+    for words, code in pairwise(nbformat.read(path, as_version=4).cells):
+        if code.cell_type == "code":
+            (anchor,) = re.findall(r"\[Help\]\(\.\./docs/manual\.md#([^)]+)\)", words.source)
+            assert anchors.count(anchor) == 1, anchor
 
 
 @EVERY_NOTEBOOK

@@ -1,5 +1,7 @@
 """Keys in a panel stay in the panel: JupyterLab would move to another cell, or delete one."""
 
+import shutil
+
 import pytest
 from lab import write_notebook
 
@@ -89,3 +91,18 @@ def test_while_a_panel_works_what_is_typed_into_stays_in_its_place(lab, opened):
     assert seen["least"] >= seen["tall"]
     assert seen["moved"] <= 1
     assert typed.evaluate("e => e === document.activeElement")
+
+
+def test_help_opens_the_manual_at_the_panels_section(lab, opened):
+    home = lab.project("help")
+    (home / "docs").mkdir()
+    shutil.copy(lab.root / "docs" / "manual.md", home / "docs")
+    book = opened(home / "notebooks" / "2_test.ipynb")
+    for number, heading in ((1, "The patient"), (5, "Is the model as good as a second reader?")):
+        book.page.locator(".jp-Notebook a", has_text="Help").nth(number).click()
+        book.page.wait_for_function(
+            """heading => [...document.querySelectorAll(".jp-MarkdownViewer :is(h2, h3)")].some(
+                (e) => e.textContent.startsWith(heading) && Math.abs(e.getBoundingClientRect().top - 80) < 80)""",
+            arg=heading,
+        )
+        book.page.locator(".lm-TabBar-tabLabel", has_text="2_test.ipynb").click()
