@@ -19,6 +19,7 @@ from axe_playwright_python.base import AXE_SCRIPT
 
 TOKEN = "for-this-test-only"
 SCREENSHOTS = "AUTOSEG_SCREENSHOTS"  # the folder where pictures of the panels go
+HOME = "AUTOSEG_HOME"  # the folder that pictures show in place of a temporary one
 BROWSER_OPTIONS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking", "--disable-gpu"]
 # What JupyterLab itself writes to the console in some versions, on any page.
 NOT_OURS = ("favicon", "Failed to load resource: the server responded with a status of 404")
@@ -34,7 +35,7 @@ class Lab:
 
     def project(self, name: str, sample: Path | None = None) -> Path:
         """Make a folder with copies of the notebooks and of a `sample`, and empty ones for what is made."""
-        place = self.home / name
+        place = self.home / ("autoseg" if HOME in os.environ else name)
         ignored = shutil.ignore_patterns(".ipynb_checkpoints")
         shutil.copytree(self.root / "notebooks", place / "notebooks", ignore=ignored)
         if sample is not None:
@@ -60,8 +61,8 @@ class Lab:
 @contextlib.contextmanager
 def running_lab(root: Path, place: Path) -> Iterator[Lab]:
     """Start JupyterLab in `place`, without a screen and with settings of its own."""
-    home = place / "home"
-    home.mkdir(parents=True)
+    home = Path(os.environ.get(HOME) or place / "home")
+    home.mkdir(parents=True, exist_ok=True)
     settings = os.environ | {
         **{f"JUPYTER_{name}": str(place / name) for name in ("CONFIG_DIR", "DATA_DIR", "RUNTIME_DIR")},
         **{name: str(place / name) for name in ("JUPYTERLAB_SETTINGS_DIR", "IPYTHONDIR")},
