@@ -176,6 +176,17 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun if count == 1 else _plural(noun)}"
 
 
+def say_time(minutes: float | None, epochs: int | None) -> str:
+    """Say for how long is learnt: minutes, or else epochs.
+
+    Examples
+    --------
+    >>> say_time(1.0, None), say_time(0.5, None), say_time(None, 1)
+    ('1 minute', '0.5 minutes', '1 epoch')
+    """
+    return counted(epochs or 0, "epoch") if minutes is None else f"{minutes:g} minute{'s' * (minutes != 1)}"
+
+
 def named(noun: str, names: Iterable[object], most: int = 5) -> str:
     """Give names after their noun.
 

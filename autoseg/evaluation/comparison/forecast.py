@@ -27,7 +27,7 @@ from autoseg.measurement.learning_curve import (
 )
 from autoseg.measurement.summary import pool_subjects
 from autoseg.model.settings.settings import Settings
-from autoseg.words import listed
+from autoseg.words import are, counted, listed
 
 # How many more are asked about, beside as many again.
 MORE = 12
@@ -133,8 +133,8 @@ def sizes_for(most: int) -> tuple[int, ...]:
     """
     if most < FEWEST_TO_LEARN:
         raise DataError(
-            f"Each fold has {most} patients to learn from; for a forecast they must be {FEWEST_TO_LEARN} at least, "
-            "of which some learn from fewer. Draw more patients, or divide them into more folds."
+            f"Each fold has {counted(most, 'patient')} to learn from; a forecast needs {FEWEST_TO_LEARN} "
+            "at least, of which some learn from fewer. Draw more patients, or divide them into more folds."
         )
     sizes = [2]
     while sizes[-1] * 2 * 1.5 <= most:
@@ -173,7 +173,7 @@ def forecast_entries(
     wanted = sorted(set(sizes)) or sizes_for(most)[:-1]
     if wanted[0] < 1 or wanted[-1] >= most:
         raise SettingsError(
-            f"From {most} patients a fold learns at most; give sizes from 1 to {most - 1} (not "
+            f"From {counted(most, 'patient')} a fold learns at most; give sizes from 1 to {most - 1} (not "
             f"{listed([str(size) for size in wanted if not 1 <= size < most])}). All are learnt from in any case."
         )
     entries = {}
@@ -266,8 +266,8 @@ def _say(why: Doubt, curve: LearningCurve) -> str:
     return {
         Doubt.FEW_SIZES: f"it takes {FEWEST_SIZES} numbers of patients to learn from, and there are "
         f"{len(curve.sizes)} so far",
-        Doubt.FEW_PATIENTS: f"only {curve.n_patients} patients are scored so far, and it takes {FEWEST_PATIENTS} "
-        "in two folds",
+        Doubt.FEW_PATIENTS: f"only {counted(curve.n_patients, 'patient')} {are(curve.n_patients)} scored so "
+        f"far, and it takes {FEWEST_PATIENTS} in two folds",
         Doubt.RISES: f"more patients made it worse somewhere {sizes}, which no learning curve does; learning "
         "longer, or more folds, may settle it",
         Doubt.FLAT: f"it did not surely get better {sizes}",

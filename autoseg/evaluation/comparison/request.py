@@ -10,6 +10,7 @@ from autoseg.evaluation.comparison.entries import check_names, title_of
 from autoseg.evaluation.crossvalidation import CrossValidationRequest
 from autoseg.model.settings.settings import Settings
 from autoseg.prediction.ensemble import Copies
+from autoseg.words import say_time
 
 # What the folder of a comparison is called, after its name.
 ENDING = "_comparison"
@@ -68,8 +69,7 @@ class ComparisonRequest(CrossValidationRequest):
         budgets = {}
         for name in self.learning:
             settings = self.entries[name].settings
-            is_timed = settings.minutes is not None
-            budgets[title_of(name)] = f"{settings.minutes:g} minutes" if is_timed else f"{settings.epochs} epochs"
+            budgets[title_of(name)] = say_time(settings.minutes, settings.epochs)
         if len(set(budgets.values())) < 2:
             return ()
         told = ", ".join(f"{title} {budget}" for title, budget in budgets.items())

@@ -18,6 +18,7 @@ from autoseg.model.device import find_computer
 from autoseg.model.settings.text import show_value
 from autoseg.model.stored.values import read_fields
 from autoseg.training.plan import Plan, describe_fingerprint, hide_ids
+from autoseg.words import counted
 
 STUDY = "study.json"
 
@@ -149,5 +150,7 @@ def _joined(cases: Sequence[Case]) -> str:
 
 
 def _reason(choice: Any) -> Reason:
-    value = f"{len(choice.value)} patients" if choice.name == "validation_subjects" else show_value(choice.value)
+    value = (
+        counted(len(choice.value), "patient") if choice.name == "validation_subjects" else show_value(choice.value)
+    )
     return Reason(choice.name, value or "none", choice.reason)

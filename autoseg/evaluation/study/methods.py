@@ -12,7 +12,7 @@ from autoseg.evaluation.validation_report import number_text
 from autoseg.measurement.statistics import RESAMPLES
 from autoseg.model.networks.build import KINDS, standardised
 from autoseg.model.settings.settings import Settings
-from autoseg.words import counted, listed
+from autoseg.words import counted, listed, say_time
 
 OPTIMIZERS = {"adamw": "AdamW", "adam": "Adam", "sgd": "stochastic gradient descent with Nesterov's momentum"}
 OVERLAPS = {"dice": "Dice loss", "iou": "IoU loss", "tversky": "Tversky loss", "none": ""}
@@ -192,7 +192,7 @@ def _training(study: Study) -> str:
     if not study.learns:
         return ""
     settings = study.settings
-    long = f"{settings.minutes:g} minutes" if settings.minutes is not None else f"{settings.epochs} epochs"
+    long = say_time(settings.minutes, settings.epochs)
     epochs = spread(costs_of(study, lambda cost: cost.epochs), 0)
     done = f" ({epochs} epochs)" if settings.minutes is not None and epochs else ""
     words = (

@@ -25,6 +25,7 @@ from autoseg.model.device import require_memory
 from autoseg.model.preprocessing.extents import Extent
 from autoseg.model.preprocessing.standardise import odd_step
 from autoseg.model.settings.settings import PreprocessSettings
+from autoseg.words import counted
 
 # Voxels that are normalised at once (slices are never cut): a whole scan's copies would need many times its memory.
 AT_ONCE = 2**20
@@ -39,7 +40,7 @@ def check_memory(extents: Sequence[Extent], counts: Sequence[int], *, channels: 
     rows, columns = (max(extent.stored[axis] for extent in extents) for axis in (0, 1))
     needed = slices * rows * columns * (4 * (channels + 1) + 2 * shares)
     # The slices themselves, and once more while they are put together.
-    what = f"{slices} slices of {rows} × {columns} pixels"
+    what = f"{counted(slices, 'slice')} of {rows} × {columns} pixels"
     require_memory(2 * needed, what, "use fewer slices, or choose a larger spacing_mm")
 
 

@@ -315,7 +315,7 @@ def _found(cases: CaseFolder, names: Pseudonyms | None) -> str:
     hide = names.hide if names else str
     rules = list(dict.fromkeys(hide(case.rules) for case in cases.cases if case.rules))
     lines = [
-        f"{len(cases.cases)} images of {patients} patient{'s' * (patients != 1)}, every one with labels. "
+        f"{counted(len(cases.cases), 'image')} of {counted(patients, 'patient')}, every one with labels. "
         f"Found by: {'; or '.join(rules[:3])}.",
         *map(hide, cases.notes),
     ]

@@ -224,7 +224,7 @@ def _title_with_light(ax: Axes, light: str) -> None:
     shown = look_of_light(light)
     if shown is not None:
         words, look = shown
-        ax.set_title(f"{ax.get_title()}\n")  # room for the word
+        ax.set_title(f"{ax.get_title()}\n", linespacing=1.4)  # room for the word
         place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points"}
         ax.annotate(words, (0.5, 1.0), (0, 6), ha="center", va="bottom", **place, **look)
 

@@ -29,6 +29,7 @@ from autoseg.report.figures.layout import (
 )
 from autoseg.report.figures.slices import draw_slice, look_around, outline_reference
 from autoseg.report.kept_slices import SideBySide
+from autoseg.words import counted
 
 MEAN = "mean"
 # Wider limits of agreement are cut off: a missed slice is -100 %.
@@ -257,7 +258,7 @@ def _draw_bar(ax: Axes, row: Mapping[Any, Any], column: str, place: int) -> None
 
 def _arrange_axes(figure: Figure, axes: Sequence[Axes], subjects: int) -> None:
     titles = (
-        f"Dice (95 % interval, {subjects} subjects)",
+        f"Dice (95 % interval, {counted(subjects, 'subject')})",
         "area error in % (bias, 95 % limits)",
         "time a slice",
         "parameters",

@@ -5,6 +5,7 @@ matplotlib would take a tenth of a second and more for each drawing.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -107,10 +108,7 @@ def draw_entries(curves: Mapping[str, Curve], *, fold: int) -> str:
     longest = max(seconds for curve in curves.values() for seconds, _ in curve)
     unit, scale = ("minutes", 60.0) if longest >= 120 else ("seconds", 1.0)
     end = max(longest, 1e-9)
-    ticks = [
-        (end * number / 4, f"{longest * number / 4 / scale:.2g}", "end" if number == 4 else "middle")
-        for number in range(5)
-    ]
+    ticks = [(value * scale, words, "middle") for value, words in _round_steps(end / scale)]
     lines = [
         _Line(title, hex_colour(default_colour(number)), curve)
         for number, (title, curve) in enumerate(curves.items(), start=1)
@@ -150,10 +148,10 @@ def _chart(
         return bottom + (TOP - bottom) * min(1.0, max(0.0, value / axes.top))
 
     parts, legend, spoken = [], [], []
-    for n in range(5):
-        y, value = up(axes.top * n / 4), axes.top * n / 4
+    for value, words in _round_steps(axes.top):
+        y = up(value)
         parts.append(f'<path d="M{LEFT} {y:.1f}H{right}" stroke="currentColor" stroke-opacity=".15"/>')
-        parts.append(f'<text x="{LEFT - 5}" y="{y + 4:.1f}" text-anchor="end">{value:.3g}</text>')
+        parts.append(f'<text x="{LEFT - 5}" y="{y + 4:.1f}" text-anchor="end">{words}</text>')
     for place, words, anchor in axes.ticks:
         parts.append(f'<text x="{across(place):.1f}" y="{bottom + 16}" text-anchor="{anchor}">{words}</text>')
     parts.append(f'<text x="{right}" y="{bottom + 30}" text-anchor="end">{axes.unit}</text>')
@@ -181,6 +179,17 @@ def _chart(
         f'fill="currentColor" style="width:100%;display:block">{"".join(parts)}</svg>'
         f'<div style="font-size:12px;line-height:1.5">{"".join(legend)}</div></div>'
     )
+
+
+def _round_steps(end: float) -> list[tuple[float, str]]:
+    """Give at most six round numbers from 0 to `end` (above 0), and how they are written, decimals alike."""
+    power = math.floor(math.log10(end)) - 1
+    step, exponent = next(
+        (s, n) for n in (power, power + 1, power + 2) for s in (1, 2, 5) if end / (s * 10.0**n) <= 5
+    )
+    count = math.floor(end / (step * 10.0**exponent) + 1e-9)
+    values = [number * step * 10.0**exponent for number in range(count + 1)]
+    return [(value, f"{value:.{max(0, -exponent)}f}") for value in values]
 
 
 def _ticks(last: int) -> list[int]:

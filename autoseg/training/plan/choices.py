@@ -24,6 +24,7 @@ from autoseg.training.plan.resources import DEFAULT_MINUTES
 from autoseg.training.plan.slice_choices import choose_slice_settings
 from autoseg.training.plan.survey import Survey, survey_cases
 from autoseg.training.plan.volume_choices import choose_volume_settings, fit_choices, smallest_parts
+from autoseg.words import counted
 
 # Volumes are learnt from where their voxels are at most so many times as long as wide, an image has so many slices
 # or more, and a structure goes on over so many of them or more. On the hippocampus (fold 0, 62 s of one thread, two
@@ -224,7 +225,7 @@ def choose_spatial_dims(survey: Survey, views: float, least: float) -> Choice:
         "spatial_dims",
         3,
         f"Volumes (3-D): an image has typically {slices} slices, its voxels are {longest / shortest:.1f} times as "
-        f"long as wide, and a structure goes on over {round(float(np.median(survey.spans)))} slices.",
+        f"long as wide, and a structure goes on over {counted(round(float(np.median(survey.spans))), 'slice')}.",
     )
 
 
@@ -239,7 +240,7 @@ def _why_slices(survey: Survey, views: float, least: float) -> str:
     slices, longest, shortest = _shape(survey)
     span = round(float(np.median(survey.spans or (0,))))
     if slices < FEWEST_IN_VOLUME:
-        return f"an image has typically {slices} slices, fewer than {FEWEST_IN_VOLUME}"
+        return f"an image has typically {counted(slices, 'slice')}, fewer than {FEWEST_IN_VOLUME}"
     if longest > MOST_ANISOTROPIC * shortest:
         return f"voxels are {longest / shortest:.1f} times as long as wide, more than {MOST_ANISOTROPIC:g} times"
     if span < SHORTEST_SPAN:

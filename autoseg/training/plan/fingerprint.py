@@ -150,7 +150,7 @@ def describe_fingerprint(fingerprint: Fingerprint) -> str:
     pixel = f" of {one.pixel:.3g} mm" if one.unit == "mm" else ", pixel size unknown"
     lines = [
         f"{_count(one.images, 'image')} of {_count(one.subjects, 'patient')}{looked}, about "
-        f"{round(one.slices * one.images)} slices of typically {one.rows} × {one.columns} pixels{pixel}."
+        f"{_count(round(one.slices * one.images), 'slice')} of typically {one.rows} × {one.columns} pixels{pixel}."
     ]
     if one.single_slices == 1:
         many = "Each image is a single slice"

@@ -430,7 +430,7 @@ def test_unequal_budgets_and_folds_are_noted(reading, tmp_path):
     chosen = entries()
     chosen["resunet"] = replace(chosen["resunet"], epochs=2)
     found = run(tmp_path, chosen, should_stop=lambda: True)
-    assert any("no fair comparison: U-Net 1 epochs, ResUNet 2 epochs" in note for note in found.notes)
+    assert any("no fair comparison: U-Net 1 epoch, ResUNet 2 epochs" in note for note in found.notes)
 
 
 def test_an_entry_that_lacks_a_fold_is_compared_on_those_that_all_have():

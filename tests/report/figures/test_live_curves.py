@@ -89,6 +89,17 @@ def test_every_picture_has_words_for_those_who_cannot_see_it():
     assert "training 0.667; validation 1.000" in labels[0]
 
 
+def test_the_steps_of_axes_are_round_and_their_decimals_alike():
+    for top, words in (
+        (1.0, "0.0 0.2 0.4 0.6 0.8 1.0"),
+        (0.0467, "0.00 0.01 0.02 0.03 0.04"),
+        (83.0, "0 20 40 60 80"),
+    ):
+        rows = [replace(row, training_loss=top / 1.05, validation_loss=None) for row in make_rows(2)]
+        chart = draw_curves(rows, STRUCTURES).split("<svg")[1]
+        assert re.findall(r'text-anchor="end">([0-9.]+)<', chart) == words.split()
+
+
 # --- the entries of a comparison in one fold
 
 
