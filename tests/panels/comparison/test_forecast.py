@@ -87,7 +87,7 @@ def test_the_answer_stands_with_its_table(compared, tmp_path):
     panel.comparing.value = Compared(compared.request, known_comparison(tmp_path, forecast=forecast))
     assert panel.value is forecast
     assert forecast.sentence.split(":")[0] in panel.sentence.value
-    assert panel.picture.value.count("<img") == 1
+    assert panel.picture.value.count("autoseg-in-light") == 1
     assert [value for _, value in panel.structure.options] == ["mean", "core", "ring"]
     assert "Why not" not in panel.table.value
     found = forecast.curves["ring", "dice"].at(28)

@@ -201,7 +201,7 @@ def test_erosions_are_drawn_where_they_were_watched(answers):
         panel = ScorePanel(training)
         panel.wait(60)
         assert ("What erosion would change" in shown(panel)) == is_drawn
-        assert panel.curves.value.count("<img") == 1 + is_drawn
+        assert panel.curves.value.count("autoseg-in-light") == 1 + is_drawn
 
 
 def test_how_far_areas_can_be_off_is_said_with_from_whom_that_is_known(answers):
