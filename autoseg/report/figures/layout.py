@@ -101,6 +101,8 @@ class NotebookFigure(Figure):
 
     def _fold_titles(self) -> None:
         """Break the lines of titles that are too long for their panels."""
+        if self.get_layout_engine() is None:  # a page, on which everything has its place
+            return
         with rc_context({"text.parse_math": False}):
             self._arrange()
             _fold_titles(self)
