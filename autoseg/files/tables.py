@@ -19,6 +19,10 @@ from autoseg.files.atomic import settle, whole_file
 from autoseg.image.structures import Side, Structure, check_structures
 from autoseg.words import counted, named, size_words
 
+# Where pyarrow happens to be installed pandas keeps text in it, which refuses what names of files may hold (bytes
+# that are no letters); Python's own text takes all of them.
+pd.options.mode.string_storage = "python"
+
 # Ten thousand cases with a hundred structures each have half as many cells.
 MOST_BYTES, MOST_CELLS = 20_000_000, 2_000_000
 

@@ -164,8 +164,12 @@ def cells_of_a_spreadsheet(data, separator=","):
 
 def is_formula(cell):
     bare = re.sub(r"^[\s\"\x00-\x1f\u200b-\u200f\u202a-\u202e\u2060\ufeff]*", "", cell)
-    is_number = re.match(r"[\" ]*[+-]?[\d.]+([eE][+-]?\d+)?(\"?,|$)", cell)
+    is_number = re.match(r"[\" ]*[+-]?[\d.]+([eE][+-]?\d+)?(\"?,| *$)", cell)
     return bare[:1] in tuple("=+-@\uff1d\uff0b\uff0d\uff20") and not is_number
+
+
+def test_text_is_kept_by_python_also_where_pyarrow_is_installed():
+    assert pd.DataFrame({"name": ["caf\udce9"]})["name"].dtype.storage == "python"
 
 
 @pytest.mark.parametrize("name", HOSTILE, ids=ascii)

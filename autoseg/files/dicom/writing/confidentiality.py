@@ -7,7 +7,6 @@ U another UID. Where the standard leaves a choice, what images need to stay vali
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ from pydicom.uid import UID
 
 from autoseg.files.dicom.records import PYDICOM_ERRORS, text_of
 from autoseg.files.dicom.writing.parts import code_item
+from autoseg.files.tables import read_rows
 
 TABLE = Path(__file__).with_name("confidentiality.csv")
 # What a description may say: words of imaging and of the body. All others are taken out of it.
@@ -152,8 +152,7 @@ class _Rules:
 
 @cache
 def _table() -> dict[str, str]:
-    with TABLE.open(encoding="utf-8", newline="") as file:
-        return {row["tag"]: row["action"] for row in csv.DictReader(file)}
+    return {row["tag"]: row["action"] for _, row in read_rows(TABLE)[1]}
 
 
 def action_of(tag: BaseTag) -> str:
