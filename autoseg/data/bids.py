@@ -73,8 +73,9 @@ def write_bids(found: CaseFolder, target: Path, *, suffixes: Sequence[str] = ())
     """
     runs = Counter(case.subject_id for case in found.cases)
     subjects = list(runs)
-    names = unique_names([re.sub(r"[^A-Za-z0-9]", "", one) or "unnamed" for one in subjects])
-    named = dict(zip(subjects, [re.sub(r"[^A-Za-z0-9]", "x", one) for one in names], strict=True))
+    # Names of BIDS are letters and digits alone.
+    names = unique_names([re.sub(r"[^A-Za-z0-9]", "", one) or "unnamed" for one in subjects], joint="x")
+    named = dict(zip(subjects, names, strict=True))
     done: Counter[str] = Counter()
     notes: list[str] = []
     with whole_folder(Path(target)) as temporary:

@@ -34,15 +34,21 @@ def shortened(name: str) -> str:
 MOST_BYTES = 200
 
 
-def unique_names(names: Sequence[str]) -> list[str]:
-    """Give names of which no two are alike on any system: append _2, _3, … to names that were there before."""
+def unique_names(names: Sequence[str], *, joint: str = "_") -> list[str]:
+    """Give names of which no two are alike on any system: append _2, _3, … to names that were there before.
+
+    Examples
+    --------
+    >>> unique_names(["a", "A"]), unique_names(["a", "a", "ax2"], joint="x")
+    (['a', 'A_2'], ['a', 'ax2', 'ax2x2'])
+    """
     taken: set[str] = set()
     unique = []
     for name in names:
         candidate, number = name, 1
         while _as_a_disk_has_it(candidate) in taken:
             number += 1
-            candidate = f"{name}_{number}"
+            candidate = f"{name}{joint}{number}"
         taken.add(_as_a_disk_has_it(candidate))
         unique.append(candidate)
     return unique

@@ -37,6 +37,10 @@ from autoseg.measurement.statistics import FEWEST_FOR_INTERVAL
 from autoseg.model.settings.settings import Settings, settings_from_dict
 
 STATE = "comparison.json"
+UNKNOWN_FOLDS = (
+    "{name}: its files lie in one folder, which does not tell whether each was drawn by a network that had not "
+    "learnt from it. Where it had, its scores are too good."
+)
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,8 @@ class State:
     `derived` are made of entries, each with the one that it is compared with ("": the mean of all, with the best).
     `base` are the settings that the entries were made from, where that is known, `own` those of entries that are no
     network, recipe or scenario. `learnt` are, of a forecast, how many subjects each learns from (mean of folds).
-    `added` are entries whose labels are files of another program (`predicted.py`).
+    `added` are entries whose labels are files of another program (`predicted.py`), and whether they are known to be
+    drawn by networks that had not learnt from what they drew on.
     """
 
     entries: tuple[str, ...]
@@ -58,7 +63,7 @@ class State:
     base: Mapping[str, Any] | None = None
     own: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     learnt: Mapping[str, float] = field(default_factory=dict)
-    added: tuple[str, ...] = ()
+    added: Mapping[str, bool] = field(default_factory=dict)
 
     @property
     def expected(self) -> tuple[str, ...]:
@@ -161,12 +166,12 @@ def put_together(folder: Path, state: State, folds: Mapping[str, Sequence[FoldRe
     )
 
 
-def added_entries(folder: Path) -> tuple[str, ...]:
-    """Give the entries that were added to the comparison of a folder; none where there is no comparison."""
+def added_entries(folder: Path) -> Mapping[str, bool]:
+    """Give what was added to the comparison of a folder, as `State` has it; nothing where there is none."""
     try:
         return read_state(folder).added
     except ReadError:
-        return ()
+        return {}
 
 
 def write_state(folder: Path, state: State) -> None:
@@ -189,7 +194,7 @@ def read_state(folder: Path) -> State:
             base=content.get("base"),
             own=dict(content.get("own", {})),
             learnt=dict(content.get("learnt", {})),
-            added=tuple(content.get("added", ())),
+            added=dict(content.get("added", {})),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ReadError(
@@ -260,6 +265,7 @@ def _notes(
 ) -> list[str]:
     notes = [f"{title_of(entry)} failed, and the others went on. {why}" for entry, why in state.failed.items()]
     notes += state.notes
+    notes += [UNKNOWN_FOLDS.format(name=name) for name, is_known in state.added.items() if not is_known]
     expected = state.expected
     done = sum(len(runs[entry].folds) for entry in expected if entry in runs)
     if done < len(expected) * state.folds:

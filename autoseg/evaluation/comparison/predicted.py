@@ -19,6 +19,7 @@ from autoseg.evaluation.comparison.side_by_side import choose_slices, write_side
 from autoseg.evaluation.crossvalidation import FoldResult, settle_folds
 from autoseg.evaluation.crossvalidation.fold import read_content, write_fold
 from autoseg.evaluation.crossvalidation.scoring import score_labels
+from autoseg.files.arrays import whole_numbers
 from autoseg.files.atomic import one_step, remove_folder
 from autoseg.files.nifti.volumes import read_nifti
 from autoseg.files.nnunet import read_dataset_json
@@ -33,10 +34,6 @@ from autoseg.words import counted, name_private
 VALIDATION = "fold_{}/validation"
 # A `dataset.json` lies beside the files or in one of so many folders above.
 FOLDERS_ABOVE = 3
-UNKNOWN_FOLDS = (
-    "{name}: its files lie in one folder, which does not tell whether each was drawn by a network that had not "
-    "learnt from it. Where it had, its scores are too good."
-)
 
 
 def add_predictions(found: CaseFolder, folder: Path, predicted: Path, *, name: str) -> Comparison:
@@ -60,7 +57,7 @@ def add_predictions(found: CaseFolder, folder: Path, predicted: Path, *, name: s
     DataError
         If a case has no file, lies in another fold, or the name is that of a network.
     LabelError
-        If a file lies on another grid than its image, or holds a number that stands for no structure.
+        If a file lies on another grid than its image, or holds what is no whole number or stands for no structure.
     """
     folder, predicted = Path(folder), Path(predicted)
     check_names([name])
@@ -79,10 +76,7 @@ def add_predictions(found: CaseFolder, folder: Path, predicted: Path, *, name: s
                 result = FoldResult(number, folder / name / f"fold_{number}", scores, volumes, pixels=pixels)
                 write_fold(result, files.made_from(of_folds[number]), predicted=kept)
             entries = (*(one for one in state.entries if one != name), name)
-            added = (*(one for one in state.added if one != name), name)
-            notes = tuple(note for note in state.notes if not note.startswith(f"{name}: "))
-            notes += () if files.has_folds else (UNKNOWN_FOLDS.format(name=name),)
-            write_state(folder, replace(state, entries=entries, added=added, notes=notes))
+            write_state(folder, replace(state, entries=entries, added={**state.added, name: files.has_folds}))
             result_of_all = read_comparison(folder)
             if result_of_all.is_finished and len(result_of_all.table):
                 drawn = {entry: result_of_all.runs[entry] for entry in read_state(folder).drawn}
@@ -123,7 +117,9 @@ class _Files:
         self.folder, self.structures = folder, structures
         self.has_folds = (folder / VALIDATION.format(0)).is_dir()
         exported = exported_cases(found)
-        self.names = names_of(found.cases) | names_of(exported)
+        known = {case.case_id for case in exported}
+        # Names that are alike get numbers in this order: those of the export stay, and nobody shares one.
+        self.names = names_of([*exported, *(case for case in found.cases if case.case_id not in known)])
         self.labels = self._labels()
 
     def made_from(self, cases: Sequence[Case]) -> dict[str, Any]:
@@ -155,7 +151,8 @@ class _Files:
             yield case, reference, self._read(paths[case.case_id], image)
 
     def _read(self, path: Path, image: Image) -> LabelMap:
-        voxels, affine = read_nifti(path)
+        stored, affine = read_nifti(path)
+        voxels = whole_numbers(path, stored)
         numbers = {int(one) for one in np.unique(voxels)}
         unknown = sorted(numbers - set(self.labels))
         if unknown:

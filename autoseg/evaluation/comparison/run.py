@@ -201,7 +201,7 @@ def run_comparison(
         _check_finished(plans)
         check_room_for(request.folder, list(plans.values()))
         folds = next(iter(plans.values())).folds
-        added = tuple(name for name in added_entries(request.folder) if name not in plans)
+        added = {name: one for name, one in added_entries(request.folder).items() if name not in plans}
         state = State(
             entries=(*plans, *added),
             folds=len(folds.splits),

@@ -4,9 +4,10 @@
 
 IMAGE.npz holds `voxels` (slices, rows, columns), with the channels of model.json in front where there are several,
 and `affine` (4, 4), which takes (slice, row, column, 1) to DICOM patient coordinates in mm (x to the left, y to the
-back, z to the head). LABELS.npz gets `labels` (slices, rows, columns) and `areas_mm2` (slices, structures). Every
-number that a step needs is in model.json, where the steps are told in words. A model of whole slices without
-cleaning uses a third of these lines.
+back, z to the head). LABELS.npz gets `labels` (slices, rows, columns) and `areas_mm2` (slices, structures), or
+`areas_pixels` where there is no affine (only models that need none take such an image). Every number that a step
+needs is in model.json, where the steps are told in words. A model of whole slices without cleaning uses a third of
+these lines.
 """
 
 from __future__ import annotations
@@ -320,5 +321,9 @@ def pieces(mask: Array, *, corners: bool) -> Array:
 
 if __name__ == "__main__":
     with np.load(sys.argv[1]) as image:
-        drawn, areas = segment(Path(__file__).parent, image["voxels"], image.get("affine"))
-    np.savez_compressed(sys.argv[2], labels=drawn, areas_mm2=areas)
+        where = image.get("affine")
+        drawn, areas = segment(Path(__file__).parent, image["voxels"], where)
+    if where is None:
+        np.savez_compressed(sys.argv[2], labels=drawn, areas_pixels=areas)
+    else:
+        np.savez_compressed(sys.argv[2], labels=drawn, areas_mm2=areas)

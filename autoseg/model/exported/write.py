@@ -198,14 +198,14 @@ def _write_network(model: TrainedModel, path: Path) -> None:
     channels = network_channels(len(model.channels), model.settings.preprocess.neighbours)
     stride, patch = _stride(model), model.settings.volume.patch_size
     first, other = (patch, patch) if volumes and patch else ((2 * stride, 3 * stride), (5 * stride, 4 * stride))
-    torch.manual_seed(0)
+    random = torch.Generator().manual_seed(0)
     axes = {0: "batch"} if volumes else {0: "batch", 2: "rows", 3: "columns"}
     with warnings.catch_warnings():
         # That there is a newer exporter (it needs one package more), and how it traces; the answers are compared.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             network,
-            (torch.randn(1, channels, *first),),
+            (torch.randn(1, channels, *first, generator=random),),
             str(path),
             input_names=["image"],
             output_names=["logits"],
@@ -213,7 +213,7 @@ def _write_network(model: TrainedModel, path: Path) -> None:
             opset_version=OPSET,
             dynamo=False,
         )
-    image = torch.randn(2, channels, *other)
+    image = torch.randn(2, channels, *other, generator=random)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     given, wanted = session.run(None, {"image": image.numpy()})[0], network(image).numpy()
     off = float(np.abs(given - wanted).max() / np.abs(wanted).max())

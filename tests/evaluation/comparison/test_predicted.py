@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,12 +11,12 @@ from discs import STRUCTURES, make_case, make_pair, patch_reading, quick_setting
 
 from autoseg.cli import main
 from autoseg.data.cases import CaseFolder
-from autoseg.data.nnunet import numbers_of
+from autoseg.data.nnunet import names_of, numbers_of
 from autoseg.errors import DataError, LabelError
-from autoseg.evaluation.comparison import compare, read_comparison
+from autoseg.evaluation.comparison import compare, predicted, read_comparison
 from autoseg.evaluation.comparison.predicted import add_predictions
 from autoseg.files.nifti.volumes import write_nifti
-from autoseg.image.image import LabelMap
+from autoseg.image.image import Image, LabelMap
 from autoseg.image.structures import Structure
 from autoseg.measurement.scores import score_slices
 from autoseg.measurement.summary import summarise
@@ -98,10 +99,28 @@ def test_numbers_are_those_of_the_data_set_that_it_learnt_from(study):
     (place / "dataset.json").write_text(json.dumps({"labels": labels}), encoding="utf-8")
     result = add_predictions(found, folder, place, name="other")
     assert (result.table[result.table["entry"] == "other"]["dice"] > 0.8).all()
-    assert any(
-        "does not tell whether each was drawn by a network that had not learnt" in one for one in result.notes
-    )
+    doubt = "does not tell whether each was drawn by a network that had not learnt"
+    assert any(doubt in note for note in result.notes)
     assert read_comparison(folder).table.equals(result.table)
+    again = compare(CASES, STRUCTURES, entries(), folder=folder, folds=2)
+    assert any(doubt in note for note in again.notes)
+
+
+def test_no_two_cases_share_a_file_also_where_one_was_not_exported(tmp_path, monkeypatch):
+    one, other = (replace(case, case_id=name) for case, name in zip(CASES, ("a b", "a_b"), strict=False))
+    monkeypatch.setattr(predicted, "exported_cases", lambda found: [other])
+    names = predicted._Files(tmp_path, CaseFolder(tmp_path, (one, other), STRUCTURES), STRUCTURES).names
+    assert names["a_b"] == names_of([other])["a_b"] != names["a b"]
+
+
+def test_labels_that_were_interpolated_are_refused(study):
+    found, folder, place = study
+    path = next(iter((place / "fold_0" / "validation").iterdir()))
+    label_map = drawn(path.name.removesuffix(".nii.gz"), {1: 1, 5: 2})
+    write_nifti(path, Image(label_map.voxels * np.float32(0.75), label_map.affine))
+    with pytest.raises(LabelError, match="numbers that are not whole"):
+        add_predictions(found, folder, place, name="nnU-Net")
+    assert "nnU-Net" not in read_comparison(folder).runs
 
 
 def test_what_does_not_belong_together_is_refused_and_changes_nothing(study, capsys, monkeypatch):

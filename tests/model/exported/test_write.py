@@ -1,6 +1,7 @@
 """A model as ONNX: its reader runs where neither torch nor autoseg are, and finds the same areas."""
 
 import json
+import runpy
 import subprocess
 import sys
 from dataclasses import replace
@@ -92,6 +93,22 @@ def test_a_whole_images_intensities_and_large_pixels_are_brought_alike(tmp_path)
     image = autoseg.Image(noise, affine_from_spacing((3.0, 1.0, 3.0)), ("water", "fat"))
     write_onnx(model, tmp_path / "onnx")
     check_alike(model, image, tmp_path / "onnx")
+
+
+@pytest.mark.parametrize("has_size", [True, False])
+def test_areas_are_called_mm2_only_where_the_size_of_pixels_is_known(has_size, tmp_path, monkeypatch):
+    model = untrained_model()
+    how = PreprocessSettings(spacing_mm=None, input_shape=(32, 32))
+    write_onnx(replace(model, settings=replace(model.settings, preprocess=how)), tmp_path / "onnx")
+    voxels = np.random.default_rng(0).normal(size=(1, 20, 20))
+    where = {"affine": affine_from_spacing((3.0, 2.0, 2.0))} if has_size else {}
+    np.savez(tmp_path / "image.npz", voxels=voxels, **where)
+    paths = [str(tmp_path / name) for name in ("onnx/segment.py", "image.npz", "labels.npz")]
+    monkeypatch.setattr(sys, "argv", paths)
+    runpy.run_path(paths[0], run_name="__main__")
+    with np.load(paths[2]) as kept:
+        area = kept["areas_mm2" if has_size else "areas_pixels"]
+        assert area.sum() == (4 if has_size else 1) * (kept["labels"] > 0).sum()
 
 
 @pytest.mark.parametrize(("name", "why"), REFUSED.items())
