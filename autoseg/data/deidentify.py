@@ -82,9 +82,16 @@ def deidentify_folder(
     ------
     DataError
         If no file can be copied; the message tells why.
+    ReadError
+        If the folder does not exist.
     """
-    files = walk(Path(folder))[0]
-    return deidentify_files(files, into, profile=profile, take_burnt_in=take_burnt_in, on_file=on_file)
+    if not Path(folder).exists():
+        raise ReadError(f"{folder} does not exist. Check the name and the folder.")
+    files, skipped = walk(Path(folder))
+    unread = [one.reason for one in skipped if not one.hidden]
+    return deidentify_files(
+        files, into, profile=profile, take_burnt_in=take_burnt_in, on_file=on_file, unread=unread
+    )
 
 
 def deidentify_files(
@@ -94,9 +101,11 @@ def deidentify_files(
     profile: Profile | None = None,
     take_burnt_in: bool = False,
     on_file: Callable[[int, int], None] | None = None,
+    unread: Sequence[str] = (),
 ) -> Deidentified:
-    """Copy DICOM files as `deidentify_folder` does."""
+    """Copy DICOM files as `deidentify_folder` does; `unread` says why others were not even found."""
     copies = _Copies(profile or Profile(), take_burnt_in=take_burnt_in)
+    copies.left_out.update(unread)
     with whole_folder(Path(into)) as temporary:
         for number, path in enumerate(files):
             if on_file is not None:

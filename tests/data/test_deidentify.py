@@ -12,7 +12,7 @@ from structure_sets import the_image
 from autoseg.cli import main
 from autoseg.data import codes
 from autoseg.data.deidentify import RECORD, TABLE, deidentify_folder
-from autoseg.errors import DataError
+from autoseg.errors import DataError, ReadError
 from autoseg.files.dicom.seg import labels_on, read_segmentation
 from autoseg.files.dicom.series import find_series, read_series
 from autoseg.files.dicom.writing.confidentiality import Profile
@@ -188,6 +188,16 @@ def test_where_text_may_be_burnt_in_nothing_leaves_unasked(study, tmp_path):
     assert "says itself" in reasons
     assert "does not say that there is none" in reasons
     assert deidentify_folder(folder, tmp_path / "all", take_burnt_in=True).files == 6
+
+
+def test_a_folder_that_is_not_read_is_told_and_one_that_is_not_there_refused(study, tmp_path):
+    folder, *_ = study
+    (folder / "again").symlink_to(folder, target_is_directory=True)
+    made = deidentify_folder(folder, tmp_path / "out")
+    assert ("a link to a folder that is read already, or around this one", 1) in made.left_out
+    with pytest.raises(ReadError, match="does not exist"):
+        deidentify_folder(tmp_path / "nowhere", tmp_path / "gone")
+    assert not (tmp_path / "gone").exists()
 
 
 def test_a_folder_without_dicom_files_is_refused_and_leaves_nothing(tmp_path):

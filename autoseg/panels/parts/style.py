@@ -80,7 +80,7 @@ def picture(drawn: Drawn | bytes, alt: str, *, width: str = "auto") -> str:
 
     if isinstance(drawn, bytes):
         return image(drawn, "")
-    # The page says which of the two is seen (`panel.CSS`), so that a change of theme needs no kernel.
+    # The page says which of the two is seen (`panel.css`), so that a change of theme needs no kernel.
     light = image(drawn._repr_png_(), 'class="autoseg-in-light" ')
     return light + image(drawn.png_in_the_dark(), 'class="autoseg-in-dark" hidden ')
 

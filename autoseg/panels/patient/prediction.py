@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import ipywidgets as widgets
 
@@ -47,10 +47,6 @@ from autoseg.report.pages.document import Document
 from autoseg.report.pages.html import to_page
 from autoseg.report.run_folder import RunFile, list_run_files, open_folder, read_run_file, why_not_openable
 from autoseg.words import GraveNote, ReadingNote, counted, escaped, size_words
-
-if TYPE_CHECKING:
-    from autoseg.data.deidentify import Deidentified
-    from autoseg.report.archive import Archived
 
 MOST_SKIPPED = 20
 AREAS, MOST_EARLIER = "areas.xlsx", 5
@@ -561,65 +557,57 @@ class OutputPanel(Panel):
 
     def open_in_window(self) -> None:
         """Open the run's folder in the computer's own way, as the button does."""
-        folder = self.value
         with self.attempt():
-            if folder is not None:
-                open_folder(folder)
+            if self.run is not None:
+                open_folder(folder := self.run.folder.resolve())
                 self.say(f"{folder} was opened in another window.", "done")
 
     def write_dicom(self) -> None:
         """Write SEG, SR and RTSTRUCT of each image, and the report, into the run's folder, as the button does."""
-        run = self.run
-        with self.attempt():
-            if run is None:
-                return
-            self.dicom_button.disabled = True
-            corrections = self._own_corrections(run)
 
-            def work() -> tuple[Run, Archived]:
-                try:
-                    return run, run_to_dicom(run, corrections=corrections)
-                finally:
-                    self.dicom_button.disabled = False
+        def make(run: Run) -> str:
+            archived = run_to_dicom(run, corrections=self._own_corrections(run))
+            lines = [f"{counted(len(archived.names), 'file')} written, read back and compared.", *archived.notes]
+            return "\n".join(lines)
 
-            self.start(work, self._show_dicom, saying="Writing DICOM objects …")
-
-    def _show_dicom(self, result: tuple[Run, Archived]) -> None:
-        run, archived = result
-        if self.run is not run:
-            return
-        self.files.children = file_rows(run.folder)
-        lines = [f"{counted(len(archived.names), 'file')} written, read back and compared.", *archived.notes]
-        self.say("\n".join(lines), "done")
+        self._write(make, self.dicom_button, "Writing DICOM objects …")
 
     def write_copies(self) -> None:
         """Copy the images of the run without their patient into its folder, as the button does."""
+
+        def make(run: Run) -> str:
+            made = run_to_leave(run)
+            left = [f"Left out: {counted(count, 'file')}: {why}" for why, count in made.left_out]
+            lines = [f"{counted(made.files, 'file')} copied to {made.folder.name}.", *left, *made.not_known]
+            return "\n".join(lines)
+
+        self._write(make, self.leave_button, "Copying without the patient …")
+
+    def _write(self, make: Callable[[Run], str], pressed: widgets.Button, saying: str) -> None:
+        """Make files in the run's folder in the background; then list them and say what `make` tells of them."""
         run = self.run
-        with self.attempt():
-            if run is None:
-                return
-            self.leave_button.disabled = True
-
-            def work() -> tuple[Run, Deidentified]:
-                try:
-                    return run, run_to_leave(run)
-                finally:
-                    self.leave_button.disabled = False
-
-            self.start(work, self._show_copies, saying="Copying without the patient …")
-
-    def _show_copies(self, result: tuple[Run, Deidentified]) -> None:
-        run, made = result
-        if self.run is not run:
+        if run is None:
             return
-        self.files.children = file_rows(run.folder)
-        left = [f"Left out: {counted(count, 'file')}: {why}" for why, count in made.left_out]
-        lines = [f"{counted(made.files, 'file')} copied to {made.folder.name}.", *left, *made.not_known]
-        self.say("\n".join(lines), "done")
+        pressed.disabled = True
+
+        def work() -> str:
+            try:
+                return make(run)
+            finally:
+                pressed.disabled = False
+
+        def show(told: str) -> None:
+            if self.run is not run:
+                return
+            self.value = run.folder.resolve()
+            self.files.children = file_rows(self.value)
+            self.say(told, "done")
+
+        self.start(work, show, saying=saying)
 
     def pack(self) -> bytes:
         """Give all files of the run as a zip, as the download does."""
-        return zip_folder(self.value) if self.value is not None else b""
+        return zip_folder(self.run.folder.resolve()) if self.run is not None else b""
 
     def make_page(self) -> bytes:
         """Give the report as a web page, as the download does."""

@@ -501,6 +501,9 @@ def test_dicom_objects_and_copies_that_can_leave_are_written_at_a_click_and_list
     assert "leaving/" in [row.children[0].description for row in panel.files.children]
     copies = [path.read_bytes() for path in (folder / "leaving").rglob("*.dcm")]
     assert len(copies) == len({one.path for one in image.source.slices}) + 3
+    assert panel.value == folder.resolve()
+    with zipfile.ZipFile(io.BytesIO(panel.pack())) as archive:
+        assert any("/leaving/" in name for name in archive.namelist())
     assert not any(image.source.subject_id.encode() in one for one in copies)
 
 
