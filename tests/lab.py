@@ -145,7 +145,7 @@ class Notebook:
         self.page, self.path, self.clicks = page, path, 0
         self.complaints: list[str] = []
         page.on("console", self._listen)
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("pageerror", lambda error: self.complaints.append(error.stack or str(error)))
         page.goto(lab.page_of(path))
         page.wait_for_selector(".jp-Notebook", timeout=60_000)
         # Earlier requests are lost without a word.
@@ -187,7 +187,12 @@ class Notebook:
             "name => window.jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab ' + name})"
         )
         self.page.evaluate(command, name)
-        self.page.wait_for_function("name => document.body.dataset.jpThemeName === 'JupyterLab ' + name", arg=name)
+        # JupyterLab fails where its veil over the change is drawn again before it is gone.
+        self.page.wait_for_function(
+            "name => document.body.dataset.jpThemeName === 'JupyterLab ' + name && "
+            "!document.getElementById('jupyterlab-splash')",
+            arg=name,
+        )
 
     def faults(self, *, rules: Sequence[str] = ()) -> list[str]:
         """Give what axe-core finds serious or critical in the panels, by `rules` or by all: rule, element, why."""
