@@ -27,7 +27,7 @@ def test_compare_from_the_ticks_to_the_best(lab, opened, small_sample):
     amount = page.get_by_label("Each learns for", exact=True).first
     amount.fill(minutes)
     amount.press("Tab")
-    notebook.wait_for_text(f"{len(keep)} networks × 2 folds × {minutes} minutes: ")
+    notebook.wait_for_text(f"{len(keep)} networks × 2 folds × {minutes} minute{'s' * (minutes != '1')}: ")
 
     # Stop keeps what is finished, and the next start goes on.
     notebook.click(notebook.button("Start"))
