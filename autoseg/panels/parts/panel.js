@@ -37,11 +37,22 @@ function mendNames(panel) {
 // While a panel works, sentences come and go above, and panels that follow it are empty. So that nothing moves under
 // the hands, all keep their height from before until the work is done, and what has the focus keeps its place.
 function holdStill(panel) {
-  let timer, frame;
+  let timer, before, top, scrolled;
+  const stay = () => {
+    const focused = document.activeElement;
+    const scroller = scrollerOf(panel);
+    if (scroller && panel.contains(focused) && focused.checkVisibility()) {
+      const moved = focused.getBoundingClientRect().top - top;
+      if (focused === before && scroller.scrollTop === scrolled && moved) scroller.scrollTop += moved;
+      [top, scrolled] = [focused.getBoundingClientRect().top, scroller.scrollTop];
+    }
+    before = focused;
+  };
+  const frames = beforeEachPaint(panel, stay);
   const release = () => {
     clearInterval(timer);
     timer = undefined;
-    cancelAnimationFrame(frame);
+    frames.stop();
     panel.style.minHeight = "";
   };
   const hold = () => {
@@ -53,22 +64,44 @@ function holdStill(panel) {
       quiet = document.querySelector(`.${BUSY}`) ? 0 : quiet + 1;
       if (quiet > 2 || Date.now() > until) release();
     }, 150);
-    stay(null, 0, 0);
-  };
-  const stay = (before, top, scrolled) => {
-    const focused = document.activeElement;
-    const scroller = scrollerOf(panel);
-    if (scroller && panel.contains(focused) && focused.checkVisibility()) {
-      const moved = focused.getBoundingClientRect().top - top;
-      if (focused === before && scroller.scrollTop === scrolled && moved) scroller.scrollTop += moved;
-      [top, scrolled] = [focused.getBoundingClientRect().top, scroller.scrollTop];
-    }
-    frame = requestAnimationFrame(() => stay(focused, top, scrolled));
+    before = null;
+    stay();
+    frames.go();
   };
   document.addEventListener(BUSY, hold);
   return () => {
     document.removeEventListener(BUSY, hold);
     release();
+    frames.end();
+  };
+}
+
+// JupyterLab lays out in animation frames of its own, which may come after ours. Changed sizes are told after all of
+// them and before the paint: a part whose width changes with each frame is a clock that strikes just then.
+function beforeEachPaint(panel, work) {
+  const clock = document.createElement("div");
+  clock.style.cssText = "position: fixed; height: 1px; visibility: hidden";
+  const watch = new ResizeObserver(work);
+  watch.observe(clock);
+  let frame;
+  const tick = () => {
+    clock.style.width = clock.style.width === "1px" ? "2px" : "1px";
+    frame = requestAnimationFrame(tick);
+  };
+  const stop = () => {
+    cancelAnimationFrame(frame);
+    clock.remove();
+  };
+  return {
+    go() {
+      panel.append(clock);
+      tick();
+    },
+    stop,
+    end() {
+      stop();
+      watch.disconnect();
+    },
   };
 }
 
