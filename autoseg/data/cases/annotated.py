@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +15,13 @@ from autoseg.files.atomic import one_step
 from autoseg.files.tables import Drawn, read_annotated, write_annotated
 
 
-def declare_missing(case_folder: CaseFolder, name: str, *, case_ids: Collection[str] | None = None) -> CaseFolder:
+def declare_missing(
+    case_folder: CaseFolder,
+    name: str,
+    *,
+    case_ids: Collection[str] | None = None,
+    seen: Mapping[str, Collection[int]] | None = None,
+) -> CaseFolder:
     """Declare that a structure was not drawn on some cases, so that it is not learnt or scored there as absent.
 
     `annotated.csv` in the folder keeps it; `find_cases` reads it again. Of the other structures it says no more
@@ -29,6 +35,9 @@ def declare_missing(case_folder: CaseFolder, name: str, *, case_ids: Collection[
     case_ids : collection of str, optional
         Where it was not drawn, and nothing is said of other cases; by default on every case whose labels do not
         show it, and drawn on the others.
+    seen : mapping of collection of int by str, optional
+        The values in the labels of each case (`Examination.seen`), where they were read just now; by default they
+        are read.
 
     Returns
     -------
@@ -43,9 +52,11 @@ def declare_missing(case_folder: CaseFolder, name: str, *, case_ids: Collection[
         If `annotated.csv` cannot be written.
     """
     label = _label(case_folder, name)
-    shows = {c.case_id: bool(read_case(c, case_folder.structures)[1].mask(label).any()) for c in case_folder.cases}
+    asked = [case for case in case_folder.cases if case_ids is None or case.case_id in case_ids]
+    shows = _shows(asked, case_folder, label) if seen is None else _shown(asked, case_folder, label, seen)
     wanted = {case_id for case_id, shown in shows.items() if not shown} if case_ids is None else set(case_ids)
-    unknown, visible = sorted(wanted - set(shows)), sorted(case_id for case_id in wanted if shows.get(case_id))
+    unknown = sorted(wanted - {case.case_id for case in asked})
+    visible = sorted(case_id for case_id in wanted if shows.get(case_id))
     if unknown or visible:
         raise DataError(
             f"There is no case {', '.join(unknown[:5])}. Check the names."
@@ -84,6 +95,14 @@ def declare_absent(case_folder: CaseFolder, name: str, *, case_ids: Collection[s
     return _keep(case_folder, _label(case_folder, name), missing=(), said=case_ids)
 
 
+def declare_drawn(case_folder: CaseFolder, name: str, *, case_ids: Collection[str]) -> CaseFolder:
+    """Declare that a structure was looked for on these cases, also where it was said not to have been drawn.
+
+    Where their labels do not show it, it is not there.
+    """
+    return _keep(case_folder, _label(case_folder, name), missing=(), drawn=case_ids, said=case_ids)
+
+
 def declare_unknown(case_folder: CaseFolder, name: str) -> CaseFolder:
     """Take back what was declared of a structure: it counts as drawn everywhere, and `check_cases` asks again.
 
@@ -96,6 +115,20 @@ def _label(case_folder: CaseFolder, name: str) -> int:
     label = case_folder.label_of(name)
     _refuse_parts(case_folder.folder, (case.slices for case in case_folder.cases))
     return label
+
+
+def _shows(cases: Iterable[Case], case_folder: CaseFolder, label: int) -> dict[str, bool]:
+    """Read whether the labels of cases show a structure."""
+    return {c.case_id: bool(read_case(c, case_folder.structures)[1].mask(label).any()) for c in cases}
+
+
+def _shown(
+    cases: Iterable[Case], case_folder: CaseFolder, label: int, seen: Mapping[str, Collection[int]]
+) -> dict[str, bool]:
+    """Tell by the values in their labels whether cases show a structure; of what could not be read, nothing."""
+    mine = next(s for s in case_folder.structures if s.label == label)
+    values = {label, *mine.includes}
+    return {c.case_id: not values.isdisjoint(seen[c.case_id]) for c in cases if c.case_id in seen}
 
 
 def _refuse_parts(folder: Path, slices: Iterable[tuple[int, int] | None]) -> None:
@@ -118,14 +151,15 @@ def _keep(
     label: int,
     *,
     missing: Collection[str] | None,
+    drawn: Collection[str] = (),
     said: Collection[str] | None = None,
 ) -> CaseFolder:
     """Write what is known now, of the other structures as much as before; missing None: of this one nothing.
 
-    `said` are the cases of which something is said, None: all.
+    `drawn` are cases on which it was drawn whatever was known; `said` those of which something is said, None: all.
     """
     every = frozenset(s.label for s in case_folder.structures)
-    drawn, unsaid = {}, {}
+    on, unsaid = {}, {}
     # The table knows cases by their own names.
     own = {case.case_id: original(case.case_id) if case.is_coded else case.case_id for case in case_folder.cases}
     path = Path(case_folder.folder) / "annotated.csv"
@@ -143,19 +177,18 @@ def _keep(
                         f"Another program has answered in {path} what was drawn on {case.case_id} since the folder "
                         "was read here; that answer was not taken back. Read the folder again and look at it."
                     )
-                drawn[case.case_id], unsaid[case.case_id] = before | {label}, open_ | {label}
+                on[case.case_id], unsaid[case.case_id] = before | {label}, open_ | {label}
             else:
-                drawn[case.case_id] = before - {label} if case.case_id in missing else before
+                before = before | {label} if case.case_id in drawn else before
+                on[case.case_id] = before - {label} if case.case_id in missing else before
                 unsaid[case.case_id] = open_ if said is not None and case.case_id not in said else open_ - {label}
         write_annotated(
             path,
-            {own[case_id]: labels for case_id, labels in drawn.items()}
+            {own[case_id]: labels for case_id, labels in on.items()}
             | {case_id: rows[0].labels for case_id, rows in kept.items()},
             case_folder.structures,
             unsaid={own[case_id]: labels for case_id, labels in unsaid.items()}
             | {case_id: rows[0].unsaid for case_id, rows in kept.items()},
         )
-    cases = (
-        replace(case, annotated=drawn[case.case_id], unsaid=unsaid[case.case_id]) for case in case_folder.cases
-    )
+    cases = (replace(case, annotated=on[case.case_id], unsaid=unsaid[case.case_id]) for case in case_folder.cases)
     return replace(case_folder, cases=tuple(cases))

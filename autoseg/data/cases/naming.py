@@ -173,10 +173,10 @@ def keep_names(case_folder: CaseFolder) -> CaseFolder:
     return replace(case_folder, alike=(), table=table_of(case_folder.folder))
 
 
-def leave_out_structure(case_folder: CaseFolder, name: str) -> None:
-    """Leave a structure out of a folder's table: its pixels count as background from now on."""
-    label, rows = case_folder.label_of(name), list_namings(case_folder)
-    left = [replace(row, counts_as=LEFT_OUT) if row.counts_as == label else row for row in rows]
+def leave_out_structures(case_folder: CaseFolder, names: Iterable[str]) -> None:
+    """Leave structures out of a folder's table: their pixels count as background from now on."""
+    labels, rows = set(map(case_folder.label_of, names)), list_namings(case_folder)
+    left = [replace(row, counts_as=LEFT_OUT) if row.counts_as in labels else row for row in rows]
     name_structures(case_folder, build_table(left))
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from autoseg.data.cases import Case, CaseFolder, read_case_image
@@ -38,10 +38,14 @@ from autoseg.image.structures import Structure
 
 @dataclass(frozen=True)
 class Examination:
-    """What reading every case once told: the findings, and how often each structure was drawn."""
+    """What reading every case once told: the findings, and how often each structure was drawn.
+
+    `seen` are the values other than 0 in the labels of each case; cases whose labels cannot be used are not there.
+    """
 
     findings: tuple[Finding, ...]
     counts: tuple[StructureCount, ...]
+    seen: Mapping[str, frozenset[int]] = field(default_factory=dict)
 
 
 def check_cases(
@@ -109,7 +113,8 @@ def examine_cases(
     if any(case.is_coded for case in case_folder.cases):
         learn_folder(case_folder.folder)
         every = tuple(map(_without_names, every))
-    return Examination(every, count_structures(facts, case_folder.structures))
+    seen = {fact.case_id: frozenset(fact.values) for fact in facts}
+    return Examination(every, count_structures(facts, case_folder.structures), seen)
 
 
 def check_images(

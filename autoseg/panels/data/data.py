@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import ipywidgets as widgets
 
-from autoseg.data.cases import CaseFolder, Pseudonyms, Reading, find_cases, pairs_table
+from autoseg.data.cases import CaseFolder, Pseudonyms, Reading, find_cases
 from autoseg.data.checks import Examination, examine_cases
 from autoseg.data.split import split_cases
 from autoseg.data.test_subjects import freeze_test_subjects, read_ledger
@@ -23,7 +23,6 @@ from autoseg.panels.parts.chooser import FolderChooser
 from autoseg.panels.parts.fields import WithoutIds, button, tick
 from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.style import text
-from autoseg.panels.parts.table import html_table
 from autoseg.panels.parts.values import Data
 from autoseg.training.plan import Plan, plan_settings
 from autoseg.words import counted, escaped
@@ -104,9 +103,9 @@ class SetAsidePanel(Panel):
 
 
 TITLE = "Folder with your images and their labels"
-PAIRS, STRUCTURES, READING, SET_ASIDE = range(4)
+IMAGES, STRUCTURES, READING, SET_ASIDE = range(4)
 SECTIONS = (
-    "Images and labels, pair by pair",
+    "Images one by one: drawn, not drawn, or left out",
     "Structures: what each label value is",
     "How to read the files",
     "Set patients aside for a last test",
@@ -161,12 +160,11 @@ class DataPanel(Panel):
         self.show_ids = tick("Show patient IDs", "Show the IDs of patients in place of numbers", value=show_ids)
         self.without_ids = WithoutIds(self.read)
         self.findings = FindingsPanel(self.read)
-        self.pairs = widgets.HTML()
         self.structures = StructuresPanel(self._structures_kept)
         self.how = ReadingPanel(reading, unlabelled=unlabelled)
         self.leave_out = tick("Leave out images that have no label file")
         self.set_aside = SetAsidePanel(self.read)
-        inside = (self.pairs, self.structures, self.how, self.set_aside)
+        inside = (self.findings.strip, self.structures, self.how, self.set_aside)
         self.sections = tuple(
             widgets.Accordion([panel], titles=[title], selected_index=None)
             for panel, title in zip(inside, SECTIONS, strict=True)
@@ -179,7 +177,9 @@ class DataPanel(Panel):
         self.stack(self.chooser, self.bar, self.message, self.remedy, self.body)
         self.leave_out.observe(self._left_out, "value")
         self.show_ids.observe(lambda _: self._show(), "value")
-        self.sections[PAIRS].observe(lambda _: self._show_pairs(), "selected_index")
+        self.sections[IMAGES].observe(
+            lambda change: self.findings.strip.unfold(change["new"] is not None), "selected_index"
+        )
         self.follow(self.chooser, lambda _: self._choose())
         self.how.observe(lambda _: self.read(), "value")
 
@@ -279,27 +279,19 @@ class DataPanel(Panel):
         cases, examined = self._read.cases, self._read.examined
         names = self.pseudonyms
         self.found.value = _found(cases, names)
-        self.findings.show(cases, examined.findings, names=names)
+        self.findings.show(cases, examined.findings, seen=examined.seen, names=names)
         self.structures.show(cases, examined.counts, names=names)
         self.set_aside.show(cases, names=names)
-        self._show_pairs()
         self.without_ids.show(cases.folder)
-        sections = [self.sections[PAIRS], self.sections[STRUCTURES]]
+        sections = [self.sections[IMAGES], self.sections[STRUCTURES]]
         self.above.children = [self.found, self.show_ids, self.without_ids, self.findings, *sections]
         self.below.children = [self.sections[SET_ASIDE]]
         self.sections[READING].layout.display = ""
 
-    def _show_pairs(self) -> None:
-        """Draw the table of pairs where it is unfolded; it may be long."""
-        if self._read is None or self.sections[PAIRS].selected_index is None:
-            self.pairs.value = ""
-        else:
-            self.pairs.value = _pairs(self._read.cases, self.pseudonyms)
-
     def _forget(self) -> None:
         """Show nothing of a folder; how to read it may still be changed."""
         self._read = None
-        self.pairs.value, self.remedy.children = "", ()
+        self.remedy.children = ()
         is_chosen = self.chooser.value is not None
         self.above.children, self.below.children = [self.show_ids] if is_chosen else [], []
         self.sections[READING].layout.display = "" if is_chosen else "none"
@@ -334,20 +326,3 @@ def _found(cases: CaseFolder, names: Pseudonyms | None) -> str:
         else ""
     )
     return text("\n".join(lines)) + unfold
-
-
-def _pairs(cases: CaseFolder, names: Pseudonyms | None) -> str:
-    """Give the table of pairs as HTML that scrolls in itself."""
-    table = pairs_table(cases)
-    if names is not None:
-        table["case_id"] = [names.name(case_id) for case_id in table["case_id"]]
-        table["subject_id"] = [names.of(subject) for subject in table["subject_id"]]
-        table["rule"] = [names.hide(rule) for rule in table["rule"]]
-        table = table.drop(columns=["image", "label"])
-    if not table["frame"].any():
-        table = table.drop(columns="frame")
-    words = {"case_id": "case", "subject_id": "patient", "label": "labels", "rule": "why they belong together"}
-    rows = ([str(value) for value in row] for row in table.itertuples(index=False))
-    head = [words.get(name, name) for name in table.columns]
-    told = "" if names is None else text("Names of files are shown together with patient IDs.")
-    return told + html_table(head, rows, label=SECTIONS[PAIRS], max_height="320px")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import ipywidgets as widgets
 
@@ -16,22 +16,26 @@ from autoseg.data.cases import (
     CaseFolder,
     Pseudonyms,
     declare_absent,
+    declare_drawn,
     declare_missing,
     declare_unknown,
     keep_names,
-    leave_out_structure,
+    leave_out_structures,
 )
 from autoseg.data.cases.sizes import answer_voxel_sizes
 from autoseg.data.checks import SEVERITIES, Finding
-from autoseg.data.repairs import Repair, add_repairs, leave_out, read_repairs, settle, undo_repairs
+from autoseg.data.repairs import Repair, add_repairs, read_repairs, settle, undo_repairs
 from autoseg.errors import DataError, OutdatedError
 from autoseg.files.arrays import HALF
-from autoseg.files.nifti.sizes import Holds, forget_answers, read_answers
-from autoseg.panels.parts.fields import button
+from autoseg.files.nifti.sizes import forget_answers, read_answers
+from autoseg.panels.data.answers import FOR_ALL, Answer, AnswersBar, Kind, answers_for_all, answers_to
+from autoseg.panels.data.strip import StripPanel
+from autoseg.panels.data.thumbnails import Thumbnails, Wish
+from autoseg.panels.parts.fields import button, field
 from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.style import heading, notice, picture, text
 from autoseg.report.figures import show_findings
-from autoseg.words import counted
+from autoseg.words import counted, listed
 
 # --- one finding on the page: words, buttons, and a picture that is drawn when it is asked for
 
@@ -68,92 +72,182 @@ TITLES = {
     "unrelated": "labels that do not fit their image",
     "values": "values without a name",
 }
-# Findings without a picture: nothing can be drawn of what cannot be read.
-NOT_DRAWN = ("unreadable", "absent", "names", "sizes", "blurred", "shares")
+# Findings without a picture: nothing can be drawn of what cannot be read, nor compared where nothing is mended.
+UNREADABLE = ("unreadable", "sizes", "blurred", "shares")
+NOT_DRAWN = (*UNREADABLE, "absent", "names")
 ASKED = "Answer once; the answer is kept beside your data."
+# To so many cases the answers to one finding name each; to more, a list is offered.
+MOST_BUTTONS = 2
 
 
 class FindingRow(widgets.VBox):
-    """One finding: words (`hide` takes IDs out), buttons, and a picture, if `draw` gives one as HTML."""
+    """One finding: its picture in little, words (`hide` takes IDs out), answers to choose from, and the picture.
+
+    `draw` gives the picture as HTML, if there is one; `changed` is called when another answer is chosen. A brief one
+    says what is wrong and no more.
+    """
 
     def __init__(
         self,
         finding: Finding,
         hide: Callable[[str], str],
-        controls: Sequence[widgets.Widget],
+        answers: Sequence[Answer] = (),
         draw: Callable[[], str] | None = None,
+        *,
+        changed: Callable[[], None] | None = None,
+        is_brief: bool = False,
     ) -> None:
-        self.finding, self.controls, self._draw, self._hide = finding, tuple(controls), draw, hide
-        self.words, self.picture = widgets.HTML(_words(finding, hide)), widgets.HTML()
+        self.finding, self._draw, self._hide, self._changed = finding, draw, hide, changed
+        self._quiet = False
+        self.thumbnail, self.picture = widgets.HTML(), widgets.HTML()
         self.picture.layout.display = "none"
+        self.words = widgets.HTML(_words(finding, hide, is_brief=is_brief), layout=widgets.Layout(flex="3 1 220px"))
         self.unfold = widgets.ToggleButton(
             description="Picture", icon="image", tooltip="Show the picture of this finding, or hide it"
         )
         self.unfold.layout.width = "auto"
         self.unfold.observe(lambda _: self._show(), "value")
-        line = widgets.HBox(
-            [*([self.unfold] if draw else []), *controls],
-            layout=widgets.Layout(flex_flow="row wrap", margin="0 0 4px 14px"),
-        )
-        super().__init__([self.words, line, self.picture])
+        self.share: widgets.BoundedFloatText | None = None
+        self.several: widgets.Dropdown | None = None
+        self.ticks: list[tuple[widgets.ToggleButton, Answer]] = []
+        self.controls = tuple(self._controls(answers))
+        left = widgets.VBox([self.thumbnail, *([self.unfold] if draw else [])])
+        left.layout = widgets.Layout(width="124px", flex="0 0 auto")
+        right = widgets.VBox(self.controls, layout=widgets.Layout(flex="1 1 170px", max_width="250px"))
+        line = widgets.HBox([left, self.words, right], layout=widgets.Layout(flex_flow="row wrap", margin="2px 0"))
+        super().__init__([line, self.picture])
 
     @property
     def can_be_drawn(self) -> bool:
-        """Whether there is a picture of it."""
+        """Whether there is a large picture of it."""
         return self._draw is not None
 
+    @property
+    def chosen(self) -> tuple[Answer, ...]:
+        """What is answered."""
+        answers = [answer for control, answer in self.ticks if control.value]
+        if self.share is not None:
+            every = [(one, settle(one, "threshold", threshold=self.share.value)) for one in self.finding.cases]
+            repairs = tuple(repair for _, repair in every)
+            answers = [replace(one, repairs=repairs) if one.kind == "threshold" else one for one in answers]
+        if self.several is not None and self.several.value is not None:
+            answers.append(self.several.value)
+        return tuple(answers)
+
+    def choose(self, answers: Sequence[Answer]) -> None:
+        """Show these as answered, in place of what was, without calling `changed`."""
+        self._quiet = True
+        for control, answer in self.ticks:
+            control.value = any(answer.words == one.words for one in answers)
+        if self.several is not None:
+            of_them = [one for _, one in self.several.options if one is not None and one in answers]
+            self.several.value = of_them[0] if of_them else None
+        self._quiet = False
+
     def press(self, words: str) -> None:
-        """Click the button whose text begins with these words."""
-        for control in self.controls:
-            if isinstance(control, widgets.Button) and control.description.startswith(words):
-                control.click()
+        """Choose the answer whose text begins with these words."""
+        for control, _ in self.ticks:
+            if control.description.startswith(words):
+                control.value = True
                 return
         raise KeyError(words)
+
+    def _controls(self, answers: Sequence[Answer]) -> Iterator[widgets.Widget]:
+        out = [answer for answer in answers if answer.kind == "out"]
+        for answer in answers:
+            if answer.kind == "out" and len(out) > MOST_BUTTONS:
+                continue
+            if answer.kind == "threshold":
+                self.share = field(
+                    widgets.BoundedFloatText,
+                    "Share",
+                    "Share from which a pixel belongs to the structure",
+                    width="150px",
+                    label="50px",
+                    value=HALF,
+                    min=0.01,
+                    max=1,
+                    step=0.05,
+                )
+                self.share.observe(lambda _: self._tell(), "value")
+                yield self.share
+            control = widgets.ToggleButton(description=answer.words, tooltip=answer.tooltip or answer.words)
+            control.layout = widgets.Layout(width="auto", max_width="100%", height="auto", min_height="28px")
+            control.add_class("autoseg-answer")
+            control.observe(partial(self._pressed, control, answer), "value")
+            self.ticks.append((control, answer))
+            yield control
+        if len(out) > MOST_BUTTONS:
+            options = [("Leave none out", None), *((answer.words, answer) for answer in out)]
+            self.several = field(widgets.Dropdown, "Image to leave out", width="auto", label="0px", options=options)
+            self.several.observe(self._picked, "value")
+            yield self.several
+
+    def _pressed(self, control: widgets.ToggleButton, answer: Answer, _: Any = None) -> None:
+        control.icon = "check" if control.value else ""
+        if self._quiet:
+            return
+        if control.value:
+            self._take_back(answer, but=control)
+        self._tell()
+
+    def _picked(self, change: dict[str, Any]) -> None:
+        if not self._quiet:
+            if change["new"] is not None:
+                self._take_back(change["new"], but=self.several)
+            self._tell()
+
+    def _take_back(self, answer: Answer, *, but: widgets.Widget | None) -> None:
+        """Take back what this answer excludes."""
+        self._quiet = True
+        for control, other in self.ticks:
+            if control is not but and control.value and answer.excludes(other):
+                control.value = False
+        if self.several is not None and self.several is not but:
+            self.several.value = None
+        self._quiet = False
+
+    def _tell(self) -> None:
+        if self._changed is not None and not self._quiet:
+            self._changed()
 
     def _show(self) -> None:
         if self.unfold.value and self._draw is not None and not self.picture.value:
             try:
                 self.picture.value = self._draw()
-            except Exception as error:  # of one picture; the finding and its buttons stay usable
+            except Exception as error:  # of one picture; the finding and its answers stay usable
                 self.picture.value = notice(f"The picture could not be drawn: {self._hide(str(error))}", "warning")
         self.picture.layout.display = "" if self.unfold.value else "none"
 
 
-def offers(finding: Finding) -> list[tuple[str, tuple[Repair, ...]]]:
-    """Give what a finding offers to mend: words, and the repairs that belong together."""
-    by_case: dict[str, list[Repair]] = {}
-    for repair in finding.repairs:
-        by_case.setdefault(repair.case_id, []).append(repair)
-    alike: dict[str, list[list[Repair]]] = {}
-    for repairs in by_case.values():
-        alike.setdefault(", then ".join(repair.words for repair in repairs), []).append(repairs)
-    return [
-        (words + (f" (on {len(cases)} images)" if len(cases) > 1 else ""), tuple(r for case in cases for r in case))
-        for words, cases in alike.items()
-    ]
-
-
-def _words(finding: Finding, hide: Callable[[str], str]) -> str:
-    lines = [hide(finding.problem)]
-    lines += [f"Why: {hide(finding.cause)}"] if finding.cause else []
-    remedy = ASKED if finding.kind in ("absent", "names") else hide(finding.remedy).removeprefix("Or ").strip()
-    remedy = remedy[:1].upper() + remedy[1:]
-    lines += [f"What to do: {remedy}"] if remedy else []
+def _words(finding: Finding, hide: Callable[[str], str], *, is_brief: bool) -> str:
+    lines = [hide(finding.problem), *([] if is_brief else _advice(finding, hide))]
     return notice("\n".join(lines), finding.severity, announced=False)
 
 
-MOST_ROWS, MOST_OF_ONE_KIND, MORE_ROWS, FIRST_PICTURES, MOST_REPAIRS = 20, 5, 20, 3, 30
-# To so many cases the buttons of one finding name each; to more, a list is offered.
-MOST_BUTTONS = 2
+def _advice(finding: Finding, hide: Callable[[str], str]) -> list[str]:
+    lines = [f"Why: {hide(finding.cause)}"] if finding.cause else []
+    remedy = ASKED if finding.kind in ("absent", "names") else hide(finding.remedy).removeprefix("Or ").strip()
+    remedy = remedy[:1].upper() + remedy[1:]
+    return [*lines, *([f"What to do: {remedy}"] if remedy else [])]
+
+
+def _is_said_once(group: Sequence[Finding]) -> bool:
+    """Tell whether several findings have the same cause and remedy."""
+    return len(group) > 1 and len({(str(finding.cause), str(finding.remedy)) for finding in group}) == 1
+
+
+MOST_ROWS, MOST_OF_ONE_KIND, MORE_ROWS, MOST_REPAIRS = 20, 5, 20, 30
+SHORT = 4  # so many rows need no second button below them
 # matplotlib draws one figure at a time.
 DRAWING = threading.Lock()
-
-
 _REASONS = {"leave_out": "a person left it out"}
 
 
 class FindingsPanel(Panel):
-    """Shows findings and mends them at a click; `value` is what is shown, a tuple of Finding.
+    """Shows findings and the images one by one, and keeps what is answered; `value` is what is shown, of Finding.
+
+    Answers are chosen first, here and in `strip`, and kept together by `use`, after which the folder is read once.
 
     Parameters
     ----------
@@ -164,32 +258,54 @@ class FindingsPanel(Panel):
     def __init__(self, changed: Callable[[], None] | None = None) -> None:
         super().__init__()
         self.overview, self.list, self.made = widgets.HTML(), widgets.VBox(), widgets.VBox()
+        self.bars = (AnswersBar(self.use), AnswersBar(self.use))  # above the list, which may be long, and below
+        self.strip = StripPanel(self._count, AnswersBar(self.use))
         self._changed = changed
         self._cases: CaseFolder | None = None
+        self._findings: Sequence[Finding] = ()
+        self._seen: Mapping[str, frozenset[int]] | None = None
         self._repairs: tuple[Repair, ...] = ()  # as the findings saw them, and what was mended here since
         self._groups: list[list[Finding]] = []
         self._most: list[int] = []
         self._answers: dict[str, _Answer] = {}
+        self._offered: dict[int, list[Answer]] = {}
+        self._chosen: dict[int, tuple[Answer, ...]] = {}
         self._drawn: dict[int, FindingRow] = {}
-        # What a click led to is said where the eye is: above the list, which may be long.
-        self.stack(self.overview, self.bar, self.message, self.list, self.made)
+        self._thumbnails = Thumbnails()
+        # What a click led to is said where the eye is: above the list.
+        self.stack(self.overview, self.bar, self.message, self.bars[0], self.list, self.bars[1], self.made)
 
     @property
     def rows(self) -> list[FindingRow]:
         """The findings that are unfolded now."""
         return [child for child in self.list.children if isinstance(child, FindingRow)]
 
+    @property
+    def chosen(self) -> tuple[Answer, ...]:
+        """The answers that are chosen and not kept yet."""
+        of_findings = (answer for answers in self._chosen.values() for answer in answers)
+        return (*of_findings, *self.strip.chosen)
+
     # --- showing
 
-    def show(self, cases: CaseFolder, findings: Sequence[Finding], *, names: Pseudonyms | None = None) -> None:
-        """Show findings, sorted by severity and then by kind."""
+    def show(
+        self,
+        cases: CaseFolder,
+        findings: Sequence[Finding],
+        *,
+        seen: Mapping[str, frozenset[int]] | None = None,
+        names: Pseudonyms | None = None,
+    ) -> None:
+        """Show findings, sorted by severity and then by kind; `seen` is as in `Examination`."""
         if self._cases is None or self._cases.folder != cases.folder:
             self._answers = {}
             self.say("")
+        if findings is not self._findings:
+            self._chosen = {}
         # An answer that another program has changed since is not said, nor taken back here.
         self._answers = {name: one for name, one in self._answers.items() if one.said == _said(cases, name)}
-        self._cases, self._pseudonyms, self._drawn = cases, names, {}
-        self._repairs = cases.repairs
+        self._cases, self._findings, self._seen, self._pseudonyms = cases, findings, seen, names
+        self._drawn, self._repairs = {}, cases.repairs
         groups: dict[tuple[int, str], list[Finding]] = {}
         for finding in findings:
             groups.setdefault((SEVERITIES.index(finding.severity), finding.kind), []).append(finding)
@@ -198,129 +314,102 @@ class FindingsPanel(Panel):
         for group in self._groups:
             self._most.append(min(len(group), MOST_OF_ONE_KIND, left))
             left -= self._most[-1]
+        known = {case.case_id for case in cases.cases}
+        self._offered = {
+            id(one): answers_to(one, self._structure(one.label), known, self._case) for one in findings
+        }
         self.overview.value = text(_overview(findings))
         with self.attempt():
             self._lay_out()
             self._list_repairs(read_repairs(cases.folder))
+            self.strip.show(cases, seen or {}, names=names)
+            self.lock(False)
+            self._count()
             self.value = tuple(findings)
-            self._draw_first()
 
     def lock(self, locked: bool) -> None:
         """Make the buttons wait while the folder is read again."""
-        for box in (self.list, self.made):
+        for box in (self.list, self.made, self.strip.body):
             for control in _controls(box):
                 control.disabled = locked
+        for bar in (*self.bars, self.strip.bar_of_answers):
+            bar.button.disabled = locked or not self.chosen
 
-    def _lay_out(self) -> None:
-        children: list[widgets.Widget] = []
-        for number, (group, most) in enumerate(zip(self._groups, self._most, strict=True)):
-            if len(group) > 1:
-                children += [widgets.HTML(heading(f"{len(group)} × {_kind(group[0])}")), *self._for_all(group)]
-            children += [self._row(finding) for finding in group[:most]]
-            if most < len(group):
-                more = min(len(group) - most, MORE_ROWS)
-                words = f"Show {more} more of {len(group) - most}" if most else f"Show {_kind(group[0])}"
-                children.append(button(words, partial(self.show_more, number), panel=self))
-        self.list.children = children
+    def wait(self, timeout_s: float | None = None) -> None:
+        """Wait until all is shown, small pictures included."""
+        super().wait(timeout_s)
+        self._thumbnails.wait(timeout_s)
+        self.strip.wait(timeout_s)
 
     def show_more(self, group: int) -> None:
         """Show more findings of a group, counted from 0."""
         self._most[group] = min(len(self._groups[group]), self._most[group] + MORE_ROWS)
         self._lay_out()
 
-    def _for_all(self, group: Sequence[Finding]) -> list[widgets.Widget]:
-        """Give buttons that answer all findings of one kind at once."""
-        controls = []
-        if all(finding.repairs for finding in group):
-            every = [repair for finding in group for repair in finding.repairs]
-            words = f"Mend all {len(group)} as proposed"
-            controls.append(button(words, lambda: self.mend(every), "Each as its own button would"))
-        if group[0].severity == "error" and all(finding.case_id for finding in group):
-            out = list(dict.fromkeys(leave_out(finding.case_id) for finding in group))
-            controls.append(button(f"Leave all {len(out)} images out", lambda: self.mend(out)))
-        return [widgets.HBox(controls, layout=widgets.Layout(margin="0 0 0 14px"))] if controls else []
+    def _lay_out(self) -> None:
+        children: list[widgets.Widget] = []
+        for number, (group, most) in enumerate(zip(self._groups, self._most, strict=True)):
+            if len(group) > 1:
+                children.append(widgets.HTML(heading(f"{len(group)} × {_kind(group[0])}")))
+            is_said = _is_said_once(group)
+            if is_said and (advice := _advice(group[0], self.hidden)):
+                children.append(widgets.HTML(text("\n".join(advice))))
+            children += self._for_all(group) if len(group) > 1 else []
+            children += [self._row(finding, is_brief=is_said) for finding in group[:most]]
+            if most < len(group):
+                more = min(len(group) - most, MORE_ROWS)
+                words = f"Show {more} more of {len(group) - most}" if most else f"Show {_kind(group[0])}"
+                children.append(button(words, partial(self.show_more, number), panel=self))
+        self.list.children = children
+        self._draw_thumbnails()
 
-    def _row(self, finding: Finding) -> FindingRow:
+    def _for_all(self, group: Sequence[Finding]) -> list[widgets.Widget]:
+        """Give buttons that choose the same answer to all findings of one kind."""
+        same = answers_for_all([self._offered[id(finding)] for finding in group])
+        buttons = [
+            button(FOR_ALL[kind], partial(self._choose_all, group, of_each), f"Choose it for all {len(group)}")
+            for kind, of_each in same.items()
+        ]
+        if not buttons:
+            return []
+        words = widgets.HTML(text(f"The same for all {len(group)}:"))
+        layout = widgets.Layout(flex_flow="row wrap", align_items="center", margin="0 0 0 14px")
+        return [widgets.HBox([words, *buttons], layout=layout)]
+
+    def _choose_all(self, group: Sequence[Finding], of_each: Sequence[Sequence[Answer]]) -> None:
+        for finding, answers in zip(group, of_each, strict=True):
+            self._chosen[id(finding)] = tuple(answers)
+            if id(finding) in self._drawn:
+                self._drawn[id(finding)].choose(answers)
+        self._count()
+
+    def _row(self, finding: Finding, *, is_brief: bool) -> FindingRow:
         if id(finding) not in self._drawn:
             drawable = bool(finding.cases) and finding.kind not in NOT_DRAWN
-            self._drawn[id(finding)] = FindingRow(
+            row = FindingRow(
                 finding,
                 self.hidden,
-                self._controls_of(finding),
+                self._offered[id(finding)],
                 (lambda: self._draw(finding)) if drawable else None,
+                changed=lambda: self._take(finding),
+                is_brief=is_brief,
             )
+            row.choose(self._chosen.get(id(finding), ()))
+            self._drawn[id(finding)] = row
         return self._drawn[id(finding)]
 
-    def _controls_of(self, finding: Finding) -> list[widgets.Widget]:
-        name = self._structure(finding.label)
-        if finding.kind == "absent" and name:
-            drawn = f"{name} is to be seen there, but nobody drew it: nothing is learnt from these images about it"
-            absent = f"Somebody looked for {name} there, and there is none: this is learnt"
-            return [
-                button("It was not drawn there", lambda: self.answer(name, drawn_everywhere=False), drawn),
-                button("It really is not there", lambda: self.answer(name, drawn_everywhere=True), absent),
-            ]
-        if finding.kind == "names" and name:
-            words = f"What these files call so is {name}: written into the table of structures"
-            return [button(f"They are all {name}", self.keep_names, words)]
-        if finding.kind == "sizes":
-            words = "Areas are measured by it from now on; kept beside your data (voxel_sizes.csv)"
-            return [
-                button("The sform holds", lambda: self.answer_sizes("sform", finding.cases), words),
-                button("The pixdim holds", lambda: self.answer_sizes("pixdim", finding.cases), words),
-                *self._leaving_out(finding),
-            ]
-        if finding.kind == "shares":
-            return [*self._thresholds(finding), *self._leaving_out(finding)]
-        controls: list[widgets.Widget] = self._asking(finding, name) if finding.kind == "gap" and name else []
-        controls += [
-            button(f"Mend: {words}", partial(self.mend, repairs), words) for words, repairs in offers(finding)
-        ]
-        if finding.kind == "never" and name:
-            controls.append(button(f"Leave {name} out", lambda: self.drop(name)))
-        return controls + self._leaving_out(finding)
+    def _take(self, finding: Finding) -> None:
+        self._chosen[id(finding)] = self._drawn[id(finding)].chosen
+        self._count()
 
-    def _asking(self, finding: Finding, name: str) -> list[widgets.Widget]:
-        """Ask whether slices were left undrawn or show nothing; of a volume only the second can be said."""
-        beside = finding.beside[0] if finding.beside else ""
-        answer = partial(self.answer, name, case_ids=finding.cases)
-        drawn = button("It was not drawn there", partial(answer, drawn_everywhere=False), "Nothing is learnt there")
-        absent = button("It really is not there", partial(answer, drawn_everywhere=True), "This is learnt")
-        return [absent] if beside in finding.cases else [drawn, absent]
-
-    def _thresholds(self, finding: Finding) -> list[widgets.Widget]:
-        share = widgets.BoundedFloatText(
-            value=HALF, min=0.01, max=1, step=0.05, tooltip="Share from which a pixel belongs to the structure"
-        )
-        share.layout.width = "80px"
-
-        def keep() -> None:
-            self.mend([settle(case_id, "threshold", threshold=share.value) for case_id in finding.cases])
-
-        return [share, button("Count pixels from this share on", keep, "Kept beside your data in repairs.csv")]
-
-    def _leaving_out(self, finding: Finding) -> list[widgets.Widget]:
-        known = {case.case_id for case in self._folder.cases}
-        cases = [case_id for case_id in finding.cases if case_id in known]
-        if len(cases) <= MOST_BUTTONS:
-            return [
-                button(
-                    "Leave this image out" if len(cases) == 1 else f"Leave {self._case(case_id)} out",
-                    partial(self.mend, [leave_out(case_id)]),
-                    f"{self._case(case_id)} is neither learnt from nor tested on; the file stays",
-                )
-                for case_id in cases
-            ]
-        if len(cases) == len(known):
-            return []
-        choice = widgets.Dropdown(options=[(self._case(c), c) for c in cases], tooltip="Image to leave out")
-        choice.layout.width = "220px"
-        every = [leave_out(case_id) for case_id in cases]
-        return [
-            choice,
-            button("Leave it out", lambda: self.mend([leave_out(choice.value)])),
-            button(f"Leave all {len(cases)} out", lambda: self.mend(every)),
-        ]
+    def _count(self) -> None:
+        """Say how many answers are chosen; where none can be given, nothing."""
+        count, is_asked = len(self.chosen), any(self._offered.values())
+        for bar in self.bars:
+            bar.show(count)
+        self.strip.bar_of_answers.show(count)
+        self.bars[0].layout.display = "" if is_asked else "none"
+        self.bars[1].layout.display = "" if is_asked and len(self.rows) > SHORT else "none"
 
     # --- pictures
 
@@ -333,29 +422,90 @@ class FindingsPanel(Panel):
             alt = f"{self.hidden(finding.problem)} As it is, and as the repair would have it."
             return picture(figure, alt, width="560px")
 
-    def _draw_first(self) -> None:
-        rows = [row for row in self.rows if row.can_be_drawn][:FIRST_PICTURES]
-
-        def run() -> None:
-            for row in rows:
-                if row in self._drawn.values():
-                    row.unfold.value = True
-
-        drawing = threading.Thread(target=run, daemon=True, name="pictures of findings")
-        drawing.start()
-        self._work = drawing
+    def _draw_thumbnails(self) -> None:
+        shown = [row for row in self.rows if row.finding.cases and row.finding.kind not in UNREADABLE]
+        alts = [f"{self._case(row.finding.cases[0])}: the slice concerned" for row in shown]
+        self._thumbnails.show(
+            self._folder,
+            [
+                Wish(row.thumbnail, row.finding.cases[0], row.finding.slice_index, alt)
+                for row, alt in zip(shown, alts, strict=True)
+            ],
+        )
 
     # --- mending
 
+    def use(self) -> None:
+        """Keep all answers that are chosen, and have the folder read again once."""
+        answers = self.chosen
+        if answers:
+            self.keep(answers)
+
     def mend(self, repairs: Iterable[Repair]) -> None:
         """Keep repairs beside the data; those that are kept already are passed over."""
-        with self._saying("Kept beside your data in repairs.csv; your own files stay as they are."):
-            new = [
-                replace(repair, reason=repair.reason or _REASONS.get(repair.kind, "the check proposed it"))
-                for repair in repairs
-            ]
-            add_repairs(self._folder.folder, new, seen=self._repairs)
-            self._repairs += tuple(repair for repair in dict.fromkeys(new) if repair not in self._repairs)
+        self.keep([Answer("mend", "", repairs=tuple(repairs))])
+
+    def answer(self, name: str, *, drawn_everywhere: bool | None, case_ids: Collection[str] | None = None) -> None:
+        """Say whether a structure was looked for everywhere, or not drawn where it is not seen; None: ask again.
+
+        With `case_ids` it is said of these cases only.
+        """
+        if drawn_everywhere is None:
+            with self._saying() as tables:
+                tables.append("annotated.csv")
+                self._cases = declare_unknown(self._folder, name)
+                self._answers.pop(name, None)
+            return
+        kind: Kind = "absent" if drawn_everywhere else "missing"
+        about = () if case_ids is None else tuple(case_ids)
+        self.keep([Answer(kind, "", about, structure=name, is_of_all=case_ids is None)])
+
+    def keep(self, answers: Sequence[Answer]) -> None:
+        """Keep answers beside the data, and have the folder read again once."""
+        with self._saying() as tables:
+            repairs = [repair for answer in answers for repair in answer.repairs]
+            if repairs:
+                self._keep_repairs(repairs)
+                tables.append("repairs.csv")
+            for answer in answers:
+                if answer.kind in ("missing", "absent", "drawn"):
+                    self._declare(answer)
+                    tables.append("annotated.csv")
+            for answer in answers:
+                if answer.kind in ("sform", "pixdim"):
+                    chosen = [case for case in self._folder.cases if case.case_id in answer.cases]
+                    files = [image.path for case in chosen for image in case.images]
+                    files += [label.path for case in chosen for label in case.labels]
+                    answer_voxel_sizes(self._folder.folder, answer.kind, files)
+                    tables.append("voxel_sizes.csv")
+            # Last, for the others are said of the structures as they were read.
+            if any(answer.kind == "names" for answer in answers):
+                self._cases = keep_names(self._folder)
+                tables.append("structures.csv")
+            dropped = [answer.structure for answer in answers if answer.kind == "drop"]
+            if dropped:
+                leave_out_structures(self._folder, dropped)
+                tables.append("structures.csv")
+
+    def _keep_repairs(self, repairs: Iterable[Repair]) -> None:
+        new = [
+            replace(repair, reason=repair.reason or _REASONS.get(repair.kind, "the check proposed it"))
+            for repair in dict.fromkeys(repairs)
+        ]
+        add_repairs(self._folder.folder, new, seen=self._repairs)
+        self._repairs += tuple(repair for repair in new if repair not in self._repairs)
+
+    def _declare(self, answer: Answer) -> None:
+        name, about = answer.structure, None if answer.is_of_all else answer.cases
+        words = f"{name} really is not there where it is not drawn."
+        if answer.kind == "missing":
+            self._cases = declare_missing(self._folder, name, case_ids=about, seen=self._seen)
+            words = f"{name} was not drawn where it is not seen."
+        elif answer.kind == "drawn":
+            self._cases = declare_drawn(self._folder, name, case_ids=answer.cases)
+        else:
+            self._cases = declare_absent(self._folder, name, case_ids=about)
+        self._answers[name] = _Answer(words, _said(self._folder, name))
 
     def undo(self, repairs: Iterable[Repair]) -> None:
         """Take repairs back."""
@@ -364,58 +514,29 @@ class FindingsPanel(Panel):
             undo_repairs(self._folder.folder, gone)
             self._repairs = tuple(repair for repair in self._repairs if repair not in gone)
 
-    def answer(self, name: str, *, drawn_everywhere: bool | None, case_ids: Collection[str] | None = None) -> None:
-        """Say whether a structure was looked for everywhere, or not drawn where it is not seen; None: ask again.
-
-        With `case_ids` it is said of these cases only.
-        """
-        with self._saying("Kept beside your data in annotated.csv."):
-            if drawn_everywhere is None:
-                self._cases = declare_unknown(self._folder, name)
-                self._answers.pop(name, None)
-                return
-            if drawn_everywhere:
-                self._cases = declare_absent(self._folder, name, case_ids=case_ids)
-                words = f"{name} really is not there where it is not drawn."
-            else:
-                self._cases = declare_missing(self._folder, name, case_ids=case_ids)
-                words = f"{name} was not drawn where it is not seen."
-            self._answers[name] = _Answer(words, _said(self._cases, name))
-
-    def keep_names(self) -> None:
-        """Say that names that look alike are one structure each."""
-        with self._saying("Kept beside your data in structures.csv."):
-            keep_names(self._folder)
-
-    def answer_sizes(self, holds: Holds | None, cases: Iterable[str] = ()) -> None:
-        """Say which size of a voxel holds in the files of these cases; None: ask again."""
-        with self._saying("Kept beside your data in voxel_sizes.csv." if holds else "Taken back."):
-            chosen, folder = set(cases), self._folder
-            if holds is None:
-                forget_answers(folder.folder)
-            else:
-                mine = [case for case in folder.cases if case.case_id in chosen]
-                files = [image.path for case in mine for image in case.images]
-                files += [label.path for case in mine for label in case.labels]
-                answer_voxel_sizes(folder.folder, holds, files)
-
-    def drop(self, name: str) -> None:
-        """Leave a structure out of the table of structures."""
-        with self._saying("Kept beside your data in structures.csv."):
-            leave_out_structure(self._folder, name)
+    def ask_sizes_again(self) -> None:
+        """Take back which size of a voxel holds."""
+        with self._saying("Taken back."):
+            forget_answers(self._folder.folder)
 
     @contextmanager
-    def _saying(self, words: str) -> Iterator[None]:
-        """Say what was done and have the folder read again; read it too if another program has changed it."""
+    def _saying(self, words: str = "") -> Iterator[list[str]]:
+        """Say what was done and have the folder read again; read it too if another program has changed it.
+
+        Without words it is said in which tables it was kept; the block puts their names into the list.
+        """
+        tables: list[str] = []
         try:
-            yield
-        except OutdatedError as error:
-            self.fail(error)
+            yield tables
         except Exception as error:
             self.fail(error)
-            return
+            if not tables and not isinstance(error, OutdatedError):
+                return
         else:
-            self.say(words, "done")
+            kept = listed(list(dict.fromkeys(tables)))
+            self.say(words or f"Kept beside your data in {kept}; your own files stay as they are.", "done")
+            self._chosen = {}
+            self.strip.forget()
         if self._changed is not None:
             self._changed()
 
@@ -432,7 +553,7 @@ class FindingsPanel(Panel):
             undo = button("Undo", partial(self.answer, name, drawn_everywhere=None), f"Undo: {answer.words}")
             rows.append(widgets.HBox([undo, widgets.HTML(text(answer.words))]))
         for words in self._answered_sizes():
-            undo = button("Undo", partial(self.answer_sizes, None), f"Undo: {words}")
+            undo = button("Undo", self.ask_sizes_again, f"Undo: {words}")
             rows.append(widgets.HBox([undo, widgets.HTML(text(words))]))
         for repair in repairs[:MOST_REPAIRS]:
             words = f"{self._case(repair.case_id)}: {repair.words} ({repair.date or 'no date'})"
@@ -492,5 +613,5 @@ def _controls(box: widgets.Box) -> Iterable[widgets.Widget]:
     for child in box.children:
         if isinstance(child, widgets.Box):
             yield from _controls(child)
-        elif isinstance(child, widgets.Button | widgets.Dropdown):
+        elif isinstance(child, widgets.Button | widgets.ToggleButton | widgets.Dropdown):
             yield child

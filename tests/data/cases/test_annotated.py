@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from folders import add_subject, change_label
 
-from autoseg.data.cases import declare_absent, declare_missing, declare_unknown, find_cases
-from autoseg.data.checks import check_cases
+from autoseg.data.cases import declare_absent, declare_drawn, declare_missing, declare_unknown, find_cases
+from autoseg.data.checks import check_cases, examine_cases
 from autoseg.errors import DataError
 
 NAMES = {1: "psoas", 2: "disc", 3: "fat"}
@@ -56,3 +56,17 @@ def test_a_structure_that_is_not_there_is_named(folder):
     for declare in (declare_absent, declare_unknown, declare_missing):
         with pytest.raises(DataError, match="No structure is called 'bone'"):
             declare(found(folder), "bone")
+
+
+def test_a_structure_is_drawn_after_all_and_nothing_is_read_where_the_labels_are_known(folder, monkeypatch):
+    before = found(folder)
+    seen = examine_cases(before).seen
+    monkeypatch.setattr("autoseg.data.cases.annotated.read_case", None)
+    known = declare_missing(before, "disc", seen=seen)
+    missing = [case.case_id for case in known.cases if not case.is_drawn(2)]
+    assert missing == [case_id for case_id, values in seen.items() if 2 not in values]
+    with pytest.raises(DataError, match="is drawn on"):
+        declare_missing(known, "psoas", case_ids=missing, seen=seen)
+    after = declare_drawn(known, "disc", case_ids=missing[:1])
+    assert [case.case_id for case in after.cases if not case.is_drawn(2)] == missing[1:]
+    assert [case.is_drawn(2) for case in found(folder).cases] == [case.is_drawn(2) for case in after.cases]

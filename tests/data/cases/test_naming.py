@@ -10,7 +10,7 @@ from PIL import Image as PillowImage
 from autoseg.data.cases import (
     build_table,
     find_cases,
-    leave_out_structure,
+    leave_out_structures,
     list_namings,
     name_structures,
     read_case_labels,
@@ -150,12 +150,12 @@ def test_what_lies_inside_another_is_not_left_out_by_mistake(folder):
 
 def test_one_structure_is_left_out_and_the_last_one_is_not(folder):
     for name in ("label 2", "label 3"):
-        leave_out_structure(find_cases(folder), name)
+        leave_out_structures(find_cases(folder), [name])
     assert [s.name for s in find_cases(folder).structures] == ["label 1"]
     with pytest.raises(LabelError, match="No structure remains"):
-        leave_out_structure(find_cases(folder), "label 1")
+        leave_out_structures(find_cases(folder), ["label 1"])
     with pytest.raises(DataError, match="No structure is called 'disc'"):
-        leave_out_structure(find_cases(folder), "disc")
+        leave_out_structures(find_cases(folder), ["disc"])
 
 
 def test_if_one_table_cannot_be_written_both_stay(folder, monkeypatch):

@@ -13,7 +13,7 @@ from folders import add_subject, change_label
 from autoseg.data.cases import Reading
 from autoseg.data.repairs import add_repair, leave_out
 from autoseg.files.dicom.phantoms import SHAPES, Shape
-from autoseg.panels.data.data import PAIRS, READING, DataPanel
+from autoseg.panels.data.data import IMAGES, READING, DataPanel
 from autoseg.panels.parts.values import Data
 
 BERT = (
@@ -68,12 +68,12 @@ def test_a_good_folder_gives_cases_findings_and_a_plan(folder):
 
 def test_no_patient_is_named_unless_asked_for(folder):
     panel = opened(folder)
-    panel.sections[PAIRS].selected_index = 0
-    assert "patient 1 (image 2)" in panel.pairs.value
-    assert "_02" not in panel.pairs.value
+    panel.sections[IMAGES].selected_index = 0
+    assert "patient 1 (image 2)" in panel.findings.strip.table.value
+    assert "_02" not in panel.findings.strip.table.value
     assert "Anna" not in page(panel)
     panel.show_ids.value = True
-    assert "Anna_02.dcm" in panel.pairs.value
+    assert "Anna_02.dcm" in panel.findings.strip.table.value
     assert panel.value is not None
     assert "Anna" in page(opened(folder, show_ids=True))
 
@@ -88,6 +88,7 @@ def test_errors_must_be_mended_first_and_a_click_mends(folder):
     assert "One error must be mended before training" in panel.message.value
     (row,) = [row for row in panel.findings.rows if row.finding.severity == "error"]
     row.press("Mend: values are renamed: 9 becomes 2")
+    panel.findings.use()
     panel.wait(60)
     assert isinstance(panel.value, Data)
     assert "patient 1 (image 2): values are renamed" in page(panel)
@@ -115,7 +116,7 @@ def test_ids_of_two_letters_are_hidden_whole_in_every_sentence_and_shown_when_as
     copied.save_as(folder / "dicoms" / "z9_01.dcm")
     add_repair(folder, leave_out("k3_03"))
     panel = opened(folder, unlabelled="skip", structures={1: "psoas", 2: "disc", 3: "fat"})
-    panel.sections[PAIRS].selected_index = 0
+    panel.sections[IMAGES].selected_index = 0
     assert {"twins", "subjects", "shape", "values", "unreadable"} <= {
         row.finding.kind for row in panel.findings.rows
     }
@@ -216,6 +217,8 @@ def test_a_corrupt_file_is_a_finding_with_its_buttons(folder):
     (row,) = [row for row in panel.findings.rows if row.finding.severity == "error"]
     assert row.finding.kind == "unreadable"
     row.press("Leave this image out")
+    assert panel.value is None  # until the answer is used
+    panel.findings.use()
     panel.wait(60)
     assert len(panel.value.cases.cases) == 5
 

@@ -6,9 +6,8 @@ import pytest
 
 from autoseg.data.checks import Finding
 from autoseg.data.repairs import clear, relabel, transform
-from autoseg.panels.data.findings import FindingRow, offers
-from autoseg.panels.parts.fields import button
-from autoseg.panels.parts.panel import Panel
+from autoseg.panels.data.answers import Answer, answers_for_all, answers_to, leaving_out, offers
+from autoseg.panels.data.findings import FindingRow
 
 
 def finding(*repairs, **changes):
@@ -52,13 +51,46 @@ def test_a_picture_that_fails_is_a_sentence():
     assert "could not be drawn: no memory" in row.picture.value
 
 
-def test_a_button_says_what_fails_in_the_panel():
-    def fail():
-        raise ValueError("no luck")
-
-    panel = Panel()
-    row = FindingRow(finding(), str, [button("Try", fail, "Try it", panel=panel)])
-    row.press("Tr")
-    assert "no luck" in panel.message.value
+def test_of_answers_about_the_same_case_one_holds_and_a_second_press_takes_it_back():
+    mend, out, other = (
+        Answer("mend", "Mend: turned", ("a",)),
+        leaving_out(["a"], "Out"),
+        leaving_out(["b"], "B out"),
+    )
+    told = []
+    row = FindingRow(finding(), str, [mend, out, other], changed=lambda: told.append(1))
+    row.press("Out")
+    row.press("B")
+    assert row.chosen == (out, other)
+    row.press("Mend")
+    assert row.chosen == (mend, other)
+    row.controls[0].value = False
+    assert row.chosen == (other,)
+    assert len(told) == 4
     with pytest.raises(KeyError):
         row.press("Else")
+
+
+def test_one_of_many_images_is_picked_from_a_list():
+    known = ("a", "b", "c", "d")
+    out = answers_to(finding(cases=("a", "b", "c")), "", known, str.upper)
+    row = FindingRow(finding(), str, out)
+    assert [words for words, _ in row.several.options] == [
+        "Leave none out",
+        "Leave A out",
+        "Leave B out",
+        "Leave C out",
+        "Leave all 3 out",
+    ]
+    row.several.value = out[-1]
+    assert [repair.case_id for repair in row.chosen[0].repairs] == ["a", "b", "c"]
+    row.choose([out[0]])
+    assert row.chosen == (out[0],)
+    assert answers_to(finding(cases=known), "", known, str) == []  # else nothing would remain
+
+
+def test_the_same_for_all_is_what_each_of_them_can_be_answered():
+    one, two = (leaving_out([case]) for case in "ab")
+    mend = [Answer("mend", "first", ("a",)), Answer("mend", "second", ("b",))]
+    assert answers_for_all([[one, *mend], [two, mend[0]]]) == {"out": [[one], [two]], "mend": [mend, mend[:1]]}
+    assert answers_for_all([[one, two], [two]]) == {}  # which of both is to be said of each

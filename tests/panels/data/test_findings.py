@@ -47,11 +47,16 @@ def row_of(panel, kind):
     return row
 
 
+def answer(panel, kind, words):
+    row_of(panel, kind).press(words)
+    panel.use()
+
+
 def test_a_fault_is_mended_and_the_repair_undone(folder):
     change_label(folder, "Anna_01", lambda labels: np.where(labels == 3, 9, labels))
     told = []
     panel = shown(folder, told=told)
-    row_of(panel, "values").press("Mend: values are renamed: 9 becomes 3")
+    answer(panel, "values", "Mend: values are renamed: 9 becomes 3")
     assert read_repairs(folder) == (relabel("Anna_01", {9: 3}),)
     assert told == [1]
     assert "own files stay" in panel.message.value
@@ -66,7 +71,7 @@ def test_a_fault_is_mended_and_the_repair_undone(folder):
 
 def test_a_case_is_left_out(folder):
     panel = shown(folder, [finding_of(folder)])
-    row_of(panel, "sides").press("Leave this image out")
+    answer(panel, "sides", "Leave this image out")
     assert read_repairs(folder) == (leave_out("Anna_01"),)
     assert len(found(folder).cases) == 3
 
@@ -75,12 +80,13 @@ def test_of_two_cases_each_can_be_left_out_of_more_one_is_chosen(folder):
     two = finding_of(folder, "", problem="Alike.", cases=("Anna_01", "Bert_02"), kind="twins")
     three = finding_of(folder, "", problem="Odd.", cases=("Anna_01", "Anna_02", "Bert_02"), kind="gap")
     panel = shown(folder, [two, three])
-    row_of(panel, "twins").press("Leave Bert_02 out")
+    answer(panel, "twins", "Leave Bert_02 out")
     row = row_of(panel, "gap")
-    row.controls[0].value = "Anna_02"
-    row.press("Leave it out")
+    row.several.value = row.several.options[2][1]
+    panel.use()
     assert read_repairs(folder) == (leave_out("Bert_02"), leave_out("Anna_02"))
-    row.press("Leave all 3 out")  # those that are left out already are passed over
+    row.several.value = row.several.options[-1][1]
+    panel.use()  # those that are left out already are passed over
     assert len(read_repairs(folder)) == 3
 
 
@@ -88,14 +94,14 @@ def test_the_question_is_answered_once_and_the_answer_taken_back(folder):
     for name in ("Anna_01", "Bert_01"):
         change_label(folder, name, lambda labels: np.where(labels == 2, 0, labels))
     panel = shown(folder)
-    row_of(panel, "absent").press("It was not drawn there")
+    answer(panel, "absent", "It was not drawn there")
     assert [case.annotated for case in found(folder).cases] == [{1, 3}, {1, 2, 3}] * 2
     cases = found(folder)
     panel.show(cases, check_cases(cases))
     assert not any(row.finding.kind == "absent" for row in panel.rows)
     panel.made.children[1].children[0].click()
     panel.show(found(folder), check_cases(found(folder)))
-    row_of(panel, "absent").press("It really is not there")
+    answer(panel, "absent", "It really is not there")
     assert not any(finding.kind == "absent" for finding in check_cases(found(folder)))
     assert all(case.annotated == {1, 2, 3} for case in found(folder).cases)
 
@@ -108,11 +114,12 @@ def test_undrawn_slices_are_asked_of_their_patient_only(tmp_path):
     rows = [row for row in panel.rows if row.finding.kind == "gap"]
     assert [row.finding.cases for row in rows] == [("Anna_02",), ("Bert_02",)]
     rows[0].press("It was not drawn there")
+    panel.use()
     drawn = {case.case_id: case.is_drawn(3) for case in found(tmp_path).cases}
     assert [case_id for case_id, is_drawn in drawn.items() if not is_drawn] == ["Anna_02"]
     assert [f.cases for f in check_cases(found(tmp_path)) if f.kind == "gap"] == [("Bert_02",)]
     panel.show(found(tmp_path), check_cases(found(tmp_path)))
-    row_of(panel, "gap").press("It really is not there")
+    answer(panel, "gap", "It really is not there")
     assert not any(f.kind == "gap" for f in check_cases(found(tmp_path)))
     assert [case.case_id for case in found(tmp_path).cases if not case.is_drawn(3)] == ["Anna_02"]
 
@@ -122,7 +129,7 @@ def test_a_structure_that_nobody_drew_is_left_out(folder):
     panel = FindingsPanel()
     cases = find_cases(folder)
     panel.show(cases, check_cases(cases))
-    row_of(panel, "never").press("Leave nerve out")
+    answer(panel, "never", "Leave nerve out")
     assert [s.name for s in find_cases(folder).structures] == ["psoas", "disc", "fat"]
 
 
@@ -146,26 +153,55 @@ def test_of_hundreds_a_few_are_shown_and_more_on_demand(folder):
     assert more[0].description == "Show 20 more of 25"
     more[0].click()
     assert len(panel.rows) == module.MOST_ROWS + 20
-    assert sum(bool(row.picture.value) for row in panel.rows) == module.FIRST_PICTURES
+    panel.wait(60)
+    assert all("<img" in row.thumbnail.value for row in panel.rows)
 
 
-def test_all_of_one_kind_are_mended_at_once(folder):
-    given = [finding_of(folder, name, repairs=(clear(name, 1),)) for name in ("Anna_01", "Anna_02", "Bert_01")]
-    panel = shown(folder, given)
+def test_the_same_is_answered_to_all_and_the_folder_read_once(folder):
+    names, told = ("Anna_01", "Anna_02", "Bert_01"), []
+    given = [finding_of(folder, name, repairs=(clear(name, 1),)) for name in names]
+    given.append(finding_of(folder, "Bert_02", kind="empty"))
+    panel = shown(folder, given, told=told)
+    assert panel.bars[0].button.disabled
     (box,) = [child for child in panel.list.children if type(child).__name__ == "HBox"]
-    box.children[0].click()
-    assert read_repairs(folder) == tuple(clear(name, 1) for name in ("Anna_01", "Anna_02", "Bert_01"))
+    assert [one.description for one in box.children[1:]] == ["Mend as proposed", "Leave these images out"]
+    box.children[1].click()
+    assert [row.chosen[0].kind for row in panel.rows[:3]] == ["mend"] * 3
+    row_of(panel, "empty").press("Leave this image out")
+    assert panel.bars[0].button.description == "Use 4 answers"
+    assert (read_repairs(folder), told) == ((), [])  # nothing is kept yet
+    panel.bars[0].button.click()
+    assert read_repairs(folder) == (*(clear(name, 1) for name in names), leave_out("Bert_02"))
+    assert told == [1]
     panel = shown(folder, given)
     panel.made.children[-1].click()
     assert read_repairs(folder) == ()
 
 
-def test_pictures_of_the_first_are_drawn_the_others_when_unfolded(folder):
-    given = [finding_of(folder, kind=f"kind{n}") for n in range(5)]
+def test_answers_stay_chosen_while_ids_are_shown_and_also_beyond_what_is_unfolded(folder):
+    given = [finding_of(folder, problem=f"Problem {n}.") for n in range(module.MOST_OF_ONE_KIND + 1)]
     panel = shown(folder, given)
-    assert [bool(row.picture.value) for row in panel.rows] == [True, True, True, False, False]
-    panel.rows[4].unfold.value = True
-    assert "<img" in panel.rows[4].picture.value
+    (box,) = [child for child in panel.list.children if type(child).__name__ == "HBox"]
+    box.children[1].click()
+    assert len(panel.chosen) == len(given)
+    panel.show(found(folder), given)
+    panel.list.children[-1].click()
+    assert [len(row.chosen) for row in panel.rows] == [1] * len(given)
+    panel.show(found(folder), list(given))  # read again
+    assert panel.chosen == ()
+
+
+def test_a_picture_in_little_shows_the_slice_and_the_large_one_is_drawn_when_asked_for(folder):
+    unreadable = finding_of(folder, kind="unreadable")
+    panel = shown(folder, [finding_of(folder), finding_of(folder, kind="names"), unreadable])
+    assert [("<img" in row.thumbnail.value, row.can_be_drawn) for row in panel.rows] == [
+        (True, True),
+        (True, False),
+        (False, False),
+    ]
+    assert panel.rows[0].picture.value == ""
+    panel.rows[0].unfold.value = True
+    assert "<img" in panel.rows[0].picture.value
 
 
 def test_ids_are_hidden_where_names_are_given(folder):
@@ -176,7 +212,7 @@ def test_ids_are_hidden_where_names_are_given(folder):
     panel = shown(folder, [two], names=names)
     page = (
         panel.rows[0].words.value
-        + panel.rows[0].picture.value
+        + panel.rows[0].thumbnail.value
         + str([c.description for c in panel.rows[0].controls])
     )
     assert "Anna" not in page
@@ -190,7 +226,7 @@ def test_a_folder_that_cannot_be_written_to_is_a_sentence(folder):
     told = []
     panel = shown(folder, [finding_of(folder, repairs=(clear("Anna_01", 1),))], told=told)
     with watching(folder, refuse):
-        row_of(panel, "sides").press("Mend")
+        answer(panel, "sides", "Mend")
     assert "could not be written: Permission denied" in panel.message.value
     assert "Traceback" not in panel.message.value
     assert told == []
@@ -200,6 +236,7 @@ def test_buttons_wait_while_the_folder_is_read_again(folder):
     panel = shown(folder, [finding_of(folder, repairs=(clear("Anna_01", 1),))])
     panel.lock(True)
     assert all(control.disabled for control in panel.rows[0].controls)
+    assert panel.bars[0].button.disabled
     panel.lock(False)
     assert not any(control.disabled for control in panel.rows[0].controls)
 
@@ -221,7 +258,7 @@ def test_names_that_look_alike_are_answered_with_one_button(tmp_path):
     cases = find_cases(tmp_path)
     panel.show(cases, check_cases(cases))
     panel.wait(60)
-    row_of(panel, "names").press("They are all Psoas left")
+    answer(panel, "names", "They are all Psoas left")
     assert told == [1]
     assert "structures.csv" in panel.message.value
     assert not [finding for finding in check_cases(find_cases(tmp_path)) if finding.kind == "names"]
@@ -237,7 +274,7 @@ def test_which_size_of_a_voxel_holds_is_a_click_and_can_be_taken_back(tmp_path):
         panel.wait(60)
         return panel
 
-    row_of(opened(), "sizes").press("The pixdim holds")
+    answer(opened(), "sizes", "The pixdim holds")
     assert set(read_answers(folder).values()) == {"pixdim"}
     assert told == [1]
     panel = opened()
@@ -253,8 +290,9 @@ def test_the_share_from_which_a_pixel_counts_is_typed(tmp_path):
     panel.show(cases, check_cases(cases))
     panel.wait(60)
     row = row_of(panel, "shares")
-    row.controls[0].value = 0.3
+    row.share.value = 0.3
     row.press("Count pixels from this share on")
+    panel.use()
     assert read_repairs(folder) == tuple(settle(f"p{n}", "threshold", threshold=0.3) for n in range(3))
 
 
@@ -264,12 +302,12 @@ def test_what_another_notebook_mended_is_not_mended_again(folder):
     panel = shown(folder, findings, told=told)
     theirs = relabel("Anna_01", {1: 3, 3: 1})
     shown(folder).mend([theirs])
-    row_of(panel, "sides").press("Mend")
+    answer(panel, "sides", "Mend")
     assert "Another program has changed in" in panel.message.value
     assert read_repairs(folder) == (theirs,)
     assert told == [1]
     panel = shown(folder, findings, told=told)
-    row_of(panel, "sides").press("Mend")  # seen, and still wanted
+    answer(panel, "sides", "Mend")  # seen, and still wanted
     assert read_repairs(folder) == (theirs, relabel("Anna_01", {1: 2, 2: 1}))
     panel.undo([theirs, leave_out("Anna_01")])
     panel.mend([clear("Anna_01", 3)])  # one's own changes are no other program's
