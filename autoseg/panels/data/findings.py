@@ -83,8 +83,8 @@ MOST_BUTTONS = 2
 class FindingRow(widgets.VBox):
     """One finding: its picture in little, words (`hide` takes IDs out), answers to choose from, and the picture.
 
-    `draw` gives the picture as HTML, if there is one; `changed` is called when another answer is chosen. A brief one
-    says what is wrong and no more.
+    `draw` gives the picture as HTML, if there is one; `changed` is called when another answer is chosen. A brief
+    one says what is wrong and no more.
     """
 
     def __init__(
