@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ from autoseg.image.structures import Structure
 from autoseg.report.figures.slices import encode_picture
 
 SIDE = 144  # pixels
+_Number = TypeVar("_Number", bound=np.generic)
 
 
 def draw_thumbnail(case: Case, structures: Sequence[Structure], index: int | None = None) -> bytes | None:
@@ -34,8 +36,8 @@ def draw_thumbnail(case: Case, structures: Sequence[Structure], index: int | Non
         return None  # the check says so
     labels = _labels(case, structures, image)
     if index is None:
-        is_drawn = labels is not None and labels.any()
-        index = int(np.count_nonzero(labels, axis=(1, 2)).argmax()) if is_drawn else image.shape[0] // 2
+        counts = np.zeros(1, int) if labels is None else np.count_nonzero(labels, axis=(1, 2))
+        index = int(counts.argmax()) if counts.any() else image.shape[0] // 2
     index = min(index, image.shape[0] - 1)
     grey, drawn = image.channel_voxels[0, index], None if labels is None else np.maximum(labels[index], 0)
     shape = _shape(grey.shape, pixel_aspect(image))
@@ -71,7 +73,7 @@ def _shape(shape: Sequence[int], aspect: float) -> tuple[int, int]:
     return max(1, round(rows * scale)), max(1, round(columns * scale))
 
 
-def _sampled(slice_: npt.NDArray[np.generic], shape: tuple[int, int]) -> npt.NDArray[np.generic]:
+def _sampled(slice_: npt.NDArray[_Number], shape: tuple[int, int]) -> npt.NDArray[_Number]:
     rows, columns = (
         ((np.arange(new) + 0.5) * old / new).astype(int) for new, old in zip(shape, slice_.shape, strict=True)
     )
