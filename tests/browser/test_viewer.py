@@ -86,6 +86,11 @@ AT = """([x, y]) => {
   const { data } = document.querySelector(".asv-canvas").getContext("2d").getImageData(x, y, 1, 1);
   return [...data.slice(0, 3)];
 }"""
+# Whether the pixel in a column and row of a canvas is other than grey.
+PAINTED = """([canvas, x, y]) => {
+  const { data } = canvas.getContext("2d").getImageData(x, y, 1, 1);
+  return data[0] !== data[2];
+}"""
 # Every drawn picture from now on, to compare its number with its grey level.
 WATCH = """() => {
   window.drawn = [];
@@ -281,10 +286,7 @@ def _draw_with_mouse_and_keys(notebook, home):
     page.mouse.down()
     move_to(45, 50)
     # The picture shows it before the kernel hears of it.
-    page.wait_for_function(
-        "(c) => { const d = c.getContext('2d').getImageData(42, 45, 1, 1).data; return d[0] !== d[2]; }",
-        arg=canvas.element_handle(),
-    )
+    page.wait_for_function(PAINTED, arg=[canvas.element_handle(), 42, 45])
     move_to(45, 55)
     page.mouse.up()
     until_pixels(521)
@@ -301,6 +303,18 @@ def _draw_with_mouse_and_keys(notebook, home):
     _press(page, "Enter")
     until_pixels(570)
     assert on_disk(15) == 570
+    # The cord's grey value is that of the whole slice, but for two pixels in the corner.
+    viewer.get_by_role("button", name="As drawn here").click()
+    canvas.focus()
+    _press(page, "b", "]", "]", "]", "]")
+    move_to(63, 63)
+    page.mouse.down()
+    page.wait_for_function(PAINTED, arg=[canvas.element_handle(), 61, 63])
+    assert not page.evaluate(PAINTED, [canvas.element_handle(), 62, 63])
+    page.mouse.up()
+    until_pixels(573)  # a quarter of the disc, of 3 + 2 pixels, without those two
+    _press(page, "t")
+    assert not viewer.get_by_label("only some grey values").is_checked()
     viewer.get_by_role("button", name="As it was").click()
     until_pixels(500)
     assert page.locator(".jp-Cell").count() == cells  # no key reached the notebook

@@ -15,7 +15,16 @@ import numpy.typing as npt
 
 from autoseg.data.corrections.kit import AS_WRITTEN, Kit, KitCase, pictures_apart
 from autoseg.data.corrections.read import read_kit_labels
-from autoseg.data.corrections.strokes import Mask, Points, between, brushed, inside, largest_piece
+from autoseg.data.corrections.strokes import (
+    Mask,
+    Points,
+    between,
+    brushed,
+    holes_filled,
+    inside,
+    largest_piece,
+    smoothed,
+)
 from autoseg.errors import DataError, OutputError, ReadError
 from autoseg.files.atomic import one_step
 from autoseg.files.nifti.volumes import write_nifti
@@ -30,6 +39,8 @@ LONGEST_LOOK_S = 60.0
 
 Place = tuple[int, int]
 """An image and a slice of it, both from 0."""
+Range = tuple[float, float] | None
+"""The lowest and the highest intensity of pixels that may change; None changes any."""
 Labels = npt.NDArray[np.uint8]
 
 
@@ -139,18 +150,31 @@ class Drawing:
 
     # --- strokes; each gives the slices that were changed
 
-    def brush(self, place: Place, label: int, points: Points, *, size: float, erase: bool = False) -> list[Place]:
+    def brush(
+        self,
+        place: Place,
+        label: int,
+        points: Points,
+        *,
+        size: float,
+        erase: bool = False,
+        within: Range = None,
+    ) -> list[Place]:
         """Paint a structure along points (row, column) with a round brush, or take it away there.
 
         `size` is the brush's diameter in widths of a pixel (`strokes.brushed`). What belonged to other structures
-        belongs to this one where it was painted; an eraser takes away this structure alone.
+        belongs to this one where it was painted; an eraser takes away this structure alone. Pixels whose
+        intensity (of the first channel) is not `within` a range stay as they are.
         """
         mask = brushed(self._shape(place), points, size=size, aspect=self._aspect(place[0]))
-        return self._paint(place, label, mask, erase=erase)
+        return self._paint(place, label, mask & self._within(place, within), erase=erase)
 
-    def polygon(self, place: Place, label: int, points: Points, *, erase: bool = False) -> list[Place]:
-        """Paint a structure within a polygon of (row, column), or take it away there."""
-        return self._paint(place, label, inside(self._shape(place), points), erase=erase)
+    def polygon(
+        self, place: Place, label: int, points: Points, *, erase: bool = False, within: Range = None
+    ) -> list[Place]:
+        """Paint a structure within a polygon of (row, column), or take it away there; a range as for the brush."""
+        mask = inside(self._shape(place), points)
+        return self._paint(place, label, mask & self._within(place, within), erase=erase)
 
     def copy(self, place: Place, label: int, step: int) -> list[Place]:
         """Draw a structure as it is on the slice before (`step` -1) or behind (1); others keep their pixels."""
@@ -190,6 +214,20 @@ class Drawing:
     def keep_largest(self, place: Place, label: int) -> list[Place]:
         """Take away all but the largest piece of a structure on a slice."""
         return self._edit([(place, self._shaped(place, label, largest_piece(self._mask(place, label))))])
+
+    def fill_holes(self, place: Place, label: int) -> list[Place]:
+        """Draw a structure where it encloses what belongs to nothing; others in there keep their pixels."""
+        return self._edit([(place, self._shaped(place, label, holes_filled(self._mask(place, label))))])
+
+    def smooth(self, place: Place, label: int) -> list[Place]:
+        """Round a structure's outline on a slice, which keeps its area (`strokes.smoothed`).
+
+        Other structures, those inside it too, keep their pixels.
+        """
+        labels = self._labels(place)
+        free = (labels == label) | (labels == self._around(label))
+        mask = smoothed(self._mask(place, label), free, aspect=self._aspect(place[0]))
+        return self._edit([(place, self._shaped(place, label, mask))])
 
     def restore(self, place: Place) -> list[Place]:
         """Draw a slice as it was when the folder was written, with all its structures."""
@@ -255,6 +293,13 @@ class Drawing:
         if erase:
             return self._edit([(place, np.where(mask & own, self._around(label), labels))])
         return self._edit([(place, np.where(mask & ~own, label, labels))])
+
+    def _within(self, place: Place, range_: Range) -> Mask:
+        image, index = place
+        values = self.images[image].channel_voxels[0, index]
+        if range_ is None:
+            return np.ones(values.shape, np.bool_)
+        return (values >= range_[0]) & (values <= range_[1])
 
     def _shaped(self, place: Place, label: int, mask: Mask) -> npt.NDArray[np.integer]:
         """Give a slice with a structure as the mask says, but for what belongs to others."""

@@ -14,6 +14,7 @@ Mask = npt.NDArray[np.bool_]
 Points = Sequence[tuple[float, float]]
 # What arithmetic may add to a distance that is the brush's radius to the digit.
 TINY = 1e-9
+SMOOTHING = 1.5  # widths of a pixel: what is finer in an outline is drawn by chance
 
 
 def brushed(shape: tuple[int, int], points: Points, *, size: float, aspect: float = 1.0) -> Mask:
@@ -119,3 +120,35 @@ def largest_piece(mask: Mask) -> Mask:
         return mask.copy()
     found: Mask = parts == 1 + int(np.argmax(np.bincount(parts.ravel())[1:]))
     return found
+
+
+def holes_filled(mask: Mask) -> Mask:
+    """Give a mask with the holes that it encloses; pixels that touch by corners enclose as well."""
+    return np.asarray(ndimage.binary_fill_holes(mask), np.bool_)
+
+
+def smoothed(mask: Mask, free: Mask, *, aspect: float = 1.0) -> Mask:
+    """Give a mask with a rounder outline and as many pixels as before; only those of `free` change.
+
+    The mask is blurred (a Gaussian of 1.5 widths of a pixel, round in millimetres by `aspect`), and of the free
+    pixels those with most of it are taken. A limit of one half would make round structures smaller. Where
+    pixels are equal, all or none of them are taken, whichever is nearer to the pixels before.
+
+    Examples
+    --------
+    >>> spiked = np.zeros((12, 12), np.bool_)
+    >>> spiked[4:11, 2:9] = True
+    >>> spiked[1:4, 5] = True
+    >>> round_one = smoothed(spiked, np.ones_like(spiked))
+    >>> int(spiked.sum()), int(round_one.sum()), bool(round_one[1, 5])
+    (52, 52, False)
+    """
+    count = int((mask & free).sum())
+    if not count:
+        return mask.copy()
+    blurred = ndimage.gaussian_filter(mask.astype(np.float64), (SMOOTHING / aspect, SMOOTHING), mode="nearest")
+    blurred = np.round(blurred, 9)  # what is alike by symmetry is equal
+    limit = np.sort(blurred[free])[-count]
+    more, fewer = blurred >= limit, blurred > limit
+    is_more_nearer = (more & free).sum() - count <= count - (fewer & free).sum()
+    return np.where(free, more if is_more_nearer else fewer, mask)

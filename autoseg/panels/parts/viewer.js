@@ -257,7 +257,7 @@ function isEdge(drawn, i, x, y, rows, columns) {
 }
 
 /** Draws along points in a slice's labels, by the same rule as `strokes.brushed` and `Drawing` in Python. */
-function brush(labels, { rows, columns, aspect, structures }, label, points, size, erase) {
+function brush({ labels, grey }, { rows, columns, aspect, structures }, label, points, size, erase, numbers) {
   const radius = size / 2;
   const own = structures.find((s) => s.label === label);
   const outer = structures.filter((s) => s.includes.includes(label) && s.label !== label);
@@ -279,6 +279,7 @@ function brush(labels, { rows, columns, aspect, structures }, label, points, siz
         const share = length ? Math.min(Math.max((dy * down + dx * right) / length, 0), 1) : 0;
         if ((dy - share * down) ** 2 + (dx - share * right) ** 2 > radius * radius + 1e-9) continue;
         const at = y * columns + x;
+        if (grey[at] < numbers[0] || grey[at] > numbers[1]) continue;
         const isOwn = labels[at] === label || own.includes.includes(labels[at]);
         if (isOwn === erase) labels[at] = erase ? rest : label;
       }
@@ -492,6 +493,8 @@ class View {
       once("Copy from before", "Draw the structure as on the slice before; others keep their pixels", "copy before"),
       once("Copy from behind", "Draw the structure as on the next slice; others keep their pixels", "copy behind"),
       once("Fill between", "Draw the structure on the slices between two on which you corrected it", "between"),
+      once("Smooth", "Round the structure's outline on this slice; it keeps its area. Again: rounder", "smooth"),
+      once("Fill holes", "Draw the structure in the holes that it encloses on this slice", "holes"),
       once("Largest piece", "Take away all but the structure's largest piece on this slice", "largest"),
       once("As it was", "Draw this slice, with all structures, as it was before it was corrected", "restore"),
     ];
@@ -503,12 +506,58 @@ class View {
       make("div", { class: "asv-control" }, make("label", { for: this.structure.id }, "Structure"), this.structure),
       row("Tools", ...this.tools.values()),
       make("div", { class: "asv-control" }, make("label", { for: this.size.id }, "Size"), this.size, this.sizeWords),
+      this.buildRange(id),
       row("Undo and redo", this.undo, this.redo),
       row("Whole slices", ...whole),
       this.drawn,
     );
     this.setSize(FIRST_SIZE);
     return this.drawingBox;
+  }
+
+  /** The limit of grey values within which brush, eraser, polygon and cutting out change pixels. */
+  buildRange(id) {
+    const number = (words) => make("input", { type: "number", step: "any", class: "asv-value", "aria-label": words });
+    this.limits = [number("Lowest grey value"), number("Highest grey value")];
+    this.limit = make("input", { type: "checkbox", id: `${id}-limit` });
+    const take = () => {
+      this.takeRange();
+      this.limit.checked = true;
+    };
+    this.limit.addEventListener("change", () => this.limits.some((input) => input.value === "") && this.takeRange());
+    const title = "Brush, eraser and polygon leave pixels with other grey values as they are (T)";
+    const label = make("label", { class: "asv-check", title }, this.limit, " only some grey values");
+    const take95 = "Take the values that 95 of 100 pixels of the structure have on this slice; else those of the window";
+    const taken = make("button", { type: "button", title: take95, onclick: take }, "As drawn here");
+    const values = make("div", { class: "asv-row asv-buttons" }, this.limits[0], "to", this.limits[1], taken);
+    return make("div", {}, label, values);
+  }
+
+  takeRange() {
+    const { shown } = this;
+    if (!shown?.labels) return;
+    const { scale, structures } = this.images[shown.image];
+    const own = structures.find((s) => s.label === this.drawnLabel);
+    const values = shown.grey.filter((_, i) => own && (shown.labels[i] === own.label || own.includes.includes(shown.labels[i])));
+    values.sort();
+    const { centre, width } = this.window;
+    const found = values.length
+      ? [0.025, 0.975].map((share) => scale[0] + scale[1] * values[Math.round(share * (values.length - 1))])
+      : [centre - width / 2, centre + width / 2];
+    this.limits.forEach((input, i) => (input.value = Number(found[i].toPrecision(6))));
+  }
+
+  /** The lowest and the highest grey value that may be changed; null for any. */
+  get within() {
+    if (!this.limit.checked) return null;
+    return this.limits.map((input) => (input.value === "" ? null : Number(input.value)));
+  }
+
+  /** Gives grey values as the numbers that stand for them in a slice. */
+  numbersOf(within, { scale: [first, step] }) {
+    if (within === null) return [0, Infinity];
+    const [low, high] = within.map((value) => (value === null ? NaN : (value - first) / step));
+    return Number.isNaN(low + high) ? [1, 0] : [low - 1e-6, high + 1e-6];
   }
 
   get mayDraw() {
@@ -601,7 +650,7 @@ class View {
     down.preventDefault();
     const isBrush = ["brush", "eraser"].includes(this.drawing.tool);
     const { tool, size } = this.drawing;
-    const stroke = { entry: this.shown, tool, size, label: this.drawnLabel, points: [] };
+    const stroke = { entry: this.shown, tool, size, label: this.drawnLabel, points: [], within: this.within };
     this.drawing.stroke = stroke;
     const add = (event) => {
       for (const one of event.getCoalescedEvents?.().length ? event.getCoalescedEvents() : [event]) {
@@ -613,8 +662,8 @@ class View {
     const end = (event) => {
       for (const name of ["pointermove", "pointerup", "pointercancel"]) this.canvas.removeEventListener(name, name === "pointermove" ? add : end);
       this.drawing.stroke = null;
-      const { entry, points, label } = stroke;
-      if (isBrush) this.sendStroke(tool, { image: entry.image, slice: entry.slice, label, size, points });
+      const { entry, points, label, within } = stroke;
+      if (isBrush) this.sendStroke(tool, { image: entry.image, slice: entry.slice, label, size, points, within });
       if (event.type === "pointercancel") this.clearPolygon();
     };
     this.canvas.setPointerCapture(down.pointerId);
@@ -633,8 +682,9 @@ class View {
   }
 
   paintStroke(points) {
-    const { entry, tool, label, size } = this.drawing.stroke;
-    brush(entry.labels, this.images[entry.image], label, points, size, tool === "eraser");
+    const { entry, tool, label, size, within } = this.drawing.stroke;
+    const image = this.images[entry.image];
+    brush(entry, image, label, points, size, tool === "eraser", this.numbersOf(within, image));
     if (this.timers.paint) return;
     this.timers.paint = requestAnimationFrame(() => {
       this.timers.paint = 0;
@@ -667,7 +717,7 @@ class View {
     const { tool, corners } = this.drawing;
     if (!["polygon", "cut"].includes(tool) || !corners.length) return;
     this.clearPolygon();
-    this.sendStroke(tool, { points: corners });
+    this.sendStroke(tool, { points: corners, within: this.within });
   }
 
   sendStroke(tool, more = {}) {
@@ -701,11 +751,12 @@ class View {
       this.sendStroke(key === "y" || event.shiftKey ? "redo" : "undo");
       return true;
     }
-    if (event.altKey || event.target.tagName === "SELECT") return false;
+    if (event.altKey || event.target.matches("select, input[type=number]")) return false;
     const tool = TOOLS.find((one) => one[3] === key);
     const { structures } = this.images[this.image];
     const isOpen = this.drawing.corners.length > 0;
     if (tool) this.setTool(tool[0]);
+    else if (key === "t") this.limit.click();
     else if (key === "[" || key === "]") this.stepSize(key === "[" ? -1 : 1);
     else if (/^[1-9]$/.test(key) && structures[key - 1]) this.structure.value = structures[key - 1].label;
     else if (key === "enter" && isOpen && event.target === this.canvas) this.closePolygon();
@@ -827,8 +878,8 @@ class View {
     }
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const target = event.target;
-    const inField = target.tagName === "SELECT" || target.matches("input[type=range]:not(.asv-slider)");
-    const pressable = target.matches("button, input[type=checkbox], select");
+    const inField = target.matches("select, input[type=number], input[type=range]:not(.asv-slider)");
+    const pressable = target.matches("button, input[type=checkbox], input[type=number], select");
     const end = this.stops.length - 1;
     const moves = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1, PageUp: 10, PageDown: -10 };
     if (event.key in moves && !inField) this.byHand(this.place + moves[event.key]);

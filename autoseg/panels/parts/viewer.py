@@ -519,20 +519,39 @@ def draw_stroke(drawing: Drawing, stroke: Mapping[str, Any]) -> list[Place]:
         (min(max(row, -MOST_SIZE), rows + MOST_SIZE), min(max(column, -MOST_SIZE), columns + MOST_SIZE))
         for row, column in found
     ]
+    within = _range_of(stroke)
     steps = {"copy before": -1, "copy behind": 1}
     if tool in ("brush", "eraser"):
-        return drawing.brush(place, label, near, size=size, erase=tool == "eraser")
+        return drawing.brush(place, label, near, size=size, erase=tool == "eraser", within=within)
     if tool in ("polygon", "cut"):
-        return drawing.polygon(place, label, near, erase=tool == "cut")
+        return drawing.polygon(place, label, near, erase=tool == "cut", within=within)
     if tool in steps:
         return drawing.copy(place, label, steps[tool])
     if tool == "between":
         return drawing.fill_between(place, label)
+    if tool == "smooth":
+        return drawing.smooth(place, label)
+    if tool == "holes":
+        return drawing.fill_holes(place, label)
     if tool == "largest":
         return drawing.keep_largest(place, label)
     if tool == "restore":
         return drawing.restore(place)
     raise DataError(f"There is no tool {tool!r}.")
+
+
+def _range_of(stroke: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Give the intensities of the pixels that a stroke may change; None where it may change any."""
+    found = stroke.get("within")
+    if found is None:
+        return None
+    try:
+        low, high = map(float, found)
+    except (TypeError, ValueError) as error:
+        raise DataError("Type two grey values, or let the drawing reach all.") from error
+    if not low <= high:
+        raise DataError(f"No grey value lies between {low:g} and {high:g}. Type the lower one first.")
+    return low, high
 
 
 def _area_cell(row: Measurement) -> str:

@@ -9,7 +9,7 @@ import pytest
 from autoseg.data.corrections.drawing import RECORD, Drawing, read_sessions
 from autoseg.data.corrections.kit import AS_WRITTEN, read_kit, write_kit
 from autoseg.data.corrections.read import read_corrections
-from autoseg.data.corrections.strokes import between, brushed, inside, largest_piece
+from autoseg.data.corrections.strokes import between, brushed, holes_filled, inside, largest_piece, smoothed
 from autoseg.errors import DataError, OutputError, ReadError
 from autoseg.files.nifti.volumes import read_nifti, write_nifti
 from autoseg.image.geometry import affine_from_spacing
@@ -109,6 +109,36 @@ def test_the_largest_piece_touches_by_corners():
     assert not largest_piece(np.zeros((3, 3), np.bool_)).any()
 
 
+def test_smoothing_rounds_and_keeps_the_area():
+    disc, everywhere = brushed((61, 61), [(30, 30)], size=41), np.ones((61, 61), np.bool_)
+    jagged = disc.copy()
+    jagged[::2] = brushed((61, 61), [(30, 30)], size=45)[::2]
+    round_one = smoothed(jagged, everywhere)
+    assert abs(int(round_one.sum()) - int(jagged.sum())) <= 3  # pixels that are alike come together
+    edges = [(np.diff(one.astype(int), axis=0) != 0).sum() for one in (round_one, jagged)]
+    assert edges[0] < edges[1] / 2
+    # The disc as it was, but for a few pixels; an outline blurred and cut at one half would lose some of its edge.
+    assert (smoothed(disc, everywhere) ^ disc).sum() < 0.02 * disc.sum()
+    assert np.array_equal(round_one, round_one[::-1, ::-1])  # no side is preferred
+    # Rows that are four times as high as wide are blurred by a quarter as many: there the teeth are large.
+    high = smoothed(jagged, everywhere, aspect=4.0)
+    assert (high ^ jagged).sum() < 0.3 * (round_one ^ jagged).sum()
+    # At the edge of the slice nothing is lost, and what is not free stays.
+    half = np.zeros((20, 20), np.bool_)
+    half[:, :7] = True
+    assert np.array_equal(smoothed(half, np.ones_like(half)), half)
+    assert np.array_equal(smoothed(jagged, disc), jagged)
+    assert not smoothed(np.zeros_like(half), half).any()
+
+
+def test_holes_are_filled_and_bays_are_not():
+    ring = np.ones((7, 7), np.bool_)
+    ring[2:5, 2:5] = False
+    assert holes_filled(ring).all()
+    ring[3, 5:] = False
+    assert np.array_equal(holes_filled(ring), ring)
+
+
 @pytest.mark.parametrize("affine", [affine_from_spacing((4.0, 1.0, 1.0)), oblique()], ids=["square", "oblique"])
 def test_a_painted_disc_gives_its_area_to_the_pixel(tmp_path, affine):
     image, labels = result(affine)
@@ -152,13 +182,68 @@ def test_structures_are_drawn_with_what_they_include_and_others_stay(tmp_path, s
     assert (now[2] != square[1].voxels[2]).sum() == 3
 
 
+def test_drawing_may_be_kept_to_a_range_of_grey_values(tmp_path, square):
+    image, labels = square
+    drawing = drawing_of(tmp_path / "kit", square)
+    place, grey, now = (0, 4), image.voxels[4], drawing.label_map(0).voxels
+    under = brushed((20, 24), [(6, 14)], size=9)
+    wanted = under & (grey >= 200) & (grey <= 600)
+    assert 10 < wanted.sum() < under.sum() - 10
+    low, high = float(grey[wanted].min()), float(grey[wanted].max())  # both belong to the range
+    drawing.brush(place, 1, [(6, 14)], size=9, within=(low, high))
+    assert np.array_equal(now[4] == 1, wanted)
+    drawing.brush(place, 1, [(6, 14)], size=9, erase=True, within=(low, 400.0))
+    assert np.array_equal(now[4] == 1, wanted & (grey > 400))
+    corners = [(-0.5, -0.5), (-0.5, 11.5), (19.5, 11.5), (19.5, -0.5)]
+    drawing.undo()
+    drawing.undo()
+    drawing.polygon(place, 2, corners, within=(500.0, 1e9))
+    bright = (grey >= 500) & (np.arange(24) < 12)
+    assert np.array_equal(now[4] == 2, (bright & (labels.voxels[4] == 0)) | (labels.voxels[4] == 2))
+    # A voxel without a number lies in no range.
+    voxels = image.voxels.astype(np.float32)
+    voxels[4, 6, 14] = np.nan
+    other = drawing_of(tmp_path / "other", (Image(voxels, image.affine, source=image.source), labels))
+    other.brush(place, 1, [(6, 14)], size=3, within=(-1e9, 1e9))
+    assert (other.label_map(0).voxels[4] == 1).sum() == 8
+
+
+def test_a_structure_is_smoothed_and_filled_and_others_keep_their_pixels(tmp_path, square):
+    drawing = drawing_of(tmp_path / "kit", square)
+    place, now = (0, 2), drawing.label_map(0).voxels
+    drawing.brush(place, 2, [(9, 4), (11, 4)], size=1)  # a spike on the cord, and grey matter that reaches its edge
+    drawing.brush(place, 3, [(17, 7)], size=1)
+    before = now.copy()
+    assert drawing.smooth(place, 2) == [place]
+    assert now[2, 9, 4] == 0
+    assert np.array_equal(now == 3, before == 3)
+    assert np.array_equal(now == 1, before == 1)
+    assert abs(int((now[2] == 2).sum()) - int((before[2] == 2).sum())) <= 2
+    assert np.array_equal(np.delete(now, 2, axis=0), np.delete(before, 2, axis=0))
+    drawing.undo()
+    assert np.array_equal(now, before)
+    # What is smoothed inside another gives to it and takes from it, and from nothing else.
+    drawing.smooth(place, 3)
+    assert np.array_equal(now[2] > 1, before[2] > 1)
+    drawing.undo()
+    # A ring of psoas around a pixel of cord and one of nothing.
+    drawing.polygon(place, 1, [(4.5, 3.5), (4.5, 8.5), (9.5, 8.5), (9.5, 3.5)])
+    drawing.brush(place, 1, [(7, 6)], size=3, erase=True)
+    drawing.brush(place, 2, [(7, 6)], size=1)
+    drawing.fill_holes(place, 1)
+    assert now[2, 7, 6] == 2
+    assert (now[2, 5:10, 4:9] == 1).sum() == 24
+
+
 def test_undo_and_redo_are_bit_for_bit_without_end(tmp_path, square):
     drawing = drawing_of(tmp_path / "kit", square)
     random, seen = np.random.default_rng(4), [drawing.label_map(0).voxels.copy()]
     for number in range(60):
         place, label = (0, int(random.integers(7))), int(random.integers(1, 4))
         points = [tuple(point) for point in random.integers(-3, 27, (3, 2)).tolist()]
-        if number % 3:
+        if number % 7 == 6:
+            touched = drawing.smooth(place, label)
+        elif number % 3:
             touched = drawing.brush(place, label, points, size=number % 9 + 1, erase=number % 2 == 0)
         else:
             touched = drawing.polygon(place, label, points, erase=number % 2 == 0)

@@ -323,6 +323,20 @@ def test_a_stroke_comes_back_with_its_area_and_is_on_the_disk(drawn, tmp_path):
     }
 
 
+def test_the_page_limits_a_stroke_smooths_and_fills(drawn):
+    page, drawing = drawn
+    grey, now = drawing.images[0].voxels[3], drawing.label_map(0).voxels
+    page.ask(stroke(1, points=[[5, 25]], size=7, within=[-2000, 400]))
+    painted = now[3] != drawing.original(0).voxels[3]
+    assert painted.any()
+    assert grey[painted].max() <= 400
+    page.ask(stroke(2, "holes"))
+    page.ask(stroke(3, "smooth"))
+    (content, _), _, saved = page.ask(stroke(4, "smooth", label=2))
+    assert (content["slice"], saved[0]["drawing"]["said"]) == (3, "")
+    assert content["areas"]["2"]["pixels"] == 16  # the area is kept
+
+
 def test_the_images_of_a_run_are_never_changed_by_drawing(drawn):
     page, drawing = drawn
     _, label_map = result()
@@ -344,6 +358,10 @@ def test_the_images_of_a_run_are_never_changed_by_drawing(drawn):
         ({"points": [[1, float("nan")]]}, "no place"),
         ({"size": 1e9}, "no place"),
         ({"tool": "polygon", "points": [[1, 1]]}, "three corners"),
+        ({"within": [3, None]}, "Type two grey values"),
+        ({"within": 3}, "Type two grey values"),
+        ({"within": [30, 20]}, "between 30 and 20"),
+        ({"within": [float("nan"), 20]}, "between nan and 20"),
     ],
 )
 def test_a_stroke_that_makes_no_sense_is_said_and_changes_nothing(drawn, more, words):
