@@ -91,6 +91,11 @@ PAINTED = """([canvas, x, y]) => {
   const { data } = canvas.getContext("2d").getImageData(x, y, 1, 1);
   return data[0] !== data[2];
 }"""
+# Whether the whole picture is seen, and the slider and the buttons below it.
+IN_VIEW = """(viewer) => ['.asv-frame', '.asv-slider', '.asv-buttons'].every((name) => {
+  const { top, bottom, height } = viewer.querySelector(name).getBoundingClientRect();
+  return height > 0 && top >= 0 && bottom <= window.innerHeight;
+})"""
 # Every drawn picture from now on, to compare its number with its grey level.
 WATCH = """() => {
   window.drawn = [];
@@ -130,6 +135,7 @@ def test_viewer_and_table_in_a_real_browser(lab, opened, tmp_path):
     _use_the_table(page)
     _wait_for_a_busy_kernel(page, home)
     _draw_with_mouse_and_keys(notebook, home)
+    _look_closely(notebook)
     _ask_for_the_numbers_of_a_red_light(notebook)
     page.screenshot(path=str(tmp_path / "viewer.png"))
     drawn = page.evaluate("window.drawn")
@@ -320,6 +326,93 @@ def _draw_with_mouse_and_keys(notebook, home):
     assert page.locator(".jp-Cell").count() == cells  # no key reached the notebook
     notebook.check_access()
     notebook.shot_cells("drawing", ("Dark", "Light"))
+
+
+def _look_closely(notebook):
+    """Zoom, move, measure and read pixels in the viewer in which outlines are corrected."""
+    page = notebook.page
+    viewer = page.locator(".asv", has=page.locator(".asv-drawing:not([hidden])"))
+    canvas, frame, cord = (viewer.locator(name) for name in (".asv-canvas", ".asv-frame", "td.asv-number"))
+    readout, length = viewer.locator(".asv-readout"), viewer.locator(".asv-length")
+    canvas.scroll_into_view_if_needed()
+
+    def to(row, column, *, steps=1):
+        place = canvas.bounding_box()
+        at = place["x"] + (column + 0.5) / 64 * place["width"], place["y"] + (row + 0.5) / 64 * place["height"]
+        page.mouse.move(*at, steps=steps)
+        return at
+
+    def scale():
+        return canvas.bounding_box()["width"] / frame.bounding_box()["width"]
+
+    canvas.focus()
+    to(17, 14)
+    assert readout.inner_text() == "column 15, row 18: 60 · grey matter"
+    to(63, 63)
+    assert readout.inner_text() == "column 64, row 64: 255 · nothing"
+    # A distance: 30 columns of 0.5 mm and 20 rows of 1 mm.
+    _press(page, "r")
+    to(20, 10)
+    page.mouse.down()
+    to(40, 40, steps=3)
+    page.mouse.up()
+    assert length.inner_text() == "25.0 mm"
+    _press(page, "ArrowRight")
+    viewer.locator(".asv-canvas[data-slice='16']").wait_for()
+    assert not length.is_visible()
+    _press(page, "ArrowLeft")
+    viewer.locator(".asv-canvas[data-slice='15']").wait_for()
+    assert length.is_visible()
+    # What lies under the pointer stays there, whatever comes nearer.
+    at = to(45, 50)
+    page.keyboard.down("Control")
+    for _ in range(8):
+        page.mouse.wheel(0, -100)
+    page.keyboard.up("Control")
+    assert scale() == pytest.approx(7.389, rel=0.01)
+    page.mouse.move(at[0] + 1, at[1])
+    assert readout.inner_text() == "column 51, row 46: 60 · nothing"
+    # A click of a brush of 5 pixels is as exact, however near.
+    _press(page, "b")
+    to(45, 50)
+    page.mouse.down()
+    page.mouse.up()
+    page.wait_for_function("node => node.title === '511 pixels'", arg=cord.first.element_handle())
+    _press(page, "Control+z")
+    page.wait_for_function("node => node.title === '500 pixels'", arg=cord.first.element_handle())
+    notebook.shot_cells("zoomed")
+    # Shift and drag move it; nothing is drawn.
+    canvas.scroll_into_view_if_needed()
+    at = to(45, 50)
+    before = canvas.bounding_box()
+    page.keyboard.down("Shift")
+    page.mouse.down()
+    page.mouse.move(at[0] + 30, at[1] + 20)
+    page.mouse.up()
+    page.keyboard.up("Shift")
+    after = canvas.bounding_box()
+    assert (after["x"] - before["x"], after["y"] - before["y"]) == pytest.approx((30, 20), abs=1)
+    _press(page, "-", "Shift+ArrowRight", "0")
+    assert scale() == pytest.approx(1)
+    # Two fingers zoom, and the stroke that the first one began is forgotten.
+    fingers = page.context.new_cdp_session(page)
+    middle = to(45, 50)
+    for kind, count, apart in (("Start", 1, 40), ("Start", 2, 40), ("Move", 2, 80), ("End", 0, 80)):
+        points = [{"x": middle[0] + side * apart / 2, "y": middle[1], "id": n} for n, side in ((0, -1), (1, 1))]
+        fingers.send("Input.dispatchTouchEvent", {"type": f"touch{kind}", "touchPoints": points[:count]})
+    assert scale() == pytest.approx(2, rel=0.05)
+    assert not page.evaluate(PAINTED, [canvas.element_handle(), 50, 45])
+    assert cord.first.get_attribute("title") == "500 pixels"
+    viewer.get_by_role("button", name="Whole").click()
+    # In full screen the slider stays in view.
+    viewer.get_by_role("button", name="Full screen").click()
+    page.wait_for_function("() => document.fullscreenElement?.classList.contains('asv-wide')")
+    page.wait_for_function(IN_VIEW, arg=viewer.element_handle())
+    notebook.check_access()
+    page.keyboard.press("Escape")  # a browser without a screen leaves that to us
+    page.evaluate("() => document.fullscreenElement && document.exitFullscreen()")
+    page.wait_for_function("() => !document.querySelector('.asv-wide')")
+    viewer.get_by_role("button", name="Look", exact=True).click()
 
 
 def _ask_for_the_numbers_of_a_red_light(notebook):

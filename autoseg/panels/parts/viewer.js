@@ -7,11 +7,15 @@ const OUTLINE = 0.95; // as in the pictures that are written to files
 const [FIRST_SIZE, MOST_SIZE] = [5, 200];
 const TOOLS = [
   ["look", "Look", "Drag changes the window, as before (V)", "v"],
-  ["brush", "Brush", "Paint the structure (B); [ and ] or Ctrl and the wheel change the size", "b"],
+  ["brush", "Brush", "Paint the structure (B); [ and ] or Shift and the wheel change the size", "b"],
   ["eraser", "Eraser", "Take the structure away (E); other structures stay", "e"],
   ["polygon", "Polygon", "Click its corners, or drag along the outline; Enter or a double click paints what is inside (P)", "p"],
   ["cut", "Cut out", "As the polygon, and takes away what is inside (X)", "x"],
 ];
+const DRAWS = new Set(["brush", "eraser", "polygon", "cut"]);
+const MOST_ZOOM = 32;
+// Closer than this each pixel is seen as the square that it is.
+const SQUARES_FROM = 6;
 const SPEEDS = [["slow", 3], ["normal", 8], ["fast", 16]];
 
 // ---------------------------------------------------------------- slices: fetch, unpack, keep
@@ -127,11 +131,11 @@ class Slices {
     const labels = content.labels ? new Uint8Array(parts[1]) : null;
     const reference = content.reference ? new Uint8Array(parts[parts.length - 1]) : null;
     const bytes = parts.reduce((sum, part) => sum + part.byteLength, 0);
-    const { image, slice, areas, stroke } = content;
+    const { image, slice, areas, gaps, stroke } = content;
     // A slice from before a stroke that was sent since lacks it; one with it follows, or is asked for again.
     const isOld = stroke < Math.max(this.stroke, this.kept.get(`${image}:${slice}`)?.stroke ?? 0);
     this.stroke = Math.max(this.stroke, stroke);
-    if (!isOld) this.keep({ image, slice, areas, grey, labels, reference, bytes, came, stroke });
+    if (!isOld) this.keep({ image, slice, areas, gaps, grey, labels, reference, bytes, came, stroke });
     this.patience = 10000;
     for (const [number, request] of this.open) {
       if (request.image === content.image) request.slices.delete(content.slice);
@@ -315,6 +319,9 @@ class View {
     this.look = { opacity: 0.45, outlineOnly: false, reference: true };
     this.off = new Set();
     this.timers = {};
+    this.zoom = { scale: 1, x: 0, y: 0 }; // of the frame: so many times as large, and where the picture's corner is
+    this.touches = new Map(); // fingers on the picture: where each is
+    this.ruler = null;
     this.drawing = { tool: "look", size: FIRST_SIZE, stroke: null, corners: [], follows: false };
     this.build(el);
     this.arrived = (image, slice) => image === this.image && slice === this.slice && this.update();
@@ -326,6 +333,8 @@ class View {
     this.opened = () => this.refresh();
     this.allowed = () => this.allowDrawing();
     this.heard = (content) => content?.drawing && this.hearDrawing(content.drawing);
+    this.resized = () => this.fit();
+    window.addEventListener("resize", this.resized);
     model.on("change:image_index", this.changed);
     model.on("change:slice_index", this.changed);
     model.on("change:highlight", this.lit);
@@ -344,6 +353,7 @@ class View {
     this.stop();
     Object.values(this.timers).forEach(clearTimeout);
     this.slices.listeners.delete(this.arrived);
+    window.removeEventListener("resize", this.resized);
     this.model.off("change:image_index", this.changed);
     this.model.off("change:slice_index", this.changed);
     this.model.off("change:highlight", this.lit);
@@ -364,16 +374,20 @@ class View {
     this.waiting = make("div", { class: "asv-waiting", role: "status" });
     this.over = make("div", { class: "asv-over" });
     this.ring = make("div", { class: "asv-brush", hidden: true });
-    const outline = `<svg class="asv-outline" preserveAspectRatio="none"><polygon/><polygon class="asv-line"/></svg>`;
+    const lines = ["polygon", "polyline"].map((kind) => `<${kind}/><${kind} class="asv-line"/>`).join("");
+    const outline = `<svg class="asv-outline" preserveAspectRatio="none">${lines}</svg>`;
     this.outline = new DOMParser().parseFromString(outline, "text/html").body.firstElementChild;
-    const over = make("div", { class: "asv-over" }, this.ring);
-    this.frame = make("div", { class: "asv-frame" }, this.canvas, this.outline, over, this.over, ...this.letters, this.waiting);
+    this.length = make("div", { class: "asv-length", role: "status" });
+    const over = make("div", { class: "asv-over" }, this.ring, this.length);
+    this.sheet = make("div", { class: "asv-sheet" }, this.canvas, this.outline, over, this.over);
+    this.frame = make("div", { class: "asv-frame" }, this.sheet, ...this.letters, this.waiting);
+    this.readout = make("div", { class: "asv-readout" });
     this.slider = make("input", { type: "range", min: 0, class: "asv-slider", "aria-label": "Slice", id });
     this.ticks = make("div", { class: "asv-ticks" });
     this.title = make("div", { class: "asv-title", "aria-live": "polite" });
     this.list = make("div", { class: "asv-list" });
-    const picture = make("div", { class: "asv-picture" }, make("div", { class: "asv-stage" }, this.frame));
-    picture.append(make("div", { class: "asv-track" }, this.slider, this.ticks), this.buildButtons());
+    this.picture = make("div", { class: "asv-picture" }, make("div", { class: "asv-stage" }, this.frame), this.readout);
+    this.picture.append(make("div", { class: "asv-track" }, this.slider, this.ticks), this.buildButtons(), this.buildZoom());
     this.side = make("div", { class: "asv-side" }, this.title, this.list, this.buildDrawing(id), this.buildLook(id));
     this.root = make("div", {
       class: "asv",
@@ -383,15 +397,21 @@ class View {
       "data-lm-suppress-shortcuts": "true",
     });
     if (this.images.length > 1) this.root.append(this.buildChoice(id));
-    this.main = make("div", { class: "asv-main" }, picture, this.side);
+    this.main = make("div", { class: "asv-main" }, this.picture, this.side);
     this.root.append(this.main);
     el.append(this.root);
     this.slider.addEventListener("input", () => this.byHand(Number(this.slider.value)));
     this.root.addEventListener("keydown", (event) => this.key(event));
-    this.canvas.addEventListener("pointerdown", (event) => (this.draws ? this.strokeFrom(event) : this.drag(event)));
-    this.canvas.addEventListener("pointermove", (event) => this.moveRing(event));
-    this.canvas.addEventListener("pointerleave", () => (this.ring.hidden = true));
-    this.canvas.addEventListener("dblclick", () => (this.draws ? this.closePolygon() : this.setPreset()));
+    this.root.addEventListener("fullscreenchange", () => this.setWide(this.root.matches(":fullscreen")));
+    this.canvas.addEventListener("pointerdown", (event) => this.press(event));
+    this.canvas.addEventListener("pointermove", (event) => this.hover(event));
+    for (const end of ["pointerup", "pointercancel"]) {
+      this.canvas.addEventListener(end, (event) => this.touches.delete(event.pointerId));
+    }
+    this.canvas.addEventListener("pointerleave", () => this.leave());
+    // Else the middle button would begin the browser's own scrolling.
+    this.canvas.addEventListener("mousedown", (event) => event.button === 1 && event.preventDefault());
+    this.canvas.addEventListener("dblclick", () => this.twice());
     this.canvas.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
   }
 
@@ -417,11 +437,7 @@ class View {
     this.speed = make("select", { "aria-label": "Speed", title: "Speed of playing" });
     SPEEDS.forEach(([name, rate]) => this.speed.append(make("option", { value: rate }, name)));
     this.speed.value = 8;
-    const wide = button("⤢", "Picture over the full width", () => {
-      const on = this.root.classList.toggle("asv-wide");
-      wide.setAttribute("aria-pressed", on);
-      this.fit();
-    });
+    this.wide = button("⤢", "Full screen", () => this.toggleWide());
     return make(
       "div",
       { class: "asv-row asv-buttons", role: "toolbar", "aria-label": "Moving through the slices" },
@@ -431,8 +447,24 @@ class View {
       button("›", "Next slice (arrow right)", () => this.byHand(this.place + 1)),
       this.flagButtons[1],
       make("label", {}, "Speed ", this.speed),
-      wide,
+      this.wide,
     );
+  }
+
+  buildZoom() {
+    const button = (words, title, act) => make("button", { type: "button", title, onclick: act }, words);
+    const pointer = (words, title, tool) => button(words, title, () => this.setTool(this.drawing.tool === tool ? "look" : tool));
+    this.whole = button("Whole", "The whole picture again (0)", () => this.setZoom(1, 0, 0));
+    this.times = make("output", { class: "asv-times", "aria-label": "So many times as large" });
+    this.nearer = button("+", "Nearer (+, or Ctrl and the wheel, or two fingers)", () => this.zoomBy(1.5));
+    this.farther = button("−", "Farther (−, or Ctrl and the wheel, or two fingers)", () => this.zoomBy(1 / 1.5));
+    for (const one of [this.nearer, this.farther]) one.setAttribute("aria-label", one.title);
+    this.pointers = new Map([
+      ["hand", pointer("Move", "Drag moves the picture (H); so do Shift and drag, the middle button, and Shift and the arrows", "hand")],
+      ["ruler", pointer("Ruler", "Drag measures a distance (R); Esc takes it away", "ruler")],
+    ]);
+    const attributes = { class: "asv-row asv-buttons", role: "toolbar", "aria-label": "Looking closely" };
+    return make("div", attributes, this.farther, this.times, this.nearer, this.whole, ...this.pointers.values());
   }
 
   buildLook(id) {
@@ -567,7 +599,7 @@ class View {
   /** Whether the pointer draws, on the slice that is seen. */
   get draws() {
     const isHere = this.shown && this.shown.image === this.image && this.shown.slice === this.slice;
-    return this.mayDraw && this.drawing.tool !== "look" && isHere && this.shown.labels !== null;
+    return this.mayDraw && DRAWS.has(this.drawing.tool) && isHere && this.shown.labels !== null;
   }
 
   get drawnLabel() {
@@ -579,7 +611,7 @@ class View {
     const isOpen = this.model.get("_drawn_images") > 0;
     const opens = isOpen && this.drawingBox.hidden;
     this.drawingBox.hidden = !isOpen;
-    this.setTool(!isOpen ? "look" : opens ? "brush" : this.drawing.tool);
+    this.setTool(opens ? "brush" : isOpen || !DRAWS.has(this.drawing.tool) ? this.drawing.tool : "look");
     if (opens) this.hearDrawing({ undo: false, redo: false, said: "Each stroke is saved at once.", saved: true, where: [] });
   }
 
@@ -596,7 +628,8 @@ class View {
     this.drawing.tool = tool;
     this.clearPolygon();
     this.ring.hidden = true;
-    for (const [name, button] of this.tools) button.setAttribute("aria-pressed", name === tool);
+    for (const [name, button] of [...this.tools, ...this.pointers]) button.setAttribute("aria-pressed", name === tool);
+    this.canvas.dataset.tool = tool;
     this.markDrawable();
   }
 
@@ -644,13 +677,16 @@ class View {
 
   /** Draws with mouse, pen or finger until it is lifted; the picture shows it at once, the kernel hears at the end. */
   strokeFrom(down) {
-    if (down.button !== 0 || this.drawing.stroke) return;
+    if (this.drawing.stroke) return;
     this.stop();
     this.canvas.focus();
     down.preventDefault();
-    const isBrush = ["brush", "eraser"].includes(this.drawing.tool);
-    const { tool, size } = this.drawing;
-    const stroke = { entry: this.shown, tool, size, label: this.drawnLabel, points: [], within: this.within };
+    const { size, corners } = this.drawing;
+    const tool = down.button === 5 ? "eraser" : this.drawing.tool; // the other end of a pen
+    const isBrush = ["brush", "eraser"].includes(tool);
+    const { shown: entry, within, drawnLabel: label } = this;
+    const stroke = { entry, tool, size, label, points: [], within, before: entry.labels.slice(), pen: down.pointerType === "pen" };
+    const cornersBefore = corners.length;
     this.drawing.stroke = stroke;
     const add = (event) => {
       for (const one of event.getCoalescedEvents?.().length ? event.getCoalescedEvents() : [event]) {
@@ -660,16 +696,18 @@ class View {
       }
     };
     const end = (event) => {
-      for (const name of ["pointermove", "pointerup", "pointercancel"]) this.canvas.removeEventListener(name, name === "pointermove" ? add : end);
       this.drawing.stroke = null;
-      const { entry, points, label, within } = stroke;
-      if (isBrush) this.sendStroke(tool, { image: entry.image, slice: entry.slice, label, size, points, within });
-      if (event.type === "pointercancel") this.clearPolygon();
+      const { entry, points } = stroke;
+      if (!event) {
+        // A second finger came, to zoom: nothing was to be drawn.
+        if (isBrush) entry.labels.set(stroke.before);
+        else this.drawing.corners.length = cornersBefore;
+        this.drawPolygon();
+        this.draw(this.shown);
+      } else if (isBrush) this.sendStroke(tool, { image: entry.image, slice: entry.slice, label, size, points, within });
+      else if (event.type === "pointercancel") this.clearPolygon();
     };
-    this.canvas.setPointerCapture(down.pointerId);
-    this.canvas.addEventListener("pointermove", add);
-    this.canvas.addEventListener("pointerup", end);
-    this.canvas.addEventListener("pointercancel", end);
+    this.track(down, add, end);
     add(down);
   }
 
@@ -702,10 +740,13 @@ class View {
   }
 
   drawPolygon() {
-    const { rows, columns } = this.images[this.image];
-    this.outline.setAttribute("viewBox", `-0.5 -0.5 ${columns} ${rows}`);
-    const points = this.drawing.corners.map(([row, column]) => `${column},${row}`).join(" ");
-    for (const line of this.outline.children) line.setAttribute("points", points);
+    this.drawLine("polygon", this.drawing.corners);
+  }
+
+  /** Draws a line through (row, column) over the picture. */
+  drawLine(kind, corners) {
+    const points = corners.map(([row, column]) => `${column},${row}`).join(" ");
+    for (const line of this.outline.querySelectorAll(kind)) line.setAttribute("points", points);
   }
 
   clearPolygon() {
@@ -751,7 +792,7 @@ class View {
       this.sendStroke(key === "y" || event.shiftKey ? "redo" : "undo");
       return true;
     }
-    if (event.altKey || event.target.matches("select, input[type=number]")) return false;
+    if (event.altKey || event.target.matches("select")) return false;
     const tool = TOOLS.find((one) => one[3] === key);
     const { structures } = this.images[this.image];
     const isOpen = this.drawing.corners.length > 0;
@@ -871,15 +912,16 @@ class View {
   // --- keys and mouse
 
   key(event) {
-    if (this.drawingKey(event)) {
+    if (event.target.matches("input[type=number]")) return;
+    if (this.drawingKey(event) || this.zoomKey(event)) {
       event.preventDefault();
       event.stopPropagation();
       return;
     }
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const target = event.target;
-    const inField = target.matches("select, input[type=number], input[type=range]:not(.asv-slider)");
-    const pressable = target.matches("button, input[type=checkbox], input[type=number], select");
+    const inField = target.matches("select, input[type=range]:not(.asv-slider)");
+    const pressable = target.matches("button, input[type=checkbox], select");
     const end = this.stops.length - 1;
     const moves = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1, PageUp: 10, PageDown: -10 };
     if (event.key in moves && !inField) this.byHand(this.place + moves[event.key]);
@@ -888,14 +930,65 @@ class View {
     else if (event.key === " " && !pressable) this.toggle();
     else if (event.key === "f") this.flagged(1);
     else if (event.key === "F") this.flagged(-1);
+    else if (event.key === "r" || event.key === "h") this.pointers.get(event.key === "r" ? "ruler" : "hand").click();
+    else if (event.key === "v") this.setTool("look");
+    else if (event.key === "Escape" && this.ruler) this.setRuler(null);
     else if (event.key === "Escape" && this.model.get("highlight")) this.setHighlight(0);
     else return;
     event.preventDefault();
     event.stopPropagation();
   }
 
+  /** Takes the keys of zoom; tells whether it was one. */
+  zoomKey(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.target.tagName === "SELECT") return false;
+    const arrows = { ArrowRight: [-1, 0], ArrowLeft: [1, 0], ArrowDown: [0, -1], ArrowUp: [0, 1] };
+    if (["+", "="].includes(event.key)) this.zoomBy(1.5);
+    else if (event.key === "-") this.zoomBy(1 / 1.5);
+    else if (event.key === "0") this.setZoom(1, 0, 0);
+    else if (event.shiftKey && event.key in arrows && this.zoom.scale > 1) {
+      const [right, down] = arrows[event.key];
+      this.setZoom(this.zoom.scale, this.zoom.x + 0.1 * right, this.zoom.y + 0.1 * down);
+    } else return false;
+    return true;
+  }
+
+  /** Begins what the pointer does here: draw, measure, move the picture, change the window; two fingers zoom. */
+  press(down) {
+    if (down.pointerType === "touch") {
+      if (this.drawing.stroke?.pen) return; // the hand that holds the pen
+      this.touches.set(down.pointerId, [down.clientX, down.clientY]);
+      if (this.touches.size > 1) {
+        this.giveUp?.();
+        return;
+      }
+    }
+    if (!this.shown) return;
+    const { tool } = this.drawing;
+    const isFirst = down.button === 0;
+    if (down.button === 1 || (isFirst && (down.shiftKey || tool === "hand"))) this.moveFrom(down);
+    else if (isFirst && tool === "ruler") this.measureFrom(down);
+    else if (this.draws && (isFirst || down.button === 5)) this.strokeFrom(down);
+    else if (isFirst) this.drag(down);
+  }
+
+  /** Follows one pointer until it is lifted (`end` gets the event), or a second finger comes (`end` gets null). */
+  track(down, move, end) {
+    const onMove = (event) => event.pointerId === down.pointerId && move(event);
+    const onEnd = (event) => {
+      if (event && event.pointerId !== down.pointerId) return;
+      this.giveUp = null;
+      this.canvas.removeEventListener("pointermove", onMove);
+      for (const name of ["pointerup", "pointercancel"]) this.canvas.removeEventListener(name, onEnd);
+      end(event);
+    };
+    this.giveUp = () => onEnd(null);
+    this.canvas.setPointerCapture(down.pointerId);
+    this.canvas.addEventListener("pointermove", onMove);
+    for (const name of ["pointerup", "pointercancel"]) this.canvas.addEventListener(name, onEnd);
+  }
+
   drag(down) {
-    if (down.button !== 0 || !this.shown) return;
     const { centre, width } = this.window;
     const speed = Math.max(width, this.span / 20) / 250;
     let moving = false;
@@ -904,16 +997,153 @@ class View {
       moving ||= Math.hypot(dx, dy) > 3;
       if (moving) this.setWindow(centre + dy * speed, Math.max(width + dx * speed, this.span / 2000));
     };
-    const up = (event) => {
-      if (event.type === "pointerup" && !moving) this.clickAt(event);
-      this.canvas.removeEventListener("pointermove", move);
-      this.canvas.removeEventListener("pointerup", up);
-      this.canvas.removeEventListener("pointercancel", up);
+    this.track(down, move, (event) => event?.type === "pointerup" && !moving && this.clickAt(event));
+  }
+
+  moveFrom(down) {
+    down.preventDefault();
+    this.canvas.focus();
+    const { width, height } = this.frame.getBoundingClientRect();
+    const { scale, x, y } = this.zoom;
+    const move = (event) => {
+      this.setZoom(scale, x + (event.clientX - down.clientX) / width, y + (event.clientY - down.clientY) / height);
     };
-    this.canvas.setPointerCapture(down.pointerId);
-    this.canvas.addEventListener("pointermove", move);
-    this.canvas.addEventListener("pointerup", up);
-    this.canvas.addEventListener("pointercancel", up);
+    this.track(down, move, () => {});
+  }
+
+  measureFrom(down) {
+    this.canvas.focus();
+    const { image, slice } = this.shown;
+    const from = this.pixelAt(down);
+    this.setRuler(null);
+    const move = (event) => this.setRuler({ image, slice, from, to: this.pixelAt(event) });
+    this.track(down, move, (event) => event || this.setRuler(null));
+  }
+
+  setRuler(ruler) {
+    this.ruler = ruler;
+    this.drawRuler();
+  }
+
+  /** Shows the distance that was measured, on its slice alone: in millimetres where they are known. */
+  drawRuler() {
+    const { ruler, shown } = this;
+    const isHere = ruler && shown && ruler.image === shown.image && ruler.slice === shown.slice;
+    this.drawLine("polyline", isHere ? [ruler.from, ruler.to] : []);
+    this.length.hidden = !isHere;
+    if (!isHere) return;
+    const { rows, columns, metric } = this.images[shown.image];
+    const [down, right] = [0, 1].map((axis) => ruler.to[axis] - ruler.from[axis]);
+    const [ofRows, ofBoth, ofColumns] = metric || [1, 0, 1];
+    const length = Math.sqrt(ofRows * down * down + 2 * ofBoth * down * right + ofColumns * right * right);
+    this.length.textContent = `${length.toFixed(1)} ${metric ? "mm" : "pixels"}`;
+    this.length.style.left = `${(100 * (ruler.to[1] + 0.5)) / columns}%`;
+    this.length.style.top = `${(100 * (ruler.to[0] + 0.5)) / rows}%`;
+  }
+
+  // --- zoom
+
+  /** Shows the picture so many times as large, its corner at a part of the frame; no edge comes into the frame. */
+  setZoom(scale, x, y) {
+    scale = Math.min(Math.max(scale, 1), MOST_ZOOM);
+    const within = (at) => Math.min(Math.max(at, 1 - scale), 0);
+    this.zoom = { scale, x: within(x), y: within(y) };
+    const percent = (share) => `${100 * share}%`;
+    Object.assign(this.sheet.style, { width: percent(scale), height: percent(scale), left: percent(this.zoom.x), top: percent(this.zoom.y) });
+    const columns = this.shown ? this.images[this.shown.image].columns : Infinity;
+    const pixel = (this.frame.clientWidth * scale) / columns;
+    this.canvas.style.imageRendering = scale > 1 && pixel >= SQUARES_FROM ? "pixelated" : "";
+    this.whole.disabled = this.farther.disabled = scale === 1;
+    this.nearer.disabled = scale === MOST_ZOOM;
+    this.times.value = `× ${scale.toFixed(1)}`;
+  }
+
+  /** Zooms so that a point of the page stays where it is; without one, the middle. */
+  zoomBy(factor, at = null) {
+    const place = this.frame.getBoundingClientRect();
+    const [right, down] = at ? [(at[0] - place.left) / place.width, (at[1] - place.top) / place.height] : [0.5, 0.5];
+    const { scale, x, y } = this.zoom;
+    const wanted = Math.min(Math.max(scale * factor, 1), MOST_ZOOM);
+    this.setZoom(wanted, right - ((right - x) * wanted) / scale, down - ((down - y) * wanted) / scale);
+  }
+
+  /** Two fingers zoom by their distance and move by their middle. */
+  pinch(event) {
+    const seen = () => {
+      const [[x, y], [otherX, otherY]] = [...this.touches.values()];
+      return { middle: [(x + otherX) / 2, (y + otherY) / 2], apart: Math.max(Math.hypot(x - otherX, y - otherY), 1) };
+    };
+    const before = seen();
+    this.touches.set(event.pointerId, [event.clientX, event.clientY]);
+    const now = seen();
+    const { width, height } = this.frame.getBoundingClientRect();
+    const [dx, dy] = [now.middle[0] - before.middle[0], now.middle[1] - before.middle[1]];
+    this.setZoom(this.zoom.scale, this.zoom.x + dx / width, this.zoom.y + dy / height);
+    this.zoomBy(now.apart / before.apart, now.middle);
+  }
+
+  toggleWide() {
+    if (this.root.matches(":fullscreen")) document.exitFullscreen();
+    else if (this.root.classList.contains("asv-wide")) this.setWide(false);
+    else {
+      this.setWide(true);
+      // Where the page around forbids it, the picture gets the full width.
+      this.root.requestFullscreen?.().catch(() => {});
+    }
+  }
+
+  setWide(on) {
+    this.root.classList.toggle("asv-wide", on);
+    this.wide.setAttribute("aria-pressed", on);
+    this.fit();
+  }
+
+  // --- the pointer
+
+  hover(event) {
+    if (this.touches.size === 2 && this.touches.has(event.pointerId)) return this.pinch(event);
+    this.moveRing(event);
+    this.pointer = this.shown && this.pixelAt(event).map(Math.round);
+    this.readPixel();
+  }
+
+  leave() {
+    this.ring.hidden = true;
+    this.pointer = null;
+    this.readPixel();
+  }
+
+  twice() {
+    if (this.draws) this.closePolygon();
+    else if (this.drawing.tool === "look") this.setPreset();
+  }
+
+  /** Writes where the pointer is, the grey value there, and what is drawn there. */
+  readPixel() {
+    const { shown, pointer } = this;
+    const image = shown && this.images[shown.image];
+    const isInside = pointer && image && pointer.every((n, axis) => n >= 0 && n < [image.rows, image.columns][axis]);
+    if (!isInside) {
+      this.readout.textContent = "";
+      return;
+    }
+    const [row, column] = pointer;
+    const at = row * image.columns + column;
+    const drawn = (labels) => image.structures.find((s) => s.label === labels[at])?.name ?? "nothing";
+    const parts = [`column ${column + 1}, row ${row + 1}: ${this.valueOf(shown, at, image)}`];
+    if (shown.labels) parts.push(drawn(shown.labels));
+    if (shown.reference && this.look.reference) parts.push(`${this.model.get("_reference_name")}: ${drawn(shown.reference)}`);
+    this.readout.textContent = parts.join(" · ");
+  }
+
+  /** Gives a pixel's intensity as text; where it was cut for the page, between what it lies. */
+  valueOf(entry, at, { scale: [first, step, most], range: [low, high] }) {
+    const number = entry.grey[at];
+    const value = first + step * number;
+    const text = Number.isInteger(first) && step === 1 ? String(value) : String(Number(value.toPrecision(4)));
+    if (number === 0 && entry.gaps) return `${text} or less, or no number`;
+    if (number === 0 && low < first - step / 2) return `${text} or less`;
+    return number === most && high > value + step / 2 ? `${text} or more` : text;
   }
 
   /** Tells the kernel which pixel was clicked, of the slice that is shown: rows and columns of its image. */
@@ -923,19 +1153,27 @@ class View {
     this.model.send({ click: [this.shown.image, this.shown.slice, row, column] });
   }
 
+  /** Ctrl and the wheel (so a touchpad's pinch comes, too) zoom, Shift and the wheel size the brush, the wheel moves on. */
   wheel(event) {
-    if (event.ctrlKey && this.draws) {
+    if (event.ctrlKey || event.metaKey) {
       event.preventDefault();
-      this.stepSize(event.deltaY < 0 ? 1 : -1);
+      const delta = event.deltaY * (event.deltaMode === 1 ? 16 : 1);
+      this.zoomBy(Math.exp(-0.01 * Math.min(Math.max(delta, -25), 25)), [event.clientX, event.clientY]);
+      return;
+    }
+    const delta = event.deltaY || event.deltaX; // some systems turn the wheel on its side with Shift
+    if (event.shiftKey && this.draws) {
+      event.preventDefault();
+      this.stepSize(delta < 0 ? 1 : -1);
       return;
     }
     // Only when the picture was clicked: else the page could not be scrolled past it.
-    if (this.root.getRootNode().activeElement !== this.canvas || event.ctrlKey) return;
+    if (this.root.getRootNode().activeElement !== this.canvas) return;
     event.preventDefault();
     const now = performance.now();
     if (now - (this.wheeled || 0) < 40) return;
     this.wheeled = now;
-    this.byHand(this.place + (event.deltaY < 0 ? 1 : -1));
+    this.byHand(this.place + (delta < 0 ? 1 : -1));
   }
 
   // --- what is shown
@@ -987,6 +1225,7 @@ class View {
       const { stroke } = this.drawing;
       if (stroke && stroke.entry !== entry && stroke.entry.image === entry.image && stroke.entry.slice === entry.slice) {
         stroke.entry = entry; // came while it is being drawn on
+        stroke.before = entry.labels.slice();
         this.paintStroke(stroke.points);
       }
       this.draw(entry);
@@ -1031,6 +1270,8 @@ class View {
     this.pixels.putImageData(this.data, 0, 0);
     this.shown = entry;
     this.drawMarks(entry);
+    this.drawRuler();
+    this.readPixel();
     this.caption(entry, image, highlight);
     // For whoever measures: whether it was waited for, when its message came, how long the drawing took.
     const { image: number, slice, came } = entry;
@@ -1040,7 +1281,9 @@ class View {
 
   tell() {
     const click = this.model.get("_click_hint");
-    const keys = "Keys: ← → slice, space plays, F next flagged. Drag the picture: window.";
+    const keys =
+      "Keys: ← → slice, space plays, F next flagged. Drag the picture: window. Ctrl and the wheel, or + and −: zoom; " +
+      "Shift and drag: move. R: ruler.";
     this.hint.textContent = click ? `${click} ${keys}` : keys;
   }
 
@@ -1069,6 +1312,10 @@ class View {
     Object.assign(this.canvas, { width: columns, height: rows });
     this.data = this.pixels.createImageData(columns, rows);
     this.ratio = columns / (rows * aspect);
+    this.outline.setAttribute("viewBox", `-0.5 -0.5 ${columns} ${rows}`);
+    // Pictures of one size are likely of one place, and stay as near.
+    const isAlike = this.shown && this.images[this.shown.image].rows === rows && this.images[this.shown.image].columns === columns;
+    if (!isAlike) this.setZoom(1, 0, 0);
     this.fit();
     this.letters.forEach((node, i) => (node.textContent = image.letters[i]));
     const [, , auto] = image.windows[0];
@@ -1095,11 +1342,17 @@ class View {
     this.listDrawn(image);
   }
 
+  /** Sizes the picture; where it is wide, so that the slider and the buttons stay in view. */
   fit() {
     if (!this.ratio) return;
-    const most = this.root.classList.contains("asv-wide") ? 1400 : 560;
+    let most = 560;
+    if (this.root.classList.contains("asv-wide")) {
+      const around = this.picture.offsetHeight - this.frame.offsetHeight + (this.choice?.parentElement.offsetHeight ?? 0);
+      most = Math.max(200, window.innerHeight - around - (this.root.matches(":fullscreen") ? 30 : 150));
+    }
     this.frame.style.aspectRatio = this.ratio;
     this.frame.style.width = `min(100%, ${Math.round(most * this.ratio)}px)`;
+    this.setZoom(this.zoom.scale, this.zoom.x, this.zoom.y);
   }
 
   listStructures(image) {

@@ -325,6 +325,7 @@ class SliceViewer(anywidget.AnyWidget):
             "image": image_index,
             "slice": slice_index,
             "stroke": self._stroke,
+            "gaps": not bool(np.isfinite(image.channel_voxels[0, slice_index]).all()),
             "labels": label_map is not None,
             "reference": reference is not None,
             "areas": {
@@ -389,6 +390,7 @@ class SliceViewer(anywidget.AnyWidget):
             "rows": rows,
             "columns": columns,
             "aspect": pixel_aspect(image),
+            "metric": _metric(image),
             "start": _start(label_map, slices),
             "scale": [scale.first, scale.step, scale.most],
             "range": list(intensity_range(image.channel_voxels[0])),
@@ -622,6 +624,17 @@ def _start(label_map: LabelMap | None, slices: int) -> int:
     """Give the slice to begin with: the middle one of those that show a structure."""
     drawn = np.flatnonzero(label_map.voxels.any(axis=(1, 2))) if label_map is not None else np.arange(0)
     return int(drawn[len(drawn) // 2]) if len(drawn) else slices // 2
+
+
+def _metric(image: Image) -> list[float] | None:
+    """Give mm² of rows squared, of rows times columns, and of columns squared, which make a distance in the slice.
+
+    They hold on a sheared grid as well; None where the size of a pixel is not known.
+    """
+    if image.affine is None:
+        return None
+    row, column = image.affine[:3, 1], image.affine[:3, 2]
+    return [float(row @ row), float(row @ column), float(column @ column)]
 
 
 def _positions(image: Image) -> list[float] | None:

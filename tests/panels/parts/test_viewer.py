@@ -135,6 +135,22 @@ def test_the_page_learns_what_it_needs_to_know():
     assert second["flagged"] == {}
 
 
+def test_distances_follow_a_sheared_grid_and_have_no_millimetres_without_a_source():
+    affine = np.eye(4)
+    affine[:3, :3] = [[0, 0.3, 2], [0, 1.5, 0], [4, 0, 0]]  # columns: slice, row, column
+    down, both, right = SliceViewer([(Image(np.zeros((2, 4, 8)), affine), None)])._images[0]["metric"]
+    way = affine[:3, 1] * 3 - affine[:3, 2] * 5  # three rows down, five columns to the left
+    assert down * 9 + 2 * both * 3 * -5 + right * 25 == pytest.approx(way @ way)
+    assert SliceViewer([(Image(np.zeros((2, 4, 8))), None)])._images[0]["metric"] is None
+
+
+def test_the_page_learns_where_a_voxel_has_no_number():
+    voxels = np.zeros((2, 4, 8))
+    voxels[1, 2, 3] = np.nan
+    viewer = SliceViewer([(Image(voxels), None)])
+    assert [viewer.slice_message(0, index)[0]["gaps"] for index in (0, 1)] == [False, True]
+
+
 def test_it_begins_where_something_is_drawn():
     assert build(result(drawn=(1,))).slice_index == 1
     assert build(result(drawn=())).slice_index == 3
