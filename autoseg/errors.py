@@ -105,6 +105,10 @@ class UnlabelledError(DataError):
     """Images have no label files, and nobody said that these are to be left out."""
 
 
+class NoLabelsError(DataError):
+    """A folder holds images and not one label file: nothing was drawn yet."""
+
+
 class OutdatedError(DataError):
     """What is to be kept rests on a table beside the data that another program has changed since it was read."""
 

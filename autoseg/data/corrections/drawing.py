@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -111,6 +111,11 @@ class Drawing:
         self._now = [self._read(cases, kit.folder) for cases in self._cases]
         self._first = [self._read(cases, kit.folder / AS_WRITTEN) for cases in self._cases]
         self._sessions = read_sessions(kit.folder)
+        self._changed = {place for place in self._places() if self.is_changed(place)}
+        self._filled = self._read_places("filled")
+        self._right = self._read_places("right")
+        self._kept = self._read_places("kept")
+        self._is_told = False  # something was said of slices that is not on the disk yet
         self._session = Session(by.strip(), _now())
         self._clock, self._last = clock, clock()
         self._done: list[Edit] = []
@@ -132,6 +137,46 @@ class Drawing:
         """Tell whether any pixel of a slice has another label than when the folder was written."""
         image, index = place
         return not np.array_equal(self._now[image][index], self._first[image][index])
+
+    @property
+    def looked_at(self) -> frozenset[Place]:
+        """The slices that somebody looked at: drawn on and other than when the folder was written, or called right.
+
+        That a slice was shown tells nothing, and what was filled between two others is a proposal until somebody
+        draws on it or calls it right. So a slice without an outline on which there is nothing is told from one that
+        nobody looked at by a person's word alone.
+        """
+        return frozenset((self._changed - self._filled) | self._right)
+
+    def call_right(self, place: Place, *, is_right: bool = True) -> None:
+        """Say of a slice that somebody looked at it and all outlines are right, or that nothing is on it."""
+        self._shape(place)
+        if (place in self._right) != is_right:
+            (self._right.add if is_right else self._right.discard)(place)
+            self._is_told = True
+
+    def keep_looked_at(self) -> None:
+        """Remember that the slices that somebody looked at are about to be kept as labels.
+
+        Raises
+        ------
+        DataError
+            If one that was kept before is as it was when the folder was written, and nobody called it right.
+        """
+        lost = sorted(self._kept - self.looked_at)
+        if lost:
+            image, index = lost[0]
+            raise DataError(
+                f"Slice {index + 1} of image {image + 1} was learnt from and has no outline of yours any more. If "
+                "nothing is to be drawn there, call it right as it is; else draw it again."
+            )
+        self._kept.update(self.looked_at)
+        self._is_told = True
+        self.save()
+
+    def is_called_right(self, place: Place) -> bool:
+        """Tell whether a person said that a slice is right as it is."""
+        return place in self._right
 
     @property
     def can_undo(self) -> bool:
@@ -209,7 +254,10 @@ class Drawing:
         for at in range(start + 1, end):
             mask = between(one, other, (at - start) / (end - start), spacing=(rows_mm, columns_mm))
             filled.append(((image, at), self._shaped((image, at), label, mask)))
-        return self._edit(filled)
+        changed = self._edit(filled)
+        self._filled.update(changed)
+        self._right.difference_update(changed)
+        return changed
 
     def keep_largest(self, place: Place, label: int) -> list[Place]:
         """Take away all but the largest piece of a structure on a slice."""
@@ -253,7 +301,7 @@ class Drawing:
             If it cannot be written, or another program has saved the same labels meanwhile. What was drawn is kept
             and written the next time.
         """
-        if not self._unsaved:
+        if not self._unsaved and not self._is_told:
             return
         for case in self._unsaved:
             path = self._path(case)
@@ -273,10 +321,17 @@ class Drawing:
                 )
                 labels = LabelMap(voxels, case.file_affine, self.kit.structures, case.annotated)
                 write_nifti(self._path(case), labels)
-            record = {"kind": RECORD, "sessions": [asdict(one) for one in (*self._sessions, session)]}
+            record = {
+                "kind": RECORD,
+                "sessions": [asdict(one) for one in (*self._sessions, session)],
+                "looked_at": self._by_file(self.looked_at),
+                "filled": self._by_file(self._filled),
+                "right": self._by_file(self._right),
+                "kept": self._by_file(self._kept),
+            }
             write_record(self.kit.folder / RECORD, record, indent=2)
         self._stamps |= {case.name: _stamp(self._path(case)) for case in self._unsaved}
-        self._session = session
+        self._session, self._is_told = session, False
         self._unsaved.clear()
 
     def _read(self, cases: Sequence[KitCase], folder: Path) -> Labels:
@@ -285,6 +340,27 @@ class Drawing:
 
     def _path(self, case: KitCase) -> Path:
         return self.kit.folder / case.labels_name
+
+    def _places(self) -> list[Place]:
+        return [(image, index) for image, labels in enumerate(self._now) for index in range(len(labels))]
+
+    def _by_file(self, places: Collection[Place]) -> dict[str, list[int]]:
+        """Give the slices of each file that are among these, from 1, by the name of its case."""
+        found: dict[str, list[int]] = {}
+        for image, index in sorted(places):
+            cases = self._cases[image]
+            name, at = (cases[0].name, index) if len(cases) == 1 else (cases[index].name, 0)
+            found.setdefault(name, []).append(at + 1)
+        return found
+
+    def _read_places(self, key: str) -> set[Place]:
+        names = _read_slices(self.kit.folder, key)
+        return {
+            place
+            for place in self._places()
+            for name, numbers in self._by_file([place]).items()
+            if numbers[0] in names.get(name, ())
+        }
 
     # --- how labels change
 
@@ -319,7 +395,9 @@ class Drawing:
             return []
         self._undone.clear()
         self._undone.append(tuple(changes))
-        return self.redo()
+        places = self.redo()
+        self._filled.difference_update(places)
+        return places
 
     def _turn(self, taken: list[Edit], given: list[Edit], labels: Callable[[_Change], Labels]) -> list[Place]:
         if not taken:
@@ -330,6 +408,7 @@ class Drawing:
             self._now[image][index].ravel()[change.at] = labels(change)
             cases = self._cases[image]
             self._unsaved.add(cases[index] if len(cases) > 1 else cases[0])
+            (self._changed.add if self.is_changed(change.place) else self._changed.discard)(change.place)
         given.append(edit)
         now = self._clock()
         minutes = self._session.minutes + min(now - self._last, LONGEST_LOOK_S) / 60
@@ -371,6 +450,28 @@ class Drawing:
         return LabelMap(voxels, one.affine, self.kit.structures, annotated, one.source)
 
 
+def read_looked_at(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Read which slices (from 0) of each case somebody looked at in a folder to correct in, by the case's name."""
+    return {name: tuple(n - 1 for n in numbers) for name, numbers in _read_slices(folder, "looked_at").items()}
+
+
+def _read_slices(folder: Path, key: str) -> dict[str, list[int]]:
+    path = folder / RECORD
+    if not path.exists():
+        return {}
+    try:
+        return {str(name): [int(n) for n in numbers] for name, numbers in read_json(path).get(key, {}).items()}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> ReadError:
+    return ReadError(
+        f"{path} cannot be read ({error}). Take it from a copy of the folder, or delete it: it tells who drew and "
+        "looked at what, and no outline."
+    )
+
+
 def read_sessions(folder: Path) -> tuple[Session, ...]:
     """Read who drew in a folder to correct in, when and for how long; nothing where nobody did in the page."""
     path = folder / RECORD
@@ -379,10 +480,7 @@ def read_sessions(folder: Path) -> tuple[Session, ...]:
     try:
         found = tuple(Session(**_plain(one)) for one in read_json(path)["sessions"])
     except (OSError, ValueError, LookupError, TypeError) as error:
-        raise ReadError(
-            f"{path} cannot be read ({error}). Take it from a copy of the folder, or delete it: it tells who drew, "
-            "and no outline."
-        ) from error
+        raise _damaged(path, error) from error
     return found
 
 

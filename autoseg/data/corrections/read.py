@@ -283,6 +283,19 @@ def read_corrections(
     )
 
 
+def only_on(correction: Correction, slices: Sequence[int]) -> Correction:
+    """Give a correction as if only these slices (from 0) had been corrected; the others are as they were before."""
+    voxels = correction.before.voxels.copy()
+    voxels[list(slices)] = correction.label_map.voxels[list(slices)]
+    label_map = replace(correction.label_map, voxels=voxels, shares=None)
+    return replace(
+        correction,
+        label_map=label_map,
+        changes=find_changes(correction.before, label_map),
+        changed_slices=changed_slices(correction.before, label_map),
+    )
+
+
 def say_date(date: str) -> str:
     """Say a date and time as people write them; what is no such text stays as it is.
 

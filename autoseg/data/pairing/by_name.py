@@ -29,7 +29,7 @@ from autoseg.data.pairing.names import (
     telling_words,
 )
 from autoseg.data.pairing.stacks import Stack, Stacks, find_stacks, put_together
-from autoseg.errors import DataError
+from autoseg.errors import DataError, NoLabelsError
 from autoseg.files.nnunet import read_dataset_json
 from autoseg.files.sources import (
     READABLE,
@@ -80,7 +80,7 @@ def pair_by_name(
     labels = [read_name(path, folder, of_label=True) for path in readable if is_label(path, folder)]
     if not images or not labels:
         what = "no image file" if not images else "no label file"
-        raise DataError(
+        raise (NoLabelsError if images else DataError)(
             f"{folder} holds {what} ({counted(len(readable), 'NIfTI or picture file')} in all). {WHERE}"
         )
     numbered_labels = any(CHANNEL_NUMBER.search(label.key) for label in labels)

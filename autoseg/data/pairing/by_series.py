@@ -19,7 +19,7 @@ from autoseg.data.pairing.layout import (
     leave_out,
     pair,
 )
-from autoseg.errors import DataError, ReadError
+from autoseg.errors import DataError, NoLabelsError, ReadError
 from autoseg.files.dicom.grids import Grid, grid_affine, plan_grids
 from autoseg.files.dicom.rtstruct import StructureSet
 from autoseg.files.dicom.series import DicomFolder, Series, find_series
@@ -218,7 +218,7 @@ def _check_used(images: Path, found: DicomFolder, used: Found, left: Mapping[Pat
     """Refuse a folder where no label file has a series, and a series with several label files."""
     if not used:
         why = next((f" {file.path}: {file.reason}" for file in left.values()), "")
-        raise DataError(
+        raise (DataError if left else NoLabelsError)(
             f"No label file belongs to one of the {len(found.series)} DICOM series in {images}.{why} Put a label "
             "file for each slice into 'labels', or a NIfTI file, a DICOM segmentation or a structure set of the "
             "series."

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autoseg.data.pairing.layout import FilePair, Pairing, Unlabelled, leave_out, pair
-from autoseg.errors import DataError
+from autoseg.errors import DataError, NoLabelsError
 from autoseg.files.dicom.series import DicomFolder, find_series
 from autoseg.files.labels import LABEL_SUFFIXES
 from autoseg.files.sources import ImageFile, LabelFile, SkippedFile, name_without_ending, walk
@@ -56,7 +56,7 @@ def _find_labels(folder: Path) -> tuple[Labels, list[SkippedFile]]:
         elif (other := labels.setdefault(key, path)) != path:
             raise DataError(f"Two label files are called {path.stem!r}: {other} and {path}. Keep one of them.")
     if not labels:
-        raise DataError(
+        raise NoLabelsError(
             f"The folder {folder} holds no label file. Put one file for each DICOM slice into it, with the "
             f"same name and the ending {' or '.join(LABEL_SUFFIXES)}."
         )

@@ -10,7 +10,7 @@ from autoseg.data.pairing.by_series import pair_contours, pair_series
 from autoseg.data.pairing.by_slice import pair_slices
 from autoseg.data.pairing.layout import Pairing, Unlabelled, visible_files
 from autoseg.data.pairing.names import IMAGE_FOLDERS, is_label, is_label_folder
-from autoseg.errors import DataError
+from autoseg.errors import DataError, NoLabelsError
 from autoseg.files.sources import READABLE, VOLUME_ENDINGS, ending
 from autoseg.words import name_some
 
@@ -59,7 +59,9 @@ def pair_files(
         return pair_series(folder, files, unlabelled=unlabelled)
     missing = "labels" if images is not None else "dicoms"
     inside = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
-    raise DataError(f"{folder} has no folder {missing!r}; it holds {name_some(inside) or 'nothing'}. {LAYOUT}.")
+    raise (NoLabelsError if dicoms else DataError)(
+        f"{folder} has no folder {missing!r}; it holds {name_some(inside) or 'nothing'}. {LAYOUT}."
+    )
 
 
 def _are_labels_of_dicom(folder: Path, files: Sequence[Path]) -> bool:

@@ -1,0 +1,274 @@
+"""From images without labels to a model: draw a few slices, learn, correct what is proposed, learn again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from autoseg.data.cases import CaseFolder, find_cases
+from autoseg.data.corrections.drawing import Drawing, Place, read_looked_at
+from autoseg.data.corrections.keep import keep_correction
+from autoseg.data.corrections.kit import Kit, pictures_apart, read_kit, write_kit
+from autoseg.data.corrections.read import only_on, read_correction
+from autoseg.data.digests import known_subjects
+from autoseg.data.patients import read_patient
+from autoseg.data.split import Split, split_cases, subjects_of
+from autoseg.errors import DataError, LabelError
+from autoseg.files.tables import KeptCorrection
+from autoseg.image.image import Image, LabelMap
+from autoseg.image.structures import Side, Structure
+from autoseg.model.model import TrainedModel, load_model, model_files
+from autoseg.model.settings.settings import Settings
+from autoseg.prediction.ensemble import PLAIN, Inference
+from autoseg.prediction.next_slices import NextSlice, Numbers, choose_slices, doubts_of, propose
+from autoseg.training.finetuning.base import learnt_from, settings_from_base, split_for_base
+from autoseg.training.plan import plan_settings
+from autoseg.training.plan.choices import set_aside
+from autoseg.training.save import train_and_save
+from autoseg.training.training import OnEpoch
+from autoseg.words import say_slices
+
+# What is drawn, from which everything learns, and the models, in the folder of the rounds.
+CASES, MODELS = "labelled", "models"
+ROUND = re.compile(r"round_(\d+)")
+MINUTES = 1.0
+# Of the model's own learning rate: far from what a fine-tuning of a finished model wants, for this one is not.
+RATE_AGAIN = 0.25
+
+
+@dataclass(frozen=True, eq=False)
+class Round:
+    """A stage on the way: a folder to draw in (`kit`), at first without any outline, then with those of a model.
+
+    `images` are those of the kit, in its order. `before` are the slices that were drawn, or called right, in
+    earlier rounds; `doubts` tell how far the model is in doubt about each slice (`doubts_of`), None where there was
+    no model or the round was begun on another day.
+    """
+
+    folder: Path
+    number: int
+    kit: Kit
+    images: tuple[Image, ...]
+    before: frozenset[Place] = frozenset()
+    doubts: tuple[Numbers, ...] | None = None
+
+    @property
+    def cases_folder(self) -> Path:
+        """The folder of cases in which what was drawn is kept, and from which everything learns."""
+        return self.folder / CASES
+
+    @property
+    def model_path(self) -> Path | None:
+        """The file of the model that drew the outlines of this round; None in the first."""
+        return next(iter(_models(self.folder, self.number - 1)), None)
+
+    @property
+    def results(self) -> tuple[tuple[Image, LabelMap], ...]:
+        """The images with empty label maps, for `Drawing`, which reads the labels itself."""
+        return tuple((image, _empty(image, self.kit.structures)) for image in self.images)
+
+    def next_slices(self, looked_at: frozenset[Place] = frozenset(), *, count: int = 5) -> tuple[NextSlice, ...]:
+        """Choose the slices to draw next; those of earlier rounds and those `looked_at` are drawn already."""
+        return choose_slices(self.images, self.before | looked_at, count=count, doubts=self.doubts)
+
+
+def read_names(text: str) -> tuple[Structure, ...]:
+    """Read the names of structures, separated by commas or lines; one that holds the word left or right has a side.
+
+    Examples
+    --------
+    >>> [(one.label, one.name, one.side) for one in read_names("psoas left, psoas right, disc")]
+    [(1, 'psoas left', 'left'), (2, 'psoas right', 'right'), (3, 'disc', '')]
+    """
+    names = [name.strip() for name in re.split(r"[,;\n]", text) if name.strip()]
+    if not names:
+        raise LabelError("Name what you want to draw, such as: psoas left, psoas right.")
+    double = next((name for name in names if sum(name.casefold() == one.casefold() for one in names) > 1), None)
+    if double is not None:
+        raise LabelError(f"{double!r} stands there twice. Give every structure a name of its own.")
+    return tuple(Structure(number, name, side=_side(name)) for number, name in enumerate(names, start=1))
+
+
+def _side(name: str) -> Side:
+    words = set(re.findall(r"[a-z]+", name.lower()))
+    return "left" if "left" in words else "right" if "right" in words else ""
+
+
+def begin_rounds(source: Path, folder: Path, structures: Sequence[Structure]) -> Round:
+    """Begin to draw on the images of a folder, or go on where it was left.
+
+    Parameters
+    ----------
+    source : Path
+        The folder with the images, of one or several patients; nothing is written there.
+    folder : Path
+        Holds all that is drawn and learnt: `round_1`, `round_2` … to draw in, `labelled`, `models`. If it is there
+        already, its last round is gone on with, and its structures count.
+    structures : sequence of Structure
+        What is to be drawn.
+
+    Raises
+    ------
+    DataError, GeometryError
+        If there is no image, or one has no millimetres: a label file has to say how large a pixel is.
+    OutputError
+        If the folder cannot be written.
+    """
+    folder = Path(folder)
+    images = tuple(read_patient(source, needs_mm=True, stacks=True)[0])
+    numbers = _numbers(folder)
+    if not numbers:
+        kit = write_kit(folder / "round_1", [(image, _empty(image, structures)) for image in images])
+        return Round(folder, 1, kit, images)
+    kit = read_kit(folder / f"round_{numbers[-1]}")
+    before = frozenset[Place]().union(*(_looked_at(folder / f"round_{n}", images) for n in numbers[:-1]))
+    return Round(folder, numbers[-1], kit, images, before)
+
+
+def keep_round(now: Round, drawing: Drawing) -> tuple[KeptCorrection, ...]:
+    """Keep the slices of a round that somebody looked at as labels to learn from, in its `cases_folder`.
+
+    Of such a slice every structure counts as drawn: one without an outline is not there. Slices that nobody looked
+    at are kept nowhere.
+
+    Raises
+    ------
+    DataError
+        If nobody looked at any slice, or one that was kept before is empty again and nobody called it right.
+    AutosegError
+        Of the kinds that `keep_correction` raises.
+    """
+    if not drawing.looked_at and not now.before:
+        raise DataError("Nothing is drawn yet. Draw on at least one slice, best on three to five, then learn.")
+    drawing.keep_looked_at()
+    looked_at = read_looked_at(now.kit.folder)
+    kept = []
+    for case in now.kit.cases:
+        slices = looked_at.get(case.name, ())
+        if slices:
+            correction = only_on(read_correction(now.kit.folder, by=drawing.by, case_id=case.case_id), slices)
+            kept.append(keep_correction(correction, now.cases_folder, checked=say_slices(slices)))
+    return tuple(kept)
+
+
+def learn_round(
+    now: Round,
+    *,
+    minutes: float | None = MINUTES,
+    epochs: int | None = None,
+    on_epoch: OnEpoch | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> tuple[TrainedModel, Path]:
+    """Learn from all that was kept, going on from what was learnt in the round before.
+
+    Parameters are as of `learn_again`; the model lands in the folder's `models`.
+    """
+    found = find_cases(now.cases_folder, unlabelled="skip")
+    base = None if now.model_path is None else load_model(now.model_path)
+    settings, split = plan_learning(found, base, minutes=minutes, epochs=epochs)
+    return train_and_save(
+        split,
+        settings,
+        structures=found.structures,
+        name=f"round_{now.number}",
+        folder=now.folder / MODELS,
+        base=base,
+        on_epoch=on_epoch,
+        should_stop=should_stop,
+    )
+
+
+def plan_learning(
+    found: CaseFolder,
+    base: TrainedModel | None = None,
+    *,
+    minutes: float | None = MINUTES,
+    epochs: int | None = None,
+    seed: int = 0,
+) -> tuple[Settings, Split]:
+    """Plan to learn from a few drawn slices: without a base anew, else fine-tuning all of it.
+
+    Patients stay apart: validation patients are such as the base has not learnt from; where there is none, nobody
+    validates and the last epoch counts.
+    """
+    minutes = minutes if epochs is None else None
+    reserved = set_aside(found)
+    if base is None:
+        # Of volumes every slice would have to be drawn.
+        plan = plan_settings(found, minutes=minutes, epochs=epochs, spatial_dims=2, seed=seed)
+        chosen, settings = plan.validation_subjects, plan.settings
+        return settings, split_cases(found.cases, validation_subjects=chosen, test_subjects=reserved)
+    rate = max(base.settings.learning_rate * RATE_AGAIN, 1e-5)
+    settings = settings_from_base(
+        base,
+        minutes=minutes,
+        epochs=epochs,
+        learning_rate=rate if not base.origin.get("base") else base.settings.learning_rate,
+        schedule=base.settings.schedule,
+        seed=seed,
+        **{"finetune.frozen": ()},
+    )
+    people = set(subjects_of(found.cases)) - set(reserved)
+    if people <= known_subjects(people, learnt_from(base)):
+        return settings, split_cases(found.cases, validation_subjects=(), test_subjects=reserved)
+    return settings, split_for_base(base, found.cases, test_subjects=reserved, seed=seed)
+
+
+def next_round(
+    now: Round,
+    drawing: Drawing,
+    model: TrainedModel,
+    *,
+    how: Inference = PLAIN,
+    on_image: Callable[[int, int], None] | None = None,
+) -> Round:
+    """Let a model draw all slices that nobody looked at yet, and begin the next round with them.
+
+    Slices that were drawn or called right keep their outlines.
+    """
+    looked_at = now.before | drawing.looked_at
+    proposals = []
+    results = []
+    for number, image in enumerate(now.images):
+        proposal = propose(model, image, how)
+        voxels = proposal.label_map.voxels.copy()
+        own = [index for at, index in looked_at if at == number]
+        voxels[own] = drawing.label_map(number).voxels[own]
+        proposals.append(proposal)
+        results.append((image, LabelMap(voxels, image.affine, now.kit.structures, source=image.source)))
+        if on_image is not None:
+            on_image(number + 1, len(now.images))
+    kit = write_kit(now.folder / f"round_{now.number + 1}", results, model_name=model.name)
+    return replace(now, number=now.number + 1, kit=kit, before=looked_at, doubts=tuple(doubts_of(proposals)))
+
+
+def _empty(image: Image, structures: Sequence[Structure]) -> LabelMap:
+    voxels = np.zeros(image.shape, np.uint8)
+    return LabelMap(voxels, image.affine, tuple(structures), source=image.source)
+
+
+def _numbers(folder: Path) -> list[int]:
+    names = [path.name for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
+    return sorted(int(match[1]) for match in map(ROUND.fullmatch, names) if match)
+
+
+def _models(folder: Path, number: int) -> list[Path]:
+    """Give the models of a round, the last one first."""
+    own = [path for path in model_files(folder / MODELS) if re.fullmatch(rf"round_{number}_\w+", path.stem)]
+    return sorted(own, key=lambda path: (-path.stat().st_mtime, path.name))
+
+
+def _looked_at(folder: Path, images: Sequence[Image]) -> set[Place]:
+    """Read which slices of the images somebody looked at in the folder of an earlier round."""
+    names, found, kit = read_looked_at(folder), set[Place](), read_kit(folder)
+    rest = list(kit.cases)
+    for number, image in enumerate(images):
+        count = len(pictures_apart(image, _empty(image, kit.structures)))
+        for at, case in enumerate(rest[:count]):
+            found |= {(number, at + index) for index in names.get(case.name, ())}
+        rest = rest[count:]
+    return found
