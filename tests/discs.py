@@ -6,6 +6,7 @@ import numpy as np
 
 from autoseg.data.cases import Case
 from autoseg.data.split import Split
+from autoseg.files.nifti.volumes import write_nifti
 from autoseg.files.sources import ImageFile, LabelFile
 from autoseg.image.geometry import affine_from_spacing
 from autoseg.image.image import Image, LabelMap, Source
@@ -41,6 +42,14 @@ def make_pair(number, *, spacing=(8.0, 1.5, 1.5), size=(64, 64), slices=2, annot
         Image(voxels, affine, source=source),
         LabelMap(labels, affine, STRUCTURES, annotated=annotated, source=source),
     )
+
+
+def write_unlabelled(folder):
+    """Write three patients of three slices each, as NIfTI files without labels."""
+    for number in range(3):
+        image, _ = make_pair(number, slices=3, size=(32, 32), spacing=(8.0, 3.0, 3.0))
+        write_nifti(folder / f"p{number}_scan.nii.gz", image)
+    return folder
 
 
 def make_case(number):

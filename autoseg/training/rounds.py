@@ -30,12 +30,13 @@ from autoseg.training.plan import plan_settings
 from autoseg.training.plan.choices import set_aside
 from autoseg.training.save import train_and_save
 from autoseg.training.training import OnEpoch
-from autoseg.words import say_slices
+from autoseg.words import GraveNote, say_slices
 
 # What is drawn, from which everything learns, and the models, in the folder of the rounds.
 CASES, MODELS = "labelled", "models"
 ROUND = re.compile(r"round_(\d+)")
 MINUTES = 1.0
+NO_NAMES = "Name what you want to draw, such as: psoas left, psoas right."
 # Of the model's own learning rate: far from what a fine-tuning of a finished model wants, for this one is not.
 RATE_AGAIN = 0.25
 
@@ -46,7 +47,7 @@ class Round:
 
     `images` are those of the kit, in its order. `before` are the slices that were drawn, or called right, in
     earlier rounds; `doubts` tell how far the model is in doubt about each slice (`doubts_of`), None where there was
-    no model or the round was begun on another day.
+    no model or the round was begun on another day. `notes` say what was left out when the images were read.
     """
 
     folder: Path
@@ -55,6 +56,7 @@ class Round:
     images: tuple[Image, ...]
     before: frozenset[Place] = frozenset()
     doubts: tuple[Numbers, ...] | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def cases_folder(self) -> Path:
@@ -86,7 +88,7 @@ def read_names(text: str) -> tuple[Structure, ...]:
     """
     names = [name.strip() for name in re.split(r"[,;\n]", text) if name.strip()]
     if not names:
-        raise LabelError("Name what you want to draw, such as: psoas left, psoas right.")
+        raise LabelError(NO_NAMES)
     double = next((name for name in names if sum(name.casefold() == one.casefold() for one in names) > 1), None)
     if double is not None:
         raise LabelError(f"{double!r} stands there twice. Give every structure a name of its own.")
@@ -109,24 +111,29 @@ def begin_rounds(source: Path, folder: Path, structures: Sequence[Structure]) ->
         Holds all that is drawn and learnt: `round_1`, `round_2` … to draw in, `labelled`, `models`. If it is there
         already, its last round is gone on with, and its structures count.
     structures : sequence of Structure
-        What is to be drawn.
+        What is to be drawn; may be empty where it is gone on.
 
     Raises
     ------
+    LabelError
+        If nothing is named that is to be drawn.
     DataError, GeometryError
         If there is no image, or one has no millimetres: a label file has to say how large a pixel is.
     OutputError
         If the folder cannot be written.
     """
     folder = Path(folder)
-    images = tuple(read_patient(source, needs_mm=True, stacks=True)[0])
     numbers = _numbers(folder)
+    if not numbers and not structures:
+        raise LabelError(NO_NAMES)
+    read, told, _ = read_patient(source, needs_mm=True, stacks=True)
+    images, notes = tuple(read), tuple(str(note) for note in told if isinstance(note, GraveNote))
     if not numbers:
         kit = write_kit(folder / "round_1", [(image, _empty(image, structures)) for image in images])
-        return Round(folder, 1, kit, images)
+        return Round(folder, 1, kit, images, notes=notes)
     kit = read_kit(folder / f"round_{numbers[-1]}")
     before = frozenset[Place]().union(*(_looked_at(folder / f"round_{n}", images) for n in numbers[:-1]))
-    return Round(folder, numbers[-1], kit, images, before)
+    return Round(folder, numbers[-1], kit, images, before, notes=notes)
 
 
 def keep_round(now: Round, drawing: Drawing) -> tuple[KeptCorrection, ...]:
@@ -138,12 +145,17 @@ def keep_round(now: Round, drawing: Drawing) -> tuple[KeptCorrection, ...]:
     Raises
     ------
     DataError
-        If nobody looked at any slice, or one that was kept before is empty again and nobody called it right.
+        If nobody looked at any slice, a structure is drawn on none, or a slice that was kept before is empty again
+        and nobody called it right.
     AutosegError
         Of the kinds that `keep_correction` raises.
     """
     if not drawing.looked_at and not now.before:
         raise DataError("Nothing is drawn yet. Draw on at least one slice, best on three to five, then learn.")
+    for structure in now.kit.structures:
+        places = drawing.looked_at | now.before
+        if not any(drawing.label_map(image).mask(structure.label)[index].any() for image, index in places):
+            raise DataError(f"{structure.name} is drawn on no slice yet. Draw it where it can be seen, then learn.")
     drawing.keep_looked_at()
     looked_at = read_looked_at(now.kit.folder)
     kept = []
@@ -209,6 +221,7 @@ def plan_learning(
         epochs=epochs,
         learning_rate=rate if not base.origin.get("base") else base.settings.learning_rate,
         schedule=base.settings.schedule,
+        best_by=base.settings.best_by,
         seed=seed,
         **{"finetune.frozen": ()},
     )

@@ -4,14 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from discs import STRUCTURES, make_pair, quick_settings
+from discs import STRUCTURES, quick_settings, write_unlabelled
 from untrained import untrained_model
 
 from autoseg.data.cases import find_cases, read_case
 from autoseg.data.corrections.drawing import Drawing
 from autoseg.data.split import subjects_of
 from autoseg.errors import DataError, LabelError
-from autoseg.files.nifti.volumes import write_nifti
 from autoseg.prediction.next_slices import Reason
 from autoseg.training import rounds
 from autoseg.training.rounds import begin_rounds, keep_round, learn_round, next_round, plan_learning, read_names
@@ -22,11 +21,7 @@ CORE, RING = 1, 5
 
 @pytest.fixture
 def source(tmp_path):
-    """Three patients of three slices each, as NIfTI files without labels."""
-    for number in range(3):
-        image, _ = make_pair(number, slices=3, size=(32, 32), spacing=(8.0, 3.0, 3.0))
-        write_nifti(tmp_path / "images" / f"p{number}_scan.nii.gz", image)
-    return tmp_path / "images"
+    return write_unlabelled(tmp_path / "images")
 
 
 def begun(source, folder, structures=STRUCTURES):
@@ -55,6 +50,8 @@ def drawn_in(folder):
 
 
 def test_what_nobody_looked_at_is_kept_nowhere_and_a_slice_called_right_is_empty(source, tmp_path):
+    with pytest.raises(LabelError, match="Name what you want to draw"):
+        begun(source, tmp_path / "drawn", structures=())
     now, drawing = begun(source, tmp_path / "drawn")
     with pytest.raises(DataError, match="Nothing is drawn yet"):
         keep_round(now, drawing)

@@ -14,9 +14,10 @@ from autoseg.data.cases import CaseFolder, Pseudonyms, Reading, find_cases
 from autoseg.data.checks import Examination, examine_cases
 from autoseg.data.split import split_cases
 from autoseg.data.test_subjects import freeze_test_subjects, read_ledger
-from autoseg.errors import AutosegError, DataError, OutdatedError, UnlabelledError
+from autoseg.errors import AutosegError, DataError, NoLabelsError, OutdatedError, UnlabelledError
 from autoseg.image.structures import Structure
 from autoseg.panels.data.findings import FindingsPanel
+from autoseg.panels.data.first_labels import FirstLabelsPanel
 from autoseg.panels.data.reading import HowToRead, ReadingPanel
 from autoseg.panels.data.structures_editor import StructuresPanel
 from autoseg.panels.parts.chooser import FolderChooser
@@ -164,6 +165,7 @@ class DataPanel(Panel):
         self.how = ReadingPanel(reading, unlabelled=unlabelled)
         self.leave_out = tick("Leave out images that have no label file")
         self.set_aside = SetAsidePanel(self.read)
+        self.first_labels = FirstLabelsPanel(self.choose)
         inside = (self.findings.strip, self.structures, self.how, self.set_aside)
         self.sections = tuple(
             widgets.Accordion([panel], titles=[title], selected_index=None)
@@ -224,6 +226,9 @@ class DataPanel(Panel):
         if isinstance(error, UnlabelledError):
             self.leave_out.value = False
             self.remedy.children = [self.leave_out]
+        elif isinstance(error, NoLabelsError) and self.chooser.value is not None:
+            self.first_labels.offer(self.chooser.value)
+            self.remedy.children = [self.first_labels]
         else:
             self.sections[READING].selected_index = 0
 

@@ -1,0 +1,124 @@
+"""The panel for images without labels: it is offered, drawn in, learns, proposes, and hands the labels on."""
+
+from dataclasses import replace
+from functools import partial
+
+import pytest
+from discs import STRUCTURES, quick_settings, write_unlabelled
+from untrained import untrained_model
+
+from autoseg.data.cases import read_case
+from autoseg.errors import DataError
+from autoseg.panels.data import first_labels
+from autoseg.panels.data.data import DataPanel
+from autoseg.panels.data.first_labels import say_why
+from autoseg.panels.parts.values import Data
+from autoseg.prediction.next_slices import NextSlice, Reason
+from autoseg.training import rounds
+
+
+@pytest.fixture
+def panel(tmp_path, monkeypatch):
+    plan = rounds.plan_settings
+    small = quick_settings(epochs=1)
+    monkeypatch.setattr(rounds, "plan_settings", lambda found, **how: replace(plan(found, **how), settings=small))
+    monkeypatch.setattr(first_labels, "learn_round", partial(rounds.learn_round, epochs=1))
+    monkeypatch.setattr("autoseg.panels.parts.background.turn_file", lambda: tmp_path / "turn.lock")
+    panel = DataPanel(write_unlabelled(tmp_path / "scans"))
+    panel.wait(60)
+    return panel
+
+
+def begun(panel, names="core, ring"):
+    first = panel.first_labels
+    first.names.value, first.by.value = names, "AB"
+    first.begin_button.click()
+    first.wait(60)
+    return first
+
+
+def brush(first, *places, label=1):
+    """Draw as the page does."""
+    for number, (image, index) in enumerate(places):
+        for name, size in ((label, 9), (2, 1)):
+            what = {"number": number, "tool": "brush", "label": name, "points": [[16, 16]], "size": size}
+            first.viewer._take_stroke({**what, "image": image, "slice": index})
+
+
+def test_a_folder_without_labels_is_drawn_on_learnt_from_and_handed_on(panel, tmp_path):
+    first = panel.first_labels
+    assert panel.remedy.children == (first,)
+    assert "holds no label file" in panel.message.value
+    begun(panel)
+    assert "Draw on the slices" in first.message.value
+    assert first.asked.layout.display == "none"
+    # Three patients first; a click leads to the slice.
+    rows = first.next.children[1:]
+    assert [row.children[1].value.count("nothing is drawn of this patient yet") for row in rows] == [1, 1, 1, 0, 0]
+    rows[1].children[0].click()
+    shown = f"Image {first.viewer.image_index + 1}, slice {first.viewer.slice_index + 1}"
+    assert shown == rows[1].children[0].description
+    assert first.use_button.layout.display == "none"
+    brush(first, (0, 0), (1, 1), (2, 2))
+    first.viewer.show("image 3", 0)
+    first.right_button.click()
+    assert "Image 3, slice 1 is right. 4 slices can be learnt from." in first.message.value
+    first.learn_button.click()
+    first.wait(120)
+    assert "On slices of patients of whom nothing was learnt their Dice is" in first.message.value
+    assert first.round.number == 2
+    assert first.value is first.round
+    assert first.round.before == {(0, 0), (1, 1), (2, 2), (2, 0)}
+    # What was drawn stands, and the page can go on drawing.
+    assert (first.drawing.label_map(1).voxels[1] == 1).sum() == 69 - 1
+    assert (first.drawing.label_map(1).voxels[1] == 2).sum() == 1
+    brush(first, (0, 1), label=2)
+    assert first.drawing.looked_at == {(0, 1)}
+    first.use_button.click()
+    panel.wait(60)
+    assert panel.chooser.value == tmp_path / "scans_drawn" / "labelled"
+    assert isinstance(panel.value, Data)
+    cases = panel.value.cases
+    assert [one.name for one in cases.structures] == ["core", "ring"]
+    assert sum(read_case(case, cases.structures)[0].shape[0] for case in cases.cases) == 4
+    assert sorted(path.name for path in (tmp_path / "scans").iterdir()) == [f"p{n}_scan.nii.gz" for n in range(3)]
+
+
+def test_what_does_not_work_is_said_and_nothing_drawn_is_lost(panel, monkeypatch, tmp_path):
+    assert "Name what you want to draw" in begun(panel, names="").message.value
+    first = begun(panel)
+    first.learn_button.click()
+    first.wait(60)
+    assert "Nothing is drawn yet" in first.message.value
+    first.viewer._take_stroke(
+        {"number": 1, "tool": "brush", "label": 2, "points": [[16, 16]], "size": 9, "image": 0, "slice": 0}
+    )
+    assert first.drawing.looked_at == {(0, 0)}, "it can be drawn on after a failure"
+    first.learn_button.click()
+    first.wait(60)
+    assert "core is drawn on no slice yet" in first.message.value
+    brush(first, (0, 0))
+
+    def fail(*_, **__):
+        raise DataError("The disk of p0_scan is full.")
+
+    monkeypatch.setattr(first_labels, "learn_round", fail)
+    first.learn_button.click()
+    first.wait(60)
+    assert "is full" in first.message.value
+    assert not first.learn_button.disabled
+    assert first.round.number == 1
+    # On another day all is there, without typing names again.
+    again = DataPanel(tmp_path / "scans")
+    again.wait(60)
+    assert begun(again, names="").drawing.looked_at == {(0, 0)}
+
+
+def test_one_patient_alone_gives_outlines_without_a_score(panel, monkeypatch):
+    model = replace(untrained_model(), structures=STRUCTURES)
+    assert "nobody can tell" in first_labels._say_score(model)
+
+
+def test_each_reason_is_a_sentence():
+    assert say_why(NextSlice((0, 0), Reason.DOUBT, 3, 0.256)) == "the model is in doubt about 26% of a usual area"
+    assert say_why(NextSlice((0, 0), Reason.UNLIKE, 1)).startswith("1 slice looks more like it")
