@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -27,7 +27,7 @@ from autoseg.data.corrections.strokes import (
 )
 from autoseg.errors import DataError, OutputError, ReadError
 from autoseg.files.atomic import one_step
-from autoseg.files.nifti.volumes import write_nifti
+from autoseg.files.nifti.volumes import PackedLabels
 from autoseg.files.records import write_record
 from autoseg.files.text_files import read_json
 from autoseg.image.image import Image, LabelMap
@@ -108,8 +108,12 @@ class Drawing:
             raise ReadError("Say who corrects the outlines (Corrected by): initials are enough.")
         self.kit, self.images = kit, tuple(image for image, _ in results)
         self._cases = _cases_of(kit, results)
-        self._now = [self._read(cases, kit.folder) for cases in self._cases]
-        self._first = [self._read(cases, kit.folder / AS_WRITTEN) for cases in self._cases]
+        # Built once, for to check all labels takes longer than a stroke; the voxels of `_now` change.
+        self._now, self._first = (
+            [self._read(number, folder) for number in range(len(self._cases))]
+            for folder in (kit.folder, kit.folder / AS_WRITTEN)
+        )
+        self._packed = {case.name: PackedLabels(one) for case, one in self._files()}
         self._sessions = read_sessions(kit.folder)
         self._changed = {place for place in self._places() if self.is_changed(place)}
         self._filled = self._read_places("filled")
@@ -120,23 +124,23 @@ class Drawing:
         self._clock, self._last = clock, clock()
         self._done: list[Edit] = []
         self._undone: list[Edit] = []
-        self._unsaved: set[KitCase] = set()
+        self._unsaved: set[Place] = set()
         self._stamps = {case.name: _stamp(self._path(case)) for cases in self._cases for case in cases}
 
     # --- what is drawn
 
     def label_map(self, image: int) -> LabelMap:
         """Give an image's labels; they follow what is drawn."""
-        return self._as_labels(image, self._now[image])
+        return self._now[image]
 
     def original(self, image: int) -> LabelMap:
         """Give an image's labels as they were when the folder was written."""
-        return self._as_labels(image, self._first[image])
+        return self._first[image]
 
     def is_changed(self, place: Place) -> bool:
         """Tell whether any pixel of a slice has another label than when the folder was written."""
         image, index = place
-        return not np.array_equal(self._now[image][index], self._first[image][index])
+        return not np.array_equal(*(one[image].voxels[index] for one in (self._now, self._first)))
 
     @property
     def looked_at(self) -> frozenset[Place]:
@@ -224,7 +228,7 @@ class Drawing:
     def copy(self, place: Place, label: int, step: int) -> list[Place]:
         """Draw a structure as it is on the slice before (`step` -1) or behind (1); others keep their pixels."""
         image, index = place
-        if not 0 <= index + step < len(self._now[image]):
+        if not 0 <= index + step < self._now[image].shape[0]:
             raise DataError("There is no slice on that side.")
         return self._edit([(place, self._shaped(place, label, self._mask((image, index + step), label)))])
 
@@ -237,7 +241,7 @@ class Drawing:
         structure = self._structure(label)
         corrected = [
             at
-            for at, (now, first) in enumerate(zip(self._now[image], self._first[image], strict=True))
+            for at, (now, first) in enumerate(zip(self._now[image].voxels, self._first[image].voxels, strict=True))
             if not np.array_equal(voxels_of(structure, now), voxels_of(structure, first))
         ]
         before, behind = [at for at in corrected if at < index], [at for at in corrected if at > index]
@@ -280,7 +284,7 @@ class Drawing:
     def restore(self, place: Place) -> list[Place]:
         """Draw a slice as it was when the folder was written, with all its structures."""
         image, index = place
-        return self._edit([(place, self._first[image][index])])
+        return self._edit([(place, self._first[image].voxels[index])])
 
     def undo(self) -> list[Place]:
         """Take back the last stroke, whichever slice it was on; nothing where there is none."""
@@ -303,7 +307,12 @@ class Drawing:
         """
         if not self._unsaved and not self._is_told:
             return
-        for case in self._unsaved:
+        changed: dict[str, KitCase] = {}
+        for place in self._unsaved:
+            case, at = self._file_of(place)
+            changed[case.name] = case
+            self._packed[case.name].update(at, self._labels(place))
+        for case in changed.values():
             path = self._path(case)
             if _stamp(path) != self._stamps[case.name]:
                 raise OutputError(
@@ -312,15 +321,8 @@ class Drawing:
                 )
         session = replace(self._session, saved=_now())
         with one_step(self.kit.folder):
-            for case in self._unsaved:
-                voxels = next(
-                    self._now[image] if len(cases) == 1 else self._now[image][at : at + 1]
-                    for image, cases in enumerate(self._cases)
-                    for at, one in enumerate(cases)
-                    if one is case
-                )
-                labels = LabelMap(voxels, case.file_affine, self.kit.structures, case.annotated)
-                write_nifti(self._path(case), labels)
+            for case in changed.values():
+                self._packed[case.name].write(self._path(case))
             record = {
                 "kind": RECORD,
                 "sessions": [asdict(one) for one in (*self._sessions, session)],
@@ -330,27 +332,44 @@ class Drawing:
                 "kept": self._by_file(self._kept),
             }
             write_record(self.kit.folder / RECORD, record, indent=2)
-        self._stamps |= {case.name: _stamp(self._path(case)) for case in self._unsaved}
+        self._stamps |= {case.name: _stamp(self._path(case)) for case in changed.values()}
         self._session, self._is_told = session, False
         self._unsaved.clear()
 
-    def _read(self, cases: Sequence[KitCase], folder: Path) -> Labels:
+    def _read(self, image: int, folder: Path) -> LabelMap:
+        cases, one = self._cases[image], self.images[image]
         voxels = [read_kit_labels(self.kit, case, folder / case.labels_name).voxels for case in cases]
-        return np.concatenate(voxels).astype(np.uint8)
+        annotated = frozenset.union(*(case.annotated for case in cases))
+        return LabelMap(
+            np.concatenate(voxels).astype(np.uint8), one.affine, self.kit.structures, annotated, one.source
+        )
+
+    def _files(self) -> Iterator[tuple[KitCase, LabelMap]]:
+        """Give each file that labels are saved in, with those that it holds, where they lie in the file."""
+        for image, cases in enumerate(self._cases):
+            for at, case in enumerate(cases):
+                voxels = self._now[image].voxels
+                own = voxels if len(cases) == 1 else voxels[at : at + 1]
+                yield case, LabelMap(own, case.file_affine, self.kit.structures, case.annotated)
+
+    def _file_of(self, place: Place) -> tuple[KitCase, int]:
+        """Give the file that a slice is saved in, and which slice of the file it is."""
+        image, index = place
+        cases = self._cases[image]
+        return (cases[0], index) if len(cases) == 1 else (cases[index], 0)
 
     def _path(self, case: KitCase) -> Path:
         return self.kit.folder / case.labels_name
 
     def _places(self) -> list[Place]:
-        return [(image, index) for image, labels in enumerate(self._now) for index in range(len(labels))]
+        return [(image, index) for image, labels in enumerate(self._now) for index in range(labels.shape[0])]
 
     def _by_file(self, places: Collection[Place]) -> dict[str, list[int]]:
         """Give the slices of each file that are among these, from 1, by the name of its case."""
         found: dict[str, list[int]] = {}
-        for image, index in sorted(places):
-            cases = self._cases[image]
-            name, at = (cases[0].name, index) if len(cases) == 1 else (cases[index].name, 0)
-            found.setdefault(name, []).append(at + 1)
+        for place in sorted(places):
+            case, at = self._file_of(place)
+            found.setdefault(case.name, []).append(at + 1)
         return found
 
     def _read_places(self, key: str) -> set[Place]:
@@ -386,7 +405,7 @@ class Drawing:
     def _edit(self, slices: Sequence[tuple[Place, npt.NDArray[np.integer]]]) -> list[Place]:
         changes = []
         for (image, index), labels in slices:
-            now = self._now[image][index].ravel()
+            now = self._labels((image, index)).ravel()
             after = labels.astype(np.uint8).ravel()
             at = np.flatnonzero(now != after)
             if len(at):
@@ -404,10 +423,8 @@ class Drawing:
             return []
         edit = taken.pop()
         for change in edit:
-            image, index = change.place
-            self._now[image][index].ravel()[change.at] = labels(change)
-            cases = self._cases[image]
-            self._unsaved.add(cases[index] if len(cases) > 1 else cases[0])
+            self._labels(change.place).ravel()[change.at] = labels(change)
+            self._unsaved.add(change.place)
             (self._changed.add if self.is_changed(change.place) else self._changed.discard)(change.place)
         given.append(edit)
         now = self._clock()
@@ -417,7 +434,9 @@ class Drawing:
         return [change.place for change in edit]
 
     def _labels(self, place: Place) -> Labels:
-        return self._now[place[0]][place[1]]
+        image, index = place
+        labels: Labels = self._now[image].voxels[index]  # in memory once, so to write into it is to draw
+        return labels
 
     def _mask(self, place: Place, label: int) -> Mask:
         return voxels_of(self._structure(label), self._labels(place))
@@ -435,19 +454,14 @@ class Drawing:
 
     def _shape(self, place: Place) -> tuple[int, int]:
         image, index = place
-        if not (0 <= image < len(self._now) and 0 <= index < len(self._now[image])):
+        if not (0 <= image < len(self._now) and 0 <= index < self._now[image].shape[0]):
             raise DataError(f"There is no slice {index + 1} of image {image + 1}.")
-        rows, columns = self._now[image].shape[1:]
+        _, rows, columns = self._now[image].shape
         return rows, columns
 
     def _aspect(self, image: int) -> float:
         _, rows_mm, columns_mm = self.images[image].spacing_mm
         return rows_mm / columns_mm
-
-    def _as_labels(self, image: int, voxels: Labels) -> LabelMap:
-        one = self.images[image]
-        annotated = frozenset.union(*(case.annotated for case in self._cases[image]))
-        return LabelMap(voxels, one.affine, self.kit.structures, annotated, one.source)
 
 
 def read_looked_at(folder: Path) -> dict[str, tuple[int, ...]]:

@@ -37,6 +37,7 @@ _LENGTHS = (348, 540)
 _MM_PER_UNIT = {1: 1000.0, 2: 1.0, 3: 0.001}
 # So many bytes behind the last voxel, or as many as before it, may be what another program keeps there.
 MOST_BEHIND = 2**26
+DIFFERENT = "{}: what was written reads back differently; nothing was saved."
 DAMAGED = (
     ImageFileError,
     HeaderDataError,
@@ -285,6 +286,57 @@ def write_nifti(path: Path, grid: Image | LabelMap, *, description: str = "") ->
     if grid.voxels.ndim != 3:
         raise OutputError(f"{path}: only images with one channel are written; this one has {grid.voxels.shape}.")
     voxels = _storable(grid, path)
+    data = _as_file(grid, voxels, description)
+    with whole_file(path) as temporary:
+        # Without the time in it, the same labels give the same file.
+        temporary.write_bytes(gzip.compress(data, 6, mtime=0) if path.suffix == ".gz" else data)
+        written, written_affine = read_nifti(temporary)
+        if not np.array_equal(written, voxels, equal_nan=voxels.dtype.kind == "f") or not same_grid(
+            (written.shape, written_affine), (grid.shape, affine)
+        ):
+            raise OutputError(DIFFERENT.format(path))
+    return path
+
+
+class PackedLabels:
+    """Labels that are written as .nii.gz again and again while slices change, each time in the time of those.
+
+    Each slice is packed by itself; one behind the other they are one packed file (RFC 1952, section 2.2), as every
+    program that reads .nii.gz takes it. `update` gives it the slices that have changed.
+    """
+
+    def __init__(self, labels: LabelMap) -> None:
+        data = _as_file(labels, np.zeros(labels.shape, np.uint8), "")
+        size = math.prod(labels.shape)
+        self._parts = [_packed(data[:-size]), *(_packed(_bytes_of(slice_)) for slice_ in labels.voxels)]
+
+    def update(self, index: int, labels: npt.NDArray[np.integer]) -> None:
+        """Take a slice, counted from 0, as it is now."""
+        self._parts[1 + index] = _packed(_bytes_of(labels))
+
+    def write(self, path: Path) -> None:
+        """Write all slices; what lies on the disk is compared before it takes its name."""
+        data = b"".join(self._parts)
+        with whole_file(path) as temporary:
+            temporary.write_bytes(data)
+            if temporary.read_bytes() != data:
+                raise OutputError(DIFFERENT.format(path))
+
+
+def _bytes_of(labels: npt.NDArray[np.integer]) -> bytes:
+    return labels.astype(np.uint8).tobytes()
+
+
+def _packed(data: bytes) -> bytes:
+    packed = gzip.compress(data, 6, mtime=0)
+    if gzip.decompress(packed) != data:
+        raise OutputError("A slice could not be packed. Restart the computer and look whether its memory is sound.")
+    return packed
+
+
+def _as_file(grid: Image | LabelMap, voxels: npt.NDArray[np.generic], description: str) -> bytes:
+    """Give header and voxels as they stand in a file that is not packed."""
+    affine = grid.calibrated_affine
     picture = nibabel.nifti1.Nifti1Image(voxels.transpose(2, 1, 0), None)
     picture.header.set_xyzt_units("mm")
     picture.set_sform(LPS_TO_RAS @ affine @ _REVERSED_AXES, code="scanner")
@@ -295,16 +347,7 @@ def write_nifti(path: Path, grid: Image | LabelMap, *, description: str = "") ->
     if isinstance(grid, LabelMap):
         picture.header.set_intent("label")
     picture.header["descrip"] = description.encode("ascii", "replace")[:79]
-    with whole_file(path) as temporary:
-        data = picture.to_bytes()
-        # Without the time in it, the same labels give the same file.
-        temporary.write_bytes(gzip.compress(data, 6, mtime=0) if path.suffix == ".gz" else data)
-        written, written_affine = read_nifti(temporary)
-        if not np.array_equal(written, voxels, equal_nan=voxels.dtype.kind == "f") or not same_grid(
-            (written.shape, written_affine), (grid.shape, affine)
-        ):
-            raise OutputError(f"{path}: what was written reads back differently; nothing was saved.")
-    return path
+    return bytes(picture.to_bytes())
 
 
 def _read_voxels(path: Path, header: Nifti1Header, described: NiftiHeader, *, is_image: bool) -> bytes:

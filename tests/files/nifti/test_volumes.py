@@ -7,7 +7,7 @@ import pytest
 
 from autoseg.errors import GeometryError, OutputError, ReadError
 from autoseg.files.nifti import volumes as nifti
-from autoseg.files.nifti.volumes import nifti_header, open_nifti, read_nifti, write_nifti
+from autoseg.files.nifti.volumes import PackedLabels, nifti_header, open_nifti, read_nifti, write_nifti
 from autoseg.image.geometry import affine_from_axes, affine_from_spacing
 from autoseg.image.image import Image, LabelMap
 from autoseg.image.structures import Structure
@@ -104,6 +104,37 @@ def test_a_file_that_reads_back_differently_does_not_get_its_name(tmp_path, monk
     with pytest.raises(OutputError, match="reads back differently"):
         write_nifti(tmp_path / "a.nii", label_map())
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("affine", [OBLIQUE, SHEARED])
+def test_labels_packed_slice_by_slice_are_the_same_file(tmp_path, affine):
+    labels = label_map(affine)
+    packed = PackedLabels(labels)
+    packed.write(tmp_path / "a.nii.gz")
+    labels.voxels[2] = 2 - labels.voxels[2]
+    packed.update(2, labels.voxels[2])
+    packed.write(tmp_path / "b.nii.gz")
+    assert not np.array_equal(*(read_nifti(tmp_path / name)[0] for name in ("a.nii.gz", "b.nii.gz")))
+    whole = write_nifti(tmp_path / "whole.nii.gz", labels)
+    assert gzip.decompress((tmp_path / "b.nii.gz").read_bytes()) == gzip.decompress(whole.read_bytes())
+    voxels, found = read_nifti(tmp_path / "b.nii.gz")
+    assert np.array_equal(voxels, labels.voxels)
+    assert np.allclose(found, affine)
+    other = nibabel.load(tmp_path / "b.nii.gz")  # as other programs read it
+    assert np.array_equal(np.asarray(other.dataobj).transpose(2, 1, 0), labels.voxels)
+
+
+def test_packed_labels_that_read_back_differently_do_not_get_their_name(tmp_path, monkeypatch):
+    packed = PackedLabels(label_map())
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "read_bytes", lambda path: b"")
+        with pytest.raises(OutputError, match="reads back differently"):
+            packed.write(tmp_path / "a.nii.gz")
+    assert list(tmp_path.iterdir()) == []
+    with monkeypatch.context() as patched:
+        patched.setattr(gzip, "decompress", lambda data: b"")
+        with pytest.raises(OutputError, match="could not be packed"):
+            packed.update(0, label_map().voxels[0])
 
 
 def test_damaged_and_foreign_files_are_explained(tmp_path):

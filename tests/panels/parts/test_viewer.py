@@ -390,11 +390,11 @@ def test_a_stroke_that_makes_no_sense_is_said_and_changes_nothing(drawn, more, w
 def test_what_cannot_be_saved_is_said_and_saved_with_the_next_stroke(drawn, tmp_path, monkeypatch):
     page, drawing = drawn
 
-    def full(path, grid, **more):
+    def full(labels, path):
         raise OutputError("The disk is full.")
 
     with monkeypatch.context() as patched:
-        patched.setattr("autoseg.data.corrections.drawing.write_nifti", full)
+        patched.setattr("autoseg.files.nifti.volumes.PackedLabels.write", full)
         state = page.ask(stroke(1, points=[[18, 25]]))[-1][0]["drawing"]
     assert (state["said"], state["saved"]) == ("Not saved: The disk is full.", False)
     page.ask(stroke(2, points=[[2, 25]]))
