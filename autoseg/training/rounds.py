@@ -271,7 +271,7 @@ def _numbers(folder: Path) -> list[int]:
 
 def _models(folder: Path, number: int) -> list[Path]:
     """Give the models of a round, the last one first."""
-    own = [path for path in model_files(folder / MODELS) if re.fullmatch(rf"round_{number}_\w+", path.stem)]
+    own = [path for path in model_files(folder / MODELS) if re.fullmatch(rf"round_{number}_\d+(_\d+)?", path.stem)]
     return sorted(own, key=lambda path: (-path.stat().st_mtime, path.name))
 
 

@@ -227,6 +227,7 @@ class DataPanel(Panel):
             self.leave_out.value = False
             self.remedy.children = [self.leave_out]
         elif isinstance(error, NoLabelsError) and self.chooser.value is not None:
+            self.say(self.hidden(str(error)), "warning")  # what is missing can be drawn here
             self.first_labels.offer(self.chooser.value)
             self.remedy.children = [self.first_labels]
         else:

@@ -12,7 +12,6 @@ from pathlib import Path
 import ipywidgets as widgets
 
 from autoseg.data.corrections.drawing import Drawing
-from autoseg.errors import AutosegError
 from autoseg.model.model import EpochResult, TrainedModel
 from autoseg.panels.parts.background import Turn
 from autoseg.panels.parts.fields import button, field
@@ -134,16 +133,12 @@ class FirstLabelsPanel(Panel):
         drawing, viewer = self.drawing, self.viewer
         if drawing is None or viewer is None:
             return
-        try:
+        with self.attempt():
             drawing.call_right((viewer.image_index, viewer.slice_index))
             drawing.save()
-        except AutosegError as error:  # what was drawn is not lost
-            self.say(str(error), "error")
-            return
-        self._list_next()
-        self.say(
-            f"Image {viewer.image_index + 1}, slice {viewer.slice_index + 1} is right. {self._so_far()}", "done"
-        )
+            self._list_next()
+            where = f"Image {viewer.image_index + 1}, slice {viewer.slice_index + 1}"
+            self.say(f"{where} is right. {self._so_far()}", "done")
 
     def learn(self) -> None:
         """Keep what was drawn, learn from it, and propose the outlines of all other slices, as the button does."""
@@ -152,26 +147,17 @@ class FirstLabelsPanel(Panel):
             return
         self._stopping.clear()
 
-        def work() -> tuple[Round, Drawing, TrainedModel] | AutosegError:
+        def work() -> tuple[Round, Drawing, TrainedModel]:
+            keep_round(now, drawing)
+            turn = Turn(f"first labels of {now.folder.name}")
             try:
-                keep_round(now, drawing)
-                turn = Turn(f"first labels of {now.folder.name}")
-                try:
-                    model, _ = learn_round(now, on_epoch=self._tell_epoch(), should_stop=self._stopping.is_set)
-                finally:
-                    turn.give_back()
-                after = next_round(now, drawing, model, on_image=self._tell_image)
-                return after, self._drawing_of(after), model
-            except AutosegError as error:  # what was drawn is not lost
-                return error
+                model, _ = learn_round(now, on_epoch=self._tell_epoch(), should_stop=self._stopping.is_set)
+            finally:
+                turn.give_back()
+            after = next_round(now, drawing, model, on_image=self._tell_image)
+            return after, self._drawing_of(after), model
 
-        def then(found: tuple[Round, Drawing, TrainedModel] | AutosegError) -> None:
-            if isinstance(found, AutosegError):
-                viewer.draw(drawing)
-                self._place()
-                self.say(self.hidden(str(found)), "error")
-                self.value = now
-                return
+        def then(found: tuple[Round, Drawing, TrainedModel]) -> None:
             after, again, model = found
             self._show(after, again)
             self.say(f"{_say_score(model)} Now correct the slices that are listed first, and learn again.", "done")
@@ -179,6 +165,14 @@ class FirstLabelsPanel(Panel):
         viewer.end_drawing()
         self.start(work, then, saying="Keeping what was drawn …")
         self._place(is_learning=True)
+
+    def fail(self, error: BaseException) -> None:
+        """Show why something failed; what was drawn is not lost, and can be gone on with."""
+        super().fail(error)
+        if self.drawing is not None and self.viewer is not None:
+            self.viewer.draw(self.drawing)
+        self._place()
+        self.value = self.round
 
     # --- showing
 

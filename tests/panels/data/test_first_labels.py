@@ -108,10 +108,12 @@ def test_what_does_not_work_is_said_and_nothing_drawn_is_lost(panel, monkeypatch
     assert "is full" in first.message.value
     assert not first.learn_button.disabled
     assert first.round.number == 1
+    brush(first, (1, 0))
+    assert first.drawing.looked_at == {(0, 0), (1, 0)}
     # On another day all is there, without typing names again.
     again = DataPanel(tmp_path / "scans")
     again.wait(60)
-    assert begun(again, names="").drawing.looked_at == {(0, 0)}
+    assert begun(again, names="").drawing.looked_at == {(0, 0), (1, 0)}
 
 
 def test_one_patient_alone_gives_outlines_without_a_score(panel, monkeypatch):
