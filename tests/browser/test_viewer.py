@@ -3,6 +3,8 @@
 Keys, clicks, a busy kernel, files, and the light above the numbers.
 """
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ TESTS = Path(__file__).parents[1]
 
 # Slice k of image i has the grey level 4 k (+ 2 in image 2) at the corner, so a picture tells its own number.
 MADE_UP = """
+import os
 import sys
 import time
 from pathlib import Path
@@ -69,10 +72,12 @@ areas.light.observe(lambda change: setattr(withheld, "withheld", ""), "value")
 
 # One in which outlines are corrected.
 from autoseg.data.corrections.drawing import Drawing
-from autoseg.data.corrections.kit import write_kit
+from autoseg.data.corrections.kit import read_kit, write_kit
 
+Path("pid").write_text(str(os.getpid()))
+kit = Path("kit")
 painted = SliceViewer(results, rows)
-painted.draw(Drawing(write_kit(Path("kit"), results), results, by="AB"))
+painted.draw(Drawing(read_kit(kit) if kit.exists() else write_kit(kit, results), results, by="AB"))
 """
 CELLS = [MADE_UP, "display(viewer)", "display(table)", "display(withheld)", "display(painted)", "display(areas)"]
 
@@ -147,6 +152,7 @@ def test_viewer_and_table_in_a_real_browser(lab, opened, tmp_path):
         greys.setdefault((image, index), grey)
     ordered = [grey for (image, _), grey in sorted(greys.items()) if image == 0]
     assert ordered == sorted(set(ordered))
+    _kill_the_kernel_in_the_middle_of_a_stroke(notebook, home)
 
 
 def _begin(page, home):
@@ -413,6 +419,63 @@ def _look_closely(notebook):
     page.evaluate("() => document.fullscreenElement && document.exitFullscreen()")
     page.wait_for_function("() => !document.querySelector('.asv-wide')")
     viewer.get_by_role("button", name="Look", exact=True).click()
+
+
+def _kill_the_kernel_in_the_middle_of_a_stroke(notebook, home):
+    page = notebook.page
+    viewer = page.locator(".asv", has=page.locator(".asv-drawing:not([hidden])"))
+    canvas, words = viewer.locator(".asv-canvas"), viewer.locator(".asv-drawing [role=status]")
+    kept = home / "kit" / "series-1_labels.nii.gz"
+    viewer.scroll_into_view_if_needed()
+    viewer.get_by_role("button", name="Brush").click()
+
+    def to(row, column):
+        place = canvas.bounding_box()
+        page.mouse.move(
+            place["x"] + (column + 0.5) / 64 * place["width"], place["y"] + (row + 0.5) / 64 * place["height"]
+        )
+
+    def until_said(end):
+        page.wait_for_function(
+            "([node, end]) => node.textContent.endsWith(end)", arg=[words.element_handle(), end], timeout=30_000
+        )
+
+    canvas.scroll_into_view_if_needed()
+    to(45, 50)
+    page.mouse.down()
+    page.mouse.up()
+    until_said("Saved.")
+    first = kept.read_bytes()
+    assert int((read_nifti(kept)[0][15] > 0).sum()) == 511
+    to(55, 50)
+    page.mouse.down()
+    to(55, 55)
+    page.wait_for_function(PAINTED, arg=[canvas.element_handle(), 55, 55])
+    os.kill(int((home / "pid").read_text(encoding="utf-8")), signal.SIGKILL)
+    page.mouse.up()
+    until_said("run the cell again and go on.")
+    assert "Not saved yet: the kernel does not answer" in words.inner_text()
+    assert kept.read_bytes() == first
+    page.locator(".jp-Dialog button:has-text('OK')").click()  # JupyterLab's word that it restarts the kernel
+    page.wait_for_function("document.body.innerText.includes('| Idle')", timeout=60_000)
+    handle = canvas.element_handle()
+    notebook.run_all()
+    page.wait_for_function("old => !old.isConnected", arg=handle)
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('.asv-drawing:not([hidden])')].some("
+        "(box) => box.closest('.asv').querySelector('td.asv-number').title === '511 pixels')",
+        timeout=60_000,
+    )
+    viewer.scroll_into_view_if_needed()
+    assert page.evaluate(PAINTED, [canvas.element_handle(), 50, 45])
+    assert not page.evaluate(PAINTED, [canvas.element_handle(), 55, 55])
+    # It is gone on with.
+    canvas.scroll_into_view_if_needed()
+    to(55, 50)
+    page.mouse.down()
+    page.mouse.up()
+    until_said("Saved.")
+    assert int((read_nifti(kept)[0][15] > 0).sum()) == 522
 
 
 def _ask_for_the_numbers_of_a_red_light(notebook):

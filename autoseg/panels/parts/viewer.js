@@ -16,6 +16,7 @@ const DRAWS = new Set(["brush", "eraser", "polygon", "cut"]);
 const MOST_ZOOM = 32;
 // Closer than this each pixel is seen as the square that it is.
 const SQUARES_FROM = 6;
+const UNSAVED_MS = 5000; // after so long without an answer it is said what to do
 const SPEEDS = [["slow", 3], ["normal", 8], ["fast", 16]];
 
 // ---------------------------------------------------------------- slices: fetch, unpack, keep
@@ -768,6 +769,12 @@ class View {
     this.drawing.follows = tool === "undo" || tool === "redo";
     const number = this.slices.stroke;
     this.drawn.textContent = "Not saved yet …";
+    clearTimeout(this.timers.saving);
+    this.timers.saving = setTimeout(() => {
+      this.drawn.textContent =
+        "Not saved yet: the kernel does not answer. Strokes before are on the disk. If it was stopped or restarted, " +
+        "run the cell again and go on.";
+    }, UNSAVED_MS);
     this.model.send({ draw: { image, slice, label: this.drawnLabel, ...more, tool, number } });
   }
 
@@ -776,6 +783,7 @@ class View {
     this.undo.disabled = !undo;
     this.redo.disabled = !redo;
     if (stroke < this.slices.stroke) return;
+    clearTimeout(this.timers.saving);
     this.drawn.textContent = saved ? `${said} Saved.`.trim() : said || "Not saved yet …";
     if (!this.drawing.follows || where.length !== 2) return;
     this.drawing.follows = false;
