@@ -1,6 +1,6 @@
 """From no label to a model, by a scripted person: how much is left to correct, and are chosen slices worth more?
 
-    python benchmarks/corrector.py hearts=DATA hippo=DATA … [--seeds 0 1 2] [--epochs 60] [--patients 12]
+    python benchmarks/corrector.py hearts=DATA hippo=DATA … [--seeds 0 1 2] [--epochs 300] [--patients 12]
 
 DATA is a folder of labelled images, whose labels are the person's: where a slice is to be drawn, it becomes as the
 label file is. Everything is learnt as in the notebook (`autoseg.training.rounds.plan_learning`: slices, patients
@@ -144,9 +144,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sets", nargs="+", metavar="NAME=DATA")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
-    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--epochs", type=int, default=300)
     parser.add_argument("--slices", type=int, default=5, help="drawn in each round, or of each patient")
     parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--only", choices=("patients", "slices"), help="one of the two tables")
     parser.add_argument("--patients", type=int, default=12, help="so many of each set")
     chosen = parser.parse_args()
     for name, folder in (one.split("=", 1) for one in chosen.sets):
@@ -154,9 +155,10 @@ def main() -> None:
         print(f"{name}: {len(material.people)} patients, {sum(one.shape[0] for one in material.images)} slices")
         for seed in chosen.seeds:
             start = time.perf_counter()
-            left = patient_by_patient(material, chosen.epochs, seed, chosen.slices)
-            print(f"  patients, seed {seed}: {' '.join(f'{one:.0f}' for one in left)} %", flush=True)
-            for how in (True, False):
+            if chosen.only != "slices":
+                left = patient_by_patient(material, chosen.epochs, seed, chosen.slices)
+                print(f"  patients, seed {seed}: {' '.join(f'{one:.0f}' for one in left)} %", flush=True)
+            for how in (True, False) if chosen.only != "patients" else ():
                 told = by_slices(material, chosen.epochs, seed, chosen.slices, chosen.rounds, chosen=how)
                 words = "  ".join(f"{count}: {dice:.3f}" for count, dice in told)
                 print(f"  slices {'chosen' if how else 'random'}, seed {seed}: {words}", flush=True)

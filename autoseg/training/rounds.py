@@ -30,7 +30,7 @@ from autoseg.training.plan import plan_settings
 from autoseg.training.plan.choices import set_aside
 from autoseg.training.save import train_and_save
 from autoseg.training.training import OnEpoch
-from autoseg.words import GraveNote, say_slices
+from autoseg.words import GraveNote, counted, say_slices
 
 # What is drawn, from which everything learns, and the models, in the folder of the rounds.
 CASES, MODELS = "labelled", "models"
@@ -132,6 +132,12 @@ def begin_rounds(source: Path, folder: Path, structures: Sequence[Structure]) ->
         kit = write_kit(folder / "round_1", [(image, _empty(image, structures)) for image in images])
         return Round(folder, 1, kit, images, notes=notes)
     kit = read_kit(folder / f"round_{numbers[-1]}")
+    known = {case.case_id for case in kit.cases}
+    begun = tuple(image for image in images if _names_in_kit(image, kit.structures) & known)
+    if len(begun) < len(images):
+        new = counted(len(images) - len(begun), "image")
+        notes += (f"{new} came to {source} since the drawing began, and cannot be drawn on in {folder}.",)
+    images = begun
     before = frozenset[Place]().union(*(_looked_at(folder / f"round_{n}", images) for n in numbers[:-1]))
     return Round(folder, numbers[-1], kit, images, before, notes=notes)
 
@@ -262,6 +268,10 @@ def next_round(
 def _empty(image: Image, structures: Sequence[Structure]) -> LabelMap:
     voxels = np.zeros(image.shape, np.uint8)
     return LabelMap(voxels, image.affine, tuple(structures), source=image.source)
+
+
+def _names_in_kit(image: Image, structures: Sequence[Structure]) -> set[str]:
+    return {part.source.case_id for _, part, _ in pictures_apart(image, _empty(image, structures))}
 
 
 def _numbers(folder: Path) -> list[int]:

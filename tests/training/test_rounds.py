@@ -162,6 +162,19 @@ def test_learning_again_goes_on_from_before_and_keeps_validation_patients_apart(
 _plan = rounds.plan_settings
 
 
+def test_images_that_came_later_are_left_out_with_a_word(source, tmp_path):
+    now, drawing = begun(source, tmp_path / "drawn")
+    draw(drawing, (1, 1))
+    (source / "p1_scan.nii.gz").rename(source / "kept.nii.gz")
+    write_unlabelled(source)
+    (source / "kept.nii.gz").rename(source / "o9_scan.nii.gz")
+    found, again = begun(source, tmp_path / "drawn")
+    assert now.notes == ()
+    assert "1 image came to" in found.notes[-1]
+    assert [image.source.case_id for image in found.images] == [image.source.case_id for image in now.images]
+    assert again.looked_at == {(1, 1)}
+
+
 def test_one_patient_alone_is_learnt_from_without_validation_and_again(source, tmp_path):
     now, drawing = begun(source, tmp_path / "drawn")
     draw(drawing, (0, 0), (0, 2))

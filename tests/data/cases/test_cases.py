@@ -9,7 +9,7 @@ from folders import add_subject, change_label, edit, write_table
 from PIL import Image as PillowImage
 
 from autoseg.data.cases import find_cases, pairs_table, read_case
-from autoseg.errors import DataError, LabelError, ReadError
+from autoseg.errors import DataError, LabelError, NoLabelsError, ReadError
 from autoseg.files.dicom.phantoms import INTENSITY, Phantom, write_phantom
 from autoseg.image.structures import Structure
 
@@ -238,6 +238,14 @@ class TestFolders:
             path.rename(path.with_suffix(".txt"))
         with pytest.raises(DataError, match=r"labels holds no label file.*\.npy or \.png"):
             find_cases(folder)
+
+    @pytest.mark.parametrize("left", ["nothing", "an empty folder", "the images alone"])
+    def test_images_of_which_nothing_was_drawn_are_told_from_other_faults(self, folder, left):
+        shutil.rmtree(folder / "labels")
+        if left == "an empty folder":
+            (folder / "labels").mkdir()
+        with pytest.raises(NoLabelsError, match="label"):
+            find_cases(folder / "dicoms" if left == "the images alone" else folder)
 
     def test_an_unknown_word(self, folder):
         with pytest.raises(DataError, match="unlabelled is 'ignore'"):
