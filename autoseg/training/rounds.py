@@ -18,7 +18,9 @@ from autoseg.data.digests import known_subjects
 from autoseg.data.patients import read_patient
 from autoseg.data.split import Split, split_cases, subjects_of
 from autoseg.errors import DataError, LabelError
+from autoseg.files.records import write_record
 from autoseg.files.tables import KeptCorrection
+from autoseg.files.text_files import read_json
 from autoseg.image.image import Image, LabelMap
 from autoseg.image.structures import Side, Structure
 from autoseg.model.model import TrainedModel, load_model, model_files
@@ -34,6 +36,7 @@ from autoseg.words import GraveNote, counted, say_slices
 
 # What is drawn, from which everything learns, and the models, in the folder of the rounds.
 CASES, MODELS = "labelled", "models"
+DOUBTS = "doubts.json"
 ROUND = re.compile(r"round_(\d+)")
 MINUTES = 1.0
 NO_NAMES = "Name what you want to draw, such as: psoas left, psoas right."
@@ -47,7 +50,7 @@ class Round:
 
     `images` are those of the kit, in its order. `before` are the slices that were drawn, or called right, in
     earlier rounds; `doubts` tell how far the model is in doubt about each slice (`doubts_of`), None where there was
-    no model or the round was begun on another day. `notes` say what was left out when the images were read.
+    no model. `notes` say what was left out when the images were read.
     """
 
     folder: Path
@@ -139,7 +142,7 @@ def begin_rounds(source: Path, folder: Path, structures: Sequence[Structure]) ->
         notes += (f"{new} came to {source} since the drawing began, and cannot be drawn on in {folder}.",)
     images = begun
     before = frozenset[Place]().union(*(_looked_at(folder / f"round_{n}", images) for n in numbers[:-1]))
-    return Round(folder, numbers[-1], kit, images, before, notes=notes)
+    return Round(folder, numbers[-1], kit, images, before, _read_doubts(kit.folder, images), notes)
 
 
 def keep_round(now: Round, drawing: Drawing) -> tuple[KeptCorrection, ...]:
@@ -262,12 +265,24 @@ def next_round(
         if on_image is not None:
             on_image(number + 1, len(now.images))
     kit = write_kit(now.folder / f"round_{now.number + 1}", results, model_name=model.name)
-    return replace(now, number=now.number + 1, kit=kit, before=looked_at, doubts=tuple(doubts_of(proposals)))
+    doubts = tuple(doubts_of(proposals))
+    write_record(kit.folder / DOUBTS, {"doubts": [one.tolist() for one in doubts]})
+    return replace(now, number=now.number + 1, kit=kit, before=looked_at, doubts=doubts)
 
 
 def _empty(image: Image, structures: Sequence[Structure]) -> LabelMap:
     voxels = np.zeros(image.shape, np.uint8)
     return LabelMap(voxels, image.affine, tuple(structures), source=image.source)
+
+
+def _read_doubts(folder: Path, images: Sequence[Image]) -> tuple[Numbers, ...] | None:
+    """Read how far the model of a round was in doubt; None where that is not known of these images."""
+    try:
+        doubts = tuple(np.array(one, dtype=np.float64) for one in read_json(folder / DOUBTS)["doubts"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+    fits = [one.shape for one in doubts] == [image.shape[:1] for image in images]
+    return doubts if fits and all(np.isfinite(one).all() for one in doubts) else None
 
 
 def _names_in_kit(image: Image, structures: Sequence[Structure]) -> set[str]:

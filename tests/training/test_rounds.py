@@ -120,9 +120,13 @@ def test_the_next_round_keeps_what_was_drawn_and_proposes_the_rest(source, tmp_p
     assert not {one.place for one in chosen} & {(0, 1), (1, 2)}
     assert len(chosen) == 7
     assert all(one.doubt is not None for one in chosen)
-    # On another day all is found again, but for the doubts.
+    # On another day all is found again; a damaged list of doubts costs the doubts alone.
     found, other = begun(source, tmp_path / "drawn", structures=())
-    assert (found.number, found.before, found.doubts) == (2, {(0, 1), (1, 2)}, None)
+    assert (found.number, found.before) == (2, {(0, 1), (1, 2)})
+    assert found.next_slices(count=9) == chosen
+    for words in ('{"doubts": [[1], [2], [3]]}', '{"doubts": [["x"]]}', "{"):
+        (found.kit.folder / "doubts.json").write_text(words, encoding="utf-8")
+        assert begun(source, tmp_path / "drawn")[0].doubts is None
     assert np.array_equal(other.label_map(2).voxels, again.label_map(2).voxels)
     # A proposal that is called right is learnt from as it is; one that nobody looked at is not.
     other.call_right((2, 0))
