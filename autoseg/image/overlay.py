@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 from autoseg.errors import DataError
 from autoseg.image.image import Image, LabelMap
@@ -25,6 +26,29 @@ def thinned(slice_: npt.NDArray[Number]) -> npt.NDArray[Number]:
     """Give every so manieth row and column of a slice that is far larger than what is shown of it."""
     every = max(1, max(slice_.shape) // THUMBNAIL_SOURCE)
     return slice_[::every, ::every]
+
+
+def shrink(
+    intensities: npt.NDArray[np.generic], labels: npt.NDArray[Number] | None, *, aspect: float, side: int
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[Number] | None]:
+    """Give a slice and its labels in little: square pixels, `side` of them along the longer side.
+
+    A pixel shows the mean of those that it stands for, so that fine texture gives no pattern; of labels it shows
+    the middle one. `aspect` is a pixel's height over its width; what has no number is taken as 0.
+
+    Examples
+    --------
+    >>> [shrink(np.ones(shape), None, aspect=aspect, side=144)[0].shape
+    ...  for shape, aspect in (((512, 512), 1.0), ((100, 200), 2.0), ((50, 200), 1.0))]
+    [(144, 144), (144, 144), (36, 144)]
+    """
+    rows, columns = intensities.shape[0] * aspect, float(intensities.shape[1])
+    scale = side / max(rows, columns)
+    shape = max(1, round(rows * scale)), max(1, round(columns * scale))
+    counts = tuple(max(1, old // new) for old, new in zip(intensities.shape, shape, strict=True))
+    filled = np.nan_to_num(intensities.astype(np.float32), posinf=0, neginf=0)
+    at = np.ix_(*(((np.arange(n) + 0.5) * old / n).astype(int) for n, old in zip(shape, filled.shape, strict=True)))
+    return ndimage.uniform_filter(filled, size=counts)[at], None if labels is None else labels[at]
 
 
 def overlay_rgb(

@@ -327,8 +327,22 @@ def _draw_with_mouse_and_keys(notebook, home):
     until_pixels(573)  # a quarter of the disc, of 3 + 2 pixels, without those two
     _press(page, "t")
     assert not viewer.get_by_label("only some grey values").is_checked()
+    # The strip shows the slice in little, 96 rows of 48 pixels, with what was drawn, and that it was corrected.
+    small = viewer.locator(".asv-small[data-place='15']")
+    assert small.get_attribute("aria-current") == "true"
+    _until_so(page, "document.querySelector('.asv-small[aria-label=\"Slice 16: corrected\"]')")
+    assert viewer.locator(".asv-small[aria-label*='corrected']").count() == 1
+    page.wait_for_function("canvas => canvas.height === 96", arg=small.locator("canvas").element_handle())
+    inside = [small.locator("canvas").element_handle(), 40, 78]
+    page.wait_for_function(PAINTED, arg=inside)
     viewer.get_by_role("button", name="As it was").click()
     until_pixels(500)
+    page.wait_for_function(f"place => !({PAINTED})(place)", arg=inside)
+    assert viewer.locator(".asv-small[aria-label*='corrected']").count() == 0
+    viewer.locator(".asv-small[data-place='13']").click()
+    viewer.locator(".asv-canvas[data-slice='13']").wait_for()
+    _press(page, "ArrowRight", "ArrowRight")
+    viewer.locator(".asv-canvas[data-slice='15']").wait_for()
     assert page.locator(".jp-Cell").count() == cells  # no key reached the notebook
     notebook.check_access()
     notebook.shot_cells("drawing", ("Dark", "Light"))

@@ -143,6 +143,11 @@ class Drawing:
         return not np.array_equal(*(one[image].voxels[index] for one in (self._now, self._first)))
 
     @property
+    def changed(self) -> frozenset[Place]:
+        """The slices of which `is_changed` is true."""
+        return frozenset(self._changed)
+
+    @property
     def looked_at(self) -> frozenset[Place]:
         """The slices that somebody looked at: drawn on and other than when the folder was written, or called right.
 

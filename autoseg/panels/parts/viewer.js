@@ -16,6 +16,7 @@ const DRAWS = new Set(["brush", "eraser", "polygon", "cut"]);
 const MOST_ZOOM = 32;
 // Closer than this each pixel is seen as the square that it is.
 const SQUARES_FROM = 6;
+const SMALL_AT_ONCE = 4; // slices of the strip in one request, so that a slice to look at waits for few
 const UNSAVED_MS = 5000; // after so long without an answer it is said what to do
 const SPEEDS = [["slow", 3], ["normal", 8], ["fast", 16]];
 
@@ -292,6 +293,15 @@ function brush({ labels, grey }, { rows, columns, aspect, structures }, label, p
   });
 }
 
+/** Gives a slice's labels in little, by the same rule as `shrink` in Python. */
+function shrinkLabels(labels, { rows, columns }, small) {
+  small.labels ||= new Uint8Array(small.rows * small.columns);
+  for (let y = 0, i = 0; y < small.rows; y++) {
+    const from = Math.floor(((y + 0.5) * rows) / small.rows) * columns;
+    for (let x = 0; x < small.columns; x++, i++) small.labels[i] = labels[from + Math.floor(((x + 0.5) * columns) / small.columns)];
+  }
+}
+
 // ---------------------------------------------------------------- the page
 
 function make(tag, attributes = {}, ...children) {
@@ -325,7 +335,12 @@ class View {
     this.ruler = null;
     this.drawing = { tool: "look", size: FIRST_SIZE, stroke: null, corners: [], follows: false };
     this.build(el);
-    this.arrived = (image, slice) => image === this.image && slice === this.slice && this.update();
+    this.smallPainter = new Painter();
+    this.small = new Map(); // image:slice -> a slice of the strip
+    this.arrived = (image, slice) => {
+      this.renewSmall(image, slice);
+      if (image === this.image && slice === this.slice) this.update();
+    };
     slices.listeners.add(this.arrived);
     this.changed = () => this.follow();
     this.lit = () => this.light();
@@ -333,7 +348,12 @@ class View {
     this.told = () => this.tell();
     this.opened = () => this.refresh();
     this.allowed = () => this.allowDrawing();
-    this.heard = (content) => content?.drawing && this.hearDrawing(content.drawing);
+    this.heard = (content, buffers) => {
+      if (content?.drawing) this.hearDrawing(content.drawing);
+      if (content?.small) this.hearSmall(content.small, buffers);
+    };
+    this.mended = () => this.markStrip();
+    model.on("change:_corrected", this.mended);
     this.resized = () => this.fit();
     window.addEventListener("resize", this.resized);
     model.on("change:image_index", this.changed);
@@ -362,6 +382,8 @@ class View {
     this.model.off("change:_click_hint", this.told);
     this.model.off("change:withheld", this.opened);
     this.model.off("change:_drawn_images", this.allowed);
+    this.model.off("change:_corrected", this.mended);
+    this.seen.disconnect();
     this.model.off("msg:custom", this.heard);
   }
 
@@ -388,7 +410,8 @@ class View {
     this.title = make("div", { class: "asv-title", "aria-live": "polite" });
     this.list = make("div", { class: "asv-list" });
     this.picture = make("div", { class: "asv-picture" }, make("div", { class: "asv-stage" }, this.frame), this.readout);
-    this.picture.append(make("div", { class: "asv-track" }, this.slider, this.ticks), this.buildButtons(), this.buildZoom());
+    const track = make("div", { class: "asv-track" }, this.slider, this.ticks);
+    this.picture.append(track, this.buildStrip(), this.buildButtons(), this.buildZoom());
     this.side = make("div", { class: "asv-side" }, this.title, this.list, this.buildDrawing(id), this.buildLook(id));
     this.root = make("div", {
       class: "asv",
@@ -450,6 +473,24 @@ class View {
       make("label", {}, "Speed ", this.speed),
       this.wide,
     );
+  }
+
+  /** The slices in little; each is asked for when it comes into view. */
+  buildStrip() {
+    this.strip = make("div", { class: "asv-strip", role: "group", tabindex: 0, "aria-label": "All slices in little" });
+    this.wanted = new Set(); // places in the strip
+    this.seen = new IntersectionObserver(
+      (changes) => {
+        for (const { target, isIntersecting } of changes) {
+          const place = Number(target.dataset.place);
+          if (isIntersecting && !this.small.has(this.stops[place]?.join(":"))) this.wanted.add(place);
+          else this.wanted.delete(place);
+        }
+        this.askSmall();
+      },
+      { root: this.strip, rootMargin: "0px 120px" },
+    );
+    return this.strip;
   }
 
   buildZoom() {
@@ -844,6 +885,119 @@ class View {
     });
     for (const button of this.flagButtons) button.disabled = !this.ticks.childElementCount;
     if (this.choice) this.choice.value = this.image;
+    this.fillStrip();
+  }
+
+  // --- the strip
+
+  fillStrip() {
+    this.seen.disconnect();
+    this.wanted.clear();
+    this.strip.hidden = this.stops.length < 2;
+    const nodes = this.stops.map(([image, slice], place) => {
+      const number = this.singles ? place + 1 : this.images[image].first + slice;
+      const words = make("span", { class: "asv-mark" });
+      const node = make("button", { type: "button", class: "asv-small", tabindex: -1, "data-place": place });
+      node.append(make("canvas", { width: 1, height: 1 }), make("span", {}, String(number)), words);
+      node.addEventListener("click", () => {
+        this.byHand(place);
+        this.canvas.focus();
+      });
+      return node;
+    });
+    this.strip.replaceChildren(...nodes);
+    this.markStrip();
+    this.drawStrip();
+    for (const node of this.strip.hidden ? [] : nodes) this.seen.observe(node);
+  }
+
+  /** Says which slices were corrected, and which are flagged. */
+  markStrip() {
+    const corrected = new Set(this.model.get("_corrected").map((place) => place.join(":")));
+    [...this.strip.children].forEach((node, place) => {
+      const isCorrected = corrected.has(this.stops[place].join(":"));
+      const [, number, signs] = node.children;
+      signs.textContent = `${isCorrected ? "✎" : ""}${this.marks[place] ? "▲" : ""}`;
+      signs.classList.toggle("asv-mended", isCorrected);
+      const parts = [`${this.singles ? "Image" : "Slice"} ${number.textContent}`];
+      if (isCorrected) parts.push("corrected");
+      if (this.marks[place]) parts.push(this.marks[place]);
+      node.title = parts.join(": ");
+      node.setAttribute("aria-label", node.title);
+    });
+  }
+
+  askSmall() {
+    if (this.waited || !this.shown || !this.wanted.size) return;
+    const now = performance.now();
+    if (this.smallSince && now - this.smallSince < 10000) return; // one request at a time; lost ones are asked again
+    const places = [...this.wanted].slice(0, SMALL_AT_ONCE).map((place) => this.stops[place]);
+    const [image] = places[0];
+    this.smallSince = now;
+    this.model.send({ image, slices: places.filter(([i]) => i === image).map(([, slice]) => slice), small: true });
+    clearTimeout(this.timers.small);
+    this.timers.small = setTimeout(() => this.askSmall(), 10500);
+  }
+
+  async hearSmall({ image, slices, shape, labels, stroke }, buffers) {
+    const parts = await Promise.all([...buffers].map(inflate));
+    const [rows, columns] = shape;
+    const isWide = this.images[image].scale[2] !== 255;
+    slices.forEach((slice, n) => {
+      const from = n * rows * columns;
+      const own = { rows, columns, stroke };
+      const Grey = isWide ? Uint16Array : Uint8Array;
+      own.grey = new Grey(parts[0], from * Grey.BYTES_PER_ELEMENT, rows * columns);
+      own.labels = labels ? new Uint8Array(parts[1], from, rows * columns) : null;
+      this.small.set(`${image}:${slice}`, own);
+      const place = this.singles ? image : slice;
+      if (this.singles || image === this.image) this.wanted.delete(place);
+      this.renewSmall(image, slice);
+      this.drawSmall(place);
+    });
+    this.smallSince = 0;
+    this.askSmall();
+  }
+
+  /** Takes the labels of a whole slice that came over into the strip, unless they are older. */
+  renewSmall(image, slice) {
+    const key = `${image}:${slice}`;
+    const [small, entry] = [this.small.get(key), this.slices.kept.get(key)];
+    if (!small || !entry?.labels || entry.stroke < small.stroke) return;
+    small.stroke = entry.stroke;
+    shrinkLabels(entry.labels, this.images[image], small);
+    if (this.singles || image === this.image) this.drawSmall(this.singles ? image : slice);
+  }
+
+  drawSmall(place) {
+    const [number] = this.stops[place] || [];
+    const small = number === undefined ? null : this.small.get(this.stops[place].join(":"));
+    if (!small) return;
+    const image = this.images[number];
+    const canvas = this.strip.children[place].firstElementChild;
+    const { rows, columns } = small;
+    if (canvas.width !== columns || canvas.height !== rows) Object.assign(canvas, { width: columns, height: rows });
+    const context = canvas.getContext("2d");
+    const data = context.createImageData(columns, rows);
+    this.smallPainter.colours(image.structures, this.off, this.look, this.model.get("highlight"));
+    const greys = this.smallPainter.greys(image.scale, this.window.centre, this.window.width);
+    this.smallPainter.paint(small, rows, columns, greys, new Uint32Array(data.data.buffer), false);
+    context.putImageData(data, 0, 0);
+  }
+
+  /** Draws what is in the strip anew, once window, colours and structures have come to rest. */
+  drawStrip() {
+    clearTimeout(this.timers.strip);
+    this.timers.strip = setTimeout(() => this.stops.forEach((_, place) => this.drawSmall(place)), 120);
+  }
+
+  followStrip() {
+    const { strip, place } = this;
+    for (const node of strip.querySelectorAll("[aria-current]")) node.removeAttribute("aria-current");
+    const node = strip.children[place];
+    if (!node) return;
+    node.setAttribute("aria-current", "true");
+    strip.scrollLeft = node.offsetLeft - (strip.clientWidth - node.offsetWidth) / 2;
   }
 
   byHand(place) {
@@ -881,6 +1035,7 @@ class View {
   light() {
     this.off.delete(this.model.get("highlight"));
     if (this.shown) this.draw(this.shown);
+    this.drawStrip();
   }
 
   flagged(direction) {
@@ -1190,6 +1345,7 @@ class View {
     Object.assign(this.look, change);
     this.opacity.output.value = `${Math.round(this.look.opacity * 100)} %`;
     if (this.shown) this.draw(this.shown);
+    this.drawStrip();
   }
 
   setPreset(number) {
@@ -1204,6 +1360,7 @@ class View {
     this.window = { preset, centre, width, name };
     this.showWindow();
     if (this.shown) this.draw(this.shown);
+    this.drawStrip();
   }
 
   showWindow() {
@@ -1223,6 +1380,7 @@ class View {
   /** Shows the slice that is wanted if it is here; else keeps the last one, under its own number, and waits. */
   update() {
     this.slider.value = this.place;
+    this.followStrip();
     const words = this.singles ? `image ${this.place + 1} of ${this.stops.length}` : this.which(this.slice);
     this.slider.setAttribute("aria-valuetext", this.marks[this.place] ? `${words}, flagged` : words);
     this.slices.look(this.stops, this.place, this.direction);
@@ -1238,6 +1396,7 @@ class View {
       }
       this.draw(entry);
       this.waited = false;
+      this.askSmall();
       return;
     }
     this.waited = true;
@@ -1346,6 +1505,8 @@ class View {
       this.window = { preset, centre, width, name: image.windows[preset][0] };
     }
     this.showWindow();
+    this.drawStrip();
+    this.followStrip();
     this.listStructures(image);
     this.listDrawn(image);
   }
@@ -1388,6 +1549,7 @@ class View {
         if (box.checked) this.off.delete(s.label);
         else this.off.add(s.label);
         this.draw(this.shown);
+        this.drawStrip();
       });
       const swatch = make("span", { class: "asv-swatch", "aria-hidden": "true" });
       swatch.style.background = `rgb(${s.colour})`;

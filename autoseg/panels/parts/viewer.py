@@ -17,7 +17,7 @@ import traitlets
 from autoseg.data.corrections.drawing import Drawing, Place
 from autoseg.errors import AutosegError, DataError
 from autoseg.image.image import Image, LabelMap
-from autoseg.image.overlay import display_window, pixel_aspect
+from autoseg.image.overlay import display_window, pixel_aspect, shrink
 from autoseg.image.structures import Structure
 from autoseg.measurement.areas import MM2, Measurement, measure_areas
 from autoseg.model.trust import Light
@@ -178,6 +178,7 @@ COMPRESSION = 1
 MOST_SIZE, MOST_POINTS = 400, 100_000
 # More slices than this in one message would keep the kernel from what the page asks next.
 MOST_SLICES_AT_ONCE = 8
+SMALL_SIDE = 96  # pixels of a slice in the strip; the page shows them smaller, on fine screens as they are
 
 
 class SliceViewer(anywidget.AnyWidget):
@@ -227,6 +228,7 @@ class SliceViewer(anywidget.AnyWidget):
     _reference_name = traitlets.Unicode().tag(sync=True)
     _click_hint = traitlets.Unicode().tag(sync=True)
     _drawn_images = traitlets.Int(0).tag(sync=True)  # so many, from the first, can be drawn in now
+    _corrected: Any = traitlets.List().tag(sync=True)  # [image, slice] of those that are other than the model's
 
     def __init__(
         self,
@@ -295,6 +297,7 @@ class SliceViewer(anywidget.AnyWidget):
         # The page has slices from before: what was drawn on another day is among what changes now.
         places = [(n, k) for n, (image, _) in enumerate(drawn) for k in range(image.shape[0])]
         self._send_drawn([place for place in places if drawing.is_changed(place)], "")
+        self._corrected = sorted(map(list, drawing.changed))
 
     def show(self, case_id: str, slice_index: int, label: int = 0) -> None:
         """Show a slice of an image and let a structure stand out (0: none)."""
@@ -341,6 +344,29 @@ class SliceViewer(anywidget.AnyWidget):
             },
         }
         return description, [zlib.compress(part, COMPRESSION) for part in parts]
+
+    def small_message(self, image_index: int, slices: Sequence[int]) -> tuple[dict[str, Any], list[bytes]]:
+        """Give what the page gets for slices of an image in little, one below the other, as for whole slices."""
+        image, label_map = self.results[image_index]
+        scale, grey, labels = self._scales[image_index], [], []
+        shape: tuple[int, ...] = ()
+        for index in slices:
+            drawn = None if label_map is None else label_map.voxels[index]
+            small, inside = shrink(
+                image.channel_voxels[0, index], drawn, aspect=pixel_aspect(image), side=SMALL_SIDE
+            )
+            shape = small.shape
+            grey.append(encode_slice(small, scale))
+            labels += [] if inside is None else [inside.astype(np.uint8).tobytes()]
+        parts = [b"".join(grey), *([b"".join(labels)] if labels else [])]
+        description = {
+            "image": image_index,
+            "slices": list(slices),
+            "shape": list(shape),
+            "labels": bool(labels),
+            "stroke": self._stroke,
+        }
+        return {"small": description}, [zlib.compress(part, COMPRESSION) for part in parts]
 
     def _rows(self, place: Place) -> list[Measurement]:
         """Give the areas of a slice; of structures that were drawn since, as they are now."""
@@ -414,13 +440,18 @@ class SliceViewer(anywidget.AnyWidget):
             self._take_click(message["click"])
         if isinstance(message, dict) and "draw" in message:
             self._take_stroke(message["draw"])
-        if not isinstance(message, dict) or "slices" not in message:
+        if not isinstance(message, dict) or not isinstance(message.get("slices"), list):
             return
         number = message.get("image")
         if not isinstance(number, int) or not 0 <= number < len(self.results):
             return
         wanted = [i for i in message["slices"] if isinstance(i, int) and 0 <= i < self.results[number][0].shape[0]]
-        for index in wanted[:MOST_SLICES_AT_ONCE]:
+        wanted = wanted[:MOST_SLICES_AT_ONCE]
+        if message.get("small") is True and wanted:
+            description, parts = self.small_message(number, wanted)
+            self.send(description, buffers=parts)
+            return
+        for index in wanted:
             description, parts = self.slice_message(number, index)
             self.send(description, buffers=parts)
 
@@ -456,6 +487,7 @@ class SliceViewer(anywidget.AnyWidget):
             self._send_drawn([], f"Not saved: {error}", is_saved=False)
         else:
             self._send_drawn([], words)
+        self._corrected = sorted(map(list, drawing.changed))
 
     def _is_slice(self, place: tuple[Any, Any]) -> bool:
         number, index = place

@@ -151,6 +151,22 @@ def test_the_page_learns_where_a_voxel_has_no_number():
     assert [viewer.slice_message(0, index)[0]["gaps"] for index in (0, 1)] == [False, True]
 
 
+def test_slices_come_in_little_for_the_strip(page):
+    page.viewer._stroke = 3
+    ((content, buffers),) = page.ask({"image": 0, "slices": [4, 2, 9], "small": True})
+    # Pixels are twice as high as wide: 20 rows of 30 columns become 96 rows of 72.
+    assert content == {"small": {"image": 0, "slices": [4, 2], "shape": [96, 72], "labels": True, "stroke": 3}}
+    image, label_map = page.viewer.results[0]
+    labels = np.frombuffer(zlib.decompress(buffers[1]), np.uint8).reshape(2, 96, 72)
+    rows, columns = ((np.arange(n) + 0.5) * old // n for n, old in ((96, 20), (72, 30)))
+    for small, index in zip(labels, (4, 2), strict=True):
+        assert np.array_equal(small, label_map.voxels[index][np.ix_(rows.astype(int), columns.astype(int))])
+    first, step, most = page.viewer._images[0]["scale"]
+    grey = decode_slice(zlib.decompress(buffers[0]), GreyScale(first, step, most), (2, 96, 72))
+    assert grey[0, 0, 0] == image.voxels[4, 0, 0]
+    assert page.ask({"image": 0, "slices": [9], "small": True}) == []
+
+
 def test_it_begins_where_something_is_drawn():
     assert build(result(drawn=(1,))).slice_index == 1
     assert build(result(drawn=())).slice_index == 3
@@ -332,8 +348,10 @@ def test_a_stroke_comes_back_with_its_area_and_is_on_the_disk(drawn, tmp_path):
     assert np.array_equal(labels, drawing.label_map(0).voxels[3])
     assert (content["stroke"], waiting[0]["drawing"]["saved"], saved[0]["drawing"]["saved"]) == (1, False, True)
     assert np.array_equal(read_nifti(tmp_path / "kit" / "series-1_labels.nii.gz")[0][3], labels)
+    assert page.viewer._corrected == [[0, 3]]
     (undone, _), _, state = page.ask(stroke(2, "undo"))
     assert undone["areas"] == before
+    assert page.viewer._corrected == []
     assert state[0]["drawing"] == {
         **{"undo": False, "redo": True, "said": "", "saved": True, "stroke": 2, "where": []},
     }
