@@ -129,6 +129,14 @@ class OutputError(AutosegError):
     """A result cannot be written where it was asked for."""
 
 
+class PacsError(AutosegError):
+    """A PACS cannot be used as it was asked: unknown, not allowed, or it gives something else."""
+
+
+class PacsGoneError(PacsError):
+    """A PACS does not answer, or does not answer any more; it may do later."""
+
+
 class AreaWarning(UserWarning):
     """Areas may be wrong: whoever uses them must look first."""
 

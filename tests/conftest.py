@@ -117,6 +117,28 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
+def orthanc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
+    """Give a real PACS (`orthanc.Orthanc`) that knows this computer; emptied by `archive`."""
+    import orthanc
+
+    if word := orthanc.missing_orthanc()[1]:
+        pytest.skip(word)
+    with orthanc.running(tmp_path_factory.mktemp("orthanc")) as archive:
+        yield archive
+
+
+@pytest.fixture
+def archive(orthanc: object, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> object:
+    """Give an Orthanc with nothing in it, whose password is in a keyring of this test alone."""
+    from orthanc import own_keyring
+
+    monkeypatch.setenv("AUTOSEG_CONNECTIONS", str(tmp_path / "own" / "connections.json"))
+    own_keyring(monkeypatch, orthanc)
+    orthanc.empty()
+    return orthanc
+
+
+@pytest.fixture(scope="session")
 def root() -> Path:
     return ROOT
 

@@ -26,6 +26,7 @@ from autoseg.data.pairing.names import is_kind_folder
 from autoseg.errors import AutosegError, DataError, OutputError, ReadError
 from autoseg.files.atomic import one_step, whole_file
 from autoseg.files.dicom.series import DicomFolder
+from autoseg.files.own_folder import own_folder
 from autoseg.files.sources import READABLE, WITHOUT_IDS, SkippedFile, ending, name_without_ending, walk
 from autoseg.files.tables import plain_cell, write_rows
 from autoseg.image.image import Image, Source
@@ -121,13 +122,7 @@ def key_path() -> Path:
     named = os.environ.get(KEY)
     if named:
         return Path(named).expanduser()
-    if sys.platform == "win32":
-        own = Path(os.environ.get("APPDATA") or Path.home() / "AppData" / "Roaming")
-    elif sys.platform == "darwin":
-        own = Path.home() / "Library" / "Application Support"
-    else:
-        own = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-    return own / "autoseg" / "patient_key.csv"
+    return own_folder() / "patient_key.csv"
 
 
 def codes_of(wanted: Iterable[Known]) -> dict[Known, str]:

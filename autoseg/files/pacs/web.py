@@ -1,0 +1,160 @@
+"""DICOMweb: QIDO-RS to search, WADO-RS to get, STOW-RS to send."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import requests
+from dicomweb_client.api import DICOMwebClient
+from dicomweb_client.session_utils import create_session
+from pydicom.dataset import Dataset
+
+from autoseg.errors import PacsError, PacsGoneError
+from autoseg.files.dicom.records import PYDICOM_ERRORS, FileDataset, quiet
+from autoseg.files.pacs.asked import FoundSeries, Level, Take, ToSend, Write
+from autoseg.files.pacs.connection import Connection, secret_of
+
+CONNECT_S, ANSWER_S = 10, 60
+AS_STORED = (("application/dicom", "*"),)
+DENIED, NOT_FOUND, CONFLICT, TOO_LARGE, FULL = (401, 403), 404, 409, 413, 507
+# What a gateway says while the PACS behind it does not answer.
+AWAY = (429, 502, 503, 504)
+
+
+class WebSession:
+    """Requests to one DICOMweb server."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        session = create_session()
+        session.trust_env = not connection.is_here  # no proxy is between, and no .netrc has another password
+        if connection.has_secret and connection.user:
+            session.auth = (connection.user, secret_of(connection))
+        elif connection.has_secret:
+            session.headers["Authorization"] = f"Bearer {secret_of(connection)}"
+        if connection.ca_file:
+            session.verify = connection.ca_file
+        self.session = session
+        url = connection.url.rstrip("/")
+        self.client = DICOMwebClient(url, session, permissive_uid=True, timeout=(CONNECT_S, ANSWER_S))
+        self.client.set_http_retry_params(retry=False)  # whoever calls tries again
+
+    def check(self) -> None:
+        """Ask for one study."""
+        with self._explained("search"):
+            self.client.search_for_studies(limit=1)
+
+    def find(self, level: Level, keys: Mapping[str, str]) -> Iterator[Dataset]:
+        """Search with QIDO-RS, until the server has no more."""
+        above = {"StudyInstanceUID", "SeriesInstanceUID"} if level == "IMAGE" else {"StudyInstanceUID"}
+        above = set() if level == "STUDY" else above
+        filters = {key: value for key, value in keys.items() if value and key not in above}
+        more: dict[str, Any] = {"search_filters": filters, "fields": list(keys), "get_remaining": True}
+        study, series = keys.get("StudyInstanceUID", ""), keys.get("SeriesInstanceUID", "")
+        with self._explained("search"):
+            if level == "STUDY":
+                rows = self.client.search_for_studies(**more)
+            elif level == "SERIES":
+                rows = self.client.search_for_series(study, **more)
+            else:
+                rows = self.client.search_for_instances(study, series, **more)
+            with quiet():
+                found = [Dataset.from_json(row) for row in rows]
+        yield from found
+
+    def get(self, series: FoundSeries, instances: Mapping[str, str], take: Take, *, is_all: bool) -> None:
+        """Get with WADO-RS: the series in one stream, or single instances where some of it are asked for."""
+        place = (series.study_uid, series.series_uid)
+        with self._explained("give images"):
+            if is_all:
+                coming = self.client.iter_series(*place, media_types=AS_STORED)
+            else:
+                coming = (self.client.retrieve_instance(*place, one, media_types=AS_STORED) for one in instances)
+            while (dataset := self._next(coming)) is not None:
+                if str(dataset.get("SOPInstanceUID", "")) in instances and take(_writing(dataset)):
+                    break
+
+    def _next(self, coming: Iterator[FileDataset]) -> FileDataset | None:
+        with quiet(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of servers that leave out the envelope of a single instance
+            return next(coming, None)
+
+    def send(self, file: ToSend, dataset: FileDataset, more: Sequence[ToSend]) -> str:
+        """Send with STOW-RS, one file a request, so that the answer is of this file."""
+        with self._explained(f"take {file.path.name}"), quiet():
+            answer = self.client.store_instances([dataset])
+        failed = answer.get("FailedSOPSequence") or ()
+        if failed:
+            code = int(failed[0].get("FailureReason") or 0)
+            raise PacsError(
+                f"{self.connection.place} refuses to take {file.path.name} (reason {code:04X}). Ask who runs the "
+                "PACS."
+            )
+        stored = answer.get("ReferencedSOPSequence") or ()
+        codes = [int(one.get("WarningReason") or 0) for one in stored]
+        return ", ".join(f"status {code:04X}" for code in codes if code)
+
+    def close(self) -> None:
+        """Close what is open."""
+        self.session.close()
+
+    @contextmanager
+    def _explained(self, what: str) -> Iterator[None]:
+        """Say in words what went wrong with a request."""
+        place = self.connection.place
+        try:
+            yield
+        except requests.exceptions.HTTPError as error:
+            code = error.response.status_code
+            if code in AWAY:
+                raise PacsGoneError(f"{place} is busy or away (HTTP {code}). Try again later.") from error
+            raise PacsError(f"{place} refuses to {what} (HTTP {code}): {self._remedy(code)}") from error
+        except requests.exceptions.SSLError as error:
+            raise PacsError(
+                f"{place} is not trusted: its certificate is unknown to this computer, has expired or is of "
+                "another name. Give the hospital's certificate (--ca-file), or ask who runs the PACS."
+            ) from error
+        except requests.exceptions.JSONDecodeError as error:
+            raise PacsError(f"{place} does not answer as DICOMweb does. Check the URL.") from error
+        except requests.exceptions.RequestException as error:
+            raise PacsGoneError(
+                f"{place} does not answer ({type(error).__name__}). Check the address, and that the PACS runs and "
+                "this computer may reach it; then try again."
+            ) from error
+        except OSError:
+            raise  # of this computer's disk
+        except PYDICOM_ERRORS as error:
+            raise PacsGoneError(
+                f"What {place} sent is no whole DICOM file ({type(error).__name__}). Try again; if it stays so, "
+                "ask who runs the PACS."
+            ) from error
+
+    def _remedy(self, code: int) -> str:
+        own = self.connection
+        if code in DENIED:
+            who = f"user {own.user} with the password" if own.user else "the token" if own.has_secret else "nobody"
+            return (
+                f"{who} in the keyring is not let in. 'autoseg pacs {own.name} --password' asks for it anew; or "
+                "ask who runs the PACS for the right to do this."
+                if own.has_secret
+                else f"it wants a user. Set the connection {own.name} up with --user."
+            )
+        words = {
+            NOT_FOUND: "there is nothing of this name. Check the URL; it often ends with /dicom-web.",
+            CONFLICT: "it does not take this file as it is. Ask who runs the PACS.",
+            TOO_LARGE: "the file is too large for it. Ask who runs the PACS to allow more.",
+            FULL: "its disk is full. Ask who runs the PACS.",
+        }
+        return words.get(code, "try again later, or ask who runs the PACS.")
+
+
+def _writing(dataset: FileDataset) -> Write:
+    def write(path: Path) -> None:
+        with quiet():
+            dataset.save_as(path, enforce_file_format=True)
+
+    return write
