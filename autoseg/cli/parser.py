@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from autoseg.cli import comparing, data, finetuning, learning, morphometry, using
+from autoseg.cli.archive import add_archive_commands
 from autoseg.cli.correcting import add_correcting_commands
 from autoseg.cli.options import (
     ONLY,
@@ -381,6 +382,7 @@ def build_parser() -> argparse.ArgumentParser:
     cache.add_argument("--limit-gb", type=float, metavar="N", help="let them take so much at most; kept")
     command("computer", using.computer, "Show memory, device and speed of this computer.")
     add_correcting_commands(command)
+    add_archive_commands(command)
     add_without_ids(parser)
     return parser
 

@@ -286,7 +286,8 @@ class _Incoming:
         """Take one (pynetdicom would hide what goes wrong here)."""
         if self.is_ended or self.problem is not None:
             return REFUSED
-        if str(event.request.AffectedSOPInstanceUID) not in self.instances:
+        request: Any = event.request
+        if str(request.AffectedSOPInstanceUID) not in self.instances:
             return UNKNOWN_CLASS
         try:
             encoded = event.encoded_dataset()

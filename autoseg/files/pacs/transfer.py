@@ -117,12 +117,16 @@ def search(connection: Connection, wanted: Wanted) -> tuple[FoundSeries, ...]:
                     count = number_of(one, "NumberOfSeriesRelatedInstances")
                     found.append(
                         FoundSeries(
-                            *(text_of(study, key) for key in ("PatientID", "PatientName")),
-                            uid,
-                            *(text_of(study, key) for key in ("StudyDate", "StudyDescription")),
-                            *(text_of(one, key) for key in ("SeriesInstanceUID", "SeriesNumber", "Modality")),
-                            text_of(one, "SeriesDescription"),
-                            None if count is None else int(count),
+                            patient_id=text_of(study, "PatientID"),
+                            patient_name=text_of(study, "PatientName"),
+                            study_uid=uid,
+                            study_date=text_of(study, "StudyDate"),
+                            study_description=text_of(study, "StudyDescription"),
+                            series_uid=text_of(one, "SeriesInstanceUID"),
+                            number=text_of(one, "SeriesNumber"),
+                            modality=text_of(one, "Modality"),
+                            description=text_of(one, "SeriesDescription"),
+                            instances=None if count is None else int(count),
                         )
                     )
     return tuple(sorted(found, key=_order))
@@ -362,7 +366,8 @@ class Sending:
         """What and where in one sentence."""
         patients = len({one.patient_id for one in self.files})
         size = size_words(sum(one.size for one in self.files))
-        return f"{counted(len(self.files), 'file')} of {counted(patients, 'patient')} ({size}) to {self.connection.words}"
+        count, whose = counted(len(self.files), "file"), counted(patients, "patient")
+        return f"{count} of {whose} ({size}) to {self.connection.words}"
 
     @property
     def rows(self) -> list[dict[str, object]]:
@@ -434,14 +439,23 @@ def _to_send(path: Path) -> ToSend:
         try:
             dataset = read_dataset(path, pixels=False)
             syntax = text_of(dataset.file_meta, "TransferSyntaxUID")
-            kinds = [text_of(dataset, key) for key in ("SOPClassUID", "SOPInstanceUID")]
-            names = ("PatientID", "StudyInstanceUID", "SeriesInstanceUID", "Modality", "SeriesDescription")
-            told = [text_of(dataset, key) for key in names]
+            found = ToSend(
+                path=path,
+                sop_class=text_of(dataset, "SOPClassUID"),
+                sop_uid=text_of(dataset, "SOPInstanceUID"),
+                syntax=syntax,
+                patient_id=text_of(dataset, "PatientID"),
+                study_uid=text_of(dataset, "StudyInstanceUID"),
+                series_uid=text_of(dataset, "SeriesInstanceUID"),
+                modality=text_of(dataset, "Modality"),
+                description=text_of(dataset, "SeriesDescription"),
+                size=path.stat().st_size,
+            )
         except PYDICOM_ERRORS as error:
             raise ValueError(f"cannot be read ({type(error).__name__})") from error
-    if not syntax or not all(kinds) or not told[1] or not told[2]:
+    if not all((syntax, found.sop_class, found.sop_uid, found.study_uid, found.series_uid)):
         raise ValueError("lacks a UID that an archive needs (class, instance, study, series or transfer syntax)")
-    return ToSend(path, *kinds, syntax, *told, path.stat().st_size)
+    return found
 
 
 def send(sending: Sending, *, on_progress: OnTransfer | None = None) -> Sent:

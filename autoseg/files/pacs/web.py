@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -10,12 +11,11 @@ from typing import Any
 
 import requests
 from dicomweb_client.api import DICOMwebClient
-from dicomweb_client.session_utils import create_session
 from pydicom.dataset import Dataset
 
 from autoseg.errors import PacsError, PacsGoneError
-from autoseg.files.dicom.records import PYDICOM_ERRORS, FileDataset, quiet
-from autoseg.files.pacs.asked import FoundSeries, Level, Take, ToSend, Write
+from autoseg.files.dicom.records import PYDICOM_ERRORS, FileDataset, quiet, text_of
+from autoseg.files.pacs.asked import FoundSeries, Level, Take, ToSend, Write, fits
 from autoseg.files.pacs.connection import Connection, secret_of
 
 CONNECT_S, ANSWER_S = 10, 60
@@ -25,12 +25,22 @@ DENIED, NOT_FOUND, CONFLICT, TOO_LARGE, FULL = (401, 403), 404, 409, 413, 507
 AWAY = (429, 502, 503, 504)
 
 
+class _Session(requests.Session):
+    """Asks with * and ? and commas as they are, which a URL may hold; some servers do not decode them."""
+
+    def request(self, method: Any, url: Any, *args: Any, **more: Any) -> requests.Response:
+        """Send a request."""
+        for code, letter in (("%2A", "*"), ("%3F", "?"), ("%2C", ",")):
+            url = url.replace(code, letter)
+        return super().request(method, url, *args, **more)
+
+
 class WebSession:
     """Requests to one DICOMweb server."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
-        session = create_session()
+        session = _Session()
         session.trust_env = not connection.is_here  # no proxy is between, and no .netrc has another password
         if connection.has_secret and connection.user:
             session.auth = (connection.user, secret_of(connection))
@@ -50,21 +60,24 @@ class WebSession:
 
     def find(self, level: Level, keys: Mapping[str, str]) -> Iterator[Dataset]:
         """Search with QIDO-RS, until the server has no more."""
-        above = {"StudyInstanceUID", "SeriesInstanceUID"} if level == "IMAGE" else {"StudyInstanceUID"}
-        above = set() if level == "STUDY" else above
+        rows = self._rows(level, keys)
+        unread = {key: re.sub(r"[^\w*?,.:-]", "?", value, flags=re.ASCII) for key, value in keys.items()}
+        if not rows and unread != dict(keys):  # some servers do not decode what a URL must not hold as it is
+            rows = [
+                one for one in self._rows(level, unread) if all(fits(keys[key], text_of(one, key)) for key in keys)
+            ]
+        yield from rows
+
+    def _rows(self, level: Level, keys: Mapping[str, str]) -> list[Dataset]:
+        above = {"STUDY": (), "SERIES": ("StudyInstanceUID",)}.get(level, ("StudyInstanceUID", "SeriesInstanceUID"))
         filters = {key: value for key, value in keys.items() if value and key not in above}
         more: dict[str, Any] = {"search_filters": filters, "fields": list(keys), "get_remaining": True}
-        study, series = keys.get("StudyInstanceUID", ""), keys.get("SeriesInstanceUID", "")
-        with self._explained("search"):
-            if level == "STUDY":
-                rows = self.client.search_for_studies(**more)
-            elif level == "SERIES":
-                rows = self.client.search_for_series(study, **more)
-            else:
-                rows = self.client.search_for_instances(study, series, **more)
-            with quiet():
-                found = [Dataset.from_json(row) for row in rows]
-        yield from found
+        places = [keys[key] for key in above]
+        ask: dict[str, Any] = {"STUDY": self.client.search_for_studies, "SERIES": self.client.search_for_series}
+        with self._explained("search"), quiet():
+            return [
+                Dataset.from_json(row) for row in ask.get(level, self.client.search_for_instances)(*places, **more)
+            ]
 
     def get(self, series: FoundSeries, instances: Mapping[str, str], take: Take, *, is_all: bool) -> None:
         """Get with WADO-RS: the series in one stream, or single instances where some of it are asked for."""
@@ -78,7 +91,7 @@ class WebSession:
                 if str(dataset.get("SOPInstanceUID", "")) in instances and take(_writing(dataset)):
                     break
 
-    def _next(self, coming: Iterator[FileDataset]) -> FileDataset | None:
+    def _next(self, coming: Iterator[Dataset]) -> Dataset | None:
         with quiet(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of servers that leave out the envelope of a single instance
             return next(coming, None)
@@ -109,7 +122,7 @@ class WebSession:
         try:
             yield
         except requests.exceptions.HTTPError as error:
-            code = error.response.status_code
+            code = 0 if error.response is None else error.response.status_code
             if code in AWAY:
                 raise PacsGoneError(f"{place} is busy or away (HTTP {code}). Try again later.") from error
             raise PacsError(f"{place} refuses to {what} (HTTP {code}): {self._remedy(code)}") from error
@@ -152,7 +165,7 @@ class WebSession:
         return words.get(code, "try again later, or ask who runs the PACS.")
 
 
-def _writing(dataset: FileDataset) -> Write:
+def _writing(dataset: Dataset) -> Write:
     def write(path: Path) -> None:
         with quiet():
             dataset.save_as(path, enforce_file_format=True)

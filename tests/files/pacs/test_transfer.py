@@ -26,7 +26,8 @@ def test_what_was_sent_is_found_and_comes_back_to_the_bit(archive, phantom, tmp_
     connection = getattr(archive, way)
     check_connection(connection)
     sending = plan_sending(connection, [phantom[0].parent])
-    assert connection.place in sending.words and f"{len(phantom)} files of 1 patient" in sending.words
+    assert f"{len(phantom)} files of 1 patient" in sending.words
+    assert connection.place in sending.words
     sent = send(sending)
     assert [one.state for one in sent.outcomes] == ["sent"] * len(phantom)
     assert archive.instances() == {dcmread(path).SOPInstanceUID for path in phantom}
@@ -42,3 +43,14 @@ def test_what_was_sent_is_found_and_comes_back_to_the_bit(archive, phantom, tmp_
         one = dcmread(path)
         assert np.array_equal(found[one.SOPInstanceUID].pixel_array, one.pixel_array)
     assert get_series(connection, [series], tmp_path / "patient").earlier == (folder,)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", ["Doe^John", "doe^*", "*John H?nry", "Doe^J*", "No*"])
+def test_names_are_found_by_a_part_of_them(archive, phantom, way, name):
+    dataset = dcmread(phantom[0])
+    dataset.PatientName = "Doe^John Henry"
+    dataset.save_as(phantom[0])
+    archive.put(phantom[0])
+    found = search(getattr(archive, way), Wanted(patient_name=name))
+    assert len(found) == (name not in ("No*", "Doe^John"))

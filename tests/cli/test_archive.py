@@ -1,0 +1,63 @@
+"""`autoseg pacs`, `fetch` and `send` with a real Orthanc."""
+
+import json
+
+import pytest
+from orthanc import PASSWORD, USER
+from pydicom import dcmread
+
+from autoseg.cli import main
+from autoseg.files.dicom.phantoms import Phantom, write_phantom
+from autoseg.files.pacs.connection import connections_path
+
+
+@pytest.fixture
+def connected(archive, monkeypatch):
+    monkeypatch.setattr("autoseg.files.pacs.transfer.WAITS_S", (0.0, 0.0))
+    monkeypatch.setattr("autoseg.cli.archive.getpass", lambda prompt: PASSWORD)
+    assert main(["pacs", "orthanc-web", "--url", archive.web.url, "--user", USER, "--check"]) == 0
+    return archive
+
+
+@pytest.fixture
+def phantom(tmp_path):
+    return write_phantom(tmp_path / "phantom", Phantom("axial", rows=16, columns=12))
+
+
+def test_the_password_is_in_no_file(connected, capsys):
+    assert main(["pacs"]) == 0
+    assert f"user {USER}" in capsys.readouterr().out
+    kept = connections_path().read_text(encoding="utf-8")
+    assert json.loads(kept)["connections"][0]["user"] == USER
+    assert PASSWORD not in kept
+    assert main(["pacs", "orthanc-web", "--remove"]) == 0
+    assert main(["fetch", "orthanc-web", "--patient", "phantom"]) == 1
+    assert "There is none yet" in capsys.readouterr().err
+
+
+def test_a_series_goes_there_and_back(connected, phantom, tmp_path, capsys):
+    assert main(["send", "orthanc-web", str(phantom[0].parent)]) == 1
+    assert "nobody can be asked" in capsys.readouterr().err
+    assert not connected.instances()
+    assert main(["send", "orthanc-web", str(phantom[0].parent), "--yes"]) == 0
+    assert f"{len(phantom)} files of {len(phantom)} sent to {connected.web.url}" in capsys.readouterr().out
+    assert main(["fetch", "orthanc-web", "--patient", "phan*", "--into", str(tmp_path / "new")]) == 0
+    assert "Got:" in capsys.readouterr().out
+    assert len(list((tmp_path / "new").rglob("*.dcm"))) == len(phantom)
+
+
+def test_without_ids_nothing_of_the_patient_leaves_or_is_printed(connected, phantom, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("AUTOSEG_PATIENT_KEY", str(tmp_path / "key" / "patient_key.csv"))
+    connected.put(*phantom)
+    new = tmp_path / "new"
+    assert main(["fetch", "orthanc-web", "--patient", "phantom", "--into", str(new), "--without-ids"]) == 0
+    told = capsys.readouterr().out
+    assert "phantom" not in told
+    assert "axial" not in told
+    assert (new / "without_patient_ids.txt").is_file()
+    connected.empty()
+    assert main(["send", "orthanc-web", str(new), "--yes"]) == 0
+    assert len(connected.instances()) == len(phantom)
+    (patient,) = connected.ask("/patients?expand")
+    assert patient["MainDicomTags"]["PatientID"].startswith("P-")
+    assert not connected.instances() & {dcmread(path).SOPInstanceUID for path in phantom}
