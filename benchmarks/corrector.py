@@ -32,6 +32,8 @@ from autoseg.training.rounds import plan_learning
 from autoseg.training.training import train
 
 Place = tuple[int, int]
+# Patients that are gone through one by one.
+PEOPLE = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,36 +95,36 @@ def learn(
     return train(split, settings, structures=found.structures, base=base)
 
 
-def patient_by_patient(material: Material, epochs: int, seed: int, slices: int) -> list[float]:
+def patient_by_patient(material: Material, epochs: int, seed: int, slices: int) -> Iterator[float]:
     """Give for each patient in turn what was left to correct, in percent."""
-    model, places, left = None, set[Place](), []
-    for person in np.random.default_rng(seed).permutation(material.people)[:5].tolist():
+    model, places = None, set[Place]()
+    for number, person in enumerate(np.random.default_rng(seed).permutation(material.people)[:PEOPLE].tolist()):
+        if number:
+            model = learn(material, places, model, epochs, seed)
         own = material.of([person])
         images = [material.images[number] for number in own]
         proposals = [None if model is None else propose(model, image) for image in images]
         counts = [
-            material.wrong(number, np.zeros(image.shape, np.uint8) if one is None else one.label_map.voxels)[:2]
-            for number, image, one in zip(own, images, proposals, strict=True)
+            material.wrong(at, np.zeros(image.shape, np.uint8) if one is None else one.label_map.voxels)[:2]
+            for at, image, one in zip(own, images, proposals, strict=True)
         ]
         changed, pixels = map(sum, zip(*counts, strict=True))
-        left.append(100 * changed / max(pixels, 1))
+        yield 100 * changed / max(pixels, 1)
         doubts = None if model is None else doubts_of([one for one in proposals if one is not None])
         chosen = choose_slices(images, count=slices, doubts=doubts)
         places |= {(own[one.place[0]], one.place[1]) for one in chosen}
-        model = learn(material, places, model, epochs, seed)
-    return left
 
 
 def by_slices(
     material: Material, epochs: int, seed: int, slices: int, rounds: int, *, chosen: bool
-) -> list[tuple[int, float]]:
+) -> Iterator[tuple[int, float]]:
     """Give how many slices were drawn and the Dice on other patients, after each round."""
     rng = np.random.default_rng(seed)
     order = rng.permutation(material.people).tolist()
     test = material.of(order[: max(2, len(order) // 3)])
     pool = material.of(order[max(2, len(order) // 3) :])
     images = [material.images[number] for number in pool]
-    model, drawn, told = None, set[Place](), []
+    model, drawn = None, set[Place]()
     for _ in range(rounds):
         if chosen:
             doubts = None if model is None else doubts_of([propose(model, image) for image in images])
@@ -136,8 +138,7 @@ def by_slices(
             for number in test
             for score in material.wrong(number, propose(model, material.images[number]).label_map.voxels)[2]
         ]
-        told.append((len(drawn), float(np.mean(dice))))
-    return told
+        yield len(drawn), float(np.mean(dice))
 
 
 def main() -> None:
@@ -156,12 +157,14 @@ def main() -> None:
         for seed in chosen.seeds:
             start = time.perf_counter()
             if chosen.only != "slices":
-                left = patient_by_patient(material, chosen.epochs, seed, chosen.slices)
-                print(f"  patients, seed {seed}: {' '.join(f'{one:.0f}' for one in left)} %", flush=True)
+                for number, left in enumerate(patient_by_patient(material, chosen.epochs, seed, chosen.slices), 1):
+                    print(f"  seed {seed}, patient {number}: {left:.0f} % to correct", flush=True)
             for how in (True, False) if chosen.only != "patients" else ():
-                told = by_slices(material, chosen.epochs, seed, chosen.slices, chosen.rounds, chosen=how)
-                words = "  ".join(f"{count}: {dice:.3f}" for count, dice in told)
-                print(f"  slices {'chosen' if how else 'random'}, seed {seed}: {words}", flush=True)
+                name_of = "chosen" if how else "random"
+                for count, dice in by_slices(
+                    material, chosen.epochs, seed, chosen.slices, chosen.rounds, chosen=how
+                ):
+                    print(f"  seed {seed}, {count} {name_of} slices: Dice {dice:.3f}", flush=True)
             print(f"  {time.perf_counter() - start:.0f} s", flush=True)
 
 
