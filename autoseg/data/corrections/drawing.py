@@ -474,6 +474,11 @@ def read_looked_at(folder: Path) -> dict[str, tuple[int, ...]]:
     return {name: tuple(n - 1 for n in numbers) for name, numbers in _read_slices(folder, "looked_at").items()}
 
 
+def read_filled(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Read which slices (from 0) of each case were filled between two others, with nobody's look since."""
+    return {name: tuple(n - 1 for n in numbers) for name, numbers in _read_slices(folder, "filled").items()}
+
+
 def _read_slices(folder: Path, key: str) -> dict[str, list[int]]:
     path = folder / RECORD
     if not path.exists():

@@ -14,8 +14,9 @@ import numpy.typing as npt
 
 from autoseg.data.cases import Case, CaseFolder, Reading, find_own_cases, read_case, read_case_image
 from autoseg.data.codes import need_key
+from autoseg.data.corrections.drawing import read_filled
 from autoseg.data.corrections.kit import AS_WRITTEN, channel_words
-from autoseg.data.corrections.read import Correction, read_slices, say_date
+from autoseg.data.corrections.read import Correction, only_on, read_slices, say_date
 from autoseg.data.pairing.layout import visible_files
 from autoseg.data.pairing.names import IMAGE_WORD
 from autoseg.errors import AutosegError, DataError, OutputError
@@ -345,7 +346,8 @@ def keep_correction(
     folder : Path
         A folder of cases with NIfTI labels, or one that is not there yet: it becomes one, with the images.
     checked : str
-        "changed": the slices on which something was changed. "all": somebody looked at every slice. Or slices
+        "changed": the slices on which something was changed, but for those that were filled between two others and
+        not drawn on since (`drawing.read_filled`). "all": somebody looked at every slice. Or slices
         counted from 1: "4-9 12". A model that sees volumes needs all.
     structures : collection of str, optional
         Names of the structures that were looked at there; by default those that had been drawn, and those that were
@@ -373,6 +375,8 @@ def keep_correction(
     """
     folder, correction = Path(folder), _of_own_case(correction)
     slices = checked_slices(correction, checked)
+    if checked == "changed" and slices != correction.changed_slices:
+        correction = only_on(correction, slices)  # what was filled between them stays as it was
     labels = _checked_labels(correction, structures)
     reading = _reading(correction, reading)
     _refuse_file(folder)
@@ -442,7 +446,14 @@ def checked_slices(correction: Correction, checked: str) -> tuple[int, ...]:
                 f"{correction.words} If somebody looked at it and found it right, say which slices were "
                 "checked: all, or their numbers, such as 4-9."
             )
-        return changed
+        filled = read_filled(correction.kit.folder).get(correction.case.name, ())
+        seen = tuple(index for index in changed if index not in filled)
+        if not seen:
+            raise DataError(
+                f"{correction.case.case_id}: slices {say_slices(changed)} were filled between others, and nobody "
+                "drew on them since. Look at them, then say by their numbers which were checked."
+            )
+        return seen
     slices = read_slices(checked, correction.label_map.shape[0])
     left = sorted(set(changed) - set(slices))
     if left:

@@ -48,7 +48,8 @@ UNCHANGED = (
     "Nothing was changed. If somebody looked at every slice and found it right, choose that below, and keep it."
 )
 ABOUT_CHECKED = (
-    "Only slices that somebody looked at are learnt from; a model that sees volumes needs every slice of an image."
+    "Only slices that somebody looked at are learnt from: one that was filled between two others counts once you "
+    "drew on it or name it here. A model that sees volumes needs every slice of an image."
 )
 WIDTH = "520px"
 ROW = {"align_items": "center", "flex_flow": "row wrap"}

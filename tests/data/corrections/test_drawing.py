@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from autoseg.data.corrections.drawing import RECORD, Drawing, read_sessions
+from autoseg.data.corrections.keep import keep_correction
 from autoseg.data.corrections.kit import AS_WRITTEN, read_kit, write_kit
 from autoseg.data.corrections.read import read_corrections
 from autoseg.data.corrections.strokes import between, brushed, holes_filled, inside, largest_piece, smoothed
@@ -364,3 +365,24 @@ def test_who_draws_where_must_be_known(tmp_path, square):
     (tmp_path / "kit" / RECORD).write_text(json.dumps({"sessions": [{"by": "AB"}]}), encoding="utf-8")
     with pytest.raises(ReadError, match=RECORD):
         drawing_of(tmp_path / "kit", square)
+
+
+def test_what_was_filled_between_is_kept_as_labels_once_somebody_drew_on_it(tmp_path, square):
+    """Also in the folder of a run: what is kept are the slices that were drawn on, and those that are named."""
+    drawing = drawing_of(tmp_path / "kit", square)
+    for index in (1, 4):
+        drawing.polygon((0, index), 1, [(2, 2), (2, 8), (8, 8), (8, 2)])
+    assert drawing.fill_between((0, 2), 1) == [(0, 2), (0, 3)]
+    drawing.save()
+    (correction,) = read_corrections(tmp_path / "kit", by="AB")
+    assert correction.changed_slices == (1, 2, 3, 4)
+    row = keep_correction(correction, tmp_path / "cases")
+    assert (row.checked, row.changed) == ("2 5", "2 5")
+    kept = read_nifti(tmp_path / "cases" / row.label_file)[0]
+    assert (kept[1] == 1).sum() > 0
+    assert (kept[3] == 1).sum() == 0
+    drawing.brush((0, 3), 1, [(4, 4)], size=1, erase=True)
+    drawing.save()
+    (correction,) = read_corrections(tmp_path / "kit", by="AB")
+    assert keep_correction(correction, tmp_path / "more").checked == "2 4-5"
+    assert keep_correction(correction, tmp_path / "named", checked="2-5").checked == "2-5"
