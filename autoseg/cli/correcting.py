@@ -63,8 +63,8 @@ def add_correcting_commands(command: Command) -> None:
         "--checked",
         default="changed",
         metavar="SLICES",
-        help="the slices that somebody looked at: changed (default; not those that were filled between others), all, "
-        "or numbers from 1: '4-9 12'. The others are not learnt from",
+        help="the slices that somebody looked at: changed (default; not those that were filled between others), "
+        "all, or numbers from 1: '4-9 12'. The others are not learnt from",
     )
     reading.add_argument("--structures", nargs="+", metavar="NAME", help="those that were looked at (default: all)")
     reading.add_argument("--case", metavar="ID", help="only this image")
