@@ -3,7 +3,8 @@
 .venv/bin/python docs/draw_screens.py [minutes of learning, by default 4] [of each in the comparison, by default 1]
 
 It is the browser tests (tests/browser) with more time to learn, so that the
-pictures are worth looking at. 0 minutes leave the pictures of those notebooks as they are.
+pictures are worth looking at. 0 minutes leave the pictures of those notebooks as they are. That of drawing is
+taken in a viewer of the sample, without a model.
 """
 
 import contextlib
@@ -16,11 +17,35 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from PIL import Image
+from playwright.sync_api import FloatRect, Page, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests"))  # JupyterLab is started as the browser tests start it
+from lab import BROWSER_OPTIONS, Notebook, running_lab, write_notebook  # noqa: E402 - needs the line above
+
 SCREENS = ROOT / "docs" / "pictures" / "screens"
 HOME = Path("/home/you")  # of whom the pictures show the folders
 COLOURS = 256  # enough for a page, and a third of the size
+# Whether the pictures in the strip that are in view are there; one that is not has a single pixel.
+STRIP_IS_DRAWN = """() => {
+  const { left, right } = document.querySelector(".asv-strip").getBoundingClientRect();
+  return [...document.querySelectorAll(".asv-small canvas")].every((canvas) => {
+    const place = canvas.getBoundingClientRect();
+    return place.right < left || place.left > right || canvas.width > 1;
+  });
+}"""
+DRAWING = """
+from pathlib import Path
+from autoseg import find_cases, measure_areas, read_case, write_kit
+from autoseg.data.corrections.drawing import Drawing
+from autoseg.panels.parts.viewer import SliceViewer
+
+found = find_cases(Path({sample!r}))
+results = [read_case(case, found.structures) for case in found.cases]
+rows = [row for image, labels in results for row in measure_areas(labels, image=image)]
+viewer = SliceViewer(results, rows)
+viewer.draw(Drawing(write_kit(Path("kit"), results), results, by="AB"))
+viewer"""
 
 
 def main(minutes: str = "4", compared: str = "1") -> None:
@@ -29,6 +54,7 @@ def main(minutes: str = "4", compared: str = "1") -> None:
         take(["tests/browser/test_train_and_test.py", "-k", "train or segment"], minutes)
     if float(compared):
         take(["tests/browser/test_compare.py"], compared)
+    take_drawing()
 
 
 def take(test: list[str], minutes: str) -> None:
@@ -42,9 +68,52 @@ def take(test: list[str], minutes: str) -> None:
         for path in sorted((Path(folder) / "light").glob("*.png")):
             if f"/{path.name})" not in shown:
                 continue
-            picture = Image.open(path).convert("RGB")
-            small = picture.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-            small.save(SCREENS / path.name, optimize=True)
+            keep(path)
+
+
+def keep(path: Path) -> None:
+    """Keep a picture for the manual, with fewer colours."""
+    picture = Image.open(path).convert("RGB")
+    small = picture.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    small.save(SCREENS / path.name, optimize=True)
+
+
+def take_drawing() -> None:
+    """Draw a stroke on the sample, and keep the viewer with its tools: near, with a distance and the strip."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        running_lab(ROOT, Path(folder)) as lab,
+        sync_playwright() as player,
+    ):
+        chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
+        page = player.chromium.launch(executable_path=chromium, args=BROWSER_OPTIONS).new_page(
+            viewport={"width": 1280, "height": 1300}
+        )
+        cell = DRAWING.format(sample=str(ROOT / "data" / "sample" / "test"))
+        Notebook(page, lab, write_notebook(lab.home / "drawing.ipynb", [cell])).run_all()
+        canvas = page.locator(".asv-canvas[data-slice]")
+        canvas.wait_for(timeout=120_000)
+        canvas.scroll_into_view_if_needed()
+        page.get_by_role("button", name="Next slice").click()
+        page.locator(".asv-small[data-place='1'][aria-current]").wait_for()
+        for _ in range(2):
+            page.get_by_role("button", name="Nearer").click()
+        frame = page.locator(".asv-frame").bounding_box()
+        drag(page, frame, (0.25, 0.3), (0.4, 0.25))
+        page.wait_for_selector(".asv-small[aria-label*=corrected]")
+        page.get_by_role("button", name="Ruler").click()
+        drag(page, frame, (0.35, 0.75), (0.75, 0.7))
+        page.wait_for_function(STRIP_IS_DRAWN)
+        path = Path(folder) / "drawing.png"
+        page.locator(".asv").screenshot(path=str(path))
+        keep(path)
+
+
+def drag(page: Page, frame: FloatRect, start: tuple[float, float], end: tuple[float, float]) -> None:
+    """Drag from a part of the frame to another one."""
+    for number, (right, down) in enumerate((start, end)):
+        page.mouse.move(frame["x"] + right * frame["width"], frame["y"] + down * frame["height"], steps=5)
+        (page.mouse.up if number else page.mouse.down)()
 
 
 @contextlib.contextmanager

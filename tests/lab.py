@@ -21,6 +21,11 @@ TOKEN = "for-this-test-only"
 SCREENSHOTS = "AUTOSEG_SCREENSHOTS"  # the folder where pictures of the panels go
 HOME = "AUTOSEG_HOME"  # the folder that pictures show in place of a temporary one
 BROWSER_OPTIONS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking", "--disable-gpu"]
+# A viewer may stand outside a panel, and fill the screen.
+AXE = """options => {
+  const include = [".autoseg-panel", ".asv"].filter((name) => document.querySelector(name)).map((name) => [name]);
+  return axe.run({ include }, options);
+}"""
 # What JupyterLab itself writes to the console in some versions, on any page.
 NOT_OURS = ("favicon", "Failed to load resource: the server responded with a status of 404")
 
@@ -199,7 +204,7 @@ class Notebook:
         if not self.page.evaluate("() => 'axe' in window"):
             self.page.evaluate(AXE_SCRIPT)
         options = {"resultTypes": ["violations"]} | ({"runOnly": list(rules)} if rules else {})
-        found = self.page.evaluate("options => axe.run({include: ['.autoseg-panel']}, options)", options)
+        found = self.page.evaluate(AXE, options)
         return [
             f"{fault['id']}: {node['html'][:300]} {node['failureSummary']}"
             for fault in found["violations"]
@@ -213,7 +218,7 @@ class Notebook:
         self.theme("Dark")
         faults += [f"dark, {fault}" for fault in self.faults(rules=("color-contrast",))]
         self.theme("Light")
-        assert faults == []
+        assert faults == [], "\n".join(faults)
 
     def shot(self, path: Path, target: str | None = None) -> Path:
         """Keep a picture of the page, or of one element, brought into view first."""

@@ -423,7 +423,17 @@ def _look_closely(notebook):
     assert scale() == pytest.approx(2, rel=0.05)
     assert not page.evaluate(PAINTED, [canvas.element_handle(), 50, 45])
     assert cord.first.get_attribute("title") == "500 pixels"
+    # One finger draws, and a pen takes away.
     viewer.get_by_role("button", name="Whole").click()
+    place = {"x": middle[0], "y": middle[1]}
+    fingers.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [place]})
+    fingers.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    page.wait_for_function("node => node.title === '511 pixels'", arg=cord.first.element_handle())
+    pen = {"button": "left", "clickCount": 1, "pointerType": "pen", **place}
+    _press(page, "e")
+    for kind, buttons in (("mousePressed", 1), ("mouseReleased", 0)):
+        fingers.send("Input.dispatchMouseEvent", {"type": kind, "buttons": buttons, **pen})
+    page.wait_for_function("node => node.title === '500 pixels'", arg=cord.first.element_handle())
     # In full screen the slider stays in view.
     viewer.get_by_role("button", name="Full screen").click()
     page.wait_for_function("() => document.fullscreenElement?.classList.contains('asv-wide')")

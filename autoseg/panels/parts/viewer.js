@@ -315,8 +315,6 @@ function make(tag, attributes = {}, ...children) {
   return node;
 }
 
-let unique = 0;
-
 class View {
   constructor(model, el, slices) {
     Object.assign(this, { model, slices, painter: new Painter() });
@@ -390,7 +388,8 @@ class View {
   // --- building
 
   build(el) {
-    const id = `autoseg-viewer-${++unique}`;
+    // Each viewer on a page loads this file anew, so that none can count the others.
+    const id = `autoseg-viewer-${Math.random().toString(36).slice(2)}`;
     this.canvas = make("canvas", { tabindex: 0, role: "img", class: "asv-canvas", "aria-label": "No slice is shown yet" });
     this.pixels = this.canvas.getContext("2d", { alpha: false });
     this.letters = ["left", "right", "top", "bottom"].map((side) => make("span", { class: `asv-letter asv-${side}` }));
