@@ -83,7 +83,13 @@ class DimseSession:
         association = self._associated(offers, roles, [(evt.EVT_C_STORE, incoming.store)])
         refused = "it does not offer C-GET"
         if any(one.abstract_syntax == GET for one in association.accepted_contexts):
-            refused = self._receive(association.send_c_get(query, GET), incoming)
+            try:
+                refused = self._receive(association.send_c_get(query, GET), incoming)
+            except PacsGoneError:
+                if incoming.count:
+                    raise
+                self.check()  # some say no to C-GET by hanging up
+                refused = "it ends the connection at C-GET"
             if incoming.count or not refused:
                 return
         self._move(query, incoming, refused)
@@ -130,14 +136,14 @@ class DimseSession:
     def _receive(self, answers: Iterator[tuple[Dataset, Dataset | None]], incoming: _Incoming) -> str:
         """Wait until all has come; say why the PACS refused, "" where it did not."""
         for status, _ in answers:
-            incoming.check()
-            if incoming.is_ended:
+            if incoming.is_ended or incoming.problem is not None:  # nobody waits for what is still on its way
                 self._drop()
-                return ""
+                break
             code = self._code(status)
             if code not in PENDING:
                 return _words(status) if code else ""
-        incoming.check()
+        if incoming.problem is not None:
+            raise incoming.problem
         return ""
 
     def send(self, file: ToSend, dataset: FileDataset, more: Sequence[ToSend]) -> str:
@@ -253,7 +259,12 @@ class DimseSession:
     def _code(self, status: Dataset) -> int:
         """Give the number of an answer; PacsGoneError where there is none."""
         if "Status" not in status:
-            raise PacsGoneError(self._gone())
+            own = self.connection
+            raise PacsGoneError(
+                f"{own.place} ({own.ae_title}) ended the connection in place of an answer: it is away, or does not "
+                f"allow this to {own.own_ae_title}. Try again; if it stays so, ask who runs the PACS whether it "
+                f"knows {own.own_ae_title}."
+            )
         return int(status.Status)
 
     def _gone(self) -> str:
@@ -292,16 +303,11 @@ class _Incoming:
         try:
             encoded = event.encoded_dataset()
             self.is_ended = self.take(lambda path: path.write_bytes(encoded))
-        except Exception as error:  # raised again by `check`, in the thread that waits
+        except Exception as error:  # raised again by `_receive`, in the thread that waits
             self.problem = error
             return REFUSED
         self.count += 1
         return TAKEN
-
-    def check(self) -> None:
-        """Raise what went wrong while an instance was taken."""
-        if self.problem is not None:
-            raise self.problem
 
 
 def _query(level: Level, keys: Mapping[str, str]) -> Dataset:
