@@ -251,7 +251,9 @@ def show_settings(chosen: argparse.Namespace) -> None:
 
     for name, setting in all_settings().items():
         print(f"{name}={show_value(value_of(Settings(), name)) or 'none'}")
-        print(textwrap.fill(setting.told, 100, initial_indent="    ", subsequent_indent="    "))
+        print(
+            textwrap.fill(f"{setting.title}. {setting.told}", 100, initial_indent="    ", subsequent_indent="    ")
+        )
 
 
 def crossvalidate(chosen: argparse.Namespace) -> None:

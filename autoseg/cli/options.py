@@ -34,6 +34,7 @@ def add_setting(
     usual = show_value(value_of(Settings(), name) if default is None else default) or "none"
     usual = "planned" if is_planned else usual
     words = setting.words if setting.kind is bool else f"{setting.words} Give {setting.wanted_value}."
+    words = f"{setting.title}. {words}"
     more: dict[str, Any] = {"type": setting.kind, "metavar": setting.unit.upper() or None}
     if setting.kind is bool:
         more = {"action": "store_const", "const": True}

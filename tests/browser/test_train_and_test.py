@@ -57,7 +57,7 @@ def test_train_from_the_folder_to_the_score(opened, home, capsys):
     minutes = os.environ.get("AUTOSEG_MINUTES")
     notebook.click(page.locator(".jupyter-widget-Collapse-header", has_text="More").first)
     if minutes is None:
-        fill(page, "spacing_mm", "9")
+        fill(page, "Pixel size, mm", "9")
     fill_amount(page, minutes or "12", "minutes" if minutes else "epochs")
     twins = page.get_by_label("Also measure how far areas can be off", exact=False).first
     notebook.click(twins)

@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 from autoseg.errors import SettingsError
 from autoseg.model.networks import dilated, efficientnet, pyramid, shallow, unet, unext
 from autoseg.model.networks.maskdino import network as maskdino
-from autoseg.model.settings.settings import NetworkSettings
+from autoseg.model.settings.settings import NETWORK_NAMES, NetworkSettings
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class NetworkKind:
 
 NETWORKS: dict[str, NetworkKind] = {
     "unet": NetworkKind(
-        "U-Net",
+        NETWORK_NAMES["unet"],
         "Fast, and the one to beat on most images.",
         unet.UNet,
         unet.STANDARD_FILTERS,
@@ -45,7 +45,7 @@ NETWORKS: dict[str, NetworkKind] = {
         spatial_dims=(2, 3),
     ),
     "resunet": NetworkKind(
-        "ResUNet",
+        NETWORK_NAMES["resunet"],
         "A U-Net with shortcuts around its convolutions.",
         partial(unet.UNet, stage=unet.ResidualStage),
         unet.STANDARD_FILTERS,
@@ -53,7 +53,7 @@ NETWORKS: dict[str, NetworkKind] = {
         spatial_dims=(2, 3),
     ),
     "shallow": NetworkKind(
-        "Shallow U-Net",
+        NETWORK_NAMES["shallow"],
         "Small, with one pooling step: as the Spinal Cord Toolbox's for volumes.",
         shallow.Shallow,
         shallow.STANDARD_FILTERS,
@@ -61,21 +61,21 @@ NETWORKS: dict[str, NetworkKind] = {
         spatial_dims=(2, 3),
     ),
     "unext": NetworkKind(
-        "UNeXt",
+        NETWORK_NAMES["unext"],
         "Very small: convolutions, then tokens mixed by shifted layers.",
         unext.UNeXt,
         unext.STANDARD_FILTERS,
         halvings=lambda filters: filters,
     ),
     "efficientnet": NetworkKind(
-        "EfficientNet U-Net",
+        NETWORK_NAMES["efficientnet"],
         "Begins with what it knows of photographs, so that it needs fewer of your images.",
         efficientnet.EfficientUNet,
         efficientnet.STANDARD_FILTERS,
         halvings=lambda filters: filters,
     ),
     "pyramid": NetworkKind(
-        "Multi-scale pyramid",
+        NETWORK_NAMES["pyramid"],
         "Two stages, at half and at full size; the published workbench's.",
         pyramid.Pyramid,
         pyramid.STANDARD_FILTERS,
@@ -83,7 +83,7 @@ NETWORKS: dict[str, NetworkKind] = {
         dropout=0.3,
     ),
     "maskdino": NetworkKind(
-        "Mask DINO",
+        NETWORK_NAMES["maskdino"],
         "Finds each structure by queries; about twice the U-Net's time.",
         maskdino.MaskDINO,
         maskdino.STANDARD_FILTERS,
@@ -94,7 +94,7 @@ NETWORKS: dict[str, NetworkKind] = {
 # Networks that find where a structure is, for others that segment it; nobody chooses them to segment with.
 FINDERS: dict[str, NetworkKind] = {
     "dilated": NetworkKind(
-        "Dilated",
+        NETWORK_NAMES["dilated"],
         "Small, and it sees far: finds centrelines on axial slices.",
         dilated.DilatedNetwork,
         dilated.STANDARD_FILTERS,

@@ -12,7 +12,7 @@ import re
 import sys
 import textwrap
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import Field, dataclass, field, is_dataclass
 from functools import cache
 from itertools import pairwise
@@ -21,6 +21,8 @@ from typing import Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin,
 from autoseg.errors import SettingsError
 
 T = TypeVar("T")
+# How units stand behind a plain name, where they are not written out.
+UNITS = {"degrees": "°", "standard deviations": "SD", "the network's pixels": "pixels"}
 YES, NO, NOTHING = ("true", "yes", "on", "1"), ("false", "no", "off", "0"), ("", "none")
 
 
@@ -28,6 +30,8 @@ YES, NO, NOTHING = ("true", "yes", "on", "1"), ("false", "no", "off", "0"), ("",
 class Setting:
     """All that is known of one setting, by its name with its group ("preprocess.spacing_mm").
 
+    `title` is what people read in place of that name, and `called` what they read in place of some of its values.
+    `simple` ones are shown to everybody, the others to who asks for all.
     `at_least` and `at_most` may be reached, `above` and `below` not; of a setting with several values they hold for
     every number in it. `written` says how its values are written where their number alone says too little. With
     `option` the command line has an option for it, as `--spacing-mm 1` beside `--set preprocess.spacing_mm=1`.
@@ -36,6 +40,7 @@ class Setting:
     name: str
     hint: Any
     default: object = None
+    title: str = ""
     words: str = ""
     unit: str = ""
     written: str = ""
@@ -45,6 +50,15 @@ class Setting:
     below: float | None = None
     ascending: bool = False
     option: bool = False
+    called: Mapping[Any, str] = field(default_factory=dict)
+    simple: bool = False
+
+    @property
+    def label(self) -> str:
+        """The title, with what its number is."""
+        if self.name.endswith("_probability"):
+            return f"{self.title}, probability"
+        return f"{self.title}, {UNITS.get(self.unit, self.unit)}" if self.unit else self.title
 
     @property
     def short(self) -> str:
@@ -152,22 +166,24 @@ class Setting:
         return "".join(f"{word}{end}" for word, end in ends.items() if end is not None)
 
 
-def setting(default: T, **limits: Any) -> T:
-    """Declare a field of settings: its default, and the unit and limits that `Setting` lists."""
-    given: T = field(default=default, metadata=limits)
+def setting(default: T, title: str, **limits: Any) -> T:
+    """Declare a field of settings: its default, its plain name, and the unit and limits that `Setting` lists."""
+    given: T = field(default=default, metadata={"title": title, **limits})
     return given
 
 
 class SettingsGroup:
     """What every group of settings does: it knows what was declared of its fields, checks and documents them.
 
-    `group` is the group's name within `Settings`. The docstring is completed when a class is made: a field each.
+    `group` is the group's name within `Settings`, `title` what people read in place of it. The docstring is
+    completed when a class is made: a field each.
     """
 
     declared: ClassVar[dict[str, Setting]]
     prefix: ClassVar[str]
+    title: ClassVar[str]
 
-    def __init_subclass__(cls, group: str = "") -> None:
+    def __init_subclass__(cls, group: str = "", title: str = "") -> None:
         hints, words = get_type_hints(cls), _words_below_fields(cls.__module__)
         declared, prefix = dict[str, Setting](), f"{group}." if group else ""
         for name, value in vars(cls).items():
@@ -176,7 +192,7 @@ class SettingsGroup:
                 default = value.default if isinstance(value, Field) else value
                 known = {"words": words.get((cls.__name__, name), ""), **limits}
                 declared[name] = Setting(prefix + name, hints[name], default, **known)
-        cls.declared, cls.prefix = declared, prefix
+        cls.declared, cls.prefix, cls.title = declared, prefix, title
         about, examples, shown = inspect.cleandoc(cls.__doc__ or "").partition("Examples\n--------\n")
         fields = "\n".join(map(_documented, cls.declared.values()))
         cls.__doc__ = f"{about.rstrip()}\n\nParameters\n----------\n{fields}\n\n{examples}{shown}"

@@ -18,6 +18,17 @@ Triple = tuple[float, float, float]
 PARTS = ("contraction", "bottleneck", "expansion", "tail")
 # Which pair of directions each letter of an axis code belongs to.
 SIDES = ("RL", "AP", "IS")
+# What networks are called where people read of them (`autoseg.model.networks`).
+NETWORK_NAMES = {
+    "unet": "U-Net",
+    "resunet": "ResUNet",
+    "shallow": "Shallow U-Net",
+    "unext": "UNeXt",
+    "efficientnet": "EfficientNet U-Net",
+    "pyramid": "Multi-scale pyramid",
+    "maskdino": "Mask DINO",
+    "dilated": "Dilated",
+}
 # What settings were called in the model files of earlier versions.
 FORMER_NAMES = {
     "dice_weight": "overlap_weight",
@@ -30,56 +41,70 @@ FORMER_NAMES = {
 Problems = Iterator[tuple[str, str]]
 
 
-def _probability(default: float, of: str) -> float:
-    return setting(default, at_least=0, at_most=1, words=f"Probability of {of}.")
+def _probability(title: str, default: float, of: str, **more: Any) -> float:
+    return setting(default, title, at_least=0, at_most=1, words=f"Probability of {of}.", **more)
 
 
-def _size(**limits: Any) -> Any:
-    return setting(None, written="(rows, columns)", **limits)
+def _size(title: str, **limits: Any) -> Any:
+    return setting(None, title, written="(rows, columns)", **limits)
 
 
 @dataclass(frozen=True)
-class PreprocessSettings(SettingsGroup, group="preprocess"):
+class PreprocessSettings(SettingsGroup, group="preprocess", title="How images are prepared"):
     """How an image is brought to the network's grid."""
 
-    spacing_mm: float | None = setting(None, above=0, at_most=20, unit="mm", option=True)
+    spacing_mm: float | None = setting(None, "Pixel size", above=0, at_most=20, unit="mm", option=True, simple=True)
     """Distance between the network's pixels, the same along rows and columns. None: chosen from the training images
     (their median, but no more than about 192 pixels across an image, or across its crop)."""
-    input_shape: tuple[int, int] | None = _size(at_least=32, at_most=4096, unit="pixels", option=True)
+    input_shape: tuple[int, int] | None = _size("Resize to", at_least=32, at_most=4096, unit="pixels", option=True)
     """Resize every image to this instead, whatever its spacing, as the published workbench does. The proportions of
     an image that is not of that shape change. None and no image with a spacing: chosen from the training images'
     median shape."""
-    clip_percentiles: Pair = setting((0.5, 99.5), at_least=0, at_most=100, ascending=True)
+    clip_percentiles: Pair = setting(
+        (0.5, 99.5), "Clip beyond percentiles", at_least=0, at_most=100, ascending=True
+    )
     """Each image's intensities are clipped to these of its own percentiles, then brought to mean 0 and standard
     deviation 1."""
-    normalise: Literal["slice", "image"] = setting("slice", option=True)
+    normalise: Literal["slice", "image"] = setting(
+        "slice", "Even out brightness of each", option=True, called={"slice": "slice", "image": "whole image"}
+    )
     """Whose intensities these percentiles, mean and deviation are: of each slice by itself, or of all slices of an
     image together, where slices at its ends show little. Of a whole image mean and deviation are those of what is
     brighter than its mean, so that the air around a head does not count. With `clahe` always of each slice; volumes
     (3-D) are always taken whole."""
-    clahe: bool = setting(False, option=True)
+    clahe: bool = setting(False, "Raise contrast locally (CLAHE)", option=True)
     """Equalise the contrast of each slice piece by piece first (CLAHE)."""
-    clahe_limit: float = setting(2.0, at_least=1)
+    clahe_limit: float = setting(2.0, "Most contrast by CLAHE", at_least=1)
     """How far CLAHE may raise the contrast; 1 hardly at all."""
-    crop_mm: Pair | None = _size(at_least=1, at_most=2000, unit="mm", option=True)
+    crop_mm: Pair | None = _size(
+        "Region around structures", at_least=1, at_most=2000, unit="mm", option=True, simple=True
+    )
     """The region that the network sees in place of the whole image, for small structures in large images. Rounded
     up to what the network's stages need."""
-    crop_shape: tuple[int, int] | None = _size(at_least=16, at_most=4096, unit="the network's pixels")
+    crop_shape: tuple[int, int] | None = _size(
+        "Region without mm", at_least=16, at_most=4096, unit="the network's pixels"
+    )
     """The same as `crop_mm` for images without millimetres."""
-    crop_by_site: tuple[tuple[str, float, float], ...] = setting((), above=0, written="(site, rows, columns) each")
+    crop_by_site: tuple[tuple[str, float, float], ...] = setting(
+        (), "Region of each site", above=0, written="(site, rows, columns) each"
+    )
     """Regions of images whose case or subject is named after that site (`site1` of `site1-sc01`), in mm with
     `crop_mm` and in the image's own pixels with `crop_shape`. They are brought to the size of that crop. Other
     images have the crop as it is. Written as "site1, 50, 40; site2, 30, 30"."""
-    crop_shift: float = setting(0.25, at_least=0, at_most=0.5)
+    crop_shift: float = setting(0.25, "Region beside the middle, part", at_least=0, at_most=0.5)
     """In training the crop lies this fraction of its size, at most, beside the middle of the case's labels, drawn
     anew each time: the network must not learn that the structure is in the middle."""
     crop_anywhere: float = _probability(
-        0.2, "a training crop anywhere in the image, so that the network meets the rest"
+        "Region anywhere, probability",
+        0.2,
+        "a training crop anywhere in the image, so that the network meets the rest",
     )
-    find_region: Literal["coarse", "whole"] = "coarse"
+    find_region: Literal["coarse", "whole"] = setting(
+        "coarse", "In a new image", called={"coarse": "find the region first", "whole": "segment all of it"}
+    )
     """How a new image is segmented where training saw crops. "coarse": a first pass over the whole image finds the
     region, a second segments it, and outside is background. "whole": the whole image is segmented."""
-    neighbours: int = setting(0, at_least=0, at_most=8)
+    neighbours: int = setting(0, "Slices seen on either side", at_least=0, at_most=8, simple=True)
     """Slices on either side that the network sees along with each slice ("2.5-D"), as further channels. At the ends
     of an image the last slice stands in for those that are not there."""
 
@@ -102,42 +127,50 @@ class PreprocessSettings(SettingsGroup, group="preprocess"):
 
 
 @dataclass(frozen=True)
-class AugmentationSettings(SettingsGroup, group="augmentation"):
+class AugmentationSettings(SettingsGroup, group="augmentation", title="How images are varied"):
     """How training slices are varied; every sample draws anew, each change with its own probability and range.
 
     The defaults turn and zoom far more than the published manual (`manual()`), which few subjects need.
     """
 
-    rotation_probability: float = _probability(1.0, "a turn by up to `rotation_deg`")
-    rotation_deg: float = setting(180.0, at_least=0, at_most=180, unit="degrees", option=True)
+    rotation_probability: float = _probability("Turn", 1.0, "a turn by up to `rotation_deg`")
+    rotation_deg: float = setting(
+        180.0, "Turn up to", at_least=0, at_most=180, unit="degrees", option=True, simple=True
+    )
     """Turn by up to this either way."""
-    scaling_probability: float = _probability(1.0, "`scaling`")
-    scaling: Pair = setting((0.9, 1.1), at_least=0.1, at_most=10, ascending=True)
+    scaling_probability: float = _probability("Stretch", 1.0, "`scaling`")
+    scaling: Pair = setting(
+        (0.9, 1.1), "Stretch, from × to ×", at_least=0.1, at_most=10, ascending=True, simple=True
+    )
     """Factor on the size of what is seen, drawn for rows and columns apart."""
-    zoom_probability: float = _probability(1.0, "`zoom`")
-    zoom: Pair = setting((0.7, 1.4), at_least=0.1, at_most=10, ascending=True)
+    zoom_probability: float = _probability("Zoom", 1.0, "`zoom`")
+    zoom: Pair = setting((0.7, 1.4), "Zoom, from × to ×", at_least=0.1, at_most=10, ascending=True, simple=True)
     """Factor on the size of what is seen, the same for rows and columns."""
-    crop_probability: float = _probability(0.0, "`crop`")
-    crop: Pair = setting((0.5, 0.8), at_least=0.1, at_most=1, ascending=True)
+    crop_probability: float = _probability("Crop", 0.0, "`crop`")
+    crop: Pair = setting((0.5, 0.8), "Crop, part from, to", at_least=0.1, at_most=1, ascending=True)
     """Keep this fraction of the width and height at a random place and enlarge it to the full frame. (Not the crop
     around the structures, which is one of the `PreprocessSettings`.)"""
-    shift_probability: float = _probability(1.0, "a `shift`")
-    shift: float = setting(0.1, at_least=0, at_most=1)
+    shift_probability: float = _probability("Shift", 1.0, "a `shift`")
+    shift: float = setting(0.1, "Shift, part of frame", at_least=0, at_most=1, simple=True)
     """Move by up to this fraction of the frame along each axis."""
-    flip_probability: float = _probability(0.0, "a mirror left to right; labels of paired structures are exchanged")
-    flip_rows_probability: float = _probability(0.0, "a mirror up to down, which exchanges paired structures, too")
-    quarter_turn_probability: float = _probability(0.0, "a turn by 90, 180 or 270 degrees")
-    brightness_probability: float = _probability(0.8, "a change of `brightness`")
-    brightness: float = setting(0.3, at_least=0, at_most=100, unit="standard deviations")
+    flip_probability: float = _probability(
+        "Mirror left–right", 0.0, "a mirror left to right; labels of paired structures are exchanged", simple=True
+    )
+    flip_rows_probability: float = _probability(
+        "Mirror up–down", 0.0, "a mirror up to down, which exchanges paired structures, too"
+    )
+    quarter_turn_probability: float = _probability("Quarter turns", 0.0, "a turn by 90, 180 or 270 degrees")
+    brightness_probability: float = _probability("Brightness", 0.8, "a change of `brightness`")
+    brightness: float = setting(0.3, "Brightness up to", at_least=0, at_most=100, unit="standard deviations")
     """Add or take away up to this."""
-    contrast_probability: float = _probability(0.8, "a change of `contrast`")
-    contrast: Pair = setting((0.7, 1.4), at_least=0.01, at_most=100, ascending=True)
+    contrast_probability: float = _probability("Contrast", 0.8, "a change of `contrast`")
+    contrast: Pair = setting((0.7, 1.4), "Contrast, from × to ×", at_least=0.01, at_most=100, ascending=True)
     """Factor about the image's mean."""
-    gamma_probability: float = _probability(0.8, "a change by `gamma`")
-    gamma: Pair = setting((0.7, 1.5), at_least=0.01, at_most=100, ascending=True)
+    gamma_probability: float = _probability("Gamma", 0.8, "a change by `gamma`")
+    gamma: Pair = setting((0.7, 1.5), "Gamma, from, to", at_least=0.01, at_most=100, ascending=True)
     """Exponent on the intensities scaled to 0 … 1."""
-    noise_probability: float = _probability(0.5, "`noise`")
-    noise: float = setting(0.15, at_least=0, at_most=100, unit="standard deviations")
+    noise_probability: float = _probability("Noise", 0.5, "`noise`")
+    noise: float = setting(0.15, "Noise up to", at_least=0, at_most=100, unit="standard deviations")
     """Gaussian noise of up to this."""
 
     @classmethod
@@ -169,7 +202,7 @@ class Phase:
 
 
 @dataclass(frozen=True)
-class FineTuneSettings(SettingsGroup, group="finetune"):
+class FineTuneSettings(SettingsGroup, group="finetune", title="What of a trained model goes on learning"):
     """What of a trained model goes on learning when it is fine-tuned; without effect in other trainings.
 
     The parts of a network are "contraction" (from the image downward), "bottleneck" (its deepest stage),
@@ -177,20 +210,26 @@ class FineTuneSettings(SettingsGroup, group="finetune"):
     which 0.00001 was found good, with the contraction frozen and nothing replaced.
     """
 
-    frozen: tuple[str, ...] = setting(("contraction",), written=f"none or some of {', '.join(PARTS)}")
+    frozen: tuple[str, ...] = setting(
+        ("contraction",), "Parts that rest", written=f"none or some of {', '.join(PARTS)}", simple=True
+    )
     """Parts that stay as they are, to the last bit; empty or "none": all learn. What had to begin anew in them
     learns nevertheless. Without effect where there are `phases`, which have their own."""
-    replaced: tuple[str, ...] = setting((), written=f"none or some of {', '.join(PARTS)}")
+    replaced: tuple[str, ...] = setting(
+        (), "Parts that begin anew", written=f"none or some of {', '.join(PARTS)}", simple=True
+    )
     """Parts that begin anew instead of going on from the trained ones ("network surgery")."""
-    rates: tuple[tuple[str, float], ...] = setting((), above=0, at_most=10000, written="(part, factor) each")
+    rates: tuple[tuple[str, float], ...] = setting(
+        (), "Slower or faster parts", above=0, at_most=10000, written="(part, factor) each"
+    )
     """Parts that learn more slowly or faster than the others: the part, and what its learning rate is multiplied
     by. Written as "contraction, 0.1; tail, 10". A part that is not to learn is one of `frozen`."""
-    new_learning_rate: float = setting(1e-3, above=0, below=10)
+    new_learning_rate: float = setting(1e-3, "Learning rate of new parts", above=0, below=10)
     """The learning rate's peak where a layer begins anew, because it was replaced or did not fit; that of the
     others where it is higher. What was learnt already wants small steps, what is new the usual ones. `rates` do not
     count there."""
     phases: tuple[tuple[str, float, float], ...] = setting(
-        (), above=0, below=1000000, written="(frozen parts, learning rate, length) each"
+        (), "Phases", above=0, below=1000000, written="(frozen parts, learning rate, length) each"
     )
     """Stretches of the training one after the other, each with the parts that are frozen in it ("none", or several
     with + between), its own learning rate, and how long it is in proportion to the others. With 40 epochs,
@@ -237,25 +276,35 @@ def _parts(names: str) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class NetworkSettings(SettingsGroup, group="network"):
+class NetworkSettings(SettingsGroup, group="network", title="Network"):
     """Which network, and how large."""
 
-    name: Literal["unet", "resunet", "shallow", "unext", "efficientnet", "pyramid", "maskdino", "dilated"] = "unet"
+    name: Literal["unet", "resunet", "shallow", "unext", "efficientnet", "pyramid", "maskdino", "dilated"] = (
+        setting("unet", "Network", called=NETWORK_NAMES, simple=True)
+    )
     """Name in `autoseg.model.networks`."""
-    filters: tuple[int, ...] | None = setting(None, at_least=1, at_most=2048, written="2 to 8 values")
+    filters: tuple[int, ...] | None = setting(
+        None, "Channels of each stage (filters)", at_least=1, at_most=2048, written="2 to 8 values"
+    )
     """Feature channels of each stage, the finest first; in the U-Nets every further stage halves the size. In the
     shallow one those of each of its six convolutions, in EfficientNet's those of the expanding path, one for each
     time that the image is halved. None: the network's own standard size."""
-    dropout: float | None = setting(None, at_least=0, below=1)
+    dropout: float | None = setting(None, "Left out at random (dropout)", at_least=0, below=1)
     """Probability with which a feature channel is left out while training. None: the network's own, 0.3 in the
     pyramid and 0 in the others."""
-    norm: Literal["instance", "batch"] = "instance"
+    norm: Literal["instance", "batch"] = setting(
+        "instance", "Normalisation", called={"instance": "of each image", "batch": "of the batch"}
+    )
     """Normalisation in U-Net and ResUNet: of each image by itself, or of the batch. In EfficientNet's U-Net "batch"
     takes means and variances of photographs, which never change. The others have their own."""
-    deep_supervision: bool = False
+    deep_supervision: bool = setting(False, "Coarse stages answer, too")
     """U-Net, ResUNet and EfficientNet's U-Net also learn from what their coarser stages answer."""
     strides: tuple[tuple[int, ...], ...] | None = setting(
-        None, at_least=1, at_most=4, written='two or three for each stage, as in "2, 2; 1, 2"'
+        None,
+        "Each stage divides by",
+        at_least=1,
+        at_most=4,
+        written='two or three for each stage, as in "2, 2; 1, 2"',
     )
     """Of the U-Nets: by how much each stage divides the size that it is given, along every axis; one fewer than
     filters. Thick slices are halved later than pixels. None: by 2 everywhere."""
@@ -269,7 +318,7 @@ class NetworkSettings(SettingsGroup, group="network"):
 
 
 @dataclass(frozen=True)
-class LossSettings(SettingsGroup, group="loss"):
+class LossSettings(SettingsGroup, group="loss", title="What a mistake costs (loss)"):
     """What a training makes small: a part that compares shapes plus a part that compares pixels.
 
     Dice finds structures fast but enlarges unsure ones (Bertels et al., Medical Image Analysis 2021), which
@@ -286,32 +335,45 @@ class LossSettings(SettingsGroup, group="loss"):
     >>> v_net = LossSettings(squared=True, pixel="none", overlap_until=float("inf"))
     """
 
-    overlap: Literal["dice", "iou", "tversky", "none"] = "dice"
+    overlap: Literal["dice", "iou", "tversky", "none"] = setting(
+        "dice",
+        "Shapes compared by",
+        called={"dice": "Dice", "iou": "IoU", "tversky": "Tversky", "none": "not at all"},
+    )
     """How shapes are compared."""
-    pixel: Literal["cross_entropy", "bce", "focal", "none"] = "cross_entropy"
+    pixel: Literal["cross_entropy", "bce", "focal", "none"] = setting(
+        "cross_entropy",
+        "Pixels compared by",
+        called={
+            "cross_entropy": "cross-entropy",
+            "bce": "binary cross-entropy",
+            "focal": "focal",
+            "none": "not at all",
+        },
+    )
     """How pixels are compared. "bce", binary cross-entropy, asks of every structure apart whether the pixel is of
     it or of anything else, by the probability with which the network predicts it."""
-    overlap_weight: float = setting(1.0, at_least=0, at_most=1000)
+    overlap_weight: float = setting(1.0, "Weight of shapes", at_least=0, at_most=1000)
     """Weight of the shapes' part at the start."""
-    pixel_weight: float = setting(1.0, at_least=0, at_most=1000)
+    pixel_weight: float = setting(1.0, "Weight of pixels", at_least=0, at_most=1000)
     """Weight of the pixels' part at the start."""
-    overlap_until: float = setting(0.6, above=0)
+    overlap_until: float = setting(0.6, "Shapes count until, part", above=0)
     """Fraction of the training after which the shapes' part has faded away; infinity (inf) keeps it whole."""
-    late_pixel_weight: float = setting(10.0, at_least=0, at_most=1000)
+    late_pixel_weight: float = setting(10.0, "Weight of pixels then", at_least=0, at_most=1000)
     """Weight of the pixels' part then; its gradient, a mean over all pixels, is the smaller one. Without effect
     where the shapes' part stays, or where there is none."""
-    structure_weight: float | None = setting(1.0, above=0, at_most=1000)
+    structure_weight: float | None = setting(1.0, "Weight of a structure's pixels", above=0, at_most=1000)
     """Weight of a structure's pixels in the pixels' part; a background pixel has 1. None: from the training images,
     as many times as they have more background than structures, at most 50."""
-    per_sample: bool = False
+    per_sample: bool = setting(False, "Shapes image by image")
     """Compare shapes image by image, not in the whole batch together."""
-    squared: bool = False
+    squared: bool = setting(False, "Squared, as the V-Net")
     """Square the probabilities in the denominator, as the V-Net does (Milletari et al. 2016). Not of "tversky"."""
-    background: bool = False
+    background: bool = setting(False, "Background is a shape, too")
     """The background counts as one structure more where shapes are compared."""
-    focal_gamma: float = setting(2.0, at_least=0, at_most=10)
+    focal_gamma: float = setting(2.0, "Focal: passes over easy ones", at_least=0, at_most=10)
     """Of "focal": how much it passes over pixels that are right already; at 0 it is cross-entropy."""
-    missed_weight: float = setting(0.7, at_least=0, at_most=1)
+    missed_weight: float = setting(0.7, "Tversky: weight of missed", at_least=0, at_most=1)
     """Of "tversky": weight of pixels that were missed; those found wrongly have 1 minus it. 0.5 is Dice."""
 
     def problems(self) -> Problems:
@@ -340,7 +402,7 @@ class LossSettings(SettingsGroup, group="loss"):
 
 
 @dataclass(frozen=True)
-class VolumeSettings(SettingsGroup, group="volume"):
+class VolumeSettings(SettingsGroup, group="volume", title="Volumes (3-D)"):
     """How whole volumes are learnt from, in 3-D; without effect where `spatial_dims` is 2.
 
     A volume is turned by whole quarters so that its axes run as `orientation` says, brought to `spacing_mm`, and
@@ -348,28 +410,34 @@ class VolumeSettings(SettingsGroup, group="volume"):
     """
 
     orientation: str = setting(
-        "RPI", written="three letters, one of R and L, one of A and P, one of I and S, such as RPI"
+        "RPI",
+        "Where the axes begin",
+        written="three letters, one of R and L, one of A and P, one of I and S, such as RPI",
     )
     """Where each of the three axes begins: R or L, A or P, I or S, as the Spinal Cord Toolbox writes it. "RPI": the
     first axis runs from right to left, the second from the back (posterior) to the front, the third from the feet
     (inferior) to the head."""
-    spacing_mm: Triple | None = setting(None, above=0, at_most=50, unit="mm")
+    spacing_mm: Triple | None = setting(None, "Voxel size", above=0, at_most=50, unit="mm", simple=True)
     """Distance between the network's voxels along these axes. None: the training images' median of each."""
-    patch_size: tuple[int, int, int] | None = setting(None, at_least=1, at_most=1024, unit="voxels")
+    patch_size: tuple[int, int, int] | None = setting(
+        None, "Seen at once", at_least=1, at_most=1024, unit="voxels", simple=True
+    )
     """What the network sees at once along these axes, rounded up to what its stages need. None: the whole volume
     where that is not more than about 128 × 128 × 128 voxels, else a part of it."""
-    overlap: float = setting(0.5, at_least=0, below=0.95)
+    overlap: float = setting(0.5, "Overlap of patches, part", at_least=0, below=0.95)
     """Part of a patch that it shares with the next one, in training and in prediction."""
-    standardise: Literal["image", "landmarks"] = "image"
+    standardise: Literal["image", "landmarks"] = setting(
+        "image", "Even out brightness by", called={"image": "mean and deviation", "landmarks": "landmarks"}
+    )
     """How intensities are made comparable after clipping: "image" brings each image to mean 0 and standard
     deviation 1; "landmarks" maps the percentiles of its intensities to those that are usual in the training images
     (Nyúl, Udupa and Zhang, IEEE TMI 2000) before."""
-    landmarks: tuple[float, ...] = ()
+    landmarks: tuple[float, ...] = setting((), "Usual brightness (learnt)")
     """The usual intensities, learnt from the training images and saved with the model; empty before."""
-    flips: Triple = setting((0.0, 0.0, 0.0), at_least=0, at_most=1)
+    flips: Triple = setting((0.0, 0.0, 0.0), "Mirror along each axis", at_least=0, at_most=1)
     """Probability of a mirror along each axis in training. A body that was mirrored has its left on the right, so
     the labels of paired structures are exchanged; along two axes it is only turned, and they stay."""
-    crop_mm: Pair | None = setting(None, at_least=1, at_most=2000, unit="mm")
+    crop_mm: Pair | None = setting(None, "Seen around the centreline", at_least=1, at_most=2000, unit="mm")
     """What is seen around the centreline along the two axes that lie across it. None: the whole volume."""
 
     def problems(self) -> Problems:
@@ -380,17 +448,17 @@ class VolumeSettings(SettingsGroup, group="volume"):
 
 
 @dataclass(frozen=True)
-class PostprocessSettings(SettingsGroup, group="postprocess"):
+class PostprocessSettings(SettingsGroup, group="postprocess", title="How answers are cleaned"):
     """How every prediction of the model is cleaned, each structure on each slice, in this order.
 
     Without effect where the cleaning is chosen on the validation subjects (`choose_post`).
     """
 
-    erosions: int = setting(0, at_least=0, at_most=3)
+    erosions: int = setting(0, "Layers taken off", at_least=0, at_most=3)
     """Layers of pixels that are taken off around each structure. Areas become smaller by them."""
-    largest_component: bool = False
+    largest_component: bool = setting(False, "Keep the largest piece only", simple=True)
     """Keep the largest piece of each structure alone."""
-    fill_holes: bool = False
+    fill_holes: bool = setting(False, "Fill holes", simple=True)
     """Fill background that a structure encloses."""
 
 
@@ -398,65 +466,83 @@ class PostprocessSettings(SettingsGroup, group="postprocess"):
 class Settings(SettingsGroup):
     """All settings of a training; saved in the model file."""
 
-    epochs: int | None = setting(None, at_least=1, option=True)
+    epochs: int | None = setting(None, "Epochs (rounds over all)", at_least=1, option=True, simple=True)
     """Times that every training slice is seen. None: as many as fit into `minutes`. Settings made without a plan
     have 100 where `minutes` is not given either."""
-    minutes: float | None = setting(None, above=0, at_most=30 * 24 * 60, option=True)
+    minutes: float | None = setting(
+        None, "Minutes of learning", above=0, at_most=30 * 24 * 60, option=True, simple=True
+    )
     """Time budget of the learning, 30 days at most. The learning-rate schedule is fitted to it, so that "cosine"
     and "polynomial" end low in time."""
-    batch_size: int = setting(8, at_least=1, option=True)
+    batch_size: int = setting(8, "Images at once (batch)", at_least=1, option=True, simple=True)
     """Slices seen at once. Halved, and said so, where the memory is not enough."""
-    oversampling: float = setting(0.0, at_least=0, at_most=1)
+    oversampling: float = setting(0.0, "With a structure, part", at_least=0, at_most=1)
     """At least this part of each batch are slices with a structure on them; empty ones give way. 0: as they are."""
-    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    optimizer: Literal["adamw", "adam", "sgd"] = setting(
+        "adamw", "Optimiser", called={"adamw": "AdamW", "adam": "Adam", "sgd": "SGD"}
+    )
     """What turns gradients into steps; "sgd" has Nesterov's momentum, and wants a learning rate of about 0.01."""
-    learning_rate: float = setting(2e-3, above=0, below=10, option=True)
+    learning_rate: float = setting(2e-3, "Learning rate (step size)", above=0, below=10, option=True, simple=True)
     """The learning rate's peak, reached after the warm-up."""
-    schedule: Literal["cosine", "polynomial", "multistep", "plateau", "constant"] = "cosine"
+    schedule: Literal["cosine", "polynomial", "multistep", "plateau", "constant"] = setting(
+        "cosine",
+        "Learning rate falls",
+        called={"multistep": "in steps", "plateau": "at a plateau", "constant": "not at all"},
+    )
     """How the learning rate falls: smoothly to zero ("cosine", "polynomial"), in steps at the `milestones`, after
     `plateau_epochs` validated epochs without improvement, or not at all."""
-    milestones: tuple[float, ...] = setting((0.5, 0.75), above=0, below=1)
+    milestones: tuple[float, ...] = setting((0.5, 0.75), "Steps after these parts", above=0, below=1)
     """Of "multistep": the parts of the training after which the rate drops."""
-    plateau_epochs: int = setting(10, at_least=1)
+    plateau_epochs: int = setting(10, "Epochs in vain before a step", at_least=1)
     """Of "plateau": validated epochs without improvement by `best_by`, with "last" by Dice (without validation
     subjects: epochs without a lower training loss), after which it drops."""
-    drop_factor: float = setting(0.5, above=0, below=1)
+    drop_factor: float = setting(0.5, "Factor of each step", above=0, below=1)
     """By which the learning rate is multiplied at each drop."""
-    warmup_fraction: float = setting(0.05, at_least=0, below=1)
+    warmup_fraction: float = setting(0.05, "Warm-up, part", at_least=0, below=1)
     """Part of the training in which the learning rate rises."""
-    momentum: float = setting(0.99, at_least=0, below=1)
+    momentum: float = setting(0.99, "Momentum", at_least=0, below=1)
     """Of "sgd": how much of the last step the next one keeps."""
-    weight_decay: float = setting(1e-2, at_least=0, at_most=10)
+    weight_decay: float = setting(1e-2, "Weight decay", at_least=0, at_most=10)
     """The optimiser's decay of weights; "adam" and "sgd" want far less than "adamw", about 0.00003."""
-    gradient_clip: float = setting(12.0, above=0)
+    gradient_clip: float = setting(12.0, "Largest gradient", above=0)
     """Largest norm of a step's gradient; infinity (inf): any."""
-    average_decay: float = setting(0.99, at_least=0, below=1)
+    average_decay: float = setting(0.99, "Average of the weights", at_least=0, below=1)
     """The weights that are kept are a running average; near 1 averages more steps, 0 takes them as they are."""
-    best_by: Literal["dice", "iou", "loss", "last"] = setting("dice", option=True)
+    best_by: Literal["dice", "iou", "loss", "last"] = setting(
+        "dice",
+        "Keep the best by",
+        option=True,
+        called={"dice": "Dice", "iou": "IoU", "loss": "loss", "last": "no score: the last epoch"},
+        simple=True,
+    )
     """The kept epoch has the best of these on the validation subjects (Dice and IoU are means over structures), or
     is the last one, which they only score. The scores of few subjects waver, so that the best of many epochs may be
     luck, where the last steps were the smallest ("cosine", "polynomial")."""
-    patience: int | None = setting(None, at_least=1)
+    patience: int | None = setting(None, "Stop after epochs in vain", at_least=1, simple=True)
     """Stop after this many validated epochs in which `best_by` did not improve. None: never."""
-    print_checkpoint: int = setting(1, at_least=1, unit="epochs", option=True)
+    print_checkpoint: int = setting(1, "Print a line every", at_least=1, unit="epochs", option=True)
     """Epochs between printed lines."""
-    save_checkpoint: int = setting(10, at_least=1, unit="epochs", option=True)
+    save_checkpoint: int = setting(10, "Save a checkpoint every", at_least=1, unit="epochs", option=True)
     """Epochs between checkpoints on disk."""
-    keep_checkpoints: bool = setting(False, option=True)
+    keep_checkpoints: bool = setting(False, "Keep each checkpoint's model", option=True)
     """Keep the model of each of these checkpoints as a file of its own (NAME_10.pt, NAME_20.pt …) that can be used
     like any other; that of the last epoch gives way to the model itself."""
-    validate_every: int = setting(1, at_least=1, unit="epochs", option=True)
+    validate_every: int = setting(1, "Validate every", at_least=1, unit="epochs", option=True)
     """Epochs between validations; with few slices an epoch is short, and validation would take the time."""
-    validate_slices: int = setting(1000, at_least=1, unit="slices", option=True)
+    validate_slices: int = setting(1000, "Validate on about", at_least=1, unit="slices", option=True)
     """Where there are more to validate on, epochs are validated on whole images with about so many slices, the same
     each time, of as many subjects as can be; the best epoch is looked at on all of them at the end."""
-    watch_erosion: bool = False
+    watch_erosion: bool = setting(False, "Also validate eroded")
     """Also validate with each structure eroded by one, two and three of the image's own pixels, slice by slice."""
-    seed: int = setting(0, at_least=0, at_most=2**63 - 1, option=True)
+    seed: int = setting(0, "Random seed", at_least=0, at_most=2**63 - 1, option=True)
     """Of everything random: same seed, same weights on the same machine."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16"] = setting(
+        "auto", "Arithmetic", called={"auto": "as the processor likes"}
+    )
     """"auto" takes bfloat16 where the processor is fast at it."""
-    spatial_dims: Literal[2, 3] = 2
+    spatial_dims: Literal[2, 3] = setting(
+        2, "Learn from", called={2: "slices (2-D)", 3: "volumes (3-D)"}, simple=True
+    )
     """2: slices are learnt from; 3: volumes, as `volume` says."""
     preprocess: PreprocessSettings = field(default_factory=PreprocessSettings)
     volume: VolumeSettings = field(default_factory=VolumeSettings)

@@ -80,6 +80,20 @@ def show_value(value: object) -> str:
     return f"{value:.10g}" if isinstance(value, float) else str(value)
 
 
+def say_value(name: str, value: object) -> str:
+    """Give a setting's value in words for people.
+
+    Examples
+    --------
+    >>> say_value("loss.pixel", "bce"), say_value("network.filters", (16, 32)), say_value("patience", None)
+    ('binary cross-entropy', '16, 32', 'none')
+    """
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    called = all_settings()[name].called
+    return called[value] if called and value in called else show_value(value) or "none"
+
+
 def value_of(settings: Any, name: str) -> object:
     """Give a setting by its name ("batch_size", "preprocess.spacing_mm")."""
     for part in name.split("."):

@@ -49,7 +49,7 @@ OUTLIERS = (
 CROP_MM, FINDER_MINUTES = (40.0, 40.0), 2.0
 SECTIONS = (
     "A scenario of your own: what rests, what begins anew, how fast",
-    "Settings of all that learn: spacing_mm, batch_size, and how images are prepared",
+    "Settings of all that learn: size of pixels, images at once, and how images are prepared",
 )
 # Settings that all share and that may be others than the model's, beside those of how images are prepared.
 SHARED, NOT_SHARED = ("batch_size",), ("volume.crop_mm", "volume.landmarks")

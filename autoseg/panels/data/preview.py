@@ -34,27 +34,12 @@ OF_SLICES = ("crop", "flip", "flip_rows", "quarter_turn")
 _HINTS = (
     "How slices are varied: how much at most, and on how many of 100 slices.",
     "Volumes are learnt from; of what is seen at once the middle slice is shown. How volumes are varied: how much "
-    "at most, and on how many of 100. Their mirrors are volume.flips, among all the settings below.",
+    "at most, and on how many of 100. Their mirrors are among all settings below.",
 )
 DATA_FIRST = "Choose your images above first; then a batch of them is shown here."
 
 
-# In words and with the unit of the amount, by the first part of the settings' names: `rotation_probability` and
-# `rotation_deg`. SD: standard deviations of the image's intensities.
-_WORDS = {
-    "rotation": "Turn up to, °",
-    "scaling": "Stretch, from × to ×",
-    "zoom": "Zoom, from × to ×",
-    "crop": "Crop, part from, to",
-    "shift": "Shift, part of frame",
-    "flip": "Mirror left–right",
-    "flip_rows": "Mirror up–down",
-    "quarter_turn": "Quarter turns",
-    "brightness": "Brightness up to, SD",
-    "contrast": "Contrast, from × to ×",
-    "gamma": "Gamma, from, to",
-    "noise": "Noise up to, SD",
-}
+# By the first part of the settings' names: `rotation_probability` and `rotation_deg`.
 CHANGES = tuple(item.name[: -len("_probability")] for item in fields(AugmentationSettings) if "_prob" in item.name)
 
 
@@ -68,15 +53,19 @@ class Switch(widgets.HBox):
         declared = AugmentationSettings.declared
         self.name, self._amount = name, declared.get(name) or declared.get(f"{name}_deg")
         self._exact = (0, 0.0)
-        tooltip = declared[f"{name}_probability"].words if self._amount is None else self._amount.told
-        self.on = tick(_WORDS[name], tooltip, width="185px")
+        chance = declared[f"{name}_probability"]
+        words, told = (
+            (chance.title, chance.words) if self._amount is None else (self._amount.label, self._amount.told)
+        )
+        tooltip = f"{(self._amount or chance).name}: {told}"
+        self.on = tick(words, tooltip, width="185px")
         # The words stand beside the fields already: they are spoken, and not shown again.
         self.amount: Any = None
         if self._amount is not None:
-            self.amount = field(widgets.Text, _WORDS[name], tooltip, width="110px", label="0px")
+            self.amount = field(widgets.Text, words, tooltip, width="110px", label="0px")
         self.chance = field(
             widgets.BoundedIntText,
-            f"{_WORDS[name]}: on how many of 100 slices",
+            f"{words}: on how many of 100 slices",
             "On how many of 100 slices",
             width="75px",
             label="0px",

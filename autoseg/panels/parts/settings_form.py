@@ -1,4 +1,7 @@
-"""A form for settings, made from what is declared of them: a field each, what it does and takes as the tooltip."""
+"""A form for settings, made from what is declared of them.
+
+A field each under its plain name; the name that scripts give it, what it does and takes is the tooltip.
+"""
 
 from __future__ import annotations
 
@@ -10,20 +13,20 @@ import ipywidgets as widgets
 
 from autoseg.errors import SettingsError
 from autoseg.model.settings.declare import Setting
-from autoseg.model.settings.settings import Settings
-from autoseg.model.settings.text import all_settings, show_value, value_of
+from autoseg.model.settings.settings import Settings, group_kinds
+from autoseg.model.settings.text import all_settings, say_value, show_value, value_of
+from autoseg.panels.parts.fields import tick
 from autoseg.panels.parts.style import heading, notice
 
-_HEADINGS = {"volume": "Volume (where spatial_dims is 3)"}
-_FIELD = {"layout": {"width": "350px"}, "style": {"description_width": "195px"}}
+_FIELD = {"layout": {"width": "390px"}, "style": {"description_width": "215px"}}
 
 
 class SettingsForm(widgets.VBox):
-    """A field for every setting, in the groups of `Settings`, with the settings' own names as labels.
+    """A field for every setting, in the groups of `Settings`: simple ones first, and all of them at a tick.
 
     `changed` is called after a person changed a field. `without` names settings and groups ("epochs",
     "augmentation") that stand elsewhere. `fixed` are shown first and not to be changed: label and tooltip; `tell`
-    gives their values.
+    gives their values. An error at a field that is not shown shows all.
     """
 
     def __init__(
@@ -38,15 +41,33 @@ class SettingsForm(widgets.VBox):
         self.fixed = {name: _text_field(name, tooltip, disabled=True) for name, tooltip in (fixed or {}).items()}
         self.fields: dict[str, Any] = {}
         self.notes: dict[str, Any] = {}
+        self.all = tick("All settings (expert)", "Show also what is rarely changed", width="390px")
+        self.rows: dict[str, widgets.Widget] = {}
+        self._groups: list[tuple[list[widgets.Widget], list[str]]] = []
         rows: list[widgets.Widget] = []
         for group, found in groupby(all_settings().items(), lambda item: item[0].rpartition(".")[0]):
-            made = [] if group else list(self.fixed.values())
-            made += [self._field(setting) for name, setting in found if not {name, group} & {*without}]
-            if group and group not in without:
-                rows.append(widgets.HTML(heading(_HEADINGS.get(group, group.capitalize()))))
-            rows += [widgets.HBox(made, layout={"flex_flow": "row wrap"})] if made else []
-        super().__init__(rows)
+            made = {name: self._field(setting) for name, setting in found if not {name, group} & {*without}}
+            first = [] if group else list(self.fixed.values())
+            if made or first:
+                box = widgets.HBox([*first, *made.values()], layout={"flex_flow": "row wrap"})
+                head = [widgets.HTML(heading(group_kinds()[group].title))] if group else []
+                self._groups.append(([*head, *([] if first else [box])], [*made]))
+                self.rows |= made
+                rows += [*head, box]
+        expert = any(not all_settings()[name].simple for name in self.fields)
+        super().__init__([*([self.all] if expert else []), *rows])
+        self.all.observe(lambda _: self._arrange(), "value")
+        self._arrange()
         self.show(settings)
+
+    def _arrange(self) -> None:
+        """Show simple settings, or all, and no heading without any."""
+        for parts, names in self._groups:
+            seen = {name for name in names if self.all.value or all_settings()[name].simple}
+            for name in names:
+                self.rows[name].layout.display = "" if name in seen else "none"
+            for part in parts:
+                part.layout.display = "" if seen else "none"
 
     def tell(self, fixed: Mapping[str, str]) -> None:
         """Show values that cannot be changed."""
@@ -68,6 +89,8 @@ class SettingsForm(widgets.VBox):
         meant = error.setting if isinstance(error, SettingsError) else ""
         for name, note in self.notes.items():
             note.value = notice(str(error), "warning") if name == meant else ""
+        if meant in self.notes and not all_settings()[meant].simple:
+            self.all.value = True
 
     def read(self) -> dict[str, object]:
         """Give the settings that stand in the fields, by name ("batch_size", "preprocess.spacing_mm")."""
@@ -78,15 +101,17 @@ class SettingsForm(widgets.VBox):
         }
 
     def _field(self, setting: Setting) -> widgets.Widget:
-        named = {"description": setting.short, "tooltip": setting.told, **_FIELD}
+        tooltip = f"{setting.name}: {setting.told}"
+        named = {"description": setting.label, "tooltip": tooltip, **_FIELD}
         if setting.kind is bool:
             field = widgets.Checkbox(**named)
         elif setting.choices:
-            field = widgets.Dropdown(options=list(setting.choices), **named)
+            options = [(say_value(setting.name, choice), choice) for choice in setting.choices]
+            field = widgets.Dropdown(options=options, **named)
         else:
-            field = _text_field(setting.short, setting.told)
+            field = _text_field(setting.label, tooltip)
         field.observe(lambda _: None if self._quiet else self._changed(), "value")
-        self.fields[setting.name], self.notes[setting.name] = field, widgets.HTML(layout={"width": "345px"})
+        self.fields[setting.name], self.notes[setting.name] = field, widgets.HTML(layout={"width": "385px"})
         return widgets.VBox([field, self.notes[setting.name]])
 
 

@@ -18,7 +18,7 @@ from autoseg.errors import AutosegError, ModelFileError, SettingsError
 from autoseg.evaluation.calibrate import check_calibration, models_time, plan_calibration
 from autoseg.model.model import check_model_name, find_model
 from autoseg.model.settings.settings import AugmentationSettings, Settings
-from autoseg.model.settings.text import parse_value, show_value, value_of
+from autoseg.model.settings.text import all_settings, parse_value, say_value, show_value, value_of
 from autoseg.panels.parts.fields import button, field, tick
 from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.settings_form import SettingsForm
@@ -42,10 +42,9 @@ from autoseg.words import escaped
 
 # --- the plan as a table: each setting as it stands, and why
 
+VALIDATE_ON = "Validate on"
 _HEAD = ("Setting", "Value", "Why")
 _FACTS = ("Structure", "Width", "Beside what is around it", "Part of the pixels", "Slices that show it")
-# Settings whose last name alone says too little.
-_SHOWN = {"network.name": "network.name"}
 
 
 def plan_table(plan: Plan, settings: Settings, validation: str, *, as_planned: bool = True) -> str:
@@ -76,14 +75,13 @@ def _facts_row(structure: StructureFacts, unit: str) -> tuple[str, ...]:
 
 def _row(choice: Choice, settings: Settings, validation: str, as_planned: bool) -> tuple[str | Cell, ...]:
     if choice.name == "validation_subjects":
-        shown, same, planned = validation or "nobody", as_planned, ""
+        label, shown, same, planned = VALIDATE_ON, validation or "nobody", as_planned, ""
     else:
         now = value_of(settings, choice.name)
-        shown, same = show_value(now) or "none", now == choice.value
-        planned = f" {show_value(choice.value) or 'none'}"
+        label, shown, same = all_settings()[choice.name].label, say_value(choice.name, now), now == choice.value
+        planned = f" {say_value(choice.name, choice.value)}"
     why = choice.reason if same else f"Your choice. Planned{planned}: {choice.reason}"
-    name = _SHOWN.get(choice.name, choice.name.rpartition(".")[2])
-    return Cell(f"<code>{escaped(name)}</code>", style="font-weight:inherit"), shown, why
+    return Cell(escaped(label), choice.name, "font-weight:inherit"), shown, why
 
 
 # --- what the settings panel says, and how it takes what stands in it and in the preview together
@@ -111,7 +109,7 @@ OWN_VARIATION = (
 def say_other_dims(shown: int, learnt: int) -> str:
     """Say that the preview shows something else than what will be learnt from."""
     return (
-        f"The preview above shows {SEEN_AS[shown]}, and you chose {SEEN_AS[learnt]} (spatial_dims = {learnt}). "
+        f"The preview above shows {SEEN_AS[shown]}, and you chose {SEEN_AS[learnt]}. "
         f"They are varied as planned for {SEEN_AS[learnt]}, unless you changed that in the preview."
     )
 
@@ -167,6 +165,12 @@ def with_variation(
     return replace(settings, augmentation=variation)
 
 
+def named_as_shown(error: BaseException) -> BaseException:
+    """Name the field that an error is about as the panel does: the sentence has the name that scripts give it."""
+    known = all_settings().get(error.setting) if isinstance(error, SettingsError) else None
+    return error if known is None else SettingsError(f"{known.label}: {error}", known.name)
+
+
 def problem_of_recipe(name: str) -> str:
     """Say that there is no recipe of this name, and which there are; "" where there is, or none is named."""
     try:
@@ -178,7 +182,8 @@ def problem_of_recipe(name: str) -> str:
 
 
 # Settings with a place of their own above the form, or without effect in a training from scratch.
-FIXED = {"num_labels": "Structures and background, as the table of structures has them"}
+LABELS = "Structures and background"
+FIXED = {LABELS: "num_labels: as the table of structures has them"}
 APART = ("epochs", "minutes", "best_by", "finetune")
 
 
@@ -276,11 +281,12 @@ class SettingsPanel(Panel):
         )
         self.recipe_words = widgets.HTML()
         best_by = Settings.declared["best_by"]
-        self.best_by = field(widgets.Dropdown, "Keep the best by", best_by.told, options=best_by.choices)
+        kept = [(say_value(best_by.name, choice), choice) for choice in best_by.choices]
+        self.best_by = field(widgets.Dropdown, best_by.label, best_by.told, options=kept)
         self.calibrate, self.calibrate_words = tick(CALIBRATE["minutes"], width="454px"), widgets.HTML()
         self.validation = field(
             widgets.SelectMultiple,
-            "Validate on",
+            VALIDATE_ON,
             "Patients who are never trained on; Ctrl and click chooses several",
             rows=6,
         )
@@ -402,7 +408,7 @@ class SettingsPanel(Panel):
                     "patients: the planned ones are chosen."
                 )
         with self.attempt(), self._silence():
-            self.form.tell({"num_labels": str(len(data.cases.structures) + 1)})
+            self.form.tell({LABELS: str(len(data.cases.structures) + 1)})
             wanted, self._wanted = self._wanted, {}
             self._show_settings(change_settings(self._start(), self._changes | with_time(wanted)))
             self._show_recipe()
@@ -542,7 +548,7 @@ class SettingsPanel(Panel):
         if isinstance(error, AutosegError):
             error.args = (self.hidden(str(error)),)
         self.form.complain(error)
-        super().fail(error)
+        super().fail(named_as_shown(error))
 
     def _typed_time(self) -> dict[str, Any]:
         hint, other = (float, "epochs") if self.unit.value == "minutes" else (int, "minutes")

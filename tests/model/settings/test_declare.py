@@ -10,8 +10,15 @@ import pytest
 
 from autoseg.cli.parser import PLANNED, build_parser
 from autoseg.errors import SettingsError
-from autoseg.model.settings.settings import Settings, group_kinds, settings_from_dict, settings_to_dict
-from autoseg.model.settings.text import all_settings, show_value, value_of
+from autoseg.model.networks.build import KINDS
+from autoseg.model.settings.settings import (
+    NETWORK_NAMES,
+    Settings,
+    group_kinds,
+    settings_from_dict,
+    settings_to_dict,
+)
+from autoseg.model.settings.text import all_settings, say_value, show_value, value_of
 
 # The limits, written down a second time so that none moves unseen: an interval, and the settings that have it.
 INTERVALS = {
@@ -133,6 +140,27 @@ def test_the_sentences_read_well(name, value, words):
     assert str(raised.value) == words
 
 
+def test_every_setting_and_every_group_has_a_plain_name_that_nothing_else_beside_it_has():
+    groups = {name: kind.title for name, kind in group_kinds().items()}
+    assert all(groups.values())
+    assert len({*groups.values()}) == len(groups)
+    named = [(setting.name.rpartition(".")[0], setting.label) for setting in all_settings().values()]
+    assert [name for name, one in all_settings().items() if not one.title or "_" in one.title] == []
+    assert sorted({*named}) == sorted(named)
+    # A form's column of labels is so wide.
+    assert [label for _, label in named if len(label) > 33] == []
+
+
+def test_choices_are_called_in_words_where_their_values_are_names_of_code():
+    for name, setting in all_settings().items():
+        assert {*setting.called} <= {*setting.choices}, name
+        said = [say_value(name, choice) for choice in setting.choices]
+        assert len({*said}) == len(said)
+        assert [words for words in said if "_" in words] == [], name
+    assert {*NETWORK_NAMES} == {*KINDS} == {*all_settings()["network.name"].choices}
+    assert all(kind.title == NETWORK_NAMES[name] for name, kind in KINDS.items())
+
+
 def test_a_group_that_is_none_is_refused():
     with pytest.raises(SettingsError, match="has to be a group of settings"):
         Settings(network={"name": "unet"})
@@ -175,10 +203,10 @@ def test_form_command_line_and_text_agree_with_the_declaration(capsys):
     offered = " ".join(capsys.readouterr().out.split())
     for name, setting in all_settings().items():
         usual = show_value(value_of(Settings(), name))
-        assert fields[name].tooltip == setting.told
-        assert fields[name].description == setting.short
-        assert f"{name}={usual or 'none'} {setting.told}" in printed
+        assert fields[name].tooltip == f"{name}: {setting.told}"
+        assert fields[name].description == setting.label
+        assert f"{name}={usual or 'none'} {setting.title}. {setting.told}" in printed
         if setting.option:
             assert f"--{setting.short.replace('_', '-')} " in offered
-            assert f"{setting.words} " in offered
+            assert f"{setting.title}. {setting.words} " in offered
             assert f"(default: {'planned' if name in PLANNED else usual or 'none'})" in offered

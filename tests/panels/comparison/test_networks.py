@@ -64,8 +64,8 @@ def test_at_first_all_networks_are_compared_with_the_planned_settings(source):
     assert request.folder == data.cases.folder / "leg_comparison"
     assert "Kept in " in panel.note.value
     assert f"{len(USUAL_NETWORKS)} networks × 3 folds × 2 minutes: about" in panel.time.value
-    assert "spacing_mm" in panel.table.value
-    assert "validation_subjects" not in panel.table.value
+    assert ">Pixel size, mm</th>" in panel.table.value
+    assert "Validate on" not in panel.table.value
 
 
 def panel_text(widget):

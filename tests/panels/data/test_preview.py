@@ -247,7 +247,7 @@ def test_of_volumes_middle_slices_are_shown_and_what_is_of_slices_is_hidden(monk
     assert preview.value == AugmentationSettings.volumes()
     assert preview.picture.value.count("<img") == 3  # a patch is a volume, of three training subjects
     assert "Middle slice of part 1 of a volume" in preview.picture.value
-    assert "volume.flips" in preview.hint.value
+    assert "mirrors are among all settings" in preview.hint.value
     hidden = {name for name, switch in preview.switches.items() if switch.layout.display == "none"}
     assert hidden == {"crop", "flip", "flip_rows", "quarter_turn"}
     before = preview.picture.value

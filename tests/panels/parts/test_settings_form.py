@@ -4,6 +4,7 @@ import pytest
 
 from autoseg.errors import DataError, SettingsError
 from autoseg.model.settings.settings import Settings
+from autoseg.model.settings.text import all_settings
 from autoseg.panels.parts.settings_form import SettingsForm
 from autoseg.training.plan import change_settings
 
@@ -51,6 +52,36 @@ def test_values_that_do_not_fit_together_are_said_at_a_field_that_can_mend_it(fo
         change_settings(Settings(), form.read())
     form.complain(raised.value)
     assert form.notes["preprocess.spacing_mm"].value
+
+
+def shown_of(form):
+    return {name for name, row in form.rows.items() if row.layout.display != "none"}
+
+
+def test_simple_settings_are_shown_and_all_at_a_tick_or_where_one_is_wrong(form):
+    simple = {name for name in form.fields if all_settings()[name].simple}
+    assert "preprocess.spacing_mm" in simple
+    assert shown_of(form) == simple
+    form.all.value = True
+    assert shown_of(form) == {*form.fields}
+    form.all.value = False
+    assert shown_of(form) == simple
+    form.fields["loss.focal_gamma"].value = "-1"
+    with pytest.raises(SettingsError) as raised:
+        change_settings(Settings(), form.read())
+    form.complain(raised.value)
+    assert "loss.focal_gamma" in shown_of(form)
+
+
+def test_a_form_of_simple_settings_alone_needs_no_tick_and_no_heading_stands_over_nothing():
+    few = [name for name, one in all_settings().items() if not (name == "batch_size" or name.startswith("loss."))]
+    shown = SettingsForm(Settings(), print, without=few)
+    heads = [row for row in shown.children if 'role="heading"' in str(getattr(row, "value", ""))]
+    seen = [head.layout.display for head in heads]
+    assert seen == ["none"]
+    shown.all.value = True
+    assert [head.layout.display for head in heads] == [""]
+    assert shown.all not in SettingsForm(Settings(), print, without=[*few, "loss"]).children
 
 
 def test_its_tooltips_say_unit_and_limits(form):

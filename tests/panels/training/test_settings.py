@@ -1,5 +1,6 @@
 """The settings: planned with reasons, open to change, and never those of yesterday's images."""
 
+import html
 import threading
 from dataclasses import fields, is_dataclass, replace
 
@@ -15,7 +16,7 @@ from autoseg.model.settings.settings import (
     AugmentationSettings,
     Settings,
 )
-from autoseg.model.settings.text import value_of
+from autoseg.model.settings.text import all_settings, value_of
 from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.values import Data, Task
 from autoseg.panels.training.settings import SettingsPanel, fingerprint_table
@@ -100,9 +101,11 @@ def test_what_the_plan_saw_of_the_images_stands_above_it(source):
         "An image has about 2 slices, 8 mm apart; 100% of the slices show a structure.",
         "What the structures are like",
         "clearly brighter (",
-        "<code>network.name</code>",
-        "<code>neighbours</code>",
-        "<code>oversampling</code>",
+        'title="network.name"',
+        ">Network</th>",
+        ">EfficientNet U-Net</td>",
+        ">Slices seen on either side</th>",
+        ">With a structure, part</th>",
     ):
         assert words in table
     assert table.index("5 images") < table.index("Setting")
@@ -249,12 +252,11 @@ def test_the_form_has_every_setting_once_with_its_own_name_and_a_tooltip(source)
             expected.add(item.name)
     assert set(panel.form.fields) == expected
     for name, field in panel.form.fields.items():
-        assert field.description == name.rpartition(".")[2]
-        assert len(field.tooltip) > 10
-    assert panel.form.fixed["num_labels"].value == "3"
-    assert panel.form.fixed["num_labels"].disabled
-    manual = {"input_shape", "print_checkpoint", "save_checkpoint", "learning_rate", "dropout", "batch_size"}
-    assert manual <= {field.description for field in panel.form.fields.values()}
+        assert field.description == all_settings()[name].label
+        assert field.tooltip.startswith(f"{name}: ")
+    (labels,) = panel.form.fixed.values()
+    assert (labels.value, labels.description) == ("3", "Structures and background")
+    assert labels.disabled
 
 
 @pytest.mark.parametrize(
@@ -296,7 +298,7 @@ def test_a_wrong_value_gets_its_sentence_beside_it_and_nothing_is_handed_on(sour
     panel.form.fields[name].value = typed
     assert panel.value is None
     message = panel.message.value.replace("&#x27;", "'")
-    assert words in message
+    assert f"{html.escape(all_settings()[name].label)}: {words}" in message
     assert "Traceback" not in message
     assert words in panel.form.notes[name].value.replace("&#x27;", "'")
     assert sum(bool(note.value) for note in panel.form.notes.values()) == 1
@@ -468,7 +470,7 @@ def test_volumes_are_planned_and_shown_with_the_reason(volumes):
     panel = shown(volumes)
     assert panel.value.settings.spatial_dims == 3
     assert panel.value.settings == volumes.value.plan.settings
-    for words in ("Volumes (3-D)", "<code>patch_size</code>", "48, 40, 24", "<code>strides</code>"):
+    for words in ("Volumes (3-D)", "Seen at once, voxels", "48, 40, 24", "Each stage divides by"):
         assert words in panel.table.value
     panel.form.fields["volume.patch_size"].value = "32 x 32"
     assert panel.value is None
