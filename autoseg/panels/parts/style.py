@@ -27,10 +27,8 @@ _NOTICES: dict[Kind, tuple[str, str]] = {
 class Drawn(Protocol):
     """A picture that knows its PNG, for a light page and for a dark one: `figures.NotebookFigure`."""
 
-    def _repr_png_(self) -> bytes: ...
-
-    def png_in_the_dark(self) -> bytes:
-        """Give the picture for a dark page."""
+    def pngs(self) -> tuple[bytes, bytes]:
+        """Give both, the one for a light page first."""
         ...
 
 
@@ -81,8 +79,8 @@ def picture(drawn: Drawn | bytes, alt: str, *, width: str = "auto") -> str:
     if isinstance(drawn, bytes):
         return image(drawn, "")
     # The page says which of the two is seen (`panel.css`), so that a change of theme needs no kernel.
-    light = image(drawn._repr_png_(), 'class="autoseg-in-light" ')
-    return light + image(drawn.png_in_the_dark(), 'class="autoseg-in-dark" hidden ')
+    light, dark = drawn.pngs()
+    return image(light, 'class="autoseg-in-light" ') + image(dark, 'class="autoseg-in-dark" hidden ')
 
 
 def legend(structures: Sequence[Structure], more: str = "") -> str:

@@ -113,28 +113,33 @@ class NotebookFigure(Figure):
         super().savefig(*places, **how)
 
     def _repr_png_(self) -> bytes:
+        self._fold_titles()
+        return self._png()
+
+    def _png(self) -> bytes:
+        """Draw once; `savefig` draws twice, first only to lay out, which drawing does anyway."""
         buffer = io.BytesIO()
-        self.savefig(buffer, format="png", dpi=self.get_dpi())
+        FigureCanvasAgg(self).print_png(buffer)
         return buffer.getvalue()
 
-    def png_in_the_dark(self) -> bytes:
-        """Give the figure's PNG for a dark page: grounds, words and grey lines are turned, other colours stay.
+    def pngs(self) -> tuple[bytes, bytes]:
+        """Give the figure's PNG for a light page, and for a dark one with grounds, words and grey lines turned.
 
-        Nor does anything change that lies upon a picture.
+        Other colours stay, and so does all that lies upon a picture.
         """
-        self._fold_titles()
-        self.draw_without_rendering()
-        engine = self.get_layout_engine()
+        light = self._repr_png_()
+        engine, ground = self.get_layout_engine(), self.get_facecolor()
         self.set_layout_engine("none")  # to lay out once more would move what is laid out
         turned = [one for artist in _beside_pictures(self) for one in _turn(artist)]
+        self.set_facecolor(str(DARK_GROUND))
         try:
-            buffer = io.BytesIO()
-            super().savefig(buffer, format="png", dpi=self.get_dpi(), facecolor=str(DARK_GROUND))
+            dark = self._png()
         finally:
+            self.set_facecolor(ground)
             for back, colour in turned:
                 back(colour)
             self.set_layout_engine(engine)
-        return buffer.getvalue()
+        return light, dark
 
 
 def _fold_titles(figure: NotebookFigure) -> None:

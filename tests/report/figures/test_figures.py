@@ -148,14 +148,20 @@ def test_a_dark_page_gets_dark_grounds_and_the_same_pictures():
     areas = show_areas(measure_areas(labels), structures=STRUCTURES)
     for figure in (overlays, areas):
         colours = {text.get_color() for text in figure.findobj(Text)}
-        dark = imread(io.BytesIO(figure.png_in_the_dark()))[..., :3]
+        dark = imread(io.BytesIO(figure.pngs()[1]))[..., :3]
         assert dark[0, 0] == pytest.approx(DARK_GROUND, abs=0.01)
         assert imread(io.BytesIO(drawn(figure)))[0, 0] == pytest.approx(1)
         assert {text.get_color() for text in figure.findobj(Text)} == colours
-    dark = imread(io.BytesIO(overlays.png_in_the_dark()))[..., :3]
+    light, dark = (imread(io.BytesIO(png))[..., :3] for png in overlays.pngs())
+    for ax in overlays.axes:  # in the same place in both
+        box = ax.images[0].get_window_extent()
+        rows = slice(len(light) - int(box.y1) + 2, len(light) - int(box.y0) - 2)
+        inside = (rows, slice(int(box.x0) + 2, int(box.x1) - 2))
+        assert light[inside].size > 1000
+        np.testing.assert_array_equal(light[inside], dark[inside])
     assert dark.max() == 1  # the white outline upon a picture stays white; words are grey
     # A deep blue would be lost on the ground, and is lighter.
-    dark = imread(io.BytesIO(areas.png_in_the_dark()))[..., :3]
+    dark = imread(io.BytesIO(areas.pngs()[1]))[..., :3]
     blue = dark[(dark[..., 2] > 0.9) & (dark[..., 0] < 0.6)]
     assert len(blue)
     assert blue.max(axis=0) @ [0.3, 0.59, 0.11] > 0.3
