@@ -485,7 +485,7 @@ class View {
           if (isIntersecting && !this.small.has(this.stops[place]?.join(":"))) this.wanted.add(place);
           else this.wanted.delete(place);
         }
-        this.askSmall();
+        this.askSmallSoon();
       },
       { root: this.strip, rootMargin: "0px 120px" },
     );
@@ -926,6 +926,12 @@ class View {
     });
   }
 
+  /** The strip waits until somebody who leafs through the slices rests: the next slice must not wait behind it. */
+  askSmallSoon() {
+    clearTimeout(this.timers.rest);
+    this.timers.rest = setTimeout(() => this.askSmall(), 250);
+  }
+
   askSmall() {
     if (this.waited || !this.shown || !this.wanted.size) return;
     const now = performance.now();
@@ -955,7 +961,7 @@ class View {
       this.drawSmall(place);
     });
     this.smallSince = 0;
-    this.askSmall();
+    if (!this.slices.jumped) this.askSmall();
   }
 
   /** Takes the labels of a whole slice that came over into the strip, unless they are older. */
@@ -1395,7 +1401,7 @@ class View {
       }
       this.draw(entry);
       this.waited = false;
-      this.askSmall();
+      this.askSmallSoon();
       return;
     }
     this.waited = true;
