@@ -147,8 +147,8 @@ def own_keyring(monkeypatch, archive=None):
 @contextmanager
 def running(folder, **options):
     archive = Orthanc(folder, **options)
-    archive.start()
     try:
+        archive.start()
         yield archive
     finally:
         archive.stop(at_once=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import ssl
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -156,6 +157,17 @@ def secret_of(connection: Connection) -> str:
             f"({connection.place}). 'autoseg pacs {connection.name} --password' asks for it again."
         )
     return str(secret)
+
+
+def trusting(connection: Connection) -> ssl.SSLContext:
+    """Give what encrypts, and trusts the hospital's certificate, or those that the system trusts."""
+    try:
+        return ssl.create_default_context(cafile=connection.ca_file or None)
+    except (OSError, ssl.SSLError) as error:
+        raise PacsError(
+            f"{connection.ca_file} cannot be used as the certificate of {connection.place} ({error}). Choose a PEM "
+            "file (--ca-file)."
+        ) from error
 
 
 def _others(name: str) -> list[Connection]:

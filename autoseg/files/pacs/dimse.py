@@ -27,15 +27,14 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 from autoseg.errors import PacsError, PacsGoneError
 from autoseg.files.dicom.records import PYDICOM_ERRORS, FileDataset, quiet
 from autoseg.files.pacs.asked import FoundSeries, Level, Take, ToSend
-from autoseg.files.pacs.connection import Connection, secret_of
+from autoseg.files.pacs.connection import Connection, secret_of, trusting
 
 CONNECT_S, ANSWER_S = 10, 60
 # How DICOM files may be packed; each is offered by itself, so that a PACS sends a file as it has it.
 SYNTAXES = (
     uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian, uid.JPEGLosslessSV1, uid.JPEGLossless,
-    uid.JPEG2000Lossless,
-    uid.JPEG2000, uid.JPEGLSLossless, uid.JPEGLSNearLossless, uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit,
-    uid.RLELossless, uid.DeflatedExplicitVRLittleEndian,
+    uid.JPEG2000Lossless, uid.JPEG2000, uid.JPEGLSLossless, uid.JPEGLSNearLossless, uid.JPEGBaseline8Bit,
+    uid.JPEGExtended12Bit, uid.RLELossless, uid.DeflatedExplicitVRLittleEndian,
 )  # fmt: skip
 PLAIN = (uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian)
 # A connection can have 128 offers.
@@ -135,13 +134,17 @@ class DimseSession:
 
     def _receive(self, answers: Iterator[tuple[Dataset, Dataset | None]], incoming: _Incoming) -> str:
         """Wait until all has come; say why the PACS refused, "" where it did not."""
-        for status, _ in answers:
-            if incoming.is_ended or incoming.problem is not None:  # nobody waits for what is still on its way
-                self._drop()
-                break
-            code = self._code(status)
-            if code not in PENDING:
-                return _words(status) if code else ""
+        try:
+            for status, _ in answers:
+                if incoming.is_ended or incoming.problem is not None:
+                    self._drop()
+                    break
+                code = self._code(status)
+                if code not in PENDING:
+                    return _words(status) if code else ""
+        except BaseException:  # nobody waits for what is still on its way, least of all after Ctrl+C
+            self._drop()
+            raise
         if incoming.problem is not None:
             raise incoming.problem
         return ""
@@ -247,14 +250,7 @@ class DimseSession:
 
     def _tls(self) -> tuple[ssl.SSLContext, str] | None:
         own = self.connection
-        if not own.tls:
-            return None
-        try:
-            return ssl.create_default_context(cafile=own.ca_file or None), own.host
-        except (OSError, ssl.SSLError) as error:
-            raise PacsError(
-                f"{own.ca_file} cannot be used as the certificate of {own.place} ({error}). Choose a PEM file."
-            ) from error
+        return (trusting(own), own.host) if own.tls else None
 
     def _code(self, status: Dataset) -> int:
         """Give the number of an answer; PacsGoneError where there is none."""

@@ -16,7 +16,7 @@ from pydicom.dataset import Dataset
 from autoseg.errors import PacsError, PacsGoneError
 from autoseg.files.dicom.records import PYDICOM_ERRORS, FileDataset, quiet, text_of
 from autoseg.files.pacs.asked import FoundSeries, Level, Take, ToSend, Write, fits
-from autoseg.files.pacs.connection import Connection, secret_of
+from autoseg.files.pacs.connection import Connection, secret_of, trusting
 
 CONNECT_S, ANSWER_S = 10, 60
 AS_STORED = (("application/dicom", "*"),)
@@ -47,6 +47,7 @@ class WebSession:
         elif connection.has_secret:
             session.headers["Authorization"] = f"Bearer {secret_of(connection)}"
         if connection.ca_file:
+            trusting(connection)  # requests would say of a file that is none what nobody understands
             session.verify = connection.ca_file
         self.session = session
         url = connection.url.rstrip("/")
