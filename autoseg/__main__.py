@@ -4,4 +4,5 @@ import sys
 
 from autoseg.cli import main
 
-sys.exit(main())
+if __name__ == "__main__":  # a process that is started by this one looks into it, too
+    sys.exit(main())

@@ -137,6 +137,10 @@ class PacsGoneError(PacsError):
     """A PACS does not answer, or does not answer any more; it may do later."""
 
 
+class ClusterError(AutosegError):
+    """Other processes or computers, which were to do the work, cannot be reached, or are not as this one."""
+
+
 class AreaWarning(UserWarning):
     """Areas may be wrong: whoever uses them must look first."""
 

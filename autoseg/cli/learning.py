@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from autoseg.cli.options import find, note_guessed, typed_settings
+from autoseg.cli.options import find, note_guessed, typed_settings, workers_of
 from autoseg.cli.planning import begun_with, plan_for
 from autoseg.cli.using import print_comparison, print_run, print_summary
 from autoseg.errors import AutosegError, OutputError
@@ -263,6 +263,7 @@ def crossvalidate(chosen: argparse.Namespace) -> None:
     from autoseg.evaluation.study import write_study_report
     from autoseg.training.keeping.alone import folds_alone
 
+    workers = workers_of(chosen)
     folder = chosen.output / f"{chosen.name}_folds"
     with folds_alone(folder):  # before minutes of reading
         base = base_of(chosen)
@@ -293,6 +294,7 @@ def crossvalidate(chosen: argparse.Namespace) -> None:
             base=base,
             finder=finder_of(chosen),
             material=describe_material(found, findings, plan),
+            workers=workers,
         )
     for note in result.notes:
         print(f"Note: {note}")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from autoseg.data.cases import CaseFolder
     from autoseg.image.calibration import TypedCalibration
     from autoseg.measurement.tissue import FatChannels
+    from autoseg.model.device.cluster import Workers
     from autoseg.model.model import TrainedModel
     from autoseg.model.trust import Suitability
 
@@ -87,6 +88,23 @@ def add_voxel_sizes(parser: argparse._ActionsContainer) -> None:
     """Add the answer for NIfTI files whose header gives two sizes of a voxel."""
     words = "which size of a voxel holds where a NIfTI header gives two; kept beside the data (voxel_sizes.csv)"
     parser.add_argument("--voxel-sizes", choices=("sform", "pixdim"), help=words)
+
+
+def add_workers(parser: argparse._ActionsContainer, what: str) -> None:
+    """Add who does several pieces of work at once."""
+    few = f"so many processes of this computer, each for {what} (default: one after the other); needs autoseg[cluster]"
+    parser.add_argument("--workers", type=int, metavar="N", help=few)
+    many = "the address of a Dask scheduler (tls://…), or its file, whose workers do it in place of this computer"
+    parser.add_argument("--scheduler", default="", metavar="ADDRESS", help=many)
+
+
+def workers_of(chosen: argparse.Namespace) -> Workers | None:
+    """Give who works, as it was typed; None: this process alone."""
+    if chosen.workers is None and not chosen.scheduler:
+        return None
+    from autoseg.model.device.cluster import Workers
+
+    return Workers(chosen.workers, chosen.scheduler)
 
 
 def add_without_ids(parser: argparse.ArgumentParser) -> None:

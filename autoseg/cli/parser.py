@@ -17,6 +17,7 @@ from autoseg.cli.options import (
     add_show_red,
     add_voxel_sizes,
     add_without_ids,
+    add_workers,
 )
 from autoseg.model.settings.text import all_settings
 
@@ -206,6 +207,7 @@ def build_parser() -> argparse.ArgumentParser:
     folds.add_argument("--choose-post", action="store_true", help=CHOOSE_POST)
     told = "also write study_report.html and study_report.pdf into the folder of the folds"
     folds.add_argument("--report", action="store_true", help=told)
+    add_workers(folds, "a fold")
     _add_learning(folds)
 
     calibrate = command(

@@ -15,6 +15,7 @@ from autoseg.evaluation.crossvalidation.scenario import Scenario
 from autoseg.evaluation.crossvalidation.splits import Folds, as_plain, prepare_folds
 from autoseg.files.atomic import check_writable
 from autoseg.image.structures import Structure
+from autoseg.model.device.cluster import Workers
 from autoseg.model.model import check_model_name, model_digest
 from autoseg.model.settings.settings import Settings
 from autoseg.prediction.ensemble import Copies
@@ -36,7 +37,7 @@ class CrossValidationRequest:
     in no fold. `copies` are as for `predict`. With `choose_post` each fold chooses a post-processing. `finder` are
     the settings of what finds centrelines in each fold, from `autoseg.training.finder.finder_settings`. With
     `few_by_fold` each fold draws its own few subjects, where an entry learns from few (`Folds.with_few`).
-    `material` is kept beside the folds, for a report.
+    `material` is kept beside the folds, for a report. `workers` do several folds at once.
     """
 
     cases: Sequence[Case]
@@ -50,6 +51,7 @@ class CrossValidationRequest:
     finder: Settings | None = None
     few_by_fold: bool = False
     material: Material | None = None
+    workers: Workers | None = None
 
     def __post_init__(self) -> None:
         for name in self.entries:

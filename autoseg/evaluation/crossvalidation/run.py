@@ -12,6 +12,7 @@ import pandas as pd
 
 from autoseg.data.cases import Case
 from autoseg.errors import OutputError, Told
+from autoseg.evaluation.crossvalidation.beside import FoldJob, do_jobs
 from autoseg.evaluation.crossvalidation.cost import MemoryWatch, size_of
 from autoseg.evaluation.crossvalidation.events import FoldBegins, FoldEpoch, speaking
 from autoseg.evaluation.crossvalidation.fold import FoldCost, FoldResult, read_fold, settle_folds, write_fold
@@ -28,6 +29,7 @@ from autoseg.evaluation.crossvalidation.splits import in_words
 from autoseg.image.structures import Structure
 from autoseg.measurement.scores import Score
 from autoseg.measurement.summary import summarise
+from autoseg.model.device.cluster import Workers, team
 from autoseg.model.ended import Ended
 from autoseg.model.model import EpochResult, TrainedModel
 from autoseg.model.settings.settings import Settings
@@ -41,6 +43,12 @@ from autoseg.training.keeping.elsewhere import somewhere
 from autoseg.training.training import train
 from autoseg.training.trust import with_offsets
 from autoseg.words import counted
+
+
+SHARED_MINUTES = (
+    "Workers share this computer: in the same minutes each fold learns fewer steps than it would alone. With epochs "
+    "in place of minutes the result is the same."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +114,9 @@ def cross_validate(
         models see a crop around them (`volume.crop_mm`). They are kept in `folder/centrelines`.
     material : Material, optional
         From `describe_material`: what a report tells of the images beyond the folds; kept in `folder/study.json`.
+    workers : Workers, optional
+        Several folds at once, by processes of this computer or those of a cluster
+        (`autoseg.model.device.cluster.Workers`); with `epochs` the result is the same.
 
     Raises
     ------
@@ -114,6 +125,8 @@ def cross_validate(
         folds of other cases or settings, or the base knows a subject; the message says which.
     OutputError
         If the folder cannot be written, or another program learns folds in it.
+    ClusterError
+        If the workers cannot be reached, or are not as this computer; finished folds are kept.
     KeyboardInterrupt
         If it was stopped; the unfinished fold is not kept.
     """
@@ -133,20 +146,43 @@ def run_cross_validation(
         plan = replace(plan, folder=request.folder)
         check_room_for(request.folder, [plan])
         write_material(request.folder, request.material, aside=request.test_subjects, known=())
-        results = []
-        for number, split in enumerate(plan.folds.splits, start=1):
-            words = Told(f"Fold {number} of {len(plan.folds.splits)}: {in_words(split)}")
-            on_event(FoldBegins(name, number, words))
-            is_stopping = should_stop is not None and should_stop()
-            if is_stopping and not plan.place(number).exists():
-                raise KeyboardInterrupt
-            if split.notes and not plan.place(number).exists():
-                on_event(Note(f"  {split.say(plan.folds.structures)}"))
-            results.append(run_fold(plan, number))
+        numbers = range(1, len(plan.folds.splits) + 1)
+        if request.workers is None:
+            results = [begin_fold(plan, number) for number in numbers]
+        else:
+            results = _beside(request, plan, request.workers)
         result = gather(request.folder, results)
         volumes = [score for fold in results for score in fold.volumes]
         write_results(request.folder / "results.csv", result.scores, volumes=volumes)
     return result
+
+
+def _beside(request: CrossValidationRequest, plan: FoldPlan, workers: Workers) -> list[FoldResult]:
+    """Let workers do the folds that are not finished, and give all in their order."""
+    jobs = [FoldJob(plan.name, number) for number in range(1, len(plan.folds.splits) + 1)]
+    left = [job for job in jobs if not plan.place(job.number).exists()]
+    found = {job: begin_fold(plan, job.number) for job in jobs if job not in left}
+    if left:
+        on_event, should_stop = plan.on_event, plan.should_stop
+        if workers.count is not None and plan.scenario.settings.minutes is not None:
+            on_event(Note(SHARED_MINUTES))
+        with team(workers, request.folder, tell=lambda words: on_event(Note(words))) as them:
+            for done in do_jobs(them, {plan.name: plan}, left, begin_fold, on_event=on_event, should_stop=should_stop):
+                found[done.item] = done.get()
+    return [found[job] for job in jobs]
+
+
+def begin_fold(plan: FoldPlan, number: int) -> FoldResult:
+    """Tell of a fold, then do it (`run_fold`), unless all was stopped before."""
+    split = plan.folds.splits[number - 1]
+    words = Told(f"Fold {number} of {len(plan.folds.splits)}: {in_words(split)}")
+    plan.on_event(FoldBegins(plan.name, number, words))
+    is_stopping = plan.should_stop is not None and plan.should_stop()
+    if is_stopping and not plan.place(number).exists():
+        raise KeyboardInterrupt
+    if split.notes and not plan.place(number).exists():
+        plan.on_event(Note(f"  {split.say(plan.folds.structures)}"))
+    return run_fold(plan, number)
 
 
 def run_fold(plan: FoldPlan, number: int) -> FoldResult:
