@@ -92,7 +92,7 @@ def add_voxel_sizes(parser: argparse._ActionsContainer) -> None:
 
 def add_workers(parser: argparse._ActionsContainer, what: str) -> None:
     """Add who does several pieces of work at once."""
-    few = f"so many processes of this computer, each for {what} (default: one after the other); needs autoseg[cluster]"
+    few = f"so many processes of this computer, each for {what} (default: one after the other); autoseg[cluster]"
     parser.add_argument("--workers", type=int, metavar="N", help=few)
     many = "the address of a Dask scheduler (tls://…), or its file, whose workers do it in place of this computer"
     parser.add_argument("--scheduler", default="", metavar="ADDRESS", help=many)

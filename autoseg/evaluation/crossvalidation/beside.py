@@ -1,9 +1,11 @@
-"""Folds that are learnt beside each other, each by a worker, with the same code and seeds as one after the other."""
+"""Folds that workers learn beside each other, with the same code and seeds as one after the other."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 
 from autoseg.errors import Told, private
 from autoseg.evaluation.crossvalidation.events import FoldEvent
@@ -44,15 +46,15 @@ def do_jobs(
     def again(job: FoldJob) -> None:
         on_event(Note(f"Whoever was at {job} is gone; it begins again."))
 
-    asked = {"hear": hear, "again": again, "should_stop": should_stop}
-    folders = {}  # entries that learn from as many subjects have the same centrelines
+    do = partial(team.do, _do, shared, hear=hear, again=again, should_stop=should_stop)
+    folders: dict[Path, FoldJob] = {}  # entries that learn from as many subjects have the same centrelines
     for job in jobs:
         plan = plans[job.entry]
         if plan.centrelines is not None and plan.finds_centrelines:
             folders.setdefault(plan.centrelines.folder, FoldJob(job.entry, 0))
-    for done in team.do(_do, shared, list(folders.values()), **asked):
+    for done in do(list(folders.values())):
         done.get()
-    yield from team.do(_do, shared, jobs, **asked)
+    yield from do(jobs)
 
 
 def _nobody(event: Event) -> None:

@@ -44,10 +44,9 @@ from autoseg.training.training import train
 from autoseg.training.trust import with_offsets
 from autoseg.words import counted
 
-
 SHARED_MINUTES = (
-    "Workers share this computer: in the same minutes each fold learns fewer steps than it would alone. With epochs "
-    "in place of minutes the result is the same."
+    "Workers share this computer: in the same minutes each fold learns fewer steps than it would alone. With "
+    "epochs in place of minutes the result is the same."
 )
 
 
@@ -139,7 +138,6 @@ def run_cross_validation(
     request: CrossValidationRequest, on_event: OnEvent, should_stop: Callable[[], bool] | None = None
 ) -> CrossValidation:
     """Do the folds of the one entry that is asked for, as `cross_validate` describes; `on_event` hears of them."""
-    ((name, _),) = request.entries.items()
     with folds_alone(request.folder):
         settle_folds(request.folder)
         (plan,) = plan_entries(request, on_event, should_stop).values()
@@ -167,7 +165,9 @@ def _beside(request: CrossValidationRequest, plan: FoldPlan, workers: Workers) -
         if workers.count is not None and plan.scenario.settings.minutes is not None:
             on_event(Note(SHARED_MINUTES))
         with team(workers, request.folder, tell=lambda words: on_event(Note(words))) as them:
-            for done in do_jobs(them, {plan.name: plan}, left, begin_fold, on_event=on_event, should_stop=should_stop):
+            for done in do_jobs(
+                them, {plan.name: plan}, left, begin_fold, on_event=on_event, should_stop=should_stop
+            ):
                 found[done.item] = done.get()
     return [found[job] for job in jobs]
 

@@ -1,4 +1,4 @@
-"""The computer that learns and predicts: its device, its number format and its speed."""
+"""The computer that learns and predicts: its device, number format and speed; and others beside it (`cluster`)."""
 
 from autoseg.model.device.choice import (
     Gpu,

@@ -106,17 +106,15 @@ def team(workers: Workers, folder: Path, *, tell: Callable[[str], object] | None
         from distributed import Client
     except ImportError as error:
         raise ClusterError(MISSING) from error
-    quiet = {
-        "distributed.worker.profile.enabled": False,  # it looks at what runs 100 times a second
-        "distributed.admin.large-graph-warning-threshold": "1TB",  # a base model travels, once to each worker
-        "distributed.nanny.pre-spawn-environ": {},
-    }
-    environment = dict(os.environ)
-    try:
-        with dask.config.set(quiet), _reached(workers) as (address, security), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # other versions are said by the workers, in words
-            file = address if address.endswith(".json") else None
-            try:
+    # A base model travels, once to each worker.
+    with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TB"}), _reached(workers) as reached:
+        address, security = reached
+        file = address if address.endswith(".json") else None
+        try:
+            if file and not Path(file).is_file():
+                raise FileNotFoundError("there is no such file")
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # other versions are said by the workers, in words
                 client = Client(
                     None if file else address,
                     scheduler_file=file,
@@ -124,17 +122,13 @@ def team(workers: Workers, folder: Path, *, tell: Callable[[str], object] | None
                     set_as_default=False,
                     timeout=LONGEST_WAIT_S,
                 )
-            except (OSError, ValueError, TypeError, RuntimeError) as error:
-                raise _unreachable(workers, error) from error
-            with client, tempfile.NamedTemporaryFile(dir=folder, prefix=".workers-") as seen:
-                found = Team(client, workers, Path(seen.name).absolute())
-                if tell is not None:
-                    tell(found.words())
-                yield found
-    finally:
-        for name in set(os.environ) - set(environment):  # Dask sets some for its workers here, too
-            del os.environ[name]
-        os.environ.update(environment)
+        except (OSError, ValueError, TypeError, RuntimeError) as error:
+            raise _unreachable(workers, error) from error
+        with client, tempfile.NamedTemporaryFile(dir=folder, prefix=".workers-") as seen:
+            found = Team(client, workers, Path(seen.name).absolute())
+            if tell is not None:
+                tell(found.words())
+            yield found
 
 
 def _reached(workers: Workers) -> AbstractContextManager[tuple[str, Any]]:
@@ -153,6 +147,7 @@ def local_cluster(count: int) -> Iterator[tuple[str, Any]]:
     """
     import logging
 
+    import dask
     from distributed import Nanny, Scheduler, Security, SpecCluster
 
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
@@ -165,28 +160,48 @@ def local_cluster(count: int) -> Iterator[tuple[str, Any]]:
     common = {"host": "127.0.0.1", "protocol": "tls://", "security": security}
 
     def worker(number: int) -> dict[str, Any]:
-        own = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
+        own: dict[str, int | str] = {
+            "OMP_NUM_THREADS": threads,
+            "MKL_NUM_THREADS": threads,
+            "OPENBLAS_NUM_THREADS": threads,
+        }
         if gpus:
             seen = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
             own["CUDA_VISIBLE_DEVICES"] = seen[number] if len(seen) > number and seen[number] else number
         options = {"nthreads": 1, "memory_limit": 0, "dashboard": False, "env": own}
         return {"cls": Nanny, "options": {**common, **options, "silence_logs": logging.CRITICAL}}
 
-    scheduler = {"cls": Scheduler, "options": {**common, "port": 0, "dashboard": False}}
-    with SpecCluster(
-        workers={number: worker(number) for number in range(count)},
-        scheduler=scheduler,
-        security=security,
-        silence_logs=logging.CRITICAL,
-    ) as cluster:
-        yield cluster.scheduler_address, security
+    pages = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
+    scheduler = {"cls": Scheduler, "options": {**common, **pages, "port": 0}}
+    quiet = {
+        "distributed.worker.profile.enabled": False,  # it looks at what runs 100 times a second
+        "distributed.nanny.pre-spawn-environ": {},
+        "distributed.scheduler.http.routes": [],  # pages that anybody of this computer may read
+        "distributed.worker.http.routes": [],
+    }
+    environment = dict(os.environ)
+    try:
+        with (
+            dask.config.set(quiet),
+            SpecCluster(
+                workers={number: worker(number) for number in range(count)},
+                scheduler=scheduler,
+                security=security,
+                silence_logs=logging.CRITICAL,
+            ) as cluster,
+        ):
+            yield cluster.scheduler_address, security
+    finally:
+        for name in set(os.environ) - set(environment):  # Dask sets some for its workers here, too
+            del os.environ[name]
+        os.environ.update(environment)
 
 
 def _unreachable(workers: Workers, error: Exception) -> ClusterError:
     return ClusterError(
-        f"The scheduler {workers.scheduler or 'of this computer'} does not answer ({error or type(error).__name__}). "
-        "Check that it runs, that its address begins with tls:// where certificates are used, and that this "
-        "computer may reach it."
+        f"The scheduler {workers.scheduler or 'of this computer'} does not answer "
+        f"({error or type(error).__name__}). Check that it runs, that its address begins with tls:// where "
+        "certificates are used, and that this computer may reach it."
     )
 
 
@@ -208,9 +223,11 @@ class Team:
     def count(self) -> int:
         """Count the workers that are there, once a second."""
         if time.monotonic() - self._counted_at_s >= COUNTED_EVERY_S:
+            if self.client.status != "running":
+                raise self.gone()
             try:
                 self._counted = len(self.client.nthreads())
-            except (OSError, RuntimeError) as error:  # it was closed
+            except (OSError, RuntimeError) as error:  # at this moment
                 raise self.gone() from error
             self._counted_at_s = time.monotonic()
         return self._counted
@@ -218,8 +235,8 @@ class Team:
     def gone(self) -> ClusterError:
         """Give the error of a scheduler that was there before."""
         return ClusterError(
-            f"The scheduler {self.workers.scheduler or 'of this computer'} is gone. What is finished is kept: start "
-            "it again, give the same command, and it goes on where it was."
+            f"The scheduler {self.workers.scheduler or 'of this computer'} is gone. What is finished is kept: "
+            "start it again, give the same command, and it goes on where it was."
         )
 
     def do(
@@ -234,8 +251,9 @@ class Team:
     ) -> Iterator[Done[Item]]:
         """Do all pieces of work, as many at once as there are workers, and give each when it is done.
 
-        `work(shared, item, desk)` is a function of a module. What it tells is heard here, in this thread; `again` is
-        called where a worker was lost and another begins its piece anew. A generator that is closed stops the work.
+        `work(shared, item, desk)` is a function of a module. What it tells is heard here, in this thread; `again`
+        is called where a worker was lost and another begins its piece anew. A generator that is closed stops the
+        work.
 
         Raises
         ------
@@ -261,7 +279,7 @@ class _Errand(Generic[Item]):
     should_stop: Callable[[], bool] | None
     token: str = field(default_factory=lambda: f"autoseg-{secrets.token_hex(8)}")
     told: queue.SimpleQueue[bytes] = field(default_factory=queue.SimpleQueue)
-    at_work: dict[int, Future] = field(default_factory=dict)
+    at_work: dict[int, Future[Any]] = field(default_factory=dict)
     begun: set[int] = field(default_factory=set)
 
     def results(self) -> Iterator[Done[Item]]:
@@ -282,8 +300,8 @@ class _Errand(Generic[Item]):
                     future = self.at_work.pop(number)
                     yield self._done(number, future)
         finally:
-            client.cancel(list(self.at_work.values()), force=True)
             if client.status == "running":
+                client.cancel(list(self.at_work.values()), force=True)
                 client.unsubscribe_topic(self.token)
                 client.unregister_worker_plugin(self.token)
 
@@ -306,7 +324,7 @@ class _Errand(Generic[Item]):
                 self.again(self.items[number])
             self.begun.add(number)
 
-    def _done(self, number: int, future: Future) -> Done[Item]:
+    def _done(self, number: int, future: Future[Any]) -> Done[Item]:
         from distributed import CancelledError, KilledWorker
 
         item = self.items[number]
@@ -344,10 +362,6 @@ class _Order:
     versions: Mapping[str, str]
 
 
-_SHARED: dict[str, bytes] = {}
-_OPENED: dict[str, tuple[Work, Any]] = {}
-
-
 def _shared_by(token: str, work: Work, shared: object) -> Any:
     """Give what brings all that pieces share to each worker once, also to those who come later."""
     from distributed import WorkerPlugin
@@ -357,15 +371,11 @@ def _shared_by(token: str, work: Work, shared: object) -> Any:
             self.token, self.packed = token, packed
 
         def setup(self, worker: Any) -> None:
-            from autoseg.model.device import cluster
-
-            cluster._SHARED[self.token] = self.packed
+            # Without a word of autoseg, which takes seconds to load, and may be missing: the first piece says so.
+            vars(worker).setdefault("autoseg", {})[self.token] = self.packed
 
         def teardown(self, worker: Any) -> None:
-            from autoseg.model.device import cluster
-
-            cluster._SHARED.pop(self.token, None)
-            cluster._OPENED.pop(self.token, None)
+            vars(worker)["autoseg"].pop(self.token, None)
 
     return Shared(token, pickle.dumps((work, shared)))
 
@@ -387,9 +397,10 @@ def _do(order: _Order) -> tuple[Any, Exception | None]:
 
     try:
         _check(order, worker)
-        if order.token not in _OPENED:
-            _OPENED[order.token] = pickle.loads(_SHARED[order.token])
-        work, shared = _OPENED[order.token]
+        kept = vars(worker)["autoseg"]
+        if isinstance(kept[order.token], bytes):
+            kept[order.token] = pickle.loads(kept[order.token])
+        work, shared = kept[order.token]
         tell(None)
         return work(shared, order.item, Desk(tell, should_stop)), None
     except KeyboardInterrupt:
@@ -414,8 +425,8 @@ def _check(order: _Order, worker: Any) -> None:
         )
     if not Path(order.seen).is_file():
         raise ClusterError(
-            f"The worker {worker.address} does not see the folder {Path(order.seen).parent}. Images and results must "
-            "lie in folders that all computers see under the same names; choose such a one (--output)."
+            f"The worker {worker.address} does not see the folder {Path(order.seen).parent}. Images and results "
+            "must lie in folders that all computers see under the same names; choose such a one (--output)."
         )
 
 

@@ -1,0 +1,58 @@
+"""What workers do in the tests: named functions of a module, which they can import."""
+
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import discs
+
+from autoseg.data.cases import find_cases
+from autoseg.evaluation.crossvalidation.run import begin_fold
+from autoseg.files.nifti.volumes import write_nifti
+from autoseg.files.tables import write_structures
+
+MARK = "killed"
+
+
+def write_discs(folder: Path, count: int = 4):
+    """Write made-up discs as NIfTI files, two slices a subject, and give the folder's cases."""
+    for number in range(count):
+        image, labels = discs.make_pair(number, size=(48, 48))
+        write_nifti(folder / "images" / f"case{number}.nii.gz", image)
+        write_nifti(folder / "labels" / f"case{number}.nii.gz", labels)
+    write_structures(folder / "structures.csv", discs.STRUCTURES)
+    return find_cases(folder)
+
+
+def kill_once(plan, number):
+    """End the process in the middle of fold 2, the first time."""
+    mark = plan.folder / MARK
+    if number != 2 or mark.exists():
+        return begin_fold(plan, number)
+
+    def die(event):
+        plan.on_event(event)
+        if "Epoch 1" in str(event):
+            mark.touch()
+            time.sleep(0.2)  # what was told leaves the process
+            os._exit(9)
+
+    return begin_fold(replace(plan, on_event=die), number)
+
+
+def wait(folder, item, desk):
+    """Begin, wait until it should stop, and leave a mark of that."""
+    (folder / f"begun_{item}").touch()
+    while not desk.should_stop():
+        time.sleep(0.02)
+    (folder / f"stopped_{item}").touch()
+    raise KeyboardInterrupt
+
+
+def double(shared, item, desk):
+    """Tell of it, and give a number twice; refuse 3."""
+    desk.tell(f"doing {item}")
+    if item == 3:
+        raise ValueError("three is refused")
+    return shared * item

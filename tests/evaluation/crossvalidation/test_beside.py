@@ -1,0 +1,173 @@
+"""Folds on workers: the same results as one after the other, whoever is killed, stopped or gone."""
+
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import NamedTuple
+
+import dask
+import discs
+import errands
+import pytest
+import torch
+
+from autoseg.cli.options import workers_of
+from autoseg.cli.parser import build_parser
+from autoseg.errors import ClusterError, SettingsError, Told, private
+from autoseg.evaluation.crossvalidation import cross_validate, read_model
+from autoseg.evaluation.crossvalidation import run as running
+from autoseg.evaluation.crossvalidation.beside import FoldJob, _named
+from autoseg.model.device import cluster as clusters
+from autoseg.model.device.cluster import Team, Workers, local_cluster, team
+from autoseg.model.model import model_digest
+from autoseg.model.settings.settings import NetworkSettings
+from autoseg.training.events import Note
+
+
+class Cluster(NamedTuple):
+    workers: Workers
+    end: Callable[[], None]
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Two processes, and certificates where Dask's own settings have them, as on a real cluster."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)  # one for each worker
+    with ExitStack() as running:
+        address, security = running.enter_context(local_cluster(2))
+        torch.set_num_threads(1)
+        mine = security.get_tls_config_for_role("client")
+        tls = {"ca-file": mine["ca_file"], "client.cert": mine["cert"], "client.key": mine["key"]}
+        with dask.config.set({f"distributed.comm.tls.{name}": value for name, value in tls.items()}):
+            yield Cluster(Workers(scheduler=address), running.close)
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    return errands.write_discs(tmp_path_factory.mktemp("discs"))
+
+
+def run(found, folder, workers=None, folds=2, tell=None):
+    settings = discs.quick_settings(epochs=2, network=NetworkSettings(filters=(4, 8)))
+    return cross_validate(
+        found.cases, found.structures, settings, folder=folder, folds=folds, workers=workers, tell=tell
+    )
+
+
+def test_pieces_come_with_what_they_told_and_errors_stay_with_their_piece(cluster, tmp_path):
+    heard = []
+    with team(cluster.workers, tmp_path) as them:
+        asked = {"hear": lambda item, event: heard.append((item, event)), "again": pytest.fail}
+        done = list(them.do(errands.double, 2, [1, 3, 5], **asked))
+    assert sorted(heard) == [(1, "doing 1"), (3, "doing 3"), (5, "doing 5")]
+    assert {one.item: one.result for one in done} == {1: 2, 3: None, 5: 10}
+    with pytest.raises(ValueError, match="three is refused"):
+        next(one for one in done if one.item == 3).get()
+
+
+def test_who_is_stopped_hears_of_it(cluster, tmp_path):
+    asked = {"hear": pytest.fail, "again": pytest.fail}
+    with team(cluster.workers, tmp_path) as them:
+        begun = tmp_path / "begun_1"
+        with pytest.raises(KeyboardInterrupt):
+            list(them.do(errands.wait, tmp_path, [1], should_stop=begun.exists, **asked))
+        end = time.monotonic() + 60
+        while not (tmp_path / "stopped_1").exists():
+            assert time.monotonic() < end, "it was not told"
+            time.sleep(0.02)
+
+
+def refused(workers, tmp_path):
+    with team(workers, tmp_path) as them:
+        list(them.do(errands.double, 2, [1], hear=pytest.fail, again=pytest.fail))
+
+
+def test_other_versions_or_folders_are_refused(cluster, tmp_path, monkeypatch):
+    here = clusters._versions()
+    with monkeypatch.context() as patch:
+        patch.setattr(clusters, "_versions", lambda: {**here, "torch": "1.0"})
+        with pytest.raises(
+            ClusterError, match=rf"has .*torch {here['torch']}.*there are .*torch 1\.0.*Install the"
+        ):
+            refused(cluster.workers, tmp_path)
+    real = Team.__init__
+    monkeypatch.setattr(Team, "__init__", lambda self, *own: real(self, *own[:2], tmp_path / "gone" / "x"))
+    with pytest.raises(ClusterError, match=r"does not see the folder .*gone\. Images and results must lie"):
+        refused(cluster.workers, tmp_path)
+
+
+def test_results_are_the_same_also_where_a_worker_is_killed_in_the_middle(cluster, found, tmp_path, monkeypatch):
+    alone = run(found, tmp_path / "alone")
+    monkeypatch.setattr(running, "begin_fold", errands.kill_once)
+    lines = []
+    beside = run(found, tmp_path / "beside", cluster.workers, tell=lines.append)
+    assert (tmp_path / "beside" / errands.MARK).exists()
+    assert [fold.scores for fold in beside.folds] == [fold.scores for fold in alone.folds]
+    digests = [[model_digest(read_model(fold)) for fold in one.folds] for one in (alone, beside)]
+    assert digests[0] == digests[1]
+    table = [(tmp_path / name / "results.csv").read_bytes() for name in ("alone", "beside")]
+    assert table[0] == table[1]
+    assert lines[0].startswith(f"2 workers at {cluster.workers.scheduler}")
+    again = lines.index("Whoever was at fold 2 of model is gone; it begins again.")
+    begins = [number for number, line in enumerate(lines) if line.startswith("Fold 2 of 2: training")]
+    assert begins[0] < again < begins[1]
+    assert sum(line.startswith("Fold 2: Epoch 2") for line in lines[again:]) == 1
+    assert not list((tmp_path / "beside").glob(".workers-*"))
+    monkeypatch.undo()
+    lines.clear()
+    again = run(found, tmp_path / "beside", Workers(scheduler="tcp://127.0.0.1:1"), tell=lines.append)
+    assert again.scores == beside.scores
+    assert sum("finished before" in line for line in lines) == 2
+
+
+def test_a_scheduler_that_is_gone_is_said(cluster, tmp_path):
+    """The last of those with workers, for it ends them."""
+    asked = {"hear": pytest.fail, "again": pytest.fail}
+
+    def end_once():
+        if (tmp_path / "begun_1").exists():
+            cluster.end()
+        return False
+
+    words = r"tls://.* is gone\. What is finished is kept: start it again"
+    with team(cluster.workers, tmp_path) as them, pytest.raises(ClusterError, match=words):
+        list(them.do(errands.wait, tmp_path, [1], should_stop=end_once, **asked))
+
+
+# --- without workers
+
+
+def test_what_is_missing_or_not_there_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(clusters, "LONGEST_WAIT_S", 0.1)
+    with pytest.raises(
+        ClusterError, match=r"The scheduler tcp://127\.0\.0\.1:1 does not answer.*Check that it runs"
+    ):
+        refused(Workers(scheduler="tcp://127.0.0.1:1"), tmp_path)
+    with pytest.raises(ClusterError, match=r"gone\.json does not answer .*no such file"):
+        refused(Workers(scheduler=str(tmp_path / "gone.json")), tmp_path)
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(
+        ClusterError, match=r"distributed, which is not installed.*autoseg\[cluster\].*one after the"
+    ):
+        refused(Workers(2), tmp_path)
+
+
+def test_who_works_is_typed_one_way():
+    def typed(*more):
+        return workers_of(build_parser().parse_args(["crossvalidate", "folder", *more]))
+
+    assert typed() is None
+    assert typed("--workers", "3") == Workers(3)
+    assert typed("--scheduler", "tls://a:1") == Workers(scheduler="tls://a:1")
+    for wrong in (("--workers", "0"), ("--workers", "2", "--scheduler", "tls://a:1")):
+        with pytest.raises(SettingsError, match=r"give 1 or more|not both"):
+            typed(*wrong)
+
+
+def test_lines_name_the_fold_and_keep_what_is_private():
+    event = _named(Note(Told(f"  of {private('ann')}")), FoldJob("unet", 2), several=True)
+    assert str(event) == "Fold 2, unet: of ann"
+    assert event.words.named(lambda name: "patient 1") == "Fold 2, unet: of patient 1"
