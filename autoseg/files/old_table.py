@@ -75,13 +75,17 @@ class OldTable:
     names: int | None
 
 
-def read_old_table(path: Path, *, areas: Sequence[str] = (), decimal: Decimal | None = None) -> OldTable:
+def read_old_table(
+    path: Path, *, data: bytes | None = None, areas: Sequence[str] = (), decimal: Decimal | None = None
+) -> OldTable:
     """Read areas with whatever separator, decimal sign and header words a spreadsheet gave them.
 
     Parameters
     ----------
     path : Path
         A CSV file: semicolons, tabs, commas or bars; UTF-8, UTF-16 or a spreadsheet's own letters.
+    data : bytes, optional
+        What is in the file, where it lies on another computer and only its name is known.
     areas : sequence of str, optional
         The columns that hold areas, by their names; without, all columns of numbers but those whose names say
         otherwise (slice, pixels, Dice, volume …).
@@ -94,7 +98,7 @@ def read_old_table(path: Path, *, areas: Sequence[str] = (), decimal: Decimal | 
         If it is no such table, or leaves open what a number means; the message says what to type.
     """
     path = Path(path)
-    header, lines, separator = _lines(path)
+    header, lines, separator = _lines(path, _bytes(path) if data is None else data)
     _refuse_ours(path, header)
     cells = [cell for _, line in lines for cell in line]
     sign = SIGNS[decimal] if decimal else _decimal_sign(path, cells, separator)
@@ -118,13 +122,16 @@ def read_old_table(path: Path, *, areas: Sequence[str] = (), decimal: Decimal | 
     return OldTable(path, tuple(header), tuple(rows), chosen, others[0] if others else None)
 
 
-def _lines(path: Path) -> tuple[list[str], list[tuple[int, list[str]]], str]:
-    """Give the header, the rows below it with their numbers, and what parts the cells."""
+def _bytes(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            data = file.read(MOST_BYTES + 1)
+            return file.read(MOST_BYTES + 1)
     except OSError as error:
         raise ReadError(f"{path} cannot be read ({error.strerror}). Check the name and the folder.") from error
+
+
+def _lines(path: Path, data: bytes) -> tuple[list[str], list[tuple[int, list[str]]], str]:
+    """Give the header, the rows below it with their numbers, and what parts the cells."""
     if len(data) > MOST_BYTES:
         raise ReadError(f"{path} has more than {size_words(MOST_BYTES)}: it is no table of areas.")
     text = _decoded(path, data)

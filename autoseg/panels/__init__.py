@@ -24,6 +24,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         "data.data": ["DataPanel"],
         "patient.expert": ["ExpertPanel"],
         "patient.morphometry": ["MorphometryPanel"],
+        "patient.old_table": ["OldTablePanel"],
         "patient.prediction": ["OutputPanel", "PredictionPanel"],
         "parts.panel": ["Panel"],
         "patient.patient": ["PatientPanel"],
