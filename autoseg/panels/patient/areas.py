@@ -18,6 +18,7 @@ from autoseg.panels.parts.style import Drawn, heading, picture, text
 from autoseg.panels.parts.table import Cell, html_table
 from autoseg.panels.parts.viewer import SliceViewer
 from autoseg.panels.patient.light import Lit, light_above, line_of, run_to_show, why_no_numbers
+from autoseg.panels.patient.old_table import OldTablePanel
 from autoseg.panels.patient.tissue import TissueView
 from autoseg.prediction.run import Run
 from autoseg.report.area_tables import (
@@ -49,7 +50,7 @@ class AreasPanel(Panel):
 
     Those of a run with a red light are shown once somebody asks for them (`light.show_numbers`, the button under
     the light). A click on a cell shows that slice and structure in a viewer below the table, and in the
-    prediction's. Patients are numbered, unless `show_ids`.
+    prediction's. Patients are numbered, unless `show_ids`. Below, areas of an older workbench can be put right.
     """
 
     def __init__(self, prediction: Panel, *, show_ids: bool = False) -> None:
@@ -64,6 +65,8 @@ class AreasPanel(Panel):
         self.plots, self.patients = widgets.HTML(), widgets.HTML()
         self.look = widgets.VBox()
         self.light = light_above(prediction)
+        self.old_table = OldTablePanel()  # of other days, whatever the run
+        self.stack(self.body, self.bar, self.message, self.old_table)
         self.ids.observe(lambda _: self._update(self.light.value), "value")
         self.follow(self.light, self._update)
 
