@@ -23,9 +23,9 @@ from autoseg.words import read_numbers
 
 TITLE = "Areas from the older, published workbench (optional)"
 WORDS = (
-    "That workbench counted pixels on a picture resized to 256 × 256 and multiplied by (field of view ÷ matrix size)², "
-    "as they were typed: often areas were a third too large. Choose its table, type what was typed there, and choose "
-    "the folder with the DICOM files of the same images."
+    "That workbench counted pixels on a picture resized to 256 × 256 and multiplied by (field of view ÷ matrix "
+    "size)², as they were typed: often areas were a third too large. Choose its table, type what was typed there, "
+    "and choose the folder with the DICOM files of the same images."
 )
 IMAGES = "The DICOM files of the same images"
 DECIMALS: tuple[tuple[str, Decimal | None], ...] = (
@@ -45,7 +45,10 @@ class OldTablePanel(Panel):
         super().__init__()
         self._name, self._data = "", b""
         self.upload = widgets.FileUpload(
-            accept=".csv,.txt,.tsv", multiple=False, description="Choose the old table (CSV)", layout={"width": "auto"}
+            accept=".csv,.txt,.tsv",
+            multiple=False,
+            description="Choose the old table (CSV)",
+            layout={"width": "auto"},
         )
         self.table_line = widgets.HTML()
         self.field_of_view = _number("Field of view (mm)", "What was typed there; one number or two", "240")
