@@ -40,6 +40,8 @@ MISSING = (
 )
 # What must be the same on all computers; of torch the build (for a processor, for CUDA) may differ.
 SAME = ("autoseg", "torch", "distributed")
+# Ctrl+C reaches all processes of a terminal; the first of them stops the others.
+DEAF = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n"
 WAIT_S, COUNTED_EVERY_S, LONGEST_WAIT_S = 0.1, 1.0, 30.0
 
 
@@ -168,7 +170,7 @@ def local_cluster(count: int) -> Iterator[tuple[str, Any]]:
         if gpus:
             seen = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
             own["CUDA_VISIBLE_DEVICES"] = seen[number] if len(seen) > number and seen[number] else number
-        options = {"nthreads": 1, "memory_limit": 0, "dashboard": False, "env": own}
+        options = {"nthreads": 1, "memory_limit": 0, "dashboard": False, "env": own, "preload": [DEAF]}
         return {"cls": Nanny, "options": {**common, **options, "silence_logs": logging.CRITICAL}}
 
     pages = {"dashboard": False, "dashboard_address": "127.0.0.1:0"}
