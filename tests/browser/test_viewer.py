@@ -425,6 +425,8 @@ def _look_closely(notebook):
     assert cord.first.get_attribute("title") == "500 pixels"
     # One finger draws, and a pen takes away.
     viewer.get_by_role("button", name="Whole").click()
+    canvas.scroll_into_view_if_needed()  # the click may have scrolled to the button
+    middle = to(45, 50)
     place = {"x": middle[0], "y": middle[1]}
     fingers.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [place]})
     fingers.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})

@@ -331,7 +331,7 @@ class View {
     this.zoom = { scale: 1, x: 0, y: 0 }; // of the frame: so many times as large, and where the picture's corner is
     this.touches = new Map(); // fingers on the picture: where each is
     this.ruler = null;
-    this.drawing = { tool: "look", size: FIRST_SIZE, stroke: null, corners: [], follows: false };
+    this.drawing = { tool: "look", size: FIRST_SIZE, stroke: null, corners: [], follows: false, isSent: false };
     this.build(el);
     this.smallPainter = new Painter();
     this.small = new Map(); // image:slice -> a slice of the strip
@@ -807,6 +807,7 @@ class View {
     const { image, slice } = this;
     this.slices.stroke += 1;
     this.drawing.follows = tool === "undo" || tool === "redo";
+    this.drawing.isSent = true;
     const number = this.slices.stroke;
     this.drawn.textContent = "Not saved yet …";
     clearTimeout(this.timers.saving);
@@ -824,6 +825,7 @@ class View {
     this.redo.disabled = !redo;
     if (stroke < this.slices.stroke) return;
     clearTimeout(this.timers.saving);
+    this.drawing.isSent = false;
     this.drawn.textContent = saved ? `${said} Saved.`.trim() : said || "Not saved yet …";
     if (!this.drawing.follows || where.length !== 2) return;
     this.drawing.follows = false;
@@ -934,6 +936,7 @@ class View {
 
   askSmall() {
     if (this.waited || !this.shown || !this.wanted.size) return;
+    if (this.drawing.stroke || this.drawing.isSent) return this.askSmallSoon(); // areas come first
     const now = performance.now();
     if (this.smallSince && now - this.smallSince < 10000) return; // one request at a time; lost ones are asked again
     const places = [...this.wanted].slice(0, SMALL_AT_ONCE).map((place) => this.stops[place]);
