@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -29,12 +30,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run(chosen)
 
 
+def _run_together(chosen: argparse.Namespace) -> None:
+    """Run a command in the first of the processes that torchrun started; the others learn whatever it learns."""
+    from autoseg.training.processes import join_processes
+    from autoseg.training.training import follow
+
+    with join_processes() as processes:
+        if processes.is_first:
+            keep_voxel_sizes(chosen)
+            chosen.run(chosen)
+        else:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first one decides when to stop
+            follow(processes)
+
+
 def _run(chosen: argparse.Namespace) -> int:
     is_learning = chosen.run.__module__ in {part.__name__ for part in (learning, finetuning, comparing)}
     try:
         with enough_memory(f"for autoseg {chosen.command}", LEARN_SMALLER if is_learning else FEWER):
-            keep_voxel_sizes(chosen)
-            chosen.run(chosen)
+            if "TORCHELASTIC_RUN_ID" in os.environ:  # without torchrun torch need not be loaded yet
+                _run_together(chosen)
+            else:
+                keep_voxel_sizes(chosen)
+                chosen.run(chosen)
     except AutosegError as error:
         print(f"autoseg: {error}", file=sys.stderr)
         return 1

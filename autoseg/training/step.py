@@ -33,6 +33,7 @@ from autoseg.training.holding import hold_cases
 from autoseg.training.inputs import Inputs
 from autoseg.training.losses import outputs_loss, with_counted_weight
 from autoseg.training.plan import Fingerprint
+from autoseg.training.processes import ALONE, Processes
 from autoseg.training.validation import (
     Scores,
     Validation,
@@ -203,10 +204,12 @@ class Step:
     """One step of the optimiser with gradient clipping, and the running average of the weights.
 
     Batch normalisation's means and deviations are running averages already; the kept ones are the latest.
-    `settings` are those of the material, with the batch size that fits into the memory.
+    `settings` are those of the material, with the batch size that fits into the memory. With several `processes`
+    each runs the network on its share of a batch, and all take the same step.
     """
 
-    def __init__(self, material: Material, structures: Sequence[Structure]) -> None:
+    def __init__(self, material: Material, structures: Sequence[Structure], processes: Processes = ALONE) -> None:
+        self.processes = processes
         self.network, self.settings, self.slices = material.network, material.settings, material.slices
         self.device = device = material.slices.device
         self.members = class_members(structures, len(structures)).to(device)
@@ -235,17 +238,19 @@ class Step:
 
     def compare(self, batch: Batch, progress: float) -> Tensor:
         """Run the network forward and back, so that it can be updated; return the loss as `learn` does."""
+        batch, add = self.processes.share(batch)
         self.network.train()
         if self.tuned is not None:
             self.tuned.rest()
         with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
             outputs = learn(self.network, batch.images, batch.labels, batch.drawn)
-        parts = outputs_loss(outputs, batch.reference, batch.drawn, self.settings.loss, outer=batch.outer)
+        parts = outputs_loss(outputs, batch.reference, batch.drawn, self.settings.loss, outer=batch.outer, add=add)
         self.optimizer.zero_grad(set_to_none=True)
         parts.total(self.settings.loss, progress=progress).backward()
+        self.processes.add_gradients(self.network)
         with torch.no_grad():
             predicted, reference = self.members[:, most_likely(outputs.logits)], self.members[:, batch.labels]
-            self.counts += count_pixels(reference, predicted, batch.drawn)
+            self.counts += add(count_pixels(reference, predicted, batch.drawn))
         shown = replace(parts, own=None).total(self.settings.loss).detach()
         # Not to be seen, but a loss of its own that is no number must be.
         return shown if parts.own is None else shown + 0 * parts.own.detach()

@@ -6,7 +6,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 
@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from autoseg.data.split import Split
-from autoseg.errors import DataError
+from autoseg.errors import DataError, SettingsError
 from autoseg.image.structures import Structure
+from autoseg.model.dataset import read_cases
 from autoseg.model.device import keep_freed_memory, where_memory_allows
 from autoseg.model.ended import Ended
 from autoseg.model.model import EpochResult, TrainedModel, check_model_name
@@ -24,11 +25,13 @@ from autoseg.training.checkpoint import Checkpoint
 from autoseg.training.clock import Clock, count_drops, epochs_without_gain
 from autoseg.training.finetuning import seed_of
 from autoseg.training.inputs import Inputs
+from autoseg.training.processes import Processes, check_shareable, current_processes
 from autoseg.training.step import Step, TrainingState, read_material
 from autoseg.training.validation import SliceScores, Validation, evaluate_slices, sample_of, share_of
 
 OnEpoch = Callable[[EpochResult, TrainedModel, TrainedModel], bool | None]
 OnCheckpoint = Callable[[Callable[[], Checkpoint], bool], object]
+OVER = 0  # told in place of the phase of another epoch
 
 
 def train(
@@ -93,15 +96,17 @@ def train(
     """
     settings, name = (settings, name) if resume is None else (resume.settings, resume.name)
     check_model_name(name)
-    keep_freed_memory()
-    torch.manual_seed(seed_of(settings, base))
-    digests = on_checkpoint is not None
-    material = read_material(split, settings, structures, resume, digests=digests, inputs=inputs, base=base)
+    work = _Work(split, settings, tuple(structures), resume, inputs, base, digests=on_checkpoint is not None)
+    processes = current_processes()
+    if processes.count > 1 and inputs.read is not read_cases:
+        raise SettingsError(
+            "What finds centrelines (volume.crop_mm) is learnt from images that only one process has. Start "
+            "without torchrun, or without the crop."
+        )
+    processes.hand_out(replace(work, inputs=replace(inputs, tell=None), digests=False))
+    state = _prepare(work, processes)
+    material, step, clock = state.material, state.step, state.clock
     settings, validation = material.settings, material.validation
-    step = Step(material, structures)
-    clock = Clock(settings, () if material.tuned is None else material.tuned.phases)
-    generator = torch.Generator().manual_seed(settings.seed)
-    state = TrainingState(material, step, clock, generator)
     untrained = material.untrained(name, structures)
     best, last = (untrained, untrained) if resume is None else state.restore(resume)
     history, ended = list(last.history), Ended.COMPLETE
@@ -118,7 +123,8 @@ def train(
             if not _begin_epoch(step, clock, history, validated=bool(validation)):
                 ended = Ended.PATIENCE
                 break
-            training_loss, stopped = _learn_epoch(step, clock, generator, should_stop)
+            processes.tell(clock.phase)
+            training_loss, stopped = _learn_epoch(step, clock, state.generator, should_stop)
             if not (math.isfinite(training_loss) and step.is_sound()):
                 ended = Ended.NOT_A_NUMBER
                 break
@@ -145,14 +151,70 @@ def train(
                 ended = Ended.STOPPED
                 break
     except KeyboardInterrupt:
-        if not best.weights:
+        if not best.weights or processes.count > 1:  # the others may be in the middle of a step
             raise
         ended = Ended.STOPPED
+    processes.tell(OVER)
     if some < every and best.weights:
         inputs.say(f"Validation took {validating_s / max(clock.elapsed_s(), 1e-9):.0%} of the time.")
         if ended in (Ended.COMPLETE, Ended.PATIENCE):
             best = _validated_on_all(best, step, validation, structures, f"{some:,} of {every:,}")
     return _finished(best, ended, settings, epochs=len(history))
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What every process of a training needs to know before it begins."""
+
+    split: Split
+    settings: Settings
+    structures: tuple[Structure, ...]
+    resume: Checkpoint | None
+    inputs: Inputs
+    base: TrainedModel | None
+    digests: bool
+
+
+def _prepare(work: _Work, processes: Processes) -> TrainingState:
+    """Read the cases and build the network; DataError where processes come to different ones."""
+    keep_freed_memory()
+    torch.manual_seed(seed_of(work.settings, work.base))
+    material = read_material(
+        work.split,
+        work.settings,
+        work.structures,
+        work.resume,
+        digests=work.digests,
+        inputs=work.inputs,
+        base=work.base,
+    )
+    settings = material.settings
+    if processes.count > 1:
+        check_shareable(settings, material.network)
+    slices = material.slices
+    processes.check_same(
+        material.network, (settings, slices.case_ids, slices.seen_size, slices.with_structure.tolist())
+    )
+    step = Step(material, work.structures, processes)
+    clock = Clock(settings, () if material.tuned is None else material.tuned.phases)
+    return TrainingState(material, step, clock, torch.Generator().manual_seed(settings.seed))
+
+
+def follow(processes: Processes) -> None:
+    """Learn with the first process whatever it begins to learn, until it has nothing more to do.
+
+    It alone has a clock that counts, validates, writes and speaks.
+    """
+    while (work := processes.receive()) is not None:
+        state = _prepare(work, processes)
+        if work.resume is not None:
+            state.restore(work.resume)
+        step = state.step
+        while (phase := int(processes.tell(OVER)[0])) != OVER:
+            if step.tuned is not None:
+                step.tuned.enter(phase)
+            _learn_epoch(step, state.clock, state.generator, None)
+            step.take_scores()
 
 
 def _validated_on_all(
@@ -201,22 +263,29 @@ def _learn_epoch(
 ) -> tuple[float, bool]:
     """See every slice once, or as many as time allows; return the mean loss, and whether it was stopped."""
     order, left, losses, stopped = step.order(generator), Fraction(1), [], False
+    tell = step.processes.tell
     while order:
         size = step.settings.batch_size
-        loss = where_memory_allows(partial(_compare_next, step, order.next(size), generator, clock.progress()))
+        progress, rate = tell(clock.progress(), clock.learning_rate())
+        loss = where_memory_allows(partial(_compare_next, step, order.next(size), generator, progress))
         if loss is None:
+            if step.processes.count > 1:  # the others have learnt this batch
+                raise DataError(
+                    f"The memory of process {step.processes.rank + 1} was not enough for its part of {size} at "
+                    "once (batch_size). Start again with a smaller batch_size."
+                )
             step.halve_batch()
             warnings.warn(_memory_words(size, step.settings), stacklevel=3)
             continue
-        step.update(clock.learning_rate())
+        step.update(rate)
         losses.append(loss)
         # Batches count the same, and together they are the whole epoch, whatever became of their size.
         part = left / order.batches_left(size)
         left -= part
         order.done(size)
         clock.count_step(part)
-        stopped = should_stop is not None and should_stop()
-        if stopped or clock.is_over():
+        stopped, over = map(bool, tell(should_stop is not None and bool(should_stop()), clock.is_over()))
+        if stopped or over:
             break
     return float(torch.stack(losses).mean()), stopped
 

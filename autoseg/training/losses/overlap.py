@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from autoseg.training.losses.reference import shares_of
+from autoseg.training.processes import Add, alone
 
 # Added to numerator and denominator of Dice, so that a structure absent from a batch costs nothing.
 SMOOTHING = 1.0
@@ -23,6 +24,7 @@ def soft_overlap(
     squared: bool = False,
     background: bool = False,
     missed_weight: float = 0.5,
+    add: Add = alone,
 ) -> Tensor:
     """Give the mean over structures of how well probabilities p and reference t overlap.
 
@@ -35,6 +37,7 @@ def soft_overlap(
 
     Sums go over the whole batch, or image by image (`per_sample`) and then the mean; a structure counts on images
     on which it was drawn, the background as one more where anything was. If nothing was drawn, the score is 1.
+    `add` adds up over the parts of a batch that several processes share.
     """
     first = 0 if background else 1
     known = torch.cat([drawn.any(1, keepdim=True), drawn], dim=1) if background else drawn
@@ -42,20 +45,23 @@ def soft_overlap(
     pixels = tuple(range(2, chosen.dim()))
     counted = known.to(chosen.dtype)
 
-    def add(values: Tensor) -> Tensor:
+    def added(values: Tensor) -> Tensor:
         sums = values * counted
-        return sums if per_sample else sums.sum(0)
+        return sums if per_sample else add(sums.sum(0))
 
-    both = add((chosen * target).sum(pixels))
+    both = added((chosen * target).sum(pixels))
     if squared:
-        total = add(chosen.square().sum(pixels) + target.square().sum(pixels))
+        total = added(chosen.square().sum(pixels) + target.square().sum(pixels))
     elif kind == "tversky":
-        total = add(2 * (1 - missed_weight) * chosen.sum(pixels) + 2 * missed_weight * target.sum(pixels))
+        total = added(2 * (1 - missed_weight) * chosen.sum(pixels) + 2 * missed_weight * target.sum(pixels))
     else:
-        total = add(chosen.sum(pixels) + target.sum(pixels))
+        total = added(chosen.sum(pixels) + target.sum(pixels))
     scores = (2 * both + SMOOTHING) / (total + SMOOTHING)
     if kind == "iou":
         scores = scores / (2 - scores)
-    present = known if per_sample else known.any(0)
     # Where nothing was drawn every score is 1, and hangs on the probabilities as a loss must.
-    return scores[present].mean() if bool(present.any()) else scores.mean()
+    if not per_sample:
+        present = add(known.sum(0)) > 0
+        return scores[present].mean() if bool(present.any()) else scores.mean()
+    known = known if int(add(known.sum())) else torch.ones_like(known)
+    return add(scores[known].sum()) / add(known.sum())

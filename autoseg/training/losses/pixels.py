@@ -9,23 +9,31 @@ from torch import Tensor
 from torch.nn import functional
 
 from autoseg.training.losses.reference import shares_of
+from autoseg.training.processes import Add, alone
 
 
-def cross_entropy(logits: Tensor, labels: Tensor, *, structure_weight: float = 1.0) -> Tensor:
+def cross_entropy(logits: Tensor, labels: Tensor, *, structure_weight: float = 1.0, add: Add = alone) -> Tensor:
     """Give the mean over pixels of −log p of the right class, weighted: a structure's pixels by their weight.
 
     As in all losses, logits are (batch, classes, …), labels (batch, …) classes or (batch, classes, …) shares. The
-    sum is divided by all weights. Undrawn structures were merged into what they lie in (`merge_undrawn`).
+    sum is divided by all weights. Undrawn structures were merged into what they lie in (`merge_undrawn`). `add`
+    adds up over the parts of a batch that several processes share.
     """
     weight = _class_weights(logits, structure_weight)
     if labels.dim() < logits.dim():
-        return functional.cross_entropy(logits, labels, weight=weight)
+        if add is alone:
+            return functional.cross_entropy(logits, labels, weight=weight)
+        return add(functional.cross_entropy(logits, labels, weight=weight, reduction="sum")) / add(
+            weight[labels].sum()
+        )
     # torch divides shares by the number of pixels, labels by the sum of their weights; this is the latter for both.
     weighted = labels.to(logits.dtype) * _everywhere(weight, logits)
-    return -(weighted * logits.log_softmax(1)).sum() / weighted.sum()
+    return -add((weighted * logits.log_softmax(1)).sum()) / add(weighted.sum())
 
 
-def focal_entropy(logits: Tensor, labels: Tensor, *, gamma: float, structure_weight: float = 1.0) -> Tensor:
+def focal_entropy(
+    logits: Tensor, labels: Tensor, *, gamma: float, structure_weight: float = 1.0, add: Add = alone
+) -> Tensor:
     """Give the mean over pixels of −(1 − p)^gamma log p of the right class, weighted as `cross_entropy` is.
 
     With gamma 0 it is `cross_entropy` (Lin et al., ICCV 2017).
@@ -34,11 +42,11 @@ def focal_entropy(logits: Tensor, labels: Tensor, *, gamma: float, structure_wei
     # (1 − p)^gamma itself has no finite slope at p = 1 where gamma is below 1.
     costs = -(gamma * log_wrong).exp() * log_right
     weighted = shares_of(labels, logits) * _everywhere(_class_weights(logits, structure_weight), logits)
-    return (weighted * costs).sum() / weighted.sum()
+    return add((weighted * costs).sum()) / add(weighted.sum())
 
 
 def balanced_binary_entropy(
-    logits: Tensor, labels: Tensor, drawn: Tensor, *, structure_weight: float = 1.0
+    logits: Tensor, labels: Tensor, drawn: Tensor, *, structure_weight: float = 1.0, add: Add = alone
 ) -> Tensor:
     """Ask of every structure apart whether a pixel is of it: −w t log p − (1 − t) log(1 − p), the mean.
 
@@ -49,7 +57,7 @@ def balanced_binary_entropy(
     shares = shares_of(labels, logits, first=1)
     costs = -torch.lerp(log_wrong, structure_weight * log_right, shares)
     means = costs.mean(tuple(range(2, costs.dim()))) * drawn
-    return means.sum() / drawn.sum().clamp(min=1)
+    return add(means.sum()) / add(drawn.sum()).clamp(min=1)
 
 
 def log_probabilities(logits: Tensor) -> tuple[Tensor, Tensor]:

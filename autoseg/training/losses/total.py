@@ -14,6 +14,7 @@ from autoseg.model.settings.settings import LossSettings
 from autoseg.training.losses.overlap import soft_overlap
 from autoseg.training.losses.pixels import balanced_binary_entropy, cross_entropy, focal_entropy
 from autoseg.training.losses.reference import reference_of_size
+from autoseg.training.processes import Add, alone
 
 # --- structures that were not drawn: unknown, not absent
 
@@ -70,24 +71,37 @@ class LossParts:
 
 
 def outputs_loss(
-    outputs: Outputs, reference: Tensor, drawn: Tensor, settings: LossSettings, *, outer: Tensor | None = None
+    outputs: Outputs,
+    reference: Tensor,
+    drawn: Tensor,
+    settings: LossSettings,
+    *,
+    outer: Tensor | None = None,
+    add: Add = alone,
 ) -> LossParts:
     """Compare everything that a network answered with the reference, and add it up with the network's weights.
 
-    An answer of another size is compared with the reference's shares at that size (`reference_of_size`).
+    An answer of another size is compared with the reference's shares at that size (`reference_of_size`). `add` is
+    there where several processes share the batch: all get the loss of the whole.
     """
     classes = outputs.logits.shape[1]
     overlap = pixel = outputs.logits.new_zeros((), dtype=_exact(outputs.logits).dtype)
     for logits, weight in zip((outputs.logits, *outputs.others), outputs.weights, strict=True):
         if weight:
             compared = reference_of_size(reference, logits.shape[2:], classes)
-            parts = segmentation_loss(logits, compared, drawn, settings, outer=outer)
+            parts = segmentation_loss(logits, compared, drawn, settings, outer=outer, add=add)
             overlap, pixel = overlap + weight * parts.overlap, pixel + weight * parts.pixel
     return LossParts(overlap=overlap, pixel=pixel, own=outputs.own_loss)
 
 
 def segmentation_loss(
-    logits: Tensor, labels: Tensor, drawn: Tensor, settings: LossSettings, *, outer: Tensor | None = None
+    logits: Tensor,
+    labels: Tensor,
+    drawn: Tensor,
+    settings: LossSettings,
+    *,
+    outer: Tensor | None = None,
+    add: Add = alone,
 ) -> LossParts:
     """Compare logits with labels, taking a structure that was not drawn as unknown rather than absent.
 
@@ -98,7 +112,8 @@ def segmentation_loss(
     """
     logits = merge_undrawn(_exact(logits), drawn, outer)
     return LossParts(
-        overlap=_overlap_part(logits, labels, drawn, settings), pixel=_pixel_part(logits, labels, drawn, settings)
+        overlap=_overlap_part(logits, labels, drawn, settings, add),
+        pixel=_pixel_part(logits, labels, drawn, settings, add),
     )
 
 
@@ -106,7 +121,7 @@ def _exact(logits: Tensor) -> Tensor:
     return logits if logits.dtype.itemsize >= 4 else logits.float()
 
 
-def _overlap_part(logits: Tensor, labels: Tensor, drawn: Tensor, settings: LossSettings) -> Tensor:
+def _overlap_part(logits: Tensor, labels: Tensor, drawn: Tensor, settings: LossSettings, add: Add) -> Tensor:
     if settings.overlap == "none":
         return logits.new_zeros(())
     return 1 - soft_overlap(
@@ -118,10 +133,11 @@ def _overlap_part(logits: Tensor, labels: Tensor, drawn: Tensor, settings: LossS
         squared=settings.squared,
         background=settings.background,
         missed_weight=settings.missed_weight,
+        add=add,
     )
 
 
-def _pixel_part(logits: Tensor, labels: Tensor, drawn: Tensor, settings: LossSettings) -> Tensor:
+def _pixel_part(logits: Tensor, labels: Tensor, drawn: Tensor, settings: LossSettings, add: Add) -> Tensor:
     if settings.pixel == "none":
         return logits.new_zeros(())
     weight = settings.structure_weight
@@ -131,10 +147,10 @@ def _pixel_part(logits: Tensor, labels: Tensor, drawn: Tensor, settings: LossSet
             "taken; call losses.with_counted_weight, or give a number."
         )
     if settings.pixel == "bce":
-        return balanced_binary_entropy(logits, labels, drawn, structure_weight=weight)
+        return balanced_binary_entropy(logits, labels, drawn, structure_weight=weight, add=add)
     if settings.pixel == "focal":
-        return focal_entropy(logits, labels, gamma=settings.focal_gamma, structure_weight=weight)
-    return cross_entropy(logits, labels, structure_weight=weight)
+        return focal_entropy(logits, labels, gamma=settings.focal_gamma, structure_weight=weight, add=add)
+    return cross_entropy(logits, labels, structure_weight=weight, add=add)
 
 
 # --- how much a structure's pixel should weigh, from the training images themselves
