@@ -18,6 +18,9 @@ from pathlib import Path
 
 import pytest
 
+# MONAI brings jsonschema, which would build grammars of addresses for two seconds; nobody here asks for them.
+sys.modules.setdefault("rfc3987_syntax", None)
+
 ROOT = Path(__file__).resolve().parents[1]
 LONGEST = (
     "test_notebooks",

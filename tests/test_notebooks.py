@@ -18,11 +18,12 @@ EVERY_NOTEBOOK = pytest.mark.parametrize(
     ids=[path.name for path in NOTEBOOKS] or ["none"],
 )
 KERNEL = {"name": "python3", "language": "python", "display_name": "Python 3 (ipykernel)"}
+SMALL = (8, 16)  # filters of a network that must only be gone through
 # What a person clicks, as code: run at the end of the notebook, and whether it came to something.
 CLICKS = {
     "1_train.ipynb": (
         "for panel in (data, preview, settings):\n    panel.wait(120)",
-        "settings.choose(**{'epochs': 2, 'preprocess.spacing_mm': 9.0})",
+        f"settings.choose(**{{'epochs': 2, 'preprocess.spacing_mm': 9.0, 'network.filters': {SMALL}}})",
         "training.learn()\ntraining.wait(300)",
         "assert training.value is not None, training.message.value",
     ),
@@ -45,7 +46,9 @@ CLICKS = {
         "import autoseg\nfound = autoseg.find_cases('../data/sample/train')\none = found.cases[0].subject_id\n"
         "cases = [case for case in found.cases if case.subject_id == one]\n"
         "split = autoseg.split_cases(cases, validation_subjects=())\n"
-        "settings = autoseg.Settings(epochs=1, preprocess=autoseg.PreprocessSettings(spacing_mm=9.0))",
+        "preprocess = autoseg.PreprocessSettings(spacing_mm=9.0)\n"
+        f"network = autoseg.NetworkSettings(filters={SMALL})\n"
+        "settings = autoseg.Settings(epochs=1, preprocess=preprocess, network=network)",
         "autoseg.train_and_save(\n"
         "    split, settings, structures=found.structures, name='neck', folder='../trained_model'\n)",
         "base.look()\nbase.wait(60)\nassert base.value.model.name == 'neck', base.message.value",
