@@ -54,6 +54,9 @@ def test_train_from_the_folder_to_the_score(opened, home, capsys):
     page.wait_for_function(
         "old => ![undefined, old].includes(document.querySelector(\"img[alt*='varied']\")?.src)", arg=before
     )
+    # A picture that is not there yet has its place already, so that nothing below jumps.
+    tall, taller = page.evaluate(ANOTHER_PICTURE)
+    assert tall == taller > 100
     minutes = os.environ.get("AUTOSEG_MINUTES")
     notebook.click(page.locator(".jupyter-widget-Collapse-header", has_text="More").first)
     if minutes is None:
@@ -149,6 +152,19 @@ def test_segment_from_the_model_to_the_downloads(lab, opened, home, capsys):
 FIND_BUTTON = (
     "const b = [...document.querySelectorAll('button')].find(e => e.textContent.includes('Segment and measure'));"
 )
+
+
+# The height of a picture, and what it is in the moment in which one that the page never saw stands in its place.
+ANOTHER_PICTURE = """() => {
+  const canvas = document.createElement("canvas");
+  canvas.getContext("2d").fillRect(0, 0, 100 * Math.random(), 50);
+  const picture = document.querySelector("img[alt*='varied']");
+  const another = picture.cloneNode();
+  another.src = canvas.toDataURL();
+  const tall = picture.offsetHeight;
+  picture.replaceWith(another);
+  return [tall, another.offsetHeight];
+}"""
 
 
 def need_a_model(home):

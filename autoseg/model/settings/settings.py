@@ -536,9 +536,7 @@ class Settings(SettingsGroup):
     """Also validate with each structure eroded by one, two and three of the image's own pixels, slice by slice."""
     seed: int = setting(0, "Random seed", at_least=0, at_most=2**63 - 1, option=True)
     """Of everything random: same seed, same weights on the same machine."""
-    precision: Literal["auto", "float32", "bfloat16"] = setting(
-        "auto", "Arithmetic", called={"auto": "as the processor likes"}
-    )
+    precision: Literal["auto", "float32", "bfloat16"] = setting("auto", "Arithmetic", called={"auto": "automatic"})
     """"auto" takes bfloat16 where the processor is fast at it."""
     spatial_dims: Literal[2, 3] = setting(
         2, "Learn from", called={2: "slices (2-D)", 3: "volumes (3-D)"}, simple=True

@@ -28,6 +28,8 @@ from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.style import Kind, text
 
 WIDTHS = ("58px", "158px", "52px", "72px", "68px", "138px", "84px", "108px")
+# Beside an open side bar a row and the header break at the same place.
+WRAPPED = {"flex_flow": "row wrap"}
 HEADER = ("in the files", "name", "colour", "side", "includes", "counts as", "pixels", "images")
 WORDS = (
     "What each value in your label files is. Give every structure a name; values that mean the same can be made "
@@ -208,7 +210,7 @@ class StructureRow(widgets.HBox):
             widgets.Label(cases, layout=layouts[7]),
         ]
         controls = [self.name, self.colour, self.side, self.includes, self.counts_as]
-        super().__init__([fixed[0], *controls, *fixed[1:]])
+        super().__init__([fixed[0], *controls, *fixed[1:]], layout=WRAPPED)
 
     @property
     def value(self) -> int | str:
@@ -274,7 +276,7 @@ def _said(words: str) -> dict[str, Any]:
 def _header() -> widgets.HBox:
     layouts = [widgets.Layout(width=width, flex="0 0 auto", margin="0 4px 0 0") for width in WIDTHS]
     cells = zip(HEADER, layouts, strict=True)
-    return widgets.HBox([widgets.HTML(f"<b>{words}</b>", layout=layout) for words, layout in cells])
+    return widgets.HBox([widgets.HTML(f"<b>{words}</b>", layout=layout) for words, layout in cells], layout=WRAPPED)
 
 
 def _counted(count: StructureCount | None) -> tuple[str, str]:

@@ -104,7 +104,7 @@ class SettingsForm(widgets.VBox):
         tooltip = f"{setting.name}: {setting.told}"
         named = {"description": setting.label, "tooltip": tooltip, **_FIELD}
         if setting.kind is bool:
-            field = widgets.Checkbox(**named)
+            field = widgets.Checkbox(indent=False, **named)
         elif setting.choices:
             options = [(say_value(setting.name, choice), choice) for choice in setting.choices]
             field = widgets.Dropdown(options=options, **named)

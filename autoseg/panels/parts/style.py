@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import struct
 import threading
 from collections.abc import Callable, Sequence
 from typing import Literal, Protocol
@@ -71,8 +72,13 @@ def picture(drawn: Drawn | bytes, alt: str, *, width: str = "auto") -> str:
 
     def image(png: bytes, look: str) -> str:
         data = base64.b64encode(png).decode("ascii")
+        across, down = _size(png)
+        # The page shows a picture some moments after the words around it. It keeps the place free by these numbers;
+        # without them all below would jump up and down again.
+        wide = f"{across}px" if width == "auto" else width
         return (
-            f'<img alt="{escaped(alt)}" {look}style="max-width:100%;width:{width};border-radius:4px" '
+            f'<img alt="{escaped(alt)}" {look}width="{across}" height="{down}" '
+            f'style="max-width:100%;width:{wide};height:auto;border-radius:4px" '
             f'src="data:image/png;base64,{data}">'
         )
 
@@ -81,6 +87,12 @@ def picture(drawn: Drawn | bytes, alt: str, *, width: str = "auto") -> str:
     # The page says which of the two is seen (`panel.css`), so that a change of theme needs no kernel.
     light, dark = drawn.pngs()
     return image(light, 'class="autoseg-in-light" ') + image(dark, 'class="autoseg-in-dark" hidden ')
+
+
+def _size(png: bytes) -> tuple[int, int]:
+    """Give how many pixels a PNG has across and down: they stand behind its first 16 bytes."""
+    across, down = struct.unpack(">II", png[16:24])
+    return across, down
 
 
 def legend(structures: Sequence[Structure], more: str = "") -> str:

@@ -283,7 +283,7 @@ class SettingsPanel(Panel):
         best_by = Settings.declared["best_by"]
         kept = [(say_value(best_by.name, choice), choice) for choice in best_by.choices]
         self.best_by = field(widgets.Dropdown, best_by.label, best_by.told, options=kept)
-        self.calibrate, self.calibrate_words = tick(CALIBRATE["minutes"], width="454px"), widgets.HTML()
+        self.calibrate, self.calibrate_words = tick(CALIBRATE["minutes"], width="450px"), widgets.HTML()
         self.validation = field(
             widgets.SelectMultiple,
             VALIDATE_ON,

@@ -4,6 +4,7 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from hostile import HOSTILE
@@ -16,8 +17,10 @@ from autoseg.panels.parts import style
 from autoseg.panels.parts.table import Cell, html_table
 from autoseg.panels.training.score import table_html
 from autoseg.report.animation import Animation
+from autoseg.report.figures.slices import encode_picture
 from autoseg.words import escaped
 
+PNG = encode_picture(np.zeros((2, 2, 3), np.uint8), "png")
 PACKAGE = Path(autoseg.__file__).parent
 TAGS = {
     "div",
@@ -69,7 +72,7 @@ def test_nothing_on_the_page_is_made_of_a_name(name):
     assert is_harmless(style.text(name))
     assert is_harmless(style.heading(name))
     assert is_harmless(style.notice(name, "error", details=name))
-    assert is_harmless(style.picture(b"png", name))
+    assert is_harmless(style.picture(PNG, name))
     assert is_harmless(style.legend(structures, name))
     cell = Cell("x", tooltip=name)
     assert is_harmless(html_table([name, cell], [[name, cell]], caption=name, label=name))

@@ -1,6 +1,11 @@
 """Panels' HTML: words are escaped, kinds differ by more than colour, pictures have a text."""
 
+import base64
+
+import numpy as np
+
 from autoseg.panels.parts.style import heading, notice, picture, text
+from autoseg.report.figures.slices import encode_picture
 
 
 def test_words_are_words_and_never_markup():
@@ -29,18 +34,31 @@ def test_details_are_folded():
 
 
 def test_a_picture_says_what_it_shows():
-    shown = picture(b"\x89PNG", 'a "heart"')
+    shown = picture(LIGHT, 'a "heart"')
     assert 'alt="a &quot;heart&quot;"' in shown
-    assert "data:image/png;base64,iVBORw==" in shown
+    assert in_text(LIGHT) in shown
+
+
+def test_a_picture_keeps_its_place_free_before_it_is_there():
+    assert 'width="30" height="20"' in picture(LIGHT, "a heart")
+    assert "width:30px;height:auto" in picture(LIGHT, "a heart")
+    assert "width:50%;height:auto" in picture(LIGHT, "a heart", width="50%")
+
+
+LIGHT, DARK = (encode_picture(np.full((20, 30, 3), grey, np.uint8), "png") for grey in (200, 20))
+
+
+def in_text(png):
+    return f"base64,{base64.b64encode(png).decode('ascii')}"
 
 
 class Figure:
     def pngs(self):
-        return b"light", b"dark"
+        return LIGHT, DARK
 
 
 def test_a_figure_is_there_for_a_light_page_and_for_a_dark_one():
     light, dark = picture(Figure(), "a heart").split("<img")[1:]
     assert 'class="autoseg-in-light"' in light
     assert 'class="autoseg-in-dark" hidden' in dark
-    assert ("base64,bGlnaHQ=" in light, "base64,ZGFyaw==" in dark) == (True, True)
+    assert (in_text(LIGHT) in light, in_text(DARK) in dark) == (True, True)

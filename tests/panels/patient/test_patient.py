@@ -15,6 +15,7 @@ from autoseg.files.dicom.records import quiet
 from autoseg.panels.parts.values import Patient
 from autoseg.panels.patient import patient as module
 from autoseg.panels.patient.patient import HEADINGS, PatientPanel, describe_candidate, lay_row
+from autoseg.report.figures.slices import encode_picture
 
 
 def write(folder, uid="1.2.3", description="T1", *, spacing=True, kind=None):
@@ -270,7 +271,18 @@ def test_images_of_another_kind_than_the_model_learnt_are_not_ticked(tmp_path):
 def test_a_row_tells_the_header_in_words_and_units():
     row = describe_candidate(
         Candidate(
-            "series-2", "T1 <axial>", "MR", 256, 192, (0.5, 0.75), 4.0, 20, 3, "axial", "2024-02-29", png=b"x"
+            "series-2",
+            "T1 <axial>",
+            "MR",
+            256,
+            192,
+            (0.5, 0.75),
+            4.0,
+            20,
+            3,
+            "axial",
+            "2024-02-29",
+            png=encode_picture(np.zeros((2, 2, 3), np.uint8), "png"),
         )
     )
     for words in ("T1 &lt;axial&gt;", "256 × 192, 0.5 × 0.75 mm", "20 × 3 times, every 4 mm", "2024-02-29"):
