@@ -34,7 +34,7 @@ from autoseg.words import listed
 FIRST = "Compare first; then the best can be learnt from few patients and from more."
 NOTHING = "Nothing learnt in this comparison, so there is nothing to learn from fewer patients."
 WORDS = (
-    "Grey: folds. Black: the mean over patients, none of whom taught, with its 80 % interval. Blue: the curve "
+    "Dots: folds. Diamonds: the mean over patients, none of whom taught, with its 80 % interval. Line: the curve "
     "through them and its 80 % interval, dashed beyond what was learnt from. Area error: how far a patient's area "
     "over all slices is off, too large or too small."
 )
@@ -217,7 +217,7 @@ class ForecastPanel(Panel):
             self._quiet = False
         self.structure.layout.display = "" if len(names) > 1 else "none"
         is_told = any(curve.doubt is None for curve in forecast.curves.values())
-        told = notice(forecast.sentence, "done" if is_told else "warning")
+        told = notice(forecast.sentence, "note" if is_told else "warning")
         self.sentence.value = heading("What more patients would do") + told
         self._show_structure()
         self.value = forecast
@@ -254,7 +254,7 @@ def forecast_html(forecast: Forecast, structure: str) -> str:
     rows = []
     for count, own in table.groupby("patients_to_learn_from"):
         by_measure = {row["measure"]: row for row in own.to_dict("records")}
-        cells = [_cell(by_measure.get(one.column)) for one in MEASURES]
+        cells = [_cell(by_measure.get(one.column), 1 if one.unit else 3) for one in MEASURES]
         notes = dict.fromkeys(str(row["note"]) for row in by_measure.values() if row["note"])
         kind = " and ".join(dict.fromkeys(str(row["kind"]) for row in by_measure.values()))
         rows.append([f"{cast(float, count):.3g}", kind, *cells, "; ".join(notes)])
@@ -266,8 +266,8 @@ def forecast_html(forecast: Forecast, structure: str) -> str:
     return html_table(head, rows, caption=caption, align="rlll", wrap=True)
 
 
-def _cell(row: dict[Any, Any] | None) -> str:
+def _cell(row: dict[Any, Any] | None, decimals: int) -> str:
     if row is None or pd.isna(row["value"]):
         return "–"
-    value, low, high = (f"{row[end]:.3g}" for end in ("value", "low", "high"))
+    value, low, high = (f"{row[end]:.{decimals}f}" for end in ("value", "low", "high"))
     return value if pd.isna(row["low"]) else f"{value} [{low}, {high}]"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import ipywidgets as widgets
 
@@ -28,8 +28,8 @@ WORDS = (
     "and choose the folder with the DICOM files of the same images."
 )
 IMAGES = "The DICOM files of the same images"
-DECIMALS: tuple[tuple[str, Decimal | None], ...] = (
-    ("as the table tells", None),
+DECIMALS: tuple[tuple[str, Decimal | Literal[""]], ...] = (
+    ("as the table tells", ""),
     ("1.5: a point", "point"),
     ("1,5: a comma", "comma"),
 )
@@ -65,7 +65,9 @@ class OldTablePanel(Panel):
             "Their names with a semicolon between; empty: all columns of numbers that may be areas",
             placeholder="all that may be areas",
         )
-        self.make_button = button("Put right", self.make, "Multiply each area by what is true of its image")
+        self.make_button = button(
+            "Put right", self.make, "Multiply each area by what is true of its image", style="primary"
+        )
         self.shown, self.download = widgets.HTML(), widgets.VBox()
         inside = [
             widgets.HTML(text(WORDS)),
@@ -74,7 +76,7 @@ class OldTablePanel(Panel):
             self.chooser,
             _row(self.size, self.spacing),
             _row(self.decimal, self.areas),
-            self.make_button,
+            _row(self.make_button),
         ]
         self.fold = widgets.Accordion([widgets.VBox(inside)], titles=(TITLE,), selected_index=None)
         self.body.children = [self.fold]
@@ -120,7 +122,7 @@ class OldTablePanel(Panel):
                 raise DataError(f"An image has whole rows and columns, not {self.size.value.strip()}.")
             typed = NativePixels(int(rows), int(columns), positive_pair(spacing, "pixel size (mm)"))
         areas = [name.strip() for name in self.areas.value.split(";") if name.strip()]
-        name, data, decimal, folder = self._name, self._data, self.decimal.value, self.chooser.value
+        name, data, decimal, folder = self._name, self._data, self.decimal.value or None, self.chooser.value
 
         def work() -> PutRight:
             old = read_old_table(Path(name), data=data, areas=areas, decimal=decimal)
