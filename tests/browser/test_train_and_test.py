@@ -154,16 +154,16 @@ FIND_BUTTON = (
 )
 
 
-# The height of a picture, and what it is in the moment in which one that the page never saw stands in its place.
+# The height of a picture, and what it is in the moment in which the page is given another one, of another shape.
 ANOTHER_PICTURE = """() => {
   const canvas = document.createElement("canvas");
-  canvas.getContext("2d").fillRect(0, 0, 100 * Math.random(), 50);
+  canvas.height = 900;
   const picture = document.querySelector("img[alt*='varied']");
-  const another = picture.cloneNode();
+  const [place, tall, another] = [picture.parentElement, picture.offsetHeight, picture.cloneNode()];
   another.src = canvas.toDataURL();
-  const tall = picture.offsetHeight;
-  picture.replaceWith(another);
-  return [tall, another.offsetHeight];
+  picture.remove();
+  place.insertAdjacentHTML("beforeend", another.outerHTML);
+  return [tall, place.lastElementChild.offsetHeight];
 }"""
 
 
