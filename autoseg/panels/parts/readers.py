@@ -11,6 +11,7 @@ from autoseg.errors import AutosegError
 from autoseg.files.tables import csv_bytes
 from autoseg.measurement.readers import (
     MODEL,
+    Answer,
     Margin,
     Reading,
     Verdict,
@@ -22,7 +23,7 @@ from autoseg.measurement.readers import (
 )
 from autoseg.panels.parts.download import DownloadButton
 from autoseg.panels.parts.fields import field, tick
-from autoseg.panels.parts.style import Drawn, heading, notice, picture, text
+from autoseg.panels.parts.style import Drawn, Kind, heading, notice, picture, text
 from autoseg.panels.parts.table import html_table
 from autoseg.report.figures import show_limits
 
@@ -32,6 +33,8 @@ WORDS = (
     "expected. Detectable change: two measurements of one patient that differ by more differ by more than "
     "chance. ICC(2,1): two-way random effects, absolute agreement, of patients' mean areas."
 )
+
+KINDS: dict[Answer, Kind] = {"as good": "done", "unknown": "note", "worse": "warning"}
 
 
 class SecondReader(widgets.VBox):
@@ -85,8 +88,8 @@ class SecondReader(widgets.VBox):
 
     def _answer(self) -> None:
         try:
-            sentences = [one.sentence for one in self._judge()]
+            told = [notice(one.sentence, KINDS[one.answer]) for one in self._judge()]
         except AutosegError as error:
             self.words.value = notice(str(error), "error")
             return
-        self.words.value = heading("Beside a second reader") + "".join(notice(one, "done") for one in sentences)
+        self.words.value = heading("Beside a second reader") + "".join(told)

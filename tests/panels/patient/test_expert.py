@@ -112,6 +112,7 @@ def test_the_model_stands_beside_each_of_several_readers(tmp_path, tmp_path_fact
     panel = shown(replace(run, results=((image, drawn),)), tmp_path)
     assert panel.value is not None, panel.message.value
     assert "cannot be told from 1 patient" in panel.readers.words.value
+    assert "✔" not in panel.readers.words.value
     assert "r1, model" in panel.readers.table.value
     panel.chooser.choose(tmp_path_factory.mktemp("empty"))
     panel.wait(60)
