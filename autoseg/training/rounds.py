@@ -163,7 +163,7 @@ def keep_round(now: Round, drawing: Drawing) -> tuple[KeptCorrection, ...]:
         raise DataError("Nothing is drawn yet. Draw on at least one slice, best on three to five, then learn.")
     for structure in now.kit.structures:
         places = drawing.looked_at | now.before
-        if not any(drawing.label_map(image).mask(structure.label)[index].any() for image, index in places):
+        if not any(_drawn(drawing, place).mask(structure.label)[place[1]].any() for place in places):
             raise DataError(f"{structure.name} is drawn on no slice yet. Draw it where it can be seen, then learn.")
     drawing.keep_looked_at()
     looked_at = read_looked_at(now.kit.folder)
@@ -258,8 +258,9 @@ def next_round(
     for number, image in enumerate(now.images):
         proposal = propose(model, image, how)
         voxels = proposal.label_map.voxels.copy()
-        own = [index for at, index in looked_at if at == number]
-        voxels[own] = drawing.label_map(number).voxels[own]
+        for at, index in looked_at:
+            if at == number:
+                voxels[index] = _drawn(drawing, (at, index)).voxels[index]
         proposals.append(proposal)
         results.append((image, LabelMap(voxels, image.affine, now.kit.structures, source=image.source)))
         if on_image is not None:
@@ -268,6 +269,14 @@ def next_round(
     doubts = tuple(doubts_of(proposals))
     write_record(kit.folder / DOUBTS, {"doubts": [one.tolist() for one in doubts]})
     return replace(now, number=now.number + 1, kit=kit, before=looked_at, doubts=doubts)
+
+
+def _drawn(drawing: Drawing, place: Place) -> LabelMap:
+    """Give the labels in which a slice stands as a person drew it.
+
+    One of an earlier round that nobody looked at in this one may have been filled over since, which is not learnt.
+    """
+    return (drawing.label_map if place in drawing.looked_at else drawing.original)(place[0])
 
 
 def _empty(image: Image, structures: Sequence[Structure]) -> LabelMap:

@@ -136,6 +136,22 @@ def test_the_next_round_keeps_what_was_drawn_and_proposes_the_rest(source, tmp_p
     assert told["p2", 0][:2] == tuple(int((other.label_map(2).voxels[0] == k).sum()) for k in (CORE, RING))
 
 
+def test_an_outline_of_before_stays_where_it_is_filled_over(source, tmp_path):
+    now, drawing = begun(source, tmp_path / "drawn")
+    draw(drawing, (0, 1))
+    keep_round(now, drawing)
+    model = replace(untrained_model(), structures=STRUCTURES)
+    after = next_round(now, drawing, model)
+    later = Drawing(after.kit, after.results, by="AB")  # as if it knew of nothing drawn before
+    own = later.label_map(0).voxels[1].copy()
+    draw(later, (0, 0), (0, 2), column=10)
+    later.fill_between((0, 1), RING)
+    assert not np.array_equal(later.label_map(0).voxels[1], own)
+    keep_round(after, later)
+    third = next_round(after, later, model)
+    np.testing.assert_array_equal(Drawing(third.kit, third.results, by="AB").label_map(0).voxels[1], own)
+
+
 def test_learning_again_goes_on_from_before_and_keeps_validation_patients_apart(source, tmp_path, monkeypatch):
     small = quick_settings()
     monkeypatch.setattr(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -26,7 +26,7 @@ from autoseg.data.corrections.strokes import (
     smoothed,
 )
 from autoseg.errors import DataError, OutputError, ReadError
-from autoseg.files.atomic import one_step
+from autoseg.files.atomic import one_step, settle
 from autoseg.files.nifti.volumes import PackedLabels
 from autoseg.files.records import write_record
 from autoseg.files.text_files import read_json
@@ -68,7 +68,21 @@ class _Change:
     after: Labels
 
 
-Edit = tuple[_Change, ...]
+@dataclass(frozen=True)
+class _Said:
+    """What is known of some slices beside their labels: filled between others, and called right by a person."""
+
+    filled: frozenset[Place]
+    right: frozenset[Place]
+
+
+@dataclass(frozen=True, eq=False)
+class _Edit:
+    """A stroke: what became of slices, and what was known of them before and behind it."""
+
+    changes: tuple[_Change, ...]
+    before: _Said
+    after: _Said
 
 
 class Drawing:
@@ -87,6 +101,9 @@ class Drawing:
         Those that the folder was written from.
     by : str
         Who draws: initials are enough.
+    before : collection of Place, optional
+        Slices whose outlines a person drew before the folder was written: they count as corrected where slices
+        between two are filled.
 
     Raises
     ------
@@ -102,10 +119,12 @@ class Drawing:
         results: Sequence[tuple[Image, LabelMap]],
         *,
         by: str,
+        before: Collection[Place] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if not by.strip():
-            raise ReadError("Say who corrects the outlines (Corrected by): initials are enough.")
+            raise ReadError("Say who corrects the outlines: initials are enough.")
+        settle(kit.folder)  # labels and what is said of them belong together
         self.kit, self.images = kit, tuple(image for image, _ in results)
         self._cases = _cases_of(kit, results)
         # Built once, for to check all labels takes longer than a stroke; the voxels of `_now` change.
@@ -114,6 +133,8 @@ class Drawing:
             for folder in (kit.folder, kit.folder / AS_WRITTEN)
         )
         self._packed = {case.name: PackedLabels(one) for case, one in self._files()}
+        self._before = frozenset(before)
+        self._record_stamp = _stamp_of_record(kit.folder)
         self._sessions = read_sessions(kit.folder)
         self._changed = {place for place in self._places() if self.is_changed(place)}
         self._filled = self._read_places("filled")
@@ -122,8 +143,8 @@ class Drawing:
         self._is_told = False  # something was said of slices that is not on the disk yet
         self._session = Session(by.strip(), _now())
         self._clock, self._last = clock, clock()
-        self._done: list[Edit] = []
-        self._undone: list[Edit] = []
+        self._done: list[_Edit] = []
+        self._undone: list[_Edit] = []
         self._unsaved: set[Place] = set()
         self._stamps = {case.name: _stamp(self._path(case)) for cases in self._cases for case in cases}
 
@@ -247,7 +268,8 @@ class Drawing:
         corrected = [
             at
             for at, (now, first) in enumerate(zip(self._now[image].voxels, self._first[image].voxels, strict=True))
-            if not np.array_equal(voxels_of(structure, now), voxels_of(structure, first))
+            if not np.array_equal(mask := voxels_of(structure, now), voxels_of(structure, first))
+            or ((image, at) in self._before and mask.any())
         ]
         before, behind = [at for at in corrected if at < index], [at for at in corrected if at > index]
         here = [index] if index in corrected else []
@@ -263,10 +285,7 @@ class Drawing:
         for at in range(start + 1, end):
             mask = between(one, other, (at - start) / (end - start), spacing=(rows_mm, columns_mm))
             filled.append(((image, at), self._shaped((image, at), label, mask)))
-        changed = self._edit(filled)
-        self._filled.update(changed)
-        self._right.difference_update(changed)
-        return changed
+        return self._edit(filled, fills=True)
 
     def keep_largest(self, place: Place, label: int) -> list[Place]:
         """Take away all but the largest piece of a structure on a slice."""
@@ -293,11 +312,11 @@ class Drawing:
 
     def undo(self) -> list[Place]:
         """Take back the last stroke, whichever slice it was on; nothing where there is none."""
-        return self._turn(self._done, self._undone, lambda change: change.before)
+        return self._turn(self._done, self._undone, back=True)
 
     def redo(self) -> list[Place]:
         """Draw again what was taken back last; nothing where there is none."""
-        return self._turn(self._undone, self._done, lambda change: change.after)
+        return self._turn(self._undone, self._done, back=False)
 
     # --- on the disk
 
@@ -317,15 +336,9 @@ class Drawing:
             case, at = self._file_of(place)
             changed[case.name] = case
             self._packed[case.name].update(at, self._labels(place))
-        for case in changed.values():
-            path = self._path(case)
-            if _stamp(path) != self._stamps[case.name]:
-                raise OutputError(
-                    f"{path.name} was saved by another program, or another page, since the drawing began. Finish "
-                    "there first: stop drawing here and begin again, which goes on from what lies there."
-                )
         session = replace(self._session, saved=_now())
         with one_step(self.kit.folder):
+            self._check_nobody_else_saved(changed.values())
             for case in changed.values():
                 self._packed[case.name].write(self._path(case))
             record = {
@@ -338,8 +351,19 @@ class Drawing:
             }
             write_record(self.kit.folder / RECORD, record, indent=2)
         self._stamps |= {case.name: _stamp(self._path(case)) for case in changed.values()}
+        self._record_stamp = _stamp_of_record(self.kit.folder)
         self._session, self._is_told = session, False
         self._unsaved.clear()
+
+    def _check_nobody_else_saved(self, cases: Iterable[KitCase]) -> None:
+        paths = [path for case in cases if _stamp(path := self._path(case)) != self._stamps[case.name]]
+        if _stamp_of_record(self.kit.folder) != self._record_stamp:
+            paths.append(self.kit.folder / RECORD)
+        if paths:
+            raise OutputError(
+                f"{paths[0].name} was saved by another program, or another page, since the drawing began. Finish "
+                "there first: stop drawing here and begin again, which goes on from what lies there."
+            )
 
     def _read(self, image: int, folder: Path) -> LabelMap:
         cases, one = self._cases[image], self.images[image]
@@ -407,7 +431,7 @@ class Drawing:
         kept = np.where(own & ~mask, around, labels)
         return np.where(mask & ~own & (labels == around), label, kept)
 
-    def _edit(self, slices: Sequence[tuple[Place, npt.NDArray[np.integer]]]) -> list[Place]:
+    def _edit(self, slices: Sequence[tuple[Place, npt.NDArray[np.integer]]], *, fills: bool = False) -> list[Place]:
         changes = []
         for (image, index), labels in slices:
             now = self._labels((image, index)).ravel()
@@ -417,26 +441,30 @@ class Drawing:
                 changes.append(_Change((image, index), at, now[at], after[at]))
         if not changes:
             return []
-        self._undone.clear()
-        self._undone.append(tuple(changes))
-        places = self.redo()
-        self._filled.difference_update(places)
-        return places
+        places = frozenset(change.place for change in changes)
+        before = _Said(places & self._filled, places & self._right)
+        # What is filled waits for a look; what is drawn on was looked at.
+        after = _Said(places, frozenset()) if fills else _Said(frozenset(), before.right)
+        self._undone[:] = [_Edit(tuple(changes), before, after)]
+        return self.redo()
 
-    def _turn(self, taken: list[Edit], given: list[Edit], labels: Callable[[_Change], Labels]) -> list[Place]:
+    def _turn(self, taken: list[_Edit], given: list[_Edit], *, back: bool) -> list[Place]:
         if not taken:
             return []
         edit = taken.pop()
-        for change in edit:
-            self._labels(change.place).ravel()[change.at] = labels(change)
+        for change in edit.changes:
+            self._labels(change.place).ravel()[change.at] = change.before if back else change.after
             self._unsaved.add(change.place)
             (self._changed.add if self.is_changed(change.place) else self._changed.discard)(change.place)
+        said, places = edit.before if back else edit.after, {change.place for change in edit.changes}
+        self._filled = (self._filled - places) | said.filled
+        self._right = (self._right - places) | said.right
         given.append(edit)
         now = self._clock()
         minutes = self._session.minutes + min(now - self._last, LONGEST_LOOK_S) / 60
         self._last = now
         self._session = replace(self._session, strokes=self._session.strokes + 1, minutes=round(minutes, 3))
-        return [change.place for change in edit]
+        return [change.place for change in edit.changes]
 
     def _labels(self, place: Place) -> Labels:
         image, index = place
@@ -539,6 +567,11 @@ def _stamp(path: Path) -> tuple[int, int]:
     except OSError as error:
         raise ReadError(f"{path} cannot be read ({error.strerror or error}). Take it from a copy.") from error
     return told.st_mtime_ns, told.st_size
+
+
+def _stamp_of_record(folder: Path) -> tuple[int, int] | None:
+    path = folder / RECORD
+    return _stamp(path) if path.exists() else None
 
 
 def _now() -> str:

@@ -14,6 +14,7 @@ import pandas as pd
 from autoseg.data.corrections.fine_grid import downsample_labels
 from autoseg.data.corrections.kit import AS_WRITTEN, Kit, KitCase, read_kit
 from autoseg.errors import DataError, LabelError, ReadError
+from autoseg.files.atomic import settle
 from autoseg.files.labels import read_label_volume
 from autoseg.files.nifti.images import onto_grid
 from autoseg.files.nifti.volumes import nifti_header
@@ -240,6 +241,7 @@ def read_correction(
         back exactly), holds a value without a name, or seems to have been numbered anew.
     """
     kit = read_kit(folder)
+    settle(kit.folder)  # a stroke that was not saved whole is taken back first
     if not by.strip():
         raise ReadError("Say who corrected the labels (by): initials are enough.")
     case = _case_of(kit, file, case_id)

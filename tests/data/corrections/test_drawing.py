@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from kills import kill_everywhere
 
 from autoseg.data.corrections.drawing import RECORD, Drawing, read_sessions
 from autoseg.data.corrections.keep import keep_correction
@@ -386,3 +387,79 @@ def test_what_was_filled_between_is_kept_as_labels_once_somebody_drew_on_it(tmp_
     (correction,) = read_corrections(tmp_path / "kit", by="AB")
     assert keep_correction(correction, tmp_path / "more").checked == "2 4-5"
     assert keep_correction(correction, tmp_path / "named", checked="2-5").checked == "2-5"
+
+
+def test_undo_takes_what_was_said_of_slices_along(tmp_path, square):
+    """What was filled or called right is no label of a person's once the stroke that it was of is taken back."""
+    box = [(2, 2), (2, 8), (8, 8), (8, 2)]
+    drawing = drawing_of(tmp_path / "kit", square)
+    for index in (3, 5):
+        drawing.polygon((0, index), 1, box)
+    drawing.fill_between((0, 4), 1)
+    drawing.brush((0, 4), 1, [(4, 4)], size=3, erase=True)
+    assert (0, 4) in drawing.looked_at
+    drawing.undo()
+    assert drawing.looked_at == {(0, 3), (0, 5)}  # filled again, with nobody's look
+    drawing.undo()
+    drawing.redo()
+    assert drawing.looked_at == {(0, 3), (0, 5)}
+    drawing.redo()
+    assert (0, 4) in drawing.looked_at
+
+    # An outline that was called right and is taken back is not right, but gone.
+    drawing.polygon((0, 6), 1, box)
+    drawing.call_right((0, 6))
+    drawing.undo()
+    assert (0, 6) not in drawing.looked_at
+
+    # A hand's outline of one structure counts again once a filled one of another is taken back.
+    beside = [(14, 12), (14, 18), (18, 18), (18, 12)]
+    drawing.polygon((0, 1), 1, box)
+    drawing.call_right((0, 1))
+    for index in (0, 2):
+        drawing.polygon((0, index), 2, beside)
+    assert drawing.fill_between((0, 1), 2) == [(0, 1)]
+    assert (0, 1) not in drawing.looked_at
+    drawing.undo()
+    assert (0, 1) in drawing.looked_at
+    assert drawing.is_called_right((0, 1))
+
+
+def test_outlines_of_before_are_not_filled_over(tmp_path, square):
+    box = [(2, 14), (2, 20), (6, 20), (6, 14)]
+    drawing = drawing_of(tmp_path / "kit", square, before=[(0, 2), (0, 4)])
+    own = drawing.label_map(0).voxels[2].copy()
+    for index in (1, 6):
+        drawing.polygon((0, index), 1, box)
+    # The third slice shows the psoas since before; the fifth does not.
+    assert drawing.fill_between((0, 5), 1) == [(0, 3), (0, 4), (0, 5)]
+    np.testing.assert_array_equal(drawing.label_map(0).voxels[2], own)
+
+
+def test_two_pages_do_not_write_over_what_the_other_said(tmp_path, square):
+    one = drawing_of(tmp_path / "kit", square)
+    other = drawing_of(tmp_path / "kit", square, by="CD")
+    one.call_right((0, 1))
+    one.save()
+    other.call_right((0, 2))
+    with pytest.raises(OutputError, match=rf"{RECORD} was saved by another"):
+        other.save()
+    again = drawing_of(tmp_path / "kit", square)
+    assert again.looked_at == {(0, 1)}
+
+
+def test_a_kill_while_a_stroke_is_saved_leaves_labels_and_record_that_belong_together(tmp_path, square):
+    drawing = drawing_of(tmp_path / "kit", square)
+    drawing.polygon((0, 1), 1, [(2, 2), (2, 8), (8, 8), (8, 2)])
+
+    def look():
+        again = drawing_of(tmp_path / "kit", square)
+        return {
+            "looked_at": again.looked_at,
+            "changed": again.changed,
+            "sessions": len(read_sessions(again.kit.folder)),
+        }
+
+    survey = kill_everywhere(tmp_path / "kit", drawing.save, look)
+    assert survey, survey.wrong
+    assert survey.moments > 5
