@@ -444,8 +444,8 @@ class Drawing:
         places = frozenset(change.place for change in changes)
         before = _Said(places & self._filled, places & self._right)
         # What is filled waits for a look; what is drawn on was looked at.
-        after = _Said(places, frozenset()) if fills else _Said(frozenset(), before.right)
-        self._undone[:] = [_Edit(tuple(changes), before, after)]
+        then = _Said(places, frozenset()) if fills else _Said(frozenset(), before.right)
+        self._undone[:] = [_Edit(tuple(changes), before, then)]
         return self.redo()
 
     def _turn(self, taken: list[_Edit], given: list[_Edit], *, back: bool) -> list[Place]:
