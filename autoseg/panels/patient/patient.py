@@ -19,6 +19,7 @@ from autoseg.panels.parts.fields import WithoutIds, button, field
 from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.style import heading, notice, picture, text
 from autoseg.panels.parts.values import Patient
+from autoseg.panels.patient.archive import FetchPanel
 from autoseg.prediction.ensemble import need_millimetres
 from autoseg.words import counted, escaped, name_some, read_numbers
 
@@ -77,7 +78,8 @@ class PatientPanel(Panel):
 
     The ChosenModel of `model` tells which channels and plane to look for where a folder holds no DICOM. `folder` is
     chosen to begin with; its case_ids in `only` are ticked (by default what `suggest_series` gives), and the rest
-    is typed for it, as in `autoseg.segment_folder`. Another folder clears whatever was typed for the last one.
+    is typed for it, as in `autoseg.segment_folder`. Another folder clears whatever was typed for the last one. What
+    `fetch` gets from an archive is chosen at once.
     """
 
     def __init__(
@@ -105,10 +107,12 @@ class PatientPanel(Panel):
         self.chooser = FolderChooser(
             title="The patient's folder", chosen=None if folder is None else Path(folder), remembers="patient"
         )
+        self.fetch = FetchPanel()
+        self.fetch.observe(lambda change: change["new"] is not None and self.chooser.choose(change["new"]), "value")
         self.series = widgets.VBox()
         self.without_ids = WithoutIds(self._find_again)
         self._build_typed()
-        self.body.children = [self.chooser, self.series, self.without_ids, self.typed]
+        self.body.children = [self.chooser, self.fetch, self.series, self.without_ids, self.typed]
         self._place_typed(())
         if model is not None:
             self.follow(model, self._follow_model)

@@ -24,6 +24,7 @@ from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.style import heading, notice, text
 from autoseg.panels.parts.values import Centrelines, ChosenModel, Patient
 from autoseg.panels.parts.viewer import SliceViewer
+from autoseg.panels.patient.archive import SendPanel
 from autoseg.panels.patient.light import WITHHELD, LightPanel, Lit, run_to_show
 from autoseg.prediction.cohort import Cohort, CohortProgress, segment_cohort
 from autoseg.prediction.corrected import correct_run
@@ -550,7 +551,7 @@ class OutputPanel(Panel):
             "names and numbers and other dates, so that they can leave once somebody has looked at them",
             icon="user-secret",
         )
-        self.files = widgets.VBox()
+        self.files, self.archive = widgets.VBox(), SendPanel()
         self.reason = widgets.HTML()
         self.output = getattr(prediction, "output", None)
         self.follow(prediction, self._update)
@@ -601,6 +602,7 @@ class OutputPanel(Panel):
                 return
             self.value = run.folder.resolve()
             self.files.children = file_rows(self.value)
+            self.archive.show(self.value)
             self.say(told, "done")
 
         self.start(work, show, saying=saying)
@@ -640,6 +642,7 @@ class OutputPanel(Panel):
         folder = run.folder.resolve()
         self.say("")
         self.files.children = file_rows(folder)
+        self.archive.show(folder)
         reason = why_not_openable()
         self.open_button.disabled, self.open_button.tooltip = bool(reason), reason or f"Open {folder}"
         self.reason.value = text(reason)
@@ -656,6 +659,7 @@ class OutputPanel(Panel):
                 [self.page, self.pdf, self.ids], layout={"align_items": "center", "flex_flow": "row wrap"}
             ),
             self.files,
+            self.archive,
         ]
         self.value = folder
 
