@@ -53,7 +53,7 @@ class ArchivePanel(Panel):
 
     def __init__(self, title: str) -> None:
         super().__init__()
-        self.connection = field(widgets.Dropdown, "Archive", "As it was set up with autoseg pacs")
+        self.connection = field(widgets.Dropdown, "Archive", "As it was set up with autoseg pacs", label="100px")
         self.again_button = button("Look again", self.look, "Look which archives are set up")
         self.stop_button = button("Stop", self.stop, "Stop before the next file")
         self.show_ids = tick("Show patient IDs", "Show IDs and names of patients in place of numbers")
@@ -136,7 +136,8 @@ class FetchPanel(ArchivePanel):
             width="100%",
         )
         self.series.rows = 8
-        self.into = field(widgets.Text, "Into", "The patient's folder; a new one, or the one with earlier series")
+        words = "The patient's folder; a new one, or the one with earlier series"
+        self.into = field(widgets.Text, "Into", words, width="auto", label="100px")
         self.is_coded = tick("Without patient IDs", "Codes stand for the patient in all that is made of the folder")
         self.result = widgets.VBox()
 
@@ -188,8 +189,8 @@ class FetchPanel(ArchivePanel):
             return
         self._redraw()
         self.into.value = str(_new_folder(self._root))
-        get = _row(self.into, self.is_coded, self.get_button, self.stop_button)
-        self.result.children = [self.series, get]
+        get = _row(self.get_button, self.stop_button, self.is_coded)
+        self.result.children = [self.series, self.into, get]
 
     def _redraw(self) -> None:
         chosen, names = set(self.series.index), _patients([one.patient_id for one in self._found])
@@ -223,7 +224,9 @@ class SendPanel(ArchivePanel):
         self.send_button = button("Send", self.send, "Send these files", style="primary", icon="upload")
         self._folder: Path | None = None
         self._sending: Sending | None = None
-        self.what = field(widgets.Dropdown, "Send", "What was written into the run's folder", width="500px")
+        self.what = field(
+            widgets.Dropdown, "Send", "What was written into the run's folder", width="500px", label="100px"
+        )
         self.planned, self.actions = widgets.HTML(), widgets.VBox()
         for one in (self.what, self.connection):
             one.observe(lambda _: self._forget(), "value")

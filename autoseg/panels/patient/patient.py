@@ -26,7 +26,8 @@ from autoseg.words import counted, escaped, name_some, read_numbers
 # --- A series of a patient's folder as one row: its middle slice, and its header in words
 
 # A date must not break.
-COLUMNS = "116px 1.3fr .5fr 1.5fr 1.2fr .8fr 84px"
+COLUMNS = "112px minmax(76px,1.3fr) minmax(34px,.5fr) minmax(64px,1.5fr) minmax(52px,1.2fr) minmax(52px,.8fr) 84px"
+ROW_WIDTH = "530px"  # with less beside its box, a row goes below it
 LONG = 14  # a longer name is cut off beside its box
 HEADINGS = ("", "Description", "Kind", "Pixels", "Slices", "Plane", "Date")
 
@@ -61,7 +62,7 @@ def lay_row(cells: Sequence[str], below: str = "") -> str:
     weight = "400" if cells[0] else "600"
     note = f'<div style="grid-column:2/-1;opacity:.8;font-size:12px">{escaped(below)}</div>' if below else ""
     return (
-        f'<div style="display:grid;grid-template-columns:{COLUMNS};gap:2px 10px;align-items:center;line-height:1.4;'
+        f'<div style="display:grid;grid-template-columns:{COLUMNS};gap:2px 8px;align-items:center;line-height:1.4;'
         f'text-align:left;font-weight:{weight};color:var(--jp-ui-font-color1,inherit)">{columns}{note}</div>'
     )
 
@@ -440,5 +441,6 @@ def _words(numbers: TypedNumbers) -> str:
 
 
 def _beside(box: widgets.Widget, row: str) -> widgets.HBox:
-    shown = widgets.HTML(row, layout=widgets.Layout(flex="1 1 0", min_width="0"))
-    return widgets.HBox([box, shown], layout=widgets.Layout(align_items="center", width="100%"))
+    shown = widgets.HTML(row, layout=widgets.Layout(flex=f"1 1 {ROW_WIDTH}", min_width="0"))
+    layout = widgets.Layout(align_items="center", width="100%", flex_flow="row wrap")
+    return widgets.HBox([box, shown], layout=layout)
