@@ -109,7 +109,7 @@ class PatientPanel(Panel):
             title="The patient's folder", chosen=None if folder is None else Path(folder), remembers="patient"
         )
         self.fetch = FetchPanel()
-        self.fetch.observe(lambda change: change["new"] is not None and self.chooser.choose(change["new"]), "value")
+        self.fetch.observe(self._take_fetched, "value")
         self.series = widgets.VBox()
         self.without_ids = WithoutIds(self._find_again)
         self._build_typed()
@@ -118,6 +118,10 @@ class PatientPanel(Panel):
         if model is not None:
             self.follow(model, self._follow_model)
         self.follow(self.chooser, self._follow_folder)
+
+    def _take_fetched(self, change: Any) -> None:
+        if change["new"] is not None:
+            self.chooser.choose(change["new"])
 
     def wait(self, timeout_s: float | None = None) -> None:
         """Wait until the folder is chosen and looked into."""
