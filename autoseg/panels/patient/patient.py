@@ -26,7 +26,7 @@ from autoseg.words import counted, escaped, name_some, read_numbers
 # --- A series of a patient's folder as one row: its middle slice, and its header in words
 
 # A date must not break.
-COLUMNS = "112px minmax(76px,1.3fr) minmax(34px,.5fr) minmax(64px,1.5fr) minmax(52px,1.2fr) minmax(52px,.8fr) 84px"
+COLUMNS = "112px minmax(84px,1.3fr) minmax(34px,.5fr) minmax(64px,1.5fr) minmax(52px,1.2fr) minmax(52px,.8fr) 84px"
 ROW_WIDTH = "530px"  # with less beside its box, a row goes below it
 LONG = 14  # a longer name is cut off beside its box
 HEADINGS = ("", "Description", "Kind", "Pixels", "Slices", "Plane", "Date")
