@@ -123,7 +123,10 @@ def pacs(chosen: argparse.Namespace) -> None:
             before |= {"host": ""}
         if "host" in typed:
             before |= {"url": ""}
+        # A password is for one archive: another address is not given it unasked.
+        is_elsewhere = any(name in typed and typed[name] != before.get(name) for name in ("url", "host"))
         wants = chosen.password or chosen.token or bool(typed.get("user"))
+        wants = wants or (is_elsewhere and bool(before.get("has_secret")))
         secret = ""
         if chosen.token and typed.get("user"):
             raise PacsError("A token is in place of a user. Give --user or --token.")
@@ -131,7 +134,7 @@ def pacs(chosen: argparse.Namespace) -> None:
             typed["user"] = ""
         made = Connection(**{**before, **typed, "has_secret": wants or bool(before.get("has_secret"))})
         if wants:
-            secret = getpass(f"{'Token' if chosen.token else f'Password of {made.user}'} for {made.place}: ")
+            secret = getpass(f"{f'Password of {made.user}' if made.user else 'Token'} for {made.place}: ")
             made = replace(made, has_secret=bool(secret))
         keep_connection(made, secret=secret)
     connection = find_connection(chosen.name)
@@ -224,9 +227,11 @@ def send(chosen: argparse.Namespace) -> None:
     from autoseg.files.pacs.connection import find_connection
     from autoseg.files.pacs.transfer import plan_sending
     from autoseg.files.pacs.transfer import send as send_files
+    from autoseg.files.sources import walk
 
     connection = find_connection(chosen.connection)
-    is_coded = chosen.is_coded or any(is_without_ids(path) for path in chosen.paths)
+    below = [one.parent for path in chosen.paths if path.is_dir() for one in walk(path)[0]]
+    is_coded = chosen.is_coded or any(map(is_without_ids, dict.fromkeys([*chosen.paths, *below])))
     with _copies(connection, chosen.paths) if is_coded else nullcontext(chosen.paths) as paths:
         sending = plan_sending(connection, paths)
         print(pd.DataFrame(sending.rows).to_string(index=False))

@@ -2,11 +2,13 @@
 
 import json
 
+import keyring
 import pytest
 from orthanc import PASSWORD, USER
 from pydicom import dcmread
 
 from autoseg.cli import main
+from autoseg.data.codes import keep_without_ids
 from autoseg.files.dicom.phantoms import Phantom, write_phantom
 from autoseg.files.pacs.connection import connections_path
 
@@ -44,6 +46,27 @@ def test_a_series_goes_there_and_back(connected, phantom, tmp_path, capsys):
     assert main(["fetch", "orthanc-web", "--patient", "phan*", "--into", str(tmp_path / "new")]) == 0
     assert "Got:" in capsys.readouterr().out
     assert len(list((tmp_path / "new").rglob("*.dcm"))) == len(phantom)
+
+
+def test_another_address_is_not_given_the_password_unasked(connected, monkeypatch):
+    asked = []
+    monkeypatch.setattr("autoseg.cli.archive.getpass", lambda prompt: asked.append(prompt) or "another")
+    assert main(["pacs", "orthanc-web", "--port", "105"]) == 0
+    assert not asked
+    assert main(["pacs", "orthanc-web", "--url", "http://127.0.0.1:9/dicom-web"]) == 0
+    assert len(asked) == 1
+    assert keyring.get_password("autoseg orthanc-web", USER) == "another"
+    assert main(["pacs", "orthanc-web", "--user", "bert"]) == 0
+    assert keyring.get_password("autoseg orthanc-web", USER) is None
+    assert main(["pacs", "orthanc-web", "--url", "https://[abc"]) == 1
+
+
+def test_what_is_marked_within_a_folder_is_sent_without_the_patient(connected, phantom, tmp_path, monkeypatch):
+    monkeypatch.setenv("AUTOSEG_PATIENT_KEY", str(tmp_path / "key" / "patient_key.csv"))
+    keep_without_ids(phantom[0].parent)
+    assert main(["send", "orthanc-web", str(tmp_path), "--yes"]) == 0
+    (patient,) = connected.ask("/patients?expand")
+    assert patient["MainDicomTags"]["PatientID"].startswith("P-")
 
 
 def test_without_ids_nothing_of_the_patient_leaves_or_is_printed(connected, phantom, tmp_path, monkeypatch, capsys):

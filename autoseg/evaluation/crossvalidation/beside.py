@@ -82,12 +82,15 @@ def _do(
     if job.number == 0:
         plan.inputs(1)
         return None
+    if plan.centrelines is not None:  # of which the job before has told
+        plan = replace(plan, centrelines=replace(plan.centrelines, on_event=_nobody))
     return work(plan, job.number)
 
 
 def _named(event: Event, job: FoldJob, *, several: bool) -> Event:
     """Give an event whose line says of which fold it is."""
-    front = f"Fold {job.number}{f', {job.entry}' if several else ''}: "
+    who = f"Fold {job.number}" if job.number else "Centrelines"
+    front = f"{who}{f', {job.entry}' if several else ''}: "
     if isinstance(event, Finder) or not str(event):
         return event
     if isinstance(event, Note):

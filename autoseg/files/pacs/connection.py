@@ -60,7 +60,10 @@ class Connection:
         if bool(self.url) == bool(self.host):
             return "give either a URL (DICOMweb), or a host with port and AE title (DICOM)."
         if self.url:
-            parts = urlsplit(self.url)
+            try:
+                parts = urlsplit(self.url)
+            except ValueError:
+                return f"{self.url} is no URL such as https://pacs.hospital.org/dicom-web."
             if parts.scheme not in ("http", "https") or not parts.hostname:
                 return f"{self.url} is no URL such as https://pacs.hospital.org/dicom-web."
             if parts.username or parts.password:
@@ -133,6 +136,10 @@ def find_connection(name: str) -> Connection:
 
 def keep_connection(connection: Connection, *, secret: str = "") -> None:
     """Keep a connection in place of an earlier one of its name; its password or token goes to the keyring."""
+    for earlier in read_connections():
+        is_other = not connection.has_secret or earlier.user != connection.user
+        if earlier.name == connection.name and earlier.has_secret and is_other:
+            _in_keyring(earlier, "delete_password")
     if connection.has_secret and secret:
         _in_keyring(connection, "set_password", secret)
     _write([*(one for one in _others(connection.name)), connection])
@@ -141,9 +148,9 @@ def keep_connection(connection: Connection, *, secret: str = "") -> None:
 def remove_connection(name: str) -> None:
     """Forget a connection, and its password or token in the keyring."""
     connection = find_connection(name)
-    _write(_others(name))
     if connection.has_secret:
         _in_keyring(connection, "delete_password")
+    _write(_others(name))
 
 
 def secret_of(connection: Connection) -> str:

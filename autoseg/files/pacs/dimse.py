@@ -36,6 +36,12 @@ SYNTAXES = (
     uid.JPEG2000Lossless, uid.JPEG2000, uid.JPEGLSLossless, uid.JPEGLSNearLossless, uid.JPEGBaseline8Bit,
     uid.JPEGExtended12Bit, uid.RLELossless, uid.DeflatedExplicitVRLittleEndian,
 )  # fmt: skip
+# What a PACS is asked for where it does not tell of what kind its files are.
+USUAL = (
+    uid.MRImageStorage, uid.CTImageStorage, uid.EnhancedMRImageStorage, uid.EnhancedCTImageStorage,
+    uid.SegmentationStorage, uid.RTStructureSetStorage, uid.PositronEmissionTomographyImageStorage,
+    uid.SecondaryCaptureImageStorage, uid.EnhancedSRStorage, uid.Comprehensive3DSRStorage,
+)  # fmt: skip
 PLAIN = (uid.ExplicitVRLittleEndian, uid.ImplicitVRLittleEndian)
 # A connection can have 128 offers.
 MOST_OFFERS = 126
@@ -79,9 +85,15 @@ class DimseSession:
         classes = incoming.classes[: MOST_OFFERS // len(SYNTAXES)]
         offers = [build_context(GET), *(build_context(one, each) for one in classes for each in SYNTAXES)]
         roles = [build_role(one, scp_role=True) for one in classes]
-        association = self._associated(offers, roles, [(evt.EVT_C_STORE, incoming.store)])
-        refused = "it does not offer C-GET"
-        if any(one.abstract_syntax == GET for one in association.accepted_contexts):
+        association, refused = None, "it does not offer C-GET"
+        try:
+            association = self._associated(offers, roles, [(evt.EVT_C_STORE, incoming.store)])
+        except PacsGoneError:
+            raise
+        except PacsError:
+            if self.association is None or self.association.is_rejected:
+                raise
+        if association is not None and any(one.abstract_syntax == GET for one in association.accepted_contexts):
             try:
                 refused = self._receive(association.send_c_get(query, GET), incoming)
             except PacsGoneError:
@@ -96,6 +108,12 @@ class DimseSession:
     def _move(self, query: Dataset, incoming: _Incoming, refused: str) -> None:
         """Let the PACS send to this computer."""
         own = self.connection
+        if own.tls:
+            raise PacsError(
+                f"{own.place} ({own.ae_title}) does not let {own.own_ae_title} get images ({refused}), and what it "
+                "would send by itself (C-MOVE) would not be encrypted on its way here. Ask who runs the PACS to "
+                f"allow C-GET for {own.own_ae_title}."
+            )
         if not own.own_port:
             raise PacsError(
                 f"{own.place} ({own.ae_title}) does not let {own.own_ae_title} get images ({refused}). Ask who "
@@ -286,8 +304,9 @@ class _Incoming:
 
     @property
     def classes(self) -> list[str]:
-        """The SOP classes that will come."""
-        return sorted(set(self.instances.values()) - {""})
+        """The SOP classes that will come; where the PACS does not tell all of them, also those that are usual."""
+        told = sorted(set(self.instances.values()) - {""})
+        return list(dict.fromkeys([*told, *USUAL])) if "" in self.instances.values() else told
 
     def store(self, event: evt.Event) -> int:
         """Take one (pynetdicom would hide what goes wrong here)."""

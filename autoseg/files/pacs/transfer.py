@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,7 +16,7 @@ from autoseg.errors import OutputError, PacsError, PacsGoneError
 from autoseg.files.atomic import whole_folder
 from autoseg.files.dicom.headers import may_be_dicom
 from autoseg.files.dicom.records import PYDICOM_ERRORS, number_of, quiet, read_dataset, text_of
-from autoseg.files.file_names import safe_name, unique_names
+from autoseg.files.file_names import safe_name
 from autoseg.files.pacs.asked import FoundSeries, Session, ToSend, Wanted, Write, fits
 from autoseg.files.pacs.connection import EXTRA, Connection
 from autoseg.files.room import check_room
@@ -195,10 +197,10 @@ def get_series(
         )
     into = Path(into)
     labels = [
-        f"{one.number}_{one.modality}_{one.description}" if named else f"series_{number:03d}"
-        for number, one in enumerate(series, start=1)
+        safe_name(f"{one.number}_{one.modality}_{one.description}") if named else "series_001" for one in series
     ]
-    places = [into / name for name in unique_names([safe_name(label) for label in labels])]
+    taken = set[str]()
+    places = [_place_for(into, label, one.series_uid, taken) for label, one in zip(labels, series, strict=True)]
     folders, earlier, failed, is_stopped = list[Path](), list[Path](), list[tuple[FoundSeries, str]](), False
     first: PacsError | None = None
     with session_of(connection) as session:
@@ -221,6 +223,18 @@ def get_series(
     if first is not None and not folders and not earlier:
         raise first
     return Fetched(into, tuple(folders), tuple(earlier), tuple(failed), is_stopped)
+
+
+def _place_for(into: Path, label: str, series_uid: str, taken: set[str]) -> Path:
+    """Give the folder in which a series is already, or else a name of its own at which nothing is yet."""
+    for number in itertools.count(1):
+        name = label if number == 1 else f"series_{number:03d}" if label == "series_001" else f"{label}_{number}"
+        place = into / name
+        is_other = place.exists() and not (place.is_dir() and _uids_in(place, series_uid) - {""})
+        if name.casefold() not in taken and not is_other:
+            break
+    taken.add(name.casefold())
+    return place
 
 
 def _get_one(
@@ -280,6 +294,7 @@ class _Received:
         self.progress, self.on_progress = progress, on_progress
         self.files: dict[str, Path] = {}
         self.is_stopped = False
+        self._lock = threading.Lock()  # what is sent on request (C-MOVE) may come from two sides at once
 
     @property
     def missing(self) -> dict[str, str]:
@@ -288,17 +303,19 @@ class _Received:
 
     def take(self, write: Write) -> bool:
         """Write one that has come; one that is damaged or not of this series counts as missing."""
-        path = self.folder / f"{len(self.files) + 1:05d}.dcm"
-        write(path)
-        uid = _uid_of(path, self.series.series_uid)
-        if uid in self.wanted and uid not in self.files:
-            self.files[uid] = path
-            if len(self.files) == 1:
-                check_room(self.folder, "this series", likely=0, least=path.stat().st_size * (len(self.wanted) - 1))
-            self.tell()
-        else:
-            path.unlink()
-        return self.is_stopped
+        with self._lock:
+            path = self.folder / f"{len(self.files) + 1:05d}.dcm"
+            write(path)
+            uid = _uid_of(path, self.series.series_uid)
+            if uid in self.wanted and uid not in self.files:
+                self.files[uid] = path
+                if len(self.files) == 1:
+                    rest = path.stat().st_size * (len(self.wanted) - 1)
+                    check_room(self.folder.parent, "this series", likely=rest, least=rest)
+                self.tell()
+            else:
+                path.unlink()
+            return self.is_stopped
 
     def tell(self) -> None:
         """Report progress, and remember where an end is wished for."""

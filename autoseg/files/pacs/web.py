@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import requests
 from dicomweb_client.api import DICOMwebClient
+from pydicom import dcmwrite
 from pydicom.dataset import Dataset
 
 from autoseg.errors import PacsError, PacsGoneError
@@ -19,6 +22,7 @@ from autoseg.files.pacs.asked import FoundSeries, Level, Take, ToSend, Write, fi
 from autoseg.files.pacs.connection import Connection, secret_of, trusting
 
 CONNECT_S, ANSWER_S = 10, 60
+PAGE = 200  # of what is found, at once
 AS_STORED = (("application/dicom", "*"),)
 DENIED, NOT_FOUND, CONFLICT, TOO_LARGE, FULL = (401, 403), 404, 409, 413, 507
 # What a gateway says while the PACS behind it does not answer.
@@ -32,7 +36,20 @@ class _Session(requests.Session):
         """Send a request."""
         for code, letter in (("%2A", "*"), ("%3F", "?"), ("%2C", ",")):
             url = url.replace(code, letter)
+        if self.verify is not True:  # else a certificate that the environment names would count in its place
+            more.setdefault("verify", self.verify)
         return super().request(method, url, *args, **more)
+
+
+class _Bearer(requests.auth.AuthBase):
+    """Gives a token, whatever a .netrc says."""
+
+    def __init__(self, token: str) -> None:
+        self.token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self.token}"
+        return request
 
 
 class WebSession:
@@ -45,7 +62,7 @@ class WebSession:
         if connection.has_secret and connection.user:
             session.auth = (connection.user, secret_of(connection))
         elif connection.has_secret:
-            session.headers["Authorization"] = f"Bearer {secret_of(connection)}"
+            session.auth = _Bearer(secret_of(connection))
         if connection.ca_file:
             trusting(connection)  # requests would say of a file that is none what nobody understands
             session.verify = connection.ca_file
@@ -61,24 +78,42 @@ class WebSession:
 
     def find(self, level: Level, keys: Mapping[str, str]) -> Iterator[Dataset]:
         """Search with QIDO-RS, until the server has no more."""
-        rows = self._rows(level, keys)
+        found = False
+        for one in self._rows(level, keys):
+            found = True
+            yield one
         unread = {key: re.sub(r"[^\w*?,.:-]", "?", value, flags=re.ASCII) for key, value in keys.items()}
-        if not rows and unread != dict(keys):  # some servers do not decode what a URL must not hold as it is
-            rows = [
-                one for one in self._rows(level, unread) if all(fits(keys[key], text_of(one, key)) for key in keys)
-            ]
-        yield from rows
+        changed = [key for key in keys if unread[key] != keys[key]]
+        if not found and changed:  # some servers do not decode what a URL must not hold as it is
+            for one in self._rows(level, unread):
+                if all(fits(keys[key], text_of(one, key)) for key in changed):
+                    yield one
 
-    def _rows(self, level: Level, keys: Mapping[str, str]) -> list[Dataset]:
+    def _rows(self, level: Level, keys: Mapping[str, str]) -> Iterator[Dataset]:
         above = {"STUDY": (), "SERIES": ("StudyInstanceUID",)}.get(level, ("StudyInstanceUID", "SeriesInstanceUID"))
         filters = {key: value for key, value in keys.items() if value and key not in above}
-        more: dict[str, Any] = {"search_filters": filters, "fields": list(keys), "get_remaining": True}
         places = [keys[key] for key in above]
-        ask: dict[str, Any] = {"STUDY": self.client.search_for_studies, "SERIES": self.client.search_for_series}
-        with self._explained("search"), quiet():
-            return [
-                Dataset.from_json(row) for row in ask.get(level, self.client.search_for_instances)(*places, **more)
-            ]
+        kinds: dict[str, Any] = {"STUDY": self.client.search_for_studies, "SERIES": self.client.search_for_series}
+        ask, seen, offset = kinds.get(level, self.client.search_for_instances), set[str](), 0
+        while True:
+            more: dict[str, Any] = {
+                "search_filters": filters,
+                "fields": list(keys),
+                "limit": PAGE,
+                "offset": offset,
+            }
+            with self._explained("search"), quiet():
+                page = ask(*places, **more)
+                marks = [json.dumps(row, sort_keys=True) for row in page]
+                # A server that does not know of pages gives the first one again.
+                new = {
+                    mark: Dataset.from_json(row) for mark, row in zip(marks, page, strict=True) if mark not in seen
+                }
+            if not new:
+                return
+            seen.update(new)
+            offset += len(page)
+            yield from new.values()
 
     def get(self, series: FoundSeries, instances: Mapping[str, str], take: Take, *, is_all: bool) -> None:
         """Get with WADO-RS: the series in one stream, or single instances where some of it are asked for."""
@@ -99,8 +134,18 @@ class WebSession:
 
     def send(self, file: ToSend, dataset: FileDataset, more: Sequence[ToSend]) -> str:
         """Send with STOW-RS, one file a request, so that the answer is of this file."""
+        try:
+            with quiet():
+                dcmwrite(BytesIO(), dataset)
+        except PYDICOM_ERRORS as error:
+            raise PacsError(
+                f"{file.path.name} cannot be sent as it is ({type(error).__name__}: {error})."
+            ) from error
         with self._explained(f"take {file.path.name}"), quiet():
-            answer = self.client.store_instances([dataset])
+            try:
+                answer = self.client.store_instances([dataset])
+            except KeyError:  # an answer that does not say of what kind it is
+                answer = Dataset()
         failed = answer.get("FailedSOPSequence") or ()
         if failed:
             code = int(failed[0].get("FailureReason") or 0)
@@ -109,8 +154,19 @@ class WebSession:
                 "PACS."
             )
         stored = answer.get("ReferencedSOPSequence") or ()
+        if not any(str(one.get("ReferencedSOPInstanceUID", "")) == file.sop_uid for one in stored):
+            self._look_for(file)
         codes = [int(one.get("WarningReason") or 0) for one in stored]
         return ", ".join(f"status {code:04X}" for code in codes if code)
+
+    def _look_for(self, file: ToSend) -> None:
+        """Make sure that a file is there of which the server did not say that it keeps it."""
+        keys = {"StudyInstanceUID": file.study_uid, "SeriesInstanceUID": file.series_uid}
+        if not any(self._rows("IMAGE", {**keys, "SOPInstanceUID": file.sop_uid})):
+            raise PacsError(
+                f"{self.connection.place} did not say that it keeps {file.path.name}, and does not find it. Ask "
+                "who runs the PACS."
+            )
 
     def close(self) -> None:
         """Close what is open."""

@@ -106,6 +106,9 @@ def team(workers: Workers, folder: Path, *, tell: Callable[[str], object] | None
     try:
         import dask
         from distributed import Client
+
+        if workers.count:
+            import cryptography  # noqa: F401 - for the keys of this moment
     except ImportError as error:
         raise ClusterError(MISSING) from error
     # A base model travels, once to each worker.

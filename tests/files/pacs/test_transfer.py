@@ -2,7 +2,10 @@
 
 import errno
 import os
+import threading
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +17,18 @@ from pydicom import dcmread
 
 from autoseg.errors import OutputError, PacsError, PacsGoneError
 from autoseg.files.dicom.phantoms import Phantom, write_phantom
-from autoseg.files.pacs.asked import Wanted
-from autoseg.files.pacs.transfer import check_connection, get_series, plan_sending, search, send
+from autoseg.files.pacs.asked import FoundSeries, Wanted
+from autoseg.files.pacs.connection import Connection
+from autoseg.files.pacs.dimse import DimseSession
+from autoseg.files.pacs.transfer import (
+    TransferProgress,
+    _Received,
+    check_connection,
+    get_series,
+    plan_sending,
+    search,
+    send,
+)
 
 WAYS = ("web", "dimse")
 
@@ -188,3 +201,49 @@ def test_what_is_no_dicom_file_is_told_before(archive, phantom, tmp_path):
 def test_an_archive_is_not_asked_for_all_it_has(archive):
     with pytest.raises(PacsError, match="Say what to search for"):
         search(archive.web, Wanted(modality="MR"))
+
+
+def test_series_of_one_name_have_a_folder_each(archive, phantom, tmp_path):
+    write_phantom(tmp_path / "later", Phantom("axial", rows=16, columns=12))
+    later = sorted((tmp_path / "later").iterdir())
+    for number, path in enumerate(later):
+        dataset = dcmread(path)
+        dataset.SeriesInstanceUID, dataset.StudyInstanceUID = "1.2.3.4", "1.2.3"
+        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.4.{number + 1}"
+        dataset.save_as(path)
+    archive.put(*phantom, *later)
+    found = search(archive.web, Wanted(patient_id="phantom"))
+    (first,) = get_series(archive.web, found[:1], tmp_path / "got").folders
+    again = get_series(archive.web, found, tmp_path / "got")
+    assert again.earlier == (first,)
+    assert again.folders == (first.with_name(f"{first.name}_2"),)
+    coded = [get_series(archive.web, [one], tmp_path / "coded", named=False).folders[0].name for one in found]
+    assert coded == ["series_001", "series_002"]
+
+
+def test_images_that_come_from_two_sides_at_once_are_all_kept(phantom, tmp_path):
+    wanted = {dcmread(path).SOPInstanceUID: "" for path in phantom}
+    series = FoundSeries(*[""] * 5, dcmread(phantom[0]).SeriesInstanceUID, *[""] * 3, len(phantom))
+    progress = TransferProgress("got", 0, len(phantom))
+    (tmp_path / "into").mkdir()
+    incoming = _Received(tmp_path / "into", series, wanted, progress, None)
+    together = threading.Barrier(2, timeout=0.5)
+
+    def write(source, path):
+        with suppress(threading.BrokenBarrierError):
+            together.wait()  # both choose a name before either writes, unless one waits for the other
+        path.write_bytes(source.read_bytes())
+
+    both = [threading.Thread(target=incoming.take, args=(partial(write, path),)) for path in phantom[:2]]
+    for one in both:
+        one.start()
+    for one in both:
+        one.join()
+    assert {dcmread(path).SOPInstanceUID for path in (tmp_path / "into").iterdir()} == set(incoming.files)
+    assert len(incoming.files) == 2
+
+
+def test_what_would_come_unencrypted_is_not_asked_for():
+    session = DimseSession(Connection("ward", host="127.0.0.1", ae_title="PACS", own_port=11112, tls=True))
+    with pytest.raises(PacsError, match="would not be encrypted"):
+        session._move(None, None, "it does not offer C-GET")
