@@ -221,9 +221,7 @@ def test_the_settings_are_shown(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert "network.name=unet" in lines
     assert "patience=none" in lines
-    assert (
-        "    Slices seen at once. Halved, and said so, where the memory is not enough. Give a whole number" in lines
-    )
+    assert "    Images at once (batch). Slices seen at once. Halved, and said so, where the memory is not" in lines
 
 
 @pytest.mark.parametrize(
