@@ -162,7 +162,8 @@ class WebSession:
     def _look_for(self, file: ToSend) -> None:
         """Make sure that a file is there of which the server did not say that it keeps it."""
         keys = {"StudyInstanceUID": file.study_uid, "SeriesInstanceUID": file.series_uid}
-        if not any(self._rows("IMAGE", {**keys, "SOPInstanceUID": file.sop_uid})):
+        rows = self._rows("IMAGE", {**keys, "SOPInstanceUID": file.sop_uid})
+        if not any(text_of(one, "SOPInstanceUID") == file.sop_uid for one in rows):
             raise PacsError(
                 f"{self.connection.place} did not say that it keeps {file.path.name}, and does not find it. Ask "
                 "who runs the PACS."

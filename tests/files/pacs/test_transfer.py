@@ -18,8 +18,6 @@ from pydicom import dcmread
 from autoseg.errors import OutputError, PacsError, PacsGoneError
 from autoseg.files.dicom.phantoms import Phantom, write_phantom
 from autoseg.files.pacs.asked import FoundSeries, Wanted
-from autoseg.files.pacs.connection import Connection
-from autoseg.files.pacs.dimse import DimseSession
 from autoseg.files.pacs.transfer import (
     TransferProgress,
     _Received,
@@ -241,9 +239,3 @@ def test_images_that_come_from_two_sides_at_once_are_all_kept(phantom, tmp_path)
         one.join()
     assert {dcmread(path).SOPInstanceUID for path in (tmp_path / "into").iterdir()} == set(incoming.files)
     assert len(incoming.files) == 2
-
-
-def test_what_would_come_unencrypted_is_not_asked_for():
-    session = DimseSession(Connection("ward", host="127.0.0.1", ae_title="PACS", own_port=11112, tls=True))
-    with pytest.raises(PacsError, match="would not be encrypted"):
-        session._move(None, None, "it does not offer C-GET")
