@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,7 @@ from pathlib import Path
 import ipywidgets as widgets
 
 from autoseg.data.corrections.drawing import Drawing
+from autoseg.image.structures import Structure
 from autoseg.model.model import EpochResult, TrainedModel
 from autoseg.panels.parts.background import Turn
 from autoseg.panels.parts.fields import button, field
@@ -34,6 +35,7 @@ ON_A_SLICE = (
     "slices is not either, until you draw on it or call it right."
 )
 BEGUN = "Draw on the slices that are listed below; each stroke is saved at once. Then press Learn."
+NOBODY = "Say who draws (Drawn by): initials are enough."
 ROW = {"align_items": "center", "flex_flow": "row wrap"}
 
 
@@ -50,7 +52,8 @@ class FirstLabelsPanel(Panel):
         self.round: Round | None = None
         self.drawing: Drawing | None = None
         self.viewer: SliceViewer | None = None
-        self._stopping = threading.Event()
+        self._is_learning = False
+        self._stopping = threading.Event()  # of the learning that runs; each has its own
         self.names = field(
             widgets.Text,
             "Structures",
@@ -80,7 +83,9 @@ class FirstLabelsPanel(Panel):
             style="primary",
             icon="play",
         )
-        self.stop_button = button("Stop and keep the best", self._stopping.set, "End learning now", icon="stop")
+        self.stop_button = button(
+            "Stop and keep the best", lambda: self._stopping.set(), "End learning now", icon="stop"
+        )
         self.use_button = button(
             "Use these labels",
             lambda: None if self.round is None else use(self.round.cases_folder),
@@ -104,6 +109,8 @@ class FirstLabelsPanel(Panel):
     def offer(self, source: Path) -> None:
         """Offer to draw on the images of a folder."""
         if source != self.source:
+            self._stopping.set()
+            self._is_learning = False
             self.source, self.round, self.drawing, self.viewer = source, None, None, None
             self.hide_ids_of((), source)
             self.give_up()
@@ -114,16 +121,18 @@ class FirstLabelsPanel(Panel):
         source, names = self.source, self.names.value
         if source is None:
             return
+        if not self.by.value.strip():
+            self.say(NOBODY, "error")
+            return
 
-        def work() -> tuple[Round, Drawing]:
-            now = begin_rounds(
-                source, source.parent / f"{source.name}_drawn", read_names(names) if names.strip() else ()
-            )
-            return now, self._drawing_of(now)
+        def work() -> tuple[Round, Drawing, tuple[str, ...]]:
+            typed = read_names(names) if names.strip() else ()
+            now = begin_rounds(source, source.parent / f"{source.name}_drawn", typed)
+            return now, self._drawing_of(now), (*now.notes, *_say_others(typed, now.kit.structures))
 
-        def then(found: tuple[Round, Drawing]) -> None:
-            self._show(*found)
-            notes = found[0].notes
+        def then(found: tuple[Round, Drawing, tuple[str, ...]]) -> None:
+            now, drawing, notes = found
+            self._show(now, drawing)
             self.say("\n".join([BEGUN, *map(self.hidden, notes)]), "warning" if notes else "note")
 
         self.start(work, then, saying="Reading the images …")
@@ -143,31 +152,34 @@ class FirstLabelsPanel(Panel):
     def learn(self) -> None:
         """Keep what was drawn, learn from it, and propose the outlines of all other slices, as the button does."""
         now, drawing, viewer = self.round, self.drawing, self.viewer
-        if now is None or drawing is None or viewer is None:
+        if now is None or drawing is None or viewer is None or self._is_learning:
             return
-        self._stopping.clear()
+        self._is_learning, self._stopping = True, threading.Event()
+        stopping = self._stopping
 
         def work() -> tuple[Round, Drawing, TrainedModel]:
             keep_round(now, drawing)
             turn = Turn(f"first labels of {now.folder.name}")
             try:
-                model, _ = learn_round(now, on_epoch=self._tell_epoch(), should_stop=self._stopping.is_set)
+                model, _ = learn_round(now, on_epoch=self._tell_epoch(), should_stop=stopping.is_set)
             finally:
                 turn.give_back()
             after = next_round(now, drawing, model, on_image=self._tell_image)
             return after, self._drawing_of(after), model
 
         def then(found: tuple[Round, Drawing, TrainedModel]) -> None:
+            self._is_learning = False
             after, again, model = found
             self._show(after, again)
             self.say(f"{_say_score(model)} Now correct the slices that are listed first, and learn again.", "done")
 
         viewer.end_drawing()
+        self._place()
         self.start(work, then, saying="Keeping what was drawn …")
-        self._place(is_learning=True)
 
     def fail(self, error: BaseException) -> None:
         """Show why something failed; what was drawn is not lost, and can be gone on with."""
+        self._is_learning = False
         super().fail(error)
         if self.drawing is not None and self.viewer is not None:
             self.viewer.draw(self.drawing)
@@ -224,7 +236,7 @@ class FirstLabelsPanel(Panel):
             image, index = chosen.place
             self.viewer.show(f"image {image + 1}", index)
 
-    def _place(self, *, is_learning: bool = False) -> None:
+    def _place(self) -> None:
         """Show what there is something to do with."""
         is_drawing = self.drawing is not None
         self.shown.children = [self.viewer] if self.viewer is not None else []
@@ -232,10 +244,10 @@ class FirstLabelsPanel(Panel):
         for part in (self.next, self.tools):
             part.layout.display = "" if is_drawing else "none"
         for one in (self.right_button, self.learn_button, self.use_button):
-            one.disabled = is_learning
-        self.stop_button.layout.display = "" if is_learning else "none"
+            one.disabled = self._is_learning
+        self.stop_button.layout.display = "" if self._is_learning else "none"
         is_kept = self.round is not None and self.round.cases_folder.is_dir()
-        self.use_button.layout.display = "" if is_kept and not is_learning else "none"
+        self.use_button.layout.display = "" if is_kept and not self._is_learning else "none"
 
     def _so_far(self) -> str:
         count = 0 if self.drawing is None or self.round is None else len(self.drawing.looked_at | self.round.before)
@@ -269,6 +281,14 @@ def say_why(chosen: NextSlice) -> str:
         return f"the model is in doubt about {chosen.doubt:.0%} of a usual area"
     slices = counted(chosen.stands_for, "slice")
     return f"{slices} {'looks' if chosen.stands_for == 1 else 'look'} more like it than like any that is drawn"
+
+
+def _say_others(typed: Sequence[Structure], begun: Sequence[Structure]) -> tuple[str, ...]:
+    """Say with which structures it goes on, where others were typed."""
+    names = [one.name for one in begun]
+    if not typed or {one.name for one in typed} == set(names):
+        return ()
+    return (f"It goes on with the structures that the drawing began with: {', '.join(names)}.",)
 
 
 def _say_score(model: TrainedModel) -> str:

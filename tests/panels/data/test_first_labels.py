@@ -1,5 +1,6 @@
 """The panel for images without labels: it is offered, drawn in, learns, proposes, and hands the labels on."""
 
+import threading
 from dataclasses import replace
 from functools import partial
 
@@ -114,6 +115,62 @@ def test_what_does_not_work_is_said_and_nothing_drawn_is_lost(panel, monkeypatch
     again = DataPanel(tmp_path / "scans")
     again.wait(60)
     assert begun(again, names="").drawing.looked_at == {(0, 0), (1, 0)}
+
+
+def test_nothing_is_written_before_it_is_said_who_draws_and_other_names_are_noted(panel, tmp_path):
+    first = panel.first_labels
+    first.names.value = "core, rign"
+    first.begin_button.click()
+    first.wait(60)
+    assert "Say who draws (Drawn by)" in first.message.value
+    assert not (tmp_path / "scans_drawn").exists()
+    assert "goes on with" not in begun(panel).message.value
+    again = DataPanel(tmp_path / "scans")
+    again.wait(60)
+    assert "goes on with the structures that the drawing began with: core, ring." in (
+        begun(again, names="core, disc").message.value
+    )
+
+
+def test_one_learning_runs_at_a_time_and_another_folder_ends_it(panel, monkeypatch, tmp_path):
+    first = begun(panel)
+    brush(first, (0, 0))
+    begins, ends, stops = threading.Event(), threading.Event(), []
+
+    def learn(*_, should_stop, **__):
+        stops.append(should_stop)
+        begins.set()
+        ends.wait(60)
+        raise DataError("It ended.")
+
+    monkeypatch.setattr(first_labels, "learn_round", learn)
+    first.learn_button.click()
+    assert begins.wait(60)
+    first.offer(tmp_path / "scans")
+    assert first.learn_button.disabled
+    assert first.stop_button.layout.display == ""
+    first.learn()
+    assert not stops[0]()
+    first.offer(tmp_path / "others")
+    assert stops[0]()
+    assert not first.learn_button.disabled
+    ends.set()
+    first.wait(60)
+    assert len(stops) == 1
+
+
+def test_learning_that_fails_at_once_can_be_begun_again(panel, monkeypatch):
+    first = begun(panel)
+
+    def start(work, then, **_):
+        with first.attempt():
+            then(work())
+
+    monkeypatch.setattr(first, "start", start)
+    first.learn()
+    assert "Nothing is drawn yet" in first.message.value
+    assert not first.learn_button.disabled
+    assert first.stop_button.layout.display == "none"
 
 
 def test_one_patient_alone_gives_outlines_without_a_score(panel, monkeypatch):
