@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from autoseg.data.corrections.read import only_on, read_correction
 from autoseg.data.digests import known_subjects
 from autoseg.data.patients import read_patient
 from autoseg.data.split import Split, split_cases, subjects_of
-from autoseg.errors import DataError, LabelError
+from autoseg.errors import DataError, LabelError, OutputError
 from autoseg.files.records import write_record
 from autoseg.files.tables import KeptCorrection
 from autoseg.files.text_files import read_json
@@ -267,7 +268,8 @@ def next_round(
             on_image(number + 1, len(now.images))
     kit = write_kit(now.folder / f"round_{now.number + 1}", results, model_name=model.name)
     doubts = tuple(doubts_of(proposals))
-    write_record(kit.folder / DOUBTS, {"doubts": [one.tolist() for one in doubts]})
+    with suppress(OutputError):  # without them it is gone on, as where they are damaged
+        write_record(kit.folder / DOUBTS, {"doubts": [one.tolist() for one in doubts]})
     return replace(now, number=now.number + 1, kit=kit, before=looked_at, doubts=doubts)
 
 

@@ -194,7 +194,7 @@ class FirstLabelsPanel(Panel):
             (replace(image, source=replace(image.source, case_id=f"image {number}")), label_map)
             for number, (image, label_map) in enumerate(now.results, start=1)
         ]
-        return Drawing(now.kit, results, by=self.by.value)
+        return Drawing(now.kit, results, by=self.by.value, before=now.before)
 
     def _show(self, now: Round, drawing: Drawing) -> None:
         self.round, self.drawing = now, drawing
