@@ -11,7 +11,9 @@ from pathlib import Path
 
 import ipywidgets as widgets
 
+from autoseg.data.cases import Pseudonyms
 from autoseg.data.corrections.drawing import Drawing
+from autoseg.data.corrections.kit import pictures_apart
 from autoseg.image.structures import Structure
 from autoseg.model.model import EpochResult, TrainedModel
 from autoseg.panels.parts.background import Turn
@@ -70,6 +72,7 @@ class FirstLabelsPanel(Panel):
             icon="pencil",
         )
         self.next = widgets.VBox()
+        self._whys: list[tuple[NextSlice, widgets.HTML]] = []
         self.right_button = button(
             "This slice is right as it is",
             self.call_right,
@@ -182,7 +185,7 @@ class FirstLabelsPanel(Panel):
         self._is_learning = False
         super().fail(error)
         if self.drawing is not None and self.viewer is not None:
-            self.viewer.draw(self.drawing)
+            self.viewer.draw(self.drawing, self.hidden)
         self._place()
         self.value = self.round
 
@@ -198,9 +201,11 @@ class FirstLabelsPanel(Panel):
 
     def _show(self, now: Round, drawing: Drawing) -> None:
         self.round, self.drawing = now, drawing
+        self._pseudonyms = Pseudonyms(_numbers_of(now), root=self.source)
         results = [(image, drawing.label_map(number)) for number, image in enumerate(drawing.images)]
         self.viewer = SliceViewer(results)
-        self.viewer.draw(drawing)
+        self.viewer.draw(drawing, self.hidden)
+        self.viewer.observe(self._tell_drawn, "_corrected")
         chosen = self._list_next()
         if chosen:
             self._go(chosen[0])
@@ -213,6 +218,7 @@ class FirstLabelsPanel(Panel):
         if now is None or drawing is None:
             return ()
         chosen = now.next_slices(drawing.looked_at)
+        self._whys = [(one, widgets.HTML(text(say_why(one)))) for one in chosen]
         rows = [
             widgets.HBox(
                 [
@@ -222,14 +228,20 @@ class FirstLabelsPanel(Panel):
                         "Show this slice",
                         width="180px",
                     ),
-                    widgets.HTML(text(say_why(one))),
+                    why,
                 ],
                 layout=ROW,
             )
-            for one in chosen
+            for one, why in self._whys
         ]
         self.next.children = [widgets.HTML(heading("Slices to draw next")), *rows]
         return chosen
+
+    def _tell_drawn(self, _: object) -> None:
+        """Say of listed slices that they are drawn; their order stays, so that nothing moves under the hands."""
+        looked_at = self.drawing.looked_at if self.drawing is not None else frozenset()
+        for one, why in self._whys:
+            why.value = text("drawn" if one.place in looked_at else say_why(one))
 
     def _go(self, chosen: NextSlice) -> None:
         if self.viewer is not None:
@@ -281,6 +293,16 @@ def say_why(chosen: NextSlice) -> str:
         return f"the model is in doubt about {chosen.doubt:.0%} of a usual area"
     slices = counted(chosen.stands_for, "slice")
     return f"{slices} {'looks' if chosen.stands_for == 1 else 'look'} more like it than like any that is drawn"
+
+
+def _numbers_of(now: Round) -> dict[str, str]:
+    """Give what stands for images and patients, by each of their names."""
+    numbers: dict[str, str] = {}
+    for number, (image, label_map) in enumerate(now.results, start=1):
+        parts = [part.source.case_id for _, part, _ in pictures_apart(image, label_map)]
+        for name in (image.source.case_id, image.source.subject_id, *parts):
+            numbers.setdefault(name, f"image {number}")
+    return numbers
 
 
 def _say_others(typed: Sequence[Structure], begun: Sequence[Structure]) -> tuple[str, ...]:

@@ -260,6 +260,7 @@ class SliceViewer(anywidget.AnyWidget):
         self._flags = dict(flags or {})
         self._clicked: Callable[[int, int, float, float], None] | None = None
         self._drawing: Drawing | None = None
+        self._hide: Callable[[str], str] = str
         self._stroke = 0  # the number of the page's last stroke that was drawn here
         images = [self._describe(number) for number in range(len(self.results))]
         start = images[0]["start"]
@@ -273,7 +274,7 @@ class SliceViewer(anywidget.AnyWidget):
         """
         self._clicked, self._click_hint = act, hint
 
-    def draw(self, drawing: Drawing) -> None:
+    def draw(self, drawing: Drawing, hide: Callable[[str], str] = str) -> None:
         """Let people correct the outlines of the images of a Drawing, which are the viewer's first ones.
 
         Each stroke is drawn here by its points, sent back with the areas that it gives, and saved.
@@ -282,7 +283,7 @@ class SliceViewer(anywidget.AnyWidget):
         shown = [image.source.case_id for image, _ in self.results[:count]]
         if shown != [image.source.case_id for image in drawing.images]:
             raise DataError("The viewer shows other images than those that are to be corrected.")
-        self._drawing = drawing
+        self._drawing, self._hide = drawing, hide
         self._show_drawn(drawing)
         self._drawn_images = count
 
@@ -470,7 +471,7 @@ class SliceViewer(anywidget.AnyWidget):
         try:
             touched = draw_stroke(drawing, stroke)
         except AutosegError as error:
-            said = str(error)
+            said = self._hide(str(error))
         place = stroke.get("image"), stroke.get("slice")
         # The page has drawn it already: it gets its slice back as it is, whatever became of the stroke.
         sent = list(touched)
@@ -484,7 +485,7 @@ class SliceViewer(anywidget.AnyWidget):
         try:
             drawing.save()
         except AutosegError as error:
-            self._send_drawn([], f"Not saved: {error}", is_saved=False)
+            self._send_drawn([], f"Not saved: {self._hide(str(error))}", is_saved=False)
         else:
             self._send_drawn([], words)
         self._corrected = sorted(map(list, drawing.changed))

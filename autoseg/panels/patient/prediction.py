@@ -385,9 +385,9 @@ class PredictionPanel(Panel):
         try:
             before = run.before or run
             drawing = Drawing(run_to_correct(before), before.results, by=self.by.value)
-            viewer.draw(drawing)
+            viewer.draw(drawing, self.hidden)
         except AutosegError as error:  # the result is not lost
-            self.say(str(error), "error")
+            self.say(self.hidden(str(error)), "error")
             return
         self.drawing = drawing
         self._place_correcting()
@@ -411,8 +411,8 @@ class PredictionPanel(Panel):
 
         def show(found: Run | AutosegError) -> None:
             if isinstance(found, AutosegError):
-                viewer.draw(drawing)
-                self.say(str(found), "error")
+                viewer.draw(drawing, self.hidden)
+                self.say(self.hidden(str(found)), "error")
                 self.value = run
                 return
             where = (viewer.image_index, viewer.slice_index)

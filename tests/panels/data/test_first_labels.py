@@ -132,6 +132,33 @@ def test_nothing_is_written_before_it_is_said_who_draws_and_other_names_are_note
     )
 
 
+def test_names_of_images_do_not_reach_the_page(panel, monkeypatch):
+    first, sent = begun(panel), []
+    monkeypatch.setattr(first.viewer, "send", lambda message, **_: sent.append(str(message.get("drawing"))))
+
+    def fail(*_, **__):
+        raise DataError("/data/p1_scan.nii.gz is locked.")
+
+    monkeypatch.setattr(first.drawing, "save", fail)
+    brush(first, (1, 0))
+    assert "Not saved: a file of image 2 is locked." in sent[-1]
+    monkeypatch.setattr(first.drawing, "brush", fail)
+    brush(first, (1, 0))
+    assert not any("p1_scan" in one for one in sent)
+    assert any("'a file of image 2 is locked." in one for one in sent)
+
+
+def test_a_listed_slice_says_that_it_is_drawn(panel):
+    first = begun(panel)
+    rows = first.next.children[1:]
+    image, index = first.viewer.image_index, first.viewer.slice_index
+    brush(first, (image, index))
+    assert first.next.children[1:] == rows
+    assert "drawn" in rows[0].children[1].value
+    assert "nothing is drawn" not in rows[0].children[1].value
+    assert "nothing is drawn" in rows[1].children[1].value
+
+
 def test_one_learning_runs_at_a_time_and_another_folder_ends_it(panel, monkeypatch, tmp_path):
     first = begun(panel)
     brush(first, (0, 0))
