@@ -45,6 +45,11 @@ class Answer:
     structure: str = ""
     is_of_all: bool = False
 
+    def is_same(self, other: Answer) -> bool:
+        """Whether the two say the same, whatever the page calls the cases; of a share it may be another number."""
+        mine, theirs = ((one.kind, one.cases, one.structure) for one in (self, other))
+        return mine == theirs and (self.kind == "threshold" or self.repairs == other.repairs)
+
     def excludes(self, other: Answer) -> bool:
         """Whether only one of the two can hold: both are about the same case."""
         return not (self.cases and other.cases) or not set(self.cases).isdisjoint(other.cases)

@@ -138,9 +138,12 @@ class FindingRow(widgets.VBox):
         """Show these as answered, in place of what was, without calling `changed`."""
         self._quiet = True
         for control, answer in self.ticks:
-            control.value = any(answer.words == one.words for one in answers)
+            control.value = any(map(answer.is_same, answers))
+        shares = [one.repairs[0] for one in answers if one.kind == "threshold" and one.repairs]
+        if self.share is not None and shares:
+            self.share.value = float(dict(shares[0].arguments)["from"])
         if self.several is not None:
-            of_them = [one for _, one in self.several.options if one is not None and one in answers]
+            of_them = [one for _, one in self.several.options if one is not None and any(map(one.is_same, answers))]
             self.several.value = of_them[0] if of_them else None
         self._quiet = False
 
@@ -497,15 +500,17 @@ class FindingsPanel(Panel):
 
     def _declare(self, answer: Answer) -> None:
         name, about = answer.structure, None if answer.is_of_all else answer.cases
-        words = f"{name} really is not there where it is not drawn."
+        where = "everywhere" if about is None else f"on {counted(len(about), 'image')}"
+        words = f"{name} was looked for {where}: where it is not drawn, it is not there."
         if answer.kind == "missing":
             self._cases = declare_missing(self._folder, name, case_ids=about, seen=self._seen)
-            words = f"{name} was not drawn where it is not seen."
+            words = f"{name} was not drawn {'where it is not seen' if about is None else where}."
         elif answer.kind == "drawn":
             self._cases = declare_drawn(self._folder, name, case_ids=answer.cases)
         else:
             self._cases = declare_absent(self._folder, name, case_ids=about)
-        self._answers[name] = _Answer(words, _said(self._folder, name))
+        before = self._answers[name].words.splitlines() if name in self._answers else []
+        self._answers[name] = _Answer("\n".join(dict.fromkeys([*before, words])), _said(self._folder, name))
 
     def undo(self, repairs: Iterable[Repair]) -> None:
         """Take repairs back."""
@@ -550,7 +555,8 @@ class FindingsPanel(Panel):
         """List what was mended and answered, each with its undo."""
         rows: list[widgets.Widget] = []
         for name, answer in self._answers.items():
-            undo = button("Undo", partial(self.answer, name, drawn_everywhere=None), f"Undo: {answer.words}")
+            words = f"Take back all that was said of {name}, of every image"
+            undo = button("Undo", partial(self.answer, name, drawn_everywhere=None), words)
             rows.append(widgets.HBox([undo, widgets.HTML(text(answer.words))]))
         for words in self._answered_sizes():
             undo = button("Undo", self.ask_sizes_again, f"Undo: {words}")

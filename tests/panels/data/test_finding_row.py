@@ -1,11 +1,12 @@
 """One finding on the page."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from autoseg.data.checks import Finding
-from autoseg.data.repairs import clear, relabel, transform
+from autoseg.data.repairs import clear, relabel, settle, transform
 from autoseg.panels.data.answers import Answer, answers_for_all, answers_to, leaving_out, offers
 from autoseg.panels.data.findings import FindingRow
 
@@ -94,3 +95,22 @@ def test_the_same_for_all_is_what_each_of_them_can_be_answered():
     mend = [Answer("mend", "first", ("a",)), Answer("mend", "second", ("b",))]
     assert answers_for_all([[one, *mend], [two, mend[0]]]) == {"out": [[one], [two]], "mend": [mend, mend[:1]]}
     assert answers_for_all([[one, two], [two]]) == {}  # which of both is to be said of each
+
+
+def test_answers_are_shown_as_chosen_whatever_the_page_calls_the_images():
+    hidden, named = leaving_out(["b"], "Leave patient 2 out"), leaving_out(["b"], "Leave Bert out")
+    row = FindingRow(finding(), str, [named])
+    row.choose([hidden])
+    assert [control.value for control, _ in row.ticks] == [True]
+    many = FindingRow(finding(), str, [leaving_out([one], f"Leave {one} out") for one in "abc"])
+    many.choose([hidden])
+    assert many.several.value.cases == ("b",)
+    share = Answer("threshold", "Count", ("leg",), repairs=(settle("leg", "threshold"),))
+    of_shares = replace(finding(), kind="shares", cases=("leg",))
+    one = FindingRow(of_shares, str, [share])
+    one.press("Count")
+    one.share.value = 0.3
+    again = FindingRow(of_shares, str, [share])
+    again.choose(one.chosen)
+    assert again.share.value == 0.3
+    assert again.chosen == one.chosen

@@ -330,6 +330,6 @@ def test_answers_of_two_notebooks_stand_together(folder):
     for panel, answers in ((other, []), (one, ["disc", "fat"])):
         panel.show(found(folder), [])
         undone = [child.children[0].tooltip for child in panel.made.children[1:]]
-        assert [words.split()[1] for words in undone] == answers
+        assert [words.partition(" said of ")[2].partition(",")[0] for words in undone] == answers
     one.answer("fat", drawn_everywhere=None)
     assert [case.unsaid for case in found(folder).cases] == [{1, 3}] * 4

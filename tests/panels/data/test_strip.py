@@ -72,6 +72,12 @@ def test_what_is_said_of_images_is_kept_at_once_and_shown(opened, folder, told):
     panel.strip.say_of("Anna_02", "absent")  # and said otherwise later
     panel.use()
     assert states(opened())["Anna_02"] == "absent"
+    panel.strip.say_of("Bert_02", "missing")
+    panel.use()
+    opened()
+    (said,) = [row.children[1].value for row in panel.made.children[1:] if "looked for" in row.children[1].value]
+    assert "disc was looked for on 1 image: where it is not drawn, it is not there." in said
+    assert "disc was not drawn on 1 image." in said
 
 
 def test_the_same_is_said_of_all_on_which_a_structure_is_not_seen(opened):
