@@ -1,8 +1,12 @@
-"""Draw the README's first picture from the sample and the model that the demo trained.
+"""Draw the README's first picture from the sample and the model that the demo trained, and the manual's from runs.
 
 python3 workbench.py demo, then: .venv/bin/python docs/draw_pictures.py
+
+With --forecast NAME_forecast_comparison it draws the picture of that forecast in its place; the manual's is of the
+slices of 66 hippocampi (Medical Segmentation Decathlon).
 """
 
+import argparse
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +14,9 @@ from pathlib import Path
 import numpy as np
 
 import autoseg
+from autoseg.evaluation.comparison import read_comparison
 from autoseg.evaluation.expert import pair_with_expert
+from autoseg.report.figures import show_forecast
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURES = ROOT / "docs" / "pictures"
@@ -18,6 +24,23 @@ SAMPLE = ROOT / "data" / "sample"
 
 
 def main() -> None:
+    """Write what is asked for."""
+    asked = argparse.ArgumentParser()
+    asked.add_argument("--forecast", type=Path)
+    forecast = asked.parse_args().forecast
+    if forecast is None:
+        draw_overlay()
+    else:
+        draw_forecast(forecast)
+
+
+def draw_forecast(folder: Path) -> None:
+    """Write forecast.png."""
+    forecast = read_comparison(folder).forecast
+    show_forecast(forecast.shown()).savefig(PICTURES / "forecast.png", dpi=90)
+
+
+def draw_overlay() -> None:
     """Write overlay.png."""
     model = autoseg.load_model(autoseg.find_model(ROOT / "trained_model", "demo"))
     with tempfile.TemporaryDirectory() as folder:
