@@ -241,6 +241,7 @@ def _is_said_once(group: Sequence[Finding]) -> bool:
 
 
 MOST_ROWS, MOST_OF_ONE_KIND, MORE_ROWS, MOST_REPAIRS = 20, 5, 20, 30
+ALL = ""  # the images of which nothing else is said
 SHORT = 4  # so many rows need no second button below them
 # matplotlib draws one figure at a time.
 DRAWING = threading.Lock()
@@ -500,17 +501,15 @@ class FindingsPanel(Panel):
 
     def _declare(self, answer: Answer) -> None:
         name, about = answer.structure, None if answer.is_of_all else answer.cases
-        where = "everywhere" if about is None else f"on {counted(len(about), 'image')}"
-        words = f"{name} was looked for {where}: where it is not drawn, it is not there."
         if answer.kind == "missing":
             self._cases = declare_missing(self._folder, name, case_ids=about, seen=self._seen)
-            words = f"{name} was not drawn {'where it is not seen' if about is None else where}."
         elif answer.kind == "drawn":
             self._cases = declare_drawn(self._folder, name, case_ids=answer.cases)
         else:
             self._cases = declare_absent(self._folder, name, case_ids=about)
-        before = self._answers[name].words.splitlines() if name in self._answers else []
-        self._answers[name] = _Answer("\n".join(dict.fromkeys([*before, words])), _said(self._folder, name))
+        earlier = self._answers[name].missing if about is not None and name in self._answers else {}
+        now = dict.fromkeys([ALL] if about is None else about, answer.kind == "missing")
+        self._answers[name] = _Answer(name, {**earlier, **now}, _said(self._folder, name))
 
     def undo(self, repairs: Iterable[Repair]) -> None:
         """Take repairs back."""
@@ -590,10 +589,30 @@ class FindingsPanel(Panel):
 
 
 class _Answer(NamedTuple):
-    """What was answered about a structure, in words, and what is known of each case since."""
+    """What was answered about a structure, and what is known of each case since.
 
-    words: str
+    `missing` tells by case whether it was not drawn there, or else looked for; under ALL, of all others.
+    """
+
+    name: str
+    missing: Mapping[str, bool]
     said: Mapping[str, tuple[bool, bool]]
+
+    @property
+    def words(self) -> str:
+        """What was answered, a sentence a line."""
+        lines = []
+        for is_missing in dict.fromkeys(self.missing.values()):
+            count = sum(one is is_missing for case_id, one in self.missing.items() if case_id != ALL)
+            images = f"on {counted(count, 'image')}"
+            if self.missing.get(ALL) is is_missing:
+                images = "where it is not seen" if is_missing else "everywhere"
+            lines.append(
+                f"{self.name} was not drawn {images}."
+                if is_missing
+                else f"{self.name} was looked for {images}: where it is not drawn, it is not there."
+            )
+        return "\n".join(lines)
 
 
 def _said(cases: CaseFolder, name: str) -> dict[str, tuple[bool, bool]]:

@@ -78,6 +78,12 @@ def test_what_is_said_of_images_is_kept_at_once_and_shown(opened, folder, told):
     (said,) = [row.children[1].value for row in panel.made.children[1:] if "looked for" in row.children[1].value]
     assert "disc was looked for on 1 image: where it is not drawn, it is not there." in said
     assert "disc was not drawn on 1 image." in said
+    panel.strip.say_of("Anna_02", "missing")
+    panel.use()
+    opened()
+    (said,) = [row.children[1].value for row in panel.made.children[1:] if "not drawn" in row.children[1].value]
+    assert "disc was not drawn on 2 images." in said
+    assert "looked for" not in said
 
 
 def test_the_same_is_said_of_all_on_which_a_structure_is_not_seen(opened):
