@@ -42,10 +42,15 @@ def test_train_from_the_folder_to_the_score(opened, home, capsys):
     assert name.input_value() == "cavity"
     name.fill("left ventricle")
     name.press("Tab")
+    page.evaluate("() => document.addEventListener('autoseg-busy', () => { window.begun = true; })")
     notebook.click(notebook.button("Keep"))
     page.wait_for_function("() => document.body.innerHTML.includes('left ventricle')")
     wait_until(lambda: "left ventricle" in (home / "data/sample/train/structures.csv").read_text("utf-8"))
     notebook.wait_for_text("patients, every one with labels")
+    # The folder is read again, and panels keep their height until all that follows it is done.
+    page.wait_for_function(
+        "() => window.begun && !document.querySelector('.autoseg-panel[style*=min-height]')", timeout=60_000
+    )
 
     # Another batch; fewer, coarser pixels, so that the way is tested here and not the result.
     page.wait_for_selector("img[alt*='varied']", timeout=60_000)
@@ -187,6 +192,7 @@ def test_a_wrong_folder_and_damaged_files_are_sentences(opened, home):
     notebook.run_all()
     page.wait_for_function(f"() => {{ {FIND_BUTTON} return b && !b.disabled; }}", timeout=120_000)
     notebook.click(notebook.button("Change…"))
+    notebook.wait_for_text("dicoms holds:")  # with which the path is written into its field
     path = page.get_by_label("Folder", exact=True).locator("visible=true").first
     path.fill(str(home / "nowhere"))
     path.press("Enter")
