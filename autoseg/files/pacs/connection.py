@@ -136,12 +136,12 @@ def find_connection(name: str) -> Connection:
 
 def keep_connection(connection: Connection, *, secret: str = "") -> None:
     """Keep a connection in place of an earlier one of its name; its password or token goes to the keyring."""
+    if connection.has_secret and secret:
+        _in_keyring(connection, "set_password", secret)
     for earlier in read_connections():
         is_other = not connection.has_secret or earlier.user != connection.user
         if earlier.name == connection.name and earlier.has_secret and is_other:
             _in_keyring(earlier, "delete_password")
-    if connection.has_secret and secret:
-        _in_keyring(connection, "set_password", secret)
     _write([*(one for one in _others(connection.name)), connection])
 
 

@@ -6,8 +6,8 @@ import itertools
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -196,6 +196,7 @@ def get_series(
             else f"Nothing was chosen to get from {connection.place}."
         )
     into = Path(into)
+    _refuse_other_patient(into, patients)
     labels = [
         safe_name(f"{one.number}_{one.modality}_{one.description}") if named else "series_001" for one in series
     ]
@@ -223,6 +224,19 @@ def get_series(
     if first is not None and not folders and not earlier:
         raise first
     return Fetched(into, tuple(folders), tuple(earlier), tuple(failed), is_stopped)
+
+
+def _refuse_other_patient(into: Path, patients: Collection[str]) -> None:
+    """Refuse a folder in which series of another patient are."""
+    for place in sorted(path for path in into.glob("*") if path.is_dir()):
+        first = next(iter(sorted(place.glob("*.dcm"))), None)
+        with suppress(*PYDICOM_ERRORS), quiet():
+            own = "" if first is None else text_of(read_dataset(first, pixels=False), "PatientID")
+            if own and own not in patients:
+                raise PacsError(
+                    f"{into} holds series of another patient ({place.name}). A folder holds one patient: choose "
+                    "another folder."
+                )
 
 
 def _place_for(into: Path, label: str, series_uid: str, taken: set[str]) -> Path:
@@ -255,7 +269,7 @@ def _get_one(
             "it away, or choose another folder."
         )
     with whole_folder(place) as temporary:
-        incoming = _Received(temporary, series, wanted, replace(progress, count=len(wanted)), on_progress)
+        incoming = _Received(temporary, place, series, wanted, replace(progress, count=len(wanted)), on_progress)
         incoming.tell()
         for wait in (*WAITS_S, None):
             missing = incoming.missing
@@ -280,17 +294,18 @@ def _get_one(
 
 
 class _Received:
-    """The instances of one series as they come, each read back from the disk."""
+    """The instances of one series as they come, each read back from the disk; at last they will lie at `place`."""
 
     def __init__(
         self,
         folder: Path,
+        place: Path,
         series: FoundSeries,
         wanted: Mapping[str, str],
         progress: TransferProgress,
         on_progress: OnTransfer | None,
     ) -> None:
-        self.folder, self.series, self.wanted = folder, series, wanted
+        self.folder, self.place, self.series, self.wanted = folder, place, series, wanted
         self.progress, self.on_progress = progress, on_progress
         self.files: dict[str, Path] = {}
         self.is_stopped = False
@@ -311,7 +326,7 @@ class _Received:
                 self.files[uid] = path
                 if len(self.files) == 1:
                     rest = path.stat().st_size * (len(self.wanted) - 1)
-                    check_room(self.folder.parent, "this series", likely=rest, least=rest)
+                    check_room(self.place.parent, "this series", likely=rest, least=rest)
                 self.tell()
             else:
                 path.unlink()

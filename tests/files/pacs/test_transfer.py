@@ -219,12 +219,30 @@ def test_series_of_one_name_have_a_folder_each(archive, phantom, tmp_path):
     assert coded == ["series_001", "series_002"]
 
 
+def test_a_folder_holds_one_patient_and_a_disk_that_is_too_small_is_said_before(
+    archive, phantom, tmp_path, monkeypatch
+):
+    archive.put(*phantom)
+    (series,) = search(archive.web, Wanted(patient_id="phantom"))
+    write_phantom(tmp_path / "got" / "of_another", Phantom("coronal", rows=16, columns=12))
+    for path in (tmp_path / "got" / "of_another").iterdir():
+        dataset = dcmread(path)
+        dataset.PatientID = "somebody else"
+        dataset.save_as(path)
+    with pytest.raises(PacsError, match="holds series of another patient"):
+        get_series(archive.web, [series], tmp_path / "got")
+    monkeypatch.setattr("autoseg.files.room.free_bytes", lambda folder: 10)
+    with pytest.raises(OutputError, match=rf"On the disk of {tmp_path / 'new'} 1 kB are free"):
+        get_series(archive.web, [series], tmp_path / "new")
+    assert not list((tmp_path / "new").iterdir())
+
+
 def test_images_that_come_from_two_sides_at_once_are_all_kept(phantom, tmp_path):
     wanted = {dcmread(path).SOPInstanceUID: "" for path in phantom}
     series = FoundSeries(*[""] * 5, dcmread(phantom[0]).SeriesInstanceUID, *[""] * 3, len(phantom))
     progress = TransferProgress("got", 0, len(phantom))
     (tmp_path / "into").mkdir()
-    incoming = _Received(tmp_path / "into", series, wanted, progress, None)
+    incoming = _Received(tmp_path / "into", tmp_path / "at_last", series, wanted, progress, None)
     together = threading.Barrier(2, timeout=0.5)
 
     def write(source, path):
