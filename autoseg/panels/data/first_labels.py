@@ -19,7 +19,7 @@ from autoseg.model.model import EpochResult, TrainedModel
 from autoseg.panels.parts.background import Turn
 from autoseg.panels.parts.fields import button, field
 from autoseg.panels.parts.panel import Panel
-from autoseg.panels.parts.style import heading, text
+from autoseg.panels.parts.style import Kind, heading, text
 from autoseg.panels.parts.viewer import SliceViewer
 from autoseg.prediction.next_slices import NextSlice, Reason
 from autoseg.training.rounds import MINUTES, Round, begin_rounds, keep_round, learn_round, next_round, read_names
@@ -38,6 +38,7 @@ ON_A_SLICE = (
 )
 BEGUN = "Draw on the slices that are listed below; each stroke is saved at once. Then press Learn."
 NOBODY = "Say who draws (Drawn by): initials are enough."
+POOR = 0.5  # a Dice below which a proposal is more work than an empty slice
 ROW = {"align_items": "center", "flex_flow": "row wrap"}
 
 
@@ -136,7 +137,8 @@ class FirstLabelsPanel(Panel):
         def then(found: tuple[Round, Drawing, tuple[str, ...]]) -> None:
             now, drawing, notes = found
             self._show(now, drawing)
-            self.say("\n".join([BEGUN, *map(self.hidden, notes)]), "warning" if notes else "note")
+            lines = [BEGUN, _say_whose(now), *map(self.hidden, notes)]
+            self.say("\n".join(lines), "warning" if notes else "note")
 
         self.start(work, then, saying="Reading the images …")
 
@@ -174,7 +176,8 @@ class FirstLabelsPanel(Panel):
             self._is_learning = False
             after, again, model = found
             self._show(after, again)
-            self.say(f"{_say_score(model)} Now correct the slices that are listed first, and learn again.", "done")
+            words, kind = _say_score(model)
+            self.say(f"{words} Now correct the slices that are listed first, and learn again.", kind)
 
         viewer.end_drawing()
         self._place()
@@ -313,8 +316,26 @@ def _say_others(typed: Sequence[Structure], begun: Sequence[Structure]) -> tuple
     return (f"It goes on with the structures that the drawing began with: {', '.join(names)}.",)
 
 
-def _say_score(model: TrainedModel) -> str:
+def _say_whose(now: Round) -> str:
+    """Say of how many patients the images are, and what to do where nobody but the files' names tells it."""
+    count = len({image.source.subject_id for image in now.images})
+    words = f"These are {counted(len(now.images), 'image')} of {counted(count, 'patient')}."
+    if count == 1 or any(one.sop_uid for image in now.images for one in image.source.slices):
+        return words
+    return (
+        f"{words} That is taken from names of files and folders. If several images are of one person, say so "
+        f"before you draw, in subjects.csv beside them (case_id, subject_id), delete {now.folder.name} and begin "
+        "again: else the score below is of people whom the model knows."
+    )
+
+
+def _say_score(model: TrainedModel) -> tuple[str, Kind]:
+    """Say how good the model is, and how that is to be taken."""
     dice = next((one.validation_dice for one in model.history if one.epoch == model.best_epoch), None)
     if dice is None:
-        return "Outlines are proposed. How good they are nobody can tell as long as one patient alone is drawn."
-    return f"Outlines are proposed. On slices of patients of whom nothing was learnt their Dice is {dice:.2f}."
+        words = "Outlines are proposed. How good they are nobody can tell as long as one patient alone is drawn."
+        return words, "note"
+    words = f"Outlines are proposed. On slices of patients of whom nothing was learnt their Dice is {dice:.2f}."
+    if dice < POOR:
+        return f"{words} That is poor: most outlines are wrong. Draw a few more slices.", "warning"
+    return words, "done"

@@ -1,18 +1,19 @@
 """The panel for images without labels: it is offered, drawn in, learns, proposes, and hands the labels on."""
 
+import shutil
 import threading
 from dataclasses import replace
 from functools import partial
 
 import pytest
 from discs import STRUCTURES, quick_settings, write_unlabelled
-from untrained import untrained_model
+from untrained import made_up_model, untrained_model
 
 from autoseg.data.cases import read_case
 from autoseg.errors import DataError
 from autoseg.panels.data import first_labels
 from autoseg.panels.data.data import DataPanel
-from autoseg.panels.data.first_labels import say_why
+from autoseg.panels.data.first_labels import FirstLabelsPanel, say_why
 from autoseg.panels.parts.values import Data
 from autoseg.prediction.next_slices import NextSlice, Reason
 from autoseg.training import rounds
@@ -200,9 +201,34 @@ def test_learning_that_fails_at_once_can_be_begun_again(panel, monkeypatch):
     assert first.stop_button.layout.display == "none"
 
 
-def test_one_patient_alone_gives_outlines_without_a_score(panel, monkeypatch):
+def test_one_patient_alone_gives_outlines_without_a_score():
     model = replace(untrained_model(), structures=STRUCTURES)
-    assert "nobody can tell" in first_labels._say_score(model)
+    words, kind = first_labels._say_score(model)
+    assert "nobody can tell" in words
+    assert kind == "note"
+
+
+def test_a_poor_score_has_no_green_tick():
+    model = made_up_model()  # its best epoch has a Dice of 0.2
+    assert first_labels._say_score(model)[1] == "warning"
+    better = [replace(one, validation_dice=0.8) for one in model.history]
+    assert first_labels._say_score(replace(model, history=tuple(better)))[1] == "done"
+
+
+def test_whose_the_images_are_is_said_and_can_be_put_right(panel, tmp_path):
+    first = begun(panel)
+    assert "3 images of 3 patients. That is taken from names" in first.message.value
+    shutil.rmtree(first.round.folder)
+    names = [image.source.case_id for image in first.round.images]
+    rows = "\n".join(f"{name},P1" for name in names)
+    (first.source / "subjects.csv").write_text(f"case_id,subject_id\n{rows}\n", encoding="utf-8")
+    again = FirstLabelsPanel(print)
+    again.offer(first.source)
+    again.names.value, again.by.value = "core", "AB"
+    again.begin()
+    again.wait(60)
+    assert "3 images of 1 patient." in again.message.value
+    assert "taken from names" not in again.message.value
 
 
 def test_each_reason_is_a_sentence():
