@@ -134,7 +134,14 @@ def pacs(chosen: argparse.Namespace) -> None:
             typed["user"] = ""
         made = Connection(**{**before, **typed, "has_secret": wants or bool(before.get("has_secret"))})
         if wants:
-            secret = getpass(f"{f'Password of {made.user}' if made.user else 'Token'} for {made.place}: ")
+            what = f"Password of {made.user}" if made.user else "Token"
+            try:
+                secret = getpass(f"{what} for {made.place}: ")
+            except EOFError:
+                raise PacsError(
+                    f"{what} for {made.place}: nobody can be asked here, so nothing was kept. Type the same in a "
+                    "terminal."
+                ) from None
             made = replace(made, has_secret=bool(secret))
         keep_connection(made, secret=secret)
     connection = find_connection(chosen.name)

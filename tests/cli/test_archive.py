@@ -1,6 +1,8 @@
 """`autoseg pacs`, `fetch` and `send` with a real Orthanc."""
 
 import json
+import subprocess
+import sys
 
 import keyring
 import pytest
@@ -59,6 +61,31 @@ def test_another_address_is_not_given_the_password_unasked(connected, monkeypatc
     assert main(["pacs", "orthanc-web", "--user", "bert"]) == 0
     assert keyring.get_password("autoseg orthanc-web", USER) is None
     assert main(["pacs", "orthanc-web", "--url", "https://[abc"]) == 1
+
+
+def test_where_nobody_can_be_asked_for_a_password_it_is_a_sentence(connected, monkeypatch, capsys):
+    def nobody(prompt):
+        raise EOFError
+
+    monkeypatch.setattr("autoseg.cli.archive.getpass", nobody)
+    kept = connections_path().read_text(encoding="utf-8")
+    assert main(["pacs", "orthanc-web", "--url", "http://127.0.0.1:9/dicom-web"]) == 1
+    assert "nobody can be asked here" in capsys.readouterr().err
+    assert connections_path().read_text(encoding="utf-8") == kept
+
+
+def test_uids_that_are_not_as_they_should_be_come_without_a_word(archive, sample, tmp_path):
+    archive.put(*sorted((sample / "test" / "dicoms").iterdir())[:2])
+    # In a process of its own, for pytest has filters of its own.
+    script = (
+        "import sys; from autoseg.cli import main; from autoseg.files.pacs.connection import Connection, "
+        "keep_connection; keep_connection(Connection('here', host='127.0.0.1', port=int(sys.argv[1]), "
+        "ae_title='ORTHANC')); sys.exit(main(['fetch', 'here', '--patient', 'SCD*', '--into', sys.argv[2]]))"
+    )
+    command = [sys.executable, "-c", script, str(archive.dicom), str(tmp_path / "got")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert len(list((tmp_path / "got").rglob("*.dcm"))) == 2
 
 
 def test_what_is_marked_within_a_folder_is_sent_without_the_patient(connected, phantom, tmp_path, monkeypatch):
