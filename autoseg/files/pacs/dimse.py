@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ssl
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -29,10 +28,6 @@ from autoseg.errors import PacsError, PacsGoneError
 from autoseg.files.dicom.records import PYDICOM_ERRORS, FileDataset, quiet
 from autoseg.files.pacs.asked import FoundSeries, Level, Take, ToSend
 from autoseg.files.pacs.connection import Connection, secret_of, trusting
-
-# Many a UID is not as it should be, which nobody here can mend. pynetdicom looks at each in threads of its own, for
-# minutes: `quiet` would keep from everybody else what they have to say meanwhile.
-warnings.filterwarnings("ignore", "Invalid value for VR UI", UserWarning)
 
 CONNECT_S, ANSWER_S = 10, 60
 # How DICOM files may be packed; each is offered by itself, so that a PACS sends a file as it has it.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -22,6 +23,10 @@ from autoseg.files.pacs.connection import EXTRA, Connection
 from autoseg.files.room import check_room
 from autoseg.files.sources import walk
 from autoseg.words import counted, size_words
+
+# Many a UID is not as it should be, which nobody here can mend. Both protocols look at each, in threads of their own
+# and for minutes: `quiet` would keep from everybody else what they have to say meanwhile.
+warnings.filterwarnings("ignore", "Invalid value for VR UI", UserWarning)
 
 MOST_STUDIES = 100
 # How long is waited before it is tried again.
