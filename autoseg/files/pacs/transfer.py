@@ -24,8 +24,8 @@ from autoseg.files.room import check_room
 from autoseg.files.sources import walk
 from autoseg.words import counted, size_words
 
-# Many a UID is not as it should be, which nobody here can mend. Both protocols look at each, in threads of their own
-# and for minutes: `quiet` would keep from everybody else what they have to say meanwhile.
+# Many a UID is not as it should be, which nobody here can mend. Both protocols look at each, one in threads of its
+# own, and for minutes: `quiet` would keep from everybody else what they have to say meanwhile.
 warnings.filterwarnings("ignore", "Invalid value for VR UI", UserWarning)
 
 MOST_STUDIES = 100
