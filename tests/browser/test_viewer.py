@@ -489,7 +489,7 @@ def _kill_the_kernel_in_the_middle_of_a_stroke(notebook, home):
     page.wait_for_function("old => !old.isConnected", arg=handle)
     page.wait_for_function(
         "() => [...document.querySelectorAll('.asv-drawing:not([hidden])')].some("
-        "(box) => box.closest('.asv').querySelector('td.asv-number').title === '511 pixels')",
+        "(box) => box.closest('.asv').querySelector('td.asv-number')?.title === '511 pixels')",
         timeout=60_000,
     )
     viewer.scroll_into_view_if_needed()
