@@ -1,10 +1,11 @@
 """From no label to a model, by a scripted person: how much is left to correct, and are chosen slices worth more?
 
     python benchmarks/corrector.py hearts=DATA hippo=DATA … [--seeds 0 1 2] [--epochs 300] [--patients 12]
+                                   [--into FOLDER]
 
 DATA is a folder of labelled images, whose labels are the person's: where a slice is to be drawn, it becomes as the
-label file is. Everything is learnt as in the notebook (`autoseg.training.rounds.plan_learning`: slices, patients
-apart, going on from what was learnt), but by epochs, so that all columns have the same.
+label file is. Everything is learnt as in the notebook (`autoseg.training.rounds.plan_learning`: slices, going on
+from what was learnt), but by epochs, so that all columns have the same.
 
 `patients` goes from one patient to the next. The model of those before proposes outlines; told is how many pixels
 of all slices of this patient a person would have to change, in percent of those that the reference has (100: none
@@ -12,6 +13,8 @@ were proposed). Then `--slices` chosen ones of the patient are drawn, and it is 
 
 `slices` draws on some patients in rounds, slices that `choose_slices` chooses or random ones, and tells after each
 round the mean Dice of the slices of other patients, of whom nothing is drawn.
+
+`--into` keeps the figures in `corrector.csv`, from which an interrupted run goes on, and draws `corrector.png`.
 """
 
 from __future__ import annotations
@@ -20,9 +23,12 @@ import argparse
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
 
 from autoseg.data.cases import Case, CaseFolder, find_cases, read_case
 from autoseg.image.image import Image, LabelMap
@@ -141,6 +147,29 @@ def by_slices(
         yield len(drawn), float(np.mean(dice))
 
 
+def draw(table: pd.DataFrame, path: Path) -> None:
+    """Draw both tables, a row a set: the seeds thin, their mean thick."""
+    names = list(dict.fromkeys(table["set"]))
+    figure = Figure(figsize=(9, 3.4 * len(names)), layout="constrained")
+    axes = figure.subplots(len(names), 2, squeeze=False)
+    for (left, right), name in zip(axes, names, strict=True):
+        own = table[table["set"] == name]
+        left.set(title=f"{name}: left to correct", xlabel="patient", ylabel="% of the reference's pixels")
+        right.set(title=f"{name}: other patients", xlabel="drawn slices", ylabel="mean Dice")
+        for ax, how, colour in ((left, "patients", "C0"), (right, "chosen", "C0"), (right, "random", "C1")):
+            lines = own[own["how"] == how].pivot(index="count", columns="seed", values="value")
+            if lines.empty:
+                continue
+            ax.plot(lines.index, lines, color=colour, alpha=0.25, linewidth=1)
+            ax.plot(lines.index, lines.mean(axis=1), color=colour, linewidth=2.5, label=how, marker="o")
+            ax.set_xticks(lines.index)
+        left.axhline(50, color="0.6", linestyle="--", linewidth=1)
+        left.set_ylim(bottom=0)
+        if right.get_legend_handles_labels()[1]:
+            right.legend()
+    figure.savefig(path, dpi=130)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sets", nargs="+", metavar="NAME=DATA")
@@ -150,22 +179,45 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--only", choices=("patients", "slices"), help="one of the two tables")
     parser.add_argument("--patients", type=int, default=12, help="so many of each set")
+    parser.add_argument("--into", type=Path, metavar="FOLDER")
     chosen = parser.parse_args()
+    rows: list[tuple[str, int, str, int, float]] = []
+    if chosen.into is not None:
+        chosen.into.mkdir(parents=True, exist_ok=True)
+        if (chosen.into / "corrector.csv").exists():
+            rows = list(pd.read_csv(chosen.into / "corrector.csv").itertuples(index=False, name=None))
+    tables = [
+        how
+        for how in ("patients", "chosen", "random")
+        if chosen.only in (None, how if how == "patients" else "slices")
+    ]
     for name, folder in (one.split("=", 1) for one in chosen.sets):
         material = Material.read(Path(folder), chosen.patients)
         print(f"{name}: {len(material.people)} patients, {sum(one.shape[0] for one in material.images)} slices")
-        for seed in chosen.seeds:
+        for seed, how in product(chosen.seeds, tables):
+            if any(row[:3] == (name, seed, how) for row in rows):
+                continue
             start = time.perf_counter()
-            if chosen.only != "slices":
-                for number, left in enumerate(patient_by_patient(material, chosen.epochs, seed, chosen.slices), 1):
-                    print(f"  seed {seed}, patient {number}: {left:.0f} % to correct", flush=True)
-            for how in (True, False) if chosen.only != "patients" else ():
-                name_of = "chosen" if how else "random"
-                for count, dice in by_slices(
-                    material, chosen.epochs, seed, chosen.slices, chosen.rounds, chosen=how
-                ):
-                    print(f"  seed {seed}, {count} {name_of} slices: Dice {dice:.3f}", flush=True)
+            found: list[tuple[str, int, str, int, float]] = []
+            given = chosen.epochs, seed, chosen.slices
+            if how == "patients":
+                told = enumerate(patient_by_patient(material, *given), 1)
+            else:
+                told = by_slices(material, *given, chosen.rounds, chosen=how == "chosen")
+            for count, value in told:
+                found.append((name, seed, how, count, value))
+                words = (
+                    f"patient {count}: {value:.0f} % to correct"
+                    if how == "patients"
+                    else f"{count} {how} slices: Dice {value:.3f}"
+                )
+                print(f"  seed {seed}, {words}", flush=True)
             print(f"  {time.perf_counter() - start:.0f} s", flush=True)
+            rows += found
+            if chosen.into is not None:
+                table = pd.DataFrame(rows, columns=["set", "seed", "how", "count", "value"])
+                table.to_csv(chosen.into / "corrector.csv", index=False)
+                draw(table, chosen.into / "corrector.png")
 
 
 if __name__ == "__main__":

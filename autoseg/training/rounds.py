@@ -15,9 +15,8 @@ from autoseg.data.corrections.drawing import Drawing, Place, read_looked_at
 from autoseg.data.corrections.keep import keep_correction
 from autoseg.data.corrections.kit import Kit, pictures_apart, read_kit, write_kit
 from autoseg.data.corrections.read import only_on, read_correction
-from autoseg.data.digests import known_subjects
 from autoseg.data.patients import read_patient
-from autoseg.data.split import Split, split_cases, subjects_of
+from autoseg.data.split import Split, split_cases
 from autoseg.errors import DataError, LabelError, OutputError
 from autoseg.files.records import write_record
 from autoseg.files.tables import KeptCorrection
@@ -28,7 +27,7 @@ from autoseg.model.model import TrainedModel, load_model, model_files
 from autoseg.model.settings.settings import Settings
 from autoseg.prediction.ensemble import PLAIN, Inference
 from autoseg.prediction.next_slices import NextSlice, Numbers, choose_slices, doubts_of, propose
-from autoseg.training.finetuning.base import learnt_from, settings_from_base, split_for_base
+from autoseg.training.finetuning.base import settings_from_base
 from autoseg.training.plan import plan_settings
 from autoseg.training.plan.choices import set_aside
 from autoseg.training.save import train_and_save
@@ -212,18 +211,16 @@ def plan_learning(
     epochs: int | None = None,
     seed: int = 0,
 ) -> tuple[Settings, Split]:
-    """Plan to learn from a few drawn slices: without a base anew, else fine-tuning all of it.
+    """Plan to learn from all drawn slices: without a base anew, else fine-tuning all of it.
 
-    Patients stay apart: validation patients are such as the base has not learnt from; where there is none, nobody
-    validates and the last epoch counts.
+    Nobody validates: of few slices, those of a patient who only validates are what the next proposals want most,
+    and the last epoch counts anyway. How good proposals are is told by what becomes of them (`find_agreement`).
     """
     minutes = minutes if epochs is None else None
-    reserved = set_aside(found)
+    split = split_cases(found.cases, validation_subjects=(), test_subjects=set_aside(found))
     if base is None:
         # Of volumes every slice would have to be drawn.
-        plan = plan_settings(found, minutes=minutes, epochs=epochs, spatial_dims=2, seed=seed)
-        chosen, settings = plan.validation_subjects, plan.settings
-        return settings, split_cases(found.cases, validation_subjects=chosen, test_subjects=reserved)
+        return plan_settings(found, minutes=minutes, epochs=epochs, spatial_dims=2, seed=seed).settings, split
     rate = max(base.settings.learning_rate * RATE_AGAIN, 1e-5)
     settings = settings_from_base(
         base,
@@ -235,10 +232,46 @@ def plan_learning(
         seed=seed,
         **{"finetune.frozen": ()},
     )
-    people = set(subjects_of(found.cases)) - set(reserved)
-    if people <= known_subjects(people, learnt_from(base)):
-        return settings, split_cases(found.cases, validation_subjects=(), test_subjects=reserved)
-    return settings, split_for_base(base, found.cases, test_subjects=reserved, seed=seed)
+    return settings, split
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far a model's proposals agreed with what a person made of them: the mean `dice` of `slices`.
+
+    `are_strangers`: the slices are of patients of whom the model had learnt nothing. Where there were none the
+    slices are others of patients whom it knew, which is easier. A person who starts from a proposal stays nearer to
+    it than one who draws alone, and the slices were chosen because they are hard.
+    """
+
+    dice: float
+    slices: int
+    are_strangers: bool
+
+
+def find_agreement(now: Round, drawing: Drawing) -> Agreement | None:
+    """Compare the proposals of a round with the outlines that a person drew or called right in it.
+
+    None in the first round, and where nobody looked at a slice on which there is anything.
+    """
+    if now.number == 1:
+        return None
+    whose = [image.source.subject_id for image in now.images]
+    known = {whose[number] for number, _ in now.before}
+    found: dict[bool, list[float]] = {True: [], False: []}
+    for number, index in drawing.looked_at - now.before:
+        before, after = drawing.original(number), drawing.label_map(number)
+        scores = [
+            2 * int((old & new).sum()) / int(old.sum() + new.sum())
+            for one in now.kit.structures
+            for old, new in [(before.mask(one.label)[index], after.mask(one.label)[index])]
+            if old.any() or new.any()
+        ]
+        if scores:
+            found[whose[number] not in known].append(float(np.mean(scores)))
+    are_strangers = bool(found[True])
+    slices = found[are_strangers]
+    return Agreement(float(np.mean(slices)), len(slices), are_strangers) if slices else None
 
 
 def next_round(

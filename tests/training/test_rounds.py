@@ -1,6 +1,7 @@
 """Rounds from images without labels to a model: only what was looked at is kept, and it is gone on from there."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,11 +10,20 @@ from untrained import untrained_model
 
 from autoseg.data.cases import find_cases, read_case
 from autoseg.data.corrections.drawing import Drawing
-from autoseg.data.split import subjects_of
 from autoseg.errors import DataError, LabelError
+from autoseg.image.image import LabelMap
 from autoseg.prediction.next_slices import Reason
 from autoseg.training import rounds
-from autoseg.training.rounds import begin_rounds, keep_round, learn_round, next_round, plan_learning, read_names
+from autoseg.training.rounds import (
+    Agreement,
+    begin_rounds,
+    find_agreement,
+    keep_round,
+    learn_round,
+    next_round,
+    plan_learning,
+    read_names,
+)
 
 # Draws from one edge of a slice to the other, as a pen does that knows the outline.
 CORE, RING = 1, 5
@@ -152,7 +162,7 @@ def test_an_outline_of_before_stays_where_it_is_filled_over(source, tmp_path):
     np.testing.assert_array_equal(Drawing(third.kit, third.results, by="AB").label_map(0).voxels[1], own)
 
 
-def test_learning_again_goes_on_from_before_and_keeps_validation_patients_apart(source, tmp_path, monkeypatch):
+def test_learning_again_goes_on_from_before_with_all_that_was_drawn(source, tmp_path, monkeypatch):
     small = quick_settings()
     monkeypatch.setattr(
         rounds,
@@ -172,11 +182,36 @@ def test_learning_again_goes_on_from_before_and_keeps_validation_patients_apart(
     second, _ = learn_round(after, epochs=1)
     assert second.origin["base"]["name"] == first.name
     found = find_cases(after.cases_folder, unlabelled="skip")
-    _, before = plan_learning(found, None, epochs=1)
-    _, split = plan_learning(found, first, epochs=1)
-    assert len(found.cases) == 4
-    assert subjects_of(split.validation) == subjects_of(before.validation) != ()
-    assert not set(subjects_of(split.validation)) & set(subjects_of(split.training))
+    for base in (None, first):
+        _, split = plan_learning(found, base, epochs=1)
+        assert split.training == found.cases
+        assert split.validation == ()
+
+
+def test_proposals_are_compared_with_what_became_of_them(source, tmp_path, monkeypatch):
+    now, drawing = begun(source, tmp_path / "drawn")
+    draw(drawing, (0, 0))
+    assert find_agreement(now, drawing) is None
+    keep_round(now, drawing)
+    proposed = np.zeros(now.images[0].shape, np.uint8)
+    proposed[1:, 4:8, 4:8] = RING
+
+    def propose(model, image, how):
+        return SimpleNamespace(label_map=LabelMap(proposed, image.affine, STRUCTURES, source=image.source))
+
+    monkeypatch.setattr(rounds, "propose", propose)
+    monkeypatch.setattr(rounds, "doubts_of", lambda found: [np.zeros(3) for _ in found])
+    after = next_round(now, drawing, untrained_model())
+    again = Drawing(after.kit, after.results, by="AB", before=after.before)
+    assert find_agreement(after, again) is None
+    # Another slice of a patient whom the model knows: the ring proposed is half of what is drawn.
+    again.polygon((0, 1), RING, [(3.6, 3.6), (3.6, 11.4), (7.4, 11.4), (7.4, 3.6)])
+    assert find_agreement(after, again) == Agreement(pytest.approx(2 * 16 / (16 + 32)), 1, are_strangers=False)
+    # Patients of whom nothing was learnt count alone: one slice is right, on another the core was missed.
+    again.call_right((1, 1))
+    again.call_right((2, 0))  # nothing was proposed there, and nothing is
+    again.brush((1, 2), CORE, [(16, 16)], size=7)
+    assert find_agreement(after, again) == Agreement(pytest.approx((1 + (1 + 0) / 2) / 2), 2, are_strangers=True)
 
 
 _plan = rounds.plan_settings

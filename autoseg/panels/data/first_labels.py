@@ -22,7 +22,17 @@ from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.style import Kind, heading, text
 from autoseg.panels.parts.viewer import SliceViewer
 from autoseg.prediction.next_slices import NextSlice, Reason
-from autoseg.training.rounds import MINUTES, Round, begin_rounds, keep_round, learn_round, next_round, read_names
+from autoseg.training.rounds import (
+    MINUTES,
+    Agreement,
+    Round,
+    begin_rounds,
+    find_agreement,
+    keep_round,
+    learn_round,
+    next_round,
+    read_names,
+)
 from autoseg.words import counted
 
 WORDS = (
@@ -162,21 +172,22 @@ class FirstLabelsPanel(Panel):
         self._is_learning, self._stopping = True, threading.Event()
         stopping = self._stopping
 
-        def work() -> tuple[Round, Drawing, TrainedModel]:
+        def work() -> tuple[Round, Drawing, Agreement | None]:
             keep_round(now, drawing)
+            agreement = find_agreement(now, drawing)
             turn = Turn(f"first labels of {now.folder.name}")
             try:
                 model, _ = learn_round(now, on_epoch=self._tell_epoch(), should_stop=stopping.is_set)
             finally:
                 turn.give_back()
             after = next_round(now, drawing, model, on_image=self._tell_image)
-            return after, self._drawing_of(after), model
+            return after, self._drawing_of(after), agreement
 
-        def then(found: tuple[Round, Drawing, TrainedModel]) -> None:
+        def then(found: tuple[Round, Drawing, Agreement | None]) -> None:
             self._is_learning = False
-            after, again, model = found
+            after, again, agreement = found
             self._show(after, again)
-            words, kind = _say_score(model)
+            words, kind = _say_agreement(agreement)
             self.say(f"{words} Now correct the slices that are listed first, and learn again.", kind)
 
         viewer.end_drawing()
@@ -329,13 +340,17 @@ def _say_whose(now: Round) -> str:
     )
 
 
-def _say_score(model: TrainedModel) -> tuple[str, Kind]:
-    """Say how good the model is, and how that is to be taken."""
-    dice = next((one.validation_dice for one in model.history if one.epoch == model.best_epoch), None)
-    if dice is None:
-        words = "Outlines are proposed. How good they are nobody can tell as long as one patient alone is drawn."
+def _say_agreement(agreement: Agreement | None) -> tuple[str, Kind]:
+    """Say how good the outlines before were, and how that is to be taken; those of now nobody has compared yet."""
+    if agreement is None:
+        words = "Outlines are proposed. How good they are your corrections tell: you read it here after the next."
         return words, "note"
-    words = f"Outlines are proposed. On slices of patients of whom nothing was learnt their Dice is {dice:.2f}."
+    dice, slices = agreement.dice, counted(agreement.slices, "slice")
+    if agreement.are_strangers:
+        whose = f"On {slices} of patients of whom nothing was learnt"
+    else:
+        whose = f"On {slices} of patients whom the model knew, which is easier than new ones,"
+    words = f"New outlines are proposed. {whose} the ones before agreed with yours by a Dice of {dice:.2f}."
     if dice < POOR:
-        return f"{words} That is poor: most outlines are wrong. Draw a few more slices.", "warning"
-    return words, "done"
+        return f"{words} That is poor: most outlines were wrong. Draw a few more slices.", "warning"
+    return words, "done" if agreement.are_strangers else "note"

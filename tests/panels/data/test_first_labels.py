@@ -6,8 +6,7 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
-from discs import STRUCTURES, quick_settings, write_unlabelled
-from untrained import made_up_model, untrained_model
+from discs import quick_settings, write_unlabelled
 
 from autoseg.data.cases import read_case
 from autoseg.errors import DataError
@@ -17,6 +16,7 @@ from autoseg.panels.data.first_labels import FirstLabelsPanel, say_why
 from autoseg.panels.parts.values import Data
 from autoseg.prediction.next_slices import NextSlice, Reason
 from autoseg.training import rounds
+from autoseg.training.rounds import Agreement
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_a_folder_without_labels_is_drawn_on_learnt_from_and_handed_on(panel, tm
     assert "Image 3, slice 1 is right. 4 slices can be learnt from." in first.message.value
     first.learn_button.click()
     first.wait(120)
-    assert "On slices of patients of whom nothing was learnt their Dice is" in first.message.value
+    assert "How good they are your corrections tell" in first.message.value
     assert first.round.number == 2
     assert first.value is first.round
     assert first.round.before == {(0, 0), (1, 1), (2, 2), (2, 0)}
@@ -201,18 +201,18 @@ def test_learning_that_fails_at_once_can_be_begun_again(panel, monkeypatch):
     assert first.stop_button.layout.display == "none"
 
 
-def test_one_patient_alone_gives_outlines_without_a_score():
-    model = replace(untrained_model(), structures=STRUCTURES)
-    words, kind = first_labels._say_score(model)
-    assert "nobody can tell" in words
+def test_a_score_is_of_the_outlines_before_and_only_a_good_one_of_strangers_has_a_green_tick():
+    assert first_labels._say_agreement(None)[1] == "note"
+    words, kind = first_labels._say_agreement(Agreement(0.8, 4, are_strangers=True))
+    assert kind == "done"
+    assert (
+        "On 4 slices of patients of whom nothing was learnt the ones before agreed with yours by a Dice of 0.80"
+        in words
+    )
+    words, kind = first_labels._say_agreement(Agreement(0.8, 1, are_strangers=False))
     assert kind == "note"
-
-
-def test_a_poor_score_has_no_green_tick():
-    model = made_up_model()  # its best epoch has a Dice of 0.2
-    assert first_labels._say_score(model)[1] == "warning"
-    better = [replace(one, validation_dice=0.8) for one in model.history]
-    assert first_labels._say_score(replace(model, history=tuple(better)))[1] == "done"
+    assert "On 1 slice of patients whom the model knew, which is easier than new ones, the ones" in words
+    assert first_labels._say_agreement(Agreement(0.2, 4, are_strangers=True))[1] == "warning"
 
 
 def test_whose_the_images_are_is_said_and_can_be_put_right(panel, tmp_path):
