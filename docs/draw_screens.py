@@ -4,7 +4,8 @@
 
 It is the browser tests (tests/browser) with more time to learn, so that the
 pictures are worth looking at. 0 minutes leave the pictures of those notebooks as they are. That of drawing is
-taken in a viewer of the sample, without a model.
+taken in a viewer of the sample, without a model; that of the first labels in the sample's images without labels, on
+which the labels are drawn by this program.
 """
 
 import contextlib
@@ -47,6 +48,37 @@ viewer = SliceViewer(results, rows)
 viewer.draw(Drawing(write_kit(Path("kit"), results), results, by="AB"))
 viewer"""
 
+# A person draws the cavity on the slices that are listed, learns, draws those listed then, and learns again.
+FIRST_LABELS = """
+import shutil
+from pathlib import Path
+from autoseg import find_cases, read_case
+from autoseg.image.outlines import outline_mask
+from autoseg.panels import DataPanel
+
+sample, scans = Path({sample!r}), Path("hearts").absolute()
+shutil.copytree(sample / "dicoms", scans)
+found = find_cases(sample)
+pairs = [read_case(case, found.structures) for case in found.cases]
+known = {{image.source.slices[0].sop_uid: labels for image, labels in pairs}}
+panel = DataPanel(scans)
+panel.wait(300)
+first = panel.first_labels
+first.names.value, first.by.value = "cavity", "AB"
+first.begin()
+first.wait(300)
+for _ in range(2):
+    for one in first.round.next_slices():
+        first.viewer.show(f"image {{one.place[0] + 1}}", one.place[1])
+        mask = known[first.round.images[one.place[0]].source.slices[one.place[1]].sop_uid].mask(1)[0]
+        first.drawing.polygon(one.place, 1, [(0, 0), (0, 999), (999, 999), (999, 0)], erase=True)
+        for points in outline_mask(mask):
+            first.drawing.polygon(one.place, 1, points)
+        first.drawing.save()
+    first.learn()
+    first.wait(600)
+panel"""
+
 
 def main(minutes: str = "4", compared: str = "1") -> None:
     """Write docs/pictures/screens/train_1.png and on, test_1.png and on, comparison_1.png and on."""
@@ -55,6 +87,7 @@ def main(minutes: str = "4", compared: str = "1") -> None:
     if float(compared):
         take(["tests/browser/test_compare.py"], compared)
     take_drawing()
+    take_first_labels()
 
 
 def take(test: list[str], minutes: str) -> None:
@@ -106,6 +139,22 @@ def take_drawing() -> None:
         page.wait_for_function(STRIP_IS_DRAWN)
         path = Path(folder) / "drawing.png"
         page.locator(".asv").screenshot(path=str(path))
+        keep(path)
+
+
+def take_first_labels() -> None:
+    """Learn twice from slices drawn as the sample's labels are, and keep what the panel shows then."""
+    with neutral_home() as home, running_lab(ROOT, home) as lab, sync_playwright() as player:
+        chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
+        page = player.chromium.launch(executable_path=chromium, args=BROWSER_OPTIONS).new_page(
+            viewport={"width": 1280, "height": 1500}
+        )
+        cell = FIRST_LABELS.format(sample=str(ROOT / "data" / "sample" / "train"))
+        Notebook(page, lab, write_notebook(lab.home / "first.ipynb", [cell])).run_all()
+        page.get_by_text("New outlines are proposed").wait_for(timeout=900_000)
+        page.wait_for_function(STRIP_IS_DRAWN)
+        path = home / "first_labels.png"
+        page.locator(".jp-OutputArea-output").last.screenshot(path=str(path))
         keep(path)
 
 
