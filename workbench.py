@@ -46,6 +46,8 @@ CHECKS = (
     ["-m", "mypy"],
 )
 
+COMPILE = ("-m", "compileall", "-qq", "-j", "0", "-x", r"[\\/]tests?[\\/]", ".venv")
+
 # What pip prints when a package fails, in the order of how precisely it names the package.
 FAILED_PACKAGE = (
     r"[Ff]ailed building (?:wheel|editable) for ([\w.-]+)",
@@ -172,7 +174,7 @@ def install(place: Place, *, dev: bool) -> None:
         _step(place, "a Python environment (a few seconds)", [base_python, "-m", "venv", "--clear", ".venv"])
         before = {}
     place.stamp.write_text(json.dumps({"unfinished": True, "dev": dev}), encoding="utf-8")
-    pip = [str(place.python), "-m", "pip", "install", "-c", "constraints.txt"]
+    pip = [str(place.python), "-m", "pip", "install", "--no-compile", "-c", "constraints.txt"]
     try:
         # The largest package goes first, so that nothing else can choose its version.
         _step(place, "PyTorch (the largest part)", [*pip, "torch"])
@@ -183,6 +185,9 @@ def install(place: Place, *, dev: bool) -> None:
             # pip gave up before it touched anything, so what is there stays good.
             place.stamp.write_text(json.dumps(before), encoding="utf-8")
         raise
+    # On all cores, where pip takes one, and without tests. Some files are meant for another Python: no failure.
+    print("Preparing them for quick starts …", flush=True)
+    run_logged(place, [str(place.python), *COMPILE])
     place.stamp.write_text(json.dumps({"fingerprint": fingerprint(place), "dev": dev}), encoding="utf-8")
     print("Everything is installed.", flush=True)
 

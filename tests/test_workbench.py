@@ -72,11 +72,25 @@ def started(workbench, monkeypatch) -> list[list[str]]:
 
 def test_first_start_installs_torch_first_and_everything_with_constraints(workbench, place, pip):
     workbench.install(place, dev=True)
-    venv, torch, rest = pip.commands
+    venv, torch, rest, compiled = pip.commands
     assert venv[1:] == ["-m", "venv", "--clear", ".venv"]
     assert torch[-3:] == ["-c", "constraints.txt", "torch"]
     assert rest[-4:] == ["-c", "constraints.txt", "-e", ".[dev]"]
-    assert torch[0] == rest[0] == str(place.python)
+    assert torch[0] == rest[0] == compiled[0] == str(place.python)
+
+
+def test_all_is_compiled_at_last_but_tests_and_what_cannot_be_is_no_failure(workbench, place, pip):
+    pip.answers = [(0, ""), (0, ""), (0, ""), (1, "SyntaxError")]
+    workbench.install(place, dev=False)
+    assert all("--no-compile" in command for command in pip.commands[1:3])
+    assert workbench.is_ready(place, dev=False)
+    package = place.venv / "lib" / "package"
+    (package / "tests").mkdir(parents=True)
+    for path in (package / "good.py", package / "tests" / "test_good.py"):
+        path.write_text("x = 1\n")
+    (package / "other.py").write_text("print 'of another Python'\n")
+    subprocess.run([sys.executable, *pip.commands[-1][1:]], cwd=place.root, check=False)
+    assert [path.name.partition(".")[0] for path in place.venv.rglob("*.pyc")] == ["good"]
 
 
 def test_second_start_installs_nothing(workbench, place, pip):
@@ -92,7 +106,7 @@ def test_tests_need_the_developers_tools_and_the_rest_does_not_lose_them(workben
     assert workbench.is_ready(place, dev=False)
     (place.root / "constraints.txt").write_text("torch==2.13.1\n")
     workbench.install(place, dev=False)
-    assert pip.commands[-1][-1] == ".[dev]"
+    assert pip.commands[-2][-1] == ".[dev]"
 
 
 @pytest.mark.parametrize("name", ["constraints.txt", "pyproject.toml"])
