@@ -11,7 +11,7 @@ from discs import STRUCTURES, make_pair, make_split, quick_settings
 from autoseg import cli
 from autoseg.errors import DataError
 from autoseg.model.dataset import build
-from autoseg.model.settings.settings import LossSettings, NetworkSettings
+from autoseg.model.settings.settings import LossSettings, NetworkSettings, PreprocessSettings
 from autoseg.training.checkpoint import read_checkpoint, write_checkpoint
 from autoseg.training.processes import current_processes
 from autoseg.training.training import train
@@ -30,6 +30,16 @@ SETTINGS = {
     "per_sample": replace(PLAIN, loss=LossSettings(overlap="tversky", per_sample=True, pixel="bce")),
     "focal": replace(PLAIN, loss=LossSettings(overlap="iou", background=True, pixel="focal")),
 }
+# Learns nothing, so that validations by one and by two see the same weights: of crops that are looked for, in parts
+# of two slices, on some of the cases and on all at the end.
+STILL = replace(
+    PLAIN,
+    batch_size=1,
+    learning_rate=1e-30,
+    preprocess=PreprocessSettings(3.0, crop_mm=(72.0, 72.0)),
+    validate_slices=4,
+    watch_erosion=True,
+)
 
 
 def read_made_up(case, structures):
@@ -44,7 +54,7 @@ def learn(settings, numbers=(0, 1, 2), *, steps=5, **changes):
     """Learn for so many steps of three epochs."""
     taken = iter(range(1, 99))
     return train(
-        make_split(numbers, [3]),
+        make_split(numbers, [3, 4, 5]),
         replace(settings, epochs=3),
         structures=STRUCTURES,
         should_stop=lambda: next(taken) >= steps,
@@ -52,14 +62,21 @@ def learn(settings, numbers=(0, 1, 2), *, steps=5, **changes):
     )
 
 
+def validated(row):
+    """Give all that a validation found."""
+    return row.validation_loss, row.dice, row.iou, row.erosion_iou
+
+
 def learn_all(folder):
-    """Learn with every kind of loss, leave a checkpoint, and go on from one that lies there."""
-    found = {}
+    """Learn with every kind of loss, leave a checkpoint, and go on from one that lies there; validate."""
+    still = learn(STILL, (0,), steps=99)
+    found = {"still": {"rows": [validated(row) for row in still.history], "notes": still.origin["notes"]}}
     for name, settings in SETTINGS.items():
         model = learn(settings)
         found[name] = {
             "weights": model.weights,
             "rows": [(r.training_loss, r.training_dice) for r in model.history],
+            "validated": [validated(row) for row in model.history],
         }
     left = folder / "left_resume.pt"
     learn(PLAIN, steps=2, on_checkpoint=lambda take, stopped: write_checkpoint(take(), left))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
 from hashlib import sha256
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -20,11 +20,12 @@ from autoseg.model.dataset import Batch
 from autoseg.model.settings.settings import Settings
 from autoseg.training.batches import has_batch_norm
 
-# How long the others wait for the first one, which alone validates and saves. That a process has ended is noticed
-# at once, by torchrun.
+# How long the others wait for the first one, which alone saves, and measures at the end. That a process has ended
+# is noticed at once, by torchrun.
 LONGEST_WAIT = timedelta(hours=12)
 
 Add = Callable[[Tensor], Tensor]
+Result = TypeVar("Result")
 
 
 def alone(values: Tensor) -> Tensor:
@@ -59,7 +60,7 @@ class Processes:
 
     @property
     def is_first(self) -> bool:
-        """Tell whether this one validates, writes and speaks."""
+        """Tell whether this one decides, writes and speaks."""
         return self.rank == 0
 
     def share(self, batch: Batch) -> tuple[Batch, Add]:
@@ -93,6 +94,19 @@ class Processes:
         total = self.add(torch.cat([gradient.reshape(-1) for gradient in gradients]))
         for gradient, values in zip(gradients, total.split([g.numel() for g in gradients]), strict=True):
             gradient.copy_(values.view_as(gradient))
+
+    def deal(self, pieces: Sequence[Result]) -> Sequence[Result]:
+        """Give the pieces of work that are this process's: they go round."""
+        return pieces[self.rank :: self.count]
+
+    def gather(self, done: list[Result]) -> list[Result]:
+        """Give what came of all pieces that were dealt, in their order, to every process; on the processor."""
+        if self.count == 1:
+            return done
+        of_all: list[list[Result]] = [[] for _ in range(self.count)]
+        with _in_words():
+            dist.all_gather_object(of_all, done)
+        return [of_all[k % self.count][k // self.count] for k in range(sum(map(len, of_all)))]
 
     def tell(self, *values: float) -> tuple[float, ...]:
         """Give the numbers that the first process has, whatever the others say."""

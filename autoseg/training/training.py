@@ -13,6 +13,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from autoseg.data.digests import Seal
 from autoseg.data.split import Split
 from autoseg.errors import DataError, SettingsError
 from autoseg.image.structures import Structure
@@ -27,11 +28,14 @@ from autoseg.training.finetuning import seed_of
 from autoseg.training.inputs import Inputs
 from autoseg.training.processes import Processes, check_shareable, current_processes
 from autoseg.training.step import Step, TrainingState, read_material
-from autoseg.training.validation import SliceScores, Validation, evaluate_slices, sample_of, share_of
+from autoseg.training.validation import Sample, SliceScores, evaluate_slices, sample_of, share_of
 
 OnEpoch = Callable[[EpochResult, TrainedModel, TrainedModel], bool | None]
 OnCheckpoint = Callable[[Callable[[], Checkpoint], bool], object]
-OVER = 0  # told in place of the phase of another epoch
+# Told in place of the phase of another epoch: that it is validated, the kept one on all images, or that it is over.
+OVER, VALIDATE, VALIDATE_KEPT = 0, -1, -2
+# Of processes that write no file, so that none of their fingerprints has to be slow.
+UNUSED_SEAL = Seal("00", n=2)
 
 
 def train(
@@ -103,7 +107,7 @@ def train(
             "What finds centrelines (volume.crop_mm) is learnt from images that only one process has. Start "
             "without torchrun, or without the crop."
         )
-    processes.hand_out(replace(work, inputs=replace(inputs, tell=None), digests=False))
+    processes.hand_out(replace(work, inputs=replace(inputs, tell=None, seal=UNUSED_SEAL)))
     state = _prepare(work, processes)
     material, step, clock = state.material, state.step, state.clock
     settings, validation = material.settings, material.validation
@@ -131,8 +135,9 @@ def train(
             result = _result(len(history) + 1, training_loss, step, clock)
             due = result.epoch % settings.validate_every == 0 or stopped or clock.is_over()
             if validation and due:
-                network, began = step.averaged.module, time.monotonic()
-                scores = evaluate_slices(network, validation, step.settings, structures=structures, sample=sample)
+                processes.tell(VALIDATE)
+                began = time.monotonic()
+                scores = _validate(state, structures, sample)
                 validating_s += time.monotonic() - began
                 result = _validated(result, scores)
             result = replace(result, is_best=not validation or _is_better(result, history, settings.best_by))
@@ -154,11 +159,13 @@ def train(
         if not best.weights or processes.count > 1:  # the others may be in the middle of a step
             raise
         ended = Ended.STOPPED
-    processes.tell(OVER)
     if some < every and best.weights:
         inputs.say(f"Validation took {validating_s / max(clock.elapsed_s(), 1e-9):.0%} of the time.")
         if ended in (Ended.COMPLETE, Ended.PATIENCE):
-            best = _validated_on_all(best, step, validation, structures, f"{some:,} of {every:,}")
+            processes.tell(VALIDATE_KEPT)
+            processes.hand_out(best.weights)
+            best = _validated_on_all(best, state, structures, f"{some:,} of {every:,}")
+    processes.tell(OVER)
     return _finished(best, ended, settings, epochs=len(history))
 
 
@@ -184,17 +191,15 @@ def _prepare(work: _Work, processes: Processes) -> TrainingState:
         work.settings,
         work.structures,
         work.resume,
-        digests=work.digests,
+        digests=work.digests or processes.count > 1,
         inputs=work.inputs,
         base=work.base,
     )
     settings = material.settings
     if processes.count > 1:
         check_shareable(settings, material.network)
-    slices = material.slices
-    processes.check_same(
-        material.network, (settings, slices.case_ids, slices.seen_size, slices.with_structure.tolist())
-    )
+    read = [(side.cases, side.voxels_digest) for side in material.sides]
+    processes.check_same(material.network, (settings, material.slices.case_ids, read))
     step = Step(material, work.structures, processes)
     clock = Clock(settings, () if material.tuned is None else material.tuned.phases)
     return TrainingState(material, step, clock, torch.Generator().manual_seed(settings.seed))
@@ -203,27 +208,46 @@ def _prepare(work: _Work, processes: Processes) -> TrainingState:
 def follow(processes: Processes) -> None:
     """Learn with the first process whatever it begins to learn, until it has nothing more to do.
 
-    It alone has a clock that counts, validates, writes and speaks.
+    It alone has a clock that counts, decides which epoch is the best, writes and speaks.
     """
     while (work := processes.receive()) is not None:
         state = _prepare(work, processes)
         if work.resume is not None:
             state.restore(work.resume)
         step = state.step
-        while (phase := int(processes.tell(OVER)[0])) != OVER:
-            if step.tuned is not None:
-                step.tuned.enter(phase)
-            _learn_epoch(step, state.clock, state.generator, None)
-            step.take_scores()
+        sample = sample_of(state.material.validation, step.settings.validate_slices, step.settings.seed)
+        while (told := int(processes.tell(OVER)[0])) != OVER:
+            if told == VALIDATE:
+                _validate(state, work.structures, sample)
+            elif told == VALIDATE_KEPT:
+                step.averaged.module.load_state_dict(processes.receive())
+                _validate(state, work.structures, None)
+            else:
+                if step.tuned is not None:
+                    step.tuned.enter(told)
+                _learn_epoch(step, state.clock, state.generator, None)
+                step.take_scores()
+
+
+def _validate(state: TrainingState, structures: Sequence[Structure], sample: Sample | None) -> SliceScores:
+    """Score the averaged weights; all processes together."""
+    step = state.step
+    return evaluate_slices(
+        step.averaged.module,
+        state.material.validation,
+        step.settings,
+        structures=structures,
+        sample=sample,
+        processes=step.processes,
+    )
 
 
 def _validated_on_all(
-    best: TrainedModel, step: Step, validation: Sequence[Validation], structures: Sequence[Structure], share: str
+    best: TrainedModel, state: TrainingState, structures: Sequence[Structure], share: str
 ) -> TrainedModel:
     """Note how good the kept epoch is on all images to validate on, after epochs saw a share of their slices."""
-    network = step.averaged.module
-    network.load_state_dict(best.weights)
-    scores = evaluate_slices(network, validation, step.settings, structures=structures)
+    state.step.averaged.module.load_state_dict(best.weights)
+    scores = _validate(state, structures, None)
     found = "unknown" if scores.mean_dice is None else f"{scores.mean_dice:.3f}"
     words = f"Epochs were validated on {share} slices; on all of them the kept epoch has the mean Dice {found}."
     return replace(best, origin={**best.origin, "notes": [*best.origin.get("notes", []), words]})

@@ -33,6 +33,7 @@ from autoseg.model.preprocessing.sliding_window import run_in_tiles
 from autoseg.model.preprocessing.volume_grids import VolumeGrid, grid_of
 from autoseg.model.settings.settings import Settings
 from autoseg.training.losses import outputs_loss
+from autoseg.training.processes import ALONE, Processes
 
 EROSIONS = 4
 # Probabilities on the images' own grids at once, at most, but one slice at least.
@@ -69,10 +70,19 @@ class Stack:
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """Of some images the loss, times their number, and the pixels (erosions, 3, structures) of `count_pixels`."""
+    """Of some images the loss, times their number, and the pixels (erosions, 3, structures) of `count_pixels`.
+
+    Where a region is looked for, `foreground` (images, rows, columns) tells where structures are, on the processor.
+    """
 
     loss: Tensor | int = 0
     counts: Tensor | int = 0
+    foreground: Tensor | None = None
+
+    def on(self, device: torch.device) -> Scored:
+        """Give the same with loss and counts on a device."""
+        loss, counts = (torch.as_tensor(values, device=device) for values in (self.loss, self.counts))
+        return Scored(loss, counts, self.foreground)
 
 
 # --- what is validated on: images ready for the network, and what was drawn on their own grids
@@ -198,23 +208,23 @@ class _Slices(Validation):
 
     def score(self, network: nn.Module, scorer: Scorer, chosen: Tensor) -> Iterator[Scored]:
         """Look at whole slices, and then, where the settings say so, at the region in which structures are."""
-        count, foreground = len(chosen), []
-        for scored, found in scorer.by_parts(chosen, count, partial(self._whole, network, scorer)):
+        count, foreground = len(chosen), list[Tensor]()
+        for scored in scorer.by_parts(chosen, count, partial(self._whole, network, scorer)):
             yield scored
-            foreground.append(found)
+            foreground += [] if scored.foreground is None else [scored.foreground]
         if self.looks_for_region:
             centres = self._centres(torch.cat(foreground).numpy(), chosen)
             yield from scorer.by_parts(chosen, count, partial(self._region, network, scorer, centres))
 
-    def _whole(self, network: nn.Module, scorer: Scorer, indices: Tensor) -> tuple[Scored, Tensor]:
+    def _whole(self, network: nn.Module, scorer: Scorer, indices: Tensor) -> Scored:
         """Score whole slices; where a region is looked for, only their loss, and give where structures may be."""
         batch = self.samples.whole(indices)
         outputs = scorer.run(lambda: self.samples.answer(network, batch))
         found, scored = outputs.logits.float().softmax(1), Scored(scorer.loss(outputs, batch) * len(indices))
         if self.looks_for_region:
-            return scored, 1 - found[:, 0].cpu()
+            return replace(scored, foreground=1 - found[:, 0].cpu())
         middles = preprocess.frame_middles(self.samples.frame, self.samples.network[indices.to(found.device)])
-        return replace(scored, counts=self._count(scorer, found, middles, indices)), Tensor()
+        return replace(scored, counts=self._count(scorer, found, middles, indices))
 
     def _region(self, network: nn.Module, scorer: Scorer, centres: Tensor, indices: Tensor) -> Scored:
         size, middles = self.samples.seen_size, centres[indices.to(centres.device)]
@@ -313,17 +323,39 @@ class _Volumes(Validation):
 
 
 class Scorer:
-    """How what a network finds is compared with what was drawn."""
+    """How what a network finds is compared with what was drawn; several `processes` share the work."""
 
-    def __init__(self, settings: Settings, structures: Sequence[Structure], device: torch.device) -> None:
-        self.settings, self.device = settings, device
+    def __init__(
+        self,
+        settings: Settings,
+        structures: Sequence[Structure],
+        device: torch.device,
+        processes: Processes = ALONE,
+    ) -> None:
+        self.settings, self.device, self.processes = settings, device, processes
         self.precision = choose_precision(settings.precision, device)
         self.members = class_members(structures, len(structures)).to(device)
         self.erosions = EROSIONS if settings.watch_erosion else 1
 
-    def by_parts(self, numbers: Tensor, most: int, work: Callable[[Tensor], Result]) -> Iterator[Result]:
-        """Do the work on all numbers, at most `most` at once, and fewer where the memory is not enough."""
-        left, size = numbers, min(2 * self.settings.batch_size, most)
+    def by_parts(self, numbers: Tensor, most: int, work: Callable[[Tensor], Scored]) -> Iterator[Scored]:
+        """Do the work on all numbers, at most `most` at once, and fewer where the memory is not enough.
+
+        A part is what one process alone would look at together, because the loss of a part is not the mean of its
+        images'. So every process gets what one would have got, in the same order.
+        """
+        size = min(2 * self.settings.batch_size, most)
+        if self.processes.count == 1:
+            yield from self._by_parts(numbers, size, work)
+            return
+        cpu = torch.device("cpu")
+        own = [
+            [scored.on(cpu) for scored in self._by_parts(part, size, work)]
+            for part in self.processes.deal(numbers.split(size))
+        ]
+        for some in self.processes.gather(own):
+            yield from (scored.on(self.device) for scored in some)
+
+    def _by_parts(self, left: Tensor, size: int, work: Callable[[Tensor], Scored]) -> Iterator[Scored]:
         while len(left):
             done = where_memory_allows(partial(work, left[:size]))
             if done is None:
@@ -407,6 +439,7 @@ def evaluate_slices(
     *,
     structures: Sequence[Structure],
     sample: Sample | None = None,
+    processes: Processes = ALONE,
 ) -> SliceScores:
     """Score a network on whole images as they are, on their own grids, as a prediction would be.
 
@@ -419,9 +452,10 @@ def evaluate_slices(
     everything that the network answers beside while it learns, but without what it compares in a way of its own
     (`Outputs.own_loss`), which is costly and partly drawn at random. In tiles only the answer itself is compared.
     Where the memory is not enough, fewer slices are looked at together. Of a `sample` nothing else is looked at.
+    Several `processes`, all of which must call it with the same network, share the images and get the same scores.
     """
     network.eval()
-    scorer = Scorer(settings, structures, validation[0].device)
+    scorer = Scorer(settings, structures, validation[0].device, processes)
     counts = torch.zeros(scorer.erosions, 3, len(structures), dtype=torch.int64, device=scorer.device)
     loss = torch.zeros((), device=scorer.device)
     sample = tuple(torch.arange(images.wholes) for images in validation) if sample is None else sample

@@ -3,17 +3,21 @@
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from discs import STRUCTURES, make_split
 from run_processes import PLAIN, SETTINGS, learn, learn_all, read_made_up
 
 from autoseg.errors import SettingsError
 from autoseg.model.dataset import build
 from autoseg.model.settings.settings import NetworkSettings, Settings
+from autoseg.training import training
 from autoseg.training.checkpoint import read_checkpoint
-from autoseg.training.processes import ALONE, alone, check_shareable, current_processes, join_processes
+from autoseg.training.inputs import Inputs
+from autoseg.training.processes import ALONE, Processes, alone, check_shareable, current_processes, join_processes
 
 TESTS = Path(__file__).parents[1]
 
@@ -53,6 +57,35 @@ def test_two_processes_learn_what_one_does(learnt, name):
     for (loss, dice), (same_loss, same_dice) in zip(by_one[name]["rows"], by_two[name]["rows"], strict=True):
         assert same_loss == pytest.approx(loss, abs=1e-5)
         assert same_dice == pytest.approx(dice, abs=1e-6)
+
+
+def test_two_processes_share_a_validation_and_find_what_one_finds_to_the_bit(learnt):
+    by_one, by_two, _, _ = learnt
+    assert by_two["still"] == by_one["still"]
+    (loss, dice, iou, eroded), *_ = by_one["still"]["rows"]
+    assert loss > 0
+    assert None not in (*dice, *iou)
+    assert len(eroded[0]) == 4
+    assert "on 4 of 6 slices; on all of them" in by_one["still"]["notes"][-1]
+    for one, two in zip(by_one["plain"]["validated"], by_two["plain"]["validated"], strict=True):
+        assert two[0] == pytest.approx(one[0], abs=1e-5)
+
+
+def test_a_process_that_reads_another_pixel_is_found(monkeypatch):
+    noted = []
+    monkeypatch.setattr(Processes, "check_same", lambda own, network, facts: noted.append(repr(list(facts))))
+    work = training._Work(make_split([0], [3]), PLAIN, STRUCTURES, None, Inputs(), None, digests=False)
+    for voxel in (0, 0, 1, 2):
+        monkeypatch.setattr(build, "read_case", partial(read_changed, voxel=voxel))
+        training._prepare(work, Processes(1, 2))
+    assert noted[0] == noted[1]
+    assert len(set(noted)) == 3
+
+
+def read_changed(case, structures, *, voxel):
+    image, label_map = read_made_up(case, structures)
+    image.voxels[0, 0, 0] += 1e-3 * voxel
+    return image, label_map
 
 
 def test_what_is_compared_depends_on_what_was_learnt(learnt):
