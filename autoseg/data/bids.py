@@ -133,8 +133,8 @@ def suffixes_of(channels: Sequence[str], given: Sequence[str] = ()) -> tuple[str
         unknown = [one for one in given if one not in SUFFIXES]
         if unknown or len(given) != len(channels):
             raise DataError(
-                f"The images have the channels {', '.join(channels)}, and --suffix is {' '.join(given)}. Give one "
-                f"of {', '.join(SUFFIXES)} for each."
+                f"The images have the channels {', '.join(channels)}, and their contrasts are given as "
+                f"{' '.join(given)}. Give one of {', '.join(SUFFIXES)} for each."
             )
         return tuple(given)
     found = [
@@ -143,8 +143,8 @@ def suffixes_of(channels: Sequence[str], given: Sequence[str] = ()) -> tuple[str
     ]
     if not all(found):
         raise DataError(
-            f"BIDS names images by their contrast, and the channels {', '.join(channels)} do not tell it. Give "
-            f"--suffix with one of {', '.join(SUFFIXES)} for each channel."
+            f"BIDS names images by their contrast, and the channels {', '.join(channels)} do not tell it. Say for "
+            f"each channel (on the command line by --suffix) which it is: {', '.join(SUFFIXES)}."
         )
     return tuple(found)
 

@@ -34,6 +34,15 @@ def shortened(name: str) -> str:
 MOST_BYTES = 200
 
 
+def untaken(path: Path) -> Path:
+    """Give a path at which nothing is yet: this one, or the first with _2, _3, … behind its name."""
+    number, free = 1, path
+    while free.exists():
+        number += 1
+        free = path.with_name(f"{path.name}_{number}")
+    return free
+
+
 def unique_names(names: Sequence[str], *, joint: str = "_") -> list[str]:
     """Give names of which no two are alike on any system: append _2, _3, … to names that were there before.
 

@@ -78,7 +78,7 @@ def test_images_labels_and_tables_lie_where_bids_has_them(folder, tmp_path, caps
 def test_a_contrast_that_nobody_knows_is_asked_for(folder, tmp_path):
     with pytest.raises(DataError, match="the channels image do not tell it"):
         suffixes_of(("image",))
-    with pytest.raises(DataError, match="--suffix is heart"):
+    with pytest.raises(DataError, match="given as heart"):
         suffixes_of(("image",), ("heart",))
     assert main(["export", str(folder), "--bids", str(tmp_path / "bids")]) == 1
     assert not (tmp_path / "bids").exists()

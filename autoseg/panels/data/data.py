@@ -16,6 +16,7 @@ from autoseg.data.split import split_cases
 from autoseg.data.test_subjects import freeze_test_subjects, read_ledger
 from autoseg.errors import AutosegError, DataError, NoLabelsError, OutdatedError, UnlabelledError
 from autoseg.image.structures import Structure
+from autoseg.panels.data.exports import ExportsPanel
 from autoseg.panels.data.findings import FindingsPanel
 from autoseg.panels.data.first_labels import FirstLabelsPanel
 from autoseg.panels.data.reading import HowToRead, ReadingPanel
@@ -104,12 +105,13 @@ class SetAsidePanel(Panel):
 
 
 TITLE = "Folder with your images and their labels"
-IMAGES, STRUCTURES, READING, SET_ASIDE = range(4)
+IMAGES, STRUCTURES, READING, SET_ASIDE, EXPORTS = range(5)
 SECTIONS = (
     "Images one by one: drawn, not drawn, or left out",
     "Structures: what each label value is",
     "How to read the files",
     "Set patients aside for a last test",
+    "For other programs: nnU-Net, BIDS",
 )
 
 
@@ -165,8 +167,9 @@ class DataPanel(Panel):
         self.how = ReadingPanel(reading, unlabelled=unlabelled)
         self.leave_out = tick("Leave out images that have no label file")
         self.set_aside = SetAsidePanel(self.read)
+        self.exports = ExportsPanel()
         self.first_labels = FirstLabelsPanel(self.choose)
-        inside = (self.findings.strip, self.structures, self.how, self.set_aside)
+        inside = (self.findings.strip, self.structures, self.how, self.set_aside, self.exports)
         self.sections = tuple(
             widgets.Accordion([panel], titles=[title], selected_index=None)
             for panel, title in zip(inside, SECTIONS, strict=True)
@@ -288,10 +291,11 @@ class DataPanel(Panel):
         self.findings.show(cases, examined.findings, seen=examined.seen, names=names)
         self.structures.show(cases, examined.counts, names=names)
         self.set_aside.show(cases, names=names)
+        self.exports.show(cases)
         self.without_ids.show(cases.folder)
         sections = [self.sections[IMAGES], self.sections[STRUCTURES]]
         self.above.children = [self.found, self.show_ids, self.without_ids, self.findings, *sections]
-        self.below.children = [self.sections[SET_ASIDE]]
+        self.below.children = [self.sections[SET_ASIDE], self.sections[EXPORTS]]
         self.sections[READING].layout.display = ""
 
     def _forget(self) -> None:

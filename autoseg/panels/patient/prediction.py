@@ -17,6 +17,8 @@ from autoseg.data.corrections.drawing import Drawing
 from autoseg.data.corrections.read import Correction, read_corrections
 from autoseg.errors import AutosegError, DataError
 from autoseg.files.archives import zip_folder
+from autoseg.files.file_names import untaken
+from autoseg.model.exported import write_onnx
 from autoseg.model.postprocess import MOST_EROSIONS, StructurePostprocess
 from autoseg.panels.parts.download import DownloadButton
 from autoseg.panels.parts.fields import button, field, tick
@@ -52,6 +54,9 @@ from autoseg.words import GraveNote, ReadingNote, counted, escaped, size_words
 MOST_SKIPPED = 20
 AREAS, MOST_EARLIER = "areas.xlsx", 5
 EARLIER = "Not of what is chosen above. A click downloads the areas; the folder of this name has all the rest."
+FOR_TRAINING = (
+    "Images and labels to learn from go to nnU-Net or BIDS in 1_train, below the folder that was checked."
+)
 MOST_NOTES = 3  # on how series were read; more unfold at a click
 COPY_CHOICES: tuple[tuple[str, Copies], ...] = (
     ("none", "none"),
@@ -551,9 +556,16 @@ class OutputPanel(Panel):
             "names and numbers and other dates, so that they can leave once somebody has looked at them",
             icon="user-secret",
         )
+        self.onnx_button = button(
+            "Model for other programs (ONNX)",
+            self.write_model,
+            "The model that drew this, with every step before and behind its network and a program that runs it "
+            "without autoseg, into a new folder beside the result",
+            icon="share-square-o",
+        )
         self.files, self.archive = widgets.VBox(), SendPanel()
         self.reason = widgets.HTML()
-        self.output = getattr(prediction, "output", None)
+        self.output, self._model = getattr(prediction, "output", None), getattr(prediction, "model", None)
         self.follow(prediction, self._update)
 
     def open_in_window(self) -> None:
@@ -583,6 +595,22 @@ class OutputPanel(Panel):
             return "\n".join(lines)
 
         self._write(make, self.leave_button, "Copying without the patient …")
+
+    def write_model(self) -> None:
+        """Write the models of the run for ONNX Runtime, each into a folder beside the run's, as the button does."""
+        chosen = None if self._model is None else self._model.value
+
+        def make(run: Run) -> str:
+            if chosen is None:
+                raise DataError("No model is chosen any more. Choose the one above, then segment again.")
+            lines = []
+            for one in (chosen, *chosen.others):
+                folder = untaken(run.folder.resolve().with_name(f"{one.path.stem}_onnx"))
+                write_onnx(one.model, folder, model_file=one.path)
+                lines.append(f"{one.model.name}: written to {folder}, compared with autoseg's own answers.")
+            return "\n".join([*lines, "python segment.py in there runs it with numpy and onnxruntime alone."])
+
+        self._write(make, self.onnx_button, "Writing the model …")
 
     def _write(self, make: Callable[[Run], str], pressed: widgets.Button, saying: str) -> None:
         """Make files in the run's folder in the background; then list them and say what `make` tells of them."""
@@ -634,7 +662,8 @@ class OutputPanel(Panel):
 
     def _update(self, run: Any) -> None:
         self.value, self.run = None, run
-        self.dicom_button.disabled = self.leave_button.disabled = False
+        for one in (self.dicom_button, self.leave_button, self.onnx_button):
+            one.disabled = False
         if run is None:
             self.body.children = [] if self.output is None else earlier_rows(self.output)
             self.say("First segment a patient above.")
@@ -651,7 +680,7 @@ class OutputPanel(Panel):
         self.body.children = [
             widgets.HTML(heading("Where it went") + text(str(folder))),
             widgets.HBox(
-                [self.open_button, self.download, self.dicom_button, self.leave_button],
+                [self.open_button, self.download, self.dicom_button, self.leave_button, self.onnx_button],
                 layout={"align_items": "center", "flex_flow": "row wrap"},
             ),
             self.reason,
@@ -660,6 +689,7 @@ class OutputPanel(Panel):
             ),
             self.files,
             self.archive,
+            widgets.HTML(text(FOR_TRAINING)),
         ]
         self.value = folder
 

@@ -474,6 +474,38 @@ def test_the_report_is_a_page_and_a_pdf_that_name_nobody_unless_that_is_ticked(t
     assert "no run.json" in message["failed"]
 
 
+def test_the_model_goes_to_other_programs_at_a_click_and_never_over_an_earlier_one(run, tmp_path, monkeypatch):
+    import dataclasses
+
+    class Chosen(Fixed):
+        model = Fixed(None)
+
+    written = []
+
+    def write(model, folder, *, model_file):
+        folder.mkdir()
+        written.append((model.name, folder.name, model_file.name))
+
+    monkeypatch.setattr("autoseg.panels.patient.prediction.write_onnx", write)
+    (tmp_path / "run").mkdir()
+    chosen = Chosen(dataclasses.replace(run, folder=tmp_path / "run"))
+    panel = OutputPanel(chosen)
+    panel.onnx_button.click()
+    panel.wait(60)
+    assert "No model is chosen any more" in panel.message.value
+    model = untrained_model()
+    other = ChosenModel(dataclasses.replace(model, name="other"), tmp_path / "other_2.pt")
+    chosen.model.value = ChosenModel(model, tmp_path / "disc_9.pt", (other,))
+    for _ in range(2):
+        panel.onnx_button.click()
+        panel.wait(60)
+        assert "own answers" in panel.message.value
+        assert not panel.onnx_button.disabled
+    names = ["disc_9_onnx", "other_2_onnx", "disc_9_onnx_2", "other_2_onnx_2"]
+    assert [folder for _, folder, _ in written] == names
+    assert written[1] == ("other", "other_2_onnx", "other_2.pt")
+
+
 def test_dicom_objects_and_copies_that_can_leave_are_written_at_a_click_and_listed(run, tmp_path, monkeypatch):
     import dataclasses
 

@@ -1,0 +1,50 @@
+"""Images and labels for other programs, at a click in the panel of the data."""
+
+import json
+
+import pytest
+from discs import STRUCTURES, make_pair
+
+from autoseg.data.cases import find_cases
+from autoseg.files.nifti.volumes import write_nifti
+from autoseg.files.tables import write_structures
+from autoseg.panels.data.exports import ExportsPanel
+
+
+@pytest.fixture
+def panel(tmp_path):
+    panel = ExportsPanel()
+    panel.write_nnunet()  # nothing is chosen yet: nothing happens
+    folder = tmp_path / "discs"
+    for number in range(5):
+        for kind, one in zip(("images", "labels"), make_pair(number, size=(16, 16)), strict=True):
+            write_nifti(folder / kind / f"p{number}.nii.gz", one)
+    write_structures(folder / "structures.csv", STRUCTURES)
+    panel.show(find_cases(folder))
+    return panel
+
+
+def test_nnunet_gets_a_folder_beside_the_data_and_never_over_an_earlier_one(panel, tmp_path):
+    for name in ("discs_nnunet", "discs_nnunet_2"):
+        panel.nnunet_button.click()
+        panel.wait(60)
+        assert panel.value == tmp_path / name
+        assert f"Written to {tmp_path / name}" in panel.message.value
+        assert "splits_final.json belongs into" in panel.message.value
+        described = json.loads((tmp_path / name / "Dataset501_discs" / "dataset.json").read_text(encoding="utf-8"))
+        assert described["numTraining"] == len(panel._cases.cases)
+    assert not panel.nnunet_button.disabled
+
+
+def test_bids_asks_for_the_contrast_where_names_do_not_tell_it(panel, tmp_path):
+    panel.bids_button.click()
+    panel.wait(60)
+    assert "Say for each channel" in panel.message.value
+    assert panel.value is None
+    assert not (tmp_path / "discs_bids").exists()
+    panel.contrast.value = "T2w"
+    panel.bids_button.click()
+    panel.wait(60)
+    assert panel.value == tmp_path / "discs_bids"
+    assert (tmp_path / "discs_bids" / "participants.tsv").is_file()
+    assert len(list((tmp_path / "discs_bids").glob("sub-*/anat/*_T2w.nii.gz"))) == len(panel._cases.cases)
