@@ -38,14 +38,7 @@ ABOUT = {
 
 # Whatever a file's tests share is made once; the longest files come first (tests/conftest.py).
 TWO_WORKERS = ["-n", "2", "--dist", "loadscope", "--no-loadscope-reorder"]
-# What also runs before a commit, once and before all tests.
-CHECKS = (
-    ["-m", "ruff", "check", "."],
-    ["-m", "ruff", "format", "--check", "."],
-    ["-c", "from importlinter.cli import lint_imports_command; lint_imports_command()"],
-    ["-m", "mypy"],
-)
-
+# Without tests, which nobody imports.
 COMPILE = ("-m", "compileall", "-qq", "-j", "0", "-x", r"[\\/]tests?[\\/]", ".venv")
 
 # What pip prints when a package fails, in the order of how precisely it names the package.
@@ -185,7 +178,7 @@ def install(place: Place, *, dev: bool) -> None:
             # pip gave up before it touched anything, so what is there stays good.
             place.stamp.write_text(json.dumps(before), encoding="utf-8")
         raise
-    # On all cores, where pip takes one, and without tests. Some files are meant for another Python: no failure.
+    # On all cores, where pip takes one. Some files are meant for another Python: no failure.
     print("Preparing them for quick starts …", flush=True)
     run_logged(place, [str(place.python), *COMPILE])
     place.stamp.write_text(json.dumps({"fingerprint": fingerprint(place), "dev": dev}), encoding="utf-8")
@@ -330,14 +323,7 @@ def main(arguments: list[str], place: Place) -> int:
         print("\nStopped during the set-up; the next start does it again.", file=sys.stderr)
         return 130
     print(ABOUT[name], *(opened(arguments[1:]) if name == "lab" else ()), sep="\n", flush=True)
-    failed = run_checks(place) if name == "test" and not arguments[1:] else 0
-    return run(place, command_line(place, name, arguments[1:])) or failed
-
-
-def run_checks(place: Place) -> int:
-    """Check lint, layout, imports and types, and show what fails; give 0, or the last exit code that is not."""
-    codes = [run(place, [str(place.python), *check]) for check in CHECKS]
-    return next((code for code in reversed(codes) if code), 0)
+    return run(place, command_line(place, name, arguments[1:]))
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LONGEST = (
     "test_notebooks",
     "tests/browser",
+    "test_checks",
     "cli/test_cli",
     "test_comparison.py",
     "tests/training",

@@ -255,6 +255,7 @@ def test_an_old_python_can_parse_the_file(root):
 
 def test_the_commands_and_their_arguments(workbench, place):
     python = str(place.python)
+    assert workbench.command_line(place, "test", [])[1:5] == ["-m", "pytest", "-n", "2"]
     assert workbench.command_line(place, "test", ["-k", "x"]) == [python, "-m", "pytest", "-k", "x"]
     assert workbench.command_line(place, "demo", ["--minutes", "1"]) == [
         *(python, "-m", "autoseg", "demo", "--minutes", "1")
@@ -270,25 +271,6 @@ def test_arguments_reach_the_child(workbench, place, pip, monkeypatch):
     commands = started(workbench, monkeypatch)
     assert workbench.main(["test", "-k", "two words"], place) == 0
     assert commands[0][-2:] == ["-k", "two words"]
-
-
-def test_the_checks_come_once_before_all_tests_and_may_fail_them(workbench, place, pip, monkeypatch):
-    commands, codes = [], {"mypy": 3}
-
-    def run(place, command):
-        commands.append(command)
-        return codes.get(command[-1], 0)
-
-    monkeypatch.setattr(workbench, "run", run)
-    assert workbench.main(["test"], place) == 3
-    words = [" ".join(command[1:]) for command in commands]
-    assert [w for w in ("ruff check", "format --check", "lint_imports", "mypy") if w not in " ".join(words)] == []
-    assert words[-1].startswith("-m pytest -n 2")
-    codes.clear()
-    assert workbench.main(["test"], place) == 0
-    commands.clear()
-    assert workbench.main(["test", "-x"], place) == 0
-    assert [command[1:] for command in commands] == [["-m", "pytest", "-x"]]
 
 
 def test_children_wait_passively_and_see_no_other_python(workbench, place, monkeypatch):
