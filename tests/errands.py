@@ -11,6 +11,7 @@ from autoseg.data.cases import find_cases
 from autoseg.evaluation.crossvalidation.run import begin_fold
 from autoseg.files.nifti.volumes import write_nifti
 from autoseg.files.tables import write_structures
+from autoseg.prediction.cohort import _do as do_patient
 
 MARK = "killed"
 
@@ -39,6 +40,16 @@ def kill_once(plan, number):
             os._exit(9)
 
     return begin_fold(replace(plan, on_event=die), number)
+
+
+def patient_killed_once(shared, turn, desk):
+    """End the process when the third patient is on the disk and nobody was told, the first time."""
+    result, mark = do_patient(shared, turn, desk), shared.folder / MARK
+    if turn.number == 3 and not mark.exists():
+        mark.touch()
+        time.sleep(0.2)  # what was told leaves the process
+        os._exit(9)
+    return result
 
 
 def wait(folder, item, desk):

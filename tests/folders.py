@@ -32,6 +32,22 @@ def edit(path, **attributes):
     dataset.save_as(path)
 
 
+def write_patient(folder, patient_id, first_mm=0.0):
+    """Write two small DICOM slices of a patient."""
+    shown = Phantom("p", **PHANTOM, places_mm=(first_mm, first_mm + 4))
+    for path in write_phantom(folder, shown):
+        edit(path, PatientID=patient_id)
+
+
+def write_cohort(folder):
+    """Write four patients, the second of whom is broken."""
+    for number in (1, 2, 10, 3):
+        write_patient(folder / f"p{number}", f"id-{number}")
+    for path in (folder / "p2").iterdir():
+        path.write_bytes(b"broken")
+    return folder
+
+
 def add_subject(folder: Path, subject: str, slices: int = 2, **phantom) -> list[str]:
     """Add slices `<subject>_01.dcm` on with labels `<subject>_01.npy`, which are the phantom's own shapes."""
     places = tuple(4.0 * number for number in range(slices))

@@ -311,6 +311,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="segment all patients whose folders lie in this one, each as a run of its own, into one table and a "
         "report with the worst first; the same command goes on where it was, and does again what changed",
     )
+    add_workers(predict, "a patient (--patients)")
     further = "a further model (name or .pt file): the mean of all is taken; may be given again"
     predict.add_argument("--model", dest="further_models", action="append", metavar="NAME", help=further)
     predict.add_argument(

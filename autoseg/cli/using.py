@@ -21,6 +21,7 @@ from autoseg.cli.options import (
     print_red_so_far,
     red_images,
     typed_calibration,
+    workers_of,
 )
 
 if TYPE_CHECKING:
@@ -40,11 +41,14 @@ if TYPE_CHECKING:
 def predict(chosen: argparse.Namespace) -> None:
     """Segment a folder, measure, save, and compare where there is a reference."""
     from autoseg.data.cases import find_cases
+    from autoseg.errors import SettingsError
     from autoseg.prediction.run import segment_folder
 
     if chosen.patients:
         predict_patients(chosen)
         return
+    if workers_of(chosen) is not None:
+        raise SettingsError("Workers take a patient each: give --workers and --scheduler with --patients.")
     with run_options(chosen) as options:
         run = segment_folder(
             load_models(chosen.model, chosen.further_models or ()),
@@ -102,7 +106,7 @@ def predict_patients(chosen: argparse.Namespace) -> None:
     )
     progress = _CohortProgress()
     try:
-        cohort = segment_cohort(request, chosen.output, on_progress=progress)
+        cohort = segment_cohort(request, chosen.output, on_progress=progress, workers=workers_of(chosen))
     finally:
         progress.end_line()
     failed = [one for one in cohort.results if one.result == FAILED]
@@ -141,7 +145,10 @@ class _CohortProgress:
 
     def __call__(self, progress: CohortProgress) -> None:
         done = progress.result
-        if done is not None and not progress.is_earlier:
+        if progress.note:
+            self.end_line()
+            print(progress.note, flush=True)
+        elif done is not None and not progress.is_earlier:
             self.end_line()
             print(f"{progress}: {done.result}{f', {done.slices} slices' if done.slices else ''}", flush=True)
         elif sys.stderr.isatty():

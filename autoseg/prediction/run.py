@@ -194,7 +194,8 @@ class Segmenter:
     `compare` tells how an image suits the models that will draw on it, before they do. `segment` is given an image,
     a clicked centreline or None, and what hears of the slices that are done. So many `answers` are held at once.
     Images without millimetres are left out where it `needs_mm`. `loaded` are the models as their files have them,
-    whatever was typed. `look` tells whether models take a second look at each image.
+    whatever was typed. `look` tells whether models take a second look at each image. `again` makes the same one, on
+    another computer too.
     """
 
     models: tuple[TrainedModel, ...]
@@ -202,10 +203,14 @@ class Segmenter:
     name: str
     compare: Callable[[Image], Compared]
     segment: Callable[[Image, Centreline | None, OnSlices], Segmented]
+    again: Callable[[], Segmenter]
     answers: int = 1
     needs_mm: bool = True
     loaded: tuple[TrainedModel, ...] = ()
     look: bool = False
+
+    def __reduce__(self) -> tuple[Callable[[], Segmenter], tuple[()]]:
+        return self.again, ()
 
     def records(self) -> list[dict[str, Any]]:
         """Give by what each model is told from every other, with the post-processing that is used."""
@@ -220,6 +225,7 @@ def mean_of(
     With `look` the models take a second look at each image, if they know what to make of it (`Inference.look`).
     """
     loaded = models = as_models(model)
+    again = partial(mean_of, loaded, copies, postprocess, look=look)
     name = ensemble_name(models, copies)
     if postprocess is not None:
         # Areas differ by it, so that every row of the tables has it.
@@ -238,7 +244,7 @@ def mean_of(
 
     needs_mm = need_millimetres(models)
     compare = partial(compare_image, models, networks=networks)
-    return Segmenter(models, copies, name, compare, segment, needs_mm=needs_mm, loaded=loaded, look=look)
+    return Segmenter(models, copies, name, compare, segment, again, needs_mm=needs_mm, loaded=loaded, look=look)
 
 
 def _cleaned_otherwise(model: TrainedModel, postprocess: StructurePostprocess) -> TrainedModel:
@@ -278,8 +284,12 @@ def joined(upper: Segmenter, lower: Segmenter, where: JoinAt) -> Segmenter:
         names = tuple(both.join.model_at(n) if both.join.axis == 0 else name for n in slices)
         return Segmented(image, both.label_map, names, line, notes, both.join.as_plain(), models=models)
 
-    loaded, look = (*upper.loaded, *lower.loaded), upper.look or lower.look
-    return Segmenter(models, upper.copies, name, compare, segment, answers=2, loaded=loaded, look=look)
+    loaded, look, again = (
+        (*upper.loaded, *lower.loaded),
+        upper.look or lower.look,
+        partial(joined, upper, lower, where),
+    )
+    return Segmenter(models, upper.copies, name, compare, segment, again, answers=2, loaded=loaded, look=look)
 
 
 def _side_of(image: Image, where: JoinAt) -> str:

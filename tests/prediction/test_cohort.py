@@ -7,14 +7,13 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
-from folders import edit, write_stack
+from folders import edit, write_cohort, write_patient, write_stack
 from untrained import OF_9_MM, untrained_model
 
 from autoseg.cli import main
 from autoseg.data import codes
 from autoseg.data.cohort import find_patient_places
 from autoseg.errors import DataError, OutputError
-from autoseg.files.dicom.phantoms import Phantom, write_phantom
 from autoseg.model.model import save_model
 from autoseg.prediction import cohort as cohorts
 from autoseg.prediction.cohort import segment_cohort
@@ -25,21 +24,10 @@ from autoseg.report.run_folder import free_folder
 MODEL = untrained_model()
 
 
-def write_patient(folder, patient_id, first_mm=0.0):
-    """Write three small DICOM slices of a patient."""
-    shown = Phantom("p", rows=40, columns=48, pixel_spacing_mm=(2.0, 1.5), places_mm=(first_mm, first_mm + 4))
-    for path in write_phantom(folder, shown):
-        edit(path, PatientID=patient_id)
-
-
 @pytest.fixture
 def folder(tmp_path):
     """Four patients, the second of whom is broken."""
-    for number in (1, 2, 10, 3):
-        write_patient(tmp_path / "study" / f"p{number}", f"id-{number}")
-    for path in (tmp_path / "study" / "p2").iterdir():
-        path.write_bytes(b"broken")
-    return tmp_path / "study"
+    return write_cohort(tmp_path / "study")
 
 
 def run(folder, model=MODEL, stop=lambda progress: False, **more):

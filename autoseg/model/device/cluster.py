@@ -263,8 +263,8 @@ class Team:
         Raises
         ------
         ClusterError
-            If the scheduler is gone, a worker has other versions or does not see the folder, or a piece has ended
-            several workers.
+            If the scheduler is gone, or a worker has other versions or does not see the folder. Of a piece that
+            has ended several workers it is the piece's own.
         KeyboardInterrupt
             Once `should_stop` says True.
         """
@@ -338,11 +338,12 @@ class _Errand(Generic[Item]):
         except CancelledError as cancelled:
             raise self.team.gone() from cancelled
         except KilledWorker as killed:
-            raise ClusterError(
+            words = (
                 f"Each of {killed.allowed_failures + 1} workers ended while it was at the same piece of work "
                 f"({item}). Mostly their memory is not enough: let fewer work on one computer. What is finished "
                 "is kept."
-            ) from killed
+            )
+            return Done(item, error=ClusterError(words))
         except (ImportError, AttributeError, pickle.PickleError) as other:
             raise ClusterError(
                 f"A worker cannot read what it is to do ({other}): it has no autoseg, or another version. Install "

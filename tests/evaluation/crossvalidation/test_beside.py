@@ -1,4 +1,4 @@
-"""Folds on workers: the same results as one after the other, whoever is killed, stopped or gone."""
+"""Folds and patients on workers: the same results as one after the other, whoever is killed, stopped or gone."""
 
 import sys
 import time
@@ -11,6 +11,8 @@ import discs
 import errands
 import pytest
 import torch
+from folders import write_cohort
+from untrained import untrained_model
 
 from autoseg.cli.options import workers_of
 from autoseg.cli.parser import build_parser
@@ -22,6 +24,8 @@ from autoseg.model.device import cluster as clusters
 from autoseg.model.device.cluster import Team, Workers, local_cluster, team
 from autoseg.model.model import model_digest
 from autoseg.model.settings.settings import NetworkSettings
+from autoseg.prediction import cohort as cohorts
+from autoseg.prediction.run import RunRequest, mean_of
 from autoseg.training.events import Note
 
 
@@ -121,6 +125,30 @@ def test_results_are_the_same_also_where_a_worker_is_killed_in_the_middle(cluste
     again = run(found, tmp_path / "beside", Workers(scheduler="tcp://127.0.0.1:1"), tell=lines.append)
     assert again.scores == beside.scores
     assert sum("finished before" in line for line in lines) == 2
+
+
+def segment(request, output, workers=None, on_progress=None):
+    found = cohorts.segment_cohort(request, output, workers=workers, on_progress=on_progress)
+    tables = [(found.folder / name).read_bytes() for name in ("measurements.csv", "patients.csv", "report.csv")]
+    return found, tables
+
+
+def test_patients_have_the_same_areas_also_where_one_is_broken_and_a_worker_lost(cluster, tmp_path, monkeypatch):
+    request = RunRequest(mean_of(untrained_model(), look=False), write_cohort(tmp_path / "study"))
+    _, alone = segment(request, tmp_path / "alone")
+    out = tmp_path / "beside"
+    asked = {"workers": cluster.workers, "on_progress": lambda at: at.run is not None}
+    assert cohorts.segment_cohort(request, out, **asked).is_stopped
+    monkeypatch.setattr(cohorts, "_do", errands.patient_killed_once)
+    heard = []
+    found, beside = segment(request, out, cluster.workers, heard.append)
+    assert beside == alone
+    assert (found.folder / errands.MARK).exists()
+    assert any(at.note.endswith("is gone; it begins again.") for at in heard)
+    assert (found.is_stopped, found.earlier + found.segmented) == (False, 3)
+    assert {path.name for path in (found.folder / "runs").iterdir()} == {"p1", "p3", "p10"}  # none is there twice
+    assert found.results[0].folder == "p2"
+    assert max(at.share for at in heard) == 1
 
 
 def test_a_scheduler_that_is_gone_is_said(cluster, tmp_path):
