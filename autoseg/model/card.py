@@ -11,7 +11,7 @@ from autoseg.model.identity import model_record
 from autoseg.model.model import TrainedModel, autoseg_version, save_model
 from autoseg.model.model_list import facts_of
 from autoseg.model.settings.settings import Settings
-from autoseg.model.settings.text import all_settings, show_value, value_of
+from autoseg.model.settings.text import all_settings, say_value, value_of
 from autoseg.words import counted, seen
 
 ENDING = "_MODEL_CARD.md"
@@ -165,8 +165,8 @@ def _settings(model: TrainedModel) -> list[str]:
     for name, setting in all_settings().items():
         value = value_of(model.settings, name)
         if value != value_of(usual, name):
-            rows.append((name, show_value(value) or "none", setting.words))
-    return _table(("Setting", "Value", "What it means"), rows) if rows else ["None.", ""]
+            rows.append((setting.label, say_value(name, value), setting.words, name))
+    return _table(("Setting", "Value", "What it means", "Code name"), rows) if rows else ["None.", ""]
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:

@@ -38,7 +38,8 @@ def test_a_card_stands_beside_every_saved_model(model, tmp_path):
         "| Areas of psoas | 90 to 1210 mm² on a slice |",
         "| psoas | 0.200 | 0.912 | 4.3 % | 93 % |",
         "Intervals of 90 % rest on the errors on 11 patients",
-        "| preprocess.spacing\\_mm | 0.75 |",
+        "| Pixel size, mm | 0.75 |",
+        "| preprocess.spacing\\_mm |",
         f"| Digest | {model_digest(model)} |",
         "- **Licence of the weights:** _to be filled in by the author_: for instance CC BY 4.0",
     ):

@@ -21,7 +21,7 @@ from autoseg.measurement.summary import SubjectScore, pool_subjects
 from autoseg.model.model import autoseg_version
 from autoseg.model.networks.build import standardised
 from autoseg.model.settings.settings import Settings
-from autoseg.model.settings.text import all_settings, show_value, value_of
+from autoseg.model.settings.text import all_settings, say_value, show_value, value_of
 from autoseg.report.figures import show_bland_altman, show_subject_scores
 from autoseg.report.pages.document import (
     Block,
@@ -243,14 +243,18 @@ def _settings(study: Study, words: Any) -> list[Block]:
         if name in WITHOUT_EFFECT:
             continue
         value = value_of(study.settings, name)
-        shown, reason = show_value(value) or "none", reasons.get(name)
-        if reason is not None and reason.value == shown:
-            rows.append((name, words(shown), reason.reason))
+        reason = reasons.get(name)
+        if reason is not None and reason.value == (show_value(value) or "none"):
+            why = reason.reason
         elif value != value_of(usual, name):
-            rows.append((name, words(shown), TYPED if reasons else told.words))
+            why = TYPED if reasons else told.words
+        else:
+            continue
+        rows.append((told.label, words(say_value(name, value)), why, name))
     if not rows:
         return [Words("All settings are the usual ones.")]
-    table = Grid("All others are as usual", ("Setting", "Value", "Why" if reasons else "What it is"), tuple(rows))
+    columns = ("Setting", "Value", "Why" if reasons else "What it is", "Code name")
+    table = Grid("All others are as usual", columns, tuple(rows))
     return [table] if reasons else [Words("Why they were chosen was not kept beside these folds."), table]
 
 

@@ -122,8 +122,8 @@ def test_who_was_found_left_out_learnt_from_and_scored_adds_up(document):
     assert "2 images 3 readers drew" in words
     assert "1 of 6 patients did unusually badly" in words
     settings = tables["All others are as usual"]
-    assert settings["batch_size"] == ("4", "Small images: few at once.")
-    assert settings["learning_rate"] == ("0.01", "as a person or a recipe said")
+    assert settings["Images at once (batch)"] == ("4", "Small images: few at once.", "batch_size")
+    assert settings["Learning rate (step size)"] == ("0.01", "as a person or a recipe said", "learning_rate")
     assert "Nobody took it." not in str(settings)  # another value was taken than the planned one
 
 
