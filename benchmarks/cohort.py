@@ -3,8 +3,9 @@
     python benchmarks/cohort.py [--patients 1000] [--pixels 64] [--slices 20]
 
 One patient in a hundred (at least five) is broken, each in another way. The cohort is run in a process of its own,
-which is killed when half of it is done; the same call goes on, and once more with five patients added. The benchmark fails where a patient was done twice, a broken one has a result, a sound one has
-none, or the table lacks a row. The model is small and has fresh weights: what is measured is all around it.
+which is killed when half of it is done; the same call goes on, and once more with five patients added. The
+benchmark fails where a patient was done twice, a broken one has a result, a sound one has none, or the table lacks
+a row. The model is small and has fresh weights: what is measured is all around it.
 """
 
 import argparse
@@ -131,9 +132,10 @@ def tell_of(name: str, told: list[dict]) -> None:
         )
     end = told[-1]
     if "segmented" in end:
+        tables = end["elapsed"] - patients[-1]["seconds"]
         print(
             f"  {end['segmented']} segmented, {end['earlier']} of before, {end['elapsed']:.1f} s in all, "
-            f"{end['elapsed'] - patients[-1]['seconds']:.1f} s of them for the tables; at most {end['most']:.0f} MiB"
+            f"{tables:.1f} s of them for the tables; at most {end['most']:.0f} MiB"
         )
     sys.stdout.flush()
 
