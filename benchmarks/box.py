@@ -80,14 +80,17 @@ SETS = (
     Set(
         "cord",
         "cord-gm-t2star-bids",
-        24,
-        24,
+        60,
+        60,
         4,
         "Spinal Cord Gray Matter Imaging Challenge 2018, 4 patients, public domain (CC0 1.0). Credit: "
         "github.com/sct-pipeline/gm-challenge-data",
         {
-            "preprocess.spacing_mm": 0.5,
-            "preprocess.crop_mm": (60.0, 60.0),
+            # With crops of 60 mm at 0.5 mm grey matter was not found at all (Dice 0.000). With these, three folds:
+            # cord 0.96, 0.76, 0.95, grey matter 0.78, 0.71, 0.82; areas -10 to +56 % and -29 to +46 %.
+            "preprocess.spacing_mm": 0.3,
+            "preprocess.crop_mm": (32.0, 32.0),
+            "learning_rate": 0.001,
             "augmentation.rotation_deg": 20.0,
             "augmentation.flip_probability": 0.5,
         },
