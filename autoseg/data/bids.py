@@ -84,7 +84,8 @@ def write_bids(found: CaseFolder, target: Path, *, suffixes: Sequence[str] = ())
             image, label_map = read_case(case, found.structures)
             if image.source.modality == "CT":
                 raise DataError(
-                    "BIDS has no place for CT. Give --nnunet, which takes every image, or other images."
+                    "BIDS has no place for CT. Write the images for nnU-Net (--nnunet), which "
+                    "takes all, or choose others."
                 )
             done[case.subject_id] += 1
             subject = f"sub-{named[case.subject_id]}"
@@ -102,7 +103,8 @@ def write_bids(found: CaseFolder, target: Path, *, suffixes: Sequence[str] = ())
         _write_tables(temporary, labels, found.structures, {named[one]: one in aside for one in subjects})
     if not is_without_ids(found.folder):
         notes.append(
-            "Names of files and participants.tsv have the patients' IDs; --without-ids puts codes in their place."
+            "Names of files and participants.tsv have the patients' IDs. 'Without patient IDs' (on the command "
+            "line --without-ids) puts codes in their place."
         )
     return tuple(notes)
 

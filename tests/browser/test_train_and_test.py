@@ -81,6 +81,10 @@ def test_train_from_the_folder_to_the_score(opened, home, capsys):
         notebook.click(notebook.button("Resume"))
     notebook.wait_for_text("The worst slices, worst first", seconds=60 * float(minutes or 3) + 120)
     page.wait_for_selector("img[alt*='orst']", timeout=60_000)
+    # Images and labels for other programs, as a folder beside them.
+    notebook.click(page.locator(".jupyter-widget-Collapse-header", has_text="For other programs").first)
+    notebook.click(notebook.button("Write for nnU-Net"))
+    notebook.button("train_nnunet").wait_for(timeout=60_000)
     notebook.check_access()
     notebook.shot_cells("train", ("Dark", "Light"))
     models = [path.name for path in (home / "trained_model").glob("heart_*.pt")]
@@ -125,11 +129,16 @@ def test_segment_from_the_model_to_the_downloads(lab, opened, home, capsys):
     notebook.click(cell)
     notebook.wait_for_text("pixels × ")
     page.locator(".asv-canvas[data-slice='3']").first.wait_for(timeout=20_000)
+    # The model for other programs, as a folder beside the result.
+    notebook.click(notebook.button("Model for other programs (ONNX)"))
+    page.get_by_role("button", name="_onnx").wait_for(timeout=60_000)
     notebook.check_access()
     notebook.shot_cells("test", ("Dark", "Light"))
 
     # What the browser saves is what lies in the run's folder.
-    (run,) = [folder for folder in (home / "predictions").iterdir() if folder.is_dir()]
+    (run,) = [path.parent for path in (home / "predictions").glob("*/areas.csv")]
+    (exported,) = (home / "predictions").glob("heart*_onnx")
+    assert {"network.onnx", "model.json", "segment.py"} < {path.name for path in exported.iterdir()}
     for words, name in (("Download CSV", "areas.csv"), ("Download XLSX", "areas.xlsx")):
         with page.expect_download(timeout=30_000) as saved:
             notebook.click(notebook.button(words))

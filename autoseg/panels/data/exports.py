@@ -11,6 +11,7 @@ from autoseg.data.bids import SUFFIXES, write_bids
 from autoseg.data.cases import CaseFolder
 from autoseg.data.nnunet import write_nnunet
 from autoseg.files.file_names import safe_name, untaken
+from autoseg.panels.parts.download import folder_row
 from autoseg.panels.parts.fields import button, field
 from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.style import text
@@ -21,6 +22,7 @@ WORDS = (
 )
 # Numbers that nnU-Net leaves to its users begin here.
 DATASET = "Dataset501"
+MEANINGS = {"nnunet": "raw data set of nnU-Net", "bids": "data set of BIDS"}
 
 
 class ExportsPanel(Panel):
@@ -51,13 +53,14 @@ class ExportsPanel(Panel):
             [self.nnunet_button, self.bids_button, self.contrast],
             layout={"align_items": "center", "flex_flow": "row wrap"},
         )
-        self.body.children = [widgets.HTML(text(WORDS)), row]
+        self.written = widgets.VBox()
+        self.body.children = [widgets.HTML(text(WORDS)), row, self.written]
 
     def show(self, cases: CaseFolder) -> None:
         """Offer a folder that was read."""
         if self._cases is None or self._cases.folder != cases.folder:
             self.say("")
-            self.value = None
+            self.value, self.written.children = None, ()
         self._cases = cases
         self.hide_ids_of(cases.cases, cases.folder)
 
@@ -86,6 +89,8 @@ class ExportsPanel(Panel):
         def then(made: tuple[Path, Sequence[str]]) -> None:
             folder, notes = made
             self.value = folder
+            if self._cases is not None and self._cases.folder == found.folder:
+                self.written.children = [*self.written.children, folder_row(folder, MEANINGS[what])]
             self.say("\n".join([f"Written to {folder}", *map(self.hidden, map(str, notes))]), "done")
 
         self.start(work, then, saying="Writing images and labels …")

@@ -1,15 +1,19 @@
-"""A button that hands the browser a file, whose bytes are made at the click."""
+"""A button that hands the browser a file, whose bytes are made at the click, and rows in which it is a link."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import anywidget
+import ipywidgets as widgets
 import traitlets
 
 from autoseg.errors import AutosegError
+from autoseg.files.archives import zip_folder
+from autoseg.words import escaped, size_words
 
 HERE = Path(__file__).parent
 # A message of more bytes than this is cut by some servers on the way to the page.
@@ -55,3 +59,19 @@ class DownloadButton(anywidget.AnyWidget):
         if message == {"wanted": True}:
             for description, parts in self.pieces():
                 self.send(description, buffers=parts)
+
+
+def linked(name: DownloadButton, facts: str, meaning: str) -> widgets.HBox:
+    """Give a row in which a download looks like a link, with facts and what it is behind it."""
+    name.add_class("autoseg-link")
+    name.layout = widgets.Layout(flex="0 0 270px")
+    about = f'<span style="opacity:.75">{escaped(facts)}</span> {escaped(meaning)}'
+    said = f'<div style="color:var(--jp-ui-font-color1,inherit);line-height:1.45">{about}</div>'
+    return widgets.HBox([name, widgets.HTML(said, layout=widgets.Layout(flex="1 1 0", min_width="0"))])
+
+
+def folder_row(folder: Path, meaning: str) -> widgets.HBox:
+    """Give a row with the name of a folder, which downloads it as a zip when it is clicked."""
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    name = DownloadButton(f"{folder.name}.zip", partial(zip_folder, folder), description=folder.name)
+    return linked(name, size_words(size), meaning)

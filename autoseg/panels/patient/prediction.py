@@ -18,9 +18,9 @@ from autoseg.data.corrections.read import Correction, read_corrections
 from autoseg.errors import AutosegError, DataError
 from autoseg.files.archives import zip_folder
 from autoseg.files.file_names import untaken
-from autoseg.model.exported import write_onnx
+from autoseg.model.exported import check_exportable, write_onnx
 from autoseg.model.postprocess import MOST_EROSIONS, StructurePostprocess
-from autoseg.panels.parts.download import DownloadButton
+from autoseg.panels.parts.download import DownloadButton, folder_row, linked
 from autoseg.panels.parts.fields import button, field, tick
 from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.style import heading, notice, text
@@ -49,7 +49,7 @@ from autoseg.report.figures.pdf import to_pdf
 from autoseg.report.pages.document import Document
 from autoseg.report.pages.html import to_page
 from autoseg.report.run_folder import RunFile, list_run_files, open_folder, read_run_file, why_not_openable
-from autoseg.words import GraveNote, ReadingNote, counted, escaped, size_words
+from autoseg.words import GraveNote, ReadingNote, counted, size_words
 
 MOST_SKIPPED = 20
 AREAS, MOST_EARLIER = "areas.xlsx", 5
@@ -57,6 +57,7 @@ EARLIER = "Not of what is chosen above. A click downloads the areas; the folder 
 FOR_TRAINING = (
     "Images and labels to learn from go to nnU-Net or BIDS in 1_train, below the folder that was checked."
 )
+OF_MODEL = "the model for other programs: the network, its steps, and segment.py, which runs it"
 MOST_NOTES = 3  # on how series were read; more unfold at a click
 COPY_CHOICES: tuple[tuple[str, Copies], ...] = (
     ("none", "none"),
@@ -564,6 +565,7 @@ class OutputPanel(Panel):
             icon="share-square-o",
         )
         self.files, self.archive = widgets.VBox(), SendPanel()
+        self._exported: list[Path] = []  # folders of this run's models, which lie beside it
         self.reason = widgets.HTML()
         self.output, self._model = getattr(prediction, "output", None), getattr(prediction, "model", None)
         self.follow(prediction, self._update)
@@ -603,10 +605,14 @@ class OutputPanel(Panel):
         def make(run: Run) -> str:
             if chosen is None:
                 raise DataError("No model is chosen any more. Choose the one above, then segment again.")
-            lines = []
-            for one in (chosen, *chosen.others):
+            lines, models = [], (chosen, *chosen.others)
+            for one in models:  # before anything of them is written
+                check_exportable(one.model)
+            for one in models:
                 folder = untaken(run.folder.resolve().with_name(f"{one.path.stem}_onnx"))
                 write_onnx(one.model, folder, model_file=one.path)
+                if self.run is run:
+                    self._exported.append(folder)
                 lines.append(f"{one.model.name}: written to {folder}, compared with autoseg's own answers.")
             return "\n".join([*lines, "python segment.py in there runs it with numpy and onnxruntime alone."])
 
@@ -629,7 +635,7 @@ class OutputPanel(Panel):
             if self.run is not run:
                 return
             self.value = run.folder.resolve()
-            self.files.children = file_rows(self.value)
+            self.files.children = [*file_rows(self.value), *(folder_row(one, OF_MODEL) for one in self._exported)]
             self.archive.show(self.value)
             self.say(told, "done")
 
@@ -661,7 +667,7 @@ class OutputPanel(Panel):
         return [one for one in kits if before.folder.resolve() in one.kit.folder.resolve().parents]
 
     def _update(self, run: Any) -> None:
-        self.value, self.run = None, run
+        self.value, self.run, self._exported = None, run, []
         for one in (self.dicom_button, self.leave_button, self.onnx_button):
             one.disabled = False
         if run is None:
@@ -703,7 +709,7 @@ def file_rows(folder: Path) -> list[widgets.Widget]:
         else:
             name, make = f"{folder.name}_{file.name}", partial(read_run_file, folder, file.name)
         files = f"{counted(file.count, 'file')}, " if file.count > 1 else ""
-        return _linked(
+        return linked(
             DownloadButton(name, make, description=file.name), f"{files}{size_words(file.size)}", file.meaning
         )
 
@@ -715,7 +721,7 @@ def earlier_rows(output: Path) -> list[widgets.Widget]:
     with suppress(OSError):
         runs = sorted(output.glob(f"*/{AREAS}"), key=lambda path: path.stat().st_mtime, reverse=True)[:MOST_EARLIER]
         rows: list[widgets.Widget] = [
-            _linked(
+            linked(
                 DownloadButton(
                     f"{path.parent.name}_{AREAS}",
                     partial(read_run_file, path.parent, AREAS),
@@ -729,11 +735,3 @@ def earlier_rows(output: Path) -> list[widgets.Widget]:
         words = heading(f"Earlier results in {output.resolve()}") + text(EARLIER)
         return [widgets.HTML(words), *rows] if rows else []
     return []
-
-
-def _linked(name: DownloadButton, facts: str, meaning: str) -> widgets.HBox:
-    name.add_class("autoseg-link")
-    name.layout = widgets.Layout(flex="0 0 270px")
-    about = f'<span style="opacity:.75">{escaped(facts)}</span> {escaped(meaning)}'
-    said = f'<div style="color:var(--jp-ui-font-color1,inherit);line-height:1.45">{about}</div>'
-    return widgets.HBox([name, widgets.HTML(said, layout=widgets.Layout(flex="1 1 0", min_width="0"))])

@@ -34,6 +34,9 @@ def test_nnunet_gets_a_folder_beside_the_data_and_never_over_an_earlier_one(pane
         described = json.loads((tmp_path / name / "Dataset501_discs" / "dataset.json").read_text(encoding="utf-8"))
         assert described["numTraining"] == len(panel._cases.cases)
     assert not panel.nnunet_button.disabled
+    links = [row.children[0] for row in panel.written.children]
+    assert [link.name for link in links] == ["discs_nnunet.zip", "discs_nnunet_2.zip"]
+    assert links[0].make().startswith(b"PK")
 
 
 def test_bids_asks_for_the_contrast_where_names_do_not_tell_it(panel, tmp_path):

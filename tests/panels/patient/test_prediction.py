@@ -504,6 +504,16 @@ def test_the_model_goes_to_other_programs_at_a_click_and_never_over_an_earlier_o
     names = ["disc_9_onnx", "other_2_onnx", "disc_9_onnx_2", "other_2_onnx_2"]
     assert [folder for _, folder, _ in written] == names
     assert written[1] == ("other", "other_2_onnx", "other_2.pt")
+    assert [row.children[0].description for row in panel.files.children][-4:] == names
+    settings = dataclasses.replace(
+        model.settings, preprocess=dataclasses.replace(model.settings.preprocess, clahe=True)
+    )
+    refused = ChosenModel(dataclasses.replace(model, settings=settings), tmp_path / "clahe_1.pt")
+    chosen.model.value = ChosenModel(model, tmp_path / "disc_9.pt", (refused,))
+    panel.onnx_button.click()
+    panel.wait(60)
+    assert "cannot be exported: it equalises the contrast" in panel.message.value
+    assert len(written) == len(names)  # not one of them
 
 
 def test_dicom_objects_and_copies_that_can_leave_are_written_at_a_click_and_listed(run, tmp_path, monkeypatch):
