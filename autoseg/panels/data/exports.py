@@ -22,7 +22,7 @@ WORDS = (
 )
 # Numbers that nnU-Net leaves to its users begin here.
 DATASET = "Dataset501"
-MEANINGS = {"nnunet": "raw data set of nnU-Net", "bids": "data set of BIDS"}
+MEANINGS = {"nnunet": "Raw data set of nnU-Net", "bids": "Data set of BIDS"}
 
 
 class ExportsPanel(Panel):

@@ -57,7 +57,7 @@ EARLIER = "Not of what is chosen above. A click downloads the areas; the folder 
 FOR_TRAINING = (
     "Images and labels to learn from go to nnU-Net or BIDS in 1_train, below the folder that was checked."
 )
-OF_MODEL = "the model for other programs: the network, its steps, and segment.py, which runs it"
+OF_MODEL = "The model for other programs: the network, its steps, and segment.py, which runs it"
 MOST_NOTES = 3  # on how series were read; more unfold at a click
 COPY_CHOICES: tuple[tuple[str, Copies], ...] = (
     ("none", "none"),
