@@ -287,9 +287,10 @@ def write_nifti(path: Path, grid: Image | LabelMap, *, description: str = "") ->
         raise OutputError(f"{path}: only images with one channel are written; this one has {grid.voxels.shape}.")
     voxels = _storable(grid, path)
     data = _as_file(grid, voxels, description)
+    level = 6 if isinstance(grid, LabelMap) else 1
     with whole_file(path) as temporary:
-        # Without the time in it, the same labels give the same file.
-        temporary.write_bytes(gzip.compress(data, 6, mtime=0) if path.suffix == ".gz" else data)
+        # Without the time in it, the same labels give the same file. Noise packs no smaller with more effort.
+        temporary.write_bytes(gzip.compress(data, level, mtime=0) if path.suffix == ".gz" else data)
         written, written_affine = read_nifti(temporary)
         if not np.array_equal(written, voxels, equal_nan=voxels.dtype.kind == "f") or not same_grid(
             (written.shape, written_affine), (grid.shape, affine)
