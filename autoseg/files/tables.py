@@ -9,6 +9,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, fields
+from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,6 +24,9 @@ from autoseg.words import counted, named, size_words
 # that are no letters); Python's own text takes all of them.
 pd.options.mode.string_storage = "python"
 
+# Numbers as `write_table` writes them; "007" is a name.
+_WHOLE = re.compile(r"-?(0|[1-9]\d{0,14})", re.ASCII)
+_FIGURE = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?(e[+-]?\d+)?", re.ASCII)
 # Ten thousand cases with a hundred structures each have half as many cells.
 MOST_BYTES, MOST_CELLS = 20_000_000, 2_000_000
 
@@ -374,8 +378,8 @@ def join_tables(
     *,
     without: Collection[str] = (),
     marked: bool = False,
-) -> bool:
-    """Write tables that `write_table` wrote as one, whole or not at all; tell whether there was any.
+) -> int | None:
+    """Write tables that `write_table` wrote as one, whole or not at all; give its length, None without any.
 
     Each part comes with a word that goes into the `first` column of its rows; parts that are not there are passed
     over. A column that a part lacks is empty in its rows; those in `without` are left out. However long the tables
@@ -392,7 +396,8 @@ def join_tables(
                 place = columns.index(name) + 1
     kept = [name for name in columns if name not in without]
     if not found:
-        return False
+        return None
+    count = 0
     with whole_file(path) as temporary, temporary.open("wb") as file:
         file.write((b"\xef\xbb\xbf" if marked else b"") + _csv([[first, *map(plain_cell, kept)]]))
         for word, part in found:
@@ -401,6 +406,47 @@ def join_tables(
                 for row in rows:
                     cells = dict(zip(own, row, strict=True))
                     file.write(_csv([[word, *(plain_cell(cells.get(name, "")) for name in kept)]]))
+                    count += 1
+    return count
+
+
+def write_parquet(table: Path, path: Path, *, text: Collection[str]) -> bool:
+    """Write a table that was written as CSV as Parquet, too, whole or not at all; False without pyarrow.
+
+    A column is of numbers where each of its cells is one or empty, and it is not among those of `text` (a name "12"
+    stays a name); empty cells of numbers are missing. However long the table is, few rows are in the memory.
+    """
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError:
+        return False
+    with _rows_of(table) as rows:
+        columns = next(rows)
+        kinds: list[set[type]] = [set() for _ in columns]
+        for row in rows:
+            for found, cell in zip(kinds, row, strict=True):
+                if cell:
+                    found.add(int if _WHOLE.fullmatch(cell) else float if _FIGURE.fullmatch(cell) else str)
+    kind = [
+        str if name in text or not found or str in found else float if float in found else int
+        for name, found in zip(columns, kinds, strict=True)
+    ]
+    types = {int: pa.int64(), float: pa.float64(), str: pa.string()}
+    schema = pa.schema([(name, types[one]) for name, one in zip(columns, kind, strict=True)])
+    with (
+        _rows_of(table) as rows,
+        whole_file(path) as temporary,
+        temporary.open("wb") as file,
+        pq.ParquetWriter(file, schema) as writer,
+    ):
+        next(rows)
+        while some := [*islice(rows, 10_000)]:
+            cells = [
+                [cell if one is str else one(cell) if cell else None for cell in column]
+                for one, column in zip(kind, zip(*some, strict=True), strict=True)
+            ]
+            writer.write_table(pa.table(cells, schema=schema))
     return True
 
 

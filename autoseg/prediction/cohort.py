@@ -155,7 +155,7 @@ def segment_cohort(
             "is_stopped": is_stopped,
         }
         title = f"{cohort_name(cohort)}: {counted(len(places), 'patient folder')}"
-        ordered = write_cohort(folder, results, title=title, record=record, notes=notes)
+        ordered, notes = write_cohort(folder, results, title=title, record=record, notes=notes)
     elapsed = time.monotonic() - started
     return Cohort(folder, tuple(ordered), loop.segmented, loop.earlier, notes, is_stopped, elapsed)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from autoseg.files.atomic import one_step, remove, whole_file
 from autoseg.files.records import write_record
-from autoseg.files.tables import join_tables, write_rows
+from autoseg.files.tables import join_tables, write_parquet, write_rows
 from autoseg.measurement.areas import Measurement
 from autoseg.report.lights import light_of_run
 from autoseg.report.pages.document import Document, Facts, Grid, Heading, Words
@@ -30,6 +30,18 @@ TABLES = {
     "fat_fraction": False,
     "fat_estimate": False,
 }
+# Words in them, also where they look like numbers.
+NAMES = frozenset(
+    {"run", "case_id", "subject_id", "series_uid", "sop_uid", "file", "name", "side", "level", "model", "flags"}
+)
+# Longer tables are written as Parquet beside CSV: spreadsheets give up at 1,048,576 rows.
+MOST_ROWS = 100_000
+NO_PARQUET = (
+    "{tables} {has} more than {rows:,} rows, and would be written as Parquet too, which statistics programs read "
+    "faster. This needs the Python package pyarrow, which is not installed; the CSV files are whole. "
+    "'pip install \"autoseg[parquet]\"' installs it (in a copy of autoseg: 'pip install -c constraints.txt "
+    "pyarrow'); then give the same command again."
+)
 FAILED = "failed"
 WAITING = "not segmented yet"
 UNKNOWN = "unknown"
@@ -107,28 +119,41 @@ def write_cohort(
     title: str,
     record: Mapping[str, Any],
     notes: Sequence[str] = (),
-) -> list[PatientResult]:
-    """Write all tables of a cohort, report.csv, report.html and cohort.json in one step; give the worst first.
+    most_rows: int = MOST_ROWS,
+) -> tuple[list[PatientResult], tuple[str, ...]]:
+    """Write a cohort's tables, report.csv, report.html and cohort.json in one step; give the worst first and notes.
 
-    The tables are those of the runs one below the other, with the run in front. Whatever fails, all files are as
+    The tables are those of the runs one below the other, with the run in front; those of more than `most_rows` rows
+    are written as Parquet too, or a note is added where pyarrow is missing. Whatever fails, all files are as
     before.
     """
     ordered = worst_first(results)
     runs = [(one.run, folder / RUNS / one.run) for one in results if one.is_done]
-    document = _document(title, ordered, record, notes)
+    lacking = []
     with one_step(folder):
         for name, is_marked in TABLES.items():
             path, parts = folder / f"{name}.csv", ((run, place / f"{name}.csv") for run, place in runs)
             # "patient 1" tells patients of one run apart.
-            if not join_tables(path, parts, "run", without=("patient",), marked=is_marked):
+            count = join_tables(path, parts, "run", without=("patient",), marked=is_marked)
+            if count is None:
                 remove(path)
+            is_long = count is not None and count > most_rows
+            parquet = path.with_suffix(".parquet")
+            if not is_long or not write_parquet(path, parquet, text=NAMES):
+                remove(parquet)
+                lacking += [path.name] * is_long
+        if lacking:
+            has = "has" if len(lacking) == 1 else "have"
+            notes = (*notes, NO_PARQUET.format(tables=listed(lacking), has=has, rows=most_rows))
         columns = [item.name for item in fields(PatientResult)]
         rows = [["" if cell is None else cell for cell in astuple(one)] for one in map(_rounded, ordered)]
         write_rows(folder / "report.csv", columns, rows)
         with whole_file(folder / REPORT) as temporary:
-            temporary.write_bytes(to_page(document).encode("utf-8", "backslashreplace"))
+            temporary.write_bytes(
+                to_page(_document(title, ordered, record, notes)).encode("utf-8", "backslashreplace")
+            )
         write_record(folder / "cohort.json", {**record, "results": Counter(one.result for one in ordered)})
-    return ordered
+    return ordered, tuple(notes)
 
 
 def _rounded(one: PatientResult) -> PatientResult:

@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+import sys
 from types import SimpleNamespace
 
 import pandas as pd
@@ -19,6 +20,7 @@ from autoseg.prediction import cohort as cohorts
 from autoseg.prediction.cohort import segment_cohort
 from autoseg.prediction.run import RunProgress, RunRequest, Stage, mean_of, segment_folder
 from autoseg.report.cohort import PatientResult, worst_first
+from autoseg.report.cohort import write_cohort as write_tables
 from autoseg.report.run_folder import free_folder
 
 MODEL = untrained_model()
@@ -127,6 +129,27 @@ def test_one_broken_patient_stops_nobody_and_the_table_is_that_of_single_runs(fo
     page = (found.folder / "report.html").read_text(encoding="utf-8")
     assert "What failed" in page
     assert "holds no DICOM image" in page
+
+
+def test_long_tables_are_parquet_too_with_the_same_areas(folder, monkeypatch):
+    found = run(folder)
+    about = {"title": "t", "record": {}}
+    path = found.folder / "measurements.parquet"
+    assert not path.exists()
+    assert write_tables(found.folder, found.results, most_rows=3, **about)[1] == ()
+    csv_rows = pd.read_csv(found.folder / "measurements.csv")
+    rows = pd.read_parquet(path)
+    assert list(rows) == list(csv_rows)
+    numbers = csv_rows.select_dtypes("number").dropna(axis=1, how="all").columns
+    assert any(name.startswith("area_") for name in numbers)
+    pd.testing.assert_frame_equal(rows[numbers], csv_rows[numbers])
+    assert list(rows["subject_id"]) == list(csv_rows["subject_id"])
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    (note,) = write_tables(found.folder, found.results, most_rows=len(rows) - 1, **about)[1]
+    assert note.startswith("measurements.csv has more than")
+    assert "pyarrow'); then" in note
+    assert not path.exists()
+    assert "autoseg[parquet]" in (found.folder / "report.html").read_text(encoding="utf-8")
 
 
 def test_names_tell_whose_images_without_dicom_they_are(tmp_path):
