@@ -146,7 +146,7 @@ def test_long_tables_are_parquet_too_with_the_same_areas(folder, monkeypatch):
     assert list(rows["subject_id"]) == list(csv_rows["subject_id"])
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     (note,) = write_tables(found.folder, found.results, most_rows=len(rows) - 1, **about)[1]
-    assert note.startswith("measurements.csv has more than")
+    assert note.startswith("measurements.csv and intensities.csv have more than")
     assert "pyarrow'); then" in note
     assert not path.exists()
     assert "autoseg[parquet]" in (found.folder / "report.html").read_text(encoding="utf-8")
