@@ -8,6 +8,8 @@ from pathlib import Path
 import discs
 
 from autoseg.data.cases import find_cases
+from autoseg.errors import DataError
+from autoseg.evaluation.comparison.run import _begin_fold
 from autoseg.evaluation.crossvalidation.run import begin_fold
 from autoseg.files.nifti.volumes import write_nifti
 from autoseg.files.tables import write_structures
@@ -40,6 +42,13 @@ def kill_once(plan, number):
             os._exit(9)
 
     return begin_fold(replace(plan, on_event=die), number)
+
+
+def fail_in_wide(plan, number):
+    """Do a fold of a comparison, but none of the entry "wide"."""
+    if plan.name == "wide":
+        raise DataError("wide is too wide.")
+    return _begin_fold(plan, number)
 
 
 def patient_killed_once(shared, turn, desk):

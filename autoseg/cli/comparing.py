@@ -107,6 +107,7 @@ def run(
 ) -> None:
     """Say how long it will take, compare, and show what it gave; `also` are further fields of the request."""
     from autoseg.cli.learning import finder_of, stop_at_interrupt, tell
+    from autoseg.cli.options import workers_of
     from autoseg.data.test_subjects import read_ledger
     from autoseg.evaluation.comparison import ComparisonRequest, run_comparison
     from autoseg.evaluation.crossvalidation import Scenario, speaking
@@ -122,6 +123,7 @@ def run(
         exact=chosen.exact,
         without_outliers=chosen.without_outliers,
         finder=finder_of(chosen),
+        workers=workers_of(chosen),
         **also,
     )
     if request.seconds is not None:

@@ -448,6 +448,7 @@ def _add_comparison(
         parser.add_argument("--exact", action="store_true", help=exact)
         outliers = "then learn anew, without the outliers, what has some; they are tested as before"
         parser.add_argument("--without-outliers", action="store_true", help=outliers)
+    add_workers(parser, "a fold of an entry")
     _add_changes(parser)
     output = "folder of models and comparisons"
     parser.add_argument("--output", type=Path, default=Path("trained_model"), help=output)

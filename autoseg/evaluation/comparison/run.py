@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -41,10 +43,13 @@ from autoseg.evaluation.crossvalidation import (
     speaking,
     write_material,
 )
+from autoseg.evaluation.crossvalidation.beside import FoldJob, do_jobs
 from autoseg.evaluation.crossvalidation.fold import read_content
+from autoseg.evaluation.crossvalidation.run import SHARED_MINUTES
 from autoseg.files.atomic import one_step, remove, remove_folder, whole_file
 from autoseg.files.tables import write_table
 from autoseg.image.structures import Structure
+from autoseg.model.device.cluster import Done, team
 from autoseg.model.settings.settings import Settings, settings_to_dict
 from autoseg.report.figures import show_comparison, show_forecast, show_learning_curves, show_side_by_side
 from autoseg.training.events import Note, OnEvent
@@ -169,6 +174,8 @@ def compare(
         that learn from as many subjects.
     material : Material, optional
         As for `cross_validate`.
+    workers : Workers, optional
+        As for `cross_validate`: folds of all entries, several at once; what follows from them is made here.
 
     Returns
     -------
@@ -217,8 +224,7 @@ def run_comparison(
         write_material(request.folder, request.material, aside=request.test_subjects, known=request.known)
         running = _Running(request, plans, state, on_event, should_stop)
         try:
-            for number in range(1, state.folds + 1):
-                running.do_fold(number, derived)
+            running.do_folds(derived)
             if request.without_outliers:
                 running.leave_out_outliers()
         except KeyboardInterrupt:
@@ -252,8 +258,8 @@ def _check_finished(plans: Mapping[str, FoldPlan]) -> None:
                     raise type(error)(f"{title_of(entry)}: {error}") from error
 
 
-def _fold_of_others(plan: FoldPlan, number: int) -> FoldResult:
-    """Do a fold that follows from others' results; one that was made when these were others is done again.
+def _forget_others(plan: FoldPlan, number: int) -> None:
+    """Of folds that follow from others' results take away one that was made when these were others.
 
     It goes together with those that follow: no table ever has folds of both.
     """
@@ -262,6 +268,18 @@ def _fold_of_others(plan: FoldPlan, number: int) -> FoldResult:
             place = plan.place(later)
             if place.exists() and read_content(place).get("made_from") != plan.made_from(later):
                 remove_folder(place)
+
+
+def _fold_of_others(plan: FoldPlan, number: int) -> FoldResult:
+    """Do a fold that follows from others' results."""
+    _forget_others(plan, number)
+    return run_fold(plan, number)
+
+
+def _begin_fold(plan: FoldPlan, number: int) -> FoldResult:
+    """Do a fold on a worker, who tells that it begins."""
+    words = f"Fold {number} of {len(plan.folds.splits)}, {title_of(plan.folder.name)}"
+    plan.on_event(FoldBegins(plan.folder.name, number, words))
     return run_fold(plan, number)
 
 
@@ -280,6 +298,37 @@ class _Running:
         self.on_event, self.should_stop = on_event, should_stop
         self.folds: dict[str, list[FoldResult]] = {entry: [] for entry in (*plans, *state.derived)}
         self.folds |= {entry: list(read_folds(self.folder / entry)) for entry in state.added}
+        self.ahead: dict[FoldJob, Done[FoldJob]] = {}  # what workers did
+
+    def do_folds(self, derived: Sequence[Derived]) -> None:
+        """Do the folds of all entries one after the other, or each as soon as workers have done it."""
+        number = 1
+        with closing(self._beside(self.plans)) as finished:
+            for until in finished:
+                for ready in range(number, until + 1):
+                    self.do_fold(ready, derived)
+                number = max(number, until + 1)
+        for left in range(number, self.state.folds + 1):
+            self.do_fold(left, derived)
+
+    def _beside(self, plans: Mapping[str, FoldPlan]) -> Generator[int, None, None]:
+        """Let workers do folds, and give up to which fold all are done, each time that one is."""
+        numbers, workers, on_event = range(1, self.state.folds + 1), self.request.workers, self.on_event
+        jobs = [FoldJob(entry, number) for number in numbers for entry in plans]
+        jobs = [job for job in jobs if not plans[job.entry].place(job.number).exists()]
+        if workers is None or not jobs:
+            return
+        if workers.count is not None and any(one.scenario.settings.minutes is not None for one in plans.values()):
+            on_event(Note(SHARED_MINUTES))
+        left = Counter(job.number for job in jobs)
+        with team(workers, self.folder, tell=lambda words: on_event(Note(words))) as them:
+            asked: dict[str, Any] = {"on_event": on_event, "should_stop": self.should_stop}
+            for done in do_jobs(them, plans, jobs, _begin_fold, **asked):
+                if isinstance(done.error, OutputError):
+                    raise done.error
+                self.ahead[done.item] = done
+                left[done.item.number] -= 1
+                yield next((number for number in numbers if left[number]), self.state.folds + 1) - 1
 
     def do_fold(self, number: int, derived: Sequence[Derived]) -> None:
         """Do one fold of all entries, then of what is made of them; write tables, unless `conclude` is next."""
@@ -317,6 +366,11 @@ class _Running:
             self.state = replace(self.state, derived={**self.state.derived, name: entry})
         if not again:
             self.state = replace(self.state, notes=(*self.state.notes, NO_OUTLIERS))
+        if self.request.workers is not None:
+            for plan in again.values():
+                _forget_others(plan, 1)
+            for _ in self._beside(again):
+                pass
         for name, plan in again.items():
             for number in range(1, self.state.folds + 1):
                 self._do(name, number, partial(_fold_of_others, plan, number))
@@ -351,14 +405,16 @@ class _Running:
         """Do a fold of an entry unless an earlier one failed; note down why it fails."""
         if entry in self.state.failed:
             return
+        ahead = self.ahead.pop(FoldJob(entry, number), None)
         words = f"Fold {number} of {self.state.folds}, {title_of(entry)}{which}"
-        self.on_event(FoldBegins(entry, number, words))
+        if ahead is None:
+            self.on_event(FoldBegins(entry, number, words))
         # Asked in any case: from then on the command line hears of Ctrl-C.
         is_stopping = self.should_stop is not None and self.should_stop()
         if is_stopping and not (self.folder / entry / f"fold_{number}").exists():
             raise KeyboardInterrupt
         try:
-            self.folds[entry].append(make())
+            self.folds[entry].append(make() if ahead is None else ahead.get())
         except OutputError:  # the folder is everybody's
             raise
         except FAILURES as error:

@@ -1,14 +1,16 @@
-"""Folds and patients on workers: the same results as one after the other, whoever is killed, stopped or gone."""
+"""Folds, entries, patients on workers: the results of one after the other, whoever is killed, stopped or gone."""
 
 import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import NamedTuple
 
 import dask
 import discs
 import errands
+import pandas as pd
 import pytest
 import torch
 from folders import write_cohort
@@ -17,6 +19,8 @@ from untrained import untrained_model
 from autoseg.cli.options import workers_of
 from autoseg.cli.parser import build_parser
 from autoseg.errors import ClusterError, SettingsError, Told, private
+from autoseg.evaluation.comparison import compare
+from autoseg.evaluation.comparison import run as comparing
 from autoseg.evaluation.crossvalidation import cross_validate, read_model
 from autoseg.evaluation.crossvalidation import run as running
 from autoseg.evaluation.crossvalidation.beside import FoldJob, _named
@@ -125,6 +129,28 @@ def test_results_are_the_same_also_where_a_worker_is_killed_in_the_middle(cluste
     again = run(found, tmp_path / "beside", Workers(scheduler="tcp://127.0.0.1:1"), tell=lines.append)
     assert again.scores == beside.scores
     assert sum("finished before" in line for line in lines) == 2
+
+
+def test_entries_are_scored_the_same_and_one_that_fails_stops_no_other(cluster, found, tmp_path, monkeypatch):
+    small = discs.quick_settings(epochs=1, network=NetworkSettings(filters=(4, 8)))
+    entries = {"small": small, "wide": replace(small, network=NetworkSettings(filters=(6, 12)))}
+
+    def run(name, **asked):
+        return compare(
+            found.cases, found.structures, entries, folder=tmp_path / name, folds=2, together=True, **asked
+        )
+
+    alone, lines = run("alone"), []
+    monkeypatch.setattr(comparing, "_begin_fold", errands.fail_in_wide)
+    first = run("beside", workers=cluster.workers, tell=lines.append)
+    assert first.table["entry"].unique().tolist() == ["small"]
+    assert sum("wide failed, and the others go on. wide is too wide" in line for line in lines) == 1
+    monkeypatch.undo()
+    lines.clear()
+    beside = run("beside", workers=cluster.workers, tell=lines.append)
+    assert not [line for line in lines if "small" in line and "Epoch" in line]  # finished before
+    pd.testing.assert_frame_equal(beside.subjects, alone.subjects)
+    assert set(beside.runs) == {"small", "wide", "all together"}
 
 
 def segment(request, output, workers=None, on_progress=None):
