@@ -51,6 +51,10 @@ class _Sum(torch.autograd.Function):
         return gradients[0]
 
 
+class GoneError(DataError):
+    """Another process has ended, and says itself why."""
+
+
 @dataclass(frozen=True)
 class Processes:
     """The `count` processes of one training, of which this one is `rank`, from 0; the first one decides."""
@@ -181,18 +185,20 @@ def join_processes() -> Iterator[Processes]:
     dist.destroy_process_group()
 
 
+def why_not_shared(settings: Settings, network: nn.Module) -> str:
+    """Say what a network does that cannot be learnt by several processes at once; "" if nothing."""
+    if has_batch_norm(network):
+        return "normalises over the slices of a batch"
+    return "matches its queries within a batch" if settings.network.name == "maskdino" else ""
+
+
 def check_shareable(settings: Settings, network: nn.Module) -> None:
     """Raise SettingsError for what cannot be learnt by several processes at once."""
-    if has_batch_norm(network):
-        reason = "normalises over the slices of a batch"
-    elif settings.network.name == "maskdino":
-        reason = "matches its queries within a batch"
-    else:
-        return
-    raise SettingsError(
-        f"The network {settings.network.name!r} {reason}, so it is trained by one process only. Start it without "
-        "torchrun, or choose another network."
-    )
+    if reason := why_not_shared(settings, network):
+        raise SettingsError(
+            f"The network {settings.network.name!r} {reason}, so it is trained by one process only. Start it "
+            "without torchrun, or choose another network."
+        )
 
 
 @contextmanager
@@ -206,8 +212,8 @@ def _in_words() -> Iterator[None]:
         raise
 
 
-def _gone(error: RuntimeError) -> DataError:
-    return DataError(
+def _gone(error: RuntimeError) -> GoneError:
+    return GoneError(
         "Another process of this training has ended or does not answer; its own words tell why. What was "
         f"saved can be gone on with (--resume). ({str(error).splitlines()[0][:200]})"
     )

@@ -5,6 +5,7 @@ from autoseg.model.device.choice import (
     advise_gpu,
     choose_device,
     choose_precision,
+    count_gpus,
     cuda_failure,
     find_gpu,
     halve_batch,

@@ -164,6 +164,14 @@ def choose_device() -> torch.device:
     return torch.device("cpu")
 
 
+def count_gpus() -> int:
+    """Count the CUDA GPUs that can learn one model together: all, where they are of one kind; otherwise 1."""
+    if choose_device().type != "cuda":
+        return 1
+    count = torch.cuda.device_count()
+    return count if len({torch.cuda.get_device_name(number) for number in range(count)}) == 1 else 1
+
+
 def choose_precision(wanted: str, device: torch.device) -> torch.dtype:
     """Give the number format of the network's convolutions.
 

@@ -56,7 +56,7 @@ class FollowsWork(Panel, Generic[Asked, Work]):
         start_tooltip: str,
         stop_words: str,
         stop_tooltip: str,
-        more_buttons: Sequence[widgets.Button] = (),
+        more_buttons: Sequence[widgets.DOMWidget] = (),
     ) -> None:
         """Lay out buttons, state, bar, what is said, pictures and lines."""
         self.start_button = button("Start", start, start_tooltip, style="primary")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from autoseg.data.split import Split, subjects_of
@@ -26,11 +27,12 @@ from autoseg.panels.parts.background import Background, Budget, Kernel, State, s
 from autoseg.panels.parts.values import Task, Trained, same_base
 from autoseg.prediction.watched import WatchedSlice, choose_watched, draw_watched, needs_whole, predict_watched
 from autoseg.training.checkpoint import find_checkpoint, read_checkpoint, split_again
-from autoseg.training.events import Epoch, Event, Finder
+from autoseg.training.events import Epoch, Event, Finder, Note
 from autoseg.training.history import format_epoch
 from autoseg.training.keeping.alone import training_alone
 from autoseg.training.keeping.elsewhere import NotResumable, NotSavedError, Unsaved
 from autoseg.training.save import train_and_save, ways_to_read
+from autoseg.training.together import how_many, train_together
 
 # --- the slices that improve before one's eyes, redrawn for a small share of the time of learning
 
@@ -126,6 +128,8 @@ class RunningTraining(Background):
         Begin where an unfinished training of this name and folder stopped.
     calibrates : Path, optional
         The file of a model that is trained already: only its twins learn, or go on.
+    processes : int
+        How many processes learn the model together, each on a GPU of its own; its twins learn in this one.
     """
 
     def __init__(
@@ -136,6 +140,7 @@ class RunningTraining(Background):
         watched: int = 6,
         resume: bool = False,
         calibrates: Path | None = None,
+        processes: int = 1,
     ) -> None:
         split = task.split
         super().__init__(task.name, (*split.training, *split.validation, *split.test))
@@ -146,7 +151,7 @@ class RunningTraining(Background):
         self.trained: Trained | None = None
         self.finder: Finder | None = None
         self.is_resumed = resume
-        self.calibrates = calibrates
+        self.calibrates, self.processes = calibrates, processes
         self.twins: CalibrationPlan | None = None
         self.fold: FoldBegins | TwinTried | None = None
         self.fold_epochs: tuple[EpochResult, ...] = ()
@@ -281,12 +286,18 @@ class RunningTraining(Background):
             self._show_trained(load_model(self.calibrates), self.calibrates)
             self._calibrate(self.calibrates)
             return
+        settings = self.task.settings
         if self.is_resumed:
             # Whichever patients validate in the settings now: those of its beginning do.
             now = self.task.split
             begun = read_checkpoint(find_checkpoint(self.task.folder, self.task.name))
             sides = split_again(begun, (*now.training, *now.validation), test_subjects=subjects_of(now.test))
             self.task = replace(self.task, split=replace(sides, test=now.test))
+            settings = begun.settings
+        if self.processes > 1:
+            self.processes, words = how_many(settings, self.processes)
+            if words:
+                self._hear(Note(words))
         neighbours, volumes = self.task.settings.preprocess.neighbours, needs_whole(self.task.settings)
         self.watch.choose(self.task.split, self.task.structures, neighbours, volumes=volumes)
         self._tell()
@@ -335,7 +346,10 @@ class RunningTraining(Background):
             ) from None
 
     def _train(self) -> tuple[TrainedModel, Path]:
-        return train_and_save(
+        how: Callable[..., tuple[TrainedModel, Path]] = partial(train_and_save, finder=self.task.finder)
+        if self.processes > 1:
+            how = partial(train_together, count=self.processes)
+        return how(
             self.task.split,
             self.task.settings,
             structures=self.task.structures,
@@ -347,7 +361,6 @@ class RunningTraining(Background):
             should_stop=self._should_stop,
             resume=self.is_resumed,
             base=self.task.base,
-            finder=self.task.finder,
         )
 
     def _hear(self, event: Event) -> None:
@@ -406,12 +419,18 @@ def start_training(
     watched: int = 6,
     alone: bool = True,
     calibrates: Path | None = None,
+    processes: int = 1,
 ) -> RunningTraining:
     """Start a training in the background, or the twins of a model that is trained already, and give it."""
     return TRAININGS.start(
         (Path(task.folder).resolve(), task.name),
         lambda: RunningTraining(
-            task, choose_post=choose_post, watched=watched, resume=resume, calibrates=calibrates
+            task,
+            choose_post=choose_post,
+            watched=watched,
+            resume=resume,
+            calibrates=calibrates,
+            processes=processes,
         ),
         busy=f"{task.name!r} is learning already. Stop it first, or give the new model another name.",
         alone=alone,

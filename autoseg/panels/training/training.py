@@ -15,9 +15,10 @@ from autoseg.evaluation.calibrate import (
     find_uncalibrated,
     is_calibrated,
 )
+from autoseg.model.device import count_gpus
 from autoseg.model.ended import Ended
 from autoseg.panels.parts.background import State
-from autoseg.panels.parts.fields import button, field
+from autoseg.panels.parts.fields import button, field, tick
 from autoseg.panels.parts.follows_work import FollowsWork, describe_time
 from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.style import legend, text
@@ -235,12 +236,20 @@ class TrainingPanel(FollowsWork[Task, RunningTraining]):
         As for `autoseg.training.save.train_and_save`.
     alone : bool
         Refuse to start while another training learns on this computer.
+    processes : int, optional
+        How many processes can learn one model together; by default one for each GPU, where all are alike.
     """
 
     noun, first = "training", "Choose the settings above first."
 
     def __init__(
-        self, settings: Panel, *, data: Panel | None = None, choose_post: bool = False, alone: bool = True
+        self,
+        settings: Panel,
+        *,
+        data: Panel | None = None,
+        choose_post: bool = False,
+        alone: bool = True,
+        processes: int | None = None,
     ) -> None:
         super().__init__()
         self.choose_post, self.alone = choose_post, alone
@@ -256,6 +265,14 @@ class TrainingPanel(FollowsWork[Task, RunningTraining]):
         self.keep_folder = field(
             widgets.Text, "in the folder", "Any folder with room in which you may write", label="85px"
         )
+        self.processes = count_gpus() if processes is None else processes
+        self.use_all = tick(
+            f"Use all {self.processes} GPUs",
+            "They share the images of each step, and learn the same model sooner; untick it where other programs "
+            "need the others",
+            value=True,
+        )
+        self.use_all.layout.display = "" if self.processes > 1 else "none"
         self.curves, self.slices = widgets.HTML(), widgets.HTML()
         self.build(
             "Training",
@@ -264,7 +281,13 @@ class TrainingPanel(FollowsWork[Task, RunningTraining]):
             start_tooltip="Start learning",
             stop_words="Stop and keep the best",
             stop_tooltip="Stop learning and keep the best epoch so far, or the latest; Resume goes on later",
-            more_buttons=(self.resume_button, self.measure_button, self.keep_button, self.keep_folder),
+            more_buttons=(
+                self.resume_button,
+                self.measure_button,
+                self.keep_button,
+                self.keep_folder,
+                self.use_all,
+            ),
         )
         if data is not None:
             self.follow(data, self._take_data)
@@ -328,7 +351,12 @@ class TrainingPanel(FollowsWork[Task, RunningTraining]):
 
     def _begin(self, *, resume: bool) -> None:
         self._is_asking = False
-        self.begin(lambda task: start_training(task, resume=resume, choose_post=self.choose_post, alone=self.alone))
+        count = self.processes if self.use_all.value else 1
+        self.begin(
+            lambda task: start_training(
+                task, resume=resume, choose_post=self.choose_post, alone=self.alone, processes=count
+            )
+        )
 
     def _has_unsaved(self) -> bool:
         return self.running is not None and self.running.has_unsaved

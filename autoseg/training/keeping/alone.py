@@ -34,6 +34,16 @@ def folds_alone(folder: Path) -> AbstractContextManager[None]:
 
 
 @contextmanager
+def held_by_parent(folder: Path, name: str) -> Iterator[None]:
+    """Train under a name that the program which has started this one holds, and waits."""
+    before = _HELD.set(_HELD.get() | {(Path(folder) / check_model_name(name)).resolve()})
+    try:
+        yield
+    finally:
+        _HELD.reset(before)
+
+
+@contextmanager
 def _alone(path: Path, busy: str) -> Iterator[None]:
     """Hold a path; whoever holds it already (a command that reads first, and the training in it) goes on."""
     path = path.resolve()

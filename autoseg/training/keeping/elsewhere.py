@@ -65,8 +65,11 @@ class NotSavedError(OutputError):
     """A model was learnt and could not be saved; `unsaved` has it, and saves it in another folder."""
 
     def __init__(self, message: str, unsaved: Unsaved) -> None:
-        super().__init__(message)
+        super().__init__(message, unsaved)
         self.unsaved = unsaved
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 @dataclass(frozen=True)

@@ -486,3 +486,23 @@ def test_stopped_while_the_finders_learn_is_a_sentence(tmp_path, monkeypatch):
     assert panel.value is None
     assert "stopped while the finders of the centreline were learning" in panel.message.value
     assert not panel.start_button.disabled
+
+
+def test_all_gpus_learn_where_there_are_several_unless_somebody_unticks_it(tmp_path, monkeypatch):
+    counts = []
+
+    def together(*given, count, **how):
+        counts.append(count)
+        return running.train_and_save(*given, **how)
+
+    monkeypatch.setattr(running, "train_together", together)
+    assert not is_shown(make_panel()[0].use_all)
+    panel, _ = make_panel(make_task(tmp_path, epochs=1), processes=2)
+    assert is_shown(panel.use_all)
+    assert panel.use_all.description == "Use all 2 GPUs"
+    for ticked in (True, False):
+        panel.use_all.value = ticked
+        panel.start_button.click()
+        panel.wait(60)
+        assert panel.value.path.is_file()
+    assert counts == [2]
