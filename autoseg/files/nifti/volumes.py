@@ -287,9 +287,9 @@ def write_nifti(path: Path, grid: Image | LabelMap, *, description: str = "") ->
         raise OutputError(f"{path}: only images with one channel are written; this one has {grid.voxels.shape}.")
     voxels = _storable(grid, path)
     data = _as_file(grid, voxels, description)
-    level = 6 if isinstance(grid, LabelMap) else 1
+    level = 6 if isinstance(grid, LabelMap) else 1  # noise packs little smaller with more effort
     with whole_file(path) as temporary:
-        # Without the time in it, the same labels give the same file. Noise packs no smaller with more effort.
+        # Without the time in it, the same labels give the same file.
         temporary.write_bytes(gzip.compress(data, level, mtime=0) if path.suffix == ".gz" else data)
         written, written_affine = read_nifti(temporary)
         if not np.array_equal(written, voxels, equal_nan=voxels.dtype.kind == "f") or not same_grid(
