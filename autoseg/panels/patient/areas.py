@@ -224,4 +224,5 @@ def table_html(table: pd.DataFrame, *, decimals: int = 1, finer: Collection[str]
         label=", ".join(map(str, table.columns[:3])),
         align=align,
         max_height="480px",
+        wrap=True,
     )
