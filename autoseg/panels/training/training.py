@@ -268,9 +268,8 @@ class TrainingPanel(FollowsWork[Task, RunningTraining]):
         self.processes = count_gpus() if processes is None else processes
         self.use_all = tick(
             f"Use all {self.processes} GPUs",
-            "They share the images of each step, and learn the same model sooner; untick it where other programs "
-            "need the others",
-            value=True,
+            "They share the images of each step, and learn the same model sooner. It was tried on processors, "
+            "not on GPUs yet",
         )
         self.use_all.layout.display = "" if self.processes > 1 else "none"
         self.curves, self.slices = widgets.HTML(), widgets.HTML()

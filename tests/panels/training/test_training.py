@@ -488,7 +488,7 @@ def test_stopped_while_the_finders_learn_is_a_sentence(tmp_path, monkeypatch):
     assert not panel.start_button.disabled
 
 
-def test_all_gpus_learn_where_there_are_several_unless_somebody_unticks_it(tmp_path, monkeypatch):
+def test_all_gpus_learn_where_there_are_several_and_somebody_ticks_it(tmp_path, monkeypatch):
     counts = []
 
     def together(*given, count, **how):
@@ -500,6 +500,7 @@ def test_all_gpus_learn_where_there_are_several_unless_somebody_unticks_it(tmp_p
     panel, _ = make_panel(make_task(tmp_path, epochs=1), processes=2)
     assert is_shown(panel.use_all)
     assert panel.use_all.description == "Use all 2 GPUs"
+    assert not panel.use_all.value
     for ticked in (True, False):
         panel.use_all.value = ticked
         panel.start_button.click()
