@@ -123,7 +123,8 @@ def train(
         )
     validating_s = 0.0
     try:
-        while not clock.is_over():
+        # On a busy computer the time may be over before the first step, which is no reason to have learnt nothing.
+        while not (history and clock.is_over()):
             if not _begin_epoch(step, clock, history, validated=bool(validation)):
                 ended = Ended.PATIENCE
                 break

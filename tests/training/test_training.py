@@ -60,6 +60,13 @@ def test_a_structure_never_drawn_is_neither_learnt_nor_scored(monkeypatch):
     assert model.history[-1].validation_dice == model.history[-1].dice[0]
 
 
+def test_time_that_is_over_before_the_first_step_is_no_damaged_image(monkeypatch):
+    patch_reading(monkeypatch)
+    model = train(make_split([0, 1], [2]), quick_settings(epochs=None, minutes=1e-9), structures=STRUCTURES)
+    assert [row.epoch for row in model.history] == [1]
+    assert model.ended is Ended.COMPLETE
+
+
 def test_a_time_budget_ends_in_time_with_a_low_learning_rate(monkeypatch):
     patch_reading(monkeypatch)
     model = train(make_split([0, 1, 2], [3]), quick_settings(epochs=None, minutes=0.03), structures=STRUCTURES)
