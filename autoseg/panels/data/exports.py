@@ -9,7 +9,7 @@ import ipywidgets as widgets
 
 from autoseg.data.bids import SUFFIXES, write_bids
 from autoseg.data.cases import CaseFolder
-from autoseg.data.nnunet import write_nnunet
+from autoseg.data.nnunet import exported_cases, write_nnunet
 from autoseg.files.file_names import safe_name, untaken
 from autoseg.panels.parts.download import folder_row
 from autoseg.panels.parts.fields import button, field
@@ -91,7 +91,9 @@ class ExportsPanel(Panel):
             self.value = folder
             if self._cases is not None and self._cases.folder == found.folder:
                 self.written.children = [*self.written.children, folder_row(folder, MEANINGS[what])]
-            self.say("\n".join([f"Written to {folder}", *map(self.hidden, map(str, notes))]), "done")
+            is_whole = what != "nnunet" or len(exported_cases(found)) == len(found.cases)
+            lines = [f"Written to {folder}", *map(self.hidden, map(str, notes))]
+            self.say("\n".join(lines), "done" if is_whole else "warning")
 
         self.start(work, then, saying="Writing images and labels …")
 

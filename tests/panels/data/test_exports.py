@@ -9,6 +9,7 @@ from autoseg.data.cases import find_cases
 from autoseg.files.nifti.volumes import write_nifti
 from autoseg.files.tables import write_structures
 from autoseg.panels.data.exports import ExportsPanel
+from autoseg.panels.parts.style import notice
 
 
 @pytest.fixture
@@ -37,6 +38,17 @@ def test_nnunet_gets_a_folder_beside_the_data_and_never_over_an_earlier_one(pane
     links = [row.children[0] for row in panel.written.children]
     assert [link.name for link in links] == ["discs_nnunet.zip", "discs_nnunet_2.zip"]
     assert links[0].make().startswith(b"PK")
+
+
+def test_images_that_are_left_out_are_no_success(panel, tmp_path):
+    names = ",".join(one.name for one in STRUCTURES)
+    rows = [f"case_id,{names}", "p0,1,0", *(f"p{number},1,1" for number in range(1, 5))]
+    (tmp_path / "discs" / "annotated.csv").write_text("\n".join(rows), encoding="utf-8")
+    panel.show(find_cases(tmp_path / "discs"))
+    panel.nnunet_button.click()
+    panel.wait(60)
+    assert "1 case left out" in panel.message.value
+    assert notice("", "warning").partition(";")[0] in panel.message.value  # the colour of its edge
 
 
 def test_bids_asks_for_the_contrast_where_names_do_not_tell_it(panel, tmp_path):
