@@ -37,6 +37,10 @@ from autoseg.measurement.statistics import FEWEST_FOR_INTERVAL
 from autoseg.model.settings.settings import Settings, settings_from_dict
 
 STATE = "comparison.json"
+SHARED_TIMES = (
+    "Workers did folds beside each other, maybe on one computer: times (ms/slice, seconds of learning) may be "
+    "longer than alone, and tell little of which entry is faster."
+)
 UNKNOWN_FOLDS = (
     "{name}: its files lie in one folder, which does not tell whether each was drawn by a network that had not "
     "learnt from it. Where it had, its scores are too good."
@@ -51,7 +55,8 @@ class State:
     `base` are the settings that the entries were made from, where that is known, `own` those of entries that are no
     network, recipe or scenario. `learnt` are, of a forecast, how many subjects each learns from (mean of folds).
     `added` are entries whose labels are files of another program (`predicted.py`), and whether they are known to be
-    drawn by networks that had not learnt from what they drew on.
+    drawn by networks that had not learnt from what they drew on. `beside`: workers did some of the folds, at the
+    same time as others.
     """
 
     entries: tuple[str, ...]
@@ -64,6 +69,7 @@ class State:
     own: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     learnt: Mapping[str, float] = field(default_factory=dict)
     added: Mapping[str, bool] = field(default_factory=dict)
+    beside: bool = False
 
     @property
     def expected(self) -> tuple[str, ...]:
@@ -166,12 +172,12 @@ def put_together(folder: Path, state: State, folds: Mapping[str, Sequence[FoldRe
     )
 
 
-def added_entries(folder: Path) -> Mapping[str, bool]:
-    """Give what was added to the comparison of a folder, as `State` has it; nothing where there is none."""
+def earlier_state(folder: Path) -> State | None:
+    """Read what is compared in a folder; None where there is no comparison yet."""
     try:
-        return read_state(folder).added
+        return read_state(folder)
     except ReadError:
-        return {}
+        return None
 
 
 def write_state(folder: Path, state: State) -> None:
@@ -195,6 +201,7 @@ def read_state(folder: Path) -> State:
             own=dict(content.get("own", {})),
             learnt=dict(content.get("learnt", {})),
             added=dict(content.get("added", {})),
+            beside=bool(content.get("beside", False)),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ReadError(
@@ -264,7 +271,7 @@ def _notes(
     subjects: pd.DataFrame,
 ) -> list[str]:
     notes = [f"{title_of(entry)} failed, and the others went on. {why}" for entry, why in state.failed.items()]
-    notes += state.notes
+    notes += (*state.notes, *([SHARED_TIMES] if state.beside else []))
     notes += [UNKNOWN_FOLDS.format(name=name) for name, is_known in state.added.items() if not is_known]
     expected = state.expected
     done = sum(len(runs[entry].folds) for entry in expected if entry in runs)

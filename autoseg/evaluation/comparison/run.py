@@ -17,7 +17,7 @@ from autoseg.errors import AutosegError, DataError, OutputError
 from autoseg.evaluation.comparison.compared import (
     Comparison,
     State,
-    added_entries,
+    earlier_state,
     failing,
     put_together,
     write_state,
@@ -208,7 +208,8 @@ def run_comparison(
         _check_finished(plans)
         check_room_for(request.folder, list(plans.values()))
         folds = next(iter(plans.values())).folds
-        added = {name: one for name, one in added_entries(request.folder).items() if name not in plans}
+        earlier = earlier_state(request.folder)
+        added = {} if earlier is None else {n: one for n, one in earlier.added.items() if n not in plans}
         state = State(
             entries=(*plans, *added),
             folds=len(folds.splits),
@@ -219,6 +220,7 @@ def run_comparison(
             own={} if request.kind == "scenario" else _own_settings(request),
             learnt=_learnt(plans) if request.few_by_fold else {},
             added=added,
+            beside=earlier is not None and earlier.beside,
         )
         write_state(request.folder, state)
         write_material(request.folder, request.material, aside=request.test_subjects, known=request.known)
@@ -320,6 +322,7 @@ class _Running:
             return
         if workers.count is not None and any(one.scenario.settings.minutes is not None for one in plans.values()):
             on_event(Note(SHARED_MINUTES))
+        self.state = replace(self.state, beside=True)
         left = Counter(job.number for job in jobs)
         with team(workers, self.folder, tell=lambda words: on_event(Note(words))) as them:
             asked: dict[str, Any] = {"on_event": on_event, "should_stop": self.should_stop}

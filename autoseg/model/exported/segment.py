@@ -320,6 +320,8 @@ def pieces(mask: Array, *, corners: bool) -> Array:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
     with np.load(sys.argv[1]) as image:
         where = image.get("affine")
         drawn, areas = segment(Path(__file__).parent, image["voxels"], where)

@@ -614,7 +614,10 @@ class OutputPanel(Panel):
                 if self.run is run:
                     self._exported.append(folder)
                 lines.append(f"{one.model.name}: written to {folder}, compared with autoseg's own answers.")
-            return "\n".join([*lines, "python segment.py in there runs it with numpy and onnxruntime alone."])
+            lines.append(
+                "python segment.py IMAGE.npz LABELS.npz in there runs it with numpy and onnxruntime alone."
+            )
+            return "\n".join(lines)
 
         self._write(make, self.onnx_button, "Writing the model …")
 

@@ -150,6 +150,9 @@ def test_entries_are_scored_the_same_and_one_that_fails_stops_no_other(cluster, 
     beside = run("beside", workers=cluster.workers, tell=lines.append)
     assert not [line for line in lines if "small" in line and "Epoch" in line]  # finished before
     pd.testing.assert_frame_equal(beside.subjects, alone.subjects)
+    assert [sum("beside each other" in note for note in one.notes) for one in (alone, first, beside)] == [0, 1, 1]
+    # Times of then stay in the table.
+    assert [note for note in run("beside").notes if "beside each other" in note]
     assert set(beside.runs) == {"small", "wide", "all together"}
 
 
