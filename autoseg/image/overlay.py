@@ -74,21 +74,29 @@ def overlay_rgb(
     if intensities.ndim != 2 or (labels is not None and labels.shape != intensities.shape):
         shape = None if labels is None else labels.shape
         raise DataError(f"A slice of shape {intensities.shape} cannot be drawn with labels of shape {shape}.")
-    grey = _enlarge(_grey(intensities, window or display_window(intensities)), scale)
-    rgb = np.repeat(grey[..., None], 3, axis=2)
+    grey = _grey(intensities, window or display_window(intensities))
     if labels is None or not labels.any():
-        return rgb
-    drawn = _enlarge(labels, scale)
+        return np.repeat(_enlarge(grey, scale)[..., None], 3, axis=2)
     colours = np.zeros((int(labels.max()) + 1, 3))
-    for label in np.unique(labels[labels > 0]).tolist():
+    for label in range(1, len(colours)):
         colours[label] = default_colour(label)
     for structure in structures:
         if structure.label < len(colours):
             colours[structure.label] = structure.rgb
-    inside = drawn > 0
-    share = np.where(_outline(drawn), max(OUTLINE_OPACITY, opacity), opacity)[inside][:, None]
-    rgb[inside] = np.rint((1 - share) * rgb[inside] + share * colours[drawn[inside]]).astype(np.uint8)
+    rgb = _enlarge(_shade(labels, grey, colours, opacity), scale)
+    drawn = _enlarge(labels, scale)
+    at = np.nonzero(_outline(drawn))
+    beneath = grey[at[0] // scale[0], at[1] // scale[1]]
+    rgb[at] = _shade(drawn[at], beneath, colours, max(OUTLINE_OPACITY, opacity))
     return rgb
+
+
+def _shade(labels: npt.NDArray[np.integer], grey: Rgb, colours: npt.NDArray[np.float64], opacity: float) -> Rgb:
+    """Give the pixels' greys below their labels' colours; where no label is, a grey stays as it is."""
+    greys = np.arange(256.0)[None, :, None]
+    shades = np.rint((1 - opacity) * greys + opacity * colours[:, None, :])
+    shades[0] = greys[0]
+    return shades.astype(np.uint8).reshape(-1, 3).take(labels.astype(np.intp) * 256 + grey, axis=0)
 
 
 def display_window(voxels: npt.NDArray[np.generic]) -> tuple[float, float]:
