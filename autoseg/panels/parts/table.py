@@ -14,6 +14,7 @@ _TABLE = (
 )
 # Long words above short numbers break, so that a table fits a narrow page.
 _HEAD = "font-weight:600;white-space:normal;vertical-align:bottom"
+_LONG = "overflow-wrap:anywhere;min-width:9ch"  # names of files have no spaces to break at
 _STICKY = "position:sticky;top:0;background:var(--jp-layout-color1,#fff)"
 
 
@@ -52,14 +53,16 @@ def html_table(
     max_height : str
         A CSS length from which on the table scrolls, below a header that stays.
     wrap : bool
-        Break lines within cells, for sentences.
+        Break lines within cells, for sentences; beside numbers (`align`) words too, where they have no other room.
     """
     sides = [{"l": "left", "r": "right"}[letter] for letter in align or "l"]
 
     def cell(content: str | Cell, place: int, tag: str = "td", style: str = "") -> str:
         one = content if isinstance(content, Cell) else Cell(escaped(content))
         tooltip = f' title="{escaped(one.tooltip)}"' if one.tooltip else ""
-        css = ";".join(filter(None, (_EDGE, f"text-align:{sides[min(place, len(sides) - 1)]}", style, one.style)))
+        side = sides[min(place, len(sides) - 1)]
+        long = _LONG if wrap and align and side == "left" else ""
+        css = ";".join(filter(None, (_EDGE, f"text-align:{side}", long, style, one.style)))
         return f'<{tag}{tooltip} style="{css}">{one.markup}</{tag.partition(" ")[0]}>'
 
     body = []

@@ -566,6 +566,9 @@ class OutputPanel(Panel):
         )
         self.files, self.archive = widgets.VBox(), SendPanel()
         self._exported: list[Path] = []  # folders of this run's models, which lie beside it
+        self._told: dict[widgets.Button, str] = {}  # of what each button wrote
+        self.told = widgets.HTML()
+        self.stack(self.body, self.told, self.bar, self.message)
         self.reason = widgets.HTML()
         self.output, self._model = getattr(prediction, "output", None), getattr(prediction, "model", None)
         self.follow(prediction, self._update)
@@ -626,13 +629,14 @@ class OutputPanel(Panel):
         run = self.run
         if run is None:
             return
-        pressed.disabled = True
+        self._allow(False)  # what one tells would be lost where another begins
 
         def work() -> str:
             try:
                 return make(run)
             finally:
-                pressed.disabled = False
+                if self.run is run:
+                    self._allow(True)
 
         def show(told: str) -> None:
             if self.run is not run:
@@ -640,9 +644,14 @@ class OutputPanel(Panel):
             self.value = run.folder.resolve()
             self.files.children = [*file_rows(self.value), *(folder_row(one, OF_MODEL) for one in self._exported)]
             self.archive.show(self.value)
-            self.say(told, "done")
+            self._told[pressed] = told
+            self.told.value = "".join(notice(words, "done") for words in self._told.values())
 
         self.start(work, show, saying=saying)
+
+    def _allow(self, can_write: bool) -> None:
+        for one in (self.dicom_button, self.leave_button, self.onnx_button):
+            one.disabled = not can_write
 
     def pack(self) -> bytes:
         """Give all files of the run as a zip, as the download does."""
@@ -670,9 +679,9 @@ class OutputPanel(Panel):
         return [one for one in kits if before.folder.resolve() in one.kit.folder.resolve().parents]
 
     def _update(self, run: Any) -> None:
-        self.value, self.run, self._exported = None, run, []
-        for one in (self.dicom_button, self.leave_button, self.onnx_button):
-            one.disabled = False
+        self.value, self.run, self._exported, self._told = None, run, [], {}
+        self.told.value = ""
+        self._allow(True)
         if run is None:
             self.body.children = [] if self.output is None else earlier_rows(self.output)
             self.say("First segment a patient above.")

@@ -84,5 +84,6 @@ def describe_tissue(found: Tissue) -> str:
     parts += [notice(note, announced=False) for note in found.notes]
     for one in show_tissue(tissue_tables(found, ())):
         align = "".join("r" if at in one.numeric else "l" for at in range(len(one.columns)))
-        parts += [text(one.words), html_table(one.columns, one.rows, label=one.columns[-1], align=align)]
+        table = html_table(one.columns, one.rows, label=one.title, align=align, wrap=True)
+        parts += [text(one.words), table]
     return "".join(parts)

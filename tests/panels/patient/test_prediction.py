@@ -499,7 +499,7 @@ def test_the_model_goes_to_other_programs_at_a_click_and_never_over_an_earlier_o
     for _ in range(2):
         panel.onnx_button.click()
         panel.wait(60)
-        assert "own answers" in panel.message.value
+        assert "own answers" in panel.told.value
         assert not panel.onnx_button.disabled
     names = ["disc_9_onnx", "other_2_onnx", "disc_9_onnx_2", "other_2_onnx_2"]
     assert [folder for _, folder, _ in written] == names
@@ -529,7 +529,7 @@ def test_dicom_objects_and_copies_that_can_leave_are_written_at_a_click_and_list
     panel = OutputPanel(Fixed(one))
     panel.dicom_button.click()
     panel.wait(60)
-    assert "written, read back and compared" in panel.message.value
+    assert "written, read back and compared" in panel.told.value
     assert "dicom/" in [row.children[0].description for row in panel.files.children]
     assert not panel.dicom_button.disabled
     assert {path.name.rpartition("_")[2] for path in (folder / "dicom").iterdir()} == {
@@ -538,8 +538,9 @@ def test_dicom_objects_and_copies_that_can_leave_are_written_at_a_click_and_list
     monkeypatch.setenv(KEY, str(tmp_path / "own" / "key.csv"))
     panel.leave_button.click()
     panel.wait(60)
-    assert "copied to leaving" in panel.message.value
-    assert "burnt into its pixels" in panel.message.value  # the report's pages
+    assert "written, read back and compared" in panel.told.value  # still
+    assert "copied to leaving" in panel.told.value
+    assert "burnt into its pixels" in panel.told.value  # the report's pages
     assert "leaving/" in [row.children[0].description for row in panel.files.children]
     copies = [path.read_bytes() for path in (folder / "leaving").rglob("*.dcm")]
     assert len(copies) == len({one.path for one in image.source.slices}) + 3
