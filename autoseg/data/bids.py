@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -45,7 +45,13 @@ an image is missing and not absent: StructuresDrawn beside a label says what was
 """
 
 
-def write_bids(found: CaseFolder, target: Path, *, suffixes: Sequence[str] = ()) -> tuple[str, ...]:
+def write_bids(
+    found: CaseFolder,
+    target: Path,
+    *,
+    suffixes: Sequence[str] = (),
+    on_case: Callable[[int, int], None] | None = None,
+) -> tuple[str, ...]:
     """Write images as a raw BIDS data set, and labels in `derivatives/labels` with `desc-manual_dseg.tsv`.
 
     Images keep their grid and their intensities, labels their numbers. What several cases of a person are become
@@ -58,6 +64,9 @@ def write_bids(found: CaseFolder, target: Path, *, suffixes: Sequence[str] = ())
         A new folder.
     suffixes : sequence of str
         What the contrast of each channel is called in BIDS ("T2w"); by default what the channels' names say.
+    on_case : callable, optional
+        Told before each case how many are written, and of how many. What it raises ends the writing; nothing of the
+        folder is left then.
 
     Returns
     -------
@@ -80,7 +89,9 @@ def write_bids(found: CaseFolder, target: Path, *, suffixes: Sequence[str] = ())
     notes: list[str] = []
     with whole_folder(Path(target)) as temporary:
         labels = temporary / "derivatives" / "labels"
-        for case in found.cases:
+        for place, case in enumerate(found.cases):
+            if on_case is not None:
+                on_case(place, len(found.cases))
             image, label_map = read_case(case, found.structures)
             if image.source.modality == "CT":
                 raise DataError(

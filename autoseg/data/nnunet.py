@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +24,14 @@ from autoseg.words import counted, name_private
 ENDING = ".nii.gz"
 
 
-def write_nnunet(found: CaseFolder, target: Path, *, folds: int = 5, seed: int = 0) -> tuple[str, ...]:
+def write_nnunet(
+    found: CaseFolder,
+    target: Path,
+    *,
+    folds: int = 5,
+    seed: int = 0,
+    on_case: Callable[[int, int], None] | None = None,
+) -> tuple[str, ...]:
     """Write images, labels, `dataset.json` and `splits_final.json` as nnU-Net (version 2) takes them.
 
     Images keep their grid and their intensities. Labels are numbered from 1 without gaps, as nnU-Net wants; a
@@ -38,6 +45,9 @@ def write_nnunet(found: CaseFolder, target: Path, *, folds: int = 5, seed: int =
         A new folder, such as nnUNet_raw/Dataset501_Psoas.
     folds, seed : int
         As of `autoseg.k_folds`.
+    on_case : callable, optional
+        Told before each case how many are written, and of how many. What it raises ends the writing; nothing of the
+        folder is left then.
 
     Returns
     -------
@@ -59,7 +69,9 @@ def write_nnunet(found: CaseFolder, target: Path, *, folds: int = 5, seed: int =
     ordered, number = numbers_of(found.structures)
     channels: tuple[str, ...] = ()
     with whole_folder(target) as temporary:
-        for case in cases:
+        for done, case in enumerate(cases):
+            if on_case is not None:
+                on_case(done, len(cases))
             image, label_map = read_case(case, found.structures)
             if channels and channels != _channels(image):
                 raise DataError(

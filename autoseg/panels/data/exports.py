@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import ipywidgets as widgets
@@ -23,6 +25,7 @@ WORDS = (
 # Numbers that nnU-Net leaves to its users begin here.
 DATASET = "Dataset501"
 MEANINGS = {"nnunet": "Raw data set of nnU-Net", "bids": "Data set of BIDS"}
+OnCase = Callable[[int, int], None]
 
 
 class ExportsPanel(Panel):
@@ -31,6 +34,7 @@ class ExportsPanel(Panel):
     def __init__(self) -> None:
         super().__init__()
         self._cases: CaseFolder | None = None
+        self._stopping = threading.Event()  # of the writing that is under way; each has its own
         self.nnunet_button = button(
             "Write for nnU-Net",
             self.write_nnunet,
@@ -40,6 +44,8 @@ class ExportsPanel(Panel):
         self.bids_button = button(
             "Write as BIDS", self.write_bids, "Images and labels as a BIDS data set", icon="share-square-o"
         )
+        self.stop_button = button("Stop", self.stop, "Stop; nothing is written then", icon="stop")
+        self.stop_button.disabled = True
         self.contrast = field(
             widgets.Combobox,
             "Contrast",
@@ -50,7 +56,7 @@ class ExportsPanel(Panel):
             options=tuple(SUFFIXES),
         )
         row = widgets.HBox(
-            [self.nnunet_button, self.bids_button, self.contrast],
+            [self.nnunet_button, self.bids_button, self.stop_button, self.contrast],
             layout={"align_items": "center", "flex_flow": "row wrap"},
         )
         self.written = widgets.VBox()
@@ -66,27 +72,58 @@ class ExportsPanel(Panel):
 
     def write_nnunet(self) -> None:
         """Write nnU-Net's raw data set in the background, as the button does."""
-        self._write("nnunet", lambda found, folder: write_nnunet(found, folder / f"{DATASET}_{_named(found)}"))
+
+        def make(found: CaseFolder, folder: Path, on_case: OnCase) -> Sequence[str]:
+            return write_nnunet(found, folder / f"{DATASET}_{_named(found)}", on_case=on_case)
+
+        self._write("nnunet", make)
 
     def write_bids(self) -> None:
         """Write a BIDS data set in the background, as the button does."""
         suffixes = self.contrast.value.split()
-        self._write("bids", lambda found, folder: write_bids(found, folder, suffixes=suffixes))
 
-    def _write(self, what: str, make: Callable[[CaseFolder, Path], Sequence[str]]) -> None:
+        def make(found: CaseFolder, folder: Path, on_case: OnCase) -> Sequence[str]:
+            return write_bids(found, folder, suffixes=suffixes, on_case=on_case)
+
+        self._write("bids", make)
+
+    def stop(self) -> None:
+        """Stop the writing, of which nothing is left then, as the button does."""
+        self._stopping.set()
+        self.stop_button.disabled = True
+        self.say("Stopping …")
+
+    def _write(self, what: str, make: Callable[[CaseFolder, Path, OnCase], Sequence[str]]) -> None:
         found = self._cases
         if found is None:
             return
+        stopping = self._stopping = threading.Event()
         self._allow(False)
 
-        def work() -> tuple[Path, Sequence[str]]:
+        def tell(done: int, count: int) -> None:
+            if stopping.is_set():
+                raise _Stopped
+            self.progress(done / count)
+            self.say(f"Writing image {done + 1} of {count} …")
+
+        def work() -> tuple[Path, Sequence[str]] | None:
             try:
                 folder = untaken(found.folder.resolve().with_name(f"{_named(found)}_{what}"))
-                return folder, make(found, folder)
+                try:
+                    return folder, make(found, folder, tell)
+                except Exception as error:
+                    with suppress(OSError):  # made around the data set, which is gone
+                        folder.rmdir()
+                    if isinstance(error, _Stopped):
+                        return None
+                    raise
             finally:
                 self._allow(True)
 
-        def then(made: tuple[Path, Sequence[str]]) -> None:
+        def then(made: tuple[Path, Sequence[str]] | None) -> None:
+            if made is None:
+                self.say("Stopped. Nothing was written.", "warning")
+                return
             folder, notes = made
             self.value = folder
             if self._cases is not None and self._cases.folder == found.folder:
@@ -99,6 +136,11 @@ class ExportsPanel(Panel):
 
     def _allow(self, can_start: bool) -> None:
         self.nnunet_button.disabled = self.bids_button.disabled = not can_start
+        self.stop_button.disabled = can_start
+
+
+class _Stopped(Exception):
+    """Somebody pressed Stop."""
 
 
 def _named(found: CaseFolder) -> str:

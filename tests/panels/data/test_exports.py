@@ -63,3 +63,24 @@ def test_bids_asks_for_the_contrast_where_names_do_not_tell_it(panel, tmp_path):
     assert panel.value == tmp_path / "discs_bids"
     assert (tmp_path / "discs_bids" / "participants.tsv").is_file()
     assert len(list((tmp_path / "discs_bids").glob("sub-*/anat/*_T2w.nii.gz"))) == len(panel._cases.cases)
+
+
+@pytest.mark.parametrize("what", ["nnunet", "bids"])
+def test_stopped_nothing_is_left_of_it_and_how_far_it_is_was_told(panel, tmp_path, monkeypatch, what):
+    told = []
+
+    def stop_at_the_second(share):
+        told.append((share, panel.message.value, panel.stop_button.disabled))
+        if len(told) == 2:
+            panel.stop_button.click()
+
+    monkeypatch.setattr(panel, "progress", stop_at_the_second)
+    panel.contrast.value = "T2w"
+    getattr(panel, f"{what}_button").click()
+    panel.wait(60)
+    assert [share for share, *_ in told] == [0, 1 / 5, None]
+    assert "Writing image 1 of 5" in told[1][1]
+    assert not told[1][2]
+    assert "Stopped. Nothing was written." in panel.message.value
+    assert [path.name for path in tmp_path.iterdir()] == ["discs"]
+    assert (panel.value, panel.stop_button.disabled, panel.nnunet_button.disabled) == (None, True, False)
