@@ -27,6 +27,7 @@ from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.style import text
 from autoseg.panels.parts.values import Data
 from autoseg.training.plan import Plan, plan_settings
+from autoseg.training.rounds import Round
 from autoseg.words import counted, escaped
 
 # --- patients that are kept for a last test, before anything is learnt
@@ -186,6 +187,7 @@ class DataPanel(Panel):
             lambda change: self.findings.strip.unfold(change["new"] is not None), "selected_index"
         )
         self.follow(self.chooser, lambda _: self._choose())
+        self.first_labels.observe(lambda change: self._drawing_begun(change["new"]), "value")
         self.how.observe(lambda _: self.read(), "value")
 
     # --- what a click does, for scripts as well
@@ -230,11 +232,24 @@ class DataPanel(Panel):
             self.leave_out.value = False
             self.remedy.children = [self.leave_out]
         elif isinstance(error, NoLabelsError) and self.chooser.value is not None:
-            self.say(self.hidden(str(error)), "warning")  # what is missing can be drawn here
+            self._say_failed()
             self.first_labels.offer(self.chooser.value)
             self.remedy.children = [self.first_labels]
         else:
             self.sections[READING].selected_index = 0
+
+    def _say_failed(self) -> None:
+        """Say why the folder cannot be read; labels that are missing can be drawn here, which is no error."""
+        if isinstance(self._failed, NoLabelsError):
+            self.say(self.hidden(str(self._failed)), "warning")
+        elif self._failed is not None:
+            super().fail(self._failed)
+
+    def _drawing_begun(self, now: Round | None) -> None:
+        """Whoever draws labels need not be told any more that there are none."""
+        if now is not None and self.first_labels in self.remedy.children:
+            self._failed = None
+            self.say("")
 
     # --- reading
 
@@ -282,8 +297,7 @@ class DataPanel(Panel):
     def _show(self) -> None:
         """Show what was read, with IDs or without."""
         if self._read is None:
-            if self._failed is not None:
-                super().fail(self._failed)
+            self._say_failed()
             return
         cases, examined = self._read.cases, self._read.examined
         names = self.pseudonyms

@@ -51,7 +51,11 @@ def test_a_folder_without_labels_is_drawn_on_learnt_from_and_handed_on(panel, tm
     first = panel.first_labels
     assert panel.remedy.children == (first,)
     assert "holds no label file" in panel.message.value
+    panel.show_ids.value = True
+    assert 'role="status"' in panel.message.value  # no error: labels can be drawn here
     begun(panel)
+    panel.show_ids.value = False
+    assert panel.message.value == ""
     assert "Draw on the slices" in first.message.value
     assert first.asked.layout.display == "none"
     # Three patients first; a click leads to the slice.
