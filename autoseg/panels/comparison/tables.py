@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -31,13 +31,14 @@ _SMALL = "font-size:11px;opacity:.8;white-space:nowrap"
 class Column:
     """A column: the fields that it shows, its title, its explanation, how a value is written and what its ends are.
 
-    `ends` are the fields of the interval written below the value, if there are any.
+    `ends` are the fields of the interval written below the value, if there are any. Without `write` all of the
+    column have as many decimals as its smallest value needs.
     """
 
     field: str
     title: str
     words: str
-    write: Callable[[float], str]
+    write: Callable[[float], str] | None
     ends: tuple[str, str] | None = None
 
 
@@ -57,11 +58,18 @@ def _scaled(scale: float, count: int) -> Callable[[float], str]:
     return lambda value: f"{value / scale:.{count}f}"
 
 
-def _short(value: float) -> str:
-    return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
+def _whole(value: float) -> str:
+    return f"{value:,.0f}"
 
 
-def _ranged(field: str, title: str, words: str, write: Callable[[float], str]) -> Column:
+def _alike(values: Iterable[float]) -> Callable[[float], str]:
+    """Give what writes a column of numbers with three digits of its smallest value, and at most two decimals."""
+    least = min((abs(value) for value in values if value and not math.isnan(value)), default=1.0)
+    count = min(2, max(0, 2 - math.floor(math.log10(least))))
+    return lambda value: f"{value:,.{count}f}"
+
+
+def _ranged(field: str, title: str, words: str, write: Callable[[float], str] | None) -> Column:
     return Column(field, title, words, write, (f"{field}_low", f"{field}_high"))
 
 
@@ -102,13 +110,13 @@ QUALITY = (
 COST = (
     Column("parameters", "Parameters, million", "Numbers that the network learns.", _scaled(1e6, 2)),
     Column("multiply_adds", "Multiply-adds, billion", "Of one slice: how much is computed.", _scaled(1e9, 2)),
-    Column("epochs", "Epochs", "How often every slice was seen in the time it had. Median of the folds.", _short),
-    _ranged("training_seconds", "Training, s", f"Seconds that a training took. {FOLDS}", _short),
-    _ranged("ms_per_slice", "Segmenting, ms a slice", f"Thousandths of a second for a slice. {FOLDS}", _short),
-    _ranged("peak_memory_mib", "Memory, MiB", f"Memory at most while training. {FOLDS}", _short),
+    Column("epochs", "Epochs", "How often every slice was seen in the time it had. Median of the folds.", None),
+    _ranged("training_seconds", "Training, s", f"Seconds that a training took. {FOLDS}", None),
+    _ranged("ms_per_slice", "Segmenting, ms a slice", f"Thousandths of a second for a slice. {FOLDS}", None),
+    _ranged("peak_memory_mib", "Memory, MiB", f"Memory at most while training. {FOLDS}", None),
 )
 CENTRELINES = (
-    Column("n", "Images", "Images in which it was looked for.", _short),
+    Column("n", "Images", "Images in which it was looked for.", _whole),
     Column(
         "mean_mm", "Distance, mm", "In the axial plane; mean along the structure and over images.", _decimals(1)
     ),
@@ -178,7 +186,7 @@ def differences_html(comparison: Comparison, structure: str = MEAN) -> str:
     ]
     columns = (
         _ranged("dice_difference", "Difference in Dice", f"Mean over the same patients. {INTERVAL}", _signed(3)),
-        Column("n_subjects", "Patients", "Patients whom both segmented.", _short),
+        Column("n_subjects", "Patients", "Patients whom both segmented.", _whole),
         Column(
             "p_shown",
             "p",
@@ -200,7 +208,11 @@ def _probability(value: float) -> str:
 
 def _table(rows: pd.DataFrame, columns: Sequence[Column], caption: str, *, first: str) -> str:
     """Give rows as HTML; columns of which nothing is known are left out."""
-    known = [one for one in columns if one.field in rows and rows[one.field].notna().any()]
+    known = [
+        replace(one, write=one.write or _alike(rows[one.field]))
+        for one in columns
+        if one.field in rows and rows[one.field].notna().any()
+    ]
     dotted = '<span style="border-bottom:1px dotted">{}</span>'
     head = [Cell(dotted.format(escaped(one.title)), one.words, "cursor:help") for one in known]
     body = [[str(row["title"]), *(_cell(one, row) for one in known)] for row in rows.to_dict("records")]
@@ -209,7 +221,7 @@ def _table(rows: pd.DataFrame, columns: Sequence[Column], caption: str, *, first
 
 def _cell(column: Column, row: Mapping[Any, Any]) -> str | Cell:
     value = float(row[column.field])
-    if math.isnan(value):
+    if column.write is None or math.isnan(value):
         return "–"
     if column.ends is None:
         return column.write(value)

@@ -30,7 +30,7 @@ from autoseg.panels.parts.style import Kind, text
 WIDTHS = ("58px", "158px", "52px", "72px", "68px", "138px", "84px", "108px")
 # Beside an open side bar a row and the header break at the same place.
 WRAPPED = {"flex_flow": "row wrap"}
-HEADER = ("in the files", "name", "colour", "side", "includes", "counts as", "pixels", "images")
+HEADER = ("value", "name", "colour", "side", "includes", "counts as", "pixels", "images")
 WORDS = (
     "What each value in your label files is. Give every structure a name; values that mean the same can be made "
     "part of one structure, others left out. Press Keep: the names stay beside your data (structures.csv)."

@@ -301,7 +301,7 @@ class SettingsPanel(Panel):
         left = widgets.VBox([self.name, self.name_note, *way, time, self.best_by, *off], layout={"width": "454px"})
         right = widgets.VBox([self.validation, self.show_ids])
         asked = widgets.HBox([left, right], layout={"flex_flow": "row wrap"})
-        self.body.children = [self.table, asked, self.more, self.back]
+        self.body.children = [self.table, asked, self.more, widgets.HBox([self.back])]
         for control in (self.name, self.amount, self.best_by, self.validation, self.calibrate):
             control.observe(lambda _: self._changed(), "value")
         self.unit.observe(lambda _: self._switch_unit(), "value")

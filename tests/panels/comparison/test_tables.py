@@ -31,6 +31,12 @@ def test_what_it_costs_has_plain_numbers(tmp_path):
     words = cost_table(known_comparison(tmp_path))
     for part in (">5.16<", ">1.25<", ">120<", ">12.3<", "Segmenting, ms a slice", "Parameters, million"):
         assert part in words
+    # Of a column all have the decimals that the smallest needs.
+    comparison = known_comparison(tmp_path)
+    comparison.table.loc[comparison.table["entry"] == "unet", "training_seconds"] = 7.5
+    words = cost_table(comparison)
+    assert ">7.50<" in words
+    assert ">120.40<" in words
 
 
 def test_differences_say_how_likely_chance_is(tmp_path):
