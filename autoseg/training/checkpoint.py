@@ -61,6 +61,8 @@ class Checkpoint:
         When this was, in UTC, as 2026-05-01T12:00:00+00:00.
     made_with : dict of str to str
         Versions of autoseg and torch, and the kind of device.
+    work : str
+        A digest of what it was begun for, where that must be the same to go on (a fold); "" elsewhere.
     """
 
     best: TrainedModel
@@ -78,6 +80,7 @@ class Checkpoint:
     date: str
     made_with: dict[str, str]
     epochs_seen: str = ""
+    work: str = ""
 
     @property
     def name(self) -> str:
@@ -134,7 +137,7 @@ def write_checkpoint(checkpoint: Checkpoint, path: Path) -> Path:
         name: getattr(checkpoint, name)
         for name in (
             *("network", "averaged_steps", "optimizer", "generator", "torch_state", "device_state"),
-            *("steps", "epochs_seen", "elapsed_s", "date", "made_with"),
+            *("steps", "epochs_seen", "elapsed_s", "date", "made_with", "work"),
         )
     }
     content = {

@@ -145,7 +145,8 @@ def compare(
     on_epoch : callable, optional
         Called after every epoch with the entry's name, the fold's number from 1, and the EpochResult.
     should_stop : callable, optional
-        Asked after every step. Once it says True, the unfinished fold is given up; what is finished is compared.
+        Asked after every step. Once it says True, what is finished is compared. The same call goes on, within a
+        fold if that had learnt for a minute.
     folds : int
         Into how many groups the subjects are divided, 5 by default; with fewer subjects, each is left out once.
     test_subjects : collection of str

@@ -44,7 +44,7 @@ def do_jobs(
         on_event(_named(event, job, several=len(plans) > 1))
 
     def again(job: FoldJob) -> None:
-        on_event(Note(f"Whoever was at {job} is gone; it begins again."))
+        on_event(Note(f"Whoever was at {job} is gone; it begins again, with what was kept."))
 
     do = partial(team.do, _do, shared, hear=hear, again=again, should_stop=should_stop)
     folders: dict[Path, FoldJob] = {}  # entries that learn from as many subjects have the same centrelines

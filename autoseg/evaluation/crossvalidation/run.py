@@ -12,6 +12,7 @@ import pandas as pd
 
 from autoseg.data.cases import Case
 from autoseg.errors import OutputError, Told
+from autoseg.evaluation.crossvalidation.begun import forget_begun, go_on_with, model_name
 from autoseg.evaluation.crossvalidation.beside import FoldJob, do_jobs
 from autoseg.evaluation.crossvalidation.cost import MemoryWatch, size_of
 from autoseg.evaluation.crossvalidation.events import FoldBegins, FoldEpoch, speaking
@@ -34,13 +35,14 @@ from autoseg.model.ended import Ended
 from autoseg.model.model import EpochResult, TrainedModel
 from autoseg.model.settings.settings import Settings
 from autoseg.report.score_files import write_results
+from autoseg.training.checkpoint import Checkpoint
 from autoseg.training.choose_postprocess import tune_postprocess
 from autoseg.training.events import Note, OnEvent
 from autoseg.training.history import format_epoch
 from autoseg.training.inputs import Inputs
 from autoseg.training.keeping.alone import folds_alone
 from autoseg.training.keeping.elsewhere import somewhere
-from autoseg.training.training import train
+from autoseg.training.training import OnCheckpoint, train
 from autoseg.training.trust import with_offsets
 from autoseg.words import counted
 
@@ -127,7 +129,7 @@ def cross_validate(
     ClusterError
         If the workers cannot be reached, or are not as this computer; finished folds are kept.
     KeyboardInterrupt
-        If it was stopped; the unfinished fold is not kept.
+        If it was stopped. The same call goes on, within the fold if that had learnt for a minute.
     """
     scenarios = {name: Scenario(settings, base)}
     request = CrossValidationRequest(cases, structures, scenarios, Path(folder), **asked)
@@ -192,6 +194,7 @@ def run_fold(plan: FoldPlan, number: int) -> FoldResult:
         result = read_fold(plan.place(number), number, plan.made_from(number))
     else:
         result = _make_fold(plan, number)
+    forget_begun(plan, number)
     for row in summarise(result.scores).itertuples():
         over = counted(cast(int, row.n_subjects), "subject")
         words = f"  {row.name}: Dice {row.dice:.3f}, IoU {row.iou:.3f}"
@@ -256,7 +259,7 @@ def _keep(result: FoldResult, write: Callable[[FoldResult], None]) -> None:
 
 def _model_of(plan: FoldPlan, number: int, inputs: Inputs) -> TrainedModel:
     """Train the model of a fold, or take the base as it is, with the fold's finder where it has none."""
-    structures, name, scenario = plan.folds.structures, f"{plan.name}_fold{number}", plan.scenario
+    structures, name, scenario = plan.folds.structures, model_name(plan, number), plan.scenario
     if scenario.base is not None and not scenario.learns:
         model = as_it_is(scenario.base, structures, name=name)
         return model if inputs.finder is None else replace(model, finder=inputs.finder)
@@ -269,16 +272,21 @@ def _model_of(plan: FoldPlan, number: int, inputs: Inputs) -> TrainedModel:
         words = f"  {format_epoch(result, structures, settings=scenario.settings)}" if is_printed else ""
         plan.on_event(FoldEpoch(plan.name, number, words, result))
 
-    model = train(
-        plan.folds.splits[number - 1],
-        scenario.settings,
-        structures=structures,
-        name=name,
-        on_epoch=after_epoch,
-        should_stop=plan.should_stop,
-        base=scenario.base,
-        inputs=replace(inputs, seal=plan.folds.seal),
-    )
+    def learn(begun: Checkpoint | None, keep: OnCheckpoint) -> TrainedModel:
+        return train(
+            plan.folds.splits[number - 1],
+            scenario.settings,
+            structures=structures,
+            name=name,
+            on_epoch=after_epoch,
+            should_stop=plan.should_stop,
+            on_checkpoint=keep,
+            resume=begun,
+            base=scenario.base,
+            inputs=replace(inputs, seal=plan.folds.seal),
+        )
+
+    model = go_on_with(plan, number, inputs, learn)
     if model.ended is Ended.STOPPED:
         raise KeyboardInterrupt
     return model

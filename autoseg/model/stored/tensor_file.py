@@ -47,9 +47,9 @@ MODEL = FileKind(
 UNFINISHED = FileKind(
     format="autoseg unfinished training",
     what="an unfinished training",
-    # 2 adds the epochs seen, in exact parts.
-    version=2,
-    readable=(1, 2),
+    # 2 adds the epochs seen, in exact parts, 3 for which work it was begun.
+    version=3,
+    readable=(1, 2, 3),
     remedy="Those end in _resume.pt and lie in trained_model.",
     otherwise="start the training anew; the models that were saved of it can be used",
 )

@@ -28,6 +28,13 @@ def weight_bytes(settings: Settings, structures: int) -> int:
     return sum(value.numel() * value.element_size() for value in sizes.values())
 
 
+def unfinished_bytes(settings: Settings, structures: int) -> int:
+    """Give the bytes of what can be resumed: two models, the network that learns, and the optimiser's state."""
+    states = {"adamw": 2, "adam": 2}.get(settings.optimizer, int(settings.momentum > 0))
+    model = FRAME_BYTES + (settings.epochs or USUAL_EPOCHS) * EPOCH_BYTES
+    return 2 * model + (3 + states) * weight_bytes(settings, structures)
+
+
 def check_training_room(
     folder: Path,
     name: str,
@@ -45,11 +52,10 @@ def check_training_room(
     """
     weights = weight_bytes(settings, len(structures))
     found = weight_bytes(finder, 1) if finder is not None else 0
-    states = {"adamw": 2, "adam": 2}.get(settings.optimizer, int(settings.momentum > 0))
     epochs = settings.epochs or USUAL_EPOCHS
     model = weights + found + FRAME_BYTES + epochs * EPOCH_BYTES
-    # Best, latest and what can be resumed, which holds both, the network that learns and the optimiser's state.
-    once = 4 * model + (1 + states) * weights
+    # Best, latest and what can be resumed.
+    once = 2 * model + 2 * found + unfinished_bytes(settings, len(structures))
     # While they are written the earlier ones stay; they lie there already where a training goes on.
     likely = 2 * once - sum(path.stat().st_size for path in replaced if path.is_file())
     if settings.keep_checkpoints and settings.epochs is not None:
@@ -62,6 +68,7 @@ def check_folds_room(folder: Path, scenarios: Sequence[tuple[Settings, int]], st
     """Say the same of folds that are still to be done: of each scenario the settings, and how many."""
     weights = sum(weight_bytes(settings, structures) * count for settings, count in scenarios)
     count = sum(count for _, count in scenarios)
-    return check_room(
-        folder, f"{count} trainings" if count > 1 else "the last training", least=weights, likely=1.2 * weights
-    )
+    # What one is gone on with is written anew, and goes when it is done.
+    begun = 2 * max((unfinished_bytes(settings, structures) for settings, left in scenarios if left), default=0)
+    what = f"{count} trainings" if count > 1 else "the last training"
+    return check_room(folder, what, least=weights, likely=1.2 * weights + begun)

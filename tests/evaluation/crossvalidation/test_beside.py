@@ -119,10 +119,13 @@ def test_results_are_the_same_also_where_a_worker_is_killed_in_the_middle(cluste
     table = [(tmp_path / name / "results.csv").read_bytes() for name in ("alone", "beside")]
     assert table[0] == table[1]
     assert lines[0].startswith(f"2 workers at {cluster.workers.scheduler}")
-    again = lines.index("Whoever was at fold 2 of model is gone; it begins again.")
+    again = lines.index("Whoever was at fold 2 of model is gone; it begins again, with what was kept.")
     begins = [number for number, line in enumerate(lines) if line.startswith("Fold 2 of 2: training")]
     assert begins[0] < again < begins[1]
-    assert sum(line.startswith("Fold 2: Epoch 2") for line in lines[again:]) == 1
+    assert "Fold 2: It was begun before, and goes on after epoch 1." in lines[again:]
+    epochs = [sum(line.startswith(f"Fold 2: Epoch {epoch}") for line in lines[again:]) for epoch in (1, 2)]
+    assert epochs == [0, 1]
+    assert not list((tmp_path / "beside").glob("*.pt"))
     assert not list((tmp_path / "beside").glob(".workers-*"))
     monkeypatch.undo()
     lines.clear()

@@ -13,10 +13,14 @@ from discs import STRUCTURES, make_case, make_pair, patch_reading, quick_setting
 from untrained import made_up_model
 
 from autoseg.data.cases import find_cases
-from autoseg.errors import DataError, ReadError
+from autoseg.errors import DataError, OutputError, ReadError
 from autoseg.evaluation.crossvalidation import (
+    CrossValidationRequest,
     FoldCost,
+    FoldEpoch,
     FoldResult,
+    Scenario,
+    begun,
     cross_validate,
     read_fold,
     read_model,
@@ -27,7 +31,8 @@ from autoseg.evaluation.crossvalidation.fold import write_fold
 from autoseg.image.image import SliceSource
 from autoseg.image.structures import Structure
 from autoseg.model.model import find_model, load_model, model_digest
-from autoseg.model.settings.settings import PreprocessSettings
+from autoseg.model.settings.settings import NetworkSettings, PreprocessSettings
+from autoseg.training.checkpoint import read_checkpoint
 
 CASES = [make_case(number) for number in range(6)]
 
@@ -105,6 +110,123 @@ def test_a_stopped_run_goes_on_where_it_was(reading, trained, tmp_path, monkeypa
     assert len(trained) == 4
     assert third.scores == whole.scores
     pd.testing.assert_frame_equal(third.summary, whole.summary)
+
+
+KEPT = "model_fold1_resume.pt"
+
+
+def run_with_dropout(folder, *, base=None, tell=None, heard=None, **changes):
+    """Learn with all that must be brought back: random numbers, average, best epoch, the history for patience."""
+    network = NetworkSettings(filters=(4, 8), dropout=0.2)
+    settings = quick_settings(**{"epochs": 5, "network": network, "patience": 5, "validate_every": 2, **changes})
+    request = CrossValidationRequest(CASES, STRUCTURES, {"model": Scenario(settings, base)}, folder, folds=2)
+
+    def hear(event):
+        if heard is not None and isinstance(event, FoldEpoch):
+            heard.append((event.fold, event.result.epoch))
+        if tell is not None and str(event):
+            tell(str(event))
+
+    return running.run_cross_validation(request, hear)
+
+
+def kill(folder, *, after=3, **arguments):
+    """End in the epoch after so many of the first fold, as a program that is killed does."""
+
+    def end(line):
+        if f"Epoch {after + 1} " in line or f"Epoch {after + 1}:" in line:
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        run_with_dropout(folder, tell=end, **arguments)
+    assert sorted(path.name for path in folder.iterdir()) == [KEPT]
+    assert len(read_checkpoint(folder / KEPT).last.history) == after
+
+
+def without_times(model):
+    return [replace(row, elapsed_s=0, seconds_left=0) for row in model.history]
+
+
+@pytest.fixture
+def always_kept(monkeypatch):
+    monkeypatch.setattr(begun, "LEAST_UNSAVED_S", 0.0)
+    monkeypatch.setattr(begun, "TIMES_AS_LONG", 0)
+
+
+@pytest.mark.parametrize("has_base", [False, True])
+def test_a_killed_fold_goes_on_within_and_is_the_same_to_the_bit(has_base, reading, always_kept, tmp_path):
+    base = made_up_model() if has_base else None
+    whole = run_with_dropout(tmp_path / "whole", base=base)
+    kill(tmp_path / "cv", base=base)
+    torch.manual_seed(99)  # another process has drawn other numbers
+    lines, heard = [], []
+    again = run_with_dropout(tmp_path / "cv", base=base, tell=lines.append, heard=heard)
+    assert "  It was begun before, and goes on after epoch 3." in lines
+    assert heard == [(fold, epoch) for fold in (1, 2) for epoch in range(1, 6)]  # curves are whole
+    assert again.scores == whole.scores
+    for one, two in zip(whole.folds, again.folds, strict=True):
+        mine, other = read_model(one), read_model(two)
+        assert all(torch.equal(value, other.weights[key]) for key, value in mine.weights.items())
+        assert (model_digest(mine), mine.best_epoch) == (model_digest(other), other.best_epoch)
+        assert without_times(mine) == without_times(other)
+    assert not list((tmp_path / "cv").glob("*.pt"))
+
+
+@pytest.mark.parametrize("change", ["settings", "data", "version", "damaged"])
+def test_what_was_begun_for_other_work_or_is_damaged_is_told_and_not_used(
+    change, reading, always_kept, tmp_path, monkeypatch
+):
+    kill(tmp_path, after=1)
+    rate, words = 1e-2, "is of other settings, images or versions"
+    if change == "settings":
+        rate = 2e-2
+    elif change == "data":
+        patch_reading(monkeypatch, annotated=frozenset({1}))
+    elif change == "version":
+        monkeypatch.setattr(begun, "describe_now", lambda: {"made_with": {"torch": "99"}})
+    else:
+        content = bytearray((tmp_path / KEPT).read_bytes())
+        content[len(content) // 2] ^= 1
+        (tmp_path / KEPT).write_bytes(content)
+        words = "is damaged, or was not written by autoseg"
+    lines, heard = [], []
+    run_with_dropout(
+        tmp_path, learning_rate=rate, epochs=5 if change == "damaged" else 2, tell=lines.append, heard=heard
+    )
+    assert f"  {KEPT} {words}, so the fold begins anew." in lines
+    assert heard[0] == (1, 1)
+    assert not any("goes on after" in line for line in lines)
+    assert not list(tmp_path.glob("*.pt"))
+
+
+def test_what_cannot_be_kept_ends_no_fold_and_is_told_once(reading, always_kept, tmp_path, monkeypatch):
+    def full(checkpoint, path):
+        raise OutputError("The disk is full.")
+
+    monkeypatch.setattr(begun, "write_checkpoint", full)
+    lines = []
+    found = run_with_dropout(tmp_path, epochs=3, tell=lines.append)
+    assert len(found.folds) == 2
+    told = [line for line in lines if "could not be kept: The disk is full. The fold goes on." in line]
+    assert len(told) == 2  # once in each fold
+
+
+def test_a_fold_is_kept_seldom_and_whole(tmp_path, monkeypatch):
+    """After a minute, later where saving takes long, and never in the middle of an epoch."""
+    now, written = [0.0], []
+    monkeypatch.setattr(begun.time, "monotonic", lambda: now[0])
+
+    def write(checkpoint, path):
+        written.append(now[0])
+        now[0] += 3.0
+
+    monkeypatch.setattr(begun, "write_checkpoint", write)
+    monkeypatch.setattr(begun, "replace", lambda taken, work: taken)
+    kept = begun._Kept(None, tmp_path / KEPT, "", saved_at_s=0.0)
+    while now[0] < 400:
+        kept.keep(lambda: None, stopped=now[0] == 60)
+        now[0] += 20
+    assert written == [80.0, 243.0]
 
 
 def test_other_settings_or_data_are_not_mixed_in(reading, trained, tmp_path, monkeypatch):
