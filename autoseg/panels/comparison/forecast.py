@@ -31,6 +31,7 @@ from autoseg.report.figures import show_forecast
 from autoseg.training.plan import change_settings
 from autoseg.words import listed
 
+FILES = ("forecast.csv", "forecast.png")
 FIRST = "Compare first; then the best can be learnt from few patients and from more."
 NOTHING = "Nothing learnt in this comparison, so there is nothing to learn from fewer patients."
 WORDS = (
@@ -185,9 +186,7 @@ class ForecastPanel(Panel):
         self.structure = field(
             widgets.Dropdown, "Scores of", "All structures together, or one of them", width="360px", label="90px"
         )
-        self.downloads = tuple(
-            DownloadButton(name, partial(self._read_file, name)) for name in ("forecast.csv", "forecast.png")
-        )
+        self.downloads = tuple(DownloadButton(name, partial(self._read_file, name)) for name in FILES)
         files = widgets.HBox(self.downloads, layout={"flex_flow": "row wrap"})
         self._answer = widgets.VBox([self.sentence, self.structure, self.picture, self.table, files])
         self._compared: Compared | None = None
@@ -205,8 +204,10 @@ class ForecastPanel(Panel):
         self._compared = self.comparing.value if is_shown else None
         forecast = self._compared.comparison.forecast if self._compared is not None else None
         self._answer.layout.display = "none" if forecast is None else ""
-        if forecast is None:
+        if self._compared is None or forecast is None:
             return
+        for name, file in zip(FILES, self.downloads, strict=True):
+            file.name = f"{self._compared.comparison.folder.name}_{name}"
         names = list(forecast.structures)
         self._quiet = True
         try:

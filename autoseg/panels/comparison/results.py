@@ -185,9 +185,12 @@ class ResultsPanel(Panel):
             self.place.value = 1
         finally:
             self._quiet = False
-        for file in self.downloads:
-            file.disabled = not (comparison.folder / file.name).is_file()
-            file.layout.display = "none" if file.disabled and file.name == CENTRELINES else ""
+        of = comparison.folder.name
+        self.page.name, self.pdf.name = (f"{of}_{REPORT}.{ending}" for ending in ("html", "pdf"))
+        for name, file in zip(FILES, self.downloads, strict=True):
+            file.name = f"{of}_{name}"
+            file.disabled = not (comparison.folder / name).is_file()
+            file.layout.display = "none" if file.disabled and name == CENTRELINES else ""
         self.slices.layout.display = "" if comparison.worst else "none"
         self.overview.value, self.curves.value = overview, curves
         self.readers.show(readings)

@@ -23,7 +23,7 @@ from autoseg.report.kept_slices import slice_title
 from autoseg.training.history import history_rows
 from autoseg.words import counted, escaped
 
-FIRST = "Train a model first: run the cell above and press Start."
+FIRST = "Train a model first: press Start above."
 BETTER = (
     "To let all your patients count, press “Measure how far areas can be off” above, beside Start, or tick it in "
     "the settings before the next start."

@@ -93,6 +93,7 @@ def test_the_answer_stands_with_its_table(compared, tmp_path):
     found = forecast.curves["ring", "dice"].at(28)
     panel.structure.value = "ring"
     assert f"{found.value:.3g} [{found.low:.3g}, {found.high:.3g}]" in panel.table.value
+    assert panel.downloads[0].name == f"{tmp_path.name}_forecast.csv"
     (described, _), *_ = panel.downloads[0].pieces()
     assert "forecast.csv cannot be read" in described["failed"]
     flat = make_forecast(*forecast_folds(better=1.0))

@@ -68,7 +68,10 @@ def test_a_structures_scores_can_be_asked_for(compared):
 def test_downloads_are_the_files_of_the_folder(compared, tmp_path):
     (tmp_path / "results.csv").write_bytes(b"entry\n")
     panel, _ = make_panel(compared)
-    buttons = {button.name: button for button in panel.downloads}
+    run = f"{tmp_path.name}_"  # after which the browser calls what it saves
+    buttons = {button.name.removeprefix(run): button for button in panel.downloads}
+    assert panel.pdf.name == f"{run}study_report.pdf"
+    assert all(button.name.startswith(run) for button in panel.downloads)
     assert [name for name, button in buttons.items() if not button.disabled] == ["results.csv"]
     assert buttons["results.csv"].make() == b"entry\n"
     (tmp_path / "results.csv").unlink()

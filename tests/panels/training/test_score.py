@@ -57,7 +57,7 @@ def shown(panel):
 
 def test_before_a_training_it_says_what_to_do_first():
     panel = ScorePanel(Panel())
-    assert "Train a model first: run the cell above and press Start." in panel.message.value
+    assert "Train a model first: press Start above." in panel.message.value
     assert (panel.value, panel.body.children) == (None, ())
 
 
