@@ -134,7 +134,8 @@ def sizes_for(most: int) -> tuple[int, ...]:
     if most < FEWEST_TO_LEARN:
         raise DataError(
             f"Each fold has {counted(most, 'patient')} to learn from; a forecast needs {FEWEST_TO_LEARN} "
-            "at least, of which some learn from fewer. Draw more patients, or divide them into more folds."
+            "at least, of which some learn from fewer. Draw more patients; as long as there are fewer folds than "
+            "patients, more folds help, too."
         )
     sizes = [2]
     while sizes[-1] * 2 * 1.5 <= most:

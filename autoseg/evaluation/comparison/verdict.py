@@ -33,11 +33,16 @@ def give_verdict(table: pd.DataFrame, differences: pd.DataFrame, learnt: Sequenc
     if not rows:
         return "Nothing was scored, so nothing can be compared."
     order = order_of(table, differences, learnt)
-    best = rows[order[0]]
     warning = ""
-    if best["dice"] < LITTLE:
+    if not has_learnt(table, learnt):
         warning = " None has learnt enough to be used: let them learn longer, or draw more, and compare again."
     return f"{_sentence(rows, order, table, differences)}{warning}"
+
+
+def has_learnt(table: pd.DataFrame, learnt: Sequence[str]) -> bool:
+    """Tell whether the mean Dice of any entry that learnt is such that it can be used."""
+    means = table[(table["structure"] == MEAN) & table["entry"].isin(learnt)] if len(table) else table
+    return bool(len(means)) and bool(means["dice"].max() >= LITTLE)
 
 
 def _sentence(

@@ -11,7 +11,7 @@ import ipywidgets as widgets
 
 from autoseg.errors import DataError, ReadError
 from autoseg.evaluation.comparison import MEAN, Comparison, title_of
-from autoseg.evaluation.comparison.verdict import order_of
+from autoseg.evaluation.comparison.verdict import has_learnt, order_of
 from autoseg.evaluation.second_reader import read_predictions
 from autoseg.evaluation.study import report_study, study_of
 from autoseg.measurement.readers import Reading
@@ -209,7 +209,8 @@ class ResultsPanel(Panel):
 
     def _show_words(self, compared: Compared) -> None:
         """Show all that may hold a patient's number."""
-        self.verdict.value = notice(self.hidden(compared.comparison.verdict), "done")
+        is_good = has_learnt(compared.comparison.table, list(compared.request.entries))
+        self.verdict.value = notice(self.hidden(compared.comparison.verdict), "done" if is_good else "warning")
         self.notes.value = text(self.hidden("\n".join(compared.comparison.notes)))
         self._show_tables(compared)
         self._show_slice(compared)

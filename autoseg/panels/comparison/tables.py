@@ -63,8 +63,9 @@ def _whole(value: float) -> str:
 
 
 def _alike(values: Iterable[float]) -> Callable[[float], str]:
-    """Give what writes a column of numbers with three digits of its smallest value, and at most two decimals."""
-    least = min((abs(value) for value in values if value and not math.isnan(value)), default=1.0)
+    """Give what writes a column: three digits of its smallest number, at most two decimals, none for whole ones."""
+    known = [abs(value) for value in values if value and not math.isnan(value)]
+    least = 100.0 if all(value == int(value) for value in known) else min(known)
     count = min(2, max(0, 2 - math.floor(math.log10(least))))
     return lambda value: f"{value:,.{count}f}"
 

@@ -45,6 +45,13 @@ def test_everything_is_shown_without_patients_ids(compared):
     assert "not for subject2" in panel.verdict.value
 
 
+def test_a_tick_is_only_where_something_was_learnt(compared, tmp_path):
+    assert "✔" in make_panel(compared)[0].verdict.value
+    table = compared.comparison.table.assign(dice=0.3)
+    little = Compared(compared.request, known_comparison(tmp_path, table=table))
+    assert "✔" not in make_panel(little)[0].verdict.value
+
+
 def test_next_goes_round_and_the_slider_too(compared):
     panel, _ = make_panel(compared)
     assert panel.place.max == 2
