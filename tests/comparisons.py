@@ -159,7 +159,7 @@ def learn_at_once(monkeypatch, *, epoch_s=0.01):
     """
     holds = {}
 
-    def train(split, settings, *, structures, name, on_epoch, should_stop, base, inputs):
+    def train(split, settings, *, structures, name, on_epoch, should_stop, **_):
         network = build_network(
             settings.network, in_channels=1, out_channels=len(structures) + 1, spatial_dims=settings.spatial_dims
         )
