@@ -12,7 +12,7 @@ import numpy as np
 
 from autoseg.data.cases import CaseFolder, find_cases
 from autoseg.data.corrections.drawing import Drawing, Place, read_looked_at
-from autoseg.data.corrections.keep import keep_correction
+from autoseg.data.corrections.keep import keep_correction, reading_of
 from autoseg.data.corrections.kit import Kit, pictures_apart, read_kit, write_kit
 from autoseg.data.corrections.read import only_on, read_correction
 from autoseg.data.patients import read_patient
@@ -121,7 +121,7 @@ def begin_rounds(source: Path, folder: Path, structures: Sequence[Structure]) ->
     LabelError
         If nothing is named that is to be drawn.
     DataError, GeometryError
-        If there is no image, or one has no millimetres: a label file has to say how large a pixel is.
+        If there is no image, or one with millimetres does not tell how far its slices lie apart.
     OutputError
         If the folder cannot be written.
     """
@@ -129,7 +129,7 @@ def begin_rounds(source: Path, folder: Path, structures: Sequence[Structure]) ->
     numbers = _numbers(folder)
     if not numbers and not structures:
         raise LabelError(NO_NAMES)
-    read, told, _ = read_patient(source, needs_mm=True, stacks=True)
+    read, told, _ = read_patient(source, stacks=True)
     images, notes = tuple(read), tuple(str(note) for note in told if isinstance(note, GraveNote))
     if not numbers:
         kit = write_kit(folder / "round_1", [(image, _empty(image, structures)) for image in images])
@@ -188,7 +188,7 @@ def learn_round(
 
     Parameters are as of `learn_again`; the model lands in the folder's `models`.
     """
-    found = find_cases(now.cases_folder, unlabelled="skip")
+    found = find_cases(now.cases_folder, unlabelled="skip", reading=reading_of(now.kit.cases[0]))
     base = None if now.model_path is None else load_model(now.model_path)
     settings, split = plan_learning(found, base, minutes=minutes, epochs=epochs)
     return train_and_save(

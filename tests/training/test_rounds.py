@@ -5,13 +5,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from discs import STRUCTURES, quick_settings, write_unlabelled
+from discs import STRUCTURES, make_pair, quick_settings, write_unlabelled
 from untrained import untrained_model
 
 from autoseg.data.cases import find_cases, read_case
 from autoseg.data.corrections.drawing import Drawing
 from autoseg.errors import DataError, LabelError
 from autoseg.image.image import LabelMap
+from autoseg.model.settings.settings import PreprocessSettings
 from autoseg.prediction.next_slices import Reason
 from autoseg.training import rounds
 from autoseg.training.rounds import (
@@ -162,8 +163,14 @@ def test_an_outline_of_before_stays_where_it_is_filled_over(source, tmp_path):
     np.testing.assert_array_equal(Drawing(third.kit, third.results, by="AB").label_map(0).voxels[1], own)
 
 
-def test_learning_again_goes_on_from_before_with_all_that_was_drawn(source, tmp_path, monkeypatch):
-    small = quick_settings()
+@pytest.mark.parametrize("has_mm", [True, False])
+def test_learning_again_goes_on_from_before_with_all_that_was_drawn(source, tmp_path, monkeypatch, has_mm):
+    if not has_mm:
+        source = tmp_path / "pictures"
+        source.mkdir()
+        for number in range(3):
+            np.save(source / f"p{number}.npy", make_pair(number, slices=3, size=(32, 32))[0].voxels)
+    small = quick_settings(**({} if has_mm else {"preprocess": PreprocessSettings(input_shape=(32, 32))}))
     monkeypatch.setattr(
         rounds,
         "plan_settings",
@@ -176,6 +183,7 @@ def test_learning_again_goes_on_from_before_with_all_that_was_drawn(source, tmp_
     assert path.parent == tmp_path / "drawn" / "models"
     after = next_round(now, drawing, first)
     assert after.model_path == path
+    assert {image.affine is not None for image in after.images} == {has_mm}
     again = Drawing(after.kit, after.results, by="AB")
     draw(again, (0, 2))
     keep_round(after, again)

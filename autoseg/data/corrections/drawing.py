@@ -31,6 +31,7 @@ from autoseg.files.nifti.volumes import PackedLabels
 from autoseg.files.records import write_record
 from autoseg.files.text_files import read_json
 from autoseg.image.image import Image, LabelMap
+from autoseg.image.overlay import pixel_aspect
 from autoseg.image.structures import Structure, voxels_of
 
 RECORD = "drawing.json"
@@ -280,10 +281,9 @@ class Drawing:
             )
         (start,), (end,) = first, last
         one, other = self._mask((image, start), label), self._mask((image, end), label)
-        _, rows_mm, columns_mm = self.images[image].spacing_mm
         filled = []
         for at in range(start + 1, end):
-            mask = between(one, other, (at - start) / (end - start), spacing=(rows_mm, columns_mm))
+            mask = between(one, other, (at - start) / (end - start), spacing=(self._aspect(image), 1.0))
             filled.append(((image, at), self._shaped((image, at), label, mask)))
         return self._edit(filled, fills=True)
 
@@ -493,8 +493,7 @@ class Drawing:
         return rows, columns
 
     def _aspect(self, image: int) -> float:
-        _, rows_mm, columns_mm = self.images[image].spacing_mm
-        return rows_mm / columns_mm
+        return pixel_aspect(self.images[image])
 
 
 def read_looked_at(folder: Path) -> dict[str, tuple[int, ...]]:

@@ -15,14 +15,14 @@ import numpy.typing as npt
 from autoseg.data.cases import Case, CaseFolder, Reading, find_own_cases, read_case, read_case_image
 from autoseg.data.codes import need_key
 from autoseg.data.corrections.drawing import read_filled
-from autoseg.data.corrections.kit import AS_WRITTEN, channel_words
+from autoseg.data.corrections.kit import AS_WRITTEN, KitCase, channel_words
 from autoseg.data.corrections.read import Correction, only_on, read_slices, say_date
 from autoseg.data.pairing.layout import visible_files
 from autoseg.data.pairing.names import IMAGE_WORD
 from autoseg.errors import AutosegError, DataError, OutputError
 from autoseg.files.atomic import one_step, settle, whole_file
 from autoseg.files.nifti.images import lay_out
-from autoseg.files.nifti.volumes import nifti_header, read_nifti, write_nifti
+from autoseg.files.nifti.volumes import nifti_header, read_voxels, write_nifti
 from autoseg.files.sources import VOLUME_ENDINGS, ending, name_without_ending
 from autoseg.files.tables import (
     EARLIER_FOLDER,
@@ -36,7 +36,7 @@ from autoseg.files.tables import (
     write_structures,
 )
 from autoseg.image.geometry import Affine
-from autoseg.image.image import Image, LabelMap
+from autoseg.image.image import Image, LabelMap, SpacingSource
 from autoseg.image.orientation import Arrangement, arrangement_onto
 from autoseg.image.structures import Structure
 from autoseg.words import say_slices
@@ -59,7 +59,7 @@ class Place:
     image_paths: tuple[Path, ...]
     arrangement: Arrangement
     shape: tuple[int, int, int]
-    affine: Affine
+    affine: Affine | None
     earlier: npt.NDArray[np.integer] | None = None
     annotated: frozenset[int] | None = None
 
@@ -100,7 +100,7 @@ def _existing(correction: Correction, found: CaseFolder) -> Place | None:
             continue
         image = read_case_image(case)
         arrangement = _arrangement(correction, image.affine, image.shape)
-        if arrangement is not None and image.affine is not None and _is_image(correction, image, arrangement):
+        if arrangement is not None and _is_image(correction, image, arrangement):
             return _on_labels(case, image, arrangement, found)
         if case.case_id == own.case_id and case.subject_id == own.subject_id:
             what = "lies on another grid than" if arrangement is None else "has other intensities than"
@@ -131,7 +131,7 @@ def _on_labels(case: Case, image: Image, arrangement: Arrangement, found: CaseFo
         image_paths=(),
         arrangement=arrangement,
         shape=image.shape,
-        affine=image.calibrated_affine,
+        affine=image.affine,
         earlier=read_case(case, found.structures)[1].voxels,
         annotated=parts[0].annotated,
     )
@@ -143,7 +143,7 @@ def read_own_images(correction: Correction) -> list[npt.NDArray[np.generic]]:
     folder = correction.kit.folder / ("" if case.keeps_grid else AS_WRITTEN)
     channels = []
     for name in case.image_names:
-        voxels, _ = read_nifti(folder / name)
+        voxels = read_voxels(folder / name)
         if voxels.shape != case.shape:
             raise OutputError(
                 f"{folder / name} is not the image that was written with the labels. Take it from a copy."
@@ -157,7 +157,8 @@ def corrected_image(correction: Correction) -> Image:
     case = correction.case
     channels = read_own_images(correction)
     voxels = channels[0] if len(channels) == 1 else np.stack(channels)
-    source = replace(correction.label_map.source, slices=(), spacing_source="header", slice_spacing_source="header")
+    told: SpacingSource = "none" if case.affine is None else "header"
+    source = replace(correction.label_map.source, slices=(), spacing_source=told, slice_spacing_source=told)
     return Image(voxels, case.affine, case.channels, source)
 
 
@@ -191,7 +192,8 @@ def _new(correction: Correction, folder: Path, found: CaseFolder | None) -> Plac
         if path.exists():
             raise OutputError(f"{path} is there already and belongs to another case. {ELSEWHERE}")
     arrangement = _arrangement_when_read(correction)
-    shape, affine = arrangement.shape(case.shape), arrangement.affine(case.affine, case.shape)
+    shape = arrangement.shape(case.shape)
+    affine = None if case.affine is None else arrangement.affine(case.affine, case.shape)
     return Place(name, label, images, arrangement, shape, affine)
 
 
@@ -202,7 +204,10 @@ def _new_name(correction: Correction) -> str:
 
 def _arrangement(correction: Correction, affine: Affine | None, shape: tuple[int, ...]) -> Arrangement | None:
     case = correction.case
-    return None if affine is None else arrangement_onto(case.affine, case.shape, affine, shape)
+    if affine is None or case.affine is None:
+        is_same = affine is case.affine and shape == case.shape
+        return Arrangement((0, 1, 2), (False, False, False)) if is_same else None
+    return arrangement_onto(case.affine, case.shape, affine, shape)
 
 
 def _arrangement_when_read(correction: Correction) -> Arrangement:
@@ -399,7 +404,7 @@ def keep_correction(
         else:
             _write_images(correction, place)
             _write_subject(folder, place.case_id, correction.case.subject_id)
-        write_nifti(place.label_path, LabelMap(voxels, place.affine, keeping.structures))
+        write_nifti(place.label_path, LabelMap(voxels, place.affine, keeping.structures), may_lack_mm=True)
         if found is None:
             write_structures(folder / "structures.csv", keeping.structures)
         marks = mark_slices(keeping)
@@ -432,9 +437,12 @@ def _refuse_file(folder: Path) -> None:
 
 
 def _reading(correction: Correction, reading: Reading | None) -> Reading | None:
-    if reading is None and len(correction.case.channels) > 1:
-        return Reading(channels=tuple(channel_words(correction.case.channels)))
-    return reading
+    return reading_of(correction.case) if reading is None else reading
+
+
+def reading_of(case: KitCase) -> Reading | None:
+    """Give how a folder is read in which corrections of such an image are kept; None as any other."""
+    return Reading(channels=tuple(channel_words(case.channels))) if len(case.channels) > 1 else None
 
 
 def checked_slices(correction: Correction, checked: str) -> tuple[int, ...]:
@@ -513,7 +521,7 @@ def _check_structures(correction: Correction, found: CaseFolder | None, folder: 
 def _write_images(correction: Correction, place: Place) -> None:
     # Files' affines are rounded; the record has every digit.
     for path, voxels in zip(place.image_paths, read_own_images(correction), strict=True):
-        write_nifti(path, Image(voxels, correction.case.affine))
+        write_nifti(path, Image(voxels, correction.case.affine), may_lack_mm=True)
 
 
 def _earlier_path(folder: Path, place: Place) -> Path:
@@ -543,8 +551,9 @@ def _row(keeping: _ToKeep, earlier: Path | None, note: str) -> KeptCorrection:
         structures="; ".join(s.name for s in correction.label_map.structures if s.label in keeping.labels),
         # In another plane than the case's slices they have no numbers there.
         changed=say_slices(changed) if changed is not None else "",
-        added_mm2=f"{sum(change.added_mm2 for change in correction.changes):.6g}",
-        removed_mm2=f"{sum(change.removed_mm2 for change in correction.changes):.6g}",
+        # Nothing of an image without millimetres.
+        added_mm2="" if place.affine is None else f"{sum(c.added_mm2 for c in correction.changes):.6g}",
+        removed_mm2="" if place.affine is None else f"{sum(c.removed_mm2 for c in correction.changes):.6g}",
         note=note,
     )
 

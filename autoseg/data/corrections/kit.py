@@ -23,6 +23,7 @@ from autoseg.files.text_files import read_json
 from autoseg.image.geometry import Affine, check_affine
 from autoseg.image.image import Image, LabelMap
 from autoseg.image.structures import Structure
+from autoseg.words import name_some
 
 # --- what to do with a folder of labels to correct, in the words of the three programs
 
@@ -132,7 +133,9 @@ def straight_affine(affine: Affine, shape: Sequence[int]) -> Affine:
 
 
 SAVED_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".mha")
-KIND, VERSION = "autoseg labels to correct", 1
+KIND = "autoseg labels to correct"
+# An autoseg that knows no images without millimetres refuses folders with such images by the number.
+VERSION, WITHOUT_MM = 1, 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +143,8 @@ class KitCase:
     """One image of a folder to correct labels in.
 
     `name` begins its files' names. `shape` and `affine` are the image's own grid, to which corrections come back;
-    the files lie on `file_affine`, finer by `factor` in the plane of the slices. `annotated` are the labels that
+    the files lie on `file_affine`, finer by `factor` in the plane of the slices. Both affines are None where the
+    image has no millimetres: its files say nothing of a place then. `annotated` are the labels that
     had been drawn (or predicted) when the folder was written. Where it `is_coded`, codes stand for patient and
     image (`autoseg.data.codes`). `suitability` is the light of an image that a model segmented ("green", "amber" or
     "red"; "" where nobody knows), with its `reasons`.
@@ -150,8 +154,8 @@ class KitCase:
     subject_id: str
     name: str
     shape: tuple[int, int, int]
-    affine: Affine
-    file_affine: Affine
+    affine: Affine | None
+    file_affine: Affine | None
     factor: int
     channels: tuple[str, ...]
     annotated: frozenset[int]
@@ -180,6 +184,8 @@ class KitCase:
     @property
     def keeps_grid(self) -> bool:
         """Whether the files lie on the image's own grid."""
+        if self.affine is None or self.file_affine is None:
+            return self.factor == 1
         return self.factor == 1 and np.array_equal(self.affine, self.file_affine)
 
 
@@ -210,7 +216,7 @@ def write_kit(
     Files are NIfTI in the patient's coordinates, sform and qform equal, named after the case (`Source.case_id`,
     which is free of patient names). A sheared grid (a tilted gantry) cannot be said by a qform and is refused by
     programs that are built on ITK: its files lie on a straight grid with the same voxels, which a note says;
-    corrections come back voxel by voxel.
+    corrections come back voxel by voxel. Files of an image without millimetres are marked as such.
 
     Parameters
     ----------
@@ -238,7 +244,7 @@ def write_kit(
     DataError, LabelError
         If there is nothing to correct, or structures or grids differ.
     GeometryError
-        If millimetres, or the distance between slices, are unknown.
+        If millimetres are known and the distance between slices is not.
     OutputError
         If the folder exists or cannot be written; nothing is left behind then.
     """
@@ -267,7 +273,7 @@ def write_kit(
         written = datetime.now().astimezone().isoformat(timespec="seconds")
         record = {
             "kind": KIND,
-            "version": VERSION,
+            "version": VERSION if all(case.affine is not None for case in cases) else WITHOUT_MM,
             "model": model_name,
             "models": list(models),
             "written": written,
@@ -284,7 +290,7 @@ def read_kit(folder: Path) -> Kit:
     path = folder / RECORD
     try:
         record = read_json(path)
-        if record["kind"] != KIND or record["version"] != VERSION:
+        if record["kind"] != KIND or record["version"] not in (VERSION, WITHOUT_MM):
             raise ReadError(f"{path} was written by another program or a newer autoseg.")
         cases = tuple(_from_plain(plain) for plain in record["cases"])
         model, written, notes = record["model"], record["written"], tuple(record["notes"])
@@ -358,16 +364,21 @@ def _plan_cases(results: Sequence[tuple[Image, LabelMap]], factor: int) -> tuple
     names = unique_names([safe_name(image.source.case_id) for image, _ in results])
     cases, notes = [], []
     for (image, label_map), name in zip(results, names, strict=True):
-        affine = image.calibrated_affine
+        affine = image.affine
         if label_map.affine is not None and not label_map.same_grid(image):
             raise LabelError(f"{image.source.name}: the labels {label_map!r} do not lie on the image {image!r}.")
         label_map.on_grid_of(image)
-        if image.shape[0] > 1 and image.source.slice_spacing_source == "none" and image.source.slices:
+        if (
+            affine is not None
+            and image.shape[0] > 1
+            and image.source.slice_spacing_source == "none"
+            and image.source.slices
+        ):
             raise GeometryError(
                 f"{image.source.name}: the distance between its slices is unknown, and a file would have to invent "
                 "it. Correct such slices one by one, each as a file of its own."
             )
-        straight = straight_affine(affine, image.shape)
+        straight = None if affine is None else straight_affine(affine, image.shape)
         if straight is not affine:
             notes.append(
                 f"{name}: the slices of this image are tilted against each other's stack (gantry tilt). Programs "
@@ -381,12 +392,18 @@ def _plan_cases(results: Sequence[tuple[Image, LabelMap]], factor: int) -> tuple
                 name=name,
                 shape=image.shape,
                 affine=affine,
-                file_affine=straight if factor == 1 else fine_affine(straight, factor),
+                file_affine=straight if straight is None or factor == 1 else fine_affine(straight, factor),
                 factor=factor,
                 channels=image.channels,
                 annotated=frozenset(label_map.annotated or ()),
                 is_coded=any(place.origin for place in image.source.slices),
             )
+        )
+    silent = [case.name for case in cases if case.affine is None]
+    if silent:
+        notes.append(
+            f"The file of {name_some(silent, 3)} does not tell the size of a pixel, so areas are counted in pixels. "
+            "Other programs take a pixel for 1 mm: what they measure there is not in millimetres."
         )
     return cases, notes
 
@@ -400,32 +417,35 @@ def _write_case(folder: Path, case: KitCase, image: Image, label_map: LabelMap, 
     if case.factor > 1:
         files, labels = upsample_image(image, case.factor, method=method), upsample_labels(label_map, case.factor)
     for name, voxels in zip(case.image_names, files.channel_voxels, strict=True):
-        write_nifti(folder / name, Image(voxels, case.file_affine))
+        write_nifti(folder / name, Image(voxels, case.file_affine), may_lack_mm=True)
     labels = replace(labels, affine=case.file_affine)
-    write_nifti(folder / case.labels_name, labels)
-    write_nifti(folder / AS_WRITTEN / case.labels_name, labels)
+    write_nifti(folder / case.labels_name, labels, may_lack_mm=True)
+    write_nifti(folder / AS_WRITTEN / case.labels_name, labels, may_lack_mm=True)
     if not case.keeps_grid:
         for name, voxels in zip(case.image_names, image.channel_voxels, strict=True):
-            write_nifti(folder / AS_WRITTEN / name, Image(voxels, case.affine))
+            write_nifti(folder / AS_WRITTEN / name, Image(voxels, case.affine), may_lack_mm=True)
 
 
 def _as_plain(case: KitCase) -> dict[str, Any]:
     return vars(case) | {
-        "affine": case.affine.tolist(),
-        "file_affine": case.file_affine.tolist(),
+        "affine": None if case.affine is None else case.affine.tolist(),
+        "file_affine": None if case.file_affine is None else case.file_affine.tolist(),
         "annotated": sorted(case.annotated),
     }
 
 
 def _from_plain(plain: dict[str, Any]) -> KitCase:
     slices, rows, columns = plain["shape"]
+    affine, file_affine = (
+        None if plain[name] is None else check_affine(np.array(plain[name])) for name in ("affine", "file_affine")
+    )
     return KitCase(
         case_id=str(plain["case_id"]),
         subject_id=str(plain["subject_id"]),
         name=str(plain["name"]),
         shape=(int(slices), int(rows), int(columns)),
-        affine=check_affine(np.array(plain["affine"])),
-        file_affine=check_affine(np.array(plain["file_affine"])),
+        affine=affine,
+        file_affine=file_affine,
         factor=int(plain["factor"]),
         channels=tuple(map(str, plain["channels"])),
         annotated=frozenset(map(int, plain["annotated"])),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -17,8 +18,9 @@ from autoseg.errors import DataError, LabelError, ReadError
 from autoseg.files.atomic import settle
 from autoseg.files.labels import read_label_volume
 from autoseg.files.nifti.images import onto_grid
-from autoseg.files.nifti.volumes import nifti_header
+from autoseg.files.nifti.volumes import NiftiHeader, nifti_header
 from autoseg.files.sources import VOLUME_ENDINGS, ending, name_without_ending
+from autoseg.image.geometry import Affine, affine_from_spacing
 from autoseg.image.image import Image, LabelMap, SliceSource, Source
 from autoseg.words import say_slices
 
@@ -31,13 +33,17 @@ class Change:
 
     `slice` counts from 1, as in annotated.csv. Areas are of the structure with what it includes; `added_mm2` was
     drawn, `removed_mm2` was taken away. `added_mm3` and `removed_mm3` are those areas times the distance between
-    slices.
+    slices. Where the image has no millimetres all of these are NaN, and the areas are known in pixels alone.
     """
 
     case_id: str
     slice: int
     label: int
     name: str
+    before_pixels: int
+    after_pixels: int
+    added_pixels: int
+    removed_pixels: int
     before_mm2: float
     after_mm2: float
     added_mm2: float
@@ -50,12 +56,15 @@ def find_changes(before: LabelMap, after: LabelMap) -> tuple[Change, ...]:
     """Give what was changed, slice by slice and structure by structure; nothing where nothing was."""
     if not after.same_grid(before):
         raise LabelError(f"{after!r} does not lie on the grid of {before!r}, so they cannot be compared.")
-    pixel, voxel = after.pixel_mm2, float(abs(np.linalg.det(after.calibrated_affine[:3, :3])))
+    pixel, voxel = _pixel_mm2(after), math.nan
+    if after.affine is not None:
+        voxel = float(abs(np.linalg.det(after.affine[:3, :3])))
     rows = []
     touched = np.flatnonzero((before.voxels != after.voxels).any(axis=(1, 2)))
     for structure in after.structures:
         was, now = before.mask(structure.label)[touched], after.mask(structure.label)[touched]
         for index, old, new in zip(touched.tolist(), was, now, strict=True):
+            was_pixels, pixels = int(old.sum()), int(new.sum())
             added, removed = int((new & ~old).sum()), int((old & ~new).sum())
             if added or removed:
                 rows.append(
@@ -64,8 +73,12 @@ def find_changes(before: LabelMap, after: LabelMap) -> tuple[Change, ...]:
                         slice=index + 1,
                         label=structure.label,
                         name=structure.name,
-                        before_mm2=int(old.sum()) * pixel,
-                        after_mm2=int(new.sum()) * pixel,
+                        before_pixels=was_pixels,
+                        after_pixels=pixels,
+                        added_pixels=added,
+                        removed_pixels=removed,
+                        before_mm2=was_pixels * pixel,
+                        after_mm2=pixels * pixel,
                         added_mm2=added * pixel,
                         removed_mm2=removed * pixel,
                         added_mm3=added * voxel,
@@ -75,6 +88,10 @@ def find_changes(before: LabelMap, after: LabelMap) -> tuple[Change, ...]:
     return tuple(sorted(rows, key=lambda row: row.slice))
 
 
+def _pixel_mm2(label_map: LabelMap) -> float:
+    return math.nan if label_map.affine is None else label_map.pixel_mm2
+
+
 def changed_slices(before: LabelMap, after: LabelMap) -> tuple[int, ...]:
     """Give the slices, from 0, on which any pixel has another label."""
     return tuple(np.flatnonzero((before.voxels != after.voxels).any(axis=(1, 2))).tolist())
@@ -82,26 +99,38 @@ def changed_slices(before: LabelMap, after: LabelMap) -> tuple[int, ...]:
 
 def most_changed(changes: Sequence[Change]) -> int:
     """Give the slice, from 0, on which the largest area was drawn or taken away; 0 where nothing was."""
-    areas: dict[int, float] = {}
+    areas: dict[int, int] = {}
     for change in changes:
-        areas[change.slice - 1] = areas.get(change.slice - 1, 0.0) + change.added_mm2 + change.removed_mm2
+        areas[change.slice - 1] = areas.get(change.slice - 1, 0) + change.added_pixels + change.removed_pixels
     return max(areas, key=lambda index: areas[index], default=0)
 
 
 def changes_table(changes: Sequence[Change]) -> pd.DataFrame:
-    """Give the changes as a table, one row a slice and structure; empty with its columns if there is none."""
-    return pd.DataFrame([asdict(change) for change in changes], columns=[item.name for item in fields(Change)])
+    """Give the changes as a table, one row a slice and structure; empty with its columns if there is none.
+
+    Areas are in mm², without millimetres in pixels.
+    """
+    columns = [item.name for item in fields(Change)]
+    return _in_one_unit(pd.DataFrame([asdict(change) for change in changes], columns=columns))
+
+
+def _in_one_unit(table: pd.DataFrame) -> pd.DataFrame:
+    """Leave out areas in pixels, or where no row has any in mm² those and volumes."""
+    is_known = table.empty or bool(table["added_mm2"].notna().any())
+    dropped = ("_pixels",) if is_known else ("_mm2", "_mm3")
+    return table[[name for name in table.columns if not name.endswith(dropped)]]
 
 
 def changes_by_structure(changes: Sequence[Change]) -> pd.DataFrame:
-    """Give the changes structure by structure."""
-    columns = ["case_id", "label", "name", "slices", "added_mm2", "removed_mm2", "added_mm3", "removed_mm3"]
+    """Give the changes structure by structure, in the unit of `changes_table`."""
+    columns = ["case_id", "label", "name", "slices", "added_pixels", "removed_pixels"]
+    columns += ["added_mm2", "removed_mm2", "added_mm3", "removed_mm3"]
     rows = []
     for case_id, label, name in dict.fromkeys((c.case_id, c.label, c.name) for c in changes):
         mine = [c for c in changes if (c.case_id, c.label) == (case_id, label)]
         sums = [sum(getattr(c, column) for c in mine) for column in columns[4:]]
         rows.append((case_id, label, name, len(mine), *sums))
-    return pd.DataFrame(sorted(rows), columns=columns)
+    return _in_one_unit(pd.DataFrame(sorted(rows), columns=columns))
 
 
 def compare_structures(before: LabelMap, after: LabelMap) -> pd.DataFrame:
@@ -111,17 +140,17 @@ def compare_structures(before: LabelMap, after: LabelMap) -> pd.DataFrame:
     -------
     DataFrame
         A row a structure, in the order of `after`. Columns label, name, slices (how many were changed),
-        voxels_before, voxels_after, voxels_added, voxels_removed, added_mm2, removed_mm2 (sums over the slices),
-        dice (of before and after: 1 where nothing was changed, NaN where it is in neither). Structures count with
-        what they include.
+        voxels_before, voxels_after, voxels_added, voxels_removed, added_mm2, removed_mm2 (sums over the slices; NaN
+        without millimetres), dice (of before and after: 1 where nothing was changed, NaN where it is in neither).
+        Structures count with what they include.
 
     Raises
     ------
-    LabelError, GeometryError
+    LabelError
         As `find_changes` does.
     """
     changes = find_changes(before, after)
-    pixel = after.pixel_mm2
+    pixel = _pixel_mm2(after)
     rows = []
     for structure in after.structures:
         was, now = before.mask(structure.label), after.mask(structure.label)
@@ -357,9 +386,17 @@ def _lies_on(path: Path, case: KitCase) -> bool:
     if ending(path) not in VOLUME_ENDINGS:
         return False
     header = nifti_header(path)
-    if header.affine is None or len(header.shape) != 3:
+    if len(header.shape) != 3:
         return False
-    return onto_grid(header, case.file_affine, case.file_shape) is not None
+    affine = _affine_of(case, header)
+    if affine is None or header.affine is None:
+        return affine is None and header.shape[::-1] == case.file_shape
+    return onto_grid(header, affine, case.file_shape) is not None
+
+
+def _affine_of(case: KitCase, header: NiftiHeader) -> Affine | None:
+    """Give where a label file has to lie; programs that know no image without a place give it one of 1 mm."""
+    return affine_from_spacing((1, 1, 1)) if case.file_affine is None and header.is_oriented else case.file_affine
 
 
 def read_kit_labels(kit: Kit, case: KitCase, path: Path) -> LabelMap:
@@ -369,9 +406,8 @@ def read_kit_labels(kit: Kit, case: KitCase, path: Path) -> LabelMap:
             f"{path} is no NIfTI file. Save or export the corrected labels as NIfTI (.nii.gz); in 3D Slicer that "
             'is "Export to files" in the module Segmentations.'
         )
-    grid = Image(
-        np.broadcast_to(np.uint8(0), case.file_shape), case.file_affine, source=Source(f"{case.name}_image.nii.gz")
-    )
+    affine = _affine_of(case, nifti_header(path))
+    grid = Image(np.broadcast_to(np.uint8(0), case.file_shape), affine, source=Source(f"{case.name}_image.nii.gz"))
     voxels, _ = read_label_volume(path, grid)
     return LabelMap(
         voxels=voxels,
@@ -385,6 +421,6 @@ def read_kit_labels(kit: Kit, case: KitCase, path: Path) -> LabelMap:
 
 def _on_own_grid(case: KitCase, labels: LabelMap) -> LabelMap:
     if case.factor > 1:
-        return downsample_labels(labels, case.factor, affine=case.affine, as_shares=True)
+        return replace(downsample_labels(labels, case.factor, as_shares=True), affine=case.affine)
     small = labels.voxels.astype(np.uint8) if labels.voxels.dtype != np.uint8 else labels.voxels
     return replace(labels, voxels=small, affine=case.affine)

@@ -267,20 +267,30 @@ def read_nifti(path: Path) -> tuple[npt.NDArray[np.generic], Affine]:
     The affine takes that index to mm, x left, y back, z head (DICOM's coordinates, not NIfTI's).
     For files of other programs, `autoseg.files.nifti.images.read_nifti_image` finds slices by the affine.
     """
+    header, data = open_nifti(path)
+    header.refuse_two_sizes()
+    if not header.is_oriented or header.affine is None:
+        raise ReadError(f"{path} does not say where its voxels lie (sform and qform codes are 0). Export it again.")
+    return _in_file_order(path, header, data), check_affine(header.affine @ _REVERSED_AXES)
+
+
+def read_voxels(path: Path) -> npt.NDArray[np.generic]:
+    """Read the voxels of a 3-D NIfTI file as `read_nifti` does, wherever they lie."""
     return _in_file_order(path, *open_nifti(path))
 
 
-def write_nifti(path: Path, grid: Image | LabelMap, *, description: str = "") -> Path:
+def write_nifti(path: Path, grid: Image | LabelMap, *, description: str = "", may_lack_mm: bool = False) -> Path:
     """Write a label map (unsigned 8 bit) or an image as NIfTI-1, and read it back before it takes its name.
 
     Axes are x = column, y = row, z = slice. The sform holds the affine in NIfTI's coordinates (right, front, head),
     and the qform the same, both with the code "scanner". A qform knows no shear: where the axes are not at right
     angles (a tilted gantry) it is left out, its code 0, rather than put the slices into another place; programs
     that are built on ITK (ITK-SNAP, 3D Slicer) refuse such a file. Units are mm; labels have the intent "label".
-    Of the `description` the header holds 79 letters.
+    Of the `description` the header holds 79 letters. A grid that `may_lack_mm` is written without a place where it
+    lacks them (both codes 0, the unit unknown), and is read back without millimetres.
     """
     path = Path(path)
-    affine = grid.calibrated_affine
+    affine = grid.affine if may_lack_mm else grid.calibrated_affine
     if not path.name.endswith((".nii", ".nii.gz")):
         raise OutputError(f"{path}: a NIfTI file's name ends in .nii or .nii.gz.")
     if grid.voxels.ndim != 3:
@@ -291,7 +301,9 @@ def write_nifti(path: Path, grid: Image | LabelMap, *, description: str = "") ->
     with whole_file(path) as temporary:
         # Without the time in it, the same labels give the same file.
         temporary.write_bytes(gzip.compress(data, level, mtime=0) if path.suffix == ".gz" else data)
-        written, written_affine = read_nifti(temporary)
+        header, stored = open_nifti(temporary)
+        written = _in_file_order(temporary, header, stored)
+        written_affine = None if header.affine is None else header.affine @ _REVERSED_AXES
         if not np.array_equal(written, voxels, equal_nan=voxels.dtype.kind == "f") or not same_grid(
             (written.shape, written_affine), (grid.shape, affine)
         ):
@@ -337,14 +349,15 @@ def _packed(data: bytes) -> bytes:
 
 def _as_file(grid: Image | LabelMap, voxels: npt.NDArray[np.generic], description: str) -> bytes:
     """Give header and voxels as they stand in a file that is not packed."""
-    affine = grid.calibrated_affine
+    affine = grid.affine
     picture = nibabel.nifti1.Nifti1Image(voxels.transpose(2, 1, 0), None)
-    picture.header.set_xyzt_units("mm")
-    picture.set_sform(LPS_TO_RAS @ affine @ _REVERSED_AXES, code="scanner")
-    if _orthogonal(affine):
-        picture.set_qform(LPS_TO_RAS @ affine @ _REVERSED_AXES, code="scanner")
-    # Without a qform nothing else writes the steps, which some programs take from here.
-    picture.header.set_zooms(spacing_from_affine(affine)[::-1])
+    if affine is not None:
+        picture.header.set_xyzt_units("mm")
+        picture.set_sform(LPS_TO_RAS @ affine @ _REVERSED_AXES, code="scanner")
+        if _orthogonal(affine):
+            picture.set_qform(LPS_TO_RAS @ affine @ _REVERSED_AXES, code="scanner")
+        # Without a qform nothing else writes the steps, which some programs take from here.
+        picture.header.set_zooms(spacing_from_affine(affine)[::-1])
     if isinstance(grid, LabelMap):
         picture.header.set_intent("label")
     picture.header["descrip"] = description.encode("ascii", "replace")[:79]
@@ -377,14 +390,11 @@ def _read_voxels(path: Path, header: Nifti1Header, described: NiftiHeader, *, is
     return pixels
 
 
-def _in_file_order(path: Path, header: NiftiHeader, data: ArrayProxy) -> tuple[npt.NDArray[np.generic], Affine]:
+def _in_file_order(path: Path, header: NiftiHeader, data: ArrayProxy) -> npt.NDArray[np.generic]:
     if len(header.shape) != 3:
         raise ReadError(f"{path} has the shape {header.shape}; only files with three axes are read.")
-    header.refuse_two_sizes()
-    if not header.is_oriented or header.affine is None:
-        raise ReadError(f"{path} does not say where its voxels lie (sform and qform codes are 0). Export it again.")
-    voxels = np.asanyarray(data).reshape(header.shape)
-    return voxels.transpose(2, 1, 0), check_affine(header.affine @ _REVERSED_AXES)
+    voxels: npt.NDArray[np.generic] = np.asanyarray(data).reshape(header.shape)
+    return voxels.transpose(2, 1, 0)
 
 
 def _storable(grid: Image | LabelMap, path: Path) -> npt.NDArray[np.generic]:

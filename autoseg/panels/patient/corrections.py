@@ -108,6 +108,8 @@ def describe_corrections(corrections: Sequence[Correction]) -> str:
         parts.append(notice(correction.words, "note" if correction.is_changed else "warning", announced=False))
         if correction.is_changed:
             table = compare_structures(correction.before, correction.label_map)[list(HEADERS)]
+            if correction.case.affine is None:
+                table = table.drop(columns=["added_mm2", "removed_mm2"])
             parts.append(table_html(_rounded(table).rename(columns=HEADERS)))
     about = text(ABOUT) if any(correction.is_changed for correction in corrections) else ""
     return heading("What was changed") + "".join(parts) + about

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from autoseg.data.corrections.read import Correction, compare_structures, most_c
 from autoseg.files.pictures.pictures import read_picture
 from autoseg.files.sources import ImageFile
 from autoseg.image.image import Image
-from autoseg.measurement.areas import MEASUREMENT_VERSION, MM2, Measurement
+from autoseg.measurement.areas import MEASUREMENT_VERSION, MM2, PIXELS, Measurement
 from autoseg.measurement.intervals import PatientInterval
 from autoseg.model.trust import Light, Suitability
 from autoseg.report.area_tables import (
@@ -215,20 +215,36 @@ def _about_corrections(run: WrittenRun, corrections: Sequence[Correction], names
         for line in compare_structures(one.before, one.label_map).to_dict("records")
         if line["voxels_added"] or line["voxels_removed"]
     ]
+    is_in_mm = any(not math.isnan(line["added_mm2"]) for _, line in changed)
     cells = tuple(
         (
             name,
             str(line["name"]),
             str(line["slices"]),
-            area_text(line["added_mm2"]),
-            area_text(line["removed_mm2"]),
+            _changed_area(line, "added", is_in_mm=is_in_mm),
+            _changed_area(line, "removed", is_in_mm=is_in_mm),
             "–" if math.isnan(line["dice"]) else f"{line['dice']:.3f}",
         )
         for name, line in changed
     )
-    columns = ("Image", "Structure", "Slices changed", "Added (mm²)", "Taken away (mm²)", "Dice, before and now")
+    unit = MM2 if is_in_mm else PIXELS
+    columns = (
+        "Image",
+        "Structure",
+        "Slices changed",
+        f"Added ({unit})",
+        f"Taken away ({unit})",
+        "Dice, before and now",
+    )
     caption = "What was changed; areas are sums over the slices"
     return [*blocks, Grid(caption, columns, cells, frozenset({2, 3, 4, 5}))]
+
+
+def _changed_area(line: Mapping[Hashable, Any], what: str, *, is_in_mm: bool) -> str:
+    """Write an area in mm², of an image without millimetres in pixels, which says so where others are in mm²."""
+    if not math.isnan(line[f"{what}_mm2"]):
+        return area_text(line[f"{what}_mm2"])
+    return f"{line[f'voxels_{what}']:,}" + (f" {PIXELS}" if is_in_mm else "")
 
 
 def _numbers(run: WrittenRun, case_id: str, indices: Sequence[int]) -> str:

@@ -1,6 +1,7 @@
 """Labels out to be corrected, and back: places, names, what was changed, and what is learnt from then."""
 
 import csv
+import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -203,9 +204,9 @@ def test_a_stack_of_pictures_goes_out_picture_by_picture(tmp_path):
 
 def test_what_cannot_be_shown_in_its_place_is_refused_and_nothing_is_left(tmp_path):
     image, labels = make_result()
-    unknown = replace(image, affine=None)
-    with pytest.raises(GeometryError, match="no pixel spacing"):
-        write_kit(tmp_path / "out", [(unknown, replace(labels, affine=None))])
+    apart = Source("deep", slice_spacing_source="none", slices=(SliceSource(tmp_path / "deep.tif"),) * 6)
+    with pytest.raises(GeometryError, match="distance between its slices is unknown"):
+        write_kit(tmp_path / "out", [(replace(image, source=apart), labels)])
     with pytest.raises(LabelError, match="do not lie on the image"):
         write_kit(tmp_path / "out", [(image, replace(labels, affine=OBLIQUE))])
     other = replace(labels, structures=(*STRUCTURES, Structure(9, "fat")))
@@ -220,6 +221,43 @@ def test_what_cannot_be_shown_in_its_place_is_refused_and_nothing_is_left(tmp_pa
 
 
 # --- back
+
+
+@pytest.mark.parametrize(("factor", "program"), [(1, "FSLeyes"), (1, "ITK-SNAP"), (3, "ITK-SNAP")])
+def test_images_without_millimetres_stay_without_them(tmp_path, factor, program):
+    told = {"spacing_source": "none", "slice_spacing_source": "none"}
+    image, labels = make_result(affine=None, **told)
+    kit = write_kit(tmp_path / "out", [(image, labels)], factor=factor)
+    assert "does not tell the size of a pixel" in (kit.folder / "READ_ME.txt").read_text(encoding="utf-8")
+    # The autoseg before knew version 1 alone, and would take a voxel for 1 mm.
+    assert json.loads((kit.folder / "correction.json").read_text(encoding="utf-8"))["version"] == 2
+    header = nibabel.load(kit.folder / "case7_image.nii.gz").header
+    assert (header["qform_code"], header["sform_code"], header.get_xyzt_units()[0]) == (0, 0, "unknown")
+    path = kit.folder / "case7_labels.nii.gz"
+    voxels = np.asarray(nibabel.load(path).dataobj).copy()
+    voxels[: 3 * factor, : 2 * factor, 0] = 7
+    # ITK takes a file without a place for one of 1 mm from (0, 0, 0) on, and saves that.
+    nibabel.save(nibabel.Nifti1Image(voxels, None if program == "FSLeyes" else np.diag([-1, -1, 1, 1])), path)
+    correction = read_correction(kit.folder, by="AB", file=path)
+    assert correction.label_map.affine is None
+    wanted = labels.voxels.copy()
+    wanted[0, :2, :3] = 7
+    assert np.array_equal(correction.label_map.voxels, wanted)
+    (change,) = correction.changes
+    assert (change.before_pixels, change.added_pixels) == (0, 6)
+    assert np.isnan(change.added_mm2)
+    for table in (changes_table(correction.changes), changes_by_structure(correction.changes)):
+        assert table["added_pixels"].tolist() == [6]
+        assert not [name for name in table.columns if name.endswith(("_mm2", "_mm3"))]
+    for _ in range(2):  # as a new case, then onto it
+        row = keep_correction(correction, tmp_path / "cases", checked="all")
+        assert (row.added_mm2, row.removed_mm2) == ("", "")
+        found = find_cases(tmp_path / "cases")
+        picture, again = read_case(found.cases[0], found.structures)
+        assert (picture.affine, again.affine) == (None, None)
+        assert np.array_equal(picture.voxels, image.voxels)
+        assert np.array_equal(again.voxels, wanted)
+    assert len(found.cases) == 1
 
 
 @pytest.mark.parametrize("name", GRIDS)
