@@ -77,12 +77,8 @@ def make_result(case_id="case7", *, affine=AXIAL, shape=(6, 20, 24), channels=("
     labels[1:, 5:15, 6:16] = 1
     labels[1:, 8:11, 8:12] = 2
     labels[2:5, 16:19, 1:5] = 7
-    whence = Source(
-        case_id=case_id,
-        spacing_source="header",
-        slice_spacing_source="header",
-        **{"subject_id": f"P-{case_id}", **source},
-    )
+    told = {"spacing_source": "header", "slice_spacing_source": "header", "subject_id": f"P-{case_id}"}
+    whence = Source(case_id=case_id, **{**told, **source})
     image = Image(rng.integers(0, 900, size).astype(np.int16), affine, channels, whence)
     return image, LabelMap(labels, affine, STRUCTURES, source=whence)
 
