@@ -402,8 +402,8 @@ def _plan_cases(results: Sequence[tuple[Image, LabelMap]], factor: int) -> tuple
     silent = [case.name for case in cases if case.affine is None]
     if silent:
         notes.append(
-            f"The file of {name_some(silent, 3)} does not tell the size of a pixel, so areas are counted in pixels. "
-            "Other programs take a pixel for 1 mm: what they measure there is not in millimetres."
+            f"The file of {name_some(silent, 3)} does not tell the size of a pixel, so areas are counted in "
+            "pixels. Other programs take a pixel for 1 mm: what they measure there is not in millimetres."
         )
     return cases, notes
 
