@@ -55,13 +55,13 @@ def _sentence(
     if len(order) == 1:
         return (
             f"Only {title_of(order[0])} was scored: mean Dice {best['dice']:.3f}{over}, of "
-            f"{counted(int(best['n_subjects']), 'subject')}. There is nothing to compare it with."
+            f"{counted(int(best['n_subjects']), 'patient')}. There is nothing to compare it with."
         )
     pairs = _pairs_with(order[0], order[1:], differences)
     runner_up = pairs[order[1]]
     names = f"{title_of(order[0])} and {title_of(order[1])}"
     if not runner_up["n_subjects"]:
-        return f"No subject was scored by both {names}, so it cannot be said which is better."
+        return f"No patient was scored by both {names}, so it cannot be said which is better."
     if runner_up["lead"] < LEVEL:
         equal = f"On these data {names} are equally good: mean Dice {best['dice']:.3f}{over}"
         return f"{equal}{_faster(rows, pairs, order[0])}."
@@ -89,7 +89,7 @@ def _chance(pair: Mapping[str, Any], rivals: int) -> str:
     least = min(1.0, rivals * smallest_p(n))
     if least >= CHANCE:
         among = f" and {rivals} rivals" if rivals > 1 else ""
-        who = f"{counted(n, 'subject')}{among}"
+        who = f"{counted(n, 'patient')}{among}"
         return f"; with {who} even a difference in all of them could be chance (p ≥ {_number(least)})"
     if pair["p_corrected"] < CHANCE:
         return f", which is more than chance (p {_is(pair['p_corrected'])})"

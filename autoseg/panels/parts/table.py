@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,7 +15,9 @@ _TABLE = (
 )
 # Long words above short numbers break, so that a table fits a narrow page.
 _HEAD = "font-weight:600;white-space:normal;vertical-align:bottom"
-_LONG = "overflow-wrap:anywhere;min-width:9ch"  # names of files have no spaces to break at
+# Names of files have no spaces to break at; names of structures stay whole.
+_LONG = "overflow-wrap:anywhere;min-width:9ch"
+_LONGEST_WORD = 16
 _STICKY = "position:sticky;top:0;background:var(--jp-layout-color1,#fff)"
 
 
@@ -61,7 +64,9 @@ def html_table(
         one = content if isinstance(content, Cell) else Cell(escaped(content))
         tooltip = f' title="{escaped(one.tooltip)}"' if one.tooltip else ""
         side = sides[min(place, len(sides) - 1)]
-        long = _LONG if wrap and align and side == "left" else ""
+        words = re.sub("<[^>]*>", " ", one.markup).split()
+        is_long = wrap and align and side == "left" and max(map(len, words), default=0) > _LONGEST_WORD
+        long = _LONG if is_long else ""
         css = ";".join(filter(None, (_EDGE, f"text-align:{side}", long, style, one.style)))
         return f'<{tag}{tooltip} style="{css}">{one.markup}</{tag.partition(" ")[0]}>'
 

@@ -96,7 +96,7 @@ def _title(numeric: pd.DataFrame, kind: str, *, is_chosen_by: bool) -> str:
     if kind == "loss":
         title = "Loss"
     else:
-        title = f"{SCORES[kind]} on {'validation subjects' if is_validated else 'training batches'}"
+        title = f"{SCORES[kind]} on {'validation patients' if is_validated else 'training batches'}"
     return f"{title}, which chose the epoch" if is_chosen_by and is_validated else title
 
 
@@ -147,7 +147,7 @@ def show_erosions(history: Sequence[Mapping[str, Any]] | pd.DataFrame) -> Figure
             _draw_curve(
                 ax, numeric, f"iou_{name}_eroded_{number}", hex_colour(default_colour(number + 1)), "-", label
             )
-        ax.set(title=name, ylabel="IoU on validation subjects", ylim=(0, 1))
+        ax.set(title=name, ylabel="IoU on validation patients", ylim=(0, 1))
         _arrange_epochs(ax)
     return figure
 
@@ -351,12 +351,12 @@ def show_subject_scores(scores: Sequence[SubjectScore], structures: Sequence[Str
     for place, (structure, of_it) in enumerate(groups):
         _draw_subjects(ax, place, structure, of_it)
     ax.set_xticks(range(len(groups)), [f"{beside_axis(s.name)}\nn = {len(of_it)}" for s, of_it in groups])
-    ax.set(ylabel="Dice of a subject", ylim=(0, 1.02), xlim=(-0.6, len(groups) - 0.4))
+    ax.set(ylabel="Dice of a patient", ylim=(0, 1.02), xlim=(-0.6, len(groups) - 0.4))
     ax.grid(axis="y", alpha=0.25)
     has_interval = any(len(of_it) >= FEWEST_FOR_INTERVAL for _, of_it in groups)
     mean = "mean, 95 % interval" if has_interval else "mean"
     handles = [
-        Line2D([], [], color=NEUTRAL, marker="o", linestyle="", markersize=5, label="subject"),
+        Line2D([], [], color=NEUTRAL, marker="o", linestyle="", markersize=5, label="patient"),
         Line2D([], [], color="black", marker="D", linestyle="", label=mean),
     ]
     add_line_legend(figure, handles)

@@ -120,7 +120,7 @@ def show_learning_curves(comparison: _Compared, *, smoothed: int = SMOOTHED) -> 
     table = comparison.histories()
     known = table.dropna(subset=["validation_dice"]) if "validation_dice" in table else table
     if not len(known):
-        raise DataError("No epoch was validated, so there are no curves. Compare with at least three subjects.")
+        raise DataError("No epoch was validated, so there are no curves. Compare with at least three patients.")
     figure = NotebookFigure(figsize=(8, 4), layout="constrained")
     ax = figure.add_subplot()
     longest = float(known["elapsed_s"].max())
@@ -145,7 +145,7 @@ def show_learning_curves(comparison: _Compared, *, smoothed: int = SMOOTHED) -> 
             marker=marker,
             label=as_label(beside_axis(own["title"].iloc[0])),
         )
-    ax.set(xlabel=f"{unit} of learning", ylabel="Dice on validation subjects", ylim=(0, 1))
+    ax.set(xlabel=f"{unit} of learning", ylabel="Dice on validation patients", ylim=(0, 1))
     ax.set_xlim(left=0)
     ax.grid(alpha=0.25)
     figure.legend(loc="outside right upper", fontsize=8)
@@ -258,7 +258,7 @@ def _draw_bar(ax: Axes, row: Mapping[Any, Any], column: str, place: int) -> None
 
 def _arrange_axes(figure: Figure, axes: Sequence[Axes], subjects: int) -> None:
     titles = (
-        f"Dice (95 % interval, {counted(subjects, 'subject')})",
+        f"Dice (95 % interval, {counted(subjects, 'patient')})",
         "area error in % (bias, 95 % limits)",
         "time a slice",
         "parameters",

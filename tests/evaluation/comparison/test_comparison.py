@@ -403,11 +403,11 @@ def test_the_verdict_names_the_best_and_that_it_is_more_than_chance():
 def test_with_five_subjects_the_verdict_says_that_all_of_it_could_be_chance():
     found = make_comparison({"a": make_folds([0.9] * 5), "b": make_folds([0.7] * 5)})
     assert (
-        "0.200 ahead of b; with 5 subjects even a difference in all of them could be chance (p ≥ 0.06)"
+        "0.200 ahead of b; with 5 patients even a difference in all of them could be chance (p ≥ 0.06)"
         in found.verdict
     )
     several = make_comparison({name: make_folds([0.9 - k / 10] * 6) for k, name in enumerate("abcd")})
-    assert "with 6 subjects and 3 rivals even" in several.verdict
+    assert "with 6 patients and 3 rivals even" in several.verdict
     assert "(p ≥ 0.09)" in several.verdict
 
 
@@ -471,7 +471,7 @@ def test_equally_good_entries_are_called_so():
     found = make_comparison({"a": make_folds([0.9, 0.8, 0.7] * 3), "b": make_folds([0.9, 0.8, 0.7] * 3)})
     assert found.verdict == "On these data a and b are equally good: mean Dice 0.800."
     apart = make_comparison({"a": make_folds([0.9, None]), "b": make_folds([None, 0.8])})
-    assert apart.verdict == "No subject was scored by both a and b, so it cannot be said which is better."
+    assert apart.verdict == "No patient was scored by both a and b, so it cannot be said which is better."
 
 
 def test_who_invents_structures_on_an_empty_subject_is_behind_who_does_not():

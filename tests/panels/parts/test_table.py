@@ -36,3 +36,8 @@ def test_it_has_a_name_and_scrolls_below_its_header():
 
 def test_a_row_can_look_otherwise():
     assert '<tr style="font-weight:600">' in html_table([], [["a"], ["b"]], row_styles={1: "font-weight:600"})
+
+
+def test_only_words_that_are_no_names_break_within():
+    table = html_table([], [["myocardium", "1"], ["a_file_of_the_upper_thigh.nii.gz", "2"]], align="lr", wrap=True)
+    assert table.count("overflow-wrap:anywhere") == 1

@@ -77,7 +77,7 @@ def test_every_subject_has_a_dot_and_the_worst_a_name():
 
 def test_an_interval_is_promised_only_over_three_subjects():
     for counts, word in ((COUNTS, "mean, 95 % interval"), (COUNTS[:2], "mean")):
-        assert texts(show_subject_scores(pool_subjects(scores_of(*counts)))) == ["subject", word]
+        assert texts(show_subject_scores(pool_subjects(scores_of(*counts)))) == ["patient", word]
 
 
 def test_one_structure_can_be_chosen_and_no_score_is_said():

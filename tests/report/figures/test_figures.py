@@ -244,8 +244,8 @@ def test_where_the_iou_chose_it_is_drawn_and_its_title_says_so():
     _, dice, iou = figure.axes
     assert [ax.get_title() for ax in figure.axes] == [
         "Loss",
-        "Dice on validation subjects",
-        "IoU on validation subjects, which chose the epoch",
+        "Dice on validation patients",
+        "IoU on validation patients, which chose the epoch",
     ]
     assert list(curves(iou)) == ["wall", "on training batches", "kept epoch 3"]
     assert curves(iou)["wall"].get_ydata().tolist() == [0.4, 0.5]
