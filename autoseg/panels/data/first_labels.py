@@ -46,7 +46,7 @@ ON_A_SLICE = (
     "such a slice from one that nobody looked at. Those are never learnt from, and what was filled between two "
     "slices is not either, until you draw on it or call it right."
 )
-BEGUN = "Draw on the slices that are listed below; each stroke is saved at once. Then press Learn."
+BEGUN = "Draw on the slices that are listed above; each stroke is saved at once. Then press Learn."
 NOBODY = "Say who draws (Drawn by): initials are enough."
 POOR = 0.5  # a Dice below which a proposal is more work than an empty slice
 ROW = {"align_items": "center", "flex_flow": "row wrap"}
