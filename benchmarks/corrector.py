@@ -165,7 +165,9 @@ def draw(table: pd.DataFrame, path: Path) -> None:
             ax.set_xticks(lines.index)
         left.axhline(50, color="0.6", linestyle="--", linewidth=1)
         left.set_ylim(bottom=0)
-        if right.get_legend_handles_labels()[1]:
+        for ax in (left, right):
+            ax.set_visible(bool(ax.get_legend_handles_labels()[1]))
+        if right.get_visible():
             right.legend()
     figure.savefig(path, dpi=130)
 
