@@ -71,6 +71,7 @@ NOT_RUN = {
     "large_data.py": "data larger than the memory",
     "folder.py": "time and memory of a folder of 1,000 slices",
     "viewer.py": "how soon the viewer shows a slice",
+    "cluster.py": "folds, patients and one training on several processes beside one",
 }
 # What others measured the network in; nothing here needs them.
 ENGINES = {"openvino": "OpenVINO", "onnxruntime": "ONNX Runtime"}

@@ -178,7 +178,8 @@ def build_parser() -> argparse.ArgumentParser:
     train = command(
         "train",
         learning.train,
-        "Train a network on a folder of images and labels. What is not typed is planned for them, and printed.",
+        "Train a network on a folder of images and labels. What is not typed is planned for them, and printed. On "
+        "N GPUs of this computer: torchrun --nproc-per-node N -m autoseg train …",
     )
     _add_training_folder(train)
     train.add_argument("--name", default="model", help="name of the model (default: model)")
