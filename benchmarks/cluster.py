@@ -200,7 +200,8 @@ def process_times(folder: Path, pairs: int, workers: int) -> None:
 
         torchrun = ["-m", "torch.distributed.run", f"--nproc-per-node={processes}"] if processes > 1 else []
         start = [sys.executable, *torchrun, "-m", "autoseg"]
-        asked = ["--epochs", str(EPOCHS + 1), "--validate-every", "100", "--name", name]
+        asked = ["--epochs", str(EPOCHS), "--validate-every", "100", "--spacing-mm", "2", "--name", name]
+        asked += ["--set", "network.name=unet", "--set", "network.filters=16,32,64"]
         command = [*start, "train", str(folder / "train"), *asked, "--output", str(folder / "models")]
         environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[1])}
         done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
