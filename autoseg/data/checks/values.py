@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from autoseg.data.checks.anatomy import match_names
 from autoseg.data.checks.facts import SAME_PLACE_MM, WITNESSES, Cohort, Facts, Rim, Stack, finding_of
-from autoseg.data.checks.finding import Finding
+from autoseg.data.checks.finding import Finding, Severity
 from autoseg.data.repairs import Repair, clear, relabel
 from autoseg.errors import private
 from autoseg.image.structures import Structure, name_list
@@ -262,6 +262,9 @@ def _check_small(cohort: Cohort, structure: Structure, present: Mapping[str, int
 CLEAR_AREA = 0.3
 # Where more than this share of patients has gaps that taper off, or so many each, the structure comes and goes.
 OFTEN, MANY_GAPS = 0.2, 3
+# Where a structure reaches both ends of the stack in this share of the other patients, and is cut off in this share
+# of its usual size in one, the slices behind were not drawn.
+REACHING, CUT_OFF = 0.8, 0.7
 
 
 @dataclass(frozen=True, eq=False)
@@ -277,6 +280,27 @@ class _Run:
         """The places without the structure between two that have plenty of it."""
         there, absent = np.flatnonzero(self._clear), np.flatnonzero(self.areas == 0)
         return absent[(absent > there[0]) & (absent < there[-1])] if len(there) else absent[:0]
+
+    @property
+    def reaches_ends(self) -> bool:
+        """Whether there is plenty of the structure on the first and on the last place."""
+        return bool(self._clear[0] and self._clear[-1])
+
+    @cached_property
+    def behind(self) -> npt.NDArray[np.intp]:
+        """The places before and behind the structure, where it ends at its usual size."""
+        there = np.flatnonzero(self._clear)
+        sizes = self.areas[there]
+        ends = sizes[[0, -1]] >= CUT_OFF * np.median(sizes) if len(there) else (False, False)
+        places = [np.arange(there[0])] * bool(ends[0])
+        places += [np.arange(there[-1] + 1, len(self.areas))] * bool(ends[1])
+        return np.concatenate([there[:0], *places])
+
+    def say(self, places: npt.NDArray[np.intp]) -> tuple[str, str]:
+        """Say whose places these are, and which."""
+        first = self.facts[int(places[0])][0]
+        whose = private(first.case_id) if first.shape[0] > 1 else f"subject {private(first.case.subject_id)}"
+        return whose, name_some([self.names[place] for place in places.tolist()])
 
     @property
     def is_tapered(self) -> bool:
@@ -309,6 +333,11 @@ def check_gaps(cohort: Cohort) -> Iterator[Finding]:
         present = [run for run in runs if run.areas.any()]
         natural = sum(run.is_tapered for run in present if len(run.gap)) > max(1, OFTEN * len(present))
         yield from (_missing(run, structure, natural=natural or run.is_tapered) for run in present if len(run.gap))
+        reaching = sum(run.reaches_ends for run in present)
+        for run in present:
+            others = len(present) - 1  # of which a run that is cut off is none
+            if len(run.behind) and others >= WITNESSES and reaching >= REACHING * others:
+                yield _cut_off(run, structure, reaching, others)
 
 
 def _step(fact: Facts) -> int:
@@ -357,26 +386,47 @@ def _of_stack(stack: Stack, structure: Structure) -> _Run:
 
 
 def _missing(run: _Run, structure: Structure, *, natural: bool) -> Finding:
-    gap = run.gap
-    first = run.facts[int(gap[0])][0]
-    cases = tuple(dict.fromkeys(fact.case_id for place in gap.tolist() for fact in run.facts[place]))
-    whose = private(first.case_id) if first.shape[0] > 1 else f"subject {private(first.case.subject_id)}"
-    there = np.flatnonzero(run.areas)
-    beside = int(there[np.abs(there - gap[0]).argmin()])
+    whose, where = run.say(run.gap)
+    problem = (
+        f"{structure.name} is missing in the middle of {whose}: on {where}, but it is there before and behind."
+    )
+    if natural:
+        cause = "Only some slices were drawn, or the structure comes and goes."
+        return _on_places(run, run.gap, structure, "note", problem, cause)
+    cause = "A slice was forgotten, or its drawing was not saved."
+    return _on_places(run, run.gap, structure, "warning", problem, cause)
+
+
+def _cut_off(run: _Run, structure: Structure, reaching: int, others: int) -> Finding:
+    whose, where = run.say(run.behind)
+    problem = (
+        f"{structure.name} is cut off on {whose}: it is not drawn on {where}, though it has its usual size before "
+        f"and reaches both ends of the stack in {reaching} of {counted(others, 'other')}. These slices would be "
+        "learnt and scored as empty."
+    )
+    cause = "Nobody drew on the last slices, or the structure ends there."
+    return _on_places(run, run.behind, structure, "warning", problem, cause)
+
+
+def _on_places(
+    run: _Run, places: npt.NDArray[np.intp], structure: Structure, severity: Severity, problem: str, cause: str
+) -> Finding:
+    """Give a finding about places without a structure, beside the nearest place with it."""
+    first = run.facts[int(places[0])][0]
+    cases = tuple(dict.fromkeys(fact.case_id for place in places.tolist() for fact in run.facts[place]))
+    there = np.setdiff1d(np.flatnonzero(run.areas), places)
+    beside = int(there[np.abs(there - places[0]).argmin()])
     return Finding(
-        "note" if natural else "warning",
+        severity,
         cases[0] if len(cases) == 1 else "",
         first.case.label_path,
-        f"{structure.name} is missing in the middle of {whose}: on "
-        f"{name_some([run.names[i] for i in gap.tolist()])}, but it is there before and behind.",
+        problem,
         "Look at the picture, beside it a neighbour. If it is to be seen there, draw it; if nothing was drawn on "
-        "these slices, say so in annotated.csv or leave them out.",
+        "these slices, say so in annotated.csv (column slices: those that were drawn) or leave them out.",
         kind="gap",
-        cause="Only some slices were drawn, or the structure comes and goes."
-        if natural
-        else "A slice was forgotten, or its drawing was not saved.",
+        cause=cause,
         cases=cases,
-        slice_index=int(gap[0]) if first.shape[0] > 1 else 0,
+        slice_index=int(places[0]) if first.shape[0] > 1 else 0,
         label=structure.label,
         beside=(run.facts[beside][0].case_id, beside if first.shape[0] > 1 else 0),
     )

@@ -170,9 +170,40 @@ def test_missing_in_the_middle_of_a_volume():
     assert "kidney left is missing in the middle of case1: on slice 4, slice 5" in finding.problem
 
 
-def test_missing_at_the_ends_is_where_it_ends():
+def test_it_grows_small_before_its_ends_and_may_be_missing_there():
+    def ends(labels):
+        for index in (1, 5):
+            rows, columns = np.nonzero(labels[index] == 1)
+            labels[index][rows[len(rows) // 2 :], columns[len(rows) // 2 :]] = 0
+        return without_kidney(0, 6)(labels)
+
     patients = cohort(5, slices=7)
-    assert of_kind(check(with_labels(patients[0], without_kidney(0, 1, 6)), patients[1:]), "gap") == []
+    assert of_kind(check(with_labels(patients[0], ends), patients[1:]), "gap") == []
+
+
+def test_cut_off_at_its_usual_size_where_all_others_have_it_up_to_the_ends():
+    patients = cohort(5, slices=7)
+
+    def cut(labels):
+        labels = without_kidney(0, 1, 6)(labels)
+        labels[6, 0, 0] = 1  # a slip is no drawing
+        return labels
+
+    (finding,) = of_kind(check(with_labels(patients[0], cut), patients[1:]), "gap")
+    assert (finding.severity, finding.case_id, finding.slice_index, finding.beside) == (
+        "warning",
+        "case1",
+        0,
+        ("case1", 2),
+    )
+    assert "kidney left is cut off on case1: it is not drawn on slice 1, slice 2, slice 7, though" in finding.problem
+    assert "both ends of the stack in 4 of 4 others" in finding.problem
+
+
+def test_where_it_ends_in_others_too_it_may_end_anywhere():
+    patients = cohort(5, slices=7)
+    shorter = [with_labels(one, without_kidney(6)) for one in patients[1:]]
+    assert of_kind(check(with_labels(patients[0], without_kidney(0, 1, 6)), shorter), "gap") == []
 
 
 def test_missing_on_a_single_slice_among_a_subject_s_others_whatever_their_order():
