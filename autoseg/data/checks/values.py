@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -296,12 +296,6 @@ class _Run:
         places += [np.arange(there[-1] + 1, len(self.areas))] * bool(ends[1])
         return np.concatenate([there[:0], *places])
 
-    def say(self, places: npt.NDArray[np.intp]) -> tuple[str, str]:
-        """Say whose places these are, and which."""
-        first = self.facts[int(places[0])][0]
-        whose = private(first.case_id) if first.shape[0] > 1 else f"subject {private(first.case.subject_id)}"
-        return whose, name_some([self.names[place] for place in places.tolist()])
-
     @property
     def is_tapered(self) -> bool:
         """Whether the structure comes and goes: it grows small before a gap, or has many of them."""
@@ -386,10 +380,11 @@ def _of_stack(stack: Stack, structure: Structure) -> _Run:
 
 
 def _missing(run: _Run, structure: Structure, *, natural: bool) -> Finding:
-    whose, where = run.say(run.gap)
-    problem = (
-        f"{structure.name} is missing in the middle of {whose}: on {where}, but it is there before and behind."
-    )
+    def problem(whose: str, where: str) -> str:
+        return (
+            f"{structure.name} is missing in the middle of {whose}: on {where}, but it is there before and behind."
+        )
+
     if natural:
         cause = "Only some slices were drawn, or the structure comes and goes."
         return _on_places(run, run.gap, structure, "note", problem, cause)
@@ -398,29 +393,39 @@ def _missing(run: _Run, structure: Structure, *, natural: bool) -> Finding:
 
 
 def _cut_off(run: _Run, structure: Structure, reaching: int, others: int) -> Finding:
-    whose, where = run.say(run.behind)
-    problem = (
-        f"{structure.name} is cut off on {whose}: it is not drawn on {where}, though it has its usual size before "
-        f"and reaches both ends of the stack in {reaching} of {counted(others, 'other')}. These slices would be "
-        "learnt and scored as empty."
-    )
+    def problem(whose: str, where: str) -> str:
+        return (
+            f"{structure.name} is cut off on {whose}: it is not drawn on {where}, though it has its usual size "
+            f"before and reaches both ends of the stack in {reaching} of {counted(others, 'other')}. These slices "
+            "would be learnt and scored as empty."
+        )
+
     cause = "Nobody drew on the last slices, or the structure ends there."
     return _on_places(run, run.behind, structure, "warning", problem, cause)
 
 
 def _on_places(
-    run: _Run, places: npt.NDArray[np.intp], structure: Structure, severity: Severity, problem: str, cause: str
+    run: _Run,
+    places: npt.NDArray[np.intp],
+    structure: Structure,
+    severity: Severity,
+    problem: Callable[[str, str], str],
+    cause: str,
 ) -> Finding:
-    """Give a finding about places without a structure, beside the nearest place with it."""
+    """Give a finding about places without a structure, beside the nearest place with it.
+
+    `problem` says what is wrong, given whose places these are, and which.
+    """
     first = run.facts[int(places[0])][0]
     cases = tuple(dict.fromkeys(fact.case_id for place in places.tolist() for fact in run.facts[place]))
+    whose = private(first.case_id) if first.shape[0] > 1 else f"subject {private(first.case.subject_id)}"
     there = np.setdiff1d(np.flatnonzero(run.areas), places)
     beside = int(there[np.abs(there - places[0]).argmin()])
     return Finding(
         severity,
         cases[0] if len(cases) == 1 else "",
         first.case.label_path,
-        problem,
+        problem(whose, name_some([run.names[place] for place in places.tolist()])),
         "Look at the picture, beside it a neighbour. If it is to be seen there, draw it; if nothing was drawn on "
         "these slices, say so in annotated.csv (column slices: those that were drawn) or leave them out.",
         kind="gap",

@@ -196,7 +196,9 @@ def test_cut_off_at_its_usual_size_where_all_others_have_it_up_to_the_ends():
         0,
         ("case1", 2),
     )
-    assert "kidney left is cut off on case1: it is not drawn on slice 1, slice 2, slice 7, though" in finding.problem
+    assert (
+        "kidney left is cut off on case1: it is not drawn on slice 1, slice 2, slice 7, though" in finding.problem
+    )
     assert "both ends of the stack in 4 of 4 others" in finding.problem
 
 
