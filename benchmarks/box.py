@@ -263,7 +263,7 @@ def base_without(left_out: Set, shared: Path, into: Path) -> TrainedModel:
     try:
         return load_model(find_model(into, name))
     except ModelFileError:
-        found = put_together([one for one in SETS if one != left_out], shared, into / f"{name}_data")
+        found = put_together([one for one in SETS if one != left_out], shared, into, into / f"{name}_data")
     settings = {**NETWORK, "preprocess.input_shape": BASE_SHAPE, "epochs": BASE_EPOCHS}
     split = split_cases(found.cases, validation_subjects=())
     learnt = train_and_save(
@@ -277,7 +277,7 @@ def base_without(left_out: Set, shared: Path, into: Path) -> TrainedModel:
     return learnt[0]
 
 
-def put_together(sets: list[Set], shared: Path, folder: Path) -> CaseFolder:
+def put_together(sets: list[Set], shared: Path, into: Path, folder: Path) -> CaseFolder:
     """Write the slices of sets as pictures into one folder, with a table of what was drawn on which."""
     (folder / "images").mkdir(parents=True, exist_ok=True)
     (folder / "labels").mkdir(exist_ok=True)
