@@ -120,7 +120,8 @@ class _Place:
 class FolderChooser(Panel):
     """Lets a person choose a folder by typing, pasting or walking; `value` is its absolute Path, or None.
 
-    Once a folder is chosen the panel folds to one line, from which it can be changed.
+    Once a folder is chosen the panel folds to one line, from which it can be changed. Walking changes nothing: the
+    folder stays chosen until another one is.
 
     Parameters
     ----------
@@ -165,16 +166,26 @@ class FolderChooser(Panel):
     def show(self, folder: Path | str) -> None:
         """Show a folder and what its sub-folders hold, without choosing it."""
         self._unfold()
-        self.start(lambda: self._look(str(folder)), self._list, saying="Looking …")
+        self.start(lambda: self._look(str(folder)), self._list, saying="Looking …", keep=True)
 
     def choose(self, folder: Path | str) -> None:
         """Choose a folder; where it does not exist, say which is the nearest and show that."""
         self.start(lambda: self._look(str(folder), choosing=True), self._take, saying="Looking …")
 
+    def cancel(self) -> None:
+        """Leave it at the folder that was chosen before."""
+        with self._lock:
+            if self.value is not None:
+                self.drop_work()
+                self.folder = self.value
+                self._fold()
+            elif self._former is not None:  # another one was tried, and could not be had
+                self.choose(self._former)
+
     def ask_system(self) -> None:
         """Show the system's own dialog and choose what is chosen there."""
         asking, folder = "The system's dialog is open; it may be behind this window.", self.folder
-        self.start(lambda: ask_for_folder(folder, self.title), self._answered, saying=asking)
+        self.start(lambda: ask_for_folder(folder, self.title), self._answered, saying=asking, keep=True)
 
     # --- the widgets
 
@@ -221,7 +232,7 @@ class FolderChooser(Panel):
         self.use = button("Use this folder", lambda: self.choose(self._pointed_at()), style="primary", icon="check")
         self.list.add_class("autoseg-folders")
         self.double_click = DoubleClick(self._enter)
-        self.keep = button("Cancel", lambda: self.choose(self._former or self.folder))
+        self.keep = button("Cancel", self.cancel)
         self.last = button("Last time", lambda: self.choose(self._last or self.folder))
         self._last: Path | None = None
         self.change = button(
@@ -244,7 +255,6 @@ class FolderChooser(Panel):
         self._unfold()
 
     def _unfold(self) -> None:
-        self._former = self.value or self._former
         self.keep.layout.display = "" if self._former else "none"
         if self._former:
             self.keep.tooltip = f"Keep {self._former}"
@@ -291,18 +301,25 @@ class FolderChooser(Panel):
             self._unfold()
             self._list(place)
             return
-        self.folder = place.folder
-        self._former = None
-        is_first = place.folder.resolve() == self._given
-        self._offer_last(is_first=is_first)
-        if self.remembers and not is_first:
+        self.folder, self._former = place.folder, place.folder
+        if self.remembers and not self._is_given:
             remember(self.remembers, place.folder)
         self.line.value = text(f"Folder: {place.folder} — {place.holds}")
+        self._fold()
+        self.value = place.folder
+
+    @property
+    def _is_given(self) -> bool:
+        """Whether the folder that was chosen last is the one of the panel's argument."""
+        return self._former is not None and self._former.resolve() == self._given
+
+    def _fold(self) -> None:
+        """Show the one line of the folder that is chosen."""
+        self._offer_last(is_first=self._is_given)
         self.body.children = (
             widgets.HTML(heading(self.title)),
             widgets.HBox([self.line, self.last, self.change], layout=widgets.Layout(align_items="center")),
         )
-        self.value = place.folder
 
     def _list(self, place: _Place) -> None:
         """Show the folder's sub-folders by name; what they hold follows from the background."""
@@ -312,7 +329,9 @@ class FolderChooser(Panel):
         self.holds.value = text(f"{_short(place.folder)} holds: {place.holds}")
         lines = [path.name for path in place.inside]
         self._fill(lines, keep=False)
-        self.start(lambda: self._count(place.inside, lines), lambda _: self._counted(lines, place.trouble))
+        self.start(
+            lambda: self._count(place.inside, lines), lambda _: self._counted(lines, place.trouble), keep=True
+        )
         self._say_trouble(place.trouble, otherwise="Counting what the folders hold …" if place.inside else "")
 
     def _count(self, inside: tuple[Path, ...], lines: list[str]) -> None:

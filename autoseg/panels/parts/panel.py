@@ -85,6 +85,11 @@ class Panel(widgets.VBox):
 
     def fail(self, error: BaseException) -> None:
         """Show why something failed, with the remedy, and take back the value."""
+        self.say_failed(error)
+        self.value = None
+
+    def say_failed(self, error: BaseException) -> None:
+        """Show why something failed, with the remedy."""
         self.progress(None)
         told = in_words(error, "for this")
         words, details = str(told or error), ""
@@ -95,7 +100,6 @@ class Panel(widgets.VBox):
             words = f"This did not work: {error or type(error).__name__}. The details may help whoever helps you."
             details = "".join(traceback.format_exception(error))
         self.say(self.hidden(words), "error", details=self.hidden(details))
-        self.value = None
 
     def progress(self, share: float | None) -> None:
         """Show a bar filled to `share` (0 to 1); None hides it."""
@@ -136,18 +140,25 @@ class Panel(widgets.VBox):
             self.fail(error)
 
     def start(
-        self, work: Callable[[], Result], then: Callable[[Result], None], *, saying: str = "One moment …"
+        self,
+        work: Callable[[], Result],
+        then: Callable[[Result], None],
+        *,
+        saying: str = "One moment …",
+        keep: bool = False,
     ) -> None:
         """Do `work` in the background, then show its result; the page stays usable.
 
-        The value is taken back first. Where `start` is called again before the work is done, the older
-        work's result is dropped. `then` runs in the same thread; what either raises is shown in the panel.
+        The value is taken back first, unless the work has nothing to do with it (`keep`). Where `start` is called
+        again before the work is done, the older work's result is dropped. `then` runs in the same thread; what
+        either raises is shown in the panel.
         """
         with self._lock:
             self._number += 1
             number = self._number
             self._keys.busy = True
-            self.value = None
+            if not keep:
+                self.value = None
             self.say(saying)
 
         def run() -> None:
@@ -156,7 +167,7 @@ class Panel(widgets.VBox):
             except Exception as error:
                 with self._lock:  # else a result that came since would be taken back
                     if number == self._number:
-                        self.fail(error)
+                        (self.say_failed if keep else self.fail)(error)
                         self._keys.busy = False
                 return
             with self._lock:
@@ -176,9 +187,14 @@ class Panel(widgets.VBox):
     def give_up(self, saying: str = "") -> None:
         """Take back the value; what is being done in the background is no longer wanted and will not be shown."""
         with self._lock:
+            self.value = None
+            self.drop_work(saying)
+
+    def drop_work(self, saying: str = "") -> None:
+        """Show nothing of what is being done in the background; the value stays."""
+        with self._lock:
             self._number += 1
             self._keys.busy = False
-            self.value = None
             self.progress(None)
             self.say(saying)
 

@@ -60,6 +60,7 @@ class ModelPanel(Panel):
             "Look again", self.look, "Read the folder again, after a training for instance", icon="refresh"
         )
         self.other = button("Other folder…", self.browse, "Choose another folder with models", icon="folder-open")
+        self.stay = button("Cancel", self._stay, "Leave it at the folder above")
         self.guessed = widgets.HTML()
         anew = button(
             "Write anew",
@@ -127,15 +128,18 @@ class ModelPanel(Panel):
 
     def _show_body(self) -> None:
         parts = [*self.beginning, widgets.HTML(heading("Model")), self.where, self.list, self.details, self.sealing]
-        buttons = widgets.HBox([self.again, self.other])
+        buttons = widgets.HBox([self.again, self.stay if self.chooser else self.other])
         self.body.children = (*parts, buttons, *([self.chooser] if self.chooser else []))
 
     def _browsed(self, folder: Path | None) -> None:
         if folder is None:
             return
+        self._stay()
+        self.look(folder)
+
+    def _stay(self) -> None:
         self.chooser = None
         self._show_body()
-        self.look(folder)
 
     def _empty(self) -> None:
         self.entries = ()

@@ -15,6 +15,7 @@ from autoseg.data.repairs import add_repair, leave_out
 from autoseg.files.dicom.phantoms import SHAPES, Shape
 from autoseg.panels.data.data import IMAGES, READING, DataPanel
 from autoseg.panels.parts.values import Data
+from autoseg.panels.training.settings import SettingsPanel
 
 BERT = (
     Shape(1, "ellipse", (-18.3, 11.7), (11.0, 16.0)),
@@ -64,6 +65,21 @@ def test_a_good_folder_gives_cases_findings_and_a_plan(folder):
     assert "6 images of 2 patients, every one with labels. Found by: same name" in panel.found.value
     assert "Nothing is wrong" in panel.findings.overview.value
     assert panel.message.value == ""
+
+
+def test_who_cancels_another_choice_keeps_the_folder_and_the_settings_typed_for_it(folder):
+    panel = opened(folder)
+    settings = SettingsPanel(panel, folder=folder)
+    settings.amount.value = "7"
+    before = panel.value, settings.value
+    assert settings.value.settings.minutes == 7
+    for click in (panel.chooser.change, panel.chooser.up, panel.chooser.keep):
+        click.click()
+        panel.wait(60)
+        settings.wait(60)
+        assert "6 images of 2 patients" in page(panel)
+        assert (panel.value, settings.value) == before
+        assert settings.amount.value == "7"
 
 
 def test_no_patient_is_named_unless_asked_for(folder):

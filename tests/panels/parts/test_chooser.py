@@ -53,13 +53,43 @@ def test_open_use_and_change(data):
     assert shown(panel).value == data / "series2"
     assert is_folded(panel)
     assert f"Folder: {data / 'series2'} — 1 image, 1 label, 2 folders" in panel.line.value
-    panel.change.click()
+
+
+def test_cancel_changes_nothing_however_far_one_walked(data):
+    panel = shown(FolderChooser(chosen=data / "series2"))
+    line, told = panel.line.value, []
+    panel.observe(told.append, "value")
+    for walk in (panel.up.click, lambda: panel.show(data / "nowhere"), lambda: panel.show(data / "series10")):
+        panel.change.click()
+        shown(panel)
+        assert not is_folded(panel)
+        walk()
+        assert shown(panel).folder != data / "series2"
+        assert (panel.keep.description, panel.keep.layout.display) == ("Cancel", "")
+        assert str(data / "series2") in panel.keep.tooltip
+        panel.keep.click()
+        assert is_folded(panel)
+        assert (panel.value, panel.folder, panel.line.value) == (data / "series2", data / "series2", line)
+        assert panel.message.value == ""
+    assert told == []
+
+
+def test_a_walk_that_fails_takes_nothing_back(data):
+    def fails(folder):
+        if folder.name == "series10":
+            raise OSError("the disk is on fire")
+        return "much"
+
+    panel = shown(FolderChooser(chosen=data / "series2", describe=fails))
+    panel.show(data / "series10")
+    assert "the disk is on fire" in shown(panel).message.value
+    assert panel.value == data / "series2"
+
+
+def test_cancel_after_a_folder_that_could_not_be_had_chooses_the_one_before(data):
+    panel = shown(FolderChooser(chosen=data / "series2"))
+    panel.choose(data / "nowhere")
     assert shown(panel).value is None
-    assert not is_folded(panel)
-    assert panel.keep.description == "Cancel"
-    assert str(data / "series2") in panel.keep.tooltip
-    panel.up.click()
-    assert shown(panel).folder == data
     panel.keep.click()
     assert shown(panel).value == data / "series2"
 

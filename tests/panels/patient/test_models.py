@@ -50,6 +50,18 @@ def test_the_newest_model_that_can_be_read_is_loaded(folder):
     assert panel.message.value == ""
 
 
+def test_another_folder_can_be_looked_for_and_left_again(folder):
+    panel = shown(ModelPanel(folder))
+    before = panel.value
+    panel.other.click()
+    panel.chooser.wait(60)
+    assert panel.stay in panel.body.children[-2].children
+    panel.stay.click()
+    assert panel.chooser is None
+    assert panel.other in panel.body.children[-1].children
+    assert panel.value is before
+
+
 def test_the_model_of_last_time_is_chosen_unless_there_is_a_newer_one(folder, tmp_path_factory, monkeypatch):
     monkeypatch.setenv("AUTOSEG_CACHE", str(tmp_path_factory.mktemp("cache")))
     panel = shown(ModelPanel(folder))

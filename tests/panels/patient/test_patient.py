@@ -227,19 +227,21 @@ def test_the_models_channels_are_looked_for_where_there_is_no_dicom(tmp_path):
 
 
 def test_a_folder_that_is_given_up_while_it_is_read_is_not_shown(tmp_path, monkeypatch):
-    write(tmp_path)
+    (tmp_path / "other").mkdir()
+    write(tmp_path / "one")
     reading, go_on, real = threading.Event(), threading.Event(), module.find_patient
 
-    def slow(*arguments, **more):
-        reading.set()
-        go_on.wait(30)
-        return real(*arguments, **more)
+    def slow(folder, **more):
+        if folder.name == "one":
+            reading.set()
+            go_on.wait(30)
+        return real(folder, **more)
 
     monkeypatch.setattr(module, "find_patient", slow)
     panel = opened()
-    panel.chooser.choose(tmp_path)
+    panel.chooser.choose(tmp_path / "one")
     assert reading.wait(30)
-    panel.chooser.change.click()
+    panel.chooser.choose(tmp_path / "other")
     go_on.set()
     panel.wait(60)
     assert panel.value is None
