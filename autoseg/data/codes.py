@@ -15,7 +15,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import lru_cache
@@ -125,16 +125,54 @@ def key_path() -> Path:
     return own_folder() / "patient_key.csv"
 
 
+def key_folder() -> Path:
+    """Give the folder of the key, made if it is not there, for the user alone."""
+    place = key_path().parent
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.mkdir(mode=0o700, exist_ok=True)
+    return place
+
+
+@contextmanager
+def marked_key() -> Iterator[str]:
+    """Keep an empty file beside the key for the time of a block, and give the word by which others look for it.
+
+    The word is chance and tells nothing of the key. Who sees the file has this key, and not a copy: of copies
+    each would give a patient who comes later a code of its own.
+    """
+    word = secrets.token_hex(8)
+    try:
+        mark = key_folder() / _mark_name(word)
+        mark.touch(0o600, exist_ok=False)
+    except OSError as error:
+        raise OutputError(
+            f"Nothing can be written in {key_path().parent}, where the key of patient codes is kept "
+            f"({error.strerror or error}), so no new patient can get a code. Let this user write there, or set "
+            f"{KEY} to a key in another folder."
+        ) from error
+    try:
+        yield word
+    finally:
+        with suppress(OSError):
+            mark.unlink(missing_ok=True)
+
+
+def is_key_marked(word: str) -> bool:
+    """Tell whether the key of this program is the one that another has marked just now."""
+    return (key_path().parent / _mark_name(word)).is_file()
+
+
+def _mark_name(word: str) -> str:
+    return f".{key_path().name}-{word}"
+
+
 def codes_of(wanted: Iterable[Known]) -> dict[Known, str]:
     """Give the codes of patients and images, the same each time on this computer; new ones are kept first."""
     wanted = list(dict.fromkeys(wanted))
     needed = list(dict.fromkeys([*(Known(one.patient_id) for one in wanted if one.patient_id), *wanted]))
     key = _key()
     if not all(one in key.codes for one in needed):
-        place = key_path().parent
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.mkdir(mode=0o700, exist_ok=True)
-        with one_step(place):
+        with one_step(key_folder()):
             key = _key()  # another program may have given some just now
             _write_key(_with_new(key.codes, [one for one in needed if one not in key.codes]))
         key = _key()

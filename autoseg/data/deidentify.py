@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from autoseg.data.codes import Known, codes_of, key_path
+from autoseg.data.codes import Known, codes_of, key_folder, key_path
 from autoseg.errors import DataError, ReadError
 from autoseg.files.atomic import one_step, whole_file, whole_folder
 from autoseg.files.dicom.headers import may_be_dicom, stand_in
@@ -214,9 +214,7 @@ def read_secret() -> bytes:
     path = key_path().with_name(SECRET)
     try:
         if not path.exists():
-            path.parent.parent.mkdir(parents=True, exist_ok=True)
-            path.parent.mkdir(mode=0o700, exist_ok=True)
-            with one_step(path.parent):
+            with one_step(key_folder()):
                 if not path.exists():  # another program may have made one just now
                     with whole_file(path, mode=0o600) as temporary:
                         temporary.write_text(secrets.token_hex(32), encoding="ascii")

@@ -15,9 +15,9 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from autoseg.data.codes import KEY, hide, is_without_ids, keep_without_ids, key_path
+from autoseg.data.codes import hide, is_without_ids, keep_without_ids
 from autoseg.data.cohort import FilesOf, PatientPlace, cohort_name, find_patient_places
-from autoseg.errors import AutosegError, ClusterError, DataError, OutputError
+from autoseg.errors import AutosegError, DataError, OutputError
 from autoseg.files.atomic import held, settle
 from autoseg.files.file_names import safe_name
 from autoseg.measurement.areas import MEASUREMENT_VERSION
@@ -213,14 +213,14 @@ class _Loop:
         """Let workers segment patients, several at once."""
         if not turns:
             return
-        key = key_path() if self.is_hidden else None
-        shared = _Shared(replace(self.request, on_progress=None, on_slices=None), self.folder, self.how, key)
+        request = replace(self.request, on_progress=None, on_slices=None)
+        shared = _Shared(request, self.folder, self.how, self.is_hidden)
 
         def note(words: str) -> None:
             self._tell(CohortProgress(0, self.count, "", done=len(self.results), note=words))
 
         try:
-            with team(workers, self.folder, tell=note) as them:
+            with team(workers, self.folder, is_coded=self.is_hidden, tell=note) as them:
                 for done in them.do(
                     _do,
                     shared,
@@ -313,19 +313,14 @@ class _Shared:
     request: RunRequest
     folder: Path
     how: str
-    key: Path | None
+    is_hidden: bool
 
 
 def _do(shared: _Shared, turn: _Turn, desk: Desk) -> PatientResult:
     """Segment a patient on a worker, unless a lost one had just finished it."""
     request, place, told_s = shared.request, turn.place, -math.inf
-    if shared.key is not None:
-        keep_without_ids(request.folder)
-        if key_path() != shared.key or not shared.key.is_file():
-            raise ClusterError(
-                f"A worker does not see the key of patient codes, {shared.key}, and would give others. Keep it "
-                f"where all computers see it, and set {KEY} to it on each of them."
-            )
+    if shared.is_hidden:
+        keep_without_ids(request.folder)  # where nothing could be written beside the images, nobody else knows
 
     def tell(progress: RunProgress) -> bool:
         nonlocal told_s

@@ -70,6 +70,22 @@ def test_a_patient_has_the_same_code_each_time_and_only_the_user_may_read_whose(
         codes_of(asked)
 
 
+def test_a_mark_beside_the_key_is_seen_by_who_has_this_key_only(key, tmp_path, monkeypatch):
+    with codes.marked_key() as word, codes.marked_key() as other:
+        assert word != other
+        assert codes.is_key_marked(word)
+        for place in (key.with_name("other.csv"), tmp_path / "nowhere" / key.name):
+            monkeypatch.setenv(codes.KEY, str(place))
+            assert not codes.is_key_marked(word)
+        monkeypatch.setenv(codes.KEY, str(key))
+    assert not codes.is_key_marked(word)
+    assert list(key.parent.iterdir()) == []
+    (tmp_path / "file").touch()
+    monkeypatch.setenv(codes.KEY, str(tmp_path / "file" / "key.csv"))
+    with pytest.raises(OutputError, match=r"Nothing can be written in .*file, where the key .*set AUTOSEG"):
+        codes.marked_key().__enter__()
+
+
 def test_of_codes_given_at_once_none_is_lost():
     def give(number):
         return [codes_of([Known(f"patient {number} {n % 5}", f"image {n}")]) for n in range(10)]

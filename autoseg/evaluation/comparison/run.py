@@ -325,7 +325,8 @@ class _Running:
             on_event(Note(SHARED_MINUTES))
         self.state = replace(self.state, beside=True)
         left = Counter(job.number for job in jobs)
-        with team(workers, self.folder, tell=lambda words: on_event(Note(words))) as them:
+        is_coded = self.request.is_coded
+        with team(workers, self.folder, is_coded=is_coded, tell=lambda words: on_event(Note(words))) as them:
             asked: dict[str, Any] = {"on_event": on_event, "should_stop": self.should_stop}
             for done in do_jobs(them, plans, jobs, _begin_fold, **asked):
                 if isinstance(done.error, OutputError):

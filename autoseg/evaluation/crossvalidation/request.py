@@ -63,6 +63,11 @@ class CrossValidationRequest:
         return frozenset(self.test_subjects)
 
     @property
+    def is_coded(self) -> bool:
+        """Whether codes stand for patients."""
+        return any(case.is_coded for case in self.cases)
+
+    @property
     def learning(self) -> tuple[str, ...]:
         """The entries that learn: all but models that are only scored."""
         return tuple(name for name, one in self.entries.items() if one.learns)

@@ -166,7 +166,7 @@ def _beside(request: CrossValidationRequest, plan: FoldPlan, workers: Workers) -
         on_event, should_stop = plan.on_event, plan.should_stop
         if workers.count is not None and plan.scenario.settings.minutes is not None:
             on_event(Note(SHARED_MINUTES))
-        with team(workers, request.folder, tell=lambda words: on_event(Note(words))) as them:
+        with team(workers, request.folder, is_coded=request.is_coded, tell=lambda one: on_event(Note(one))) as them:
             for done in do_jobs(
                 them, {plan.name: plan}, left, begin_fold, on_event=on_event, should_stop=should_stop
             ):

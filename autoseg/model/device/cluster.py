@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import torch
 
+from autoseg.data.codes import KEY, is_key_marked, key_path, marked_key
 from autoseg.errors import ClusterError, SettingsError
 from autoseg.words import counted
 
@@ -95,13 +96,19 @@ Work = Callable[[Any, Any, Desk], Any]
 
 
 @contextmanager
-def team(workers: Workers, folder: Path, *, tell: Callable[[str], object] | None = None) -> Iterator[Team]:
+def team(
+    workers: Workers, folder: Path, *, is_coded: bool = False, tell: Callable[[str], object] | None = None
+) -> Iterator[Team]:
     """Give workers, who must see `folder`, for the time of a block; those of this computer end with it.
+
+    Where codes stand for patients (`is_coded`) those of other computers must see this key of patient codes, too.
 
     Raises
     ------
     ClusterError
         If `distributed` is not installed, or the scheduler does not answer; the message tells the remedy.
+    OutputError
+        If the key cannot be marked, because nothing can be written beside it.
     """
     try:
         import dask
@@ -129,8 +136,10 @@ def team(workers: Workers, folder: Path, *, tell: Callable[[str], object] | None
                 )
         except (OSError, ValueError, TypeError, RuntimeError) as error:
             raise _unreachable(workers, error) from error
-        with client, tempfile.NamedTemporaryFile(dir=folder, prefix=".workers-") as seen:
-            found = Team(client, workers, Path(seen.name).absolute())
+        # Workers of this computer have its key as they have all its settings.
+        mark = marked_key() if is_coded and workers.count is None else nullcontext("")
+        with client, mark as word, tempfile.NamedTemporaryFile(dir=folder, prefix=".workers-") as seen:
+            found = Team(client, workers, Path(seen.name).absolute(), word)
             if tell is not None:
                 tell(found.words())
             yield found
@@ -213,8 +222,8 @@ def _unreachable(workers: Workers, error: Exception) -> ClusterError:
 class Team:
     """Workers that were reached; `do` gives them work."""
 
-    def __init__(self, client: Client, workers: Workers, seen: Path) -> None:
-        self.client, self.workers, self.seen = client, workers, seen
+    def __init__(self, client: Client, workers: Workers, seen: Path, word: str) -> None:
+        self.client, self.workers, self.seen, self.word = client, workers, seen, word
         self._counted, self._counted_at_s = 0, -math.inf
 
     def words(self) -> str:
@@ -263,8 +272,8 @@ class Team:
         Raises
         ------
         ClusterError
-            If the scheduler is gone, or a worker has other versions or does not see the folder. Of a piece that
-            has ended several workers it is the piece's own.
+            If the scheduler is gone, or a worker has other versions, or does not see the folder or the key of
+            patient codes. Of a piece that has ended several workers it is the piece's own.
         KeyboardInterrupt
             Once `should_stop` says True.
         """
@@ -311,9 +320,10 @@ class _Errand(Generic[Item]):
                 client.unregister_worker_plugin(self.token)
 
     def _begin(self, number: int) -> None:
-        order = _Order(self.token, number, self.items[number], str(self.team.seen), _versions())
+        team = self.team
+        order = _Order(self.token, number, self.items[number], str(team.seen), _versions(), team.word)
         key = f"{self.token}-{number}"
-        self.at_work[number] = self.team.client.submit(_do, order, key=key, pure=False)
+        self.at_work[number] = team.client.submit(_do, order, key=key, pure=False)
 
     def _hear(self, wait_s: float) -> None:
         """Hand on what workers have told, or wait a moment for it."""
@@ -359,13 +369,14 @@ class _Errand(Generic[Item]):
 
 @dataclass(frozen=True)
 class _Order:
-    """A piece of work as it travels."""
+    """A piece of work as it travels; `word` is of the mark beside the key, "" where no code is given."""
 
     token: str
     number: int
     item: object
     seen: str
     versions: Mapping[str, str]
+    word: str
 
 
 def _shared_by(token: str, work: Work, shared: object) -> Any:
@@ -416,7 +427,7 @@ def _do(order: _Order) -> tuple[Any, Exception | None]:
 
 
 def _check(order: _Order, worker: Any) -> None:
-    """Refuse to work with other versions, without the folder, or beside other work in the same process."""
+    """Refuse to work with other versions, another key, without the folder, or beside other work in the process."""
     here = _versions()
     if here != order.versions:
         raise ClusterError(
@@ -433,6 +444,13 @@ def _check(order: _Order, worker: Any) -> None:
         raise ClusterError(
             f"The worker {worker.address} does not see the folder {Path(order.seen).parent}. Images and results "
             "must lie in folders that all computers see under the same names; choose such a one (--output)."
+        )
+    if order.word and not is_key_marked(order.word):
+        raise ClusterError(
+            f"The worker {worker.address} would take the codes of patients from {key_path()}, which is not the key "
+            "that is used where the work was started, so that one patient could get two codes. Put that key where "
+            f"all computers see it, and set {KEY} to it on each of them, also where the work is started. A copy "
+            "does not do: each computer would add other codes to its own."
         )
 
 

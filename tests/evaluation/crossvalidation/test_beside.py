@@ -1,5 +1,6 @@
 """Folds, entries, patients on workers: the results of one after the other, whoever is killed, stopped or gone."""
 
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from untrained import untrained_model
 
 from autoseg.cli.options import workers_of
 from autoseg.cli.parser import build_parser
+from autoseg.data import codes
 from autoseg.errors import ClusterError, SettingsError, Told, private
 from autoseg.evaluation.comparison import compare
 from autoseg.evaluation.comparison import run as comparing
@@ -39,11 +41,13 @@ class Cluster(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def cluster():
-    """Two processes, and certificates where Dask's own settings have them, as on a real cluster."""
+def cluster(tmp_path_factory):
+    """Two processes with a key of codes, and certificates where Dask's own settings have them, as on a cluster."""
     threads = torch.get_num_threads()
     torch.set_num_threads(2)  # one for each worker
     with ExitStack() as running:
+        patch = running.enter_context(pytest.MonkeyPatch.context())
+        patch.setenv(codes.KEY, str(tmp_path_factory.mktemp("shared") / "own" / "key.csv"))
         address, security = running.enter_context(local_cluster(2))
         torch.set_num_threads(1)
         mine = security.get_tls_config_for_role("client")
@@ -102,9 +106,58 @@ def test_other_versions_or_folders_are_refused(cluster, tmp_path, monkeypatch):
         ):
             refused(cluster.workers, tmp_path)
     real = Team.__init__
-    monkeypatch.setattr(Team, "__init__", lambda self, *own: real(self, *own[:2], tmp_path / "gone" / "x"))
+    monkeypatch.setattr(Team, "__init__", lambda self, *own: real(self, *own[:2], tmp_path / "gone" / "x", ""))
     with pytest.raises(ClusterError, match=r"does not see the folder .*gone\. Images and results must lie"):
         refused(cluster.workers, tmp_path)
+
+
+OTHER_KEY = r"would take the codes of patients from .*key\.csv, which is not the key .*AUTOSEG_PATIENT_KEY.*A copy"
+
+
+def test_workers_with_another_key_of_patient_codes_are_refused(cluster, found, tmp_path, monkeypatch):
+    """Otherwise a patient would get two codes, and a model forget whom it has seen."""
+    study, own = write_cohort(tmp_path / "study"), tmp_path / "home" / "key.csv"
+    codes.keep_without_ids(study)
+    request = RunRequest(mean_of(untrained_model(), look=False), study)
+    coded = replace(found, cases=[replace(case, is_coded=True) for case in found.cases])
+
+    asked = {"hear": lambda *_: None, "again": pytest.fail}
+
+    def double():
+        with team(cluster.workers, tmp_path, is_coded=True) as them:
+            return [done.get() for done in them.do(errands.double, 2, [1], **asked)]
+
+    def refused(*work):
+        for one in work or [double]:
+            with pytest.raises(ClusterError, match=OTHER_KEY):
+                one()
+
+    def compared():
+        entries = {"small": discs.quick_settings(epochs=1)}
+        how = {"folder": tmp_path / "compared", "folds": 2, "workers": cluster.workers}
+        return compare(coded.cases, coded.structures, entries, **how)
+
+    assert double() == [2]
+    shared = codes.key_path()
+    with monkeypatch.context() as patch:
+        patch.setenv(codes.KEY, str(own))
+        codes.codes_of([codes.Known("anna")])
+        refused(
+            double,
+            lambda: run(coded, tmp_path / "folds", cluster.workers),
+            compared,
+            lambda: segment(request, tmp_path / "out", cluster.workers),
+        )
+        shutil.copytree(own.parent, shared.parent, dirs_exist_ok=True)  # a copy would go its own way
+        refused()
+        shutil.rmtree(shared.parent)
+        refused()
+        patch.setenv(codes.KEY, str(shared.with_name("another.csv")))  # in the same folder
+        refused()
+        assert not list(own.parent.glob(".*")), list(own.parent.glob(".*"))
+    cohort, _ = segment(request, tmp_path / "out", cluster.workers)
+    assert cohort.segmented == 3
+    assert {codes.original(path.name) for path in (cohort.folder / "runs").iterdir()} == {"id-1", "id-3", "id-10"}
 
 
 def test_results_are_the_same_also_where_a_worker_is_killed_in_the_middle(cluster, found, tmp_path, monkeypatch):
