@@ -1,6 +1,7 @@
 """Held-out Dice against nnU-Net's own 2-D recipe: same machine, same subjects, same minutes.
 
     python benchmarks/accuracy.py [--data ../shared/data/hippocampus-msd] [--minutes 5] [--parts 1 2 5 10]
+    python benchmarks/accuracy.py --alone --dims 3 --splits ../shared/hippocampus66_splits.json --minutes 5.18
 
 The subjects of the folder (its `images` and `labels`) are split by `k_folds` (or by `--splits`, a JSON list of
 {"train": [...], "val": [...]} as nnU-Net has it) and the first fold is taken. nnU-Net learns from the fold's
@@ -8,7 +9,8 @@ training and validation subjects for the minutes of the budget. Ours learns with
 typed, for the budget and for its 2nd, 5th and 10th part, and chooses its epoch on the validation subjects. Both
 predict the test subjects with all that is their own, and both are scored by the same code on the images' own grids.
 The peer gets an environment of its own outside the repository (`--peer`); where it cannot be made, the benchmark
-says so and ends. Run it on a quiet machine.
+says so and ends. `--alone` leaves the peer out, `--dims` has the plan take slices or volumes. Run it on a quiet
+machine.
 """
 
 import argparse
@@ -157,7 +159,10 @@ def main() -> None:
     parser.add_argument("--splits", type=Path)
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--parts", type=float, nargs="*", default=[1, 2, 5, 10])
+    parser.add_argument("--dims", type=int, choices=(2, 3))
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--peer", type=Path, default=PEER)
+    parser.add_argument("--alone", action="store_true")
     chosen = parser.parse_args()
     if not chosen.data.is_dir():
         sys.exit(f"There is no folder {chosen.data}; give one with --data.")
@@ -167,11 +172,17 @@ def main() -> None:
     rows: list[tuple[str, float, dict[str, float], float]] = []
     for part in chosen.parts:
         minutes = chosen.minutes / part
-        settings = plan_settings(found, minutes=minutes, test_subjects={c.subject_id for c in split.test}).settings
-        scores, seconds = learn(split, found, settings)
+        plan = plan_settings(
+            found,
+            minutes=minutes,
+            seed=chosen.seed,
+            test_subjects={case.subject_id for case in split.test},
+            spatial_dims=chosen.dims,
+        )
+        scores, seconds = learn(split, found, plan.settings)
         rows.append(("autoseg", minutes, scores, seconds))
         print_row(rows[-1])
-    python = make_peer(chosen.peer)
+    python = None if chosen.alone else make_peer(chosen.peer)
     if python is None:
         return
     with tempfile.TemporaryDirectory() as temporary:
