@@ -176,6 +176,18 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun if count == 1 else _plural(noun)}"
 
 
+def say_number(value: float, digits: int = 3) -> str:
+    """Give a number with so many digits that count, large ones without a power of ten.
+
+    Examples
+    --------
+    >>> say_number(9000.0), say_number(1234.5), say_number(0.45678)
+    ('9,000', '1,230', '0.457')
+    """
+    rounded = float(f"{value:.{digits}g}")
+    return f"{rounded:,.0f}" if abs(rounded) >= 10 ** (digits - 1) else f"{rounded:g}"
+
+
 def say_time(minutes: float | None, epochs: int | None) -> str:
     """Say for how long is learnt: minutes, or else epochs.
 

@@ -175,9 +175,11 @@ def print_result(result: Comparison) -> None:
 
 def print_forecast(result: Comparison) -> None:
     """Print what more patients would do: the table, the notes, the sentence, and where things lie."""
+    from autoseg.words import say_number
+
     if result.forecast is not None and len(result.forecast.table):
         table = result.forecast.table.drop(columns=["n_patients", "note"])
-        print(table.to_string(index=False, float_format=lambda value: f"{value:.3g}", na_rep=UNKNOWN))
+        print(table.to_string(index=False, float_format=say_number, na_rep=UNKNOWN))
     for note in result.notes:
         print(f"Note: {note}")
     print(result.verdict)

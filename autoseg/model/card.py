@@ -12,7 +12,7 @@ from autoseg.model.model import TrainedModel, autoseg_version, save_model
 from autoseg.model.model_list import facts_of
 from autoseg.model.settings.settings import Settings
 from autoseg.model.settings.text import all_settings, say_value, value_of
-from autoseg.words import counted, seen
+from autoseg.words import counted, say_number, seen
 
 ENDING = "_MODEL_CARD.md"
 # What no program knows; what an author wrote there stays when the card is written anew.
@@ -113,7 +113,7 @@ def _material(model: TrainedModel) -> list[tuple[str, str]]:
         ]
         names = {structure.label: structure.name for structure in model.structures}
         for one in profile.structure_facts:
-            low, high = (f"{end:.4g}" if one.in_mm else f"{100 * end:.2g} %" for end in one.area)
+            low, high = (say_number(end, 4) if one.in_mm else f"{100 * end:.2g} %" for end in one.area)
             unit = " mm² on a slice" if one.in_mm else " of a slice"
             rows.append((f"Areas of {names.get(one.label, one.label)}", f"{low} to {high}{unit}"))
     base = origin.get("base")
@@ -126,8 +126,8 @@ def _range(numbers: Iterable[float | None], unit: str) -> str:
     known = [number for number in numbers if number is not None]
     if not known:
         return ""
-    low, high = f"{min(known):.3g}", f"{max(known):.3g}"
-    return f"{low if low == high else f'{low} to {high}'} {unit}"
+    ends = dict.fromkeys((say_number(min(known)), say_number(max(known))))
+    return f"{' to '.join(ends)} {unit}"
 
 
 def _scores(model: TrainedModel) -> list[str]:

@@ -17,7 +17,7 @@ from autoseg.model.trust.facts import Drawing, ImageFacts, StructureFacts, drawi
 from autoseg.model.trust.turned import HALF_TURN, INVERTED, MIRRORED, UPSIDE_DOWN, evidence
 from autoseg.prediction.appearance import Appearance, look_at
 from autoseg.prediction.ensemble import Copy, Networks, check_channels, seen_copies
-from autoseg.words import counted, listed
+from autoseg.words import counted, listed, say_number
 
 # By how many times sizes may lie beyond what was learnt from: beyond the first amber, beyond the second red.
 # Networks see images on a grid of their own, so that pixels of another size do little harm by themselves.
@@ -190,8 +190,9 @@ def _compare_facts(doubts: Doubts, profile: Profile, own: ImageFacts, *, sees_vo
             doubts, own.pixel_mm, pixels, PIXEL, "Its pixels are {} mm{}, so areas may be far off", "such images"
         )
     if own.field_mm and fields:
+        remedy = "cut the image" if max(own.field_mm) > max(fields) else "choose the whole image if this is a part"
         _compare_size(
-            doubts, own.field_mm, fields, FIELD, "It shows {} mm of the body{}", "such views, or cut the image"
+            doubts, own.field_mm, fields, FIELD, "It shows {} mm of the body{}", f"such views, or {remedy}"
         )
     slices = [one.slice_mm for one in learnt if one.slice_mm]
     if own.slice_mm and slices:
@@ -253,9 +254,9 @@ def _compare_size(
     factor, size = max((max(one / high, low / one), one) for one in own)
     light = _beyond(factor, limits)
     if light is not None:
-        between = f"{low:.3g}" if f"{low:.3g}" == f"{high:.3g}" else f"{low:.3g} to {high:.3g}"
+        between = " to ".join(dict.fromkeys((say_number(low), say_number(high))))
         range_ = f"; the model learnt from {between}"
-        doubts.add(light, f"{words.format(f'{size:.3g}', range_)}. Use a model for {model_for}.")
+        doubts.add(light, f"{words.format(say_number(size), range_)}. Use a model for {model_for}.")
 
 
 def _beyond(value: float, limits: tuple[float, float]) -> Light | None:

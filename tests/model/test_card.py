@@ -35,7 +35,7 @@ def test_a_card_stands_beside_every_saved_model(model, tmp_path):
         "# Model card: thigh",
         "| Patients learnt from | 9 |",
         "| Size of a pixel | 0.7 to 0.9 mm |",
-        "| Areas of psoas | 90 to 1210 mm² on a slice |",
+        "| Areas of psoas | 90 to 1,210 mm² on a slice |",
         "| psoas | 0.200 | 0.912 | 4.3 % | 93 % |",
         "Intervals of 90 % rest on the errors on 11 patients",
         "| Pixel size, mm | 0.75 |",

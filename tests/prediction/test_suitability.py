@@ -90,7 +90,7 @@ def test_a_new_patient_of_the_same_kind_is_green_and_says_why(model, number):
         ({"modality": "CT"}, Light.RED, "It is CT and the model learnt from MR"),
         ({"acquisition": replace(SPIN_ECHO, sequence="GR")}, Light.AMBER, "Its MR sequence is GR"),
         ({"acquisition": replace(SPIN_ECHO, echo_ms=10.0)}, Light.AMBER, "Its echo time is 10 ms"),
-        ({"acquisition": replace(SPIN_ECHO, repetition_ms=9000.0)}, Light.AMBER, "Its repetition time is 9e+03"),
+        ({"acquisition": replace(SPIN_ECHO, repetition_ms=9000.0)}, Light.AMBER, "Its repetition time is 9,000 ms"),
         ({"acquisition": replace(SPIN_ECHO, contrast=True)}, Light.AMBER, "taken with contrast agent"),
     ],
 )
@@ -106,6 +106,15 @@ def test_what_files_tell_of_another_kind_is_told_with_numbers_and_a_remedy(model
         assert len(found.reasons) == 1
     assert found.light is not Light.GREEN
     assert any(word in found.reasons[0] for word in ("Use a model", "Choose the", "Look at"))
+
+
+@pytest.mark.parametrize(
+    ("size", "remedy"),
+    [((24, 24), "or choose the whole image if this is a part."), ((144, 144), "or cut the image.")],
+)
+def test_a_smaller_view_and_a_larger_one_have_remedies_of_their_own(model, size, remedy):
+    found = light_of(model, *make(50, size=size))
+    assert any(reason.startswith("It shows") and reason.endswith(remedy) for reason in found.reasons), found.reasons
 
 
 def test_slices_in_another_plane_are_red(model):

@@ -16,7 +16,7 @@ from autoseg.data.repairs import SYMMETRIES, transform, turn_slices
 from autoseg.errors import AutosegError, private
 from autoseg.files.text_files import read_levels, unfitting_levels
 from autoseg.image.geometry import same_grid, spacing_from_affine
-from autoseg.words import counted, have, name_private, name_some
+from autoseg.words import counted, have, name_private, name_some, say_number
 
 # Ratio of the largest to the smallest pixel length.
 UNLIKE_SPACING = 1.5
@@ -204,14 +204,14 @@ def check_range(cohort: Cohort) -> Iterator[Finding]:
         odd = [0, 1]  # of two, nobody knows which is the usual one
     if odd:
         facts = [cohort.facts[i] for i in odd]
-        listed = [f"{private(fact.case_id)} ({fact.range[0]:.3g} to {fact.range[1]:.3g})" for fact in facts]
+        listed = [f"{private(fact.case_id)} ({say_number(fact.range[0])} to {say_number(fact.range[1])})" for fact in facts]
         mixed = len(odd) > max(2, MIXTURE * len(widths))
         yield Finding(
             "note" if mixed else "warning",
             facts[0].case_id if len(odd) == 1 else "",
             cohort.folder,
             f"{len(odd)} of {counted(len(widths), 'image')} {have(len(odd))} another range of "
-            f"intensities than most (which span about {float(middle):.3g}): {name_some(listed)}.",
+            f"intensities than most (which span about {say_number(float(middle))}): {name_some(listed)}.",
             "Each image is scaled by itself before training, so a factor does no harm. Look whether these images "
             "are of the same kind as the others.",
             kind="range",
