@@ -204,7 +204,10 @@ def check_range(cohort: Cohort) -> Iterator[Finding]:
         odd = [0, 1]  # of two, nobody knows which is the usual one
     if odd:
         facts = [cohort.facts[i] for i in odd]
-        listed = [f"{private(fact.case_id)} ({say_number(fact.range[0])} to {say_number(fact.range[1])})" for fact in facts]
+        listed = [
+            f"{private(fact.case_id)} ({say_number(fact.range[0])} to {say_number(fact.range[1])})"
+            for fact in facts
+        ]
         mixed = len(odd) > max(2, MIXTURE * len(widths))
         yield Finding(
             "note" if mixed else "warning",
