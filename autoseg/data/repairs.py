@@ -22,7 +22,7 @@ from autoseg.files.atomic import one_step
 from autoseg.files.atomic import settle as settle_folder
 from autoseg.files.labels import Settled
 from autoseg.files.tables import read_rows, require_columns, write_rows
-from autoseg.words import counted
+from autoseg.words import counted, say_slices
 
 Pixel = TypeVar("Pixel", bound=np.generic)
 
@@ -46,6 +46,7 @@ _ARGUMENTS: dict[str, tuple[str, ...] | None] = {
     "relabel": None,  # any value
     "clear": ("label",),
     "leave_out": (),
+    "leave_out_slices": ("slices", "of"),
     "threshold": ("from",),
     "nearest": (),
 }
@@ -53,11 +54,12 @@ _ARGUMENTS: dict[str, tuple[str, ...] | None] = {
 
 @dataclass(frozen=True)
 class Repair:
-    """One change to the labels of one case; build it with `transform`, `relabel`, `clear`, `leave_out` or `settle`.
+    """One change to the labels of one case, or what of it is left out; one function below builds each kind.
 
     Its arguments, as text. transform: symmetry (one of `SYMMETRIES`), rows and columns (the shift that follows, in
     pixels, down and to the right); relabel: each value and what it becomes, all at once; clear: label; leave_out:
-    none; threshold: from (the share from which a pixel of a file of probabilities is marked, 0.5); nearest: none.
+    none; leave_out_slices: slices ("1-3 7", counted from 1 in the whole stack), of how many; threshold: from (the
+    share from which a pixel of a file of probabilities is marked, 0.5); nearest: none.
     Reason and date (2025-03-31) do not count when repairs are compared.
     """
 
@@ -78,7 +80,13 @@ class Repair:
                 f"{', '.join(given) or 'none'}; it takes {expected}."
             )
         numbers = [word for pair in given.items() for word in pair] if known is None else []
-        numbers += [word for name, word in given.items() if known is not None and name not in ("symmetry", "from")]
+        texts = ("symmetry", "from", "slices")
+        numbers += [word for name, word in given.items() if known is not None and name not in texts]
+        if "slices" in given and not re.fullmatch(r"\d{1,6}(-\d{1,6})?( \d{1,6}(-\d{1,6})?)*", given["slices"]):
+            raise DataError(
+                f"The slices of {self.case_id} to leave out are {given['slices']!r}; give them as 1-3 7, counted "
+                "from 1."
+            )
         wrong = [word for word in numbers if not word.removeprefix("-").isdecimal()]
         if "from" in given and not re.fullmatch(r"0?\.\d+|1(\.0*)?", given["from"]):
             raise DataError(
@@ -89,6 +97,11 @@ class Repair:
                 f"The repair {self.kind!r} of case {self.case_id!r} has {wrong or given['symmetry']}: numbers are "
                 f"whole, and a symmetry is one of {', '.join(SYMMETRIES)}."
             )
+
+    @property
+    def mends(self) -> bool:
+        """Whether it changes labels, or how they are read; else it leaves something out."""
+        return self.kind not in ("leave_out", "leave_out_slices")
 
     @property
     def change(self) -> str:
@@ -114,6 +127,9 @@ class Repair:
             return f"pixels with a share of {given['from']} or more are the structure"
         if self.kind == "nearest":
             return "pixels in doubt get the value that they are most like"
+        if self.kind == "leave_out_slices":
+            one = given["slices"].isdecimal()
+            return f"slice{'s' * (not one)} {given['slices']} of {given['of']} {'is' if one else 'are'} left out"
         return f"label {given['label']} is removed" if self.kind == "clear" else "the case is left out"
 
 
@@ -135,6 +151,11 @@ def clear(case_id: str, label: int) -> Repair:
 def leave_out(case_id: str) -> Repair:
     """Build the repair that keeps a case out of training and testing."""
     return Repair(case_id, "leave_out")
+
+
+def leave_out_slices(case_id: str, slices: Collection[int], *, of: int) -> Repair:
+    """Build the repair that keeps slices (from 0 in the whole stack of `of`) out of training and testing."""
+    return Repair(case_id, "leave_out_slices", (("slices", say_slices(tuple(slices))), ("of", str(of))))
 
 
 def settle(case_id: str, way: str, *, threshold: float = HALF) -> Repair:
@@ -186,6 +207,27 @@ def rename(values: Sequence[int], repairs: Sequence[Repair]) -> list[int]:
 def is_left_out(case_id: str, repairs: Sequence[Repair]) -> bool:
     """Tell whether a repair leaves this case out."""
     return any(repair.kind == "leave_out" and repair.case_id == case_id for repair in repairs)
+
+
+def find_kept_runs(repair: Repair, slices: tuple[int, int] | None) -> list[tuple[int, int]]:
+    """Give what is left of a stack, or of its part `slices` (start, stop), where a repair leaves slices out.
+
+    Examples
+    --------
+    >>> find_kept_runs(leave_out_slices("leg", [3, 7, 8, 9], of=10), None)
+    [(0, 3), (4, 7)]
+    """
+    given = dict(repair.arguments)
+    start, stop = slices or (0, int(given["of"]))
+    ranges = sorted(
+        (int(first), int(last or first))
+        for first, _, last in (words.partition("-") for words in given["slices"].split())
+    )
+    runs = []
+    for first, last in (*ranges, (stop + 1, stop)):
+        runs.append((start, min(first - 1, stop)))
+        start = max(start, last)
+    return [(first, last) for first, last in runs if first < last]
 
 
 def turn_slices(voxels: npt.NDArray[Pixel], symmetry: str) -> npt.NDArray[Pixel]:
@@ -285,14 +327,10 @@ def add_repairs(folder: Path, repairs: Iterable[Repair], *, seen: Sequence[Repai
         new = {_of_own_case(folder, repair): repair for repair in repairs}
         for repair in [repair for repair in new if repair not in kept]:
             now, before = (
-                [
-                    one
-                    for one in some
-                    if one.case_id == repair.case_id and one.kind != "leave_out" and one not in new
-                ]
+                [one for one in some if one.case_id == repair.case_id and one.mends and one not in new]
                 for some in (kept, seen)
             )
-            if now != before and repair.kind != "leave_out":
+            if now != before and repair.mends:
                 raise OutdatedError(
                     f"Another program has changed in {Path(folder) / FILE_NAME} how the labels of "
                     f"{new[repair].case_id} are mended since the folder was read here, so this was not kept: "

@@ -13,8 +13,10 @@ from autoseg.data.repairs import (
     add_repair,
     apply_repairs,
     clear,
+    find_kept_runs,
     is_left_out,
     leave_out,
+    leave_out_slices,
     read_repairs,
     relabel,
     shift_slices,
@@ -80,6 +82,7 @@ def test_they_are_kept_and_undone(tmp_path):
         transform("leg 8", "rotate_90", rows=-3),
         clear("ä", 4),
         leave_out("x"),
+        leave_out_slices("x", [0, 1, 4], of=6),
     ]
     assert read_repairs(tmp_path) == ()
     for repair in repairs:
@@ -126,6 +129,8 @@ def test_the_same_repair_twice_and_one_that_is_not_there(tmp_path):
         ("relabel", (("1", "x"),), "numbers are whole"),
         ("transform", (("symmetry", "inside_out"), ("rows", "0"), ("columns", "0")), "mirror_rows"),
         ("leave_out", (("label", "1"),), "takes nothing"),
+        ("leave_out_slices", (("slices", "2 to 3"), ("of", "9")), "give them as 1-3 7, counted from 1"),
+        ("leave_out_slices", (("slices", "2-3"), ("of", "all")), "numbers are whole"),
     ],
 )
 def test_what_is_no_repair_is_refused(tmp_path, kind, arguments, words):
@@ -142,7 +147,17 @@ def test_who_is_left_out():
     assert not is_left_out("a", [clear("a", 1), leave_out("b")])
 
 
+def test_what_is_left_of_a_stack_and_of_a_part_of_it():
+    repair = Repair("a", "leave_out_slices", (("slices", "7 1-2 9-10"), ("of", "10")))  # as a person may write it
+    assert find_kept_runs(repair, None) == [(2, 6), (7, 8)]
+    assert find_kept_runs(repair, (0, 4)) == [(2, 4)]
+    assert find_kept_runs(repair, (3, 6)) == [(3, 6)]
+    assert find_kept_runs(repair, (8, 10)) == []
+
+
 def test_words():
+    assert leave_out_slices("a", [2, 3, 4], of=9).words == "slices 3-5 of 9 are left out"
+    assert leave_out_slices("a", [2], of=9).words == "slice 3 of 9 is left out"
     assert transform("a", "mirror_rows", rows=2, columns=-1).words == (
         "the labels are mirrored top to bottom, then moved 2 pixels down and 1 pixel to the left"
     )

@@ -113,7 +113,7 @@ def declare_unknown(case_folder: CaseFolder, name: str) -> CaseFolder:
 
 def _label(case_folder: CaseFolder, name: str) -> int:
     label = case_folder.label_of(name)
-    _refuse_parts(case_folder.folder, (case.slices for case in case_folder.cases))
+    _refuse_parts(case_folder.folder, (case.slices for case in case_folder.cases if case.is_part))
     return label
 
 

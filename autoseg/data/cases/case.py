@@ -136,6 +136,11 @@ class Case:
         return self.case_id if self.slices is None else PART.sub("", self.case_id)
 
     @property
+    def is_part(self) -> bool:
+        """Whether it is one of the parts of a stack, each named; what only lacks slices at its ends is none."""
+        return self.case_id != self.whole_id
+
+    @property
     def first_slice(self) -> int:
         """The number of its first slice, from 1 in the whole stack."""
         return 1 if self.slices is None else self.slices[0] + 1

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from autoseg.data.cases.alike import look_alikes, tell_alike
-from autoseg.data.cases.case import Case, CaseFolder, Reading
+from autoseg.data.cases.case import PART, Case, CaseFolder, Reading
 from autoseg.data.cases.naming import FreeLabels, table_of, unnamed
 from autoseg.data.cases.palettes import by_colour, compare_palettes, in_their_colours, palette_notes
 from autoseg.data.cases.read import (
@@ -37,7 +37,7 @@ from autoseg.data.pairing.by_name import find_images_by_name, find_level_files
 from autoseg.data.pairing.layout import FilePair, Pairing, visible_files
 from autoseg.data.pairing.names import is_kind_folder, subjects_by_name
 from autoseg.data.pairing.pairs import pair_files
-from autoseg.data.repairs import Repair, is_left_out, read_repairs, rename
+from autoseg.data.repairs import Repair, find_kept_runs, is_left_out, read_repairs, rename
 from autoseg.errors import AutosegError, DataError, LabelError, Told, UnclearLabelsError, private
 from autoseg.files.atomic import settle
 from autoseg.files.labels import marked_names
@@ -202,6 +202,8 @@ def find_own_cases(
     is_said = (folder / "annotated.csv").exists()
     cases = [part for case in cases for part in _labelled_parts(case, known, is_said=is_said)]
     cases = _with_levels(cases) if reading.only_levels else cases
+    for repair in (repair for repair in repairs if repair.kind == "leave_out_slices"):
+        cases = [part for case in cases for part in _without_slices(case, repair)]
     cases = _with_repairs(cases, repairs, of_parts=True)
     told = tell_alike(cases, alike, labels, known)
     return CaseFolder(
@@ -496,16 +498,33 @@ def _with_repairs(cases: Sequence[Case], repairs: Sequence[Repair], *, of_parts:
 
 
 def _repairs_of(case_id: str, repairs: Sequence[Repair]) -> tuple[Repair, ...]:
-    return tuple(repair for repair in repairs if repair.case_id == case_id)
+    return tuple(repair for repair in repairs if repair.case_id == case_id and repair.kind != "leave_out_slices")
+
+
+def _without_slices(case: Case, repair: Repair) -> list[Case]:
+    """Give what is left of a case; where that is one piece of a whole stack, it keeps its name."""
+    if repair.case_id not in (case.case_id, case.whole_id):
+        return [case]
+    runs = find_kept_runs(repair, case.slices)
+    if case.slices in runs:
+        return [case]
+    if len(runs) == 1 and not PART.search(case.case_id):
+        return [replace(case, slices=runs[0])]
+    named = [(f"{case.whole_id}_s{first + 1:03d}-{last:03d}", (first, last)) for first, last in runs]
+    return [replace(case, case_id=name, slices=slices) for name, slices in named]
 
 
 def _repair_notes(cases: Sequence[Case], repairs: Sequence[Repair]) -> tuple[str, ...]:
     if not repairs:
         return ()
+    known = {name for case in cases for name in (case.case_id, case.whole_id)}
     used = {repair for case in cases for repair in (*case.repairs, *case.part_repairs)}
+    used |= {repair for repair in repairs if repair.kind == "leave_out_slices" and repair.case_id in known}
     left_out = sorted({repair.case_id for repair in repairs if repair.kind == "leave_out"})
     lost = sorted({repair.case_id for repair in repairs if repair not in used} - set(left_out))
-    notes = [f"repairs.csv mends the labels of {counted(len({r.case_id for r in used}), 'case')}."]
+    mended, cut = ({r.case_id for r in used if r.mends is mends} for mends in (True, False))
+    notes = [f"repairs.csv mends the labels of {counted(len(mended), 'case')}."] if mended or not used else []
+    notes += [f"repairs.csv leaves out slices of {counted(len(cut), 'case')}."] if cut else []
     notes += [Told(f"repairs.csv leaves out {', '.join(map(private, left_out))}.")] if left_out else []
     notes += (
         [

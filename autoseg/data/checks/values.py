@@ -14,7 +14,7 @@ import numpy.typing as npt
 from autoseg.data.checks.anatomy import match_names
 from autoseg.data.checks.facts import SAME_PLACE_MM, WITNESSES, Cohort, Facts, Rim, Stack, finding_of
 from autoseg.data.checks.finding import Finding, Severity
-from autoseg.data.repairs import Repair, clear, relabel
+from autoseg.data.repairs import Repair, clear, leave_out_slices, relabel
 from autoseg.errors import private
 from autoseg.image.structures import Structure, name_list
 from autoseg.words import are, counted, listed, name_private, name_some
@@ -349,13 +349,19 @@ def _sparse(fact: Facts) -> Finding:
         f"On {private(fact.case_id)} only one slice in {_step(fact)} has drawings ({where}). The slices between "
         "would be "
         "learnt as empty.",
-        "If nothing was drawn between, name the drawn slices in annotated.csv (column slices, one row each); "
-        "slices that no row names are left out.",
+        "If nothing was drawn between, leave these slices out.",
         kind="gap",
         cause="Only some slices were drawn, to save work.",
+        repairs=(_leave_out(fact, np.setdiff1d(np.arange(fact.shape[0]), fact.drawn)),),
         slice_index=between,
         beside=(fact.case_id, between - 1),
     )
+
+
+def _leave_out(fact: Facts, places: npt.NDArray[np.intp]) -> Repair:
+    """Leave out places of a volume, which are counted in the whole stack."""
+    before = fact.case.first_slice - 1
+    return leave_out_slices(fact.case.whole_id, (places + before).tolist(), of=before + fact.shape[0])
 
 
 def _pieces(places: npt.NDArray[np.intp]) -> list[npt.NDArray[np.intp]]:
@@ -426,12 +432,12 @@ def _on_places(
         cases[0] if len(cases) == 1 else "",
         first.case.label_path,
         problem(whose, name_some([run.names[place] for place in places.tolist()])),
-        "Look at the picture, beside it a neighbour. If it is to be seen there, draw it; if nothing was drawn on "
-        "these slices, say so in annotated.csv (column slices: those that were drawn) or leave them out.",
+        "Look at the picture, beside it a neighbour. If it is to be seen there, draw it, or leave the slices out.",
         kind="gap",
         cause=cause,
         cases=cases,
         slice_index=int(places[0]) if first.shape[0] > 1 else 0,
         label=structure.label,
         beside=(run.facts[beside][0].case_id, beside if first.shape[0] > 1 else 0),
+        repairs=(_leave_out(first, places),) if first.shape[0] > 1 else (),
     )

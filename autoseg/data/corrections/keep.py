@@ -125,6 +125,11 @@ def _on_labels(case: Case, image: Image, arrangement: Arrangement, found: CaseFo
             f"repairs.csv in {found.folder} mends the labels of {case.case_id} and would mend the corrected ones "
             "again. Remove its rows first, if the corrected file holds what they mend."
         )
+    if any(one.kind == "leave_out_slices" and one.case_id == case.case_id for one in found.repairs):
+        raise DataError(
+            f"repairs.csv in {found.folder} leaves out slices of {case.case_id}, also when they are corrected. "
+            "Undo that first."
+        )
     return Place(
         case_id=case.case_id,
         label_path=case.label_path,

@@ -14,12 +14,15 @@ from autoseg.panels.parts.fields import button
 from autoseg.panels.parts.style import text
 from autoseg.words import counted
 
-Kind = Literal["mend", "threshold", "out", "missing", "absent", "drawn", "names", "drop", "sform", "pixdim"]
+Kind = Literal[
+    "mend", "threshold", "out", "missing", "absent", "drawn", "names", "drop", "sform", "pixdim", "slices"
+]
 # The same answer to several findings.
 FOR_ALL: dict[Kind, str] = {
     "mend": "Mend as proposed",
     "out": "Leave these images out",
     "missing": "It was not drawn there",
+    "slices": "Not drawn there: leave these slices out",
     "absent": "It really is not there",
     "names": "They are one structure",
     "drop": "Leave these structures out",
@@ -95,11 +98,15 @@ def answers_to(finding: Finding, name: str, known: Collection[str], called: Call
         words = "Kept beside your data in repairs.csv"
         return [Answer("threshold", "Count pixels from this share on", cases, words, repairs), *out]
     answers = []
-    if finding.kind == "gap" and name:
-        # Of slices of a volume only the second can be said.
-        if finding.beside is None or finding.beside[0] not in cases:
+    if finding.kind == "gap":
+        told = "They are neither learnt from nor tested on; the other slices are, and the file stays"
+        if finding.repairs:
+            answers.append(Answer("slices", FOR_ALL["slices"], cases, told, finding.repairs))
+        elif name:
             answers.append(Answer("missing", NOT_DRAWN, cases, "Nothing is learnt there", structure=name))
-        answers.append(Answer("absent", NOT_THERE, cases, "This is learnt", structure=name))
+        if name:
+            answers.append(Answer("absent", NOT_THERE, cases, "This is learnt", structure=name))
+        return answers + out
     for words, repairs in offers(finding):
         mended = tuple(dict.fromkeys(repair.case_id for repair in repairs))
         answers.append(Answer("mend", f"Mend: {words}", mended, words, repairs))

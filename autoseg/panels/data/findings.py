@@ -245,7 +245,7 @@ ALL = ""  # the images of which nothing else is said
 SHORT = 4  # so many rows need no second button below them
 # matplotlib draws one figure at a time.
 DRAWING = threading.Lock()
-_REASONS = {"leave_out": "a person left it out"}
+_REASONS = {"leave_out": "a person left it out", "leave_out_slices": "nobody drew on them"}
 
 
 class FindingsPanel(Panel):

@@ -209,7 +209,7 @@ class StripPanel(Panel):
 
     @property
     def _is_cut(self) -> bool:
-        return self._cases is not None and any(case.slices is not None for case in self._cases.cases)
+        return self._cases is not None and any(case.is_part for case in self._cases.cases)
 
     def _is_unseen(self, case: Case) -> bool:
         one = self._structure

@@ -99,8 +99,8 @@ def _pictures(
     case_id, index = finding.beside or ("", 0)
     if case_id in cases and (pair := _read(cases[case_id], structures)) is not None:
         pictures.append(_picture(*pair, index, f"beside it: {names.get(case_id, case_id)}"))
-    repairs = [repair for repair in finding.repairs if repair.case_id == shown[0].case_id]
-    if repairs and repairs[0].kind != "leave_out":
+    repairs = [repair for repair in finding.repairs if repair.case_id == shown[0].case_id and repair.mends]
+    if repairs:
         image, voxels = read[0]
         mended = apply_repairs(voxels, repairs)
         words = ", then ".join(repair.words for repair in repairs)

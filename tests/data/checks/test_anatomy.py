@@ -7,7 +7,7 @@ import pytest
 from patients import STRUCTURES, cohort, of_kind, patient, renamed, with_labels
 
 from autoseg.data.checks import check_images
-from autoseg.data.repairs import apply_repairs, relabel
+from autoseg.data.repairs import apply_repairs, leave_out_slices, relabel
 from autoseg.image.structures import Structure
 
 
@@ -168,6 +168,7 @@ def test_missing_in_the_middle_of_a_volume():
     (finding,) = of_kind(check(with_labels(patients[0], without_kidney(3, 4)), patients[1:]), "gap")
     assert (finding.severity, finding.case_id, finding.slice_index) == ("warning", "case1", 3)
     assert "kidney left is missing in the middle of case1: on slice 4, slice 5" in finding.problem
+    assert finding.repairs == (leave_out_slices("case1", [3, 4], of=7),)
 
 
 def test_it_grows_small_before_its_ends_and_may_be_missing_there():
@@ -212,7 +213,7 @@ def test_missing_on_a_single_slice_among_a_subject_s_others_whatever_their_order
     own = [patient(number, subject="Anna", place=number) for number in (3, 1, 2)]
     own[2] = with_labels(own[2], without_kidney(0))
     (finding,) = of_kind(check_images([*own, *cohort(4)[3:], patient(9)], STRUCTURES), "gap")
-    assert finding.cases == ("case2",)
+    assert (finding.cases, finding.repairs) == (("case2",), ())
     assert "subject Anna" in finding.problem
 
 
@@ -257,7 +258,7 @@ def test_every_third_slice_drawn_is_said_once_a_volume():
     (finding,) = of_kind(check(with_labels(patients[0], thin), patients[1:]), "gap")
     assert (finding.severity, finding.case_id, finding.slice_index) == ("warning", "case1", 3)
     assert "only one slice in 3 has drawings (3 slices from 3 to 9)" in finding.problem
-    assert "annotated.csv" in finding.remedy
+    assert finding.repairs == (leave_out_slices("case1", [0, 1, 3, 4, 6, 7], of=9),)
 
 
 def test_what_was_not_drawn_is_no_gap():

@@ -536,6 +536,10 @@ def test_a_folder_that_cannot_take_a_correction_stays_as_it_was(tmp_path, monkey
     (folder / "repairs.csv").write_text("case_id,kind,arguments\ncase7,relabel,1=2; 2=1\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"repairs\.csv.*again"):
         keep_correction(correction, folder)
+    row = "case_id,kind,arguments\ncase7,leave_out_slices,slices=1; of=3\n"
+    (folder / "repairs.csv").write_text(row, encoding="utf-8")
+    with pytest.raises(DataError, match=r"leaves out slices of case7, .*Undo that first"):
+        keep_correction(correction, folder)
     (folder / "repairs.csv").unlink()
     write_structures(folder / "structures.csv", (CORD, GREY, Structure(7, "vertebra")))
     with pytest.raises(DataError, match="Label 7 is 'disc' in the correction and 'vertebra'"):

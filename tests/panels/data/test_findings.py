@@ -2,15 +2,16 @@
 
 import errno
 
+import nibabel
 import numpy as np
 import pytest
-from folders import add_shares, add_subject, add_two_sizes, change_label
+from folders import add_shares, add_subject, add_two_sizes, add_volumes, change_label
 from kills import watching
 from structure_sets import contour, the_image, write_rtstruct
 
-from autoseg.data.cases import Pseudonyms, find_cases
+from autoseg.data.cases import Pseudonyms, declare_absent, find_cases, read_case
 from autoseg.data.checks import Finding, check_cases
-from autoseg.data.repairs import clear, leave_out, read_repairs, relabel, settle
+from autoseg.data.repairs import add_repairs, clear, leave_out, leave_out_slices, read_repairs, relabel, settle
 from autoseg.files.nifti.sizes import read_answers
 from autoseg.panels.data import findings as module
 from autoseg.panels.data.findings import FindingsPanel
@@ -122,6 +123,44 @@ def test_undrawn_slices_are_asked_of_their_patient_only(tmp_path):
     answer(panel, "gap", "It really is not there")
     assert not any(f.kind == "gap" for f in check_cases(found(tmp_path)))
     assert [case.case_id for case in found(tmp_path).cases if not case.is_drawn(3)] == ["Anna_02"]
+
+
+def test_slices_of_a_volume_that_nobody_drew_are_left_out_and_come_back(tmp_path):
+    folder = add_volumes(tmp_path)
+    for name, missing in (("a", [3, 4]), ("b", [2])):
+        path = folder / "labels" / f"{name}.nii.gz"
+        picture = nibabel.load(path)
+        voxels = np.asarray(picture.dataobj).copy()
+        voxels[..., missing] = 0
+        nibabel.save(nibabel.Nifti1Image(voxels, picture.affine), path)
+    panel, before = FindingsPanel(), find_cases(folder).cases
+    panel.show(find_cases(folder), check_cases(find_cases(folder)))
+    (row,) = [row for row in panel.rows if row.finding.kind == "gap"]
+    row.press("Not drawn there: leave these slices out")
+    panel.use()
+    add_repairs(folder, [leave_out_slices("a", [3, 4], of=5)], seen=())
+    found = find_cases(folder)
+    assert [(one.case_id, one.slices) for one in found.cases] == [
+        ("a", (0, 3)),
+        ("b_s001-002", (0, 2)),
+        ("b_s004-005", (3, 5)),
+    ]
+    assert [read_case(one, found.structures)[1].mask(1).any(axis=(1, 2)).all() for one in found.cases] == [True] * 3
+    assert "leaves out slices of 2 cases" in " ".join(found.notes)
+    panel = FindingsPanel()  # of another day
+    panel.show(found, check_cases(found))
+    assert not any(row.finding.kind == "gap" for row in panel.rows)
+    undo = [line.children[0] for line in panel.made.children[1:3]]
+    assert [one.tooltip.partition(" (")[0] for one in undo] == [
+        "Undo: b: slice 3 of 5 is left out",
+        "Undo: a: slices 4-5 of 5 are left out",
+    ]
+    undo[0].click()
+    found = declare_absent(find_cases(folder), "disc")  # what lacks slices at its end is a case like any other
+    assert [(one.case_id, one.slices) for one in found.cases] == [("a", (0, 3)), ("b", None)]
+    (folder / "annotated.csv").unlink()
+    undo[1].click()
+    assert find_cases(folder).cases == before
 
 
 def test_a_structure_that_nobody_drew_is_left_out(folder):
