@@ -36,6 +36,10 @@ SAMPLE_VALUES = 200_000
 # Centre and width in Hounsfield units, as radiologists use them.
 HOUNSFIELD_WINDOWS = (("soft tissue", 40.0, 400.0), ("bone", 400.0, 1800.0), ("lung", -600.0, 1500.0))
 
+# In other images, between which percentiles of what is brighter than this part of the display window (air is not).
+DARKEST = 0.05
+PERCENTILES = (("more contrast", 10.0, 90.0), ("dark parts", 0.0, 60.0), ("bright parts", 40.0, 99.9))
+
 Values = npt.NDArray[np.generic]
 
 
@@ -114,18 +118,34 @@ def decode_slice(data: bytes, scale: GreyScale, shape: Sequence[int]) -> npt.NDA
 
 
 def windows(voxels: Values) -> tuple[Window, ...]:
-    """Give the windows to choose from: "auto" first, soft tissue, bone and lung where values look like CT.
+    """Give the windows to choose from, "auto" first.
+
+    Where values look like CT the others are soft tissue, bone and lung. Of other images, whose numbers have no
+    unit, they show more contrast, what is dark, what is bright, and the whole range; those that differ.
 
     Examples
     --------
+    >>> [window.name for window in windows(np.arange(10_000))]
+    ['auto', 'more contrast', 'dark parts', 'bright parts', 'whole range']
     >>> windows(np.array([[0, 100], [100, 0]]))
     (Window(name='auto', centre=50.0, width=100.0),)
     """
     black, white = display_window(voxels)
-    width = white - black
-    auto = Window("auto", (black + white) / 2, width if width > 0 else 1.0)
-    presets = (Window(*preset) for preset in HOUNSFIELD_WINDOWS)
-    return (auto, *presets) if looks_like_ct(voxels) else (auto,)
+    auto = _window("auto", black, white if white > black else black + 1)
+    if looks_like_ct(voxels):
+        return (auto, *(Window(*preset) for preset in HOUNSFIELD_WINDOWS))
+    values = _sample(voxels)
+    inside = values[values > black + DARKEST * auto.width]
+    found = [auto]
+    for name, low, high in PERCENTILES if inside.size else ():
+        found.append(_window(name, *np.percentile(inside, (low, high)).tolist()))
+    found.append(_window("whole range", *intensity_range(voxels)))
+    edges = [(round(one.centre, 6), round(one.width, 6)) for one in found]
+    return tuple(one for n, one in enumerate(found) if one.width > 0 and edges[n] not in edges[:n])
+
+
+def _window(name: str, black: float, white: float) -> Window:
+    return Window(name, (black + white) / 2, white - black)
 
 
 def looks_like_ct(voxels: Values) -> bool:
@@ -422,7 +442,8 @@ class SliceViewer(anywidget.AnyWidget):
             "scale": [scale.first, scale.step, scale.most],
             "range": list(intensity_range(image.channel_voxels[0])),
             "windows": [[w.name, w.centre, w.width] for w in shown],
-            "window": min(1, len(shown) - 1),  # air takes most of auto's range in CT: begin with soft tissue
+            # Air takes most of auto's range in CT: begin with soft tissue.
+            "window": int(shown[1:2] == (Window(*HOUNSFIELD_WINDOWS[0]),)),
             "letters": list(edge_letters(image)),
             "positions": _positions(image),
             "levels": [source.level for source in image.source.slices],

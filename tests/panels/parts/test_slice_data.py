@@ -82,8 +82,21 @@ def test_ct_gets_the_windows_that_radiologists_use_and_mr_does_not():
         ("soft tissue", 40, 400),
         ("bone", 400, 1800),
     ]
-    mr = np.random.default_rng(0).integers(0, 900, (2, 50, 50))
-    assert [w.name for w in windows(mr)] == ["auto"]
+
+
+def test_mr_gets_windows_of_its_own_values_which_air_does_not_move():
+    # Half of the image is air; tissue has 100 to 500, and a spike 4000.
+    mr = np.zeros((2, 64, 64), np.int16)
+    mr[:, 32:] = np.linspace(100, 500, 32)[:, None]
+    mr[0, 40, 40] = 4000
+    shown = {w.name: (w.centre - w.width / 2, w.centre + w.width / 2) for w in windows(mr)}
+    assert list(shown) == ["auto", "more contrast", "dark parts", "bright parts", "whole range"]
+    assert shown["auto"] == (0, 500)
+    assert shown["whole range"] == (0, 4000)
+    assert shown["more contrast"] == pytest.approx((140, 460), abs=15)
+    assert shown["dark parts"] == pytest.approx((100, 340), abs=15)
+    assert shown["bright parts"] == pytest.approx((260, 500), abs=15)
+    assert [w.name for w in windows((mr > 0).astype(np.uint8))] == ["auto"]  # nothing else differs
 
 
 def image(affine, **source):
