@@ -180,7 +180,8 @@ class FirstLabelsPanel(Panel):
                 model, _ = learn_round(now, on_epoch=self._tell_epoch(), should_stop=stopping.is_set)
             finally:
                 turn.give_back()
-            after = next_round(now, drawing, model, on_image=self._tell_image)
+            # Who chose another folder meanwhile goes on another day with the round that was drawn in.
+            after = next_round(now, drawing, model, on_image=self._tell_image) if self.round is now else now
             return after, self._drawing_of(after), agreement
 
         def then(found: tuple[Round, Drawing, Agreement | None]) -> None:

@@ -168,12 +168,13 @@ def test_one_learning_runs_at_a_time_and_another_folder_ends_it(panel, monkeypat
     first = begun(panel)
     brush(first, (0, 0))
     begins, ends, stops = threading.Event(), threading.Event(), []
+    learn_round = first_labels.learn_round
 
-    def learn(*_, should_stop, **__):
+    def learn(*args, should_stop, **options):
         stops.append(should_stop)
         begins.set()
         ends.wait(60)
-        raise DataError("It ended.")
+        return learn_round(*args, should_stop=should_stop, **options)
 
     monkeypatch.setattr(first_labels, "learn_round", learn)
     first.learn_button.click()
@@ -189,6 +190,10 @@ def test_one_learning_runs_at_a_time_and_another_folder_ends_it(panel, monkeypat
     ends.set()
     first.wait(60)
     assert len(stops) == 1
+    # What was drawn is kept; nothing is proposed by what hardly learnt.
+    drawn = tmp_path / "scans_drawn"
+    assert (drawn / "labelled").is_dir()
+    assert not (drawn / "round_2").exists()
 
 
 def test_learning_that_fails_at_once_can_be_begun_again(panel, monkeypatch):
