@@ -169,7 +169,7 @@ class DataPanel(Panel):
         self.leave_out = tick("Leave out images that have no label file")
         self.set_aside = SetAsidePanel(self.read)
         self.exports = ExportsPanel()
-        self.first_labels = FirstLabelsPanel(self.choose)
+        self.first_labels = FirstLabelsPanel(self._use_drawn)
         inside = (self.findings.strip, self.structures, self.how, self.set_aside, self.exports)
         self.sections = tuple(
             widgets.Accordion([panel], titles=[title], selected_index=None)
@@ -195,6 +195,10 @@ class DataPanel(Panel):
     def choose(self, folder: Path | str) -> None:
         """Choose a folder and read it."""
         self.chooser.choose(folder)
+
+    def _use_drawn(self, folder: Path, channels: Sequence[str]) -> None:
+        self.how.channels.value = ", ".join(channels)
+        self.choose(folder)
 
     def read(self) -> None:
         """Read and check the chosen folder (again)."""

@@ -13,6 +13,7 @@ import ipywidgets as widgets
 
 from autoseg.data.cases import Pseudonyms
 from autoseg.data.corrections.drawing import Drawing
+from autoseg.data.corrections.keep import reading_of
 from autoseg.data.corrections.kit import pictures_apart
 from autoseg.image.structures import Structure
 from autoseg.model.model import EpochResult, TrainedModel
@@ -56,11 +57,13 @@ class FirstLabelsPanel(Panel):
     """Lets the images of a folder without labels be drawn on, and learns from that; `value` is the last `Round`.
 
     All lies in a folder beside the images, called after it with `_drawn`, and is gone on with on another day.
-    `use` gets the folder of cases from which a longer training can learn.
+    `use` gets the folder of cases from which a longer training can learn, and the ends of the names of its files of
+    one image's channels, where there are several.
     """
 
-    def __init__(self, use: Callable[[Path], None]) -> None:
+    def __init__(self, use: Callable[[Path, Sequence[str]], None]) -> None:
         super().__init__()
+        self._use = use
         self.source: Path | None = None
         self.round: Round | None = None
         self.drawing: Drawing | None = None
@@ -102,7 +105,7 @@ class FirstLabelsPanel(Panel):
         )
         self.use_button = button(
             "Use these labels",
-            lambda: None if self.round is None else use(self.round.cases_folder),
+            self.use,
             "Check what was drawn and learnt from as a folder with labels, for a longer training below",
             icon="arrow-down",
         )
@@ -194,6 +197,12 @@ class FirstLabelsPanel(Panel):
         viewer.end_drawing()
         self._place()
         self.start(work, then, saying="Keeping what was drawn …")
+
+    def use(self) -> None:
+        """Hand on the folder of what was drawn and learnt from, as the button does."""
+        if self.round is not None:
+            reading = reading_of(self.round.kit.cases[0])
+            self._use(self.round.cases_folder, reading.channels if reading else ())
 
     def fail(self, error: BaseException) -> None:
         """Show why something failed; what was drawn is not lost, and can be gone on with."""

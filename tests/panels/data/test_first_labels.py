@@ -5,6 +5,8 @@ import threading
 from dataclasses import replace
 from functools import partial
 
+import numpy as np
+import PIL.Image
 import pytest
 from discs import quick_settings, write_unlabelled
 
@@ -88,6 +90,26 @@ def test_a_folder_without_labels_is_drawn_on_learnt_from_and_handed_on(panel, tm
     assert [one.name for one in cases.structures] == ["core", "ring"]
     assert sum(read_case(case, cases.structures)[0].shape[0] for case in cases.cases) == 4
     assert sorted(path.name for path in (tmp_path / "scans").iterdir()) == [f"p{n}_scan.nii.gz" for n in range(3)]
+
+
+def test_colour_pictures_are_handed_on_with_their_channels(tmp_path):
+    (tmp_path / "photos").mkdir()
+    for number in range(2):
+        pixels = np.random.default_rng(number).integers(0, 255, (32, 32, 3), np.uint8)
+        PIL.Image.fromarray(pixels).save(tmp_path / "photos" / f"p{number}.png")
+    panel = DataPanel(tmp_path / "photos")
+    panel.wait(60)
+    first = begun(panel)
+    brush(first, (0, 0), (1, 0))
+    rounds.keep_round(first.round, first.drawing)
+    first.use()
+    panel.wait(60)
+    cases = panel.value.cases
+    assert [case.case_id for case in cases.cases] == ["p0", "p1"]
+    image, label_map = read_case(cases.cases[1], cases.structures)
+    assert image.voxels.shape == (3, 1, 32, 32)
+    np.testing.assert_array_equal(image.voxels[:, 0], np.moveaxis(pixels, -1, 0))
+    assert (label_map.voxels == 1).sum() == 69 - 1
 
 
 def test_what_does_not_work_is_said_and_nothing_drawn_is_lost(panel, monkeypatch, tmp_path):
