@@ -18,7 +18,7 @@ import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -122,12 +122,14 @@ def team(
     with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1TB"}), _reached(workers) as reached:
         address, security = reached
         file = address if address.endswith(".json") else None
+        client = Client.__new__(Client)  # held also where it does not come to be
         try:
             if file and not Path(file).is_file():
                 raise FileNotFoundError("there is no such file")
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # other versions are said by the workers, in words
-                client = Client(
+                Client.__init__(
+                    client,
                     None if file else address,
                     scheduler_file=file,
                     security=security,
@@ -135,6 +137,8 @@ def team(
                     timeout=LONGEST_WAIT_S,
                 )
         except (OSError, ValueError, TypeError, RuntimeError) as error:
+            with suppress(AttributeError):  # one that has not even begun
+                client.close()  # at the end of the program Dask would wait for it in vain
             raise _unreachable(workers, error) from error
         # Workers of this computer have its key as they have all its settings.
         mark = marked_key() if is_coded and workers.count is None else nullcontext("")
@@ -214,8 +218,9 @@ def local_cluster(count: int) -> Iterator[tuple[str, Any]]:
 def _unreachable(workers: Workers, error: Exception) -> ClusterError:
     return ClusterError(
         f"The scheduler {workers.scheduler or 'of this computer'} does not answer "
-        f"({error or type(error).__name__}). Check that it runs, that its address begins with tls:// where "
-        "certificates are used, and that this computer may reach it."
+        f"({error or type(error).__name__}). Check that it runs and that this computer may reach it; where "
+        "certificates are used, that its address begins with tls:// and that this computer has them, too "
+        "(~/.config/dask/tls.yaml)."
     )
 
 

@@ -1,5 +1,6 @@
 """Folds, entries, patients on workers: the results of one after the other, whoever is killed, stopped or gone."""
 
+import gc
 import shutil
 import sys
 import time
@@ -14,6 +15,7 @@ import errands
 import pandas as pd
 import pytest
 import torch
+from distributed import Client
 from folders import write_cohort
 from untrained import untrained_model
 
@@ -261,6 +263,10 @@ def test_what_is_missing_or_not_there_is_said(tmp_path, monkeypatch):
         refused(Workers(scheduler="tcp://127.0.0.1:1"), tmp_path)
     with pytest.raises(ClusterError, match=r"gone\.json does not answer .*no such file"):
         refused(Workers(scheduler=str(tmp_path / "gone.json")), tmp_path)
+    with pytest.raises(ClusterError, match=r"does not answer \(unknown address scheme 'http'"):
+        refused(Workers(scheduler="http://127.0.0.1:1"), tmp_path)
+    clients = [one for one in gc.get_objects() if isinstance(one, Client)]
+    assert {one.status for one in clients} <= {"closed"}  # else the end of the program waits for them
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(
         ClusterError, match=r"distributed, which is not installed.*autoseg\[cluster\].*one after the"
