@@ -12,6 +12,7 @@ import time
 import urllib.request
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -148,6 +149,8 @@ class Notebook:
 
     def __init__(self, page, lab: Lab, path: Path) -> None:
         self.page, self.path, self.clicks = page, path, 0
+        # Playwright by itself asks at every frame, which takes more of the processor than the page.
+        page.wait_for_function = partial(page.wait_for_function, polling=100)
         self.complaints: list[str] = []
         page.on("console", self._listen)
         page.on("pageerror", lambda error: self.complaints.append(error.stack or str(error)))
