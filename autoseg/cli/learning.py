@@ -376,7 +376,7 @@ def _learn(
     sides = (("Training", split.training), ("Validation", split.validation), ("Test, set aside", split.test))
     for what, cases in (side for side in sides if side[1]):
         subjects = sorted({case.subject_id for case in cases})
-        who = f"{counted(len(subjects), 'subject')}: {', '.join(subjects)}"
+        who = f"{counted(len(subjects), 'patient')}: {', '.join(subjects)}"
         print(f"{what}: {counted(len(cases), 'image')} of {who}")
     if split.notes:
         print(split.say(found.structures))

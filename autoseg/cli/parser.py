@@ -27,7 +27,7 @@ CHOOSE_POST = (
     "choose erosion, threshold, largest piece and holes on the validation patients; with one or two of them the "
     "choice did not help new ones"
 )
-FOLDS = "with fewer subjects, each is left out once (default: 5)"
+FOLDS = "with fewer patients, each is left out once (default: 5)"
 MODEL = "a .pt file of trained_model, or the name of a model that comes with autoseg ('autoseg models')"
 # Options that a plan decides where they are not typed (`autoseg.training.plan`).
 PLANNED = (
@@ -199,7 +199,7 @@ def build_parser() -> argparse.ArgumentParser:
     folds = command(
         "crossvalidate",
         learning.crossvalidate,
-        "Train a model a fold; every subject is scored once, by a model that never saw it. What is not typed is "
+        "Train a model a fold; every patient is scored once, by a model that never saw it. What is not typed is "
         "planned for the images, and printed.",
     )
     _add_training_folder(folds)
@@ -277,11 +277,11 @@ def build_parser() -> argparse.ArgumentParser:
         "finetune",
         finetuning.finetune,
         "Bring a trained model to other images in several ways: cross-validate it as it is, fine-tuned and from "
-        "scratch on the same folds, every subject once. Called again, it goes on where it was.",
+        "scratch on the same folds, every patient once. Called again, it goes on where it was.",
     )
     tune.add_argument("--base", required=True, help="the model: its name, or a .pt file")
     tune.add_argument("--scenarios", nargs="+", metavar="NAME", help="only these (default: the usual ones)")
-    few = "learn from so many subjects of each fold, each scenario once a number: how many must be drawn?"
+    few = "learn from so many patients of each fold, each scenario once a number: how many must be drawn?"
     tune.add_argument("--subjects", type=int, nargs="+", default=(), metavar="N", help=few)
     _add_comparison(tune, name="finetuned")
 
@@ -294,7 +294,7 @@ def build_parser() -> argparse.ArgumentParser:
     # --- using what was learnt
 
     score = command(
-        "score", using.score, "Score a model on the test subjects that were set aside, and count the look."
+        "score", using.score, "Score a model on the test patients that were set aside, and count the look."
     )
     score.add_argument("model", type=Path, help=MODEL)
     _add_training_folder(score)

@@ -95,8 +95,8 @@ def write_bids(
             image, label_map = read_case(case, found.structures)
             if image.source.modality == "CT":
                 raise DataError(
-                    "BIDS has no place for CT. Write the images for nnU-Net (--nnunet), which "
-                    "takes all, or choose others."
+                    "BIDS has no place for CT. Write the images for nnU-Net, which takes all (on the command line "
+                    "--nnunet), or choose others."
                 )
             done[case.subject_id] += 1
             subject = f"sub-{named[case.subject_id]}"

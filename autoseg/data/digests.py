@@ -133,7 +133,7 @@ class Side:
 
     def __str__(self) -> str:
         return (
-            f"{counted(self.cases, 'case')} of {counted(self.subjects, 'subject')} "
+            f"{counted(self.cases, 'case')} of {counted(self.subjects, 'patient')} "
             f"with {counted(self.slices, 'slice')}"
         )
 

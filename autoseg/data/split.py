@@ -58,8 +58,8 @@ class Split:
             shared = sorted(set(some) & set(others))
             if shared:
                 raise DataError(
-                    f"Subject {', '.join(shared[:5])} is in {first} and in {second}. A network recognises a "
-                    "person that it has seen, so its score would be too good. Put all cases of a subject on "
+                    f"{', '.join(shared[:5])} is in {first} and in {second}. A network recognises a "
+                    "person that it has seen, so its score would be too good. Put all cases of a patient on "
                     "one side."
                 )
 
@@ -147,8 +147,8 @@ def split_cases(
     )
     if not split.training:
         raise DataError(
-            f"No case is left to train on: the subjects {name_private(subjects_of(cases)) or '(none)'} are "
-            "all set aside for validation or test. Name fewer, or add cases of other subjects."
+            f"No case is left to train on: {name_private(subjects_of(cases)) or '(none)'} are "
+            "all set aside for validation or test. Name fewer, or add cases of other patients."
         )
     return replace(split, notes=notes or what_lacks(split, facts))
 
@@ -198,18 +198,18 @@ def k_folds(
     subjects = subjects_of(rest)
     if folds < 2 or len(subjects) < 2:
         raise DataError(
-            f"folds is {folds} and there are cases of {counted(len(subjects), 'subject')}; cross-validation needs "
-            "at least two of both. Add cases of other subjects."
+            f"folds is {folds} and there are cases of {counted(len(subjects), 'patient')}; cross-validation needs "
+            "at least two of both. Add cases of other patients."
         )
     count = min(folds, len(subjects))
     notes = []
     if count < folds:
-        notes.append(SplitNote(f"There are {count} subjects for {folds} folds, so each is left out alone."))
+        notes.append(SplitNote(f"There are {count} patients for {folds} folds, so each is left out alone."))
     traits = _traits(rest, facts or {})
     places = _assign(rest, traits, count, seed=seed, facts=facts or {})
     rare = [t for t, n in Counter(t for found in traits.values() for t in found).items() if n < count]
     if rare:
-        notes.append(SplitNote("Too few subjects for every fold to test it: {}.", _sorted(rare)))
+        notes.append(SplitNote("Too few patients for every fold to test it: {}.", _sorted(rare)))
     result = []
     for fold in range(count):
         own = {subject for subject in subjects if places[subject] == fold}
@@ -237,7 +237,7 @@ def what_lacks(split: Split, facts: Mapping[str, Shown] | None = None) -> tuple[
     if lost := _of_kind("label", validated - learnt):
         they, them = ("it", "it") if len(lost) == 1 else ("they", "them")
         words = (
-            f"Nobody who is learnt from shows {{}}, so {they} cannot be learnt: draw {them} on further subjects, "
+            f"Nobody who is learnt from shows {{}}, so {they} cannot be learnt: draw {them} on further patients, "
             "or validate on others."
         )
         notes.append(SplitNote(words, lost))
@@ -246,7 +246,7 @@ def what_lacks(split: Split, facts: Mapping[str, Shown] | None = None) -> tuple[
         rare = all(sum(trait in found for found in traits.values()) == 1 for trait in missing)
         words = (
             f"Validation lacks {{}}, so nothing will be known of how well {they} found in others: draw {them} on "
-            f"further subjects{'' if rare else ', or validate on others'}."
+            f"further patients{'' if rare else ', or validate on others'}."
         )
         notes.append(SplitNote(words, missing))
     for where, sites in (("Training", validated - learnt), ("Validation", learnt - validated)):
@@ -269,10 +269,10 @@ def check_leaks(split: Split, facts: Mapping[str, CaseFacts]) -> None:
         found = find_duplicate(some, others)
         if found is not None:
             raise DataError(
-                f"{private(found.one)} (subject {private(cases[found.one].subject_id)}, in {first}) and "
-                f"{private(found.two)} (subject {private(cases[found.two].subject_id)}, in {second}) {found.what}, "
-                "so the score would be too good. Give "
-                "both the same subject, or remove one of them."
+                f"{private(found.one)} (of {private(cases[found.one].subject_id)}, in {first}) and "
+                f"{private(found.two)} (of {private(cases[found.two].subject_id)}, in {second}) {found.what}, "
+                "so the score would be too good. Say "
+                "in subjects.csv (case_id, subject_id) that they are one patient, or remove one of them."
             )
 
 
@@ -285,7 +285,7 @@ def _check_known(cases: Sequence[Case], named: Collection[str]) -> None:
     unknown = sorted(set(named) - set(known := subjects_of(cases)))
     if unknown:
         raise DataError(
-            f"No case belongs to subject {name_private(unknown)}. Known subjects: "
+            f"No case belongs to {name_private(unknown)}. Known patients: "
             f"{name_some([private(subject) for subject in known], 20)}."
         )
 
@@ -311,10 +311,10 @@ def _draw(
     subjects = subjects_of(cases)
     unknown = "nothing is known of how well the model does on another person."
     if len(subjects) < 2:
-        note = f"All cases are of one subject, so none can be set aside: {unknown} Add cases of a second subject."
+        note = f"All cases are of one patient, so none can be set aside: {unknown} Add cases of a second patient."
         return frozenset(), (SplitNote(note),)
     if fraction == 0:
-        return frozenset(), (SplitNote(f"No subject was set aside, so {unknown}"),)
+        return frozenset(), (SplitNote(f"No patient was set aside, so {unknown}"),)
     count = min(max(1, round(fraction * len(subjects))), len(subjects) - 1)
     order = _shuffled(subjects, seed)
     traits = _traits(cases, facts)

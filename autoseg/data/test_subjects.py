@@ -81,8 +81,8 @@ def read_ledger(folder: Path) -> Ledger | None:
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ReadError(
-            f"{path} cannot be read as the list of frozen test subjects ({error}). Get it back from a backup; "
-            "without it nobody knows which subjects were kept for the test."
+            f"{path} cannot be read as the list of frozen test patients ({error}). Get it back from a backup; "
+            "without it nobody knows which patients were kept for the test."
         ) from error
 
 
@@ -119,18 +119,18 @@ def freeze_test_subjects(
     named = {subjects} if isinstance(subjects, str) else set(subjects)
     wanted = _called_in(folder, {original(subject) for subject in named} if is_without_ids(folder) else named)
     if not wanted:
-        raise DataError("No test subject is named. Name one at least; more make the test more certain.")
+        raise DataError("No test patient is named. Name one at least; more make the test more certain.")
     with one_step(folder):
         ledger = read_ledger(folder)
         if ledger is not None and ledger.subjects == wanted:
             return ledger
         if ledger is not None and ledger.looks:
             raise DataError(
-                f"The test subjects of {folder} are frozen since {ledger.frozen[:10]}: "
+                f"The test patients of {folder} are frozen since {ledger.frozen[:10]}: "
                 f"{', '.join(map(private, ledger.subjects))}. They were looked at "
                 f"{counted(len(ledger.looks), 'time')} and cannot become {', '.join(map(private, wanted))}: "
                 "whoever changes them after a look picks those on whom the model happens to do well. Use these; "
-                "for another question with other subjects copy the data to another folder."
+                "for another question with other patients copy the data to another folder."
             )
         there = ledger.subjects if ledger is not None else ()
         if instead_of is not None and set(there) != set(instead_of):
@@ -147,7 +147,7 @@ def record_look(folder: Path, model_name: str, digest: str = "") -> Ledger:
         ledger = read_ledger(folder)
         if ledger is None:
             raise DataError(
-                f"No test subjects are frozen in {folder}. Set some aside first: under 'Set patients aside for a "
+                f"No test patients are frozen in {folder}. Set some aside first: under 'Set patients aside for a "
                 "last test' in 1_train, or with train --test-subject on the command line."
             )
         return _write(folder, replace(ledger, looks=(*ledger.looks, Look(_now(), model_name, digest))))

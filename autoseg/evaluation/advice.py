@@ -304,7 +304,7 @@ def biased(seen: Seen) -> Iterator[Advice]:
         # Where there is an interval it tells more than the signs.
         if one_sign if math.isnan(low) else low > 0 or high < 0:
             size = "large" if error > 0 else "small"
-            people = counted(len(seen.appraisal.subjects), "validation subject")
+            people = counted(len(seen.appraisal.subjects), "validation patient")
             chance = f" With {people} this may be these people's own." if math.isnan(low) else ""
             yield Advice(
                 "bias",
@@ -342,7 +342,7 @@ def few_subjects(seen: Seen) -> Iterator[Advice]:
 
 def good(seen: Seen) -> Advice:
     """Say that it is good, with the numbers."""
-    people = counted(len(seen.appraisal.subjects), "validation subject")
+    people = counted(len(seen.appraisal.subjects), "validation patient")
     dice = [f"{seen.dice(s):.2f} for {s.name}" for s in seen.scored]
     return Advice(
         "good",
@@ -425,7 +425,7 @@ def _small(seen: Seen, structures: Sequence[Structure]) -> Advice:
 def _few_slices(seen: Seen, structures: Sequence[Structure]) -> Advice:
     counts = [
         f"{seen.named([s])} is drawn on {counted(seen.drawn[s.label].shown, 'training slice')} of "
-        f"{counted(seen.drawn[s.label].subjects, 'subject')}"
+        f"{counted(seen.drawn[s.label].subjects, 'patient')}"
         for s in structures
     ]
     return Advice(
@@ -441,8 +441,8 @@ def _other_labels(seen: Seen, structures: Sequence[Structure]) -> Advice:
     return Advice(
         "labels",
         f"The network learnt {listed(words)}, but what it then finds is not what was drawn on the validation "
-        "subjects: there the label value, the side or what was drawn seems to be another.",
-        "Compare the drawings of the validation subjects with the others.",
+        "patients: there the label value, the side or what was drawn seems to be another.",
+        "Compare the drawings of the validation patients with the others.",
     )
 
 
@@ -451,7 +451,7 @@ def _by_heart(seen: Seen, structures: Sequence[Structure]) -> Advice:
     return Advice(
         "overfitting",
         "It knows the training slices by heart (overfitting): the Dice is much better there than on the validation "
-        f"subjects, for {listed(words)}.",
+        f"patients, for {listed(words)}.",
         more_variety(seen),
     )
 

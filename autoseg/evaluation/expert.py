@@ -12,7 +12,7 @@ import pandas as pd
 from autoseg.data.cases import CaseFolder, find_cases, read_case, read_rater_labels
 from autoseg.data.digests import known_subjects
 from autoseg.data.test_subjects import Ledger, read_ledger, record_look
-from autoseg.errors import DataError, private
+from autoseg.errors import DataError
 from autoseg.evaluation.second_reader import beside_readers, drawn_by_several
 from autoseg.evaluation.validation_report import keep_worst, rank_worst
 from autoseg.files.atomic import check_writable, whole_folder
@@ -28,7 +28,7 @@ from autoseg.report.kept_slices import WorstSlice
 from autoseg.report.run_folder import free_run_folder
 from autoseg.report.score_files import write_results, write_worst
 from autoseg.training.choose_postprocess import read_reference
-from autoseg.words import named
+from autoseg.words import name_private
 
 # Slices of a last test that are shown, the worst of all.
 PICTURES = 12
@@ -188,7 +188,7 @@ def score_test_subjects(model: TrainedModel, labelled: CaseFolder, *, output: Pa
     ledger = read_ledger(labelled.folder)
     if ledger is None:
         raise DataError(
-            f"No test subjects are frozen in {labelled.folder}. Set some aside before the "
+            f"No test patients are frozen in {labelled.folder}. Set some aside before the "
             "training: under 'Set patients aside for a last test' in 1_train, or with train --test-subject on the "
             "command line."
         )
@@ -196,16 +196,15 @@ def score_test_subjects(model: TrainedModel, labelled: CaseFolder, *, output: Pa
     gone = sorted(set(ledger.subjects) - {case.subject_id for case in cases})
     if gone:
         raise DataError(
-            f"Nothing in {labelled.folder} is of the frozen {named('test subject', map(private, gone))}: files "
-            "were moved, or "
-            "subjects renamed (subjects.csv). Bring them back; a test on some of them only is another test."
+            f"Nothing in {labelled.folder} is of {name_private(gone)}, frozen for the test: files were moved, "
+            "or patients renamed (subjects.csv). Bring them back; a test on some of them only is another test."
         )
     known = sorted(known_subjects(ledger.subjects, model.origin.get("subject_fingerprints", ())))
     if known:
         raise DataError(
-            f"The model {model.name!r} was trained or validated on the "
-            f"{named('test subject', map(private, known))}: its "
-            "score would say nothing of a new person. Train again; test subjects are left out by themselves."
+            f"The model {model.name!r} was trained or validated on "
+            f"{name_private(known)}, who are frozen for the test: its "
+            "score would say nothing of a new person. Train again; test patients are left out by themselves."
         )
     check_writable(output)
     scores: list[Score] = []

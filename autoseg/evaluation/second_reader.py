@@ -52,7 +52,8 @@ def read_beside_model(found: CaseFolder, model: TrainedModel) -> Readings:
     if people and not people - known:
         raise DataError(
             f"The model {model.name!r} has learnt from every patient whom several readers drew: how it agrees with "
-            "them says nothing of a new patient. Cross-validate, and give the folder of the folds (--folds)."
+            "them says nothing of a new patient. Cross-validate, and give the folder of the folds (on the "
+            "command line --folds)."
         )
     cases = tuple(case for case in found.cases if case.subject_id not in known)
     readings = _gather(

@@ -67,7 +67,7 @@ class Appraisal:
 
     def __repr__(self) -> str:
         dice = ", ".join(f"{row.name} {row.dice:.3f}" for row in self.summary.itertuples()) or "nothing scored"
-        return f"Appraisal({counted(len(self.subjects), 'validation subject')}; Dice {dice})"
+        return f"Appraisal({counted(len(self.subjects), 'validation patient')}; Dice {dice})"
 
 
 def appraise(
@@ -176,20 +176,20 @@ def appraisal_table(appraisal: Appraisal) -> pd.DataFrame:
         drawn = seen.get(structure.label)
         rows.append(
             {
-                "structure": structure.name,
+                "Structure": structure.name,
                 "Dice [95 %]": with_ends(row, 2, "dice", "dice_low", "dice_high"),
-                "area error of a slice in % [95 %]": with_ends(
+                "Area error of a slice, % [95 %]": with_ends(
                     row, 1, "area_error_percent", "area_error_percent_low", "area_error_percent_high"
                 ),
-                "area bias in mm² [limits of agreement]": with_ends(
+                "Area bias, mm² [limits of agreement]": with_ends(
                     row, 0, "area_bias_mm2", "area_limit_low_mm2", "area_limit_high_mm2"
                 ),
-                "mean area drawn, mm²": number_text(row.get("reference_mm2"), 0),
-                "mean area predicted, mm²": number_text(row.get("predicted_mm2"), 0),
-                "slices (subjects)": _of(row.get("n_slices"), row.get("n_subjects")),
-                "slices missed": number_text(row.get("n_missed"), 0),
-                "slices invented": number_text(row.get("n_invented"), 0),
-                "learnt from slices (subjects)": UNKNOWN if drawn is None else _of(drawn.shown, drawn.subjects),
+                "Mean area drawn, mm²": number_text(row.get("reference_mm2"), 0),
+                "Mean area predicted, mm²": number_text(row.get("predicted_mm2"), 0),
+                "Slices (patients)": _of(row.get("n_slices"), row.get("n_subjects")),
+                "Slices missed": number_text(row.get("n_missed"), 0),
+                "Slices invented": number_text(row.get("n_invented"), 0),
+                "Learnt from slices (patients)": UNKNOWN if drawn is None else _of(drawn.shown, drawn.subjects),
             }
         )
     return pd.DataFrame(rows)
@@ -207,7 +207,7 @@ def errors_table(model: TrainedModel, appraisal: Appraisal) -> pd.DataFrame:
         usual = _usual(appraisal, structure.label, calibration.unit if calibration is not None else "")
         if calibration is None or not usual:
             continue
-        row = {"structure": structure.name}
+        row = {"Structure": structure.name}
         for words, quantity in ERRORS.items():
             errors = calibration.errors_of(structure.name, quantity)
             row[words] = (
@@ -215,16 +215,16 @@ def errors_table(model: TrainedModel, appraisal: Appraisal) -> pd.DataFrame:
             )
         place = calibration.structures.index(structure.name) if structure.name in calibration.structures else None
         held = None if place is None else calibration.coverage[place]
-        row["intervals of slices that held, %"] = UNKNOWN if held is None else number_text(100 * held, 0)
+        row["Intervals of slices that held, %"] = UNKNOWN if held is None else number_text(100 * held, 0)
         rows.append(row)
     return pd.DataFrame(rows)
 
 
 # What is told, by the quantity whose errors are kept.
 ERRORS = {
-    "area of a slice, %": "found",
-    "mean area of a patient, %": "mean",
-    "volume of a patient, %": "volume",
+    "Area of a slice, %": "found",
+    "Mean area of a patient, %": "mean",
+    "Volume of a patient, %": "volume",
 }
 
 
@@ -300,20 +300,20 @@ def _kindness(model: TrainedModel) -> str:
     """Say why validation scores may be better than a new patient's."""
     chosen = ["the epoch"] * (model.settings.best_by != "last")
     chosen += ["the post-processing"] * bool(model.postprocess) + ["the offsets of areas"] * bool(model.offsets)
-    kind = "Nothing of the model was chosen on these subjects. "
+    kind = "Nothing of the model was chosen on these patients. "
     if chosen:
         was = "was" if chosen == ["the epoch"] else "were"
-        kind = f"These scores are a little kind: {listed(chosen)} {was} chosen on these same subjects. "
-    return f"{kind}What a new patient would get is told by subjects set aside for a test, or by cross-validation."
+        kind = f"These scores are a little kind: {listed(chosen)} {was} chosen on these same patients. "
+    return f"{kind}What a new patient would get is told by patients set aside for a test, or by cross-validation."
 
 
 def _notes(model: TrainedModel, subjects: Sequence[str], scores: Sequence[Score]) -> tuple[str, ...]:
     if not subjects:
-        return ("There are no validation subjects, so nothing was scored.",)
+        return ("There are no validation patients, so nothing was scored.",)
     notes = [_kindness(model)]
     if len(subjects) < FEWEST_FOR_INTERVAL:
         notes.append(
-            f"With {counted(len(subjects), 'validation subject')} there is no 95 % interval; "
+            f"With {counted(len(subjects), 'validation patient')} there is no 95 % interval; "
             f"{FEWEST_FOR_INTERVAL} are needed. Another person may do much better or worse."
         )
     scored = {score.label for score in scores}
@@ -321,7 +321,7 @@ def _notes(model: TrainedModel, subjects: Sequence[str], scores: Sequence[Score]
     if missing:
         notes.append(
             f"Nothing is known of {listed(missing)}: not drawn on any validation slice, or neither drawn nor "
-            "predicted there. Validate on a subject that shows it."
+            "predicted there. Validate on a patient that shows it."
         )
     if any(score.reference_mm2 is None for score in scores):
         notes.append("Some images have no pixel size, so there is no area in mm².")

@@ -171,7 +171,7 @@ def _are_probabilities(path: Path, voxels: npt.NDArray[Any], between: npt.NDArra
         f"{path} holds numbers that are not whole but shares from {voxels.min():.3g} to {voxels.max():.3g} "
         f"(probabilities, or smoothed edges): {pixels:,} pixels lie between ({shown}). Say from which share on "
         "a pixel belongs to the "
-        f"structure (the check of the folder, autoseg check or the notebook, asks it); there are {counts}.",
+        f"structure (the check of the folder, 1_train or autoseg check, asks it); there are {counts}.",
         "threshold",
         (1,),
         pixels,

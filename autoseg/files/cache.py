@@ -142,7 +142,7 @@ class Cache:
         if needed > limit:
             raise OutputError(
                 f"The cache in {self.folder} may take {size_words(round(limit))}, and {size_words(round(needed))} "
-                "would be needed. 'autoseg cache --limit-gb N' allows more."
+                "would be needed. In a terminal 'autoseg cache --limit-gb N' allows more."
             )
         if free is not None and needed > free + size_of(self.folder):
             raise OutputError(
@@ -164,7 +164,7 @@ class Cache:
         if not self._is_alone():
             raise OutputError(
                 f"The cache in {self.folder} is full ({size_words(round(limit))}), and another training works with "
-                "it. 'autoseg cache --limit-gb N' allows more."
+                "it. In a terminal 'autoseg cache --limit-gb N' allows more."
             )
         files = sorted((status.st_mtime_ns, path, status.st_size) for path, status in _files(self.folder))
         freed = 0.0
@@ -179,7 +179,7 @@ class Cache:
         if self._bytes + self._grown > limit:
             raise OutputError(
                 f"The cache in {self.folder} is full ({size_words(round(limit))}) with what is learnt from now. "
-                "'autoseg cache --limit-gb N' allows more."
+                "In a terminal 'autoseg cache --limit-gb N' allows more."
             )
 
     def _is_alone(self) -> bool:

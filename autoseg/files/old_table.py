@@ -225,8 +225,8 @@ def _decimal_sign(path: Path, cells: Sequence[str], separator: str) -> str:
         )
     if not sure and unsure and separator != ",":
         raise ReadError(
-            f"{path}: is {unsure} more than a thousand, or less? Say what the decimal sign is: --decimal point, or "
-            "--decimal comma."
+            f"{path}: is {unsure} more than a thousand, or less? Say what the decimal sign is (on the command line "
+            "--decimal point or --decimal comma)."
         )
     return next(iter(sure), ".")
 
@@ -261,8 +261,8 @@ def _area_columns(
     )
     if not found:
         raise ReadError(
-            f"{path} has no column that can be told to hold areas; it has: {known}. Name those that do: --areas "
-            "COLUMN COLUMN."
+            f"{path} has no column that can be told to hold areas; it has: {known}. Name those that do, "
+            "as columns of areas (on the command line --areas COLUMN COLUMN)."
         )
     return found
 

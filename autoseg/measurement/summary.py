@@ -74,7 +74,7 @@ def score_subject(pairs: Iterable[tuple[LabelMap, LabelMap]], *, tolerance_mm: f
     pairs = list(pairs)
     subjects = sorted({reference.source.subject_id for reference, _ in pairs})
     if len(subjects) > 1:
-        raise DataError(f"The label maps belong to several subjects ({', '.join(subjects)}); score each alone.")
+        raise DataError(f"The label maps belong to several patients ({', '.join(subjects)}); score each alone.")
     names = _names(
         (s.label, s.name) for reference, _ in pairs for s in reference.structures if reference.is_annotated(s.label)
     )
@@ -168,9 +168,9 @@ def _sum_up(scores: Sequence[Score]) -> dict[str, Any]:
         row |= {field: mean_of_known(values), f"{field}_low": low, f"{field}_high": high}
     row["nsd_tolerance_mm"] = scores[0].nsd_tolerance_mm
     row["interval"] = (
-        f"95 %, bootstrap over {len(subjects)} subjects"
+        f"95 %, bootstrap over {len(subjects)} patients"
         if enough
-        else f"none: {counted(len(subjects), 'subject')}, {FEWEST_FOR_INTERVAL} are needed"
+        else f"none: {counted(len(subjects), 'patient')}, {FEWEST_FOR_INTERVAL} are needed"
     )
     row |= {field: mean_of_known(getattr(subject, field) for subject in subjects) for field in WITHOUT_INTERVAL}
     pooled = _pool("", scores[0].label, scores[0].name, scores)

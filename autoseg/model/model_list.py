@@ -134,10 +134,10 @@ class ModelEntry:
 
     def _score(self) -> str:
         if self.validation_dice is None:
-            return "none: no subject was kept aside, so nobody knows how well it does on a new patient"
+            return "none: no patient was kept aside, so nobody knows how well it does on a new patient"
         named = zip(self.structures, self.dice, strict=False)
         single = ", ".join(f"{s.name} {'–' if value is None else format(value, '.2f')}" for s, value in named)
-        people = _count(self.validation_subjects, "subject")
+        people = _count(self.validation_subjects, "patient")
         if self.by_folds:
             by = "each segmented by a twin of it that never saw it"
             return f"Dice {self.validation_dice:.2f} on {people}, {by} ({single})"
@@ -172,7 +172,7 @@ class ModelEntry:
         seen = _count(self.training_slices, "slice")
         if self.spatial_dims == 3:
             seen = f"{_count(self.training_slices, 'patch')} of volumes"
-        return f"{_count(self.training_subjects, 'subject')}, {seen}"
+        return f"{_count(self.training_subjects, 'patient')}, {seen}"
 
     def _pixels(self) -> str:
         if isinstance(self.spacing_mm, tuple):

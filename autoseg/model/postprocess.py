@@ -196,7 +196,7 @@ def choose_postprocess(pairs: Iterable[tuple[LabelMap, Probabilities]]) -> Postp
                 so_far = counts[structure.label, post].get(subject, np.zeros(3, dtype=np.int64))
                 counts[structure.label, post][subject] = so_far + found
     if not structures:
-        raise DataError("There is no validation subject to choose a post-processing on. Set one aside.")
+        raise DataError("There is no validation patient to choose a post-processing on. Set one aside.")
     return _choose(structures, counts)
 
 

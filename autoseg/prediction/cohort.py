@@ -124,7 +124,8 @@ def segment_cohort(
     if cohort.resolve() in folder.resolve().parents:
         raise OutputError(
             f"The results would lie in {folder}, inside the folder of the patients, where they would be taken for "
-            "images the next time. Choose another folder for them (--output)."
+            "images the next time. Choose another folder for them (output= in the "
+            "notebook's cell, --output on the command line)."
         )
     with held(folder / RUNS, f"Another program is segmenting the same patients into {folder}."):
         settle(folder / RUNS)

@@ -145,6 +145,11 @@ def _doubt(rows: Sequence[Measurement]) -> float | None:
     return float(np.average([1 - dice for dice in known], weights=weights)) if len(known) == len(rows) else None
 
 
+CALIBRATE = (
+    "tick “Also measure how far areas can be off” in 1_train before Start (on the command line train --calibrate)"
+)
+
+
 def about_intervals(
     models: Sequence[TrainedModel], loaded: Sequence[TrainedModel] = (), *, level: float = LEVEL
 ) -> str:
@@ -163,7 +168,7 @@ def about_intervals(
         whom = "This model" if len(models) == 1 else "One of the models"
         return (
             f"No intervals: {whom.lower()} was never compared with labels of patients whom it did not learn from. "
-            f"From {fewest} of them on intervals of {percent} can be had (autoseg train --calibrate)."
+            f"From {fewest} of them on intervals of {percent} can be had: {CALIBRATE}."
         )
     sentences = dict.fromkeys(_about(one, level) for one in known if one is not None)
     return " ".join(sentences)
@@ -188,7 +193,7 @@ def _about(calibration: Calibration, level: float) -> str:
         sentences.append(f"The intervals{whose} assume a distribution of errors: {few(assumed)} without that.")
     if none:
         whose = "" if len(none) == len(counts) else f" of {listed(none)}"
-        how = "" if calibration.how == How.FOLDS else " With autoseg train --calibrate all patients count."
+        how = "" if calibration.how == How.FOLDS else f" All patients count where twins measure it: {CALIBRATE}."
         sentences.append(f"No intervals{whose}: {few(none)}.{how}")
     return " ".join(sentences)
 

@@ -71,7 +71,7 @@ def write_results(
     if not scores:
         raise DataError(
             f"There is no score to write to {path}: on no slice was a structure drawn or predicted. "
-            "Choose subjects with labels."
+            "Choose patients with labels."
         )
     has_levels = any(score.level for score in scores)
     tables = {

@@ -294,7 +294,7 @@ def split_again(checkpoint: Checkpoint, cases: Sequence[Case], *, test_subjects:
     wanted = {*checkpoint.training.subject_fingerprints, *checkpoint.validation.subject_fingerprints}
     if len(seen) < len(wanted):
         raise DataError(
-            f"The unfinished training {checkpoint.name!r} knows {counted(len(wanted), 'subject')}, and "
+            f"The unfinished training {checkpoint.name!r} knows {counted(len(wanted), 'patient')}, and "
             f"{len(wanted) - len(seen)} of them have no case in this folder now. Choose the folder that it was "
             "started with, or start a new one."
         )

@@ -74,7 +74,7 @@ class Finder(Event):
 
     def __str__(self) -> str:
         if self.fold is None:
-            return f"{self.title}, from {counted(len(self.subjects), 'subject')}"
+            return f"{self.title}, from {counted(len(self.subjects), 'patient')}"
         return Told(f"{self.title}: {', '.join(map(private, self.subjects))}")
 
 

@@ -215,5 +215,6 @@ def _in_words() -> Iterator[None]:
 def _gone(error: RuntimeError) -> GoneError:
     return GoneError(
         "Another process of this training has ended or does not answer; its own words tell why. What was "
-        f"saved can be gone on with (--resume). ({str(error).splitlines()[0][:200]})"
+        "saved can be gone on with (1_train offers it; on the command line --resume). "
+        f"({str(error).splitlines()[0][:200]})"
     )

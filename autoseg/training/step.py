@@ -150,7 +150,7 @@ def read_material(
     which every voxel is looked at.
     """
     if not split.training:
-        raise DataError("There are no training cases. Put labelled images of at least one subject there.")
+        raise DataError("There are no training cases. Put labelled images of at least one patient there.")
     record = None if resume is None else resume.last.origin.get("base")
     if resume is not None:
         check_same_base(resume.name, record, base)

@@ -186,9 +186,9 @@ def test_a_model_is_gone_on_from_by_its_name_or_its_file(model, small_sample, tm
     assert main([*command, "--name", "on", *typed]) == 0
     # Only this one has the base not learnt from.
     shown = capsys.readouterr().out
-    assert "of 1 subject: SCD0000501" in shown
+    assert "of 1 patient: SCD0000501" in shown
     assert "Going on from TrainedModel(heart:" in shown
-    assert "The base model 'heart' was validated on this validation subject, too" in shown
+    assert "The base model 'heart' was validated on this validation patient, too" in shown
     tuned, base = load_model(tmp_path / "on_1.pt"), load_model(model)
     assert tuned.settings.preprocess == base.settings.preprocess
     assert (tuned.settings.batch_size, tuned.settings.learning_rate) == (5, 1e-4)
@@ -204,7 +204,7 @@ def test_a_model_is_gone_on_from_by_its_name_or_its_file(model, small_sample, tm
     [
         (["--base", "nothing.pt"], "nothing.pt is not there"),
         (["--base", "nothing"], "There is no model named 'nothing'"),
-        (["--validation-subject", "SCD0000101"], "has learnt from the validation subject SCD0000101"),
+        (["--validation-subject", "SCD0000101"], "has learnt from SCD0000101, who validate"),
         (["--set", "network.name=resunet"], "network.name is 'resunet' and the base model 'heart' is a 'unet'"),
         (["--set", "finetune.frozen=encoder"], "a network has contraction, bottleneck, expansion, tail"),
     ],
@@ -308,7 +308,7 @@ def test_ctrl_c_stops_a_training_that_resume_goes_on_with(small_sample, tmp_path
     assert main([*command, "--resume"]) == 0
     shown = capsys.readouterr().out
     assert "Going on with 'heart' after epoch 2" in shown
-    assert "Validation: 6 images of 1 subject: SCD0000501" in shown
+    assert "Validation: 6 images of 1 patient: SCD0000501" in shown
     assert "Epoch 4 of 4, " in shown
     assert "--resume" not in shown
     assert len(read_rows(tmp_path / "heart_history.csv")) == 4
@@ -378,7 +378,7 @@ class TestOtherFolders:
         models = folder.parent / "models"
         train = ["train", str(folder), "--epochs", "2", "--output", str(models), "--input-shape", "48", "48"]
         assert main([*train, "--test-subject", "a"]) == 0
-        assert "Test, set aside: 2 images of 1 subject: a" in capsys.readouterr().out
+        assert "Test, set aside: 2 images of 1 patient: a" in capsys.readouterr().out
         places = []
         for looks in ("once", "2 times"):
             score = ["score", str(models / "model_2.pt"), str(folder), "--output", str(folder.parent / "out")]

@@ -78,7 +78,7 @@ def test_a_fingerprint_that_cannot_be_or_would_fill_the_memory_is_refused(kept):
 def test_the_numbers_are_those_of_the_cases():
     found = side([1, 2, 3], slices=4)
     assert (found.cases, found.subjects, found.slices) == (3, 3, 12)
-    assert str(found) == "3 cases of 3 subjects with 12 slices"
+    assert str(found) == "3 cases of 3 patients with 12 slices"
     assert describe_side([], [], SEAL) == Side()
 
 

@@ -51,7 +51,7 @@ def test_the_myocardium_counts_as_drawn_on_37_of_96(sample):
 @SIDES
 def test_nothing_is_found_wrong(sample, side):
     problems = [finding.problem for finding in check_cases(find_cases(sample / side))]
-    assert all("of one subject (SCD0000301)" in problem for problem in problems)
+    assert all("of one patient (SCD0000301)" in problem for problem in problems)
     assert len(problems) == (side == "test")
 
 

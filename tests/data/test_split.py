@@ -26,7 +26,7 @@ def test_a_split_refuses_a_subject_on_two_sides():
         {"training": (one,), "test": (two,)},
         {"training": (), "validation": (one,), "test": (two,)},
     ):
-        with pytest.raises(DataError, match=r"Subject Anna is in \w+ and in \w+"):
+        with pytest.raises(DataError, match=r"Anna is in \w+ and in \w+"):
             Split(**sides)
 
 
@@ -63,8 +63,8 @@ def test_one_subject_trains_and_the_note_says_what_that_means():
     split = split_cases(cases_of("A"))
     assert len(split.training) == 3
     assert split.validation == ()
-    assert "one subject" in split.note
-    assert "second subject" in split.note
+    assert "one patient" in split.note
+    assert "second patient" in split.note
 
 
 def test_subjects_with_every_structure_are_preferred():
@@ -110,9 +110,9 @@ def test_named_subjects():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"validation_subjects": ["Z"]}, "No case belongs to subject Z. Known subjects: A, B"),
-        ({"test_subjects": ["Y", "Z"]}, "subject Y, Z"),
-        ({"validation_subjects": ["A"], "test_subjects": ["A"]}, "Subject A is in validation and in test"),
+        ({"validation_subjects": ["Z"]}, "No case belongs to Z. Known patients: A, B"),
+        ({"test_subjects": ["Y", "Z"]}, "belongs to Y, Z"),
+        ({"validation_subjects": ["A"], "test_subjects": ["A"]}, "A is in validation and in test"),
         ({"validation_subjects": ["A", "B"]}, "No case is left to train on"),
         ({"test_subjects": ["A", "B"]}, "No case is left to train on"),
         ({"validation_fraction": 1}, "validation_fraction is 1"),
@@ -171,7 +171,7 @@ def test_a_structure_that_one_person_shows_is_learnt_and_what_validation_lacks_i
     for seed in range(10):
         split = split_cases(cases, seed=seed, facts=facts)
         assert "C" in subjects_of(split.training)
-        assert split.note.endswith("how well it is found in others: draw it on further subjects.")
+        assert split.note.endswith("how well it is found in others: draw it on further patients.")
     chosen = split_cases(cases, validation_subjects=["C"], facts=facts)
     assert "Nobody who is learnt from shows label 2, so it cannot be learnt" in chosen.note
     assert "Validation" not in chosen.note
@@ -245,7 +245,7 @@ def test_rare_structures_and_sites_are_in_every_fold():
             assert [case.site for case in split.test].count("B") == 1
             assert split.note == ""
         for split in k_folds(cases, folds=6, seed=seed, facts=facts):
-            assert "Too few subjects for every fold to test it: label 2 and site B." in split.note
+            assert "Too few patients for every fold to test it: label 2 and site B." in split.note
 
 
 def test_folds_leave_the_last_test_alone_and_do_not_depend_on_the_order():
@@ -264,7 +264,7 @@ def test_what_cannot_be_folded_is_said():
     for subjects, folds in (("A", 5), ("ABC", 1), ("", 2)):
         with pytest.raises(DataError, match=r"at least *\s*two of both"):
             k_folds(cases_of(subjects), folds=folds)
-    with pytest.raises(DataError, match="subject Z"):
+    with pytest.raises(DataError, match="belongs to Z"):
         k_folds(cases_of("ABC"), test_subjects=["Z"])
 
 
@@ -274,7 +274,7 @@ def test_a_leak_names_both_cases():
     check_leaks(split, facts)
     check_leaks(split, {})
     facts["case3"] = facts["case2"]
-    words = r"case2 \(subject subject2, in training\) and case3 \(subject subject3, in test\) have identical pixels"
+    words = r"case2 \(of subject2, in training\) and case3 \(of subject3, in test\) have identical pixels"
     with pytest.raises(DataError, match=words):
         check_leaks(split, facts)
 

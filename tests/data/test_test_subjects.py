@@ -10,7 +10,7 @@ from autoseg.errors import DataError, OutputError, ReadError
 
 def test_nothing_is_frozen_at_first(tmp_path):
     assert read_ledger(tmp_path) is None
-    with pytest.raises(DataError, match=r"No test subjects are frozen.*train --test-subject"):
+    with pytest.raises(DataError, match=r"No test patients are frozen.*train --test-subject"):
         record_look(tmp_path, "model")
 
 
@@ -35,7 +35,7 @@ def test_other_subjects_are_refused_and_the_old_ones_kept(tmp_path):
     for others in (["p1", "p2"], ["p3"]):
         with pytest.raises(DataError, match=r"frozen since .*p1.*looked at 1 time.*copy the data"):
             freeze_test_subjects(tmp_path, others)
-    with pytest.raises(DataError, match="No test subject is named"):
+    with pytest.raises(DataError, match="No test patient is named"):
         freeze_test_subjects(tmp_path, [])
     assert read_ledger(tmp_path).subjects == ("p1",)
 

@@ -147,7 +147,7 @@ def kinds(*arguments, **more):
 def test_a_good_training_is_called_good_and_nothing_else():
     (only,) = advise(model(), seen())
     assert (only.kind, only.severity) == ("good", "good")
-    assert "on 4 validation subjects the Dice is 0.93 for cavity and 0.88 for wall" in only.words
+    assert "on 4 validation patients the Dice is 0.93 for cavity and 0.88 for wall" in only.words
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -202,7 +202,7 @@ def test_areas_with_a_bias_are_told_although_the_dice_is_good(error, word):
 def test_a_bias_seen_in_one_subject_says_so():
     (first,) = advise(model(), seen(subjects=1, error_percent=(9.0, 0.0)))
     assert first.kind == "bias"
-    assert "With 1 validation subject this" in first.words
+    assert "With 1 validation patient this" in first.words
 
 
 def test_errors_of_both_signs_are_no_bias():
@@ -299,7 +299,7 @@ def test_a_structure_drawn_on_few_slices_is_named_alone():
     poor = model(dice=(0.93, 0.1), training_dice=(0.94, 0.3))
     first, *rest = advise(poor, seen(dice=(0.93, 0.1), shown=(200, 7)))
     assert first.kind == "few slices"
-    assert "wall (Dice 0.10) is drawn on 7 training slices of 12 subjects" in first.words
+    assert "wall (Dice 0.10) is drawn on 7 training slices of 12 patients" in first.words
     assert "cavity" not in first.words
     assert rest == []
 

@@ -78,16 +78,16 @@ def test_the_worst_slices_are_pictures_worst_first_and_no_more_than_some(folder,
 
 def test_a_frozen_subject_without_a_case_is_named(folder, tmp_path):
     fewer = replace(folder, cases=tuple(case for case in folder.cases if case.subject_id != "subject2"))
-    with pytest.raises(DataError, match=r"is of the frozen test subject subject2.*subjects\.csv"):
+    with pytest.raises(DataError, match=r"is of subject2, frozen.*subjects\.csv"):
         score_test_subjects(MODEL, fewer, output=tmp_path / "out")
     assert read_ledger(folder.folder).looks == ()
 
 
 def test_a_model_that_saw_a_test_subject_is_refused(folder, tmp_path):
     model = replace(MODEL, origin={"subject_fingerprints": [subject_pseudonym("subject2")]})
-    with pytest.raises(DataError, match=r"trained or validated on the test subject subject2"):
+    with pytest.raises(DataError, match=r"trained or validated on subject2"):
         score_test_subjects(model, folder, output=tmp_path / "out")
-    with pytest.raises(DataError, match="No test subjects are frozen"):
+    with pytest.raises(DataError, match="No test patients are frozen"):
         score_test_subjects(MODEL, replace(folder, folder=tmp_path), output=tmp_path / "out")
 
 

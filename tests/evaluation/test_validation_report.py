@@ -71,9 +71,9 @@ def test_three_subjects_have_an_interval_and_two_have_not(answers):
     assert two.summary["dice_low"].isna().all()
     assert len(three.notes) == 1
     assert "a little kind" in three.notes[0]
-    assert "the epoch was chosen on these same subjects" in three.notes[0]
-    assert "2 validation subjects there is no 95 % interval; 3 are needed" in two.notes[1]
-    assert "With 1 validation subject there is no" in appraise(MODEL, make_split([0], [3])).notes[1]
+    assert "the epoch was chosen on these same patients" in three.notes[0]
+    assert "2 validation patients there is no 95 % interval; 3 are needed" in two.notes[1]
+    assert "With 1 validation patient there is no" in appraise(MODEL, make_split([0], [3])).notes[1]
     assert appraisal_table(three)["Dice [95 %]"].tolist() == ["1.00 [1.00 to 1.00]"] * 2
     assert appraisal_table(two)["Dice [95 %]"].tolist() == ["1.00", "1.00"]
 
@@ -81,10 +81,10 @@ def test_three_subjects_have_an_interval_and_two_have_not(answers):
 def test_where_the_last_epoch_is_kept_nobody_chose_it(answers):
     last = replace(MODEL, settings=replace(MODEL.settings, best_by="last"))
     assert (
-        appraise(last, SPLIT).notes[0].startswith("Nothing of the model was chosen on these subjects. What a new")
+        appraise(last, SPLIT).notes[0].startswith("Nothing of the model was chosen on these patients. What a new")
     )
     offset = replace(last, offsets=(0.1,) * len(MODEL.structures))
-    assert "the offsets of areas were chosen on these same subjects" in appraise(offset, SPLIT).notes[0]
+    assert "the offsets of areas were chosen on these same patients" in appraise(offset, SPLIT).notes[0]
 
 
 def test_a_post_processing_chosen_on_them_is_told_too(answers):
@@ -173,19 +173,19 @@ def test_without_validation_subjects_nothing_is_claimed(answers):
     found = appraise(MODEL, make_split([0, 1]))
     assert (found.scores, found.worst, found.subjects) == ((), (), ())
     assert found.summary.empty
-    assert found.notes == ("There are no validation subjects, so nothing was scored.",)
+    assert found.notes == ("There are no validation patients, so nothing was scored.",)
     assert appraisal_table(found)["Dice [95 %]"].tolist() == ["–", "–"]
-    assert repr(found) == "Appraisal(0 validation subjects; Dice nothing scored)"
+    assert repr(found) == "Appraisal(0 validation patients; Dice nothing scored)"
 
 
 def test_the_table_names_its_units_and_has_true_minus_signs(answers):
     answers["how"] = lambda voxels, case: np.where(voxels == 1, 5, voxels)  # every core is called ring
     table = appraisal_table(appraise(MODEL, SPLIT))
     core = table.iloc[0]
-    assert core["area error of a slice in % [95 %]"] == "−100.0 [−100.0 to −100.0]"
-    assert core["area bias in mm² [limits of agreement]"].startswith("−")
-    assert core["slices missed"] == "6"
-    assert core["learnt from slices (subjects)"] == "6 (3)"
+    assert core["Area error of a slice, % [95 %]"] == "−100.0 [−100.0 to −100.0]"
+    assert core["Area bias, mm² [limits of agreement]"].startswith("−")
+    assert core["Slices missed"] == "6"
+    assert core["Learnt from slices (patients)"] == "6 (3)"
     assert "mm²" in table.columns[4]
     assert "subject3" not in table.to_string() + repr(appraise(MODEL, SPLIT))
 
@@ -199,7 +199,7 @@ def test_images_without_millimetres_are_told(monkeypatch, answers):
     monkeypatch.setattr(appraisal, "predict", lambda model, image, on_slices: replace(drawn(image), affine=None))
     found = appraise(MODEL, SPLIT)
     assert "no pixel size" in found.notes[1]
-    assert appraisal_table(found)["area bias in mm² [limits of agreement]"].tolist() == ["–", "–"]
+    assert appraisal_table(found)["Area bias, mm² [limits of agreement]"].tolist() == ["–", "–"]
 
 
 def test_one_slice_stays_in_its_place():
@@ -241,11 +241,11 @@ def test_how_far_areas_can_be_off_is_a_table_at_usual_sizes(answers):
     found = appraise(MODEL, SPLIT)
     assert errors_table(MODEL, found).empty
     core, ring = errors_table(calibrated(10), found).to_dict("records")
-    assert core["structure"] == "core"
-    for words in ("area of a slice, %", "mean area of a patient, %", "volume of a patient, %"):
+    assert core["Structure"] == "core"
+    for words in ("Area of a slice, %", "Mean area of a patient, %", "Volume of a patient, %"):
         assert core[words] == "−10 to +10 (typically 10.0)"
         assert ring[words] == "–"
-    assert (core["intervals of slices that held, %"], ring["intervals of slices that held, %"]) == ("95", "–")
+    assert (core["Intervals of slices that held, %"], ring["Intervals of slices that held, %"]) == ("95", "–")
     few, _ = errors_table(calibrated(4, How.VALIDATION), found).to_dict("records")
-    assert few["area of a slice, %"] == "typically 10.0"
+    assert few["Area of a slice, %"] == "typically 10.0"
     assert errors_table(calibrated(10), replace(found, scores=())).empty

@@ -60,7 +60,7 @@ def test_only_slices_on_which_it_was_drawn_are_pooled():
 
 def test_subjects_are_not_mixed():
     one, other = labels([[[1, 0]]]), labels([[[1, 0]]], subject="S2")
-    with pytest.raises(DataError, match="several subjects"):
+    with pytest.raises(DataError, match="several patients"):
         score_subject([(one, one), (other, other)])
 
 
@@ -122,7 +122,7 @@ def test_the_summary_is_of_subjects_not_of_slices():
     assert (row["precision"], row["sensitivity"]) == (1.0, 0.75)
     assert (row["accuracy"], row["baseline_accuracy"]) == (pytest.approx(0.875), 0.5)
     assert math.isnan(row["dice_low"])
-    assert row["interval"] == "none: 2 subjects, 3 are needed"
+    assert row["interval"] == "none: 2 patients, 3 are needed"
 
 
 def test_the_interval_over_three_subjects_spans_their_mean():
@@ -130,7 +130,7 @@ def test_the_interval_over_three_subjects_spans_their_mean():
         score for subject, n in zip("ABC", (10, 9, 8), strict=True) for score in score_row(10, n, subject=subject)
     ]
     (row,) = summarise(scores).to_dict("records")
-    assert row["interval"] == "95 %, bootstrap over 3 subjects"
+    assert row["interval"] == "95 %, bootstrap over 3 patients"
     for field in ("dice", "iou", "hd95_mm", "nsd", "area_error_percent", "total_area_error_percent"):
         assert row[f"{field}_low"] <= row[field] <= row[f"{field}_high"]
     assert row["dice_low"] == pytest.approx(16 / 18)

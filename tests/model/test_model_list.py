@@ -40,9 +40,9 @@ def test_the_facts_of_a_model(tmp_path):
     facts = dict(entry.facts)
     assert facts["Structures"] == "psoas (left), gracilis"
     assert facts["Validation score"].startswith(
-        "Dice 0.20 on 2 subjects that it did not learn from (psoas 0.20, grac"
+        "Dice 0.20 on 2 patients that it did not learn from (psoas 0.20, grac"
     )
-    assert facts["Trained on"] == "9 subjects, 1,234 slices"
+    assert facts["Trained on"] == "9 patients, 1,234 slices"
     assert facts["Pixel size"] == "every slice is brought to pixels of 0.75 mm"
     assert facts["Ended because"] == "it was stopped"
     assert facts["New images"] == (
@@ -164,7 +164,7 @@ def test_a_model_without_validation_or_origin(tmp_path):
     (entry,) = list_models(tmp_path)
     facts = dict(entry.facts)
     assert entry.validation_dice is None
-    assert "no subject was kept aside" in facts["Validation score"]
+    assert "no patient was kept aside" in facts["Validation score"]
     assert facts["Trained on"] == "not recorded"
     assert facts["Pixel size"] == "every slice is brought to 64 × 96 pixels"
     assert "not validated" in entry.line
@@ -208,6 +208,6 @@ def test_a_model_of_volumes_tells_three_distances_and_its_patches(tmp_path):
     words = "every volume is brought to voxels of 0.5 × 0.5 × 3 mm (LPS), of which it sees 64 × 48 × 16 at once"
     assert facts["Voxels"] == words
     assert "Pixel size" not in facts
-    assert facts["Trained on"] == "9 subjects, 1,234 patches of volumes"
+    assert facts["Trained on"] == "9 patients, 1,234 patches of volumes"
     row = models_table([entry]).iloc[0]
     assert (row["spatial_dims"], row["spacing_mm"]) == (3, "0.5 × 0.5 × 3")

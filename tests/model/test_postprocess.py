@@ -193,7 +193,7 @@ def test_what_cannot_work_is_said():
         Post(threshold=1.0)
     with pytest.raises(DataError, match="2 post-processing"):
         clean_labels(label_map(square(3)), (Post(), Post()))
-    with pytest.raises(DataError, match="no validation subject"):
+    with pytest.raises(DataError, match="no validation patient"):
         choose_postprocess([])
     with pytest.raises(DataError, match=r"shape \(1, 2, 3, 3\)"):
         choose_postprocess([(label_map(square(3)), np.zeros((1, 2, 3, 3)))])

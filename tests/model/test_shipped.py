@@ -59,7 +59,7 @@ def test_it_is_listed_with_its_score_by_folds_how_few_patients_and_whom_to_credi
     assert entry.line.startswith("heart.pt — comes with autoseg, 4 patients — Dice 0.75, ")
     facts = dict(entry.facts)
     assert facts["Validation score"] == (
-        "Dice 0.75 on 4 subjects, each segmented by a twin of it that never saw it (psoas 0.90, gracilis 0.60)"
+        "Dice 0.75 on 4 patients, each segmented by a twin of it that never saw it (psoas 0.90, gracilis 0.60)"
     )
     assert facts["Public data"] == SOURCE
     assert "comes with autoseg" in facts["File"]

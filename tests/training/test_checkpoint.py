@@ -170,7 +170,7 @@ def going_on(checkpoint, split=SPLIT, structures=STRUCTURES):
 @pytest.mark.parametrize(
     ("split", "words"),
     [
-        (make_split([0, 1], [3]), r"learns from 3 cases of 3 subjects with 6 .* have 2 case"),
+        (make_split([0, 1], [3]), r"learns from 3 cases of 3 patients with 6 .* have 2 case"),
         (make_split([0, 1, 2]), r"validates on 1 case of.* have 0 case"),
         (make_split([0, 1, 5], [3]), "as many, but others"),
         (make_split([0, 1, 2], [5]), r"validates on.*as many, but others"),
@@ -213,7 +213,7 @@ def test_the_sides_of_an_unfinished_training_are_found_again(checkpoints):
     split = split_again(checkpoints[1], cases)
     assert [case.case_id for case in split.training] == ["case2", "case1", "case0"]
     assert [case.case_id for case in split.validation] == ["case3"]
-    with pytest.raises(DataError, match=r"4 subjects, and 2 of them have no case"):
+    with pytest.raises(DataError, match=r"4 patients, and 2 of them have no case"):
         split_again(checkpoints[1], cases[:3])
     with pytest.raises(DataError, match="has seen subject3, set aside"):
         split_again(checkpoints[1], cases, test_subjects=["subject3"])

@@ -15,7 +15,7 @@ def test_each_has_a_line():
     )
     assert str(Note("It goes on.")) == "It goes on."
     assert str(Finder(("a", "b"), 1, 3)) == "Centrelines, fold 1 of 3: a, b"
-    assert str(Finder(("a", "b"))) == "The finder itself, from 2 subjects"
+    assert str(Finder(("a", "b"))) == "The finder itself, from 2 patients"
 
 
 def test_lines_go_to_people_and_events_to_programs():

@@ -128,7 +128,7 @@ class Case:
     @property
     def rules(self) -> str:
         """Why image and labels belong together, and what tells the subject, in words."""
-        return "; ".join(filter(None, (self.rule, self.subject_rule and f"subject: {self.subject_rule}")))
+        return "; ".join(filter(None, (self.rule, self.subject_rule and f"patient: {self.subject_rule}")))
 
     @property
     def whole_id(self) -> str:

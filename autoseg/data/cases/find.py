@@ -379,7 +379,7 @@ def _with_subjects(
         for case in cases
     ]
     left = [case.case_id for case in cases if case.case_id not in subjects]
-    note = f"{in_words(left, 'case')} that subjects.csv does not name: their subjects are told by files and names."
+    note = f"{in_words(left, 'case')} that subjects.csv does not name: their patients are told by files and names."
     return found, (Told(note),) if left else ()
 
 

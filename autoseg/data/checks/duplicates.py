@@ -39,9 +39,9 @@ def check_subjects(cohort: Cohort) -> Iterator[Finding]:
             "warning",
             "",
             cohort.folder,
-            f"Every case is of one subject ({private(subjects[0])}): nothing can be set aside, "
+            f"Every case is of one patient ({private(subjects[0])}): nothing can be set aside, "
             "so it stays unknown how well a model does on another person.",
-            "Add cases of other subjects. Subjects are told apart by the PatientID in the DICOM files.",
+            "Add cases of other patients. Patients are told apart by the PatientID in the DICOM files.",
             kind="one subject",
         )
     nameless = [subject for subject in subjects if is_stand_in(subject)]
@@ -50,7 +50,7 @@ def check_subjects(cohort: Cohort) -> Iterator[Finding]:
             "warning",
             "",
             cohort.folder,
-            f"{len(nameless)} of {counted(len(subjects), 'subject')} {have(len(nameless))} no PatientID: "
+            f"{len(nameless)} of {counted(len(subjects), 'patient')} {have(len(nameless))} no PatientID: "
             "each study is taken as one person (each folder, where the study has no UID either): "
             f"{name_private(nameless)}. If one person has two studies here, validation would see "
             "a person who was trained on.",
@@ -63,9 +63,9 @@ def check_subjects(cohort: Cohort) -> Iterator[Finding]:
             "warning",
             "",
             cohort.folder,
-            f"The subjects {name_private(names)} have almost the same name: are they one person?",
-            "If they are, give them one subject (a PatientID, or one name): otherwise validation may see a person "
-            "who was trained on.",
+            f"{name_private(names)} have almost the same name: are they one person?",
+            "If they are, give them one name (a PatientID, or one in subjects.csv): otherwise validation may see a "
+            "person who was trained on.",
             kind="subjects",
             cause="Two visits of one person, or a name that was written in two ways.",
             cases=tuple(case.case_id for case in cohort.cases if case.subject_id in names),
@@ -148,7 +148,7 @@ def _same_drawings(cohort: Cohort, identical: Iterable[Sequence[Facts]]) -> Iter
                 facts[0].case_id,
                 facts[0].case.label_path,
                 f"The labels of {name_private(fact.case_id for fact in facts)} are equal in every pixel, "
-                f"under the subjects {name_private(subjects)}.",
+                f"and are of {name_private(subjects)}.",
                 "If they are one person, write so into subjects.csv (case_id, subject_id), or validation would see "
                 "what was trained on. If not, one of the label files is a copy by mistake.",
                 kind="drawings",
@@ -185,14 +185,13 @@ def _alike_on(facts: Sequence[Facts], pairs: Mapping[tuple[Facts, Facts], _Liken
         "warning" if copies else "note",
         facts[0].case_id if len(facts) == 1 else "",
         one.case.image_path,
-        f"{len(facts)} images of {len(_subjects(facts))} subjects look alike: on {private(one.case_id)} (subject "
-        f"{private(one.case.subject_id)}) and {private(two.case_id)} (subject {private(two.case.subject_id)}) "
+        f"{len(facts)} images of {len(_subjects(facts))} patients look alike: on {private(one.case_id)} (of "
+        f"{private(one.case.subject_id)}) and {private(two.case_id)} (of {private(two.case.subject_id)}) "
         f"there {what} of nearly the "
         "same look "
         f"(correlation {most.correlation:.4f}).{named}",
-        "Look at them. If they show one person, give them one subject (subjects.csv: case_id, subject_id) or "
-        "keep one; "
-        "else validation would see what was trained on. If they are two people, all is well.",
+        "Look at them. If they show one person, say so in subjects.csv (case_id, subject_id) or keep one; else "
+        "validation would see what was trained on. If they are two people, all is well.",
         kind="twins",
         cause="An image that was saved a second time in another way and under another name."
         if copies
@@ -207,11 +206,9 @@ def _in_common(facts: Sequence[Facts]) -> Finding:
         "",
         facts[0].case.image_path,
         f"The images of {name_private(fact.case_id for fact in facts)} share slices with identical pixels, "
-        "under the "
-        f"subjects {name_private(sorted(_subjects(facts)))}.",
-        "Give them one subject (subjects.csv: case_id, subject_id), or keep one of them; else validation would "
-        "see what "
-        "was trained on.",
+        f"and are of {name_private(sorted(_subjects(facts)))}.",
+        "Say in subjects.csv (case_id, subject_id) that they are one patient, or keep one of them; else validation "
+        "would see what was trained on.",
         kind="twins",
         cause="A part of one image was saved under another name.",
         cases=tuple(fact.case_id for fact in facts),
@@ -221,7 +218,7 @@ def _in_common(facts: Sequence[Facts]) -> Finding:
 def _identical(facts: Sequence[Facts]) -> Finding:
     cases = [fact.case for fact in facts]
     subjects = sorted({case.subject_id for case in cases})
-    across = f", under the subjects {name_private(subjects)}" if len(subjects) > 1 else ""
+    across = f", and are of {name_private(subjects)}" if len(subjects) > 1 else ""
     return Finding(
         "error" if across else "warning",
         cases[0].case_id,
@@ -248,7 +245,7 @@ def _shared_studies(cohort: Cohort) -> Iterator[Finding]:
                 "error",
                 "",
                 cohort.folder,
-                f"The subjects {name_private(subjects)} share a DICOM study or series: they are one person.",
+                f"{name_private(subjects)} share a DICOM study or series: they are one person.",
                 "Give them one PatientID.",
                 kind="subjects",
                 cause="The PatientID was changed in a part of the files.",

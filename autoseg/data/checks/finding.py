@@ -67,5 +67,9 @@ def raise_on_errors(findings: Sequence[Finding]) -> None:
     errors = [finding for finding in findings if finding.severity == "error"]
     if errors:
         quoted = "\n".join(f"- {finding.problem} {finding.remedy}" for finding in errors[:3])
-        more = f"\n… and {len(errors) - 3} more; 'autoseg check' lists all." if len(errors) > 3 else ""
+        more = (
+            f"\n… and {len(errors) - 3} more; the check in 1_train, or 'autoseg check', lists all."
+            if len(errors) > 3
+            else ""
+        )
         raise DataError(f"These data cannot be used as they are, {counted(len(errors), 'error')}:\n{quoted}{more}")

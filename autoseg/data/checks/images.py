@@ -134,9 +134,8 @@ def check_spacing(cohort: Cohort) -> Iterator[Finding]:
             "warning",
             "",
             cohort.folder,
-            f"Pixels differ in size from {min(smallest[0]):.3g} mm ({private(smallest[1].case_id)}, subject "
-            f"{private(smallest[1].subject_id)}) to {max(largest[0]):.3g} mm ({private(largest[1].case_id)}, "
-            "subject "
+            f"Pixels differ in size from {min(smallest[0]):.3g} mm ({private(smallest[1].case_id)}, of "
+            f"{private(smallest[1].subject_id)}) to {max(largest[0]):.3g} mm ({private(largest[1].case_id)}, of "
             f"{private(largest[1].subject_id)}).",
             "Check that all series are of one kind. Train at a spacing in mm, not on a fixed number of pixels.",
             kind="spacing",

@@ -209,7 +209,7 @@ def _which(facts: Sequence[Facts]) -> str:
     if len(facts) == 1:
         return private(facts[0].case_id)
     cases = name_private(fact.case_id for fact in facts)
-    return f"all {len(facts)} slices of subject {private(facts[0].case.subject_id)} ({cases})"
+    return f"all {len(facts)} slices of {private(facts[0].case.subject_id)} ({cases})"
 
 
 # --- left and right exchanged: against the patient's own axes or, where these are unknown, the other cases

@@ -209,9 +209,9 @@ def _check_structure(cohort: Cohort, structure: Structure) -> Iterator[Finding]:
             cohort.folder,
             f"{name} is absent from {absent} of {counted(len(facts), 'label file')}: not drawn, or not "
             "there? What was not drawn would be learnt as absent.",
-            f"Say which: on the command line with --not-drawn '{name}' or --not-there '{name}', or in "
-            f"{cohort.folder / 'annotated.csv'} (columns case_id and the names of the structures, 1 = drawn, 0 = "
-            "not drawn).",
+            "Say which: in the notebook by the answers beside this, on the command line with --not-drawn "
+            f"'{name}' or --not-there '{name}', or in {cohort.folder / 'annotated.csv'} (columns case_id and the "
+            "names of the structures, 1 = drawn, 0 = not drawn).",
             kind="absent",
             cases=tuple(case_id for case_id, count in pixels.items() if not count),
             label=structure.label,
@@ -424,7 +424,7 @@ def _on_places(
     """
     first = run.facts[int(places[0])][0]
     cases = tuple(dict.fromkeys(fact.case_id for place in places.tolist() for fact in run.facts[place]))
-    whose = private(first.case_id) if first.shape[0] > 1 else f"subject {private(first.case.subject_id)}"
+    whose = private(first.case_id) if first.shape[0] > 1 else private(first.case.subject_id)
     there = np.setdiff1d(np.flatnonzero(run.areas), places)
     beside = int(there[np.abs(there - places[0]).argmin()])
     return Finding(

@@ -297,7 +297,8 @@ def read_kit(folder: Path) -> Kit:
     except FileNotFoundError as error:
         raise ReadError(
             f"{folder} has no {RECORD}, so it is no folder that autoseg wrote for correcting. Choose the folder in "
-            "which the labels were corrected (autoseg correct write makes one)."
+            "which the labels were corrected (“Correct the outlines” in 2_test makes one, or autoseg correct "
+            "write)."
         ) from error
     except (OSError, ValueError, LookupError, TypeError, GeometryError) as error:
         raise ReadError(f"{path} cannot be read ({error}). Take it from a copy of the folder.") from error

@@ -97,7 +97,7 @@ PATTERNS = (
         re.compile(r"(?:^|[/_])(sub-[A-Za-z0-9]+?)(?=(?:(?<=\d)ses-?\d+)?(?:[/_.]|$))", re.IGNORECASE),
     ),
     ("TCGA name", re.compile(r"(?:^|/)(TCGA[-_][A-Za-z0-9]{2}[-_][A-Za-z0-9]{4})(?![A-Za-z0-9])")),
-    ("site and subject in the name", re.compile(r"(?:^|/)(site[-_]?\d+[-_]sc\d+)(?!\d)", re.IGNORECASE)),
+    ("site and patient in the name", re.compile(r"(?:^|/)(site[-_]?\d+[-_]sc\d+)(?!\d)", re.IGNORECASE)),
 )
 SLICE_NUMBER = re.compile(r"[-_. ]*(?:slice|slc|frame|img|z)?[-_. ]?\(?\d+(?:-of-\d+)?\)?$", re.IGNORECASE)
 # What a name may say beside the person: contrast, side, plane, moment.
@@ -133,7 +133,7 @@ def subjects_by_name(places: Sequence[str]) -> tuple[dict[str, str], str]:
             return {place: matches.get(place) or others[place] for place in places}, rule
     people = _people_of_folders(places)
     if people is not None:
-        return people, "one folder a subject"
+        return people, "one folder a patient"
     bases = {place: TRAILING.sub("", Path(place).name) for place in places}
     stems = {place: TRAILING.sub("", SLICE_NUMBER.sub("", base)) for place, base in bases.items()}
     groups = set(stems.values())
@@ -142,7 +142,7 @@ def subjects_by_name(places: Sequence[str]) -> tuple[dict[str, str], str]:
         return stems, "what stands before the slice's number"
     if len(set(bases.values())) < len(places):
         return bases, "the name without contrast, side or moment"
-    return {place: Path(place).name for place in places}, "each image is a subject of its own"
+    return {place: Path(place).name for place in places}, "each image is a patient of its own"
 
 
 def _people_of_folders(places: Sequence[str]) -> dict[str, str] | None:

@@ -257,7 +257,7 @@ def _check_same_subjects(folder: Path, folds: Mapping[str, Sequence[FoldResult]]
             first, known = tested.setdefault(fold.number, (entry, subjects))
             if subjects and known and subjects != known:
                 raise DataError(
-                    f"{folder}: fold {fold.number} of {first!r} and of {entry!r} tested different subjects, so "
+                    f"{folder}: fold {fold.number} of {first!r} and of {entry!r} tested different patients, so "
                     "they cannot be compared. Begin anew in another folder."
                 )
 
@@ -288,7 +288,7 @@ def _notes(
     means = table[table["structure"] == MEAN]
     if int(means["n_subjects"].min()) < FEWEST_FOR_INTERVAL:
         notes.append(
-            f"With fewer than {FEWEST_FOR_INTERVAL} subjects there are no intervals, and nothing can be said about "
+            f"With fewer than {FEWEST_FOR_INTERVAL} patients there are no intervals, and nothing can be said about "
             "other people."
         )
     notes.append(_invented_note(subjects))
@@ -310,6 +310,6 @@ def _invented_note(subjects: pd.DataFrame) -> str:
         return ""
     who = ", ".join(title_of(entry) for entry in dict.fromkeys(subjects["entry"]) if uneven[entry].notna().any())
     return (
-        f"On {len(uneven)} subject{'s' * (len(uneven) != 1)} nothing is drawn, and only some segmented something: "
+        f"On {len(uneven)} patient{'s' * (len(uneven) != 1)} nothing is drawn, and only some segmented something: "
         f"{who}. That is Dice 0 for them; the others, who were right, have no Dice there, and 1 in the differences."
     )

@@ -11,6 +11,7 @@ from autoseg.evaluation.crossvalidation import LINES
 from autoseg.model.model import check_model_name
 from autoseg.prediction.ensemble import COPY_WORDS
 from autoseg.training.recipes import RECIPES
+from autoseg.words import counted
 
 # The entry that is the mean of all others' models.
 TOGETHER = "all together"
@@ -55,7 +56,9 @@ class EntryName:
     @property
     def title(self) -> str:
         """What it is called: by the title of its network or recipe, where it is named like one."""
-        return str(replace(self, stem=RECIPES[self.stem].title)) if self.stem in RECIPES else str(self)
+        stem = RECIPES[self.stem].title if self.stem in RECIPES else self.stem
+        few = "" if self.subjects is None else f" with {counted(self.subjects, 'patient')}"
+        return f"{stem}{few}{self.variant and f', {self.variant}'}"
 
 
 def title_of(entry: str) -> str:

@@ -108,7 +108,7 @@ def write_pictures(comparison: Comparison) -> None:
 
 # What ends one entry and lets the others go on; torch tells of a full memory by a RuntimeError.
 FAILURES = (AutosegError, RuntimeError, MemoryError, ValueError)
-NO_OUTLIERS = "No subject is an outlier with what learnt here, so nothing was learnt again without one."
+NO_OUTLIERS = "No patient is an outlier with what learnt here, so nothing was learnt again without one."
 STOPPED = "It was stopped. Started again in the same way, it goes on where it was."
 
 

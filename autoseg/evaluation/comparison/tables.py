@@ -316,7 +316,7 @@ def tell_outliers(subjects: pd.DataFrame, structure: str = MEAN) -> str:
         if len(low):
             shown = ", ".join(f"{value:.2f}" for value in sorted(low))
             words.append(
-                f"{len(low)} of {dice[entry].count()} subjects with {title_of(entry)} (Dice {shown}; median "
+                f"{len(low)} of {dice[entry].count()} patients with {title_of(entry)} (Dice {shown}; median "
                 f"{dice[entry].median():.2f})"
             )
     if not words:

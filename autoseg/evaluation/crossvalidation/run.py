@@ -196,7 +196,7 @@ def run_fold(plan: FoldPlan, number: int) -> FoldResult:
         result = _make_fold(plan, number)
     forget_begun(plan, number)
     for row in summarise(result.scores).itertuples():
-        over = counted(cast(int, row.n_subjects), "subject")
+        over = counted(cast(int, row.n_subjects), "patient")
         words = f"  {row.name}: Dice {row.dice:.3f}, IoU {row.iou:.3f}"
         if not math.isnan(cast(float, row.total_area_error_percent)):
             words += f", area {row.total_area_error_percent:+.1f} %"

@@ -121,6 +121,6 @@ def in_words(split: Split) -> str:
     """Say who is on which side, for a `Told`."""
     sides = {what: subjects_of(cases) for what, cases in split.sides().items()}
     return ", ".join(
-        f"{what} {name_private(names) if len(names) <= 5 else f'{len(names)} subjects'}"
+        f"{what} {name_private(names) if len(names) <= 5 else f'{len(names)} patients'}"
         for what, names in sides.items()
     )

@@ -41,8 +41,8 @@ WORST_PATIENTS, WORST_SLICES, MOST_LINES = 10, 10, 20
 DEVICE = "Research software and no medical device: look at every outline before you use its number."
 NOT_KEPT = (
     "What was found in the folder of the images, and left out before the folds were drawn, was not kept beside "
-    "these folds. Give the same command again (autoseg crossvalidate, or Start in the notebook): folds are read "
-    "and not learnt anew, and it is kept."
+    "these folds. Press Start in the notebook again, or give the same command (autoseg crossvalidate): folds are "
+    "read and not learnt anew, and it is kept."
 )
 # Of a training no result depends on them.
 WITHOUT_EFFECT = ("print_checkpoint", "save_checkpoint", "keep_checkpoints")

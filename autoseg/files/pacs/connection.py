@@ -131,7 +131,9 @@ def find_connection(name: str) -> Connection:
         if one.name == name:
             return one
     there = f"There are: {', '.join(one.name for one in known)}." if known else "There is none yet."
-    raise PacsError(f"There is no connection {name}. {there} 'autoseg pacs NAME --help' tells how to set one up.")
+    raise PacsError(
+        f"There is no connection {name}. {there} In a terminal 'autoseg pacs NAME --help' tells how to set one up."
+    )
 
 
 def keep_connection(connection: Connection, *, secret: str = "") -> None:
@@ -161,7 +163,7 @@ def secret_of(connection: Connection) -> str:
     if not secret:
         raise PacsError(
             f"The keyring of this computer has no password or token for the connection {connection.name} "
-            f"({connection.place}). 'autoseg pacs {connection.name} --password' asks for it again."
+            f"({connection.place}). In a terminal 'autoseg pacs {connection.name} --password' asks for it again."
         )
     return str(secret)
 

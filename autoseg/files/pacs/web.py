@@ -209,10 +209,10 @@ class WebSession:
         if code in DENIED:
             who = f"user {own.user} with the password" if own.user else "the token" if own.has_secret else "nobody"
             return (
-                f"{who} in the keyring is not let in. 'autoseg pacs {own.name} --password' asks for it anew; or "
-                "ask who runs the PACS for the right to do this."
+                f"{who} in the keyring is not let in. In a terminal 'autoseg pacs {own.name} --password' asks for "
+                "it anew; or ask who runs the PACS for the right to do this."
                 if own.has_secret
-                else f"it wants a user. Set the connection {own.name} up with --user."
+                else f"it wants a user. In a terminal 'autoseg pacs {own.name} --user YOU' sets one up."
             )
         words = {
             NOT_FOUND: "there is nothing of this name. Check the URL; it often ends with /dicom-web.",

@@ -172,9 +172,7 @@ REMEDY = (
     "Save the labels as PNG or NPY from the program in which they were drawn; converting this file does not "
     "bring the lost values back."
 )
-OFFER = (
-    "If there is no such file any more, the check of the folder (autoseg check, or the notebook) offers a repair."
-)
+OFFER = "If there is no such file any more, the check of the folder (1_train, or autoseg check) offers a repair."
 
 
 def picture_labels(

@@ -108,7 +108,7 @@ def cohort_band(
         raise DataError(f"measure is {measure!r}; choose one of {allowed}.")
     joined = tables if isinstance(tables, pd.DataFrame) else pd.concat(list(tables)) if len(tables) else None
     if joined is None or joined.empty:
-        raise DataError("There is no table for the cohort. Measure at least one subject.")
+        raise DataError("There is no table for the cohort. Measure at least one patient.")
     is_share = align in ("share", "conus")
     step = (1 / SHARE_STEPS if is_share else STEP_MM) if step is None else step
     if not (math.isfinite(step) and step > 0):

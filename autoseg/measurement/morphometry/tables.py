@@ -268,11 +268,12 @@ def read_arc_tables(paths: Sequence[Path]) -> pd.DataFrame:
         found = sorted(path.rglob(ARC_FILE)) if path.is_dir() else [path]
         if not found:
             raise DataError(
-                f"{path} holds no {ARC_FILE}. Run 'autoseg morphometry' with --output for each subject."
+                f"{path} holds no {ARC_FILE}. Measure each patient along the structures first, and save that (in "
+                "2_test, or by 'autoseg morphometry' with --output)."
             )
         files += found
     if len({file.resolve() for file in files}) < len(files):
-        raise DataError("A table of the cohort is given twice, which would count its subjects twice.")
+        raise DataError("A table of the cohort is given twice, which would count its patients twice.")
     if not files:
         raise DataError(f"There is no table for the cohort. Give files or folders with {ARC_FILE}.")
     return pd.concat([_read(file) for file in files], ignore_index=True)

@@ -53,7 +53,9 @@ class ArchivePanel(Panel):
 
     def __init__(self, title: str) -> None:
         super().__init__()
-        self.connection = field(widgets.Dropdown, "Archive", "As it was set up with autoseg pacs", label="100px")
+        self.connection = field(
+            widgets.Dropdown, "Archive", "One of those that are set up on this computer", label="100px"
+        )
         self.again_button = button("Look again", self.look, "Look which archives are set up")
         self.stop_button = button("Stop", self.stop, "Stop before the next file")
         self.show_ids = tick("Show patient IDs", "Show IDs and names of patients in place of numbers")

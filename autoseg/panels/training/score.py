@@ -52,7 +52,7 @@ class ScorePanel(Panel):
         self._data = data
         self._trained: Trained | None = None
         self.advice: tuple[Advice, ...] = ()
-        self.show_ids = tick("Show names of images and subjects (they may be patients' numbers)", value=show_ids)
+        self.show_ids = tick("Show names of images and patient IDs", value=show_ids)
         self.paragraph, self.table, self.who = widgets.HTML(), widgets.HTML(), widgets.HTML()
         self.curves, self.worst, self.errors = widgets.HTML(), widgets.HTML(), widgets.HTML()
         self._all = (self.paragraph, self.table, self.who, self.errors, self.show_ids, self.worst, self.curves)
@@ -70,7 +70,7 @@ class ScorePanel(Panel):
         self.start(
             lambda: appraise(trained.model, trained.task.split, on_progress=self._tell_progress()),
             self._show,
-            saying="Predicting the validation subjects …",
+            saying="Predicting the validation patients …",
         )
 
     def fail(self, error: BaseException) -> None:
@@ -103,7 +103,7 @@ class ScorePanel(Panel):
         self.curves.value = heading("Learning curves") + picture(cast(Drawn, curves), _curves_in_words(model))
         if any(row.erosion_iou for row in model.history):
             self.curves.value += heading("What erosion would change") + picture(
-                cast(Drawn, show_erosions(rows)), "IoU on validation subjects after 0 to 3 erosions, epoch by epoch"
+                cast(Drawn, show_erosions(rows)), "IoU on validation patients after 0 to 3 erosions, epoch by epoch"
             )
         self._draw(appraisal)
         self.body.children = self._all
@@ -119,7 +119,7 @@ class ScorePanel(Panel):
         """Show what holds names, or stands for them."""
         names = self.show_ids.value
         count = len(appraisal.subjects)
-        who = f"{counted(count, 'validation subject')}, from whom it did not learn"
+        who = f"{counted(count, 'validation patient')}, from whom it did not learn"
         who += f": {', '.join(appraisal.subjects)}" if names and count else ""
         notes = map(self.hidden, appraisal.notes)
         self.who.value = text("\n".join([f"Scored on {who}." if count else "", *notes]).strip())

@@ -404,8 +404,8 @@ class SettingsPanel(Panel):
             chosen = plan.validation_subjects if unknown else tuple(self._subjects)
             if unknown:
                 self._notes.append(
-                    f"The validation subjects {', '.join(sorted(unknown))} that were asked for are not among these "
-                    "patients: the planned ones are chosen."
+                    f"The validation patients {', '.join(sorted(unknown))} that were asked for are not among these "
+                    "images: the planned ones are chosen."
                 )
         with self.attempt(), self._silence():
             self.form.tell({LABELS: str(len(data.cases.structures) + 1)})

@@ -120,9 +120,9 @@ def best_words(training: RunningTraining) -> str:
     if row is None:
         return "no epoch is done yet"
     if row.validation_dice is None and training.task.split.validation:
-        return "no epoch was scored on validation subjects yet"
+        return "no epoch was scored on validation patients yet"
     if row.validation_dice is None:
-        return f"the latest epoch ({row.epoch}) is kept, for there is no score of validation subjects"
+        return f"the latest epoch ({row.epoch}) is kept, for there is no score of validation patients"
     if training.settings.best_by == "last":
         return f"the latest is kept, epoch {row.epoch} with a validation Dice of {row.validation_dice:.3f}"
     words = f"the best is epoch {row.epoch} with a validation Dice of {row.validation_dice:.3f}"
@@ -200,7 +200,7 @@ def slices_as_html(training: RunningTraining) -> str:
     what = "with what the network finds after epoch " + str(epoch) if epoch else "as they were drawn"
     head = f"{training.watch.side.capitalize()} slices {what}"
     if training.watch.side == "training":
-        head += " (there are no validation subjects; on slices that it learns from, a network looks too good)"
+        head += " (there are no validation patients; on slices that it learns from, a network looks too good)"
     figures = "".join(
         '<figure style="margin:0">'
         f'<img alt="{escaped(one.caption)}, {what}" style="width:100%;border-radius:3px" '

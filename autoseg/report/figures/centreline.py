@@ -24,6 +24,8 @@ from autoseg.report.figures.layout import NotebookFigure, add_legend
 
 # Bright on grey, and not those of structures; the dashes tell them apart too.
 COLOURS = ("#ffffff", "#ff3fb4", "#7cff6b", "#ffe100")
+# A dark edge, without which a white line is lost on a bright structure, and on a light page.
+EDGE = [patheffects.withStroke(linewidth=3.2, foreground="#000000b0")]
 DASHES: tuple[Any, ...] = ("-", (0, (4, 2)), (0, (1, 1.5)), "-.")
 # What is shown on either side of the curves, and the finest pixels of the picture.
 AROUND_MM, FINEST_MM = 35.0, 0.5
@@ -104,10 +106,14 @@ def show_centrelines(
         ax.tick_params(labelsize=8)
     axes[0].set_ylabel("mm, from the feet to the head", fontsize=9)
     lines = [
-        Line2D([], [], color=colour, linestyle=dash, linewidth=1.6, label=name)
+        Line2D([], [], color=colour, linestyle=dash, linewidth=1.6, label=name, path_effects=EDGE)
         for name, colour, dash in zip(centrelines, COLOURS, DASHES, strict=False)
     ]
-    crop = [Line2D([], [], color="white", linewidth=1.2, linestyle=":", label="crop")] if crop_mm else []
+    crop = (
+        [Line2D([], [], color="white", linewidth=1.2, linestyle=":", path_effects=EDGE, label="crop")]
+        if crop_mm
+        else []
+    )
     add_legend(figure, () if label_map is None else label_map.structures, [*lines, *crop])
     return figure
 
@@ -141,9 +147,7 @@ def _draw_curves(
 ) -> None:
     for (name, line), colour, dash in zip(centrelines.items(), COLOURS, DASHES, strict=False):
         across = places[name][:, axis] * mm
-        # A dark edge, without which a white line is lost on a bright structure.
-        edge = [patheffects.withStroke(linewidth=3.2, foreground="#000000b0")]
-        ax.plot(across, heights, color=colour, linestyle=dash, linewidth=1.6, path_effects=edge)
+        ax.plot(across, heights, color=colour, linestyle=dash, linewidth=1.6, path_effects=EDGE)
         if line.clicks_mm:
             clicks = np.column_stack([np.array(line.clicks_mm), np.ones(len(line.clicks_mm))])
             slices, *others = np.linalg.inv(affine)[:3] @ clicks.T

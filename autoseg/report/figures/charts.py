@@ -376,7 +376,7 @@ def _draw_bland_altman(ax: Axes, structure: Structure, scores: Sequence[Score]) 
             ax.axhline(value, color="black", linestyle=style, linewidth=1)
     bias, *ends = _signed([value for value in (found.bias, found.lower, found.upper) if not math.isnan(value)])
     limits = f", limits {ends[0]} to {ends[1]}" if ends else ""
-    people = counted(len({score.subject_id for score in scores}), "subject")
+    people = counted(len({score.subject_id for score in scores}), "patient")
     number = f"{counted(found.n, 'slice')} of {people}"
     ax.set_title(f"{structure.name}\nbias {bias}{limits} mm²\n{number}", fontsize=9)
     ax.set(xlabel="mean of both areas (mm²)", ylabel="predicted − reference (mm²)")

@@ -25,6 +25,7 @@ from autoseg.report.figures.layout import (
     add_line_legend,
     as_label,
     beside_axis,
+    outline_key,
     panels,
 )
 from autoseg.report.figures.slices import draw_slice, look_around, outline_reference
@@ -165,7 +166,7 @@ def _smoothed(values: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.flo
 def show_side_by_side(comparison: _Compared, *, most: int = 6, names: bool = True) -> Figure:
     """Draw the same slices as drawn and as segmented by every entry: one row a slice, the worst cases on top.
 
-    The reference is a dashed white outline over every prediction. Each slice is enlarged around its structures.
+    The reference is a dashed outline over every prediction. Each slice is enlarged around its structures.
 
     Parameters
     ----------
@@ -200,9 +201,7 @@ def show_side_by_side(comparison: _Compared, *, most: int = 6, names: bool = Tru
         there = np.any([one.reference.voxels[0] > 0, *(p.voxels[0] > 0 for p in one.predicted.values())], axis=0)
         for ax in row[: 1 + len(entries)] if there.any() else ():
             look_around(ax, there, pixel_aspect(one.image))
-    add_legend(
-        figure, slices[0].reference.structures, [Line2D([], [], color="white", linestyle="--", label="drawn")]
-    )
+    add_legend(figure, slices[0].reference.structures, [outline_key("drawn")])
     return figure
 
 

@@ -22,6 +22,7 @@ from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.patheffects import AbstractPathEffect, withStroke
 from matplotlib.text import Text
 from matplotlib.ticker import AutoLocator
 
@@ -261,9 +262,21 @@ def add_legend(figure: Figure, structures: Sequence[Structure], extra: Sequence[
     handles: list[Any] = [Patch(color=hex_colour(s.rgb), label=as_label(s.name)) for s in structures]
     handles += extra
     if handles:
-        face = "#cccccc" if extra else "none"  # a white line needs a ground
-        look: dict[str, Any] = {"fontsize": 9, "facecolor": face, "edgecolor": "none"}
+        look: dict[str, Any] = {"fontsize": 9, "facecolor": "none", "edgecolor": "none", "handlelength": 2.4}
         figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 4), **look)
+
+
+def dark_below(width: float) -> list[AbstractPathEffect]:
+    """Give a dark line of this width below a light one, without which that is lost on what is bright.
+
+    It has no gaps, so a dashed white line is one of white and black.
+    """
+    return [withStroke(linewidth=width, foreground="black", dashes={"dash_offset": 0, "dash_list": None})]
+
+
+def outline_key(label: str) -> Line2D:
+    """Give what stands for outlines of what was drawn (`slices.outline_reference`) in a legend."""
+    return Line2D([], [], color="white", linestyle="--", linewidth=1.2, path_effects=dark_below(3.2), label=label)
 
 
 def look_of_light(light: str) -> tuple[str, dict[str, Any]] | None:

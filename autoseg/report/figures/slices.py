@@ -12,7 +12,6 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import imsave
-from matplotlib.lines import Line2D
 
 from autoseg.errors import DataError
 from autoseg.image.image import Image, LabelMap
@@ -27,7 +26,14 @@ from autoseg.image.overlay import (
 )
 from autoseg.image.structures import Structure
 from autoseg.report.animation import Animation, caption_scenes, choose_scenes, draw_scenes
-from autoseg.report.figures.layout import PANEL_INCHES, NotebookFigure, add_legend, panels
+from autoseg.report.figures.layout import (
+    PANEL_INCHES,
+    NotebookFigure,
+    add_legend,
+    dark_below,
+    outline_key,
+    panels,
+)
 from autoseg.report.kept_slices import WorstSlice, slice_title
 
 MAX_PANELS = 12
@@ -158,7 +164,7 @@ def show_overlays(
     slices: Sequence[int] | None = None,
     columns: int = 4,
 ) -> Figure:
-    """Draw slices with the labels filled and, where there is one, the reference as a dashed white outline.
+    """Draw slices with the labels filled and, where there is one, the reference as a dashed outline.
 
     Parameters
     ----------
@@ -183,8 +189,7 @@ def show_overlays(
             outline_reference(ax, reference, index)
         where = f", {positions[index]:.1f} mm" if positions is not None else ""
         ax.set_title(f"slice {image.slice_number(index)}{where}", fontsize=9)
-    outline = Line2D([], [], color="white", linestyle="--", label="reference")
-    add_legend(figure, label_map.structures, [outline] if reference is not None else [])
+    add_legend(figure, label_map.structures, [outline_key("reference")] if reference is not None else [])
     figure.suptitle(image.source.case_id, fontsize=10)
     return figure
 
@@ -226,7 +231,7 @@ class _Appraised(Protocol):
 
 
 def show_worst(appraisal: _Appraised, *, most: int = 8, columns: int = 4, names: bool = True) -> Figure:
-    """Draw the worst slices: the prediction filled, the reference as a dashed white outline, both areas above.
+    """Draw the worst slices: the prediction filled, the reference as a dashed outline, both areas above.
 
     Each is enlarged around what was drawn or predicted.
 
@@ -248,7 +253,7 @@ def show_worst(appraisal: _Appraised, *, most: int = 8, columns: int = 4, names:
     """
     shown = list(appraisal.worst)[:most]
     if not shown:
-        raise DataError("No slice was scored, so there is none to show. Validate on a subject that has labels.")
+        raise DataError("No slice was scored, so there is none to show. Validate on a patient that has labels.")
     figure, axes = panels(len(shown), columns, inches=2.5, lines=4)
     structures: dict[str, Structure] = {}
     for one, ax in zip(shown, axes, strict=True):
@@ -258,8 +263,7 @@ def show_worst(appraisal: _Appraised, *, most: int = 8, columns: int = 4, names:
         look_around(ax, one.reference.mask(label)[0] | one.predicted.mask(label)[0], pixel_aspect(one.image))
         ax.set_title("\n".join(textwrap.fill(line, TITLE_LETTERS) for line in slice_title(one, names)), fontsize=9)
         structures.update({s.name: s for s in one.predicted.structures})
-    outline = Line2D([], [], color="white", linestyle="--", label="drawn")
-    add_legend(figure, tuple(structures.values()), [outline])
+    add_legend(figure, tuple(structures.values()), [outline_key("drawn")])
     return figure
 
 
@@ -294,14 +298,15 @@ def draw_slice(
 
 
 def outline_reference(ax: Axes, reference: LabelMap, index: int) -> None:
-    """Draw what was drawn on one slice as dashed white outlines."""
+    """Draw what was drawn on one slice as outlines dashed in white and black."""
     for structure in reference.structures:
         mask = reference.mask(structure.label)[index]
         if reference.is_annotated(structure.label) and mask.any():
             # Padded, so that a structure at the border of the image is closed too.
             padded = np.pad(mask, 1).astype(float)
             rows, columns = (np.arange(n) - 1 for n in padded.shape)
-            ax.contour(columns, rows, padded, levels=[0.5], colors="white", linestyles="--", linewidths=0.9)
+            drawn = ax.contour(columns, rows, padded, levels=[0.5], colors="white", linestyles="--", linewidths=0.9)
+            drawn.set_path_effects(dark_below(1.7))
 
 
 def look_around(ax: Axes, there: npt.NDArray[np.bool_], aspect: float) -> None:

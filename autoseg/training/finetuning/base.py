@@ -9,11 +9,11 @@ from typing import Any
 from autoseg.data.cases import Case
 from autoseg.data.digests import known_subjects
 from autoseg.data.split import Shown, Split, split_cases, subjects_of, what_lacks
-from autoseg.errors import DataError, SettingsError, private
+from autoseg.errors import DataError, SettingsError
 from autoseg.model.model import TrainedModel, model_digest, sources_of
 from autoseg.model.settings.settings import FineTuneSettings, Settings
 from autoseg.training.plan import change_settings
-from autoseg.words import named
+from autoseg.words import name_private
 
 
 def settings_from_base(model: TrainedModel, **changes: object) -> Settings:
@@ -82,8 +82,8 @@ def split_for_base(
     strangers = [case for case in cases if case.subject_id not in known]
     if not set(subjects_of(strangers)) - set(test_subjects):
         raise DataError(
-            f"The base model {model.name!r} has learnt from every subject here, so nobody is left to validate on "
-            "honestly. Add images of other subjects, or train without a base model."
+            f"The base model {model.name!r} has learnt from every patient here, so nobody is left to validate on "
+            "honestly. Add images of other patients, or train without a base model."
         )
     split = split_cases(strangers, test_subjects=test_subjects, seed=seed, facts=facts)
     again = tuple(case for case in cases if case.subject_id in known)
@@ -119,16 +119,14 @@ def check_base(model: TrainedModel, split: Split, settings: Settings) -> None:
     known = sorted(_subjects(split.validation, learnt_from(model)))
     if known:
         raise DataError(
-            f"{told} has learnt from the {named('validation subject', map(private, known))}: the validation would "
-            "be too "
+            f"{told} has learnt from {name_private(known)}, who validate here: the validation would be too "
             "good, and would choose the wrong epoch. Move them to training, or validate on others."
         )
     known = sorted(_subjects(split.test, has_seen(model)))
     if known:
         raise DataError(
-            f"{told} has learnt from the {named('test subject', map(private, known))}, or was validated on them: a "
-            "test "
-            "would say nothing of a new person. Leave them out, or begin from a model that does not know them."
+            f"{told} has learnt from {name_private(known)}, or was validated on them, and they are for the test: a "
+            "test would say nothing of a new person. Leave them out, or begin from a model that does not know them."
         )
 
 
@@ -140,7 +138,7 @@ def knows_validation(model: TrainedModel, split: Split) -> list[str]:
     known, of = len(_subjects(split.validation, has_seen(model))), len(subjects_of(split.validation))
     if not known:
         return []
-    whom = "this validation subject" if of == 1 else f"{known} of these {of} validation subjects"
+    whom = "this validation patient" if of == 1 else f"{known} of these {of} validation patients"
     them = "it" if known == 1 else "them"
     return [
         f"The base model {model.name!r} was validated on {whom}, too: it did not learn from {them}, but "

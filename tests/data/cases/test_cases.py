@@ -446,7 +446,7 @@ def test_the_table_of_pairs(folder):
     write_table(folder, "annotated.csv", "case_id,a,b", "Anna_01,1,0", "Anna_02,1,1", "Bert_01,0,0", "Bert_02,0,1")
     table = pairs_table(find_cases(folder, structures={1: "a", 2: "b"}))
     assert list(table.columns) == ["case_id", "subject_id", "image", "frame", "label", "drawn", "rule"]
-    rule = "same name; subject: PatientID"
+    rule = "same name; patient: PatientID"
     assert table.iloc[0].tolist() == ["Anna_01", "Anna", "Anna_01.dcm", 0, "Anna_01.npy", "a", rule]
     assert table["drawn"].tolist() == ["a", "a, b", "", "b"]
 

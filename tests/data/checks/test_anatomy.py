@@ -214,7 +214,7 @@ def test_missing_on_a_single_slice_among_a_subject_s_others_whatever_their_order
     own[2] = with_labels(own[2], without_kidney(0))
     (finding,) = of_kind(check_images([*own, *cohort(4)[3:], patient(9)], STRUCTURES), "gap")
     assert (finding.cases, finding.repairs) == (("case2",), ())
-    assert "subject Anna" in finding.problem
+    assert "middle of Anna: on" in finding.problem
 
 
 def test_of_two_phases_at_one_place_one_is_enough():

@@ -153,7 +153,7 @@ def test_what_the_table_says_is_not_asked_again(folder):
 
 def test_one_subject(tmp_path):
     add_subject(tmp_path, "Anna")
-    finding = the_finding(tmp_path, "of one subject (Anna)")
+    finding = the_finding(tmp_path, "of one patient (Anna)")
     assert finding.severity == "warning"
     assert "PatientID" in finding.remedy
 
@@ -161,7 +161,7 @@ def test_one_subject(tmp_path):
 def test_studies_without_a_patient_id(folder):
     for number in (1, 2, 3):
         edit(folder / "dicoms" / f"Anna_0{number}.dcm", PatientID="")
-    finding = the_finding(folder, "1 of 2 subjects has no PatientID: each study is taken as one person")
+    finding = the_finding(folder, "1 of 2 patients has no PatientID: each study is taken as one person")
     assert finding.severity == "warning"
     assert "study-" in finding.problem
     assert "if one person has two studies here" in finding.problem.lower()
@@ -185,13 +185,13 @@ def test_identical_pixels_of_one_subject_and_of_two(folder):
     finding = the_finding(folder, "The images of Anna_01, Anna_02 have identical pixels.")
     assert finding.severity == "warning"
     edit(folder / "dicoms" / "Anna_02.dcm", PatientID="Carl")
-    finding = the_finding(folder, "identical pixels, under the subjects Anna, Carl")
+    finding = the_finding(folder, "identical pixels, and are of Anna, Carl")
     assert finding.severity == "error"
 
 
 def test_pixels_of_very_different_size(folder):
     add_subject(folder, "Carl", pixel_spacing_mm=(3.0, 3.0), slope=4.0)
-    finding = the_finding(folder, "Pixels differ in size from 1.5 mm (Anna_01, subject Anna) to 3 mm")
+    finding = the_finding(folder, "Pixels differ in size from 1.5 mm (Anna_01, of Anna) to 3 mm")
     assert finding.severity == "warning"
     assert "Carl_01" in finding.problem
 

@@ -74,7 +74,7 @@ def test_the_same_image_under_two_subjects():
     copied = replace(patient(1), case=replace(patient(2).case, case_id="copy", subject_id="somebody"))
     (finding,) = findings_of("twins", [*cohort(4), copied])
     assert (finding.severity, set(finding.cases)) == ("error", {"case1", "copy"})
-    assert "identical pixels, under the subjects somebody, subject1" in finding.problem
+    assert "identical pixels, and are of somebody, subject1" in finding.problem
 
 
 def alike(number, subject, factor):
@@ -91,7 +91,7 @@ def alike(number, subject, factor):
 def test_images_that_look_alike_are_asked_about_and_no_error():
     (finding,) = findings_of("twins", [*cohort(4), alike(1, "somebody", 0.7)])
     assert (finding.severity, set(finding.cases)) == ("warning", {"case1", "copy1"})
-    assert "2 images of 2 subjects look alike" in finding.problem
+    assert "2 images of 2 patients look alike" in finding.problem
     assert "subjects.csv" in finding.remedy
 
 
@@ -99,7 +99,7 @@ def test_many_that_look_alike_are_one_finding_with_its_group():
     copies = [alike(number, f"other{number}", 0.7 + number / 20) for number in range(1, 6)]
     (finding,) = findings_of("twins", [*cohort(4), *copies])
     assert set(finding.cases) == {"case1", *(f"copy{number}" for number in range(1, 6))}
-    assert "6 images of 6 subjects" in finding.problem
+    assert "6 images of 6 patients" in finding.problem
 
 
 def test_two_groups_are_two_findings():

@@ -100,7 +100,7 @@ def test_slices_of_one_subject_are_judged_together():
     moved = [with_labels(one, lambda labels: shift_slices(labels, (0, 6))) for one in own]
     (finding,) = check(moved[0], [*moved[1:], *[patient(number) for number in range(5, 12)]])
     assert finding.cases == ("case1", "case2", "case3", "case4")
-    assert "all 4 slices of subject Anna" in finding.problem
+    assert "all 4 slices of Anna" in finding.problem
     assert [repair.case_id for repair in finding.repairs] == list(finding.cases)
 
 

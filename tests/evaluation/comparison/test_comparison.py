@@ -488,7 +488,7 @@ def test_who_invents_structures_on_an_empty_subject_is_behind_who_does_not():
         assert (row["entry"], row["other"], row["n_subjects"]) == ("b", "a", 4)
         assert row["dice_difference"] == pytest.approx((3 * -0.1 + 1) / 4)
     assert found.verdict.startswith("On these data b is best: mean Dice 0.700, 0.175 ahead of a")
-    assert any(note.startswith("On 1 subject nothing is drawn, and only some") for note in found.notes)
+    assert any(note.startswith("On 1 patient nothing is drawn, and only some") for note in found.notes)
 
 
 def test_millimetres_are_missed_only_where_there_are_none():

@@ -53,7 +53,7 @@ def test_alike_values_and_few_subjects_mark_nobody_for_nothing():
 
 def test_the_sentence_counts_and_names_nobody():
     words = tell_outliers(_subjects({"unet": [*GOOD, 0.30], "resunet": [*GOOD, 0.85]}))
-    assert "1 of 7 subjects with U-Net (Dice 0.30; median 0.90)" in words
+    assert "1 of 7 patients with U-Net (Dice 0.30; median 0.90)" in words
     assert "ResUNet" not in words
     assert "s6" not in words
     assert tell_outliers(_subjects({"unet": GOOD})) == ""

@@ -298,7 +298,7 @@ def test_test_subjects_are_in_no_fold_and_not_even_read(tmp_path, monkeypatch):
 
 def test_a_test_subject_without_cases_is_told_before_anything_is_read(tmp_path, monkeypatch):
     monkeypatch.setattr("autoseg.model.dataset.build.read_case", lambda *_: pytest.fail("read"))
-    with pytest.raises(DataError, match="No case belongs to subject gone"):
+    with pytest.raises(DataError, match="No case belongs to gone"):
         cross_validate(CASES, STRUCTURES, quick_settings(), folder=tmp_path, test_subjects=["subject3", "gone"])
 
 

@@ -65,7 +65,7 @@ def test_start_stop_and_go_on_by_the_buttons(tmp_path, quiet):
     assert not is_shown(panel.share_bar)
     for value in panel.value.comparison.table.query("structure == 'mean'")["dice"]:
         assert f"{value:.3f}" in panel.scores.value
-    assert "subject" not in re.sub(r"\d+ subjects?", "", panel.lines.value)
+    assert "subject" not in re.sub(r"\d+ patients?", "", panel.lines.value)
 
 
 def test_a_new_kernel_finds_what_is_finished(tmp_path, monkeypatch):

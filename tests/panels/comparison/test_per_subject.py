@@ -32,9 +32,9 @@ def test_every_patient_has_a_row_and_outliers_count_in_all_numbers():
     assert table["Mean"][0] == f"{np.mean(dice):.3f}"
     assert table["Median"][0] == f"{np.median(dice):.3f}"
     assert words.partition("</table>")[0].count(MARK) == 1
-    assert "1 of 6 subjects with original" not in words  # the comparison's notes say it
+    assert "1 of 6 patients with original" not in words  # the comparison's notes say it
     assert f"{MARK} unusually low beside the others" in words
-    assert "1 of 6 subjects with original" in per_subject_html(replace(found, notes=()), "mean", names)
+    assert "1 of 6 patients with original" in per_subject_html(replace(found, notes=()), "mean", names)
     assert "subject5" not in words
     assert "models that never saw them" in words
 

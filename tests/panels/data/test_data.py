@@ -138,7 +138,7 @@ def test_ids_of_two_letters_are_hidden_whole_in_every_sentence_and_shown_when_as
     }
     hidden = page(panel).replace(str(folder), "")
     assert SHORT.findall(hidden) == []
-    assert "under the subjects patient 2, patient 3" in hidden
+    assert "and are of patient 2, patient 3" in hidden
     assert "patient 1: the case is left out" in hidden
     assert not re.search(r"patient \d+[_/]|[\ue000\ue001]", hidden)
     panel.show_ids.value = True

@@ -47,7 +47,7 @@ def test_after_a_look_they_stay_and_looks_are_counted(cases):
     assert all(box.disabled for box in panel.boxes.values())
 
 
-@pytest.mark.parametrize(("subjects", "words"), [([], "No test subject is named"), (["Anna", "Bert"], "")])
+@pytest.mark.parametrize(("subjects", "words"), [([], "No test patient is named"), (["Anna", "Bert"], "")])
 def test_nobody_and_everybody_are_refused(cases, subjects, words):
     panel = shown(cases)
     panel.freeze(subjects)

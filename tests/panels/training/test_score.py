@@ -69,9 +69,9 @@ def test_a_training_that_is_done_is_appraised(answers):
     assert panel.value.summary["dice"].tolist() == [1, 1]
     words = shown(panel)
     assert words.index("This is a good training") < words.index("<table") < words.index("<img")
-    assert "on 3 validation subjects the Dice is 1.00 for core and 1.00 for ring" in words
+    assert "on 3 validation patients the Dice is 1.00 for core and 1.00 for ring" in words
     assert "a little kind" in words
-    assert "Scored on 3 validation subjects, from whom it did not learn" in words
+    assert "Scored on 3 validation patients, from whom it did not learn" in words
     assert "20 epochs, epoch 20 was kept, training loss from 1.00 to 0.05" in words
     assert panel.message.value == ""
     assert panel.bar.layout.display == "none"
@@ -160,7 +160,7 @@ def test_a_new_training_takes_the_result_away_and_drops_what_is_being_computed(a
     panel = ScorePanel(training)
     training.value = trained()
     assert started.wait(30)
-    assert "Predicting the validation subjects" in panel.message.value
+    assert "Predicting the validation patients" in panel.message.value
     assert panel.bar.layout.display == ""
     training.value = None
     gate.set()

@@ -227,7 +227,7 @@ def test_nobody_to_validate_on_is_allowed_and_warned_of(source):
     assert "No patient is set aside" in panel.message.value
     panel.validation.value = tuple(f"subject{n}" for n in range(5))
     assert panel.value is None
-    assert "No case is left to train on: the subjects patient 1" in panel.message.value
+    assert "No case is left to train on: patient 1" in panel.message.value
     assert "subject0" not in panel.message.value
     panel.show_ids.value = True
     panel.validation.value = tuple(f"subject{n}" for n in range(5))

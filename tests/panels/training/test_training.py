@@ -460,7 +460,7 @@ def test_a_model_that_knows_who_validates_is_refused_in_words(tmp_path, really):
     panel.start_button.click()
     panel.wait(60)
     assert panel.value is None
-    assert "has learnt from the validation subject patient 5" in panel.message.value
+    assert "has learnt from patient 5, who validate" in panel.message.value
 
 
 def test_how_many_validated_the_model_before_is_told(tmp_path, really):
@@ -469,7 +469,7 @@ def test_how_many_validated_the_model_before_is_told(tmp_path, really):
     panel, _ = make_panel(tuned_task(tmp_path, base))
     panel.start_button.click()
     panel.wait(60)
-    assert "was validated on 1 of these 2 validation subjects, too" in panel.lines.value
+    assert "was validated on 1 of these 2 validation patients, too" in panel.lines.value
     assert not re.search("subject[0-9]", panel.lines.value + panel.state_line.value)
 
 

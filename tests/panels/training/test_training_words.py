@@ -70,8 +70,8 @@ def test_a_batch_that_had_to_be_halved_is_told():
 
 
 def test_without_a_score_it_says_why():
-    assert "on validation subjects yet" in best_words(make_training([(1, None)]))
-    assert "there is no score of validation subjects" in best_words(make_training([(1, None)], validation=()))
+    assert "on validation patients yet" in best_words(make_training([(1, None)]))
+    assert "there is no score of validation patients" in best_words(make_training([(1, None)], validation=()))
 
 
 def test_resume_tells_from_where_and_of_when():
@@ -106,7 +106,7 @@ def test_only_the_last_lines_are_on_the_page():
 
 def test_the_slices_name_no_patient_and_say_of_which_side_they_are(monkeypatch, tmp_path):
     alone(monkeypatch, tmp_path)
-    for validation, words in (((8, 9), "Validation slices"), ((), "there are no validation subjects")):
+    for validation, words in (((8, 9), "Validation slices"), ((), "there are no validation patients")):
         training = make_training(validation=validation)
         training.watch.choose(training.task.split, training.task.structures)
         page = slices_as_html(training)

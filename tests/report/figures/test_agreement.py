@@ -48,7 +48,7 @@ def test_bland_altman_draws_each_slice_the_bias_and_the_limits():
     assert heights == pytest.approx([0, 4, 4 - half, 4 + half])
     assert "(mm²)" in cavity.get_xlabel()
     assert "(mm²)" in cavity.get_ylabel()
-    assert cavity.get_title().startswith("cavity\nbias +4.0, limits -2.4 to +10.4 mm²\n4 slices of 4 subjects")
+    assert cavity.get_title().startswith("cavity\nbias +4.0, limits -2.4 to +10.4 mm²\n4 slices of 4 patients")
     assert wall.get_title().startswith("wall\nbias +0")
     assert texts(figure) == ["bias", "95 % limits"]
 
@@ -56,7 +56,7 @@ def test_bland_altman_draws_each_slice_the_bias_and_the_limits():
 def test_bland_altman_of_one_slice_has_no_limits():
     cavity = show_bland_altman(scores_of((10, 12)), STRUCTURES[:1]).axes[0]
     assert len(cavity.lines) == 3
-    assert cavity.get_title() == "cavity\nbias +4.00 mm²\n1 slice of 1 subject"
+    assert cavity.get_title() == "cavity\nbias +4.00 mm²\n1 slice of 1 patient"
 
 
 def test_bland_altman_needs_millimetres():

@@ -307,15 +307,15 @@ def test_a_digest_is_of_what_a_model_answers(base):
 
 
 def test_a_validation_on_whom_the_base_learnt_from_is_refused(base):
-    with pytest.raises(DataError, match=r"'heart' has learnt from the validation subject subject2: the valid"):
+    with pytest.raises(DataError, match=r"'heart' has learnt from subject2, who validate here: the valid"):
         tune(base, split=make_split([30], [2]))
     split = replace(make_split([30], [31]), test=(make_case(3),))
-    with pytest.raises(DataError, match=r"has learnt from the test subject subject3, or was validated"):
+    with pytest.raises(DataError, match=r"has learnt from subject3, or was validated"):
         tune(base, split=split)
     finder = replace(base, origin={"subject_fingerprints": [subject_pseudonym("subject30")]})
     split = replace(make_split([31], [32]), test=(make_case(30),))
     check_base(base, split, base.settings)
-    with pytest.raises(DataError, match=r"has learnt from the test subject subject30"):
+    with pytest.raises(DataError, match=r"has learnt from subject30"):
         check_base(replace(base, finder=finder), split, base.settings)
     # Those may be learnt from again.
     assert tune(base, split=make_split([0, 30], [31]), epochs=1).history
@@ -323,20 +323,20 @@ def test_a_validation_on_whom_the_base_learnt_from_is_refused(base):
 
 def test_a_validation_on_whom_the_base_was_validated_is_told(base):
     tuned = tune(base, split=make_split([30], [3]), epochs=1)
-    told = "The base model 'heart' was validated on this validation subject, too"
+    told = "The base model 'heart' was validated on this validation patient, too"
     assert tuned.origin["notes"][0].startswith(told)
     assert "subject3" not in str(tuned.origin)  # the model's file keeps it
 
 
 def test_of_several_who_chose_the_bases_epoch_it_tells_how_many(base):
-    words = "was validated on 1 of these 2 validation subjects, too: it did not learn from it, but some of it"
+    words = "was validated on 1 of these 2 validation patients, too: it did not learn from it, but some of it"
     assert words in knows_validation(base, make_split([30], [3, 31]))[0]
     assert knows_validation(base, make_split([30], [31])) == []
 
 
 def test_an_older_base_counts_everybody_as_learnt_from(base):
     older = replace(base, origin={k: v for k, v in base.origin.items() if k != "learnt_fingerprints"})
-    with pytest.raises(DataError, match=r"validation subject subject3"):
+    with pytest.raises(DataError, match=r"learnt from subject3, who validate"):
         tune(older, split=make_split([30], [3]))
 
 
@@ -353,7 +353,7 @@ def test_validation_subjects_are_drawn_among_those_that_the_base_did_not_learn_f
     assert "subject0" not in subjects_of(tested.training)
     chosen = split_for_base(base, cases, validation_subjects=["subject1"])
     assert subjects_of(chosen.validation) == ("subject1",)
-    with pytest.raises(DataError, match="has learnt from every subject here"):
+    with pytest.raises(DataError, match="has learnt from every patient here"):
         split_for_base(base, cases[:3])
 
 

@@ -291,7 +291,7 @@ def test_one_subject_alone_cannot_validate_and_the_plan_says_so(discs):
     discs()
     plan = plan_settings(folder(1), computer=LAPTOP)
     assert plan.validation_subjects == ()
-    assert "one subject" in named(plan)["validation_subjects"].reason
+    assert "one patient" in named(plan)["validation_subjects"].reason
 
 
 def test_nobody_validates_with_an_image_that_is_learnt_from_and_if_it_cannot_be_helped_the_plan_says_so(discs):
