@@ -239,15 +239,15 @@ def comparison_table(scores: Sequence[Score]) -> pd.DataFrame:
     seen.
     """
     in_pixels = [score.reference_mm2 is None for score in scores]
-    mm2 = {"reference_mm2": "expert mm²", "predicted_mm2": "autoseg mm²"}
-    pixels = {"reference_pixels": "expert pixels", "predicted_pixels": "autoseg pixels"}
+    mm2 = {"reference_mm2": "Expert mm²", "predicted_mm2": "autoseg mm²"}
+    pixels = {"reference_pixels": "Expert pixels", "predicted_pixels": "autoseg pixels"}
     columns = {
         "case_id": "case_id",
         "slice": "slice",
         "name": "structure",
         **(mm2 if not in_pixels or not all(in_pixels) else {}),
         **(pixels if any(in_pixels) else {}),
-        "area_error_percent": "error %",
+        "area_error_percent": "Error %",
         "dice": "Dice",
         "hd95_mm": "HD95 mm",
     }

@@ -145,17 +145,23 @@ def _doubt(rows: Sequence[Measurement]) -> float | None:
     return float(np.average([1 - dice for dice in known], weights=weights)) if len(known) == len(rows) else None
 
 
-CALIBRATE = (
-    "tick “Also measure how far areas can be off” in 1_train before Start (on the command line train --calibrate)"
+REMEDY = (
+    "Tick “Also measure how far areas can be off” in 1_train before Start (on the command line train --calibrate), "
+    "and all patients count."
 )
 
 
 def about_intervals(
-    models: Sequence[TrainedModel], loaded: Sequence[TrainedModel] = (), *, level: float = LEVEL
+    models: Sequence[TrainedModel],
+    loaded: Sequence[TrainedModel] = (),
+    *,
+    level: float = LEVEL,
+    remedy: str = REMEDY,
 ) -> str:
     """Say in a sentence or two what the intervals of these models rest on, or why there are none.
 
-    `loaded` are the models as their files have them, where they are used with another cleaning.
+    `loaded` are the models as their files have them, where they are used with another cleaning. `remedy` is how
+    more could be known.
     """
     if any(own.trust.calibration and not used.trust.calibration for own, used in zip(loaded, models, strict=False)):
         return (
@@ -168,13 +174,13 @@ def about_intervals(
         whom = "This model" if len(models) == 1 else "One of the models"
         return (
             f"No intervals: {whom.lower()} was never compared with labels of patients whom it did not learn from. "
-            f"From {fewest} of them on intervals of {percent} can be had: {CALIBRATE}."
+            f"From {fewest} of them on intervals of {percent} can be had.{remedy and f' {remedy}'}"
         )
-    sentences = dict.fromkeys(_about(one, level) for one in known if one is not None)
+    sentences = dict.fromkeys(_about(one, level, remedy) for one in known if one is not None)
     return " ".join(sentences)
 
 
-def _about(calibration: Calibration, level: float) -> str:
+def _about(calibration: Calibration, level: float, remedy: str) -> str:
     """Say it of one model: structures of which too few patients are known get a sentence of their own."""
     percent, fewest = f"{level * 100:.0f} %", fewest_patients(level)
     counts = {name: _patients(calibration, name) for name in calibration.structures}
@@ -193,7 +199,7 @@ def _about(calibration: Calibration, level: float) -> str:
         sentences.append(f"The intervals{whose} assume a distribution of errors: {few(assumed)} without that.")
     if none:
         whose = "" if len(none) == len(counts) else f" of {listed(none)}"
-        how = "" if calibration.how == How.FOLDS else f" All patients count where twins measure it: {CALIBRATE}."
+        how = "" if calibration.how == How.FOLDS else remedy and f" {remedy}"
         sentences.append(f"No intervals{whose}: {few(none)}.{how}")
     return " ".join(sentences)
 

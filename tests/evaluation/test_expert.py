@@ -160,6 +160,6 @@ def test_areas_beside_an_experts_are_the_least_where_either_is_cut_off():
     drawn[:, 2:6, 2:6], found[0, 2:6, 1:6], found[1, 2:6, :6] = 1, 1, 1  # the second reaches the edge
     both = (LabelMap(v, affine_from_spacing((3.0, 2.0, 2.0)), (Structure(1, "disc"),)) for v in (drawn, found))
     table = comparison_table(score_slices(*both))
-    assert table["expert mm²"].tolist() == [64.0, "at least 64 (cut off)"]
+    assert table["Expert mm²"].tolist() == [64.0, "at least 64 (cut off)"]
     assert table["autoseg mm²"].tolist() == [80.0, "at least 96 (cut off)"]
-    assert table["error %"].tolist() == [25.0, 50.0]
+    assert table["Error %"].tolist() == [25.0, 50.0]

@@ -21,6 +21,7 @@ from autoseg.model.device.choice import (
     in_layout,
     with_layout,
 )
+from autoseg.words import counted
 
 # Below these the advice speaks of memory.
 LITTLE_GIB, LITTLE_FREE_GIB = 8.0, 2.0
@@ -134,7 +135,7 @@ def measure_speed(seconds: float = 2.0) -> str:
     `find_computer` knows the speed from then on.
     """
     rate = measure_rate(seconds=seconds, again=True) / math.prod(USUAL_FRAME)
-    return f"Speed: learns from about {rate:.0f} slices of 128 × 128 pixels in a second."
+    return f"Speed: learns from about {counted(round(rate), 'slice')} of 128 × 128 pixels in a second."
 
 
 def measure_rate(

@@ -37,7 +37,7 @@ def describe_folder(request: ComparisonRequest) -> str:
     """Say where a comparison is kept, and whether something lies there already."""
     place, done = request.folder, finished_trainings(request)
     if not place.exists():
-        return f"Kept in {place}."
+        return f"It will be kept in {place}."
     return (
         f"{place.name} is there already, with {done} finished {_part(request)}{'s' * (done != 1)} of these: it "
         "goes on where it was, if images, settings and folds are the same. Another name begins anew."

@@ -27,10 +27,9 @@ from autoseg.panels.parts.fields import button
 from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.style import Kind, text
 
-WIDTHS = ("58px", "158px", "52px", "72px", "68px", "138px", "84px", "108px")
-# Beside an open side bar a row and the header break at the same place.
-WRAPPED = {"flex_flow": "row wrap"}
-HEADER = ("value", "name", "colour", "side", "includes", "counts as", "pixels", "images")
+# Of each column, and the least that it is made narrower to beside an open side bar: the same in header and rows.
+WIDTHS = ((58, 42), (158, 84), (52, 40), (72, 62), (68, 56), (138, 84), (84, 64), (108, 64))
+HEADER = ("Value", "Name", "Colour", "Side", "Includes", "Counts as", "Pixels", "Images")
 WORDS = (
     "What each value in your label files is. Give every structure a name; values that mean the same can be made "
     "part of one structure, others left out. Press Keep: the names stay beside your data (structures.csv)."
@@ -174,7 +173,7 @@ class StructureRow(widgets.HBox):
     def __init__(self, naming: Naming, count: StructureCount | None) -> None:
         self._naming = naming
         of = f"of value {naming.value}"
-        layouts = [widgets.Layout(width=width, flex="0 0 auto", margin="1px 4px 1px 0") for width in WIDTHS]
+        layouts = _layouts("1px 4px 1px 0")
         self.name = widgets.Text(
             value=naming.name,
             placeholder="name",
@@ -210,7 +209,7 @@ class StructureRow(widgets.HBox):
             widgets.Label(cases, layout=layouts[7]),
         ]
         controls = [self.name, self.colour, self.side, self.includes, self.counts_as]
-        super().__init__([fixed[0], *controls, *fixed[1:]], layout=WRAPPED)
+        super().__init__([fixed[0], *controls, *fixed[1:]])
 
     @property
     def value(self) -> int | str:
@@ -273,10 +272,16 @@ def _said(words: str) -> dict[str, Any]:
     return {"description": words, "tooltip": words, "style": {"description_width": "0px"}}
 
 
+def _layouts(margin: str) -> list[widgets.Layout]:
+    return [
+        widgets.Layout(width=f"{width}px", min_width=f"{least}px", flex="0 1 auto", margin=margin)
+        for width, least in WIDTHS
+    ]
+
+
 def _header() -> widgets.HBox:
-    layouts = [widgets.Layout(width=width, flex="0 0 auto", margin="0 4px 0 0") for width in WIDTHS]
-    cells = zip(HEADER, layouts, strict=True)
-    return widgets.HBox([widgets.HTML(f"<b>{words}</b>", layout=layout) for words, layout in cells], layout=WRAPPED)
+    cells = zip(HEADER, _layouts("0 4px 0 0"), strict=True)
+    return widgets.HBox([widgets.HTML(f"<b>{words}</b>", layout=layout) for words, layout in cells])
 
 
 def _counted(count: StructureCount | None) -> tuple[str, str]:

@@ -70,6 +70,12 @@ def linked(name: DownloadButton, facts: str, meaning: str) -> widgets.HBox:
     return widgets.HBox([name, widgets.HTML(said, layout=widgets.Layout(flex="1 1 0", min_width="0"))])
 
 
+def file_row(path: Path, meaning: str, *, saved_as: str = "") -> widgets.HBox:
+    """Give a row with the name of a file, which downloads it when it is clicked, by default under that name."""
+    name = DownloadButton(saved_as or path.name, path.read_bytes, description=path.name)
+    return linked(name, size_words(path.stat().st_size), meaning)
+
+
 def folder_row(folder: Path, meaning: str) -> widgets.HBox:
     """Give a row with the name of a folder, which downloads it as a zip when it is clicked."""
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -66,6 +66,7 @@ class FollowsWork(Panel, Generic[Asked, Work]):
         )
         self.pictures, self.lines = tuple(pictures), widgets.HTML()
         self.state_line, self.note = widgets.HTML(), widgets.HTML()
+        self.files = widgets.VBox()  # those that the message tells of
         self.share_bar = widgets.FloatProgress(
             min=0,
             max=1,
@@ -83,7 +84,7 @@ class FollowsWork(Panel, Generic[Asked, Work]):
         self.body.children = (*self.pictures, self.lines_box)
         # What is said stands above the pictures, where it is seen without scrolling.
         top = (widgets.HTML(heading(title)), self.buttons, self.state_line, self.share_bar)
-        self.stack(*top, self.bar, self.message, self.note, self.body)
+        self.stack(*top, self.bar, self.message, self.files, self.note, self.body)
 
     # --- what a subclass fills in
 
@@ -155,6 +156,7 @@ class FollowsWork(Panel, Generic[Asked, Work]):
         with self._lock:
             self.value, self.running = None, running
             self.say("")
+            self.files.children = ()
             for part in (*self.pictures, self.lines, self.state_line):
                 part.value = ""
             self.arrange()

@@ -18,6 +18,7 @@ _HEAD = "font-weight:600;white-space:normal;vertical-align:bottom"
 # Names of files have no spaces to break at; names of structures stay whole.
 _LONG = "overflow-wrap:anywhere;min-width:9ch"
 _LONGEST_WORD = 16
+_SHORT = 12  # letters of words that stay in one line, such as "patient 12"
 _STICKY = "position:sticky;top:0;background:var(--jp-layout-color1,#fff)"
 
 
@@ -66,7 +67,8 @@ def html_table(
         side = sides[min(place, len(sides) - 1)]
         words = re.sub("<[^>]*>", " ", one.markup).split()
         is_long = wrap and align and side == "left" and max(map(len, words), default=0) > _LONGEST_WORD
-        long = _LONG if is_long else ""
+        is_short = wrap and align and side == "left" and len(" ".join(words)) <= _SHORT
+        long = _LONG if is_long else "white-space:nowrap" if is_short else ""
         css = ";".join(filter(None, (_EDGE, f"text-align:{side}", long, style, one.style)))
         return f'<{tag}{tooltip} style="{css}">{one.markup}</{tag.partition(" ")[0]}>'
 

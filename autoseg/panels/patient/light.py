@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import ipywidgets as widgets
 
-from autoseg.measurement.areas import MM2
 from autoseg.model.trust import Light, Suitability, worst
 from autoseg.panels.parts.fields import button
 from autoseg.panels.parts.light import light_box, light_line
@@ -19,10 +18,6 @@ NO_RUN = "First segment a patient above."
 WITHHELD = "The light is red, so no numbers are shown."
 ASKED_FOR = "The numbers are shown because that was asked for. Tables, pictures and files carry the word red."
 GOES_ON = "The segmentation goes on. Stop ends it, and nothing is written then."
-HELPS = (
-    'In 1_train.ipynb, tick "Also measure how far areas can be off" before you press Start, with as many patients '
-    "as you have."
-)
 SHOW = "Show the numbers all the same"
 
 
@@ -90,16 +85,8 @@ class LightPanel(Panel):
         if whole is not None:
             more = "" if whole.light is not Light.RED else ASKED_FOR if is_open else WITHHELD
             self.box.value = light_box(whole, run.suitability, case_ids_of(run), more)
-        self.sure.value = notice(how_sure(run), announced=False) if run.about_intervals else ""
+        self.sure.value = notice(f"How sure: {run.about_intervals}", announced=False) if run.about_intervals else ""
         self.value = lit
-
-
-def how_sure(run: Run) -> str:
-    """Say what the intervals of a run rest on, or why there are none and what helps, in words of the notebooks."""
-    rows = run.measurements
-    lacks = any(row.unit == MM2 for row in rows) and all(row.interval is None for row in rows)
-    helps = f" {HELPS}" if lacks else ""
-    return f"How sure: {run.about_intervals}{helps}"
 
 
 def case_ids_of(run: Run) -> list[str]:

@@ -20,7 +20,7 @@ from autoseg.files.archives import zip_folder
 from autoseg.files.file_names import untaken
 from autoseg.model.exported import check_exportable, write_onnx
 from autoseg.model.postprocess import MOST_EROSIONS, StructurePostprocess
-from autoseg.panels.parts.download import DownloadButton, folder_row, linked
+from autoseg.panels.parts.download import DownloadButton, file_row, folder_row, linked
 from autoseg.panels.parts.fields import button, field, tick
 from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.style import heading, notice, text
@@ -185,6 +185,7 @@ class PredictionPanel(Panel):
             selected_index=None if copies == "none" else 0,
         )
         self.notes = widgets.HTML()
+        self.files = widgets.VBox()  # of all patients of a folder
         self.shown = widgets.VBox()
         self._build_correcting()
         for one in (self.copies, self.judges):
@@ -193,7 +194,7 @@ class PredictionPanel(Panel):
         self.body.children = [*above, widgets.HBox([self.button, self.stop_button]), self.more]
         self.light = LightPanel(self)
         self.light.observe(lambda change: self._follow_light(change["new"]), "value")
-        self.stack(self.body, self.light, self.bar, self.message, self.notes, self.shown)
+        self.stack(self.body, self.light, self.bar, self.message, self.files, self.notes, self.shown)
         self._inputs = Inputs()
         for panel in (model, patient, *above):
             self.follow(panel, self._changed)
@@ -310,6 +311,7 @@ class PredictionPanel(Panel):
         where = f"What failed and why, and the patients to look at first, stand in {report}."
         is_whole = all(one.is_done for one in cohort.results)
         self.say(f"{done}{went_on}\n{where}", "done" if is_whole else "warning")
+        self.files.children = cohort_rows(cohort.folder.resolve())
 
     def _ended(self, stopping: threading.Event) -> None:
         if self.stopping is stopping:
@@ -482,7 +484,7 @@ class PredictionPanel(Panel):
     def _clear(self) -> None:
         self.viewer = self.drawing = None
         self.notes.value = ""
-        self.shown.children = []
+        self.shown.children = self.files.children = []
         self.value = None
 
 
@@ -726,6 +728,13 @@ def file_rows(folder: Path) -> list[widgets.Widget]:
         )
 
     return [row(file) for file in list_run_files(folder)]
+
+
+def cohort_rows(folder: Path) -> list[widgets.Widget]:
+    """Give a row for the report of all patients and for each of their tables, which is downloaded at a click."""
+    about = {folder / REPORT: "what failed and why, and the patients to look at first"}
+    about |= dict.fromkeys(sorted(folder.glob("*.csv")), "all patients in one table")
+    return [file_row(path, words, saved_as=f"{folder.name}_{path.name}") for path, words in about.items()]
 
 
 def earlier_rows(output: Path) -> list[widgets.Widget]:

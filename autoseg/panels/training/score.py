@@ -140,7 +140,7 @@ class ScorePanel(Panel):
 
 def errors_html(model: TrainedModel, appraisal: Appraisal) -> str:
     """Say how far areas can be off, from whom that is known, and how it could be known better."""
-    words, table = about_intervals([model]), errors_table(model, appraisal)
+    words, table = about_intervals([model], remedy=""), errors_table(model, appraisal)
     if not is_calibrated(model):
         words = f"{words} {BETTER}"
     level = model.trust.calibration.level if model.trust.calibration is not None else 0

@@ -15,9 +15,11 @@ from autoseg.evaluation.calibrate import (
     find_uncalibrated,
     is_calibrated,
 )
+from autoseg.model.card import card_path
 from autoseg.model.device import count_gpus
 from autoseg.model.ended import Ended
 from autoseg.panels.parts.background import State
+from autoseg.panels.parts.download import file_row
 from autoseg.panels.parts.fields import button, field, tick
 from autoseg.panels.parts.follows_work import FollowsWork, describe_time
 from autoseg.panels.parts.panel import Panel
@@ -389,6 +391,8 @@ class TrainingPanel(FollowsWork[Task, RunningTraining]):
         is_sound = model.ended is not Ended.NOT_A_NUMBER and not shortfall and not running.has_unsaved
         is_sound = is_sound and not running.uncalibrated
         self.say(f"{words} {shortfall}".strip(), "done" if is_sound else "warning")
+        there = {running.trained.path: "the model", card_path(running.trained.path): "what is known of it"}
+        self.files.children = [file_row(path, meaning) for path, meaning in there.items() if path.is_file()]
         self.value = running.trained
 
     def describe_changes(self, running: RunningTraining, asked: Task) -> str:

@@ -193,7 +193,7 @@ def no_rates(monkeypatch):
 def test_the_speed_is_measured_and_the_computer_knows_it_from_then_on(no_rates):
     assert find_computer().pixels_per_second is None
     words = measure_speed(0.1)
-    assert "slices of 128 × 128 pixels in a second" in words
+    assert " of 128 × 128 pixels in a second" in words
     rate = find_computer().pixels_per_second
     assert f"about {rate / 128**2:.0f} slices" in words
 

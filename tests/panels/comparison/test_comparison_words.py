@@ -38,7 +38,7 @@ def test_the_length_is_told_with_a_little_for_reading_and_scoring():
 
 def test_the_folder_is_told_and_what_lies_there(tmp_path):
     request = make_request(tmp_path)
-    assert describe_folder(request) == f"Kept in {request.folder}."
+    assert describe_folder(request) == f"It will be kept in {request.folder}."
     place = request.folder / "unet" / "fold_2"
     place.mkdir(parents=True)
     (place / "fold.json").write_text("{}")

@@ -62,7 +62,7 @@ def test_where_it_is_kept_is_said_and_taken_back(tmp_path):
     panel = ask(make_request(tmp_path))
     assert "each scenario learns" in panel.amount.tooltip
     assert "models that" in panel.folds.tooltip
-    assert f"Kept in {tmp_path}" in panel.note.value
+    assert f"be kept in {tmp_path}" in panel.note.value
     panel.given = None
     panel.hand_on()
     assert panel.note.value == ""

@@ -62,7 +62,7 @@ def test_at_first_all_networks_are_compared_with_the_planned_settings(source):
         assert html.escape(NETWORKS[name].words) in panel_text(panel)
     assert (request.folds, request.name) == (3, "leg")
     assert request.folder == data.cases.folder / "leg_comparison"
-    assert "Kept in " in panel.note.value
+    assert "be kept in " in panel.note.value
     assert f"{len(USUAL_NETWORKS)} networks × 3 folds × 2 minutes: about" in panel.time.value
     assert ">Pixel size, mm</th>" in panel.table.value
     assert "Validate on" not in panel.table.value

@@ -94,6 +94,9 @@ def test_all_patients_of_the_folder_are_segmented_gone_on_with_and_not_named(abo
     assert not any("annaquax" in words or "bertaquax" in words for words in said)
     (place,) = (tmp_path / "out").iterdir()
     assert str(place / "report.html") in panel.message.value
+    report, *tables = (row.children[0] for row in panel.files.children)
+    assert (report.name, report.make()) == (f"{place.name}_report.html", (place / "report.html").read_bytes())
+    assert {"measurements.csv", "report.csv"} <= {table.description for table in tables}
     assert sorted(path.name for path in (place / "runs").iterdir()) == ["annaquax", "bertaquax"]
     assert panel.value is None
     assert not panel.button.disabled

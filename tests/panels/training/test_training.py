@@ -69,6 +69,9 @@ def test_start_learns_and_hands_on_what_came_out(tmp_path, really):
     assert panel.value.task is task
     assert panel.value.path.is_file()
     assert str(panel.value.path) in panel.message.value
+    model, card = (row.children[0] for row in panel.files.children)
+    assert (model.description, card.description) == ("discs_3.pt", "discs_3_MODEL_CARD.md")
+    assert model.make() == panel.value.path.read_bytes()
     assert "Done after epoch 3 of 3" in panel.state_line.value
     assert panel.curves.value.count("<polyline") == 6
     assert panel.slices.value.count("<img") == 4
