@@ -181,7 +181,9 @@ def plain_name(name: str) -> str:
 def check_values(voxels: npt.NDArray[np.integer], known: dict[int, str], *, name: str) -> None:
     """Raise LabelError where label values have no name; the message says which and what to do."""
     if voxels.size and int(voxels.max()) <= 255 and int(voxels.min()) >= 0:
-        values = np.flatnonzero(np.bincount(voxels.ravel().astype(np.uint8), minlength=256))
+        # Slice by slice: for all at once numpy makes numbers of 64 bits, eight times the memory of the labels.
+        counts = (np.bincount(part.ravel().astype(np.uint8, copy=False), minlength=256) for part in voxels)
+        values = np.flatnonzero(sum(counts))
     else:
         values = np.unique(voxels)
     unknown = [int(value) for value in values if value != 0 and int(value) not in known]

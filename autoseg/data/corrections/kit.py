@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -12,7 +13,7 @@ import numpy as np
 
 from autoseg.data.corrections.fine_grid import fine_affine, upsample_image, upsample_labels
 from autoseg.errors import DataError, GeometryError, LabelError, ReadError
-from autoseg.files.atomic import whole_folder
+from autoseg.files.atomic import whole_file, whole_folder
 from autoseg.files.colours import FSLEYES_NAME, ITKSNAP_NAME, SLICER_NAME, write_label_colours
 from autoseg.files.file_names import safe_name, unique_names
 from autoseg.files.nifti.volumes import write_nifti
@@ -420,8 +421,9 @@ def _write_case(folder: Path, case: KitCase, image: Image, label_map: LabelMap, 
     for name, voxels in zip(case.image_names, files.channel_voxels, strict=True):
         write_nifti(folder / name, Image(voxels, case.file_affine), may_lack_mm=True)
     labels = replace(labels, affine=case.file_affine)
-    write_nifti(folder / case.labels_name, labels, may_lack_mm=True)
-    write_nifti(folder / AS_WRITTEN / case.labels_name, labels, may_lack_mm=True)
+    written = write_nifti(folder / case.labels_name, labels, may_lack_mm=True)
+    with whole_file(folder / AS_WRITTEN / case.labels_name) as temporary:
+        shutil.copyfile(written, temporary)
     if not case.keeps_grid:
         for name, voxels in zip(case.image_names, image.channel_voxels, strict=True):
             write_nifti(folder / AS_WRITTEN / name, Image(voxels, case.affine), may_lack_mm=True)
