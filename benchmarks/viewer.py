@@ -6,7 +6,8 @@ A made-up CT (noise and six structures, so that it compresses as badly as a real
 headless Chromium. *Cached* are slices that the page has already: arrow keys through the stack, once it is there.
 *Uncached* ones have to come from the kernel: Page Up in a viewer that was just opened, opened again until there are
 enough. The time runs from the browser's own time stamp of the key to the next animation frame after the canvas was
-drawn, so it includes waiting for the screen (up to 17 ms); the drawing alone is printed beside it.
+drawn, so it includes waiting for the screen (up to 17 ms); the drawing alone is printed beside it. On a computer
+with other work times say little; below stands what an uncached slice takes of the processor, in each program.
 
 *Strokes* are brush strokes of eight points, on slice after slice. The time runs from each movement of the pointer
 to the frame after the picture that shows it; of *areas* from the end of the stroke to the frame in which the area
@@ -21,12 +22,14 @@ import os
 import shutil
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))  # JupyterLab is started as the browser tests start it
@@ -138,7 +141,7 @@ def main() -> int:
             viewport={"width": 1280, "height": 1000}
         )
         open_notebook(page, address)
-        uncached = measure_uncached(page, chosen.changes)
+        uncached, used = measure_uncached(page, chosen.changes)
         cached = measure_cached(page, chosen.changes, chosen.slices)
         drawn = measure_strokes(page, chosen.strokes)
     print(f"{chosen.slices} slices of {chosen.size} x {chosen.size}, 6 structures; load {os.getloadavg()[0]:.1f}")
@@ -148,6 +151,7 @@ def main() -> int:
     high |= {name: report(name, times, alone if name == "strokes" else []) for name, times in drawn.items()}
     came = np.median([change["message"] for change in uncached])
     print(f"uncached: {came:.1f} ms (median) until the kernel's message came; the rest is unpacking and drawing")
+    print("of the processor, ms a slice: " + ", ".join(f"{name} {ms:.1f}" for name, ms in used.items()))
     return int(any(high[name] > target for name, target in TARGETS_MS.items()))
 
 
@@ -170,13 +174,30 @@ def press(page: Any, key: str) -> dict[str, Any]:
     return page.evaluate("window.changes.at(-1)")
 
 
-def measure_uncached(page: Any, wanted: int) -> list[dict[str, Any]]:
+def measure_uncached(page: Any, wanted: int) -> tuple[list[dict[str, Any]], Counter[str]]:
+    """Give the changes to slices that the page lacked, and ms of the processor that each took, by program."""
     changes: list[dict[str, Any]] = []
+    used: Counter[str] = Counter()
     while len(changes) < wanted:
         begin_anew(page)
+        before = processor_ms()
         tries = [press(page, key) for key in ["PageUp"] * 8 + ["Home"] + ["PageUp"] * 8]
+        used.update({name: ms - before[name] for name, ms in processor_ms().items()})
         changes += [change for change in tries if change["waited"]]
-    return changes[:wanted]
+    return changes[:wanted], Counter({name: ms / len(changes) for name, ms in used.items()})
+
+
+def processor_ms() -> Counter[str]:
+    """Give what the programs that run below this one have taken of the processor, in ms."""
+    programs = {"ipykernel": "kernel", "jupyterlab": "JupyterLab", "chrom": "browser"}
+    used: Counter[str] = Counter()
+    for process in psutil.Process().children(recursive=True):
+        words = " ".join(process.cmdline())
+        name = next((name for word, name in programs.items() if word in words), None)
+        if name is not None:
+            times = process.cpu_times()
+            used[name] += 1000 * (times.user + times.system)
+    return used
 
 
 def measure_cached(page: Any, wanted: int, slices: int) -> list[dict[str, Any]]:

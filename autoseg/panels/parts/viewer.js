@@ -2,6 +2,7 @@
 
 const CACHE_BYTES = 192 * 2 ** 20;
 const BATCH = 2; // slices that are fetched ahead in one request; one such request is open at a time
+const REST_MS = 150; // so long a slice is looked at after a jump before its neighbours are fetched
 const OUTLINE = 0.95; // as in the pictures that are written to files
 // A brush grows by a step of its own size, so that a few keys lead from one pixel to a whole muscle.
 const [FIRST_SIZE, MOST_SIZE] = [5, 200];
@@ -69,11 +70,8 @@ class Slices {
     // After a jump the next one may follow at once; it must not wait behind neighbours of this one.
     if (!this.focus || this.focus[0] !== stops || Math.abs(this.focus[1] - place) > 3) {
       clearTimeout(this.rest);
+      this.rest = null;
       this.jumped = true;
-      this.rest = setTimeout(() => {
-        this.jumped = false;
-        this.pump();
-      }, 150);
     }
     this.focus = [stops, place, direction];
     this.pump();
@@ -100,15 +98,24 @@ class Slices {
       if (!this.asked(image, slice) && !requests.some((r) => r.urgent)) this.ask(image, [slice], true);
       return;
     }
-    if (requests.length || this.jumped) return;
+    if (this.jumped) {
+      // From when it is there: where slices are slow to come, neighbours would else be on their way at the next jump.
+      this.rest ??= setTimeout(() => {
+        this.jumped = false;
+        this.pump();
+      }, REST_MS);
+      return;
+    }
+    if (requests.length) return;
     const size = this.kept.get(`${image}:${slice}`).bytes;
     const most = Math.min(stops.length - 1, Math.floor(CACHE_BYTES / size / 2) - 1);
     const missing = [];
     let first = image;
     for (let step = 1, tried = 0; tried < most && missing.length < BATCH; step++) {
-      for (const sign of [direction, -direction]) {
+      // Three ahead for each one behind.
+      for (const by of [3 * step - 2, 3 * step - 1, 3 * step, -step]) {
         if (tried++ >= most || missing.length >= BATCH) break;
-        const [i, s] = stops[(((place + sign * step) % stops.length) + stops.length) % stops.length];
+        const [i, s] = stops[(((place + direction * by) % stops.length) + stops.length) % stops.length];
         if (this.kept.has(`${i}:${s}`) || missing.includes(s)) continue;
         if (!missing.length) first = i;
         if (i === first) missing.push(s);
@@ -128,8 +135,7 @@ class Slices {
     const [came, cleared] = [performance.now(), this.cleared];
     const parts = await Promise.all([...buffers].map(inflate));
     if (cleared !== this.cleared) return;
-    const most = this.model.get("_images")[content.image].scale[2];
-    const grey = most === 255 ? new Uint8Array(parts[0]) : new Uint16Array(parts[0]);
+    const grey = greysOf(new Uint8Array(parts[0]), this.model.get("_images")[content.image]);
     const labels = content.labels ? new Uint8Array(parts[1]) : null;
     const reference = content.reference ? new Uint8Array(parts[parts.length - 1]) : null;
     const bytes = parts.reduce((sum, part) => sum + part.byteLength, 0);
@@ -159,6 +165,14 @@ class Slices {
       this.bytes -= old.bytes;
     }
   }
+}
+
+/** Gives grey values of an image by their bytes: where there are two, the lower ones of all stand before the upper ones. */
+function greysOf(bytes, { scale }) {
+  if (scale[2] === 255) return bytes;
+  const grey = new Uint16Array(bytes.length / 2);
+  for (let i = 0; i < grey.length; i++) grey[i] = bytes[i] | (bytes[i + grey.length] << 8);
+  return grey;
 }
 
 async function inflate(view) {
@@ -950,13 +964,12 @@ class View {
   async hearSmall({ image, slices, shape, labels, stroke }, buffers) {
     const parts = await Promise.all([...buffers].map(inflate));
     const [rows, columns] = shape;
-    const isWide = this.images[image].scale[2] !== 255;
+    const size = rows * columns;
+    const greys = greysOf(new Uint8Array(parts[0]), this.images[image]);
     slices.forEach((slice, n) => {
-      const from = n * rows * columns;
       const own = { rows, columns, stroke };
-      const Grey = isWide ? Uint16Array : Uint8Array;
-      own.grey = new Grey(parts[0], from * Grey.BYTES_PER_ELEMENT, rows * columns);
-      own.labels = labels ? new Uint8Array(parts[1], from, rows * columns) : null;
+      own.grey = greys.subarray(n * size, (n + 1) * size);
+      own.labels = labels ? new Uint8Array(parts[1], n * size, size) : null;
       this.small.set(`${image}:${slice}`, own);
       const place = this.singles ? image : slice;
       if (this.singles || image === this.image) this.wanted.delete(place);
