@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import discs
+import torch
 
 from autoseg.data.cases import find_cases
 from autoseg.errors import DataError
@@ -61,6 +62,24 @@ def patient_killed_once(shared, turn, desk):
         time.sleep(0.2)  # what was told leaves the process
         os._exit(9)
     return result
+
+
+def first_only(plan, number):
+    """Do the first fold, and wait in all others."""
+    while number > 1 and not plan.should_stop():
+        time.sleep(0.02)
+    return begin_fold(plan, number)
+
+
+def die(shared, item, desk):
+    """End the process."""
+    desk.tell(f"doing {item}")
+    os._exit(9)
+
+
+def threads(shared, item, desk):
+    """Give how many threads torch and others have here."""
+    return torch.get_num_threads(), os.environ["OMP_NUM_THREADS"]
 
 
 def wait(folder, item, desk):

@@ -48,6 +48,7 @@ def cluster(tmp_path_factory):
     threads = torch.get_num_threads()
     torch.set_num_threads(2)  # one for each worker
     with ExitStack() as running:
+        running.enter_context(dask.config.set({"distributed.scheduler.allowed-failures": 1}))  # of one piece
         patch = running.enter_context(pytest.MonkeyPatch.context())
         patch.setenv(codes.KEY, str(tmp_path_factory.mktemp("shared") / "own" / "key.csv"))
         address, security = running.enter_context(local_cluster(2))
@@ -80,6 +81,16 @@ def test_pieces_come_with_what_they_told_and_errors_stay_with_their_piece(cluste
     assert {one.item: one.result for one in done} == {1: 2, 3: None, 5: 10}
     with pytest.raises(ValueError, match="three is refused"):
         next(one for one in done if one.item == 3).get()
+
+
+def test_workers_share_the_threads_and_a_piece_that_ends_them_all_ends_only_itself(cluster, tmp_path):
+    asked = {"hear": lambda *_: None, "again": lambda _: None}
+    with team(cluster.workers, tmp_path) as them:
+        assert [done.get() for done in them.do(errands.threads, None, [1, 2], **asked)] == [(1, "1")] * 2
+        (done,) = them.do(errands.die, None, ["fold 1"], **asked)
+        with pytest.raises(ClusterError, match=r"Each of 2 workers .*\(fold 1\)\. Mostly their memory"):
+            done.get()
+        assert [done.get() for done in them.do(errands.double, 2, [2], **asked)] == [4]
 
 
 def test_who_is_stopped_hears_of_it(cluster, tmp_path):
@@ -238,18 +249,22 @@ def test_patients_have_the_same_areas_also_where_one_is_broken_and_a_worker_lost
     assert max(at.share for at in heard) == 1
 
 
-def test_a_scheduler_that_is_gone_is_said(cluster, tmp_path):
+def test_a_scheduler_that_is_gone_is_said_and_finished_folds_are_kept(cluster, found, tmp_path, monkeypatch):
     """The last of those with workers, for it ends them."""
-    asked = {"hear": pytest.fail, "again": pytest.fail}
+    monkeypatch.setattr(running, "begin_fold", errands.first_only)
 
-    def end_once():
-        if (tmp_path / "begun_1").exists():
+    def end_after_first(line):
+        if line.startswith("Fold 1: core: Dice"):
             cluster.end()
-        return False
 
     words = r"tls://.* is gone\. What is finished is kept: start it again"
-    with team(cluster.workers, tmp_path) as them, pytest.raises(ClusterError, match=words):
-        list(them.do(errands.wait, tmp_path, [1], should_stop=end_once, **asked))
+    with pytest.raises(ClusterError, match=words):
+        run(found, tmp_path, cluster.workers, tell=end_after_first)
+    assert [path.name for path in tmp_path.glob("fold_?")] == ["fold_1"]
+    monkeypatch.undo()
+    lines = []
+    assert len(run(found, tmp_path, tell=lines.append).folds) == 2
+    assert [sum(word in line for line in lines) for word in ("finished before", "Epoch 2 of 2")] == [1, 1]
 
 
 # --- without workers
