@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 import dask
 import discs
+import distributed
 import errands
 import pandas as pd
 import pytest
 import torch
-from distributed import Client
 from folders import write_cohort
 from untrained import untrained_model
 
@@ -280,7 +280,7 @@ def test_what_is_missing_or_not_there_is_said(tmp_path, monkeypatch):
         refused(Workers(scheduler=str(tmp_path / "gone.json")), tmp_path)
     with pytest.raises(ClusterError, match=r"does not answer \(unknown address scheme 'http'"):
         refused(Workers(scheduler="http://127.0.0.1:1"), tmp_path)
-    clients = [one for one in gc.get_objects() if isinstance(one, Client)]
+    clients = [one for one in gc.get_objects() if isinstance(one, distributed.Client)]
     assert {one.status for one in clients} <= {"closed"}  # else the end of the program waits for them
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(
@@ -299,6 +299,25 @@ def test_who_works_is_typed_one_way():
     for wrong in (("--workers", "0"), ("--workers", "2", "--scheduler", "tls://a:1")):
         with pytest.raises(SettingsError, match=r"give 1 or more|not both"):
             typed(*wrong)
+
+
+def test_each_worker_of_this_computer_has_a_gpu_of_its_own(monkeypatch):
+    class Asked(Exception):
+        pass
+
+    def ask(workers, **_):
+        raise Asked([one["options"]["env"]["CUDA_VISIBLE_DEVICES"] for one in workers.values()])
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(distributed, "SpecCluster", ask)
+    for seen, given in (("", [0, 1]), ("3,5", ["3", "5"])):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", seen)
+        with pytest.raises(Asked) as asked, local_cluster(2):
+            pass
+        assert asked.value.args == (given,)
+    with pytest.raises(SettingsError, match="has 2 GPUs, and each worker needs one of its own"), local_cluster(3):
+        pass
 
 
 def test_lines_name_the_fold_and_keep_what_is_private():
