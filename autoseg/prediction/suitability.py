@@ -129,8 +129,9 @@ def _light_of(model: TrainedModel, doubts: Doubts | None) -> Suitability:
     profile = model.trust.profile
     if doubts is None or profile is None:
         words = (
-            f"The model {model.name!r} does not know what it learnt from: an earlier version of autoseg saved it. "
-            "Nobody compared this image with those. Look at every slice, or train the model again."
+            f"The model {model.name!r} does not know what it learnt from: it is of one fold, or an earlier version "
+            "of autoseg saved it. Nobody compared this image with those. Look at every slice, or train one on all "
+            "patients with this version."
         )
         return Suitability(Light.AMBER, (words,))
     return doubts.light(profile)
