@@ -159,9 +159,7 @@ _FULL = (
     "alloc_failed",
 )
 FEWER = "Close other programs, or choose fewer images or patients at once."
-LEARN_SMALLER = (
-    "Choose a smaller batch size (batch_size) or a larger spacing_mm, or close other programs, then start again."
-)
+LEARN_SMALLER = "Choose fewer images at once (batch) or larger pixels, or close other programs, then start again."
 
 
 def is_out_of_memory(error: BaseException) -> bool:

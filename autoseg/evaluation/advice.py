@@ -410,11 +410,11 @@ def _small(seen: Seen, structures: Sequence[Structure]) -> Advice:
     size = f" and about {min(pixels):.0f} of the network's pixels" if np.isfinite(min(pixels)) else ""
     prepared = seen.settings.preprocess
     cropped = prepared.crop_mm or prepared.crop_shape
-    remedy = "Let the network see a crop around the structures only (crop_mm), with smaller pixels (spacing_mm)."
+    remedy = "Let the network see a region around the structures only, with smaller pixels."
     if seen.settings.spatial_dims == 3:
-        remedy = "Choose smaller voxels for the network (volume.spacing_mm)."
+        remedy = "Choose smaller voxels for the network."
     elif cropped:
-        remedy = "Choose smaller pixels for the network (spacing_mm), or a smaller crop."
+        remedy = "Choose smaller pixels for the network, or a smaller region around the structures."
     words = (
         f"The field of view is large for {seen.named(structures)}: what is drawn covers "
         f"{100 * seen.share():.2f} % of the image{size}."

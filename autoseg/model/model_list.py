@@ -28,6 +28,7 @@ COLUMNS = (
 # What train_and_save leaves of a training that did not come to its end, by the end of the file's name.
 UNFINISHED = {"best": "the best so far of an unfinished training", "last": "the latest of an unfinished training"}
 
+LONGEST_LINE = 88  # letters of an entry's line without what is between its parts, as a narrow page shows them
 SEGMENTS = {2: "slice by slice (2-D)", 3: "whole volumes (3-D)"}
 
 
@@ -95,7 +96,9 @@ class ModelEntry:
         score = "not validated" if self.validation_dice is None else f"Dice {self.validation_dice:.2f}"
         score += f", {self.calibrated}"
         date = f"comes with autoseg, {_count(self.training_subjects, 'patient')}" if self.is_shipped else self.day
-        return " — ".join(part for part in (self.file_name, date, score, names + more, self.unfinished) if part)
+        room = max(12, LONGEST_LINE - len(self.file_name + date + score + self.unfinished))
+        names = names + more if len(names + more) <= room else f"{names[: room - 1]}…"
+        return " — ".join(part for part in (self.file_name, date, score, names, self.unfinished) if part)
 
     @property
     def file_name(self) -> str:

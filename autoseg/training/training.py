@@ -259,12 +259,12 @@ def _finished(best: TrainedModel, ended: Ended, settings: Settings, *, epochs: i
     if not best.weights:
         raise DataError(
             "The loss is not a number (NaN) from the first epoch on. Check the images for damaged "
-            "intensities, or choose a smaller learning_rate."
+            "intensities, or choose a smaller learning rate."
         )
     words = _end_words(ended, settings, epochs)
     if ended is Ended.NOT_A_NUMBER:
         warnings.warn(
-            f"Training stopped, because {words}; the best epoch so far is kept. A smaller learning_rate usually "
+            f"Training stopped, because {words}; the best epoch so far is kept. A smaller learning rate usually "
             "helps.",
             stacklevel=3,
         )
@@ -296,8 +296,8 @@ def _learn_epoch(
         if loss is None:
             if step.processes.count > 1:  # the others have learnt this batch
                 raise DataError(
-                    f"The memory of process {step.processes.rank + 1} was not enough for its part of {size} at "
-                    "once (batch_size). Start again with a smaller batch_size."
+                    f"The memory of process {step.processes.rank + 1} was not enough for its part of {size} images "
+                    "at once. Start again with fewer at once (batch)."
                 )
             step.halve_batch()
             warnings.warn(_memory_words(size, step.settings), stacklevel=3)
@@ -322,10 +322,10 @@ def _compare_next(step: Step, indices: Tensor, generator: torch.Generator, progr
 
 def _memory_words(before: int, settings: Settings) -> str:
     """Say that the memory was not enough for so many at once, and with how many the training goes on."""
-    seen, smaller = ("slices", "a crop") if settings.spatial_dims == 2 else ("patches", "a smaller patch_size")
+    seen, smaller = ("slices", "a crop") if settings.spatial_dims == 2 else ("patches", "smaller patches")
     return (
-        f"The memory was not enough for {before} {seen} at once (batch_size); the training goes on with "
-        f"{settings.batch_size}. A larger spacing_mm, {smaller} or a smaller network would need less."
+        f"The memory was not enough for {before} {seen} at once (batch); the training goes on with "
+        f"{settings.batch_size}. Larger pixels, {smaller} or a smaller network would need less."
     )
 
 

@@ -195,7 +195,7 @@ def test_a_loss_that_is_no_number_keeps_the_last_good_weights(monkeypatch):
 
     monkeypatch.setattr(training_state, "outputs_loss", breaking)
     first_nan = 6
-    with pytest.warns(UserWarning, match=r"became NaN in epoch .*smaller learning_rate"):
+    with pytest.warns(UserWarning, match=r"became NaN in epoch .*smaller learning rate"):
         model = train(make_split([0, 1, 2, 3], [4]), quick_settings(epochs=9), structures=STRUCTURES)
     assert 1 <= len(model.history) < 9
     assert model.ended is Ended.NOT_A_NUMBER

@@ -55,8 +55,8 @@ def test_the_batch_is_halved_said_aloud_and_kept(error, tmp_path, monkeypatch):
             on_epoch=lambda result, *_: rates.append(result.learning_rate) and None,
         )
     assert [str(one.message)[:60] for one in told if "memory" in str(one.message)] == [
-        "The memory was not enough for 8 slices at once (batch_size);",
-        "The memory was not enough for 4 slices at once (batch_size);",
+        "The memory was not enough for 8 slices at once (batch);",
+        "The memory was not enough for 4 slices at once (batch);",
     ]
     # Ten slices three times, in whole epochs, and the learning rate at its end.
     assert memory.seen == [2] * 15
@@ -134,7 +134,7 @@ def test_it_survives_a_resume_bit_for_bit(killed, tmp_path, monkeypatch):
 def test_a_single_slice_that_does_not_fit_is_refused_with_the_remedy(monkeypatch):
     patch_reading(monkeypatch)
     Memory(monkeypatch, 0)
-    with pytest.raises(DataError, match=r"single slice.*larger spacing_mm.*crop"):
+    with pytest.raises(DataError, match=r"single slice.*larger pixels.*crop"):
         train(make_split([0, 1]), quick_settings(), structures=STRUCTURES)
 
 

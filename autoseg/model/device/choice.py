@@ -261,7 +261,7 @@ def halve_batch(batch_size: int, device: torch.device) -> int:
         torch.mps.empty_cache()
     if batch_size == 1:
         raise DataError(
-            "The memory is not enough for a single slice at once (batch_size is 1). Choose a larger spacing_mm, a "
-            "crop (crop_mm) or a smaller network (network.filters), or close other programs, then start again."
+            "The memory is not enough for a single slice at once. Choose larger pixels, a crop around the "
+            "structures or a smaller network (fewer channels), or close other programs, then start again."
         )
     return batch_size // 2

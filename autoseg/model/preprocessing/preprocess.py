@@ -41,7 +41,7 @@ def check_memory(extents: Sequence[Extent], counts: Sequence[int], *, channels: 
     needed = slices * rows * columns * (4 * (channels + 1) + 2 * shares)
     # The slices themselves, and once more while they are put together.
     what = f"{counted(slices, 'slice')} of {rows} × {columns} pixels"
-    require_memory(2 * needed, what, "use fewer slices, or choose a larger spacing_mm")
+    require_memory(2 * needed, what, "use fewer slices, or choose larger pixels")
 
 
 @dataclass(frozen=True, eq=False)

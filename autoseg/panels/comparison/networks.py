@@ -28,8 +28,8 @@ DATA_FIRST = "Choose your images above first; then there is something to compare
 
 OWN_WORDS = (
     "Batch sizes, learning rates, losses or anything else side by side: each begins with the settings that all "
-    "share, or with recipe=NAME, and changes what its line says. The names are those under More in 1_train, with "
-    "their heading before them, as in loss.overlap."
+    "share, or with recipe=NAME, and changes what its line says. Their names, such as "
+    "loss.overlap, are told where the pointer rests on a setting under More in 1_train."
 )
 
 
@@ -86,7 +86,7 @@ class NetworksPanel(EntriesPanel):
         self.own = field(
             widgets.Textarea,
             "One in each line",
-            "A name, a colon, and the settings in which it differs; their names stand under More in 1_train",
+            "A name, a colon, and the settings in which it differs; their names are told under More in 1_train",
             width="640px",
             label=LABEL,
             value="\n".join(own),

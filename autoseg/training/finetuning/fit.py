@@ -108,7 +108,7 @@ def _size_notes(images: Sequence[Image], settings: Settings) -> list[str]:
     shown = " or ".join(dict.fromkeys(_mm(one) for one in own))
     words = f"These images have {what} of {shown}; the model sees {what} of {_mm(seen)}, to which they are brought."
     if any(there / here > COARSER for one in own for here, there in zip(one, seen, strict=True)):
-        words += " What is finer than that is lost; a smaller spacing_mm keeps it, and takes longer."
+        words += " What is finer than that is lost; a smaller pixel size keeps it, and takes longer."
     return [words]
 
 

@@ -68,5 +68,5 @@ def test_what_the_failed_work_held_is_free_again():
 
 def test_a_batch_is_halved_until_it_is_one_slice():
     assert [halve_batch(size, CPU) for size in (8, 5, 2)] == [4, 2, 1]
-    with pytest.raises(DataError, match=r"single slice.*spacing_mm.*crop.*network.filters"):
+    with pytest.raises(DataError, match=r"single slice.*larger pixels.*crop.*smaller network"):
         halve_batch(1, CPU)
