@@ -202,7 +202,7 @@ def test_a_loss_that_is_no_number_keeps_the_last_good_weights(monkeypatch):
     assert "NaN" in model.origin["ended"]
     assert all(torch.isfinite(value).all() for value in model.weights.values())
     calls["count"], first_nan = 0, 0
-    with pytest.raises(DataError, match=r"not a number.*learning_rate"):
+    with pytest.raises(DataError, match=r"not a number.*learning rate"):
         train(make_split([0, 1], [2]), quick_settings(epochs=2), structures=STRUCTURES)
 
 

@@ -54,7 +54,7 @@ def test_the_batch_is_halved_said_aloud_and_kept(error, tmp_path, monkeypatch):
             structures=STRUCTURES,
             on_epoch=lambda result, *_: rates.append(result.learning_rate) and None,
         )
-    assert [str(one.message)[:60] for one in told if "memory" in str(one.message)] == [
+    assert [str(one.message)[:55] for one in told if "memory" in str(one.message)] == [
         "The memory was not enough for 8 slices at once (batch);",
         "The memory was not enough for 4 slices at once (batch);",
     ]

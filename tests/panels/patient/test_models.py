@@ -45,7 +45,7 @@ def test_the_newest_model_that_can_be_read_is_loaded(folder):
     assert panel.value.model.name == "thigh"
     assert panel.value.path == folder / "thigh_3.pt"
     assert panel.value.model.weights
-    for words in ("psoas (left), gracilis", "Dice 0.20", "9 subjects, 1,234 slices", "0.75 mm"):
+    for words in ("psoas (left), gracilis", "Dice 0.20", "9 patients, 1,234 slices", "0.75 mm"):
         assert words in panel.details.value
     assert panel.message.value == ""
 
@@ -256,7 +256,7 @@ def test_the_newest_is_chosen_and_said_in_plain_words(tmp_path):
     panel = BasePanel(tmp_path)
     panel.wait(60)
     assert panel.value.model.name == "thigh"
-    for words in ("psoas (left), gracilis", "slice by slice (2-D)", "0.75 mm", "T1w", "9 subjects"):
+    for words in ("psoas (left), gracilis", "slice by slice (2-D)", "0.75 mm", "T1w", "9 patients"):
         assert words in panel.details.value
     named = BasePanel(tmp_path, "heart")
     named.wait(60)
