@@ -33,7 +33,7 @@ from autoseg.image.structures import Structure
 def made_up(name, extra):
     source = Source(name, spacing_source="header", slice_spacing_source="header")
     voxels = np.zeros((30, 64, 64), np.int16) + 4 * np.arange(30, dtype=np.int16)[:, None, None] + extra
-    voxels[:, -1, -2:] = 0, 255
+    voxels[:, -1, -2:] = 0, 1000 if extra else 255  # the second image needs two bytes a pixel
     labels = np.zeros(voxels.shape, np.uint8)
     for k in range(5, 25):
         labels[k, 10:30, 10 : 20 + k] = 1
@@ -95,6 +95,12 @@ AT = """([x, y]) => {
 PAINTED = """([canvas, x, y]) => {
   const { data } = canvas.getContext("2d").getImageData(x, y, 1, 1);
   return data[0] !== data[2];
+}"""
+# Whether the middle of the lower edge is as grey in little.
+ALIKE = """([canvas, small]) => {
+  const grey = (one) => one.getContext("2d").getImageData(one.width / 2, one.height - 2, 1, 1).data.join();
+  const other = document.querySelector(small);
+  return other && grey(canvas) === grey(other);
 }"""
 # Whether the whole picture is seen, and the slider and the buttons below it.
 IN_VIEW = """(viewer) => ['.asv-frame', '.asv-slider', '.asv-buttons'].every((name) => {
@@ -245,6 +251,14 @@ def _wait_for_a_busy_kernel(page, home):
     (home / "go").touch()
     _until(page, "Slice 16 of 30 · series-2")
     page.wait_for_function("document.querySelector('.asv-waiting').textContent === ''")
+    canvas = page.locator(".asv-canvas").first
+    canvas.scroll_into_view_if_needed()
+    place = canvas.bounding_box()
+    for row, words in ((63, "column 64, row 64: 1000 · nothing"), (50, "column 64, row 51: 62 · nothing")):
+        page.mouse.move(place["x"] + place["width"] * 63.5 / 64, place["y"] + place["height"] * (row + 0.5) / 64)
+        _until(page, words, ".asv-readout")
+    # In little it has the same grey beside the structures, however many slices came in one message.
+    page.wait_for_function(ALIKE, arg=[canvas.element_handle(), ".asv-small[data-place='15'] canvas"])
 
 
 def _draw_with_mouse_and_keys(notebook, home):
