@@ -165,12 +165,12 @@ def sample() -> Path:
 
 @pytest.fixture(scope="session")
 def small_sample(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The sample with six slices of each patient to learn from, for what must only be gone through."""
+    """The sample with four slices of each patient to learn from, for what must only be gone through."""
     place = tmp_path_factory.mktemp("small") / "data" / "sample"
     shutil.copytree(sample, place)
     train = place / "train"
     names = sorted(path.stem for path in (train / "dicoms").iterdir())
-    kept = {name for _, own in groupby(names, key=lambda name: name.split("_")[0]) for name in list(own)[6:12]}
+    kept = {name for _, own in groupby(names, key=lambda name: name.split("_")[0]) for name in list(own)[7:11]}
     for path in [*(train / "dicoms").iterdir(), *(train / "labels").iterdir()]:
         if path.stem not in kept:
             path.unlink()

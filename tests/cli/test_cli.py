@@ -308,7 +308,7 @@ def test_ctrl_c_stops_a_training_that_resume_goes_on_with(small_sample, tmp_path
     assert main([*command, "--resume"]) == 0
     shown = capsys.readouterr().out
     assert "Going on with 'heart' after epoch 2" in shown
-    assert "Validation: 6 images of 1 patient: SCD0000501" in shown
+    assert "Validation: 4 images of 1 patient: SCD0000501" in shown
     assert "Epoch 4 of 4, " in shown
     assert "--resume" not in shown
     assert len(read_rows(tmp_path / "heart_history.csv")) == 4
