@@ -4,6 +4,7 @@ Pictures are kept in the folder that AUTOSEG_SCREENSHOTS names.
 """
 
 import re
+from pathlib import Path
 
 import pytest
 from bases import make_base
@@ -71,5 +72,8 @@ def test_finetune_from_the_model_to_the_best_scenario(lab, opened):
     notebook.wait_for_text("Ready to start")
     notebook.click(page.locator("button:visible", has_text=re.compile("^Start$")).last)
     notebook.wait_for_text("The model is in", seconds=120)
-    assert list((home / "trained_model").glob("new_region_*.pt"))
+    (model,) = (home / "trained_model").glob("new_region_*.pt")
+    with page.expect_download(timeout=30_000) as saved:
+        notebook.click(page.locator("button:visible", has_text=re.compile(f"^{model.name}$")))
+    assert Path(saved.value.path()).read_bytes() == model.read_bytes()
     assert "Traceback" not in page.locator(".jp-Notebook").text_content()
