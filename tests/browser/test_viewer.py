@@ -329,6 +329,24 @@ def _draw_with_mouse_and_keys(notebook, home):
     _press(page, "Enter")
     until_pixels(570)
     assert on_disk(15) == 570
+    # Drawn on the slice after the next as well, it is filled between them; each is one step back.
+    _press(page, "b", "]", "]", "]", "]", "ArrowRight", "ArrowRight")
+    viewer.locator(".asv-canvas[data-slice='17']").wait_for()
+    move_to(53, 54)
+    page.mouse.down()
+    page.mouse.up()
+    _until_so(page, "document.querySelector('.asv-small[aria-label=\"Slice 18: corrected\"]')")
+    viewer.get_by_role("button", name="Fill between").click()
+    _until_so(page, "document.querySelector('.asv-small[aria-label=\"Slice 17: corrected\"]')")
+    assert on_disk(16) > 520
+    canvas.focus()
+    for index in (16, 17):
+        _press(page, "Control+z")
+        viewer.locator(f".asv-canvas[data-slice='{index}']").wait_for()
+        _until_so(page, f"!document.querySelector('.asv-small[aria-label=\"Slice {index + 1}: corrected\"]')")
+    assert on_disk(16) == 520
+    _press(page, "[", "[", "[", "[", "ArrowLeft", "ArrowLeft")
+    viewer.locator(".asv-canvas[data-slice='15']").wait_for()
     # The cord's grey value is that of the whole slice, but for two pixels in the corner.
     viewer.get_by_role("button", name="As drawn here").click()
     canvas.focus()
