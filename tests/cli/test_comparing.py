@@ -163,7 +163,7 @@ def test_a_forecast_is_printed_and_lies_in_its_folder(tmp_path, capsys, monkeypa
     assert main(command) == 0
     shown = capsys.readouterr().out
     # Eight patients in three folds: five or six are left, of whom one validates.
-    assert "Fold 3 of 3, U-Net with 2 subjects (1 of 3)" in shown
+    assert "Fold 3 of 3, U-Net with 2 patients (1 of 3)" in shown
     folder = tmp_path / "forecast_comparison"
     table = pd.read_csv(folder / "forecast.csv")
     measured = table[(table["structure"] == "mean") & (table["measure"] == "dice") & (table["kind"] == "measured")]
