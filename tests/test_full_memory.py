@@ -62,7 +62,7 @@ def test_every_command_says_so_in_a_sentence(error, room, monkeypatch, capsys):
         assert "autoseg check: a file holds parts within parts without end" in said
     else:
         assert "not enough memory for autoseg check. " in said
-        assert ("batch_size" in said) == (room == "learning")
+        assert ("(batch)" in said) == (room == "learning")
 
 
 @pytest.mark.parametrize("error", [MemoryError(), opencv(), RecursionError()], ids=lambda e: type(e).__name__)

@@ -123,10 +123,10 @@ def test_folds_of_another_base_are_refused(base, entries, tmp_path):
 def test_a_base_that_knows_a_subject_is_refused_before_anything_is_trained(base, entries, tmp_path):
     cases, settings = [*CASES[:2], make_case(21), make_case(22)], entries["tuned"].settings
     for scenario in (entries["tuned"], entries["original"]):
-        with pytest.raises(DataError, match=r"The base model 'known' has learnt from the .* subject subject2"):
+        with pytest.raises(DataError, match=r"The base model 'known' has learnt from subject2\d"):
             compare(cases, STRUCTURES, {"one": scenario}, folder=tmp_path / "c", folds=2)
     assert not (tmp_path / "c" / "one").exists()
-    with pytest.raises(DataError, match="has learnt from the"):
+    with pytest.raises(DataError, match="has learnt from subject20"):
         cross_validate([*CASES, make_case(20)], STRUCTURES, settings, folder=tmp_path / "d", folds=2, base=base)
 
 

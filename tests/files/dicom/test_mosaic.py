@@ -7,10 +7,16 @@ import numpy as np
 import pydicom
 import pytest
 
+from autoseg.data.corrections.drawing import Drawing
+from autoseg.data.corrections.kit import write_kit
+from autoseg.data.corrections.read import read_corrections
 from autoseg.errors import ReadError
 from autoseg.files.dicom.phantoms import SAGITTAL, Phantom, write_phantom
 from autoseg.files.dicom.records import quiet
 from autoseg.files.dicom.series import find_series, read_dicom_file, read_series
+from autoseg.image.image import LabelMap
+from autoseg.image.structures import Structure
+from autoseg.measurement.areas import measure_areas
 
 OBLIQUE = (0.8, 0.6, 0.0, 0.0, 0.0, -1.0)
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
@@ -88,6 +94,24 @@ def test_tiles_become_the_slices_that_they_were(tmp_path, orientation, is_revers
     assert sorted(source.frame for source in image.source.slices) == list(range(count))
     side = int(np.ceil(np.sqrt(count)))
     assert f"{side} × {side} tiles in one picture: read as {count} slices" in " ".join(only(folder).notes)
+
+
+def test_what_is_drawn_on_a_tile_lies_on_its_slice(tmp_path):
+    files = stack(tmp_path / "single", 5, orientation=OBLIQUE)
+    (single,) = read_series(only(tmp_path / "single"))
+    (image,) = read_series(only(tile(tmp_path / "tiled", files[::-1])))
+    empty = LabelMap(np.zeros(image.shape, np.uint8), image.affine, (Structure(1, "disc"),), source=image.source)
+    drawing = Drawing(write_kit(tmp_path / "kit", [(image, empty)]), [(image, empty)], by="AB")
+    drawing.brush((0, 3), 1, [(12, 9)], size=5)
+    drawing.save()
+    (correction,) = read_corrections(drawing.kit.folder, by="AB")
+    drawn = correction.label_map.voxels
+    assert np.flatnonzero(drawn.any(axis=(1, 2))).tolist() == [3]
+    assert drawn[3, 12, 9] == 1
+    (area,) = (row.area_mm2 for row in measure_areas(correction.label_map) if row.area_mm2)
+    assert area == pytest.approx(14.0 * drawn.sum())
+    # The file lies where the slices lay before they became tiles.
+    np.testing.assert_allclose(correction.label_map.affine, single.affine, atol=1e-4)
 
 
 def test_several_mosaics_are_several_time_points(tmp_path):

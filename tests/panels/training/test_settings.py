@@ -232,7 +232,7 @@ def test_nobody_to_validate_on_is_allowed_and_warned_of(source):
     panel.show_ids.value = True
     panel.validation.value = tuple(f"subject{n}" for n in range(5))
     panel.name.value = "again"
-    assert "the subjects subject0" in panel.message.value
+    assert "train on: subject0, subject1" in panel.message.value
 
 
 # --- everything else

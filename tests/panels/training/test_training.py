@@ -283,7 +283,7 @@ def test_a_stopped_training_whose_checkpoint_has_no_room_is_saved_in_another_fol
     ("error", "words"),
     [
         (MemoryError(), "not enough memory"),
-        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "smaller batch size"),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "fewer images at once (batch)"),
         (ReadError("a.dcm is damaged. Copy it again."), "a.dcm is damaged. Copy it again."),
     ],
 )
