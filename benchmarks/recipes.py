@@ -160,7 +160,7 @@ WAYS = {
     "Tversky": Way({"loss.overlap": "tversky"}),
     "turns of 20": Way({"augmentation.rotation_deg": 20.0}),
     "pixels x 1.5": Way(pixels=1.5),
-    "both": Way({"augmentation.rotation_deg": 20.0}, pixels=1.5),
+    "pixels / 1.33": Way(pixels=0.75),
     "Dice stays": Way({"loss.overlap_until": math.inf}),
 }
 
