@@ -104,6 +104,11 @@ class Repair:
         return self.kind not in ("leave_out", "leave_out_slices")
 
     @property
+    def of_slices(self) -> int:
+        """How many slices the stack has of which slices are left out."""
+        return int(dict(self.arguments)["of"])
+
+    @property
     def change(self) -> str:
         """How a transform turns and moves the labels: "turned by 180°, then moved 3 pixels down"."""
         given = dict(self.arguments)
@@ -217,11 +222,10 @@ def find_kept_runs(repair: Repair, slices: tuple[int, int] | None) -> list[tuple
     >>> find_kept_runs(leave_out_slices("leg", [3, 7, 8, 9], of=10), None)
     [(0, 3), (4, 7)]
     """
-    given = dict(repair.arguments)
-    start, stop = slices or (0, int(given["of"]))
+    start, stop = slices or (0, repair.of_slices)
     ranges = sorted(
         (int(first), int(last or first))
-        for first, _, last in (words.partition("-") for words in given["slices"].split())
+        for first, _, last in (words.partition("-") for words in dict(repair.arguments)["slices"].split())
     )
     runs = []
     for first, last in (*ranges, (stop + 1, stop)):

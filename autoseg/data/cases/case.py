@@ -75,7 +75,8 @@ class Case:
     DICOM's PatientID, or stands for the study where that is blank; without DICOM it is told by the names. `images`
     are the channels' files, `labels` the label files, of a stack of pictures one or more for a slice. `annotated`
     are the labels that were drawn here, None if all of them were; `unsaid` are those among them of which nobody has
-    said so. `slices` (start, stop) cuts a case out of a stack. `values` says what stands for which label in the
+    said so. `slices` (start, stop) cuts a case out of a stack, which has `whole_slices` slices where that was said.
+    `values` says what stands for which label in the
     files; `channels` names the channels where a picture holds several. `rule` says why image and labels belong
     together, `subject_rule` what tells the subject. `repairs` mend the labels of the whole stack, `part_repairs`
     those of the part that was cut out. Where codes stand for patients (`autoseg.data.codes`), case_id and
@@ -89,6 +90,7 @@ class Case:
     annotated: frozenset[int] | None = None
     unsaid: frozenset[int] = frozenset()
     slices: tuple[int, int] | None = None
+    whole_slices: int | None = None
     values: tuple[tuple[int | str, int], ...] = ()
     channels: tuple[str, ...] = ()
     site: str = ""

@@ -508,6 +508,8 @@ def _without_slices(case: Case, repair: Repair) -> list[Case]:
     runs = find_kept_runs(repair, case.slices)
     if case.slices in runs:
         return [case]
+    if case.slices is None:
+        case = replace(case, whole_slices=repair.of_slices)
     if len(runs) == 1 and not PART.search(case.case_id):
         return [replace(case, slices=runs[0])]
     named = [(f"{case.whole_id}_s{first + 1:03d}-{last:03d}", (first, last)) for first, last in runs]

@@ -15,7 +15,7 @@ from scipy import ndimage
 from autoseg.data.cases.case import Case
 from autoseg.data.codes import coded_image, hidden_errors, hide_note, original
 from autoseg.data.repairs import apply_repairs, settled_by
-from autoseg.errors import DataError, LabelError, ReadError
+from autoseg.errors import DataError, LabelError, ReadError, private
 from autoseg.files.dicom.grouping import group_series
 from autoseg.files.dicom.headers import FileHeader, read_header
 from autoseg.files.dicom.records import quiet
@@ -145,6 +145,7 @@ def _mended(case: Case, voxels: Voxels, shares: Shares | None = None) -> tuple[V
     if case.repairs:
         voxels, shares = apply_repairs(voxels, case.repairs), None
     if case.slices is not None:
+        _check_count(case, voxels.shape[0])
         chosen = slice(*case.slices)
         voxels, shares = voxels[chosen], None if shares is None else shares[:, chosen]
     if case.part_repairs:
@@ -315,7 +316,19 @@ def read_case_image(case: Case, *, pixel_spacing_mm: tuple[float, float] | None 
         image = coded_image(image, (case.subject_id, case.case_id))
     if case.slices is None:  # what is read is the caller's own, and the cached one stays as it is
         return replace(image, voxels=image.voxels.copy())
+    _check_count(case, image.shape[0])
     return _cut(image, case.slices)
+
+
+def _check_count(case: Case, count: int) -> None:
+    """Refuse to cut slices out of a stack that is no longer the one whose slices a person left out."""
+    if case.whole_slices not in (None, count):
+        whole = counted(case.whole_slices or 0, "slice")
+        raise DataError(
+            f"repairs.csv leaves out slices of {private(case.whole_id)} as of {whole}, and it has {count}: another "
+            "file lies there now, or annotated.csv changed. Undo that answer in 1_train (or delete the row) and "
+            "look at the image again."
+        )
 
 
 def _folder_of(case: Case) -> Path | None:

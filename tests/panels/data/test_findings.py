@@ -150,6 +150,16 @@ def test_slices_of_a_volume_that_nobody_drew_are_left_out_and_come_back(tmp_path
     panel = FindingsPanel()  # of another day
     panel.show(found, check_cases(found))
     assert not any(row.finding.kind == "gap" for row in panel.rows)
+    # Another file in its place is not cut by what was said of the one before.
+    former = {path: path.read_bytes() for path in folder.glob("*/a.nii.gz")}
+    for path in former:
+        picture = nibabel.load(path)
+        longer = np.concatenate([np.asarray(picture.dataobj)] * 2, axis=2)
+        nibabel.save(nibabel.Nifti1Image(longer, picture.affine), path)
+    told = " ".join(one.problem for one in check_cases(find_cases(folder)) if one.severity == "error")
+    assert "leaves out slices of a as of 5 slices, and it has 10: another file" in told
+    for path, content in former.items():
+        path.write_bytes(content)
     undo = [line.children[0] for line in panel.made.children[1:3]]
     assert [one.tooltip.partition(" (")[0] for one in undo] == [
         "Undo: b: slice 3 of 5 is left out",
