@@ -22,6 +22,8 @@ FRAGMENT_SHARE = 0.1  # of the structure's pixels on the slice
 JUMP_FACTOR = 2.0
 SIDE_FACTOR = 3.0
 MM2, PIXELS = "mm²", "pixels"
+# The flags of which a structure's own pixels on the slice tell; the others need other slices or structures.
+OF_ONE_MASK = ("touches edge", "fragmented")
 # The lights of images, from the best to the worst; one that nobody compared may be worse than green.
 FROM_BEST = ("green", "", "amber", "red")
 
@@ -291,7 +293,7 @@ def _describe(mask: npt.NDArray[np.bool_], usual_pieces: int = 1) -> _Shape:
     edge = touches_edge(mask)
     fragmented = components > 1 and sizes[-2] > FRAGMENT_SHARE * count
     fragmented = fragmented and (usual_pieces == 1 or count_pieces(mask) > usual_pieces)
-    flags = (("touches edge", edge), ("fragmented", fragmented))
+    flags = zip(OF_ONE_MASK, (edge, fragmented), strict=True)
     return _Shape(count, int(components), edge, tuple(flag for flag, raised in flags if raised))
 
 
@@ -311,6 +313,28 @@ def jumps_along(counts: npt.NDArray[np.integer]) -> list[float]:
     larger, smaller = here / np.maximum(before, behind), np.minimum(before, behind) / here
     found: list[float] = np.maximum(1.0, np.maximum(larger, smaller)).tolist()
     return found
+
+
+def flags_along_stack(rows: Sequence[Measurement], structures: Sequence[Structure]) -> list[tuple[str, ...]]:
+    """Give for each row the flags that need other slices or structures, by the pixels that rows tell.
+
+    Parameters
+    ----------
+    rows : sequence of Measurement
+        All of one image, in the order of `measure_areas`.
+    structures : sequence of Structure
+        Those that have rows, by rising label.
+
+    Examples
+    --------
+    >>> drawn = np.zeros((3, 1, 9), np.uint8)
+    >>> drawn[0, :, :1], drawn[1, :, :5], drawn[2, :, :2] = 1, 1, 1
+    >>> flags_along_stack(measure_areas(LabelMap(drawn, structures=(one := Structure(1, "disc"),))), [one])
+    [(), ('jump',), ()]
+    """
+    counts = np.array([row.pixel_count for row in rows]).reshape(-1, len(structures))
+    found = _flag_along_stack(counts, structures, [Usual()] * len(structures), is_learnt=False)
+    return [flags for of_slice in found for flags in of_slice]
 
 
 def _flag_along_stack(

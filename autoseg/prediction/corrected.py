@@ -6,14 +6,26 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from autoseg.data.corrections.drawing import read_sessions
+import numpy as np
+
+from autoseg.data.corrections.drawing import Drawing, Place, read_sessions
 from autoseg.data.corrections.read import Correction, say_date
 from autoseg.files.atomic import one_step, remove_folder
-from autoseg.measurement.tissue import join_tissue, measure_tissue
+from autoseg.measurement.areas import Measurement
+from autoseg.measurement.morphometry.obliquity import cut_at, slice_obliquity_deg
+from autoseg.measurement.tissue import Tissue, join_tissue, measure_tissue
 from autoseg.prediction.run import Run
 from autoseg.prediction.run_report import written_run
 from autoseg.report.area_tables import areas_table, find_missing, missing_notes
-from autoseg.report.corrected import WITHOUT_INTERVAL, correct_labels, correct_rows, place_of
+from autoseg.report.corrected import (
+    WITHOUT_INTERVAL,
+    Key,
+    correct_labels,
+    correct_rows,
+    measure_changed,
+    place_of,
+    put_in,
+)
 from autoseg.report.export import write_run
 from autoseg.report.written_run import WrittenRun
 from autoseg.words import GraveNote, say_slices
@@ -89,6 +101,95 @@ def correct_run(run: Run, corrections: Sequence[Correction]) -> Run:
         before=run,
         corrections=corrections,
     )
+
+
+class RunAsDrawn:
+    """A run whose numbers follow what is drawn in its labels; only what was changed since is measured anew.
+
+    No file is written: that is for `correct_run`, which gives the same numbers.
+
+    Parameters
+    ----------
+    run : Run
+        Or one that was corrected before: the run before it counts.
+    drawing : Drawing
+        Of the folder to correct in that was written from this run.
+    """
+
+    def __init__(self, run: Run, drawing: Drawing) -> None:
+        self.run, self.drawing = run.before or run, drawing
+        # Copies, because strokes go on while these are measured.
+        self._labels = [replace(one, voxels=one.voxels.copy(), shares=None) for _, one in self.run.results]
+        self._structures = {s.label: s for one in self._labels for s in one.structures}
+        self._places: set[Place] = set()  # that are other than the model drew
+        self._new: dict[Key, Measurement] = {}
+        self._angles: dict[tuple[int, int], dict[int, float]] = {}
+        self._tissue, self._whole = self.run.tissue, dict[int, Tissue]()
+
+    def measure(self) -> Run:
+        """Give the run with the labels as they are drawn now; `before` is the run without them."""
+        touched: set[tuple[int, int]] = set()
+        for place in sorted(self._places | self.drawing.changed):
+            touched |= self._measure_slice(place)
+        for number, label in sorted(touched):
+            self._angles[number, label] = slice_obliquity_deg(self._labels[number], label)
+        if touched:
+            self._tissue = self._measure_tissue(touched)
+        run, new = self.run, dict[Key, tuple[Measurement, str]]()
+        numbers = {image.source.case_id: number for number, (image, _) in enumerate(run.results)}
+        for (case_id, index, label), row in self._new.items():
+            angle = self._angles[numbers[case_id], label].get(index)
+            new[case_id, index, label] = row if angle is None else cut_at(row, angle), self.drawing.by
+        found = put_in(run.measurements, run.patient_intervals, new, structures=self._structures)
+        images = (image for image, _ in run.results)
+        return replace(
+            run,
+            results=tuple(zip(images, self._labels, strict=True)),
+            measurements=found.measurements,
+            areas=areas_table(found.measurements, found.intervals),
+            patient_intervals=found.intervals,
+            tissue=self._tissue,
+            before=run,
+        )
+
+    def _measure_slice(self, place: Place) -> set[tuple[int, int]]:
+        """Measure a slice, if it was drawn on since; give the images and labels of which any pixel changed."""
+        number, index = place
+        held, drawn = self._labels[number], self.drawing.label_map(number)
+        if np.array_equal(held.voxels[index], drawn.voxels[index]):
+            return set()
+        earlier = held.one_slice(index)
+        held.voxels[index] = drawn.voxels[index]
+        image, first = self.run.results[number]
+        now, case_id = held.one_slice(index), image.source.case_id
+        self._new = {key: row for key, row in self._new.items() if key[:2] != (case_id, index)}
+        rows = measure_changed(first.one_slice(index), now, image=image.one_slice(index))
+        self._new |= {(case_id, index, row.label): row for row in rows}
+        (self._places.add if rows else self._places.discard)(place)
+        return {
+            (number, label)
+            for label in self._structures
+            if not np.array_equal(earlier.mask(label), now.mask(label))
+        }
+
+    def _measure_tissue(self, touched: set[tuple[int, int]]) -> Tissue:
+        run, before = self.run, self._tissue
+        images = [image for image, _ in run.results]
+        if before.fat or before.estimates or before.notes or not before.intensities:
+            # What is said of fat is of all structures of an image together.
+            for number in {number for number, _ in touched} | (set(range(len(images))) - set(self._whole)):
+                self._whole[number] = measure_tissue(self._labels[number], images[number], run.fat)
+            return join_tissue([self._whole[number] for number in range(len(images))])
+        parts = []
+        for number, image in enumerate(images):
+            own = [row for row in before.intensities if row.case_id == image.source.case_id]
+            if labels := frozenset(label for one, label in touched if one == number):
+                held = self._labels[number]
+                part = replace(held, annotated=labels & (held.annotated or frozenset()))
+                new = measure_tissue(part, image, run.fat).intensities
+                own = sorted([*(row for row in own if row.label not in labels), *new], key=lambda row: row.label)
+            parts.append(Tissue(tuple(own)))
+        return join_tissue(parts)
 
 
 def _tell(run: Run, written: WrittenRun, one: Correction) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """A run with corrected labels: its numbers and files are of those labels and say so; the rest stays."""
 
+import dataclasses
 import gzip
 import json
 
@@ -16,7 +17,9 @@ from autoseg.image.geometry import affine_from_spacing
 from autoseg.image.image import Image, LabelMap, Source
 from autoseg.image.structures import Structure
 from autoseg.measurement.areas import measure_areas
-from autoseg.prediction.corrected import FOLDER, correct_run
+from autoseg.measurement.tissue import FatChannels, measure_tissue
+from autoseg.prediction import corrected as module
+from autoseg.prediction.corrected import FOLDER, RunAsDrawn, correct_run
 from autoseg.prediction.run import Run, kit_folder, run_to_correct
 from autoseg.prediction.run_report import run_document, write_report
 from autoseg.report.area_tables import areas_table
@@ -117,6 +120,47 @@ def test_the_report_tells_what_was_corrected(run):
     assert f"{133 * PIXEL:.1f}" in page
     path, _ = write_report(corrected)
     assert path == corrected.folder / "report_corrected.html"
+
+
+def same_numbers(one, other):
+    assert one.measurements == other.measurements
+    assert one.patient_intervals == other.patient_intervals
+    assert one.tissue == other.tissue
+    pd.testing.assert_frame_equal(one.areas, other.areas)
+
+
+@pytest.mark.parametrize("channel", [None, "image"])
+def test_numbers_follow_each_stroke_and_are_those_of_the_files(run, channel, monkeypatch):
+    """Whether fat is estimated or not; and nothing is measured again that was not drawn on since."""
+    image, labels = run.results[0]
+    fat = FatChannels(estimate=channel or "")
+    areas = areas_table(run.measurements, run.patient_intervals)
+    run = dataclasses.replace(run, tissue=measure_tissue(labels, image, fat), fat=fat, areas=areas)
+    held, seen = labels.voxels.copy(), []
+    measure = module.measure_changed
+
+    def measured(before, now, *, image):
+        seen.append(now.source.first_slice - 1)
+        return measure(before, now, image=image)
+
+    drawing = drawn(run)
+    following = RunAsDrawn(run, drawing)
+    monkeypatch.setattr(module, "measure_changed", measured)
+    same_numbers(following.measure(), correct_run(run, corrections_of(run)))
+    drawing.brush((0, 3), 2, [(9, 12)], size=9)  # takes away of the psoas
+    drawing.brush((0, 0), 1, [(9, 12)], size=9)
+    drawing.save()
+    now, files = following.measure(), correct_run(run, corrections_of(run))
+    same_numbers(now, files)
+    assert now.before is run
+    assert np.array_equal(now.results[0][1].voxels, files.results[0][1].voxels)
+    assert seen == [2, 0, 3]
+    same_numbers(following.measure(), now)
+    for _ in range(3):
+        drawing.undo()
+    same_numbers(following.measure(), run)
+    assert seen == [2, 0, 3, 0, 2, 3]
+    assert np.array_equal(labels.voxels, held)
 
 
 def test_a_second_correction_replaces_the_first_and_none_takes_it_away(run):

@@ -40,11 +40,13 @@ def with_obliquity(rows: Sequence[Measurement], label_map: LabelMap) -> list[Mea
     """
     angles = {label: slice_obliquity_deg(label_map, label) for label in {row.label for row in rows}}
     return [
-        replace(row, obliquity_deg=angle, area_corrected_mm2=_across(row, angle))
-        if (angle := angles[row.label].get(row.slice_index)) is not None
-        else row
-        for row in rows
+        row if (angle := angles[row.label].get(row.slice_index)) is None else cut_at(row, angle) for row in rows
     ]
+
+
+def cut_at(row: Measurement, angle_deg: float) -> Measurement:
+    """Give a row with the angle at which its slice cuts the structure, and its area across."""
+    return replace(row, obliquity_deg=angle_deg, area_corrected_mm2=_across(row, angle_deg))
 
 
 def slice_obliquity_deg(label_map: LabelMap, label: int) -> dict[int, float]:
