@@ -65,7 +65,7 @@ REMEDIES = (
 
 
 # One person's JupyterLab on one computer: nobody else is listened to, nothing is installed, fetched or asked
-# for. A terminal can do no more than a notebook may, and panels need none.
+# for. A terminal can do no more than a notebook may, and panels need none. Saved notebooks keep no panels.
 CLOSED_LAB = (
     "--ServerApp.ip=127.0.0.1",
     "--ServerApp.allow_remote_access=False",
@@ -77,6 +77,7 @@ CLOSED_LAB = (
     "--LabApp.extension_manager=readonly",
     "--LabApp.news_url=None",
     "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+    "--ContentsManager.pre_save_hook=autoseg.files.notebooks.keep_no_panels",
 )
 # Which value of an option opens it again, and what is said then.
 OPENED_LAB = {

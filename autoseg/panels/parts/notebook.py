@@ -9,21 +9,23 @@ from types import TracebackType
 from typing import Any
 
 from autoseg.errors import AutosegError
+from autoseg.files.notebooks import BESIDE_PANEL
 from autoseg.panels.parts.style import notice
 
 # A notebook keeps where a panel stood, and not the panel; JupyterLab then says "model not found". In its place
-# stands what to do. As long as the panel is there (`autoseg-panel`), or is being loaded, nothing is shown.
-BEFORE, AFTER = ".jp-OutputArea-child:has(.autoseg-another-day)", ".jp-OutputArea-child"
+# stands what to do. As long as the panel is there (`autoseg-panel`), or is being loaded, nothing is shown. This is
+# for a JupyterLab that `workbench.py` did not start; from the other's notebooks `keep_no_panels` takes panels out.
+BEFORE, AFTER = f".jp-OutputArea-child:has(.{BESIDE_PANEL})", ".jp-OutputArea-child"
 STYLE = f"""<style>
-.autoseg-another-day {{ display: none; }}
-.jp-OutputArea .autoseg-another-day {{ display: block; }}
+.{BESIDE_PANEL} {{ display: none; }}
+.jp-OutputArea .{BESIDE_PANEL} {{ display: block; }}
 {BEFORE}:not(:has(+ {AFTER} .jupyter-widgets)), {BEFORE}:has(+ {AFTER} .autoseg-panel),
 {BEFORE} + {AFTER}:has(.jupyter-widgets):not(:has(.autoseg-panel)) {{ display: none; }}
 </style>"""
 ANOTHER_DAY = (
     "This panel is of another day, and what it showed is not kept in the page. Run ▸ Run All Cells brings it back."
 )
-OF_ANOTHER_DAY = f'{STYLE}<div class="autoseg-another-day">{notice(ANOTHER_DAY, announced=False)}</div>'
+OF_ANOTHER_DAY = f'{STYLE}<div class="{BESIDE_PANEL}">{notice(ANOTHER_DAY, announced=False)}</div>'
 
 
 def speak_plainly() -> None:
