@@ -38,8 +38,8 @@ ABOUT = {
 
 # Whatever a file's tests share is made once; the longest files come first (tests/conftest.py).
 TWO_WORKERS = ["-n", "2", "--dist", "loadscope", "--no-loadscope-reorder"]
-# Without tests, which nobody imports.
-COMPILE = ("-m", "compileall", "-qq", "-j", "0", "-x", r"[\\/]tests?[\\/]", ".venv")
+# Without tests, which nobody imports. With autoseg itself, which else each of several processes would compile.
+COMPILE = ("-m", "compileall", "-qq", "-j", "0", "-x", r"[\\/]tests?[\\/]", ".venv", "autoseg")
 
 # What pip prints when a package fails, in the order of how precisely it names the package.
 FAILED_PACKAGE = (
