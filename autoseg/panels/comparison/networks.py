@@ -94,6 +94,7 @@ class NetworksPanel(EntriesPanel):
             rows=3,
             continuous_update=False,
         )
+        self.own.layout.max_width = "calc(100% - 4px)"  # beside an open side bar; 2 px around it are the page's
         rows += [widgets.HTML(heading("Settings of your own")), widgets.HTML(text(OWN_WORDS)), self.own]
         self.table = widgets.HTML()
         why = ("The settings that all share, and why",)
