@@ -57,10 +57,10 @@ class Split:
         for (first, some), (second, others) in combinations(sides.items(), 2):
             shared = sorted(set(some) & set(others))
             if shared:
+                verb = "is" if len(shared) == 1 else "are"
                 raise DataError(
-                    f"{', '.join(shared[:5])} is in {first} and in {second}. A network recognises a "
-                    "person that it has seen, so its score would be too good. Put all cases of a patient on "
-                    "one side."
+                    f"{name_private(shared)} {verb} in {first} and in {second}. A network recognises a person that "
+                    "it has seen, so its score would be too good. Put all cases of a patient on one side."
                 )
 
     def sides(self) -> dict[str, tuple[Case, ...]]:

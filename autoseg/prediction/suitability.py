@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 
 import numpy as np
 
@@ -384,6 +385,13 @@ def _tell_own_score(doubts: Doubts, profile: Profile, structures: Sequence[Struc
         doubts.own.append(
             "The model was validated on no patient, so nobody knows how good it is. Look at every slice, and train "
             "it with patients to validate on."
+        )
+    unscored = [one.name for one, dice in zip_longest(structures, profile.dice) if one is not None and dice is None]
+    if profile.validated and unscored:
+        doubts.own.append(
+            f"On none of the {counted(profile.validated, 'patient')} that the model was validated on "
+            f"{listed(unscored)} {'was' if len(unscored) == 1 else 'were'} drawn, so nobody knows how good it is "
+            "there. Look at every slice, and train it with such patients to validate on."
         )
     poor = []
     for structure, dice, error in zip(structures, profile.dice, profile.area_error, strict=False):

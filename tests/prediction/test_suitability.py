@@ -199,11 +199,14 @@ def test_a_model_that_is_poor_or_knows_few_patients_is_never_green():
     off = taught(untrained_model(), pairs, scored=examined(wrong=0.4))
     unseen = taught(untrained_model(), pairs, validated=0, scored=[])
     alone = taught(untrained_model(), pairs[:1], validated=0, scored=[])
+    known = replace(poor.trust.profile, dice=(0.9, None), area_error=(0.1, None))
+    partly = replace(poor, trust=Trust(profile=known))
     for model, words in (
         (poor, "cavity Dice 0.50 and myocardium Dice 0.50"),
         (off, "cavity areas off by 40 %"),
         (unseen, "validated on no patient"),
         (alone, "a single patient"),
+        (partly, "On none of the 2 patients that the model was validated on myocardium was drawn"),
     ):
         found = light_of(model, image)
         assert found.light is Light.AMBER, (words, found.reasons)
