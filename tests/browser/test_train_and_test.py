@@ -145,6 +145,22 @@ def test_segment_from_the_model_to_the_downloads(lab, opened, home, capsys):
         assert saved.value.suggested_filename == f"{run.name}_{name}"
         assert Path(saved.value.path()).read_bytes() == (run / name).read_bytes()
 
+    # A stroke in the picture: the numbers below follow it, and their files are not offered as theirs.
+    fill(page, "Corrected by", "AB")
+    notebook.click(notebook.button("Correct the outlines"))
+    viewer = page.locator(".asv", has=page.locator(".asv-drawing:not([hidden])"))
+    viewer.wait_for(timeout=60_000)
+    area, plots = cell.inner_text(), page.locator("img[alt*='along the slices']").first.get_attribute("src")
+    canvas = viewer.locator(".asv-canvas[data-slice='3']")
+    canvas.scroll_into_view_if_needed()
+    canvas.click(position={"x": 3, "y": 3})
+    notebook.wait_for_text("All below is of the outlines as they are drawn now")
+    page.wait_for_function("old => document.querySelector(\"img[alt*='along the slices']\").src !== old", arg=plots)
+    wait_until(lambda: cell.inner_text() != area)
+    assert page.get_by_role("button", name="Download XLSX").count() == 0
+    page.get_by_text("what stands here is of those before").locator("visible=true").first.wait_for()
+    notebook.shot_cells("test_drawn")
+
     # The next day: nothing of this patient is shown or looked for, and a line says how panels come back.
     without_outputs = notebook.path.read_bytes()
     page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")

@@ -34,17 +34,12 @@ const same = (one, other) =>
 class Table {
   constructor(model, el) {
     this.model = model;
-    this.content = model.get("_content");
-    this.sorted = { column: null, direction: 0 };
-    this.formats = this.content.columns.map(
-      ({ decimals }) => new Intl.NumberFormat("en", { minimumFractionDigits: decimals, maximumFractionDigits: decimals }),
-    );
-    this.several = this.content.blocks.some((block) => block.single);
-    this.leading = this.heads().length; // columns before the structures
     this.build(el);
     this.chosen = () => this.mark();
     this.explained = () => this.explain();
     this.heard = (message, buffers) => this.receive(message, buffers);
+    this.renewed = () => this.renew(el);
+    model.on("change:_content", this.renewed);
     model.on("change:selected", this.chosen);
     model.on("change:_line", this.explained);
     model.on("msg:custom", this.heard);
@@ -53,6 +48,7 @@ class Table {
 
   close() {
     clearTimeout(this.patience);
+    this.model.off("change:_content", this.renewed);
     this.model.off("change:selected", this.chosen);
     this.model.off("change:_line", this.explained);
     this.model.off("msg:custom", this.heard);
@@ -67,7 +63,32 @@ class Table {
     return heads;
   }
 
+  /** Shows other areas of the same slices in the place of these, sorted and scrolled alike. */
+  renew(el) {
+    const { root, scroll, sorted } = this;
+    const { scrollTop, scrollLeft } = scroll;
+    const at = scroll.contains(document.activeElement) ? [...scroll.querySelectorAll("[data-c]")].indexOf(this.focused) : -1;
+    const hidden = root.classList.contains("ast-no-intervals");
+    this.build(el);
+    root.remove();
+    const head = this.headings.get(sorted.column);
+    for (let times = { 1: 1, "-1": 2, 0: 0 }[sorted.direction]; head && times > 0; times--) this.sort(sorted.column, head);
+    if (hidden) this.root.querySelector("[aria-pressed]")?.click();
+    this.mark();
+    Object.assign(this.scroll, { scrollTop, scrollLeft });
+    const cell = this.scroll.querySelectorAll("[data-c]")[at];
+    if (cell) this.focus(cell);
+  }
+
   build(el) {
+    this.content = this.model.get("_content");
+    this.sorted = { column: null, direction: 0 };
+    this.formats = this.content.columns.map(
+      ({ decimals }) => new Intl.NumberFormat("en", { minimumFractionDigits: decimals, maximumFractionDigits: decimals }),
+    );
+    this.several = this.content.blocks.some((block) => block.single);
+    this.leading = this.heads().length; // columns before the structures
+    this.headings = new Map();
     this.root = make("div", { class: "ast", role: "group", "aria-label": "Areas", "data-lm-suppress-shortcuts": "true" });
     this.table = make("table", { class: "ast-table", role: "grid", "aria-label": `Areas in ${this.units()}, one row a slice` });
     this.table.append(this.buildHead());
@@ -105,6 +126,7 @@ class Table {
       const head = make("th", { scope: "col", "aria-sort": "none", class: number ? "ast-number" : "" }, button);
       if (colour) head.style.borderBottom = `4px solid rgb(${colour})`;
       button.addEventListener("click", () => this.sort(name, head));
+      this.headings.set(name, head);
       row.append(head);
     };
     for (const [name, words, title] of this.heads()) add(name, words, `Sort by ${words.toLowerCase()} (${title})`, null, name === "position");

@@ -72,11 +72,21 @@ class AreaTable(anywidget.AnyWidget):
         self.measurements = tuple(measurements)
         self.structures = tuple(structures)
         self.files = dict(files or {})
+        self._show_ids = show_ids
+        super().__init__(_content=self._fill())
+        self.on_msg(self._answer)
+
+    def renew(self, measurements: Sequence[Measurement]) -> None:
+        """Show other areas of the same slices; what is chosen and sorted stays so. The files are not of these."""
+        self.measurements, self.files = tuple(measurements), {}
+        self._content = self._fill()
+        self._explain({"new": self.selected})
+
+    def _fill(self) -> dict[str, Any]:
         self._rows = {(row.case_id, row.slice_index, row.label): row for row in self.measurements}
         self._slices = {(case_id, slice_index) for case_id, slice_index, _ in self._rows}
-        content = table_content(self.measurements, self.structures, show_ids=show_ids)
-        super().__init__(_content=content | {"files": list(self.files)})
-        self.on_msg(self._answer)
+        content = table_content(self.measurements, self.structures, show_ids=self._show_ids)
+        return content | {"files": list(self.files)}
 
     def select(self, case_id: str, slice_index: int, label: int = 0) -> None:
         """Choose a cell, as a click does; label 0 chooses the slice alone."""

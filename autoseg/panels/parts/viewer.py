@@ -294,6 +294,7 @@ class SliceViewer(anywidget.AnyWidget):
         self._flags = dict(flags or {})
         self._clicked: Callable[[int, int, float, float], None] | None = None
         self._drawing: Drawing | None = None
+        self._drawn: Callable[[], object] | None = None
         self._hide: Callable[[str], str] = str
         self._stroke = 0  # the number of the page's last stroke that was drawn here
         images = [self._describe(number) for number in range(len(self.results))]
@@ -308,16 +309,19 @@ class SliceViewer(anywidget.AnyWidget):
         """
         self._clicked, self._click_hint = act, hint
 
-    def draw(self, drawing: Drawing, hide: Callable[[str], str] = str) -> None:
+    def draw(
+        self, drawing: Drawing, hide: Callable[[str], str] = str, *, on_drawn: Callable[[], object] | None = None
+    ) -> None:
         """Let people correct the outlines of the images of a Drawing, which are the viewer's first ones.
 
-        Each stroke is drawn here by its points, sent back with the areas that it gives, and saved.
+        Each stroke is drawn here by its points, sent back with the areas that it gives, and saved; then `on_drawn`
+        is called.
         """
         count = len(drawing.images)
         shown = [image.source.case_id for image, _ in self.results[:count]]
         if shown != [image.source.case_id for image in drawing.images]:
             raise DataError("The viewer shows other images than those that are to be corrected.")
-        self._drawing, self._hide = drawing, hide
+        self._drawing, self._hide, self._drawn = drawing, hide, on_drawn
         self._show_drawn(drawing)
         self._drawn_images = count
 
@@ -524,6 +528,8 @@ class SliceViewer(anywidget.AnyWidget):
         else:
             self._send_drawn([], words)
         self._corrected = sorted(map(list, drawing.changed))
+        if touched and self._drawn is not None:
+            self._drawn()
 
     def _is_slice(self, place: tuple[Any, Any]) -> bool:
         number, index = place

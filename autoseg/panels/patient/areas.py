@@ -19,6 +19,7 @@ from autoseg.panels.parts.table import Cell, html_table
 from autoseg.panels.parts.viewer import SliceViewer
 from autoseg.panels.patient.light import Lit, light_above, line_of, run_to_show, why_no_numbers
 from autoseg.panels.patient.old_table import OldTablePanel
+from autoseg.panels.patient.redrawn import Redrawn
 from autoseg.panels.patient.tissue import TissueView
 from autoseg.prediction.run import Run
 from autoseg.report.area_tables import (
@@ -50,7 +51,9 @@ class AreasPanel(Panel):
 
     Those of a run with a red light are shown once somebody asks for them (`light.show_numbers`, the button under
     the light). A click on a cell shows that slice and structure in a viewer below the table, and in the
-    prediction's. Patients are numbered, unless `show_ids`. Below, areas of an older workbench can be put right.
+    prediction's. Patients are numbered, unless `show_ids`. While outlines are corrected in the prediction's viewer
+    all of it follows (`light.drawing`), and tells where it does not yet. Below, areas of an older workbench can be
+    put right.
     """
 
     def __init__(self, prediction: Panel, *, show_ids: bool = False) -> None:
@@ -61,7 +64,7 @@ class AreasPanel(Panel):
         self.viewer: SliceViewer | None = None
         self.tissue: TissueView | None = None
         self.ids = tick("Show patient IDs", "Show IDs on this page; files have them", value=show_ids)
-        self.line = widgets.HTML()
+        self.line, self.drawn = widgets.HTML(), widgets.HTML()
         self.plots, self.patients = widgets.HTML(), widgets.HTML()
         self.look = widgets.VBox()
         self.light = light_above(prediction)
@@ -69,6 +72,7 @@ class AreasPanel(Panel):
         self.stack(self.body, self.bar, self.message, self.old_table)
         self.ids.observe(lambda _: self._update(self.light.value), "value")
         self.follow(self.light, self._update)
+        self.light.drawing.observe(lambda change: self._follow_drawing(change["new"]), "redrawn")
 
     def select(self, case_id: str, slice_index: int, label: int = 0) -> None:
         """Choose a cell of the table, as a click does."""
@@ -93,8 +97,36 @@ class AreasPanel(Panel):
         )
         self.table.observe(self._look, "selected")
         self.line.value, self.plots.value, self.patients.value = line_of(lit), "", ""
-        self.body.children = [self.ids, self.line, self.table, self.look, self.plots, self.patients]
-        show_ids = self.ids.value
+        parts = [self.ids, self.line, self.drawn, self.table, self.look, self.plots, self.patients]
+        self.body.children = parts
+        redrawn = self.light.drawing.redrawn
+        self.drawn.value = ""
+        if redrawn is None:
+            self._draw(run)
+        else:
+            self._show_redrawn(redrawn)
+
+    def _follow_drawing(self, redrawn: Redrawn | None) -> None:
+        """Show the numbers of the outlines as they are drawn now, or that they are still those of before."""
+        with self._lock, self.attempt():
+            if redrawn is None:
+                self._update(self.light.value)
+            elif self.table is not None:
+                self._show_redrawn(redrawn)
+
+    def _show_redrawn(self, redrawn: Redrawn) -> None:
+        self.drawn.value = redrawn.words
+        self.viewer, self.look.children = None, []  # its slices are of the outlines before
+        if redrawn.run is None or self.table is None:
+            self.drop_work()
+            return
+        self.run = redrawn.run
+        self.table.renew(redrawn.run.measurements)
+        self._draw(redrawn.run)
+
+    def _draw(self, run: Run) -> None:
+        """Draw plots and tables by patient in the background."""
+        structures, show_ids = structures_of(run), self.ids.value
         units = " or ".join(dict.fromkeys(row.unit for row in run.measurements))
 
         def draw() -> tuple[str, str]:
@@ -107,8 +139,9 @@ class AreasPanel(Panel):
         def show(drawn: tuple[str, str]) -> None:
             if self.run is run:
                 self.plots.value, self.patients.value = drawn
-                self.tissue = TissueView(self, run) if run.tissue.intensities else None
-                self.body.children = [*self.body.children, *filter(None, [self.tissue])]
+                children = [one for one in self.body.children if one is not self.tissue]
+                self.tissue = TissueView(self, run, self.tissue) if run.tissue.intensities else None
+                self.body.children = [*children, *filter(None, [self.tissue])]
                 self.value = run
 
         self.start(draw, show, saying="Drawing the areas …")
@@ -122,7 +155,8 @@ class AreasPanel(Panel):
             if self.viewer is None:
                 self.viewer = SliceViewer(run.results, run.measurements)
                 self.look.children = [self.viewer]
-            above = getattr(self.prediction, "viewer", None) if self.prediction.value is run else None
+            is_above = self.prediction.value is run_to_show(self.light.value)
+            above = getattr(self.prediction, "viewer", None) if is_above else None
             for viewer in filter(None, (self.viewer, above)):
                 viewer.show(chosen["case_id"], chosen["slice_index"], chosen["label"])
 

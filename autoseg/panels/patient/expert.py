@@ -57,8 +57,9 @@ class ExpertPanel(Panel):
         )
         self.ids = tick("Show patient IDs and file names", value=show_ids)
         self.line, self.tables, self.readers = widgets.HTML(), widgets.HTML(), SecondReader()
+        shown = [self.line, self.light.drawing.behind, self.tables, self.readers]
         self.fold = widgets.Accordion(
-            [widgets.VBox([self.chooser, self.ids, self.line, self.tables, self.readers])],
+            [widgets.VBox([self.chooser, self.ids, *shown])],
             titles=("Beside an expert's labels (optional)",),
             selected_index=None if folder is None else 0,
         )

@@ -11,6 +11,7 @@ from autoseg.panels.parts.fields import button
 from autoseg.panels.parts.light import light_box, light_line
 from autoseg.panels.parts.panel import Panel
 from autoseg.panels.parts.style import notice
+from autoseg.panels.patient.redrawn import FollowsDrawing
 from autoseg.prediction.run import Run, RunProgress
 from autoseg.report.lights import light_of_run
 
@@ -38,11 +39,13 @@ class LightPanel(Panel):
     """The lights of the images of a Run, which is the value of `prediction`, before any number; `value` is a `Lit`.
 
     Its numbers may be seen at once, but those of a run with a red light only after a click, or `show_numbers`,
-    which counts for this run alone. A panel that shows numbers follows a LightPanel, by `light_above`.
+    which counts for this run alone. A panel that shows numbers follows a LightPanel, by `light_above`. While
+    outlines are corrected its `drawing` tells what numbers they give.
     """
 
     def __init__(self, prediction: Panel) -> None:
         super().__init__()
+        self.drawing = FollowsDrawing()
         self.box, self.sure = widgets.HTML(), widgets.HTML()
         self.button = button(
             SHOW,

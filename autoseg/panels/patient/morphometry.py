@@ -189,7 +189,7 @@ class MorphometryPanel(Panel):
         buttons = widgets.HBox(
             [self.save_button, *self.downloads], layout=widgets.Layout(align_items="center", flex_flow="row wrap")
         )
-        self.shown.children = [self.line, self.plot, self.course, self.results, buttons]
+        self.shown.children = [self.line, self.light.drawing.behind, self.plot, self.course, self.results, buttons]
         self.value = found
         self._draw_course()
 

@@ -352,7 +352,7 @@ class PredictionPanel(Panel):
             cuts=True,
         )
         self.notes.value = describe_notes(run)
-        self.drawing = None
+        self._end_drawing()
         self._place_correcting()
         self.shown.children = [self.viewer, self.correcting]
 
@@ -393,16 +393,26 @@ class PredictionPanel(Panel):
         try:
             before = run.before or run
             drawing = Drawing(run_to_correct(before), before.results, by=self.by.value)
-            viewer.draw(drawing, self.hidden)
+            self._draw(run, viewer, drawing)
         except AutosegError as error:  # the result is not lost
             self.say(self.hidden(str(error)), "error")
             return
         self.drawing = drawing
         self._place_correcting()
         self.say(
-            "Draw in the viewer; each stroke is saved at once, and what the model drew is kept. Then measure what "
-            "was corrected: until then tables and files below are of the outlines before."
+            "Draw in the viewer; each stroke is saved at once, and what the model drew is kept. The areas below "
+            "follow when you pause. Then measure what was corrected: until then files are of the outlines before."
         )
+
+    def _draw(self, run: Run, viewer: SliceViewer, drawing: Drawing) -> None:
+        """Let outlines be corrected, and numbers follow."""
+        follows = self.light.drawing
+        viewer.draw(drawing, self.hidden, on_drawn=follows.follow)
+        follows.begin(run, drawing)
+
+    def _end_drawing(self) -> None:
+        self.drawing = None
+        self.light.drawing.end()
 
     def measure_corrected(self) -> None:
         """Measure the outlines as they were corrected and write their files, as the button does."""
@@ -419,9 +429,9 @@ class PredictionPanel(Panel):
 
         def show(found: Run | AutosegError) -> None:
             if isinstance(found, AutosegError):
-                viewer.draw(drawing, self.hidden)
                 self.say(self.hidden(str(found)), "error")
                 self.value = run
+                self._draw(run, viewer, drawing)
                 return
             where = (viewer.image_index, viewer.slice_index)
             self._show_run(found)
@@ -432,6 +442,8 @@ class PredictionPanel(Panel):
             self.value = found
 
         viewer.end_drawing()
+        self.value = None
+        self.light.drawing.end()
         self.start(work, show, saying="Measuring the corrected outlines …")
 
     def _follow_light(self, lit: Lit | None) -> None:
@@ -482,10 +494,11 @@ class PredictionPanel(Panel):
         return not missing
 
     def _clear(self) -> None:
-        self.viewer = self.drawing = None
+        self.viewer = None
         self.notes.value = ""
         self.shown.children = self.files.children = []
         self.value = None
+        self._end_drawing()
 
 
 def describe_cost(chosen: ChosenModel | None, copies: Copies) -> str:
@@ -570,7 +583,9 @@ class OutputPanel(Panel):
         self._exported: list[Path] = []  # folders of this run's models, which lie beside it
         self._told: dict[widgets.Button, str] = {}  # of what each button wrote
         self.told = widgets.HTML()
-        self.stack(self.body, self.told, self.bar, self.message)
+        light = getattr(prediction, "light", None)
+        behind = [light.drawing.behind] if isinstance(light, LightPanel) else []
+        self.stack(*behind, self.body, self.told, self.bar, self.message)
         self.reason = widgets.HTML()
         self.output, self._model = getattr(prediction, "output", None), getattr(prediction, "model", None)
         self.follow(prediction, self._update)

@@ -28,10 +28,11 @@ from autoseg.report.shown_tissue import show_tissue
 class TissueView(widgets.VBox):
     """The brightness of the structures of a run, and their fat where channels tell it.
 
-    `found` is what is shown: of the run at first, or with the channels that were chosen. `panel` says what fails.
+    `found` is what is shown: of the run at first, or with the channels that were chosen, at first those of the view
+    `before`. `panel` says what fails.
     """
 
-    def __init__(self, panel: Panel, run: Run) -> None:
+    def __init__(self, panel: Panel, run: Run, before: TissueView | None = None) -> None:
         self.panel, self.run, self.found = panel, run, run.tissue
         channels = run.results[0][0].channels
         pair = find_water_and_fat(channels)
@@ -53,6 +54,13 @@ class TissueView(widgets.VBox):
         for choice in (self.water, self.fat, self.estimate):
             choice.observe(self._measure, "value")
         self._show(self.found)
+        if before is not None and before.chosen != self.chosen and before.run.results[0][0].channels == channels:
+            self.water.value, self.fat.value, self.estimate.value = before.chosen
+
+    @property
+    def chosen(self) -> tuple[str, str, str]:
+        """The channels of water, of fat, and the one to estimate it from."""
+        return self.water.value, self.fat.value, self.estimate.value
 
     def _measure(self, _: Any) -> None:
         """Measure with the chosen channels; with one of water and fat alone nothing yet."""

@@ -20,8 +20,11 @@ from autoseg.errors import OutputError
 from autoseg.measurement.areas import measure_areas
 from autoseg.panels.parts.values import ChosenModel, Patient
 from autoseg.panels.patient import prediction as module
+from autoseg.panels.patient import redrawn
+from autoseg.panels.patient.areas import AreasPanel
 from autoseg.panels.patient.light import GOES_ON, WITHHELD
 from autoseg.panels.patient.prediction import OutputPanel, PredictionPanel
+from autoseg.prediction.corrected import RunAsDrawn
 from autoseg.prediction.ensemble import COPIES
 from autoseg.prediction.run import Run
 from autoseg.report import run_folder
@@ -628,6 +631,65 @@ def test_outlines_are_corrected_measured_and_handed_on(above, tmp_path):
     panel.wait(60)
     assert panel.value is made
     assert not now.folder.exists()
+
+
+def test_numbers_below_follow_strokes_and_say_where_they_do_not_yet(above, tmp_path, monkeypatch):
+    """Table, means, plots and brightness are of what is drawn now; what needs a click says that it is not."""
+    monkeypatch.setattr(redrawn, "PAUSE_S", 0.0)
+    panel = run(PredictionPanel(*above, output=tmp_path / "out"))
+    made, areas, below = panel.value, AreasPanel(panel), OutputPanel(panel)
+    areas.wait(60)
+    before = areas.patients.value, areas.plots.value, areas.tissue.shown.value
+    held = {path: path.read_bytes() for path in made.folder.rglob("*") if path.is_file()}
+    areas.select(name := made.results[0][0].source.case_id, 1, 1)
+    panel.by.value = "AB"
+    panel.correct()
+    follows, go_on, real = panel.light.drawing, threading.Event(), RunAsDrawn.measure
+    assert follows.redrawn is None  # nothing was drawn
+
+    def measure(self):
+        assert go_on.wait(60)
+        return real(self)
+
+    monkeypatch.setattr(RunAsDrawn, "measure", measure)
+    rows, columns = made.results[0][1].shape[1:]
+    everywhere = {"image": 0, "slice": 1, "label": 1, "tool": "polygon", "number": 1}
+    everywhere["points"] = [[-1, -1], [-1, columns], [rows, columns], [rows, -1]]
+    panel.viewer._handle_custom_msg({"draw": everywhere}, [])
+    assert "follows as soon as you pause" in areas.drawn.value
+    assert "is of those before" in below.children[0].value
+    assert areas.look.children == ()  # a viewer of the outlines before
+    go_on.set()
+    follows.wait(60)
+    areas.wait(60)
+    assert "as they are drawn now" in areas.drawn.value
+    found = {(row.case_id, row.slice_index, row.label): row for row in areas.table.measurements}
+    assert found[name, 1, 1].pixel_count == rows * columns
+    assert f"{rows * columns:,} pixels" in areas.table.explanation  # what was chosen stays chosen
+    now = areas.patients.value, areas.plots.value, areas.tissue.shown.value
+    assert all(one != other for one, other in zip(before, now, strict=True))
+    assert areas.table.files == {}  # they are of the outlines before
+    assert "is of those before" in below.children[0].value
+    assert {path: path.read_bytes() for path in held} == held
+    # They are the numbers that the files get.
+    panel.measure_corrected()
+    panel.wait(60)
+    areas.wait(60)
+    assert areas.table.measurements == tuple(found.values()) == panel.value.measurements
+    assert (areas.patients.value, areas.plots.value, areas.tissue.shown.value) == now
+    assert (areas.drawn.value, below.children[0].value, follows.redrawn) == ("", "", None)
+    # Taken back, they are those of the model; and what fails is said.
+    panel.correct()
+    monkeypatch.setattr(RunAsDrawn, "measure", lambda _: 1 / 0)
+    panel.viewer._handle_custom_msg({"draw": {**everywhere, "tool": "restore"}}, [])
+    follows.wait(60)
+    assert "What stands below is of the outlines before: division by zero" in areas.drawn.value
+    monkeypatch.setattr(RunAsDrawn, "measure", real)
+    panel.viewer._handle_custom_msg({"draw": {**everywhere, "tool": "undo"}}, [])
+    follows.wait(60)
+    assert follows.redrawn is None
+    areas.wait(60)
+    assert areas.value is panel.value
 
 
 def test_what_cannot_be_measured_is_said_and_the_result_stays(above, tmp_path, monkeypatch):
