@@ -43,8 +43,9 @@ class Redrawn:
         """What is told above numbers that follow, as HTML."""
         if self.failed:
             return notice(f"What stands below is of the outlines before: {self.failed}", "warning")
-        words, kind = (FOLLOWING, "warning") if self.run is None else (FOLLOWED, "done")
-        return notice(words, kind, announced=False)
+        if self.run is None:
+            return notice(FOLLOWING, "warning", announced=False)
+        return notice(FOLLOWED, "done", announced=False)
 
 
 class FollowsDrawing(traitlets.HasTraits):
