@@ -118,6 +118,11 @@ class RunAsDrawn:
 
     def __init__(self, run: Run, drawing: Drawing) -> None:
         self.run, self.drawing = run.before or run, drawing
+        self._begin()
+
+    def _begin(self) -> None:
+        """Know nothing but what the model drew."""
+        self._is_half_measured = False
         # Copies, because strokes go on while these are measured.
         self._labels = [replace(one, voxels=one.voxels.copy(), shares=None) for _, one in self.run.results]
         self._structures = {s.label: s for one in self._labels for s in one.structures}
@@ -128,6 +133,9 @@ class RunAsDrawn:
 
     def measure(self) -> Run:
         """Give the run with the labels as they are drawn now; `before` is the run without them."""
+        if self._is_half_measured:  # an error came between labels and their numbers
+            self._begin()
+        self._is_half_measured = True
         touched: set[tuple[int, int]] = set()
         for place in sorted(self._places | self.drawing.changed):
             touched |= self._measure_slice(place)
@@ -142,6 +150,7 @@ class RunAsDrawn:
             new[case_id, index, label] = row if angle is None else cut_at(row, angle), self.drawing.by
         found = put_in(run.measurements, run.patient_intervals, new, structures=self._structures)
         images = (image for image, _ in run.results)
+        self._is_half_measured = False
         return replace(
             run,
             results=tuple(zip(images, self._labels, strict=True)),

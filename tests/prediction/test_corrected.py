@@ -163,6 +163,20 @@ def test_numbers_follow_each_stroke_and_are_those_of_the_files(run, channel, mon
     assert np.array_equal(labels.voxels, held)
 
 
+@pytest.mark.parametrize("name", ["measure_changed", "slice_obliquity_deg", "put_in"])
+def test_what_an_error_left_half_measured_is_measured_anew(run, name, monkeypatch):
+    run = dataclasses.replace(run, areas=areas_table(run.measurements, run.patient_intervals))
+    drawing = drawn(run)
+    following = RunAsDrawn(run, drawing)
+    with monkeypatch.context() as broken:
+        broken.setattr(module, name, lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            following.measure()
+    now = following.measure()
+    assert now.measurements != run.measurements
+    assert now.measurements == correct_run(run, corrections_of(run)).measurements
+
+
 def test_a_second_correction_replaces_the_first_and_none_takes_it_away(run):
     drawing = drawn(run)
     first = correct_run(run, corrections_of(run))

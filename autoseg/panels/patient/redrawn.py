@@ -22,6 +22,10 @@ from autoseg.prediction.run import Run
 PAUSE_S = 1.0
 FOLLOWING = "Outlines are being corrected. What stands below is of those before; it follows as soon as you pause."
 FOLLOWED = "All below is of the outlines as they are drawn now. “Measure what was corrected” writes the files."
+FAILED = (
+    "What stands below is of the outlines before, because those that are drawn now could not be measured; they are "
+    "saved. Draw on, or press “Measure what was corrected”. What went wrong:"
+)
 BEHIND = (
     "Outlines were corrected since: what stands here is of those before. “Measure what was corrected”, below the "
     "viewer, brings it up to date."
@@ -42,7 +46,7 @@ class Redrawn:
     def words(self) -> str:
         """What is told above numbers that follow, as HTML."""
         if self.failed:
-            return notice(f"What stands below is of the outlines before: {self.failed}", "warning")
+            return notice(f"{FAILED} {self.failed}", "warning")
         if self.run is None:
             return notice(FOLLOWING, "warning", announced=False)
         return notice(FOLLOWED, "done", announced=False)

@@ -683,7 +683,8 @@ def test_numbers_below_follow_strokes_and_say_where_they_do_not_yet(above, tmp_p
     monkeypatch.setattr(RunAsDrawn, "measure", lambda _: 1 / 0)
     panel.viewer._handle_custom_msg({"draw": {**everywhere, "tool": "restore"}}, [])
     follows.wait(60)
-    assert "What stands below is of the outlines before: division by zero" in areas.drawn.value
+    assert "could not be measured; they are saved." in areas.drawn.value
+    assert "What went wrong: division by zero" in areas.drawn.value
     monkeypatch.setattr(RunAsDrawn, "measure", real)
     panel.viewer._handle_custom_msg({"draw": {**everywhere, "tool": "undo"}}, [])
     follows.wait(60)
