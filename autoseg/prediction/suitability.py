@@ -389,9 +389,9 @@ def _tell_own_score(doubts: Doubts, profile: Profile, structures: Sequence[Struc
     unscored = [one.name for one, dice in zip_longest(structures, profile.dice) if one is not None and dice is None]
     if profile.validated and unscored:
         doubts.own.append(
-            f"On none of the {counted(profile.validated, 'patient')} that the model was validated on "
-            f"{listed(unscored)} {'was' if len(unscored) == 1 else 'were'} drawn, so nobody knows how good it is "
-            "there. Look at every slice, and train it with such patients to validate on."
+            f"The model was validated on {counted(profile.validated, 'patient')}, and on nobody with "
+            f"{listed(unscored)}, so how good it is there is not known. Look at every slice, and train it with "
+            "such patients to validate on."
         )
     poor = []
     for structure, dice, error in zip(structures, profile.dice, profile.area_error, strict=False):

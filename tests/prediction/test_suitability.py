@@ -206,7 +206,7 @@ def test_a_model_that_is_poor_or_knows_few_patients_is_never_green():
         (off, "cavity areas off by 40 %"),
         (unseen, "validated on no patient"),
         (alone, "a single patient"),
-        (partly, "On none of the 2 patients that the model was validated on myocardium was drawn"),
+        (partly, "validated on 2 patients, and on nobody with myocardium"),
     ):
         found = light_of(model, image)
         assert found.light is Light.AMBER, (words, found.reasons)
