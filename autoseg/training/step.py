@@ -32,6 +32,7 @@ from autoseg.training.finetuning import Tuned, check_base, check_same_base, go_o
 from autoseg.training.holding import hold_cases
 from autoseg.training.inputs import Inputs
 from autoseg.training.losses import outputs_loss, with_counted_weight
+from autoseg.training.muon import Muon, split_hidden
 from autoseg.training.plan import Fingerprint
 from autoseg.training.processes import ALONE, Processes
 from autoseg.training.validation import (
@@ -43,7 +44,7 @@ from autoseg.training.validation import (
     ratios,
 )
 
-# --- what turns gradients into steps: AdamW, Adam, or SGD with Nesterov's momentum
+# --- what turns gradients into steps: AdamW, Muon, Adam, or SGD with Nesterov's momentum
 
 
 def build_optimizer(
@@ -51,14 +52,16 @@ def build_optimizer(
 ) -> Optimizer:
     """Build the optimiser that the settings name; the learning rate is set anew at each step.
 
-    AdamW takes the decay off the weights themselves, the other two add it to the gradient, where it is much
+    AdamW and Muon take the decay off the weights themselves, the other two add it to the gradient, where it is much
     stronger: published recipes give Adam 0 and SGD 3e-5, not AdamW's 1e-2.
     """
     rate, decay = settings.learning_rate, settings.weight_decay
-    weights = list(network.parameters()) if groups is None else _grouped(network, groups)
+    weights = [{"params": list(network.parameters())}] if groups is None else _grouped(network, groups)
     fused = device.type in ("cpu", "cuda")  # one pass over the weights instead of a dozen
     if settings.optimizer == "adamw":
         return torch.optim.AdamW(weights, lr=rate, weight_decay=decay, fused=fused)
+    if settings.optimizer == "muon":
+        return Muon(split_hidden(network, weights), lr=rate, weight_decay=decay, fused=fused)
     if settings.optimizer == "adam":
         return torch.optim.Adam(weights, lr=rate, weight_decay=decay, fused=fused)
     return torch.optim.SGD(

@@ -50,6 +50,7 @@ RECIPES = {
     "sgd": {"optimizer": "sgd", "momentum": 0.9, "network": BATCH_NORM, "average_decay": 0.5},
     "sgd without momentum": {"optimizer": "sgd", "momentum": 0.0, "schedule": "constant"},
     "adamw": {"network": BATCH_NORM, "oversampling": 0.6, "gradient_clip": float("inf")},
+    "muon": {"optimizer": "muon"},
     "plateau": {"schedule": "plateau", "plateau_epochs": 1, "validate_every": 2, "learning_rate": 0.3},
     "deep": {"network": NetworkSettings(filters=SMALL, deep_supervision=True), "average_decay": 0.0},
 }

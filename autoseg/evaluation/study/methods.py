@@ -14,7 +14,12 @@ from autoseg.model.networks.build import KINDS, standardised
 from autoseg.model.settings.settings import Settings
 from autoseg.words import counted, listed, say_time
 
-OPTIMIZERS = {"adamw": "AdamW", "adam": "Adam", "sgd": "stochastic gradient descent with Nesterov's momentum"}
+OPTIMIZERS = {
+    "adamw": "AdamW",
+    "muon": "Muon (AdamW for vectors, first and last layer)",
+    "adam": "Adam",
+    "sgd": "stochastic gradient descent with Nesterov's momentum",
+}
 OVERLAPS = {"dice": "Dice loss", "iou": "IoU loss", "tversky": "Tversky loss", "none": ""}
 PIXELS = {"cross_entropy": "cross-entropy", "bce": "binary cross-entropy", "focal": "focal loss", "none": ""}
 SCHEDULES = {

@@ -478,10 +478,11 @@ class Settings(SettingsGroup):
     """Slices seen at once. Halved, and said so, where the memory is not enough."""
     oversampling: float = setting(0.0, "With a structure, part", at_least=0, at_most=1)
     """At least this part of each batch are slices with a structure on them; empty ones give way. 0: as they are."""
-    optimizer: Literal["adamw", "adam", "sgd"] = setting(
-        "adamw", "Optimiser", called={"adamw": "AdamW", "adam": "Adam", "sgd": "SGD"}
+    optimizer: Literal["adamw", "muon", "adam", "sgd"] = setting(
+        "adamw", "Optimiser", called={"adamw": "AdamW", "muon": "Muon", "adam": "Adam", "sgd": "SGD"}
     )
-    """What turns gradients into steps; "sgd" has Nesterov's momentum, and wants a learning rate of about 0.01."""
+    """What turns gradients into steps. "muon" is AdamW whose hidden weights change in all directions alike; "sgd"
+    has Nesterov's momentum, and wants a learning rate of about 0.01."""
     learning_rate: float = setting(2e-3, "Learning rate (step size)", above=0, below=10, option=True, simple=True)
     """The learning rate's peak, reached after the warm-up."""
     schedule: Literal["cosine", "polynomial", "multistep", "plateau", "constant"] = setting(

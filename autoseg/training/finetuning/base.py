@@ -37,7 +37,10 @@ def settings_from_base(model: TrainedModel, **changes: object) -> Settings:
         If a name is unknown or a value cannot work.
     """
     own = model.settings
-    by_sgd = {"optimizer": "adamw", "weight_decay": Settings().weight_decay} if own.optimizer == "sgd" else {}
+    # Learning rates of fine-tuning are AdamW's.
+    by_adamw: dict[str, Any] = {"optimizer": "adamw"} if own.optimizer in ("sgd", "muon") else {}
+    if own.optimizer == "sgd":
+        by_adamw["weight_decay"] = Settings().weight_decay
     start = replace(
         own,
         epochs=None,
@@ -49,7 +52,7 @@ def settings_from_base(model: TrainedModel, **changes: object) -> Settings:
         drop_factor=0.5,
         best_by="dice" if own.best_by == "last" else own.best_by,
         finetune=FineTuneSettings(),
-        **by_sgd,  # type: ignore[arg-type]
+        **by_adamw,
     )
     if changes.get("minutes") is not None:
         changes.setdefault("epochs", None)

@@ -30,7 +30,7 @@ def weight_bytes(settings: Settings, structures: int) -> int:
 
 def unfinished_bytes(settings: Settings, structures: int) -> int:
     """Give the bytes of what can be resumed: two models, the network that learns, and the optimiser's state."""
-    states = {"adamw": 2, "adam": 2}.get(settings.optimizer, int(settings.momentum > 0))
+    states = {"adamw": 2, "muon": 2, "adam": 2}.get(settings.optimizer, int(settings.momentum > 0))
     model = FRAME_BYTES + (settings.epochs or USUAL_EPOCHS) * EPOCH_BYTES
     return 2 * model + (3 + states) * weight_bytes(settings, structures)
 

@@ -71,6 +71,9 @@ def test_a_base_trained_by_sgd_goes_on_with_adamw(base):
     sgd = replace(base, settings=replace(base.settings, optimizer="sgd", weight_decay=3e-5))
     settings = settings_from_base(sgd)
     assert (settings.optimizer, settings.weight_decay) == ("adamw", Settings().weight_decay)
+    muon = replace(base, settings=replace(base.settings, optimizer="muon", weight_decay=0.02))
+    settings = settings_from_base(muon)
+    assert (settings.optimizer, settings.weight_decay) == ("adamw", 0.02)
 
 
 # --- what rests and what learns
@@ -380,7 +383,7 @@ PHASES = {"finetune.phases": (("contraction", 1e-3, 2), ("none", 1e-4, 2))}
 
 
 @pytest.mark.parametrize("after", [1, 2, 3])
-@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+@pytest.mark.parametrize("optimizer", ["adamw", "muon", "sgd"])
 def test_a_fine_tuning_that_was_stopped_goes_on_bit_for_bit(base, after, optimizer, tmp_path):
     structures = (Structure(1, "core"), Structure(5, "rim"))
     changes = {"epochs": 4, "optimizer": optimizer, "momentum": 0.9, "weight_decay": 1e-4, **PHASES}
