@@ -8,11 +8,8 @@ and it learns for as many steps as the minutes suffice for (as `pretrained.py --
 work), so that a busy machine changes the duration and hardly the result. Lines are JSON in `--output`, to which a
 later run adds; the table has differences from `today`, seed by seed.
 
-Two ways live here and not in autoseg, because they have to show first that they pay. "muon": the momentum of dense
-hidden weights is orthogonalised by Newton-Schulz steps (Jordan et al., 2024; scaled as in Liu et al., 2025, so that
-AdamW's learning rate holds after many steps; "x 5" takes longer ones), convolutions flattened to (out, rest);
-depthwise ones, the first and all vectors learn by AdamW. "schedule-free": AdamW without a falling rate, whose
-weights are the average of all steps (Defazio et al., 2024).
+One way lives here and not in autoseg, because it has to show first that it pays. "schedule-free": AdamW without a
+falling rate, whose weights are the average of all steps (Defazio et al., 2024).
 """
 
 import argparse
@@ -23,74 +20,19 @@ import statistics
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 import torch
 from pretrained import measure
-from torch import Tensor, nn
+from torch import nn
 
 from autoseg.data.cases import find_cases
 from autoseg.data.split import k_folds
 from autoseg.model.settings.settings import Settings
 from autoseg.training import step as training_step
 from autoseg.training.plan import change_settings, plan_settings
-
-
-def orthogonal(matrix: Tensor, steps: int = 5) -> Tensor:
-    """Bring all singular values of a (rows, columns) matrix near 1, by a polynomial applied again and again."""
-    is_tall = matrix.shape[0] > matrix.shape[1]
-    x = matrix.T if is_tall else matrix
-    x = x / (x.norm() + 1e-7)
-    for _ in range(steps):
-        square = x @ x.T
-        x = 3.4445 * x + (-4.7750 * square + 2.0315 * square @ square) @ x
-    return x.T if is_tall else x
-
-
-class Muon(torch.optim.Optimizer):
-    """Orthogonalised momentum for the hidden weights, AdamW for the rest.
-
-    Its steps on hidden weights are `factor` times as long as those whose entries are as large as AdamW's late ones.
-    """
-
-    def __init__(self, network: nn.Module, settings: Settings, *, factor: float = 1.0) -> None:
-        convolutions = [
-            one for one in network.modules() if isinstance(one, nn.Conv2d | nn.ConvTranspose2d | nn.Linear)
-        ]
-        dense = [one.weight for one in convolutions[1:-1] if getattr(one, "groups", 1) == 1]
-        self.transposed = {id(one.weight) for one in convolutions if isinstance(one, nn.ConvTranspose2d)}
-        known = {id(one) for one in dense}
-        rest = [one for one in network.parameters() if id(one) not in known]
-        super().__init__(dense, {"lr": settings.learning_rate})
-        self.decay, self.factor = settings.weight_decay, factor
-        self.rest = torch.optim.AdamW(rest, lr=settings.learning_rate, weight_decay=self.decay, fused=True)
-
-    @torch.no_grad()
-    def step(self, closure: None = None) -> None:
-        """Take a step by the gradients."""
-        rate = self.rest.param_groups[0]["lr"] = self.param_groups[0]["lr"]
-        self.rest.step()
-        for weight in self.param_groups[0]["params"]:
-            if weight.grad is None:
-                continue
-            momentum = self.state[weight].setdefault("momentum", torch.zeros_like(weight))
-            momentum.lerp_(weight.grad, 0.05)
-            looked_ahead = weight.grad.lerp(momentum, 0.95)
-            if id(weight) in self.transposed:
-                looked_ahead = looked_ahead.transpose(0, 1)
-            flat = orthogonal(looked_ahead.flatten(1)).reshape(looked_ahead.shape)
-            size = 0.2 * self.factor * math.sqrt(max(looked_ahead.shape[0], looked_ahead[0].numel()))
-            if id(weight) in self.transposed:
-                flat = flat.transpose(0, 1)
-            weight.mul_(1 - rate * self.decay).add_(flat, alpha=-rate * size)
-
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the gradients of all weights."""
-        super().zero_grad(set_to_none)
-        self.rest.zero_grad(set_to_none)
 
 
 class ScheduleFree(torch.optim.Optimizer):
@@ -148,9 +90,9 @@ class Way:
 
 WAYS = {
     "today": Way(),
-    "muon": Way(make=Muon),
-    "muon x 5": Way(make=partial(Muon, factor=5.0)),
-    "muon x 15": Way(make=partial(Muon, factor=15.0)),
+    "muon": Way({"optimizer": "muon"}),
+    "muon, rate x 3": Way({"optimizer": "muon"}, {"learning_rate": 3}),
+    "muon, rate / 3": Way({"optimizer": "muon"}, {"learning_rate": 1 / 3}),
     "schedule-free": Way({"schedule": "constant"}, make=ScheduleFree),
     "batch x 2": Way(factors={"batch_size": 2, "learning_rate": 1.41}),
     "batch / 2": Way(factors={"batch_size": 0.5, "learning_rate": 0.71}),
