@@ -142,12 +142,13 @@ def learn_all(chosen: argparse.Namespace, rows: list[dict]) -> None:
                 minutes=minutes,
                 seed=seed,
                 test_subjects={case.subject_id for case in split.test},
-                spatial_dims=2,
+                spatial_dims=chosen.dims,
                 given=change_settings(Settings(), typed),
                 typed=typed,
             )
             for name in chosen.ways:
-                key = {"folder": chosen.folder.name, "minutes": minutes, "seed": seed, "way": name}
+                key = {"folder": chosen.folder.name + " 3-D" * (chosen.dims == 3), "minutes": minutes, "seed": seed}
+                key["way"] = name
                 if any(key.items() <= row.items() for row in rows):
                     continue
                 way = WAYS[name]
@@ -192,6 +193,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5, help="how many, from 0 on")
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--spacing-mm", type=float)
+    parser.add_argument("--dims", type=int, choices=(2, 3), default=2, help="learn from slices or from volumes")
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS), metavar="WAY")
     parser.add_argument("--output", type=Path, default=Path("recipes.jsonl"))
     chosen = parser.parse_args()
