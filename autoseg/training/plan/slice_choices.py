@@ -38,6 +38,9 @@ PLANNED = NetworkSettings(name="efficientnet")
 # images of 256 × 256, float32).
 EFFICIENTNET_BYTES = 1.7
 WHY_THIS_NETWORK = "Learns fast on any computer; others can be compared with it on your images (3_compare)."
+# By benchmarks/recipes.py, five seeds, against AdamW: mean Dice of hearts after two minutes of one core 0.56 (0.47),
+# of discs after one 0.81 (0.76), of hippocampi 0.78 (0.67), and areas nearer to the drawn ones on all three.
+OPTIMIZER = Choice("optimizer", "muon", "Learns more in the same time than AdamW, above all small structures.")
 KNOWS_PHOTOGRAPHS = "Knows photographs before it learns, so that it needs fewer of your images, and less time."
 # Schedules at whose end steps are small.
 FALLING = ("cosine", "polynomial")
@@ -67,7 +70,7 @@ def choose_slice_settings(
     widths, faster = list[Choice](), 1.0
     if network.name in PLANNED_NETWORKS:
         why = KNOWS_PHOTOGRAPHS if network.name == "efficientnet" else WHY_THIS_NETWORK
-        widths.append(Choice("network.name", network.name, why))
+        widths += [Choice("network.name", network.name, why), OPTIMIZER]
     if is_planned:
         filters, faster = choose_width(network, views, slices, frame)
         widths.append(filters)

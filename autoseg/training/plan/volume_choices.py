@@ -27,6 +27,7 @@ from autoseg.training.plan.resources import (
 )
 from autoseg.training.plan.slice_choices import (
     MOST_COARSER,
+    OPTIMIZER,
     PIXELS_ACROSS,
     PLANNED_NETWORKS,
     WHY_THIS_NETWORK,
@@ -239,6 +240,7 @@ def choose_volume_settings(
         tell_time(time, seen, patches, per_s, ENOUGH_PATCHES, measured=computer.pixels_per_second is not None),
         choose_volume_batch(view.patch_size, patches, room),
         Choice("network.name", network.name, WHY_THIS_NETWORK),
+        OPTIMIZER,
         Choice("network.filters", network.filters, f"{len(view.strides) + 1} stages, as wide as usual."),
         strides,
         _choose_volume_oversampling(volumes, view),
