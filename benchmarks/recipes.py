@@ -1,6 +1,6 @@
 """What another way of learning is worth beside today's plan: optimisers, batches, losses, on the same folds.
 
-    python benchmarks/recipes.py FOLDER [--cpu-minutes 1 3] [--seeds 5] [--ways today muon]
+    python benchmarks/recipes.py FOLDER [--cpu-minutes 1 3] [--seeds 5] [--ways today adamw]
 
 Seed s learns on fold s + 1 of `k_folds`, so that with five seeds every subject is scored once. Each way begins with
 the plan's settings for the folder and changes one thing. A step of it is timed in seconds of one processor thread,
@@ -90,9 +90,7 @@ class Way:
 
 WAYS = {
     "today": Way(),
-    "muon": Way({"optimizer": "muon"}),
-    "muon, rate x 3": Way({"optimizer": "muon"}, {"learning_rate": 3}),
-    "muon, rate / 3": Way({"optimizer": "muon"}, {"learning_rate": 1 / 3}),
+    "adamw": Way({"optimizer": "adamw"}),
     "schedule-free": Way({"schedule": "constant"}, make=ScheduleFree),
     "batch x 2": Way(factors={"batch_size": 2, "learning_rate": 1.41}),
     "batch / 2": Way(factors={"batch_size": 0.5, "learning_rate": 0.71}),
